@@ -1,0 +1,26 @@
+"""The 1-minute interval, and the columns of a bar."""
+
+import numpy as np
+
+MINUTE_NS = 60_000_000_000
+
+# A bar, whole or still partial. `minute`: the start, in minutes since 1970 (UTC). Volume is counted in millionths of a
+# share: sums of whole numbers are exact in a float64 up to 2**53, so no split of the stream changes a volume.
+# `notional`: sum of price x size, in dollars. open_ts, close_ts: tick time of the first and last trade, Unix ns.
+BAR_DTYPE = np.dtype(
+    [
+        ("symbol", "<i4"),  # index into the partition's symbols
+        ("minute", "<i8"),
+        ("open", "<f8"),
+        ("high", "<f8"),
+        ("low", "<f8"),
+        ("close", "<f8"),
+        ("volume_micro", "<f8"),
+        ("notional", "<f8"),
+        ("trades", "<i8"),
+        ("open_ts", "<i8"),
+        ("close_ts", "<i8"),
+    ]
+)
+
+SHARE_MICRO = 1e6

@@ -1,0 +1,41 @@
+"""The error tree: one class for each thing that a caller does differently. A docstring tells what to do."""
+
+
+class TickStockError(Exception):
+    """Base of every error that we raise on purpose."""
+
+
+class UsageError(TickStockError):
+    """What the user asked for cannot be: print the message, exit 2."""
+
+
+class SetupError(TickStockError):
+    """A server or its schema is not fit for us: print the message, which says what to do, exit 1."""
+
+
+class ServerAway(TickStockError):
+    """Redis or PostgreSQL does not answer: wait with back-off, then restore."""
+
+
+class BadFrame(TickStockError):
+    """The bytes are no frame that can be read: dead-letter the entry, go on."""
+
+
+class UnknownFrameVersion(BadFrame):
+    """A newer program wrote this frame: dead-letter it, and upgrade this worker."""
+
+
+class LeaseLost(TickStockError):
+    """Another process holds the lease: drop its state, commit nothing, ack nothing."""
+
+
+class LeaseTaken(TickStockError):
+    """Another process holds the lease now: wait for it to end, or refuse to start."""
+
+
+class Fenced(TickStockError):
+    """A partition's checkpoint moved under us: drop or restore the partitions named, commit the others again."""
+
+    def __init__(self, partitions: list[int]) -> None:
+        super().__init__(f"checkpoint moved: {partitions}")
+        self.partitions = partitions

@@ -1,0 +1,142 @@
+"""A frame: the bytes of one stream entry, up to 512 ticks of one partition in columns.
+
+Layout: msgpack array of the fields of `Frame`; `block` holds the columns one after the other (ts i8, price f8, size f8,
+symbol index u2, then the optional ones named in `columns`), little-endian, compressed as one piece. Version 1.
+"""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+import zstandard
+
+from .errors import BadFrame, UnknownFrameVersion
+from .ticks import OPTIONAL_COLUMNS, Refused, Ticks
+
+VERSION = 1
+MAX_TICKS = 512  # of one frame; only one front-door entry with more rows goes beyond, because its rows stay together
+FIELD = b"f"  # the one field of a stream entry that holds a frame
+
+_BASE_COLUMNS = (("ts", np.dtype("<i8")), ("price", np.dtype("<f8")), ("size", np.dtype("<f8")), ("", np.dtype("<u2")))
+_MAX_BLOCK_BYTES = 16 << 20  # a corrupt length must not allocate more
+
+Kind = Literal["live", "replay", "end", "abandon"]
+
+
+class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One step of a producer's count in one partition: numbers (previous, last], given once, before the first send.
+
+    A number counts one tick or one refused row, and the end frame counts one. Front-door frames number by entry ids.
+    born_ms: Redis TIME when the frame was made. delay_ms: how far the feed says that it runs behind the market.
+    publish: whether the results of a replay are told on the channels (those of a live feed always are).
+    """
+
+    version: int
+    producer: str
+    feed: str
+    kind: Kind
+    previous: int
+    last: int
+    born_ms: int
+    delay_ms: int
+    publish: bool
+    count: int
+    symbols: list[str]
+    columns: list[str]
+    codec: Literal["zstd", "none"]
+    block: bytes
+    refused: list[Refused]
+
+    @property
+    def is_replay(self) -> bool:
+        """A replay is a feed of its own, under its producer's name."""
+        return self.feed == self.producer
+
+
+class _Version(msgspec.Struct, array_like=True):
+    version: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
+_compressor = zstandard.ZstdCompressor(level=1, write_content_size=True, write_checksum=True)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes:
+    """Lay the columns of some ticks one after the other and compress them."""
+    parts = [ticks.ts.astype("<i8", copy=False), ticks.price, ticks.size, ticks.symbol_index.astype("<u2")]
+    parts += ticks.optional.values()
+    raw = b"".join([part.tobytes() for part in parts])
+    return _compressor.compress(raw) if codec == "zstd" else raw
+
+
+def encode(frame: Frame) -> bytes:
+    """Return the bytes of a frame."""
+    return _encoder.encode(frame)
+
+
+def decode(body: bytes) -> Frame:
+    """Read a frame's header; its block stays packed until `ticks_of`.
+
+    Raises UnknownFrameVersion for another version, BadFrame for anything that is no frame.
+    """
+    try:
+        frame = _decoder.decode(body)
+    except msgspec.DecodeError as e:
+        _refuse_other_version(body)
+        raise BadFrame(f"not a frame: {e}") from e
+    if frame.version != VERSION:
+        _refuse_other_version(body)
+    if frame.last < frame.previous or frame.count < 0:
+        raise BadFrame(f"numbers run backwards: {frame.previous} to {frame.last}, {frame.count} ticks")
+    return frame
+
+
+def _refuse_other_version(body: bytes) -> None:
+    try:
+        version = _version_decoder.decode(body).version
+    except msgspec.DecodeError:
+        return
+    if version != VERSION:
+        raise UnknownFrameVersion(f"frame version {version}, but this program reads version {VERSION}: upgrade it")
+
+
+def ticks_of(frame: Frame) -> Ticks:
+    """Unpack a frame's columns (views on one buffer: read only). Raises BadFrame where they do not fit its header."""
+    raw = _raw_block(frame)
+    offset = 0
+    columns = []
+    try:
+        layout = [*_BASE_COLUMNS, *((name, OPTIONAL_COLUMNS[name]) for name in frame.columns)]
+    except KeyError as e:
+        raise BadFrame(f"unknown column {e}") from e
+    for _, dtype in layout:
+        size = dtype.itemsize * frame.count
+        if offset + size > len(raw):
+            raise BadFrame(f"truncated block: {len(raw)} bytes for {frame.count} ticks")
+        columns.append(np.frombuffer(raw, dtype, frame.count, offset))
+        offset += size
+    if offset != len(raw):
+        raise BadFrame(f"block of {len(raw)} bytes, but {frame.count} ticks take {offset}")
+    ts, price, size_column, symbol_index, *optional = columns
+    if frame.count and int(symbol_index.max()) >= len(frame.symbols):
+        raise BadFrame(f"symbol index {symbol_index.max()} of {len(frame.symbols)} symbols")
+    return Ticks(
+        frame.symbols, symbol_index, ts, price, size_column, dict(zip(frame.columns, optional, strict=True)), frame.refused
+    )
+
+
+def _raw_block(frame: Frame) -> bytes:
+    if frame.codec == "none":
+        return frame.block
+    if not frame.block:
+        return b""
+    try:
+        size = zstandard.frame_content_size(frame.block)
+        if not 0 <= size <= _MAX_BLOCK_BYTES:
+            raise BadFrame(f"block claims {size} bytes")
+        return _decompressor.decompress(frame.block)
+    except zstandard.ZstdError as e:
+        raise BadFrame(f"corrupt block: {e}") from e

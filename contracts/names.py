@@ -1,0 +1,28 @@
+"""Every Redis key, stream and group. The braces are the Redis Cluster hash tag: a partition's keys share a slot."""
+
+FRONT_DOOR = "tickstock-stream"
+GROUP = "tickstockpl-group"
+DEAD_LETTERS = "tickstock-dlq"
+
+FRONT_DOOR_PRODUCER = "front-door"
+LIVE_FEED = "live"
+
+
+def stream_key(partition: int) -> str:
+    """Name the stream that carries the frames of a partition."""
+    return f"tickstock-stream:{{p{partition}}}"
+
+
+def flow_key(partition: int) -> str:
+    """Name the hash with `sent:PRODUCER` = "number,sends" and `done:PRODUCER` = "number" of a partition."""
+    return f"tickstock-stream:{{p{partition}}}:flow"
+
+
+def results_key(partition: int) -> str:
+    """Name the stream of a partition's results; an entry's id is its outbox number."""
+    return f"tickstock-results:{{p{partition}}}"
+
+
+def minute_feed(feed: str) -> str:
+    """Name the feed of whole-minute aggregates (Massive `AM`) that came in with a feed: the two are never mixed."""
+    return f"{feed}.AM"

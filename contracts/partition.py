@@ -1,0 +1,53 @@
+"""Symbol to partition, and the order of stream ids."""
+
+import zlib
+from typing import NamedTuple, Self
+
+from .errors import UsageError
+
+
+def partition_of(symbol: str, partitions: int) -> int:
+    """Return crc32(symbol in UTF-8) mod partitions: a symbol never changes partition."""
+    return zlib.crc32(symbol.encode()) % partitions
+
+
+class Position(NamedTuple):
+    """The id of a stream entry, ordered as Redis orders ids."""
+
+    ms: int
+    seq: int
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """Read "ms-seq", as Redis prints ids."""
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        try:
+            return cls(int(ms), int(seq or 0))
+        except ValueError as e:
+            raise UsageError(f"not a stream id: {text!r}") from e
+
+    def before(self) -> "Position":
+        """Return the largest id below this one (the start of the stream is its own)."""
+        if self.seq:
+            return Position(self.ms, self.seq - 1)
+        return Position(self.ms - 1, 2**64 - 1) if self.ms else self
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+
+START = Position(0, 0)
+
+_SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
+
+
+def number_of(position: Position) -> int | None:
+    """Fold an entry id into one int64 that keeps its order; None where it does not fit."""
+    if position.seq >> _SEQ_BITS or position.ms >> (63 - _SEQ_BITS):
+        return None
+    return position.ms << _SEQ_BITS | position.seq
+
+
+def position_of(number: int) -> Position:
+    """Undo number_of."""
+    return Position(number >> _SEQ_BITS, number & ((1 << _SEQ_BITS) - 1))

@@ -1,0 +1,118 @@
+"""Ticks: a batch of trades as numpy columns, the one form between a feed and the commit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
+MAX_PRICE = 1e12  # numeric(18,6) holds less than this
+MAX_SIZE = 1e14  # numeric(20,6) holds less than this
+MAX_BODY_BYTES = 65_536
+MIN_TS_NS = 631_152_000_000_000_000  # 1990-01-01T00:00:00Z
+MAX_TS_NS = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
+
+OPTIONAL_COLUMNS: Mapping[str, np.dtype] = {
+    "open": np.dtype("<f8"),  # a feed of aggregates says more than one price; absent means: price
+    "high": np.dtype("<f8"),
+    "low": np.dtype("<f8"),
+    "vwap": np.dtype("<f8"),
+    "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
+    "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
+}
+
+
+class Refused(NamedTuple):
+    """A tick that must not reach a bar: kept with its reason, counted, never repaired in silence."""
+
+    reason: str  # one of REASONS
+    detail: str  # for a human: which field, which value, which line
+    original: bytes  # as it came in, at most MAX_BODY_BYTES
+    row_id: int = 0  # front door: the entry's id
+
+
+REASONS = (
+    "not_json",
+    "not_an_object",
+    "symbol",  # missing, empty, too long, control characters, invalid Unicode
+    "price",  # missing, not a number, NaN, infinite, zero, negative, too large
+    "size",  # not a number, NaN, infinite, negative, too large
+    "timestamp",  # missing, not a time, outside 1990-2100
+    "too_large",  # body over MAX_BODY_BYTES
+    "unknown_shape",  # JSON or fields that are no tick we know
+    "bad_row",  # a CSV row that does not parse
+    "future",  # later than its arrival by more than --max-future
+    "too_late",  # older than its arrival by more than 15 minutes
+    "bad_frame",  # a stream entry that is no frame
+    "unstorable",  # the database refused it
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticks:
+    """Columns of equal length n, in arrival order.
+
+    symbols: the distinct symbols that symbol_index points into (a symbol without a row is allowed).
+    symbol_index: (n,) unsigned or signed integers. ts: (n,) int64, Unix nanoseconds UTC. price: (n,) float64, US dollars.
+    size: (n,) float64, shares, may be fractional; 0 marks a quote or an empty tick, which never touches a bar.
+    optional: some of OPTIONAL_COLUMNS, each (n,). refused: rows that came with this batch and are no ticks.
+    """
+
+    symbols: Sequence[str]
+    symbol_index: NDArray[np.integer]
+    ts: NDArray[np.int64]
+    price: NDArray[np.float64]
+    size: NDArray[np.float64]
+    optional: Mapping[str, NDArray] = field(default_factory=dict)
+    refused: Sequence[Refused] = ()
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    @classmethod
+    def empty(cls, refused: Sequence[Refused] = ()) -> Self:
+        """Return no ticks, perhaps with refused rows."""
+        f8 = np.empty(0, "<f8")
+        return cls((), np.empty(0, "<u2"), np.empty(0, "<i8"), f8, f8, {}, refused)
+
+    def take(self, rows: NDArray | slice, refused: Sequence[Refused] = ()) -> Self:
+        """Return the rows chosen by a slice, a mask or indices; the symbols stay as they are."""
+        optional = {name: column[rows] for name, column in self.optional.items()}
+        return type(self)(
+            self.symbols, self.symbol_index[rows], self.ts[rows], self.price[rows], self.size[rows], optional, refused
+        )
+
+
+def concat(batches: Iterable[Ticks]) -> Ticks:
+    """Join batches in order into one with a common list of symbols.
+
+    Where only some batches have an optional column, the others get what its absence means: the price for open, high,
+    low and vwap, 0 for the rest.
+    """
+    kept = list(batches)
+    if len(kept) == 1:
+        return kept[0]
+    symbols: dict[str, int] = {}
+    indices = []
+    for batch in kept:
+        codes = np.fromiter((symbols.setdefault(s, len(symbols)) for s in batch.symbols), "<i4", len(batch.symbols))
+        indices.append(codes[batch.symbol_index])
+    names = [name for name in OPTIONAL_COLUMNS if any(name in b.optional for b in kept)]
+    return Ticks(
+        tuple(symbols),
+        np.concatenate(indices) if indices else np.empty(0, "<i4"),
+        np.concatenate([b.ts for b in kept]) if kept else np.empty(0, "<i8"),
+        np.concatenate([b.price for b in kept]) if kept else np.empty(0, "<f8"),
+        np.concatenate([b.size for b in kept]) if kept else np.empty(0, "<f8"),
+        {name: np.concatenate([_column(b, name) for b in kept]) for name in names},
+        tuple(r for b in kept for r in b.refused),
+    )
+
+
+def _column(batch: Ticks, name: str) -> NDArray:
+    if name in batch.optional:
+        return batch.optional[name]
+    dtype = OPTIONAL_COLUMNS[name]
+    return batch.price if dtype.kind == "f" else np.zeros(len(batch), dtype)

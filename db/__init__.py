@@ -1,0 +1,1 @@
+"""What is kept, in PostgreSQL and in Redis. No bar logic."""

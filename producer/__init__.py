@@ -1,0 +1,1 @@
+"""How ticks come in: feeds, frames, and the writer of the partitioned stream."""

@@ -1,0 +1,1 @@
+"""How ticks become bars: the loop over the owned partitions."""
