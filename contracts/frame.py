@@ -4,7 +4,8 @@ Layout: msgpack array of the fields of `Frame`; `block` holds the columns one af
 symbol index u2, then the optional ones named in `columns`), little-endian, compressed as one piece. Version 1.
 """
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ VERSION = 1
 MAX_TICKS = 512  # of one frame; only one front-door entry with more rows goes beyond, because its rows stay together
 FIELD = b"f"  # the one field of a stream entry that holds a frame
 
-_BASE_COLUMNS = (("ts", np.dtype("<i8")), ("price", np.dtype("<f8")), ("size", np.dtype("<f8")), ("", np.dtype("<u2")))
+_BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
 _MAX_BLOCK_BYTES = 16 << 20  # a corrupt length must not allocate more
 
 Kind = Literal["live", "replay", "end", "abandon"]
@@ -27,6 +28,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One step of a producer's count in one partition: numbers (previous, last], given once, before the first send.
 
     A number counts one tick or one refused row, and the end frame counts one. Front-door frames number by entry ids.
+    count: ticks in the block; the refused rows stand beside it.
     born_ms: Redis TIME when the frame was made. delay_ms: how far the feed says that it runs behind the market.
     publish: whether the results of a replay are told on the channels (those of a live feed always are).
     """
@@ -62,6 +64,13 @@ _decoder = msgspec.msgpack.Decoder(Frame)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
 _compressor = zstandard.ZstdCompressor(level=1, write_content_size=True, write_checksum=True)
 _decompressor = zstandard.ZstdDecompressor()
+
+
+def only_used_symbols(ticks: Ticks) -> Ticks:
+    """Renumber the symbols so that only those with a row are left: what a frame carries."""
+    used, codes = np.unique(ticks.symbol_index, return_inverse=True)
+    symbols = [ticks.symbols[code] for code in used.tolist()]
+    return replace(ticks, symbols=symbols, symbol_index=codes.astype("<u2"))
 
 
 def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes:
@@ -109,10 +118,10 @@ def ticks_of(frame: Frame) -> Ticks:
     offset = 0
     columns = []
     try:
-        layout = [*_BASE_COLUMNS, *((name, OPTIONAL_COLUMNS[name]) for name in frame.columns)]
+        layout = [*_BASE_COLUMNS, *(OPTIONAL_COLUMNS[name] for name in frame.columns)]
     except KeyError as e:
         raise BadFrame(f"unknown column {e}") from e
-    for _, dtype in layout:
+    for dtype in layout:
         size = dtype.itemsize * frame.count
         if offset + size > len(raw):
             raise BadFrame(f"truncated block: {len(raw)} bytes for {frame.count} ticks")
@@ -123,9 +132,8 @@ def ticks_of(frame: Frame) -> Ticks:
     ts, price, size_column, symbol_index, *optional = columns
     if frame.count and int(symbol_index.max()) >= len(frame.symbols):
         raise BadFrame(f"symbol index {symbol_index.max()} of {len(frame.symbols)} symbols")
-    return Ticks(
-        frame.symbols, symbol_index, ts, price, size_column, dict(zip(frame.columns, optional, strict=True)), frame.refused
-    )
+    named = dict(zip(frame.columns, optional, strict=True))
+    return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused)
 
 
 def _raw_block(frame: Frame) -> bytes:

@@ -3,12 +3,26 @@
 import zlib
 from typing import NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import UsageError
+from .ticks import Ticks
 
 
 def partition_of(symbol: str, partitions: int) -> int:
     """Return crc32(symbol in UTF-8) mod partitions: a symbol never changes partition."""
     return zlib.crc32(symbol.encode()) % partitions
+
+
+def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
+    """Deal ticks out to their partitions; their order inside each stays. The refused rows are left to the caller."""
+    homes = np.fromiter((partition_of(s, partitions) for s in ticks.symbols), "<u2", len(ticks.symbols))
+    home = homes[ticks.symbol_index]
+    order = np.argsort(home, kind="stable")
+    bounds = np.searchsorted(home[order], np.arange(partitions + 1))
+    parts = zip(bounds[:-1], bounds[1:], strict=True)
+    return {p: ticks.take(order[first:end]) for p, (first, end) in enumerate(parts) if end > first}
 
 
 class Position(NamedTuple):
@@ -51,3 +65,8 @@ def number_of(position: Position) -> int | None:
 def position_of(number: int) -> Position:
     """Undo number_of."""
     return Position(number >> _SEQ_BITS, number & ((1 << _SEQ_BITS) - 1))
+
+
+def ms_of(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the milliseconds of folded entry ids."""
+    return numbers >> _SEQ_BITS

@@ -28,9 +28,11 @@ def servers_from(environ: Mapping[str, str]) -> Servers | None:
     if redis_named is None and database_named is None:
         return None
     if redis_named is None:
-        raise UsageError(f"{database_named} is set but no Redis: set REDIS_URL (or REDIS_HOST) too, or unset both")
+        raise UsageError(f"{database_named} is set but no Redis: set REDIS_URL (or REDIS_HOST), or unset both")
     if database_named is None:
-        raise UsageError(f"{redis_named} is set but no database: set DATABASE_URL (or TICKSTOCK_DB_HOST) too, or unset both")
+        raise UsageError(
+            f"{redis_named} is set but no database: set DATABASE_URL (or TICKSTOCK_DB_HOST), or unset both"
+        )
     return Servers(_redis_url(environ), _database_url(environ))
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+Column = NDArray[Any]  # (n,), its dtype named where it is made
 
 MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
 MAX_PRICE = 1e12  # numeric(18,6) holds less than this
@@ -14,7 +16,7 @@ MAX_BODY_BYTES = 65_536
 MIN_TS_NS = 631_152_000_000_000_000  # 1990-01-01T00:00:00Z
 MAX_TS_NS = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
 
-OPTIONAL_COLUMNS: Mapping[str, np.dtype] = {
+OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
     "open": np.dtype("<f8"),  # a feed of aggregates says more than one price; absent means: price
     "high": np.dtype("<f8"),
     "low": np.dtype("<f8"),
@@ -55,17 +57,17 @@ class Ticks:
     """Columns of equal length n, in arrival order.
 
     symbols: the distinct symbols that symbol_index points into (a symbol without a row is allowed).
-    symbol_index: (n,) unsigned or signed integers. ts: (n,) int64, Unix nanoseconds UTC. price: (n,) float64, US dollars.
+    symbol_index: (n,) integers. ts: (n,) int64, Unix nanoseconds UTC. price: (n,) float64, US dollars.
     size: (n,) float64, shares, may be fractional; 0 marks a quote or an empty tick, which never touches a bar.
     optional: some of OPTIONAL_COLUMNS, each (n,). refused: rows that came with this batch and are no ticks.
     """
 
     symbols: Sequence[str]
-    symbol_index: NDArray[np.integer]
+    symbol_index: Column
     ts: NDArray[np.int64]
     price: NDArray[np.float64]
     size: NDArray[np.float64]
-    optional: Mapping[str, NDArray] = field(default_factory=dict)
+    optional: Mapping[str, Column] = field(default_factory=dict)
     refused: Sequence[Refused] = ()
 
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ class Ticks:
         f8 = np.empty(0, "<f8")
         return cls((), np.empty(0, "<u2"), np.empty(0, "<i8"), f8, f8, {}, refused)
 
-    def take(self, rows: NDArray | slice, refused: Sequence[Refused] = ()) -> Self:
+    def take(self, rows: Column | slice, refused: Sequence[Refused] = ()) -> Self:
         """Return the rows chosen by a slice, a mask or indices; the symbols stay as they are."""
         optional = {name: column[rows] for name, column in self.optional.items()}
         return type(self)(
@@ -111,7 +113,7 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
     )
 
 
-def _column(batch: Ticks, name: str) -> NDArray:
+def _column(batch: Ticks, name: str) -> Column:
     if name in batch.optional:
         return batch.optional[name]
     dtype = OPTIONAL_COLUMNS[name]

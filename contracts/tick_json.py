@@ -1,0 +1,310 @@
+"""Every spelling of a tick that others send us -> Ticks, or a Refused with its reason.
+
+The JSON of the application's channels and of Massive, and the entries of the front door, plain or with JSON. Pure.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .plain_fields import columns_of_fields, is_plain, row_of_fields
+from .tick_values import NotATick, Row, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
+from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, Refused, Ticks, concat
+from .timestamps import SECOND_NS, timestamp_of
+
+SecondStamp = Literal["end", "start"]  # what a stamp on a whole second means where the tick does not say its kind
+Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
+
+_FEW = 16  # entries; so few are read faster one by one than as columns
+_ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these means a tick
+_Object = Mapping[str, Any]
+
+
+def parse_json(body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end") -> Ticks:
+    """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column."""
+    rows: list[Row] = []
+    refused: list[Refused] = []
+    _read_body(body, row_id, second_stamp, rows, refused)
+    return ticks_of_rows(rows, refused)
+
+
+def parse_bodies(bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end") -> Ticks:
+    """Read messages as parse_json does, in order, into one batch."""
+    rows: list[Row] = []
+    refused: list[Refused] = []
+    for body in bodies:
+        _read_body(body, 0, second_stamp, rows, refused)
+    return ticks_of_rows(rows, refused)
+
+
+def parse_entries(entries: Sequence[Entry], *, second_stamp: SecondStamp = "end") -> Ticks:
+    """Read entries of the front door, in order. The column `row_id` is always there: each row has its entry's id."""
+    parts: list[tuple[NDArray[np.intp], Ticks]] = []
+    odd: list[int] = []
+    for names, members in _by_names(entries).items():
+        columns = None
+        if len(members) >= _FEW:
+            columns = columns_of_fields(names, [entries[i][1] for i in members])
+        if columns is None:
+            odd += members
+            continue
+        ticks, sound = columns
+        where = np.array(members)
+        parts.append((where[sound], ticks))
+        odd += where[~sound].tolist()
+    parts.append(_read_one_by_one(entries, sorted(odd), second_stamp))
+    return _joined(parts, np.fromiter((row_id for row_id, _ in entries), "<i8", len(entries)))
+
+
+def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
+    members: dict[tuple[bytes, ...], list[int]] = {}
+    for i, (_, fields) in enumerate(entries):
+        # A name without a value makes a shape of its own, which the slow way refuses.
+        names = tuple(fields[::2]) if len(fields) % 2 == 0 else ()
+        if names in members:
+            members[names].append(i)
+        else:
+            members[names] = [i]
+    return members
+
+
+def _read_one_by_one(
+    entries: Sequence[Entry], chosen: Sequence[int], second_stamp: SecondStamp
+) -> tuple[NDArray[np.intp], Ticks]:
+    rows: list[Row] = []
+    refused: list[Refused] = []
+    where: list[int] = []
+    for i in chosen:
+        _read_entry(*entries[i], second_stamp, rows, refused)
+        where += [i] * (len(rows) - len(where))
+    return np.array(where, np.intp), ticks_of_rows(rows, refused)
+
+
+def _joined(parts: Sequence[tuple[NDArray[np.intp], Ticks]], row_ids: NDArray[np.int64]) -> Ticks:
+    """Put the rows of all parts in the order of their entries, and give them their ids."""
+    filled = [(where, ticks) for where, ticks in parts if len(where) or ticks.refused]
+    if not filled:
+        return _with_row_ids(Ticks.empty(), row_ids[:0])
+    ticks = concat(ticks for _, ticks in filled)
+    where = np.concatenate([where for where, _ in filled])
+    if len(filled) > 1:
+        order = np.argsort(where, kind="stable")
+        where, ticks = where[order], ticks.take(order, ticks.refused)
+    return _with_row_ids(ticks, row_ids[where])
+
+
+def _with_row_ids(ticks: Ticks, row_ids: NDArray[np.int64]) -> Ticks:
+    optional = {**ticks.optional, "row_id": row_ids.astype(OPTIONAL_COLUMNS["row_id"], copy=False)}
+    return Ticks(ticks.symbols, ticks.symbol_index, ticks.ts, ticks.price, ticks.size, optional, ticks.refused)
+
+
+def _read_entry(
+    row_id: int, fields: Sequence[bytes], second_stamp: SecondStamp, rows: list[Row], refused: list[Refused]
+) -> None:
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    if b"data" in named and not is_plain(named):
+        _read_body(named[b"data"], row_id, second_stamp, rows, refused)
+        return
+    try:
+        rows.append(_plain_row(fields, named))
+    except NotATick as e:
+        refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], row_id))
+
+
+def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes]) -> Row:
+    size = sum(map(len, fields))
+    if size > MAX_BODY_BYTES:
+        raise NotATick("too_large", f"{size} bytes")
+    if len(fields) % 2 or not is_plain(named):
+        raise NotATick("unknown_shape", f"no tick has the fields {shown(b' '.join(named))}")
+    return row_of_fields(named)
+
+
+def _read_body(body: bytes, row_id: int, second_stamp: SecondStamp, rows: list[Row], refused: list[Refused]) -> None:
+    try:
+        message = _decode(body)
+        if not isinstance(message, list):
+            row = _row_of(message, second_stamp)
+            if row is not None:
+                rows.append(row)
+            return
+    except NotATick as e:
+        refused.append(Refused(e.reason, e.detail, body[:MAX_BODY_BYTES], row_id))
+        return
+    for place, element in enumerate(message, 1):
+        try:
+            row = _row_of(element, second_stamp)
+            if row is not None:
+                rows.append(row)
+        except NotATick as e:
+            detail = f"element {place} of {len(message)}: {e.detail}"
+            refused.append(Refused(e.reason, detail, _spelled(element, body), row_id))
+
+
+def _spelled(element: Any, body: bytes) -> bytes:
+    """Spell a refused element anew: the whole array for each of its bad elements could be megabytes."""
+    try:
+        return json.dumps(element).encode()[:MAX_BODY_BYTES]
+    except RecursionError:
+        return body[:MAX_BODY_BYTES]
+
+
+def _decode(body: bytes) -> Any:
+    if len(body) > MAX_BODY_BYTES:
+        raise NotATick("too_large", f"{len(body)} bytes")
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError as e:
+        raise NotATick("not_json", "nested too deeply") from e
+    except ValueError as e:
+        return _decode_leniently(body, str(e))
+
+
+def _decode_leniently(body: bytes, complaint: str) -> Any:
+    """Read what msgspec refuses though its grammar is JSON's: lone surrogates, bytes that are no UTF-8, 1e400.
+
+    The field that holds it is refused by its own check, with its own reason; a field that we do not read may hold it.
+    """
+    try:
+        return json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as e:
+        raise NotATick("not_json", complaint) from e
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _row_of(message: Any, second_stamp: SecondStamp) -> Row | None:
+    """Read one object; None where it is no tick and means no harm."""
+    if not isinstance(message, dict):
+        raise NotATick("not_an_object", f"not a JSON object: {shown(message)}")
+    if "ev" in message:
+        return _read_as(message, message["ev"], _MASSIVE_EVENTS)
+    kind = message.get("event_type")
+    if kind is None:
+        kind = message.get("type")
+    if kind in ("market_tick", "tick_data"):
+        return _untold_tick(message, second_stamp)
+    if kind is not None:
+        return _read_as(message, kind, _APPLICATION_EVENTS)
+    if any(name in message for name in _ELEMENT_NAMES):
+        return _trade(message)
+    if "test" in message:
+        return None  # the application's probes: permission_check, health_check
+    raise NotATick("unknown_shape", f"no tick has the keys {shown(' '.join(message))}")
+
+
+def _read_as(message: _Object, kind: Any, readers: Mapping[str, Callable[[_Object], Row | None]]) -> Row | None:
+    if not isinstance(kind, str) or kind not in readers:
+        raise NotATick("unknown_shape", f"unknown kind of event: {shown(kind)}")
+    return readers[kind](message)
+
+
+def _trade(message: _Object) -> Row:
+    """Read a trade of the application, or an object that says no kind: its stamp is its time, as with plain fields."""
+    return _tick_at(message, timestamp_of)
+
+
+def _untold_tick(message: _Object, second_stamp: SecondStamp) -> Row:
+    """Read a form that may carry trades or seconds, and does not say which."""
+    return _tick_at(message, timestamp_of if second_stamp == "start" else _inside_second)
+
+
+def _tick_at(message: _Object, time_of: Callable[[Any], int]) -> Row:
+    symbol = symbol_of(_either(message, "symbol", "ticker"))
+    size = size_of(_either(message, "volume", "size"))
+    price = price_with_size(message.get("price"), size)
+    return Row(symbol, time_of(message.get("timestamp")), price, size)
+
+
+def _application_second(message: _Object) -> Row:
+    return _aggregate(
+        symbol_of(_either(message, "symbol", "ticker")),
+        _inside_second(message.get("timestamp")),
+        size_of(_either(message, "tick_volume", "volume", "size")),
+        _either(message, "tick_close", "price"),
+        [message.get(name) for name in ("tick_open", "tick_high", "tick_low", "tick_vwap")],
+    )
+
+
+def _application_quote(message: _Object) -> Row:
+    return Row(symbol_of(_either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
+
+
+def _massive_trade(message: _Object) -> Row:
+    symbol, size = symbol_of(message.get("sym")), size_of(_either(message, "ds", "s"))
+    return Row(symbol, timestamp_of(message.get("t")), price_with_size(message.get("p"), size), size)
+
+
+def _massive_second(message: _Object) -> Row:
+    return _aggregate(
+        symbol_of(message.get("sym")),
+        timestamp_of(message.get("s")),
+        size_of(_either(message, "dv", "v")),
+        message.get("c"),
+        [message.get(name) for name in ("o", "h", "l", "vw")],
+    )
+
+
+def _massive_minute(message: _Object) -> Row:
+    return _massive_second(message)._replace(whole_minute=1)
+
+
+def _massive_quote(message: _Object) -> Row:
+    return Row(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
+
+
+def _massive_status(_: _Object) -> None:
+    return None
+
+
+_APPLICATION_EVENTS: Mapping[str, Callable[[_Object], Row | None]] = {
+    "A": _application_second,
+    "T": _trade,
+    "trade": _trade,
+    "Q": _application_quote,
+}
+_MASSIVE_EVENTS: Mapping[str, Callable[[_Object], Row | None]] = {
+    "T": _massive_trade,
+    "A": _massive_second,
+    "AM": _massive_minute,
+    "Q": _massive_quote,
+    "status": _massive_status,
+}
+
+
+def _either(message: _Object, *names: str) -> Any:
+    """Return the first of these values that is there and not null."""
+    for name in names:
+        value = message.get(name)
+        if value is not None:
+            return value
+    return None
+
+
+def _inside_second(stamp: Any) -> int:
+    """Read a stamp; where it stands on the END of its second, put it inside that second (contracts.md, section 1)."""
+    ts = timestamp_of(stamp)
+    inside = ts - 1 if ts % SECOND_NS == 0 else ts
+    if inside < MIN_TS_NS:
+        raise NotATick("timestamp", f"a second that ended when 1990 began: {shown(stamp)}")
+    return inside
+
+
+def _aggregate(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> Row:
+    """Return a row with the prices that the feed says.
+
+    others: open, high, low, vwap. A null one is the close; high and low are widened to hold open and close.
+    """
+    if not size:
+        return Row(symbol, ts, price_with_size(close, size), size)
+    price = price_of(close, "close")
+    names = ("open", "high", "low", "vwap")
+    told = [None if value is None else price_of(value, name) for name, value in zip(names, others, strict=True)]
+    first, highest, lowest = (price if value is None else value for value in told[:3])
+    return Row(symbol, ts, price, size, first, max(highest, first, price), min(lowest, first, price), told[3])

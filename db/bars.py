@@ -1,0 +1,111 @@
+"""Bars in PostgreSQL: staged by binary COPY in a temporary table, compared with what stands, upserted."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..contracts.bar import BAR_DTYPE
+from ..contracts.ticks import MAX_PRICE, MAX_SIZE, Column
+from .postgres import Connection
+from .queries import query
+
+VALUE_COLUMNS = [name for name in BAR_DTYPE.names or () if name not in ("symbol", "minute")]
+
+# One staged bar. symbol and feed: UTF-8; the arrays that hold them may be wider than these.
+STAGED_DTYPE = [
+    ("row_number", "<i4"),
+    ("partition", "<i4"),
+    ("symbol", "S80"),
+    ("minute", "<i4"),
+    ("feed", "S80"),
+    ("replay", "?"),
+    ("whole", "?"),
+    ("revision", "<i2"),
+    *((name, BAR_DTYPE[name].str) for name in VALUE_COLUMNS),
+]
+
+_EXISTING_DTYPE = [column for column in STAGED_DTYPE if column[0] not in ("partition", "symbol", "minute")]
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+
+
+class TableShape(NamedTuple):
+    """What the table `ohlcv_1min` holds: decimals behind the point, bounds, and whether a side table has the rest."""
+
+    price_decimals: int
+    volume_decimals: int
+    max_price: float
+    max_size: float
+    has_detail: bool
+
+
+def table_shape(connection: Connection) -> TableShape:
+    """Read the shape of ohlcv_1min: ours, or the application's with fewer digits."""
+    types = dict(connection.execute(query("ohlcv_1min_columns")))
+    price_decimals, max_price = _digits(types["open"], MAX_PRICE)
+    volume_decimals, max_size = _digits(types["volume"], MAX_SIZE)
+    (has_detail,) = connection.execute(query("has_bar_detail")).fetchone() or (False,)
+    return TableShape(price_decimals, volume_decimals, max_price, max_size, bool(has_detail))
+
+
+def _digits(sql_type: str, most: float) -> tuple[int, float]:
+    if numeric := re.fullmatch(r"numeric\((\d+),(\d+)\)", sql_type):
+        precision, scale = int(numeric[1]), int(numeric[2])
+        return scale, min(most, 10.0 ** (precision - scale))
+    return (0, min(most, 2.0**63)) if sql_type == "bigint" else (6, most)
+
+
+def open_stage(connection: Connection) -> None:
+    """Make the temporary table of this connection."""
+    connection.execute(query("create_stage"))
+
+
+def stage(connection: Connection, rows: Column) -> None:
+    """Fill the staging table with these rows (STAGED_DTYPE) alone."""
+    connection.execute(query("empty_stage"))
+    with connection.cursor().copy(query("copy_stage")) as copy:
+        copy.write(_COPY_HEADER + _binary(rows).tobytes() + _COPY_TRAILER)
+
+
+def _binary(rows: Column) -> Column:
+    """Lay rows out as PostgreSQL's binary COPY wants them: each field big-endian behind its length.
+
+    Text goes out padded with blanks to one width: bpchar takes blanks at the end as none.
+    """
+    columns = {name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names}
+    layout: list[tuple[str, Any]] = [("fields", ">i2")]
+    for name, column in columns.items():
+        layout += [(f"{name} bytes", ">i4"), (name, column.dtype.newbyteorder(">"))]
+    binary = np.empty(len(rows), layout)
+    binary["fields"] = len(columns)
+    for name, column in columns.items():
+        binary[f"{name} bytes"] = column.dtype.itemsize
+        binary[name] = column
+    return binary
+
+
+def _padded(text: Column) -> Column:
+    width = int(np.strings.str_len(text).max(initial=1))
+    cut = text.astype(f"S{width}")
+    octets = cut.view("u1")
+    octets[octets == 0] = ord(" ")
+    return cut
+
+
+def existing(connection: Connection) -> Column:
+    """Return what stands already where the staged bars go: row_number, feed, revision, values; in no order."""
+    rows = [(number, feed.encode(), *rest) for number, feed, *rest in connection.execute(query("staged_over_existing"))]
+    return np.array(rows, _EXISTING_DTYPE)
+
+
+def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:
+    """Write the staged bars of some partitions, those with row numbers from first to last."""
+    values = {"partitions": list(partitions), "first": first, "last": last}
+    if shape.has_detail:
+        connection.execute(query("upsert_foreign_ohlcv_1min"), values)
+        connection.execute(query("upsert_bar_detail"), values)
+    else:
+        connection.execute(query("upsert_ohlcv_1min"), values)
+    connection.execute(query("upsert_recent_bar"), values)

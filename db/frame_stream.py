@@ -1,0 +1,53 @@
+"""Frames into tickstock-stream:{pN}: each in one MULTI/EXEC with the producer's `sent` number beside it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..contracts.frame import FIELD
+from ..contracts.names import flow_key, stream_key
+from .redis import Client, is_pause
+
+
+class Send(NamedTuple):
+    """One frame on its way. sent: the value for `sent:PRODUCER`, "number,sends"."""
+
+    partition: int
+    body: bytes
+    sent: str
+
+
+class Outcome(NamedTuple):
+    """What became of a Send. before: the `sent` that stood there (None: none); refused: why Redis did not take it."""
+
+    before: str | None
+    refused: str | None
+
+
+def send(client: Client, producer: str, sends: Sequence[Send]) -> list[Outcome]:
+    """Send frames in order, in one pipeline. A plain pipeline can be refused in its middle; a MULTI/EXEC is all or nothing.
+
+    Raises where the connection is lost: then nobody knows which of them arrived, and the numbers will tell.
+    """
+    field = f"sent:{producer}"
+    pipeline = client.pipeline(transaction=False)
+    for partition, body, sent in sends:
+        flow = flow_key(partition)
+        pipeline.execute_command("MULTI")
+        pipeline.execute_command("HGET", flow, field)
+        pipeline.execute_command("XADD", stream_key(partition), "*", FIELD, body)
+        pipeline.execute_command("HSET", flow, field, sent)
+        pipeline.execute_command("EXEC")
+    replies = pipeline.execute(raise_on_error=False)
+    return [_outcome(replies[i : i + 5]) for i in range(0, len(replies), 5)]
+
+
+def _outcome(replies: Sequence[object]) -> Outcome:
+    done = replies[4]
+    errors = [reply for reply in (*replies, *(done if isinstance(done, list) else ())) if isinstance(reply, Exception)]
+    if not errors and isinstance(done, list):
+        before = done[0]
+        return Outcome(before.decode() if before is not None else None, None)
+    for error in errors:
+        if not is_pause(error) and "EXECABORT" not in str(error) and "discarded" not in str(error):
+            raise error
+    return Outcome(None, str(errors[0]) if errors else "EXEC answered nothing")

@@ -1,0 +1,44 @@
+"""Leases: who owns what, by the database's clock. A name that nobody renews is free after its time to live."""
+
+from typing import NamedTuple
+
+from ..contracts.errors import LeaseTaken
+from .postgres import Connection
+from .queries import query
+
+LEASE_TTL_S = 5.0  # two renewals, one each third, may fail
+RENEW_EVERY_S = LEASE_TTL_S / 3
+
+
+class Lease(NamedTuple):
+    """A unit that we hold. epoch: counts the holders; it is there for peace, the checkpoint's token for safety."""
+
+    unit: str
+    epoch: int
+
+
+def take(connection: Connection, unit: str, owner: str) -> Lease:
+    """Take a free or expired lease. Raises LeaseTaken, naming the holder and the seconds left."""
+    connection.execute(query("ensure_lease"), {"unit": unit})
+    values = {"unit": unit, "owner": owner, "ttl_s": LEASE_TTL_S}
+    row = connection.execute(query("take_lease"), values).fetchone()
+    if row is None:
+        holder = connection.execute(query("lease_holder"), {"unit": unit}).fetchone()
+        raise LeaseTaken(f"{unit} is held by {holder[0]}" if holder else f"{unit} is held")
+    return Lease(unit, row[0])
+
+
+def renew(connection: Connection, owner: str, leases: list[Lease]) -> set[str]:
+    """Renew leases; return the units that are still ours."""
+    values = {"owner": owner, "ttl_s": LEASE_TTL_S} | _columns(leases)
+    return {unit for (unit,) in connection.execute(query("renew_leases"), values)}
+
+
+def release(connection: Connection, owner: str, leases: list[Lease]) -> None:
+    """Give leases back and wake who waits for them."""
+    connection.execute(query("release_leases"), {"owner": owner} | _columns(leases))
+    connection.execute(query("tell_lease_moved"))
+
+
+def _columns(leases: list[Lease]) -> dict[str, object]:
+    return {"units": [lease.unit for lease in leases], "epochs": [lease.epoch for lease in leases]}

@@ -1,0 +1,71 @@
+"""Applies sql/migrations/*.sql in the order of their numbers, in one transaction, under an advisory lock."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import psycopg
+from psycopg.sql import SQL
+
+from ..contracts.errors import SetupError, UsageError
+from ..contracts.names import FRONT_DOOR
+from .postgres import Connection
+from .queries import query
+
+DEFAULT_PARTITIONS = 16
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Bring the schema up to this program; return the migrations that were applied now.
+
+    Safe to run twice and by two processes at once. Raises SetupError where a right is missing.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(query("migration_lock"))
+            connection.execute(query("create_schema_migration"))
+            missing = [file for file in _migrations() if file.name not in _applied(connection)]
+            for file in missing:
+                connection.execute(SQL(file.read_text()))  # type: ignore[arg-type]  # our own file, not a user's text
+                connection.execute(query("note_migration"), {"name": file.name})
+    except psycopg.errors.InsufficientPrivilege as e:
+        raise SetupError(f"migrate: {str(e).strip().splitlines()[0]}: grant CREATE on the schema to this role") from e
+    return [file.name for file in missing]
+
+
+def check_schema(connection: Connection) -> None:
+    """Raise SetupError where the database is older or newer than this program."""
+    known = {file.name for file in _migrations()}
+    exists = connection.execute(query("schema_migration_exists")).fetchone() == (True,)
+    applied = _applied(connection) if exists else set()
+    if missing := sorted(known - applied):
+        raise SetupError(
+            f"the database's schema is older than this program (lacks {missing[0]}): run `tickstock migrate`"
+        )
+    if newer := sorted(applied - known):
+        raise SetupError(f"the database's schema is newer than this program (has {newer[-1]}): upgrade this program")
+
+
+def open_stream(connection: Connection, wanted: int | None) -> int:
+    """Return the partition count that is recorded; the first caller records it (wanted, or 16).
+
+    Raises UsageError where another one is wanted.
+    """
+    values = {"name": FRONT_DOOR, "partitions": wanted or DEFAULT_PARTITIONS}
+    with connection.transaction():
+        connection.execute(query("create_stream"), values)
+        (partitions,) = connection.execute(query("stream_partitions"), values).fetchone() or (0,)
+        connection.execute(query("create_checkpoints"), {"partitions": partitions})
+    if wanted and wanted != partitions:
+        raise UsageError(
+            f"--partitions is {wanted}, but this stream was created with {partitions}: leave the option out"
+        )
+    return int(partitions)
+
+
+def _applied(connection: Connection) -> set[str]:
+    return {name for (name,) in connection.execute(query("applied_migrations"))}
+
+
+def _migrations() -> list[Traversable]:
+    folder = files("tickstockpl.db").joinpath("sql/migrations")
+    return sorted(folder.iterdir(), key=lambda file: file.name)

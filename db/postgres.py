@@ -1,0 +1,87 @@
+"""One PostgreSQL connection of a process: opened, lost, opened again. A transaction is never retried in its middle."""
+
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ..contracts.errors import ServerAway, SetupError
+from .queries import query
+
+Row = tuple[Any, ...]
+Connection = psycopg.Connection[Row]
+
+_CONNECT_TIMEOUT_S = 5
+# A peer that vanished without a word is noticed after about 15 s.
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
+_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
+
+
+class Backend(NamedTuple):
+    """The server's side of a connection; the start tells it from a later one with the same pid."""
+
+    pid: int
+    started_at: Any
+
+
+def connect(url: str, *, name: str) -> Connection:
+    """Open an autocommit connection. Raises ServerAway where no server answers, SetupError where it says no."""
+    try:
+        return psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=name,
+            options=_OPTIONS,
+            **_KEEPALIVES,
+        )
+    except psycopg.OperationalError as e:
+        message = f"PostgreSQL at {address(url)}: {str(e).strip().splitlines()[-1]}"
+        refused = e.sqlstate and e.sqlstate[:2] in ("28", "3D")  # authorization, no such database
+        raise (SetupError(message) if refused else ServerAway(message)) from e
+    except psycopg.ProgrammingError as e:
+        raise SetupError(f"the database address cannot be read: {str(e).strip()}") from e
+
+
+def address(url: str) -> str:
+    """Return host, port and database of a URL, without its secrets."""
+    parts = conninfo_to_dict(url)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+class Database:
+    """The connection that a worker commits through."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self.url = url
+        self.name = name
+        self.connection = connect(url, name=name)
+        self.backend = self._my_backend()
+
+    def reopen(self) -> None:
+        """Connect again, and end the backend of the lost connection: what it still does must be over before we look."""
+        lost = self.backend
+        self.close()
+        self.connection = connect(self.url, name=self.name)
+        self.backend = self._my_backend()
+        values = {"pid": lost.pid, "backend_start": lost.started_at}
+        if self.connection.execute(query("live_backend"), values).fetchone() == (True,):
+            self.connection.execute(query("end_backend"), {"pid": lost.pid})
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        try:
+            self.connection.close()
+        except psycopg.Error:
+            return  # the server has forgotten it already
+
+    def _my_backend(self) -> Backend:
+        row = self.connection.execute(query("my_backend")).fetchone()
+        if row is None:
+            raise SetupError("pg_stat_activity does not show our own connection")
+        return Backend(*row)
+
+
+def is_lost(connection: Connection, error: psycopg.Error) -> bool:
+    """Tell whether an error means that the connection is gone, rather than that a statement was refused."""
+    return connection.broken or connection.closed or (error.sqlstate or "")[:3] in ("57P", "08")

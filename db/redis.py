@@ -1,0 +1,83 @@
+"""One Redis client of a process. The client library's own retries are off: they XADD twice and hide what was read."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from ..contracts.errors import ServerAway, SetupError
+
+Client = Any  # redis.Redis; its replies are untyped
+
+# The connection is gone, or the server cannot serve now: wait and restore. (Authentication errors are their own.)
+AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+
+_RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
+
+
+def connect(url: str, *, timeout_s: float = 5.0) -> Client:
+    """Make a client without retries; timeout_s must be above the longest BLOCK."""
+    try:
+        client = redis.Redis.from_url(
+            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=5.0
+        )
+    except ValueError as e:
+        raise SetupError(f"the Redis address cannot be read: {e}") from e
+    for command in _RAW_REPLIES:
+        client.response_callbacks.pop(command, None)
+    return client
+
+
+def check(client: Client, url: str) -> None:
+    """Raise ServerAway where no Redis answers, SetupError where it must not be used."""
+    try:
+        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+    except AuthenticationError as e:
+        raise SetupError(f"Redis at {address(url)}: {e}") from e
+    except AWAY as e:
+        raise ServerAway(f"Redis at {address(url)}: {e}") from e
+    except ResponseError as e:
+        if is_pause(e):
+            raise ServerAway(f"Redis at {address(url)}: {e}") from e
+        raise SetupError(f"Redis at {address(url)}: {e}") from e
+    if policy != "noeviction":
+        raise SetupError(
+            f"Redis at {address(url)} has maxmemory-policy {policy}, which evicts whole streams in silence: "
+            "set `maxmemory-policy noeviction`"
+        )
+
+
+def is_pause(error: Exception) -> bool:
+    """Tell a server that cannot write now (memory or disk full, fail-over) from one that refuses the command."""
+    return str(error).startswith(("MISCONF", "OOM", "READONLY", "LOADING", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN"))
+
+
+def is_gone(error: Exception) -> bool:
+    """Tell that the group or its stream is gone: Redis and Valkey say it in different words."""
+    return str(error).startswith(("NOGROUP", "UNBLOCKED"))
+
+
+def address(url: str) -> str:
+    """Return host and port of a URL, without its secrets."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+
+
+def redis_ms(client: Client) -> int:
+    """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by."""
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000

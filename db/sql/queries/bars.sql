@@ -1,0 +1,85 @@
+-- create_stage --
+-- Of this connection alone: COPY fills it outside the transaction, where it holds no lock that others wait for.
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_bar (
+    row_number integer, partition integer, symbol bpchar, minute integer, feed bpchar, replay boolean, whole boolean,
+    revision smallint, open float8, high float8, low float8, close float8, volume_micro float8, notional float8,
+    trades bigint, open_ts bigint, close_ts bigint);
+
+-- empty_stage --
+TRUNCATE stage_bar;
+
+-- copy_stage --
+COPY stage_bar FROM STDIN (FORMAT binary);
+
+-- staged_over_existing --
+-- What stands already where staged bars go. feed is compared in the worker.
+SELECT s.row_number, b.feed, b.replay, b.whole, b.revision, b.open, b.high, b.low, b.close, b.volume_micro, b.notional,
+       b.trades, b.open_ts, b.close_ts
+  FROM stage_bar s JOIN recent_bar b ON b.symbol = s.symbol::text COLLATE "C" AND b.minute = s.minute;
+
+-- insert_symbols --
+-- In name order, so that two workers never wait for each other in a circle.
+INSERT INTO symbols (symbol)
+SELECT DISTINCT symbol::text FROM stage_bar
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+ ORDER BY 1 ON CONFLICT DO NOTHING;
+
+-- upsert_ohlcv_1min --
+-- Absolute values; a row that would not change is not touched.
+INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric, notional / (volume_micro / 1e6), trades, revision,
+       CASE WHEN replay THEN 'replay' ELSE 'live' END
+  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+       vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
+       provenance = excluded.provenance
+ WHERE (t.open, t.high, t.low, t.close, t.volume, t.trade_count, t.revision, t.provenance)
+       IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume,
+                         excluded.trade_count, excluded.revision, excluded.provenance);
+
+-- upsert_foreign_ohlcv_1min --
+-- The application's table where we may not add columns: prices and volume only.
+INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric
+  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
+ WHERE (t.open, t.high, t.low, t.close, t.volume)
+       IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume);
+
+-- upsert_bar_detail --
+INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, provenance)
+SELECT symbol::text, to_timestamp(minute * 60.0), notional / (volume_micro / 1e6), trades, revision,
+       CASE WHEN replay THEN 'replay' ELSE 'live' END
+  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
+       provenance = excluded.provenance
+ WHERE (t.trade_count, t.revision, t.provenance)
+       IS DISTINCT FROM (excluded.trade_count, excluded.revision, excluded.provenance);
+
+-- upsert_recent_bar --
+INSERT INTO recent_bar AS t (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,
+                             notional, trades, open_ts, close_ts)
+SELECT symbol::text, minute, feed::text, replay, whole, revision, open, high, low, close, volume_micro, notional,
+       trades, open_ts, close_ts
+  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+ON CONFLICT (symbol, minute) DO UPDATE
+   SET feed = excluded.feed, replay = excluded.replay, whole = excluded.whole, revision = excluded.revision,
+       open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+       volume_micro = excluded.volume_micro, notional = excluded.notional, trades = excluded.trades,
+       open_ts = excluded.open_ts, close_ts = excluded.close_ts;
+
+-- drop_staged --
+DELETE FROM stage_bar WHERE row_number = ANY (%(rows)s);
+
+-- has_bar_detail --
+SELECT to_regclass('bar_detail') IS NOT NULL;
+
+-- ohlcv_1min_columns --
+-- Digits before and behind the point that the table's own columns hold.
+SELECT a.attname, format_type(a.atttypid, a.atttypmod)
+  FROM pg_attribute a WHERE a.attrelid = 'ohlcv_1min'::regclass AND a.attname IN ('open', 'volume');

@@ -1,0 +1,68 @@
+-- lock_checkpoint_for_take --
+SELECT token FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
+
+-- refence_checkpoint --
+-- A new epoch and a new token: whatever the former owner still sends does not fit any more.
+UPDATE checkpoint SET epoch = %(epoch)s, token = %(token)s WHERE partition = %(partition)s;
+
+-- load_checkpoint --
+-- FOR UPDATE waits for a commit of ours whose answer we never got.
+SELECT epoch, token, position, outbox_number, state FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
+
+-- lock_checkpoints --
+SELECT lock_checkpoints(%(partitions)s::int[], %(tokens)s::bigint[]);
+
+-- advance_checkpoints --
+UPDATE checkpoint c
+   SET token = new.token, position = new.position, outbox_number = new.outbox_number, state = new.state,
+       committed_at = clock_timestamp()
+  FROM unnest(%(partitions)s::int[], %(tokens)s::bigint[], %(positions)s::text[], %(outbox_numbers)s::bigint[],
+              %(states)s::bytea[]) AS new (partition, token, position, outbox_number, state)
+ WHERE c.partition = new.partition;
+
+-- add_to_ledger --
+INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, applied, quote_or_zero, refused, future,
+                         too_late, superseded, lost, ended)
+SELECT * FROM unnest(%(partition)s::int[], %(producer)s::text[], %(feed)s::text[], %(last_number)s::bigint[],
+                     %(ticks_in)s::bigint[], %(applied)s::bigint[], %(quote_or_zero)s::bigint[], %(refused)s::bigint[],
+                     %(future)s::bigint[], %(too_late)s::bigint[], %(superseded)s::bigint[], %(lost)s::bigint[],
+                     %(ended)s::bool[])
+ON CONFLICT (partition, producer) DO UPDATE
+   SET last_number = greatest(l.last_number, excluded.last_number), ticks_in = l.ticks_in + excluded.ticks_in,
+       applied = l.applied + excluded.applied, quote_or_zero = l.quote_or_zero + excluded.quote_or_zero,
+       refused = l.refused + excluded.refused, future = l.future + excluded.future,
+       too_late = l.too_late + excluded.too_late, superseded = l.superseded + excluded.superseded,
+       lost = l.lost + excluded.lost, ended = l.ended OR excluded.ended, updated_at = clock_timestamp();
+
+-- finish_replays --
+INSERT INTO finished_replay (replay, partition, last_number, abandoned)
+SELECT * FROM unnest(%(replay)s::text[], %(partition)s::int[], %(last_number)s::bigint[], %(abandoned)s::bool[])
+ON CONFLICT DO NOTHING;
+
+-- finished_number --
+SELECT last_number FROM finished_replay WHERE replay = %(replay)s AND partition = %(partition)s;
+
+-- producer_numbers --
+-- Where a replay stands in each partition; a finished partition says so.
+SELECT partition, max(last_number), bool_or(finished)
+  FROM (SELECT partition, last_number, false AS finished FROM ledger WHERE producer = %(producer)s
+        UNION ALL
+        SELECT partition, last_number, true FROM finished_replay WHERE replay = %(producer)s) AS known
+ GROUP BY partition;
+
+-- note_replay --
+INSERT INTO replay (name, source) VALUES (%(name)s, %(source)s) ON CONFLICT DO NOTHING;
+
+-- replay_attempts --
+-- Names that were given to attempts at one content: HASH, HASH-2, ...
+SELECT name FROM replay WHERE name = %(name)s OR starts_with(name, %(name)s || '-');
+
+-- update_worker --
+INSERT INTO worker AS w (consumer, host, pid, ticks, repeats, bars, revisions, commits, fenced, restores)
+VALUES (%(consumer)s, %(host)s, %(pid)s, %(ticks)s, %(repeats)s, %(bars)s, %(revisions)s, %(commits)s, %(fenced)s,
+        %(restores)s)
+ON CONFLICT (consumer) DO UPDATE
+   SET host = excluded.host, pid = excluded.pid, ticks = excluded.ticks, repeats = excluded.repeats,
+       bars = excluded.bars, revisions = excluded.revisions, commits = excluded.commits, fenced = excluded.fenced,
+       restores = excluded.restores, updated_at = clock_timestamp(),
+       started_at = CASE WHEN w.pid = excluded.pid AND w.host = excluded.host THEN w.started_at ELSE clock_timestamp() END;

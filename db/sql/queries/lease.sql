@@ -1,0 +1,79 @@
+-- ensure_lease --
+INSERT INTO lease (unit) VALUES (%(unit)s) ON CONFLICT DO NOTHING;
+
+-- take_lease --
+-- Free, expired, or mine already under this very process. No row means: somebody holds it.
+UPDATE lease
+   SET epoch = epoch + 1, owner = %(owner)s, idle_since = renewed_at, renewed_at = clock_timestamp(),
+       expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s),
+       backend_pid = pg_backend_pid(),
+       backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+ WHERE unit = %(unit)s AND (owner IS NULL OR expires_at < clock_timestamp())
+RETURNING epoch;
+
+-- renew_leases --
+-- Only on the epochs that the caller holds; a unit that is not returned was taken.
+UPDATE lease l
+   SET expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s), renewed_at = clock_timestamp(),
+       backend_pid = pg_backend_pid(),
+       backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+  FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
+ WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s
+RETURNING l.unit;
+
+-- release_leases --
+UPDATE lease l
+   SET owner = NULL, expires_at = '-infinity', renewed_at = clock_timestamp()
+  FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
+ WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s;
+
+-- tell_lease_moved --
+NOTIFY tickstock_lease;
+
+-- listen_leases --
+LISTEN tickstock_lease;
+
+-- lease_holder --
+SELECT owner, extract(epoch FROM expires_at - clock_timestamp())::float8 AS left_s
+  FROM lease WHERE unit = %(unit)s AND owner IS NOT NULL AND expires_at >= clock_timestamp();
+
+-- live_consumers --
+SELECT substr(unit, 10) FROM lease
+ WHERE unit LIKE 'consumer:%%' AND owner IS NOT NULL AND expires_at >= clock_timestamp()
+ ORDER BY unit COLLATE "C";
+
+-- free_partitions --
+-- Longest without an owner first.
+SELECT substr(unit, 11)::int FROM lease
+ WHERE unit LIKE 'partition:%%' AND (owner IS NULL OR expires_at < clock_timestamp())
+ ORDER BY renewed_at NULLS FIRST, unit;
+
+-- former_owner --
+-- The backend of the process that held this partition last, if it still lives, and whether it waits for its client.
+SELECT a.pid, a.wait_event_type = 'Client' OR a.state LIKE 'idle%%' AS waits_for_client
+  FROM lease l JOIN pg_stat_activity a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
+ WHERE l.unit = %(unit)s AND a.pid <> pg_backend_pid();
+
+-- end_backend --
+SELECT pg_terminate_backend(%(pid)s);
+
+-- live_backend --
+-- True while the backend that we lost the connection to is still there.
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %(pid)s AND backend_start = %(backend_start)s);
+
+-- my_backend --
+SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid();
+
+-- note_pause --
+-- From the former owner's last sign of life until now, when the new owner has read up to the stream's end.
+UPDATE lease SET pause_s = extract(epoch FROM clock_timestamp() - idle_since)
+ WHERE unit = %(unit)s AND epoch = %(epoch)s RETURNING pause_s;
+
+-- ended_producers --
+-- Live producers whose lease ended a day ago: their numbers may leave the checkpoints.
+SELECT substr(unit, 10) FROM lease
+ WHERE unit LIKE 'producer:%%' AND expires_at < clock_timestamp() - interval '24 hours'
+   AND renewed_at < clock_timestamp() - interval '24 hours';
+
+-- limit_lock_wait --
+SELECT set_config('lock_timeout', %(wait)s, true);

@@ -1,0 +1,9 @@
+-- create_stream --
+-- The first process decides the partition count; every later one reads it.
+INSERT INTO stream (name, partitions) VALUES (%(name)s, %(partitions)s) ON CONFLICT DO NOTHING;
+
+-- create_checkpoints --
+INSERT INTO checkpoint (partition) SELECT generate_series(0, %(partitions)s - 1) ON CONFLICT DO NOTHING;
+
+-- stream_partitions --
+SELECT partitions FROM stream WHERE name = %(name)s;

@@ -1,0 +1,24 @@
+"""`tickstock migrate`."""
+
+from contextlib import AbstractContextManager
+
+import click
+
+from ...db.migrate import migrate as apply_migrations
+from ...db.migrate import open_stream
+from ..wiring import open_postgres
+from .options import CONTEXT, Place, option, server_options
+
+
+@click.command(context_settings=CONTEXT)
+@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
+@server_options
+def migrate(where: AbstractContextManager[Place], partitions: int | None) -> None:
+    """Bring the database's schema up to this program, and record the stream's partition count.
+
+    Safe to run twice, and by two processes at once.
+    """
+    with where as servers, open_postgres(servers._replace(embedded=False), name="tickstock-migrate") as connection:
+        for name in apply_migrations(connection):
+            click.echo(f"applied {name}")
+        click.echo(f"the schema is current; the stream has {open_stream(connection, partitions)} partitions")

@@ -1,0 +1,88 @@
+"""What several commands share: the options that say where the servers are, and how errors end a command."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ...contracts.errors import TickStockError, UsageError
+from ..logs import set_up_logs
+from ..wiring import Place, place
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
+
+
+class WithVariable(click.Option):
+    """An option whose help names its environment variable."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, show_envvar=True, **kwargs)
+
+
+def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
+    """Make an option that can be set by TICKSTOCK_NAME too."""
+    variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
+    kwargs.setdefault("envvar", variable)
+    return click.option(*names, cls=WithVariable, **kwargs)
+
+
+def server_options(command: F) -> F:
+    """Add the options of every command that needs the servers; it gets `where`, a context manager of a Place."""
+
+    @option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded servers.")
+    @option(
+        "--embedded",
+        type=click.Choice(["auto", "never"]),
+        default="auto",
+        help="auto: start Redis and PostgreSQL ourselves where no address of either is set.",
+    )
+    @option(
+        "--connect-timeout",
+        type=click.FloatRange(0, 3600),
+        default=30.0,
+        envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
+        help="Seconds to wait for the servers at the start.",
+    )
+    @option(
+        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
+    )
+    @option("--log-json", is_flag=True, help="Log lines as JSON.")
+    @functools.wraps(command)
+    def wrapped(  # one parameter for each option
+        *args: Any,
+        data_dir: Path | None,
+        embedded: str,
+        connect_timeout: float,
+        log_level: str,
+        log_json: bool,
+        **kwargs: Any,
+    ) -> Any:
+        set_up_logs(level=log_level, as_json=log_json)
+        with errors_end_the_command():
+            return command(
+                *args, where=place(data_dir, embedded=embedded == "auto", connect_timeout_s=connect_timeout), **kwargs
+            )
+
+    return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
+
+
+@contextmanager
+def errors_end_the_command() -> Iterator[None]:
+    """Turn an error of ours into one line and an exit code: 2 for a usage error, 1 for the rest."""
+    try:
+        yield
+    except UsageError as e:
+        click.echo(f"Error: {e}", err=True)
+        sys.exit(2)
+    except TickStockError as e:
+        click.echo(f"Error: {e}", err=True)
+        sys.exit(1)
+
+
+__all__ = ["CONTEXT", "Place", "errors_end_the_command", "option", "server_options"]

@@ -1,0 +1,122 @@
+"""`tickstock-producer`: one feed into the stream."""
+
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+
+from ...contracts.names import LIVE_FEED
+from ...db.redis import redis_ms
+from ...producer.pace import parse_speed
+from ...producer.replay import ReplaySource
+from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
+from ..progress import show_progress
+from ..shutdown import Stop
+from ..wiring import ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
+from .options import CONTEXT, Place, option, server_options
+
+_MAX_SPEED_CHUNK_TICKS = 100_000
+
+
+class SpeedType(click.ParamType):
+    """`max`, `1x`, `60x`."""
+
+    name = "SPEED"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return the multiple of market time, None for max."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse_speed(value) or "max"
+        except ValueError:
+            self.fail(f"{value!r} is no speed: max, 1x, 60x", param, ctx)
+
+
+def share(name: str, what: str) -> object:
+    """Make an option for a share of all ticks."""
+    return option(name, type=click.FloatRange(0, 1), default=0.0, help=f"Synthetic: share of ticks that {what}.")
+
+
+@click.command("tickstock-producer", context_settings=CONTEXT)
+@click.argument("files", nargs=-1, type=click.Path())
+@option("--source", type=click.Choice(["synthetic", "replay"]), required=True, help="Where the ticks come from.")
+@option(
+    "--speed",
+    type=SpeedType(),
+    show_default="1x, replay: max",
+    help="Multiple of market time, or max. Any synthetic speed but 1x is a replay.",
+)
+@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
+@option("--linger-ms", type=click.FloatRange(0, 1000), default=5.0, help="How long a live tick waits for company.")
+@option("--max-lag", type=click.IntRange(1), default=5_000_000, help="Wait while so many ticks are not committed.")
+@option("--feed", default=LIVE_FEED, help="Name of a live feed; two of them never write one bar.")
+@option("--codec", type=click.Choice(["zstd", "none"]), default="zstd", help="Compression of frames.")
+@option("--publish", is_flag=True, help="Replay: tell the results on the channels too.")
+@option("--again", is_flag=True, help="Replay: once more, where this content was replayed already.")
+@option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write every tick to this CSV file too.")
+@option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
+@option("--rate", type=click.FloatRange(0.001), default=500.0, help="Synthetic: mean ticks a second of market time.")
+@option("--seconds", type=click.FloatRange(0.001), help="Synthetic: seconds of market time.  [default: without end]")
+@option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same ticks.")
+@option("--scenario", type=click.Choice(list(SCENARIOS)), default="normal", help="Synthetic: the market's character.")
+@option("--disorder-ms", type=click.FloatRange(0), default=0.0, help="Synthetic: ticks out of order by so much.")
+@share("--late-share", "come 1 to 300 s late")
+@share("--zero-share", "have size 0")
+@share("--bad-share", "are refused")
+@share("--repeat-share", "are repeated as separate trades")
+@option("--future-ticks", type=click.IntRange(0), default=0, help="Synthetic: ticks from next year, at the start.")
+@server_options
+def producer(  # noqa: PLR0913  # one parameter for each option
+    where: AbstractContextManager[Place],
+    files: tuple[str, ...],
+    source: str,
+    speed: float | str | None,
+    partitions: int | None,
+    linger_ms: float,
+    max_lag: int,
+    feed: str,
+    codec: str,
+    publish: bool,
+    again: bool,
+    record: Path | None,
+    seconds: float | None,
+    **market: object,
+) -> None:
+    """Send the ticks of one source into tickstock-stream, framed and numbered, each kept until it is committed.
+
+    FILES: trade flat files (.csv, .csv.gz) for --source replay, by time or grouped by ticker; all files of one command
+    are one feed. Rows with a correction are left out. A replay that was interrupted goes on where it stood.
+    """
+    stop = Stop(deadline_s=30.0)
+    pace = {"max": None, None: 1.0 if source == "synthetic" else None}.get(speed, speed)  # type: ignore[call-overload]
+    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)  # type: ignore[arg-type]
+    if source == "replay" and not files:
+        raise click.UsageError("--source replay needs at least one FILE")
+    if source != "replay" and files:
+        raise click.UsageError(f"--source {source} takes no FILE")
+    recording = ReplaySource(files) if files else None
+    with where as servers:
+        client, count = open_both(servers, partitions=partitions)
+        if recording is not None:
+            made = replay_feed(servers, files, options, count, stop, recording)
+        else:
+            made = synthetic_feed(servers, _synthetic(options, seconds, market, redis_ms(client)), options, count, stop)
+        if made is None:
+            return
+        with show_progress(recording) as on_progress:
+            complete = run_producer(servers, client, made, options, stop, on_progress)
+    if not complete and not stop.is_set():
+        sys.exit(1)
+
+
+def _synthetic(
+    options: ProducerOptions, seconds: float | None, market: dict[str, object], now_ms: int
+) -> SyntheticSource:
+    trouble = Trouble(**{name: market.pop(name) for name in Trouble.__slots__})  # type: ignore[arg-type]
+    if options.speed == 1.0:
+        return SyntheticSource(Market(start_ns=now_ms * 1_000_000, trouble=trouble, **market), seconds=seconds)  # type: ignore[arg-type]
+    rate = float(str(market["rate"]))
+    chunk_ns = max(100_000_000, int(min(60.0, _MAX_SPEED_CHUNK_TICKS / rate) * 1e9)) if options.speed is None else 10**8
+    return SyntheticSource(Market(chunk_ns=chunk_ns, trouble=trouble, **market), seconds=seconds)  # type: ignore[arg-type]

@@ -1,0 +1,19 @@
+"""`tickstock`: the commands for people."""
+
+import click
+
+from ...version import __version__
+from .bars_command import bars
+from .migrate_command import migrate
+from .options import CONTEXT
+from .replay_command import replay
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="tickstock")
+def tickstock() -> None:
+    """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
+
+
+for command in (bars, migrate, replay):
+    tickstock.add_command(command)

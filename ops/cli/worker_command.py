@@ -1,0 +1,77 @@
+"""`tickstock-worker`: one worker of the fleet."""
+
+import os
+import platform
+from contextlib import AbstractContextManager
+
+import click
+
+from ...contracts.names import GROUP
+from ...workers.worker import WorkerOptions
+from ..shutdown import Stop
+from ..wiring import make_worker
+from .options import CONTEXT, Place, option, server_options
+
+
+def default_consumer() -> str:
+    """Return a name that is unique among containers and under a process manager."""
+    return f"{platform.node()}-{os.getpid()}"
+
+
+@click.command("tickstock-worker", context_settings=CONTEXT)
+@option("--group", default=GROUP, help="Consumer group.")
+@option(
+    "--consumer",
+    default=default_consumer,
+    show_default="HOST-PID",
+    envvar=["TICKSTOCK_CONSUMER", "TICKSTOCKPL_CONSUMER_ID"],
+    help="This worker's name; one worker runs under a name at a time.",
+)
+@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
+@option(
+    "--read-count",
+    type=click.IntRange(1, 100_000),
+    envvar=["TICKSTOCK_READ_COUNT", "TICKSTOCKPL_BATCH_SIZE"],
+    help="Entries of a partition in one read.  [default: as many as 262,144 ticks fill]",
+)
+@option("--commit-ms", type=click.IntRange(1, 60_000), default=1000, help="Commit at the latest after this time.")
+@option(
+    "--allowed-lateness",
+    type=click.IntRange(0, 600_000),
+    default=500,
+    help="Milliseconds that a live bar stays open after its end.",
+)
+@option(
+    "--max-future",
+    type=click.FloatRange(0, 86_400),
+    default=900.0,
+    help="Seconds that a tick may be ahead of its arrival.",
+)
+@option("--hole-wait", type=click.FloatRange(0, 3600), default=10.0, help="Seconds until missing live ticks are lost.")
+@option(
+    "--retention", type=click.FloatRange(0), default=900.0, help="Seconds that committed entries stay in the streams."
+)
+@server_options
+def worker(
+    where: AbstractContextManager[Place],
+    partitions: int | None,
+    allowed_lateness: int,
+    max_future: float,
+    hole_wait: float,
+    retention: float,
+    **options: object,
+) -> None:
+    """Turn the partitions of tickstock-stream that are this worker's share into 1-minute bars.
+
+    Start as many as you like: they share the partitions among themselves. SIGTERM commits, releases and exits 0.
+    """
+    stop = Stop()
+    settings = WorkerOptions(
+        allowed_lateness_ms=allowed_lateness,
+        max_future_s=max_future,
+        hole_wait_s=hole_wait,
+        retention_s=retention,
+        **options,  # type: ignore[arg-type]  # group, consumer, read_count, commit_ms: checked by click
+    )
+    with where as servers:
+        make_worker(servers, settings, partitions=partitions, stop=stop).run()

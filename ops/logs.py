@@ -1,0 +1,25 @@
+"""structlog, set up once for a process: fixed phrases with fields, to stderr, so that stdout holds only results."""
+
+import logging
+import sys
+
+import structlog
+
+
+def set_up_logs(*, level: str = "info", as_json: bool = False) -> None:
+    """Log to stderr, as lines for people or as JSON."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,37 @@
+"""One stop event for a process, set by SIGTERM or SIGINT, with one deadline for everything that follows."""
+
+import os
+import signal
+import threading
+from types import FrameType
+
+STOP_DEADLINE_S = 5.0  # of the whole stop; what is not committed by then, the next owner restores
+
+
+class Stop:
+    """The process's stop event. Made in the main thread, it takes over the signals."""
+
+    def __init__(self, *, deadline_s: float = STOP_DEADLINE_S) -> None:
+        self._event = threading.Event()
+        self._deadline_s = deadline_s
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # signal's own signature
+        if not self._event.is_set():
+            timer = threading.Timer(self._deadline_s, os._exit, (1,))
+            timer.daemon = True
+            timer.start()
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Stop from inside, without a deadline."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the stop; return whether to stop."""
+        return self._event.wait(seconds)

@@ -1,0 +1,215 @@
+"""The one place where parts are put together: servers, a worker, a producer."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+from uuid import uuid4
+
+import structlog
+from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from ..contracts.errors import ServerAway
+from ..contracts.names import LIVE_FEED
+from ..contracts.settings import Servers, servers_from
+from ..contracts.ticks import Ticks
+from ..db import redis
+from ..db.migrate import check_schema, migrate, open_stream
+from ..db.postgres import Connection, Database, connect
+from ..db.redis import Client
+from ..db.replays import ReplayRun, open_replay
+from ..producer.framer import Framer, Identity
+from ..producer.pace import by_tick_time, paced
+from ..producer.produce import ProducerLease, Progress, produce
+from ..producer.record import recorded
+from ..producer.replay import ReplaySource, content_hash
+from ..producer.stream_writer import StreamWriter
+from ..producer.synthetic import SyntheticSource
+from ..workers.worker import Worker, WorkerOptions
+from .embedded import default_data_dir, embedded_servers
+from .shutdown import Stop
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where the servers are, and how long to wait for them at the start."""
+
+    servers: Servers
+    embedded: bool
+    connect_timeout_s: float
+
+
+@contextmanager
+def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) -> Iterator[Place]:
+    """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be."""
+    outside = servers_from(os.environ)
+    if outside or not embedded:
+        if outside is None:
+            raise ServerAway("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")
+        yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
+        return
+    with embedded_servers(data_dir or default_data_dir(), log=log.info) as servers:
+        yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s)
+
+
+def _wait_for(what: Callable[[], T], timeout_s: float) -> T:
+    """Try until a server answers; say once which one is away, and why."""
+
+    def say(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome:
+            log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
+
+    retrying = retry(
+        retry=retry_if_exception_type(ServerAway),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        stop=stop_after_delay(timeout_s),
+        before_sleep=say,
+        reraise=True,
+    )
+    return retrying(what)()
+
+
+def open_postgres(where: Place, *, name: str) -> Connection:
+    """Connect to PostgreSQL, waiting for it; the embedded one is migrated."""
+    connection = _wait_for(lambda: connect(where.servers.database_url, name=name), where.connect_timeout_s)
+    if where.embedded:
+        migrate(connection)
+    return connection
+
+
+def open_redis(where: Place) -> Client:
+    """Make a Redis client, waiting for its server. Raises SetupError where it must not be used."""
+    client = redis.connect(where.servers.redis_url)
+    _wait_for(lambda: redis.check(client, where.servers.redis_url), where.connect_timeout_s)
+    if not client.info("persistence").get("aof_enabled"):
+        log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
+    return client
+
+
+def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
+    """Check both servers and the schema; return a client, and the partition count."""
+    connection = open_postgres(where, name="tickstock")
+    try:
+        check_schema(connection)
+        count = open_stream(connection, partitions)
+    finally:
+        connection.close()
+    return open_redis(where), count
+
+
+def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
+    """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
+    client, count = open_both(where, partitions=partitions)
+    return Worker(
+        options,
+        database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}"),
+        client=client,
+        redis_url=where.servers.redis_url,
+        partitions=count,
+        stop=stop,
+    )
+
+
+class Feed(NamedTuple):
+    """A source, ready to be produced. name: of the producer; numbers: what of it is committed, by partition."""
+
+    identity: Identity
+    ticks: Iterable[Ticks | None]
+    numbers: dict[int, int]
+    lease: str
+    linger_ms: float | None
+    ends: bool
+
+
+class ProducerOptions(NamedTuple):
+    """What a user can turn of any source."""
+
+    max_lag: int = 5_000_000
+    linger_ms: float = 5.0
+    speed: float | None = None
+    feed: str = LIVE_FEED
+    codec: Literal["zstd", "none"] = "zstd"
+    publish: bool = False
+    again: bool = False
+    record: Path | None = None
+
+
+def replay_feed(
+    where: Place, files: Sequence[str], options: ProducerOptions, partitions: int, stop: Stop, source: ReplaySource
+) -> Feed | None:
+    """Make a replay of flat files; None where it is finished already."""
+    speed = options.speed
+    base = content_hash(files, f"partitions={partitions} codec={options.codec} publish={options.publish}")
+    run = _open_run(where, f"replay-{base[:32]}", " ".join(files), partitions, options)
+    if run is None:
+        return None
+    ticks: Iterable[Ticks | None] = source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait)
+    identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
+    return Feed(identity, ticks, run.numbers, "replay", None, ends=False)
+
+
+def synthetic_feed(
+    where: Place, source: SyntheticSource, options: ProducerOptions, partitions: int, stop: Stop
+) -> Feed | None:
+    """Make a synthetic market: at speed 1x a live feed, else a replay, which the same options resume."""
+    chunks = ((chunk.ticks, chunk.arrival_ns) for chunk in source.chunks())
+    if options.speed == 1.0:
+        name = f"synthetic-{uuid4().hex[:12]}"
+        identity = Identity(name, options.feed, "live", publish=True, codec=options.codec)
+        numbers = dict.fromkeys(range(partitions), 0)
+        ticks = paced(chunks, 1.0, wait=stop.wait)
+        return Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True)
+    description = source.describe()
+    base = sha256(f"{description} partitions={partitions} codec={options.codec}".encode()).hexdigest()
+    run = _open_run(where, f"synthetic-{base[:32]}", description, partitions, options)
+    if run is None:
+        return None
+    identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
+    speed = options.speed
+    ticks = (chunk for chunk, _ in chunks) if speed is None else paced(chunks, speed, wait=stop.wait)
+    return Feed(identity, ticks, run.numbers, "replay", None, ends=True)
+
+
+def _open_run(where: Place, base: str, source: str, partitions: int, options: ProducerOptions) -> ReplayRun | None:
+    with open_postgres(where, name="tickstock-producer") as connection:
+        run = open_replay(connection, base, source, partitions, again=options.again)
+    if run.finished:
+        log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
+        return None
+    if any(run.numbers.values()):
+        log.info("replay goes on", replay=run.name, ticks=sum(run.numbers.values()))
+    return run
+
+
+def run_producer(
+    where: Place,
+    client: Client,
+    feed: Feed,
+    options: ProducerOptions,
+    stop: Stop,
+    on_progress: Callable[[Progress], None],
+) -> bool:
+    """Produce a feed; return whether all of it is committed."""
+    lease = ProducerLease(where.servers.database_url, feed.lease, feed.identity.producer, wait=stop.wait)
+    writer = StreamWriter(
+        client,
+        where.servers.redis_url,
+        feed.identity.producer,
+        done=feed.numbers,
+        wait=stop.wait,
+        max_lag=options.max_lag,
+    )
+    framer = Framer(feed.identity, len(feed.numbers), now_ms=writer.now_ms, skip=feed.numbers)
+    log.info("producer started", producer=feed.identity.producer, feed=feed.identity.feed)
+    try:
+        return produce(
+            recorded(feed.ticks, options.record), framer=framer, writer=writer, lease=lease, stopping=stop.is_set,
+            wait=stop.wait, linger_ms=feed.linger_ms, ends=feed.ends, on_progress=on_progress,
+        )  # fmt: skip
+    finally:
+        lease.release()

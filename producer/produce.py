@@ -1,0 +1,122 @@
+"""The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+
+from ..contracts.errors import LeaseLost, LeaseTaken
+from ..contracts.ticks import Ticks
+from ..db import lease as leases
+from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.postgres import Connection, connect
+from .framer import Framer
+from .stream_writer import StreamWriter
+
+log = structlog.get_logger()
+
+
+class ProducerLease:
+    """The producer's right to send: `producer:NAME` for a live one, `replay` for a replay, of which one runs at a time."""
+
+    def __init__(self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool]) -> None:
+        self._url = url
+        self._owner = owner
+        self._connection: Connection = connect(url, name="tickstock-producer")
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._lease = self._take(unit, wait)
+
+    def _take(self, unit: str, wait: Callable[[float], bool]) -> Lease:
+        said = False
+        while True:
+            try:
+                return leases.take(self._connection, unit, self._owner)
+            except LeaseTaken as e:
+                if not said:
+                    log.info("waiting for the lease", unit=unit, why=str(e))
+                    said = True
+                if wait(0.2):
+                    raise
+
+    def renew_if_due(self) -> None:
+        """Renew; with the database away, go on: a lease that ended without a taker is still ours.
+
+        Raises LeaseLost where somebody else has it now.
+        """
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        try:
+            if self._connection.closed or self._connection.broken:
+                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=1)
+            if not leases.renew(self._connection, self._owner, [self._lease]):
+                raise LeaseLost(f"another process took {self._lease.unit}")
+        except psycopg.OperationalError as e:
+            log.debug("database away", why=str(e).strip())
+
+    def release(self) -> None:
+        """Give the lease back."""
+        try:
+            leases.release(self._connection, self._owner, [self._lease])
+            self._connection.close()
+        except psycopg.OperationalError as e:
+            log.debug("lease left to end by itself", why=str(e).strip())
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a producer is; for the progress bar and the summary."""
+
+    ticks: int = 0
+    refused: int = 0
+
+
+def produce(
+    source: Iterable[Ticks | None],
+    *,
+    framer: Framer,
+    writer: StreamWriter,
+    lease: ProducerLease,
+    stopping: Callable[[], bool],
+    wait: Callable[[float], bool],
+    linger_ms: float | None,
+    ends: bool,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> bool:
+    """Send a source's ticks until it ends; return whether all of it is committed.
+
+    source: yields None when there is nothing now. linger_ms: how long a live tick waits for company; None: for a full
+    frame. ends: whether stopping means the end of the feed (a live or synthetic one), or an interruption (a file).
+    """
+    progress = Progress()
+    linger_until: float | None = None
+    for ticks in source:
+        if stopping():
+            break
+        frames = []
+        if ticks is not None:
+            frames = framer.add(ticks)
+            progress.ticks += len(ticks)
+            progress.refused += len(ticks.refused)
+        if linger_ms is not None and framer.waiting:
+            now = time.monotonic()
+            linger_until = linger_until or now + linger_ms / 1000
+            if now >= linger_until:
+                frames += framer.flush()
+                linger_until = None
+        writer.write(frames)
+        lease.renew_if_due()
+        on_progress(progress)
+    if not stopping() or ends:
+        writer.write(framer.end())
+    while not writer.is_drained and not (stopping() and not ends):
+        writer.poll_if_due(every_s=0.05)
+        lease.renew_if_due()
+        on_progress(progress)
+        if wait(0.02) and not ends:
+            break
+    if writer.is_drained:
+        writer.forget()
+    return writer.is_drained

@@ -1,0 +1,232 @@
+"""③ Frames -> tickstock-stream:{pN}: kept until a worker has committed them, sent again whenever a number does not fit."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from ..contracts.names import flow_key
+from ..db import redis
+from ..db.frame_stream import Outcome, Send, send
+from ..db.redis import AWAY, Client, is_pause
+from .framer import Numbered
+
+log = structlog.get_logger()
+
+_FRAMES_A_PIPELINE = 128
+_POLL_EVERY_S = 1.0
+_RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
+_MEMORY_SHARE = 0.9  # of maxmemory; above it the producer waits for the workers to drain
+
+
+@dataclass(slots=True)
+class _Flow:
+    """One partition. to_send: frames not sent yet, or again; kept: sent, not known to be committed."""
+
+    done: int
+    highest: int = 0
+    sends: int = 0
+    last_sent: str | None = None
+    to_send: deque[Numbered] = field(default_factory=deque)
+    kept: deque[Numbered] = field(default_factory=deque)
+    wanted: int = -1
+    wanted_at: float = 0.0
+
+
+class StreamWriter:
+    """Sends a producer's frames in the order of their numbers, and keeps each until `done` covers it."""
+
+    def __init__(
+        self,
+        client: Client,
+        redis_url: str,
+        producer: str,
+        *,
+        done: Mapping[int, int],
+        wait: Callable[[float], bool],
+        max_lag: int,
+    ) -> None:
+        """done: the committed number of every partition. wait: sleep so many seconds, True to stop."""
+        self._client = client
+        self._redis_url = redis_url
+        self._producer = producer
+        self._flows = {p: _Flow(number) for p, number in done.items()}
+        self._wait = wait
+        self._max_lag = max_lag
+        self._poll_at = 0.0
+        self._clock_base_ms = 0
+        self._monotonic_base = 0.0
+        self.resent = 0
+
+    # -- the clock of births ---------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Return Redis TIME in ms, carried on with the monotonic clock between two polls; never this host's own time."""
+        if not self._clock_base_ms:
+            self._again_until_done(self._read_clock)
+        return self._clock_base_ms + int((time.monotonic() - self._monotonic_base) * 1000)
+
+    def _read_clock(self) -> None:
+        self._clock_base_ms, self._monotonic_base = redis.redis_ms(self._client), time.monotonic()
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    @property
+    def lag(self) -> int:
+        """Ticks sent, or about to be, and not known to be committed."""
+        return sum(max(0, self._top(flow) - flow.done) for flow in self._flows.values())
+
+    @property
+    def is_drained(self) -> bool:
+        """Everything that was handed over is committed."""
+        return not any(flow.kept or flow.to_send for flow in self._flows.values())
+
+    def write(self, frames: Iterable[Numbered]) -> None:
+        """Send frames; return when Redis has them all and there is room for more."""
+        for frame in frames:
+            self._flows[frame.partition].to_send.append(frame)
+        self._send_all()
+        self.poll_if_due()
+        while self.lag > self._max_lag or not self._has_memory():
+            if self._wait(0.02):
+                return
+            self.poll_if_due(every_s=0.1)
+
+    def poll_if_due(self, every_s: float = _POLL_EVERY_S) -> None:
+        """Look each second at how far the workers are, and whether Redis still knows what we sent last."""
+        if time.monotonic() < self._poll_at:
+            return
+        self._poll_at = time.monotonic() + every_s
+        self._again_until_done(self._poll)
+        self._send_all()
+
+    def _send_all(self) -> None:
+        self._again_until_done(self._send_waiting)
+
+    def _again_until_done(self, step: Callable[[], bool | None]) -> None:
+        """Run a step until it succeeds; while Redis is away or full, wait, with one line a change of state."""
+        pause_s, away = 0.02, False
+        while True:
+            try:
+                refused = step()
+                if not refused:
+                    break
+                why = "Redis refuses to write"
+            except (RedisError, OSError) as e:
+                if not isinstance(e, AWAY) and not (isinstance(e, ResponseError) and is_pause(e)):
+                    raise
+                why = str(e)
+                self._send_again_all()
+            if not away:
+                log.warning("redis away", why=why)
+                away = True
+            if self._wait(pause_s):
+                return
+            pause_s = min(1.0, pause_s * 2)
+        if away:
+            log.info("redis back")
+
+    def _send_waiting(self) -> bool:
+        """Send what waits, batch by batch; return whether Redis refused something, which is then still waiting."""
+        while batch := list(islice(self._waiting(), _FRAMES_A_PIPELINE)):
+            sends = [self._stamp(frame) for frame in batch]
+            refused = self._note(batch, sends, send(self._client, self._producer, sends))
+            if refused:
+                return True
+        return False
+
+    def _waiting(self) -> Iterable[Numbered]:
+        return (frame for flow in self._flows.values() for frame in flow.to_send)
+
+    def _stamp(self, frame: Numbered) -> Send:
+        flow = self._flows[frame.partition]
+        flow.sends += 1
+        flow.highest = max(flow.highest, frame.last)
+        return Send(frame.partition, frame.body, f"{flow.highest},{flow.sends}")
+
+    def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[Outcome]) -> bool:
+        rolled_back = set()
+        refused = False
+        for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
+            flow = self._flows[frame.partition]
+            if outcome.refused:
+                refused = True
+                continue
+            if flow.last_sent is not None and outcome.before != flow.last_sent:
+                rolled_back.add(frame.partition)
+            flow.last_sent = sent.sent
+            flow.to_send.remove(frame)
+            flow.kept.append(frame)
+        for partition in rolled_back:
+            self._send_again(partition, "Redis forgot what was sent")
+        return refused
+
+    def _send_again(self, partition: int, why: str, above: int = 0) -> None:
+        """Put every frame above `done` back to be sent, in the order of their numbers."""
+        flow = self._flows[partition]
+        again = [frame for frame in flow.kept if frame.last > max(above, flow.done)]
+        if not again:
+            return
+        log.warning("sending again", partition=partition, frames=len(again), why=why)
+        self.resent += len(again)
+        flow.kept = deque(frame for frame in flow.kept if frame.last <= max(above, flow.done))
+        flow.to_send = deque(sorted([*again, *flow.to_send], key=lambda frame: frame.last))
+
+    def _send_again_all(self) -> None:
+        """Nobody knows which frames of a lost connection arrived: send all again, the numbers drop the repeats."""
+        for partition, flow in self._flows.items():
+            flow.last_sent = None
+            self._send_again(partition, "connection lost")
+
+    # -- how far the workers are -----------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        self._read_clock()
+        pipeline = self._client.pipeline(transaction=False)
+        names = [f"{name}:{self._producer}" for name in ("sent", "done", "want")]
+        for p in self._flows:
+            pipeline.hmget(flow_key(p), names)
+        for (p, flow), (sent, done, want) in zip(self._flows.items(), pipeline.execute(), strict=True):
+            self._forget_done(flow, int(done or 0))
+            if flow.last_sent is not None and (sent or b"").decode() != flow.last_sent:
+                flow.last_sent = None
+                self._send_again(p, "Redis forgot what was sent")
+            if want is not None:
+                self._answer(p, flow, int(want))
+
+    def _forget_done(self, flow: _Flow, done: int) -> None:
+        flow.done = max(flow.done, done)
+        while flow.kept and flow.kept[0].last <= flow.done:
+            flow.kept.popleft()
+
+    def _answer(self, partition: int, flow: _Flow, want: int) -> None:
+        """Send again from the hole that a worker met, but not in one go with the last time it asked."""
+        if want < flow.done or (want == flow.wanted and time.monotonic() < flow.wanted_at + _RESEND_EVERY_S):
+            return
+        flow.wanted, flow.wanted_at = want, time.monotonic()
+        self._send_again(partition, "a worker met a hole", above=want)
+
+    def _top(self, flow: _Flow) -> int:
+        return max(flow.highest, flow.to_send[-1].last if flow.to_send else 0)
+
+    def _has_memory(self) -> bool:
+        used: dict[str, int] = {}
+
+        def look() -> None:
+            used.update(self._client.info("memory"))
+
+        self._again_until_done(look)
+        most = used.get("maxmemory", 0)
+        return not most or used["used_memory"] < _MEMORY_SHARE * most
+
+    def forget(self) -> None:
+        """Take this producer's numbers out of Redis, when all is committed and it will not come back."""
+        names = [f"{name}:{self._producer}" for name in ("sent", "done", "want")]
+        pipeline = self._client.pipeline(transaction=False)
+        for p in self._flows:
+            pipeline.hdel(flow_key(p), *names)
+        pipeline.execute()

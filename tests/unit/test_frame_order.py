@@ -1,0 +1,66 @@
+import pytest
+from tickstockpl.contracts.errors import BadFrame
+from tickstockpl.contracts.frame import Frame
+from tickstockpl.contracts.partition import Position
+from tickstockpl.workers.frame_order import Arrival, FrameOrder
+
+
+def arrival(previous: int, last: int, ms: int = 0, columns: tuple[str, ...] = ()) -> Arrival:
+    frame = Frame(
+        1, "p", "live", "live", previous, last, 0, 0, False, last - previous, ["A"], list(columns), "none", b"", []
+    )
+    return Arrival(frame, Position(ms or last, 0))
+
+
+def numbers(arrivals: list[Arrival]) -> list[tuple[int, int]]:
+    return [(a.frame.previous, a.frame.last) for a in arrivals]
+
+
+def test_frames_in_order_are_applied_at_once():
+    order = FrameOrder("live")
+    assert numbers(order.accept(arrival(0, 10)) + order.accept(arrival(10, 20))) == [(0, 10), (10, 20)]
+    assert order.number == 20
+
+
+def test_a_repeated_frame_is_dropped():
+    order = FrameOrder("live", number=20)
+    assert order.accept(arrival(10, 20)) == []
+
+
+def test_a_frame_ahead_of_a_hole_waits_until_the_hole_is_filled():
+    order = FrameOrder("live")
+    assert order.accept(arrival(20, 30)) == []
+    assert order.accept(arrival(10, 20)) == []
+    assert (order.number, order.seen, order.held_ticks) == (0, 30, 20)
+    assert numbers(order.accept(arrival(0, 10))) == [(0, 10), (10, 20), (20, 30)]
+    assert order.held == {}
+
+
+def test_the_position_stays_below_the_earliest_held_frame_of_the_stream():
+    order = FrameOrder("live")
+    order.accept(arrival(20, 30, ms=5))
+    order.accept(arrival(10, 20, ms=7))
+    assert order.first_held == Position(5, 0)
+
+
+def test_a_hole_given_up_is_applied_once_if_it_comes_after_all():
+    order = FrameOrder("live", number=10)
+    order.accept(arrival(30, 40))
+    hole, ready = order.give_up()
+    assert (hole, numbers(ready), order.number) == ((10, 30), [(30, 40)], 40)
+    assert numbers(order.accept(arrival(10, 20))) == [(10, 20)]
+    assert order.lost == [(20, 30)]
+    assert order.accept(arrival(10, 20)) == []
+    assert numbers(order.accept(arrival(20, 30))) == [(20, 30)]
+    assert order.lost == []
+
+
+def test_an_overlapping_frame_of_the_front_door_brings_only_its_rows_above_what_is_applied():
+    order = FrameOrder("live", number=15)
+    (only,) = order.accept(arrival(10, 20, columns=("row_id",)))
+    assert (only.above, order.number) == (15, 20)
+
+
+def test_an_overlapping_frame_without_row_ids_is_refused():
+    with pytest.raises(BadFrame, match="overlap"):
+        FrameOrder("live", number=15).accept(arrival(10, 20))

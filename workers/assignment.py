@@ -1,0 +1,136 @@
+"""Which partitions are mine: the fair share, taken one at a time and given back. Every decision is a database row."""
+
+import time
+
+import psycopg
+import structlog
+
+from ..contracts.errors import LeaseLost, LeaseTaken
+from ..db import lease as leases
+from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.postgres import Database
+from ..db.queries import query
+from .commit_plan import new_token
+from .partition_state import Held
+
+log = structlog.get_logger()
+
+_LOCK_WAIT = "200ms"  # a commit takes less; who holds the row longer is looked at
+_WORKING_OWNER_WAIT_S = 60.0
+
+
+class Assignment:
+    """This worker's leases: its own name, and its partitions."""
+
+    def __init__(self, database: Database, consumer: str, partitions: int) -> None:
+        self._database = database
+        self._consumer = consumer
+        self._partitions = partitions
+        self._name: Lease | None = None
+        self._blocked_since: dict[int, float] = {}
+        self._renew_at = 0.0
+        self._look_at = 0.0
+
+    def join(self) -> None:
+        """Take the consumer's name, and tell the others.
+
+        Raises LeaseTaken where another process has it: a killed one's lease ends after LEASE_TTL_S.
+        """
+        self._name = leases.take(self._database.connection, f"consumer:{self._consumer}", self._consumer)
+        self.listen()
+        self._database.connection.execute(query("tell_lease_moved"))
+
+    def listen(self) -> None:
+        """Hear when leases move, on this connection."""
+        self._database.connection.execute(query("listen_leases"))
+        self._look_at = 0.0
+
+    def renew_if_due(self, held: list[Held]) -> list[Held]:
+        """Renew all leases each third of their time; return the partitions that were taken from us.
+
+        Raises LeaseLost where another process took our name.
+        """
+        if time.monotonic() < self._renew_at or self._name is None:
+            return []
+        mine = leases.renew(
+            self._database.connection, self._consumer, [self._name, *(partition.lease for partition in held)]
+        )
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        if self._name.unit not in mine:
+            raise LeaseLost(f"another worker took the name {self._consumer}: start this one with another --consumer")
+        return [partition for partition in held if partition.lease.unit not in mine]
+
+    def moved(self) -> bool:
+        """Tell whether it is time to look at the leases: one moved, or a while has passed."""
+        heard = list(self._database.connection.notifies(timeout=0))
+        due = time.monotonic() >= self._look_at
+        if heard or due:
+            self._look_at = time.monotonic() + RENEW_EVERY_S / 2
+        return bool(heard) or due
+
+    def surplus(self, held: list[Held]) -> list[Held]:
+        """Return the partitions beyond the fair share."""
+        return sorted(held, key=lambda partition: partition.partition)[self._fair_share() :]
+
+    def take_one(self, held: list[Held]) -> Held | None:
+        """Take one free partition where the fair share is not reached."""
+        if len(held) >= self._fair_share():
+            return None
+        for (partition,) in self._database.connection.execute(query("free_partitions")).fetchall():
+            if taken := self._take(partition):
+                self._look_at = 0.0  # there may be one more
+                return taken
+        return None
+
+    def _fair_share(self) -> int:
+        """Return floor(P/n), and one more for the first P mod n by name."""
+        names = [name for (name,) in self._database.connection.execute(query("live_consumers"))]
+        share, rest = divmod(self._partitions, max(1, len(names)))
+        return share + (self._consumer in names[:rest])
+
+    def _take(self, partition: int) -> Held | None:
+        connection = self._database.connection
+        token = new_token()
+        try:
+            with connection.transaction():
+                connection.execute(query("limit_lock_wait"), {"wait": _LOCK_WAIT})
+                connection.execute(query("lock_checkpoint_for_take"), {"partition": partition})
+                lease = leases.take(connection, f"partition:{partition}", self._consumer)
+                values = {"partition": partition, "epoch": lease.epoch, "token": token}
+                connection.execute(query("refence_checkpoint"), values)
+        except LeaseTaken:
+            return None
+        except psycopg.errors.LockNotAvailable:
+            self._end_former_owner(partition)
+            return None
+        self._blocked_since.pop(partition, None)
+        log.info("partition taken", partition=partition, epoch=lease.epoch)
+        return Held(partition, lease, token)
+
+    def _end_former_owner(self, partition: int) -> None:
+        """End the backend that keeps the row locked, if it waits for its client: no timeout fires in a stalled COPY."""
+        since = self._blocked_since.setdefault(partition, time.monotonic())
+        values = {"unit": f"partition:{partition}"}
+        row = self._database.connection.execute(query("former_owner"), values).fetchone()
+        if row is None:
+            return
+        pid, waits_for_client = row
+        if waits_for_client or time.monotonic() > since + _WORKING_OWNER_WAIT_S:
+            log.warning("former owner ended", partition=partition, backend=pid)
+            self._database.connection.execute(query("end_backend"), {"pid": pid})
+
+    def note_pause(self, held: Held) -> float | None:
+        """Keep, and return, how many seconds the partition stood still in its last move; None where it had no owner."""
+        values = {"unit": held.lease.unit, "epoch": held.lease.epoch}
+        (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
+        return pause_s
+
+    def release(self, held: list[Held]) -> None:
+        """Give partitions back, for whoever has too few."""
+        if held:
+            leases.release(self._database.connection, self._consumer, [partition.lease for partition in held])
+
+    def leave(self, held: list[Held]) -> None:
+        """Give everything back, the name too."""
+        own = [self._name] if self._name else []
+        leases.release(self._database.connection, self._consumer, [*(partition.lease for partition in held), *own])

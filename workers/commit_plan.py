@@ -1,0 +1,197 @@
+"""What one commit will write: closed bars staged as rows, compared with what stands, told as messages. Pure."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from ..contracts.bar import SHARE_MICRO
+from ..contracts.partition import Position
+from ..contracts.ticks import Column, Refused
+from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
+from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
+
+_MAX_REVISION = 32_767
+
+
+def new_token() -> int:
+    """Return a random 63-bit token: counters would repeat after a database fail-over."""
+    return secrets.randbits(63)
+
+
+@dataclass(slots=True)
+class PartitionPlan:
+    """One partition's part of a commit. Nothing here changes the state before COMMIT has answered."""
+
+    state: PartitionState
+    closed: list[ClosedBars]
+    position: Position
+    new_token: int
+    saved: bytes
+    counts: dict[str, Counts]
+    dead_letters: list[DeadLetter]
+    messages: list[tuple[str, bytes]]  # (kind, body) of the outbox rows
+    symbols: set[str]
+    bars: int = 0
+    revisions: int = 0
+
+    def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
+        """Count the ticks of a bar that is not written as `outcome` instead of as applied."""
+        counts = self.counts.setdefault(closed.book.producer, Counts())
+        counts.applied -= int(bar["trades"])
+        setattr(counts, outcome, getattr(counts, outcome) + int(bar["trades"]))
+
+
+def plan_partition(state: PartitionState) -> PartitionPlan:
+    """Collect what a partition has to commit."""
+    counts = {producer: replace(c) for producer, c in state.counts.items()}
+    return PartitionPlan(
+        state,
+        state.closed(),
+        state.safe_position,
+        new_token(),
+        state.save(),
+        counts,
+        list(state.dead_letters),
+        [],
+        set(),
+    )
+
+
+def stage_rows(plans: Sequence[PartitionPlan]) -> Column:
+    """Lay the closed bars of all partitions out for the staging table; row_number is the index."""
+    parts = [_staged(plan, closed) for plan in plans for closed in plan.closed]
+    rows = np.concatenate(parts) if parts else np.empty(0, STAGED_DTYPE)
+    rows["row_number"] = np.arange(len(rows))
+    return rows
+
+
+def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
+    bars = closed.rows
+    rows = np.empty(len(bars), STAGED_DTYPE)
+    codes, where = np.unique(bars["symbol"], return_inverse=True)
+    symbols = [plan.state.symbols[code] for code in codes]
+    plan.symbols.update(symbols)
+    rows["symbol"] = np.array([symbol.encode() for symbol in symbols], "S80")[where]
+    rows["partition"] = plan.state.partition
+    rows["feed"] = closed.feed.encode()
+    rows["replay"], rows["whole"], rows["revision"] = closed.book.replay, closed.book.whole, 0
+    for name in ("minute", *VALUE_COLUMNS):
+        rows[name] = bars[name]
+    return rows
+
+
+@dataclass(slots=True)
+class Resolved:
+    """Staged rows after the comparison: which are written with which values, which belong to another feed.
+
+    changed: the stored values differ from what stood, or nothing stood: only these are told.
+    """
+
+    rows: Column
+    superseded: Column
+    changed: Column
+    compared: bool  # something stood: the rows are not as they were staged
+
+
+def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
+    """Merge staged bars with the bars that stand at their place.
+
+    Of the same feed: merged exactly, for a whole-minute feed replaced. A replay replaces what another feed wrote; a live
+    bar where another feed wrote is superseded. Revision + 1 where the values differ as the table stores them.
+    """
+    rows = rows.copy()
+    superseded, changed = np.zeros(len(rows), bool), np.ones(len(rows), bool)
+    if not len(standing):
+        return Resolved(rows, superseded, changed, compared=False)
+    at = standing["row_number"]
+    mine = rows[at]
+    same_feed = standing["feed"] == mine["feed"]
+    superseded[at] = ~same_feed & ~mine["replay"]
+    merged = _merged(mine, standing, same_feed & ~mine["whole"])
+    differs = _differs(merged, standing, shape)
+    merged["revision"] = np.minimum(standing["revision"].astype("<i4") + differs, _MAX_REVISION)
+    rows[at] = merged
+    changed[at] = differs
+    return Resolved(rows, superseded, changed, compared=True)
+
+
+def _merged(mine: Column, standing: Column, where: Column) -> Column:
+    merged = mine.copy()
+    earlier = where & (standing["open_ts"] <= mine["open_ts"])  # what stands arrived first
+    later = where & (standing["close_ts"] > mine["close_ts"])
+    for price, ts, chosen in (("open", "open_ts", earlier), ("close", "close_ts", later)):
+        merged[price] = np.where(chosen, standing[price], mine[price])
+        merged[ts] = np.where(chosen, standing[ts], mine[ts])
+    merged["high"] = np.where(where, np.maximum(standing["high"], mine["high"]), mine["high"])
+    merged["low"] = np.where(where, np.minimum(standing["low"], mine["low"]), mine["low"])
+    for total in ("volume_micro", "notional", "trades"):
+        merged[total] = np.where(where, standing[total] + mine[total], mine[total])
+    return merged
+
+
+def _differs(mine: Column, standing: Column, shape: TableShape) -> Column:
+    """Compare as stored: rounded to the table's decimals. vwap never decides, its sum depends on the order."""
+    differs = mine["trades"] != standing["trades"]
+    for price in ("open", "high", "low", "close"):
+        differs |= np.round(mine[price], shape.price_decimals) != np.round(standing[price], shape.price_decimals)
+    decimals = shape.volume_decimals
+    volume, stood = mine["volume_micro"] / SHARE_MICRO, standing["volume_micro"] / SHARE_MICRO
+    different: Column = differs | (np.round(volume, decimals) != np.round(stood, decimals))
+    return different
+
+
+def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Column) -> None:
+    """Count the ticks of superseded bars as such."""
+    _drop(plans, rows, superseded, "superseded")
+
+
+def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:
+    """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
+    for plan, bar, closed in _drop(plans, rows, bad, "refused"):
+        refused = Refused("unstorable", why, bar_json(bar))
+        plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
+
+
+def _drop(
+    plans: Sequence[PartitionPlan], rows: Column, mask: Column, outcome: str
+) -> list[tuple[PartitionPlan, Column, ClosedBars]]:
+    by_partition = {plan.state.partition: plan for plan in plans}
+    dropped = []
+    for bar in rows[mask]:
+        plan = by_partition[int(bar["partition"])]
+        closed = next(c for c in plan.closed if c.feed.encode() == bar["feed"])
+        plan.drop_bar(bar, closed, outcome)
+        dropped.append((plan, bar, closed))
+    return dropped
+
+
+def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> None:
+    """Append the message that tells each partition's new and revised bars of feeds that are told; count them all."""
+    revised = rows["revision"] > 0
+    for plan in plans:
+        here = told & (rows["partition"] == plan.state.partition)
+        plan.bars, plan.revisions = int((here & ~revised).sum()), int((here & revised).sum())
+        for closed in plan.closed:
+            mine = here & (rows["feed"] == closed.feed.encode())
+            if closed.book.publish and mine.any():
+                bars = [msgspec.Raw(bar_json(bar)) for bar in rows[mine]]
+                plan.messages.append(("bars", msgspec.json.encode({"feed": closed.feed, "bars": bars})))
+
+
+def bar_json(bar: Column) -> bytes:
+    """Write one staged bar as JSON; timestamp: the start of the minute, Unix seconds."""
+    volume = bar["volume_micro"].item() / SHARE_MICRO
+    return msgspec.json.encode(
+        {
+            "symbol": bar["symbol"].item().decode(),
+            "timestamp": bar["minute"].item() * 60,
+            **{name: bar[name].item() for name in ("open", "high", "low", "close")},
+            "volume": volume,
+            "vwap": bar["notional"].item() / volume,
+            "trade_count": bar["trades"].item(),
+            "revision": bar["revision"].item(),
+        }
+    )

@@ -1,0 +1,99 @@
+"""A producer's frames in the order of their numbers, like TCP segments: repeats drop, a frame ahead of a hole waits."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..contracts.errors import BadFrame
+from ..contracts.frame import Frame
+from ..contracts.partition import Position
+
+
+class Arrival(NamedTuple):
+    """A frame and where it stood in the stream.
+
+    above: rows with a row_id at or below this number were applied before (a front-door frame that overlaps; else 0).
+    was_lost: its numbers were given up before it came.
+    """
+
+    frame: Frame
+    position: Position
+    above: int = 0
+    was_lost: bool = False
+
+
+@dataclass(slots=True)
+class FrameOrder:
+    """One producer in one partition.
+
+    number: everything up to here is applied, but for `lost`: ranges (from, to] given up, each applied once if it comes
+    after all. held: frames ahead of a hole, by their previous number. ended: nothing more will be applied;
+    end_applied: because its end frame was, which took one number.
+    """
+
+    feed: str
+    number: int = 0
+    ended: bool = False
+    end_applied: bool = False
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    held: dict[int, Arrival] = field(default_factory=dict)
+    verified_hole: int | None = None  # the number at which a second reading met the same hole
+
+    @property
+    def seen(self) -> int:
+        """The highest number that was read, applied or held."""
+        return max((a.frame.last for a in self.held.values()), default=self.number)
+
+    @property
+    def held_ticks(self) -> int:
+        """How many ticks wait behind the hole."""
+        return sum(a.frame.count for a in self.held.values())
+
+    @property
+    def first_held(self) -> Position | None:
+        """Where the earliest held frame stands: the committed position stays below it."""
+        return min((a.position for a in self.held.values()), default=None)
+
+    def accept(self, arrival: Arrival) -> list[Arrival]:
+        """Take a frame; return the frames that can be applied now, in order (none for a repeat or behind a hole).
+
+        Raises BadFrame where its numbers overlap what is applied and its rows do not say which of them are new.
+        """
+        frame = arrival.frame
+        if frame.last <= self.number:
+            return [arrival._replace(was_lost=True)] if self._was_lost(frame) else []
+        if self.ended:
+            return []  # an abandoned replay whose producer goes on
+        if frame.previous > self.number:
+            self.held.setdefault(frame.previous, arrival)
+            return []
+        if frame.previous < self.number:
+            if "row_id" not in frame.columns and frame.count:
+                raise BadFrame(f"numbers {frame.previous}-{frame.last} overlap {self.number}")
+            arrival = arrival._replace(above=self.number)
+        self.number = frame.last
+        return [arrival, *self._follow()]
+
+    def give_up(self) -> tuple[tuple[int, int], list[Arrival]]:
+        """Call the hole lost; return its range (from, to] and the held frames that can be applied now."""
+        hole = (self.number, min(self.held))
+        self.lost.append(hole)
+        self.number = hole[1]
+        return hole, self._follow()
+
+    def _follow(self) -> list[Arrival]:
+        ready = []
+        while self.held and (first := min(self.held)) <= self.number:
+            arrival = self.held.pop(first)
+            if arrival.frame.last > self.number:
+                above = self.number if arrival.frame.previous < self.number else 0
+                self.number = arrival.frame.last
+                ready.append(arrival._replace(above=above))
+        return ready
+
+    def _was_lost(self, frame: Frame) -> bool:
+        for i, (start, end) in enumerate(self.lost):
+            if start <= frame.previous and frame.last <= end:
+                rest = [(start, frame.previous), (frame.last, end)]
+                self.lost[i : i + 1] = [(a, b) for a, b in rest if a < b]
+                return True
+        return False

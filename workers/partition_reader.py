@@ -1,0 +1,160 @@
+"""④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from ..contracts.frame import FIELD
+from ..contracts.names import GROUP, flow_key, stream_key
+from ..contracts.partition import START, Position
+from ..db.redis import Client, is_gone
+from .partition_state import PartitionState
+
+Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
+
+_ACK_CHUNK = 1000
+
+# XGROUP DELCONSUMER drops what is pending, so the look and the deletion are one step.
+_DROP_IDLE_CONSUMERS = """
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local name, pending = consumer[2], consumer[4]
+    if pending == 0 and name ~= ARGV[2] then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+    end
+end
+"""
+
+
+@dataclass(slots=True)
+class Restoring:
+    """A partition that reads again. until: the stream's last id when the group was set back."""
+
+    until: Position
+    from_start: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What Redis says of a partition when nothing came: the producers' sent numbers, pending entries, the last id."""
+
+    sent: dict[str, int]
+    pending: int
+    last_id: Position
+
+
+class PartitionReader:
+    """Reads through the consumer group, which only spreads the work's view to the outside: the position decides."""
+
+    def __init__(self, client: Client, consumer: str, *, group: str = GROUP) -> None:
+        self._client = client
+        self._consumer = consumer
+        self._group = group
+        self.restoring: dict[int, Restoring] = {}
+
+    def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
+        """Read what is new, at most `count` entries of each partition; wait up to block_ms where nothing is."""
+        keys = {stream_key(p).encode(): p for p in partitions}
+        reply = self._client.execute_command(
+            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, "BLOCK", block_ms,
+            "STREAMS", *keys, *([">"] * len(keys)),
+        )  # fmt: skip
+        return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
+
+    def rewind(self, state: PartitionState, *, from_start: bool = False) -> None:
+        """Set the group back to the committed position, so that everything above it comes again, whoever had it.
+
+        from_start: to the start of the stream, where the numbers sort out what is new; also where the group or the
+        stream is gone, or the stream ends below the position. Pending entries at or below the position are acked.
+        """
+        key = stream_key(state.partition)
+        self._make_group(key)
+        last = Position.parse(self._client.xinfo_stream(key)["last-generated-id"])
+        from_start = from_start or last < state.position
+        self._ack_pending(key, "-", str(state.position))
+        start = START if from_start else state.position
+        self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
+        state.read_to = start
+        self.restoring[state.partition] = Restoring(last, from_start)
+
+    def _make_group(self, key: str) -> None:
+        try:
+            self._client.xgroup_create(key, self._group, id="0", mkstream=True)
+        except ResponseError as e:
+            if not str(e).startswith("BUSYGROUP"):
+                raise
+
+    def _ack_pending(self, key: str, first: str, last: str, keep: frozenset[bytes] = frozenset()) -> None:
+        while True:
+            rows = self._client.execute_command("XPENDING", key, self._group, first, last, _ACK_CHUNK)
+            ids = [row[0] for row in rows if row[0] not in keep]
+            if ids:
+                self._client.xack(key, self._group, *ids)
+            if len(rows) < _ACK_CHUNK:
+                return
+            first = f"({rows[-1][0].decode()}"
+
+    def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
+        """Tell whether a restore has read to the end that the stream had; then ack what was not met: it was deleted."""
+        restoring = self.restoring.get(state.partition)
+        if restoring is None or (state.read_to < restoring.until and not came_back_empty):
+            return False
+        del self.restoring[state.partition]
+        self._ack_pending(
+            stream_key(state.partition), f"({state.position}", str(restoring.until), frozenset(state.unacked)
+        )
+        state.read_to = max(state.read_to, restoring.until)
+        return True
+
+    def look(self, partitions: Iterable[int]) -> dict[int, Look | None]:
+        """Look at partitions in which nothing is new; None where the stream or the group is gone."""
+        partitions = list(partitions)
+        pipeline = self._client.pipeline(transaction=False)
+        for p in partitions:
+            pipeline.hgetall(flow_key(p))
+            pipeline.xinfo_stream(stream_key(p))
+            pipeline.xinfo_groups(stream_key(p))
+        replies = pipeline.execute(raise_on_error=False)
+        return {p: self._look(*replies[3 * i : 3 * i + 3]) for i, p in enumerate(partitions)}
+
+    def _look(
+        self, flow: dict[bytes, bytes], stream: dict[str, object], groups: list[dict[str, object]]
+    ) -> Look | None:
+        for reply in (flow, stream, groups):
+            if isinstance(reply, Exception):
+                if "no such key" in str(reply) or is_gone(reply):
+                    return None
+                raise reply
+        group = next((g for g in groups if g["name"] == self._group.encode()), None)
+        if group is None:
+            return None
+        return Look(sent_numbers(flow), int(str(group["pending"])), Position.parse(stream["last-generated-id"]))  # type: ignore[arg-type]  # redis-py's replies are untyped
+
+    def ack(self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]) -> None:
+        """Ack committed entries, say how far each producer is done, and trim what is older than the retention."""
+        pipeline = self._client.pipeline(transaction=False)
+        for p, ids in acked.items():
+            for i in range(0, len(ids), _ACK_CHUNK):
+                pipeline.xack(stream_key(p), self._group, *ids[i : i + _ACK_CHUNK])
+        for p, numbers in done.items():
+            if numbers:
+                pipeline.hset(flow_key(p), mapping={f"done:{producer}": number for producer, number in numbers.items()})
+        for p, position in trim_to.items():
+            pipeline.execute_command("XTRIM", stream_key(p), "MINID", "~", str(position))
+        pipeline.execute()
+
+    def drop_idle_consumers(self, partition: int) -> None:
+        """Delete the group's other consumers that have nothing pending: former owners of this partition."""
+        self._client.eval(_DROP_IDLE_CONSUMERS, 1, stream_key(partition), self._group, self._consumer)
+
+
+def sent_numbers(flow: dict[bytes, bytes]) -> dict[str, int]:
+    """Read the producers' `sent` numbers out of a flow hash."""
+    return {
+        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
+    }
+
+
+def _body(entry: Sequence[bytes]) -> bytes:
+    """Return the frame of an entry; an entry without one is handed on as it is, for the dead letters."""
+    return entry[1] if len(entry) == 2 and entry[0] == FIELD else b"\n".join(entry or ())

@@ -1,0 +1,444 @@
+"""What a worker holds of one partition between two commits: numbers, clocks, open bars, counts. Pure: no server.
+
+It only grows until the commit; `committed` moves it on. Everything in it can be thrown away: a restore reads the last
+committed state and the stream brings the rest again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+
+from ..contracts import frame as frames
+from ..contracts.bar import BAR_DTYPE
+from ..contracts.errors import BadFrame, SetupError
+from ..contracts.frame import Frame
+from ..contracts.names import minute_feed
+from ..contracts.partition import Position
+from ..contracts.ticks import Column, Refused, Ticks, concat
+from ..db.lease import Lease
+from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
+from .frame_order import Arrival, FrameOrder
+from .tick_check import Limits, check, row_arrivals
+
+_STATE_VERSION = 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of one producer's ticks since the last commit; `ticks_in` is the sum of the others."""
+
+    ticks_in: int = 0
+    applied: int = 0
+    quote_or_zero: int = 0
+    refused: int = 0
+    future: int = 0
+    too_late: int = 0
+    superseded: int = 0
+    lost: int = 0
+
+
+class DeadLetter(NamedTuple):
+    """A refused tick on its way to the dead letters."""
+
+    producer: str
+    refused: Refused
+
+
+@dataclass(slots=True)
+class FeedBars:
+    """The open bars of one feed, and its live clock.
+
+    clock_ns: Unix ns by Redis's clock; a replay has none. seen_at_ns: the worker's monotonic time when it was set.
+    producer: who contributed last; it answers in the ledger for a bar that is superseded.
+    """
+
+    replay: bool
+    whole: bool
+    producer: str
+    publish: bool
+    bars: Column = field(default_factory=NO_BARS.copy)
+    clock_ns: int = 0
+    base_ns: int = 0
+    seen_at_ns: int | None = None
+    ended: bool = False
+
+    def due(self, lateness_ns: int) -> Column:
+        """Mark the bars that are closed."""
+        if not self.replay:
+            return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
+        return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
+
+
+class ClosedBars(NamedTuple):
+    """Bars of one feed that the next commit writes."""
+
+    feed: str
+    book: FeedBars
+    mask: Column
+
+    @property
+    def rows(self) -> Column:
+        """The closed bars, sorted by symbol, then minute."""
+        return self.book.bars[self.mask]
+
+
+class EndedReplay(NamedTuple):
+    """A replay whose last frame was applied here, or that was abandoned."""
+
+    replay: str
+    last_number: int
+    abandoned: bool
+
+
+class _SavedFlow(msgspec.Struct, array_like=True):
+    producer: str
+    feed: str
+    number: int
+    ended: bool
+    lost: list[tuple[int, int]]
+
+
+class _SavedFeed(msgspec.Struct, array_like=True):
+    feed: str
+    replay: bool
+    whole: bool
+    producer: str
+    publish: bool
+    clock_ns: int
+    bars: bytes
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    version: int
+    symbols: list[str]
+    flows: list[_SavedFlow]
+    feeds: list[_SavedFeed]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Saved)
+_compressor = zstandard.ZstdCompressor(level=1)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+@dataclass(slots=True)
+class Held:
+    """How a partition is held. token: what its checkpoint row must show at the next commit; outbox_number: the last given."""
+
+    partition: int
+    lease: Lease
+    token: int
+    outbox_number: int = 0
+
+
+class PartitionState:
+    """One owned partition. `position`: everything in the stream up to here is committed."""
+
+    def __init__(self, held: Held, *, position: Position, limits: Limits) -> None:
+        self.held = held
+        self.partition = held.partition
+        self.position = position
+        self.read_to = position
+        self.limits = limits
+        self.flows: dict[str, FrameOrder] = {}
+        self.feeds: dict[str, FeedBars] = {}
+        self.symbols: list[str] = []
+        self._codes: dict[str, int] = {}
+        self.counts: dict[str, Counts] = {}
+        self.dead_letters: list[DeadLetter] = []
+        self.ended_replays: list[EndedReplay] = []
+        self.unacked: list[bytes] = []
+        self.uncommitted_ticks = 0
+        self.repeats = 0
+        self.dirty = False
+
+    # -- apply -------------------------------------------------------------------------------------------------
+
+    def apply(
+        self, entries: Sequence[tuple[bytes, bytes]], *, now_ns: int, finished: Callable[[str], int | None]
+    ) -> None:
+        """Apply stream entries (id, frame bytes) in their order.
+
+        now_ns: the worker's monotonic time. finished: the last number of a replay that ended here before, or None.
+        """
+        ready: dict[str, list[Arrival]] = {}
+        for entry_id, body in entries:
+            position = Position.parse(entry_id)
+            self.unacked.append(entry_id)
+            for arrival in self._in_order(position, body, finished):
+                ready.setdefault(arrival.frame.feed, []).append(arrival)
+            self.read_to = position
+        self.dirty = self.dirty or bool(entries)
+        for feed, arrivals in ready.items():
+            self._apply_feed(feed, arrivals, now_ns)
+
+    def _in_order(self, position: Position, body: bytes, finished: Callable[[str], int | None]) -> list[Arrival]:
+        try:
+            frame = frames.decode(body)
+            if frame.kind == "abandon":
+                self._abandon(frame, finished)
+                return []
+            flow = self._flow(frame, finished)
+            before = flow.number
+            ready = flow.accept(Arrival(frame, position))
+            self.repeats += frame.count if not ready and frame.last <= before else 0
+        except BadFrame as e:
+            if position > self.position:  # at or below it, this entry went to the dead letters once before
+                self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body)))
+            return []
+        return ready
+
+    def _flow(self, frame: Frame, finished: Callable[[str], int | None]) -> FrameOrder:
+        flow = self.flows.get(frame.producer)
+        if flow is None:
+            flow = self.flows[frame.producer] = FrameOrder(frame.feed)
+            if frame.is_replay and (number := finished(frame.producer)) is not None:
+                flow.number, flow.ended = number, True
+        return flow
+
+    def _apply_feed(self, feed: str, arrivals: list[Arrival], now_ns: int) -> None:
+        last = arrivals[-1].frame
+        replay = last.is_replay
+        batches = [
+            self._checked(producer, list(run)) for producer, run in groupby(arrivals, key=lambda a: a.frame.producer)
+        ]
+        ticks = concat(batches)
+        self.uncommitted_ticks += len(ticks)
+        self._add_bars(feed, ticks, replay=replay, producer=last.producer, publish=last.publish or not replay)
+        for arrival in arrivals:
+            if arrival.frame.kind == "end":
+                self._end(arrival.frame)
+        if not replay:
+            self._set_clock(feed, arrivals[-1], now_ns)
+
+    def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
+        """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
+        counts = self.counts.setdefault(producer, Counts())
+        batches = []
+        for arrival in arrivals:
+            ticks = self._unpack(arrival)
+            rows = len(ticks) + len(ticks.refused)
+            counts.ticks_in += 0 if arrival.was_lost else rows
+            counts.lost -= rows if arrival.was_lost else 0
+            batches.append(ticks)
+        checked = check(concat(batches), row_arrivals(arrivals, batches), self.limits)
+        counts.quote_or_zero += checked.quote_or_zero
+        counts.applied += len(checked.ticks)
+        self._refuse(producer, checked.refused)
+        return checked.ticks
+
+    def _unpack(self, arrival: Arrival) -> Ticks:
+        """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
+        frame = arrival.frame
+        try:
+            return _rows_above(frames.ticks_of(frame), arrival.above)
+        except BadFrame as e:
+            rows = frame.count + len(frame.refused)
+            self.counts[frame.producer].ticks_in += rows
+            self.counts[frame.producer].refused += rows
+            self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), frames.encode(frame))))
+            return Ticks.empty()
+
+    def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
+        counts = self.counts[producer]
+        for tick in refused:
+            outcome = tick.reason if tick.reason in ("future", "too_late") else "refused"
+            setattr(counts, outcome, getattr(counts, outcome) + 1)
+            self.dead_letters.append(DeadLetter(producer, tick))
+
+    def _end(self, frame: Frame) -> None:
+        # A live producer's numbers stay until its lease is long over: after a fail-over its frames
+        # may be read again.
+        flow = self.flows[frame.producer]
+        flow.ended = flow.end_applied = True
+        if frame.is_replay:
+            self.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
+            for feed in self._feeds_of(frame.feed):
+                self.feeds[feed].ended = True
+
+    def _abandon(self, frame: Frame, finished: Callable[[str], int | None]) -> None:
+        flow = self._flow(frame, finished)
+        if flow.ended:
+            return  # said before, or the replay came to its end after all
+        dropped = int(sum(self.feeds[f].bars["trades"].sum() for f in self._feeds_of(frame.feed)))
+        for feed in self._feeds_of(frame.feed):
+            del self.feeds[feed]
+        counts = self.counts.setdefault(frame.producer, Counts())
+        counts.applied -= dropped
+        counts.lost += dropped
+        flow.ended = True
+        flow.held.clear()
+        self.dirty = True
+        self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
+
+    def _feeds_of(self, feed: str) -> list[str]:
+        return [name for name in (feed, minute_feed(feed)) if name in self.feeds]
+
+    def _add_bars(self, feed: str, ticks: Ticks, *, replay: bool, producer: str, publish: bool) -> None:
+        whole = ticks.optional.get("whole_minute")
+        if whole is not None and whole.any():
+            minutes = ticks.take(whole != 0)
+            ticks = ticks.take(whole == 0)
+            book = self._book(minute_feed(feed), replay=replay, whole=True, producer=producer, publish=publish)
+            added = latest_of(minutes, self._codes_of(minutes))
+            book.bars = merge(np.concatenate((book.bars, added)), whole=True)
+        if len(ticks) or not replay:
+            book = self._book(feed, replay=replay, whole=False, producer=producer, publish=publish)
+            book.bars = merge(np.concatenate((book.bars, bars_of(ticks, self._codes_of(ticks)))))
+
+    def _book(self, feed: str, *, replay: bool, whole: bool, producer: str, publish: bool) -> FeedBars:
+        book = self.feeds.get(feed)
+        if book is None:
+            book = self.feeds[feed] = FeedBars(replay, whole, producer, publish)
+        book.producer = producer
+        return book
+
+    def _codes_of(self, ticks: Ticks) -> Column:
+        codes = np.fromiter((self._code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
+        return codes[ticks.symbol_index]
+
+    def _code(self, symbol: str) -> int:
+        code = self._codes.get(symbol)
+        if code is None:
+            code = self._codes[symbol] = len(self.symbols)
+            self.symbols.append(symbol)
+        return code
+
+    # -- clocks and holes --------------------------------------------------------------------------------------
+
+    def _set_clock(self, feed: str, arrival: Arrival, now_ns: int) -> None:
+        arrived_ns = min(arrival.position.ms, arrival.frame.born_ms) * 1_000_000 - arrival.frame.delay_ms * 1_000_000
+        for name in self._feeds_of(feed):
+            book = self.feeds[name]
+            if arrived_ns >= book.base_ns:  # a lost frame that came after all is older
+                book.base_ns, book.seen_at_ns = arrived_ns, now_ns
+            book.clock_ns = max(book.clock_ns, arrived_ns)
+
+    def tick_clocks(self, now_ns: int) -> None:
+        """Move the live clocks on after a read that found nothing here; now_ns: monotonic time before that read."""
+        held = [flow.first_held for flow in self.flows.values() if flow.held]
+        limit_ns = min(p.ms for p in held if p) * 1_000_000 if held else None
+        for book in self.feeds.values():
+            if book.replay:
+                continue
+            if book.seen_at_ns is None:
+                book.base_ns, book.seen_at_ns = book.clock_ns, now_ns
+            clock_ns = book.base_ns + max(0, now_ns - book.seen_at_ns)
+            book.clock_ns = max(book.clock_ns, min(clock_ns, limit_ns) if limit_ns is not None else clock_ns)
+
+    def give_up_holes(self, redis_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
+        """Call lost the live holes that were waited for long enough; return the producer and range (from, to] of each."""
+        given_up = []
+        for producer, flow in self.flows.items():
+            first = flow.first_held
+            if first is None or flow.feed == producer or redis_ms <= first.ms + hole_wait_ms:
+                continue
+            hole, ready = flow.give_up()
+            counts = self.counts.setdefault(producer, Counts())
+            if "row_id" not in ready[0].frame.columns:  # entry ids do not count ticks
+                counts.ticks_in += hole[1] - hole[0]
+                counts.lost += hole[1] - hole[0]
+            self._apply_feed(flow.feed, ready, now_ns)
+            self.dirty = True
+            given_up.append((producer, hole))
+        return given_up
+
+    @property
+    def holes(self) -> list[tuple[str, FrameOrder]]:
+        """The producers with frames ahead of a hole."""
+        return [(producer, flow) for producer, flow in self.flows.items() if flow.held]
+
+    @property
+    def safe_position(self) -> Position:
+        """The position that a commit may claim: just below the first held frame, else the last entry read."""
+        held = [flow.first_held for flow in self.flows.values() if flow.held]
+        return min([self.read_to, *(p.before() for p in held if p)])
+
+    # -- commit ------------------------------------------------------------------------------------------------
+
+    def closed(self) -> list[ClosedBars]:
+        """Return the bars that the next commit writes."""
+        closed = [ClosedBars(feed, book, self._due(book)) for feed, book in self.feeds.items()]
+        return [bars for bars in closed if bars.mask.any()]
+
+    def has_closed_live_bar(self) -> bool:
+        """Tell whether a live bar waits to be committed."""
+        return any(not book.replay and self._due(book).any() for book in self.feeds.values())
+
+    def save(self) -> bytes:
+        """Return the state as it will be after the commit: closed bars and ended replays left out."""
+        kept = {f: book.bars[~self._due(book)] for f, book in self.feeds.items()}
+        used = sorted({int(code) for bars in kept.values() for code in np.unique(bars["symbol"])})
+        renumber = np.zeros(len(self.symbols) + 1, "<i4")
+        renumber[used] = np.arange(len(used))
+        feeds = []
+        for feed, book in self.feeds.items():
+            bars = kept[feed].copy()
+            bars["symbol"] = renumber[bars["symbol"]]
+            if not book.ended:
+                saved_bars = bars.tobytes()
+                feeds.append(
+                    _SavedFeed(feed, book.replay, book.whole, book.producer, book.publish, book.clock_ns, saved_bars)
+                )
+        flows = [
+            _SavedFlow(producer, flow.feed, flow.number, flow.ended, flow.lost)
+            for producer, flow in self.flows.items()
+            if not (flow.ended and flow.feed == producer)
+        ]
+        saved = _Saved(_STATE_VERSION, [self.symbols[code] for code in used], flows, feeds)
+        return _compressor.compress(_encoder.encode(saved))
+
+    def load(self, state: bytes | None) -> None:
+        """Take over a committed state. Raises SetupError for one that a newer program wrote."""
+        if state is None:
+            return
+        saved = _decoder.decode(_decompressor.decompress(state))
+        if saved.version != _STATE_VERSION:
+            raise SetupError(
+                f"checkpoint of partition {self.partition} has version {saved.version}, this program knows "
+                f"{_STATE_VERSION}: run the newer program"
+            )
+        for symbol in saved.symbols:
+            self._code(symbol)
+        for flow in saved.flows:
+            self.flows[flow.producer] = FrameOrder(flow.feed, flow.number, flow.ended, flow.lost)
+        for feed in saved.feeds:
+            bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
+            book = FeedBars(feed.replay, feed.whole, feed.producer, feed.publish, bars, feed.clock_ns, feed.clock_ns)
+            self.feeds[feed.feed] = book
+
+    def _due(self, book: FeedBars) -> Column:
+        return book.due(self.limits.lateness_ns)
+
+    def committed(self, position: Position, closed: Sequence[ClosedBars]) -> list[bytes]:
+        """Move on after COMMIT answered; return the entry ids that can be acked."""
+        for bars in closed:
+            bars.book.bars = bars.book.bars[~bars.mask]
+        for feed in [feed for feed, book in self.feeds.items() if book.ended]:
+            del self.feeds[feed]
+        for ended in self.ended_replays:
+            self.flows.pop(ended.replay, None)
+        self.counts, self.dead_letters, self.ended_replays = {}, [], []
+        self.position = position
+        acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
+        self.unacked = self.unacked[len(acked) :]
+        self.uncommitted_ticks = 0
+        self.dirty = False
+        return acked
+
+    def numbers(self) -> dict[str, int]:
+        """Return how far each producer's frames are applied."""
+        return {producer: flow.number for producer, flow in self.flows.items()}
+
+
+def _rows_above(ticks: Ticks, number: int) -> Ticks:
+    """Keep the rows of a front-door frame that are new."""
+    if not number:
+        return ticks
+    rows = ticks.optional["row_id"] > number if len(ticks) else slice(0)
+    return ticks.take(rows, [r for r in ticks.refused if r.row_id > number])

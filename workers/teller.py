@@ -1,0 +1,143 @@
+"""⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. Redis is the fast path, the rows the truth."""
+
+import msgspec
+import structlog
+from redis.exceptions import ResponseError
+
+from ..contracts.names import DEAD_LETTERS, results_key
+from ..contracts.partition import Position
+from ..db.postgres import Database
+from ..db.queries import query
+from ..db.redis import Client, is_pause
+from .commit_plan import PartitionPlan, new_token
+from .partition_state import Held
+
+log = structlog.get_logger()
+
+_MAX_RESULTS = 100_000  # even unread: the outbox has them
+_MAX_DEAD_LETTERS = 100_000
+_PRUNE_EVERY = 256  # commits
+
+Message = tuple[int, str, bytes]  # (outbox number, kind, body)
+
+
+class Teller:
+    """Tells each partition's messages in the order of their numbers; a number is the id of its entry."""
+
+    def __init__(self, client: Client, database: Database, *, retention_s: float) -> None:
+        self._client = client
+        self._database = database
+        self._retention_s = retention_s
+        self._behind: set[int] = set()
+        self._told: dict[int, int] = {}
+        self._commits = 0
+
+    def open(self, held: Held) -> None:
+        """Find out what the results stream has heard, and tell the rest.
+
+        Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
+        `void` says which numbers have no row.
+        """
+        key = results_key(held.partition)
+        told = self._told[held.partition] = self._last_told(key)
+        if told > held.outbox_number:
+            self._jump(held, told)
+        self._behind.add(held.partition)
+        self.catch_up()
+
+    def tell(self, plans: list[PartitionPlan]) -> None:
+        """Tell what was just committed; where Redis has no room, keep it for `catch_up`."""
+        for plan in plans:
+            partition, last = plan.state.partition, plan.state.held.outbox_number
+            if plan.dead_letters or (plan.messages and partition in self._behind):
+                self._behind.add(partition)
+            elif plan.messages:
+                first = last - len(plan.messages) + 1
+                self._send(partition, [(first + i, kind, body) for i, (kind, body) in enumerate(plan.messages)])
+        self.catch_up()
+        self._prune([plan.state.partition for plan in plans])
+
+    def catch_up(self) -> None:
+        """Tell from the tables what could not be told at once."""
+        for partition in sorted(self._behind):
+            self._behind.discard(partition)
+            values = {"partition": partition, "told": self._told.get(partition, 0)}
+            rows = self._database.connection.execute(query("untold_outbox"), values).fetchall()
+            if rows:
+                self._behind.add(partition)  # until a look finds nothing more
+                if not self._send(partition, rows):
+                    continue
+            if self._tell_dead_letters(partition):
+                self._behind.add(partition)
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether something committed waits to be told."""
+        return bool(self._behind)
+
+    def _send(self, partition: int, messages: list[Message]) -> bool:
+        """Add messages in one MULTI/EXEC; an id that Redis knows already was told before."""
+        key = results_key(partition)
+        pipeline = self._client.pipeline(transaction=True)
+        for number, kind, body in messages:
+            pipeline.execute_command(
+                "XADD", key, "MAXLEN", "~", _MAX_RESULTS, f"{number}-0", "kind", kind, "body", body
+            )
+        try:
+            replies = pipeline.execute(raise_on_error=False)
+        except ResponseError as e:
+            if not is_pause(e) and "EXECABORT" not in str(e):
+                raise
+            if partition not in self._behind:
+                log.warning("results wait for room in Redis", partition=partition, why=str(e))
+            self._behind.add(partition)
+            return False
+        for reply in replies:
+            if isinstance(reply, Exception) and "equal or smaller" not in str(reply):
+                raise reply
+        self._told[partition] = messages[-1][0]
+        return True
+
+    def _last_told(self, key: str) -> int:
+        try:
+            return Position.parse(self._client.xinfo_stream(key)["last-generated-id"]).ms
+        except ResponseError as e:
+            if "no such key" in str(e):
+                return 0
+            raise
+
+    def _jump(self, held: Held, told: int) -> None:
+        connection = self._database.connection
+        gap = {"from": held.outbox_number + 1, "to": told}
+        token = new_token()
+        with connection.transaction():
+            values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
+            if connection.execute(query("set_outbox_number"), values).fetchone() is None:
+                return  # fenced: the next commit finds out
+            row = {"partition": [held.partition], "number": [told + 1], "kind": ["void"]}
+            connection.execute(query("append_outbox"), row | {"body": [msgspec.json.encode(gap)]})
+        held.token, held.outbox_number = token, told + 1
+        log.warning("results are ahead of the database", partition=held.partition, **gap)
+
+    def _tell_dead_letters(self, partition: int) -> bool:
+        """Copy untold dead letters to Redis; return whether there may be more."""
+        connection = self._database.connection
+        rows = connection.execute(query("untold_dead_letters"), {"partition": partition}).fetchall()
+        if not rows:
+            return False
+        pipeline = self._client.pipeline(transaction=False)
+        for number, producer, reason, detail, original in rows:
+            letter = {"id": number, "partition": partition, "producer": producer, "reason": reason, "detail": detail}
+            pipeline.xadd(DEAD_LETTERS, letter | {"original": original}, maxlen=_MAX_DEAD_LETTERS, approximate=True)
+        replies = pipeline.execute(raise_on_error=False)
+        told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
+        connection.execute(query("note_dead_letters_told"), {"ids": told})
+        return True
+
+    def _prune(self, partitions: list[int]) -> None:
+        self._commits += 1
+        if self._commits % _PRUNE_EVERY:
+            return
+        for partition in partitions:
+            values = {"partition": partition, "told": self._told.get(partition, 0), "retention_s": self._retention_s}
+            self._database.connection.execute(query("prune_outbox"), values)

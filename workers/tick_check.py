@@ -1,0 +1,93 @@
+"""Which ticks may touch a bar: time against arrival, and what the database's columns hold. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from ..contracts.partition import ms_of
+from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column, Refused, Ticks
+from .frame_order import Arrival
+
+MS_NS = 1_000_000
+REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long (design, section 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker accepts. Prices in dollars, sizes in shares: what the columns of ohlcv_1min hold."""
+
+    lateness_ns: int = 500 * MS_NS
+    max_future_ns: int = 15 * 60 * 1000 * MS_NS
+    min_price: float = 0.0000005  # less is stored as 0
+    max_price: float = MAX_PRICE
+    max_size: float = MAX_SIZE
+
+
+class Checked(NamedTuple):
+    """The ticks that may touch a bar, the count of those that silently may not, and the refused ones."""
+
+    ticks: Ticks
+    quote_or_zero: int
+    refused: list[Refused]
+
+
+class RowArrivals(NamedTuple):
+    """When rows were born and when they arrived, the later of birth and entry id: Unix ns by Redis's clock."""
+
+    born_ns: Column
+    arrived_ns: Column
+
+
+def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowArrivals | None:
+    """Return the arrival of each row of some frames; None for a replay, which is not held against it."""
+    if arrivals[0].frame.is_replay:
+        return None
+    lengths = [len(batch) for batch in batches]
+    entry_ns = np.repeat([a.position.ms * MS_NS for a in arrivals], lengths)
+    delay_ns = np.repeat([a.frame.delay_ms * MS_NS for a in arrivals], lengths)
+    born = [
+        ms_of(batch.optional["row_id"]) if "row_id" in batch.optional else np.full(len(batch), arrival.frame.born_ms)
+        for arrival, batch in zip(arrivals, batches, strict=True)
+    ]
+    born_ns = np.concatenate(born) * MS_NS
+    return RowArrivals(born_ns - delay_ns, np.maximum(born_ns, entry_ns))
+
+
+def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked:
+    """Sort out ticks. Only live ones, which have arrivals, are held against their time."""
+    zero = ticks.size == 0
+    good = ~zero
+    refused: list[Refused] = []
+    for reason, detail, bad in _problems(ticks, arrivals, limits):
+        mask = bad & good
+        if mask.any():
+            refused += [Refused(reason, detail, original) for original in _originals(ticks.take(mask))]
+            good &= ~mask
+    kept = ticks if good.all() else ticks.take(good)
+    return Checked(kept, int(zero.sum()), refused)
+
+
+def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Iterator[tuple[str, str, Column]]:
+    for name in ("price", "open", "high", "low", "vwap"):
+        column = ticks.price if name == "price" else ticks.optional.get(name)
+        if column is not None:  # NaN compares false, and so is refused
+            bad = ~((column >= limits.min_price) & (column < limits.max_price))
+            yield "price", f"{name} is no price that the table's columns hold", bad
+    yield "size", "more than the table's column holds", ~((ticks.size >= 0) & (ticks.size < limits.max_size))
+    yield "timestamp", "outside 1990-2100", (ticks.ts < MIN_TS_NS) | (ticks.ts >= MAX_TS_NS)
+    if arrivals is not None:
+        yield "future", "later than its arrival allows", ticks.ts > arrivals.arrived_ns + limits.max_future_ns
+        too_late = ticks.ts < arrivals.born_ns - REVISION_WINDOW_NS
+        yield "too_late", "more than 15 minutes before its arrival", too_late
+
+
+def _originals(ticks: Ticks) -> Sequence[bytes]:
+    """Write refused ticks in a spelling that the front door reads, so that they can be sent again."""
+    columns = (ticks.symbol_index.tolist(), ticks.price.tolist(), ticks.size.tolist(), ticks.ts.tolist())
+    return [
+        msgspec.json.encode({"symbol": ticks.symbols[s], "price": price, "volume": size, "timestamp": ts})
+        for s, price, size, ts in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,435 @@
+"""The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; and the one way out."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+import psycopg
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from ..contracts.errors import LeaseTaken, ServerAway
+from ..contracts.frame import MAX_TICKS
+from ..contracts.names import GROUP, flow_key
+from ..contracts.partition import START, Position
+from ..db import postgres, redis
+from ..db.lease import LEASE_TTL_S
+from ..db.postgres import Database
+from ..db.queries import query
+from ..db.redis import Client
+from .assignment import Assignment
+from .commit_plan import PartitionPlan
+from .committer import Committer
+from .partition_reader import Entries, Look, PartitionReader
+from .partition_state import Held, PartitionState
+from .teller import Teller
+from .tick_check import MS_NS, Limits
+
+log = structlog.get_logger()
+
+_READ_TICKS = 262_144  # at most, in one read of all partitions
+_COMMIT_TICKS = 1_000_000  # at most, in one commit
+_HELD_TICKS = 1_000_000  # behind holes; above it the partition reads nothing more
+_LOOK_EVERY_S = 1.0
+_VAIN_RESTORE_WAIT_S = 10.0  # what was missing a moment ago is looked for again after this time
+_CLEAN_EVERY_S = 3600.0
+
+
+class Stop(Protocol):
+    """The process's stop event."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the stop; return whether to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a user can turn. Times in the unit of their name."""
+
+    consumer: str
+    group: str = GROUP
+    read_count: int | None = None  # entries of a partition in one read; None: as many as 262,144 ticks hold
+    commit_ms: int = 1000
+    allowed_lateness_ms: int = 500
+    max_future_s: float = 900.0
+    hole_wait_s: float = 10.0
+    retention_s: float = 900.0
+    block_ms: int = 50
+
+
+class Worker:
+    """One worker. Only the thread that calls `run` touches its state.
+
+    The steps of a turn are methods of their own, in their order; whatever goes wrong between two of them, the answer is
+    the same: restore from the last commit, and the stream brings the rest again.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        *,
+        database: Database,
+        client: Client,
+        redis_url: str,
+        partitions: int,
+        stop: Stop,
+    ) -> None:
+        self.options = options
+        self._database = database
+        self._client = client
+        self._redis_url = redis_url
+        self._partitions = partitions
+        self._stop = stop
+        self._committer = Committer(database, options.consumer)
+        self._limits = self._make_limits()
+        self._reader = PartitionReader(client, options.consumer, group=options.group)
+        self._teller = Teller(client, database, retention_s=options.retention_s)
+        self._assignment = Assignment(database, options.consumer, partitions)
+        self._states: dict[int, PartitionState] = {}
+        self._verified_holes: dict[tuple[int, str], int] = {}
+        self._vain: dict[tuple[int, str], tuple[int, float]] = {}
+        self._suspects: dict[int, Look | None] = {}
+        self._finished: dict[tuple[int, str], int] = {}
+        self._uncommitted_since: float | None = None
+        self._commit_ticks = _COMMIT_TICKS
+        self._look_at = 0.0
+        self._clean_at = 0.0
+
+    def _make_limits(self) -> Limits:
+        shape, options = self._committer.shape, self.options
+        return Limits(
+            options.allowed_lateness_ms * MS_NS,
+            int(options.max_future_s * 1000) * MS_NS,
+            0.5 * 10.0**-shape.price_decimals,
+            shape.max_price,
+            shape.max_size,
+        )
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until told to stop; then commit, ack, release. Raises LeaseTaken, LeaseLost where the name is not ours."""
+        self._join()
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except (psycopg.Error, RedisError, OSError, ServerAway) as error:
+                self._heal(error)
+        self._leave()
+
+    def turn(self) -> None:
+        """Take one turn: a read and what follows from it."""
+        self._look_at_leases()
+        if not self._states:
+            self._wait_for_partitions()
+            return
+        before_ns = time.monotonic_ns()
+        entries = self.read()
+        self.apply(entries, before_ns)
+        self._finish_restores(entries)
+        if not entries:
+            self._look_for_unread()
+        if self._is_commit_due(came_back_empty=not entries):
+            self._step_through_commit()
+        if self._teller.is_behind:
+            self._teller.catch_up()
+
+    def read(self) -> dict[int, Entries]:
+        """④ Read new frames of all owned partitions that have room."""
+        full = [p for p, s in self._states.items() if sum(flow.held_ticks for _, flow in s.holes) > _HELD_TICKS]
+        partitions = [p for p in self._states if p not in full]
+        entries = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // max(1, len(partitions)))
+        return self._reader.read(partitions, count=entries, block_ms=self.options.block_ms)
+
+    def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
+        """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read."""
+        now_ns = time.monotonic_ns()
+        for partition, state in self._states.items():
+            if partition in entries:
+                state.apply(
+                    entries[partition],
+                    now_ns=now_ns,
+                    finished=lambda replay, p=partition: self._finished_number(p, replay),
+                )
+            elif partition not in self._reader.restoring:
+                state.tick_clocks(before_ns)
+        if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
+            self._uncommitted_since = time.monotonic()
+
+    def check(self) -> list[PartitionState]:
+        """Return the states that can be committed; one that met a new hole is restored first: it may have been misread."""
+        ready = []
+        for partition, state in list(self._states.items()):
+            unverified = [
+                (producer, flow)
+                for producer, flow in state.holes
+                if self._verified_holes.get((partition, producer)) != flow.number
+            ]
+            if unverified and partition not in self._reader.restoring:
+                for producer, flow in unverified:
+                    self._verified_holes[partition, producer] = flow.number
+                log.info("hole", partition=partition, producers=[producer for producer, _ in unverified])
+                self.restore(partition)
+            elif state.dirty or state.closed():
+                ready.append(state)
+        return ready
+
+    def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
+        """⑧ Put the closed bars where the transaction finds them."""
+        return self._committer.stage(states)
+
+    def commit(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+        """⑧ Run the one transaction; return what is durable. Fenced partitions are restored, or dropped if not ours."""
+        durable = self._committer.transact(plans)
+        for plan in plans:
+            if plan not in durable:
+                self.restore(plan.state.partition)
+        return durable
+
+    def ack(self, plans: list[PartitionPlan]) -> None:
+        """⑧ Move the states on, ack what is committed, tell the producers how far they are done, and trim."""
+        acked, done, trim_to = {}, {}, {}
+        keep_ms = int(self.options.retention_s * 1000)
+        for plan in plans:
+            p, numbers = plan.state.partition, plan.state.numbers()
+            ended = {e.replay: e.last_number for e in plan.state.ended_replays}
+            done[p] = {producer: numbers[producer] for producer in plan.counts if producer in numbers} | ended
+            acked[p] = plan.state.committed(plan.position, plan.closed)
+            trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
+        self._reader.ack(acked, done, trim_to)
+
+    def tell(self, plans: list[PartitionPlan]) -> None:
+        """⑧ Tell the results; they are durable in the outbox already."""
+        self._teller.tell(plans)
+
+    def _step_through_commit(self) -> None:
+        states = self.check()
+        self._uncommitted_since = None
+        if states:
+            plans = self.commit(self.stage(states))
+            self.ack(plans)
+            self.tell(plans)
+            self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+
+    def _is_commit_due(self, *, came_back_empty: bool) -> bool:
+        if came_back_empty and any(state.has_closed_live_bar() for state in self._states.values()):
+            return True
+        if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
+            return True
+        waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
+        return waited_s >= self.options.commit_ms / 1000
+
+    # -- leases ----------------------------------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
+        for attempt in count():
+            try:
+                self._assignment.join()
+                break
+            except LeaseTaken as e:
+                if time.monotonic() > deadline or self._stop.is_set():
+                    raise LeaseTaken(
+                        f"a worker named {self.options.consumer} is running: stop it, or give this one another --consumer"
+                    ) from e
+                if not attempt:
+                    log.info("waiting for the name", consumer=self.options.consumer)
+                self._stop.wait(0.1)
+        self._database.connection.execute(query("update_worker"), self._committer.worker_row())
+        log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
+
+    def _held(self) -> list[Held]:
+        return [state.held for state in self._states.values()]
+
+    def _look_at_leases(self) -> None:
+        for lost in self._assignment.renew_if_due(self._held()):
+            self._drop(lost.partition, "lease lost")
+        if not self._assignment.moved():
+            return
+        if self._assignment.surplus(self._held()):
+            self._step_through_commit()
+            self._release_surplus()
+        elif taken := self._assignment.take_one(self._held()):
+            self._states[taken.partition] = PartitionState(taken, position=START, limits=self._limits)
+            self.restore(taken.partition)
+
+    def _wait_for_partitions(self) -> None:
+        self._stop.wait(self.options.block_ms / 1000)
+
+    def _release_surplus(self) -> None:
+        surplus = [held for held in self._assignment.surplus(self._held()) if not self._states[held.partition].dirty]
+        for held in surplus:
+            del self._states[held.partition]
+            self._reader.restoring.pop(held.partition, None)
+        self._assignment.release(surplus)
+        if surplus:
+            log.info("partitions released", partitions=[held.partition for held in surplus])
+
+    def _drop(self, partition: int, why: str) -> None:
+        if self._states.pop(partition, None):
+            self._reader.restoring.pop(partition, None)
+            log.info("partition dropped", partition=partition, why=why)
+
+    # -- restore ---------------------------------------------------------------------------------------------------
+
+    def restore(self, partition: int) -> None:
+        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this."""
+        held = self._states[partition].held
+        with self._database.connection.transaction():
+            row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
+        if row is None or row[0] != held.lease.epoch:
+            self._drop(partition, "taken by another worker")
+            return
+        _, held.token, position, held.outbox_number, saved = row
+        state = PartitionState(held, position=Position.parse(position), limits=self._limits)
+        state.load(saved)
+        self._states[partition] = state
+        self._teller.open(held)
+        self._reader.rewind(state)
+        self._committer.counts.restores += 1
+
+    def _finish_restores(self, entries: dict[int, Entries]) -> None:
+        for partition, restoring in list(self._reader.restoring.items()):
+            state = self._states[partition]
+            if not self._reader.restored(state, came_back_empty=partition not in entries):
+                continue
+            self._reader.ack({}, {partition: state.numbers()}, {})
+            look = self._reader.look([partition])[partition]
+            if look is None or (not restoring.from_start and self._unread(state, look, restoring=True)):
+                self._reader.rewind(state, from_start=True)
+                continue
+            self._reader.drop_idle_consumers(partition)
+            pause_s = self._assignment.note_pause(state.held)
+            log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
+
+    def _look_for_unread(self) -> None:
+        """After an empty read: restore what stays below its producers' `sent`, or has pending entries that we do not hold.
+
+        Two looks with an empty read between them, because a frame may have come just after the first read.
+        """
+        if time.monotonic() < self._look_at and not self._suspects:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        looked = self._reader.look([p for p in self._states if p not in self._reader.restoring])
+        suspects = {p: look for p, look in looked.items() if look is None or self._is_odd(self._states[p], look)}
+        for partition, look in suspects.items():
+            if partition in self._suspects:
+                log.info("reading again", partition=partition, why="stream gone" if look is None else "unread frames")
+                self.restore(partition)
+        self._suspects = {p: look for p, look in suspects.items() if p not in self._suspects}
+        self._give_up_holes()
+        self._drop_old_producers()
+
+    def _is_odd(self, state: PartitionState, look: Look) -> bool:
+        return (
+            look.pending > len(set(state.unacked))
+            or look.last_id < state.read_to
+            or bool(self._unread(state, look, restoring=False))
+        )
+
+    def _unread(self, state: PartitionState, look: Look, *, restoring: bool) -> list[str]:
+        """Return the producers that sent more than was read here, but for those just looked for in vain."""
+        unread = []
+        for producer, sent in look.sent.items():
+            flow = state.flows.get(producer)
+            if flow is None and self._finished_number(state.partition, producer) is not None:
+                continue
+            seen = flow.seen if flow else 0
+            key = (state.partition, producer)
+            vain_sent, until = self._vain.get(key, (-1, 0.0))
+            if sent <= seen or (flow and flow.ended) or (vain_sent == sent and time.monotonic() < until):
+                continue
+            if restoring:
+                self._vain[key] = (sent, time.monotonic() + _VAIN_RESTORE_WAIT_S)
+            unread.append(producer)
+        return unread
+
+    def _give_up_holes(self) -> None:
+        holes = {p: state for p, state in self._states.items() if state.holes}
+        if not holes:
+            return
+        redis_ms = redis.redis_ms(self._client)
+        hole_wait_ms = int(self.options.hole_wait_s * 1000)
+        for partition, state in holes.items():
+            self._ask_again(partition, state)
+            given_up = state.give_up_holes(redis_ms, hole_wait_ms=hole_wait_ms, now_ns=time.monotonic_ns())
+            for producer, (first, last) in given_up:
+                log.error("ticks lost", partition=partition, producer=producer, after=first, through=last)
+            if given_up:
+                self._uncommitted_since = self._uncommitted_since or time.monotonic()
+
+    def _ask_again(self, partition: int, state: PartitionState) -> None:
+        """Ask the producers to send from the hole on: `want:PRODUCER` is the number that was reached."""
+        wanted = {f"want:{producer}": flow.number for producer, flow in state.holes}
+        self._client.hset(flow_key(partition), mapping=wanted)
+
+    def _drop_old_producers(self) -> None:
+        """Forget the numbers of live producers whose lease ended a day ago, once an hour."""
+        if time.monotonic() < self._clean_at:
+            return
+        self._clean_at = time.monotonic() + _CLEAN_EVERY_S
+        for (producer,) in self._database.connection.execute(query("ended_producers")).fetchall():
+            for state in self._states.values():
+                if state.flows.pop(producer, None):
+                    state.dirty = True
+
+    def _finished_number(self, partition: int, replay: str) -> int | None:
+        key = (partition, replay)
+        if key not in self._finished:
+            values = {"replay": replay, "partition": partition}
+            row = self._database.connection.execute(query("finished_number"), values).fetchone()
+            if row is None:
+                return None
+            self._finished[key] = row[0]
+        return self._finished[key]
+
+    # -- servers away, and the way out -----------------------------------------------------------------------------
+
+    def _heal(self, error: Exception) -> None:
+        """Wait until both servers serve again, then restore everything; anything but a server away is raised."""
+        if isinstance(error, psycopg.Error):
+            if not postgres.is_lost(self._database.connection, error):
+                raise error
+            if error.sqlstate == "57P01":  # somebody ended this backend: it kept a row locked for too long
+                self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
+        elif isinstance(error, ResponseError) and not (redis.is_pause(error) or redis.is_gone(error)):
+            raise error
+        log.warning("server away", why=str(error).strip())
+        for attempt in count():
+            if self._stop.is_set():
+                return
+            try:
+                self._reconnect()
+                break
+            except (psycopg.Error, RedisError, OSError, ServerAway) as again:
+                log.debug("still away", why=str(again).strip())
+                self._stop.wait(min(2.0, 0.05 * 2**attempt))
+        log.info("server back")
+
+    def _reconnect(self) -> None:
+        try:
+            self._database.connection.execute("SELECT 1")
+        except psycopg.Error:
+            self._database.reopen()
+            self._committer.open()
+            self._assignment.listen()
+        redis.check(self._client, self._redis_url)
+        for lost in self._assignment.renew_if_due(self._held()):
+            self._drop(lost.partition, "lease lost")
+        self._uncommitted_since = None
+        for partition in list(self._states):
+            self.restore(partition)
+
+    def _leave(self) -> None:
+        """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
+        try:
+            self._step_through_commit()
+            self._assignment.leave(self._held())
+        except (psycopg.Error, RedisError, OSError) as e:
+            log.warning("left without a last commit", why=str(e).strip())
+        log.info("worker stopped", consumer=self.options.consumer)
