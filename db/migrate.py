@@ -25,7 +25,7 @@ def migrate(connection: Connection) -> list[str]:
             connection.execute(query("create_schema_migration"))
             missing = [file for file in _migrations() if file.name not in _applied(connection)]
             for file in missing:
-                connection.execute(SQL(file.read_text()))  # type: ignore[arg-type]  # our own file, not a user's text
+                connection.execute(SQL(file.read_text()))
                 connection.execute(query("note_migration"), {"name": file.name})
     except psycopg.errors.InsufficientPrivilege as e:
         raise SetupError(f"migrate: {str(e).strip().splitlines()[0]}: grant CREATE on the schema to this role") from e
@@ -39,7 +39,7 @@ def check_schema(connection: Connection) -> None:
     applied = _applied(connection) if exists else set()
     if missing := sorted(known - applied):
         raise SetupError(
-            f"the database's schema is older than this program (lacks {missing[0]}): run `tickstock migrate`"
+            f"the database's schema is older than this program ({missing[0]} is missing): run `tickstock migrate`"
         )
     if newer := sorted(applied - known):
         raise SetupError(f"the database's schema is newer than this program (has {newer[-1]}): upgrade this program")
@@ -55,6 +55,7 @@ def open_stream(connection: Connection, wanted: int | None) -> int:
         connection.execute(query("create_stream"), values)
         (partitions,) = connection.execute(query("stream_partitions"), values).fetchone() or (0,)
         connection.execute(query("create_checkpoints"), {"partitions": partitions})
+        connection.execute(query("create_partition_leases"), {"partitions": partitions})
     if wanted and wanted != partitions:
         raise UsageError(
             f"--partitions is {wanted}, but this stream was created with {partitions}: leave the option out"

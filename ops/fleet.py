@@ -6,14 +6,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ..contracts.errors import SetupError
+from .wiring import Place
+
 STOP_WAIT_S = 10.0  # a worker's own deadline is half of it
 
 
-def start(*arguments: str, quiet: bool = True) -> subprocess.Popen[bytes]:
-    """Start one of our commands in its own session, so that Ctrl-C reaches it only through us."""
-    command = [sys.executable, "-m", "tickstockpl.ops", *arguments]
-    if quiet:
-        command += ["--log-level", "warning"]
+def start(where: Place, *arguments: str, log_level: str = "warning") -> subprocess.Popen[bytes]:
+    """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us."""
+    command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
     return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, env=os.environ)
 
 
@@ -31,3 +32,10 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Raise SetupError where every process has ended: nobody is left to do the work."""
+    codes = [process.poll() for process in processes]
+    if None not in codes:
+        raise SetupError(f"all {len(codes)} workers have ended (exit codes {codes}); their log lines above say why")

@@ -42,6 +42,11 @@ class Place(NamedTuple):
     servers: Servers
     embedded: bool
     connect_timeout_s: float
+    data_dir: Path | None = None  # of the embedded servers
+
+    def options(self) -> list[str]:
+        """Return the options that lead another command of ours to the same servers; addresses are in its environment."""
+        return ["--data-dir", str(self.data_dir)] if self.data_dir else ["--embedded", "never"]
 
 
 @contextmanager
@@ -53,8 +58,9 @@ def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) ->
             raise ServerAway("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")
         yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
         return
-    with embedded_servers(data_dir or default_data_dir(), log=log.info) as servers:
-        yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s)
+    folder = data_dir or default_data_dir()
+    with embedded_servers(folder, log=log.info) as servers:
+        yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
 
 
 def _wait_for(what: Callable[[], T], timeout_s: float) -> T:

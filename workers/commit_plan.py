@@ -34,6 +34,7 @@ class PartitionPlan:
     dead_letters: list[DeadLetter]
     messages: list[tuple[str, bytes]]  # (kind, body) of the outbox rows
     symbols: set[str]
+    repeats: int = 0
     bars: int = 0
     revisions: int = 0
 

@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import psycopg
@@ -139,7 +139,7 @@ class Committer:
         leases = [plan.state.held.lease for plan in plans]
         held = {"units": [lease.unit for lease in leases], "epochs": [lease.epoch for lease in leases]}
         connection.execute(query("renew_leases"), {"owner": self._consumer, "ttl_s": LEASE_TTL_S} | held)
-        connection.execute(query("update_worker"), self.worker_row())
+        connection.execute(query("update_worker"), self.worker_row() | asdict(self._count(plans)))
 
     def _write_bars(self, connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
         if any(plan.symbols - self._known_symbols for plan in plans):
@@ -150,13 +150,22 @@ class Committer:
         """Return the values of this worker's row."""
         return {"consumer": self._consumer, "host": platform.node(), "pid": os.getpid()} | asdict(self.counts)
 
+    def _count(self, plans: Sequence[PartitionPlan]) -> WorkerCounts:
+        """Return the counts as they are once these plans are committed."""
+        counts = self.counts
+        return replace(
+            counts,
+            commits=counts.commits + 1,
+            bars=counts.bars + sum(plan.bars for plan in plans),
+            revisions=counts.revisions + sum(plan.revisions for plan in plans),
+            ticks=counts.ticks + sum(c.ticks_in for plan in plans for c in plan.counts.values()),
+            repeats=counts.repeats + sum(plan.repeats for plan in plans),
+        )
+
     def _note_committed(self, plans: Sequence[PartitionPlan]) -> None:
-        self.counts.commits += 1
+        self.counts = self._count(plans)
         for plan in plans:
             self._known_symbols |= plan.symbols
-            self.counts.bars += plan.bars
-            self.counts.revisions += plan.revisions
-            self.counts.ticks += sum(counts.ticks_in for counts in plan.counts.values())
             plan.state.held.token = plan.new_token
             plan.state.held.outbox_number += len(plan.messages)
 

@@ -406,7 +406,9 @@ class PartitionState:
         for symbol in saved.symbols:
             self._code(symbol)
         for flow in saved.flows:
-            self.flows[flow.producer] = FrameOrder(flow.feed, flow.number, flow.ended, flow.lost)
+            self.flows[flow.producer] = FrameOrder(
+                flow.feed, flow.number, ended=flow.ended, end_applied=flow.ended, lost=flow.lost
+            )
         for feed in saved.feeds:
             bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
             book = FeedBars(feed.replay, feed.whole, feed.producer, feed.publish, bars, feed.clock_ns, feed.clock_ns)
@@ -423,7 +425,7 @@ class PartitionState:
             del self.feeds[feed]
         for ended in self.ended_replays:
             self.flows.pop(ended.replay, None)
-        self.counts, self.dead_letters, self.ended_replays = {}, [], []
+        self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
         self.position = position
         acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
         self.unacked = self.unacked[len(acked) :]

@@ -18,18 +18,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
 
 
-class WithVariable(click.Option):
-    """An option whose help names its environment variable."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, show_envvar=True, **kwargs)
-
-
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """Make an option that can be set by TICKSTOCK_NAME too."""
     variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
     kwargs.setdefault("envvar", variable)
-    return click.option(*names, cls=WithVariable, **kwargs)
+    return click.option(*names, show_envvar=True, **kwargs)
 
 
 def server_options(command: F) -> F:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.errors import SetupError
+from ...producer.produce import Progress
 from ...producer.replay import ReplaySource
 from .. import fleet
 from ..ledger import LedgerRow, read_ledger
@@ -55,9 +56,14 @@ def replay(  # noqa: PLR0913  # one parameter for each option
             return
         turns = ["--commit-ms", str(commit_ms), *(["--read-count", str(read_count)] if read_count else [])]
         names = [f"replay-{os.getpid()}-{i + 1}" for i in range(workers)]
-        with fleet.stopped_at_the_end([fleet.start("worker", "--consumer", name, *turns) for name in names]):
-            with show_progress(source) as on_progress:
-                complete = run_producer(servers, client, feed, options, stop, on_progress)
+        processes = [fleet.start(servers, "worker", "--consumer", name, *turns) for name in names]
+        with fleet.stopped_at_the_end(processes), show_progress(source) as show:
+
+            def on_progress(progress: Progress) -> None:
+                fleet.expect_one_alive(processes)
+                show(progress)
+
+            complete = run_producer(servers, client, feed, options, stop, on_progress)
         with open_postgres(servers, name="tickstock-replay") as connection:
             rows = read_ledger(connection, feed.identity.producer)
     if not complete:

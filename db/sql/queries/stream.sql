@@ -7,3 +7,6 @@ INSERT INTO checkpoint (partition) SELECT generate_series(0, %(partitions)s - 1)
 
 -- stream_partitions --
 SELECT partitions FROM stream WHERE name = %(name)s;
+
+-- create_partition_leases --
+INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(partitions)s - 1) AS n ON CONFLICT DO NOTHING;
