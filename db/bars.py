@@ -43,7 +43,7 @@ class TableShape(NamedTuple):
 
 def table_shape(connection: Connection) -> TableShape:
     """Read the shape of ohlcv_1min: ours, or the application's with fewer digits."""
-    types = dict(connection.execute(query("ohlcv_1min_columns")))
+    types: dict[str, str] = dict(connection.execute(query("ohlcv_1min_columns")))
     price_decimals, max_price = _digits(types["open"], MAX_PRICE)
     volume_decimals, max_size = _digits(types["volume"], MAX_SIZE)
     (has_detail,) = connection.execute(query("has_bar_detail")).fetchone() or (False,)
@@ -74,7 +74,7 @@ def _binary(rows: Column) -> Column:
 
     Text goes out padded with blanks to one width: bpchar takes blanks at the end as none.
     """
-    columns = {name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names}
+    columns = {name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names or ()}
     layout: list[tuple[str, Any]] = [("fields", ">i2")]
     for name, column in columns.items():
         layout += [(f"{name} bytes", ">i4"), (name, column.dtype.newbyteorder(">"))]

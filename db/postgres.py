@@ -13,7 +13,7 @@ Connection = psycopg.Connection[Row]
 
 _CONNECT_TIMEOUT_S = 5
 # A peer that vanished without a word is noticed after about 15 s.
-_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
+_KEEPALIVES: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 
 

@@ -123,7 +123,7 @@ class Assignment:
         """Keep, and return, how many seconds the partition stood still in its last move; None where it had no owner."""
         values = {"unit": held.lease.unit, "epoch": held.lease.epoch}
         (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
-        return pause_s
+        return None if pause_s is None else float(pause_s)
 
     def release(self, held: list[Held]) -> None:
         """Give partitions back, for whoever has too few."""

@@ -51,9 +51,11 @@ def _compact_key(symbol: Column, minute: Column) -> Column:
     first = int(minute.min())
     span = int(minute.max()) - first + 1
     if (int(symbol.max()) + 1) * span <= _MAX_DENSE_CELLS:
-        return (symbol.astype(np.int64) * span + (minute - first)).astype(np.uint16)
+        key: Column = (symbol.astype(np.int64) * span + (minute - first)).astype(np.uint16)
+        return key
     minutes, dense = np.unique(minute, return_inverse=True)
-    return symbol.astype(np.int64) * len(minutes) + dense
+    key = symbol.astype(np.int64) * len(minutes) + dense
+    return key
 
 
 def latest_of(ticks: Ticks, symbol: Column) -> Column:
@@ -80,9 +82,9 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
         return bars
     starts = np.concatenate(([0], np.flatnonzero(~same) + 1))
     ends = np.append(starts[1:], len(bars)) - 1
+    merged: Column = bars[ends] if whole else bars[starts]
     if whole:
-        return bars[ends]
-    merged = bars[starts]
+        return merged
     opens = rows[np.lexsort((rows["open_ts"], rows["minute"], rows["symbol"]))][starts]
     closes = rows[np.lexsort((rows["close_ts"], rows["minute"], rows["symbol"]))][ends]
     merged["open"], merged["open_ts"] = opens["open"], opens["open_ts"]

@@ -53,10 +53,10 @@ class PartitionReader:
         self.restoring: dict[int, Restoring] = {}
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
-        """Read what is new, at most `count` entries of each partition; wait up to block_ms where nothing is."""
+        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some."""
         keys = {stream_key(p).encode(): p for p in partitions}
         reply = self._client.execute_command(
-            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, "BLOCK", block_ms,
+            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *(("BLOCK", block_ms) if block_ms else ()),
             "STREAMS", *keys, *([">"] * len(keys)),
         )  # fmt: skip
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}

@@ -17,7 +17,7 @@ from ..contracts import frame as frames
 from ..contracts.bar import BAR_DTYPE
 from ..contracts.errors import BadFrame, SetupError
 from ..contracts.frame import Frame
-from ..contracts.names import minute_feed
+from ..contracts.names import FRONT_DOOR_PRODUCER, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import Column, Refused, Ticks, concat
 from ..db.lease import Lease
@@ -225,6 +225,7 @@ class PartitionState:
             rows = len(ticks) + len(ticks.refused)
             counts.ticks_in += 0 if arrival.was_lost else rows
             counts.lost -= rows if arrival.was_lost else 0
+            self._refuse(producer, ticks.refused)
             batches.append(ticks)
         checked = check(concat(batches), row_arrivals(arrivals, batches), self.limits)
         counts.quote_or_zero += checked.quote_or_zero
@@ -340,7 +341,7 @@ class PartitionState:
                 continue
             hole, ready = flow.give_up()
             counts = self.counts.setdefault(producer, Counts())
-            if "row_id" not in ready[0].frame.columns:  # entry ids do not count ticks
+            if producer != FRONT_DOOR_PRODUCER:  # its numbers are entry ids, which do not count ticks
                 counts.ticks_in += hole[1] - hole[0]
                 counts.lost += hole[1] - hole[0]
             self._apply_feed(flow.feed, ready, now_ns)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
 from ..contracts.names import GROUP, flow_key
 from ..contracts.partition import START, Position
+from ..contracts.tick_json import SecondStamp
 from ..db import postgres, redis
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Database
@@ -22,6 +24,7 @@ from ..db.redis import Client
 from .assignment import Assignment
 from .commit_plan import PartitionPlan
 from .committer import Committer
+from .front_door import FrontDoor
 from .partition_reader import Entries, Look, PartitionReader
 from .partition_state import Held, PartitionState
 from .teller import Teller
@@ -60,6 +63,7 @@ class WorkerOptions:
     hole_wait_s: float = 10.0
     retention_s: float = 900.0
     block_ms: int = 50
+    second_stamp: SecondStamp = "end"
 
 
 class Worker:
@@ -90,6 +94,15 @@ class Worker:
         self._reader = PartitionReader(client, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
         self._assignment = Assignment(database, options.consumer, partitions)
+        self._front_door = FrontDoor(
+            client,
+            database,
+            options.consumer,
+            group=options.group,
+            partitions=partitions,
+            second_stamp=options.second_stamp,
+        )
+        self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
         self._verified_holes: dict[tuple[int, str], int] = {}
         self._vain: dict[tuple[int, str], tuple[int, float]] = {}
@@ -125,6 +138,7 @@ class Worker:
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
         self._look_at_leases()
+        self._front_door_busy = self._front_door.step()
         if not self._states:
             self._wait_for_partitions()
             return
@@ -144,7 +158,8 @@ class Worker:
         full = [p for p, s in self._states.items() if sum(flow.held_ticks for _, flow in s.holes) > _HELD_TICKS]
         partitions = [p for p in self._states if p not in full]
         entries = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // max(1, len(partitions)))
-        return self._reader.read(partitions, count=entries, block_ms=self.options.block_ms)
+        block_ms = 0 if self._front_door_busy else self.options.block_ms
+        return self._reader.read(partitions, count=entries, block_ms=block_ms)
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
         """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read."""
@@ -422,6 +437,7 @@ class Worker:
         for lost in self._assignment.renew_if_due(self._held()):
             self._drop(lost.partition, "lease lost")
         self._uncommitted_since = None
+        self._front_door.reset()
         for partition in list(self._states):
             self.restore(partition)
 
@@ -429,6 +445,7 @@ class Worker:
         """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
         try:
             self._step_through_commit()
+            self._front_door.release()
             self._assignment.leave(self._held())
         except (psycopg.Error, RedisError, OSError) as e:
             log.warning("left without a last commit", why=str(e).strip())

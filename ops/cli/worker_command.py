@@ -51,6 +51,12 @@ def default_consumer() -> str:
 @option(
     "--retention", type=click.FloatRange(0), default=900.0, help="Seconds that committed entries stay in the streams."
 )
+@option(
+    "--second-stamp",
+    type=click.Choice(["end", "start"]),
+    default="end",
+    help="Front door: which end of its second the application's untyped ticks are stamped with.",
+)
 @server_options
 def worker(
     where: AbstractContextManager[Place],
@@ -71,7 +77,7 @@ def worker(
         max_future_s=max_future,
         hole_wait_s=hole_wait,
         retention_s=retention,
-        **options,  # type: ignore[arg-type]  # group, consumer, read_count, commit_ms: checked by click
+        **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
     with where as servers:
         make_worker(servers, settings, partitions=partitions, stop=stop).run()

@@ -66,3 +66,6 @@ ON CONFLICT (consumer) DO UPDATE
        bars = excluded.bars, revisions = excluded.revisions, commits = excluded.commits, fenced = excluded.fenced,
        restores = excluded.restores, updated_at = clock_timestamp(),
        started_at = CASE WHEN w.pid = excluded.pid AND w.host = excluded.host THEN w.started_at ELSE clock_timestamp() END;
+
+-- front_door_numbers --
+SELECT partition, last_number FROM ledger WHERE producer = 'front-door';
