@@ -1,6 +1,7 @@
 """Symbol to partition, and the order of stream ids."""
 
 import zlib
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -21,8 +22,8 @@ def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
     home = homes[ticks.symbol_index]
     order = np.argsort(home, kind="stable")
     bounds = np.searchsorted(home[order], np.arange(partitions + 1))
-    parts = zip(bounds[:-1], bounds[1:], strict=True)
-    return {p: ticks.take(order[first:end]) for p, (first, end) in enumerate(parts) if end > first}
+    parts = enumerate(pairwise(bounds.tolist()))
+    return {p: ticks.take(order[first:end]) for p, (first, end) in parts if end > first}
 
 
 class Position(NamedTuple):

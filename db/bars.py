@@ -74,7 +74,9 @@ def _binary(rows: Column) -> Column:
 
     Text goes out padded with blanks to one width: bpchar takes blanks at the end as none.
     """
-    columns = {name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names or ()}
+    columns = {
+        name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names or ()
+    }
     layout: list[tuple[str, Any]] = [("fields", ">i2")]
     for name, column in columns.items():
         layout += [(f"{name} bytes", ">i4"), (name, column.dtype.newbyteorder(">"))]

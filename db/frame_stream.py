@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 def send(client: Client, producer: str, sends: Sequence[Send]) -> list[Outcome]:
-    """Send frames in order, in one pipeline. A plain pipeline can be refused in its middle; a MULTI/EXEC is all or nothing.
+    """Send frames in order, in one pipeline of MULTI/EXECs: a plain one can be refused in the middle of a frame.
 
     Raises where the connection is lost: then nobody knows which of them arrived, and the numbers will tell.
     """

@@ -42,7 +42,7 @@ def check_schema(connection: Connection) -> None:
             f"the database's schema is older than this program ({missing[0]} is missing): run `tickstock migrate`"
         )
     if newer := sorted(applied - known):
-        raise SetupError(f"the database's schema is newer than this program (has {newer[-1]}): upgrade this program")
+        raise SetupError(f"the schema is newer than this program (has {newer[-1]}): upgrade this program")
 
 
 def open_stream(connection: Connection, wanted: int | None) -> int:

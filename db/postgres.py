@@ -13,7 +13,12 @@ Connection = psycopg.Connection[Row]
 
 _CONNECT_TIMEOUT_S = 5
 # A peer that vanished without a word is noticed after about 15 s.
-_KEEPALIVES: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
+_KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 
 
@@ -36,11 +41,17 @@ def connect(url: str, *, name: str) -> Connection:
             **_KEEPALIVES,
         )
     except psycopg.OperationalError as e:
-        message = f"PostgreSQL at {address(url)}: {str(e).strip().splitlines()[-1]}"
+        message = f"PostgreSQL at {address(url)}: {_why(e)}"
         refused = e.sqlstate and e.sqlstate[:2] in ("28", "3D")  # authorization, no such database
         raise (SetupError(message) if refused else ServerAway(message)) from e
     except psycopg.ProgrammingError as e:
         raise SetupError(f"the database address cannot be read: {str(e).strip()}") from e
+
+
+def _why(error: psycopg.Error) -> str:
+    """Return the one line that says why: below it stands a hint, above it, with several addresses, a headline."""
+    lines = str(error).strip().splitlines()
+    return next((line.removeprefix("- ") for line in lines if not line.startswith("Multiple connection attempts")), "")
 
 
 def address(url: str) -> str:

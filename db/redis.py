@@ -44,8 +44,18 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
 
 def check(client: Client, url: str) -> None:
     """Raise ServerAway where no Redis answers, SetupError where it must not be used."""
+    policy = eviction_policy(client, url)
+    if policy != "noeviction":
+        raise SetupError(
+            f"Redis at {address(url)} has maxmemory-policy {policy}, which evicts whole streams in silence: "
+            "set `maxmemory-policy noeviction`"
+        )
+
+
+def eviction_policy(client: Client, url: str) -> str:
+    """Return what Redis does when its memory is full. Raises ServerAway, SetupError where it does not answer us."""
     try:
-        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+        return str(client.info("memory").get("maxmemory_policy", "noeviction"))
     except AuthenticationError as e:
         raise SetupError(f"Redis at {address(url)}: {e}") from e
     except AWAY as e:
@@ -54,11 +64,6 @@ def check(client: Client, url: str) -> None:
         if is_pause(e):
             raise ServerAway(f"Redis at {address(url)}: {e}") from e
         raise SetupError(f"Redis at {address(url)}: {e}") from e
-    if policy != "noeviction":
-        raise SetupError(
-            f"Redis at {address(url)} has maxmemory-policy {policy}, which evicts whole streams in silence: "
-            "set `maxmemory-policy noeviction`"
-        )
 
 
 def is_pause(error: Exception) -> bool:

@@ -26,7 +26,6 @@ def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path) -> None:
     """Write rows of (symbol, timestamp, open, high, low, close, volume, trade_count, vwap)."""
     with parquet.ParquetWriter(output, _SCHEMA) as writer:
         while group := list(islice(rows, _ROWS_OF_A_GROUP)):
-            columns = [
-                pa.array(column, field.type) for column, field in zip(zip(*group, strict=True), _SCHEMA, strict=True)
-            ]
-            writer.write_table(pa.table(columns, _SCHEMA))
+            columns = zip(zip(*group, strict=True), _SCHEMA, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in columns]
+            writer.write_table(pa.table(arrays, _SCHEMA))

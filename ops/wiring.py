@@ -22,7 +22,7 @@ from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..producer.framer import Framer, Identity
 from ..producer.pace import by_tick_time, paced
-from ..producer.produce import ProducerLease, Progress, produce
+from ..producer.produce import Feed, ProducerLease, Progress, produce
 from ..producer.record import recorded
 from ..producer.replay import ReplaySource, content_hash
 from ..producer.stream_writer import StreamWriter
@@ -45,7 +45,7 @@ class Place(NamedTuple):
     data_dir: Path | None = None  # of the embedded servers
 
     def options(self) -> list[str]:
-        """Return the options that lead another command of ours to the same servers; addresses are in its environment."""
+        """Return the options that lead another command to the same servers; addresses are in the environment."""
         return ["--data-dir", str(self.data_dir)] if self.data_dir else ["--embedded", "never"]
 
 
@@ -97,6 +97,13 @@ def open_redis(where: Place) -> Client:
     return client
 
 
+def open_redis_to_look(where: Place) -> Client:
+    """Make a Redis client, waiting for its server, whatever its settings are: a look does no harm."""
+    client = redis.connect(where.servers.redis_url)
+    _wait_for(lambda: redis.eviction_policy(client, where.servers.redis_url), where.connect_timeout_s)
+    return client
+
+
 def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
     """Check both servers and the schema; return a client, and the partition count."""
     connection = open_postgres(where, name="tickstock")
@@ -121,17 +128,6 @@ def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None,
     )
 
 
-class Feed(NamedTuple):
-    """A source, ready to be produced. name: of the producer; numbers: what of it is committed, by partition."""
-
-    identity: Identity
-    ticks: Iterable[Ticks | None]
-    numbers: dict[int, int]
-    lease: str
-    linger_ms: float | None
-    ends: bool
-
-
 class ProducerOptions(NamedTuple):
     """What a user can turn of any source."""
 
@@ -154,7 +150,10 @@ def replay_feed(
     run = _open_run(where, f"replay-{base[:32]}", " ".join(files), partitions, options)
     if run is None:
         return None
-    ticks: Iterable[Ticks | None] = source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait)
+    skip = sum(run.numbers.values())
+    ticks: Iterable[Ticks | None] = (
+        source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait, skip=skip)
+    )
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
     return Feed(identity, ticks, run.numbers, "replay", None, ends=False)
 
@@ -177,7 +176,8 @@ def synthetic_feed(
         return None
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
     speed = options.speed
-    ticks = (chunk for chunk, _ in chunks) if speed is None else paced(chunks, speed, wait=stop.wait)
+    skip = sum(run.numbers.values())
+    ticks = (chunk for chunk, _ in chunks) if speed is None else paced(chunks, speed, wait=stop.wait, skip=skip)
     return Feed(identity, ticks, run.numbers, "replay", None, ends=True)
 
 
@@ -214,8 +214,12 @@ def run_producer(
     log.info("producer started", producer=feed.identity.producer, feed=feed.identity.feed)
     try:
         return produce(
-            recorded(feed.ticks, options.record), framer=framer, writer=writer, lease=lease, stopping=stop.is_set,
-            wait=stop.wait, linger_ms=feed.linger_ms, ends=feed.ends, on_progress=on_progress,
-        )  # fmt: skip
+            feed._replace(ticks=recorded(feed.ticks, options.record)),
+            framer=framer,
+            writer=writer,
+            lease=lease,
+            stop=stop,
+            on_progress=on_progress,
+        )
     finally:
         lease.release()

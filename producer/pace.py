@@ -21,18 +21,23 @@ def parse_speed(text: str) -> float | None:
 
 
 def paced(
-    batches: Iterable[tuple[Ticks, Column]], speed: float, *, wait: Callable[[float], bool]
+    batches: Iterable[tuple[Ticks, Column]], speed: float, *, wait: Callable[[float], bool], skip: int = 0
 ) -> Iterator[Ticks | None]:
     """Let ticks out at their arrival times, sped up; None while there is nothing to let out.
 
-    batches: ticks, and for each row when it arrives, in ns, never falling.
+    batches: ticks, and for each row when it arrives, in ns, never falling. skip: so many ticks come at once: a replay
+    that goes on does not wait for what is committed.
     """
     started_s: float | None = None
     first_ns = 0
     for ticks, arrival_ns in batches:
-        if started_s is None and len(arrival_ns):
-            started_s, first_ns = time.monotonic(), int(arrival_ns[0])
         sent, refused = 0, ticks.refused
+        if skipped := min(skip, len(ticks)):
+            yield ticks.take(slice(skipped), refused)
+            sent, refused = skipped, ()
+            skip -= skipped
+        if started_s is None and sent < len(ticks):
+            started_s, first_ns = time.monotonic(), int(arrival_ns[sent])
         while sent < len(ticks) or refused:
             elapsed_ns = int((time.monotonic() - (started_s or 0.0)) * speed * 1e9)
             due = int(np.searchsorted(arrival_ns, first_ns + elapsed_ns, side="right"))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import psycopg
 import structlog
@@ -12,14 +13,16 @@ from ..contracts.ticks import Ticks
 from ..db import lease as leases
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Connection, connect
-from .framer import Framer
+from .framer import Framer, Identity
 from .stream_writer import StreamWriter
 
 log = structlog.get_logger()
 
+DRAIN_DEADLINE_S = 20.0  # of a stop: workers that are there need a fraction of it
+
 
 class ProducerLease:
-    """The producer's right to send: `producer:NAME` for a live one, `replay` for a replay, of which one runs at a time."""
+    """The right to send: `producer:NAME` for a live producer, `replay` for a replay, of which one runs at a time."""
 
     def __init__(self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool]) -> None:
         self._url = url
@@ -73,50 +76,82 @@ class Progress:
     refused: int = 0
 
 
+class Feed(NamedTuple):
+    """A source, ready to be produced.
+
+    ticks: yields None when there is nothing now. numbers: what of it is committed, by partition. lease: its unit.
+    linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
+    the feed (a live or synthetic one), or an interruption (a file).
+    """
+
+    identity: Identity
+    ticks: Iterable[Ticks | None]
+    numbers: dict[int, int]
+    lease: str
+    linger_ms: float | None
+    ends: bool
+
+
+class Stop(Protocol):
+    """The process's stop event."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the stop; return whether to stop."""
+
+
 def produce(
-    source: Iterable[Ticks | None],
+    feed: Feed,
     *,
     framer: Framer,
     writer: StreamWriter,
     lease: ProducerLease,
-    stopping: Callable[[], bool],
-    wait: Callable[[float], bool],
-    linger_ms: float | None,
-    ends: bool,
+    stop: Stop,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> bool:
-    """Send a source's ticks until it ends; return whether all of it is committed.
-
-    source: yields None when there is nothing now. linger_ms: how long a live tick waits for company; None: for a full
-    frame. ends: whether stopping means the end of the feed (a live or synthetic one), or an interruption (a file).
-    """
+    """Send a feed's ticks until it ends or we are stopped; return whether all of it is committed."""
     progress = Progress()
     linger_until: float | None = None
-    for ticks in source:
-        if stopping():
+    for ticks in feed.ticks:
+        if stop.is_set():
             break
         frames = []
         if ticks is not None:
             frames = framer.add(ticks)
             progress.ticks += len(ticks)
             progress.refused += len(ticks.refused)
-        if linger_ms is not None and framer.waiting:
+        if feed.linger_ms is not None and framer.waiting:
             now = time.monotonic()
-            linger_until = linger_until or now + linger_ms / 1000
+            linger_until = linger_until or now + feed.linger_ms / 1000
             if now >= linger_until:
                 frames += framer.flush()
                 linger_until = None
         writer.write(frames)
         lease.renew_if_due()
         on_progress(progress)
-    if not stopping() or ends:
-        writer.write(framer.end())
-    while not writer.is_drained and not (stopping() and not ends):
-        writer.poll_if_due(every_s=0.05)
-        lease.renew_if_due()
-        on_progress(progress)
-        if wait(0.02) and not ends:
-            break
+    if stop.is_set() and not feed.ends:
+        return False
+    writer.write(framer.end())
+    _drain(feed, writer, lease, stop, lambda: on_progress(progress))
     if writer.is_drained:
         writer.forget()
     return writer.is_drained
+
+
+def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, on_progress: Callable[[], None]) -> None:
+    """Wait until everything is committed: until then, this process keeps what a fail-over of Redis may lose."""
+    deadline = time.monotonic() + DRAIN_DEADLINE_S
+    while not writer.is_drained:
+        writer.poll_if_due(every_s=0.05)
+        lease.renew_if_due()
+        on_progress()
+        if not stop.is_set():
+            stop.wait(0.02)
+            deadline = time.monotonic() + DRAIN_DEADLINE_S
+        elif not feed.ends or time.monotonic() > deadline:
+            log.warning("stopped before all was committed", ticks=writer.lag)
+            return
+        else:
+            time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""③ Frames -> tickstock-stream:{pN}: kept until a worker has committed them, sent again whenever a number does not fit."""
+"""③ Frames -> tickstock-stream:{pN}: kept until they are committed, sent again whenever a number does not fit."""
 
 import time
 from collections import deque
@@ -65,7 +65,7 @@ class StreamWriter:
     # -- the clock of births ---------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
-        """Return Redis TIME in ms, carried on with the monotonic clock between two polls; never this host's own time."""
+        """Return Redis TIME in ms, carried on between two polls by the monotonic clock; never this host's own time."""
         if not self._clock_base_ms:
             self._again_until_done(self._read_clock)
         return self._clock_base_ms + int((time.monotonic() - self._monotonic_base) * 1000)

@@ -2,8 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -11,6 +16,8 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import postgres
+from tickstockpl.db.migrate import migrate
 from tickstockpl.ops.embedded import embedded_servers
 
 
@@ -32,14 +39,80 @@ def servers():
 @pytest.fixture
 def empty_servers(servers):
     """Give a test a database of its own, dropped afterwards, and Redis without a key."""
+    with own_database(servers) as database_url:
+        yield Servers(emptied_redis(servers), database_url)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(servers):
+    """Give the name of a migrated database: to copy it is quicker than to migrate for each test."""
+    with own_database(servers) as url:
+        with postgres.connect(url, name="test") as connection:
+            migrate(connection)
+        yield urlsplit(url).path.lstrip("/")
+
+
+@pytest.fixture
+def migrated_servers(servers, migrated_template):
+    """Give a test a migrated database of its own without a stream, dropped afterwards, and Redis without a key."""
+    with own_database(servers, template=migrated_template) as database_url:
+        yield Servers(emptied_redis(servers), database_url)
+
+
+@pytest.fixture(scope="session")
+def tickstock():
+    """Give a function that runs `python -m tickstockpl.ops ARGUMENTS` on some servers; it returns what the run said."""
+    return run_tickstock
+
+
+@contextmanager
+def own_database(servers, *, template="template1"):
+    """Make a database under a new name; yield its URL, and drop it."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        redis_url = urlsplit(servers.redis_url)._replace(path="/0").geturl()
-        with redis.Redis.from_url(redis_url) as client:
-            client.flushall()
-        yield Servers(redis_url, urlsplit(servers.database_url)._replace(path=f"/{name}").geturl())
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def emptied_redis(servers):
+    """Leave no key in Redis; return the URL of its database 0."""
+    url = urlsplit(servers.redis_url)._replace(path="/0").geturl()
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+def run_tickstock(*arguments, servers=None, within_s=60, **environment):
+    """Run a command of ours to its end, on some servers or with none set; output and exit code are its caller's."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))}
+    if servers:
+        clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+    command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        env=clean | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """Give a function that waits for a condition and returns its value."""
+    return wait_for_condition
+
+
+def wait_for_condition(condition, within_s=20):
+    """Wait until a condition holds; look 50 times a second."""
+    deadline = time.monotonic() + within_s
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"waited {within_s} s in vain"
+        Event().wait(0.02)
+    return result
 
 
 def reachable_folder():

@@ -54,8 +54,7 @@ def _compact_key(symbol: Column, minute: Column) -> Column:
         key: Column = (symbol.astype(np.int64) * span + (minute - first)).astype(np.uint16)
         return key
     minutes, dense = np.unique(minute, return_inverse=True)
-    key = symbol.astype(np.int64) * len(minutes) + dense
-    return key
+    return np.asarray(symbol.astype(np.int64) * len(minutes) + dense)
 
 
 def latest_of(ticks: Ticks, symbol: Column) -> Column:

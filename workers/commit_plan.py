@@ -100,8 +100,8 @@ class Resolved:
 def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     """Merge staged bars with the bars that stand at their place.
 
-    Of the same feed: merged exactly, for a whole-minute feed replaced. A replay replaces what another feed wrote; a live
-    bar where another feed wrote is superseded. Revision + 1 where the values differ as the table stores them.
+    Of the same feed: merged exactly, for a whole-minute feed replaced. A replay replaces what another feed wrote; a
+    live bar where another feed wrote is superseded. Revision + 1 where the values differ as the table stores them.
     """
     rows = rows.copy()
     superseded, changed = np.zeros(len(rows), bool), np.ones(len(rows), bool)

@@ -236,16 +236,8 @@ def _add_to_ledger(connection: Connection, plans: Sequence[PartitionPlan]) -> No
     for plan in plans:
         for producer, counts in plan.counts.items():
             flow = plan.state.flows[producer]
-            rows.append(
-                (
-                    plan.state.partition,
-                    producer,
-                    flow.feed,
-                    flow.number,
-                    *(getattr(counts, name) for name in outcomes),
-                    flow.end_applied,
-                )  # fmt: skip
-            )
+            values = [getattr(counts, name) for name in outcomes]
+            rows.append((plan.state.partition, producer, flow.feed, flow.number, *values, flow.end_applied))
     if rows:
         _insert(connection, "add_to_ledger", ("partition", "producer", "feed", "last_number", *outcomes, "ended"), rows)
 

@@ -124,7 +124,7 @@ class FrontDoor:
         self._poll_at = time.monotonic() + _POLL_EVERY_S
 
     def _make_door(self, highest: int) -> None:
-        """Make the key and its group; where Redis came back older, let no new entry get an id that was applied before."""
+        """Make the key and its group; where Redis came back older, let no entry get an id that was applied before."""
         try:
             self._client.xgroup_create(FRONT_DOOR, self._group, id="0", mkstream=True)
         except ResponseError as e:
@@ -179,7 +179,7 @@ class FrontDoor:
         return entries
 
     def _refuse_id(self, entry_id: bytes, fields: Sequence[bytes]) -> None:
-        """An id that somebody chose out of all bounds has no number, so no partition can count it."""
+        """Dead-letter an id that somebody chose out of all bounds: it has no number, so no partition can count it."""
         letter = {"reason": "unknown_shape", "detail": f"entry id {entry_id.decode()} is out of bounds"}
         self._client.xadd(DEAD_LETTERS, letter | {"original": b" ".join(fields)})
         self._client.xdel(FRONT_DOOR, entry_id)

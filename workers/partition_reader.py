@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -55,8 +56,9 @@ class PartitionReader:
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some."""
         keys = {stream_key(p).encode(): p for p in partitions}
+        wait = ("BLOCK", block_ms) if block_ms else ()
         reply = self._client.execute_command(
-            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *(("BLOCK", block_ms) if block_ms else ()),
+            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *wait,
             "STREAMS", *keys, *([">"] * len(keys)),
         )  # fmt: skip
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
@@ -117,9 +119,7 @@ class PartitionReader:
         replies = pipeline.execute(raise_on_error=False)
         return {p: self._look(*replies[3 * i : 3 * i + 3]) for i, p in enumerate(partitions)}
 
-    def _look(
-        self, flow: dict[bytes, bytes], stream: dict[str, object], groups: list[dict[str, object]]
-    ) -> Look | None:
+    def _look(self, flow: Any, stream: Any, groups: Any) -> Look | None:
         for reply in (flow, stream, groups):
             if isinstance(reply, Exception):
                 if "no such key" in str(reply) or is_gone(reply):
@@ -128,7 +128,7 @@ class PartitionReader:
         group = next((g for g in groups if g["name"] == self._group.encode()), None)
         if group is None:
             return None
-        return Look(sent_numbers(flow), int(str(group["pending"])), Position.parse(stream["last-generated-id"]))  # type: ignore[arg-type]  # redis-py's replies are untyped
+        return Look(sent_numbers(flow), int(group["pending"]), Position.parse(stream["last-generated-id"]))
 
     def ack(self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]) -> None:
         """Ack committed entries, say how far each producer is done, and trim what is older than the retention."""

@@ -128,7 +128,7 @@ _decompressor = zstandard.ZstdDecompressor()
 
 @dataclass(slots=True)
 class Held:
-    """How a partition is held. token: what its checkpoint row must show at the next commit; outbox_number: the last given."""
+    """How a partition is held. token: what its checkpoint row must show at the commit; outbox_number: the last."""
 
     partition: int
     lease: Lease
@@ -333,7 +333,7 @@ class PartitionState:
             book.clock_ns = max(book.clock_ns, min(clock_ns, limit_ns) if limit_ns is not None else clock_ns)
 
     def give_up_holes(self, redis_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
-        """Call lost the live holes that were waited for long enough; return the producer and range (from, to] of each."""
+        """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each."""
         given_up = []
         for producer, flow in self.flows.items():
             first = flow.first_held

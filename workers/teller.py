@@ -1,4 +1,4 @@
-"""⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. Redis is the fast path, the rows the truth."""
+"""⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
 
 import msgspec
 import structlog

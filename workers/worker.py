@@ -126,7 +126,7 @@ class Worker:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work until told to stop; then commit, ack, release. Raises LeaseTaken, LeaseLost where the name is not ours."""
+        """Work until told to stop; then commit, ack, release. Raises LeaseTaken or LeaseLost with the name."""
         self._join()
         while not self._stop.is_set():
             try:
@@ -166,18 +166,15 @@ class Worker:
         now_ns = time.monotonic_ns()
         for partition, state in self._states.items():
             if partition in entries:
-                state.apply(
-                    entries[partition],
-                    now_ns=now_ns,
-                    finished=lambda replay, p=partition: self._finished_number(p, replay),
-                )
+                finished = partial(self._finished_number, partition)
+                state.apply(entries[partition], now_ns=now_ns, finished=finished)
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
             self._uncommitted_since = time.monotonic()
 
     def check(self) -> list[PartitionState]:
-        """Return the states that can be committed; one that met a new hole is restored first: it may have been misread."""
+        """Return the states that can be committed; one that met a new hole is restored first: it may have misread."""
         ready = []
         for partition, state in list(self._states.items()):
             unverified = [
@@ -243,20 +240,25 @@ class Worker:
 
     def _join(self) -> None:
         deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
-        for attempt in count():
+        said = False
+        while not self._stop.is_set():
             try:
                 self._assignment.join()
-                break
+                self._database.connection.execute(query("update_worker"), self._committer.worker_row())
+                log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
+                return
             except LeaseTaken as e:
-                if time.monotonic() > deadline or self._stop.is_set():
+                if time.monotonic() > deadline:
                     raise LeaseTaken(
-                        f"a worker named {self.options.consumer} is running: stop it, or give this one another --consumer"
+                        f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
                     ) from e
-                if not attempt:
+                if not said:
                     log.info("waiting for the name", consumer=self.options.consumer)
+                    said = True
                 self._stop.wait(0.1)
-        self._database.connection.execute(query("update_worker"), self._committer.worker_row())
-        log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
+            except psycopg.Error as e:
+                self._heal(e)
+                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
 
     def _held(self) -> list[Held]:
         return [state.held for state in self._states.values()]
@@ -323,7 +325,7 @@ class Worker:
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
 
     def _look_for_unread(self) -> None:
-        """After an empty read: restore what stays below its producers' `sent`, or has pending entries that we do not hold.
+        """After an empty read: restore what stays below its producers' `sent`, or has pending entries not held here.
 
         Two looks with an empty read between them, because a frame may have come just after the first read.
         """

@@ -21,7 +21,7 @@ from .options import CONTEXT, Place, option, server_options
 _COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
 
 
-class TimeType(click.ParamType):
+class TimeType(click.ParamType[datetime]):
     """A moment: ISO-8601; without a zone it is UTC."""
 
     name = "TIME"

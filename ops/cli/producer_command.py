@@ -1,8 +1,10 @@
 """`tickstock-producer`: one feed into the stream."""
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -14,12 +16,12 @@ from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
-from .options import CONTEXT, Place, option, server_options
+from .options import CONTEXT, F, Place, option, server_options
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
 
-class SpeedType(click.ParamType):
+class SpeedType(click.ParamType[Any]):
     """`max`, `1x`, `60x`."""
 
     name = "SPEED"
@@ -34,7 +36,7 @@ class SpeedType(click.ParamType):
             self.fail(f"{value!r} is no speed: max, 1x, 60x", param, ctx)
 
 
-def share(name: str, what: str) -> object:
+def share(name: str, what: str) -> Callable[[F], F]:
     """Make an option for a share of all ticks."""
     return option(name, type=click.FloatRange(0, 1), default=0.0, help=f"Synthetic: share of ticks that {what}.")
 
@@ -68,7 +70,7 @@ def share(name: str, what: str) -> object:
 @share("--repeat-share", "are repeated as separate trades")
 @option("--future-ticks", type=click.IntRange(0), default=0, help="Synthetic: ticks from next year, at the start.")
 @server_options
-def producer(  # noqa: PLR0913  # one parameter for each option
+def producer(  # one parameter for each option
     where: AbstractContextManager[Place],
     files: tuple[str, ...],
     source: str,
@@ -77,7 +79,7 @@ def producer(  # noqa: PLR0913  # one parameter for each option
     linger_ms: float,
     max_lag: int,
     feed: str,
-    codec: str,
+    codec: Literal["zstd", "none"],
     publish: bool,
     again: bool,
     record: Path | None,
@@ -90,8 +92,8 @@ def producer(  # noqa: PLR0913  # one parameter for each option
     are one feed. Rows with a correction are left out. A replay that was interrupted goes on where it stood.
     """
     stop = Stop(deadline_s=30.0)
-    pace = {"max": None, None: 1.0 if source == "synthetic" else None}.get(speed, speed)  # type: ignore[call-overload]
-    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)  # type: ignore[arg-type]
+    pace = _pace(speed, default=1.0 if source == "synthetic" else None)
+    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)
     if source == "replay" and not files:
         raise click.UsageError("--source replay needs at least one FILE")
     if source != "replay" and files:
@@ -109,6 +111,10 @@ def producer(  # noqa: PLR0913  # one parameter for each option
             complete = run_producer(servers, client, made, options, stop, on_progress)
     if not complete and not stop.is_set():
         sys.exit(1)
+
+
+def _pace(speed: float | str | None, *, default: float | None) -> float | None:
+    return default if speed is None else None if speed == "max" else float(speed)
 
 
 def _synthetic(

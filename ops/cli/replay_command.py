@@ -30,7 +30,7 @@ from .producer_command import SpeedType
 @option("--publish", is_flag=True, help="Tell the results on the channels too.")
 @option("--again", is_flag=True, help="Once more, where these files were replayed already.")
 @server_options
-def replay(  # noqa: PLR0913  # one parameter for each option
+def replay(  # one parameter for each option
     where: AbstractContextManager[Place],
     files: tuple[str, ...],
     workers: int,

@@ -7,6 +7,7 @@ from .bars_command import bars
 from .migrate_command import migrate
 from .options import CONTEXT
 from .replay_command import replay
+from .status_command import status
 
 
 @click.group(context_settings=CONTEXT)
@@ -15,5 +16,5 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (bars, migrate, replay):
+for command in (bars, migrate, replay, status):
     tickstock.add_command(command)

@@ -45,12 +45,10 @@ def default_consumer() -> str:
     "--max-future",
     type=click.FloatRange(0, 86_400),
     default=900.0,
-    help="Seconds that a tick may be ahead of its arrival.",
+    help="Seconds a tick may be ahead of its arrival.",
 )
 @option("--hole-wait", type=click.FloatRange(0, 3600), default=10.0, help="Seconds until missing live ticks are lost.")
-@option(
-    "--retention", type=click.FloatRange(0), default=900.0, help="Seconds that committed entries stay in the streams."
-)
+@option("--retention", type=click.FloatRange(0), default=900.0, help="Seconds committed entries stay in the streams.")
 @option(
     "--second-stamp",
     type=click.Choice(["end", "start"]),

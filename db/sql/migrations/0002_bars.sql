@@ -26,7 +26,10 @@ BEGIN
             provenance   text,
             PRIMARY KEY (symbol, "timestamp")
         );
-        IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb') THEN
+        -- Where its library is not preloaded, to create the extension ends the session (FATAL), which nothing catches;
+        -- its loader's own setting tells any role that it is.
+        IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+           AND current_setting('timescaledb.disable_load', true) IS NOT NULL THEN
             BEGIN
                 CREATE EXTENSION IF NOT EXISTS timescaledb;
                 PERFORM create_hypertable('ohlcv_1min', 'timestamp', chunk_time_interval => interval '1 day');

@@ -1,0 +1,37 @@
+-- dead_letter_reasons --
+SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY count(*) DESC, reason;
+
+-- list_dead_letters --
+-- The latest first.
+SELECT id, created_at, partition, producer, reason, detail, original FROM dead_letter
+ WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
+ ORDER BY id DESC LIMIT %(limit)s;
+
+-- dead_letter --
+SELECT id, created_at, partition, producer, reason, detail, original FROM dead_letter WHERE id = %(id)s;
+
+-- known_dead_letters --
+SELECT id FROM dead_letter WHERE id = ANY (%(ids)s);
+
+-- count_dead_letters --
+SELECT count(*) FROM dead_letter
+ WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s);
+
+-- lock_dead_letters --
+-- What another command sends or drops at this moment is left to that one.
+SELECT id, original FROM dead_letter
+ WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+   AND id > %(above)s AND id <= %(last)s
+ ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED;
+
+-- last_dead_letter --
+-- Letters that come while --all is at work are not part of it: some may be the very ones that were sent again.
+SELECT coalesce(max(id), 0) FROM dead_letter;
+
+-- drop_dead_letters --
+DELETE FROM dead_letter WHERE id = ANY (%(ids)s);
+
+-- drop_chosen_dead_letters --
+DELETE FROM dead_letter
+ WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+   AND id <= %(last)s;

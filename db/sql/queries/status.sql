@@ -1,0 +1,36 @@
+-- partition_status --
+-- An owner whose lease has ended is none.
+SELECT c.partition, CASE WHEN l.expires_at >= clock_timestamp() THEN l.owner END, coalesce(l.epoch, 0), c.position,
+       c.committed_at, l.pause_s
+  FROM checkpoint c LEFT JOIN lease l ON l.unit = 'partition:' || c.partition
+ ORDER BY c.partition;
+
+-- committed_numbers --
+-- finished: a replay that ended here, so that nothing it sent is waited for any more.
+SELECT partition, producer, max(last_number), bool_or(finished)
+  FROM (SELECT partition, producer, last_number, false AS finished FROM ledger
+        UNION ALL
+        SELECT partition, replay, last_number, true FROM finished_replay) AS known
+ GROUP BY partition, producer;
+
+-- worker_status --
+-- Running workers first, then those that ended last. A worker that has just joined may have no row yet.
+SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running, w.host, w.pid, w.started_at, w.updated_at,
+       coalesce(w.ticks, 0), coalesce(w.bars, 0), coalesce(w.revisions, 0), coalesce(w.commits, 0),
+       coalesce(w.fenced, 0), coalesce(w.restores, 0)
+  FROM worker w
+  FULL JOIN (SELECT owner AS consumer FROM lease
+              WHERE starts_with(unit, 'consumer:') AND owner IS NOT NULL AND expires_at >= clock_timestamp()) AS l
+       ON l.consumer = w.consumer
+ ORDER BY running DESC, CASE WHEN l.consumer IS NULL THEN w.updated_at END DESC, 1;
+
+-- replay_status --
+-- sending: its producer holds the lease. ended: in how many partitions it came to its end, or was abandoned.
+SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesce(f.abandoned, false),
+       EXISTS (SELECT FROM lease WHERE unit = 'replay' AND owner = r.name AND expires_at >= clock_timestamp()) AS sending,
+       coalesce(l.ticks, 0)
+  FROM replay r
+  LEFT JOIN (SELECT replay, count(*) AS ended, bool_or(abandoned) AS abandoned, max(ended_at) AS ended_at
+               FROM finished_replay GROUP BY replay) AS f ON f.replay = r.name
+  LEFT JOIN (SELECT producer, sum(ticks_in)::bigint AS ticks FROM ledger GROUP BY producer) AS l ON l.producer = r.name
+ ORDER BY r.started_at;

@@ -1,0 +1,218 @@
+"""Whole processes for the fault tests: start them, kill them, wait for what they do, look at what they left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+import polars as pl
+import psycopg
+import redis
+from tickstockpl.contracts.names import GROUP, results_key, stream_key
+from tickstockpl.db import postgres
+from tickstockpl.db.migrate import migrate, open_stream
+from tickstockpl.ops.ledger import read_ledger
+
+COMMAND = (sys.executable, "-m", "tickstockpl.ops")
+BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
+
+
+def wait_for(condition, deadline_s, what="the condition"):
+    """Wait until a condition holds and return its value; a server that is away counts as not yet."""
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            if result := condition():
+                return result
+        except (psycopg.OperationalError, redis.ConnectionError, redis.BusyLoadingError) as e:
+            what = f"{what} ({e})"[:500]
+        assert time.monotonic() < end, f"waited {deadline_s} s in vain for {what}"
+        Event().wait(0.05)
+
+
+class Fleet:
+    """The processes of one test on one pair of servers; each one's output goes to a file of its name."""
+
+    def __init__(self, servers, folder, *, partitions=16):
+        self.servers = servers
+        self.folder = Path(folder)
+        self.partitions = partitions
+        self.processes = {}
+        self.redis = redis.Redis.from_url(servers.redis_url)
+        with postgres.connect(servers.database_url, name="test") as connection:
+            migrate(connection)
+            open_stream(connection, partitions)
+
+    def start(self, name, *arguments, command=COMMAND, servers=None):
+        """Start a command of ours under a name of the test, on the test's servers or on a way to them."""
+        servers = servers or self.servers
+        environment = os.environ | {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+        with self.log_file(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*command, *map(str, arguments)], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self.processes[name]
+
+    def start_worker(self, name, *options, **how):
+        return self.start(name, "worker", "--consumer", name, *options, **how)
+
+    def start_replay(self, name, files, *options, **how):
+        return self.start(name, "producer", "--source", "replay", *options, *files, **how)
+
+    def kill(self, name):
+        """SIGKILL, and wait until the process is gone."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def stop(self, name, deadline_s=10):
+        """SIGTERM, and return the exit code."""
+        self.processes[name].terminate()
+        return self.processes[name].wait(deadline_s)
+
+    def end(self):
+        """Leave no process, whatever happened."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        self.redis.close()
+
+    def log_file(self, name):
+        return self.folder / f"{name}.log"
+
+    def logs(self):
+        """Return the end of every process's output: an assertion's second half."""
+        return "\n".join(f"-- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(self.folder.glob("*.log")))
+
+    def exit_code(self, name, deadline_s):
+        """Wait for a process's own end; a worker that ended by itself meanwhile is a failure."""
+        process = self.processes[name]
+        wait_for(lambda: process.poll() is not None, deadline_s, f"the end of {name}\n{self.logs()}")
+        return process.returncode
+
+    # -- what the servers hold -------------------------------------------------------------------------------------
+
+    def rows(self, statement, *values):
+        with psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def unacked(self, consumer):
+        """Count the frames that a consumer has read and not acked, over all partitions."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for p in range(self.partitions):
+            pipeline.xpending_range(stream_key(p), GROUP, "-", "+", 1, consumername=consumer)
+        replies = pipeline.execute(raise_on_error=False)
+        return sum(len(reply) for reply in replies if isinstance(reply, list))
+
+    def unacked_of_all(self):
+        replies = (self.redis.xpending(stream_key(p), GROUP) for p in range(self.partitions))
+        return sum(reply["pending"] for reply in replies)
+
+    def owners(self):
+        """Return how many partitions each living worker holds."""
+        rows = self.rows(
+            "SELECT owner, count(*) FROM lease WHERE unit LIKE 'partition:%' AND expires_at > clock_timestamp() GROUP BY 1"
+        )
+        return dict(rows)
+
+    def has_joined(self, name):
+        return bool(self.rows("SELECT FROM worker WHERE pid = %s", self.processes[name].pid))
+
+    def end_leases_of(self, consumer):
+        """Let a dead worker's leases end now, instead of after their time to live: only the test's wait is shorter."""
+        self.rows("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = %s", consumer)
+
+    def bars(self):
+        """Return every bar in the table, by (symbol, minute)."""
+        columns = ", ".join(f"{name}::float8" for name in (*BAR_FIELDS, "vwap"))
+        rows = self.rows(f'SELECT symbol, "timestamp", {columns} FROM ohlcv_1min')
+        return {(symbol, at.astimezone(UTC)): values for symbol, at, *values in rows}
+
+    def ledger(self):
+        with postgres.connect(self.servers.database_url, name="test") as connection:
+            return read_ledger(connection)
+
+    def outbox(self, partition):
+        return self.rows("SELECT number, kind, body FROM outbox WHERE partition = %s ORDER BY number", partition)
+
+    def results(self, partition):
+        """Read a results stream as the bridge would: [(outbox number, kind, body)]."""
+        entries = self.redis.xrange(results_key(partition))
+        return [(int(key.partition(b"-")[0]), fields[b"kind"].decode(), fields[b"body"]) for key, fields in entries]
+
+
+@contextmanager
+def fleet_on(servers, folder, **how):
+    """Give a fleet whose processes end with the block."""
+    fleet = Fleet(servers, folder, **how)
+    try:
+        yield fleet
+    finally:
+        fleet.end()
+
+
+# -- what must be true at the end --------------------------------------------------------------------------------------
+
+
+def strict_bars(*files):
+    """Read bars_strict_*.csv: bars by (symbol, minute)."""
+    bars = {}
+    for file in files:
+        for row in pl.read_csv(file).iter_rows(named=True):
+            at = datetime.fromisoformat(row["timestamp_utc_iso"])
+            bars[row["symbol"], at] = [float(row[name]) for name in (*BAR_FIELDS, "vwap")]
+    return bars
+
+
+def recount(file):
+    """Count the bars of a flat file with polars: the first and last row of a minute in file order open and close it."""
+    minute = (pl.col("sip_timestamp") // 60_000_000_000 * 60).alias("minute")
+    bars = (
+        pl.read_csv(file, schema_overrides={"price": pl.Float64, "size": pl.Float64})
+        .filter(pl.col("size") > 0)
+        .group_by("ticker", minute)
+        .agg(
+            pl.col("price").sort_by("sip_timestamp", maintain_order=True).first().alias("open"),
+            pl.col("price").max().alias("high"),
+            pl.col("price").min().alias("low"),
+            pl.col("price").sort_by("sip_timestamp", maintain_order=True).last().alias("close"),
+            pl.col("size").sum().alias("volume"),
+            pl.len().cast(pl.Float64).alias("trade_count"),
+            ((pl.col("price") * pl.col("size")).sum() / pl.col("size").sum()).alias("vwap"),
+        )
+    )
+    return {(symbol, datetime.fromtimestamp(at, UTC)): values for symbol, at, *values in bars.iter_rows()}
+
+
+def assert_same_bars(found, expected):
+    """Compare every row and field; vwap within 1e-9, because its sum depends on the order."""
+    assert sorted(found.keys() ^ expected.keys())[:5] == [], f"{len(found)} bars, expected {len(expected)}"
+    for key, values in expected.items():
+        assert found[key][:-1] == values[:-1], key
+        assert abs(found[key][-1] - values[-1]) <= 1e-9 * values[-1], key
+
+
+def assert_ledger_balances(fleet, ticks_in):
+    """Every tick is in the ledger once, and applied: nothing was lost, refused or counted twice."""
+    rows = fleet.ledger()
+    assert [row.gap for row in rows] == [0] * len(rows), rows
+    assert [row.lost for row in rows] == [0] * len(rows), rows
+    assert sum(row.ticks_in for row in rows) == ticks_in
+
+
+def assert_all_told(fleet):
+    """Each outbox row stands in the results stream once, in order, under its number."""
+    told = 0
+    for partition in range(fleet.partitions):
+        outbox = fleet.outbox(partition)
+        assert fleet.results(partition) == outbox
+        assert [number for number, _, _ in outbox] == list(range(1, len(outbox) + 1))
+        told += len(outbox)
+    assert told > 0
