@@ -57,7 +57,7 @@ class StreamWriter:
         self._flows = {p: _Flow(number) for p, number in done.items()}
         self._wait = wait
         self._max_lag = max_lag
-        self._poll_at = 0.0
+        self._polled_at = 0.0
         self._clock_base_ms = 0
         self._monotonic_base = 0.0
         self.resent = 0
@@ -98,9 +98,9 @@ class StreamWriter:
 
     def poll_if_due(self, every_s: float = _POLL_EVERY_S) -> None:
         """Look each second at how far the workers are, and whether Redis still knows what we sent last."""
-        if time.monotonic() < self._poll_at:
+        if time.monotonic() < self._polled_at + every_s:
             return
-        self._poll_at = time.monotonic() + every_s
+        self._polled_at = time.monotonic()
         self._again_until_done(self._poll)
         self._send_all()
 

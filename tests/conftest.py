@@ -85,7 +85,9 @@ def emptied_redis(servers):
 
 def run_tickstock(*arguments, servers=None, within_s=60, **environment):
     """Run a command of ours to its end, on some servers or with none set; output and exit code are its caller's."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
+    }
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
     command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]

@@ -146,6 +146,8 @@ class PartitionState:
         self.read_to = position
         self.limits = limits
         self.flows: dict[str, FrameOrder] = {}
+        self.done: dict[str, int] = {}  # the numbers at the last commit: what a producer may forget
+        self.heard: set[str] = set()  # who sent something since, repeats too
         self.feeds: dict[str, FeedBars] = {}
         self.symbols: list[str] = []
         self._codes: dict[str, int] = {}
@@ -180,6 +182,7 @@ class PartitionState:
     def _in_order(self, position: Position, body: bytes, finished: Callable[[str], int | None]) -> list[Arrival]:
         try:
             frame = frames.decode(body)
+            self.heard.add(frame.producer)
             if frame.kind == "abandon":
                 self._abandon(frame, finished)
                 return []
@@ -410,6 +413,7 @@ class PartitionState:
             self.flows[flow.producer] = FrameOrder(
                 flow.feed, flow.number, ended=flow.ended, end_applied=flow.ended, lost=flow.lost
             )
+        self.done = {producer: flow.number for producer, flow in self.flows.items()}
         for feed in saved.feeds:
             bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
             book = FeedBars(feed.replay, feed.whole, feed.producer, feed.publish, bars, feed.clock_ns, feed.clock_ns)
@@ -424,6 +428,8 @@ class PartitionState:
             bars.book.bars = bars.book.bars[~bars.mask]
         for feed in [feed for feed, book in self.feeds.items() if book.ended]:
             del self.feeds[feed]
+        self.done = {producer: flow.number for producer, flow in self.flows.items()}
+        self.heard.clear()
         for ended in self.ended_replays:
             self.flows.pop(ended.replay, None)
         self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
@@ -433,10 +439,6 @@ class PartitionState:
         self.uncommitted_ticks = 0
         self.dirty = False
         return acked
-
-    def numbers(self) -> dict[str, int]:
-        """Return how far each producer's frames are applied."""
-        return {producer: flow.number for producer, flow in self.flows.items()}
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

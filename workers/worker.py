@@ -208,10 +208,9 @@ class Worker:
         acked, done, trim_to = {}, {}, {}
         keep_ms = int(self.options.retention_s * 1000)
         for plan in plans:
-            p, numbers = plan.state.partition, plan.state.numbers()
-            ended = {e.replay: e.last_number for e in plan.state.ended_replays}
-            done[p] = {producer: numbers[producer] for producer in plan.counts if producer in numbers} | ended
+            p, heard = plan.state.partition, set(plan.state.heard)
             acked[p] = plan.state.committed(plan.position, plan.closed)
+            done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
             trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
         self._reader.ack(acked, done, trim_to)
 
@@ -315,14 +314,20 @@ class Worker:
             state = self._states[partition]
             if not self._reader.restored(state, came_back_empty=partition not in entries):
                 continue
-            self._reader.ack({}, {partition: state.numbers()}, {})
             look = self._reader.look([partition])[partition]
+            self._reader.ack({}, {partition: state.done | self._finished_numbers(state, look)}, {})
             if look is None or (not restoring.from_start and self._unread(state, look, restoring=True)):
                 self._reader.rewind(state, from_start=True)
                 continue
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held)
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
+
+    def _finished_numbers(self, state: PartitionState, look: Look | None) -> dict[str, int]:
+        """Return the last numbers of replays that ended here before: who committed their end may have died untold."""
+        unknown = [producer for producer in look.sent if producer not in state.flows] if look else []
+        finished = {producer: self._finished_number(state.partition, producer) for producer in unknown}
+        return {producer: number for producer, number in finished.items() if number is not None}
 
     def _look_for_unread(self) -> None:
         """After an empty read: restore what stays below its producers' `sent`, or has pending entries not held here.

@@ -15,6 +15,7 @@ from rich.table import Table
 from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.queries import query
+from ..bars_text import shortest
 from ..wiring import open_postgres
 from .options import CONTEXT, Place, option, server_options
 
@@ -78,19 +79,11 @@ def _write_csv(rows: Iterator[tuple[Any, ...]], file: Any) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for symbol, at, *numbers in rows:
-        writer.writerow((symbol, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), *map(_shortest, numbers)))
-
-
-def _shortest(number: Any) -> str:
-    if number is None:
-        return ""
-    if isinstance(number, float):
-        return repr(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return format(number, "f") if not isinstance(number, int) else str(number)
+        writer.writerow((symbol, at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), *map(shortest, numbers)))
 
 
 def _write_table(rows: Iterator[tuple[Any, ...]], file: Any) -> None:
     table = Table(*_COLUMNS)
     for symbol, at, *numbers in rows:
-        table.add_row(symbol, at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"), *map(_shortest, numbers))
+        table.add_row(symbol, at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"), *map(shortest, numbers))
     Console(file=file, width=None if file is sys.stdout else 120).print(table)

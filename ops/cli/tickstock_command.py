@@ -4,6 +4,9 @@ import click
 
 from ...version import __version__
 from .bars_command import bars
+from .demo_command import demo
+from .dlq_command import dlq
+from .doctor_command import doctor
 from .migrate_command import migrate
 from .options import CONTEXT
 from .replay_command import replay
@@ -16,5 +19,5 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (bars, migrate, replay, status):
+for command in (bars, demo, doctor, migrate, replay, status):
     tickstock.add_command(command)

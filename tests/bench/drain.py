@@ -1,7 +1,6 @@
 """(a) the frames read and acked, and no more; (b) one worker, from the same frames to committed bars."""
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psutil
@@ -58,35 +57,39 @@ def raw_drain(place: Place, filled: Filled, *, entries: int = 32) -> Drained:
 
 def worker_drain(place: Place, filled: Filled, *options: str) -> Drained:
     """Let one worker take the partitions and drain them; time starts when it holds the first one."""
-    with ExitStack() as stack:
-        worker = psutil.Process(stack.enter_context(running(place, "worker", "--consumer", "bench", *options)).pid)
-        wait_for(lambda: place.one("SELECT 1 FROM lease WHERE unit LIKE 'partition:%%' AND owner IS NOT NULL"),
-                 within_s=_WITHIN_S, every_s=0.002)  # fmt: skip
-        started, cpu_before, redis_before = time.perf_counter(), _cpu_s(worker), _redis_cpu_s(place)
+    with running(place, "worker", "--consumer", "bench", *options) as process:
+        worker = psutil.Process(process.pid)
+        wait_for(lambda: has_partition(place), within_s=_WITHIN_S, every_s=0.002)
         backend = _backend(place)
-        backend_before = _cpu_s(backend)
+        started, redis_before = time.perf_counter(), _redis_cpu_s(place)
+        cpu_before, backend_before = _cpu_s(worker), _cpu_s(backend)
         wait_for(lambda: is_drained(place, filled.replay), within_s=_WITHIN_S)
-        seconds, cpu_s = time.perf_counter() - started, _cpu_s(worker) - cpu_before
         return Drained(
             filled.ticks,
-            seconds,
-            cpu_s,
+            time.perf_counter() - started,
+            _cpu_s(worker) - cpu_before,
             _redis_cpu_s(place) - redis_before,
             _cpu_s(backend) - backend_before,
-            int(str(place.one("SELECT count(*) FROM ohlcv_1min"))),
-            int(str(place.one("SELECT commits FROM worker"))),
+            place.count("SELECT count(*) FROM ohlcv_1min"),
+            place.count("SELECT commits FROM worker"),
             worker.memory_info().rss / 1e6,
         )
 
 
+def has_partition(place: Place) -> bool:
+    """Tell whether a worker has started to take partitions."""
+    return place.count("SELECT count(*) FROM lease WHERE unit LIKE 'partition:%%' AND owner IS NOT NULL") > 0
+
+
 def is_drained(place: Place, replay: str) -> bool:
     """Tell whether a replay's end is committed in every partition."""
-    return place.one("SELECT count(*) FROM finished_replay WHERE replay = %s", replay) == place.partitions
+    return place.count("SELECT count(*) FROM finished_replay WHERE replay = %s", replay) == place.partitions
 
 
 def _backend(place: Place) -> psutil.Process:
-    pid = place.one("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tickstock-worker%%'")
-    return psutil.Process(int(str(pid)))
+    return psutil.Process(
+        place.count("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tickstock-worker%%'")
+    )
 
 
 def _cpu_s(process: psutil.Process) -> float:

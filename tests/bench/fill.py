@@ -64,6 +64,4 @@ def open_writer(place: Place, replay: str) -> StreamWriter:
 
 def stream_bytes(place: Place) -> int:
     """Return the memory of all partitions' streams, every node counted."""
-    return sum(
-        place.client.memory_usage(stream_key(p), samples=0) or 0 for p in range(place.partitions)
-    )
+    return sum(place.client.memory_usage(stream_key(p), samples=0) or 0 for p in range(place.partitions))

@@ -28,10 +28,10 @@ class Place:
     database: psycopg.Connection
     partitions: int
 
-    def one(self, statement: str, *values: object) -> object:
-        """Return the one value of a query."""
+    def count(self, statement: str, *values: object) -> int:
+        """Return the one whole number of a query; 0 where it has no row."""
         row = self.database.execute(statement, values).fetchone()
-        return row[0] if row else None
+        return int(row[0]) if row else 0
 
 
 @contextmanager

@@ -29,7 +29,7 @@ HOLDERS = 5  # so many of the killed workers must have held unacked frames, or t
 
 
 @pytest.fixture
-def trades():
+def days_of_trades():
     folder = os.environ.get("TICKSTOCK_TEST_DATA")
     if not folder:
         pytest.skip("TICKSTOCK_TEST_DATA is not set: a folder with the days of real trades")
@@ -62,10 +62,10 @@ class Chaos:
     def run(self, length_s):
         began = time.monotonic()
         faults = [
-            (0.15, self.stop_a_worker),
-            (0.4, self.kill_producer),
-            (0.55, self.kill_postgres),
-            (0.75, self.kill_redis),
+            (0.35, self.stop_a_worker),  # the market opens here
+            (0.45, self.kill_postgres),
+            (0.55, self.kill_producer),
+            (0.7, self.kill_redis),
         ]
         while (share := (time.monotonic() - began) / length_s) < 1 and self.fleet.processes["producer"].poll() is None:
             while faults and share >= faults[0][0]:
@@ -77,7 +77,7 @@ class Chaos:
         assert faults == [], "the replay was over before every fault was done"
 
     def start_worker(self, name):
-        self.fleet.start_worker(name, "--commit-ms", "200")
+        self.fleet.start_worker(name, "--commit-ms", "400")
 
     def working(self):
         names = dict(self.fleet.rows("SELECT pid, consumer FROM worker"))
@@ -151,10 +151,10 @@ def survive(own_servers, tmp_path, trades, days, *, length_s, speed):
     assert chaos.holders_killed >= HOLDERS, "too few of the killed workers held frames: the run has shown nothing"
 
 
-def test_a_day_under_kills_of_everything_gives_exact_bars(own_servers, tmp_path, trades):
-    survive(own_servers, tmp_path, trades, ["2013-10-07"], length_s=60, speed="900x")
+def test_a_day_under_kills_of_everything_gives_exact_bars(own_servers, tmp_path, days_of_trades):
+    survive(own_servers, tmp_path, days_of_trades, ["2013-10-07"], length_s=60, speed="900x")
 
 
 @pytest.mark.slow
-def test_ten_minutes_of_kills_give_exact_bars_of_two_days(own_servers, tmp_path, trades):
-    survive(own_servers, tmp_path, trades, ["2013-10-07", "2013-10-08"], length_s=600, speed="230x")
+def test_ten_minutes_of_kills_give_exact_bars_of_two_days(own_servers, tmp_path, days_of_trades):
+    survive(own_servers, tmp_path, days_of_trades, ["2013-10-07", "2013-10-08"], length_s=600, speed="230x")

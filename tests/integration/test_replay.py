@@ -95,13 +95,11 @@ def options(workers, partitions, read_count, commit_ms):
 # (grouped, workers, partitions, read count, commit ms): any two values of any two columns meet in some row.
 PAIRWISE = [
     (False, 1, 2, 7, 50),
-    (False, 4, 16, 500, 1000),
-    (True, 1, 16, 7, 1000),
-    (True, 4, 2, 500, 50),
-    (True, 4, 2, 7, 1000),
-    (False, 1, 16, 500, 50),
-    (True, 1, 2, 500, 1000),
-    (False, 4, 16, 7, 50),
+    (False, 1, 2, 7, 1000),
+    (False, 4, 16, 500, 50),
+    (True, 1, 16, 500, 50),
+    (True, 4, 2, 500, 1000),
+    (True, 4, 16, 7, 1000),
 ]
 
 
@@ -157,9 +155,7 @@ def test_the_same_file_again_changes_no_row(made, tickstock, migrated_servers):
 def test_the_same_file_once_more_by_force_changes_no_row(made, tickstock, migrated_servers):
     replay(tickstock, migrated_servers, made, "--commit-ms", "50")
     before = rows(migrated_servers)
-    assert "5,000" in replay(tickstock, migrated_servers, made, "--again", "--read-count", "7").stdout.replace(
-        "left out", ""
-    ) or len(before)
+    replay(tickstock, migrated_servers, made, "--again", "--read-count", "7")
     assert rows(migrated_servers) == before
 
 

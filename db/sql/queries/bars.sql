@@ -83,3 +83,24 @@ SELECT to_regclass('bar_detail') IS NOT NULL;
 -- Digits before and behind the point that the table's own columns hold.
 SELECT a.attname, format_type(a.atttypid, a.atttypmod)
   FROM pg_attribute a WHERE a.attrelid = 'ohlcv_1min'::regclass AND a.attname IN ('open', 'volume');
+
+-- bars --
+SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
+       trim_scale(b.volume::numeric), b.trade_count, b.vwap
+  FROM ohlcv_1min b
+ WHERE (%(symbol)s::text IS NULL OR b.symbol = %(symbol)s)
+   AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
+ ORDER BY b.symbol COLLATE "C", b."timestamp";
+
+-- bars_with_detail --
+SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
+       trim_scale(b.volume::numeric), d.trade_count, d.vwap
+  FROM ohlcv_1min b LEFT JOIN bar_detail d USING (symbol, "timestamp")
+ WHERE (%(symbol)s::text IS NULL OR b.symbol = %(symbol)s)
+   AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
+ ORDER BY b.symbol COLLATE "C", b."timestamp";
+
+-- latest_bars --
+SELECT symbol, "timestamp", trim_scale(open), trim_scale(high), trim_scale(low), trim_scale(close),
+       trim_scale(volume::numeric)
+  FROM ohlcv_1min ORDER BY "timestamp" DESC, symbol LIMIT %(count)s;

@@ -1,0 +1,12 @@
+"""How a bar's numbers are written: shortest, and exact."""
+
+from typing import Any
+
+
+def shortest(number: Any) -> str:
+    """Write a number of a bar so that reading it back gives the same one; nothing for NULL."""
+    if number is None:
+        return ""
+    if isinstance(number, float):
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return str(number) if isinstance(number, int) else format(number, "f")

@@ -1,0 +1,109 @@
+"""What PostgreSQL must be and allow, for commits to be safe on it."""
+
+from collections.abc import Iterator
+
+from ..contracts.errors import SetupError
+from ..contracts.names import FRONT_DOOR
+from ..db.migrate import DEFAULT_PARTITIONS, check_schema
+from ..db.postgres import Connection
+from ..db.queries import query
+from .finding import Finding, findings_of
+
+_LEAST_VERSION = 140_000  # server_version_num of PostgreSQL 14
+_READ_ADD_CHANGE = ("SELECT", "INSERT", "UPDATE")
+_RIGHTS = {
+    "symbols": ("SELECT", "INSERT"),
+    "ohlcv_1min": _READ_ADD_CHANGE,
+    "bar_detail": _READ_ADD_CHANGE,
+    "recent_bar": _READ_ADD_CHANGE,
+    "stream": ("SELECT", "INSERT"),
+    "lease": _READ_ADD_CHANGE,
+    "checkpoint": _READ_ADD_CHANGE,
+    "ledger": _READ_ADD_CHANGE,
+    "worker": _READ_ADD_CHANGE,
+    "replay": ("SELECT", "INSERT"),
+    "finished_replay": ("SELECT", "INSERT"),
+    "outbox": ("SELECT", "INSERT", "DELETE"),
+    "dead_letter": (*_READ_ADD_CHANGE, "DELETE"),
+    "schema_migration": ("SELECT",),
+}
+
+
+def check_postgres(connection: Connection, where: str, partitions: int | None) -> Iterator[Finding]:
+    """Check a server that answers. partitions: the count that the user expects."""
+    checks = (
+        ("PostgreSQL version", lambda c: _version(c, where)),
+        ("PostgreSQL durability", _durability),
+        ("PostgreSQL schema", _schema),
+        ("PostgreSQL rights", _rights),
+        ("partitions", lambda c: _partitions(c, partitions)),
+        ("TimescaleDB", _timescaledb),
+    )
+    return findings_of(connection, checks)
+
+
+def _version(connection: Connection, where: str) -> Iterator[Finding]:
+    number, version, role, in_recovery, _, _ = connection.execute(query("server_facts")).fetchone() or ()
+    says = f"PostgreSQL {version.split()[0]} at {where} as {role}"
+    if number < _LEAST_VERSION:
+        yield Finding("FAIL", "PostgreSQL version", f"{says} is too old", "PostgreSQL 14 or later")
+    elif in_recovery:
+        yield Finding("FAIL", "PostgreSQL version", f"{says} is a standby", "set DATABASE_URL to the primary")
+    else:
+        yield Finding("ok", "PostgreSQL version", says)
+
+
+def _durability(connection: Connection) -> Iterator[Finding]:
+    *_, synchronous_commit, fsync = connection.execute(query("server_facts")).fetchone() or ()
+    says = f"synchronous_commit {synchronous_commit}, fsync {fsync}"
+    if synchronous_commit == "off":
+        # We ask for it at connect: a pooler between us and the server may drop what we asked for.
+        do = "let connections set synchronous_commit: ticks are acked as soon as COMMIT answers"
+        yield Finding("FAIL", "PostgreSQL durability", says, do)
+    elif fsync == "off":
+        yield Finding("FAIL", "PostgreSQL durability", f"{says}: a power cut destroys it", "set `fsync = on`")
+    else:
+        yield Finding("ok", "PostgreSQL durability", says)
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    try:
+        check_schema(connection)
+    except SetupError as e:
+        says, _, do = str(e).partition(": ")
+        yield Finding("FAIL", "PostgreSQL schema", says, f"{do}, as a role that has CREATE on the schema")
+    else:
+        yield Finding("ok", "PostgreSQL schema", "current")
+
+
+def _rights(connection: Connection) -> Iterator[Finding]:
+    wanted = [(table, privilege) for table, privileges in _RIGHTS.items() for privilege in privileges]
+    tables, privileges = (list(column) for column in zip(*wanted, strict=True))
+    rows = connection.execute(query("table_rights"), {"tables": tables, "privileges": privileges})
+    missing = [f"{privilege} on {table}" for table, privilege in rows]
+    missing += [name for (name,) in connection.execute(query("other_rights"))]
+    if missing:
+        do = "grant these to the role of DATABASE_URL"
+        yield Finding("FAIL", "PostgreSQL rights", f"missing: {', '.join(missing)}", do)
+    else:
+        yield Finding("ok", "PostgreSQL rights", "all that is needed")
+
+
+def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]:
+    row = None
+    if connection.execute(query("stream_exists")).fetchone() == (True,):
+        row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
+    if row is None:
+        says = f"not recorded yet: the first process records {wanted or DEFAULT_PARTITIONS}"
+        yield Finding("ok", "partitions", says)
+    elif wanted and wanted != row[0]:
+        says = f"--partitions is {wanted}, but this stream was created with {row[0]}"
+        yield Finding("FAIL", "partitions", says, "leave the option out")
+    else:
+        yield Finding("ok", "partitions", f"{row[0]}")
+
+
+def _timescaledb(connection: Connection) -> Iterator[Finding]:
+    installed, available = connection.execute(query("timescaledb")).fetchone() or (None, False)
+    says = f"{installed} is installed" if installed else "available, not in this database" if available else "not there"
+    yield Finding("ok", "TimescaleDB", says if installed else f"{says}: ohlcv_1min is a plain table, which is enough")

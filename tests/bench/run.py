@@ -1,0 +1,223 @@
+"""The benchmark: `python tests/bench/run.py [--quick] [--memory]`. A table on stdout, every figure in build/bench.json."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import other_ways
+import psycopg
+from drain import Drained, raw_drain, worker_drain
+from fill import fill, market
+from front_door_drain import front_door_rate
+from memory import resident_mb
+from moves import pauses
+from place import fresh_place
+from rich.console import Console
+from rich.table import Table
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import redis
+from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.producer.record import recorded
+from tickstockpl.producer.replay import ReplaySource
+
+OUT = Path(__file__).parents[2] / "build" / "bench.json"
+_WIDTH = 140
+TICKS_A_BAR = 300
+SYMBOLS, PARTITIONS = 70, 16  # the main case
+SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
+
+
+@dataclass
+class Report:
+    """Every figure by case and name; the rows of the table in their order."""
+
+    figures: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+    progress: Console = field(default_factory=lambda: Console(stderr=True, width=_WIDTH))
+
+    def add(
+        self, case: str, what: str, value: float | str, unit: str = "ticks/s", note: str = "", **more: float
+    ) -> None:
+        """Add a row; `more` goes to the file alone."""
+        self.figures[f"{case}: {what}"] = {"value": value, "unit": unit, "note": note, **more}
+        shown = value if isinstance(value, str) else f"{value:,.0f}" if value >= 1000 else f"{value:,.2f}"
+        self.rows.append((case, what, f"{shown} {unit}" if unit else shown, note))
+        self.progress.print(f"{case}: {what}: {shown} {unit}", highlight=False)
+
+    def show(self) -> None:
+        """Print the table."""
+        table = Table("case", "what", "value", "note")
+        table.columns[2].justify = "right"
+        for row in self.rows:
+            table.add_row(*row)
+        Console(width=_WIDTH).print(table)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    main: int
+    side: int
+    loop: int
+    front_door: int
+
+
+FULL = Sizes(10_000_000, 3_000_000, 300_000, 500_000)
+QUICK = Sizes(2_000_000, 1_000_000, 50_000, 100_000)
+
+
+def main() -> None:
+    """Run every case on embedded servers of their own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 M ticks in the main case instead of 10 M")
+    parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
+    arguments = parser.parse_args()
+    sizes = QUICK if arguments.quick else FULL
+    report = Report()
+    folder = Path(tempfile.mkdtemp(prefix="tickstock-bench-"))
+    folder.chmod(0o711)  # PostgreSQL's own account passes through
+    try:
+        with embedded_servers(folder / "data", log=lambda _: None) as servers:
+            machine = _machine(servers)
+            _run_cases(report, servers, sizes, folder, memory=arguments.memory)
+    finally:
+        shutil.rmtree(folder)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps({"machine": machine, "sizes": asdict(sizes), "figures": report.figures}, indent=2) + "\n")
+    report.show()
+    report.progress.print(f"every figure: {OUT}")
+
+
+def _run_cases(report: Report, servers: Servers, sizes: Sizes, folder: Path, *, memory: bool) -> None:
+    worker = _main_case(report, servers, sizes.main)
+    _other_ways(report, servers, sizes.loop, worker)
+    for symbols, partitions, ticks_a_bar in SIDE_CASES:
+        with fresh_place(servers, partitions) as place:
+            filled = fill(place, market(symbols, sizes.side, ticks_a_bar))
+            drained = worker_drain(place, filled)
+            _add_drain(report, f"(b) {symbols:,} symbols, {partitions} partitions", drained)
+    _front_door(report, servers, sizes.front_door)
+    _real_trades(report, servers, folder, sizes.side)
+    _pauses(report, servers)
+    if memory:
+        _memory(report, servers)
+
+
+def _main_case(report: Report, servers: Servers, ticks: int) -> Drained:
+    with fresh_place(servers, PARTITIONS) as place:
+        filled = fill(place, market(SYMBOLS, ticks, TICKS_A_BAR))
+        note = f"{filled.ticks:,} ticks, {SYMBOLS} symbols, {PARTITIONS} partitions, {TICKS_A_BAR} ticks a bar"
+        report.add("(g) producer", "synthetic to frames in Redis", filled.rate, note=note)
+        report.add("(g) producer", "memory of a synthetic tick", filled.bytes_a_tick, "bytes", "zstd")
+        raw = raw_drain(place, filled)
+        report.add("(a) raw drain", "by wall", raw.rate, note="XREADGROUP + XACK of the same frames", **asdict(raw))
+        worker = worker_drain(place, filled)
+        _add_drain(report, "(b) one worker", worker)
+        report.add("(b) one worker", "resident memory", worker.resident_mb, "MB", f"after {ticks:,} ticks")
+        report.add("ratio", "b/a", worker.rate / raw.rate, "")
+        return worker
+
+
+def _add_drain(report: Report, case: str, drained: Drained) -> None:
+    note = f"{drained.ticks:,} ticks to {drained.bars:,} bars in {drained.commits} commits"
+    report.add(case, "by wall", drained.rate, note=note, **asdict(drained))
+    servers = (
+        f"PostgreSQL {drained.postgres_cpu_s:.2f} s, Redis {drained.redis_cpu_s:.2f} s, worker {drained.cpu_s:.2f} s"
+    )
+    report.add(case, "by its own CPU", drained.cpu_rate, note=f"{servers} of {drained.seconds:.2f} s")
+
+
+def _other_ways(report: Report, servers: Servers, count: int, worker: Drained) -> None:
+    messages = other_ways.json_ticks(count)
+    cases = (
+        ("c", "plain loop", other_ways.plain_loop, count),
+        ("d", "FastStream", other_ways.faststream, count // 3),
+        ("e", "Bytewax", other_ways.bytewax, count // 3),
+    )
+    for letter, name, way, ticks in cases:
+        with fresh_place(servers, 1) as place:
+            try:
+                looped = way(place, messages[:ticks])
+            except ImportError as e:
+                report.add(f"({letter}) {name}", "by wall", "not installed", "", str(e))
+                continue
+        report.add(f"({letter}) {name}", "by wall", looped.rate, note=f"{ticks:,} JSON ticks", **asdict(looped))
+        report.add("ratio", f"b/{letter}", worker.rate / looped.rate, "")
+
+
+def _front_door(report: Report, servers: Servers, count: int) -> None:
+    with fresh_place(servers, PARTITIONS) as place:
+        try:
+            rate = front_door_rate(place, count)
+        except TimeoutError as e:
+            report.add("(f) front door", "plain fields", "missing", "", str(e))
+            return
+    report.add("(f) front door", "plain fields", rate, note=f"{count:,} entries, to committed ticks")
+
+
+def _real_trades(report: Report, servers: Servers, folder: Path, ticks: int) -> None:
+    """Replay a flat file: the real one, or a recording of a synthetic market."""
+    file = _flat_file(folder, ticks)
+    for codec in ("zstd", "none"):
+        with fresh_place(servers, PARTITIONS) as place:
+            filled = fill(place, ReplaySource([file]), codec=codec)
+            note = f"{file.name}, {filled.ticks:,} ticks"
+            report.add(f"(g) producer, {codec}", "CSV to frames in Redis", filled.rate, note=note)
+            report.add(f"(g) producer, {codec}", "memory of a tick of the file", filled.bytes_a_tick, "bytes", note)
+            if codec == "zstd":
+                _add_drain(report, "(b) one worker, the file", worker_drain(place, filled))
+
+
+def _flat_file(folder: Path, ticks: int) -> Path:
+    if data := os.environ.get("TICKSTOCK_TEST_DATA"):
+        return max(Path(data).glob("*.csv.gz"), key=lambda file: file.stat().st_size)
+    file = folder / "synthetic.csv"
+    for _ in recorded(market(SYMBOLS, ticks, TICKS_A_BAR), file):
+        pass
+    return file
+
+
+def _pauses(report: Report, servers: Servers) -> None:
+    with fresh_place(servers, PARTITIONS) as place:
+        planned, killed = pauses(place)
+    for what, seconds in (("planned move", planned), ("killed worker", killed)):
+        note = f"the longest of {len(seconds)} partitions; shortest {min(seconds):.2f} s"
+        report.add("pause of a partition", what, max(seconds), "s", note)
+        report.figures[f"pause of a partition: {what}"]["all"] = ", ".join(f"{s:.3f}" for s in sorted(seconds))
+
+
+def _memory(report: Report, servers: Servers) -> None:
+    with fresh_place(servers, PARTITIONS) as place:
+        measured = resident_mb(place, FULL.main, rounds=10)
+    report.add("(b) one worker", "resident memory after 10 M ticks", measured[0], "MB")
+    growth = measured[-1] / measured[0] - 1
+    report.add("(b) one worker", "resident memory after 100 M ticks", measured[-1], "MB", f"{growth:+.1%}")
+
+
+def _machine(servers: Servers) -> dict[str, str | int | float | None]:
+    client = redis.connect(servers.redis_url)
+    info = client.info("server")
+    with psycopg.connect(servers.database_url) as connection:
+        postgres = connection.execute("SHOW server_version").fetchone()
+    packages = ("tickstockpl", "numpy", "redis", "hiredis", "psycopg", "zstandard")
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpus": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "redis": info.get("valkey_version") or info["redis_version"],
+        "postgresql": postgres[0] if postgres else None,
+        **{name: version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    main()
