@@ -59,6 +59,13 @@ def migrated_servers(servers, migrated_template):
         yield Servers(emptied_redis(servers), database_url)
 
 
+@pytest.fixture(scope="module")
+def module_servers(servers, migrated_template):
+    """Give the tests of a module one migrated database together, and Redis without a key."""
+    with own_database(servers, template=migrated_template) as database_url:
+        yield Servers(emptied_redis(servers), database_url)
+
+
 @pytest.fixture(scope="session")
 def tickstock():
     """Give a function that runs `python -m tickstockpl.ops ARGUMENTS` on some servers; it returns what the run said."""

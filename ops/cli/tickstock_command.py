@@ -19,5 +19,5 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (bars, demo, doctor, migrate, replay, status):
+for command in (bars, demo, dlq, doctor, migrate, replay, status):
     tickstock.add_command(command)

@@ -34,3 +34,9 @@ SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesc
                FROM finished_replay GROUP BY replay) AS f ON f.replay = r.name
   LEFT JOIN (SELECT producer, sum(ticks_in)::bigint AS ticks FROM ledger GROUP BY producer) AS l ON l.producer = r.name
  ORDER BY r.started_at;
+
+-- replay_end --
+-- In how many partitions a replay has ended, and whether it was abandoned in one.
+SELECT count(f.partition), coalesce(bool_or(f.abandoned), false)
+  FROM replay r LEFT JOIN finished_replay f ON f.replay = r.name
+ WHERE r.name = %(name)s GROUP BY r.name;

@@ -1,0 +1,485 @@
+import json
+import re
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import numpy as np
+import psycopg
+import pytest
+import redis
+from tickstockpl.contracts.frame import FIELD, decode, encode
+from tickstockpl.contracts.names import DEAD_LETTERS, results_key, stream_key
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.contracts.ticks import Ticks
+from tickstockpl.db import postgres
+from tickstockpl.db.migrate import open_stream
+from tickstockpl.ops.wiring import Place, make_worker
+from tickstockpl.producer.framer import Identity, make_frame
+from tickstockpl.workers.worker import WorkerOptions
+
+HEADER = "ticker,price,sip_timestamp,size"
+NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
+LIVE = Identity("test-producer", "live", "live")
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.csv", None, "No such file or directory"),
+        ("folder", "a folder", "Is a directory"),
+        ("empty.csv", b"", "empty"),
+        (
+            "other.csv",
+            b"date,open,close\n",
+            "no trade flat file, its first line lacks ticker, price, size, sip_timestamp",
+        ),
+        ("twice.csv", b"ticker,price,size,sip_timestamp,price\n", "its first line names price twice"),
+        ("cut.csv.gz", b"\x1f\x8b\x08\x00", "broken or cut off"),
+    ],
+)
+@pytest.mark.parametrize("command", [("replay",), ("producer", "--source", "replay")])
+def test_a_file_that_is_none_ends_the_command_with_one_clear_line(tmp_path, tickstock, command, name, content, said):
+    file = tmp_path / name
+    if content == "a folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_bytes(content)
+    ran = tickstock(*command, file, servers=Servers("redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/none"))
+    assert ran.returncode == 2
+    assert re.fullmatch(f"Error: {re.escape(str(file))}: .*{re.escape(said)}.*\n", ran.stderr)
+
+
+def test_a_row_that_does_not_parse_is_a_dead_letter_with_file_and_line(tmp_path, tickstock, migrated_servers):
+    file = tmp_path / "trades.csv"
+    rows = [f"IBM,182.5,{NOON},100", "IBM,182.5", f"IBM,-1,{NOON},100", f",1,{NOON},1", f"IBM,182.6,{NOON},50"]
+    file.write_text("\n".join([HEADER, *rows]) + "\n")
+    ran = tickstock("replay", file, "--workers", "1", "--partitions", "2", servers=migrated_servers)
+    assert ran.returncode == 0, ran.stderr
+    found = dead_letters(migrated_servers)
+    assert {(reason, detail.split(": ")[0], original) for _, reason, detail, original in found} == {
+        ("bad_row", f"{file}:3", b"IBM,182.5"),
+        ("price", f"{file}:4", f"IBM,-1,{NOON},100".encode()),
+        ("symbol", f"{file}:5", f",1,{NOON},1".encode()),
+    }
+    assert ledger(migrated_servers) == {"ticks_in": 5, "applied": 2, "refused": 3}
+    assert bars(migrated_servers) == [("IBM", 182.5, 182.6, 150)]
+
+
+def test_a_dead_letter_stands_in_redis_too(tmp_path, tickstock, migrated_servers):
+    file = tmp_path / "trades.csv"
+    file.write_text(f"{HEADER}\nIBM,0,{NOON},100\nIBM,5,{NOON},1\n")
+    assert tickstock("replay", file, "--workers", "1", servers=migrated_servers).returncode == 0
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        ((_, letter),) = client.xrange(DEAD_LETTERS)
+    assert letter[b"reason"] == b"price"
+    assert letter[b"detail"].startswith(f"{file}:2: ".encode())
+    assert letter[b"original"] == f"IBM,0,{NOON},100".encode()
+    assert letter[b"producer"].startswith(b"replay-")
+
+
+# -- what comes through the stream ---------------------------------------------------------------------------------
+
+
+class Stream:
+    """Partition 0 of a stream of one, with a worker on it, and this test as its producer."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.redis = redis.Redis.from_url(servers.redis_url)
+        seconds, _ = self.redis.time()
+        self.now_ms = seconds * 1000
+        self.minute_ns = (seconds - 180) // 60 * 60 * 10**9  # over for longer than the allowed lateness
+        self.number = 0
+
+    def frame(self, *ticks):
+        """Make the next frame of (symbol, price, size[, minutes later]), all within one minute."""
+        symbols = list(dict.fromkeys(tick[0] for tick in ticks))
+        codes = np.array([symbols.index(tick[0]) for tick in ticks], "<u2")
+        later = [tick[3] * 60 * 10**9 if len(tick) > 3 else 0 for tick in ticks]
+        ts = np.array([self.minute_ns + add + i for i, add in enumerate(later)], "<i8")
+        price, size = (np.array([tick[i] for tick in ticks], "<f8") for i in (1, 2))
+        previous, self.number = self.number, self.number + len(ticks)
+        return make_frame(LIVE, Ticks(symbols, codes, ts, price, size), "live", previous, self.number, self.now_ms)
+
+    def add(self, body, field=FIELD):
+        self.redis.xadd(stream_key(0), {field: body})
+
+    def send(self, *ticks):
+        self.add(self.frame(*ticks))
+
+
+@pytest.fixture
+def stream(migrated_servers):
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        open_stream(connection, 1)
+    with Stream(migrated_servers).redis:
+        yield Stream(migrated_servers)
+
+
+@pytest.fixture
+def work(stream):
+    """Give a function that lets a worker run until a condition holds; what it raises, the test raises."""
+    stop, died = threading.Event(), []
+
+    def run():
+        options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=0.2, block_ms=10)
+        try:
+            make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop).run()
+        except BaseException as e:  # noqa: BLE001  # of any kind: the worker must not die of bad input
+            died.append(e)
+
+    thread = threading.Thread(target=run)
+
+    def until(condition):
+        if not thread.ident:
+            thread.start()
+        waited = threading.Event()
+        for _ in range(1000):
+            if died:
+                raise died[0]
+            if condition():
+                return
+            waited.wait(0.02)
+        pytest.fail("waited in vain")
+
+    yield until
+    stop.set()
+    if thread.ident:
+        thread.join(20)
+    assert not died
+
+
+def dead_letters(servers):
+    statement = "SELECT producer, reason, detail, original FROM dead_letter ORDER BY id"
+    with psycopg.connect(servers.database_url) as connection:
+        return [(*row[:3], bytes(row[3])) for row in connection.execute(statement)]
+
+
+def ledger(servers):
+    """Sum the ledger's columns; those that are 0 are left out."""
+    names = ("ticks_in", "applied", "quote_or_zero", "refused", "future", "too_late", "superseded", "lost")
+    with psycopg.connect(servers.database_url) as connection:
+        row = connection.execute(f"SELECT {', '.join(f'sum({n})::int' for n in names)} FROM ledger").fetchone()
+    return {name: count for name, count in zip(names, row, strict=True) if count}
+
+
+def bars(servers):
+    statement = (
+        'SELECT symbol, open::float8, close::float8, volume::float8 FROM ohlcv_1min ORDER BY symbol, "timestamp"'
+    )
+    with psycopg.connect(servers.database_url) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def truncated(body):
+    return body[: len(body) // 2]
+
+
+def without_version(body):
+    return body[2:]
+
+
+def of_a_later_version(body):
+    return body[:1] + b"\x02" + body[2:]
+
+
+@pytest.mark.parametrize(
+    ("broken", "field", "said"),
+    [
+        (truncated, FIELD, "not a frame: "),
+        (without_version, FIELD, "not a frame: "),
+        (lambda _: b"", FIELD, "not a frame: "),
+        (lambda _: b"\xff" * 300, FIELD, "not a frame: "),
+        (lambda _: b"AAPL", b"symbol", "not a frame: "),
+        (of_a_later_version, FIELD, "frame version 2, but this program reads version 1: upgrade it"),
+    ],
+)
+def test_an_entry_that_is_no_frame_is_a_dead_letter_and_the_partition_goes_on(stream, work, broken, field, said):
+    stream.send(("A", 10.0, 100))
+    body = broken(Stream(stream.servers).frame(("A", 99.0, 1)))
+    stream.add(body, field)
+    stream.send(("A", 11.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
+    ((producer, reason, detail, original),) = dead_letters(stream.servers)
+    assert (producer, reason, original) == ("", "bad_frame", body if field == FIELD else b"symbol\nAAPL")
+    assert detail.startswith(said)
+
+
+def test_a_frame_with_a_corrupt_block_counts_all_of_its_ticks_as_refused(stream, work):
+    stream.send(("A", 10.0, 100))
+    frame = decode(stream.frame(("A", 50.0, 1), ("B", 51.0, 1), ("A", 52.0, 1)))
+    block = bytearray(frame.block)
+    block[-1] ^= 1
+    body = encode(type(frame)(*[bytes(block) if v is frame.block else v for v in as_list(frame)]))
+    stream.add(body)
+    stream.send(("A", 11.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
+    ((producer, reason, detail, original),) = dead_letters(stream.servers)
+    assert (producer, reason, original) == (LIVE.producer, "bad_frame", body)
+    assert detail.startswith("corrupt block: ")
+    assert ledger(stream.servers) == {"ticks_in": 5, "applied": 2, "refused": 3}
+
+
+def as_list(frame):
+    return [getattr(frame, name) for name in frame.__struct_fields__]
+
+
+def test_a_frame_whose_numbers_overlap_is_a_dead_letter_and_the_partition_goes_on(stream, work):
+    stream.send(("A", 10.0, 100), ("A", 10.5, 100))
+    stream.number = 1
+    stream.send(("A", 99.0, 1), ("A", 99.0, 1))
+    stream.number = 2
+    stream.send(("A", 11.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 250)])
+    ((_, reason, detail, _),) = dead_letters(stream.servers)
+    assert (reason, detail) == ("bad_frame", "numbers 1-3 overlap 2")
+
+
+def test_bad_frames_are_not_read_over_and_over_by_the_next_worker(stream, work):
+    stream.add(b"no frame")
+    stream.send(("A", 10.0, 100))
+    work(lambda: bars(stream.servers) == [("A", 10, 10, 100)])
+    group = "tickstockpl-group"
+    work(lambda: stream.redis.xpending(stream_key(0), group)["pending"] == 0)
+    assert len(dead_letters(stream.servers)) == 1
+
+
+def test_refused_ticks_are_counted_and_kept_with_their_reason(stream, work):
+    next_year = 366 * 24 * 60
+    stream.send(
+        ("A", 10.0, 100), ("A", -1.0, 1), ("A", float("nan"), 1), ("A", 1.0, float("inf")), ("A", 1.0, 0.0),
+        ("A", 1.0, 1.0, next_year), ("A", 1.0, 1.0, -60), ("A", 11.0, 50),
+    )  # fmt: skip
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
+    assert ledger(stream.servers) == {
+        "ticks_in": 8, "applied": 2, "quote_or_zero": 1, "refused": 3, "future": 1, "too_late": 1,
+    }  # fmt: skip
+    found = dead_letters(stream.servers)
+    assert sorted(reason for _, reason, _, _ in found) == ["future", "price", "price", "size", "too_late"]
+    (future,) = [json.loads(original) for _, reason, _, original in found if reason == "future"]
+    assert future == {
+        "symbol": "A", "price": 1.0, "volume": 1.0, "timestamp": stream.minute_ns + next_year * 60 * 10**9 + 5,
+    }  # fmt: skip
+    work(lambda: len(stream.redis.xrange(DEAD_LETTERS)) == 5)
+
+
+# -- what the database refuses -------------------------------------------------------------------------------------
+
+
+def execute(servers, statement):
+    with psycopg.connect(servers.database_url) as connection:
+        connection.execute(statement)
+
+
+def told_symbols(stream):
+    messages = [json.loads(entry[b"body"]) for _, entry in stream.redis.xrange(results_key(0))]
+    return sorted(bar["symbol"] for message in messages for bar in message["bars"])
+
+
+def test_a_price_too_large_for_the_applications_column_is_refused_by_itself(stream, work):
+    for name in ("open", "high", "low", "close"):
+        execute(stream.servers, f"ALTER TABLE ohlcv_1min ALTER {name} TYPE numeric(10,4)")
+    stream.send(("A", 10.0, 100), ("A", 5_000_000.0, 1), ("B", 20.0, 1), ("A", 999_999.0, 1))
+    work(lambda: bars(stream.servers) == [("A", 10, 999_999, 101), ("B", 20, 20, 1)])
+    ((_, reason, _, original),) = dead_letters(stream.servers)
+    assert (reason, json.loads(original)["price"]) == ("price", 5_000_000.0)
+    assert ledger(stream.servers) == {"ticks_in": 4, "applied": 3, "refused": 1}
+
+
+def test_a_bar_that_a_constraint_refuses_does_not_stop_the_others(stream, work):
+    execute(stream.servers, "ALTER TABLE ohlcv_1min ADD CONSTRAINT not_this_one CHECK (symbol <> 'BAD')")
+    stream.send(("A", 10.0, 100), ("BAD", 5.0, 7), ("B", 20.0, 1), ("BAD", 6.0, 8))
+    work(lambda: bars(stream.servers) == [("A", 10, 10, 100), ("B", 20, 20, 1)])
+    ((producer, reason, detail, original),) = dead_letters(stream.servers)
+    assert (producer, reason) == (LIVE.producer, "unstorable")
+    assert "not_this_one" in detail
+    assert json.loads(original) == {
+        "symbol": "BAD", "timestamp": stream.minute_ns // 10**9, "open": 5.0, "high": 6.0, "low": 5.0, "close": 6.0,
+        "volume": 15.0, "vwap": 83 / 15, "trade_count": 2, "revision": 0,
+    }  # fmt: skip
+    assert ledger(stream.servers) == {"ticks_in": 4, "applied": 2, "refused": 2}
+
+
+def test_a_bar_that_the_database_refuses_is_not_told(stream, work):
+    execute(stream.servers, "ALTER TABLE ohlcv_1min ADD CHECK (symbol <> 'BAD')")
+    stream.send(("A", 10.0, 100), ("BAD", 5.0, 7))
+    work(lambda: told_symbols(stream) == ["A"])
+
+
+def test_a_symbol_whose_first_bar_was_refused_gets_its_next_one(stream, work):
+    execute(stream.servers, "ALTER TABLE ohlcv_1min ADD CHECK (high < 1000)")
+    stream.send(("A", 10.0, 100), ("NEW", 5000.0, 7))
+    work(lambda: len(dead_letters(stream.servers)) == 1)
+    stream.send(("NEW", 50.0, 7, 1))
+    work(lambda: bars(stream.servers) == [("A", 10, 10, 100), ("NEW", 50, 50, 7)])
+
+
+def test_a_symbol_that_somebody_deleted_is_registered_again(stream, work):
+    stream.send(("A", 10.0, 100))
+    work(lambda: bars(stream.servers) == [("A", 10, 10, 100)])
+    execute(stream.servers, "DELETE FROM ohlcv_1min")
+    execute(stream.servers, "DELETE FROM symbols")
+    stream.send(("A", 11.0, 100, 1))
+    work(lambda: bars(stream.servers) == [("A", 11, 11, 100)])
+
+
+def test_a_volume_that_outgrows_its_column_refuses_only_its_bar(stream, work):
+    stream.send(("A", 10.0, 9e13), ("A", 10.0, 9e13), ("B", 20.0, 1))
+    work(lambda: bars(stream.servers) == [("B", 20, 20, 1)])
+    ((_, reason, detail, _),) = dead_letters(stream.servers)
+    assert (reason, detail.split("\n")[0]) == ("unstorable", "numeric field overflow")
+    assert ledger(stream.servers) == {"ticks_in": 3, "applied": 1, "refused": 2}
+
+
+# -- servers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_a_database_that_is_away_is_named_with_place_and_reason_and_waited_for(
+    tickstock, migrated_servers, closed_port
+):
+    away = Servers(migrated_servers.redis_url, f"postgresql://me:secret@127.0.0.1:{closed_port}/bars")
+    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    assert ran.returncode == 1
+    waiting, error = ran.stderr.splitlines()
+    assert "waiting for a server" in waiting
+    for line in (waiting, error):
+        assert f"PostgreSQL at 127.0.0.1:{closed_port}/bars: " in line
+        assert "Connection refused" in line
+    assert error.startswith("Error: ")
+    assert "secret" not in ran.stderr
+
+
+def test_a_redis_that_is_away_is_named_with_place_and_reason_and_waited_for(tickstock, migrated_servers, closed_port):
+    away = Servers(f"redis://:secret@127.0.0.1:{closed_port}/0", migrated_servers.database_url)
+    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    assert ran.returncode == 1
+    waiting, error = ran.stderr.splitlines()
+    assert "waiting for a server" in waiting
+    for line in (waiting, error):
+        assert f"Redis at 127.0.0.1:{closed_port}: " in line
+        assert "Connection refused" in line
+    assert "secret" not in ran.stderr
+
+
+def test_a_server_that_comes_within_the_timeout_is_used(tickstock, migrated_servers, closed_port):
+    there = urlsplit(migrated_servers.database_url)
+    late = there._replace(netloc=f"{there.username}:{there.password}@127.0.0.1:{closed_port}").geturl()
+    stop = threading.Event()
+    forwarder = threading.Thread(target=forward_after_one_refusal, args=(closed_port, there, stop))
+    forwarder.start()
+    ran = tickstock("bars", "--format", "csv", servers=Servers(migrated_servers.redis_url, late))
+    stop.set()
+    forwarder.join()
+    assert (ran.returncode, ran.stdout.splitlines()) == (
+        0, ["symbol,timestamp,open,high,low,close,volume,trade_count,vwap"],
+    )  # fmt: skip
+    assert ran.stderr.count("waiting for a server") == 1
+
+
+def forward_after_one_refusal(port, there, stop):
+    """Listen on a port: hang up on the first caller, connect the next ones with the database."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+        server.settimeout(0.05)
+        pumps, callers = [], 0
+        while not stop.is_set():
+            try:
+                caller, _ = server.accept()
+            except TimeoutError:
+                continue
+            callers += 1
+            if callers == 1:
+                caller.close()
+                continue
+            onward = socket.create_connection((there.hostname, there.port))
+            pumps += [threading.Thread(target=pump, args=pair) for pair in ((caller, onward), (onward, caller))]
+            for thread in pumps[-2:]:
+                thread.start()
+        for thread in pumps:
+            thread.join()
+
+
+def pump(source, target):
+    with source, target:
+        try:
+            while piece := source.recv(65_536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgres//me:secret@host/bars", "the database address cannot be read"),
+        ("postgresql://me:secret@127.0.0.1:port/bars", "PostgreSQL at"),
+    ],
+)
+def test_a_database_address_that_cannot_be_read_is_refused_without_its_secrets(tickstock, migrated_servers, url, said):
+    ran = tickstock("bars", "--connect-timeout", "0", servers=Servers(migrated_servers.redis_url, url))
+    assert ran.returncode == 1
+    assert said in ran.stderr
+    assert "secret" not in ran.stderr
+
+
+@pytest.mark.parametrize("url", ["http://:secret@host:6379", "redis://:secret/more@host:6379/0"])
+def test_a_redis_address_that_cannot_be_read_is_refused_without_its_secrets(tickstock, migrated_servers, url):
+    ran = tickstock("worker", servers=Servers(url, migrated_servers.database_url))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: the Redis address cannot be read")
+    assert "secret" not in ran.stderr
+
+
+def test_a_wrong_password_is_refused_at_once(tickstock, migrated_servers):
+    database = urlsplit(migrated_servers.database_url)
+    wrong = database._replace(netloc=f"{database.username}:wrong@{database.hostname}:{database.port}").geturl()
+    ran = tickstock("bars", servers=Servers(migrated_servers.redis_url, wrong))
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert "password authentication failed" in line
+
+
+def test_a_redis_that_evicts_whole_streams_is_refused_with_what_to_do(tickstock, migrated_servers):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            ran = tickstock("worker", servers=migrated_servers)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert "maxmemory-policy allkeys-lru" in line
+    assert line.endswith("set `maxmemory-policy noeviction`")
+
+
+@pytest.mark.parametrize("given", ["REDIS_URL", "DATABASE_URL"])
+def test_only_one_of_the_two_servers_is_refused(tickstock, given):
+    ran = tickstock("bars", **{given: "redis://x" if given == "REDIS_URL" else "postgresql://x"})
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"Error: {given} is set but no ")
+
+
+def test_no_server_at_all_is_refused_where_embedded_ones_are_not_wanted(tickstock):
+    ran = tickstock("bars", "--embedded", "never")
+    assert ran.returncode == 2
+    assert ran.stderr == ("Error: no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never\n")
+
+
+def test_a_second_worker_of_one_name_is_refused(stream, work, tickstock):
+    stream.send(("A", 10.0, 100))
+    work(lambda: len(bars(stream.servers)) == 1)
+    ran = tickstock("worker", "--consumer", "test-worker", servers=stream.servers)
+    assert ran.returncode == 1
+    error = ran.stderr.splitlines()[-1]
+    assert error.startswith("Error: a worker named test-worker runs already: start this one with another --consumer")
