@@ -61,7 +61,7 @@ def abandon(
     is_hopeless: raises where no worker is left. Raises SetupError where somebody stopped the wait.
     """
     born_ms = redis_ms(client)
-    frame = Frame(VERSION, name, name, "abandon", 0, 0, born_ms, 0, False, 0, [], [], "none", b"", [])  # noqa: FBT003  # a frame's fields have places, not names
+    frame = Frame(VERSION, name, name, "abandon", 0, 0, born_ms, 0, False, 0, [], [], "none", b"", [])
     for partition in range(partitions):
         client.xadd(stream_key(partition), {FIELD: encode(frame)})
     while (connection.execute(query("replay_end"), {"name": name}).fetchone() or (0,))[0] < partitions:

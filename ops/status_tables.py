@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.table import Table
 
 from .status import PartitionStatus, ReplayStatus, Status, WorkerStatus
@@ -68,9 +68,9 @@ def _lines(status: Status) -> list[str]:
     running = sum(worker.running for worker in status.workers)
     unowned = sum(partition.owner is None for partition in status.partitions)
     free = f", {unowned} of them without an owner" if unowned else ""
-    count = status.partitions_total
+    stream = f"{status.partitions_total} partitions{free}" if status.partitions_total else "not created yet"
     return [
-        f"Stream        {status.stream}: {f'{count} partitions{free}' if count else 'not created yet'}, {running} workers",
+        f"Stream        {status.stream}: {stream}, {running} workers",
         f"Lag           {status.lag_ticks:,} ticks, {_seconds(status.lag_s, unknown='?')} s",
         f"Front door    {status.front_door.lag_entries:,} entries wait",
         f"Dead letters  {dead or 'none'}",
@@ -82,8 +82,10 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
     texts = {"owner", "worker", "state", "replay", "source", "position", "last commit", "started"}
     for name in columns:
-        # A replay's name is copied into a command: it stays on one line.
-        table.add_column(name, justify="left" if name in texts else "right", overflow="fold", no_wrap=name == "replay")
+        # A replay's name is copied into a command: it stays whole, and on one line.
+        overflow: OverflowMethod = "ellipsis" if name == "source" else "fold"
+        justify: JustifyMethod = "left" if name in texts else "right"
+        table.add_column(name, justify=justify, overflow=overflow, no_wrap=name in ("replay", "source"))
     return table
 
 

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 
 import click
 
-from ...contracts.errors import SetupError
+from ...contracts.errors import SetupError, UsageError
 from ...producer.produce import Progress
 from ...producer.replay import ReplaySource
 from .. import fleet
+from ..abandon import abandon, check_abandonable, take_replay_lease
 from ..ledger import LedgerRow, read_ledger
 from ..progress import show_progress
 from ..shutdown import Stop
@@ -21,7 +22,7 @@ from .producer_command import SpeedType
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.argument("files", nargs=-1, type=click.Path())
 @option("--workers", type=click.IntRange(1, 64), default=2, help="Worker processes.")
 @option("--speed", type=SpeedType(), default="max", help="Multiple of market time, or max.")
 @option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
@@ -29,6 +30,7 @@ from .producer_command import SpeedType
 @option("--commit-ms", type=click.IntRange(1, 60_000), default=1000, help="Workers: commit at the latest after this.")
 @option("--publish", is_flag=True, help="Tell the results on the channels too.")
 @option("--again", is_flag=True, help="Once more, where these files were replayed already.")
+@click.option("--abandon", "abandoned", metavar="NAME", help="Give up this unfinished replay: drop its open minutes.")
 @server_options
 def replay(  # one parameter for each option
     where: AbstractContextManager[Place],
@@ -40,12 +42,19 @@ def replay(  # one parameter for each option
     commit_ms: int,
     publish: bool,
     again: bool,
+    abandoned: str | None,
 ) -> None:
     """Turn trade flat files (.csv, .csv.gz) into bars: a producer, workers, and a summary with the ledger.
 
-    Exit 0 only if every tick is accounted for. The same files once more change nothing.
+    Exit 0 only if every tick is accounted for. The same files once more change nothing. A replay that was interrupted
+    goes on with the same command, or is given up with --abandon NAME (the name that `tickstock status` shows).
     """
+    if bool(files) == bool(abandoned):
+        raise UsageError("name the FILES to replay, or with --abandon the replay to give up")
     stop = Stop(deadline_s=30.0)
+    if abandoned:
+        _abandon(where, abandoned, partitions, stop)
+        return
     source = ReplaySource(files)
     options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again)
     started_s = time.monotonic()
@@ -71,6 +80,27 @@ def replay(  # one parameter for each option
     print_ledger(rows, left_out=source.rows_left_out, seconds=time.monotonic() - started_s)
     if not _balances(rows):
         sys.exit(1)
+
+
+def _abandon(where: AbstractContextManager[Place], name: str, partitions: int | None, stop: Stop) -> None:
+    with where as servers:
+        client, count = open_both(servers, partitions=partitions)
+        with open_postgres(servers, name="tickstock-abandon") as connection:
+            check_abandonable(connection, name, count)
+            lease = take_replay_lease(servers, name, stop.wait)
+            processes = [fleet.start(servers, "worker", "--consumer", f"abandon-{os.getpid()}")]
+            try:
+                with fleet.stopped_at_the_end(processes):
+                    became = abandon(
+                        connection, client, name, count, lease=lease, wait=stop.wait,
+                        is_hopeless=lambda: fleet.expect_one_alive(processes),
+                    )  # fmt: skip
+            finally:
+                lease.release()
+    click.echo(f"{name} is abandoned: {became.dropped:,} ticks of its open minutes were dropped")
+    click.echo(
+        f"{became.kept:,} ticks stay in bars that were closed; the same files with --again replay all of them"
+    )
 
 
 def _balances(rows: list[LedgerRow]) -> bool:

@@ -36,7 +36,7 @@ def start(servers, log, *arguments, clock_hours=0):
 
 @pytest.fixture(scope="module")
 def session(module_servers, tmp_path_factory, wait_for):
-    """Run 20 s of a live market into two workers, one of whose clocks is an hour slow; the producer's is an hour fast."""
+    """Run 20 s of a live market into two workers; one's clock is an hour slow, the producer's an hour fast."""
     folder = tmp_path_factory.mktemp("live")
     ticks = folder / "ticks.csv"
     with (
