@@ -1,11 +1,13 @@
 """A frame: the bytes of one stream entry, up to 512 ticks of one partition in columns.
 
 Layout: msgpack array of the fields of `Frame`; `block` holds the columns one after the other (ts i8, price f8, size f8,
-symbol index u2, then the optional ones named in `columns`), little-endian, compressed as one piece. Version 1.
+symbol index u2, then the optional ones named in `columns`), little-endian, compressed as one piece. A crc32 of the
+array stands behind it. Version 1.
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -19,9 +21,16 @@ MAX_TICKS = 512  # of one frame; only one front-door entry with more rows goes b
 FIELD = b"f"  # the one field of a stream entry that holds a frame
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
+_CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = 16 << 20  # a corrupt length must not allocate more
 
 Kind = Literal["live", "replay", "end", "abandon"]
+
+# Bounds, so that a frame from a stranger cannot carry what no column holds.
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+_Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)]
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -34,15 +43,15 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """
 
     version: int
-    producer: str
-    feed: str
+    producer: _Name
+    feed: _Name
     kind: Kind
     previous: int
-    last: int
-    born_ms: int
-    delay_ms: int
+    last: _Number
+    born_ms: _Milliseconds
+    delay_ms: _Milliseconds
     publish: bool
-    count: int
+    count: _Count
     symbols: list[str]
     columns: list[str]
     codec: Literal["zstd", "none"]
@@ -62,7 +71,7 @@ class _Version(msgspec.Struct, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
-_compressor = zstandard.ZstdCompressor(level=1, write_content_size=True, write_checksum=True)
+_compressor = zstandard.ZstdCompressor(level=1, write_content_size=True)
 _decompressor = zstandard.ZstdDecompressor()
 
 
@@ -82,8 +91,9 @@ def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes
 
 
 def encode(frame: Frame) -> bytes:
-    """Return the bytes of a frame."""
-    return _encoder.encode(frame)
+    """Return the bytes of a frame: the array, and its crc32 behind it."""
+    body = _encoder.encode(frame)
+    return body + crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def decode(body: bytes) -> Frame:
@@ -91,15 +101,20 @@ def decode(body: bytes) -> Frame:
 
     Raises UnknownFrameVersion for another version, BadFrame for anything that is no frame.
     """
+    array, checksum = body[:-_CHECKSUM_BYTES], body[-_CHECKSUM_BYTES:]
+    if crc32(array).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
+        raise BadFrame("not a frame, or damaged: the checksum does not fit")
     try:
-        frame = _decoder.decode(body)
+        frame = _decoder.decode(array)
     except msgspec.DecodeError as e:
-        _refuse_other_version(body)
+        _refuse_other_version(array)
         raise BadFrame(f"not a frame: {e}") from e
     if frame.version != VERSION:
-        _refuse_other_version(body)
-    if frame.last < frame.previous or frame.count < 0:
-        raise BadFrame(f"numbers run backwards: {frame.previous} to {frame.last}, {frame.count} ticks")
+        _refuse_other_version(array)
+    if not 0 <= frame.previous <= frame.last:
+        raise BadFrame(f"numbers run backwards: {frame.previous} to {frame.last}")
+    if not (frame.producer.isprintable() and frame.feed.isprintable()):
+        raise BadFrame("a producer's or feed's name has control characters")
     return frame
 
 

@@ -1,5 +1,6 @@
 """One PostgreSQL connection of a process: opened, lost, opened again. A transaction is never retried in its middle."""
 
+import re
 from typing import Any, NamedTuple
 
 import psycopg
@@ -19,6 +20,8 @@ _KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
+# A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
+_REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 
 
@@ -42,10 +45,9 @@ def connect(url: str, *, name: str) -> Connection:
         )
     except psycopg.OperationalError as e:
         message = f"PostgreSQL at {address(url)}: {_why(e)}"
-        refused = e.sqlstate and e.sqlstate[:2] in ("28", "3D")  # authorization, no such database
-        raise (SetupError(message) if refused else ServerAway(message)) from e
-    except psycopg.ProgrammingError as e:
-        raise SetupError(f"the database address cannot be read: {str(e).strip()}") from e
+        raise (SetupError(message) if _REFUSED.search(message) else ServerAway(message)) from e
+    except psycopg.ProgrammingError as e:  # its text holds the address, and so the password
+        raise SetupError("the database address cannot be read: postgresql://USER:PASSWORD@HOST:PORT/NAME is one") from e
 
 
 def _why(error: psycopg.Error) -> str:

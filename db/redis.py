@@ -36,7 +36,8 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
             url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=5.0
         )
     except ValueError as e:
-        raise SetupError(f"the Redis address cannot be read: {e}") from e
+        # The error's text may hold a piece of the password.
+        raise SetupError("the Redis address cannot be read: redis://:PASSWORD@HOST:PORT/0 is one") from e
     for command in _RAW_REPLIES:
         client.response_callbacks.pop(command, None)
     return client

@@ -164,6 +164,7 @@ class Valkey(EmbeddedServer):
             appendfsync everysec
             save ""
             maxmemory-policy noeviction
+            hz 100
             """
 
 

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 from uuid import uuid4
 
+import psycopg
 import structlog
 from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from ..contracts.errors import ServerAway
+from ..contracts.errors import ServerAway, UsageError
 from ..contracts.names import LIVE_FEED
 from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
@@ -55,7 +56,7 @@ def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) ->
     outside = servers_from(os.environ)
     if outside or not embedded:
         if outside is None:
-            raise ServerAway("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")
+            raise UsageError("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")
         yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
         return
     folder = data_dir or default_data_dir()
@@ -64,7 +65,13 @@ def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) ->
 
 
 def _wait_for(what: Callable[[], T], timeout_s: float) -> T:
-    """Try until a server answers; say once which one is away, and why."""
+    """Try until a server answers to the end; say once which one is away, and why."""
+
+    def attempt() -> T:
+        try:
+            return what()
+        except (psycopg.OperationalError, *redis.AWAY) as e:  # it went away in the middle
+            raise ServerAway(str(e).strip()) from e
 
     def say(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome:
@@ -77,7 +84,7 @@ def _wait_for(what: Callable[[], T], timeout_s: float) -> T:
         before_sleep=say,
         reraise=True,
     )
-    return retrying(what)()
+    return retrying(attempt)()
 
 
 def open_postgres(where: Place, *, name: str) -> Connection:
@@ -91,8 +98,12 @@ def open_postgres(where: Place, *, name: str) -> Connection:
 def open_redis(where: Place) -> Client:
     """Make a Redis client, waiting for its server. Raises SetupError where it must not be used."""
     client = redis.connect(where.servers.redis_url)
-    _wait_for(lambda: redis.check(client, where.servers.redis_url), where.connect_timeout_s)
-    if not client.info("persistence").get("aof_enabled"):
+
+    def has_aof() -> bool:
+        redis.check(client, where.servers.redis_url)
+        return bool(client.info("persistence").get("aof_enabled"))
+
+    if not _wait_for(has_aof, where.connect_timeout_s):
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
     return client
 
@@ -106,26 +117,31 @@ def open_redis_to_look(where: Place) -> Client:
 
 def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
     """Check both servers and the schema; return a client, and the partition count."""
-    connection = open_postgres(where, name="tickstock")
-    try:
-        check_schema(connection)
-        count = open_stream(connection, partitions)
-    finally:
-        connection.close()
+
+    def check_and_open_stream() -> int:
+        with closing(open_postgres(where, name="tickstock")) as connection:
+            check_schema(connection)
+            return open_stream(connection, partitions)
+
+    count = _wait_for(check_and_open_stream, where.connect_timeout_s)
     return open_redis(where), count
 
 
 def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
     """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
     client, count = open_both(where, partitions=partitions)
-    return Worker(
-        options,
-        database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}"),
-        client=client,
-        redis_url=where.servers.redis_url,
-        partitions=count,
-        stop=stop,
-    )
+
+    def make() -> Worker:
+        return Worker(
+            options,
+            database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}"),
+            client=client,
+            redis_url=where.servers.redis_url,
+            partitions=count,
+            stop=stop,
+        )
+
+    return _wait_for(make, where.connect_timeout_s)
 
 
 class ProducerOptions(NamedTuple):

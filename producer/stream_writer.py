@@ -225,6 +225,9 @@ class StreamWriter:
 
     def forget(self) -> None:
         """Take this producer's numbers out of Redis, when all is committed and it will not come back."""
+        self._again_until_done(self._forget)
+
+    def _forget(self) -> None:
         names = [f"{name}:{self._producer}" for name in ("sent", "done", "want")]
         pipeline = self._client.pipeline(transaction=False)
         for p in self._flows:

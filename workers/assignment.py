@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 _LOCK_WAIT = "200ms"  # a commit takes less; who holds the row longer is looked at
 _WORKING_OWNER_WAIT_S = 60.0
+_LOOK_EVERY_S = 0.2  # at the leases: a killed worker tells nobody
 
 
 class Assignment:
@@ -65,7 +66,7 @@ class Assignment:
         heard = list(self._database.connection.notifies(timeout=0))
         due = time.monotonic() >= self._look_at
         if heard or due:
-            self._look_at = time.monotonic() + RENEW_EVERY_S / 2
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
         return bool(heard) or due
 
     def surplus(self, held: list[Held]) -> list[Held]:

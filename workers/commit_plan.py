@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ class PartitionPlan:
     dead_letters: list[DeadLetter]
     messages: list[tuple[str, bytes]]  # (kind, body) of the outbox rows
     symbols: set[str]
+    unstorable: set[str] = field(default_factory=set)  # symbols with a bar that was refused: perhaps not registered
     repeats: int = 0
     bars: int = 0
     revisions: int = 0
@@ -154,6 +155,7 @@ def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, w
     for plan, bar, closed in _drop(plans, rows, bad, "refused"):
         refused = Refused("unstorable", why, bar_json(bar))
         plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
+        plan.unstorable.add(bar["symbol"].item().decode())
 
 
 def _drop(
@@ -170,9 +172,10 @@ def _drop(
 
 
 def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> None:
-    """Append the message that tells each partition's new and revised bars of feeds that are told; count them all."""
+    """Write the message that tells each partition's new and revised bars of feeds that are told; count them all."""
     revised = rows["revision"] > 0
     for plan in plans:
+        plan.messages.clear()
         here = told & (rows["partition"] == plan.state.partition)
         plan.bars, plan.revisions = int((here & ~revised).sum()), int((here & revised).sum())
         for closed in plan.closed:

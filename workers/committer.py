@@ -54,6 +54,7 @@ class Committer:
         self._database = database
         self._consumer = consumer
         self._rows: Column | None = None
+        self._changed: Column = np.empty(0, bool)  # which of them differ from what stood: these are told
         self.open()
 
     def open(self) -> None:
@@ -69,16 +70,18 @@ class Committer:
         """
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
+        self._changed = np.ones(len(rows), bool)
         if not len(rows):
             return plans
         connection = self._database.connection
         stage(connection, rows)
         resolved = resolve(rows, existing(connection), self.shape)
+        kept = ~resolved.superseded
+        self._rows, self._changed = resolved.rows[kept], resolved.changed[kept]
         if resolved.compared:
             take_superseded(plans, resolved.rows, resolved.superseded)
-            self._rows = resolved.rows[~resolved.superseded]
             stage(connection, self._rows)
-        add_messages(plans, resolved.rows, resolved.changed & ~resolved.superseded)
+        add_messages(plans, self._rows, self._changed)
         return plans
 
     def transact(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
@@ -165,7 +168,7 @@ class Committer:
     def _note_committed(self, plans: Sequence[PartitionPlan]) -> None:
         self.counts = self._count(plans)
         for plan in plans:
-            self._known_symbols |= plan.symbols
+            self._known_symbols |= plan.symbols - plan.unstorable
             plan.state.held.token = plan.new_token
             plan.state.held.outbox_number += len(plan.messages)
 
@@ -174,7 +177,7 @@ class Committer:
     def _take_out_unstorable(self, plans: Sequence[PartitionPlan], error: psycopg.Error) -> None:
         """Find the staged bars that the database refuses, by trying halves, and take them out of the commit.
 
-        Raises the error where no bar is to blame.
+        Where no bar is to blame, a symbol that we know may have been deleted; else raises the error.
         """
         rows = self._rows
         if rows is None:
@@ -182,10 +185,14 @@ class Committer:
         partitions = [plan.state.partition for plan in plans]
         bad = sorted(self._refused_rows(partitions, 0, int(rows["row_number"].max(initial=0)) + 1))
         if not bad:
-            raise error
+            if not self._known_symbols:
+                raise error
+            self._known_symbols = set()
+            return
         mask = np.isin(rows["row_number"], bad)
         take_unstorable(plans, rows, mask, str(error).strip().splitlines()[0])
-        self._rows = rows[~mask]
+        self._rows, self._changed = rows[~mask], self._changed[~mask]
+        add_messages(plans, self._rows, self._changed)
         self._database.connection.execute(query("drop_staged"), {"rows": bad})
 
     def _refused_rows(self, partitions: list[int], first: int, end: int) -> Iterator[int]:

@@ -29,9 +29,10 @@ end
 
 @dataclass(slots=True)
 class Restoring:
-    """A partition that reads again. until: the stream's last id when the group was set back."""
+    """A partition that reads again. until, sent: the stream's last id and the producers' numbers when that began."""
 
     until: Position
+    sent: dict[str, int]
     from_start: bool
 
 
@@ -71,13 +72,14 @@ class PartitionReader:
         """
         key = stream_key(state.partition)
         self._make_group(key)
+        sent = sent_numbers(self._client.hgetall(flow_key(state.partition)))
         last = Position.parse(self._client.xinfo_stream(key)["last-generated-id"])
         from_start = from_start or last < state.position
         self._ack_pending(key, "-", str(state.position))
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
         state.read_to = start
-        self.restoring[state.partition] = Restoring(last, from_start)
+        self.restoring[state.partition] = Restoring(last, sent, from_start)
 
     def _make_group(self, key: str) -> None:
         try:
@@ -130,8 +132,13 @@ class PartitionReader:
             return None
         return Look(sent_numbers(flow), int(group["pending"]), Position.parse(stream["last-generated-id"]))
 
-    def ack(self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]) -> None:
-        """Ack committed entries, say how far each producer is done, and trim what is older than the retention."""
+    def ack(
+        self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]
+    ) -> str | None:
+        """Ack committed entries, say how far each producer is done, and trim the streams.
+
+        Returns why, where Redis had no memory for the `done` numbers; acks and trims work all the same.
+        """
         pipeline = self._client.pipeline(transaction=False)
         for p, ids in acked.items():
             for i in range(0, len(ids), _ACK_CHUNK):
@@ -141,7 +148,11 @@ class PartitionReader:
                 pipeline.hset(flow_key(p), mapping={f"done:{producer}": number for producer, number in numbers.items()})
         for p, position in trim_to.items():
             pipeline.execute_command("XTRIM", stream_key(p), "MINID", "~", str(position))
-        pipeline.execute()
+        errors = [reply for reply in pipeline.execute(raise_on_error=False) if isinstance(reply, Exception)]
+        for error in errors:
+            if not str(error).startswith("OOM"):
+                raise error
+        return str(errors[0]) if errors else None
 
     def drop_idle_consumers(self, partition: int) -> None:
         """Delete the group's other consumers that have nothing pending: former owners of this partition."""

@@ -19,7 +19,7 @@ from ..contracts.errors import BadFrame, SetupError
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, minute_feed
 from ..contracts.partition import Position
-from ..contracts.ticks import Column, Refused, Ticks, concat
+from ..contracts.ticks import MAX_SYMBOL_LENGTH, Column, Refused, Ticks, concat
 from ..db.lease import Lease
 from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
 from .frame_order import Arrival, FrameOrder
@@ -183,10 +183,11 @@ class PartitionState:
         try:
             frame = frames.decode(body)
             self.heard.add(frame.producer)
-            if frame.kind == "abandon":
-                self._abandon(frame, finished)
-                return []
             flow = self._flow(frame, finished)
+            if frame.kind == "abandon":
+                arrivals = [] if flow.ended else [Arrival(frame, position)]  # said before, or it ended after all
+                flow.ended = True
+                return arrivals
             before = flow.number
             ready = flow.accept(Arrival(frame, position))
             self.repeats += frame.count if not ready and frame.last <= before else 0
@@ -216,6 +217,8 @@ class PartitionState:
         for arrival in arrivals:
             if arrival.frame.kind == "end":
                 self._end(arrival.frame)
+            elif arrival.frame.kind == "abandon":
+                self._abandon(arrival.frame)
         if not replay:
             self._set_clock(feed, arrivals[-1], now_ns)
 
@@ -240,6 +243,9 @@ class PartitionState:
         """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
         frame = arrival.frame
         try:
+            for symbol in frame.symbols:
+                if symbol not in self._codes:
+                    _expect_symbol(symbol)
             return _rows_above(frames.ticks_of(frame), arrival.above)
         except BadFrame as e:
             rows = frame.count + len(frame.refused)
@@ -265,19 +271,15 @@ class PartitionState:
             for feed in self._feeds_of(frame.feed):
                 self.feeds[feed].ended = True
 
-    def _abandon(self, frame: Frame, finished: Callable[[str], int | None]) -> None:
-        flow = self._flow(frame, finished)
-        if flow.ended:
-            return  # said before, or the replay came to its end after all
+    def _abandon(self, frame: Frame) -> None:
         dropped = int(sum(self.feeds[f].bars["trades"].sum() for f in self._feeds_of(frame.feed)))
         for feed in self._feeds_of(frame.feed):
             del self.feeds[feed]
         counts = self.counts.setdefault(frame.producer, Counts())
         counts.applied -= dropped
         counts.lost += dropped
-        flow.ended = True
+        flow = self.flows[frame.producer]
         flow.held.clear()
-        self.dirty = True
         self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
 
     def _feeds_of(self, feed: str) -> list[str]:
@@ -370,9 +372,11 @@ class PartitionState:
         closed = [ClosedBars(feed, book, self._due(book)) for feed, book in self.feeds.items()]
         return [bars for bars in closed if bars.mask.any()]
 
-    def has_closed_live_bar(self) -> bool:
-        """Tell whether a live bar waits to be committed."""
-        return any(not book.replay and self._due(book).any() for book in self.feeds.values())
+    def has_news(self) -> bool:
+        """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
+        return bool(self.ended_replays) or any(
+            not book.replay and self._due(book).any() for book in self.feeds.values()
+        )
 
     def save(self) -> bytes:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
@@ -439,6 +443,12 @@ class PartitionState:
         self.uncommitted_ticks = 0
         self.dirty = False
         return acked
+
+
+def _expect_symbol(symbol: str) -> None:
+    """Raise BadFrame for a symbol that no producer of ours lets through, and that no column holds."""
+    if not symbol or len(symbol) > MAX_SYMBOL_LENGTH or not symbol.isprintable():
+        raise BadFrame(f"{symbol!r} is no symbol")
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

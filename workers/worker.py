@@ -25,7 +25,8 @@ from .assignment import Assignment
 from .commit_plan import PartitionPlan
 from .committer import Committer
 from .front_door import FrontDoor
-from .partition_reader import Entries, Look, PartitionReader
+from .lookout import Lookout
+from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
 from .teller import Teller
 from .tick_check import MS_NS, Limits
@@ -35,8 +36,6 @@ log = structlog.get_logger()
 _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _HELD_TICKS = 1_000_000  # behind holes; above it the partition reads nothing more
-_LOOK_EVERY_S = 1.0
-_VAIN_RESTORE_WAIT_S = 10.0  # what was missing a moment ago is looked for again after this time
 _CLEAN_EVERY_S = 3600.0
 
 
@@ -104,13 +103,12 @@ class Worker:
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
-        self._verified_holes: dict[tuple[int, str], int] = {}
-        self._vain: dict[tuple[int, str], tuple[int, float]] = {}
-        self._suspects: dict[int, Look | None] = {}
+        self._lookout = Lookout(self._reader, self._finished_number)
+        self._read_count = 1
+        self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
         self._finished: dict[tuple[int, str], int] = {}
         self._uncommitted_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
-        self._look_at = 0.0
         self._clean_at = 0.0
 
     def _make_limits(self) -> Limits:
@@ -146,9 +144,10 @@ class Worker:
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
-        if not entries:
+        caught_up = all(len(frames) < self._read_count for frames in entries.values())
+        if caught_up:
             self._look_for_unread()
-        if self._is_commit_due(came_back_empty=not entries):
+        if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
         if self._teller.is_behind:
             self._teller.catch_up()
@@ -157,9 +156,12 @@ class Worker:
         """④ Read new frames of all owned partitions that have room."""
         full = [p for p, s in self._states.items() if sum(flow.held_ticks for _, flow in s.holes) > _HELD_TICKS]
         partitions = [p for p in self._states if p not in full]
-        entries = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // max(1, len(partitions)))
+        if not partitions:
+            self._stop.wait(self.options.block_ms / 1000)
+            return {}
+        self._read_count = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // len(partitions))
         block_ms = 0 if self._front_door_busy else self.options.block_ms
-        return self._reader.read(partitions, count=entries, block_ms=block_ms)
+        return self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
         """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read."""
@@ -177,15 +179,8 @@ class Worker:
         """Return the states that can be committed; one that met a new hole is restored first: it may have misread."""
         ready = []
         for partition, state in list(self._states.items()):
-            unverified = [
-                (producer, flow)
-                for producer, flow in state.holes
-                if self._verified_holes.get((partition, producer)) != flow.number
-            ]
-            if unverified and partition not in self._reader.restoring:
-                for producer, flow in unverified:
-                    self._verified_holes[partition, producer] = flow.number
-                log.info("hole", partition=partition, producers=[producer for producer, _ in unverified])
+            if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
+                log.info("hole", partition=partition, producers=new)
                 self.restore(partition)
             elif state.dirty or state.closed():
                 ready.append(state)
@@ -212,7 +207,23 @@ class Worker:
             acked[p] = plan.state.committed(plan.position, plan.closed)
             done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
             trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
-        self._reader.ack(acked, done, trim_to)
+        self._ack(acked, done, trim_to)
+
+    def _ack(
+        self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]
+    ) -> None:
+        """Ack and trim; a Redis that is out of memory gets the `done` numbers when it has room again.
+
+        Then the retention is given up: what is committed makes room for what is not.
+        """
+        for partition, numbers in done.items():
+            self._undone.setdefault(partition, {}).update(numbers)
+        refused = self._reader.ack(acked, self._undone, trim_to)
+        if refused:
+            log.warning("retention given up for room in Redis", why=refused)
+            self._reader.ack({}, {}, {p: state.position for p, state in self._states.items()})
+        else:
+            self._undone = {}
 
     def tell(self, plans: list[PartitionPlan]) -> None:
         """⑧ Tell the results; they are durable in the outbox already."""
@@ -227,8 +238,8 @@ class Worker:
             self.tell(plans)
             self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
 
-    def _is_commit_due(self, *, came_back_empty: bool) -> bool:
-        if came_back_empty and any(state.has_closed_live_bar() for state in self._states.values()):
+    def _is_commit_due(self, *, caught_up: bool) -> bool:
+        if caught_up and any(state.has_news() for state in self._states.values()):
             return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True
@@ -314,62 +325,30 @@ class Worker:
             state = self._states[partition]
             if not self._reader.restored(state, came_back_empty=partition not in entries):
                 continue
-            look = self._reader.look([partition])[partition]
-            self._reader.ack({}, {partition: state.done | self._finished_numbers(state, look)}, {})
-            if look is None or (not restoring.from_start and self._unread(state, look, restoring=True)):
+            self._ack({}, {partition: state.done | self._finished_numbers(partition, restoring.sent)}, {})
+            if not restoring.from_start and self._lookout.unread(state, restoring.sent, restored=True):
                 self._reader.rewind(state, from_start=True)
                 continue
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held)
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
 
-    def _finished_numbers(self, state: PartitionState, look: Look | None) -> dict[str, int]:
+    def _finished_numbers(self, partition: int, sent: dict[str, int]) -> dict[str, int]:
         """Return the last numbers of replays that ended here before: who committed their end may have died untold."""
-        unknown = [producer for producer in look.sent if producer not in state.flows] if look else []
-        finished = {producer: self._finished_number(state.partition, producer) for producer in unknown}
+        finished = {producer: self._finished_number(partition, producer) for producer in sent}
         return {producer: number for producer, number in finished.items() if number is not None}
 
     def _look_for_unread(self) -> None:
-        """After an empty read: restore what stays below its producers' `sent`, or has pending entries not held here.
-
-        Two looks with an empty read between them, because a frame may have come just after the first read.
-        """
-        if time.monotonic() < self._look_at and not self._suspects:
+        """After a read up to the end: restore what the lookout names, and see after the holes."""
+        odd = self._lookout.look(self._states)
+        if odd is None:
             return
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
-        looked = self._reader.look([p for p in self._states if p not in self._reader.restoring])
-        suspects = {p: look for p, look in looked.items() if look is None or self._is_odd(self._states[p], look)}
-        for partition, look in suspects.items():
-            if partition in self._suspects:
-                log.info("reading again", partition=partition, why="stream gone" if look is None else "unread frames")
-                self.restore(partition)
-        self._suspects = {p: look for p, look in suspects.items() if p not in self._suspects}
+        for partition, why in odd.items():
+            log.info("reading again", partition=partition, why=why)
+            self.restore(partition)
         self._give_up_holes()
         self._drop_old_producers()
-
-    def _is_odd(self, state: PartitionState, look: Look) -> bool:
-        return (
-            look.pending > len(set(state.unacked))
-            or look.last_id < state.read_to
-            or bool(self._unread(state, look, restoring=False))
-        )
-
-    def _unread(self, state: PartitionState, look: Look, *, restoring: bool) -> list[str]:
-        """Return the producers that sent more than was read here, but for those just looked for in vain."""
-        unread = []
-        for producer, sent in look.sent.items():
-            flow = state.flows.get(producer)
-            if flow is None and self._finished_number(state.partition, producer) is not None:
-                continue
-            seen = flow.seen if flow else 0
-            key = (state.partition, producer)
-            vain_sent, until = self._vain.get(key, (-1, 0.0))
-            if sent <= seen or (flow and flow.ended) or (vain_sent == sent and time.monotonic() < until):
-                continue
-            if restoring:
-                self._vain[key] = (sent, time.monotonic() + _VAIN_RESTORE_WAIT_S)
-            unread.append(producer)
-        return unread
+        self._ack({}, {}, {})
 
     def _give_up_holes(self) -> None:
         holes = {p: state for p, state in self._states.items() if state.holes}
@@ -397,7 +376,8 @@ class Worker:
         self._clean_at = time.monotonic() + _CLEAN_EVERY_S
         for (producer,) in self._database.connection.execute(query("ended_producers")).fetchall():
             for state in self._states.values():
-                if state.flows.pop(producer, None):
+                if producer in state.flows and producer not in state.counts:
+                    del state.flows[producer]
                     state.dirty = True
 
     def _finished_number(self, partition: int, replay: str) -> int | None:

@@ -98,9 +98,7 @@ def _abandon(where: AbstractContextManager[Place], name: str, partitions: int | 
             finally:
                 lease.release()
     click.echo(f"{name} is abandoned: {became.dropped:,} ticks of its open minutes were dropped")
-    click.echo(
-        f"{became.kept:,} ticks stay in bars that were closed; the same files with --again replay all of them"
-    )
+    click.echo(f"{became.kept:,} ticks stay in bars that were closed; the same files with --again replay all of them")
 
 
 def _balances(rows: list[LedgerRow]) -> bool:

@@ -3,6 +3,7 @@
 import click
 
 from ...version import __version__
+from .audit_command import audit
 from .bars_command import bars
 from .demo_command import demo
 from .dlq_command import dlq
@@ -19,5 +20,5 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (bars, demo, dlq, doctor, migrate, replay, status):
+for command in (audit, bars, demo, dlq, doctor, migrate, replay, status):
     tickstock.add_command(command)

@@ -1,4 +1,4 @@
-"""How long each partition stands still: in a planned move, and when its worker is killed. A live feed flows meanwhile."""
+"""How long each partition stands still: in a planned move, and when its worker is killed, while a live feed flows."""
 
 import os
 import signal

@@ -113,7 +113,7 @@ def faststream(place: Place, messages: list[bytes]) -> Looped:
     return _timed(lambda: asyncio.run(run()), messages, bars)
 
 
-def bytewax(place: Place, messages: list[bytes]) -> Looped:  # noqa: ARG001  # it reads from memory, which is in its favour
+def bytewax(place: Place, messages: list[bytes]) -> Looped:  # noqa: ARG001  # it reads memory, in its favour
     """(e) Bytewax's tumbling window of a minute, from a list in memory."""
     import bytewax.operators as op  # noqa: PLC0415  # optional: extra `bench`
     from bytewax.dataflow import Dataflow  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The benchmark: `python tests/bench/run.py [--quick] [--memory]`. A table on stdout, every figure in build/bench.json."""
+"""`python tests/bench/run.py [--quick] [--memory]`: a table on stdout, every figure in build/bench.json."""
 
 import argparse
 import json

@@ -1,5 +1,6 @@
 """Whole processes for the fault tests: start them, kill them, wait for what they do, look at what they left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,15 +24,19 @@ BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
 
 
 def wait_for(condition, deadline_s, what="the condition"):
-    """Wait until a condition holds and return its value; a server that is away counts as not yet."""
+    """Wait until a condition holds and return its value; a server that is away counts as not yet.
+
+    what: is waited for, or a function that says it when the wait was in vain.
+    """
     end = time.monotonic() + deadline_s
+    away = ""
     while True:
         try:
             if result := condition():
                 return result
         except (psycopg.OperationalError, redis.ConnectionError, redis.BusyLoadingError) as e:
-            what = f"{what} ({e})"[:500]
-        assert time.monotonic() < end, f"waited {deadline_s} s in vain for {what}"
+            away = e
+        assert time.monotonic() < end, f"waited {deadline_s} s in vain for {what() if callable(what) else what} {away}"
         Event().wait(0.05)
 
 
@@ -91,9 +96,17 @@ class Fleet:
         return "\n".join(f"-- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(self.folder.glob("*.log")))
 
     def exit_code(self, name, deadline_s):
-        """Wait for a process's own end; a worker that ended by itself meanwhile is a failure."""
+        """Wait for a process's own end; another one that fails meanwhile fails the test."""
         process = self.processes[name]
-        wait_for(lambda: process.poll() is not None, deadline_s, f"the end of {name}\n{self.logs()}")
+
+        def has_ended():
+            codes = {other: other_process.poll() or 0 for other, other_process in self.processes.items()}
+            assert not any(code > 0 for other, code in codes.items() if other != name), (
+                f"{codes}\n{self.logs()}"
+            )  # a killed one has a negative code
+            return process.poll() is not None
+
+        wait_for(has_ended, deadline_s, lambda: f"the end of {name}\n{self.logs()}")
         return process.returncode
 
     # -- what the servers hold -------------------------------------------------------------------------------------
@@ -117,10 +130,8 @@ class Fleet:
 
     def owners(self):
         """Return how many partitions each living worker holds."""
-        rows = self.rows(
-            "SELECT owner, count(*) FROM lease WHERE unit LIKE 'partition:%' AND expires_at > clock_timestamp() GROUP BY 1"
-        )
-        return dict(rows)
+        living = "starts_with(unit, 'partition:') AND expires_at > clock_timestamp()"
+        return dict(self.rows(f"SELECT owner, count(*) FROM lease WHERE {living} GROUP BY owner"))
 
     def has_joined(self, name):
         return bool(self.rows("SELECT FROM worker WHERE pid = %s", self.processes[name].pid))
@@ -134,6 +145,12 @@ class Fleet:
         columns = ", ".join(f"{name}::float8" for name in (*BAR_FIELDS, "vwap"))
         rows = self.rows(f'SELECT symbol, "timestamp", {columns} FROM ohlcv_1min')
         return {(symbol, at.astimezone(UTC)): values for symbol, at, *values in rows}
+
+    def status(self):
+        """Return what `tickstock status --json` says."""
+        environment = os.environ | {"REDIS_URL": self.servers.redis_url, "DATABASE_URL": self.servers.database_url}
+        said = subprocess.run([*COMMAND, "status", "--json"], env=environment, capture_output=True, check=True)
+        return json.loads(said.stdout)
 
     def ledger(self):
         with postgres.connect(self.servers.database_url, name="test") as connection:

@@ -116,8 +116,9 @@ class Stream:
 def stream(migrated_servers):
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
         open_stream(connection, 1)
-    with Stream(migrated_servers).redis:
-        yield Stream(migrated_servers)
+    stream = Stream(migrated_servers)
+    with stream.redis:
+        yield stream
 
 
 @pytest.fixture
@@ -128,7 +129,10 @@ def work(stream):
     def run():
         options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=0.2, block_ms=10)
         try:
-            make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop).run()
+            worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop)
+            with worker._client:
+                worker.run()
+            worker._database.close()
         except BaseException as e:  # noqa: BLE001  # of any kind: the worker must not die of bad input
             died.append(e)
 
@@ -200,7 +204,8 @@ def of_a_later_version(body):
 )
 def test_an_entry_that_is_no_frame_is_a_dead_letter_and_the_partition_goes_on(stream, work, broken, field, said):
     stream.send(("A", 10.0, 100))
-    body = broken(Stream(stream.servers).frame(("A", 99.0, 1)))
+    body = broken(stream.frame(("A", 99.0, 1)))
+    stream.number = 1
     stream.add(body, field)
     stream.send(("A", 11.0, 50))
     work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
@@ -234,7 +239,7 @@ def test_a_frame_whose_numbers_overlap_is_a_dead_letter_and_the_partition_goes_o
     stream.send(("A", 99.0, 1), ("A", 99.0, 1))
     stream.number = 2
     stream.send(("A", 11.0, 50))
-    work(lambda: bars(stream.servers) == [("A", 10, 11, 250)])
+    work(lambda: bars(stream.servers) == [("A", 10, 10.5, 250)])
     ((_, reason, detail, _),) = dead_letters(stream.servers)
     assert (reason, detail) == ("bad_frame", "numbers 1-3 overlap 2")
 

@@ -1,0 +1,66 @@
+"""`tickstock audit`."""
+
+import sys
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+
+import click
+
+from ...db.migrate import check_schema
+from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
+from ..ledger import read_ledger
+from ..summary import print_ledger
+from ..wiring import open_postgres, open_redis_to_look
+from .options import CONTEXT, Place, option, server_options
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--file", "files", multiple=True, type=click.Path(), help="Recount from this flat file; repeatable.")
+@option(
+    "--max-future",
+    type=click.FloatRange(0, 86_400),
+    default=900.0,
+    help="The workers' --max-future, where they were given one.",
+)
+@server_options
+def audit(where: AbstractContextManager[Place], files: tuple[str, ...], max_future: float) -> None:
+    """Prove the bars: the ledger must add up, and each bar must be what its trades, recounted, make of it.
+
+    Without --file the trades are those that the partition streams still hold, for the minutes that they hold
+    completely; with --file all of the file's, and the table must have no other bar of its symbols in its time.
+    Exit 1 if a row of the ledger does not balance or a bar differs.
+    """
+    with where as place, open_postgres(place, name="tickstock-audit") as connection:
+        check_schema(connection)
+        print_ledger(read_ledger(connection))
+        unbalanced = unbalanced_rows(connection)
+        if files:
+            findings = audit_files(connection, files)
+        else:
+            findings = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future)
+    for row in unbalanced:
+        click.echo(f"partition {row.partition}, {row.producer}: {row.gap:+,} ticks, {row.uncounted:+,} numbers")
+    click.echo("the ledger balances in every row" if not unbalanced else "the ledger does NOT balance")
+    _say(findings, "from the file" if files else "from the streams")
+    if unbalanced or findings.differ:
+        sys.exit(1)
+
+
+def _say(findings: Findings, source: str) -> None:
+    click.echo(f"{findings.agree + findings.differ:,} bars recounted {source}: {findings.agree:,} agree", nl=False)
+    click.echo(f", {findings.differ:,} differ")
+    for count, what in (
+        (findings.open, "are open still"),
+        (findings.elsewhere, "are not held completely by the streams, and were left out: recount them with --file"),
+        (findings.refused, "were refused by the database: `tickstock dlq ls --reason unstorable`"),
+    ):
+        if count:
+            click.echo(f"{count:,} bars {what}")
+    if findings.first:
+        click.echo(f"first difference: {_spelled(findings.first)}")
+
+
+def _spelled(difference: Difference) -> str:
+    start = datetime.fromtimestamp(difference.minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    table, recounted = ("no such bar" if value is None else value for value in (difference.table, difference.recounted))
+    return f"{difference.symbol} {start} {difference.field}: the table has {table}, recounted {recounted}"

@@ -1,0 +1,78 @@
+"""Notices what was not read: frames that somebody else read, or that Redis has forgotten. It only names partitions."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from .partition_reader import Look, PartitionReader
+from .partition_state import PartitionState
+
+_LOOK_EVERY_S = 1.0
+_VAIN_RESTORE_WAIT_S = 10.0  # what a restore did not find is looked for again after this time
+
+
+class Lookout:
+    """Compares what Redis says of a partition with what was read of it."""
+
+    def __init__(self, reader: PartitionReader, finished: Callable[[int, str], int | None]) -> None:
+        """finished: the last number of a replay that ended in a partition before, or None."""
+        self._reader = reader
+        self._finished = finished
+        self._looks: dict[int, Look] = {}
+        self._look_at = 0.0
+        self._verified_holes: dict[tuple[int, str], int] = {}
+        self._vain: dict[tuple[int, str], tuple[int, float]] = {}
+
+    def new_holes(self, state: PartitionState) -> list[str]:
+        """Return producers with a hole met for the first time; the second reading verifies it."""
+        new = [
+            (producer, flow)
+            for producer, flow in state.holes
+            if self._verified_holes.get((state.partition, producer)) != flow.number
+        ]
+        for producer, flow in new:
+            self._verified_holes[state.partition, producer] = flow.number
+        return [producer for producer, _ in new]
+
+    def look(self, states: Mapping[int, PartitionState]) -> dict[int, str] | None:
+        """Look once a second, after a read up to the streams' ends; return why which partitions must be restored.
+
+        What was sent is compared with what the reads since the last look have brought: a frame may come just after a
+        read. None between two looks.
+        """
+        if time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        odd = {
+            p: "unread frames" for p, look in self._looks.items() if p in states and self.unread(states[p], look.sent)
+        }
+        self._looks = {}
+        for p, look in self._reader.look([p for p in states if p not in self._reader.restoring]).items():
+            if look is None:
+                odd[p] = "stream gone"
+            elif look.pending > len(set(states[p].unacked)):
+                odd[p] = "entries pending that are not held"
+            elif look.last_id < states[p].read_to:
+                odd[p] = "stream ends below what was read"
+            else:
+                self._looks[p] = look
+        return odd
+
+    def unread(self, state: PartitionState, sent: Mapping[str, int], *, restored: bool = False) -> list[str]:
+        """Return the producers that had sent more than was read since, but for what was looked for in vain just now.
+
+        restored: this is what a restore up to the stream's end has brought.
+        """
+        unread = []
+        for producer, number in sent.items():
+            flow = state.flows.get(producer)
+            if flow is None and self._finished(state.partition, producer) is not None:
+                continue
+            key = (state.partition, producer)
+            vain_number, until = self._vain.get(key, (-1, 0.0))
+            waits = vain_number == number and time.monotonic() < until
+            if number <= (flow.seen if flow else 0) or (flow and flow.ended) or waits:
+                continue
+            if restored:
+                self._vain[key] = (number, time.monotonic() + _VAIN_RESTORE_WAIT_S)
+            unread.append(producer)
+        return unread
