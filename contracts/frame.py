@@ -28,7 +28,7 @@ Kind = Literal["live", "replay", "end", "abandon"]
 
 # Bounds, so that a frame from a stranger cannot carry what no column holds.
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)]
 
