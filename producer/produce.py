@@ -115,8 +115,6 @@ def produce(
     progress = Progress()
     linger_until: float | None = None
     for ticks in feed.ticks:
-        if stop.is_set():
-            break
         frames = []
         if ticks is not None:
             frames = framer.add(ticks)
@@ -131,6 +129,8 @@ def produce(
         writer.write(frames)
         lease.renew_if_due()
         on_progress(progress)
+        if stop.is_set():  # not before: what was taken from the source, and recorded, is sent
+            break
     if stop.is_set() and not feed.ends:
         return False
     writer.write(framer.end())

@@ -225,27 +225,35 @@ class PartitionState:
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
         """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
         counts = self.counts.setdefault(producer, Counts())
-        batches = []
-        for arrival in arrivals:
-            ticks = self._unpack(arrival)
+        batches = self._unpack_together(arrivals) or [self._unpack(arrival) for arrival in arrivals]
+        for arrival, ticks in zip(arrivals, batches, strict=False):
             rows = len(ticks) + len(ticks.refused)
             counts.ticks_in += 0 if arrival.was_lost else rows
             counts.lost -= rows if arrival.was_lost else 0
             self._refuse(producer, ticks.refused)
-            batches.append(ticks)
         checked = check(concat(batches), row_arrivals(arrivals, batches), self.limits)
         counts.quote_or_zero += checked.quote_or_zero
         counts.applied += len(checked.ticks)
         self._refuse(producer, checked.refused)
         return checked.ticks
 
+    def _unpack_together(self, arrivals: list[Arrival]) -> list[Ticks]:
+        """Return full frames of a replay as one batch; nothing where some frame must be looked at by itself."""
+        batch = [arrival.frame for arrival in arrivals]
+        if not batch[0].is_replay or not frames.are_alike(batch):
+            return []
+        try:
+            ticks = frames.ticks_of_alike(batch)
+            self._expect_symbols(ticks.symbols)
+        except BadFrame:
+            return []
+        return [ticks]
+
     def _unpack(self, arrival: Arrival) -> Ticks:
         """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
         frame = arrival.frame
         try:
-            for symbol in frame.symbols:
-                if symbol not in self._codes:
-                    _expect_symbol(symbol)
+            self._expect_symbols(frame.symbols)
             return _rows_above(frames.ticks_of(frame), arrival.above)
         except BadFrame as e:
             rows = frame.count + len(frame.refused)
@@ -253,6 +261,12 @@ class PartitionState:
             self.counts[frame.producer].refused += rows
             self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), frames.encode(frame))))
             return Ticks.empty()
+
+    def _expect_symbols(self, symbols: Iterable[str]) -> None:
+        """Raise BadFrame for a new symbol that no producer of ours lets through, and that no column holds."""
+        for symbol in symbols:
+            if symbol not in self._codes and not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
+                raise BadFrame(f"{symbol!r} is no symbol")
 
     def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
         counts = self.counts[producer]
@@ -443,12 +457,6 @@ class PartitionState:
         self.uncommitted_ticks = 0
         self.dirty = False
         return acked
-
-
-def _expect_symbol(symbol: str) -> None:
-    """Raise BadFrame for a symbol that no producer of ours lets through, and that no column holds."""
-    if not symbol or len(symbol) > MAX_SYMBOL_LENGTH or not symbol.isprintable():
-        raise BadFrame(f"{symbol!r} is no symbol")
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

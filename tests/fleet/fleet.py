@@ -134,7 +134,7 @@ class Fleet:
         return dict(self.rows(f"SELECT owner, count(*) FROM lease WHERE {living} GROUP BY owner"))
 
     def has_joined(self, name):
-        return bool(self.rows("SELECT FROM worker WHERE pid = %s", self.processes[name].pid))
+        return bool(self.rows("SELECT 1 FROM worker WHERE pid = %s", self.processes[name].pid))
 
     def end_leases_of(self, consumer):
         """Let a dead worker's leases end now, instead of after their time to live: only the test's wait is shorter."""

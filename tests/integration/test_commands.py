@@ -1,0 +1,471 @@
+import json
+import secrets
+import subprocess
+import sys
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import redis
+from tickstockpl.contracts.names import FRONT_DOOR, flow_key, stream_key
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import postgres
+from tickstockpl.db.frame_stream import Send, send
+from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.redis import connect
+from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.replay import ReplaySource
+
+NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
+SECOND = 1_000_000_000
+NOBODY = Servers("redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/none")
+
+
+@pytest.fixture
+def flat_file(tmp_path):
+    """Nine good trades in three bars of two symbols (IBM 12:00 out of order), and one bad row."""
+    rows = [
+        ("IBM", 182.5, 2, 100),
+        ("IBM", 182.0, 1, 50),
+        ("IBM", 183.25, 30, 0.5),
+        ("IBM", 182.75, 59, 10),
+        ("AIG", 49.1, 3, 200),
+        ("AIG", 49.1, 4, 200),
+        ("IBM", -1, 60, 100),
+        ("IBM", 190.0, 60, 1),
+        ("IBM", 191.0, 61, 1),
+        ("IBM", 189.0, 62, 2),
+    ]
+    file = tmp_path / "trades.csv"
+    lines = [f"{ticker},{price},{NOON + at * SECOND},{size}" for ticker, price, at, size in rows]
+    file.write_text("\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n")
+    return file
+
+
+@pytest.fixture
+def replayed(migrated_servers, flat_file, tickstock):
+    """Servers on which the flat file was replayed, in two partitions."""
+    ran = tickstock("replay", flat_file, "--workers", 1, "--partitions", 2, servers=migrated_servers)
+    assert ran.returncode == 0, ran.stderr
+    return migrated_servers
+
+
+@pytest.fixture
+def interrupted(migrated_servers, flat_file):
+    """Servers on which a replay sent all of its frames but the end, and its producer was killed; and its name."""
+    name = "replay-00000000000000000000000000000000"
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        open_stream(connection, 2)
+        connection.execute("INSERT INTO replay (name, source) VALUES (%s, %s)", [name, str(flat_file)])
+    with connect(migrated_servers.redis_url) as client:
+        framer = Framer(Identity(name, name, "replay", publish=False), 2, now_ms=lambda: 1_381_147_200_000)
+        frames = [frame for ticks in ReplaySource([flat_file]) for frame in framer.add(ticks)] + framer.flush()
+        sends = [Send(frame.partition, frame.body, f"{frame.last},1") for frame in frames]
+        assert not any(outcome.refused for outcome in send(client, name, sends))
+    return migrated_servers, name
+
+
+@contextmanager
+def running_worker(servers, tmp_path):
+    """Run a worker `c1` beside the test."""
+    command = [sys.executable, "-m", "tickstockpl.ops", "worker", "--consumer", "c1", "--commit-ms", "50"]
+    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0, (tmp_path / "worker.log").read_text()
+
+
+def execute(servers, statement, *values):
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        cursor = connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def status(tickstock, servers):
+    ran = tickstock("status", "--json", servers=servers)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+# -- status --------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_stream_that_nobody_created_yet_says_so(migrated_servers, tickstock):
+    found = status(tickstock, migrated_servers)
+    assert (found["partitions_total"], found["partitions"], found["workers"], found["replays"]) == (0, [], [], [])
+    assert (found["lag_ticks"], found["lag_s"], found["dead_letters"]) == (0, 0.0, {})
+    assert found["front_door"] == {"applied": "0-0", "lag_entries": 0}
+    assert found["redis"]["policy"] == "noeviction"
+    assert "not created yet" in tickstock("status", servers=migrated_servers).stdout
+
+
+def test_status_counts_ticks_that_were_sent_and_not_committed(interrupted, tickstock):
+    servers, name = interrupted
+    found = status(tickstock, servers)
+    assert found["partitions_total"] == 2
+    assert (found["lag_ticks"], [p["owner"] for p in found["partitions"]]) == (10, [None, None])
+    assert found["lag_s"] >= 0
+    (replay,) = found["replays"]
+    assert (replay["name"], replay["state"], replay["ticks"]) == (name, "unfinished", 0)
+
+
+def test_status_does_not_know_the_age_of_what_redis_lost(interrupted, tickstock):
+    servers, _ = interrupted
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.delete(stream_key(0), stream_key(1))
+    found = status(tickstock, servers)
+    assert (found["lag_ticks"], found["lag_s"]) == (10, None)
+    assert "10 ticks, ? s" in tickstock("status", servers=servers).stdout
+
+
+def test_status_after_a_replay_shows_it_finished_and_nothing_waiting(replayed, tickstock):
+    found = status(tickstock, replayed)
+    assert (found["lag_ticks"], found["lag_s"]) == (0, 0.0)
+    assert all(p["epoch"] >= 1 and p["position"] != "0-0" and p["last_commit"] for p in found["partitions"])
+    (replay,) = found["replays"]
+    assert (replay["state"], replay["partitions_ended"], replay["ticks"]) == ("finished", 2, 10)
+    (worker,) = found["workers"]
+    assert (worker["running"], worker["ticks"], worker["bars"]) == (False, 10, 3)
+    assert found["dead_letters"] == {"price": 1}
+    said = tickstock("status", servers=replayed).stdout
+    assert "finished" in said
+    assert "Dead letters  1 price" in said
+
+
+def test_status_shows_who_owns_the_partitions_while_workers_run(migrated_servers, tickstock, tmp_path, wait_for):
+    with running_worker(migrated_servers, tmp_path):
+        owners = "SELECT owner FROM lease WHERE starts_with(unit, 'partition:')"
+        wait_for(lambda: execute(migrated_servers, owners) == [("c1",)] * 16)
+        found = status(tickstock, migrated_servers)
+    assert {p["owner"] for p in found["partitions"]} == {"c1"}
+    (worker,) = found["workers"]
+    assert (worker["consumer"], worker["running"], worker["partitions"]) == ("c1", True, list(range(16)))
+
+
+def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers, tickstock):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        for number in (1, 2, 3):
+            client.xadd(FRONT_DOOR, {"symbol": "IBM"}, id=f"{number}-0")
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        open_stream(connection, 2)
+    assert status(tickstock, migrated_servers)["front_door"] == {"applied": "0-0", "lag_entries": 3}
+    for partition, entry_id in ((0, 1 << 20), (1, 3 << 20)):  # an entry id, folded: milliseconds above 20 bits
+        execute(
+            migrated_servers,
+            "INSERT INTO ledger (partition, producer, feed, last_number) VALUES (%s, 'front-door', 'live', %s)",
+            partition,
+            entry_id,
+        )
+    assert status(tickstock, migrated_servers)["front_door"] == {"applied": "1-0", "lag_entries": 2}
+
+
+# -- doctor --------------------------------------------------------------------------------------------------------
+
+
+def levels(ran):
+    """Return the level of each line by its subject."""
+    return {line[6:28].strip(): line[:4].strip() for line in ran.stdout.splitlines()}
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_setup(replayed, tickstock):
+    ran = tickstock("doctor", "--partitions", 2, servers=replayed)
+    assert ran.returncode == 0, ran.stdout
+    assert levels(ran) == dict.fromkeys(
+        (
+            "hiredis", "Redis version", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights",
+            "PostgreSQL version", "PostgreSQL durability", "PostgreSQL schema", "PostgreSQL rights", "partitions",
+            "TimescaleDB", "clocks",
+        ),
+        "ok",
+    )  # fmt: skip
+
+
+def test_doctor_says_which_server_is_away_and_checks_the_other(migrated_servers, tickstock):
+    ran = tickstock("doctor", servers=Servers(NOBODY.redis_url, migrated_servers.database_url))
+    assert ran.returncode == 1
+    assert (levels(ran)["Redis"], levels(ran)["PostgreSQL schema"]) == ("FAIL", "ok")
+    ran = tickstock("doctor", servers=Servers(migrated_servers.redis_url, NOBODY.database_url))
+    assert ran.returncode == 1
+    assert (levels(ran)["PostgreSQL"], levels(ran)["Redis rights"]) == ("FAIL", "ok")
+
+
+def test_doctor_fails_an_eviction_policy_that_loses_streams_and_goes_on(migrated_servers, tickstock):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            ran = tickstock("doctor", servers=migrated_servers)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert ran.returncode == 1
+    assert "set `maxmemory-policy noeviction`" in ran.stdout
+    assert (levels(ran)["Redis eviction"], levels(ran)["Redis rights"], levels(ran)["clocks"]) == ("FAIL", "ok", "ok")
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_doctor_names_the_redis_commands_that_a_user_may_not_use(migrated_servers, tickstock, may_ask):
+    """With ACL DRYRUN, and where that is denied too, by trying."""
+    rules = ["~tickstock*", "+@all", "-xtrim", "-xinfo|consumers", *([] if may_ask else ["-acl|dryrun"])]
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "limited", "on", "nopass", *rules)
+        try:
+            url = urlsplit(migrated_servers.redis_url)
+            limited = url._replace(netloc=f"limited@{url.hostname}:{url.port}").geturl()
+            ran = tickstock("doctor", servers=Servers(limited, migrated_servers.database_url))
+        finally:
+            client.execute_command("ACL", "DELUSER", "limited")
+        assert client.keys("*doctor*") == []
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stdout.splitlines() if "Redis rights" in line]
+    assert line.startswith("FAIL")
+    assert "XTRIM tickstock-stream" in line
+    assert "XINFO CONSUMERS tickstock-stream" in line
+    assert "XADD" not in line
+
+
+def test_doctor_names_the_rights_that_a_role_lacks(replayed, tickstock):
+    role, password = f"limited_{secrets.token_hex(4)}", secrets.token_hex(16)
+    execute(replayed, f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    execute(replayed, f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}")
+    execute(replayed, f"REVOKE UPDATE ON ohlcv_1min FROM {role}")
+    try:
+        url = urlsplit(replayed.database_url)
+        limited = url._replace(netloc=f"{role}:{password}@{url.hostname}:{url.port}").geturl()
+        ran = tickstock("doctor", servers=Servers(replayed.redis_url, limited))
+    finally:
+        execute(replayed, f"DROP OWNED BY {role}")
+        execute(replayed, f"DROP ROLE {role}")
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stdout.splitlines() if "PostgreSQL rights" in line]
+    assert "missing: UPDATE on ohlcv_1min, DELETE on outbox, DELETE on dead_letter, " in line
+    assert "USAGE on the sequence dead_letter_id_seq" in line
+
+
+def test_doctor_tells_a_database_that_was_never_migrated_what_to_do(empty_servers, tickstock):
+    ran = tickstock("doctor", servers=empty_servers)
+    assert ran.returncode == 1
+    assert (levels(ran)["PostgreSQL schema"], levels(ran)["PostgreSQL rights"]) == ("FAIL", "ok")
+    assert "run `tickstock migrate`" in ran.stdout
+
+
+def test_doctor_fails_another_partition_count_than_the_one_recorded(replayed, tickstock):
+    ran = tickstock("doctor", "--partitions", 16, servers=replayed)
+    assert ran.returncode == 1
+    assert "--partitions is 16, but this stream was created with 2" in ran.stdout
+
+
+# -- dlq -----------------------------------------------------------------------------------------------------------
+
+
+def add_letter(servers, reason, original):
+    ((number,),) = execute(
+        servers,
+        "INSERT INTO dead_letter (partition, producer, reason, detail, original)"
+        " VALUES (0, 'front-door', %s, 'why', %s) RETURNING id",
+        reason,
+        original,
+    )
+    return number
+
+
+def test_dlq_lists_and_shows_a_refused_row_with_its_reason(replayed, flat_file, tickstock):
+    ran = tickstock("dlq", "ls", "--json", servers=replayed)
+    letter = json.loads(ran.stdout)
+    assert (letter["id"], letter["reason"]) == (1, "price")
+    assert letter["original"] == f"IBM,-1,{NOON + 60 * SECOND},100"
+    assert letter["detail"].startswith(f"{flat_file}:8: ")
+    assert "price" in tickstock("dlq", "ls", servers=replayed).stdout
+    assert tickstock("dlq", "ls", "--reason", "future", servers=replayed).stdout == "no dead letters\n"
+    said = tickstock("dlq", "show", 1, servers=replayed).stdout
+    assert f"IBM,-1,{NOON + 60 * SECOND},100\n" in said
+
+
+def test_dlq_shows_an_original_that_is_no_text_in_hex(migrated_servers, tickstock):
+    letter = add_letter(migrated_servers, "bad_frame", b"\xff\x00\x01\x02")
+    ran = tickstock("dlq", "show", letter, servers=migrated_servers)
+    assert "original   4 bytes, in hex:\n000000  ff000102\n" in ran.stdout
+    assert json.loads(tickstock("dlq", "ls", "--json", servers=migrated_servers).stdout)["original_hex"] == "ff000102"
+
+
+def test_dlq_requeue_sends_what_the_front_door_reads_and_keeps_the_rest(migrated_servers, tickstock):
+    json_letter = b'{"symbol":"IBM","price":182.5,"volume":100,"timestamp":1381147200}'
+    plain_letter = b"symbol AIG price 49.1 volume 200 timestamp 1381147200"
+    add_letter(migrated_servers, "too_late", json_letter)
+    add_letter(migrated_servers, "future", plain_letter)
+    bad_frame = add_letter(migrated_servers, "bad_frame", b"\xff\x00")
+    bad_row = add_letter(migrated_servers, "bad_row", b"IBM,182.5")
+    ran = tickstock("dlq", "requeue", "--all", servers=migrated_servers)
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("2 sent\n")
+    assert [line.split(" (")[0] for line in ran.stderr.splitlines() if "stays" in line] == [
+        f"{bad_frame} stays: the front door cannot read it",
+        f"{bad_row} stays: the front door cannot read it",
+    ]
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        (_, first), (_, second) = client.xrange(FRONT_DOOR)
+    assert first == {b"data": json_letter}
+    assert second == {b"symbol": b"AIG", b"price": b"49.1", b"volume": b"200", b"timestamp": b"1381147200"}
+    assert execute(migrated_servers, "SELECT id FROM dead_letter ORDER BY id") == [(bad_frame,), (bad_row,)]
+
+
+def test_a_requeued_tick_reaches_its_bar_through_the_workers(migrated_servers, tickstock, tmp_path, wait_for):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        minute = (client.time()[0] - 120) // 60 * 60
+    original = b'{"symbol":"IBM","price":182.5,"volume":100,"timestamp":%d}' % minute
+    letter = add_letter(migrated_servers, "future", original)
+    with running_worker(migrated_servers, tmp_path):
+        ran = tickstock("dlq", "requeue", letter, servers=migrated_servers)
+        assert (ran.returncode, ran.stdout) == (0, "1 sent\n")
+        wait_for(lambda: execute(migrated_servers, "SELECT FROM ohlcv_1min"))
+    ((symbol, start, close),) = execute(
+        migrated_servers, 'SELECT symbol, extract(epoch FROM "timestamp")::bigint, close::float8 FROM ohlcv_1min'
+    )
+    assert (symbol, start, close) == ("IBM", minute, 182.5)
+    assert execute(migrated_servers, "SELECT FROM dead_letter") == []
+    ran = tickstock("audit", servers=migrated_servers)
+    assert ran.returncode == 0, ran.stdout
+    assert "1 bars recounted from the streams: 1 agree, 0 differ" in ran.stdout
+
+
+def test_dlq_drop_deletes_after_a_yes_only(migrated_servers, tickstock):
+    for reason in ("price", "price", "size"):
+        add_letter(migrated_servers, reason, b"x")
+    ran = tickstock("dlq", "drop", "--all", servers=migrated_servers)
+    assert (ran.returncode, "Delete 3 dead letters?" in ran.stdout) == (1, True)
+    ran = tickstock("dlq", "drop", "--all", "--reason", "price", "--yes", servers=migrated_servers)
+    assert (ran.returncode, ran.stdout) == (0, "2 deleted\n")
+    assert execute(migrated_servers, "SELECT reason FROM dead_letter") == [("size",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", 7), "there is no dead letter 7"),
+        (("requeue", 7), "there is no dead letter 7"),
+        (("drop", 7, "--yes"), "there is no dead letter 7"),
+        (("drop", "--yes"), "say which"),
+        (("requeue", 7, "--all"), "say which"),
+    ],
+)
+def test_dlq_refuses_what_it_cannot_mean(migrated_servers, tickstock, arguments, said):
+    ran = tickstock("dlq", *arguments, servers=migrated_servers)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+
+
+# -- audit ---------------------------------------------------------------------------------------------------------
+
+
+def test_audit_of_a_file_agrees_in_every_bar(replayed, flat_file, tickstock):
+    ran = tickstock("audit", "--file", flat_file, servers=replayed)
+    assert ran.returncode == 0, ran.stdout
+    assert "the ledger balances in every row" in ran.stdout
+    assert "3 bars recounted from the file: 3 agree, 0 differ" in ran.stdout
+
+
+def test_audit_of_the_streams_agrees_in_every_bar(replayed, tickstock):
+    ran = tickstock("audit", servers=replayed)
+    assert ran.returncode == 0, ran.stdout
+    assert "3 bars recounted from the streams: 3 agree, 0 differ" in ran.stdout
+
+
+@pytest.mark.parametrize("source", ["file", "streams"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("open = 182.5", "open: the table has 182.500000, recounted 182.000000"),
+        ("volume = volume + 0.000001", "volume: the table has 160.500001, recounted 160.500000"),
+        ("trade_count = 5", "trade_count: the table has 5, recounted 4"),
+        ("vwap = vwap * 1.000001", "vwap: the table has 182."),
+    ],
+)
+def test_audit_names_the_first_field_that_differs(replayed, flat_file, tickstock, source, change, said):
+    execute(replayed, f"UPDATE ohlcv_1min SET {change} WHERE symbol = 'IBM' AND \"timestamp\" = '2013-10-07T12:00Z'")
+    execute(replayed, "UPDATE ohlcv_1min SET close = 1 WHERE \"timestamp\" = '2013-10-07T12:01Z'")
+    ran = tickstock("audit", *(["--file", flat_file] if source == "file" else []), servers=replayed)
+    assert ran.returncode == 1
+    assert "1 agree, 2 differ" in ran.stdout
+    assert f"first difference: IBM 2013-10-07T12:00:00Z {said}" in ran.stdout
+
+
+@pytest.mark.parametrize("source", ["file", "streams"])
+def test_audit_finds_a_bar_that_the_table_lacks(replayed, flat_file, tickstock, source):
+    execute(replayed, "DELETE FROM ohlcv_1min WHERE symbol = 'AIG'")
+    ran = tickstock("audit", *(["--file", flat_file] if source == "file" else []), servers=replayed)
+    assert ran.returncode == 1
+    assert "first difference: AIG 2013-10-07T12:00:00Z bar: the table has no such bar, recounted 2 trades" in ran.stdout
+
+
+def test_audit_of_a_file_finds_a_bar_of_its_symbols_that_it_does_not_have(replayed, flat_file, tickstock):
+    copy = "INSERT INTO ohlcv_1min SELECT 'AIG', %s, open, high, low, close, volume, vwap, 7 FROM ohlcv_1min LIMIT 1"
+    execute(replayed, copy, "2013-10-07T12:05Z")  # after the file's last minute: none of its business
+    assert tickstock("audit", "--file", flat_file, servers=replayed).returncode == 0
+    execute(replayed, copy, "2013-10-07T12:01Z")
+    ran = tickstock("audit", "--file", flat_file, servers=replayed)
+    assert ran.returncode == 1
+    assert "first difference: AIG 2013-10-07T12:01:00Z bar: the table has 7 trades, recounted no such bar" in ran.stdout
+
+
+def test_audit_of_the_streams_leaves_out_a_replay_whose_frames_were_trimmed(replayed, tickstock):
+    with redis.Redis.from_url(replayed.redis_url) as client:
+        for partition in (0, 1):
+            (first, _), *_ = client.xrange(stream_key(partition))
+            client.xdel(stream_key(partition), first)
+    ran = tickstock("audit", servers=replayed)
+    assert ran.returncode == 0, ran.stdout
+    assert "0 bars recounted from the streams: 0 agree, 0 differ" in ran.stdout
+
+
+def test_audit_fails_a_ledger_that_does_not_balance(replayed, flat_file, tickstock):
+    execute(replayed, "UPDATE ledger SET applied = applied - 1 WHERE applied > 2")
+    execute(replayed, "UPDATE ledger SET applied = applied + 1 WHERE applied = 2")  # together they still add up
+    ran = tickstock("audit", "--file", flat_file, servers=replayed)
+    assert ran.returncode == 1
+    assert "the ledger does NOT balance" in ran.stdout
+
+
+# -- replay --abandon ----------------------------------------------------------------------------------------------
+
+
+def test_an_abandoned_replay_keeps_its_closed_bars_and_drops_the_open_ones(interrupted, tickstock):
+    servers, name = interrupted
+    ran = tickstock("replay", "--abandon", name, servers=servers)
+    assert ran.returncode == 0, ran.stderr
+    # IBM's minute 12:00 was closed by its 12:01; the three trades of that, and the two of AIG, were open still.
+    assert f"{name} is abandoned: 5 ticks of its open minutes were dropped\n4 ticks stay" in ran.stdout
+    assert execute(servers, "SELECT symbol, trade_count FROM ohlcv_1min") == [("IBM", 4)]
+    found = status(tickstock, servers)
+    assert ([r["state"] for r in found["replays"]], found["lag_ticks"]) == (["abandoned"], 0)
+    with redis.Redis.from_url(servers.redis_url) as client:
+        assert [field for p in (0, 1) for field in client.hkeys(flow_key(p)) if name.encode() in field] == []
+    assert tickstock("audit", servers=servers).returncode == 0
+
+
+def test_abandoning_a_replay_that_is_over_or_unknown_says_so(replayed, tickstock):
+    ((name,),) = execute(replayed, "SELECT name FROM replay")
+    ran = tickstock("replay", "--abandon", name, servers=replayed)
+    assert (ran.returncode, ran.stderr) == (2, f"Error: {name} is finished: all its bars are kept\n")
+    ran = tickstock("replay", "--abandon", "replay-x", servers=replayed)
+    assert (ran.returncode, ran.stderr) == (2, "Error: no replay is named replay-x: `tickstock status` names them\n")
+
+
+def test_replay_wants_either_files_or_a_name_to_abandon(tickstock):
+    for arguments in ((), ("file.csv", "--abandon", "replay-x")):
+        ran = tickstock("replay", *arguments, servers=NOBODY)
+        assert ran.returncode == 2
+        assert "name the FILES to replay, or with --abandon the replay to give up" in ran.stderr
+
+
+def test_a_running_replay_cannot_be_abandoned(interrupted, tickstock):
+    servers, name = interrupted
+    execute(
+        servers,
+        "INSERT INTO lease (unit, owner, expires_at) VALUES ('replay', 'replay-y', now() + interval '1 hour')",
+    )
+    ran = tickstock("replay", "--abandon", name, servers=servers)
+    assert ran.returncode == 1
+    assert "Error: replay is held by replay-y" in ran.stderr
