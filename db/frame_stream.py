@@ -48,6 +48,6 @@ def _outcome(replies: Sequence[object]) -> Outcome:
         before = done[0]
         return Outcome(before.decode() if before is not None else None, None)
     for error in errors:
-        if not is_pause(error) and "EXECABORT" not in str(error) and "discarded" not in str(error):
+        if not is_pause(error):
             raise error
     return Outcome(None, str(errors[0]) if errors else "EXEC answered nothing")

@@ -21,7 +21,9 @@ _KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 # A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
-_REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist")
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist"
+)
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 
 

@@ -8,6 +8,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    ExecAbortError,
+    MasterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
 )
@@ -25,6 +29,10 @@ Client = Any  # redis.Redis; its replies are untyped
 
 # The connection is gone, or the server cannot serve now: wait and restore. (Authentication errors are their own.)
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+
+# The library takes the code off the text of those errors that it has a class for. EXECABORT: a command of the
+# transaction was refused when it was queued, as all writes are while memory is full.
+_PAUSES = (OutOfMemoryError, ExecAbortError, ReadOnlyError, BusyLoadingError, MasterDownError, ClusterDownError)
 
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
@@ -69,18 +77,29 @@ def eviction_policy(client: Client, url: str) -> str:
 
 def is_pause(error: Exception) -> bool:
     """Tell a server that cannot write now (memory or disk full, fail-over) from one that refuses the command."""
-    return str(error).startswith(("MISCONF", "OOM", "READONLY", "LOADING", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN"))
+    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS"))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether Redis refused a write for want of memory; reads, acks and trims work all the same."""
+    return isinstance(error, OutOfMemoryError)
 
 
 def is_gone(error: Exception) -> bool:
     """Tell that the group or its stream is gone: Redis and Valkey say it in different words."""
-    return str(error).startswith(("NOGROUP", "UNBLOCKED"))
+    return any(code in str(error) for code in ("NOGROUP", "UNBLOCKED"))
 
 
 def address(url: str) -> str:
     """Return host and port of a URL, without its secrets."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+
+
+def memory_share(client: Client) -> float:
+    """Return how much of `maxmemory` is used, 0..1; 0 where there is no limit."""
+    memory = client.info("memory")
+    return float(memory["used_memory"] / memory["maxmemory"]) if memory.get("maxmemory") else 0.0
 
 
 def redis_ms(client: Client) -> int:

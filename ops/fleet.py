@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..contracts.errors import SetupError
+from .shutdown import Stop
 from .wiring import Place
 
 STOP_WAIT_S = 10.0  # a worker's own deadline is half of it
@@ -32,6 +33,20 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class WatchedStop(Stop):
+    """A stop event that notices, whatever the main thread waits for, when nobody is left to do the work."""
+
+    def __init__(self, *, deadline_s: float) -> None:
+        super().__init__(deadline_s=deadline_s)
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; raise SetupError where every worker has ended."""
+        if self.workers:
+            expect_one_alive(self.workers)
+        return super().wait(seconds)
 
 
 def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -11,6 +11,7 @@ from .status import PartitionStatus, ReplayStatus, Status, WorkerStatus
 _LEAST_WIDTH = 120  # in a file or a pipe there is no width to fit into
 _ENDED_SHOWN = 5
 _SOURCE_WIDTH = 28
+_ON_ONE_LINE = ("replay", "source", "started", "last commit")
 
 
 def print_status(status: Status) -> None:
@@ -82,10 +83,10 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
     texts = {"owner", "worker", "state", "replay", "source", "position", "last commit", "started"}
     for name in columns:
-        # A replay's name is copied into a command: it stays whole, and on one line.
+        # A replay's name is copied into a command: it stays whole, and on one line; its source may be cut.
         overflow: OverflowMethod = "ellipsis" if name == "source" else "fold"
         justify: JustifyMethod = "left" if name in texts else "right"
-        table.add_column(name, justify=justify, overflow=overflow, no_wrap=name in ("replay", "source"))
+        table.add_column(name, justify=justify, overflow=overflow, no_wrap=name in _ON_ONE_LINE)
     return table
 
 

@@ -21,6 +21,7 @@ _FRAMES_A_PIPELINE = 128
 _POLL_EVERY_S = 1.0
 _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
 _MEMORY_SHARE = 0.9  # of maxmemory; above it the producer waits for the workers to drain
+_MEMORY_EVERY_S = 0.1
 
 
 @dataclass(slots=True)
@@ -60,6 +61,8 @@ class StreamWriter:
         self._polled_at = 0.0
         self._clock_base_ms = 0
         self._monotonic_base = 0.0
+        self._memory_at = 0.0
+        self._memory_share = 0.0
         self.resent = 0
 
     # -- the clock of births ---------------------------------------------------------------------------------------
@@ -214,14 +217,13 @@ class StreamWriter:
         return max(flow.highest, flow.to_send[-1].last if flow.to_send else 0)
 
     def _has_memory(self) -> bool:
-        used: dict[str, int] = {}
+        if time.monotonic() >= self._memory_at:
+            self._memory_at = time.monotonic() + _MEMORY_EVERY_S
+            self._again_until_done(self._look_at_memory)
+        return self._memory_share < _MEMORY_SHARE
 
-        def look() -> None:
-            used.update(self._client.info("memory"))
-
-        self._again_until_done(look)
-        most = used.get("maxmemory", 0)
-        return not most or used["used_memory"] < _MEMORY_SHARE * most
+    def _look_at_memory(self) -> None:
+        self._memory_share = redis.memory_share(self._client)
 
     def forget(self) -> None:
         """Take this producer's numbers out of Redis, when all is committed and it will not come back."""

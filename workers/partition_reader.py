@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from ..contracts.frame import FIELD
 from ..contracts.names import GROUP, flow_key, stream_key
 from ..contracts.partition import START, Position
-from ..db.redis import Client, is_gone
+from ..db.redis import Client, is_gone, is_out_of_memory
 from .partition_state import PartitionState
 
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
@@ -150,7 +150,7 @@ class PartitionReader:
             pipeline.execute_command("XTRIM", stream_key(p), "MINID", "~", str(position))
         errors = [reply for reply in pipeline.execute(raise_on_error=False) if isinstance(reply, Exception)]
         for error in errors:
-            if not str(error).startswith("OOM"):
+            if not is_out_of_memory(error):
                 raise error
         return str(errors[0]) if errors else None
 

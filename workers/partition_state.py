@@ -19,7 +19,7 @@ from ..contracts.errors import BadFrame, SetupError
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, minute_feed
 from ..contracts.partition import Position
-from ..contracts.ticks import MAX_SYMBOL_LENGTH, Column, Refused, Ticks, concat
+from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
 from ..db.lease import Lease
 from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
 from .frame_order import Arrival, FrameOrder
@@ -286,13 +286,17 @@ class PartitionState:
                 self.feeds[feed].ended = True
 
     def _abandon(self, frame: Frame) -> None:
-        dropped = int(sum(self.feeds[f].bars["trades"].sum() for f in self._feeds_of(frame.feed)))
-        for feed in self._feeds_of(frame.feed):
-            del self.feeds[feed]
+        flow = self.flows[frame.producer]
+        if flow.end_applied:
+            return
+        dropped = 0
+        for book in (self.feeds[feed] for feed in self._feeds_of(frame.feed)):
+            closed = self._due(book)  # only waits for its commit: whether that came before must make no difference
+            dropped += int(book.bars["trades"][~closed].sum())
+            book.bars, book.ended = book.bars[closed], True
         counts = self.counts.setdefault(frame.producer, Counts())
         counts.applied -= dropped
         counts.lost += dropped
-        flow = self.flows[frame.producer]
         flow.held.clear()
         self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
 
@@ -332,24 +336,27 @@ class PartitionState:
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrival: Arrival, now_ns: int) -> None:
-        arrived_ns = min(arrival.position.ms, arrival.frame.born_ms) * 1_000_000 - arrival.frame.delay_ms * 1_000_000
+        arrived_ns = _arrived_ns(arrival)
         for name in self._feeds_of(feed):
             book = self.feeds[name]
             if arrived_ns >= book.base_ns:  # a lost frame that came after all is older
                 book.base_ns, book.seen_at_ns = arrived_ns, now_ns
-            book.clock_ns = max(book.clock_ns, arrived_ns)
+            book.clock_ns = max(book.clock_ns, min(arrived_ns, self._held_ns(name)))
 
     def tick_clocks(self, now_ns: int) -> None:
         """Move the live clocks on after a read that found nothing here; now_ns: monotonic time before that read."""
-        held = [flow.first_held for flow in self.flows.values() if flow.held]
-        limit_ns = min(p.ms for p in held if p) * 1_000_000 if held else None
-        for book in self.feeds.values():
+        for name, book in self.feeds.items():
             if book.replay:
                 continue
             if book.seen_at_ns is None:
                 book.base_ns, book.seen_at_ns = book.clock_ns, now_ns
             clock_ns = book.base_ns + max(0, now_ns - book.seen_at_ns)
-            book.clock_ns = max(book.clock_ns, min(clock_ns, limit_ns) if limit_ns is not None else clock_ns)
+            book.clock_ns = max(book.clock_ns, min(clock_ns, self._held_ns(name)))
+
+    def _held_ns(self, feed: str) -> int:
+        """Return when the earliest frame arrived that a feed holds behind a hole: its clock waits there."""
+        flows = [flow for flow in self.flows.values() if flow.held and feed in (flow.feed, minute_feed(flow.feed))]
+        return min((_arrived_ns(arrival) for flow in flows for arrival in flow.held.values()), default=MAX_TS_NS)
 
     def give_up_holes(self, redis_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
         """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each."""
@@ -457,6 +464,11 @@ class PartitionState:
         self.uncommitted_ticks = 0
         self.dirty = False
         return acked
+
+
+def _arrived_ns(arrival: Arrival) -> int:
+    """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
+    return (min(arrival.position.ms, arrival.frame.born_ms) - arrival.frame.delay_ms) * 1_000_000
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

@@ -86,7 +86,7 @@ class Teller:
         try:
             replies = pipeline.execute(raise_on_error=False)
         except ResponseError as e:
-            if not is_pause(e) and "EXECABORT" not in str(e):
+            if not is_pause(e):
                 raise
             if partition not in self._behind:
                 log.warning("results wait for room in Redis", partition=partition, why=str(e))

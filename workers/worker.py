@@ -37,6 +37,7 @@ _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _HELD_TICKS = 1_000_000  # behind holes; above it the partition reads nothing more
 _CLEAN_EVERY_S = 3600.0
+_PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
 
 class Stop(Protocol):
@@ -105,6 +106,7 @@ class Worker:
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
         self._read_count = 1
+        self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
         self._finished: dict[tuple[int, str], int] = {}
         self._uncommitted_since: float | None = None
@@ -201,7 +203,7 @@ class Worker:
     def ack(self, plans: list[PartitionPlan]) -> None:
         """⑧ Move the states on, ack what is committed, tell the producers how far they are done, and trim."""
         acked, done, trim_to = {}, {}, {}
-        keep_ms = int(self.options.retention_s * 1000)
+        keep_ms = 0 if self._pressed else int(self.options.retention_s * 1000)
         for plan in plans:
             p, heard = plan.state.partition, set(plan.state.heard)
             acked[p] = plan.state.committed(plan.position, plan.closed)
@@ -348,7 +350,17 @@ class Worker:
             self.restore(partition)
         self._give_up_holes()
         self._drop_old_producers()
+        self._watch_memory()
         self._ack({}, {}, {})
+
+    def _watch_memory(self) -> None:
+        """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
+        pressed = redis.memory_share(self._client) > _PRESSED_SHARE
+        if pressed and not self._pressed:
+            log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
+        self._pressed = pressed
+        if pressed:
+            self._reader.ack({}, {}, {p: state.position for p, state in self._states.items()})
 
     def _give_up_holes(self) -> None:
         holes = {p: state for p, state in self._states.items() if state.holes}

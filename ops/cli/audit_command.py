@@ -49,6 +49,8 @@ def audit(where: AbstractContextManager[Place], files: tuple[str, ...], max_futu
 def _say(findings: Findings, source: str) -> None:
     click.echo(f"{findings.agree + findings.differ:,} bars recounted {source}: {findings.agree:,} agree", nl=False)
     click.echo(f", {findings.differ:,} differ")
+    if not findings.agree + findings.differ and source == "from the streams":
+        click.echo("the streams hold no closed minute completely: recount from a file with --file")
     for count, what in (
         (findings.open, "are open still"),
         (findings.elsewhere, "are not held completely by the streams, and were left out: recount them with --file"),

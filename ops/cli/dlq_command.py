@@ -115,7 +115,9 @@ def requeue(where: AbstractContextManager[Place], ids: tuple[int, ...], everythi
         requeued = dead_letters.requeue(connection, open_redis(place), chosen)
     click.echo(f"{requeued.sent:,} sent")
     if requeued.too_old:
-        click.echo(f"{requeued.too_old:,} of them are over 15 minutes old: the workers will refuse them as too_late")
+        click.echo(
+            f"{requeued.too_old:,} of these say a time over 15 minutes ago: the workers will refuse them as too_late"
+        )
     for letter, why in requeued.refused[:_REFUSED_SHOWN]:
         click.echo(f"{letter} stays: {why}", err=True)
     if len(requeued.refused) > _REFUSED_SHOWN:

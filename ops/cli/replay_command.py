@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.errors import SetupError, UsageError
-from ...producer.produce import Progress
 from ...producer.replay import ReplaySource
 from .. import fleet
 from ..abandon import abandon, check_abandonable, take_replay_lease
@@ -51,7 +50,7 @@ def replay(  # one parameter for each option
     """
     if bool(files) == bool(abandoned):
         raise UsageError("name the FILES to replay, or with --abandon the replay to give up")
-    stop = Stop(deadline_s=30.0)
+    stop = fleet.WatchedStop(deadline_s=30.0)
     if abandoned:
         _abandon(where, abandoned, partitions, stop)
         return
@@ -65,13 +64,8 @@ def replay(  # one parameter for each option
             return
         turns = ["--commit-ms", str(commit_ms), *(["--read-count", str(read_count)] if read_count else [])]
         names = [f"replay-{os.getpid()}-{i + 1}" for i in range(workers)]
-        processes = [fleet.start(servers, "worker", "--consumer", name, *turns) for name in names]
-        with fleet.stopped_at_the_end(processes), show_progress(source) as show:
-
-            def on_progress(progress: Progress) -> None:
-                fleet.expect_one_alive(processes)
-                show(progress)
-
+        stop.workers = [fleet.start(servers, "worker", "--consumer", name, *turns) for name in names]
+        with fleet.stopped_at_the_end(stop.workers), show_progress(source) as on_progress:
             complete = run_producer(servers, client, feed, options, stop, on_progress)
         with open_postgres(servers, name="tickstock-replay") as connection:
             rows = read_ledger(connection, feed.identity.producer)

@@ -3,6 +3,7 @@ import re
 import socket
 import threading
 from urllib.parse import urlsplit
+from zlib import crc32
 
 import numpy as np
 import psycopg
@@ -188,17 +189,19 @@ def without_version(body):
 
 
 def of_a_later_version(body):
-    return body[:1] + b"\x02" + body[2:]
+    """Write version 2 into a frame, and the checksum that goes with it."""
+    array = body[:1] + b"\x02" + body[2:-4]
+    return array + crc32(array).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(
     ("broken", "field", "said"),
     [
-        (truncated, FIELD, "not a frame: "),
-        (without_version, FIELD, "not a frame: "),
-        (lambda _: b"", FIELD, "not a frame: "),
-        (lambda _: b"\xff" * 300, FIELD, "not a frame: "),
-        (lambda _: b"AAPL", b"symbol", "not a frame: "),
+        (truncated, FIELD, "not a frame"),
+        (without_version, FIELD, "not a frame"),
+        (lambda _: b"", FIELD, "not a frame"),
+        (lambda _: b"\xff" * 300, FIELD, "not a frame"),
+        (lambda _: b"AAPL", b"symbol", "not a frame"),
         (of_a_later_version, FIELD, "frame version 2, but this program reads version 1: upgrade it"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_table_that_is_ours_gets_the_columns_it_lacks_and_keeps_its_rows(empty
 
 @pytest.fixture
 def application_servers(empty_servers):
-    """Give a database whose tables belong to another role; ours may read and write their rows, and make tables beside."""
+    """Give a database whose tables belong to another role; ours may read and write rows, and make tables."""
     role, password = f"role_{uuid4().hex}", uuid4().hex
     with connect(empty_servers) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")

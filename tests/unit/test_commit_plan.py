@@ -8,7 +8,9 @@ THEIRS = TableShape(4, 0, 1e6, 2.0**63, has_detail=True)  # numeric(10,4) and bi
 VALUES = ("open", "high", "low", "close", "volume_micro", "notional", "trades", "open_ts", "close_ts")
 
 
-def bar(number=0, *, feed="live", replay=False, whole=False, revision=0, times=(10, 20), values=(5, 8, 4, 6, 3e6, 18, 3)):
+def bar(
+    number=0, *, feed="live", replay=False, whole=False, revision=0, times=(10, 20), values=(5, 8, 4, 6, 3e6, 18, 3)
+):
     """values: open, high, low, close, volume in millionths, notional, trades; times: of the first and last trade."""
     row = np.zeros(1, STAGED_DTYPE)
     row["row_number"], row["partition"], row["symbol"], row["minute"] = number, 0, b"A", 100 + number
@@ -52,7 +54,9 @@ def test_whole_minutes_of_one_feed_replace_each_other():
     assert resolved(again, standing) == ([(1, 2, 1, 2, 5e6, 9, 1, 10, 10)], [3], [False], [True])
 
 
-@pytest.mark.parametrize("standing", [bar(feed="replay-1", replay=True), bar(feed="another"), bar(feed="live.AM", whole=True)])
+@pytest.mark.parametrize(
+    "standing", [bar(feed="replay-1", replay=True), bar(feed="another"), bar(feed="live.AM", whole=True)]
+)
 def test_a_live_bar_where_another_feed_wrote_is_superseded(standing):
     _, _, superseded, _ = resolved(bar(), standing)
     assert superseded == [True]

@@ -58,8 +58,13 @@ def test_before_is_the_largest_id_below():
 
 @pytest.mark.parametrize(
     ("position", "number"),
-    [(START, 0), (Position(0, 7), 7), (Position(1, 0), 1 << 20), (Position(1_700_000_000_000, 1_048_575), (1_700_000_000_000 << 20) + 1_048_575)],
-)  # fmt: skip
+    [
+        (START, 0),
+        (Position(0, 7), 7),
+        (Position(1, 0), 1_048_576),
+        (Position(1_700_000_000_000, 1_048_575), 1_782_579_200_001_048_575),
+    ],
+)
 def test_an_id_folds_into_one_number_and_back(position, number):
     assert number_of(position) == number
     assert position_of(number) == position

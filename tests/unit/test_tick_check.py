@@ -127,7 +127,9 @@ def test_a_delayed_feed_may_be_older_by_its_delay():
 
 
 def test_rows_of_the_front_door_were_born_with_their_entry():
-    batch = Ticks(["A"], np.zeros(1, "<u2"), np.zeros(1, "<i8"), np.ones(1), np.ones(1), {"row_id": np.array([700 << 20])})
+    batch = Ticks(
+        ["A"], np.zeros(1, "<u2"), np.zeros(1, "<i8"), np.ones(1), np.ones(1), {"row_id": np.array([700 << 20])}
+    )
     assert row_arrivals([arrival(9_999, 1_000)], [batch]).born_ns.tolist() == [700_000_000]
 
 

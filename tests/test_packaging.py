@@ -1,0 +1,85 @@
+"""What is in the tree is in the wheel: a folder that pyproject does not list works editable, and is missing there."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("contracts", "db", "producer", "workers", "ops")
+NOT_OURS = shutil.ignore_patterns(
+    ".*", "build", "dist", "tests", "docs", "*.egg-info", "__pycache__", "*.pyc", "node_modules", "wheels"
+)
+
+
+def package_files():
+    """Return every file that must ship, as the wheel names it."""
+    inside = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [*ROOT.glob("*.py"), ROOT / "py.typed", *inside]
+    kept = [file for file in files if "__pycache__" not in file.parts and file.suffix != ".pyc"]
+    return {f"tickstockpl/{file.relative_to(ROOT).as_posix()}" for file in kept}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel from a copy of the tree, so that no build folder is left in it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, folder / "tree", ignore=NOT_OURS)
+    # Without isolation it needs no registry; an older setuptools cannot read our licence's field.
+    isolation = [] if int(importlib.metadata.version("setuptools").split(".")[0]) < 77 else ["--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", *isolation, "-w", str(folder), str(folder / "tree")]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_every_file_of_the_tree_and_no_other(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        names = {name for name in content.namelist() if ".dist-info/" not in name}
+    assert names == package_files()
+
+
+def test_the_files_that_are_no_python_ship(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+    assert "tickstockpl/py.typed" in names
+    assert "tickstockpl/db/sql/migrations/0001_fleet.sql" in names
+    assert "tickstockpl/db/sql/queries/bars.sql" in names
+
+
+def test_the_wheel_alone_finds_its_statements_and_migrations(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(tmp_path)
+    look = (
+        "import tickstockpl; from tickstockpl.db import migrate, queries; from tickstockpl.ops import cli; "
+        "print(tickstockpl.__file__, len(queries.query('take_lease').as_string()) > 0, migrate._migrations()[0].name)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", look], env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.stdout.split() == [str(tmp_path / "tickstockpl" / "__init__.py"), "True", "0001_fleet.sql"], ran.stderr
+
+
+def test_pyproject_lists_every_folder_with_its_place():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        setuptools = tomllib.load(file)["tool"]["setuptools"]
+    inits = [path.parent for folder in FOLDERS for path in (ROOT / folder).rglob("__init__.py")]
+    folders = {
+        f"tickstockpl.{'.'.join(path.relative_to(ROOT).parts)}": path.relative_to(ROOT).as_posix() for path in inits
+    }
+    assert set(setuptools["packages"]) == {"tickstockpl", *folders}
+    assert setuptools["package-dir"] == {"tickstockpl": "."} | folders
+
+
+def test_every_folder_with_python_in_it_is_a_package():
+    for folder in FOLDERS:
+        for file in (ROOT / folder).rglob("*.py"):
+            assert (file.parent / "__init__.py").exists(), file.parent

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from tickstockpl.contracts.ticks import Refused, Ticks
+from tickstockpl.producer import pace
+from tickstockpl.producer.pace import by_tick_time, paced, parse_speed
+
+SECOND = 1_000_000_000
+
+
+class Clock:
+    """A monotonic clock that moves only when somebody waits. stop_at_s: when the wait says to stop."""
+
+    def __init__(self, stop_at_s=float("inf")):
+        self.now_s = 1_000.0
+        self.waits = []
+        self.stop_at_s = self.now_s + stop_at_s
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        self.now_s += seconds
+        return self.now_s >= self.stop_at_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(pace.time, "monotonic", lambda: clock.now_s)
+    return clock
+
+
+def ticks(*seconds, refused=()):
+    ts = (np.array(seconds, "<f8") * SECOND).astype("<i8")
+    return Ticks(["A"], np.zeros(len(ts), "<u2"), ts, np.ones(len(ts)), np.ones(len(ts)), {}, refused)
+
+
+def let_out(batches, speed, clock):
+    """Return (seconds since the start, tick times in seconds) of each batch that comes out."""
+    start_s = clock.now_s
+    out = [(clock.now_s - start_s, batch) for batch in paced(batches, speed, wait=clock.wait) if batch is not None]
+    return [(round(at, 3), (batch.ts / SECOND).tolist()) for at, batch in out]
+
+
+@pytest.mark.parametrize(("text", "speed"), [("max", None), ("1x", 1.0), ("60x", 60.0), ("60", 60.0), ("0.5x", 0.5)])
+def test_a_speed_is_read(text, speed):
+    assert parse_speed(text) == speed
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1x", "nan", "inf", "fast"])
+def test_what_is_no_speed_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011  # float's own words
+        parse_speed(text)
+
+
+def test_ticks_come_at_their_times(clock):
+    out = let_out(by_tick_time([ticks(100, 100, 101, 103)]), 1.0, clock)
+    assert [(round(at, 1), found) for at, found in out] == [(0.0, [100, 100]), (1.0, [101]), (3.0, [103])]
+
+
+def test_a_multiple_of_market_time_is_so_much_quicker(clock):
+    out = let_out(by_tick_time([ticks(0, 60), ticks(120)]), 60.0, clock)
+    assert [(round(at, 1), found) for at, found in out] == [(0.0, [0]), (1.0, [60]), (2.0, [120])]
+
+
+def test_no_tick_comes_before_its_time(clock):
+    times = [0, 0.013, 0.5, 0.501, 7.25]
+    for at, found in let_out(by_tick_time([ticks(*times)]), 1.0, clock):
+        assert all(second <= at + 0.0011 for second in found)
+
+
+def test_a_tick_that_steps_back_comes_at_once(clock):
+    out = let_out(by_tick_time([ticks(10, 11), ticks(3, 12)]), 1.0, clock)
+    assert [(round(at, 1), found) for at, found in out] == [(0.0, [10]), (1.0, [11]), (1.0, [3]), (2.0, [12])]
+
+
+def test_between_two_ticks_the_caller_gets_a_turn_at_least_fifty_times_a_second(clock):
+    turns = list(paced(by_tick_time([ticks(0, 1)]), 1.0, wait=clock.wait))
+    assert turns.count(None) >= 50
+    assert max(clock.waits) <= 0.02
+
+
+def test_refused_rows_pass_with_their_batch_once(clock):
+    row = Refused("price", "", b"")
+    batches = by_tick_time([ticks(0, 5, refused=[row]), ticks(refused=[row])])
+    out = [batch for batch in paced(batches, 1.0, wait=clock.wait) if batch is not None]
+    assert [(len(batch), len(batch.refused)) for batch in out] == [(1, 1), (1, 0), (0, 1)]
+
+
+def test_a_stop_ends_the_wait(clock):
+    clock.stop_at_s = clock.now_s + 0.5
+    out = let_out(by_tick_time([ticks(0, 10)]), 1.0, clock)
+    assert [found for _, found in out] == [[0]]
+
+
+def test_nothing_is_lost_or_repeated_at_any_speed(clock):
+    rng = np.random.default_rng(3)
+    times = np.sort(rng.random(500) * 20).round(3).tolist()
+    out = let_out(by_tick_time([ticks(*times[:100]), ticks(*times[100:])]), 7.0, clock)
+    assert [round(second, 3) for _, found in out for second in found] == times

@@ -1,0 +1,422 @@
+import numpy as np
+import pytest
+from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.partition import START, Position
+from tickstockpl.contracts.ticks import Refused, Ticks
+from tickstockpl.db.lease import Lease
+from tickstockpl.producer.framer import Identity, make_frame
+from tickstockpl.workers.partition_state import Counts, Held, PartitionState
+from tickstockpl.workers.tick_check import Limits
+
+M = 29_000_000  # a minute of 2025
+START_S = M * 60
+SECOND = 1_000_000_000
+LATENESS_S = 0.5
+
+
+def new_state(saved=None, position=START):
+    state = PartitionState(Held(0, Lease("partition:0", 1), 7), position=position, limits=Limits())
+    state.load(saved)
+    return state
+
+
+class Feed:
+    """A producer of frames, numbered, for one state. Times are seconds after minute M."""
+
+    def __init__(self, producer="p", feed="live", *, delay_ms=0):
+        self.identity = Identity(producer, feed, "replay" if producer == feed else "live", delay_ms=delay_ms)
+        self.number = 0
+
+    def body(self, *ticks, born, kind=None, whole=False, refused=()):
+        """ticks: (symbol, seconds, price, size)."""
+        symbols = sorted({tick[0] for tick in ticks})
+        columns = [np.array([tick[i] for tick in ticks], "<f8") for i in (1, 2, 3)]
+        ts = START_S * SECOND + (columns[0] * SECOND).astype("<i8")
+        codes = np.array([symbols.index(tick[0]) for tick in ticks], "<u2")
+        optional = {"whole_minute": np.ones(len(ts), "<u1")} if whole else {}
+        previous = self.number
+        self.number += len(ticks) + len(refused) + (kind == "end")
+        made = Ticks(symbols, codes, ts, columns[1], columns[2], optional, refused)
+        born_ms = int((START_S + born) * 1000)
+        return make_frame(self.identity, made, kind or self.identity.kind, previous, self.number, born_ms)
+
+
+def apply(state, *bodies, at, now=0.0, finished=None):
+    """Apply frames that came at a time by Redis's clock; now: the worker's monotonic time, in seconds."""
+    entries = [(f"{int((START_S + at) * 1000)}-{i}".encode(), body) for i, body in enumerate(bodies)]
+    state.apply(entries, now_ns=int(now * SECOND), finished=(finished or {}).get)
+
+
+def closed(state):
+    """Return (feed, symbol, minutes after M, open, close, trades) of each closed bar."""
+    names = ("open", "close", "trades")
+    return [
+        (bars.feed, state.symbols[bar["symbol"]], int(bar["minute"]) - M, *(bar[name].item() for name in names))
+        for bars in state.closed()
+        for bar in bars.rows
+    ]  # fmt: skip
+
+
+def numbers(state):
+    return {producer: flow.number for producer, flow in state.flows.items()}
+
+
+def commit(state):
+    return state.committed(state.safe_position, state.closed())
+
+
+def test_a_live_bar_closes_when_the_clock_has_passed_its_end_and_the_lateness():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1)
+    apply(state, feed.body(("A", 60, 11, 1), born=60.499), at=60.499)
+    assert closed(state) == []
+    apply(state, feed.body(("A", 60.2, 12, 1), born=60.5), at=60.5)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_a_bar_closes_by_the_clock_though_its_symbol_is_silent():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, now=100)
+    state.tick_clocks(int((100 + 59.4) * SECOND))
+    assert closed(state) == []
+    state.tick_clocks(int((100 + 59.5) * SECOND))
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_a_bar_closes_by_the_clock_of_another_symbols_frames():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), feed.body(("B", 70, 20, 1), born=70), at=70)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_the_clock_stands_still_without_empty_reads():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, now=100)
+    apply(state, feed.body(("A", 2, 11, 1), born=2), at=2, now=900)
+    assert closed(state) == []
+
+
+@pytest.mark.parametrize(("born", "at"), [(1, 90), (90, 1)])
+def test_the_clock_is_the_smaller_of_birth_and_entry_id(born, at):
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=born), at=at)
+    assert closed(state) == []
+
+
+@pytest.mark.parametrize("off_s", [-3600, 3600])
+def test_a_workers_own_clock_an_hour_off_changes_nothing(off_s):
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, now=10_000 + off_s)
+    state.tick_clocks(int((10_000 + off_s + 59) * SECOND))
+    assert closed(state) == []
+    state.tick_clocks(int((10_000 + off_s + 60) * SECOND))
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_a_producers_birth_an_hour_ahead_closes_nothing_early():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=3601), at=1)
+    assert closed(state) == []
+
+
+def test_a_tick_from_the_future_within_its_bound_closes_nothing():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), ("A", 600, 11, 1), born=1), at=1)
+    assert closed(state) == []
+
+
+def test_the_clock_never_goes_back():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=61), at=61)
+    commit(state)
+    apply(state, feed.body(("A", 59, 11, 1), born=2), at=62)
+    assert closed(state) == [("live", "A", 0, 11, 11, 1)]
+
+
+def test_a_delayed_feed_has_a_clock_that_runs_behind():
+    state, feed = new_state(), Feed(delay_ms=900_000)
+    apply(state, feed.body(("A", 1, 10, 1), born=950), at=950)
+    assert closed(state) == []
+    apply(state, feed.body(("A", 61, 10, 1), born=961), at=961)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def held_behind_a_hole(state, at):
+    """Let a producer's frame arrive whose predecessor is missing; return the missing one."""
+    other = Feed("other")
+    missing = other.body(("A", 2, 11, 1), born=at)
+    apply(state, other.body(("A", 3, 12, 1), born=at), at=at)
+    return missing
+
+
+def test_the_clock_does_not_advance_past_a_held_frame():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, now=100)
+    missing = held_behind_a_hole(state, at=30)
+    state.tick_clocks(int((100 + 600) * SECOND))
+    assert closed(state) == []
+    apply(state, missing, at=31, now=701)
+    state.tick_clocks(int((701 + 30.5) * SECOND))
+    assert closed(state) == [("live", "A", 0, 10, 12, 3)]
+
+
+def test_another_producers_frames_do_not_move_the_clock_past_a_held_frame():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1)
+    missing = held_behind_a_hole(state, at=30)
+    apply(state, feed.body(("A", 90, 13, 1), born=90), at=90)
+    assert closed(state) == []
+    apply(state, missing, feed.body(("A", 91, 14, 1), born=91), at=91)
+    assert closed(state) == [("live", "A", 0, 10, 12, 3)]
+
+
+def test_a_replays_held_frame_does_not_stop_the_live_clock():
+    state, live, replay = new_state(), Feed(), Feed("r", "r")
+    replay.body(("A", 2, 11, 1), born=5)
+    apply(state, live.body(("A", 1, 10, 1), born=1), replay.body(("A", 3, 12, 1), born=5), at=5, now=100)
+    state.tick_clocks(int((100 + 60) * SECOND))
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_the_position_stays_below_a_held_frame_and_only_what_is_below_it_is_acked():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1)
+    held_behind_a_hole(state, at=30)
+    ms = (START_S + 30) * 1000
+    assert state.safe_position == Position(ms - 1, 2**64 - 1)
+    assert commit(state) == [f"{(START_S + 1) * 1000}-0".encode()]
+    assert state.unacked == [f"{ms}-0".encode()]
+
+
+def test_a_hole_is_lost_after_the_wait_and_counted():
+    state = new_state()
+    held_behind_a_hole(state, at=30)
+    ms = (START_S + 30) * 1000
+    assert state.give_up_holes(ms + 10_000, hole_wait_ms=10_000, now_ns=0) == []
+    assert state.give_up_holes(ms + 10_001, hole_wait_ms=10_000, now_ns=0) == [("other", (0, 1))]
+    assert state.counts["other"] == Counts(ticks_in=2, applied=1, lost=1)
+
+
+def test_a_lost_frame_that_comes_after_all_is_applied_once_and_no_longer_lost():
+    state = new_state()
+    missing = held_behind_a_hole(state, at=30)
+    state.give_up_holes((START_S + 60) * 1000, hole_wait_ms=10_000, now_ns=0)
+    apply(state, missing, missing, at=50)
+    assert state.counts["other"] == Counts(ticks_in=2, applied=2, lost=0)
+
+
+def test_a_replays_hole_is_never_lost():
+    state, replay = new_state(), Feed("r", "r")
+    replay.body(("A", 2, 11, 1), born=5)
+    apply(state, replay.body(("A", 3, 12, 1), born=5), at=5)
+    assert state.give_up_holes((START_S + 9_999) * 1000, hole_wait_ms=10_000, now_ns=0) == []
+
+
+def test_a_late_tick_makes_the_bar_of_its_minute_again():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=61), at=61)
+    commit(state)
+    apply(state, feed.body(("A", 30, 11, 1), ("C", 30, 5, 1), born=70), at=70)
+    assert closed(state) == [("live", "A", 0, 11, 11, 1), ("live", "C", 0, 5, 5, 1)]
+
+
+def test_ticks_that_touch_no_bar_are_counted_by_their_outcome():
+    state, feed = new_state(), Feed()
+    refused = [Refused("not_json", "", b"{")]
+    ticks = [("A", 1, 10, 1), ("A", 1, 10, 0), ("A", 1, -1, 1), ("A", 2000, 10, 1), ("A", -900.5, 10, 1)]
+    apply(state, feed.body(*ticks, born=1, refused=refused), at=1)
+    assert state.counts["p"] == Counts(ticks_in=6, applied=1, quote_or_zero=1, refused=2, future=1, too_late=1)
+    assert sorted(letter.refused.reason for letter in state.dead_letters) == ["future", "not_json", "price", "too_late"]
+
+
+def test_a_repeated_frame_changes_nothing_and_is_no_tick_in():
+    state, feed = new_state(), Feed()
+    body = feed.body(("A", 1, 10, 1), ("A", 2, 10, 1), born=1)
+    apply(state, body, body, at=1)
+    assert state.counts["p"] == Counts(ticks_in=2, applied=2)
+    assert state.repeats == 2
+
+
+def test_two_producers_of_one_feed_fill_one_bar():
+    state, one, two = new_state(), Feed("one"), Feed("two")
+    apply(state, one.body(("A", 2, 10, 1), born=2), two.body(("A", 1, 9, 1), born=2), at=61)
+    state.tick_clocks(0)
+    state.tick_clocks(59 * SECOND)
+    assert closed(state) == [("live", "A", 0, 9, 10, 2)]
+
+
+def test_whole_minutes_are_a_feed_beside_and_the_last_one_is_the_minute():
+    state, feed = new_state(), Feed()
+    apply(
+        state, feed.body(("A", 0, 10, 5), born=61, whole=True), feed.body(("A", 0, 11, 7), born=61, whole=True), at=61
+    )
+    assert closed(state) == [("live.AM", "A", 0, 11, 11, 1)]
+
+
+# -- replays -------------------------------------------------------------------------------------------------------
+
+
+def test_a_replayed_bar_closes_by_its_own_symbols_next_minute_and_never_by_the_clock():
+    state, replay = new_state(), Feed("r", "r")
+    apply(state, replay.body(("A", 1, 10, 1), ("B", 1, 20, 1), ("A", 61, 11, 1), born=9999), at=9999)
+    state.tick_clocks(999_999 * SECOND)
+    assert closed(state) == [("r", "A", 0, 10, 10, 1)]
+
+
+def test_the_end_frame_closes_every_bar_of_a_replay():
+    state, replay = new_state(), Feed("r", "r")
+    apply(state, replay.body(("A", 1, 10, 1), ("B", 61, 20, 1), born=1), replay.body(born=1, kind="end"), at=1)
+    assert closed(state) == [("r", "A", 0, 10, 10, 1), ("r", "B", 1, 20, 20, 1)]
+    assert [tuple(ended) for ended in state.ended_replays] == [("r", 3, False)]
+    commit(state)
+    assert (state.flows, state.feeds, state.ended_replays) == ({}, {}, [])
+
+
+def test_a_replay_by_time_and_one_grouped_by_symbol_close_the_same_bars():
+    ticks = [("A", 1, 10, 1), ("B", 2, 20, 1), ("A", 61, 11, 1), ("B", 62, 21, 1)]
+    found = []
+    for order in (ticks, sorted(ticks, key=lambda tick: tick[0])):
+        state, replay = new_state(), Feed("r", "r")
+        apply(state, *(replay.body(tick, born=1) for tick in order), replay.body(born=1, kind="end"), at=1)
+        found.append(closed(state))
+    assert found[0] == found[1]
+    assert len(found[0]) == 4
+
+
+def test_a_finished_replay_sent_again_is_dropped():
+    state, replay = new_state(), Feed("r", "r")
+    bodies = [replay.body(("A", 1, 10, 1), born=1), replay.body(born=1, kind="end")]
+    apply(state, *bodies, at=1, finished={"r": 2})
+    assert (closed(state), state.counts, state.ended_replays) == ([], {}, [])
+
+
+def abandon(feed):
+    return Feed(feed, feed).body(born=9, kind="abandon")
+
+
+@pytest.mark.parametrize("in_one_read", [True, False])
+def test_an_abandoned_replay_drops_its_open_bars_and_counts_their_ticks_as_lost(in_one_read):
+    state, replay, live = new_state(), Feed("r", "r"), Feed()
+    bodies = [live.body(("A", 1, 10, 1), born=1), replay.body(("A", 1, 10, 1), ("A", 2, 10, 1), born=1), abandon("r")]
+    if in_one_read:
+        apply(state, *bodies, at=5)
+    else:
+        for i, body in enumerate(bodies):
+            apply(state, body, at=5 + i)
+    assert state.counts["r"] == Counts(ticks_in=2, applied=0, lost=2)
+    assert [tuple(ended) for ended in state.ended_replays] == [("r", 2, True)]
+    commit(state)
+    assert list(state.feeds) == ["live"]
+
+
+def test_what_an_abandoned_replay_still_sends_is_dropped():
+    state, replay = new_state(), Feed("r", "r")
+    first, second = (replay.body(("A", seconds, 10, 1), born=1) for seconds in (1, 2))
+    apply(state, first, abandon("r"), second, at=1)
+    assert state.counts["r"] == Counts(ticks_in=1, applied=0, lost=1)
+
+
+def test_a_replay_abandoned_twice_or_after_its_end_is_not_abandoned_again():
+    state, replay = new_state(), Feed("r", "r")
+    apply(
+        state, replay.body(("A", 1, 10, 1), born=1), replay.body(born=1, kind="end"), abandon("r"), abandon("r"), at=1
+    )
+    assert [tuple(ended) for ended in state.ended_replays] == [("r", 2, False)]
+    assert closed(state) == [("r", "A", 0, 10, 10, 1)]
+
+
+# -- kept and restored ---------------------------------------------------------------------------------------------
+
+
+def filled_state():
+    """Return a state with two feeds, a lost range, closed and open bars; and the feeds."""
+    state, live, replay, holes = new_state(), Feed(), Feed("r", "r"), Feed("other")
+    holes.body(("Z", 1, 1, 1), born=1)
+    apply(state, live.body(("A", 1, 10, 1), ("B", 61, 20, 2), born=61), holes.body(("A", 62, 9, 1), born=61), at=61)
+    apply(state, replay.body(("C", 1, 5, 1), ("D", 1, 6, 1), ("C", 61, 7, 1), born=62), at=62)
+    state.give_up_holes((START_S + 99) * 1000, hole_wait_ms=0, now_ns=0)
+    return state, live, replay
+
+
+def test_a_loaded_state_goes_on_where_the_saved_one_will_be_after_its_commit():
+    state, live, replay = filled_state()
+    saved = state.save()
+    commit(state)
+    loaded = new_state(saved, state.position)
+    assert loaded.save() == new_state(state.save()).save()
+    assert numbers(loaded) == numbers(state) == {"p": 2, "other": 2, "r": 3}
+    assert loaded.flows["other"].lost == [(0, 1)]
+    rest = [live.body(("B", 130, 21, 1), born=130), replay.body(born=130, kind="end")]
+    for each in (state, loaded):
+        apply(each, *rest, at=130)
+    expected = {
+        ("live", "A", 1, 9, 9, 1), ("live", "B", 1, 20, 20, 1), ("r", "C", 1, 7, 7, 1), ("r", "D", 0, 6, 6, 1),
+    }  # fmt: skip
+    assert set(closed(state)) == set(closed(loaded)) == expected
+
+
+def test_closed_bars_are_not_saved():
+    state, _, _ = filled_state()
+    loaded = new_state(state.save())
+    bars = {(feed, loaded.symbols[bar["symbol"]]) for feed, book in loaded.feeds.items() for bar in book.bars}
+    assert bars == {("live", "A"), ("live", "B"), ("r", "C"), ("r", "D")}
+    assert sum(len(book.bars) for book in loaded.feeds.values()) == 4
+
+
+def test_a_loaded_clock_goes_on_from_where_it_stood():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 61, 10, 1), born=100), at=100, now=7)
+    loaded = new_state(state.save())
+    loaded.tick_clocks(5_000 * SECOND)
+    assert closed(loaded) == []
+    loaded.tick_clocks(int((5_000 + 20.5) * SECOND))
+    assert closed(loaded) == [("live", "A", 1, 10, 10, 1)]
+
+
+def test_nothing_saved_is_an_empty_state():
+    assert numbers(new_state(None)) == {}
+    assert numbers(new_state(new_state().save())) == {}
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_that_is_no_frame_is_a_dead_letter_once():
+    state = new_state()
+    apply(state, b"no frame", at=5)
+    assert [(letter.producer, letter.refused.reason, letter.refused.original) for letter in state.dead_letters] == [
+        ("", "bad_frame", b"no frame")
+    ]
+    again = new_state(position=Position((START_S + 5) * 1000, 0))
+    apply(again, b"no frame", at=5)
+    assert again.dead_letters == []
+
+
+def test_no_damage_to_a_frame_stops_the_partition():
+    good = Feed().body(("A", 1, 10, 1), ("B", 2, 20, 1), born=1)
+    survived = 0
+    for place in range(len(good)):
+        for damaged in (good[:place], good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :]):
+            state = new_state()
+            apply(state, damaged, good, at=1)
+            assert len(state.dead_letters) == 1
+            assert state.counts["p"] == Counts(ticks_in=2, applied=2)
+            survived += 1
+    assert survived == 2 * len(good)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"symbols": ["A" * 21]}, {"symbols": ["A\x00B"]}, {"symbols": [""]}, {"symbols": []}, {"count": 2},
+        {"count": 0}, {"columns": ["nothing"]}, {"block": b""}, {"codec": "none"},
+    ],
+)  # fmt: skip
+def test_a_header_that_does_not_fit_its_block_refuses_the_frames_ticks(change):
+    frame = decode(Feed().body(("A", 1, 10, 1), born=1))
+    names = frame.__struct_fields__
+    body = encode(type(frame)(**{name: change.get(name, getattr(frame, name)) for name in names}))
+    state = new_state()
+    apply(state, body, at=1)
+    assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"]
+    assert state.counts["p"].applied == 0
