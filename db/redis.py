@@ -96,6 +96,15 @@ def address(url: str) -> str:
     return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
 
 
+def make_group(client: Client, key: str, group: str) -> None:
+    """Make a consumer group, and its stream, at the start of it (never at `$`: what is there would be skipped)."""
+    try:
+        client.xgroup_create(key, group, id="0", mkstream=True)
+    except ResponseError as e:
+        if not str(e).startswith("BUSYGROUP"):
+            raise
+
+
 def memory_share(client: Client) -> float:
     """Return how much of `maxmemory` is used, 0..1; 0 where there is no limit."""
     memory = client.info("memory")

@@ -14,9 +14,13 @@ STOP_WAIT_S = 10.0  # a worker's own deadline is half of it
 
 
 def start(where: Place, *arguments: str, log_level: str = "warning") -> subprocess.Popen[bytes]:
-    """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us."""
+    """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us.
+
+    It stops when its standard input ends: also when we are killed.
+    """
     command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
-    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, env=os.environ)
+    command.append("--stop-with-stdin")
+    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, env=os.environ)
 
 
 @contextmanager

@@ -11,11 +11,19 @@ STOP_DEADLINE_S = 5.0  # of the whole stop; what is not committed by then, the n
 class Stop:
     """The process's stop event. Made in the main thread, it takes over the signals."""
 
-    def __init__(self, *, deadline_s: float = STOP_DEADLINE_S) -> None:
+    def __init__(self, *, deadline_s: float = STOP_DEADLINE_S, with_stdin: bool = False) -> None:
+        """with_stdin: stop when the standard input ends, as it does when a parent that holds it is killed."""
         self._event = threading.Event()
         self._deadline_s = deadline_s
+        if with_stdin:
+            threading.Thread(target=self._await_end_of_stdin, daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+
+    def _await_end_of_stdin(self) -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # signal's own signature
         if not self._event.is_set():

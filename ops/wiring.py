@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import psycopg
 import structlog
+from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from ..contracts.errors import ServerAway, UsageError
-from ..contracts.names import LIVE_FEED
+from ..contracts.names import GROUP, LIVE_FEED, stream_key
 from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
 from ..db import redis
@@ -124,7 +125,19 @@ def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
             return open_stream(connection, partitions)
 
     count = _wait_for(check_and_open_stream, where.connect_timeout_s)
-    return open_redis(where), count
+    client = open_redis(where)
+    _wait_for(lambda: _make_groups(client, count), where.connect_timeout_s)
+    return client, count
+
+
+def _make_groups(client: Client, partitions: int) -> None:
+    """Make the groups before a producer can fill the memory: then Redis would refuse to, and nobody could drain it."""
+    try:
+        for partition in range(partitions):
+            redis.make_group(client, stream_key(partition), GROUP)
+    except ResponseError as e:
+        if not redis.is_pause(e):
+            raise
 
 
 def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:

@@ -13,7 +13,6 @@ from zlib import crc32
 
 import numpy as np
 import structlog
-from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
 from ..contracts.errors import LeaseTaken
@@ -27,7 +26,7 @@ from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client
+from ..db.redis import Client, make_group
 
 log = structlog.get_logger()
 
@@ -125,11 +124,7 @@ class FrontDoor:
 
     def _make_door(self, highest: int) -> None:
         """Make the key and its group; where Redis came back older, let no entry get an id that was applied before."""
-        try:
-            self._client.xgroup_create(FRONT_DOOR, self._group, id="0", mkstream=True)
-        except ResponseError as e:
-            if not str(e).startswith("BUSYGROUP"):
-                raise
+        make_group(self._client, FRONT_DOOR, self._group)
         last = Position.parse(self._client.xinfo_stream(FRONT_DOOR)["last-generated-id"])
         if last < position_of(highest):
             self._client.execute_command("XSETID", FRONT_DOOR, str(position_of(highest)))

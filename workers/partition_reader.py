@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from ..contracts.frame import FIELD
 from ..contracts.names import GROUP, flow_key, stream_key
 from ..contracts.partition import START, Position
-from ..db.redis import Client, is_gone, is_out_of_memory
+from ..db.redis import Client, is_gone, is_out_of_memory, make_group
 from .partition_state import PartitionState
 
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
@@ -82,11 +82,14 @@ class PartitionReader:
         self.restoring[state.partition] = Restoring(last, sent, from_start)
 
     def _make_group(self, key: str) -> None:
+        """Make the group where it is missing; a Redis that is out of memory refuses even to make one that is there."""
         try:
-            self._client.xgroup_create(key, self._group, id="0", mkstream=True)
+            if any(group["name"] == self._group.encode() for group in self._client.xinfo_groups(key)):
+                return
         except ResponseError as e:
-            if not str(e).startswith("BUSYGROUP"):
+            if "no such key" not in str(e):
                 raise
+        make_group(self._client, key, self._group)
 
     def _ack_pending(self, key: str, first: str, last: str, keep: frozenset[bytes] = frozenset()) -> None:
         while True:

@@ -162,7 +162,9 @@ class Worker:
             self._stop.wait(self.options.block_ms / 1000)
             return {}
         self._read_count = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // len(partitions))
-        block_ms = 0 if self._front_door_busy else self.options.block_ms
+        # A take-over goes on at once: there may be one more partition to take.
+        at_once = self._front_door_busy or self._reader.restoring
+        block_ms = 0 if at_once else self.options.block_ms
         return self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
@@ -379,7 +381,11 @@ class Worker:
     def _ask_again(self, partition: int, state: PartitionState) -> None:
         """Ask the producers to send from the hole on: `want:PRODUCER` is the number that was reached."""
         wanted = {f"want:{producer}": flow.number for producer, flow in state.holes}
-        self._client.hset(flow_key(partition), mapping=wanted)
+        try:
+            self._client.hset(flow_key(partition), mapping=wanted)
+        except ResponseError as e:
+            if not redis.is_out_of_memory(e):  # then asking waits
+                raise
 
     def _drop_old_producers(self) -> None:
         """Forget the numbers of live producers whose lease ended a day ago, once an hour."""

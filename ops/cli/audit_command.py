@@ -10,8 +10,8 @@ from ...db.migrate import check_schema
 from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
 from ..ledger import read_ledger
 from ..summary import print_ledger
-from ..wiring import open_postgres, open_redis_to_look
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_postgres, open_redis_to_look
+from .options import CONTEXT, option, server_options
 
 
 @click.command(context_settings=CONTEXT)

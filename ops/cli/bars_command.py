@@ -16,8 +16,8 @@ from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.queries import query
 from ..bars_text import shortest
-from ..wiring import open_postgres
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_postgres
+from .options import CONTEXT, option, server_options
 
 _COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
 

@@ -14,8 +14,8 @@ from ..demo import Watcher, shown
 from ..ledger import read_ledger
 from ..shutdown import Stop
 from ..summary import print_ledger
-from ..wiring import open_both, open_postgres
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_both, open_postgres
+from .options import CONTEXT, option, server_options
 
 
 @click.command(context_settings=CONTEXT)

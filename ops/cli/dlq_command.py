@@ -16,8 +16,8 @@ from ...db.migrate import check_schema
 from ...db.postgres import Connection
 from .. import dead_letters
 from ..dead_letters import DeadLetter, as_object
-from ..wiring import open_postgres, open_redis
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_postgres, open_redis
+from .options import CONTEXT, option, server_options
 
 _SHORT = 60
 _LEAST_WIDTH = 160

@@ -8,7 +8,8 @@ import click
 
 from ..doctor import diagnose
 from ..finding import Finding
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place
+from .options import CONTEXT, option, server_options
 
 _COLORS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 

@@ -6,8 +6,8 @@ import click
 
 from ...db.migrate import migrate as apply_migrations
 from ...db.migrate import open_stream
-from ..wiring import open_postgres
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_postgres
+from .options import CONTEXT, option, server_options
 
 
 @click.command(context_settings=CONTEXT)

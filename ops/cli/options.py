@@ -11,7 +11,7 @@ import click
 
 from ...contracts.errors import TickStockError, UsageError
 from ..logs import set_up_logs
-from ..wiring import Place, place
+from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +23,11 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
     kwargs.setdefault("envvar", variable)
     return click.option(*names, show_envvar=True, **kwargs)
+
+
+def stop_with_stdin_option(command: F) -> F:
+    """Add the option by which a command that starts others makes them end with it."""
+    return click.option("--stop-with-stdin", is_flag=True, hidden=True)(command)
 
 
 def server_options(command: F) -> F:
@@ -76,6 +81,3 @@ def errors_end_the_command() -> Iterator[None]:
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(1)
-
-
-__all__ = ["CONTEXT", "Place", "errors_end_the_command", "option", "server_options"]

@@ -15,8 +15,8 @@ from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..progress import show_progress
 from ..shutdown import Stop
-from ..wiring import ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
-from .options import CONTEXT, F, Place, option, server_options
+from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
+from .options import CONTEXT, F, option, server_options, stop_with_stdin_option
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
@@ -69,6 +69,7 @@ def share(name: str, what: str) -> Callable[[F], F]:
 @share("--bad-share", "are refused")
 @share("--repeat-share", "are repeated as separate trades")
 @option("--future-ticks", type=click.IntRange(0), default=0, help="Synthetic: ticks from next year, at the start.")
+@stop_with_stdin_option
 @server_options
 def producer(  # one parameter for each option
     where: AbstractContextManager[Place],
@@ -84,6 +85,7 @@ def producer(  # one parameter for each option
     again: bool,
     record: Path | None,
     seconds: float | None,
+    stop_with_stdin: bool,
     **market: object,
 ) -> None:
     """Send the ticks of one source into tickstock-stream, framed and numbered, each kept until it is committed.
@@ -91,7 +93,7 @@ def producer(  # one parameter for each option
     FILES: trade flat files (.csv, .csv.gz) for --source replay, by time or grouped by ticker; all files of one command
     are one feed. Rows with a correction are left out. A replay that was interrupted goes on where it stood.
     """
-    stop = Stop(deadline_s=30.0)
+    stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
     options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)
     if source == "replay" and not files:

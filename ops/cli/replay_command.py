@@ -15,8 +15,8 @@ from ..ledger import LedgerRow, read_ledger
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..summary import print_ledger
-from ..wiring import ProducerOptions, open_both, open_postgres, replay_feed, run_producer
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, ProducerOptions, open_both, open_postgres, replay_feed, run_producer
+from .options import CONTEXT, option, server_options
 from .producer_command import SpeedType
 
 

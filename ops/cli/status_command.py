@@ -8,8 +8,8 @@ import msgspec
 from ...db.migrate import check_schema
 from ..status import read_status
 from ..status_tables import print_status
-from ..wiring import open_postgres, open_redis_to_look
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, open_postgres, open_redis_to_look
+from .options import CONTEXT, option, server_options
 
 
 @click.command(context_settings=CONTEXT)

@@ -9,8 +9,8 @@ import click
 from ...contracts.names import GROUP
 from ...workers.worker import WorkerOptions
 from ..shutdown import Stop
-from ..wiring import make_worker
-from .options import CONTEXT, Place, option, server_options
+from ..wiring import Place, make_worker
+from .options import CONTEXT, option, server_options, stop_with_stdin_option
 
 
 def default_consumer() -> str:
@@ -55,6 +55,7 @@ def default_consumer() -> str:
     default="end",
     help="Front door: which end of its second the application's untyped ticks are stamped with.",
 )
+@stop_with_stdin_option
 @server_options
 def worker(
     where: AbstractContextManager[Place],
@@ -63,13 +64,14 @@ def worker(
     max_future: float,
     hole_wait: float,
     retention: float,
+    stop_with_stdin: bool,
     **options: object,
 ) -> None:
     """Turn the partitions of tickstock-stream that are this worker's share into 1-minute bars.
 
     Start as many as you like: they share the partitions among themselves. SIGTERM commits, releases and exits 0.
     """
-    stop = Stop()
+    stop = Stop(with_stdin=stop_with_stdin)
     settings = WorkerOptions(
         allowed_lateness_ms=allowed_lateness,
         max_future_s=max_future,

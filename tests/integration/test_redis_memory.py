@@ -31,7 +31,7 @@ def test_a_replay_larger_than_redis_memory_comes_through_whole(migrated_servers,
         before = client.info("memory")["used_memory"]
         client.config_set("maxmemory", before + 3_000_000)
         try:
-            ran = tickstock("replay", tmp_path / "trades.csv", "--workers", 1, servers=migrated_servers, within_s=90)
+            ran = tickstock("replay", tmp_path / "trades.csv", "--workers", 1, servers=migrated_servers, within_s=25)
         finally:
             client.config_set("maxmemory", 0)
     assert ran.returncode == 0, ran.stderr
