@@ -20,6 +20,7 @@ from .ticks import OPTIONAL_COLUMNS, Refused, Ticks
 
 VERSION = 1
 MAX_TICKS = 512  # of one frame; only one front-door entry with more rows goes beyond, because its rows stay together
+MAX_NAME_LENGTH = 64  # of a producer or feed
 FIELD = b"f"  # the one field of a stream entry that holds a frame
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
@@ -29,7 +30,7 @@ _MAX_BLOCK_BYTES = 16 << 20  # a corrupt length must not allocate more
 Kind = Literal["live", "replay", "end", "abandon"]
 
 # Bounds, so that a frame from a stranger cannot carry what no column holds.
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)]
@@ -115,8 +116,8 @@ def decode(body: bytes) -> Frame:
         _refuse_other_version(array)
     if not 0 <= frame.previous <= frame.last:
         raise BadFrame(f"numbers run backwards: {frame.previous} to {frame.last}")
-    if not (frame.producer.isprintable() and frame.feed.isprintable()):
-        raise BadFrame("a producer's or feed's name has control characters")
+    if not (is_name(frame.producer) and is_name(frame.feed)):
+        raise BadFrame("a producer's or feed's name is not printable ASCII")
     return frame
 
 
@@ -151,6 +152,11 @@ def ticks_of(frame: Frame) -> Ticks:
         raise BadFrame(f"symbol index {symbol_index.max()} of {len(frame.symbols)} symbols")
     named = dict(zip(frame.columns, optional, strict=True))
     return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a producer or feed can have this name."""
+    return 0 < len(text) <= MAX_NAME_LENGTH and text.isascii() and text.isprintable()
 
 
 def are_alike(batch: Sequence[Frame]) -> bool:

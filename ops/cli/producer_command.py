@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from ...contracts.frame import MAX_NAME_LENGTH, is_name
 from ...contracts.names import LIVE_FEED
 from ...db.redis import redis_ms
 from ...producer.pace import parse_speed
@@ -93,6 +94,8 @@ def producer(  # one parameter for each option
     FILES: trade flat files (.csv, .csv.gz) for --source replay, by time or grouped by ticker; all files of one command
     are one feed. Rows with a correction are left out. A replay that was interrupted goes on where it stood.
     """
+    if not is_name(feed):
+        raise click.UsageError(f"--feed {feed!r}: 1 to {MAX_NAME_LENGTH} printable ASCII characters are needed")
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
     options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)

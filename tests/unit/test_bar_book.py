@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from tickstockpl.contracts.bar import MINUTE_NS
@@ -71,7 +73,7 @@ def test_any_split_of_the_ticks_merges_to_the_same_bars(seed):
         rng.integers(100, 200, n) / 4, rng.integers(1, 50, n) / 8,
     )  # fmt: skip
     cuts = [0, *sorted(rng.integers(0, n, 6)), n]
-    parts = [batch.take(slice(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [batch.take(slice(a, b)) for a, b in pairwise(cuts)]
     merged = merge(np.concatenate([bars_of(part, part.symbol_index) for part in parts]))
     whole = bars_of(batch, batch.symbol_index)
     for name in whole.dtype.names:
