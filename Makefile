@@ -41,7 +41,7 @@ lint: $(VENV)/lint
 	$(BIN)/mypy
 
 bench: $(VENV)/bench  ## a table; every figure in build/bench.json
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/run.py --memory
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -28,7 +28,7 @@ def resident_mb(place: Place, ticks_a_round: int, rounds: int) -> list[float]:
 
 
 def _frames(place: Place, ticks: int) -> list[Numbered]:
-    identity = Identity("", "", "replay", publish=False)
+    identity = Identity("bench", "bench", "replay", publish=False)
     framer = Framer(identity, place.partitions, now_ms=open_writer(place, "bench").now_ms)
     return [frame for batch in market(70, ticks, 300) for frame in framer.add(batch)] + framer.end()
 
