@@ -30,6 +30,7 @@ from .partition_state import Counts, PartitionState
 log = structlog.get_logger()
 
 _FENCED = "TS001"  # raised by lock_checkpoints()
+_DEAD_LETTER_COLUMNS = ("partition", "producer", "reason", "detail", "original", "entry")
 _ATTEMPTS = 5  # after a deadlock or serialization failure, which the server has rolled back whole
 
 
@@ -229,12 +230,12 @@ def _append_outbox(connection: Connection, plans: Sequence[PartitionPlan]) -> No
 
 def _append_dead_letters(connection: Connection, plans: Sequence[PartitionPlan]) -> None:
     rows = [
-        (plan.state.partition, letter.producer, letter.refused.reason, letter.refused.detail, letter.refused.original)
+        (plan.state.partition, letter.producer, *letter.refused[:3], letter.entry)
         for plan in plans
         for letter in plan.dead_letters
     ]
     if rows:
-        _insert(connection, "append_dead_letters", ("partition", "producer", "reason", "detail", "original"), rows)
+        _insert(connection, "append_dead_letters", _DEAD_LETTER_COLUMNS, rows)
 
 
 def _add_to_ledger(connection: Connection, plans: Sequence[PartitionPlan]) -> None:

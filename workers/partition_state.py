@@ -43,10 +43,11 @@ class Counts:
 
 
 class DeadLetter(NamedTuple):
-    """A refused tick on its way to the dead letters."""
+    """A refused tick on its way to the dead letters. entry: the stream entry's id, where that was no frame."""
 
     producer: str
     refused: Refused
+    entry: str | None = None
 
 
 @dataclass(slots=True)
@@ -192,8 +193,7 @@ class PartitionState:
             ready = flow.accept(Arrival(frame, position))
             self.repeats += frame.count if not ready and frame.last <= before else 0
         except BadFrame as e:
-            if position > self.position:  # at or below it, this entry went to the dead letters once before
-                self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body)))
+            self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body), str(position)))
             return []
         return ready
 

@@ -15,6 +15,7 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place, make_worker
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.worker import WorkerOptions
@@ -254,6 +255,15 @@ def test_bad_frames_are_not_read_over_and_over_by_the_next_worker(stream, work):
     group = "tickstockpl-group"
     work(lambda: stream.redis.xpending(stream_key(0), group)["pending"] == 0)
     assert len(dead_letters(stream.servers)) == 1
+
+
+def test_an_entry_that_is_no_frame_is_kept_once_however_often_it_is_read(migrated_servers):
+    letter = {"partition": [0], "producer": [""], "reason": ["bad_frame"], "detail": ["?"], "original": [b"?"]}
+    with psycopg.connect(migrated_servers.database_url) as connection:
+        for entry in ("5-0", "5-0", "6-0", None, None):
+            connection.execute(query("append_dead_letters"), letter | {"entry": [entry]})
+        rows = connection.execute("SELECT entry FROM dead_letter ORDER BY id").fetchall()
+    assert rows == [("5-0",), ("6-0",), (None,), (None,)]
 
 
 def test_refused_ticks_are_counted_and_kept_with_their_reason(stream, work):

@@ -381,15 +381,12 @@ def test_nothing_saved_is_an_empty_state():
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 
-def test_an_entry_that_is_no_frame_is_a_dead_letter_once():
+def test_an_entry_that_is_no_frame_is_a_dead_letter_that_names_the_entry():
     state = new_state()
     apply(state, b"no frame", at=5)
-    assert [(letter.producer, letter.refused.reason, letter.refused.original) for letter in state.dead_letters] == [
-        ("", "bad_frame", b"no frame")
-    ]
-    again = new_state(position=Position((START_S + 5) * 1000, 0))
-    apply(again, b"no frame", at=5)
-    assert again.dead_letters == []
+    ((producer, refused, entry),) = state.dead_letters
+    assert (producer, refused.reason, refused.original) == ("", "bad_frame", b"no frame")
+    assert entry == f"{(START_S + 5) * 1000}-0"
 
 
 def test_no_damage_to_a_frame_stops_the_partition():

@@ -61,9 +61,11 @@ CREATE TABLE dead_letter (
     reason      text NOT NULL,
     detail      text NOT NULL,
     original    bytea NOT NULL,
+    entry       text,  -- id of the stream entry, where that was no frame: read again, it is kept once
     told        boolean NOT NULL DEFAULT false,  -- in the Redis stream tickstock-dlq too
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE UNIQUE INDEX dead_letter_entry ON dead_letter (partition, entry);
 CREATE INDEX dead_letter_untold ON dead_letter (partition, id) WHERE NOT told;
 
 -- Lock the checkpoints of some partitions, in partition order, on the very tokens that the caller stands on.

@@ -16,8 +16,10 @@ DELETE FROM outbox WHERE partition = %(partition)s AND number <= %(told)s
    AND created_at < clock_timestamp() - make_interval(secs => %(retention_s)s);
 
 -- append_dead_letters --
-INSERT INTO dead_letter (partition, producer, reason, detail, original)
-SELECT * FROM unnest(%(partition)s::int[], %(producer)s::text[], %(reason)s::text[], %(detail)s::text[], %(original)s::bytea[]);
+INSERT INTO dead_letter (partition, producer, reason, detail, original, entry)
+SELECT * FROM unnest(%(partition)s::int[], %(producer)s::text[], %(reason)s::text[], %(detail)s::text[],
+                     %(original)s::bytea[], %(entry)s::text[])
+ON CONFLICT (partition, entry) DO NOTHING;
 
 -- untold_dead_letters --
 SELECT id, producer, reason, detail, original FROM dead_letter
