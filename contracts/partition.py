@@ -47,6 +47,10 @@ class Position(NamedTuple):
             return Position(self.ms, self.seq - 1)
         return Position(self.ms - 1, 2**64 - 1) if self.ms else self
 
+    def after(self) -> "Position":
+        """Return the smallest id above this one."""
+        return Position(self.ms, self.seq + 1) if self.seq < 2**64 - 1 else Position(self.ms + 1, 0)
+
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 

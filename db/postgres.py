@@ -98,5 +98,9 @@ class Database:
 
 
 def is_lost(connection: Connection, error: psycopg.Error) -> bool:
-    """Tell whether an error means that the connection is gone, rather than that a statement was refused."""
-    return connection.broken or connection.closed or (error.sqlstate or "")[:3] in ("57P", "08")
+    """Tell whether the connection, or the server's ability to serve it, is gone, rather than a statement refused.
+
+    57P: ended by an operator; 08: connection; 53: out of disk, memory or connections; 25006: a standby, read only.
+    """
+    state = error.sqlstate or ""
+    return connection.broken or connection.closed or state[:3] == "57P" or state[:2] in ("08", "53") or state == "25006"

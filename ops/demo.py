@@ -10,11 +10,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from ..contracts.errors import SetupError
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from .bars_text import shortest
 from .status import read_status
+from .wiring import Place, open_postgres, open_redis
 
 _LATEST = 8
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
@@ -60,6 +62,15 @@ class Watcher:
             for symbol, at, *numbers in self._connection.execute(query("latest_bars"), {"count": _LATEST})
         ]
         return Glance(ticks, rate, bars, status.lag_ticks, workers, latest)
+
+
+def start_afresh(where: Place) -> None:
+    """Empty the demo's own servers. Raises SetupError while another demo runs on them."""
+    with open_postgres(where, name="tickstock-demo") as connection:
+        if connection.execute(query("live_consumers")).fetchall():
+            raise SetupError("a demo runs in this data folder already: stop it, or name another --data-dir")
+        connection.execute(query("empty_tables"))
+    open_redis(where).flushall()
 
 
 @contextmanager

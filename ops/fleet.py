@@ -20,7 +20,7 @@ def start(where: Place, *arguments: str, log_level: str = "warning") -> subproce
     """
     command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
     command.append("--stop-with-stdin")
-    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, env=os.environ)
+    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, env=_environment())
 
 
 @contextmanager
@@ -39,6 +39,12 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
                 process.wait()
 
 
+def _environment() -> dict[str, str]:
+    """Return our environment without our own options' variables: what a child is to do, its arguments say."""
+    kept = ("TICKSTOCK_DB_", "TICKSTOCK_CONNECT_TIMEOUT")
+    return {k: v for k, v in os.environ.items() if not k.startswith("TICKSTOCK_") or k.startswith(kept)}
+
+
 class WatchedStop(Stop):
     """A stop event that notices, whatever the main thread waits for, when nobody is left to do the work."""
 
@@ -53,8 +59,8 @@ class WatchedStop(Stop):
         return super().wait(seconds)
 
 
-def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]], what: str = "every worker") -> None:
     """Raise SetupError where every process has ended: nobody is left to do the work."""
     codes = [process.poll() for process in processes]
     if None not in codes:
-        raise SetupError(f"all {len(codes)} workers have ended (exit codes {codes}); their log lines above say why")
+        raise SetupError(f"{what} has ended (exit codes {codes}); its log lines above say why")

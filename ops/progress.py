@@ -45,7 +45,7 @@ def _lines(recording: ReplaySource | None) -> Callable[[Progress], None]:
         if now_s < said_s + _LINE_EVERY_S:
             return
         said_s = now_s
-        share = f"{recording.bytes_read / max(1, recording.bytes_total):.0%}" if recording else None
-        log.info("producing", ticks=progress.ticks, per_s=round(progress.ticks / (now_s - started_s)), read=share)
+        read = {"read": f"{recording.bytes_read / max(1, recording.bytes_total):.0%}"} if recording else {}
+        log.info("producing", ticks=progress.ticks, per_s=round(progress.ticks / (now_s - started_s)), **read)
 
     return show

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from .status import PartitionStatus, ReplayStatus, Status, WorkerStatus
 
-_LEAST_WIDTH = 120  # in a file or a pipe there is no width to fit into
+_LEAST_WIDTH = 150  # what the widest table takes
 _ENDED_SHOWN = 5
 _SOURCE_WIDTH = 28
 _ON_ONE_LINE = ("replay", "source", "started", "last commit")
@@ -16,9 +16,8 @@ _ON_ONE_LINE = ("replay", "source", "started", "last commit")
 
 def print_status(status: Status) -> None:
     """Print what the fleet looks like."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_LEAST_WIDTH)
+    # A narrow terminal wraps long lines itself; a table squeezed into it loses its numbers.
+    console = Console(highlight=False, width=max(_LEAST_WIDTH, Console().width))
     if status.partitions:
         console.print(_partitions(status.partitions))
     if status.workers:

@@ -52,7 +52,9 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) -> Iterator[Place]:
+def place(
+    data_dir: Path | None, *, embedded: bool, connect_timeout_s: float, subfolder: str | None = None
+) -> Iterator[Place]:
     """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be."""
     outside = servers_from(os.environ)
     if outside or not embedded:
@@ -61,6 +63,8 @@ def place(data_dir: Path | None, *, embedded: bool, connect_timeout_s: float) ->
         yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
         return
     folder = data_dir or default_data_dir()
+    if subfolder:
+        folder /= subfolder
     with embedded_servers(folder, log=log.info) as servers:
         yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
 

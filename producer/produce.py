@@ -143,6 +143,7 @@ def produce(
 def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, on_progress: Callable[[], None]) -> None:
     """Wait until everything is committed: until then, this process keeps what a fail-over of Redis may lose."""
     deadline = time.monotonic() + DRAIN_DEADLINE_S
+    log.info("all sent: waiting until it is committed", ticks=writer.lag)
     while not writer.is_drained:
         writer.poll_if_due(every_s=0.05)
         lease.renew_if_due()

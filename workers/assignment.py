@@ -105,7 +105,7 @@ class Assignment:
             self._end_former_owner(partition)
             return None
         self._blocked_since.pop(partition, None)
-        log.info("partition taken", partition=partition, epoch=lease.epoch)
+        log.debug("partition taken", partition=partition, epoch=lease.epoch)
         return Held(partition, lease, token)
 
     def _end_former_owner(self, partition: int) -> None:

@@ -120,6 +120,21 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     return Resolved(rows, superseded, changed, compared=True)
 
 
+def outrun(rows: Column, superseded: Column) -> Column:
+    """Mark the rows whose place another row of this commit takes: a replay's before a live one, else the first.
+
+    Two feeds may close the same (symbol, minute) between two commits; what stands does not tell of that.
+    """
+    number = np.arange(len(rows))
+    rank = np.where(superseded, len(rows), np.where(rows["replay"], -1 - number, number))
+    order = np.lexsort((rank, rows["minute"], rows["symbol"]))
+    ranked = rows[order]
+    lost = np.zeros(len(rows), bool)
+    same_place = (ranked["symbol"][1:] == ranked["symbol"][:-1]) & (ranked["minute"][1:] == ranked["minute"][:-1])
+    lost[order[1:]] = same_place
+    return lost
+
+
 def _merged(mine: Column, standing: Column, where: Column) -> Column:
     merged = mine.copy()
     earlier = where & (standing["open_ts"] <= mine["open_ts"])  # what stands arrived first

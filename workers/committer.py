@@ -19,6 +19,7 @@ from ..db.queries import query
 from .commit_plan import (
     PartitionPlan,
     add_messages,
+    outrun,
     plan_partition,
     resolve,
     stage_rows,
@@ -77,10 +78,11 @@ class Committer:
         connection = self._database.connection
         stage(connection, rows)
         resolved = resolve(rows, existing(connection), self.shape)
-        kept = ~resolved.superseded
+        superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
+        kept = ~superseded
         self._rows, self._changed = resolved.rows[kept], resolved.changed[kept]
-        if resolved.compared:
-            take_superseded(plans, resolved.rows, resolved.superseded)
+        if resolved.compared or superseded.any():
+            take_superseded(plans, resolved.rows, superseded)
             stage(connection, self._rows)
         add_messages(plans, self._rows, self._changed)
         return plans
@@ -230,7 +232,14 @@ def _append_outbox(connection: Connection, plans: Sequence[PartitionPlan]) -> No
 
 def _append_dead_letters(connection: Connection, plans: Sequence[PartitionPlan]) -> None:
     rows = [
-        (plan.state.partition, letter.producer, *letter.refused[:3], letter.entry)
+        (
+            plan.state.partition,
+            letter.producer,
+            letter.refused.reason.replace("\0", "?"),
+            letter.refused.detail.replace("\0", "?"),
+            letter.refused.original,
+            letter.entry,
+        )
         for plan in plans
         for letter in plan.dead_letters
     ]

@@ -44,11 +44,6 @@ class FrameOrder:
         return max((a.frame.last for a in self.held.values()), default=self.number)
 
     @property
-    def held_ticks(self) -> int:
-        """How many ticks wait behind the hole."""
-        return sum(a.frame.count for a in self.held.values())
-
-    @property
     def first_held(self) -> Position | None:
         """Where the earliest held frame stands: the committed position stays below it."""
         return min((a.position for a in self.held.values()), default=None)

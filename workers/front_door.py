@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import structlog
+from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
 from ..contracts.errors import LeaseTaken
@@ -26,13 +27,14 @@ from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, make_group
+from ..db.redis import Client, is_out_of_memory, make_group
 
 log = structlog.get_logger()
 
 _READ_ENTRIES = 10_000
 _MAX_ROWS_AHEAD = 2_000_000  # framed, but not applied yet by the slowest partition
 _POLL_EVERY_S = 1.0
+_FULL_WAIT_S = 1.0  # after Redis refused a frame
 _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
 
@@ -57,6 +59,7 @@ class FrontDoor:
         self._second_stamp: SecondStamp = second_stamp
         self._lease: Lease | None = None
         self._lease_at = 0.0
+        self._full_until = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -72,10 +75,26 @@ class FrontDoor:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Frame what came in, if the door is ours; return whether there may be more at once."""
+        """Frame what came in, if the door is ours; return whether there may be more at once.
+
+        While Redis is out of memory the door waits, and the worker goes on: only its commits make room.
+        """
         self._look_at_lease()
-        if self._lease is None:
+        if self._lease is None or time.monotonic() < self._full_until:
             return False
+        try:
+            return self._frame_next()
+        except ResponseError as e:
+            if not is_out_of_memory(e):
+                raise
+            self._wait_for_room()
+            return False
+
+    def _wait_for_room(self) -> None:
+        self.reset()
+        self._full_until = time.monotonic() + _FULL_WAIT_S
+
+    def _frame_next(self) -> bool:
         if self._read_to is None:
             self._start()
         if time.monotonic() >= self._poll_at:
@@ -222,8 +241,7 @@ class FrontDoor:
         for (p, sent), outcome in zip(made, send(self._client, FRONT_DOOR_PRODUCER, [s for _, s in made]), strict=True):
             if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
                 log.warning("front door reads again", partition=p, why=outcome.refused or "Redis forgot what was sent")
-                self.reset()
-                self._lease_at = 0.0
+                self._wait_for_room()
                 return
             self._last_sent[p] = sent.sent
 

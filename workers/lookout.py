@@ -57,10 +57,10 @@ class Lookout:
                 self._looks[p] = look
         return odd
 
-    def unread(self, state: PartitionState, sent: Mapping[str, int], *, restored: bool = False) -> list[str]:
+    def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers that had sent more than was read since, but for what was looked for in vain just now.
 
-        restored: this is what a restore up to the stream's end has brought.
+        in_vain: even reading from the stream's start has not brought them: they are not looked for again for a while.
         """
         unread = []
         for producer, number in sent.items():
@@ -72,7 +72,7 @@ class Lookout:
             waits = vain_number == number and time.monotonic() < until
             if number <= (flow.seen if flow else 0) or (flow and flow.ended) or waits:
                 continue
-            if restored:
+            if in_vain:
                 self._vain[key] = (number, time.monotonic() + _VAIN_RESTORE_WAIT_S)
             unread.append(producer)
         return unread

@@ -157,6 +157,10 @@ class PartitionReader:
                 raise error
         return str(errors[0]) if errors else None
 
+    def trim(self, partition: int, position: Position) -> None:
+        """Delete every entry below a position, exactly."""
+        self._client.execute_command("XTRIM", stream_key(partition), "MINID", "=", str(position))
+
     def drop_idle_consumers(self, partition: int) -> None:
         """Delete the group's other consumers that have nothing pending: former owners of this partition."""
         self._client.eval(_DROP_IDLE_CONSUMERS, 1, stream_key(partition), self._group, self._consumer)

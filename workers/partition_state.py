@@ -26,6 +26,7 @@ from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
 _STATE_VERSION = 1
+_HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
 
 
 @dataclass(slots=True)
@@ -158,6 +159,7 @@ class PartitionState:
         self.unacked: list[bytes] = []
         self.uncommitted_ticks = 0
         self.repeats = 0
+        self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.dirty = False
 
     # -- apply -------------------------------------------------------------------------------------------------
@@ -190,6 +192,9 @@ class PartitionState:
                 flow.ended = True
                 return arrivals
             before = flow.number
+            if frame.previous > before and len(flow.held) >= _HELD_FRAMES and not flow.ended:
+                self.overflow = min(self.overflow or position, position)
+                return []
             ready = flow.accept(Arrival(frame, position))
             self.repeats += frame.count if not ready and frame.last <= before else 0
         except BadFrame as e:
@@ -363,13 +368,13 @@ class PartitionState:
         given_up = []
         for producer, flow in self.flows.items():
             first = flow.first_held
-            if first is None or flow.feed == producer or redis_ms <= first.ms + hole_wait_ms:
+            can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
+            if first is None or can_be_sent_again or redis_ms <= first.ms + hole_wait_ms:
                 continue
             hole, ready = flow.give_up()
             counts = self.counts.setdefault(producer, Counts())
-            if producer != FRONT_DOOR_PRODUCER:  # its numbers are entry ids, which do not count ticks
-                counts.ticks_in += hole[1] - hole[0]
-                counts.lost += hole[1] - hole[0]
+            counts.ticks_in += hole[1] - hole[0]
+            counts.lost += hole[1] - hole[0]
             self._apply_feed(flow.feed, ready, now_ns)
             self.dirty = True
             given_up.append((producer, hole))
@@ -383,8 +388,8 @@ class PartitionState:
     @property
     def safe_position(self) -> Position:
         """The position that a commit may claim: just below the first held frame, else the last entry read."""
-        held = [flow.first_held for flow in self.flows.values() if flow.held]
-        return min([self.read_to, *(p.before() for p in held if p)])
+        waiting = [self.overflow, *(flow.first_held for flow in self.flows.values())]
+        return min([self.read_to, *(position.before() for position in waiting if position)])
 
     # -- commit ------------------------------------------------------------------------------------------------
 

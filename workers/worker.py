@@ -35,8 +35,8 @@ log = structlog.get_logger()
 
 _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
-_HELD_TICKS = 1_000_000  # behind holes; above it the partition reads nothing more
 _CLEAN_EVERY_S = 3600.0
+_FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
 
@@ -155,12 +155,8 @@ class Worker:
             self._teller.catch_up()
 
     def read(self) -> dict[int, Entries]:
-        """④ Read new frames of all owned partitions that have room."""
-        full = [p for p, s in self._states.items() if sum(flow.held_ticks for _, flow in s.holes) > _HELD_TICKS]
-        partitions = [p for p in self._states if p not in full]
-        if not partitions:
-            self._stop.wait(self.options.block_ms / 1000)
-            return {}
+        """④ Read new frames of all owned partitions."""
+        partitions = list(self._states)
         self._read_count = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // len(partitions))
         # A take-over goes on at once: there may be one more partition to take.
         at_once = self._front_door_busy or self._reader.restoring
@@ -186,6 +182,8 @@ class Worker:
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
                 log.info("hole", partition=partition, producers=new)
                 self.restore(partition)
+            elif state.overflow and not state.holes:
+                self.restore(partition)  # the hole is filled: read again what there was no room for
             elif state.dirty or state.closed():
                 ready.append(state)
         return ready
@@ -225,7 +223,7 @@ class Worker:
         refused = self._reader.ack(acked, self._undone, trim_to)
         if refused:
             log.warning("retention given up for room in Redis", why=refused)
-            self._reader.ack({}, {}, {p: state.position for p, state in self._states.items()})
+            self._reader.ack({}, {}, self._committed_positions())
         else:
             self._undone = {}
 
@@ -297,6 +295,7 @@ class Worker:
         for held in surplus:
             del self._states[held.partition]
             self._reader.restoring.pop(held.partition, None)
+            self._undone.pop(held.partition, None)
         self._assignment.release(surplus)
         if surplus:
             log.info("partitions released", partitions=[held.partition for held in surplus])
@@ -304,12 +303,15 @@ class Worker:
     def _drop(self, partition: int, why: str) -> None:
         if self._states.pop(partition, None):
             self._reader.restoring.pop(partition, None)
+            self._undone.pop(partition, None)
             log.info("partition dropped", partition=partition, why=why)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, partition: int) -> None:
         """Go back to the committed state and read again: start, take-over, hole, anything odd: always this."""
+        # A database that came back older may have forgotten that a replay ended.
+        self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
         held = self._states[partition].held
         with self._database.connection.transaction():
             row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
@@ -330,9 +332,11 @@ class Worker:
             if not self._reader.restored(state, came_back_empty=partition not in entries):
                 continue
             self._ack({}, {partition: state.done | self._finished_numbers(partition, restoring.sent)}, {})
-            if not restoring.from_start and self._lookout.unread(state, restoring.sent, restored=True):
+            unread = self._lookout.unread(state, restoring.sent, in_vain=restoring.from_start)
+            if unread and not restoring.from_start:
                 self._reader.rewind(state, from_start=True)
                 continue
+            self._ask_again(partition, state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held)
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
@@ -362,7 +366,11 @@ class Worker:
             log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
         self._pressed = pressed
         if pressed:
-            self._reader.ack({}, {}, {p: state.position for p, state in self._states.items()})
+            self._reader.ack({}, {}, self._committed_positions())
+
+    def _committed_positions(self) -> dict[int, Position]:
+        """Return where the streams may be trimmed; what is read again from the start must stay."""
+        return {p: state.position for p, state in self._states.items() if p not in self._reader.restoring}
 
     def _give_up_holes(self) -> None:
         holes = {p: state for p, state in self._states.items() if state.holes}
@@ -371,16 +379,18 @@ class Worker:
         redis_ms = redis.redis_ms(self._client)
         hole_wait_ms = int(self.options.hole_wait_s * 1000)
         for partition, state in holes.items():
-            self._ask_again(partition, state)
+            self._ask_again(partition, state, [producer for producer, _ in state.holes])
             given_up = state.give_up_holes(redis_ms, hole_wait_ms=hole_wait_ms, now_ns=time.monotonic_ns())
             for producer, (first, last) in given_up:
                 log.error("ticks lost", partition=partition, producer=producer, after=first, through=last)
             if given_up:
                 self._uncommitted_since = self._uncommitted_since or time.monotonic()
 
-    def _ask_again(self, partition: int, state: PartitionState) -> None:
-        """Ask the producers to send from the hole on: `want:PRODUCER` is the number that was reached."""
-        wanted = {f"want:{producer}": flow.number for producer, flow in state.holes}
+    def _ask_again(self, partition: int, state: PartitionState, producers: Sequence[str]) -> None:
+        """Ask producers to send again what comes after the number that was reached: `want:PRODUCER`."""
+        wanted = {f"want:{p}": state.flows[p].number if p in state.flows else 0 for p in producers}
+        if not wanted:
+            return
         try:
             self._client.hset(flow_key(partition), mapping=wanted)
         except ResponseError as e:
@@ -392,11 +402,21 @@ class Worker:
         if time.monotonic() < self._clean_at:
             return
         self._clean_at = time.monotonic() + _CLEAN_EVERY_S
-        for (producer,) in self._database.connection.execute(query("ended_producers")).fetchall():
-            for state in self._states.values():
-                if producer in state.flows and producer not in state.counts:
-                    del state.flows[producer]
-                    state.dirty = True
+        names = [name for (name,) in self._database.connection.execute(query("ended_producers"))]
+        for partition, state in self._states.items():
+            old = [name for name in names if name in state.flows and name not in state.counts]
+            if old and not state.holes:
+                self._forget_producers(partition, state, old)
+
+    def _forget_producers(self, partition: int, state: PartitionState, producers: Sequence[str]) -> None:
+        """Forget numbers, but first what could still be read of their frames: without numbers it would count again."""
+        long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
+        self._reader.trim(partition, min(long_ago, state.position.after()))
+        fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
+        self._client.hdel(flow_key(partition), *fields)
+        for producer in producers:
+            del state.flows[producer]
+        state.dirty = True
 
     def _finished_number(self, partition: int, replay: str) -> int | None:
         key = (partition, replay)
@@ -422,11 +442,14 @@ class Worker:
         log.warning("server away", why=str(error).strip())
         for attempt in count():
             if self._stop.is_set():
+                self._states.clear()  # they may not fit what is committed: the next owner restores
                 return
             try:
                 self._reconnect()
                 break
             except (psycopg.Error, RedisError, OSError, ServerAway) as again:
+                if isinstance(again, psycopg.Error):
+                    self._database.close()  # half prepared, or a standby: begin with a new connection
                 log.debug("still away", why=str(again).strip())
                 self._stop.wait(min(2.0, 0.05 * 2**attempt))
         log.info("server back")

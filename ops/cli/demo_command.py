@@ -10,12 +10,12 @@ import click
 from ...db.postgres import Connection
 from ...db.redis import Client
 from .. import fleet
-from ..demo import Watcher, shown
+from ..demo import Watcher, shown, start_afresh
 from ..ledger import read_ledger
 from ..shutdown import Stop
 from ..summary import print_ledger
 from ..wiring import Place, open_both, open_postgres
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, option, server_options_in
 
 
 @click.command(context_settings=CONTEXT)
@@ -23,15 +23,18 @@ from .options import CONTEXT, option, server_options
 @option("--workers", type=click.IntRange(1, 64), default=2, help="Worker processes.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Symbols of the market.")
 @option("--rate", type=click.FloatRange(1), default=500.0, help="Ticks a second of market time, which runs at 60x.")
-@server_options
+@server_options_in("demo")
 def demo(where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float) -> None:
     """Show a synthetic market become 1-minute bars: embedded servers, a producer at 60x, workers, and a live table.
 
-    Ends by itself with the ledger: every tick that went in, and what became of it.
+    Ends by itself with the ledger: every tick that went in, and what became of it. Embedded servers are the demo's own,
+    in the folder `demo` of the data folder, and start empty.
     """
     stop = Stop(deadline_s=60.0)
     started_s = time.monotonic()
     with where as servers:
+        if servers.embedded:
+            start_afresh(servers)
         client, _ = open_both(servers, partitions=None)
         market = ["--symbols", str(symbols), "--rate", str(rate), "--speed", "60x", "--again"]
         producer = fleet.start(servers, "producer", "--source", "synthetic", *market)
@@ -53,6 +56,6 @@ def _watch(
     end_s = time.monotonic() + seconds
     with shown() as show:
         while time.monotonic() < end_s and not stop.wait(0.25):
-            for process in processes:
-                fleet.expect_one_alive([process])
+            fleet.expect_one_alive(processes[:1], "the producer")
+            fleet.expect_one_alive(processes[1:])
             show(watcher.look())

@@ -30,44 +30,62 @@ def stop_with_stdin_option(command: F) -> F:
     return click.option("--stop-with-stdin", is_flag=True, hidden=True)(command)
 
 
-def server_options(command: F) -> F:
-    """Add the options of every command that needs the servers; it gets `where`, a context manager of a Place."""
+def server_options_in(subfolder: str | None) -> Callable[[F], F]:
+    """Make a decorator that adds the options of every command that needs the servers.
 
-    @option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded servers.")
-    @option(
-        "--embedded",
-        type=click.Choice(["auto", "never"]),
-        default="auto",
-        help="auto: start Redis and PostgreSQL ourselves where no address of either is set.",
-    )
-    @option(
-        "--connect-timeout",
-        type=click.FloatRange(0, 3600),
-        default=30.0,
-        envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
-        help="Seconds to wait for the servers at the start.",
-    )
-    @option(
-        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
-    )
-    @option("--log-json", is_flag=True, help="Log lines as JSON.")
-    @functools.wraps(command)
-    def wrapped(  # one parameter for each option
-        *args: Any,
-        data_dir: Path | None,
-        embedded: str,
-        connect_timeout: float,
-        log_level: str,
-        log_json: bool,
-        **kwargs: Any,
-    ) -> Any:
-        set_up_logs(level=log_level, as_json=log_json)
-        with errors_end_the_command():
-            return command(
-                *args, where=place(data_dir, embedded=embedded == "auto", connect_timeout_s=connect_timeout), **kwargs
-            )
+    The command gets `where`, a context manager of a Place. subfolder: of the data folder, for servers of its own.
+    """
 
-    return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
+    def decorate(command: F) -> F:
+        @option(
+            "--data-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            show_default="~/.local/state/tickstock, root: /var/lib/tickstock",
+            help="Folder of the embedded servers, which serve where REDIS_URL and DATABASE_URL are not set.",
+        )
+        @option(
+            "--embedded",
+            type=click.Choice(["auto", "never"]),
+            default="auto",
+            help="auto: start Redis and PostgreSQL ourselves where no address of either is set.",
+        )
+        @option(
+            "--connect-timeout",
+            type=click.FloatRange(0, 3600),
+            default=30.0,
+            envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
+            help="Seconds to wait for the servers at the start.",
+        )
+        @option(
+            "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
+        )
+        @option("--log-json", is_flag=True, help="Log lines as JSON.")
+        @functools.wraps(command)
+        def wrapped(  # one parameter for each option
+            *args: Any,
+            data_dir: Path | None,
+            embedded: str,
+            connect_timeout: float,
+            log_level: str,
+            log_json: bool,
+            **kwargs: Any,
+        ) -> Any:
+            set_up_logs(level=log_level, as_json=log_json)
+            with errors_end_the_command():
+                return command(
+                    *args,
+                    where=place(
+                        data_dir, subfolder=subfolder, embedded=embedded == "auto", connect_timeout_s=connect_timeout
+                    ),
+                    **kwargs,
+                )
+
+        return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
+
+    return decorate
+
+
+server_options = server_options_in(None)
 
 
 @contextmanager
@@ -77,6 +95,9 @@ def errors_end_the_command() -> Iterator[None]:
         yield
     except UsageError as e:
         click.echo(f"Error: {e}", err=True)
+        sys.exit(2)
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as e:
+        click.echo(f"Error: {e.filename or e}: {e.strerror or 'cannot be opened'}", err=True)
         sys.exit(2)
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)

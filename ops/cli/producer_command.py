@@ -60,7 +60,12 @@ def share(name: str, what: str) -> Callable[[F], F]:
 @option("--again", is_flag=True, help="Replay: once more, where this content was replayed already.")
 @option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write every tick to this CSV file too.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
-@option("--rate", type=click.FloatRange(0.001), default=500.0, help="Synthetic: mean ticks a second of market time.")
+@option(
+    "--rate",
+    type=click.FloatRange(0.001),
+    default=500.0,
+    help="Synthetic: ticks a second, over 6.5 h.",
+)
 @option("--seconds", type=click.FloatRange(0.001), help="Synthetic: seconds of market time.  [default: without end]")
 @option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same ticks.")
 @option("--scenario", type=click.Choice(list(SCENARIOS)), default="normal", help="Synthetic: the market's character.")
@@ -112,9 +117,9 @@ def producer(  # one parameter for each option
             made = synthetic_feed(servers, _synthetic(options, seconds, market, redis_ms(client)), options, count, stop)
         if made is None:
             return
-        with show_progress(recording) as on_progress:
+        with show_progress(recording if pace is None else None) as on_progress:
             complete = run_producer(servers, client, made, options, stop, on_progress)
-    if not complete and not stop.is_set():
+    if not complete:
         sys.exit(1)
 
 

@@ -65,7 +65,7 @@ def replay(  # one parameter for each option
         turns = ["--commit-ms", str(commit_ms), *(["--read-count", str(read_count)] if read_count else [])]
         names = [f"replay-{os.getpid()}-{i + 1}" for i in range(workers)]
         stop.workers = [fleet.start(servers, "worker", "--consumer", name, *turns) for name in names]
-        with fleet.stopped_at_the_end(stop.workers), show_progress(source) as on_progress:
+        with fleet.stopped_at_the_end(stop.workers), show_progress(source if speed == "max" else None) as on_progress:
             complete = run_producer(servers, client, feed, options, stop, on_progress)
         with open_postgres(servers, name="tickstock-replay") as connection:
             rows = read_ledger(connection, feed.identity.producer)

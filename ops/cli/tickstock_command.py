@@ -12,6 +12,7 @@ from .migrate_command import migrate
 from .options import CONTEXT
 from .replay_command import replay
 from .status_command import status
+from .urls_command import urls
 
 
 @click.group(context_settings=CONTEXT)
@@ -20,5 +21,5 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (audit, bars, demo, dlq, doctor, migrate, replay, status):
+for command in (audit, bars, demo, dlq, doctor, migrate, replay, status, urls):
     tickstock.add_command(command)

@@ -19,7 +19,7 @@ def default_consumer() -> str:
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
-@option("--group", default=GROUP, help="Consumer group.")
+@option("--group", default=GROUP, help="Consumer group. All workers of a database share its partitions.")
 @option(
     "--consumer",
     default=default_consumer,

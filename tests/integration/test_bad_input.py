@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, encode
-from tickstockpl.contracts.names import DEAD_LETTERS, results_key, stream_key
+from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
@@ -264,6 +264,23 @@ def test_an_entry_that_is_no_frame_is_kept_once_however_often_it_is_read(migrate
             connection.execute(query("append_dead_letters"), letter | {"entry": [entry]})
         rows = connection.execute("SELECT entry FROM dead_letter ORDER BY id").fetchall()
     assert rows == [("5-0",), ("6-0",), (None,), (None,)]
+
+
+def test_a_trade_and_an_aggregate_of_one_minute_are_never_mixed(stream, work):
+    ms = stream.minute_ns // 10**6
+    trade = {"ev": "T", "sym": "A", "p": 10.0, "s": 5, "t": ms + 1000}
+    prices = {"o": 20.0, "h": 20.0, "l": 20.0, "c": 20.0, "vw": 20.0}
+    minute = {"ev": "AM", "sym": "A", "v": 7, "s": ms, "e": ms + 60_000} | prices
+    stream.redis.xadd(FRONT_DOOR, {"data": json.dumps([trade, minute])})
+    work(lambda: ledger(stream.servers) == {"ticks_in": 2, "applied": 1, "superseded": 1})
+    ((_, _, close, volume),) = bars(stream.servers)
+    assert (close, volume) in ((10, 5), (20, 7))
+
+
+def test_a_frame_that_is_missing_at_the_end_of_the_stream_is_asked_for(stream, work):
+    stream.send(("A", 10.0, 100))
+    stream.redis.hset(flow_key(0), f"sent:{LIVE.producer}", "9,2")  # so much was sent once; the rest is gone
+    work(lambda: stream.redis.hget(flow_key(0), f"want:{LIVE.producer}") == b"1")
 
 
 def test_refused_ticks_are_counted_and_kept_with_their_reason(stream, work):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from tickstockpl.db.bars import STAGED_DTYPE, TableShape
-from tickstockpl.workers.commit_plan import resolve
+from tickstockpl.workers.commit_plan import outrun, resolve
 
 OURS = TableShape(6, 6, 1e12, 1e14, has_detail=False)
 THEIRS = TableShape(4, 0, 1e6, 2.0**63, has_detail=True)  # numeric(10,4) and bigint
@@ -106,3 +106,18 @@ def test_each_bar_is_compared_with_the_one_at_its_own_place():
     written, revisions, superseded, changed = resolved(mine, bar(2, feed="another"), bar(1, revision=7, times=(1, 2)))
     assert [row[-4:] for row in written[:2]] == [(18, 3, 10, 20), (36, 6, 1, 20)]
     assert (revisions[:2], superseded, changed[:2]) == ([0, 8], [False, False, True], [True, True])
+
+
+def test_of_two_live_feeds_with_one_bar_in_a_commit_the_first_is_written():
+    rows = np.concatenate([bar(feed="live"), bar(feed="other"), bar(1, feed="live")])
+    assert outrun(rows, np.zeros(3, bool)).tolist() == [False, True, False]
+
+
+def test_a_replays_bar_outruns_a_live_one_of_the_same_commit():
+    rows = np.concatenate([bar(feed="live"), bar(feed="day", replay=True)])
+    assert outrun(rows, np.zeros(2, bool)).tolist() == [True, False]
+
+
+def test_a_bar_that_is_superseded_by_what_stands_outruns_no_other():
+    rows = np.concatenate([bar(feed="live"), bar(feed="other")])
+    assert outrun(rows, np.array([True, False])).tolist() == [True, False]

@@ -10,3 +10,8 @@ SELECT partitions FROM stream WHERE name = %(name)s;
 
 -- create_partition_leases --
 INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(partitions)s - 1) AS n ON CONFLICT DO NOTHING;
+
+-- empty_tables --
+-- For the demo, on servers of its own.
+TRUNCATE symbols, ohlcv_1min, recent_bar, stream, lease, worker, checkpoint, ledger, replay, finished_replay, outbox,
+         dead_letter CASCADE;
