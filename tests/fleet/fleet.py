@@ -200,7 +200,10 @@ def recount(file):
             pl.col("price").max().alias("high"),
             pl.col("price").min().alias("low"),
             pl.col("price").sort_by("sip_timestamp", maintain_order=True).last().alias("close"),
-            pl.col("size").sum().alias("volume"),
+            pl.col("size")
+            .sum()
+            .round(6)
+            .alias("volume"),  # to the decimals that the feed has: a float sum adds its own
             pl.len().cast(pl.Float64).alias("trade_count"),
             ((pl.col("price") * pl.col("size")).sum() / pl.col("size").sum()).alias("vwap"),
         )
