@@ -182,8 +182,6 @@ class Worker:
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
                 log.info("hole", partition=partition, producers=new)
                 self.restore(partition)
-            elif state.overflow and not state.holes:
-                self.restore(partition)  # the hole is filled: read again what there was no room for
             elif state.dirty or state.closed():
                 ready.append(state)
         return ready
@@ -238,7 +236,14 @@ class Worker:
             plans = self.commit(self.stage(states))
             self.ack(plans)
             self.tell(plans)
+            self._read_overflow_again(plans)
             self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+
+    def _read_overflow_again(self, plans: Sequence[PartitionPlan]) -> None:
+        """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
+        for plan in plans:
+            if plan.state.overflow and not plan.state.holes:
+                self.restore(plan.state.partition)
 
     def _is_commit_due(self, *, caught_up: bool) -> bool:
         if caught_up and any(state.has_news() for state in self._states.values()):

@@ -18,11 +18,13 @@ from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place, make_worker
 from tickstockpl.producer.framer import Identity, make_frame
+from tickstockpl.workers import partition_state
 from tickstockpl.workers.worker import WorkerOptions
 
 HEADER = "ticker,price,sip_timestamp,size"
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 LIVE = Identity("test-producer", "live", "live")
+REPLAY = Identity("replay-x", "replay-x", "replay")
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class Stream:
         self.minute_ns = (seconds - 180) // 60 * 60 * 10**9  # over for longer than the allowed lateness
         self.number = 0
 
-    def frame(self, *ticks):
+    def frame(self, *ticks, identity=LIVE):
         """Make the next frame of (symbol, price, size[, minutes later]), all within one minute."""
         symbols = list(dict.fromkeys(tick[0] for tick in ticks))
         codes = np.array([symbols.index(tick[0]) for tick in ticks], "<u2")
@@ -105,7 +107,9 @@ class Stream:
         ts = np.array([self.minute_ns + add + i for i, add in enumerate(later)], "<i8")
         price, size = (np.array([tick[i] for tick in ticks], "<f8") for i in (1, 2))
         previous, self.number = self.number, self.number + len(ticks)
-        return make_frame(LIVE, Ticks(symbols, codes, ts, price, size), "live", previous, self.number, self.now_ms)
+        return make_frame(
+            identity, Ticks(symbols, codes, ts, price, size), identity.kind, previous, self.number, self.now_ms
+        )
 
     def add(self, body, field=FIELD):
         self.redis.xadd(stream_key(0), {field: body})
@@ -264,6 +268,30 @@ def test_an_entry_that_is_no_frame_is_kept_once_however_often_it_is_read(migrate
             connection.execute(query("append_dead_letters"), letter | {"entry": [entry]})
         rows = connection.execute("SELECT entry FROM dead_letter ORDER BY id").fetchall()
     assert rows == [("5-0",), ("6-0",), (None,), (None,)]
+
+
+def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):
+    monkeypatch.setattr(partition_state, "_HELD_FRAMES", 2)
+    first, *others = [stream.frame(("A", 10.0 + i, 1), identity=REPLAY) for i in range(8)]
+    for body in others:
+        stream.add(body)
+    work(lambda: stream.redis.hget(flow_key(0), f"want:{REPLAY.producer}") == b"0")
+    stream.add(first)
+    work(lambda: ledger(stream.servers) == {"ticks_in": 8, "applied": 8})
+
+
+def test_a_replay_that_a_database_which_came_back_older_forgot_is_applied_again(stream, work):
+    stream.add(stream.frame(("A", 10.0, 5), ("A", 12.0, 5), identity=REPLAY))
+    stream.add(make_frame(REPLAY, Ticks.empty(), "end", 2, 3, stream.now_ms))
+    with psycopg.connect(stream.servers.database_url, autocommit=True) as connection:
+        work(lambda: bars(stream.servers) == [("A", 10, 12, 10)])
+        for table in ("outbox", "ledger", "finished_replay", "ohlcv_1min", "recent_bar"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("UPDATE checkpoint SET position = '0-0', state = NULL, token = 1, outbox_number = 0")
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+    work(lambda: bars(stream.servers) == [("A", 10, 12, 10)])
+    assert ledger(stream.servers) == {"ticks_in": 2, "applied": 2}
 
 
 def test_a_trade_and_an_aggregate_of_one_minute_are_never_mixed(stream, work):
