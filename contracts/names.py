@@ -26,3 +26,14 @@ def results_key(partition: int) -> str:
 def minute_feed(feed: str) -> str:
     """Name the feed of whole-minute aggregates (Massive `AM`) that came in with a feed: the two are never mixed."""
     return f"{feed}.AM"
+
+
+# The bridge's own keys share a slot: one script reads and writes them.
+BRIDGE_GROUP = "tickstock-bridge"
+BRIDGE_EPOCH = "tickstock-bridge:{bridge}:epoch"
+HEARTBEAT = "tickstock:producer:heartbeat"
+
+
+def bridge_seq_key(epoch: int) -> str:
+    """Name the hash that counts, for each channel, the messages said in a bridge's epoch."""
+    return f"tickstock-bridge:{{bridge}}:seq:{epoch}"

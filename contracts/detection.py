@@ -1,0 +1,91 @@
+"""What is found on closed bars, as a results stream and the outbox carry it: a pattern, an indicator's value, an alert.
+
+A message of kind `patterns`, `indicators` or `alerts` is a JSON list of these. Its readers turn each into the messages
+of the documented channels (`channels.py`).
+"""
+
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import msgspec
+
+LIFETIME_S = 3600  # of a detection and of an indicator's value: the application hides what has expired
+TIER = "intraday"
+
+
+def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
+    """Return the flow_id of a detection; minute: the bar's start, in minutes since 1970 (UTC).
+
+    The bar's revision is no part of it: found again on a revised bar, it is the same detection.
+    """
+    return uuid5(NAMESPACE_URL, f"tickstockpl:{symbol}|{pattern}|{timeframe}|{iso_minute(minute)}")
+
+
+def iso_minute(minute: int) -> str:
+    """Write a bar's start as ISO 8601 UTC: 2025-11-21T14:30:00+00:00."""
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()
+
+
+class Detection(msgspec.Struct, frozen=True, kw_only=True):
+    """A pattern on one bar. Prices in dollars, volume in shares.
+
+    minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
+    price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
+    20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
+    are too few bars. detected_at: Unix seconds by Redis's clock.
+    """
+
+    symbol: str
+    pattern: str
+    timeframe: str
+    minute: int
+    confidence: float
+    direction: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    detected_at: float
+    levels: list[float] = []
+    parameters: dict[str, float | str] = {}
+    price_change: float = 0.0
+    relative_volume: float = 1.0
+    relative_strength: float = 1.0
+    tier: str = TIER
+
+    @property
+    def flow_id(self) -> UUID:
+        """Return the detection's stable id."""
+        return flow_id_of(self.symbol, self.pattern, self.timeframe, self.minute)
+
+
+class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
+    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them."""
+
+    symbol: str
+    indicator: str
+    timeframe: str
+    minute: int
+    value: float
+    values: dict[str, float]
+    period: int | None
+    calculated_at: float
+
+
+class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An indicator crossed a threshold on this bar: said on the crossing only.
+
+    alert_type: RSI_OVERBOUGHT, RSI_OVERSOLD, MACD_BULLISH_CROSS, MACD_BEARISH_CROSS, BB_UPPER_BREAK, BB_LOWER_BREAK.
+    """
+
+    symbol: str
+    alert_type: str
+    indicator: str
+    timeframe: str
+    minute: int
+    value: float
+    threshold: float
+    severity: str
+    raised_at: float
+    rsi: float | None = None
