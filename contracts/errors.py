@@ -29,6 +29,10 @@ class LeaseLost(TickStockError):
     """Another process holds the lease: drop its state, commit nothing, ack nothing."""
 
 
+class EpochForgotten(TickStockError):
+    """Redis lost what it counted in this bridge's epoch: go on in a new epoch, which counts from 1."""
+
+
 class LeaseTaken(TickStockError):
     """Another process holds the lease now: wait for it to end, or refuse to start."""
 

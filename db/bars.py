@@ -27,8 +27,8 @@ STAGED_DTYPE = [
 ]
 
 _EXISTING_DTYPE = [column for column in STAGED_DTYPE if column[0] not in ("partition", "symbol", "minute")]
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_TRAILER = b"\xff\xff"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
 
 
 class TableShape(NamedTuple):
@@ -66,10 +66,10 @@ def stage(connection: Connection, rows: Column) -> None:
     """Fill the staging table with these rows (STAGED_DTYPE) alone."""
     connection.execute(query("empty_stage"))
     with connection.cursor().copy(query("copy_stage")) as copy:
-        copy.write(_COPY_HEADER + _binary(rows).tobytes() + _COPY_TRAILER)
+        copy.write(COPY_HEADER + binary_rows(rows).tobytes() + COPY_TRAILER)
 
 
-def _binary(rows: Column) -> Column:
+def binary_rows(rows: Column) -> Column:
     """Lay rows out as PostgreSQL's binary COPY wants them: each field big-endian behind its length.
 
     Text goes out padded with blanks to one width: bpchar takes blanks at the end as none.

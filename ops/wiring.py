@@ -20,6 +20,7 @@ from ..contracts.ticks import Ticks
 from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, Database, connect
+from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..producer.framer import Framer, Identity
@@ -29,6 +30,7 @@ from ..producer.record import recorded
 from ..producer.replay import ReplaySource, content_hash
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
+from ..workers.definitions import seed_definitions
 from ..workers.worker import Worker, WorkerOptions
 from .embedded import default_data_dir, embedded_servers
 from .shutdown import Stop
@@ -126,6 +128,7 @@ def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
     def check_and_open_stream() -> int:
         with closing(open_postgres(where, name="tickstock")) as connection:
             check_schema(connection)
+            seed_definitions(connection)
             return open_stream(connection, partitions)
 
     count = _wait_for(check_and_open_stream, where.connect_timeout_s)
@@ -256,3 +259,11 @@ def run_producer(
         )
     finally:
         lease.release()
+
+
+def wait_for_detectors(where: Place, stop: Stop) -> None:
+    """Wait until no committed bar waits for its detectors any more."""
+    with open_postgres(where, name="tickstock-producer") as connection:
+        while connection.execute(query("undetected_bars")).fetchone() != (0,):
+            if stop.wait(0.05):
+                return

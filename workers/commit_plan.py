@@ -3,22 +3,50 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import msgspec
 import numpy as np
 
 from ..contracts.bar import SHARE_MICRO
+from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.partition import Position
 from ..contracts.ticks import Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
+from ..db.detections import StagedIndicator
+from .detector import NO_HIGHER_BARS, NOWHERE
+from .marks import NO_MARKS, REVISED, joined, marks_of
 from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
 
 _MAX_REVISION = 32_767
+_PATTERNS_A_MESSAGE = 256
+_STAGED_HIGHER = [
+    ("partition", "<i4"),
+    ("symbol", "S80"),
+    ("timeframe", "<i2"),
+    ("minute", "<i4"),
+    *((name, "<f8") for name in ("open", "high", "low", "close", "volume_micro", "notional")),
+]
+_INDICATORS_A_MESSAGE = 1024
 
 
 def new_token() -> int:
     """Return a random 63-bit token: counters would repeat after a database fail-over."""
     return secrets.randbits(63)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a commit writes of detections and indicators. told: those of them that are published."""
+
+    higher: Column = field(default_factory=NO_HIGHER_BARS.copy)
+    new: list[Detection] = field(default_factory=list)
+    again: list[Detection] = field(default_factory=list)
+    superseded: list[UUID] = field(default_factory=list)
+    told: list[Detection] = field(default_factory=list)
+    indicators: list[StagedIndicator] = field(default_factory=list)
+    told_indicators: list[IndicatorValue] = field(default_factory=list)
+    alerts: list[IndicatorAlert] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -38,6 +66,9 @@ class PartitionPlan:
     repeats: int = 0
     bars: int = 0
     revisions: int = 0
+    marks: Column = field(default_factory=NO_MARKS.copy)  # bars that wait for their detectors after this commit
+    waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
+    found: Findings = field(default_factory=Findings)
 
     def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
         """Count the ticks of a bar that is not written as `outcome` instead of as applied."""
@@ -46,20 +77,28 @@ class PartitionPlan:
         setattr(counts, outcome, getattr(counts, outcome) + int(bar["trades"]))
 
 
-def plan_partition(state: PartitionState) -> PartitionPlan:
-    """Collect what a partition has to commit."""
+def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionPlan:
+    """Collect what a partition has to commit; marked: only what its marked bars wait for."""
     counts = {producer: replace(c) for producer, c in state.counts.items()}
     return PartitionPlan(
         state,
-        state.closed(),
+        [] if marked else state.closed(),
         state.safe_position,
         new_token(),
-        state.save(),
+        b"",
         counts,
         list(state.dead_letters),
         [],
         set(),
+        marks=state.marks,
+        waiting={feed: book.waiting for feed, book in state.feeds.items()},
     )
+
+
+def save_states(plans: Sequence[PartitionPlan]) -> None:
+    """Write down each partition's state as it will be after the commit."""
+    for plan in plans:
+        plan.saved = plan.state.save(plan.closed, plan.marks, plan.waiting)
 
 
 def stage_rows(plans: Sequence[PartitionPlan]) -> Column:
@@ -198,6 +237,48 @@ def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> 
             if closed.book.publish and mine.any():
                 bars = [msgspec.Raw(bar_json(bar)) for bar in rows[mine]]
                 plan.messages.append(("bars", msgspec.json.encode({"feed": closed.feed, "bars": bars})))
+
+
+def staged_higher_bars(plan: PartitionPlan) -> Column:
+    """Lay the changed bars of higher timeframes out for their staging table."""
+    higher = plan.found.higher
+    rows = np.empty(len(higher), _STAGED_HIGHER)
+    rows["partition"] = plan.state.partition
+    rows["symbol"] = np.array([plan.state.symbols[code].encode() for code in higher["symbol"]], "S80")
+    for name in ("timeframe", "minute", "open", "high", "low", "close", "volume_micro", "notional"):
+        rows[name] = higher[name]
+    return rows
+
+
+def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Column) -> None:
+    """Take back what was found on bars of these symbols: a bar that is not stored stands in their histories.
+
+    What is left of their bars (rows) is marked, so that it is detected when the histories were loaded again. (A commit
+    of bars has no indicators yet.)
+    """
+    found, known = plan.found, set(symbols)
+    for results in (found.new, found.again, found.told):
+        results[:] = [detection for detection in results if detection.symbol not in known]
+    here = rows[(rows["partition"] == plan.state.partition) & np.isin(rows["symbol"], [s.encode() for s in symbols])]
+    codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
+    for code in plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols).tolist():
+        plan.state.detector.set_reach(code, NOWHERE)
+        found.higher = found.higher[found.higher["symbol"] != code]
+        plan.marks = plan.marks[plan.marks["symbol"] != code]
+    publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]
+    plan.marks = joined([plan.marks, marks_of(codes, here["minute"], REVISED, publish=np.array(publish, bool))])
+
+
+def add_findings(plan: PartitionPlan) -> None:
+    """Write the messages that tell what was found: patterns first."""
+    told = plan.found
+    for kind, results, most in (
+        ("patterns", told.told, _PATTERNS_A_MESSAGE),
+        ("indicators", told.told_indicators, _INDICATORS_A_MESSAGE),
+        ("alerts", told.alerts, _INDICATORS_A_MESSAGE),
+    ):
+        for first in range(0, len(results), most):
+            plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
 def bar_json(bar: Column) -> bytes:

@@ -7,25 +7,40 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
+import psutil
 import psycopg
 import structlog
 
 from ..contracts.errors import Fenced
 from ..contracts.ticks import Column
 from ..db.bars import TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.detections import (
+    log_published,
+    open_result_stages,
+    stage_results,
+    write_detections,
+    write_higher_bars,
+    write_indicators,
+)
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
 from ..db.queries import query
+from ..db.redis import Client, redis_ms
 from .commit_plan import (
     PartitionPlan,
+    add_findings,
     add_messages,
     outrun,
     plan_partition,
     resolve,
+    save_states,
     stage_rows,
+    staged_higher_bars,
+    take_findings_back,
     take_superseded,
     take_unstorable,
 )
+from .detection import ResultFinder
 from .partition_state import Counts, PartitionState
 
 log = structlog.get_logger()
@@ -46,14 +61,20 @@ class WorkerCounts:
     commits: int = 0
     fenced: int = 0
     restores: int = 0
+    patterns: int = 0
+    indicators: int = 0
+    alerts: int = 0
 
 
 class Committer:
     """Commits partitions through one connection, in two steps: `stage`, then `transact`."""
 
-    def __init__(self, database: Database, consumer: str) -> None:
+    def __init__(self, database: Database, client: Client, consumer: str, *, detects: bool) -> None:
         self.counts = WorkerCounts()
         self._database = database
+        self._client = client
+        self._finder = ResultFinder(database.connection) if detects else None
+        self._process = psutil.Process()
         self._consumer = consumer
         self._rows: Column | None = None
         self._changed: Column = np.empty(0, bool)  # which of them differ from what stood: these are told
@@ -62,8 +83,13 @@ class Committer:
     def open(self) -> None:
         """Prepare the connection; again after it was lost."""
         open_stage(self._database.connection)
+        open_result_stages(self._database.connection)
+        if self._finder:
+            self._finder.open(self._database.connection)
         self.shape: TableShape = table_shape(self._database.connection)
         self._known_symbols: set[str] = set()
+        self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
+        self.undetected = 0  # closed bars that wait for their detectors
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
@@ -73,8 +99,18 @@ class Committer:
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
         self._changed = np.ones(len(rows), bool)
-        if not len(rows):
-            return plans
+        if len(rows):
+            self._stage_bars(plans, rows)
+        add_messages(plans, self._rows, self._changed)
+        now_s = self._now_s()
+        read_ms = [state.read_to.ms for state in states if state.uncommitted_ticks]
+        self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
+        if self._finder:
+            self._finder.find(plans, self._rows, self._changed, now_s)
+        self._stage_findings(plans)
+        return plans
+
+    def _stage_bars(self, plans: Sequence[PartitionPlan], rows: Column) -> None:
         connection = self._database.connection
         stage(connection, rows)
         resolved = resolve(rows, existing(connection), self.shape)
@@ -84,8 +120,27 @@ class Committer:
         if resolved.compared or superseded.any():
             take_superseded(plans, resolved.rows, superseded)
             stage(connection, self._rows)
-        add_messages(plans, self._rows, self._changed)
+
+    def stage_marked(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
+        """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
+        plans = [plan_partition(state, marked=True) for state in states]
+        self._rows, self._changed = None, np.empty(0, bool)
+        if self._finder:
+            self._finder.find_marked(plans, self._now_s())
+        self._stage_findings(plans)
         return plans
+
+    def _stage_findings(self, plans: Sequence[PartitionPlan]) -> None:
+        for plan in plans:
+            add_findings(plan)
+        higher = np.concatenate([staged_higher_bars(plan) for plan in plans])
+        indicators = [staged for plan in plans for staged in plan.found.indicators]
+        if len(higher) or indicators:
+            stage_results(self._database.connection, higher, indicators)
+        save_states(plans)
+
+    def _now_s(self) -> float:
+        return redis_ms(self._client) / 1000
 
     def transact(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
         """Commit the plans together; return those that are durable now.
@@ -128,6 +183,7 @@ class Committer:
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
         if self._rows is not None and len(self._rows):
             self._write_bars(connection, partitions, plans)
+        _write_findings(connection, partitions, plans)
         _append_outbox(connection, plans)
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
@@ -140,6 +196,7 @@ class Committer:
                 "positions": [str(plan.position) for plan in plans],
                 "outbox_numbers": [plan.state.held.outbox_number + len(plan.messages) for plan in plans],
                 "states": [plan.saved for plan in plans],
+                "undetected": [len(plan.marks) for plan in plans],
             },
         )
         leases = [plan.state.held.lease for plan in plans]
@@ -154,7 +211,13 @@ class Committer:
 
     def worker_row(self) -> dict[str, object]:
         """Return the values of this worker's row."""
-        return {"consumer": self._consumer, "host": platform.node(), "pid": os.getpid()} | asdict(self.counts)
+        used = {
+            "cpu_s": time.process_time(),
+            "memory_mb": self._process.memory_info().rss / 2**20,
+            "lag_ms": self.lag_ms,
+            "undetected": self.undetected,
+        }
+        return {"consumer": self._consumer, "host": platform.node(), "pid": os.getpid()} | asdict(self.counts) | used
 
     def _count(self, plans: Sequence[PartitionPlan]) -> WorkerCounts:
         """Return the counts as they are once these plans are committed."""
@@ -166,6 +229,9 @@ class Committer:
             revisions=counts.revisions + sum(plan.revisions for plan in plans),
             ticks=counts.ticks + sum(c.ticks_in for plan in plans for c in plan.counts.values()),
             repeats=counts.repeats + sum(plan.repeats for plan in plans),
+            patterns=counts.patterns + sum(len(plan.found.new) for plan in plans),
+            indicators=counts.indicators + sum(len(plan.found.indicators) for plan in plans),
+            alerts=counts.alerts + sum(len(plan.found.alerts) for plan in plans),
         )
 
     def _note_committed(self, plans: Sequence[PartitionPlan]) -> None:
@@ -193,10 +259,16 @@ class Committer:
             self._known_symbols = set()
             return
         mask = np.isin(rows["row_number"], bad)
+        symbols = sorted({symbol.decode() for symbol in rows["symbol"][mask].tolist()})
         take_unstorable(plans, rows, mask, str(error).strip().splitlines()[0])
         self._rows, self._changed = rows[~mask], self._changed[~mask]
         add_messages(plans, self._rows, self._changed)
+        for plan in plans:
+            take_findings_back(plan, symbols, self._rows)
+            add_findings(plan)
+        save_states(plans)
         self._database.connection.execute(query("drop_staged"), {"rows": bad})
+        self._database.connection.execute(query("drop_staged_results"), {"symbols": symbols})
 
     def _refused_rows(self, partitions: list[int], first: int, end: int) -> Iterator[int]:
         if self._storable(partitions, first, end):
@@ -218,6 +290,22 @@ class Committer:
         except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
             return False
         return True
+
+
+def _write_findings(connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
+    found = [plan.found for plan in plans]
+    if any(len(f.higher) for f in found):
+        write_higher_bars(connection, partitions)
+    write_detections(
+        connection,
+        [detection for f in found for detection in f.new],
+        [detection for f in found for detection in f.again],
+        [flow_id for f in found for flow_id in f.superseded],
+    )
+    log_published(connection, [detection for f in found for detection in f.told])
+    staged = [indicator for f in found for indicator in f.indicators]
+    if staged:
+        write_indicators(connection, partitions, again=any(indicator.again for indicator in staged))
 
 
 def _append_outbox(connection: Connection, plans: Sequence[PartitionPlan]) -> None:

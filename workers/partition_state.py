@@ -4,7 +4,7 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 import zstandard
 
 from ..contracts import frame as frames
-from ..contracts.bar import BAR_DTYPE
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS
 from ..contracts.errors import BadFrame, SetupError
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, minute_feed
@@ -22,10 +22,12 @@ from ..contracts.partition import Position
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
 from ..db.lease import Lease
 from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
+from .detector import Detector
 from .frame_order import Arrival, FrameOrder
+from .marks import MARK_DTYPE, NO_MARKS
 from .tick_check import Limits, check, row_arrivals
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 _HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
 
 
@@ -64,6 +66,7 @@ class FeedBars:
     producer: str
     publish: bool
     bars: Column = field(default_factory=NO_BARS.copy)
+    waiting: Column = field(default_factory=NO_MARKS.copy)  # bars of higher timeframes that are still open
     clock_ns: int = 0
     base_ns: int = 0
     seen_at_ns: int | None = None
@@ -74,6 +77,18 @@ class FeedBars:
         if not self.replay:
             return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
         return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
+
+    def due_higher(self, waiting: Column, lateness_ns: int) -> Column:
+        """Mark the bars of higher timeframes that are closed: as 1-minute bars close."""
+        ends = waiting["minute"] + waiting["timeframe"]
+        if not self.replay:
+            due: Column = ends * MINUTE_NS + lateness_ns <= self.clock_ns
+            return due
+        if self.ended or not len(waiting):
+            return np.ones(len(waiting), bool)
+        latest = np.full(int(max(waiting["symbol"].max(), self.bars["symbol"].max(initial=0))) + 1, -1, np.int64)
+        np.maximum.at(latest, self.bars["symbol"], self.bars["minute"])
+        return np.asarray(latest[waiting["symbol"]] >= ends)
 
 
 class ClosedBars(NamedTuple):
@@ -113,6 +128,7 @@ class _SavedFeed(msgspec.Struct, array_like=True):
     publish: bool
     clock_ns: int
     bars: bytes
+    waiting: bytes = b""
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -120,6 +136,7 @@ class _Saved(msgspec.Struct, array_like=True):
     symbols: list[str]
     flows: list[_SavedFlow]
     feeds: list[_SavedFeed]
+    marks: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -153,6 +170,8 @@ class PartitionState:
         self.feeds: dict[str, FeedBars] = {}
         self.symbols: list[str] = []
         self._codes: dict[str, int] = {}
+        self.detector = Detector(self.symbols)
+        self.marks = NO_MARKS  # committed bars that wait for their detectors
         self.counts: dict[str, Counts] = {}
         self.dead_letters: list[DeadLetter] = []
         self.ended_replays: list[EndedReplay] = []
@@ -400,31 +419,50 @@ class PartitionState:
 
     def has_news(self) -> bool:
         """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
+        lateness_ns = self.limits.lateness_ns
         return bool(self.ended_replays) or any(
-            not book.replay and self._due(book).any() for book in self.feeds.values()
+            not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
+            for book in self.feeds.values()
         )
 
-    def save(self) -> bytes:
+    def has_detectable(self) -> bool:
+        """Tell whether marked bars wait whose histories are there."""
+        return bool(self.detector.covers(self.marks).any())
+
+    def save(self, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]) -> bytes:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
-        kept = {f: book.bars[~self._due(book)] for f, book in self.feeds.items()}
-        used = sorted({int(code) for bars in kept.values() for code in np.unique(bars["symbol"])})
+        kept = {feed: book.bars for feed, book in self.feeds.items()}
+        kept |= {bars.feed: bars.book.bars[~bars.mask] for bars in closed}
+        parts = [*kept.values(), *waiting.values(), marks]
+        used = sorted({int(code) for part in parts for code in np.unique(part["symbol"])})
         renumber = np.zeros(len(self.symbols) + 1, "<i4")
         renumber[used] = np.arange(len(used))
-        feeds = []
-        for feed, book in self.feeds.items():
-            bars = kept[feed].copy()
-            bars["symbol"] = renumber[bars["symbol"]]
-            if not book.ended:
-                saved_bars = bars.tobytes()
-                feeds.append(
-                    _SavedFeed(feed, book.replay, book.whole, book.producer, book.publish, book.clock_ns, saved_bars)
-                )
+
+        def saved_rows(rows: Column) -> bytes:
+            rows = rows.copy()
+            rows["symbol"] = renumber[rows["symbol"]]
+            return rows.tobytes()
+
+        feeds = [
+            _SavedFeed(
+                feed,
+                book.replay,
+                book.whole,
+                book.producer,
+                book.publish,
+                book.clock_ns,
+                saved_rows(kept[feed]),
+                saved_rows(waiting.get(feed, NO_MARKS)),
+            )
+            for feed, book in self.feeds.items()
+            if not book.ended
+        ]
         flows = [
             _SavedFlow(producer, flow.feed, flow.number, flow.ended, flow.lost)
             for producer, flow in self.flows.items()
             if not (flow.ended and flow.feed == producer)
         ]
-        saved = _Saved(_STATE_VERSION, [self.symbols[code] for code in used], flows, feeds)
+        saved = _Saved(_STATE_VERSION, [self.symbols[code] for code in used], flows, feeds, saved_rows(marks))
         return _compressor.compress(_encoder.encode(saved))
 
     def load(self, state: bytes | None) -> None:
@@ -432,7 +470,7 @@ class PartitionState:
         if state is None:
             return
         saved = _decoder.decode(_decompressor.decompress(state))
-        if saved.version != _STATE_VERSION:
+        if saved.version > _STATE_VERSION:
             raise SetupError(
                 f"checkpoint of partition {self.partition} has version {saved.version}, this program knows "
                 f"{_STATE_VERSION}: run the newer program"
@@ -446,16 +484,30 @@ class PartitionState:
         self.done = {producer: flow.number for producer, flow in self.flows.items()}
         for feed in saved.feeds:
             bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
-            book = FeedBars(feed.replay, feed.whole, feed.producer, feed.publish, bars, feed.clock_ns, feed.clock_ns)
+            waiting = np.frombuffer(feed.waiting, MARK_DTYPE).copy()
+            book = FeedBars(
+                feed.replay, feed.whole, feed.producer, feed.publish, bars, waiting, feed.clock_ns, feed.clock_ns
+            )
             self.feeds[feed.feed] = book
+
+        self.marks = np.frombuffer(saved.marks, MARK_DTYPE).copy()
+
+    def codes_of(self, symbols: Iterable[str]) -> Column:
+        """Return the index of each symbol in `symbols`."""
+        return np.fromiter((self._codes[symbol] for symbol in symbols), "<i4")
 
     def _due(self, book: FeedBars) -> Column:
         return book.due(self.limits.lateness_ns)
 
-    def committed(self, position: Position, closed: Sequence[ClosedBars]) -> list[bytes]:
+    def committed(
+        self, position: Position, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]
+    ) -> list[bytes]:
         """Move on after COMMIT answered; return the entry ids that can be acked."""
         for bars in closed:
             bars.book.bars = bars.book.bars[~bars.mask]
+        self.marks = marks
+        for feed, higher in waiting.items():
+            self.feeds[feed].waiting = higher
         for feed in [feed for feed, book in self.feeds.items() if book.ended]:
             del self.feeds[feed]
         self.done = {producer: flow.number for producer, flow in self.flows.items()}

@@ -140,4 +140,6 @@ class Teller:
             return
         for partition in partitions:
             values = {"partition": partition, "told": self._told.get(partition, 0), "retention_s": self._retention_s}
-            self._database.connection.execute(query("prune_outbox"), values)
+            (unpassed,) = self._database.connection.execute(query("prune_outbox"), values).fetchone() or (0,)
+            if unpassed:
+                log.error("results deleted that no bridge has told", partition=partition, rows=unpassed)

@@ -1,10 +1,42 @@
-"""The last closed bars of each symbol, as detectors read them."""
+"""The last closed bars of each symbol, as detectors read them: kept in columns, handed out as windows up to one bar.
 
+A window is a function of the bars that stand before its bar, never of what was computed before: so a restored worker
+finds the very numbers that the dead one would have found.
+"""
+
+from functools import cache
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
+import numpy as np
+
+from ..contracts.bar import SHARE_MICRO
 from ..contracts.ticks import Column
 
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
+SLACK = 134  # bars that a history holds beyond a window, so that it moves to the left once in as many bars
+SESSION_MINUTES = 390
+
+_CAPACITY = WINDOW + SLACK
+_FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
+_NEW_YORK = ZoneInfo("America/New_York")
+_DAY_MINUTES = 1440
+
+# One closed bar, as a history takes it. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
+CLOSED_DTYPE = np.dtype(
+    [
+        ("symbol", "<i4"),
+        ("minute", "<i8"),
+        ("open", "<f8"),
+        ("high", "<f8"),
+        ("low", "<f8"),
+        ("close", "<f8"),
+        ("volume_micro", "<f8"),
+        ("notional", "<f8"),
+    ]
+)
+_PRICES = ("open", "high", "low", "close")
+_VOLUME, _NOTIONAL = 4, 5  # rows of a history's values, behind the prices
 
 
 class Windows(NamedTuple):
@@ -21,6 +53,11 @@ class Windows(NamedTuple):
     volume: Column
     length: Column
 
+    def last(self, depth: int) -> "Windows":
+        """Return the last `depth` columns."""
+        opened, high, low, close, volume = (column[:, -depth:] for column in self[:5])
+        return Windows(opened, high, low, close, volume, np.minimum(self.length, depth))
+
 
 class Series(NamedTuple):
     """The last bars of one symbol up to one bar, at most WINDOW, oldest first: (k,) float64, contiguous.
@@ -36,3 +73,208 @@ class Series(NamedTuple):
     volume: Column
     session_notional: float
     session_volume: float
+
+
+class History:
+    """The last bars of each symbol in one timeframe; a symbol is its index in the partition's symbols.
+
+    sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
+    """
+
+    def __init__(self) -> None:
+        self.end = np.zeros(0, np.int64)  # how many columns of a row are filled
+        self._minute = np.zeros((0, _FIRST_CAPACITY), np.int64)
+        self._values = np.full((6, 0, _FIRST_CAPACITY), np.nan)
+        self._sums = np.zeros((2, 0, _FIRST_CAPACITY), np.int64)
+
+    def load(self, symbol: int, bars: Column, before: tuple[int, int] = (0, 0)) -> None:
+        """Take over a symbol's bars (CLOSED_DTYPE, by minute), at most WINDOW + SLACK.
+
+        before: session sums of (notional, volume) of the first bar's session up to that bar, in millionths.
+        """
+        self._make_room(symbol + 1, len(bars))
+        self.end[symbol] = 0
+        self.append(bars)
+        if len(bars):
+            sessions = session_of(bars["minute"])
+            same = (sessions == sessions[0]) & (sessions >= 0)
+            self._sums[:, symbol, : len(bars)] += np.where(same, np.array(before)[:, None], 0)
+
+    def append(self, bars: Column) -> None:
+        """Append bars behind each symbol's last one; bars are sorted by symbol, then minute, and at most SLACK each."""
+        if not len(bars):
+            return
+        symbols, first, counts = np.unique(bars["symbol"], return_index=True, return_counts=True)
+        self._make_room(int(symbols[-1]) + 1, int((self._ends_of(symbols) + counts).max()))
+        full = symbols[self.end[symbols] + counts > self._minute.shape[1]]
+        self._move_left(full)
+        rows = bars["symbol"]
+        rank = np.arange(len(bars)) - np.repeat(first, counts)
+        at = self.end[rows] + rank
+        self._minute[rows, at] = bars["minute"]
+        for value, name in enumerate(_PRICES):
+            self._values[value, rows, at] = bars[name]
+        self._values[_VOLUME, rows, at] = bars["volume_micro"] / SHARE_MICRO
+        self._values[_NOTIONAL, rows, at] = bars["notional"]
+        self._sums[:, rows, at] = np.rint([bars["notional"] * 1e6, bars["volume_micro"]])
+        for step in range(int(counts.max())):
+            self._add_up(rows[rank == step], at[rank == step])
+        self.end[symbols] += counts
+
+    def _add_up(self, rows: Column, at: Column) -> None:
+        """Add the running session sums of the bar before to these bars; where that is of another session, nothing."""
+        sessions = session_of(self._minute[rows, at])
+        goes_on = (at > 0) & (sessions >= 0) & (session_of(self._minute[rows, at - 1]) == sessions)
+        rows, at = rows[goes_on], at[goes_on]
+        self._sums[:, rows, at] += self._sums[:, rows, at - 1]
+
+    def put(self, bar: Column) -> None:
+        """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
+        symbol, minute = int(bar["symbol"]), int(bar["minute"])
+        bars = self.bars(symbol)
+        at = int(np.searchsorted(bars["minute"], minute))
+        first_sums = self._sums[:, symbol, 0] - np.rint([bars["notional"][0] * 1e6, bars["volume_micro"][0]])
+        if at < len(bars) and bars["minute"][at] == minute:
+            bars[at] = bar
+        else:
+            bars = np.insert(bars, at, bar)[-_CAPACITY:]
+        same_session = session_of(bars["minute"][:1]) == session_of(self._minute[symbol, :1])
+        self.load(symbol, bars, tuple(first_sums.astype(np.int64).tolist()) if same_session and at else (0, 0))
+
+    def bars(self, symbol: int) -> Column:
+        """Return a copy of a symbol's bars (CLOSED_DTYPE), oldest first."""
+        end = self.end_of(symbol)
+        bars = np.empty(end, CLOSED_DTYPE)
+        bars["symbol"] = symbol
+        if end:
+            bars["minute"] = self._minute[symbol, :end]
+            for value, name in enumerate(_PRICES):
+                bars[name] = self._values[value, symbol, :end]
+            bars["volume_micro"] = np.rint(self._values[_VOLUME, symbol, :end] * SHARE_MICRO)
+            bars["notional"] = self._values[_NOTIONAL, symbol, :end]
+        return bars
+
+    def end_of(self, symbol: int) -> int:
+        """Return how many bars a symbol has here."""
+        return int(self.end[symbol]) if symbol < len(self.end) else 0
+
+    def minutes(self, symbol: int) -> Column:
+        """Return the minutes of a symbol's bars, oldest first."""
+        return self._minute[symbol, : self.end_of(symbol)] if symbol < len(self.end) else np.zeros(0, np.int64)
+
+    def last_minutes(self, symbols: Column) -> Column:
+        """Return the minute of each symbol's last bar, -1 where it has none."""
+        ends = self._ends_of(symbols)
+        last = np.full(len(symbols), -1, np.int64)
+        has = ends > 0
+        last[has] = self._minute[symbols[has], ends[has] - 1]
+        return last
+
+    def find(self, symbols: Column, minutes: Column) -> Column:
+        """Return for each (symbol, minute) how many bars its window may reach back over, itself included; else 0."""
+        found = np.zeros(len(symbols), np.int64)
+        ends = self._ends_of(symbols)
+        last = np.flatnonzero(ends > 0)
+        last = last[self._minute[symbols[last], ends[last] - 1] == minutes[last]]  # the usual case: it just closed
+        found[last] = ends[last]
+        for i in np.flatnonzero((found == 0) & (ends > 0)):
+            at = int(np.searchsorted(self.minutes(symbols[i]), minutes[i]))
+            if at < ends[i] and self._minute[symbols[i], at] == minutes[i]:
+                found[i] = at + 1
+        return found
+
+    def bar(self, symbol: int, minute: int) -> Column | None:
+        """Return the bar of a symbol that starts at this minute."""
+        minutes = self.minutes(symbol)
+        at = int(np.searchsorted(minutes, minute))
+        return self.bars(symbol)[at] if at < len(minutes) and minutes[at] == minute else None
+
+    def span(self, symbols: Column, starts: Column, length: int) -> tuple[Column, Column]:
+        """Return the bars within [start, start + length) minutes of each symbol, and which columns are such bars.
+
+        (n, length) of CLOSED_DTYPE: the last column is the last of them, so that sums do not depend on what is before.
+        """
+        ends = np.zeros(len(symbols), np.int64)
+        last = self.last_minutes(symbols)
+        whole = (last >= starts) & (last < starts + length)
+        ends[whole] = self.end[symbols[whole]]
+        for i in np.flatnonzero(~whole):
+            ends[i] = np.searchsorted(self.minutes(int(symbols[i])), starts[i] + length)
+        at = ends[:, None] + np.arange(-length, 0)
+        rows, columns = symbols[:, None], np.maximum(at, 0)
+        bars = np.empty(at.shape, CLOSED_DTYPE)
+        bars["symbol"], bars["minute"] = symbols[:, None], self._minute[rows, columns]
+        for value, name in enumerate(_PRICES):
+            bars[name] = self._values[value, rows, columns]
+        bars["volume_micro"] = np.rint(self._values[_VOLUME, rows, columns] * SHARE_MICRO)
+        bars["notional"] = self._values[_NOTIONAL, rows, columns]
+        inside = (at >= 0) & (bars["minute"] >= starts[:, None]) & (bars["minute"] < starts[:, None] + length)
+        return bars, inside
+
+    def windows(self, symbols: Column, ends: Column, depth: int) -> Windows:
+        """Return the windows of `depth` bars up to these places (as `find` gives them)."""
+        at = ends[:, None] + np.arange(-depth, 0)
+        missing = at < 0
+        flat = symbols[:, None] * self._minute.shape[1] + np.where(missing, 0, at)
+        columns = [value.reshape(-1)[flat] for value in self._values[:_NOTIONAL]]
+        if missing.any():
+            for column in columns:
+                column[missing] = np.nan
+        opened, high, low, close, volume = columns
+        return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
+
+    def series(self, symbol: int, end: int) -> Series:
+        """Return the window of one symbol up to a place (as `find` gives it), as views."""
+        values = self._values[:_NOTIONAL, symbol, max(0, end - WINDOW) : end]
+        notional, volume = self._sums[:, symbol, end - 1] / 1e6
+        in_session = session_of(self._minute[symbol, end - 1 : end])[0] >= 0
+        sums = (float(notional), float(volume)) if in_session else (np.nan, np.nan)
+        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
+
+    def _ends_of(self, symbols: Column) -> Column:
+        known = symbols < len(self.end)
+        ends = np.zeros(len(symbols), np.int64)
+        ends[known] = self.end[symbols[known]]
+        return ends
+
+    def _make_room(self, rows: int, columns: int) -> None:
+        """Let there be rows for so many symbols, and columns for so many bars, up to the capacity."""
+        have_rows, have_columns = self._minute.shape
+        if rows > have_rows:
+            more = max(rows, 2 * have_rows) - have_rows
+            self.end = np.pad(self.end, (0, more))
+            self._minute = np.pad(self._minute, ((0, more), (0, 0)))
+            self._values = np.pad(self._values, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
+            self._sums = np.pad(self._sums, ((0, 0), (0, more), (0, 0)))
+        if columns > have_columns < _CAPACITY:
+            more = min(_CAPACITY, max(columns, 2 * have_columns)) - have_columns
+            self._minute = np.pad(self._minute, ((0, 0), (0, more)))
+            self._values = np.pad(self._values, ((0, 0), (0, 0), (0, more)), constant_values=np.nan)
+            self._sums = np.pad(self._sums, ((0, 0), (0, 0), (0, more)))
+
+    def _move_left(self, rows: Column) -> None:
+        """Drop the oldest bars of full rows: what stays is a window and room for SLACK more."""
+        for row in rows:
+            kept = min(WINDOW, int(self.end[row]))
+            begin = int(self.end[row]) - kept
+            self._minute[row, :kept] = self._minute[row, begin : begin + kept]
+            self._values[:, row, :kept] = self._values[:, row, begin : begin + kept]
+            self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
+            self.end[row] = kept
+
+
+def session_of(minutes: Column) -> Column:
+    """Return for each minute the start of its regular session, 09:30 New York, in minutes since 1970; -1 outside it."""
+    days = minutes // _DAY_MINUTES
+    opens = np.empty(len(minutes), np.int64)
+    for day in np.unique(days):
+        opens[days == day] = _session_start(int(day))
+    return np.where((minutes >= opens) & (minutes < opens + SESSION_MINUTES), opens, -1)
+
+
+@cache
+def _session_start(day: int) -> int:
+    # 09:30 to 16:00 in New York lies within one day of UTC.
+    midnight = np.datetime64(day, "D").astype("datetime64[s]").item()
+    opening = midnight.replace(hour=9, minute=30, tzinfo=_NEW_YORK)
+    return int(opening.timestamp()) // 60

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _CLEAN_EVERY_S = 3600.0
+_MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
@@ -64,6 +65,7 @@ class WorkerOptions:
     retention_s: float = 900.0
     block_ms: int = 50
     second_stamp: SecondStamp = "end"
+    detects: bool = True  # patterns and indicators, not bars alone
 
 
 class Worker:
@@ -89,7 +91,7 @@ class Worker:
         self._redis_url = redis_url
         self._partitions = partitions
         self._stop = stop
-        self._committer = Committer(database, options.consumer)
+        self._committer = Committer(database, client, options.consumer, detects=options.detects)
         self._limits = self._make_limits()
         self._reader = PartitionReader(client, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
@@ -151,6 +153,7 @@ class Worker:
             self._look_for_unread()
         if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
+        self._find_marked()
         if self._teller.is_behind:
             self._teller.catch_up()
 
@@ -204,7 +207,7 @@ class Worker:
         keep_ms = 0 if self._pressed else int(self.options.retention_s * 1000)
         for plan in plans:
             p, heard = plan.state.partition, set(plan.state.heard)
-            acked[p] = plan.state.committed(plan.position, plan.closed)
+            acked[p] = plan.state.committed(plan.position, plan.closed, plan.marks, plan.waiting)
             done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
             trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
         self._ack(acked, done, trim_to)
@@ -238,6 +241,23 @@ class Worker:
             self.tell(plans)
             self._read_overflow_again(plans)
             self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+
+    def _find_marked(self) -> None:
+        """⑥ ⑦ Do what closed bars wait for, commit by commit; histories are loaded in one step a turn."""
+        for steps in count():
+            waiting = [
+                state
+                for partition, state in self._states.items()
+                if partition not in self._reader.restoring
+                and not state.dirty
+                and (state.has_detectable() if steps else len(state.marks))
+            ]
+            self._committer.undetected = sum(len(state.marks) for state in self._states.values())
+            if not waiting or self._stop.is_set() or not self.options.detects:
+                return
+            plans = self.commit(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))
+            self.ack(plans)
+            self.tell(plans)
 
     def _read_overflow_again(self, plans: Sequence[PartitionPlan]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""

@@ -6,6 +6,7 @@ import click
 
 from ...db.migrate import migrate as apply_migrations
 from ...db.migrate import open_stream
+from ...workers.definitions import seed_definitions
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 
@@ -21,4 +22,5 @@ def migrate(where: AbstractContextManager[Place], partitions: int | None) -> Non
     with where as servers, open_postgres(servers._replace(embedded=False), name="tickstock-migrate") as connection:
         for name in apply_migrations(connection):
             click.echo(f"applied {name}")
+        seed_definitions(connection)
         click.echo(f"the schema is current; the stream has {open_stream(connection, partitions)} partitions")

@@ -15,7 +15,15 @@ from ..ledger import LedgerRow, read_ledger
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..summary import print_ledger
-from ..wiring import Place, ProducerOptions, open_both, open_postgres, replay_feed, run_producer
+from ..wiring import (
+    Place,
+    ProducerOptions,
+    open_both,
+    open_postgres,
+    replay_feed,
+    run_producer,
+    wait_for_detectors,
+)
 from .options import CONTEXT, option, server_options
 from .producer_command import SpeedType
 
@@ -67,6 +75,7 @@ def replay(  # one parameter for each option
         stop.workers = [fleet.start(servers, "worker", "--consumer", name, *turns) for name in names]
         with fleet.stopped_at_the_end(stop.workers), show_progress(source if speed == "max" else None) as on_progress:
             complete = run_producer(servers, client, feed, options, stop, on_progress)
+            wait_for_detectors(servers, stop)
         with open_postgres(servers, name="tickstock-replay") as connection:
             rows = read_ledger(connection, feed.identity.producer)
     if not complete:

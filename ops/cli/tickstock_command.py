@@ -3,16 +3,20 @@
 import click
 
 from ...version import __version__
+from .asyncapi_command import asyncapi
 from .audit_command import audit
 from .bars_command import bars
 from .demo_command import demo
 from .dlq_command import dlq
 from .doctor_command import doctor
+from .flow_command import flow
 from .migrate_command import migrate
 from .options import CONTEXT
+from .publish_test_pattern_command import publish_test_pattern
 from .replay_command import replay
 from .status_command import status
 from .urls_command import urls
+from .watch_command import watch
 
 
 @click.group(context_settings=CONTEXT)
@@ -21,5 +25,19 @@ def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""
 
 
-for command in (audit, bars, demo, dlq, doctor, migrate, replay, status, urls):
+for command in (
+    asyncapi,
+    audit,
+    bars,
+    demo,
+    dlq,
+    doctor,
+    flow,
+    migrate,
+    publish_test_pattern,
+    replay,
+    status,
+    urls,
+    watch,
+):
     tickstock.add_command(command)

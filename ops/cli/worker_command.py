@@ -55,6 +55,7 @@ def default_consumer() -> str:
     default="end",
     help="Front door: which end of its second the application's untyped ticks are stamped with.",
 )
+@option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
 @stop_with_stdin_option
 @server_options
 def worker(
@@ -64,6 +65,7 @@ def worker(
     max_future: float,
     hole_wait: float,
     retention: float,
+    detect: bool,
     stop_with_stdin: bool,
     **options: object,
 ) -> None:
@@ -77,6 +79,7 @@ def worker(
         max_future_s=max_future,
         hole_wait_s=hole_wait,
         retention_s=retention,
+        detects=detect,
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
     with where as servers:

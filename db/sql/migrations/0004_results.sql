@@ -169,6 +169,9 @@ CREATE TABLE streaming_session (
 );
 CREATE UNIQUE INDEX streaming_session_active ON streaming_session ((true)) WHERE stopped_at IS NULL;
 
+-- Closed bars of a partition that still wait for their detectors.
+ALTER TABLE checkpoint ADD COLUMN undetected integer NOT NULL DEFAULT 0;
+
 ALTER TABLE worker
     ADD COLUMN patterns     bigint NOT NULL DEFAULT 0,
     ADD COLUMN indicators   bigint NOT NULL DEFAULT 0,

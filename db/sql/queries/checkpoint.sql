@@ -15,10 +15,14 @@ SELECT lock_checkpoints(%(partitions)s::int[], %(tokens)s::bigint[]);
 -- advance_checkpoints --
 UPDATE checkpoint c
    SET token = new.token, position = new.position, outbox_number = new.outbox_number, state = new.state,
-       committed_at = clock_timestamp()
+       undetected = new.undetected, committed_at = clock_timestamp()
   FROM unnest(%(partitions)s::int[], %(tokens)s::bigint[], %(positions)s::text[], %(outbox_numbers)s::bigint[],
-              %(states)s::bytea[]) AS new (partition, token, position, outbox_number, state)
+              %(states)s::bytea[], %(undetected)s::int[])
+       AS new (partition, token, position, outbox_number, state, undetected)
  WHERE c.partition = new.partition;
+
+-- undetected_bars --
+SELECT sum(undetected) FROM checkpoint;
 
 -- add_to_ledger --
 INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, applied, quote_or_zero, refused, future,
@@ -58,13 +62,16 @@ INSERT INTO replay (name, source) VALUES (%(name)s, %(source)s) ON CONFLICT DO N
 SELECT name FROM replay WHERE name = %(name)s OR starts_with(name, %(name)s || '-');
 
 -- update_worker --
-INSERT INTO worker AS w (consumer, host, pid, ticks, repeats, bars, revisions, commits, fenced, restores)
+INSERT INTO worker AS w (consumer, host, pid, ticks, repeats, bars, revisions, commits, fenced, restores, patterns,
+                         indicators, alerts, cpu_s, memory_mb, lag_ms, undetected)
 VALUES (%(consumer)s, %(host)s, %(pid)s, %(ticks)s, %(repeats)s, %(bars)s, %(revisions)s, %(commits)s, %(fenced)s,
-        %(restores)s)
+        %(restores)s, %(patterns)s, %(indicators)s, %(alerts)s, %(cpu_s)s, %(memory_mb)s, %(lag_ms)s, %(undetected)s)
 ON CONFLICT (consumer) DO UPDATE
    SET host = excluded.host, pid = excluded.pid, ticks = excluded.ticks, repeats = excluded.repeats,
        bars = excluded.bars, revisions = excluded.revisions, commits = excluded.commits, fenced = excluded.fenced,
-       restores = excluded.restores, updated_at = clock_timestamp(),
+       restores = excluded.restores, patterns = excluded.patterns, indicators = excluded.indicators,
+       alerts = excluded.alerts, cpu_s = excluded.cpu_s, memory_mb = excluded.memory_mb, lag_ms = excluded.lag_ms,
+       undetected = excluded.undetected, updated_at = clock_timestamp(),
        started_at = CASE WHEN w.pid = excluded.pid AND w.host = excluded.host THEN w.started_at ELSE clock_timestamp() END;
 
 -- front_door_numbers --

@@ -11,9 +11,15 @@ UPDATE checkpoint SET outbox_number = %(number)s, token = %(new_token)s
  WHERE partition = %(partition)s AND token = %(token)s RETURNING partition;
 
 -- prune_outbox --
--- `told` is the last id of the partition's results stream: an untold row stays, however old.
-DELETE FROM outbox WHERE partition = %(partition)s AND number <= %(told)s
-   AND created_at < clock_timestamp() - make_interval(secs => %(retention_s)s);
+-- `told` is the last id of the partition's results stream: an untold row stays, however old. What a bridge has not
+-- passed yet stays a day; without a bridge nobody misses it. Returns how many were deleted that it had not passed.
+WITH pruned AS (
+    DELETE FROM outbox o WHERE o.partition = %(partition)s AND o.number <= %(told)s
+       AND o.created_at < clock_timestamp() - make_interval(secs => %(retention_s)s)
+       AND (o.created_at < clock_timestamp() - interval '24 hours'
+            OR NOT EXISTS (SELECT FROM bridge_position b WHERE b.partition = o.partition AND b.number < o.number))
+    RETURNING o.number)
+SELECT count(*) FROM pruned JOIN bridge_position b ON b.partition = %(partition)s AND b.number < pruned.number;
 
 -- append_dead_letters --
 INSERT INTO dead_letter (partition, producer, reason, detail, original, entry)

@@ -1,0 +1,210 @@
+"""The shapes that the application was seen to accept, written by hand from contracts.md section 2.
+
+Not made from the Struct types: what is said is held against this by `tickstock contract check`, so that a mistake in a
+type is not repeated here. Order of keys is left to the samples in the tests; names, JSON types and bounds are here.
+"""
+
+from collections.abc import Mapping
+
+from .shape import (
+    COUNT,
+    FLOW_ID,
+    FRACTION,
+    NUMBER,
+    OBJECT,
+    ORDINAL,
+    PERCENT,
+    TEXT,
+    TIME,
+    UNIX_SECONDS,
+    WORD,
+    Rule,
+    list_of,
+    map_of,
+    one_of,
+    or_null,
+)
+
+Shape = Mapping[str, Rule]
+
+_FLEET_STATUS = one_of("healthy", "degraded", "error", "starting", "stopping")
+_SEVERITY = one_of("critical", "error", "warning", "info", "debug")
+_CATEGORY = one_of(
+    *("pattern", "database", "network", "validation", "performance"),
+    *("security", "configuration", "integration", "websocket", "redis"),
+)
+_COMPONENT: Shape = {"status": _FLEET_STATUS, "details": OBJECT}
+
+_PATTERN_EVENT: Shape = {
+    "event_type": "pattern_detected",
+    "source": "TickStockPL",
+    "timestamp": UNIX_SECONDS,
+    "flow_id": FLOW_ID,
+    "data": {
+        "symbol": WORD,
+        "pattern": WORD,
+        "confidence": FRACTION,
+        "flow_id": FLOW_ID,
+        "tier": WORD,
+        "source": WORD,
+        "price_change": NUMBER,
+        "current_price": NUMBER,
+        "volume": NUMBER,
+        "timestamp": UNIX_SECONDS,  # an ISO text breaks the application's cache
+        "expires_at": UNIX_SECONDS,
+        "indicators": {"relative_strength": NUMBER, "relative_volume": NUMBER},
+    },
+}
+_STREAMING_PATTERN: Shape = {
+    "type": "streaming_pattern",
+    "event": "pattern_detected",
+    "session_id": FLOW_ID,
+    "timestamp": TIME,
+    "detection": {
+        "symbol": WORD,
+        "pattern": WORD,
+        "pattern_type": WORD,
+        "confidence": FRACTION,
+        "timestamp": TIME,
+        "timeframe": WORD,
+        "parameters": OBJECT,
+        "bar_data": {"open": NUMBER, "high": NUMBER, "low": NUMBER, "close": NUMBER, "volume": NUMBER},
+        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID},
+    },
+}
+_STREAMING_INDICATOR: Shape = {
+    "type": "streaming_indicator",
+    "event": "indicator_calculated",
+    "session_id": FLOW_ID,
+    "timestamp": TIME,
+    "calculation": {
+        "symbol": WORD,
+        "indicator": WORD,
+        "indicator_type": WORD,
+        "value": NUMBER,
+        "values": map_of(NUMBER),
+        "timestamp": TIME,
+        "timeframe": WORD,
+        "metadata": {"period": or_null(ORDINAL)},
+    },
+}
+_INDICATOR_ALERT: Shape = {
+    "type": "indicator_alert",
+    "alert_type": WORD,
+    "symbol": WORD,
+    "timestamp": TIME,
+    "session_id": FLOW_ID,
+    "severity": WORD,
+    "data": {"rsi": or_null(NUMBER), "indicator": WORD, "value": NUMBER, "threshold": NUMBER},
+}
+_STARTED: Shape = {
+    "session_id": FLOW_ID,
+    "universe": TEXT,
+    "symbol_universe_key": TEXT,
+    "started_at": TIME,
+    "start_time": TIME,
+    "symbol_count": COUNT,
+    "status": "active",
+}
+_STOPPED: Shape = {
+    "session_id": FLOW_ID,
+    "stopped_at": TIME,
+    "duration_seconds": NUMBER,
+    "total_patterns": COUNT,
+    "total_indicators": COUNT,
+    "final_status": WORD,
+}
+HEALTH: Shape = {
+    "type": "streaming_health",
+    "event": "streaming_health",
+    "session_id": FLOW_ID,
+    "status": _FLEET_STATUS,
+    "timestamp": TIME,
+    "active_symbols": COUNT,
+    "ticks_per_second": NUMBER,
+    "patterns_detected": COUNT,
+    "indicators_calculated": COUNT,
+    "connection": {
+        "redis": WORD,
+        "database": WORD,
+        "workers": COUNT,
+        "partitions_owned": COUNT,
+        "partitions_total": COUNT,
+    },
+    "data_flow": {"ticks_per_second": NUMBER, "bars_per_minute": NUMBER, "processing_lag_ms": or_null(NUMBER)},
+    "resources": {"cpu_percent": NUMBER, "memory_mb": NUMBER},
+    "stale_symbols": {"count": COUNT, "symbols": list_of(WORD)},
+    "issues": list_of({"code": WORD, "message": WORD, "since": TIME}),
+}
+_ERROR: Shape = {
+    "event": "processing_error",
+    "version": "1.0",
+    "error_id": FLOW_ID,
+    "source": "TickStockPL",
+    "severity": _SEVERITY,
+    "category": _CATEGORY,
+    "message": TEXT,
+    "component": WORD,
+    "traceback": or_null(TEXT),
+    "context": OBJECT,
+    "timestamp": TIME,
+    "payload": {
+        "severity": _SEVERITY,
+        "component": WORD,
+        "error_code": WORD,
+        "message": TEXT,
+        "error_message": TEXT,
+        "context": OBJECT,
+    },
+}
+_BACKTEST: Shape = {"event_type": WORD, "source": "TickStockPL", "timestamp": UNIX_SECONDS, "job_id": WORD}
+
+
+def _session(event: str, session: Shape) -> list[Shape]:
+    return [{"type": f"streaming_{event}", "event": event, "timestamp": TIME, "session": session, "data": session}]
+
+
+# A channel with several messages tells them apart by the first key of each.
+SHAPES: Mapping[str, list[Shape]] = {
+    "tickstock.events.patterns": [_PATTERN_EVENT],
+    "tickstock:patterns:streaming": [_STREAMING_PATTERN],
+    "tickstock:patterns:detected": [_STREAMING_PATTERN],
+    "tickstock:indicators:streaming": [_STREAMING_INDICATOR],
+    "tickstock:alerts:indicators": [_INDICATOR_ALERT],
+    "tickstock:streaming:session_started": _session("session_started", _STARTED),
+    "tickstock:streaming:session_stopped": _session("session_stopped", _STOPPED),
+    "tickstock:streaming:health": [{**HEALTH, "health": HEALTH}],
+    "tickstock.health.status": [
+        {
+            "event_type": "system_health",
+            "source": "TickStockPL",
+            "timestamp": UNIX_SECONDS,
+            "data": {
+                "status": _FLEET_STATUS,
+                "components": dict.fromkeys(("redis", "database", "workers", "bridge", "feed"), _COMPONENT),
+            },
+        }
+    ],
+    "tickstock:alerts:critical": [
+        {"type": WORD, "message": WORD, "severity": _SEVERITY, "component": WORD, "timestamp": TIME, "data": OBJECT}
+    ],
+    "tickstock:errors": [_ERROR],
+    "tickstock:monitoring": [
+        {
+            "event_type": "METRIC_UPDATE",
+            "metrics": {"system": {"cpu_percent": PERCENT, "memory_percent": PERCENT}},
+            "health_score": {"overall": PERCENT},
+        },
+        {"event_type": "ALERT_TRIGGERED", "alert": {"id": WORD, "level": WORD, "message": WORD}},
+        {"event_type": "ALERT_RESOLVED", "alert_id": WORD},
+        {
+            "event_type": "HEALTH_CHECK",
+            "health": {"overall_score": PERCENT, "status": _FLEET_STATUS, "components": map_of(_COMPONENT)},
+        },
+        {"event_type": "SYSTEM_STATUS", "status": _FLEET_STATUS, "details": OBJECT},
+    ],
+    "tickstock.events.backtesting.progress": [
+        {**_BACKTEST, "progress": FRACTION, "current_symbol": or_null(WORD), "estimated_completion": or_null(TIME)}
+    ],
+    "tickstock.events.backtesting.results": [{**_BACKTEST, "status": one_of("completed", "failed"), "results": OBJECT}],
+}

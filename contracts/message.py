@@ -1,0 +1,62 @@
+"""What every message on a documented channel shares: how its body is written, and how its numbers and times are.
+
+A body is one JSON object without `epoch` and `seq`: the publisher's script adds those two where the last brace stands.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+Message = tuple[str, bytes]  # channel and body
+
+SOURCE: Final = "TickStockPL"
+
+# Types whose JSON schema says more than Python's.
+UnixSeconds = Annotated[float, Meta(description="Unix seconds, UTC")]
+IsoTime = Annotated[str, Meta(description="ISO 8601, UTC", extra_json_schema={"format": "date-time"})]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Count = Annotated[int, Meta(ge=0)]
+Shares = Annotated[int | float, Meta(description="shares; a whole number where it is whole")]
+Figure = str | int | float | bool | None
+
+_encoder = msgspec.json.Encoder()
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One JSON object; its keys come in the order of its fields, all of them always."""
+
+
+def message(channel: str, body: Body) -> Message:
+    """Write a body for its channel."""
+    return channel, _encoder.encode(body)
+
+
+def iso(at_s: float) -> str:
+    """Write Unix seconds as ISO 8601 UTC with microseconds: 2025-11-21T14:31:00.250000+00:00."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")
+
+
+def whole(volume: float) -> int | float:
+    """Return a volume as a whole number where it is one: readers were shown 1000, not 1000.0."""
+    return int(volume) if volume.is_integer() else volume
+
+
+def check_finite(*numbers: float) -> None:
+    """Raise ValueError for NaN or an infinity: JSON has neither, and the encoder would say null for them."""
+    # The sum of finite prices and volumes is finite; one test for all of them is what the hot path can pay.
+    if not isfinite(sum(numbers)):
+        raise ValueError(f"a message holds finite numbers only, not {numbers}")
+
+
+def check_figures(figures: Mapping[str, object] | Iterable[object]) -> None:
+    """Raise ValueError where a float among free figures, at any depth, is NaN or infinite."""
+    for figure in figures.values() if isinstance(figures, Mapping) else figures:
+        if isinstance(figure, float):
+            check_finite(figure)
+        elif isinstance(figure, Mapping | list | tuple):
+            check_figures(figure)

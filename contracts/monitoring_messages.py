@@ -1,0 +1,116 @@
+"""The five messages of `tickstock:monitoring`; their kind stands in `event_type`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from . import channel_names as channel
+from .message import Body, Message, Percent, check_figures, check_finite, message
+from .streaming_messages import Status
+from .system_messages import Component
+
+
+class SystemMetrics(Body, frozen=True, kw_only=True):
+    """The host's load, of all its cores and of all its memory."""
+
+    cpu_percent: Percent
+    memory_percent: Percent
+
+
+class Metrics(Body, frozen=True, kw_only=True):
+    """The metrics of a METRIC_UPDATE."""
+
+    system: SystemMetrics
+
+
+class HealthScore(Body, frozen=True, kw_only=True):
+    """The score of a METRIC_UPDATE: 100 is all well."""
+
+    overall: Percent
+
+
+class MetricUpdate(Body, frozen=True, kw_only=True):
+    """METRIC_UPDATE."""
+
+    event_type: Literal["METRIC_UPDATE"] = "METRIC_UPDATE"
+    metrics: Metrics
+    health_score: HealthScore
+
+
+class MonitoringAlert(Body, frozen=True, kw_only=True):
+    """An alert that stands until ALERT_RESOLVED names its id."""
+
+    id: str
+    level: str
+    message: str
+
+
+class AlertTriggered(Body, frozen=True, kw_only=True):
+    """ALERT_TRIGGERED."""
+
+    event_type: Literal["ALERT_TRIGGERED"] = "ALERT_TRIGGERED"
+    alert: MonitoringAlert
+
+
+class AlertResolved(Body, frozen=True, kw_only=True):
+    """ALERT_RESOLVED."""
+
+    event_type: Literal["ALERT_RESOLVED"] = "ALERT_RESOLVED"
+    alert_id: str
+
+
+class CheckedHealth(Body, frozen=True, kw_only=True):
+    """The health that a HEALTH_CHECK found."""
+
+    overall_score: Percent
+    status: Status
+    components: dict[str, Component]
+
+
+class HealthCheck(Body, frozen=True, kw_only=True):
+    """HEALTH_CHECK."""
+
+    event_type: Literal["HEALTH_CHECK"] = "HEALTH_CHECK"
+    health: CheckedHealth
+
+
+class SystemStatus(Body, frozen=True, kw_only=True):
+    """SYSTEM_STATUS."""
+
+    event_type: Literal["SYSTEM_STATUS"] = "SYSTEM_STATUS"
+    status: Status
+    details: dict[str, Any]
+
+
+def monitoring_metric_update(*, cpu_percent: float, memory_percent: float, overall: float) -> Message:
+    """Say the host's load and the score of the whole, each 0..100."""
+    check_finite(cpu_percent, memory_percent, overall)
+    body = MetricUpdate(
+        metrics=Metrics(system=SystemMetrics(cpu_percent=cpu_percent, memory_percent=memory_percent)),
+        health_score=HealthScore(overall=overall),
+    )
+    return message(channel.MONITORING, body)
+
+
+def monitoring_alert_triggered(*, alert_id: str, level: str, text: str) -> Message:
+    """Raise an alert."""
+    return message(channel.MONITORING, AlertTriggered(alert=MonitoringAlert(id=alert_id, level=level, message=text)))
+
+
+def monitoring_alert_resolved(*, alert_id: str) -> Message:
+    """Take an alert back."""
+    return message(channel.MONITORING, AlertResolved(alert_id=alert_id))
+
+
+def monitoring_health_check(*, overall_score: float, status: Status, components: Mapping[str, Component]) -> Message:
+    """Say what a check found; overall_score: 0..100."""
+    check_finite(overall_score)
+    for component in components.values():
+        check_figures(component.details)
+    health = CheckedHealth(overall_score=overall_score, status=status, components=dict(components))
+    return message(channel.MONITORING, HealthCheck(health=health))
+
+
+def monitoring_system_status(*, status: Status, details: Mapping[str, Any]) -> Message:
+    """Say a change of the system's status; details: what was measured."""
+    check_figures(details)
+    return message(channel.MONITORING, SystemStatus(status=status, details=dict(details)))

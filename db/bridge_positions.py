@@ -1,0 +1,66 @@
+"""How far the bridge has told each partition's results: rows that only the newest epoch moves."""
+
+from ..contracts.errors import LeaseLost
+from ..contracts.names import results_key
+from ..contracts.partition import Position
+from .lease import Lease
+from .postgres import Connection
+from .publisher import current_epoch
+from .queries import query
+from .redis import Client
+
+Positions = dict[int, int]  # partition -> the number of the last result that was told
+
+
+def above_former(connection: Connection, client: Client, owner: str, lease: Lease) -> Lease:
+    """Return the lease, under a new epoch where its own was spoken in before. Raises LeaseLost.
+
+    It was where Redis or the database came back older, or was set up anew beside the other.
+    """
+    (positions,) = connection.execute(query("newest_bridge_position_epoch")).fetchone() or (0,)
+    spoken = max(current_epoch(client), positions)
+    return lease if lease.epoch > spoken else next_epoch(connection, owner, lease, above=spoken)
+
+
+def next_epoch(connection: Connection, owner: str, lease: Lease, *, above: int = 0) -> Lease:
+    """Give a lease that we hold the next epoch. Raises LeaseLost where it is not ours any more."""
+    values = {"owner": owner, "epoch": lease.epoch, "above": above}
+    row = connection.execute(query("raise_bridge_epoch"), values).fetchone()
+    if row is None:
+        raise LeaseLost("another bridge took over")
+    return Lease(lease.unit, row[0])
+
+
+def claim(connection: Connection, epoch: int, partitions: int) -> Positions:
+    """Take over the positions of all partitions, and return them; 0 where nothing was told yet. Raises LeaseLost."""
+    values = {"epoch": epoch, "partitions": partitions}
+    positions: Positions = dict(connection.execute(query("claim_bridge_positions"), values).fetchall())
+    if len(positions) < partitions:
+        raise LeaseLost("another bridge took over")
+    return positions
+
+
+def move(connection: Connection, epoch: int, positions: Positions) -> None:
+    """Commit positions. Raises LeaseLost where another bridge has claimed them."""
+    values = {"epoch": epoch, "partitions": list(positions), "numbers": list(positions.values())}
+    if len(connection.execute(query("move_bridge_positions"), values).fetchall()) < len(positions):
+        raise LeaseLost("another bridge took over")
+
+
+def last_numbers(connection: Connection, client: Client, partitions: int) -> Positions:
+    """Return the highest number that each partition has given a result, by the database or by its results stream."""
+    numbers: Positions = dict(connection.execute(query("last_outbox_numbers")).fetchall())
+    pipeline = client.pipeline(transaction=False)
+    for partition in range(partitions):
+        pipeline.xinfo_stream(results_key(partition))
+    for partition, stream in enumerate(pipeline.execute(raise_on_error=False)):
+        numbers[partition] = max(numbers.get(partition, 0), _last_number(stream))
+    return numbers
+
+
+def _last_number(stream: dict[str, bytes] | Exception) -> int:
+    if isinstance(stream, Exception):
+        if "no such key" in str(stream):
+            return 0
+        raise stream
+    return Position.parse(stream["last-generated-id"]).ms

@@ -1,0 +1,177 @@
+"""What is found on bars, in PostgreSQL: detections, indicator values, higher bars; and the histories they are found on."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from ..contracts.detection import LIFETIME_S, Detection, IndicatorValue, iso_minute
+from ..contracts.ticks import Column
+from ..contracts.timeframe import INTRADAY
+from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
+from .postgres import Connection
+from .queries import query
+
+_OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
+_VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
+_LOADED = np.dtype(
+    [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
+    + [(name + kind, form) for name in _VALUE_COLUMNS for kind, form in ((" bytes", ">i4"), ("", ">f8"))]
+)
+
+
+class StagedIndicator(NamedTuple):
+    """One value on its way into the table; again: a row of it may stand already."""
+
+    partition: int
+    again: bool
+    value: IndicatorValue
+
+
+def open_result_stages(connection: Connection) -> None:
+    """Make the temporary tables of this connection."""
+    connection.execute(query("create_result_stages"))
+
+
+def stage_results(connection: Connection, higher: Column, indicators: Sequence[StagedIndicator]) -> None:
+    """Fill the staging tables with these rows alone. higher: partition, symbol (UTF-8), timeframe, minute, values."""
+    connection.execute(query("empty_result_stages"))
+    if len(higher):
+        with connection.cursor().copy(query("copy_higher_stage")) as copy:
+            copy.write(COPY_HEADER + binary_rows(higher).tobytes() + COPY_TRAILER)
+    if indicators:
+        with connection.cursor().copy(query("copy_indicator_stage")) as copy:
+            copy.write("".join(map(_indicator_line, indicators)))
+
+
+def _indicator_line(staged: StagedIndicator) -> str:
+    value = staged.value
+    data = ", ".join(f'"{key}": {number!r}' for key, number in value.values.items())
+    period = "{}" if value.period is None else f'{{"period": {value.period}}}'
+    symbol = value.symbol.replace("\\", "\\\\")
+    at = datetime.fromtimestamp((value.minute + INTRADAY[value.timeframe]) * 60, UTC)
+    return (
+        f"{staged.partition}\t{'t' if staged.again else 'f'}\t{symbol}\t{value.indicator}\t{value.timeframe}\t{at}"
+        f"\t{value.value!r}\t{{{data}}}\t{period}\n"
+    )
+
+
+def write_higher_bars(connection: Connection, partitions: Sequence[int]) -> None:
+    """Upsert the staged bars of higher timeframes, as absolute values."""
+    values = {"partitions": list(partitions)}
+    for name in (*_OHLCV, "upsert_recent_higher_bar"):
+        connection.execute(query(name), values)
+
+
+def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool) -> None:
+    """Insert the staged indicator values; again: some replace rows that stand."""
+    values = {"partitions": list(partitions)}
+    if again:
+        connection.execute(query("delete_indicators_again"), values)
+    connection.execute(query("insert_indicators"), values | {"lifetime_s": LIFETIME_S})
+
+
+def standing_detections(
+    connection: Connection, bars: Sequence[tuple[str, int, int]], flow_ids: Sequence[UUID]
+) -> dict[UUID, bool]:
+    """Return the detections that are kept of some bars (symbol, timeframe, minute) or with some ids: is it superseded."""
+    symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
+    values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
+    return dict(connection.execute(query("standing_detections"), values).fetchall())
+
+
+def write_detections(
+    connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
+) -> None:
+    """Insert new detections, refresh those found again, and mark those that a revision took away."""
+    if new:
+        connection.execute(query("insert_detections"), _columns(new))
+    if again:
+        columns = _columns(again)
+        connection.execute(query("refresh_detections"), columns)
+        connection.execute(query("note_detections_stand"), columns)
+    if superseded:
+        connection.execute(query("supersede_detections"), {"flow_ids": list(superseded)})
+
+
+def log_published(connection: Connection, detections: Sequence[Detection]) -> None:
+    """Log that these detections are published, in the application's log of flows."""
+    if detections:
+        details = [
+            msgspec.json.encode({"tier": d.tier, "timestamp": d.detected_at, "timeframe": d.timeframe}).decode()
+            for d in detections
+        ]
+        connection.execute(query("log_patterns_published"), _columns(detections) | {"details": details})
+
+
+def _columns(detections: Sequence[Detection]) -> dict[str, object]:
+    return {
+        "flow_id": [d.flow_id for d in detections],
+        "symbol": [d.symbol for d in detections],
+        "pattern": [d.pattern for d in detections],
+        "confidence": [d.confidence for d in detections],
+        "pattern_data": [_pattern_data(d) for d in detections],
+        "at": [datetime.fromtimestamp((d.minute + INTRADAY[d.timeframe]) * 60, UTC) for d in detections],
+        "levels": ["{" + ",".join(map(repr, d.levels)) + "}" for d in detections],
+        "metadata": [_metadata(d) for d in detections],
+        "timeframe": [d.timeframe for d in detections],
+        "timeframe_minutes": [INTRADAY[d.timeframe] for d in detections],
+        "minute": [d.minute for d in detections],
+        "lifetime_s": LIFETIME_S,
+    }
+
+
+def _pattern_data(detection: Detection) -> str:
+    bar = {name: getattr(detection, name) for name in ("open", "high", "low", "close", "volume")}
+    found = {
+        "bar": bar,
+        "direction": detection.direction,
+        "price_change": detection.price_change,
+        "relative_volume": detection.relative_volume,
+        "relative_strength": detection.relative_strength,
+        "parameters": detection.parameters,
+    }
+    return msgspec.json.encode(found).decode()
+
+
+def _metadata(detection: Detection) -> str:
+    bar_start = iso_minute(detection.minute)
+    return msgspec.json.encode(
+        {"flow_id": detection.flow_id, "tier": detection.tier, "bar_start": bar_start, "source": "TickStockPL"}
+    ).decode()
+
+
+def load_bars(
+    connection: Connection, timeframe: int, wanted: Mapping[str, int], *, window: int, slack: int
+) -> list[Column]:
+    """Load for each symbol up to `window` bars up to a minute, and up to `slack` behind it, oldest first.
+
+    wanted: symbol -> minute. Returns for each an array of minute, open, high, low, close, volume_micro, notional.
+    """
+    values = {
+        "number": list(range(len(wanted))),
+        "symbol": list(wanted),
+        "minute": list(wanted.values()),
+        "timeframe": timeframe,
+        "window": window,
+        "slack": slack,
+    }
+    name = "load_recent_bars" if timeframe == 1 else "load_recent_higher_bars"
+    with connection.cursor().copy(query(name), values) as copy:
+        loaded = b"".join(copy)
+    rows = np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
+    bounds = np.searchsorted(rows["number"], np.arange(len(wanted) + 1))
+    return [rows[first:end] for first, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:
+    """Sum notional and volume, in millionths, of each (symbol, from minute, before minute); by index, where any."""
+    symbols, first, before = (list(column) for column in zip(*wanted, strict=True))
+    values = {"number": list(range(len(wanted))), "symbol": symbols, "from": first, "before": before}
+    return {
+        number: (notional, volume)
+        for number, notional, volume in connection.execute(query("session_sums_before"), values)
+    }

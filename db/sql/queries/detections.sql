@@ -1,0 +1,165 @@
+-- create_result_stages --
+-- Of this connection alone, filled by COPY outside the transaction, as stage_bar.
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_higher_bar (
+    partition integer, symbol bpchar, timeframe smallint, minute integer, open float8, high float8, low float8,
+    close float8, volume_micro float8, notional float8);
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_indicator (
+    partition integer, again boolean, symbol text, indicator_type text, timeframe text, calculated_at timestamptz,
+    value numeric, value_data jsonb, metadata jsonb);
+
+-- empty_result_stages --
+TRUNCATE stage_higher_bar, stage_indicator;
+
+-- copy_higher_stage --
+COPY stage_higher_bar FROM STDIN (FORMAT binary);
+
+-- copy_indicator_stage --
+COPY stage_indicator FROM STDIN;
+
+-- drop_staged_results --
+DELETE FROM stage_higher_bar WHERE symbol::text = ANY (%(symbols)s);
+
+-- upsert_recent_higher_bar --
+INSERT INTO recent_higher_bar AS t (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
+SELECT symbol::text, timeframe, minute, open, high, low, close, volume_micro, notional
+  FROM stage_higher_bar WHERE partition = ANY (%(partitions)s)
+ON CONFLICT (symbol, timeframe, minute) DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+       volume_micro = excluded.volume_micro, notional = excluded.notional;
+
+-- upsert_ohlcv_5min --
+INSERT INTO ohlcv_5min AS t (symbol, "timestamp", open, high, low, close, volume)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric
+  FROM stage_higher_bar WHERE partition = ANY (%(partitions)s) AND timeframe = 5
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
+
+-- upsert_ohlcv_15min --
+INSERT INTO ohlcv_15min AS t (symbol, "timestamp", open, high, low, close, volume)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric
+  FROM stage_higher_bar WHERE partition = ANY (%(partitions)s) AND timeframe = 15
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
+
+-- upsert_ohlcv_30min --
+INSERT INTO ohlcv_30min AS t (symbol, "timestamp", open, high, low, close, volume)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric
+  FROM stage_higher_bar WHERE partition = ANY (%(partitions)s) AND timeframe = 30
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
+
+-- upsert_ohlcv_hourly --
+INSERT INTO ohlcv_hourly AS t (symbol, "timestamp", open, high, low, close, volume)
+SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
+       close::text::numeric, (volume_micro / 1e6)::text::numeric
+  FROM stage_higher_bar WHERE partition = ANY (%(partitions)s) AND timeframe = 60
+ON CONFLICT (symbol, "timestamp") DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
+
+-- delete_indicators_again --
+-- What is computed again replaces its row; the application's table may have no key to tell them by.
+DELETE FROM intraday_indicators i USING stage_indicator s
+ WHERE s.again AND s.partition = ANY (%(partitions)s) AND i.symbol = s.symbol AND i.indicator_type = s.indicator_type
+   AND i.timeframe = s.timeframe AND i.calculation_timestamp = s.calculated_at;
+
+-- insert_indicators --
+INSERT INTO intraday_indicators (symbol, indicator_type, value, value_data, calculation_timestamp, expiration_timestamp,
+                                 metadata, timeframe)
+SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at + make_interval(secs => %(lifetime_s)s),
+       metadata, timeframe
+  FROM stage_indicator WHERE partition = ANY (%(partitions)s);
+
+-- standing_detections --
+-- Those of some bars (computed again), and those with some ids (found now).
+SELECT f.flow_id, f.superseded_at IS NOT NULL
+  FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
+  JOIN detection_flow f ON f.symbol = bar.symbol COLLATE "C" AND f.timeframe = bar.timeframe AND f.minute = bar.minute
+UNION
+SELECT flow_id, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
+
+-- insert_detections --
+WITH found AS (
+    SELECT * FROM unnest(%(flow_id)s::uuid[], %(symbol)s::text[], %(pattern)s::text[], %(confidence)s::float8[],
+                         %(pattern_data)s::text[], %(at)s::timestamptz[], %(levels)s::text[], %(metadata)s::text[],
+                         %(timeframe)s::text[], %(timeframe_minutes)s::smallint[], %(minute)s::int[])
+        AS f (flow_id, symbol, pattern, confidence, pattern_data, at, levels, metadata, timeframe, timeframe_minutes, minute)
+), inserted AS (
+    INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,
+                                   expiration_timestamp, levels, metadata, timeframe)
+    SELECT symbol, pattern, confidence::text::numeric, pattern_data::jsonb, at, at + make_interval(secs => %(lifetime_s)s),
+           levels::numeric[], metadata::jsonb, timeframe
+      FROM found
+    RETURNING id, (metadata ->> 'flow_id')::uuid AS flow_id
+)
+INSERT INTO detection_flow (flow_id, symbol, timeframe, minute, pattern, pattern_id)
+SELECT f.flow_id, f.symbol, f.timeframe_minutes, f.minute, f.pattern, i.id FROM found f JOIN inserted i USING (flow_id);
+
+-- refresh_detections --
+-- Found again on a revised bar: the same detection, as it is now.
+UPDATE intraday_patterns p
+   SET confidence = f.confidence::text::numeric, pattern_data = f.pattern_data::jsonb, levels = f.levels::numeric[],
+       metadata = f.metadata::jsonb, expiration_timestamp = f.at + make_interval(secs => %(lifetime_s)s)
+  FROM unnest(%(flow_id)s::uuid[], %(confidence)s::float8[], %(pattern_data)s::text[], %(at)s::timestamptz[],
+              %(levels)s::text[], %(metadata)s::text[]) AS f (flow_id, confidence, pattern_data, at, levels, metadata)
+  JOIN detection_flow d ON d.flow_id = f.flow_id
+ WHERE p.id = d.pattern_id;
+
+-- note_detections_stand --
+UPDATE detection_flow SET superseded_at = NULL WHERE flow_id = ANY (%(flow_id)s::uuid[]) AND superseded_at IS NOT NULL;
+
+-- supersede_detections --
+WITH gone AS (
+    UPDATE detection_flow SET superseded_at = clock_timestamp()
+     WHERE flow_id = ANY (%(flow_ids)s::uuid[]) AND superseded_at IS NULL RETURNING pattern_id
+)
+UPDATE intraday_patterns p
+   SET expiration_timestamp = least(p.expiration_timestamp, clock_timestamp()),
+       metadata = coalesce(p.metadata, '{}') || '{"superseded": true}'
+  FROM gone WHERE p.id = gone.pattern_id;
+
+-- log_patterns_published --
+-- Before they are published: whoever hears one finds it here.
+SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED',
+                             'tickstock.events.patterns', f.symbol, f.pattern, f.confidence::numeric, NULL::int,
+                             f.details::jsonb)
+  FROM unnest(%(flow_id)s::uuid[], %(symbol)s::text[], %(pattern)s::text[], %(confidence)s::float8[],
+              %(details)s::text[]) AS f (flow_id, symbol, pattern, confidence, details);
+
+-- load_recent_bars --
+-- Of each symbol the bars up to one minute, as many as a window has, and those that follow.
+COPY (
+    SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
+      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[]) AS w (number, symbol, minute)
+     CROSS JOIN LATERAL (
+           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute ORDER BY r.minute DESC LIMIT %(window)s)
+           UNION ALL
+           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute ORDER BY r.minute LIMIT %(slack)s)) AS b
+     ORDER BY 1, 2
+) TO STDOUT (FORMAT binary);
+
+-- load_recent_higher_bars --
+COPY (
+    SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
+      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[]) AS w (number, symbol, minute)
+     CROSS JOIN LATERAL (
+           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute <= w.minute
+             ORDER BY r.minute DESC LIMIT %(window)s)
+           UNION ALL
+           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute > w.minute
+             ORDER BY r.minute LIMIT %(slack)s)) AS b
+     ORDER BY 1, 2
+) TO STDOUT (FORMAT binary);
+
+-- session_sums_before --
+-- In whole millionths, so that their order does not matter. round() of a float8 is to even, as numpy's rint.
+SELECT w.number, sum(round(b.notional * 1e6))::bigint, sum(b.volume_micro)::bigint
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(from)s::int[], %(before)s::int[]) AS w (number, symbol, first, before)
+  JOIN recent_bar b ON b.symbol = w.symbol COLLATE "C" AND b.minute >= w.first AND b.minute < w.before
+ GROUP BY w.number;

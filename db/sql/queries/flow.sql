@@ -1,0 +1,29 @@
+-- flow_checkpoints --
+-- Every checkpoint of a flow, ours and the application's, with milliseconds since the first and since the one before.
+SELECT id, "timestamp", checkpoint, event_type, source_system, channel, user_count, details,
+       coalesce(extract(epoch FROM "timestamp" - min("timestamp") OVER ()) * 1000, 0)::float8,
+       (extract(epoch FROM "timestamp" - lag("timestamp") OVER (ORDER BY "timestamp", id)) * 1000)::float8
+  FROM integration_events WHERE flow_id = %(flow_id)s
+ ORDER BY "timestamp", id;
+
+-- flow_analysis --
+-- The view may be the application's own: it has these columns, in this order.
+SELECT flow_id, start_time, end_time, total_latency_ms::float8, symbol, pattern_name, confidence::float8,
+       users_notified::integer, checkpoints_logged::integer, flow_path
+  FROM pattern_flow_analysis WHERE flow_id = %(flow_id)s;
+
+-- flow_detection --
+-- The row in intraday_patterns may have been pruned; what we keep of every detection has not.
+SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.superseded_at, d.pattern_id,
+       p.confidence::float8, p.detection_timestamp, p.expiration_timestamp, p.levels::float8[]
+  FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
+ WHERE d.flow_id = %(flow_id)s;
+
+-- log_test_pattern --
+-- As seed 001 section 5 calls it. The casts: the application's function is found by the types of its arguments.
+SELECT log_integration_event(%(flow_id)s::uuid, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', %(channel)s,
+                             %(symbol)s, %(pattern)s, %(confidence)s::numeric, NULL, %(details)s::jsonb);
+
+-- session_of_test_pattern --
+-- The session that runs, else the one that ran last: what the bridge's own messages name.
+SELECT session_id FROM streaming_session ORDER BY stopped_at DESC NULLS FIRST, started_at DESC LIMIT 1;

@@ -1,0 +1,90 @@
+-- active_session --
+SELECT session_id::text, universe, started_at, stopped_at, patterns, indicators FROM streaming_session
+ WHERE stopped_at IS NULL;
+
+-- last_session --
+SELECT session_id::text, universe, started_at, stopped_at, patterns, indicators FROM streaming_session
+ ORDER BY started_at DESC LIMIT 1;
+
+-- start_session --
+-- Where another bridge was quicker, its session is the one.
+INSERT INTO streaming_session (session_id, universe, started_at)
+VALUES (%(session_id)s::uuid, %(universe)s, %(at)s) ON CONFLICT DO NOTHING;
+
+-- count_session --
+-- Absolute numbers: said again after an answer that got lost, or by a bridge that was stalled, they change nothing.
+UPDATE streaming_session
+   SET patterns = greatest(patterns, %(patterns)s), indicators = greatest(indicators, %(indicators)s)
+ WHERE session_id = %(session_id)s::uuid AND stopped_at IS NULL;
+
+-- stop_session --
+UPDATE streaming_session
+   SET stopped_at = coalesce(stopped_at, %(at)s),
+       patterns = greatest(patterns, %(patterns)s), indicators = greatest(indicators, %(indicators)s)
+ WHERE session_id = %(session_id)s::uuid;
+
+-- former_bridge --
+-- Whether a bridge gave a sign of life shortly before this one took the lease, and when.
+SELECT coalesce(idle_since > clock_timestamp() - make_interval(secs => %(within_s)s), false), idle_since
+  FROM lease WHERE unit = 'bridge';
+
+-- has_cache_entries --
+-- The application's table of universes; without the application there is none.
+SELECT to_regclass('cache_entries') IS NOT NULL;
+
+-- universe_size --
+-- NAME:KEY names a universe; its value is a list, {"symbols": […]} or {"stocks": […]}.
+SELECT CASE WHEN jsonb_typeof(value) = 'array' THEN jsonb_array_length(value)
+            WHEN jsonb_typeof(value -> 'symbols') = 'array' THEN jsonb_array_length(value -> 'symbols')
+            WHEN jsonb_typeof(value -> 'stocks') = 'array' THEN jsonb_array_length(value -> 'stocks') END
+  FROM cache_entries WHERE name || ':' || key = %(universe)s;
+
+-- active_symbol_count --
+SELECT count(*) FROM symbols WHERE coalesce(active, true);
+
+-- log_bridge_event --
+-- What the bridge says of itself in the flow log: no symbol, no pattern.
+SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %(checkpoint)s, NULL, NULL, NULL, NULL,
+                             NULL, %(details)s::jsonb);
+
+-- worker_counts --
+-- Every row, also of workers that ended: one that comes back under its old name must not look new.
+SELECT w.consumer, w.started_at, l.unit IS NOT NULL AS living,
+       extract(epoch FROM clock_timestamp() - w.updated_at)::float8 AS idle_s,
+       extract(epoch FROM w.updated_at - w.started_at)::float8 AS age_s,
+       w.ticks, w.bars, w.cpu_s, w.memory_mb, w.lag_ms, w.undetected
+  FROM worker w
+  LEFT JOIN lease l ON l.unit = 'consumer:' || w.consumer AND l.owner IS NOT NULL AND l.expires_at >= clock_timestamp();
+
+-- partitions_owned --
+SELECT count(*) FROM lease
+ WHERE starts_with(unit, 'partition:') AND owner IS NOT NULL AND expires_at >= clock_timestamp();
+
+-- committed_positions --
+SELECT partition, position FROM checkpoint ORDER BY partition;
+
+-- symbol_freshness --
+-- Each symbol's newest bar, by one step down the index each, against the newest of all; ages in minutes.
+WITH newest AS MATERIALIZED (
+    SELECT s.symbol::text AS symbol, b.minute
+      FROM symbols s
+     CROSS JOIN LATERAL (SELECT r.minute FROM recent_bar r WHERE r.symbol = s.symbol::text COLLATE "C"
+                          ORDER BY r.minute DESC LIMIT 1) AS b),
+aged AS (SELECT symbol, (SELECT max(minute) FROM newest) - minute AS age FROM newest),
+stale AS (SELECT symbol FROM aged WHERE age > %(active)s AND age <= %(stale)s)
+SELECT (SELECT count(*) FROM aged WHERE age <= %(active)s), (SELECT count(*) FROM stale),
+       ARRAY(SELECT symbol FROM stale ORDER BY symbol COLLATE "C" LIMIT %(listed)s);
+
+-- dead_letters_since --
+-- A transaction may commit a lower id a moment after a higher one was seen: what is younger than settle_s waits.
+SELECT reason, count(*), max(id) FROM dead_letter
+ WHERE id > %(seen)s AND created_at <= clock_timestamp() - make_interval(secs => %(settle_s)s)
+ GROUP BY reason ORDER BY count(*) DESC, reason;
+
+-- last_dead_letter_before --
+-- Down the primary key until one is old enough, which is at once where few are new. No time: any is.
+SELECT coalesce((SELECT id FROM dead_letter
+                  WHERE created_at <= coalesce(%(at)s::timestamptz, 'infinity') ORDER BY id DESC LIMIT 1), 0);
+
+-- ticks_lost --
+SELECT coalesce(sum(lost), 0)::bigint FROM ledger;

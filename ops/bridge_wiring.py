@@ -1,0 +1,53 @@
+"""Puts a bridge together."""
+
+from contextlib import closing
+
+import structlog
+
+from ..contracts.names import FRONT_DOOR
+from ..db.migrate import check_schema
+from ..db.postgres import Database
+from ..db.queries import query
+from ..workers.bridge.bridge import Bridge, BridgeOptions
+from ..workers.bridge.voice import Voice
+from .shutdown import Stop
+from .wiring import Place, open_postgres, open_redis
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.5  # for the stream, which the first worker or producer makes
+
+
+def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float | None, stop: Stop) -> Bridge | None:
+    """Put a bridge together, waiting for servers and stream; None where it was stopped before there was a stream.
+
+    Raises SetupError where the servers do not fit.
+    """
+    partitions = _await_stream(where, stop)
+    if partitions is None:
+        return None
+    client = open_redis(where)
+    database = Database(where.servers.database_url, name=f"tickstock-bridge {name}")
+    return Bridge(
+        BridgeOptions(name, partitions, streaming_rate),
+        database=database,
+        client=client,
+        redis_url=where.servers.redis_url,
+        voice=Voice(database, client, name=name, universe=universe, partitions=partitions),
+        stop=stop,
+    )
+
+
+def _await_stream(where: Place, stop: Stop) -> int | None:
+    """Return the partition count of the stream, once there is one."""
+    waits = False
+    with closing(open_postgres(where, name="tickstock-bridge")) as connection:
+        check_schema(connection)
+        while not stop.is_set():
+            if row := connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone():
+                return int(row[0])
+            if not waits:
+                log.info("waiting for a stream", made_by="the first worker or producer")
+            waits = True
+            stop.wait(_LOOK_EVERY_S)
+    return None

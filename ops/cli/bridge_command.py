@@ -1,0 +1,46 @@
+"""`tickstock-bridge`: the results on the documented channels, and the fleet's one voice."""
+
+from contextlib import AbstractContextManager
+
+import click
+
+from ..bridge_wiring import make_bridge
+from ..shutdown import Stop
+from ..wiring import Place
+from .options import CONTEXT, option, server_options, stop_with_stdin_option
+from .worker_command import default_consumer
+
+
+@click.command("tickstock-bridge", context_settings=CONTEXT)
+@option(
+    "--name",
+    default=default_consumer,
+    show_default="HOST-PID",
+    envvar="TICKSTOCK_BRIDGE_NAME",
+    help="This bridge's name in logs and in its lease.",
+)
+@option(
+    "--streaming-rate",
+    type=click.FloatRange(0, 100_000, min_open=True),
+    help="Messages a second on each of tickstock:patterns:streaming and tickstock:indicators:streaming; those that "
+    "come faster wait, and while 100,000 do, nothing more is read.  [default: no limit]",
+)
+@option("--universe", default="live", help="Name of the symbol universe in the session messages.")
+@stop_with_stdin_option
+@server_options
+def bridge(
+    where: AbstractContextManager[Place],
+    name: str,
+    streaming_rate: float | None,
+    universe: str,
+    stop_with_stdin: bool,
+) -> None:
+    """Tell patterns, indicators and alerts on the channels that the application listens to; heartbeat and health too.
+
+    Start two or more: one speaks, the others stand by and take over. SIGTERM says what was read, releases and exits 0.
+    """
+    stop = Stop(with_stdin=stop_with_stdin)
+    with where as servers:
+        made = make_bridge(servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop)
+        if made is not None:
+            made.run()

@@ -1,0 +1,33 @@
+"""`tickstock watch`."""
+
+from contextlib import AbstractContextManager
+
+import click
+
+from ..shutdown import Stop
+from ..watch import View, choose_channels, listen
+from ..wiring import Place, open_redis_to_look
+from .options import CONTEXT, option, server_options
+
+
+@click.command(context_settings=CONTEXT)
+@option("--symbol", metavar="S,…", default="", show_default="all", help="Show only messages on these symbols.")
+@option("--channel", metavar="GLOB,…", default="", show_default="all", help="Listen only on channels like these.")
+@option("--seconds", type=click.FloatRange(0), show_default="until Ctrl-C", help="How long to listen.")
+@option("--raw", is_flag=True, help="Print channel and JSON of each message; the notes go to stderr.")
+@server_options
+def watch(where: AbstractContextManager[Place], symbol: str, channel: str, seconds: float | None, raw: bool) -> None:
+    """Show what goes out on the documented channels, a line a message: time, channel, symbol, what, [epoch:seq].
+
+    A hole in seq is noted: those messages were said, and did not come here. At the end: how many on each channel.
+    """
+    channels = choose_channels(_names(channel))
+    stop = Stop()
+    view = View(symbols=_names(symbol), raw=raw)
+    with where as servers:
+        listen(open_redis_to_look(servers), channels, seconds=seconds, stop=stop, view=view)
+        view.end()
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]

@@ -1,0 +1,319 @@
+"""⑨ The loop of the bridge: stand by, or hold the lease and read, publish, commit positions, speak; and the way out."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import psycopg
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from ...contracts.channel_names import INDICATORS_STREAMING
+from ...contracts.channels import PATTERNS, Message
+from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
+from ...db import bridge_positions, postgres, redis
+from ...db import lease as leases
+from ...db.lease import RENEW_EVERY_S, Lease
+from ...db.postgres import Database
+from ...db.publisher import MESSAGES_A_CALL, Publisher
+from ...db.queries import query
+from ...db.redis import Client
+from .outage import Outage
+from .pacing import Pacing
+from .result_messages import messages_of
+from .results_reader import ResultsReader
+from .voice import Voice
+
+log = structlog.get_logger()
+
+_BATCH = 1000  # messages between two looks at the lease: what a bridge that was stalled there may say too much
+_BLOCK_MS = 50
+_COMMIT_EVERY_S = 0.1
+_LOOK_EVERY_S = 5.0  # into the outbox
+_STAND_BY_S = 0.2
+_NO_ROOM_WAIT_S = 0.5
+_LEAVE_S = 2.0  # of the 5 s that a stop may take
+
+
+class Stop(Protocol):
+    """The process's stop event."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the stop; return whether to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeOptions:
+    """What a user can turn. streaming_rate: messages a second on each of the two streaming channels; None: no limit."""
+
+    name: str
+    partitions: int
+    streaming_rate: float | None = None
+
+
+class Bridge:
+    """One bridge. Many may run: who holds the lease speaks, the others stand by.
+
+    Whatever goes wrong, the answer is the same: begin again at the committed positions; what was said and not committed
+    is said again, under the same ids.
+    """
+
+    def __init__(
+        self,
+        options: BridgeOptions,
+        *,
+        database: Database,
+        client: Client,
+        redis_url: str,
+        voice: Voice,
+        stop: Stop,
+    ) -> None:
+        self.options = options
+        self._database = database
+        self._client = client
+        self._redis_url = redis_url
+        self._voice = voice
+        self._stop = stop
+        self._database_outage = Outage("PostgreSQL")
+        self._redis_outage = Outage("Redis")
+        self._no_room_until = 0.0
+        self._reader = ResultsReader(client, database)
+        self._pacing = Pacing(options.streaming_rate)
+        self._publisher: Publisher | None = None  # with the lease, once the epoch is registered
+        self._lease: Lease | None = None
+        self._renew_at = self._commit_at = self._look_at = 0.0
+        self._restored = False
+        self._committed: dict[int, int] = {}
+        self._told: dict[int, int] = {}  # read, and published or waiting in the pacing
+        self._unsaid: list[Message] = []  # the voice's messages that Redis did not confirm
+        self._waits_for = ""
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Stand by and speak until told to stop; then say what was read, and release the lease."""
+        self._database.connection.execute(query("listen_leases"))
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except LeaseLost as e:
+                self._step_down(e)
+            except EpochForgotten as e:
+                log.warning("new epoch", why=str(e))
+                self._publisher = None
+            except (psycopg.Error, ServerAway) as e:
+                self._note_database(e)
+            except (RedisError, OSError) as e:
+                self._note_redis(e)
+        self._leave()
+
+    @property
+    def receivers(self) -> dict[str, int]:
+        """Return how many subscribers heard the last message of each channel."""
+        return self._publisher.receivers if self._publisher else {}
+
+    def turn(self) -> None:
+        """Take one turn."""
+        if not self._has_servers():
+            return
+        if self._lease is None:
+            self._stand_by()
+            return
+        self._keep_lease()
+        if time.monotonic() < self._no_room_until:
+            self._stop.wait(_BLOCK_MS / 1000)
+            return
+        if self._publisher is None:
+            self._begin(self._lease)
+        if not self._restored:
+            self._restore()
+        self._look_at_outbox()
+        self._read()
+        self._tell()
+        self._commit()
+        self._speak()
+
+    def _read(self) -> None:
+        if not self._pacing.is_full:
+            self._reader.read(block_ms=0 if self._reader.has_rows else _BLOCK_MS)
+        elif not self._reader.has_rows:
+            self._stop.wait(_BLOCK_MS / 1000)
+
+    def _tell(self) -> None:
+        """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
+        messages = self._pacing.release(time.monotonic())
+        while len(messages) < _BATCH and not self._pacing.is_full:
+            row = self._reader.next_row(only_urgent=len(messages) >= MESSAGES_A_CALL)
+            if row is None:
+                break
+            said = messages_of(row, self._voice.session_id)
+            messages += self._pacing.hold_back(row.partition, row.number, said)
+            self._told[row.partition] = row.number
+        self._publish(messages)
+
+    def _publish(self, messages: list[Message]) -> None:
+        """Publish in order, looking at the lease before each batch: this process may have been stopped meanwhile."""
+        for first in range(0, len(messages), _BATCH):
+            batch = messages[first : first + _BATCH]
+            self._keep_lease()
+            self._say(batch)
+            channels = [channel for channel, _ in batch]
+            self._voice.note(channels.count(PATTERNS), channels.count(INDICATORS_STREAMING))
+
+    def _say(self, messages: list[Message]) -> None:
+        if self._publisher is None:
+            raise LeaseLost("not the speaker")
+        self._publisher.publish(messages)
+
+    def _commit(self, *, now: bool = False) -> None:
+        """Commit how far we are, after the publish: a crash between the two repeats, and loses nothing."""
+        if self._lease is None or (time.monotonic() < self._commit_at and not now):
+            return
+        self._commit_at = time.monotonic() + _COMMIT_EVERY_S
+        done = {partition: self._pacing.done(partition, number) for partition, number in self._told.items()}
+        moved = {partition: number for partition, number in done.items() if number != self._committed[partition]}
+        if moved:
+            bridge_positions.move(self._database.connection, self._lease.epoch, moved)
+            self._committed |= moved
+
+    def _speak(self) -> None:
+        """Say what the voice has to say; what Redis did not confirm is said again."""
+        self._unsaid += self._voice.speak(time.monotonic())
+        if self._unsaid:
+            self._say(self._unsaid)
+            self._unsaid = []
+
+    def _look_at_outbox(self) -> None:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._reader.look_at_outbox()
+            self._reader.show_positions(self._committed)
+
+    # -- the lease -------------------------------------------------------------------------------------------------
+
+    def _stand_by(self) -> None:
+        """Take the lease if it is free, and wait a little where it is not: its release wakes us."""
+        self._client.ping()  # who cannot reach Redis leaves the lease to those who can
+        renewed_at = time.monotonic()
+        try:
+            self._lease = leases.take(self._database.connection, "bridge", self.options.name)
+        except LeaseTaken as e:
+            if str(e) != self._waits_for:
+                log.info("standing by", why=str(e))
+            self._waits_for = str(e)
+            list(self._database.connection.notifies(timeout=_STAND_BY_S, stop_after=1))
+            return
+        self._waits_for = ""
+        self._renew_at = renewed_at + RENEW_EVERY_S
+
+    def _keep_lease(self) -> None:
+        now = time.monotonic()
+        if self._lease is None or now < self._renew_at:
+            return
+        if not leases.renew(self._database.connection, self.options.name, [self._lease]):
+            raise LeaseLost("another bridge took over")
+        self._renew_at = now + RENEW_EVERY_S
+
+    def _begin(self, lease: Lease) -> None:
+        """Become the speaker. The positions are claimed and the epoch registered before a word is said."""
+        connection = self._database.connection
+        self._lease = lease = bridge_positions.above_former(connection, self._client, self.options.name, lease)
+        self._restore()
+        publisher = Publisher(self._client, lease.epoch)
+        publisher.open()
+        self._unsaid = self._voice.begin(lease.epoch)
+        self._publisher = publisher
+        log.info("bridge speaks", name=self.options.name, epoch=lease.epoch)
+
+    def _restore(self) -> None:
+        """Go back to the committed positions: start, take-over, anything odd: always this."""
+        if self._lease is None:
+            raise LeaseLost("not the speaker")
+        connection, partitions = self._database.connection, self.options.partitions
+        self._committed = bridge_positions.claim(connection, self._lease.epoch, partitions)
+        last = bridge_positions.last_numbers(connection, self._client, partitions)
+        self._told = {partition: min(number, last[partition]) for partition, number in self._committed.items()}
+        if back := {p: number for p, number in self._told.items() if number < self._committed[p]}:
+            log.error("positions are ahead of all results: set back", to=back)
+        self._reader.seek(self._told)
+        self._pacing.clear()
+        self._look_at = time.monotonic() + 2 * _BLOCK_MS / 1000  # once the streams were read
+        self._restored = True
+
+    def _step_down(self, error: LeaseLost) -> None:
+        log.info("bridge stands back", why=str(error))
+        self._lease = self._publisher = None
+        self._restored = False
+        self._unsaid = []
+
+    # -- servers away ----------------------------------------------------------------------------------------------
+
+    def _has_servers(self) -> bool:
+        """Try again, when it is time, what is away; while it is only the database, the voice speaks on.
+
+        Without Redis the lease is not renewed: a standby that reaches it may take over.
+        """
+        if self._database_outage.is_on and self._database_outage.is_retry_due:
+            self._database.reopen()
+            self._database.connection.execute(query("listen_leases"))
+            self._database_outage.end()
+        if self._redis_outage.is_on and self._redis_outage.is_retry_due:
+            self._client.ping()
+            redis.check(self._client, self._redis_url)
+            if self._publisher:
+                self._publisher.check_server()
+            self._redis_outage.end()
+        if not (self._database_outage.is_on or self._redis_outage.is_on):
+            return True
+        if self._publisher and not self._redis_outage.is_on:
+            self._speak()
+        self._stop.wait(_BLOCK_MS / 1000)
+        return False
+
+    def _note_database(self, error: psycopg.Error | ServerAway) -> None:
+        """Wait for the database; raise what is no outage."""
+        self._restored = False
+        self._renew_at = 0.0
+        if isinstance(error, psycopg.errors.OperationalError) and (error.sqlstate or "").startswith("40"):
+            return  # a deadlock: rolled back whole
+        if isinstance(error, psycopg.Error) and not postgres.is_lost(self._database.connection, error):
+            raise error
+        self._database_outage.note(error)
+
+    def _note_redis(self, error: RedisError | OSError) -> None:
+        """Wait for Redis, or for room in it; raise what is neither."""
+        self._restored = False
+        if isinstance(error, ResponseError):
+            if not redis.is_pause(error):
+                raise error
+            self._no_room_until = time.monotonic() + _NO_ROOM_WAIT_S
+            log.warning("messages wait for room in Redis", why=str(error))
+        else:
+            self._renew_at = 0.0
+            self._redis_outage.note(error)
+
+    # -- the way out -----------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Say what was read, and the last word, and release: what cannot be said in time the next bridge says."""
+        try:
+            if self._publisher and self._restored:
+                self._say_the_rest()
+                (others,) = self._database.connection.execute(query("other_bridges")).fetchone() or (0,)
+                self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
+            if self._lease:
+                leases.release(self._database.connection, self.options.name, [self._lease])
+        except (psycopg.Error, RedisError, OSError, TickStockError) as e:
+            log.warning("left without a last word", why=str(e).strip())
+        log.info("bridge stopped", name=self.options.name)
+
+    def _say_the_rest(self) -> None:
+        end = time.monotonic() + _LEAVE_S
+        while self._reader.has_rows and time.monotonic() < end:
+            self._publish(self._pacing.release_all())
+            self._tell()
+        self._publish(self._pacing.release_all())
+        self._commit(now=True)

@@ -1,0 +1,119 @@
+"""What is measured of the fleet at one moment, read from PostgreSQL and Redis; no worker is asked."""
+
+from dataclasses import dataclass
+
+import psutil
+
+from ...contracts.names import stream_key
+from ...contracts.partition import Position
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.redis import Client, memory_share, redis_ms
+from .rates import BUSY_S, Rates, WorkerCounts
+
+_SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
+_ACTIVE_MINUTES = 5
+_STALE_MINUTES = 8 * 60
+_LISTED_SYMBOLS = 50
+_LOOKED_AT_ONCE = 256  # partitions whose oldest waiting entry is asked for in one reply: each brings a frame
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One look at the fleet. Durations in seconds, up to now; a share is 0..1.
+
+    silent_s: no tick was committed, workerless_s: no worker lived, unowned_s: a partition had no owner, for so long,
+    as far as this bridge has seen. lag_ms: age of the oldest tick that is sent and not committed, or, if more, of the
+    oldest in a worker's last commit; None before the first look. cpu_percent: of one core, all workers and us.
+    stale_symbols: the first of them by name.
+    """
+
+    workers: int = 0
+    partitions_owned: int = 0
+    partitions_total: int = 0
+    ticks_per_second: float = 0.0
+    bars_per_minute: float = 0.0
+    lag_ms: float | None = None
+    undetected: int = 0
+    cpu_percent: float = 0.0
+    memory_mb: float = 0.0
+    active_symbols: int = 0
+    stale_symbol_count: int = 0
+    stale_symbols: tuple[str, ...] = ()
+    redis_memory_share: float = 0.0
+    silent_s: float = 0.0
+    workerless_s: float = 0.0
+    unowned_s: float = 0.0
+    dead_letters: int = 0  # added lately, as watch_errors.py counts them
+    ticks_lost: int = 0  # lately, too
+    uptime_s: float = 0.0
+    database_away_s: float | None = None  # None: it is there
+
+
+class FigureReader:
+    """Looks at the fleet again and again; rates come from what was added since the look before."""
+
+    def __init__(self, client: Client, *, partitions: int, now_s: float) -> None:
+        self._client = client
+        self._partitions = partitions
+        self._rates = Rates()
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # each later call measures from the one before
+        self._began_s = self._ticked_s = self._worked_s = self._owned_s = now_s
+        self._symbols_due_s = now_s
+        self._symbols: tuple[int, int, list[str]] = (0, 0, [])
+
+    def look(self, connection: Connection, now_s: float) -> Figures:
+        """Read the figures. now_s: monotonic seconds. Raises what PostgreSQL and Redis raise."""
+        workers = len(connection.execute(query("live_consumers")).fetchall())
+        owned = int((connection.execute(query("partitions_owned")).fetchone() or (0,))[0])
+        rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
+        living = [row for row in rows if row.living]
+        active, stale, names = self._read_symbols(connection, now_s)
+        lag_ms = max(self._waiting_ms(connection), *(row.lag_ms for row in living if row.idle_s < BUSY_S), 0.0)
+        share = memory_share(self._client)
+        rate = self._rates.add(rows, now_s)
+        self._note_times(now_s, ticked=rate.ticks > 0, worked=workers > 0, owned=owned >= self._partitions)
+        return Figures(
+            workers=workers,
+            partitions_owned=owned,
+            partitions_total=self._partitions,
+            ticks_per_second=rate.ticks,
+            bars_per_minute=rate.bars * 60,
+            lag_ms=lag_ms,
+            undetected=sum(row.undetected for row in living),
+            cpu_percent=rate.cpu_s * 100 + self._process.cpu_percent(),
+            memory_mb=sum(row.memory_mb for row in living) + self._process.memory_info().rss / 2**20,
+            active_symbols=active,
+            stale_symbol_count=stale,
+            stale_symbols=tuple(names),
+            redis_memory_share=share,
+            silent_s=now_s - self._ticked_s,
+            workerless_s=now_s - self._worked_s,
+            unowned_s=now_s - self._owned_s,
+            uptime_s=now_s - self._began_s,
+        )
+
+    def _note_times(self, now_s: float, *, ticked: bool, worked: bool, owned: bool) -> None:
+        self._ticked_s = now_s if ticked else self._ticked_s
+        self._worked_s = now_s if worked else self._worked_s
+        self._owned_s = now_s if owned else self._owned_s
+
+    def _read_symbols(self, connection: Connection, now_s: float) -> tuple[int, int, list[str]]:
+        if now_s >= self._symbols_due_s:
+            values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
+            row = connection.execute(query("symbol_freshness"), values).fetchone()
+            self._symbols = row or self._symbols
+            self._symbols_due_s = now_s + _SYMBOLS_EVERY_S
+        return self._symbols
+
+    def _waiting_ms(self, connection: Connection) -> float:
+        """Return the age of the oldest entry that no worker has committed; 0 where none waits."""
+        positions = connection.execute(query("committed_positions")).fetchall()
+        oldest: list[int] = []
+        for first in range(0, len(positions), _LOOKED_AT_ONCE):
+            pipeline = self._client.pipeline(transaction=False)
+            for partition, position in positions[first : first + _LOOKED_AT_ONCE]:
+                pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
+            oldest += [Position.parse(entries[0][0]).ms for entries in pipeline.execute() if entries]
+        return float(max(0, redis_ms(self._client) - min(oldest))) if oldest else 0.0

@@ -1,0 +1,37 @@
+"""The fleet's sign of life: a key in Redis that the application looks at, and rows in the flow log."""
+
+import json
+from datetime import datetime
+from uuid import uuid4
+
+from ...contracts.names import HEARTBEAT
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.redis import Client
+
+_KEPT_S = 120  # the application calls us offline after 30 s in one place and 60 s in another
+
+
+def beat(client: Client, at: datetime) -> None:
+    """Set the key to Unix seconds. Raises what Redis raises."""
+    client.set(HEARTBEAT, str(at.timestamp()), ex=_KEPT_S)
+
+
+def log_alive(connection: Connection, *, patterns: int, uptime_s: float, last_pattern_at: datetime | None) -> None:
+    """Log a heartbeat row. patterns: told since this bridge began; last_pattern_at: None where there was none."""
+    details: dict[str, object] = {
+        "patterns_detected": patterns,
+        "uptime_seconds": int(uptime_s),
+        "last_pattern_time": last_pattern_at.timestamp() if last_pattern_at else None,
+    }
+    _log(connection, "heartbeat", "PRODUCER_ALIVE", details)
+
+
+def log_startup(connection: Connection, *, name: str, epoch: int, partitions: int) -> None:
+    """Log that this bridge speaks from now on."""
+    _log(connection, "startup", "SERVICE_STARTED", {"bridge": name, "epoch": epoch, "partitions": partitions})
+
+
+def _log(connection: Connection, event_type: str, checkpoint: str, details: dict[str, object]) -> None:
+    values = {"flow_id": str(uuid4()), "event_type": event_type, "checkpoint": checkpoint}
+    connection.execute(query("log_bridge_event"), values | {"details": json.dumps(details)})

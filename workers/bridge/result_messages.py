@@ -1,0 +1,52 @@
+"""A row of the outbox -> the messages of the documented channels. Pure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from ...contracts.channels import Message, alert_message, indicator_message, pattern_messages
+from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from .results_reader import Row
+
+log = structlog.get_logger()
+
+_SILENT = ("bars", "void")  # kinds that nothing is said of
+
+_DECODE: dict[str, Callable[[bytes], list[Any]]] = {
+    "patterns": msgspec.json.Decoder(list[Detection]).decode,
+    "indicators": msgspec.json.Decoder(list[IndicatorValue]).decode,
+    "alerts": msgspec.json.Decoder(list[IndicatorAlert]).decode,
+}
+
+
+def messages_of(row: Row, session_id: str) -> list[Message]:
+    """Return what is said of a row's results, in their order. What cannot be said is logged and left out."""
+    if row.kind in _SILENT:
+        return []
+    result_id = f"{row.partition}-{row.number}"
+    messages: list[Message] = []
+    for result in _results(row):
+        try:
+            if row.kind == "indicators":
+                messages.append(indicator_message(result, session_id=session_id, result_id=result_id))
+            elif row.kind == "patterns":
+                messages += pattern_messages(result, session_id=session_id, result_id=result_id)
+            else:
+                messages.append(alert_message(result, session_id=session_id, result_id=result_id))
+        except ValueError as e:
+            log.warning("a result cannot be told", result_id=result_id, kind=row.kind, why=str(e))
+    return messages
+
+
+def _results(row: Row) -> list[Any]:
+    """Decode a row; nothing where it cannot be read, as of a newer worker: the rows behind it must not wait for it."""
+    try:
+        return _DECODE[row.kind](row.body)
+    except KeyError:
+        why = "its kind is unknown"
+    except msgspec.MsgspecError as e:
+        why = str(e)
+    log.error("results cannot be told", result_id=f"{row.partition}-{row.number}", kind=row.kind, why=why)
+    return []

@@ -1,0 +1,155 @@
+"""tickstock-results:{pN} and the outbox -> rows of each partition, in the order of their numbers, each of them once.
+
+The stream is the fast way, the outbox the truth: a number that the stream does not bring (trimmed, Redis lost it or had
+no room for it) is fetched there.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from ...contracts.names import BRIDGE_GROUP, results_key
+from ...contracts.partition import Position
+from ...db.postgres import Database
+from ...db.queries import query
+from ...db.redis import Client
+
+log = structlog.get_logger()
+
+_QUEUED = 4  # rows of a partition, of at most 1,024 results each: what is urgent waits behind no more
+_FETCHED = 64  # rows of the outbox at once
+
+
+class Row(NamedTuple):
+    """A row of the outbox. number: counts a partition's rows, from 1."""
+
+    partition: int
+    number: int
+    kind: str
+    body: bytes
+
+
+class _Void(msgspec.Struct):
+    """The body of a `void` row: the numbers from..to have no row."""
+
+    first: int = msgspec.field(name="from")
+    last: int = msgspec.field(name="to")
+
+
+_decode_void = msgspec.json.Decoder(_Void).decode
+
+
+class ResultsReader:
+    """Reads ahead a few rows of each partition. lost: how many numbers neither the stream nor the outbox had."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self.lost = 0
+        self._client = client
+        self._database = database
+        self.seek({})
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Read on behind these numbers; forget what was read."""
+        self._read_to = dict(positions)
+        self._queues: dict[int, deque[Row]] = {}  # of the partitions that have some
+        self._silent: set[int] = set()  # whose stream brought nothing when it was read last
+        self._shown: dict[int, int] = {}
+
+    # -- rows out --------------------------------------------------------------------------------------------------
+
+    @property
+    def has_rows(self) -> bool:
+        """Tell whether `next_row` has one."""
+        return bool(self._queues)
+
+    def next_row(self, *, only_urgent: bool) -> Row | None:
+        """Take the next row of one of the partitions: what is not `indicators` first, for that is urgent."""
+        for partition, queue in self._queues.items():
+            if queue[0].kind != "indicators":
+                return self._pop(partition)
+        return None if only_urgent or not self._queues else self._pop(next(iter(self._queues)))
+
+    def _pop(self, partition: int) -> Row:
+        queue = self._queues.pop(partition)
+        row = queue.popleft()
+        if queue:
+            self._queues[partition] = queue  # at the end: the others' turn comes first
+        return row
+
+    # -- rows in ---------------------------------------------------------------------------------------------------
+
+    def read(self, *, block_ms: int) -> None:
+        """Read on where few rows wait; wait up to block_ms (0: not at all) for some."""
+        wanted = {p: at for p, at in self._read_to.items() if len(self._queues.get(p, ())) < _QUEUED}
+        if not wanted:
+            return
+        keys = {results_key(p).encode(): p for p in wanted}
+        wait = ("BLOCK", block_ms) if block_ms else ()
+        ids = [f"{at}-0" for at in wanted.values()]
+        reply = self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *keys, *ids)
+        self._silent |= wanted.keys()
+        for key, entries in reply or ():
+            self._silent.discard(keys[key])
+            self._add(keys[key], [_row_of(keys[key], entry_id, fields) for entry_id, fields in entries])
+
+    def look_at_outbox(self) -> None:
+        """Fetch rows that the streams did not bring: nobody has told them, or Redis lost them."""
+        silent = {p: at for p, at in self._read_to.items() if p in self._silent and p not in self._queues}
+        values = {"partitions": list(silent), "numbers": list(silent.values())}
+        for partition, last in self._database.connection.execute(query("partitions_with_unread_outbox"), values):
+            rows = self._fetch(partition, self._read_to[partition] + 1, last)
+            log.info("results fetched from the outbox", partition=partition, through=rows[-1].number if rows else last)
+            self._add(partition, rows, from_outbox=True)
+
+    def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> None:
+        """Queue rows; where numbers are missing before one, what the outbox has of them comes first."""
+        for row in rows:
+            first, last = self._read_to[partition] + 1, _last_missing_before(row)
+            if first <= last:
+                found = [] if from_outbox else self._fetch(partition, first, last)
+                if found:
+                    self._add(partition, found, from_outbox=True)
+                    return  # what comes behind it is read again
+                self._give_up(partition, first, last)
+            if row.number >= first:
+                self._queues.setdefault(partition, deque()).append(row)
+                self._read_to[partition] = row.number
+
+    def _fetch(self, partition: int, first: int, last: int) -> list[Row]:
+        values = {"partition": partition, "first": first, "last": last, "limit": _FETCHED}
+        rows = self._database.connection.execute(query("outbox_between"), values)
+        return [_row(partition, number, kind, body) for number, kind, body in rows]
+
+    def _give_up(self, partition: int, first: int, last: int) -> None:
+        self.lost += last - first + 1
+        log.warning("results are nowhere", partition=partition, first=first, last=last)
+
+    # -- seen from outside -----------------------------------------------------------------------------------------
+
+    def show_positions(self, positions: Mapping[int, int]) -> None:
+        """Move the consumer group along, for XINFO GROUPS only; where Redis cannot, the next time will do."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition, number in positions.items():
+            if self._shown.get(partition) != number:
+                key = results_key(partition)
+                pipeline.execute_command("XGROUP", "CREATE", key, BRIDGE_GROUP, "0")
+                pipeline.execute_command("XGROUP", "SETID", key, BRIDGE_GROUP, f"{number}-0")
+        pipeline.execute(raise_on_error=False)
+        self._shown = dict(positions)
+
+
+def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> Row:
+    values = dict(zip(fields[::2], fields[1::2], strict=True))
+    return _row(partition, Position.parse(entry_id).ms, values[b"kind"].decode(), values[b"body"])
+
+
+def _row(partition: int, number: int, kind: str, body: bytes) -> Row:
+    return Row(partition, number, kind, b"" if kind == "bars" else bytes(body))
+
+
+def _last_missing_before(row: Row) -> int:
+    """Return the highest number below a row's own that should have a row."""
+    return _decode_void(row.body).first - 1 if row.kind == "void" else row.number - 1

@@ -1,0 +1,148 @@
+"""The streaming session: from 09:30 New York, or from the fleet's start, until 16:00 or the fleet's end.
+
+It is kept in the table streaming_session, so that a bridge that takes over, or starts again, goes on with it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from ...contracts.channels import Message, session_started, session_stopped
+from ...db.postgres import Database
+from ...db.queries import query
+from .market_hours import close_after, is_just_closed, is_market_open
+
+_TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a process manager restarts in less
+
+
+@dataclass(slots=True)
+class Session:
+    """One row. patterns, indicators: told on the channels so far. stopped_at: None while it is active."""
+
+    session_id: str
+    universe: str
+    started_at: datetime
+    stopped_at: datetime | None
+    patterns: int
+    indicators: int
+
+
+class Sessions:
+    """The fleet's current session; every change is a row first and a message then, so that it may be tried again."""
+
+    def __init__(self, database: Database, universe: str) -> None:
+        self._database = database
+        self._universe = universe
+        self._session: Session | None = None
+
+    @property
+    def session_id(self) -> str:
+        """Return the active session's id, or the last one's."""
+        return self._session.session_id if self._session else ""
+
+    @property
+    def active(self) -> bool:
+        """Tell whether a session runs."""
+        return self._session is not None and self._session.stopped_at is None
+
+    @property
+    def patterns(self) -> int:
+        """Return how many patterns the session had."""
+        return self._session.patterns if self._session else 0
+
+    @property
+    def indicators(self) -> int:
+        """Return how many indicator values the session had."""
+        return self._session.indicators if self._session else 0
+
+    def note(self, patterns: int, indicators: int) -> None:
+        """Count what was told."""
+        if self._session:
+            self._session.patterns += patterns
+            self._session.indicators += indicators
+
+    def resume(self, at: datetime) -> list[Message]:
+        """Go on with the active session, or start one: the fleet starts.
+
+        A bridge that takes over from another after the close starts none: the session ended with the market.
+        """
+        self._session = self._read("active_session") or self._read("last_session")
+        said = self.turn(at)
+        if self.active:
+            return said or self.announce(at)
+        if self._session and self._is_after_close(self._session, at):
+            return said
+        return said + self._start(at)
+
+    def turn(self, at: datetime) -> list[Message]:
+        """Stop the session at the close, start one at the opening."""
+        if self._session and self.active:
+            return self.stop(at) if at >= close_after(self._session.started_at) else []
+        return self._start(at) if is_market_open(at) else []
+
+    def announce(self, at: datetime) -> list[Message]:
+        """Say again that the session runs: pub-sub forgets, and who subscribes later knows of none."""
+        if self._session is None or not self.active:
+            return []
+        return [
+            session_started(
+                now_s=at.timestamp(),
+                session_id=self._session.session_id,
+                universe=self._session.universe,
+                symbol_universe_key=self._session.universe,
+                started_at_s=self._session.started_at.timestamp(),
+                symbol_count=self._symbol_count(self._session.universe),
+            )
+        ]
+
+    def save(self) -> None:
+        """Write the counts down, for a bridge that takes over."""
+        if self._session and self.active:
+            self._database.connection.execute(query("count_session"), self._counts(self._session))
+
+    def stop(self, at: datetime) -> list[Message]:
+        """Stop the active session: for the close, or because the fleet stops."""
+        session = self._session
+        if session is None or not self.active:
+            return []
+        self._database.connection.execute(query("stop_session"), self._counts(session) | {"at": at})
+        session.stopped_at = at
+        return [
+            session_stopped(
+                now_s=at.timestamp(),
+                session_id=session.session_id,
+                stopped_at_s=at.timestamp(),
+                duration_seconds=(at - session.started_at).total_seconds(),
+                total_patterns=session.patterns,
+                total_indicators=session.indicators,
+                final_status="stopped",
+            )
+        ]
+
+    def _start(self, at: datetime) -> list[Message]:
+        values = {"session_id": str(uuid4()), "universe": self._universe, "at": at}
+        self._database.connection.execute(query("start_session"), values)
+        self._session = self._read("active_session")
+        return self.announce(at)
+
+    def _read(self, name: str) -> Session | None:
+        row = self._database.connection.execute(query(name)).fetchone()
+        return Session(*row) if row else None
+
+    def _is_after_close(self, last: Session, at: datetime) -> bool:
+        row = self._database.connection.execute(query("former_bridge"), {"within_s": _TAKE_OVER_S}).fetchone()
+        took_over = row is not None and row[0]
+        stopped_by_close = last.stopped_at is not None and is_just_closed(last.stopped_at)
+        return took_over and stopped_by_close and not is_market_open(at)
+
+    def _symbol_count(self, universe: str) -> int:
+        connection = self._database.connection
+        if connection.execute(query("has_cache_entries")).fetchone() == (True,):
+            row = connection.execute(query("universe_size"), {"universe": universe}).fetchone()
+            if row and row[0] is not None:
+                return int(row[0])
+        row = connection.execute(query("active_symbol_count")).fetchone()
+        return int(row[0]) if row else 0
+
+    def _counts(self, session: Session) -> dict[str, object]:
+        return {"session_id": session.session_id, "patterns": session.patterns, "indicators": session.indicators}

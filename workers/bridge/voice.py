@@ -1,0 +1,266 @@
+"""The fleet's one voice: heartbeat, session, health, errors and monitoring, each at its own time.
+
+Only the active bridge speaks. Where PostgreSQL is away it goes on with the last figures, and says so; what was due
+meanwhile is caught up with when the connection is open again, which is the bridge's work. Redis errors are raised.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+import structlog
+
+from ...contracts.channels import Component, Issue, Message, Status, health_status, streaming_health
+from ...db.postgres import Database, is_lost
+from ...db.redis import Client
+from . import health, heartbeat
+from .figures import FigureReader, Figures
+from .monitoring import Monitoring
+from .session import Sessions
+from .watch_errors import ErrorWatch, database_away
+
+log = structlog.get_logger()
+
+_KEY_EVERY_S = 5.0
+_HEALTH_EVERY_S = 5.0  # the session too starts and stops at this beat
+_STATUS_EVERY_S = 15.0
+_ROW_EVERY_S = 60.0
+_ANNOUNCE_EVERY_S = 60.0  # pub-sub forgets: the application counts itself online only after an announcement
+_DEFINITIONS_EVERY_S = 60.0
+_SYSTEM_STATUS_EVERY_S = 60.0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Timer:
+    """Says when something is due again; the first time at once. What failed stays due."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._due_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        return now_s >= self._due_s
+
+    def done(self, now_s: float) -> None:
+        self._due_s = now_s + self._every_s
+
+
+class Voice:
+    """Speaks for the fleet through one bridge.
+
+    name: the bridge's; universe: what is announced with the session; partitions: of the stream; clock: gives the time
+    of day, for New York and for the messages.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        *,
+        name: str,
+        universe: str,
+        partitions: int,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._name = name
+        self._partitions = partitions
+        self._clock = clock
+        self._sessions = Sessions(database, universe)
+        self._watch = ErrorWatch()
+        self._monitoring = Monitoring()
+        self._unsaid: list[Message] = []  # made, and not returned yet: an error came between
+        self._epoch: int | None = None  # None until this bridge is the active one
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin as a voice that has said nothing."""
+        self._figures = Figures(partitions_total=self._partitions)
+        self._reader: FigureReader | None = None
+        self._issues: list[Issue] = []
+        self._status: Status | None = None
+        self._away_since_s: float | None = None
+        self._patterns = self._indicators = 0
+        self._last_pattern_at: datetime | None = None
+        self._began_s = 0.0
+        self._key_timer = _Timer(_KEY_EVERY_S)
+        self._health_timer = _Timer(_HEALTH_EVERY_S)
+        self._status_timer = _Timer(_STATUS_EVERY_S)
+        self._row_timer = _Timer(_ROW_EVERY_S)
+        self._announce_timer = _Timer(_ANNOUNCE_EVERY_S)
+        self._definitions_timer = _Timer(_DEFINITIONS_EVERY_S)
+        self._system_status_timer = _Timer(_SYSTEM_STATUS_EVERY_S)
+
+    @property
+    def session_id(self) -> str:
+        """Return the active session's id, or the last one's; empty before `begin`."""
+        return self._sessions.session_id
+
+    def note(self, patterns: int, indicators: int) -> None:
+        """Count what was told on the channels."""
+        self._sessions.note(patterns, indicators)
+        self._patterns += patterns
+        self._indicators += indicators
+        if patterns:
+            self._last_pattern_at = self._clock()
+
+    # -- begin, speak, end -----------------------------------------------------------------------------------------
+
+    def begin(self, epoch: int) -> list[Message]:
+        """Become the one who speaks: go on with the session or start one, log the start. Raises psycopg.Error."""
+        self._forget()
+        said = self._sessions.resume(self._clock())
+        self._watch.begin(self._database.connection)
+        heartbeat.log_startup(self._database.connection, name=self._name, epoch=epoch, partitions=self._partitions)
+        self._epoch = epoch
+        return said
+
+    def speak(self, now_s: float) -> list[Message]:
+        """Return what is due. now_s: monotonic seconds; to be called ten times a second.
+
+        Raises what Redis raises, and psycopg.Error where PostgreSQL refuses a statement; not where it is away.
+        """
+        at = self._clock()
+        if self._key_timer.is_due(now_s):
+            heartbeat.beat(self._client, at)
+            self._key_timer.done(now_s)
+        if self._health_timer.is_due(now_s):
+            self._look(at, now_s)
+            self._tell_health(at, now_s)
+            self._health_timer.done(now_s)
+        said, self._unsaid = self._unsaid, []
+        return said
+
+    def end(self, *, another_takes_over: bool) -> list[Message]:
+        """Stop to speak. Where nobody takes over, the session and the fleet stop too."""
+        if self._epoch is None:
+            return []
+        self._epoch = None
+        at = self._clock()
+        try:
+            self._sessions.save()
+            if not another_takes_over:
+                self._unsaid += self._sessions.stop(at)
+        except psycopg.Error as e:
+            # The session goes on in its row, and the next bridge goes on with it.
+            if not is_lost(self._database.connection, e):
+                raise
+        if not another_takes_over:
+            self._status = health.status_of(self._figures, self._issues, stopping=True)
+            self._unsaid += [self._streaming_health(at), self._health_status(at), self._system_status()]
+        said, self._unsaid = self._unsaid, []
+        return said
+
+    # -- what is asked of PostgreSQL -------------------------------------------------------------------------------
+
+    def _look(self, at: datetime, now_s: float) -> None:
+        if self._reader is None:
+            self._began_s = now_s
+            self._reader = FigureReader(self._client, partitions=self._partitions, now_s=now_s)
+        try:
+            self._keep_session(at, now_s)
+            self._log_alive(now_s)
+            self._watch_errors(at, now_s)
+            figures = self._reader.look(self._database.connection, now_s)
+        except psycopg.Error as e:
+            if not is_lost(self._database.connection, e):
+                raise
+            self._note_away(e, at, now_s)
+            return
+        self._away_since_s = None
+        self._figures = replace(figures, dead_letters=self._watch.dead_letters, ticks_lost=self._watch.ticks_lost)
+
+    def _keep_session(self, at: datetime, now_s: float) -> None:
+        said = self._sessions.turn(at)
+        if said:
+            self._announce_timer.done(now_s)
+        elif self._announce_timer.is_due(now_s):
+            said = self._sessions.announce(at)
+            self._announce_timer.done(now_s)
+        self._unsaid += said
+        self._sessions.save()
+
+    def _log_alive(self, now_s: float) -> None:
+        if self._row_timer.is_due(now_s):
+            heartbeat.log_alive(
+                self._database.connection,
+                patterns=self._patterns,
+                uptime_s=now_s - self._began_s,
+                last_pattern_at=self._last_pattern_at,
+            )
+            self._row_timer.done(now_s)
+
+    def _watch_errors(self, at: datetime, now_s: float) -> None:
+        connection, at_s = self._database.connection, at.timestamp()
+        self._unsaid += self._watch.look(connection, at_s, now_s)
+        if self._definitions_timer.is_due(now_s):
+            self._unsaid += self._watch.look_at_definitions(connection, at_s)
+            self._definitions_timer.done(now_s)
+
+    def _note_away(self, error: psycopg.Error, at: datetime, now_s: float) -> None:
+        if self._away_since_s is None:
+            self._away_since_s = now_s
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            log.warning("database away", why=why)
+            self._unsaid.append(database_away(at.timestamp(), why))
+        away_s = now_s - self._away_since_s
+        self._figures = replace(self._figures, database_away_s=away_s, uptime_s=now_s - self._began_s)
+
+    # -- what is said of it ----------------------------------------------------------------------------------------
+
+    def _tell_health(self, at: datetime, now_s: float) -> None:
+        self._issues = health.issues_of(self._figures, at, self._issues)
+        status = health.status_of(self._figures, self._issues)
+        changed, self._status = status != self._status, status
+        self._unsaid.append(self._streaming_health(at))
+        self._unsaid += self._monitoring.tell_issues(self._issues, at.timestamp())
+        if changed or self._system_status_timer.is_due(now_s):
+            self._unsaid.append(self._system_status())
+            self._system_status_timer.done(now_s)
+        regular = self._status_timer.is_due(now_s)
+        if changed or regular:
+            self._unsaid.append(self._health_status(at))
+        if regular:
+            components = health.components_of(self._figures, self._issues, self._bridge())
+            self._unsaid.append(self._monitoring.metric_update(self._issues))
+            self._unsaid.append(self._monitoring.health_check(status, self._issues, components))
+            self._status_timer.done(now_s)
+
+    def _streaming_health(self, at: datetime) -> Message:
+        return streaming_health(
+            now_s=at.timestamp(),
+            session_id=self.session_id,
+            status=self._status or "starting",
+            active_symbols=self._figures.active_symbols,
+            patterns_detected=self._sessions.patterns,
+            indicators_calculated=self._sessions.indicators,
+            connection=health.connection_of(self._figures),
+            data_flow=health.data_flow_of(self._figures),
+            resources=health.resources_of(self._figures),
+            stale_symbols=health.stale_symbols_of(self._figures),
+            issues=self._issues,
+        )
+
+    def _health_status(self, at: datetime) -> Message:
+        components = health.components_of(self._figures, self._issues, self._bridge())
+        return health_status(now_s=at.timestamp(), status=self._status or "starting", components=components)
+
+    def _system_status(self) -> Message:
+        return self._monitoring.system_status(self._status or "starting", self._issues, self._figures.uptime_s)
+
+    def _bridge(self) -> Component:
+        stopping = self._status == "stopping"
+        return Component(
+            status="stopping" if stopping else "healthy",
+            details={
+                "name": self._name,
+                "uptime_seconds": round(self._figures.uptime_s, 1),
+                "patterns_published": self._patterns,
+                "indicators_published": self._indicators,
+            },
+        )

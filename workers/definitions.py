@@ -1,0 +1,159 @@
+"""Which detectors run, with which threshold, on which timeframes: read from the tables, each row checked by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..contracts.timeframe import INTRADAY
+from ..db.postgres import Connection
+from ..db.queries import query
+from .indicators import INDICATORS, Indicator
+from .patterns.kind import PatternKind
+from .patterns.registry import PATTERNS
+
+_LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
+_MAX_PERIOD = 249  # an average over more bars than a window has is none
+
+Parameters = Mapping[str, float | str]
+
+
+class PatternDefinition(NamedTuple):
+    """A pattern that is switched on. timeframes: minutes."""
+
+    kind: PatternKind
+    threshold: float
+    timeframes: frozenset[int]
+    parameters: Parameters
+
+
+class IndicatorDefinition(NamedTuple):
+    """An indicator that is switched on. timeframes: minutes. parameters: of its alerts."""
+
+    indicator: Indicator
+    period: int | None
+    timeframes: frozenset[int]
+    parameters: Parameters
+
+
+class WrongRow(NamedTuple):
+    """A row that cannot be used, and why: it is reported and skipped."""
+
+    table: str
+    name: str
+    why: str
+
+
+@dataclass(slots=True)
+class Definitions:
+    """All rows that are switched on."""
+
+    patterns: list[PatternDefinition] = field(default_factory=list)
+    indicators: list[IndicatorDefinition] = field(default_factory=list)
+    wrong: list[WrongRow] = field(default_factory=list)
+
+
+def default_definitions() -> Definitions:
+    """Return what is on where there is no table to read."""
+    everywhere = frozenset(INTRADAY.values())
+    return Definitions(
+        [PatternDefinition(k, k.threshold, everywhere, dict(k.parameters)) for k in PATTERNS.values() if k.enabled],
+        [IndicatorDefinition(i, i.period, everywhere, {}) for i in INDICATORS.values() if i.enabled],
+    )
+
+
+def read_definitions(connection: Connection) -> Definitions:
+    """Read both tables."""
+    definitions = Definitions()
+    for name, *row in connection.execute(query("pattern_definitions")):
+        try:
+            definitions.patterns.append(_pattern(name, *row))
+        except ValueError as e:
+            definitions.wrong.append(WrongRow("pattern_definitions", name, str(e)))
+    for name, *row in connection.execute(query("indicator_definitions")):
+        try:
+            definitions.indicators.append(_indicator(name, *row))
+        except ValueError as e:
+            definitions.wrong.append(WrongRow("indicator_definitions", name, str(e)))
+    return definitions
+
+
+def _pattern(name: str, threshold: float | None, timeframes: list[str] | None, parameters: Any) -> PatternDefinition:
+    kind = PATTERNS.get(name)
+    if kind is None:
+        raise ValueError("there is no pattern of this name")
+    threshold = kind.threshold if threshold is None else threshold
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"confidence_threshold is {threshold}: from 0 to 1")
+    given = _parameters(parameters)
+    if unknown := sorted(given.keys() - kind.parameters.keys()):
+        raise ValueError(f"unknown parameter {unknown[0]}; there are: {', '.join(kind.parameters) or 'none'}")
+    for parameter, value in given.items():
+        if isinstance(value, str) is not isinstance(kind.parameters[parameter], str):
+            raise ValueError(f"parameter {parameter} is {value!r}; {kind.parameters[parameter]!r} is the default")
+    return PatternDefinition(kind, threshold, _timeframes(timeframes), {**kind.parameters, **given})
+
+
+def _indicator(name: str, period: int | None, timeframes: list[str] | None, parameters: Any) -> IndicatorDefinition:
+    indicator = INDICATORS.get(name)
+    if indicator is None:
+        raise ValueError("there is no indicator of this name")
+    if indicator.period is not None:
+        period = indicator.period if period is None else period
+        if not 2 <= period <= _MAX_PERIOD:
+            raise ValueError(f"period is {period}: from 2 to {_MAX_PERIOD}")
+    else:
+        period = None
+    return IndicatorDefinition(indicator, period, _timeframes(timeframes), _parameters(parameters))
+
+
+def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
+    """Return the intraday timeframes among these in minutes; nothing said means all of them."""
+    if unknown := [name for name in names or () if name not in INTRADAY and name not in _LONGER]:
+        raise ValueError(f"unknown timeframe {unknown[0]}; there are: {', '.join(INTRADAY)}")
+    return frozenset(INTRADAY[name] for name in (names or INTRADAY) if name in INTRADAY)
+
+
+def _parameters(parameters: Any) -> dict[str, float | str]:
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise ValueError("parameters is no JSON object")  # noqa: TRY004  # a wrong row, told like any other
+    for name, value in parameters.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(f"parameter {name} is neither a number nor a text")
+    return parameters
+
+
+def seed_definitions(connection: Connection) -> None:
+    """Insert the rows that are missing, of every pattern and indicator of this program."""
+    patterns, indicators = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
+    everywhere = ",".join(INTRADAY)
+    if missing := [kind for kind in PATTERNS.values() if kind.name not in (patterns or ())]:
+        connection.execute(
+            query("seed_pattern_definitions"),
+            {
+                "name": [kind.name for kind in missing],
+                "description": [kind.description for kind in missing],
+                "code": [f"tickstockpl.workers.patterns:{kind.name}" for kind in missing],
+                "enabled": [kind.enabled for kind in missing],
+                "place": [list(PATTERNS).index(kind.name) for kind in missing],
+                "threshold": [kind.threshold for kind in missing],
+                "timeframes": [everywhere] * len(missing),
+                "parameters": [msgspec.json.encode(dict(kind.parameters)).decode() for kind in missing],
+            },
+        )
+    if absent := [indicator for indicator in INDICATORS.values() if indicator.name not in (indicators or ())]:
+        connection.execute(
+            query("seed_indicator_definitions"),
+            {
+                "name": [indicator.name for indicator in absent],
+                "description": [indicator.description for indicator in absent],
+                "code": [f"tickstockpl.workers.indicators:{indicator.name}" for indicator in absent],
+                "enabled": [indicator.enabled for indicator in absent],
+                "place": [list(INDICATORS).index(indicator.name) for indicator in absent],
+                "period": [indicator.period for indicator in absent],
+                "timeframes": [everywhere] * len(absent),
+            },
+        )

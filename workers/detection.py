@@ -1,0 +1,207 @@
+"""⑥ ⑦ What a commit finds: bars absorbed or marked, marked bars detected, all of it put into the commit's plans.
+
+A commit's own bars are detected in its transaction where their symbols' histories are there. What waits, for a history
+or because indicators come after patterns, stands as marks in the checkpoint, and is done by commits without bars.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..contracts.ticks import Column
+from ..contracts.timeframe import HIGHER
+from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
+from ..db.postgres import Connection
+from .commit_plan import PartitionPlan
+from .definitions import Definitions, read_definitions
+from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, waiting_for
+from .marks import HANGING, INDICATORS, NEW, PATTERNS, higher_marks, joined, marks_of
+from .partition_state import PartitionState
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, session_of
+
+_READ_EVERY_S = 60.0
+_LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
+_INDICATOR_MARKS = 256  # of a partition in one commit
+_NO_MINUTE = 2**31 - 1
+
+
+class ResultFinder:
+    """Finds results for the commits of one worker. definitions: read again each minute."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.open(connection)
+
+    def open(self, connection: Connection) -> None:
+        """Use this connection from now on."""
+        self._connection = connection
+        self.definitions = Definitions()
+        self._read_at = 0.0
+
+    def _read_definitions_if_due(self) -> None:
+        """Read which detectors are on."""
+        if time.monotonic() >= self._read_at:
+            self.definitions = read_definitions(self._connection)
+            self._read_at = time.monotonic() + _READ_EVERY_S
+
+    def find(self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, now_s: float) -> None:
+        """Absorb the bars that a commit changes, and run the patterns on those whose histories are there.
+
+        rows: staged bars; now_s: Unix seconds by Redis's clock.
+        """
+        self._read_definitions_if_due()
+        for plan in plans:
+            here = rows[changed & (rows["partition"] == plan.state.partition)] if len(rows) else rows
+            _absorb(plan, here)
+            self._find_patterns(plan, now_s)
+
+    def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
+        """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
+        self._read_definitions_if_due()
+        for plan in plans:
+            self._load(plan)
+            self._find_patterns(plan, now_s)
+            self._find_indicators(plan, now_s)
+            plan.state.detector.drop_parts()
+
+    # -- patterns --------------------------------------------------------------------------------------------------
+
+    def _find_patterns(self, plan: PartitionPlan, now_s: float) -> None:
+        detector = plan.state.detector
+        ready = (plan.marks["stage"] == PATTERNS) & detector.covers(plan.marks)
+        if not ready.any():
+            return
+        marks = plan.marks[ready]
+        plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
+        marks = joined([marks[marks["timeframe"] == 1], higher])
+        self._compare(plan, marks, detector.find_patterns(marks, self.definitions, now_s))
+        rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
+        plan.marks = joined([plan.marks[~ready], rest])
+
+    def _compare(self, plan: PartitionPlan, marks: Column, found: FoundPatterns) -> None:
+        """Hold what was found against the detections that stand: new, found again, or taken away."""
+        bars = [
+            (plan.state.symbols[mark["symbol"]], int(mark["timeframe"]), int(mark["minute"]))
+            for mark in marks[marks["kind"] != NEW]
+        ]
+        flow_ids = [detection.flow_id for detection in found.detections]
+        if not bars and not flow_ids:
+            return
+        standing = standing_detections(self._connection, bars, flow_ids)
+        for detection, flow_id, publish in zip(found.detections, flow_ids, found.publish, strict=True):
+            (plan.found.again if flow_id in standing else plan.found.new).append(detection)
+            if publish and standing.get(flow_id, True):  # not there yet, or taken away and back
+                plan.found.told.append(detection)
+        here = set(flow_ids)
+        plan.found.superseded += [
+            flow_id for flow_id, superseded in standing.items() if flow_id not in here and not superseded
+        ]
+
+    # -- indicators ------------------------------------------------------------------------------------------------
+
+    def _find_indicators(self, plan: PartitionPlan, now_s: float) -> None:
+        detector = plan.state.detector
+        ready = np.flatnonzero((plan.marks["stage"] == INDICATORS) & detector.covers(plan.marks))[:_INDICATOR_MARKS]
+        if not len(ready):
+            return
+        found = detector.find_indicators(plan.marks[ready], self.definitions, now_s)
+        partition = plan.state.partition
+        plan.found.indicators = [
+            StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
+        ]
+        plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
+        plan.marks = np.delete(plan.marks, ready)
+
+    # -- histories -------------------------------------------------------------------------------------------------
+
+    def _load(self, plan: PartitionPlan) -> None:
+        """Load the histories that marked bars need, and mark what hangs on those bars."""
+        state, marks = plan.state, plan.marks
+        missing = np.unique(marks["symbol"][~state.detector.covers(marks)])[:_LOADED_SYMBOLS]
+        if not len(missing):
+            return
+        mine = marks[np.isin(marks["symbol"], missing)]
+        reach = np.full(len(missing), WHOLE)
+        for timeframe in (1, *HIGHER):
+            first = _first_minutes(mine if timeframe == 1 else mine[mine["timeframe"] == timeframe], missing)
+            reach = np.minimum(reach, self._load_timeframe(state, timeframe, missing, first))
+        hanging = []
+        for symbol, minute in zip(missing.tolist(), reach.tolist(), strict=True):
+            state.detector.set_reach(symbol, minute)
+            hanging.append(_hanging(state.detector, mine[mine["symbol"] == symbol]))
+        plan.marks = joined([marks, *hanging])
+
+    def _load_timeframe(self, state: PartitionState, timeframe: int, symbols: Column, first: Column) -> Column:
+        """Load one timeframe of some symbols; return how far each reaches."""
+        names = [state.symbols[symbol] for symbol in symbols]
+        wanted = dict(zip(names, first.tolist(), strict=True))
+        loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+        bars = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
+        before = self._session_sums(names, bars) if timeframe == 1 else {}
+        reach = np.full(len(symbols), WHOLE)
+        for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
+            state.detector.histories[timeframe].load(symbol, rows, before.get(i, (0, 0)))
+            if (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
+                reach[i] = rows["minute"][-1]
+        return reach
+
+    def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
+        """Return the session sums up to the first loaded bar of those that begin within a session."""
+        wanted = {}
+        for i, rows in enumerate(bars):
+            session = int(session_of(rows["minute"][:1])[0]) if len(rows) else NOWHERE
+            if 0 <= session < (rows["minute"][0] if len(rows) else 0):
+                wanted[i] = (names[i], session, int(rows["minute"][0]))
+        if not wanted:
+            return {}
+        sums = session_sums_before(self._connection, list(wanted.values()))
+        return {i: sums[number] for number, i in enumerate(wanted) if number in sums}
+
+
+def _absorb(plan: PartitionPlan, rows: Column) -> None:
+    """Bring changed bars into the histories, and mark them and the higher bars that they close."""
+    state = plan.state
+    marks = [plan.marks]
+    for feed, book in state.feeds.items():
+        mine = rows[rows["feed"] == feed.encode()]
+        new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
+        waiting = joined([book.waiting, higher_marks(new[new["kind"] != HANGING])])
+        due = book.due_higher(waiting, state.limits.lateness_ns)
+        marks += [new, waiting[due]]
+        plan.waiting[feed] = waiting[~due]
+    plan.marks = joined(marks)
+
+
+def _staged_bars(state: PartitionState, rows: Column) -> Column:
+    bars = np.empty(len(rows), CLOSED_DTYPE)
+    for name in CLOSED_DTYPE.names or ():
+        if name != "symbol":
+            bars[name] = rows[name]
+    bars["symbol"] = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
+    return bars
+
+
+def _closed_bars(symbol: int, rows: Column) -> Column:
+    bars = np.empty(len(rows), CLOSED_DTYPE)
+    for name in CLOSED_DTYPE.names or ():
+        bars[name] = symbol if name == "symbol" else rows[name]
+    return bars
+
+
+def _first_minutes(marks: Column, symbols: Column) -> Column:
+    """Return the earliest marked minute of each symbol; far in the future where none is marked."""
+    first = np.full(int(symbols.max()) + 1, _NO_MINUTE, np.int64)
+    np.minimum.at(first, marks["symbol"], marks["minute"])
+    return np.asarray(first[symbols])
+
+
+def _hanging(detector: Detector, marks: Column) -> Column:
+    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it."""
+    mine = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
+    if not len(mine):
+        return mine
+    symbol = int(mine["symbol"][0])
+    minutes = detector.histories[1].minutes(symbol)
+    behind = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
+    publish = bool(mine["publish"].any())
+    return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish)

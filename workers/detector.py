@@ -1,0 +1,310 @@
+"""⑥ ⑦ Closed bars to higher timeframes, patterns and indicator values, over the histories of one partition. Pure.
+
+What a commit closes is absorbed into the histories of the symbols that have them; everything else is only marked, and
+absorbed when its history was loaded (`workers/detection.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import talib
+
+from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ..contracts.ticks import Column
+from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
+from .alerts import alerts_of
+from .definitions import Definitions, IndicatorDefinition, PatternDefinition
+from .marks import HANGING, NEW, NO_MARKS, REVISED, joined, marks_of
+from .patterns.kind import Found
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows
+
+WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
+NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
+
+_LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
+_RSI_BARS = 15
+_MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
+
+
+class FoundPatterns(NamedTuple):
+    """Detections on marked bars, and whether each is told."""
+
+    detections: list[Detection]
+    publish: list[bool]
+
+
+@dataclass(slots=True)
+class FoundIndicators:
+    """Indicator values on marked bars; again: a row may stand already. told: those that are published."""
+
+    values: list[IndicatorValue] = field(default_factory=list)
+    again: list[bool] = field(default_factory=list)
+    told: list[IndicatorValue] = field(default_factory=list)
+    alerts: list[IndicatorAlert] = field(default_factory=list)
+
+
+class Detector:
+    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        self.symbols = symbols
+        self.histories = {minutes: History() for minutes in INTRADAY.values()}
+        self._reach = np.zeros(0, np.int64)
+
+    # -- histories -------------------------------------------------------------------------------------------------
+
+    def has(self, symbols: Column) -> Column:
+        """Tell which symbols have their histories up to the newest committed bar."""
+        return np.asarray(self._reach_of(symbols) == WHOLE)
+
+    def covers(self, marks: Column) -> Column:
+        """Tell which marked bars the histories can answer for."""
+        return np.asarray(marks["minute"] + marks["timeframe"] - 1 <= self._reach_of(marks["symbol"]))
+
+    def set_reach(self, symbol: int, minute: int) -> None:
+        """Note up to which minute a symbol's histories are there: WHOLE, or NOWHERE."""
+        if symbol >= len(self._reach):
+            self._reach = np.pad(self._reach, (0, symbol + 1), constant_values=NOWHERE)
+        self._reach[symbol] = minute
+
+    def drop_parts(self) -> None:
+        """Forget the histories that do not reach up to the newest bar."""
+        self._reach[self._reach < WHOLE] = NOWHERE
+
+    def _reach_of(self, symbols: Column) -> Column:
+        known = symbols < len(self._reach)
+        reach = np.full(len(symbols), NOWHERE, np.int64)
+        reach[known] = self._reach[symbols[known]]
+        return reach
+
+    def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
+        """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
+
+        Returns the marks of these bars, and of those that hang on them. A bar that does not fit into its history (from
+        long ago, or too many at once) takes it away: it must be loaded again.
+        """
+        marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
+        here = self.has(bars["symbol"])
+        history = self.histories[1]
+        in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
+        marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
+        symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
+        for symbol in symbols[counts > SLACK]:
+            self.set_reach(int(symbol), NOWHERE)
+        history.append(bars[in_order & self.has(bars["symbol"])])
+        return joined(marks)
+
+    def _put(self, timeframe: int, bar: Column, *, publish: bool) -> Column:
+        """Put a bar between others; return the marks of the bars behind it, which hang on it."""
+        symbol, minute = int(bar["symbol"]), int(bar["minute"])
+        history = self.histories[timeframe]
+        minutes = history.minutes(symbol)
+        if not len(minutes):
+            history.append(np.array([bar], CLOSED_DTYPE))
+            return NO_MARKS
+        if minute < minutes[0]:
+            self.set_reach(symbol, NOWHERE)
+            return NO_MARKS
+        behind = minutes[minutes > minute].copy()
+        history.put(bar)
+        return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish, timeframe=timeframe)
+
+    def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
+        """Make the marked bars of higher timeframes from the 1-minute bars.
+
+        Returns what changed by that: the bars (timeframe, CLOSED_DTYPE), and the marks with those that hang on them; a
+        bar that stands as it is gives none.
+        """
+        rows: list[Column] = []
+        changed = []
+        for timeframe in HIGHER:
+            mine = marks[marks["timeframe"] == timeframe]
+            if not len(mine):
+                continue
+            bars, there = self._higher_bars(mine, timeframe)
+            for publish in (True, False):
+                part = bars[there & (mine["publish"] == publish)]
+                changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
+        return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
+
+    def _absorb_higher(self, timeframe: int, bars: Column, rows: list[Column], *, publish: bool) -> Column:
+        history = self.histories[timeframe]
+        in_order = bars["minute"] > history.last_minutes(bars["symbol"])
+        revised, written, marks = np.zeros(len(bars), bool), in_order.copy(), []
+        for i in np.flatnonzero(~in_order):
+            stands = history.bar(int(bars["symbol"][i]), int(bars["minute"][i]))
+            revised[i] = stands is not None
+            written[i] = stands is None or stands != bars[i]
+            if written[i]:
+                marks.append(self._put(timeframe, bars[i], publish=publish))
+        history.append(bars[in_order])
+        kinds = np.where(revised, REVISED, NEW)[written]
+        bars = bars[written]
+        marks.append(marks_of(bars["symbol"], bars["minute"], kinds, publish=publish, timeframe=timeframe))
+        row = np.empty(len(bars), NO_HIGHER_BARS.dtype)
+        row["timeframe"] = timeframe
+        for name in CLOSED_DTYPE.names or ():
+            row[name] = bars[name]
+        rows.append(row)
+        return joined(marks)
+
+    def _higher_bars(self, marks: Column, timeframe: int) -> tuple[Column, Column]:
+        """Merge the 1-minute bars of each marked bar; return the bars, and which of them have any."""
+        symbols = marks["symbol"].astype(np.int64)
+        bars, inside = self.histories[1].span(symbols, marks["minute"], timeframe)
+        there = np.asarray(inside.any(axis=1))
+        first = inside.argmax(axis=1)[:, None]
+        merged = np.zeros(len(marks), CLOSED_DTYPE)
+        merged["symbol"], merged["minute"] = marks["symbol"], marks["minute"]
+        merged["open"] = np.take_along_axis(bars["open"], first, axis=1)[:, 0]
+        merged["high"] = np.where(inside, bars["high"], -np.inf).max(axis=1)
+        merged["low"] = np.where(inside, bars["low"], np.inf).min(axis=1)
+        merged["close"] = bars["close"][:, -1]
+        for total in ("volume_micro", "notional"):
+            merged[total] = np.where(inside, bars[total], 0.0).sum(axis=1)
+        return merged, there
+
+    # -- patterns --------------------------------------------------------------------------------------------------
+
+    def find_patterns(self, marks: Column, definitions: Definitions, now_s: float) -> FoundPatterns:
+        """Run the patterns on marked bars; now_s: Unix seconds by Redis's clock."""
+        found = FoundPatterns([], [])
+        for timeframe, mine, ends in self._by_timeframe(marks):
+            wanted = [pattern for pattern in definitions.patterns if timeframe in pattern.timeframes]
+            if not wanted:
+                continue
+            depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
+            windows = self.histories[timeframe].windows(mine["symbol"].astype(np.int64), ends, depth)
+            for pattern in wanted:
+                there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
+                rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+                found.detections.extend(self._detections(pattern, there, windows, mine, rows, now_s))
+                found.publish.extend(mine["publish"][rows].tolist())
+        return found
+
+    def _detections(
+        self, pattern: PatternDefinition, found: Found, windows: Windows, marks: Column, rows: Column, now_s: float
+    ) -> Iterator[Detection]:
+        for row in rows.tolist():
+            close, volume = windows.close[row], windows.volume[row]
+            levels = found.levels[row]
+            has_before = windows.length[row] > 1
+            yield Detection(
+                symbol=self.symbols[marks["symbol"][row]],
+                pattern=pattern.kind.name,
+                timeframe=TIMEFRAME_OF[int(marks["timeframe"][row])],
+                minute=int(marks["minute"][row]),
+                confidence=float(found.confidence[row]),
+                direction=int(found.direction[row]),
+                open=float(windows.open[row, -1]),
+                high=float(windows.high[row, -1]),
+                low=float(windows.low[row, -1]),
+                close=float(close[-1]),
+                volume=float(volume[-1]),
+                detected_at=now_s,
+                levels=levels[~np.isnan(levels)].tolist(),
+                parameters=dict(pattern.parameters),
+                price_change=float((close[-1] / close[-2] - 1) * 100) if has_before else 0.0,
+                relative_volume=_relative_volume(volume, int(windows.length[row])),
+                relative_strength=_relative_strength(close, int(windows.length[row])),
+            )
+
+    # -- indicators ------------------------------------------------------------------------------------------------
+
+    def find_indicators(self, marks: Column, definitions: Definitions, now_s: float) -> FoundIndicators:
+        """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
+        found = FoundIndicators()
+        for timeframe, mine, ends in self._by_timeframe(marks):
+            wanted = [indicator for indicator in definitions.indicators if timeframe in indicator.timeframes]
+            newest = self.histories[timeframe].last_minutes(mine["symbol"]) == mine["minute"]
+            for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
+                self._compute(mark, end, wanted, now_s, found, is_newest=is_newest)
+        return found
+
+    def _compute(
+        self,
+        mark: tuple[int, int, int, int, int, bool],
+        end: int,
+        wanted: Sequence[IndicatorDefinition],
+        now_s: float,
+        found: FoundIndicators,
+        *,
+        is_newest: bool,
+    ) -> None:
+        code, minutes, minute, kind, _, publish = mark
+        symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
+        series = self.histories[minutes].series(code, end)
+        for definition in wanted:
+            indicator = definition.indicator
+            if len(series.close) < indicator.least_bars:
+                continue
+            outputs = indicator.compute(series, definition.period)
+            last = [float(output[-1]) for output in outputs]
+            if not np.isfinite(last).all():
+                continue
+            keys = indicator.keys(definition.period)
+            value = IndicatorValue(
+                symbol=symbol,
+                indicator=indicator.name,
+                timeframe=timeframe,
+                minute=minute,
+                value=last[0],
+                values=dict(zip(keys, last, strict=True)),
+                period=definition.period,
+                calculated_at=now_s,
+            )
+            found.values.append(value)
+            found.again.append(kind != NEW)
+            # A value that was computed again is told only where it is the symbol's newest: a reader keeps the last one.
+            if publish and (kind == NEW or is_newest):
+                found.told.append(value)
+            if publish and kind == NEW:
+                found.alerts.extend(_alerts(value, outputs, series.close, definition))
+
+    def _by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
+        """Group marks by timeframe, with the place of each bar; a bar that no history holds any more is left out."""
+        for timeframe in INTRADAY.values():
+            mine = marks[marks["timeframe"] == timeframe]
+            if len(mine):
+                ends = self.histories[timeframe].find(mine["symbol"].astype(np.int64), mine["minute"])
+                yield timeframe, mine[ends > 0], ends[ends > 0]
+
+
+def waiting_for(marks: Column, stage: int) -> Column:
+    """Return marks as they wait for the next stage."""
+    marks = marks.copy()
+    marks["stage"] = stage
+    return marks
+
+
+def _alerts(
+    value: IndicatorValue, outputs: Sequence[Column], close: Column, definition: IndicatorDefinition
+) -> Iterator[IndicatorAlert]:
+    for crossing in alerts_of(value.indicator, tuple(outputs), close, definition.parameters):
+        yield IndicatorAlert(
+            symbol=value.symbol,
+            alert_type=crossing.alert_type,
+            indicator=value.indicator,
+            timeframe=value.timeframe,
+            minute=value.minute,
+            value=crossing.value,
+            threshold=crossing.threshold,
+            severity=crossing.severity,
+            raised_at=value.calculated_at,
+            rsi=value.value if value.indicator == "RSI" else None,
+        )
+
+
+def _relative_volume(volume: Column, length: int) -> float:
+    mean = volume[-_LEAST_DEPTH:-1].mean() if length >= _LEAST_DEPTH else 0.0
+    return float(volume[-1] / mean) if mean > 0 else 1.0
+
+
+def _relative_strength(close: Column, length: int) -> float:
+    if length < _RSI_BARS:
+        return 1.0
+    rsi = float(talib.RSI(np.ascontiguousarray(close[-min(length, WINDOW) :]), timeperiod=14)[-1])
+    flat = bool((close[-_RSI_BARS:] == close[-1]).all())
+    return 1.0 if flat else min(_MAX_STRENGTH, rsi / (100.0 - rsi)) if rsi < 100.0 else _MAX_STRENGTH

@@ -1,0 +1,60 @@
+"""Price_Breakout: a close beyond the range of the 20 bars before, on a wide bar with much volume.
+
+Source: the channel rule (Donchian; its 20 bars as in Curtis Faith, The Original Turtle Trading Rules), confirmed by
+volume (Edwards and Magee, Technical Analysis of Stock Trends) in numbers of ours. Of the last bar, against the 20 bars
+before it:
+
+- it closes above their highest high (bullish) or below their lowest low (bearish);
+- its volume is `volume_ratio` x their mean volume or more;
+- its true range is `range_ratio` x their mean true range (ATR) or more.
+
+levels: the high or low that was broken. Confidence: 1 - 0.4 / (1 + s), s = (distance of the close beyond the level) /
+ATR + (volume / mean volume) / `volume_ratio` - 1: 0.6 at the rule's edge, towards 1 as the close goes farther or the
+volume grows. Needs 22 bars: the first true range wants the close before.
+"""
+
+import numpy as np
+
+from ..windows import Windows
+from .kind import Found, Parameters, PatternKind, nothing_found, number
+from .levels import last_bars, mean_true_range
+
+BARS = 20
+
+
+def find_price_breakout(windows: Windows, parameters: Parameters) -> Found:
+    """Find the breakouts on the last bars, both ways."""
+    volume_ratio = number(parameters, "volume_ratio", 0.1, 100.0)
+    range_ratio = number(parameters, "range_ratio", 0.0, 100.0)
+    found = nothing_found(len(windows.close))
+    rows = np.flatnonzero(windows.length >= BARS + 2)
+    top = windows.high[rows, -1 - BARS : -1].max(axis=1)
+    bottom = windows.low[rows, -1 - BARS : -1].min(axis=1)
+    close = windows.close[rows, -1]
+    way = (close > top).astype(np.int8) - (close < bottom).astype(np.int8)
+    level = np.where(way > 0, top, bottom)
+    rows, way, level = rows[way != 0], way[way != 0], level[way != 0]
+    bars = last_bars(windows, rows, BARS + 2)
+    atr, mean = mean_true_range(bars, BARS), bars.volume[:, 1:-1].mean(axis=1)
+    close, before = bars.close[:, -1], bars.close[:, -2]
+    span = np.maximum(bars.high[:, -1], before) - np.minimum(bars.low[:, -1], before)
+    good = (atr > 0) & (mean > 0) & (span >= range_ratio * atr) & (bars.volume[:, -1] >= volume_ratio * mean)
+    rows, atr = rows[good], atr[good]
+    distance = np.abs(close - level)[good] / atr
+    strength = distance + bars.volume[good, -1] / mean[good] / volume_ratio - 1
+    found.confidence[rows] = 1 - 0.4 / (1 + np.maximum(strength, 0))  # rounding may leave less than 0
+    found.direction[rows] = way[good]
+    found.levels[rows, 0] = level[good]
+    return found
+
+
+KIND = PatternKind(
+    name="Price_Breakout",
+    description="A close beyond the range of the 20 bars before, on a wide bar with much volume",
+    depth=BARS + 2,
+    least_bars=BARS + 2,
+    threshold=0.6,
+    enabled=True,
+    parameters={"volume_ratio": 1.5, "range_ratio": 1.2},
+    find=find_price_breakout,
+)
