@@ -1,8 +1,9 @@
 """`python -m tickstockpl.ops worker|producer|…`: every command under one module, for processes that start others."""
 
-from .cli import producer, tickstock, worker
+from .cli import bridge, producer, tickstock, worker
 
 tickstock.add_command(worker, "worker")
+tickstock.add_command(bridge, "bridge")
 tickstock.add_command(producer, "producer")
 
 if __name__ == "__main__":

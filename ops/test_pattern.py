@@ -59,7 +59,7 @@ def draw(
     )
 
 
-def publish_test_pattern(connection: Connection, client: Client, pattern: DrawnPattern) -> list[tuple[str, int]]:
+def log_and_publish(connection: Connection, client: Client, pattern: DrawnPattern) -> list[tuple[str, int]]:
     """Log a test pattern in the database, then say it on the pattern channels under the running bridge's epoch.
 
     Return each channel with how many subscribers got it. Raises ServerAway where Redis fails after the log.

@@ -10,7 +10,7 @@ from .options import CONTEXT
 
 @click.command(context_settings=CONTEXT)
 def asyncapi() -> None:
-    """Print the AsyncAPI 3.0 document of every channel that results go out on, as JSON, with an example of each message.
+    """Print the AsyncAPI 3.0 document of every channel that results go out on: JSON, with an example of each message.
 
     It is made from the types that the messages themselves are made of; it needs no server.
     """

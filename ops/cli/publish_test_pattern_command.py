@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ...db.migrate import check_schema
-from ..test_pattern import DrawnPattern, draw, publish_test_pattern, redis_s
+from ..test_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ..wiring import Place, open_postgres, open_redis_to_look
 from .options import CONTEXT, option, server_options
 
@@ -35,7 +35,7 @@ class NameType(click.ParamType[str]):
 @option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them.")
 @option("--seed", type=int, help="Draw the same ones again; a flow_id is always new.")
 @server_options
-def publish_test_pattern_command(
+def publish_test_pattern(
     where: AbstractContextManager[Place],
     symbol: str | None,
     pattern: str | None,
@@ -56,7 +56,7 @@ def publish_test_pattern_command(
             drawn = draw(
                 chance, symbol=symbol, pattern=pattern, confidence=confidence, tier=tier, now_s=redis_s(client)
             )
-            _say(drawn, publish_test_pattern(connection, client, drawn))
+            _say(drawn, log_and_publish(connection, client, drawn))
 
 
 def _say(pattern: DrawnPattern, heard: list[tuple[str, int]]) -> None:

@@ -204,7 +204,14 @@ def test_only_doji_and_hammer_are_on_by_default():
 
 @pytest.mark.parametrize(
     ("name", "bars"),
-    [("Doji", 11), ("Hammer", 12), ("EngulfingPattern", 3), ("HikkakePattern", 6), ("MorningStar", 13), ("MatHold", 15)],
+    [
+        ("Doji", 11),
+        ("Hammer", 12),
+        ("EngulfingPattern", 3),
+        ("HikkakePattern", 6),
+        ("MorningStar", 13),
+        ("MatHold", 15),
+    ],
 )
 def test_least_bars_are_the_bar_and_what_talib_looks_back_on(name, bars):
     assert KIND[name].least_bars == bars

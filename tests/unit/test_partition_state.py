@@ -1,10 +1,13 @@
+import msgspec
 import numpy as np
 import pytest
+import zstandard
 from tickstockpl.contracts.frame import decode, encode
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
+from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
 from tickstockpl.workers.partition_state import Counts, Held, PartitionState
 from tickstockpl.workers.tick_check import Limits
 
@@ -62,7 +65,11 @@ def numbers(state):
 
 
 def commit(state):
-    return state.committed(state.safe_position, state.closed())
+    return state.committed(state.safe_position, state.closed(), NO_MARKS, {})
+
+
+def saved_after_commit(state, marks=NO_MARKS, waiting=None):
+    return state.save(state.closed(), marks, waiting or {})
 
 
 def test_a_live_bar_closes_when_the_clock_has_passed_its_end_and_the_lateness():
@@ -340,10 +347,10 @@ def filled_state():
 
 def test_a_loaded_state_goes_on_where_the_saved_one_will_be_after_its_commit():
     state, live, replay = filled_state()
-    saved = state.save()
+    saved = saved_after_commit(state)
     commit(state)
     loaded = new_state(saved, state.position)
-    assert loaded.save() == new_state(state.save()).save()
+    assert saved_after_commit(loaded) == saved_after_commit(new_state(saved_after_commit(state)))
     assert numbers(loaded) == numbers(state) == {"p": 2, "other": 2, "r": 3}
     assert loaded.flows["other"].lost == [(0, 1)]
     rest = [live.body(("B", 130, 21, 1), born=130), replay.body(born=130, kind="end")]
@@ -357,7 +364,7 @@ def test_a_loaded_state_goes_on_where_the_saved_one_will_be_after_its_commit():
 
 def test_closed_bars_are_not_saved():
     state, _, _ = filled_state()
-    loaded = new_state(state.save())
+    loaded = new_state(saved_after_commit(state))
     bars = {(feed, loaded.symbols[bar["symbol"]]) for feed, book in loaded.feeds.items() for bar in book.bars}
     assert bars == {("live", "A"), ("live", "B"), ("r", "C"), ("r", "D")}
     assert sum(len(book.bars) for book in loaded.feeds.values()) == 4
@@ -366,7 +373,7 @@ def test_closed_bars_are_not_saved():
 def test_a_loaded_clock_goes_on_from_where_it_stood():
     state, feed = new_state(), Feed()
     apply(state, feed.body(("A", 61, 10, 1), born=100), at=100, now=7)
-    loaded = new_state(state.save())
+    loaded = new_state(saved_after_commit(state))
     loaded.tick_clocks(5_000 * SECOND)
     assert closed(loaded) == []
     loaded.tick_clocks(int((5_000 + 20.5) * SECOND))
@@ -375,7 +382,65 @@ def test_a_loaded_clock_goes_on_from_where_it_stood():
 
 def test_nothing_saved_is_an_empty_state():
     assert numbers(new_state(None)) == {}
-    assert numbers(new_state(new_state().save())) == {}
+    assert numbers(new_state(saved_after_commit(new_state()))) == {}
+
+
+def marked(state, marks):
+    """Return (symbol, timeframe, minutes after M, kind, stage, publish) of each mark."""
+    return [(state.symbols[mark["symbol"]], mark["timeframe"], mark["minute"] - M, *mark.item()[3:]) for mark in marks]
+
+
+def test_marks_and_open_higher_bars_are_saved_under_their_symbols_names():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(*((symbol, 1, 10, 1) for symbol in "ABCD"), born=1), at=1)
+    # "A" has a closed bar and nothing else: it is not kept, so the others are numbered anew.
+    state.feeds["live"].clock_ns = (START_S + 61) * SECOND
+    marks = marks_of(np.array([2]), np.array([M - 1]), HANGING, publish=True)
+    waiting = marks_of(np.array([3]), np.array([M]), NEW, publish=False, timeframe=5)
+    loaded = new_state(saved_after_commit(state, marks, {"live": waiting}))
+    assert loaded.symbols == ["C", "D"]
+    assert marked(loaded, loaded.marks) == [("C", 1, -1, HANGING, PATTERNS, True)]
+    assert marked(loaded, loaded.feeds["live"].waiting) == [("D", 5, 0, NEW, PATTERNS, False)]
+
+
+def test_a_commit_moves_marks_and_open_higher_bars_on():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=61), at=61)
+    marks = marks_of(np.array([0]), np.array([M]), NEW, publish=True)
+    waiting = marks_of(np.array([0]), np.array([M]), NEW, publish=True, timeframe=5)
+    state.committed(state.safe_position, state.closed(), marks, {"live": waiting})
+    assert marked(state, state.marks) == [("A", 1, 0, NEW, PATTERNS, True)]
+    assert marked(state, state.feeds["live"].waiting) == [("A", 5, 0, NEW, PATTERNS, True)]
+
+
+def test_a_state_of_a_program_without_marks_is_loaded():
+    saved = msgspec.msgpack.encode([1, ["A"], [], [["live", False, False, "p", True, 5, b""]]])
+    state = new_state(zstandard.compress(saved))
+    assert (len(state.marks), len(state.feeds["live"].waiting)) == (0, 0)
+
+
+def due_higher(state, feed, minutes, timeframe=5):
+    waiting = marks_of(np.zeros(len(minutes), int), np.array(minutes) + M, NEW, publish=True, timeframe=timeframe)
+    return state.feeds[feed].due_higher(waiting, int(LATENESS_S * SECOND)).tolist()
+
+
+def test_a_live_higher_bar_closes_when_the_clock_has_passed_its_end_and_the_lateness():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=300.499), at=300.499)
+    assert due_higher(state, "live", [-5, 0]) == [True, False]
+    apply(state, feed.body(("A", 300, 10, 1), born=300.5), at=300.5)
+    assert due_higher(state, "live", [-5, 0]) == [True, True]
+
+
+def test_a_replayed_higher_bar_closes_by_its_own_symbols_later_minute_or_the_end():
+    state, replay = new_state(), Feed("r", "r")
+    apply(state, replay.body(("A", 1, 10, 1), ("B", 900, 20, 1), ("A", 240, 10, 1), born=1), at=1)
+    assert due_higher(state, "r", [-5, 0]) == [True, False]
+    apply(state, replay.body(("A", 301, 10, 1), born=1), at=2)
+    assert due_higher(state, "r", [-5, 0]) == [True, True]
+    assert due_higher(state, "r", [5]) == [False]
+    apply(state, replay.body(born=1, kind="end"), at=3)
+    assert due_higher(state, "r", [5]) == [True]
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

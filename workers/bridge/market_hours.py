@@ -8,7 +8,6 @@ OPENS = time(9, 30)
 CLOSES = time(16)
 
 _SATURDAY = 5
-_AT_THE_CLOSE = timedelta(minutes=1)  # the latest that a session stops for the close, a take-over just then included
 
 
 def is_market_open(at: datetime) -> bool:
@@ -26,8 +25,7 @@ def close_after(at: datetime) -> datetime:
     return datetime.combine(day, CLOSES, NEW_YORK)
 
 
-def is_just_closed(at: datetime) -> bool:
-    """Tell whether a time falls into the first minute after a close."""
+def is_close(at: datetime) -> bool:
+    """Tell whether a time is the very moment of a close."""
     local = at.astimezone(NEW_YORK)
-    closed_at = datetime.combine(local.date(), CLOSES, NEW_YORK)
-    return local.weekday() < _SATURDAY and closed_at <= local < closed_at + _AT_THE_CLOSE
+    return local.weekday() < _SATURDAY and local.time() == CLOSES

@@ -10,7 +10,7 @@ from uuid import uuid4
 from ...contracts.channels import Message, session_started, session_stopped
 from ...db.postgres import Database
 from ...db.queries import query
-from .market_hours import close_after, is_just_closed, is_market_open
+from .market_hours import close_after, is_close, is_market_open
 
 _TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a process manager restarts in less
 
@@ -77,7 +77,8 @@ class Sessions:
     def turn(self, at: datetime) -> list[Message]:
         """Stop the session at the close, start one at the opening."""
         if self._session and self.active:
-            return self.stop(at) if at >= close_after(self._session.started_at) else []
+            closes_at = close_after(self._session.started_at)
+            return self.stop(at, closes_at) if at >= closes_at else []
         return self._start(at) if is_market_open(at) else []
 
     def announce(self, at: datetime) -> list[Message]:
@@ -100,19 +101,20 @@ class Sessions:
         if self._session and self.active:
             self._database.connection.execute(query("count_session"), self._counts(self._session))
 
-    def stop(self, at: datetime) -> list[Message]:
-        """Stop the active session: for the close, or because the fleet stops."""
+    def stop(self, at: datetime, stopped_at: datetime | None = None) -> list[Message]:
+        """Stop the active session: for the close, when that was, or because the fleet stops now."""
         session = self._session
         if session is None or not self.active:
             return []
-        self._database.connection.execute(query("stop_session"), self._counts(session) | {"at": at})
-        session.stopped_at = at
+        stopped_at = stopped_at or at
+        self._database.connection.execute(query("stop_session"), self._counts(session) | {"at": stopped_at})
+        session.stopped_at = stopped_at
         return [
             session_stopped(
                 now_s=at.timestamp(),
                 session_id=session.session_id,
-                stopped_at_s=at.timestamp(),
-                duration_seconds=(at - session.started_at).total_seconds(),
+                stopped_at_s=stopped_at.timestamp(),
+                duration_seconds=(stopped_at - session.started_at).total_seconds(),
                 total_patterns=session.patterns,
                 total_indicators=session.indicators,
                 final_status="stopped",
@@ -132,7 +134,7 @@ class Sessions:
     def _is_after_close(self, last: Session, at: datetime) -> bool:
         row = self._database.connection.execute(query("former_bridge"), {"within_s": _TAKE_OVER_S}).fetchone()
         took_over = row is not None and row[0]
-        stopped_by_close = last.stopped_at is not None and is_just_closed(last.stopped_at)
+        stopped_by_close = last.stopped_at is not None and is_close(last.stopped_at)
         return took_over and stopped_by_close and not is_market_open(at)
 
     def _symbol_count(self, universe: str) -> int:

@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]
 
 
 def last_bars(windows: Windows, rows: NDArray[np.intp], depth: int) -> Windows:
-    """Return the last `depth` bars of some rows, contiguous: so a row's sums round alike however many rows there are."""
+    """Return the last `depth` bars of some rows, contiguous: so sums round alike however many rows there are."""
     opened, high, low, close, volume = (np.ascontiguousarray(column[rows, -depth:]) for column in windows[:5])
     return Windows(opened, high, low, close, volume, np.minimum(windows.length[rows], depth))
 
