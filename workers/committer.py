@@ -130,6 +130,11 @@ class Committer:
         self._stage_findings(plans)
         return plans
 
+    def load_ahead(self, states: Sequence[PartitionState]) -> None:
+        """Load histories for the open bars of one partition, where some are missing."""
+        if self._finder:
+            any(self._finder.load_ahead(state) for state in states)
+
     def _stage_findings(self, plans: Sequence[PartitionPlan]) -> None:
         for plan in plans:
             add_findings(plan)

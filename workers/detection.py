@@ -13,6 +13,7 @@ from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
 from ..db.postgres import Connection
+from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
 from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, waiting_for
@@ -59,7 +60,7 @@ class ResultFinder:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
         for plan in plans:
-            self._load(plan)
+            plan.marks = self._load(plan.state, plan.marks)
             self._find_patterns(plan, now_s)
             self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
@@ -114,12 +115,23 @@ class ResultFinder:
 
     # -- histories -------------------------------------------------------------------------------------------------
 
-    def _load(self, plan: PartitionPlan) -> None:
-        """Load the histories that marked bars need, and mark what hangs on those bars."""
-        state, marks = plan.state, plan.marks
+    def load_ahead(self, state: PartitionState) -> bool:
+        """Load histories of symbols with open bars, before those close; return whether there were any to load."""
+        symbols = np.unique(
+            np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
+        )
+        missing = symbols[~state.detector.has(symbols)]
+        if not len(missing) or len(state.marks):
+            return False
+        self._load(state, marks_of(missing[:_LOADED_SYMBOLS], _NO_MINUTE, HANGING, publish=False))
+        state.detector.drop_parts()
+        return True
+
+    def _load(self, state: PartitionState, marks: Column) -> Column:
+        """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
         missing = np.unique(marks["symbol"][~state.detector.covers(marks)])[:_LOADED_SYMBOLS]
         if not len(missing):
-            return
+            return marks
         mine = marks[np.isin(marks["symbol"], missing)]
         reach = np.full(len(missing), WHOLE)
         for timeframe in (1, *HIGHER):
@@ -129,7 +141,7 @@ class ResultFinder:
         for symbol, minute in zip(missing.tolist(), reach.tolist(), strict=True):
             state.detector.set_reach(symbol, minute)
             hanging.append(_hanging(state.detector, mine[mine["symbol"] == symbol]))
-        plan.marks = joined([marks, *hanging])
+        return joined([marks, *hanging])
 
     def _load_timeframe(self, state: PartitionState, timeframe: int, symbols: Column, first: Column) -> Column:
         """Load one timeframe of some symbols; return how far each reaches."""

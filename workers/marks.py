@@ -27,7 +27,7 @@ NO_MARKS = np.empty(0, MARK_DTYPE)
 
 
 def marks_of(
-    symbols: Column, minutes: Column, kinds: Column | int, *, publish: Column | bool, timeframe: Column | int = 1
+    symbols: Column, minutes: Column | int, kinds: Column | int, *, publish: Column | bool, timeframe: Column | int = 1
 ) -> Column:
     """Make marks that wait for patterns."""
     marks = np.empty(len(symbols), MARK_DTYPE)

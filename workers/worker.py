@@ -154,6 +154,8 @@ class Worker:
         if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
         self._find_marked()
+        if caught_up and not any(state.has_news() for state in self._states.values()):
+            self._committer.load_ahead(list(self._states.values()))
         if self._teller.is_behind:
             self._teller.catch_up()
 
@@ -195,6 +197,9 @@ class Worker:
 
     def commit(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
         """⑧ Run the one transaction; return what is durable. Fenced partitions are restored, or dropped if not ours."""
+        marks = {state.partition: len(state.marks) for state in self._states.values()}
+        marks |= {plan.state.partition: len(plan.marks) for plan in plans}
+        self._committer.undetected = sum(marks.values())
         durable = self._committer.transact(plans)
         for plan in plans:
             if plan not in durable:
@@ -252,7 +257,6 @@ class Worker:
                 and not state.dirty
                 and (state.has_detectable() if steps else len(state.marks))
             ]
-            self._committer.undetected = sum(len(state.marks) for state in self._states.values())
             if not waiting or self._stop.is_set() or not self.options.detects:
                 return
             plans = self.commit(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))

@@ -83,7 +83,8 @@ def has_partition(place: Place) -> bool:
 
 def is_drained(place: Place, replay: str) -> bool:
     """Tell whether a replay's end is committed in every partition."""
-    return place.count("SELECT count(*) FROM finished_replay WHERE replay = %s", replay) == place.partitions
+    finished = place.count("SELECT count(*) FROM finished_replay WHERE replay = %s", replay)
+    return finished == place.partitions and place.count("SELECT sum(undetected) FROM checkpoint") == 0
 
 
 def _backend(place: Place) -> psutil.Process:

@@ -16,6 +16,7 @@ import psycopg
 from drain import Drained, raw_drain, worker_drain
 from fill import fill, market
 from front_door_drain import front_door_rate
+from latency import publish_latency
 from memory import resident_mb
 from moves import pauses
 from place import fresh_place
@@ -31,6 +32,7 @@ OUT = Path(__file__).parents[2] / "build" / "bench.json"
 _WIDTH = 140
 TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
+LATENCY_CASES = ((70, 1_000), (5_000, 10_000), (10_000, 20_000))  # symbols, ticks a second
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
 
 
@@ -78,6 +80,9 @@ def main() -> None:
     """Run every case on embedded servers of their own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 M ticks in the main case instead of 10 M")
+    parser.add_argument(
+        "--latency", action="store_true", help="only: bar close to PUBLISH at 70, 5,000 and 10,000 symbols"
+    )
     parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
@@ -87,7 +92,9 @@ def main() -> None:
     try:
         with embedded_servers(folder / "data", log=lambda _: None) as servers:
             machine = _machine(servers)
-            _run_cases(report, servers, sizes, folder, memory=arguments.memory)
+            if not arguments.latency:
+                _run_cases(report, servers, sizes, folder, memory=arguments.memory)
+            _latencies(report, servers)
     finally:
         shutil.rmtree(folder)
     OUT.parent.mkdir(exist_ok=True)
@@ -102,7 +109,7 @@ def _run_cases(report: Report, servers: Servers, sizes: Sizes, folder: Path, *, 
     for symbols, partitions, ticks_a_bar in SIDE_CASES:
         with fresh_place(servers, partitions) as place:
             filled = fill(place, market(symbols, sizes.side, ticks_a_bar))
-            drained = worker_drain(place, filled)
+            drained = worker_drain(place, filled, "--no-detect")
             _add_drain(report, f"(b) {symbols:,} symbols, {partitions} partitions", drained)
     _front_door(report, servers, sizes.front_door)
     _real_trades(report, servers, folder, sizes.side)
@@ -119,11 +126,26 @@ def _main_case(report: Report, servers: Servers, ticks: int) -> Drained:
         report.add("(g) producer", "memory of a synthetic tick", filled.bytes_a_tick, "bytes", "zstd")
         raw = raw_drain(place, filled)
         report.add("(a) raw drain", "by wall", raw.rate, note="XREADGROUP + XACK of the same frames", **asdict(raw))
-        worker = worker_drain(place, filled)
+        worker = worker_drain(place, filled, "--no-detect")
         _add_drain(report, "(b) one worker", worker)
         report.add("(b) one worker", "resident memory", worker.resident_mb, "MB", f"after {ticks:,} ticks")
         report.add("ratio", "b/a", worker.rate / raw.rate, "")
-        return worker
+    with fresh_place(servers, PARTITIONS) as place:
+        filled = fill(place, market(SYMBOLS, ticks // 4, TICKS_A_BAR))
+        detecting = worker_drain(place, filled)
+        _add_drain(report, "(b) one worker, with patterns and indicators", detecting)
+        report.add("ratio", "with detection / bars alone", detecting.rate / worker.rate, "")
+    return worker
+
+
+def _latencies(report: Report, servers: Servers) -> None:
+    """From a bar's close to its results at a subscriber, one worker and one bridge."""
+    for symbols, rate in LATENCY_CASES:
+        with fresh_place(servers, PARTITIONS) as place:
+            for kind, measured in publish_latency(place, symbols=symbols, rate=rate).items():
+                note = f"{measured.messages:,} messages; p50 {measured.p50_s:.3f} s, max {measured.max_s:.3f} s"
+                case = f"(h) bar close to PUBLISH, {symbols:,} symbols"
+                report.add(case, f"{kind}, p99", measured.p99_s, "s", note, **asdict(measured))
 
 
 def _add_drain(report: Report, case: str, drained: Drained) -> None:
@@ -173,7 +195,7 @@ def _real_trades(report: Report, servers: Servers, folder: Path, ticks: int) -> 
             report.add(f"(g) producer, {codec}", "CSV to frames in Redis", filled.rate, note=note)
             report.add(f"(g) producer, {codec}", "memory of a tick of the file", filled.bytes_a_tick, "bytes", note)
             if codec == "zstd":
-                _add_drain(report, "(b) one worker, the file", worker_drain(place, filled))
+                _add_drain(report, "(b) one worker, the file", worker_drain(place, filled, "--no-detect"))
 
 
 def _flat_file(folder: Path, ticks: int) -> Path:

@@ -227,8 +227,14 @@ def assert_ledger_balances(fleet, ticks_in):
     assert sum(row.ticks_in for row in rows) == ticks_in
 
 
+def wait_until_detected(fleet):
+    """Wait until no committed bar waits for its detectors."""
+    wait_for(lambda: fleet.rows("SELECT sum(undetected) FROM checkpoint") == [(0,)], 30, "the detectors")
+
+
 def assert_all_told(fleet):
     """Each outbox row stands in the results stream once, in order, under its number."""
+    wait_until_detected(fleet)
     told = 0
     for partition in range(fleet.partitions):
         outbox = fleet.outbox(partition)

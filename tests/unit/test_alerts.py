@@ -63,6 +63,11 @@ def test_lines_of_the_rsi_are_parameters():
     assert alerts("RSI", (69.0, 71.0), overbought=80.0) == []
 
 
+def test_rsi_that_moves_while_the_close_stands_says_nothing():
+    assert alerts("RSI", (69.0, 71.0), close=FLAT) == []
+    assert alerts("RSI", (31.0, 29.0), close=FLAT) == []
+
+
 def test_rsi_that_falls_to_zero_because_its_window_is_flat_says_nothing():
     assert alerts("RSI", (50.0, 0.0), close=FLAT) == []
     assert over_all_bars("RSI", [100, 101] * 8 + [100.0] * 300) == []

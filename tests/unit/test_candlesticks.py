@@ -122,6 +122,11 @@ def test_body_above_the_low_of_the_bar_before_by_more_than_a_fifth_of_the_range_
     assert one(HAMMER, after_ordinary((99.71, 99.81, 98.81, 99.81), count=11)) == (0.0, 0)
 
 
+def test_nearness_is_measured_by_the_five_ranges_before_the_bar_before():
+    narrow, near = (100.0, 100.05, 99.95, 100.0), (100.13, 100.23, 99.13, 100.23)  # 0.18 above the narrow bar's low
+    assert one(HAMMER, after_ordinary(narrow, near, count=11)) == (pytest.approx(10 / 11), 1)
+
+
 def test_upper_shadow_of_a_tenth_of_the_mean_range_is_no_hammer():
     assert one(HAMMER, after_ordinary((99.5, 99.71, 98.7, 99.6), count=11)) == (0.0, 0)
 
@@ -247,18 +252,35 @@ def test_prefilter_drops_nothing_that_talib_finds(kind, function, seed, spike):
     assert (kind.find(given, kind.parameters).direction == np.sign(expected)).all(), seed
 
 
-def test_bodies_that_equal_the_limit_but_for_rounding_are_decided_as_by_talib():
-    """Ten ranges of 20 cents and a body of 2: rounding decides, and it decides either way."""
-    given = random_windows(11)
+@pytest.mark.parametrize(("spike", "excess"), [(0.0, 0.0), (1e9, 0.0), (1e9, 1e-10)])
+def test_bodies_that_equal_the_limit_but_for_rounding_are_decided_as_by_talib(spike, excess):
+    """Ten ranges of 20 cents and a body of 2: rounding decides, either way; the more, the greater the spike before."""
+    given = random_windows(11, spike=spike)
     middle = np.round(10 + 0.07 * np.arange(ROWS), 2)[:, None]
     given.high[:, -11:] = np.round(middle + 0.1, 2)
     given.low[:, -11:] = np.round(middle - 0.1, 2)
     given.open[:, -11:] = given.close[:, -11:] = middle
-    given.close[:, -1] = np.round(middle[:, 0] + 0.02, 2)
+    given.close[:, -1] = np.round(middle[:, 0] + 0.02, 2) + excess
     given.length[:] = np.maximum(given.length, 11)
     expected = asked_of_talib("CDLDOJI", given)
-    assert 0.1 * ROWS < np.count_nonzero(expected) < 0.9 * ROWS
+    assert 0 < np.count_nonzero(expected) < ROWS
     assert (DOJI.find(given, DOJI.parameters).direction == np.sign(expected)).all()
+
+
+@pytest.mark.parametrize("spike", [0.0, 1e9])
+def test_hammers_that_are_near_but_for_rounding_are_decided_as_by_talib(spike):
+    """Ranges of 50 cents, and a body that begins 10 cents above the low of the bar before: rounding decides."""
+    given = random_windows(12, spike=spike)
+    low = np.round(10 + 0.07 * np.arange(ROWS), 2)[:, None]
+    given.low[:, -12:] = low
+    given.high[:, -12:] = np.round(low + 0.5, 2)
+    given.open[:, -12:] = np.round(low + 0.1, 2)
+    given.close[:, -12:] = np.round(low + 0.4, 2)
+    given.close[:, -1] = given.high[:, -1] = np.round(low[:, 0] + 0.11, 2)
+    given.length[:] = np.maximum(given.length, 12)
+    expected = asked_of_talib("CDLHAMMER", given)
+    assert 0 < np.count_nonzero(expected) < ROWS
+    assert (HAMMER.find(given, HAMMER.parameters).direction == np.sign(expected)).all()
 
 
 def test_talib_is_asked_about_few_bars_that_it_does_not_find(monkeypatch):

@@ -61,10 +61,10 @@ def drawn_head_shoulders(rng, noise):
 def swings_between_100_and_104(*more, rng=None):
     """Return the closes of bars 0 to 65, with lows on bars 10, 30 and 50 and highs halfway, and more behind them.
 
-    rng: adds noise of $0.10 to the bars before.
+    rng: adds noise of $0.08 to the bars before.
     """
     path = np.interp(np.arange(66), range(0, 70, 10), [104, 100, 104, 100, 104, 100, 104])
-    return np.append(path + (0 if rng is None else rng.normal(0, 0.1, 66)), more)
+    return np.append(path + (0 if rng is None else rng.normal(0, 0.08, 66)), more)
 
 
 # -- head and shoulders --------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_nine_of_ten_levels_drawn_into_noise_are_tested_and_broken():
     tested = broken = 0
     for _ in range(100):
         falling = swings_between_100_and_104(103.2, 102.4, 101.6, rng=rng)
-        tested += 69 in found_on(SUPPORT, bounced(falling, low=100 + rng.normal(0, 0.1), close=101.3))
+        tested += 69 in found_on(SUPPORT, bounced(falling, low=100 + rng.normal(0, 0.08), close=101.3))
         broken += 68 in found_on(RESISTANCE, of_closes(204 - swings_between_100_and_104(101.0, 100.6, 99.2, rng=rng)))
     assert tested >= 90
     assert broken >= 90
@@ -374,7 +374,7 @@ def test_confidence_grows_with_the_strength():
     tests = [found_on(SUPPORT, bounced(falling, low=100.1, close=close))[69][0] for close in (100.9, 101.2, 101.5)]
     breaks = [
         found_on(RESISTANCE, of_closes(204 - swings_between_100_and_104(101.0, 100.6, last)))[68][0]
-        for last in (99.8, 99.4, 98.0)
+        for last in (99.6, 99.2, 98.0)
     ]
     for weakest, middle, strongest in (spikes, breakouts, tests, breaks):
         assert weakest < middle < strongest

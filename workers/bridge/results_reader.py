@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 _QUEUED = 4  # rows of a partition, of at most 1,024 results each: what is urgent waits behind no more
 _FETCHED = 64  # rows of the outbox at once
+_ANY_NUMBER = 2**63 - 1
 
 
 class Row(NamedTuple):
@@ -56,6 +57,7 @@ class ResultsReader:
         self._read_to = dict(positions)
         self._queues: dict[int, deque[Row]] = {}  # of the partitions that have some
         self._silent: set[int] = set()  # whose stream brought nothing when it was read last
+        self._behind: set[int] = set()  # whose outbox has rows that the stream did not bring
         self._shown: dict[int, int] = {}
 
     # -- rows out --------------------------------------------------------------------------------------------------
@@ -83,6 +85,8 @@ class ResultsReader:
 
     def read(self, *, block_ms: int) -> None:
         """Read on where few rows wait; wait up to block_ms (0: not at all) for some."""
+        for partition in self._behind - self._queues.keys():
+            self._read_outbox(partition)
         wanted = {p: at for p, at in self._read_to.items() if len(self._queues.get(p, ())) < _QUEUED}
         if not wanted:
             return
@@ -96,13 +100,19 @@ class ResultsReader:
             self._add(keys[key], [_row_of(keys[key], entry_id, fields) for entry_id, fields in entries])
 
     def look_at_outbox(self) -> None:
-        """Fetch rows that the streams did not bring: nobody has told them, or Redis lost them."""
+        """Find rows that the streams did not bring, for the next reads: nobody told them, or Redis lost them."""
         silent = {p: at for p, at in self._read_to.items() if p in self._silent and p not in self._queues}
         values = {"partitions": list(silent), "numbers": list(silent.values())}
-        for partition, last in self._database.connection.execute(query("partitions_with_unread_outbox"), values):
-            rows = self._fetch(partition, self._read_to[partition] + 1, last)
-            log.info("results fetched from the outbox", partition=partition, through=rows[-1].number if rows else last)
-            self._add(partition, rows, from_outbox=True)
+        rows = self._database.connection.execute(query("partitions_with_unread_outbox"), values)
+        self._behind |= {partition for (partition,) in rows}
+
+    def _read_outbox(self, partition: int) -> None:
+        rows = self._fetch(partition, self._read_to[partition] + 1, _ANY_NUMBER)
+        if len(rows) < _FETCHED:
+            self._behind.discard(partition)
+        if rows:
+            log.info("results come from the outbox", partition=partition, through=rows[-1].number)
+        self._add(partition, rows, from_outbox=True)
 
     def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> None:
         """Queue rows; where numbers are missing before one, what the outbox has of them comes first."""

@@ -74,12 +74,12 @@ class Voice:
         self._sessions = Sessions(database, universe)
         self._watch = ErrorWatch()
         self._monitoring = Monitoring()
-        self._unsaid: list[Message] = []  # made, and not returned yet: an error came between
         self._epoch: int | None = None  # None until this bridge is the active one
         self._forget()
 
     def _forget(self) -> None:
         """Begin as a voice that has said nothing."""
+        self._unsaid: list[Message] = []  # made, and not returned yet: an error came between
         self._figures = Figures(partitions_total=self._partitions)
         self._reader: FigureReader | None = None
         self._issues: list[Issue] = []

@@ -71,7 +71,7 @@ def find_head_shoulders(windows: Windows, parameters: Parameters, *, direction: 
     found = nothing_found(len(windows.close), 2)
     rows = _worth_a_look(windows, direction, reach_of(bandwidth))
     close = np.ascontiguousarray(windows.close[rows, -DEPTH:]) * -float(direction)  # the head up
-    rows, close, shape = _five_extrema(rows, close, bandwidth)
+    rows, close, shape = five_extrema(rows, close, bandwidth)
     departure = _departures(close, shape, tolerance, height)
     good = np.flatnonzero(np.all((departure >= 0) & (departure <= 1), axis=1) & _confirmed(close, shape))
     rows = rows[good]
@@ -98,7 +98,7 @@ def _worth_a_look(windows: Windows, direction: int, reach: int) -> Rows:
     return maybe
 
 
-def _five_extrema(rows: Rows, close: Matrix, bandwidth: float) -> tuple[Rows, Matrix, Shape]:
+def five_extrema(rows: Rows, close: Matrix, bandwidth: float) -> tuple[Rows, Matrix, Shape]:
     """Return the rows whose smoothed closes end in five extrema, max first and last, with the closes and the shape."""
     reach = reach_of(bandwidth)
     rising = np.diff(_smoothed(close, bandwidth), axis=1) > 1e-9 * np.abs(close[:, 1:])  # a flat stretch has no noise

@@ -1,15 +1,12 @@
 """Every pattern by its name: a new one is a file and a line here."""
 
-from . import head_shoulders, price_breakout, resistance_break, support_test, volume_spike
 from .candlesticks import KINDS as CANDLESTICKS
+from .head_shoulders import KINDS as HEAD_SHOULDERS
 from .kind import PatternKind
+from .price_breakout import KIND as PRICE_BREAKOUT
+from .resistance_break import KIND as RESISTANCE_BREAK
+from .support_test import KIND as SUPPORT_TEST
+from .volume_spike import KIND as VOLUME_SPIKE
 
-_KINDS = [
-    *CANDLESTICKS,
-    *head_shoulders.KINDS,
-    volume_spike.KIND,
-    price_breakout.KIND,
-    support_test.KIND,
-    resistance_break.KIND,
-]
+_KINDS = [*CANDLESTICKS, *HEAD_SHOULDERS, VOLUME_SPIKE, PRICE_BREAKOUT, SUPPORT_TEST, RESISTANCE_BREAK]
 PATTERNS: dict[str, PatternKind] = {kind.name: kind for kind in _KINDS}

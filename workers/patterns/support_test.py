@@ -62,6 +62,6 @@ KIND = PatternKind(
     least_bars=DEPTH,
     threshold=0.6,
     enabled=True,
-    parameters={"tolerance": 0.5, "touches": 2.0, "rejection": 0.25},
+    parameters={"tolerance": 0.75, "touches": 2.0, "rejection": 0.5},
     find=find_support_test,
 )

@@ -164,7 +164,7 @@ CREATE TABLE streaming_session (
     universe     text NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     stopped_at   timestamptz,
-    patterns     bigint NOT NULL DEFAULT 0,   -- the fleet's count at the start; at the end, how many the session had
+    patterns     bigint NOT NULL DEFAULT 0,   -- told so far in this session
     indicators   bigint NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX streaming_session_active ON streaming_session ((true)) WHERE stopped_at IS NULL;

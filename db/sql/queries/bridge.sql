@@ -32,7 +32,7 @@ SELECT number, kind, body FROM outbox
 
 -- partitions_with_unread_outbox --
 -- Rows that nobody brought over the stream: whoever committed them died before he told them, or Redis had no room.
-SELECT at.partition, (SELECT max(o.number) FROM outbox o WHERE o.partition = at.partition)
+SELECT at.partition
   FROM unnest(%(partitions)s::int[], %(numbers)s::bigint[]) AS at (partition, number)
  WHERE EXISTS (SELECT FROM outbox o WHERE o.partition = at.partition AND o.number > at.number);
 

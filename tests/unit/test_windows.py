@@ -1,0 +1,290 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, session_of
+
+OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
+NIGHT = OPENING - 600
+
+
+def bars(symbol, minutes, *, price=None, shares=100.0, notional=None):
+    """Make bars of one symbol; by default the price tells the minute, so that every bar is known again."""
+    minutes = np.atleast_1d(np.asarray(minutes))
+    made = np.zeros(len(minutes), CLOSED_DTYPE)
+    made["symbol"], made["minute"] = symbol, minutes
+    made["close"] = minutes - NIGHT if price is None else price
+    made["open"], made["high"], made["low"] = made["close"] - 0.25, made["close"] + 0.5, made["close"] - 0.5
+    made["volume_micro"] = np.asarray(shares) * 1e6
+    made["notional"] = made["close"] * shares if notional is None else notional
+    return made
+
+
+def history_of(*parts):
+    history = History()
+    for part in parts:
+        history.append(part)
+    return history
+
+
+def closes(history, symbol, end=None):
+    return history.series(symbol, history.end_of(symbol) if end is None else end).close.tolist()
+
+
+def one(bar):
+    return bar[0]
+
+
+# -- appended ------------------------------------------------------------------------------------------------------
+
+
+def test_bars_of_many_symbols_are_appended_behind_each_symbols_last():
+    history = history_of(
+        np.concatenate([bars(0, NIGHT + np.array([1, 2])), bars(7, [NIGHT + 2])]),
+        np.concatenate([bars(0, [NIGHT + 5]), bars(3, [NIGHT + 5]), bars(7, [NIGHT + 5])]),
+    )
+    assert [closes(history, symbol) for symbol in (0, 3, 7)] == [[1, 2, 5], [5], [2, 5]]
+    assert [history.end_of(symbol) for symbol in (0, 1, 3, 7, 8, 999)] == [3, 0, 1, 2, 0, 0]
+
+
+def test_a_series_holds_every_column_in_shares_and_dollars():
+    series = history_of(bars(0, NIGHT + np.array([1, 2]), shares=0.25)).series(0, 2)
+    assert [column.tolist() for column in series[:5]] == [[0.75, 1.75], [1.5, 2.5], [0.5, 1.5], [1, 2], [0.25, 0.25]]
+
+
+def test_the_columns_of_a_series_are_contiguous_as_talib_wants_them():
+    series = history_of(bars(0, NIGHT + np.arange(300) % 384)).series(0, 300)
+    assert all(column.flags.c_contiguous and column.dtype == np.float64 for column in series[:5])
+
+
+def test_what_was_appended_is_given_back_as_it_came():
+    given = bars(2, NIGHT + np.arange(60), shares=np.arange(1, 61) / 8, notional=np.arange(60) * 0.3)
+    assert history_of(given).bars(2).tolist() == given.tolist()
+
+
+def test_nothing_appended_changes_nothing():
+    history = history_of(bars(0, [NIGHT]), bars(0, []))
+    assert closes(history, 0) == [0]
+
+
+def test_a_symbol_without_bars_has_none():
+    history = history_of(bars(5, [NIGHT]))
+    assert len(history.bars(1)) == len(history.bars(99)) == 0
+    assert history.last_minutes(np.array([1, 5, 99])).tolist() == [-1, NIGHT, -1]
+    assert history.bar(99, NIGHT) is None
+
+
+# -- the last 250 --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [1, 7, SLACK])
+def test_a_series_is_always_the_last_250_bars_however_they_came(step):
+    history = History()
+    minutes = np.arange(1000)
+    for first in range(0, 1000, step):
+        history.append(bars(0, NIGHT + minutes[first : first + step]))
+        newest = min(1000, first + step)
+        assert closes(history, 0) == list(range(max(0, newest - 250), newest))
+
+
+def test_each_symbol_moves_to_the_left_by_itself():
+    history = history_of(*(bars(0, [NIGHT + i]) for i in range(WINDOW + SLACK)), bars(1, NIGHT + np.arange(3)))
+    history.append(np.concatenate([bars(0, [NIGHT + 384]), bars(1, [NIGHT + 384])]))
+    assert closes(history, 0) == list(range(135, 385))
+    assert closes(history, 1) == [0, 1, 2, 384]
+    assert history.end_of(0) == WINDOW + 1
+
+
+def test_windows_of_few_bars_are_padded_at_the_left():
+    history = history_of(bars(0, NIGHT + np.arange(1, 4)), bars(1, NIGHT + np.arange(1, 7)), bars(2, [NIGHT + 9]))
+    windows = history.windows(np.array([1, 0, 2]), np.array([6, 3, 1]), 4)
+    nan = np.nan
+    np.testing.assert_array_equal(windows.close, [[3, 4, 5, 6], [nan, 1, 2, 3], [nan, nan, nan, 9]])
+    np.testing.assert_array_equal(windows.high, windows.close + 0.5)
+    np.testing.assert_array_equal(windows.volume, np.where(np.isnan(windows.close), nan, 100.0))
+    assert windows.length.tolist() == [4, 3, 1]
+
+
+def test_a_window_up_to_an_earlier_bar_does_not_see_what_came_later():
+    history = history_of(bars(0, NIGHT + np.arange(10)))
+    assert history.windows(np.array([0]), np.array([4]), 3).close.tolist() == [[1, 2, 3]]
+    assert closes(history, 0, end=4) == [0, 1, 2, 3]
+
+
+def test_the_last_columns_of_windows_are_windows():
+    history = history_of(bars(0, NIGHT + np.arange(2)), bars(1, NIGHT + np.arange(5)))
+    last = history.windows(np.array([0, 1]), np.array([2, 5]), 5).last(3)
+    np.testing.assert_array_equal(last.close, [[np.nan, 0, 1], [2, 3, 4]])
+    assert last.length.tolist() == [2, 3]
+
+
+def test_find_says_how_far_back_each_bars_window_may_reach():
+    history = history_of(bars(0, NIGHT + np.array([1, 2, 5])), bars(1, [NIGHT + 5]))
+    symbols = np.array([0, 0, 0, 0, 1, 1, 9])
+    minutes = NIGHT + np.array([5, 2, 3, 6, 5, 1, 5])
+    assert history.find(symbols, minutes).tolist() == [3, 2, 0, 0, 1, 0, 0]
+
+
+# -- put in the middle ---------------------------------------------------------------------------------------------
+
+
+def test_a_bar_is_put_between_others_in_its_place():
+    history = history_of(bars(0, NIGHT + np.array([1, 2, 5])), bars(1, [NIGHT + 1]))
+    history.put(one(bars(0, [NIGHT + 3])))
+    assert closes(history, 0) == [1, 2, 3, 5]
+    assert closes(history, 1) == [1]
+    assert history.minutes(0).tolist() == [NIGHT + 1, NIGHT + 2, NIGHT + 3, NIGHT + 5]
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_bar_is_put_in_the_place_of_the_one_that_stands(at):
+    history = history_of(bars(0, NIGHT + np.array([1, 2, 5])))
+    history.put(one(bars(0, [NIGHT + at], price=99.0)))
+    assert closes(history, 0) == [99 if minute == at else minute for minute in (1, 2, 5)]
+
+
+def test_a_bar_put_into_a_full_history_drops_the_oldest():
+    history = history_of(*(bars(0, [NIGHT + 2 * i]) for i in range(WINDOW + SLACK)))
+    history.put(one(bars(0, [NIGHT + 767 - 100])))
+    assert history.end_of(0) == WINDOW + SLACK
+    assert closes(history, 0) == [*range(268 + 2, 668, 2), 667, *range(668, 768, 2)]
+
+
+def test_a_history_goes_on_behind_a_bar_that_was_put():
+    history = history_of(bars(0, NIGHT + np.array([1, 2, 5])))
+    history.put(one(bars(0, [NIGHT + 3])))
+    history.append(bars(0, [NIGHT + 6]))
+    assert closes(history, 0) == [1, 2, 3, 5, 6]
+
+
+def test_a_loaded_history_is_the_one_that_it_was_taken_from():
+    history = history_of(*(bars(4, [NIGHT + i], shares=i + 1) for i in range(400)))
+    other = History()
+    other.load(4, history.bars(4)[-WINDOW:])
+    assert [column.tolist() for column in other.series(4, WINDOW)[:5]] == [
+        column.tolist() for column in history.series(4, history.end_of(4))[:5]
+    ]
+
+
+def test_a_load_replaces_what_was_there():
+    history = history_of(bars(0, NIGHT + np.arange(20)))
+    history.load(0, bars(0, NIGHT + np.array([50, 51])))
+    assert closes(history, 0) == [50, 51]
+
+
+# -- bars of a span ------------------------------------------------------------------------------------------------
+
+
+def spans(history, start, length, symbol=0):
+    found, inside = history.span(np.array([symbol]), np.array([start]), length)
+    return (found["minute"][inside] - NIGHT).tolist(), inside[0].tolist()
+
+
+def test_a_span_holds_the_bars_within_it_the_last_one_in_the_last_column():
+    history = history_of(bars(0, NIGHT + np.array([1, 5, 6, 8, 10, 17])))
+    assert spans(history, NIGHT + 5, 5) == ([5, 6, 8], [False, False, True, True, True])
+    assert spans(history, NIGHT + 15, 5) == ([17], [False, False, False, False, True])
+    assert spans(history, NIGHT + 0, 5) == ([1], [False, False, False, False, True])
+    assert spans(history, NIGHT + 20, 5) == ([], [False] * 5)
+    assert spans(history, NIGHT + 5, 5, symbol=8) == ([], [False] * 5)
+
+
+# -- sessions ------------------------------------------------------------------------------------------------------
+
+
+def sums(history, symbol=0, end=None):
+    series = history.series(symbol, history.end_of(symbol) if end is None else end)
+    return series.session_notional, series.session_volume
+
+
+def test_session_sums_run_from_the_opening_of_new_york():
+    minutes = OPENING + np.array([-1, 0, 3, 389])
+    history = history_of(bars(0, minutes, shares=[7, 100, 50, 2.5], notional=[99, 1000.125, 500.25, 0.000001]))
+    assert [sums(history, end=end) for end in (2, 3, 4)] == [(1000.125, 100), (1500.375, 150), (1500.375001, 152.5)]
+
+
+@pytest.mark.parametrize("minute", [OPENING - 1, OPENING + 390, OPENING + 1439])
+def test_a_bar_outside_the_session_has_no_session_sums(minute):
+    history = history_of(bars(0, [OPENING + 1]) if minute > OPENING else bars(0, []), bars(0, [minute]))
+    assert np.isnan(sums(history)).all()
+
+
+def test_each_session_begins_at_nothing():
+    history = history_of(bars(0, [OPENING + 389], notional=5.0), bars(0, [OPENING + 1440], shares=3, notional=7.0))
+    assert sums(history) == (7.0, 3.0)
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_session_sums_do_not_depend_on_how_bars_came(step):
+    minutes, shares = OPENING + np.arange(390), np.arange(1, 391) / 4
+    notional = shares * 10.01
+    history = History()
+    for first in range(0, 390, step):
+        part = slice(first, first + step)
+        history.append(bars(0, minutes[part], shares=shares[part], notional=notional[part]))
+    assert sums(history)[1] == 390 * 391 / 8
+    assert sums(history)[0] == sum(round(value * 1e6) for value in notional.tolist()) / 1e6
+
+
+def test_session_sums_survive_the_move_to_the_left():
+    history = history_of(*(bars(0, [OPENING + i], shares=2, notional=3.0) for i in range(390)))
+    assert history.end_of(0) < 390
+    assert sums(history) == (390 * 3.0, 390 * 2.0)
+
+
+def test_a_history_loaded_in_the_middle_of_a_session_goes_on_from_the_sums_before_it():
+    history = History()
+    loaded = bars(0, OPENING + np.array([388, 389, 390, 1440]), shares=[1, 2, 4, 8], notional=[1.0, 2.0, 4.0, 8.0])
+    history.load(0, loaded, (500_000_000, 250_000_000))
+    assert [sums(history, end=end) for end in (1, 2, 4)] == [(501.0, 251.0), (503.0, 253.0), (8.0, 8.0)]
+    assert np.isnan(sums(history, end=3)).all()
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_bar_put_in_its_place_sets_the_session_sums_behind_it_right(at):
+    before = (500_000_000, 250_000_000)
+    minutes = OPENING + np.array([300, 301, 302])
+    history = History()
+    history.load(0, bars(0, minutes, shares=[1, 2, 4], notional=[1.0, 2.0, 4.0]), before)
+    history.put(one(bars(0, [minutes[at]], shares=10, notional=20.0)))
+    shares, dollars = [1, 2, 4], [1, 2, 4]
+    shares[at], dollars[at] = 10, 20
+    expected = [(500 + sum(dollars[:n]), 250 + sum(shares[:n])) for n in (1, 2, 3)]
+    assert [sums(history, end=end) for end in (1, 2, 3)] == expected
+
+
+def test_a_bar_put_before_a_sessions_first_counts_in_all_behind_it():
+    history = history_of(bars(0, OPENING + np.array([-5, 2, 3]), shares=1, notional=[9.0, 1.0, 2.0]))
+    history.put(one(bars(0, [OPENING + 1], shares=10, notional=30.0)))
+    assert [sums(history, end=end) for end in (2, 3, 4)] == [(30, 10), (31, 11), (33, 12)]
+
+
+@pytest.mark.parametrize(
+    ("minute", "start"),
+    [
+        ("2013-10-07T13:29", None),
+        ("2013-10-07T13:30", "2013-10-07T13:30"),
+        ("2013-10-07T19:59", "2013-10-07T13:30"),
+        ("2013-10-07T20:00", None),
+        ("2013-11-01T13:30", "2013-11-01T13:30"),  # the Friday before the clocks go back
+        ("2013-11-04T13:30", None),
+        ("2013-11-04T14:30", "2013-11-04T14:30"),
+        ("2013-11-04T20:59", "2013-11-04T14:30"),
+        ("2025-03-07T14:30", "2025-03-07T14:30"),  # and the one before they go forward
+        ("2025-03-10T13:30", "2025-03-10T13:30"),
+        ("2025-03-10T20:00", None),
+        ("2025-01-02T00:00", None),
+    ],
+)
+def test_a_session_begins_at_half_past_nine_in_new_york_in_summer_and_winter(minute, start):
+    found = session_of(np.array([number_of(minute)]))
+    assert found.tolist() == [number_of(start) if start else -1]
+
+
+def test_sessions_of_many_days_are_told_apart():
+    minutes = OPENING + np.array([0, 1440, 1441, 500, 389])
+    assert session_of(minutes).tolist() == [OPENING, OPENING + 1440, OPENING + 1440, -1, OPENING]
+
+
+def number_of(iso):
+    return int(datetime.fromisoformat(iso).replace(tzinfo=UTC).timestamp()) // 60
