@@ -1,7 +1,8 @@
-"""What is found on bars, in PostgreSQL: detections, indicator values, higher bars; and the histories they are found on."""
+"""What is found on bars, in PostgreSQL: detections, indicator values, higher bars; and the histories behind them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -77,7 +78,7 @@ def write_indicators(connection: Connection, partitions: Sequence[int], *, again
 def standing_detections(
     connection: Connection, bars: Sequence[tuple[str, int, int]], flow_ids: Sequence[UUID]
 ) -> dict[UUID, bool]:
-    """Return the detections that are kept of some bars (symbol, timeframe, minute) or with some ids: is it superseded."""
+    """Return what is kept of some bars (symbol, timeframe, minute) or under some ids: flow_id -> is it superseded."""
     symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
     values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
     return dict(connection.execute(query("standing_detections"), values).fetchall())
@@ -164,7 +165,7 @@ def load_bars(
         loaded = b"".join(copy)
     rows = np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
     bounds = np.searchsorted(rows["number"], np.arange(len(wanted) + 1))
-    return [rows[first:end] for first, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [rows[first:end] for first, end in pairwise(bounds)]
 
 
 def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:

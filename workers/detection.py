@@ -204,7 +204,8 @@ def _first_minutes(marks: Column, symbols: Column) -> Column:
     """Return the earliest marked minute of each symbol; far in the future where none is marked."""
     first = np.full(int(symbols.max()) + 1, _NO_MINUTE, np.int64)
     np.minimum.at(first, marks["symbol"], marks["minute"])
-    return np.asarray(first[symbols])
+    earliest: Column = first[symbols]
+    return earliest
 
 
 def _hanging(detector: Detector, marks: Column) -> Column:

@@ -26,7 +26,7 @@ def test_new_marks_wait_for_patterns():
 def test_joined_marks_are_sorted_by_symbol_timeframe_and_minute():
     rows = [(1, 1, 5, NEW, PATTERNS, True), (0, 5, 0, NEW, PATTERNS, True), (0, 1, 9, NEW, PATTERNS, True),
             (0, 1, 2, NEW, PATTERNS, True)]  # fmt: skip
-    assert joined([marks(*rows[:2]), marks(*rows[2:])]).tolist() == rows[::-1][:2] + [rows[1], rows[0]]
+    assert joined([marks(*rows[:2]), marks(*rows[2:])]).tolist() == [rows[3], rows[2], rows[1], rows[0]]
 
 
 def test_of_two_marks_of_one_bar_the_stronger_kind_stays():

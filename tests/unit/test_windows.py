@@ -175,8 +175,8 @@ def test_a_load_replaces_what_was_there():
 # -- bars of a span ------------------------------------------------------------------------------------------------
 
 
-def spans(history, start, length, symbol=0):
-    found, inside = history.span(np.array([symbol]), np.array([start]), length)
+def spans(history, start, length):
+    found, inside = history.span(np.array([0]), np.array([start]), length)
     return (found["minute"][inside] - NIGHT).tolist(), inside[0].tolist()
 
 
@@ -186,7 +186,6 @@ def test_a_span_holds_the_bars_within_it_the_last_one_in_the_last_column():
     assert spans(history, NIGHT + 15, 5) == ([17], [False, False, False, False, True])
     assert spans(history, NIGHT + 0, 5) == ([1], [False, False, False, False, True])
     assert spans(history, NIGHT + 20, 5) == ([], [False] * 5)
-    assert spans(history, NIGHT + 5, 5, symbol=8) == ([], [False] * 5)
 
 
 # -- sessions ------------------------------------------------------------------------------------------------------
@@ -251,6 +250,14 @@ def test_a_bar_put_in_its_place_sets_the_session_sums_behind_it_right(at):
     shares[at], dollars[at] = 10, 20
     expected = [(500 + sum(dollars[:n]), 250 + sum(shares[:n])) for n in (1, 2, 3)]
     assert [sums(history, end=end) for end in (1, 2, 3)] == expected
+
+
+def test_session_sums_survive_a_bar_put_into_a_full_history():
+    minutes = OPENING + np.array([*range(100), *range(101, 385)])
+    history = history_of(*(bars(0, [minute], shares=2, notional=3.0) for minute in minutes))
+    history.put(one(bars(0, [OPENING + 100], shares=2, notional=3.0)))
+    assert history.end_of(0) == len(minutes) == WINDOW + SLACK
+    assert sums(history) == (385 * 3.0, 385 * 2.0)
 
 
 def test_a_bar_put_before_a_sessions_first_counts_in_all_behind_it():
