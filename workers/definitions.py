@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from ..contracts.timeframe import INTRADAY
 from ..db.postgres import Connection
 from ..db.queries import query
+from .alerts import checked_alert_parameters
 from .indicators import INDICATORS, Indicator
 from .patterns.kind import PatternKind
 from .patterns.registry import PATTERNS
+from .windows import Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _MAX_PERIOD = 249  # an average over more bars than a window has is none
@@ -92,7 +95,10 @@ def _pattern(name: str, threshold: float | None, timeframes: list[str] | None, p
     for parameter, value in given.items():
         if isinstance(value, str) is not isinstance(kind.parameters[parameter], str):
             raise ValueError(f"parameter {parameter} is {value!r}; {kind.parameters[parameter]!r} is the default")
-    return PatternDefinition(kind, threshold, _timeframes(timeframes), {**kind.parameters, **given})
+    parameters = {**kind.parameters, **given}
+    none = np.empty((0, kind.depth))
+    kind.find(Windows(none, none, none, none, none, np.empty(0, np.int64)), parameters)  # refuses those out of bounds
+    return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters)
 
 
 def _indicator(name: str, period: int | None, timeframes: list[str] | None, parameters: Any) -> IndicatorDefinition:
@@ -105,7 +111,8 @@ def _indicator(name: str, period: int | None, timeframes: list[str] | None, para
             raise ValueError(f"period is {period}: from 2 to {_MAX_PERIOD}")
     else:
         period = None
-    return IndicatorDefinition(indicator, period, _timeframes(timeframes), _parameters(parameters))
+    checked = checked_alert_parameters(name, _parameters(parameters))
+    return IndicatorDefinition(indicator, period, _timeframes(timeframes), checked)
 
 
 def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
@@ -122,7 +129,7 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
         raise ValueError("parameters is no JSON object")  # noqa: TRY004  # a wrong row, told like any other
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(f"parameter {name} is neither a number nor a text")
+            raise ValueError(f"parameter {name} is neither a number nor a text")  # noqa: TRY004  # as above
     return parameters
 
 

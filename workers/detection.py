@@ -70,6 +70,8 @@ class ResultFinder:
     def _find_patterns(self, plan: PartitionPlan, now_s: float) -> None:
         detector = plan.state.detector
         ready = (plan.marks["stage"] == PATTERNS) & detector.covers(plan.marks)
+        detector.expect_fit(plan.marks[ready])
+        ready &= detector.covers(plan.marks)
         if not ready.any():
             return
         marks = plan.marks[ready]
@@ -150,9 +152,12 @@ class ResultFinder:
         loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
         bars = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
         before = self._session_sums(names, bars) if timeframe == 1 else {}
+        history = state.detector.histories[timeframe]
+        history.clear(symbols)
+        history.append(np.concatenate(bars))
         reach = np.full(len(symbols), WHOLE)
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
-            state.detector.histories[timeframe].load(symbol, rows, before.get(i, (0, 0)))
+            history.add_before(symbol, before.get(i, (0, 0)))
             if (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach[i] = rows["minute"][-1]
         return reach
@@ -210,7 +215,7 @@ def _first_minutes(marks: Column, symbols: Column) -> Column:
 
 def _hanging(detector: Detector, marks: Column) -> Column:
     """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it."""
-    mine = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
+    mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
     if not len(mine):
         return mine
     symbol = int(mine["symbol"][0])

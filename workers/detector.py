@@ -69,6 +69,14 @@ class Detector:
             self._reach = np.pad(self._reach, (0, symbol + 1), constant_values=NOWHERE)
         self._reach[symbol] = minute
 
+    def expect_fit(self, marks: Column) -> None:
+        """Take the histories away of symbols where a marked bar of a higher timeframe has too few bars before it."""
+        for timeframe in HIGHER:
+            history, mine = self.histories[timeframe], marks[marks["timeframe"] == timeframe]
+            for mark in mine[mine["minute"] <= history.last_minutes(mine["symbol"])]:
+                if not history.fits(int(mark["symbol"]), int(mark["minute"])):
+                    self.set_reach(int(mark["symbol"]), NOWHERE)
+
     def drop_parts(self) -> None:
         """Forget the histories that do not reach up to the newest bar."""
         self._reach[self._reach < WHOLE] = NOWHERE
@@ -104,7 +112,7 @@ class Detector:
         if not len(minutes):
             history.append(np.array([bar], CLOSED_DTYPE))
             return NO_MARKS
-        if minute < minutes[0]:
+        if not history.fits(symbol, minute):
             self.set_reach(symbol, NOWHERE)
             return NO_MARKS
         behind = minutes[minutes > minute].copy()
@@ -238,7 +246,7 @@ class Detector:
         series = self.histories[minutes].series(code, end)
         for definition in wanted:
             indicator = definition.indicator
-            if len(series.close) < indicator.least_bars:
+            if definition.period == indicator.period and len(series.close) < indicator.least_bars:
                 continue
             outputs = indicator.compute(series, definition.period)
             last = [float(output[-1]) for output in outputs]

@@ -92,13 +92,22 @@ class History:
 
         before: session sums of (notional, volume) of the first bar's session up to that bar, in millionths.
         """
-        self._make_room(symbol + 1, len(bars))
-        self.end[symbol] = 0
+        self.clear(np.array([symbol]))
         self.append(bars)
-        if len(bars):
-            sessions = session_of(bars["minute"])
+        self.add_before(symbol, before)
+
+    def clear(self, symbols: Column) -> None:
+        """Forget the bars of some symbols."""
+        self._make_room(int(symbols.max()) + 1, 0)
+        self.end[symbols] = 0
+
+    def add_before(self, symbol: int, before: tuple[int, int]) -> None:
+        """Add the session sums up to a symbol's first bar to those of the bars of its session."""
+        minutes = self.minutes(symbol)
+        if len(minutes) and any(before):
+            sessions = session_of(minutes)
             same = (sessions == sessions[0]) & (sessions >= 0)
-            self._sums[:, symbol, : len(bars)] += np.where(same, np.array(before)[:, None], 0)
+            self._sums[:, symbol, : len(minutes)] += np.where(same, np.array(before)[:, None], 0)
 
     def append(self, bars: Column) -> None:
         """Append bars behind each symbol's last one; bars are sorted by symbol, then minute, and at most SLACK each."""
@@ -116,30 +125,44 @@ class History:
             self._values[value, rows, at] = bars[name]
         self._values[_VOLUME, rows, at] = bars["volume_micro"] / SHARE_MICRO
         self._values[_NOTIONAL, rows, at] = bars["notional"]
-        self._sums[:, rows, at] = np.rint([bars["notional"] * 1e6, bars["volume_micro"]])
-        for step in range(int(counts.max())):
-            self._add_up(rows[rank == step], at[rank == step])
+        self._sums[:, rows, at] = self._running_sums(bars, rank, at)
         self.end[symbols] += counts
 
-    def _add_up(self, rows: Column, at: Column) -> None:
-        """Add the running session sums of the bar before to these bars; where that is of another session, nothing."""
-        sessions = session_of(self._minute[rows, at])
-        goes_on = (at > 0) & (sessions >= 0) & (session_of(self._minute[rows, at - 1]) == sessions)
-        rows, at = rows[goes_on], at[goes_on]
-        self._sums[:, rows, at] += self._sums[:, rows, at - 1]
+    def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
+        """Return the session sums up to each bar, those of the bars that stand before included: (2, n)."""
+        own = np.rint([bars["notional"] * 1e6, bars["volume_micro"]]).astype(np.int64)
+        sessions, place = session_of(bars["minute"]), np.arange(len(bars))
+        starts = (rank == 0) | (sessions < 0)
+        starts[1:] |= sessions[1:] != sessions[:-1]
+        start = np.maximum.accumulate(np.where(starts, place, 0))
+        sums = own.cumsum(axis=1)
+        sums -= (sums - own)[:, start]
+        last = (bars["symbol"], np.maximum(at - 1, 0))
+        goes_on = (rank == 0) & (at > 0) & (sessions >= 0) & (session_of(self._minute[last]) == sessions)
+        before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
+        return np.asarray(sums + before[:, start])
 
     def put(self, bar: Column) -> None:
         """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
-        first_sums = self._sums[:, symbol, 0] - np.rint([bars["notional"][0] * 1e6, bars["volume_micro"][0]])
-        if at < len(bars) and bars["minute"][at] == minute:
+        before = self._sums[:, symbol, 0] - _millionths(bars[0])
+        first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
+        if stands:
             bars[at] = bar
         else:
-            bars = np.insert(bars, at, bar)[-_CAPACITY:]
-        same_session = session_of(bars["minute"][:1]) == session_of(self._minute[symbol, :1])
-        self.load(symbol, bars, tuple(first_sums.astype(np.int64).tolist()) if same_session and at else (0, 0))
+            bars = np.insert(bars, at, bar)
+            if len(bars) > _CAPACITY:
+                bars, before = bars[1:], before + _millionths(bars[0])
+        same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
+        keeps = same_session and (at > 0 or stands)
+        self.load(symbol, bars, tuple(before.astype(np.int64).tolist()) if keeps else (0, 0))
+
+    def fits(self, symbol: int, minute: int) -> bool:
+        """Tell whether a bar put at this minute has a whole window here: all bars before it, or enough of them."""
+        minutes = self.minutes(symbol)
+        return len(minutes) < WINDOW or bool(np.searchsorted(minutes, minute) >= WINDOW - 1)
 
     def bars(self, symbol: int) -> Column:
         """Return a copy of a symbol's bars (CLOSED_DTYPE), oldest first."""
@@ -258,6 +281,11 @@ class History:
             self._values[:, row, :kept] = self._values[:, row, begin : begin + kept]
             self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
             self.end[row] = kept
+
+
+def _millionths(bar: Column) -> Column:
+    """Return the notional and volume of a bar in whole millionths."""
+    return np.asarray(np.rint([bar["notional"] * 1e6, bar["volume_micro"]]))
 
 
 def session_of(minutes: Column) -> Column:

@@ -6,6 +6,7 @@ from ...version import __version__
 from .asyncapi_command import asyncapi
 from .audit_command import audit
 from .bars_command import bars
+from .contract_command import contract
 from .demo_command import demo
 from .dlq_command import dlq
 from .doctor_command import doctor
@@ -29,6 +30,7 @@ for command in (
     asyncapi,
     audit,
     bars,
+    contract,
     demo,
     dlq,
     doctor,

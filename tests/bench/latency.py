@@ -55,8 +55,8 @@ def _fill_history(place: Place, symbols: int) -> None:
     minutes = np.arange(now - HISTORY_MINUTES, now - 3)
     numbers = np.random.default_rng(20131007)
     with place.database.cursor().copy(
-        "COPY recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,"
-        " trades, open_ts, close_ts) FROM STDIN"
+        "COPY recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,"
+        " notional, trades, open_ts, close_ts) FROM STDIN"
     ) as copy:
         for name in SyntheticSource(Market(symbols=symbols), seconds=1.0).symbols:
             close = np.round(100 + np.cumsum(numbers.normal(0, 0.05, len(minutes))), 2)

@@ -167,6 +167,25 @@ def bridge_on(servers, *, name="test", streaming_rate=None):
     assert not died, died
 
 
+def test_a_bridge_waits_for_the_stream_that_a_worker_makes(migrated_servers, capsys, wait_for):
+    stop, made = threading.Event(), []
+
+    def make():
+        place = Place(migrated_servers, False, 5.0)
+        made.append(make_bridge(place, name="test", universe="live", streaming_rate=None, stop=stop))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    wait_for(lambda: "waiting for a stream" in capsys.readouterr().out)
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
+        open_stream(connection, 3)
+    thread.join(20)
+    (bridge,) = made
+    assert bridge.options.partitions == 3
+    bridge._client.close()
+    bridge._database.close()
+
+
 # -- what is told, and in which order ------------------------------------------------------------------------------
 
 
@@ -244,7 +263,8 @@ def test_a_long_gap_is_fetched_whole_and_in_order(results, heard, wait_for):
     assert heard.symbols() == [f"S{n}" for n in range(300)]
 
 
-def test_rows_that_nobody_told_are_found_in_the_outbox(results, heard, wait_for):
+def test_rows_that_nobody_told_are_found_in_the_outbox(results, heard, wait_for, monkeypatch):
+    monkeypatch.setattr(bridge_loop, "_LOOK_EVERY_S", 0.3)
     for n in range(100):
         results.commit(*patterns(f"S{n}"))
     with bridge_on(results.servers):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import talib
@@ -220,6 +222,13 @@ def test_only_doji_and_hammer_are_on_by_default():
 )
 def test_least_bars_are_the_bar_and_what_talib_looks_back_on(name, bars):
     assert KIND[name].least_bars == bars
+
+
+def test_documentation_lists_each_with_its_function_and_least_bars():
+    functions = {"Doji": "CDLDOJI", "Hammer": "CDLHAMMER", **FUNCTIONS}
+    text = (Path(__file__).parents[2] / "docs" / "candlesticks.md").read_text()
+    listed = [line.split(" | ")[:3] for line in text.splitlines() if " | `CDL" in line]
+    assert listed == [[f"| {kind.name}", f"`{functions[kind.name]}`", str(kind.least_bars)] for kind in KINDS]
 
 
 # -- all ----------------------------------------------------------------------------------------------------------

@@ -295,3 +295,12 @@ def test_sessions_of_many_days_are_told_apart():
 
 def number_of(iso):
     return int(datetime.fromisoformat(iso).replace(tzinfo=UTC).timestamp()) // 60
+
+
+def test_a_bar_fits_where_a_whole_window_stands_before_it():
+    short = history_of(bars(0, NIGHT + np.arange(10, 50)))
+    assert short.fits(0, NIGHT + 1)
+    assert short.fits(0, NIGHT + 20)
+    full = history_of(*(bars(0, [NIGHT + i]) for i in range(300)))
+    assert full.fits(0, NIGHT + 249)
+    assert not full.fits(0, NIGHT + 248)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import psycopg
 import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from ...contracts.channel_names import INDICATORS_STREAMING
@@ -79,6 +80,7 @@ class Bridge:
         self._stop = stop
         self._database_outage = Outage("PostgreSQL")
         self._redis_outage = Outage("Redis")
+        self._lacks_room = False
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database)
         self._pacing = Pacing(options.streaming_rate)
@@ -138,7 +140,7 @@ class Bridge:
 
     def _read(self) -> None:
         if not self._pacing.is_full:
-            self._reader.read(block_ms=0 if self._reader.has_rows else _BLOCK_MS)
+            self._reader.read(block_ms=_BLOCK_MS)
         elif not self._reader.has_rows:
             self._stop.wait(_BLOCK_MS / 1000)
 
@@ -167,6 +169,9 @@ class Bridge:
         if self._publisher is None:
             raise LeaseLost("not the speaker")
         self._publisher.publish(messages)
+        if self._lacks_room:
+            log.info("Redis has room again")
+        self._lacks_room = False
 
     def _commit(self, *, now: bool = False) -> None:
         """Commit how far we are, after the publish: a crash between the two repeats, and loses nothing."""
@@ -216,6 +221,7 @@ class Bridge:
         if not leases.renew(self._database.connection, self.options.name, [self._lease]):
             raise LeaseLost("another bridge took over")
         self._renew_at = now + RENEW_EVERY_S
+        list(self._database.connection.notifies(timeout=0))  # of other leases: they would pile up
 
     def _begin(self, lease: Lease) -> None:
         """Become the speaker. The positions are claimed and the epoch registered before a word is said."""
@@ -261,10 +267,7 @@ class Bridge:
             self._database.connection.execute(query("listen_leases"))
             self._database_outage.end()
         if self._redis_outage.is_on and self._redis_outage.is_retry_due:
-            self._client.ping()
-            redis.check(self._client, self._redis_url)
-            if self._publisher:
-                self._publisher.check_server()
+            self._look_at_redis()
             self._redis_outage.end()
         if not (self._database_outage.is_on or self._redis_outage.is_on):
             return True
@@ -272,6 +275,14 @@ class Bridge:
             self._speak()
         self._stop.wait(_BLOCK_MS / 1000)
         return False
+
+    def _look_at_redis(self) -> None:
+        try:
+            redis.check(self._client, self._redis_url)
+        except ServerAway as e:
+            raise RedisConnectionError(str(e)) from e  # not the database
+        if self._publisher:
+            self._publisher.check_server()
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
         """Wait for the database; raise what is no outage."""
@@ -290,7 +301,9 @@ class Bridge:
             if not redis.is_pause(error):
                 raise error
             self._no_room_until = time.monotonic() + _NO_ROOM_WAIT_S
-            log.warning("messages wait for room in Redis", why=str(error))
+            if not self._lacks_room:
+                log.warning("messages wait for room in Redis", why=str(error))
+            self._lacks_room = True
         else:
             self._renew_at = 0.0
             self._redis_outage.note(error)
@@ -299,21 +312,28 @@ class Bridge:
 
     def _leave(self) -> None:
         """Say what was read, and the last word, and release: what cannot be said in time the next bridge says."""
-        try:
-            if self._publisher and self._restored:
-                self._say_the_rest()
-                (others,) = self._database.connection.execute(query("other_bridges")).fetchone() or (0,)
-                self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
-            if self._lease:
-                leases.release(self._database.connection, self.options.name, [self._lease])
-        except (psycopg.Error, RedisError, OSError, TickStockError) as e:
-            log.warning("left without a last word", why=str(e).strip())
+        for step in (self._say_the_rest, self._say_goodbye, self._release):
+            try:
+                step()
+            except (psycopg.Error, RedisError, OSError, TickStockError) as e:
+                log.warning("left unfinished", why=str(e).strip())
         log.info("bridge stopped", name=self.options.name)
 
     def _say_the_rest(self) -> None:
+        if self._publisher is None or not self._restored:
+            return
         end = time.monotonic() + _LEAVE_S
         while self._reader.has_rows and time.monotonic() < end:
             self._publish(self._pacing.release_all())
             self._tell()
         self._publish(self._pacing.release_all())
         self._commit(now=True)
+
+    def _say_goodbye(self) -> None:
+        if self._publisher:
+            (others,) = self._database.connection.execute(query("other_bridges")).fetchone() or (0,)
+            self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
+
+    def _release(self) -> None:
+        if self._lease:
+            leases.release(self._database.connection, self.options.name, [self._lease])

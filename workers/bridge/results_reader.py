@@ -84,14 +84,14 @@ class ResultsReader:
     # -- rows in ---------------------------------------------------------------------------------------------------
 
     def read(self, *, block_ms: int) -> None:
-        """Read on where few rows wait; wait up to block_ms (0: not at all) for some."""
+        """Read on where few rows wait; where none wait at all, wait up to block_ms for some."""
         for partition in self._behind - self._queues.keys():
             self._read_outbox(partition)
         wanted = {p: at for p, at in self._read_to.items() if len(self._queues.get(p, ())) < _QUEUED}
         if not wanted:
             return
         keys = {results_key(p).encode(): p for p in wanted}
-        wait = ("BLOCK", block_ms) if block_ms else ()
+        wait = () if self._queues else ("BLOCK", block_ms)
         ids = [f"{at}-0" for at in wanted.values()]
         reply = self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *keys, *ids)
         self._silent |= wanted.keys()

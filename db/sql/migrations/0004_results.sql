@@ -8,7 +8,7 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['ohlcv_5min', 'ohlcv_15min', 'ohlcv_30min', 'ohlcv_hourly'] LOOP
         CONTINUE WHEN to_regclass(name) IS NOT NULL;
         EXECUTE format('CREATE TABLE %I (
-            symbol       varchar(20) NOT NULL REFERENCES symbols (symbol),
+            symbol       varchar(20) NOT NULL,
             "timestamp"  timestamptz NOT NULL,
             open         numeric(18,6) NOT NULL,
             high         numeric(18,6) NOT NULL,

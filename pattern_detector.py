@@ -1,0 +1,154 @@
+"""Ticks to patterns, for a caller that has its own loop and wants no fleet; nothing is stored or published.
+
+with LivePatternDetector({"patterns": ["Doji"], "timeframes": ["1min"]}) as detector:
+    for detection in detector.analyze_tick(tick): ...
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from .contracts.detection import Detection, iso_minute
+from .contracts.errors import UsageError
+from .contracts.pattern_messages import pattern_messages
+from .contracts.tick_json import SecondStamp
+from .contracts.ticks import Column
+from .contracts.timeframe import HIGHER, INTRADAY
+from .workers.bar_book import NO_BARS, merge
+from .workers.definitions import Definitions, PatternDefinition, _pattern, default_definitions
+from .workers.detector import WHOLE, Detector
+from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
+from .workers.minute_book import MinuteBook
+from .workers.tick_check import Limits
+from .workers.windows import CLOSED_DTYPE, Windows
+
+_REVISION_MINUTES = 15  # as long as the fleet folds late ticks in
+_TOLD_MINUTES = _REVISION_MINUTES + 2 * max(HIGHER)  # a late tick makes no detection older than this again
+_KEYS = ("patterns", "timeframes")
+
+Found = dict[str, Any]
+
+
+class LivePatternDetector:
+    """Finds patterns on the bars of its caller's ticks; for one thread.
+
+    A minute closes when its own symbol's next one begins, a higher timeframe's bar when a minute behind its end does. A
+    tick up to 15 minutes late is folded in: what is found by that is told, once; what it takes away is not told.
+    Histories begin with the first tick.
+
+    config: `patterns`, names or {name: {"threshold": 0..1, "parameters": {...}}}, and `timeframes`, names; what is left
+    out, or None, is the default. second_stamp: as of LiveOHLCVWriter. Raises UsageError for a wrong configuration.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None, *, second_stamp: SecondStamp = "end") -> None:
+        self.definitions = _definitions(config or {})
+        self._book = MinuteBook(Limits(), second_stamp=second_stamp, revision_minutes=_REVISION_MINUTES)
+        self._detector = Detector(self._book.symbols)
+        self._recent: dict[int, Column] = {}  # bars that a late tick may still change, by symbol
+        self._told: dict[str, dict[UUID, int]] = {}  # flow_id -> minute, by symbol
+        self._waiting = NO_MARKS  # open bars of higher timeframes
+
+    def analyze_tick(self, tick: object) -> list[Found]:
+        """Take one tick; return what is found on the bars that it closes, mostly nothing.
+
+        tick: a mapping in any of the documented spellings, or an object with such attributes. A detection is a
+        dictionary as `data` of `tickstock.events.patterns`, and has its timeframe and the bar's start. Raises NotATick
+        (a TickStockError, with `reason` and `detail`) for one that is none; nothing has changed then.
+        """
+        closed = self._book.add(tick, time.time_ns())
+        return self._find(closed, past=0) if len(closed) else []
+
+    def flush(self) -> list[Found]:
+        """Close every open minute, and each higher bar that ends with it; return what is found on them."""
+        return self._find(self._book.close_all(), past=1)
+
+    def close(self) -> list[Found]:
+        """Close every open bar; return what is found on them."""
+        return self._find(self._book.close_all(), past=max(HIGHER))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find(self, closed: Column, *, past: int) -> list[Found]:
+        """Detect on closed bars. past: so many minutes behind the start of its newest one a symbol is taken to be."""
+        parts = [self._merged(code, closed[closed["symbol"] == code]) for code in np.unique(closed["symbol"]).tolist()]
+        bars = np.concatenate([NO_BARS, *(bars for bars, _ in parts)])[list(CLOSED_DTYPE.names or ())]
+        revised = np.concatenate([np.zeros(0, bool), *(again for _, again in parts)])
+        for code in np.unique(bars["symbol"]).tolist():
+            # Again each time: a late bar from before the first one takes a history away, where it could be loaded.
+            self._detector.set_reach(code, WHOLE)
+        marks = self._detector.absorb(bars.astype(CLOSED_DTYPE), revised, publish=True)
+        waiting = joined([self._waiting, higher_marks(marks[marks["kind"] != HANGING])])
+        newest = np.array(self._book.newest, np.int64)[waiting["symbol"]]
+        due = waiting["minute"] + waiting["timeframe"] <= newest + past
+        self._waiting = waiting[~due]
+        _, higher = self._detector.absorb_higher(waiting[due])
+        found = self._detector.find_patterns(joined([marks, higher]), self.definitions, time.time())
+        return [_data(detection) for detection in found.detections if self._is_news(detection)]
+
+    def _merged(self, code: int, mine: Column) -> tuple[Column, Column]:
+        """Merge a symbol's closed bars with those that they may be late parts of; tell which of them are."""
+        kept = self._recent.get(code, NO_BARS)
+        bars = merge(np.concatenate((kept, mine)))
+        self._recent[code] = bars[bars["minute"] >= self._book.newest[code] - _REVISION_MINUTES]
+        bars = bars[np.isin(bars["minute"], mine["minute"])]
+        return bars, np.isin(bars["minute"], kept["minute"])
+
+    def _is_news(self, detection: Detection) -> bool:
+        told = self._told.setdefault(detection.symbol, {})
+        if detection.flow_id in told:
+            return False
+        oldest = detection.minute - _TOLD_MINUTES
+        told = {flow_id: minute for flow_id, minute in told.items() if minute >= oldest}
+        self._told[detection.symbol] = told | {detection.flow_id: detection.minute}
+        return True
+
+
+def _data(detection: Detection) -> Found:
+    (_, body), *_ = pattern_messages(detection, session_id="", result_id=None)
+    data: Found = msgspec.json.decode(body)["data"]
+    return data | {"timeframe": detection.timeframe, "bar_start": iso_minute(detection.minute)}
+
+
+def _definitions(config: Mapping[str, Any]) -> Definitions:
+    if not isinstance(config, Mapping):
+        raise UsageError("config is no mapping")
+    if unknown := [str(key) for key in config if key not in _KEYS]:
+        raise UsageError(f"config has {unknown[0]}: {' and '.join(_KEYS)} are known")
+    wanted, timeframes = config.get("patterns"), config.get("timeframes")
+    for key, value in config.items():
+        if isinstance(value, str):
+            raise UsageError(f"{key} is the text {value!r}: a list of names is needed")
+    if wanted is None:
+        wanted = [definition.kind.name for definition in default_definitions().patterns]
+    rows = wanted.items() if isinstance(wanted, Mapping) else ((name, {}) for name in wanted)
+    return Definitions([_definition(name, row or {}, timeframes) for name, row in rows])
+
+
+def _definition(name: str, row: Mapping[str, Any], timeframes: Sequence[str] | None) -> PatternDefinition:
+    if unknown := sorted(row.keys() - {"threshold", "parameters"}):
+        raise UsageError(f"pattern {name} has {unknown[0]}: threshold and parameters are known")
+    if longer := [timeframe for timeframe in timeframes or () if timeframe not in INTRADAY]:
+        raise UsageError(f"unknown timeframe {longer[0]}; there are: {', '.join(INTRADAY)}")
+    try:
+        definition = _pattern(name, row.get("threshold"), list(timeframes or INTRADAY), row.get("parameters"))
+        # A parameter's bounds are known to the pattern alone: it says them when it is asked, of no window at all.
+        definition.kind.find(_no_windows(definition.kind.depth), definition.parameters)
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"pattern {name}: {e}") from e
+    return definition
+
+
+def _no_windows(depth: int) -> Windows:
+    column = np.empty((0, depth))
+    return Windows(column, column, column, column, column, np.empty(0, np.int64))

@@ -1,0 +1,291 @@
+"""Bridges that are killed, stopped and cut off: the heartbeat goes on, nothing is lost, no epoch has a hole."""
+
+import json
+import signal
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from tickstockpl.contracts.names import HEARTBEAT, results_key
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import postgres
+from tickstockpl.db.queries import query
+
+from .fleet import fleet_on, wait_for
+from .proxy import proxy_to
+
+BRIDGE = (sys.executable, "-c", "from tickstockpl.ops.cli.bridge_command import bridge; bridge()")
+PATTERNS = "tickstock.events.patterns"
+INDICATORS = "tickstock:indicators:streaming"
+HEALTH = "tickstock:streaming:health"
+PARTITIONS = 2
+MINUTE = 29_395_590  # 2025-11-21 14:30 UTC
+BATCH = 1000
+HEARTBEAT_MAX_AGE_S = 15.0
+
+
+def patterns(*symbols):
+    bar = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0}
+    found = {"pattern": "Doji", "timeframe": "1min", "minute": MINUTE, "confidence": 0.9, "direction": 0}
+    return "patterns", [bar | found | {"symbol": symbol, "detected_at": 1763735460.25} for symbol in symbols]
+
+
+def indicators(*symbols):
+    value = {"indicator": "RSI", "timeframe": "1min", "minute": MINUTE, "value": 55.5, "values": {"rsi_14": 55.5}}
+    return "indicators", [value | {"symbol": s, "period": 14, "calculated_at": 1763735460.25} for s in symbols]
+
+
+class Market:
+    """The worker's part and the subscriber's: rows of the outbox, told on the results streams; and all that is heard.
+
+    Every result has a symbol of its own: PARTITION-COUNT.
+    """
+
+    def __init__(self, fleet):
+        self._fleet = fleet
+        self._connection = postgres.connect(fleet.servers.database_url, name="test-worker")
+        self._pubsub = redis.Redis.from_url(fleet.servers.redis_url).pubsub(ignore_subscribe_messages=True)
+        self._pubsub.psubscribe("tickstock*")
+        self._pubsub.get_message(timeout=5)
+        self._numbers = [0] * PARTITIONS
+        self.sent = [[] for _ in range(PARTITIONS)]  # symbols
+        self.heard = []  # (channel, body)
+
+    def close(self):
+        self._pubsub.close()
+        self._connection.close()
+
+    def send(self, rows=1, made_by=patterns, results=3):
+        """Commit and tell rows in every partition."""
+        for partition in range(PARTITIONS):
+            for _ in range(rows):
+                symbols = [f"{partition}-{len(self.sent[partition]) + n}" for n in range(results)]
+                kind, body = made_by(*symbols)
+                self.sent[partition] += symbols
+                self._write(partition, kind, json.dumps(body).encode())
+
+    def _write(self, partition, kind, body):
+        number = self._numbers[partition] = self._numbers[partition] + 1
+        row = {"partition": [partition], "number": [number], "kind": [kind], "body": [body]}
+        self._connection.execute(query("append_outbox"), row)
+        self._connection.execute("UPDATE checkpoint SET outbox_number = %s WHERE partition = %s", (number, partition))
+        self._fleet.redis.xadd(results_key(partition), {"kind": kind, "body": body}, id=f"{number}-0")
+
+    def hear(self, most=1_000_000):
+        """Read what came; return how many results were heard at least once."""
+        while most and (message := self._pubsub.get_message()):
+            most -= 1
+            self.heard.append((message["channel"].decode(), json.loads(message["data"])))
+        return len({symbol for symbol, _ in self.results()})
+
+    def results(self):
+        """Return (symbol, epoch) of each result, in the order in which they were heard."""
+        inner = {PATTERNS: "data", INDICATORS: "calculation"}
+        return [(body[inner[c]]["symbol"], body["epoch"]) for c, body in self.heard if c in inner]
+
+    def all_heard(self):
+        return self.hear() == sum(map(len, self.sent))
+
+    def epochs(self):
+        self.hear()
+        return sorted({body["epoch"] for _, body in self.heard})
+
+
+def assert_sound(market):
+    """Nothing is lost; the order of each partition is kept in each epoch; each epoch and channel counts from 1."""
+    market.hear()
+    for epoch in market.epochs():
+        for channel in {channel for channel, _ in market.heard}:
+            seqs = [body["seq"] for c, body in market.heard if c == channel and body["epoch"] == epoch]
+            assert seqs == list(range(1, len(seqs) + 1)), (epoch, channel)
+    for partition, sent in enumerate(market.sent):
+        mine = [(symbol, epoch) for symbol, epoch in market.results() if symbol.startswith(f"{partition}-")]
+        assert list(dict.fromkeys(symbol for symbol, _ in mine)) == sent, "the first time that each was heard"
+
+
+@pytest.fixture
+def fleet(migrated_servers, tmp_path):
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def market(fleet):
+    market = Market(fleet)
+    yield market
+    market.close()
+
+
+def start_bridge(fleet, name, *options, **how):
+    return fleet.start(name, "--name", name, *options, command=BRIDGE, **how)
+
+
+def start_two(fleet, market):
+    """Start a bridge that speaks, and one that stands by."""
+    start_bridge(fleet, "b1")
+    wait_for(lambda: "bridge speaks" in fleet.log_file("b1").read_text(), 20, fleet.logs)
+    start_bridge(fleet, "b2")
+    wait_for(lambda: "standing by" in fleet.log_file("b2").read_text(), 20, fleet.logs)
+    market.send()
+    wait_for(market.all_heard, 10, fleet.logs)
+
+
+class Heartbeat:
+    """Samples the age of the heartbeat key."""
+
+    def __init__(self, client):
+        self._client = client
+        self.oldest_s = 0.0
+
+    def sample(self):
+        self.oldest_s = max(self.oldest_s, time.time() - float(self._client.get(HEARTBEAT)))
+
+
+def send_until(market, condition, heartbeat, deadline_s=20):
+    """Keep results coming until a condition holds."""
+
+    def look():
+        heartbeat.sample()
+        market.send(results=1)
+        market.hear()
+        return condition()
+
+    wait_for(look, deadline_s)
+
+
+def stop_in_the_middle(fleet, market, name):
+    """SIGSTOP a bridge that has told some of 24,000 results and not all."""
+    bridge, before = fleet.processes[name], market.hear()
+    bridge.send_signal(signal.SIGSTOP)
+    market.send(rows=12, made_by=indicators, results=1000)
+    bridge.send_signal(signal.SIGCONT)
+    wait_for(lambda: market.hear(most=100) > before, 10, fleet.logs)
+    bridge.send_signal(signal.SIGSTOP)
+    assert not market.all_heard()
+
+
+def test_the_standby_goes_on_after_a_kill_and_loses_nothing(fleet, market):
+    heartbeat = Heartbeat(fleet.redis)
+    start_two(fleet, market)
+    stop_in_the_middle(fleet, market, "b1")
+    fleet.kill("b1")
+    send_until(market, lambda: market.epochs() == [1, 2] and market.all_heard(), heartbeat)
+    assert_sound(market)
+    assert heartbeat.oldest_s < HEARTBEAT_MAX_AGE_S
+    repeats = [symbol for symbol, epoch in market.results() if epoch == 2]
+    assert len(repeats) == len(set(repeats)), "a bridge repeats only what its predecessor said"
+
+
+def test_the_standby_goes_on_at_once_after_sigterm(fleet, market):
+    start_two(fleet, market)
+    market.send(rows=20)
+    assert fleet.stop("b1") == 0, fleet.logs()
+    market.send()
+    wait_for(market.all_heard, 4, fleet.logs)  # within less than the lease's time to live
+    assert_sound(market)
+    heard = market.results()
+    assert len(heard) == len({symbol for symbol, _ in heard}), "nothing is repeated after a planned end"
+
+
+def test_a_bridge_that_was_stopped_says_at_most_a_batch_more_under_its_old_epoch(fleet, market):
+    heartbeat = Heartbeat(fleet.redis)
+    start_two(fleet, market)
+    stop_in_the_middle(fleet, market, "b1")
+    send_until(market, lambda: market.epochs() == [1, 2] and market.all_heard(), heartbeat)
+    before = sum(body["epoch"] == 1 for _, body in market.heard)
+    fleet.processes["b1"].send_signal(signal.SIGCONT)
+    wait_for(lambda: "bridge stands back" in fleet.log_file("b1").read_text(), 20, fleet.logs)
+    market.send(rows=5)
+    wait_for(market.all_heard, 10, fleet.logs)
+    assert sum(body["epoch"] == 1 for _, body in market.heard) - before <= BATCH
+    assert heartbeat.oldest_s < HEARTBEAT_MAX_AGE_S
+    assert_sound(market)
+    fleet.kill("b2")  # and it is a standby like any other now
+    send_until(market, lambda: len(market.epochs()) == 3 and market.all_heard(), heartbeat)
+    assert_sound(market)
+    assert heartbeat.oldest_s < HEARTBEAT_MAX_AGE_S
+
+
+def test_kills_again_and_again_lose_nothing(fleet, market):
+    for life in range(5):
+        start_bridge(fleet, "b1")
+        market.send(rows=30, made_by=indicators if life % 2 else patterns, results=60)
+        before = market.hear()
+        wait_for(lambda heard=before: market.hear() > heard, 20, fleet.logs)
+        fleet.kill("b1")
+        fleet.end_leases_of("b1")
+    start_bridge(fleet, "b1")
+    market.send()
+    wait_for(market.all_heard, 20, fleet.logs)
+    assert_sound(market)
+    assert fleet.stop("b1") == 0, fleet.logs()
+
+
+# -- lost replies --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["EVALSHA", "XREAD", "XINFO"])
+def test_a_lost_reply_of_redis_makes_no_hole(fleet, market, command):
+    url = urlsplit(fleet.servers.redis_url)
+    losing = {command.encode(): (2, 5, 9)}
+    with proxy_to(url.hostname, url.port, losing) as proxy:
+        netloc = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        way = Servers(url._replace(netloc=netloc).geturl(), fleet.servers.database_url)
+        go_on_until_lost(fleet, market, way, proxy)
+    flow_ids = {body["data"]["symbol"]: body["flow_id"] for c, body in market.heard if c == PATTERNS}
+    for channel, body in market.heard:
+        if channel == PATTERNS:
+            assert body["flow_id"] == flow_ids[body["data"]["symbol"]]
+    assert len(market.epochs()) == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["UPDATE bridge_position", "INSERT INTO bridge_position", "UPDATE lease l", "UPDATE streaming_session"]
+)
+def test_a_lost_reply_of_postgres_loses_nothing(fleet, market, command):
+    url = urlsplit(fleet.servers.database_url)
+    losing = {command.encode(): (1, 2)}
+    with proxy_to(url.hostname, url.port, losing) as proxy:
+        netloc = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        way = Servers(fleet.servers.redis_url, url._replace(netloc=netloc).geturl())
+        go_on_until_lost(fleet, market, way, proxy)
+
+
+def go_on_until_lost(fleet, market, way, proxy):
+    """Send results through a bridge behind a proxy until a reply was lost and all was heard."""
+    heartbeat = Heartbeat(fleet.redis)
+    start_bridge(fleet, "b1", servers=way)
+    wait_for(lambda: fleet.redis.get(HEARTBEAT), 20, fleet.logs)
+    send_until(market, lambda: proxy.lost and len(market.sent[0]) > 20, heartbeat, 30)
+    wait_for(market.all_heard, 20, fleet.logs)
+    assert fleet.stop("b1") == 0, fleet.logs()
+    assert_sound(market)
+
+
+def test_while_postgres_is_cut_off_the_voice_goes_on(fleet, market):
+    url = urlsplit(fleet.servers.database_url)
+    with proxy_to(url.hostname, url.port) as proxy:
+        netloc = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        start_bridge(fleet, "b1", servers=Servers(fleet.servers.redis_url, url._replace(netloc=netloc).geturl()))
+        wait_for(lambda: fleet.redis.get(HEARTBEAT), 20, fleet.logs)
+        market.send()
+        wait_for(market.all_heard, 10, fleet.logs)
+        proxy.close()
+        wait_for(lambda: "server away" in fleet.log_file("b1").read_text(), 10, fleet.logs)
+        beat = fleet.redis.get(HEARTBEAT)
+        market.send()
+
+        def goes_on():
+            market.hear()
+            healths = [body["status"] for channel, body in market.heard if channel == HEALTH]
+            return healths[-1] == "error" and fleet.redis.get(HEARTBEAT) != beat
+
+        wait_for(goes_on, 20, fleet.logs)
+        assert not market.all_heard(), "no result is told whose position cannot be kept"
+    fleet.kill("b1")
+    fleet.end_leases_of("b1")
+    start_bridge(fleet, "b2")
+    wait_for(market.all_heard, 20, fleet.logs)
+    assert_sound(market)

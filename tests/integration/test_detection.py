@@ -1,0 +1,413 @@
+"""What is found on closed bars, through the whole way: a flat file of this test, workers, PostgreSQL."""
+
+import json
+import os
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psycopg
+import pytest
+import redis
+import talib
+from tickstockpl.contracts.names import results_key
+from tickstockpl.db import postgres
+from tickstockpl.workers.definitions import seed_definitions
+
+OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC, 09:30 in New York
+SYMBOLS = ("AIG", "BAC", "BRK.B")
+MINUTES = 300  # more than a window has
+HEADER = "ticker,price,sip_timestamp,size"
+
+# Of the application, as contracts.md section 5 tells of the older ones.
+APPLICATION_TABLES = """
+CREATE TABLE symbols (symbol varchar(20) PRIMARY KEY, name text, type text, active boolean DEFAULT true);
+CREATE TABLE ohlcv_1min (
+    symbol varchar(20) NOT NULL REFERENCES symbols (symbol), "timestamp" timestamptz NOT NULL,
+    open numeric(10,4) NOT NULL, high numeric(10,4) NOT NULL, low numeric(10,4) NOT NULL, close numeric(10,4) NOT NULL,
+    volume bigint NOT NULL, PRIMARY KEY (symbol, "timestamp"));
+"""
+
+
+def trade(symbol, price, second, size):
+    return f"{symbol},{price},{(OPENING_S + second) * 10**9},{size}"
+
+
+def walk(seed):
+    """Make the trades of a random walk in fractions of a cent; some minutes have none. Seeded."""
+    numbers = random.Random(seed)
+    prices = {symbol: 50.0 + 10 * i for i, symbol in enumerate(SYMBOLS)}
+    for minute in range(MINUTES):
+        for symbol in SYMBOLS:
+            if numbers.random() < 0.05:
+                continue
+            for second in sorted(numbers.sample(range(60), numbers.randint(1, 5))):
+                prices[symbol] = round(prices[symbol] + numbers.gauss(0, 0.04), 6)
+                yield trade(symbol, prices[symbol], minute * 60 + second, numbers.choice([1, 100, 2.5, 700]))
+
+
+def write(file, lines):
+    file.write_text("\n".join([HEADER, *lines]) + "\n")
+    return file
+
+
+def replay(tickstock, servers, file, *options):
+    ran = tickstock("replay", file, "--workers", "1", "--partitions", "2", *options, servers=servers)
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+
+
+def rows(servers, statement, *values):
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        cursor = connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def seeded(migrated_servers):
+    """Give servers whose definitions are there, as after `tickstock migrate`."""
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        seed_definitions(connection)
+    return migrated_servers
+
+
+def enable_every_indicator(servers):
+    rows(servers, "UPDATE indicator_definitions SET enabled = true")
+
+
+def minute_bars(servers):
+    """Read the 1-minute bars as they were recorded, unrounded."""
+    found = rows(
+        servers,
+        "SELECT symbol::text, minute, open, high, low, close, volume_micro, notional FROM recent_bar ORDER BY 1, 2",
+    )
+    names = ("symbol", "minute", "open", "high", "low", "close", "volume_micro", "notional")
+    return pl.DataFrame(found, schema=names, orient="row")
+
+
+def grouped(bars, minutes):
+    """Group 1-minute bars into higher ones with polars."""
+    return (
+        bars.with_columns(minute=pl.col("minute") // minutes * minutes)
+        .group_by("symbol", "minute", maintain_order=True)
+        .agg(
+            pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
+            pl.col("volume_micro").sum(), pl.col("notional").sum(),
+        )
+        .sort("symbol", "minute")
+    )  # fmt: skip
+
+
+def bars_of(servers):
+    bars = minute_bars(servers)
+    return {"1min": bars} | {name: grouped(bars, minutes) for name, minutes in HIGHER.items()}
+
+
+HIGHER = {"5min": 5, "15min": 15, "30min": 30, "hourly": 60}
+SPANS = {"1min": 1} | HIGHER
+
+
+def all_outputs(bars):
+    """Call TA-Lib on up to 250 bars; return the last value of each output by (indicator, key)."""
+    opened, high, low, close, volume = (bars[name].to_numpy() for name in ("open", "high", "low", "close", "shares"))
+    del opened
+    macd, signal, histogram = talib.MACD(close, 12, 26, 9)
+    upper, middle, lower = talib.BBANDS(close, 20, 2.0, 2.0)
+    usual = volume[-21:-1].mean() if len(volume) > 20 else 0
+    outputs = {
+        ("RSI", "rsi_14"): talib.RSI(close, 14),
+        ("SMA_5", "sma_5"): talib.SMA(close, 5),
+        ("SMA_20", "sma_20"): talib.SMA(close, 20),
+        ("SMA_50", "sma_50"): talib.SMA(close, 50),
+        ("SMA_200", "sma_200"): talib.SMA(close, 200),
+        ("EMA_12", "ema_12"): talib.EMA(close, 12),
+        ("EMA_26", "ema_26"): talib.EMA(close, 26),
+        ("MACD", "macd"): macd,
+        ("MACD", "macd_signal"): signal,
+        ("MACD", "macd_histogram"): histogram,
+        ("BollingerBands", "bb_middle"): middle,
+        ("BollingerBands", "bb_upper"): upper,
+        ("BollingerBands", "bb_lower"): lower,
+        ("ATR", "atr_14"): talib.ATR(high, low, close, 14),
+        ("RelativeVolume", "relative_volume"): [volume[-1] / usual if usual else np.nan],
+    }
+    return {key: float(values[-1]) for key, values in outputs.items()}
+
+
+def expected_indicators(servers):
+    """Compute every indicator of every bar offline, over the 1-minute bars that are recorded."""
+    found = {}
+    for timeframe, bars in bars_of(servers).items():
+        for (symbol,), mine in bars.with_columns(shares=pl.col("volume_micro") / 1e6).group_by("symbol"):
+            for i, minute in enumerate(mine["minute"]):
+                window = mine[max(0, i - 249) : i + 1]
+                at = datetime.fromtimestamp((minute + SPANS[timeframe]) * 60, UTC)
+                for (indicator, key), value in all_outputs(window).items():
+                    if np.isfinite(value):
+                        found[symbol, timeframe, at, indicator, key] = value
+    return found
+
+
+def stored_indicators(servers, without=("VWAP",)):
+    """Read the rows: {(symbol, timeframe, at, indicator, key): value}; each is there once."""
+    statement = (
+        "SELECT symbol, timeframe, calculation_timestamp, indicator_type, value_data, value::float8"
+        " FROM intraday_indicators"
+    )
+    found = {}
+    for symbol, timeframe, at, indicator, values, first in rows(servers, statement):
+        if indicator in without:
+            continue
+        assert next(iter(values.values())) == first or first in values.values()
+        for key, value in values.items():
+            place = (symbol, timeframe, at.astimezone(UTC), indicator, key)
+            assert place not in found
+            found[place] = value
+    return found
+
+
+def assert_indicators_equal_talib(servers):
+    expected, found = expected_indicators(servers), stored_indicators(servers)
+    assert (sorted(found.keys() - expected.keys())[:5], sorted(expected.keys() - found.keys())[:5]) == ([], [])
+    wrong = {
+        key: (found[key], value)
+        for key, value in expected.items()
+        if abs(found[key] - value) > 1e-9 * max(1, abs(value))
+    }
+    assert dict(list(wrong.items())[:5]) == {}
+    assert len(expected) > 100
+
+
+def everything_found(servers):
+    """Return all rows of results without ids and times of the run."""
+    indicators = (
+        "SELECT symbol, timeframe, calculation_timestamp, indicator_type, value, value_data, expiration_timestamp,"
+        " metadata FROM intraday_indicators ORDER BY 1, 2, 3, 4"
+    )
+    patterns = (
+        "SELECT symbol, timeframe, detection_timestamp, pattern_type, confidence, pattern_data, expiration_timestamp,"
+        " levels, metadata FROM intraday_patterns ORDER BY 1, 2, 3, 4"
+    )
+    flows = "SELECT symbol, timeframe, minute, pattern, flow_id, superseded_at FROM detection_flow ORDER BY 1, 2, 3, 4"
+    higher = "SELECT * FROM recent_higher_bar ORDER BY symbol, timeframe, minute"
+    return [rows(servers, statement) for statement in (indicators, patterns, flows, higher)]
+
+
+def told(servers, kind):
+    """Return every result of a kind in the outbox, by partition and number."""
+    bodies = rows(servers, "SELECT body FROM outbox WHERE kind = %s ORDER BY partition, number", kind)
+    return [result for (body,) in bodies for result in json.loads(bytes(body))]
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("day") / "day.csv", walk(seed=3))
+
+
+# -- a replayed day ------------------------------------------------------------------------------------------------
+
+
+def test_every_indicator_of_every_bar_equals_talib_on_the_same_bars(day, *, tickstock, seeded):
+    enable_every_indicator(seeded)
+    replay(tickstock, seeded, day)
+    assert_indicators_equal_talib(seeded)
+
+
+def test_the_sessions_vwap_is_its_dollars_by_its_shares(day, *, tickstock, seeded):
+    enable_every_indicator(seeded)
+    replay(tickstock, seeded, day)
+    stored = rows(
+        seeded,
+        "SELECT symbol, calculation_timestamp, value::float8 FROM intraday_indicators"
+        " WHERE indicator_type = 'VWAP' AND timeframe = '1min' ORDER BY 1, 2",
+    )
+    sums = pl.col("notional").cum_sum() / (pl.col("volume_micro").cum_sum() / 1e6)
+    expected = minute_bars(seeded).with_columns(vwap=sums.over("symbol"))
+    assert len(stored) == len(expected) > MINUTES
+    for (symbol, at, value), bar in zip(stored, expected.iter_rows(named=True), strict=True):
+        assert (symbol, at.timestamp() // 60 - 1) == (bar["symbol"], bar["minute"])
+        assert value == pytest.approx(bar["vwap"], abs=1e-8)
+
+
+def test_higher_bars_are_the_minute_bars_grouped(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day)
+    bars = minute_bars(seeded)
+    for timeframe, minutes in HIGHER.items():
+        expected = grouped(bars, minutes)
+        recorded = rows(
+            seeded,
+            "SELECT symbol::text, minute, open, high, low, close, volume_micro FROM recent_higher_bar"
+            " WHERE timeframe = %s ORDER BY 1, 2",
+            minutes,
+        )
+        assert recorded == expected.drop("notional").rows()
+        table = rows(
+            seeded,
+            'SELECT symbol::text, extract(epoch FROM "timestamp")::int / 60, open::float8, high::float8, low::float8,'
+            f" close::float8, (volume * 1000000)::float8 FROM ohlcv_{timeframe} ORDER BY 1, 2",
+        )
+        assert table == expected.drop("notional").rows()
+
+
+def test_each_pattern_and_value_is_there_once(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day)
+    counted = rows(
+        seeded,
+        "SELECT count(*), count(DISTINCT (symbol, pattern_type, timeframe, detection_timestamp)),"
+        " count(DISTINCT metadata ->> 'flow_id') FROM intraday_patterns",
+    )
+    assert len(set(counted[0])) == 1
+    assert counted[0][0] > 0
+    assert rows(
+        seeded,
+        "SELECT 1 FROM intraday_indicators GROUP BY symbol, indicator_type, timeframe, calculation_timestamp"
+        " HAVING count(*) > 1",
+    ) == []  # fmt: skip
+
+
+def test_no_mark_is_left_at_the_end(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day)
+    assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
+
+
+def test_the_same_file_again_changes_nothing(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day, "--publish")
+    before, outbox = everything_found(seeded), rows(seeded, "SELECT count(*) FROM outbox")
+    replay(tickstock, seeded, day, "--publish", "--again")
+    assert everything_found(seeded) == before
+    assert rows(seeded, "SELECT count(*) FROM outbox") == outbox
+
+
+def test_half_a_day_and_then_the_other_gives_what_the_whole_day_gives(day, *, tickstock, seeded, tmp_path):
+    """The second worker knows nothing of the first one's histories."""
+    enable_every_indicator(seeded)
+    lines = day.read_text().splitlines()[1:]
+    middle_ns = (OPENING_S + 147 * 60) * 10**9
+    early = [line for line in lines if int(line.split(",")[2]) < middle_ns]
+    replay(tickstock, seeded, write(tmp_path / "early.csv", early))
+    replay(tickstock, seeded, write(tmp_path / "late.csv", lines[len(early) :]))
+    assert_indicators_equal_talib(seeded)
+
+
+def test_a_corrected_day_leaves_what_its_own_bars_give(day, *, tickstock, seeded, tmp_path):
+    enable_every_indicator(seeded)
+    replay(tickstock, seeded, day)
+    lines = day.read_text().splitlines()[1:]
+    changed = [line for line in lines if line.startswith("BAC")][-200]
+    ticker, price, at, size = changed.split(",")
+    corrected = f"{ticker},{float(price) * 1.02},{at},{size}"
+    file = write(tmp_path / "corrected.csv", [corrected if line == changed else line for line in lines])
+    replay(tickstock, seeded, file)
+    assert rows(seeded, "SELECT count(*) FROM recent_bar WHERE revision > 0")[0][0] > 0
+    assert_indicators_equal_talib(seeded)
+
+
+def test_a_table_of_the_applications_own_gives_the_same_values(day, *, tickstock, seeded, empty_database):
+    enable_every_indicator(seeded)
+    replay(tickstock, seeded, day)
+    ours = [sorted(map(str, found)) for found in everything_found(seeded)]
+    with psycopg.connect(empty_database.database_url) as connection:
+        connection.execute(APPLICATION_TABLES)
+    with redis.Redis.from_url(empty_database.redis_url) as client:
+        client.flushall()
+    assert tickstock("migrate", "--partitions", "2", servers=empty_database).returncode == 0
+    enable_every_indicator(empty_database)
+    replay(tickstock, empty_database, day)
+    theirs = [sorted(map(str, found)) for found in everything_found(empty_database)]
+    assert len(theirs[0]) > 1000
+    assert theirs[0] == ours[0]
+    assert theirs[3] == ours[3]
+    assert theirs[2] == ours[2]
+
+
+@pytest.fixture
+def empty_database(servers, migrated_servers):
+    """Give a second database, without a table."""
+    name = f"application_{os.getpid()}_{random.getrandbits(32)}"
+    with psycopg.connect(servers.database_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield type(servers)(migrated_servers.redis_url, migrated_servers.database_url.rpartition("/")[0] + f"/{name}")
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# -- telling -------------------------------------------------------------------------------------------------------
+
+
+def test_without_publish_nothing_is_told(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day)
+    assert rows(seeded, "SELECT count(*) > 0 FROM intraday_patterns") == [(True,)]
+    assert rows(seeded, "SELECT count(*) FROM integration_events") == [(0,)]
+    assert rows(seeded, "SELECT DISTINCT kind FROM outbox WHERE kind <> 'void'") == []
+
+
+def test_every_pattern_has_its_event_and_its_message_under_one_flow_id(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day, "--publish")
+    stored = rows(
+        seeded,
+        "SELECT metadata ->> 'flow_id', symbol, pattern_type, confidence::float8, timeframe FROM intraday_patterns"
+        " ORDER BY 1",
+    )
+    events = rows(
+        seeded,
+        "SELECT flow_id::text, symbol, pattern_name, confidence::float8 FROM integration_events"
+        " WHERE checkpoint = 'PATTERN_PUBLISHED' AND event_type = 'pattern_detected' ORDER BY 1",
+    )
+    flows = rows(seeded, "SELECT flow_id::text, symbol, pattern FROM detection_flow ORDER BY 1")
+    messages = told(seeded, "patterns")
+    assert len(stored) > 20
+    assert [row[:3] for row in events] == [row[:3] for row in stored] == flows
+    assert all(abs(event[3] - row[3]) <= 0.005 for event, row in zip(events, stored, strict=True))
+    names = ("symbol", "pattern", "confidence", "timeframe")
+    assert sorted(tuple(m[n] for n in names) for m in messages) == sorted(row[1:] for row in stored)
+    with redis.Redis.from_url(seeded.redis_url) as client:
+        in_redis = [entry[b"body"] for p in (0, 1) for _, entry in client.xrange(results_key(p))]
+    bodies = rows(seeded, "SELECT body FROM outbox")
+    assert sorted(in_redis) == sorted(bytes(body) for (body,) in bodies)
+
+
+def test_every_indicator_value_is_told_once(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day, "--publish")
+    messages = sorted((m["symbol"], m["timeframe"], m["indicator"], m["minute"]) for m in told(seeded, "indicators"))
+    stored = rows(
+        seeded,
+        "SELECT symbol, timeframe, indicator_type, extract(epoch FROM calculation_timestamp)::int / 60"
+        " FROM intraday_indicators",
+    )
+    assert messages == sorted((symbol, frame, name, at - SPANS[frame]) for symbol, frame, name, at in stored)
+
+
+# -- real bars -----------------------------------------------------------------------------------------------------
+
+
+def test_half_an_hour_of_real_trades_equals_talib(tickstock, seeded):
+    folder = os.environ.get("TICKSTOCK_TEST_DATA")
+    if not folder:
+        pytest.skip("TICKSTOCK_TEST_DATA does not name a folder with flat files")
+    enable_every_indicator(seeded)
+    replay(tickstock, seeded, Path(folder) / "tiny_IBM_2013-10-07.csv")
+    assert_indicators_equal_talib(seeded)
+
+
+# -- definitions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_definition_row_stops_nothing(day, *, tickstock, seeded):
+    rows(seeded, "UPDATE pattern_definitions SET confidence_threshold = 7 WHERE name = 'Hammer'")
+    rows(seeded, "UPDATE indicator_definitions SET period = 9999 WHERE name = 'RSI'")
+    replay(tickstock, seeded, day)
+    found = {name for (name,) in rows(seeded, "SELECT DISTINCT pattern_type FROM intraday_patterns")}
+    assert "Doji" in found
+    assert "Hammer" not in found
+    values = rows(seeded, "SELECT DISTINCT indicator_type FROM intraday_indicators ORDER BY 1")
+    assert values == [("SMA_20",), ("SMA_5",)]
+
+
+def test_what_is_switched_off_is_not_found(day, *, tickstock, seeded):
+    rows(seeded, "UPDATE pattern_definitions SET enabled = false")
+    rows(seeded, "UPDATE indicator_definitions SET enabled = false WHERE name <> 'SMA_5'")
+    rows(seeded, "UPDATE indicator_definitions SET applicable_timeframes = '{5min}'")
+    replay(tickstock, seeded, day)
+    assert rows(seeded, "SELECT count(*) FROM intraday_patterns") == [(0,)]
+    found = rows(seeded, "SELECT DISTINCT indicator_type, timeframe FROM intraday_indicators")
+    assert found == [("SMA_5", "5min")]
