@@ -25,7 +25,7 @@ from .workers.detector import WHOLE, Detector
 from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
 from .workers.minute_book import MinuteBook
 from .workers.tick_check import Limits
-from .workers.windows import CLOSED_DTYPE, Windows
+from .workers.windows import CLOSED_DTYPE
 
 _REVISION_MINUTES = 15  # as long as the fleet folds late ticks in
 _TOLD_MINUTES = _REVISION_MINUTES + 2 * max(HIGHER)  # a late tick makes no detection older than this again
@@ -141,14 +141,6 @@ def _definition(name: str, row: Mapping[str, Any], timeframes: Sequence[str] | N
     if longer := [timeframe for timeframe in timeframes or () if timeframe not in INTRADAY]:
         raise UsageError(f"unknown timeframe {longer[0]}; there are: {', '.join(INTRADAY)}")
     try:
-        definition = _pattern(name, row.get("threshold"), list(timeframes or INTRADAY), row.get("parameters"))
-        # A parameter's bounds are known to the pattern alone: it says them when it is asked, of no window at all.
-        definition.kind.find(_no_windows(definition.kind.depth), definition.parameters)
+        return _pattern(name, row.get("threshold"), list(timeframes or INTRADAY), row.get("parameters"))
     except (TypeError, ValueError) as e:
         raise UsageError(f"pattern {name}: {e}") from e
-    return definition
-
-
-def _no_windows(depth: int) -> Windows:
-    column = np.empty((0, depth))
-    return Windows(column, column, column, column, column, np.empty(0, np.int64))

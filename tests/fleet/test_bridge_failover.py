@@ -1,9 +1,13 @@
 """Bridges that are killed, stopped and cut off: the heartbeat goes on, nothing is lost, no epoch has a hole."""
 
 import json
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +16,8 @@ from tickstockpl.contracts.names import HEARTBEAT, results_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
+from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.ops.embedded_folder import read_state
 
 from .fleet import fleet_on, wait_for
 from .proxy import proxy_to
@@ -64,14 +70,17 @@ class Market:
                 symbols = [f"{partition}-{len(self.sent[partition]) + n}" for n in range(results)]
                 kind, body = made_by(*symbols)
                 self.sent[partition] += symbols
-                self._write(partition, kind, json.dumps(body).encode())
+                number, entry = self.commit(partition, kind, body)
+                self._fleet.redis.xadd(results_key(partition), entry, id=f"{number}-0")
 
-    def _write(self, partition, kind, body):
+    def commit(self, partition, kind, body):
+        """Write a row of the outbox; return its number and its entry of the results stream."""
         number = self._numbers[partition] = self._numbers[partition] + 1
-        row = {"partition": [partition], "number": [number], "kind": [kind], "body": [body]}
+        encoded = json.dumps(body).encode()
+        row = {"partition": [partition], "number": [number], "kind": [kind], "body": [encoded]}
         self._connection.execute(query("append_outbox"), row)
         self._connection.execute("UPDATE checkpoint SET outbox_number = %s WHERE partition = %s", (number, partition))
-        self._fleet.redis.xadd(results_key(partition), {"kind": kind, "body": body}, id=f"{number}-0")
+        return number, {"kind": kind, "body": encoded}
 
     def hear(self, most=1_000_000):
         """Read what came; return how many results were heard at least once."""
@@ -289,3 +298,39 @@ def test_while_postgres_is_cut_off_the_voice_goes_on(fleet, market):
     start_bridge(fleet, "b2")
     wait_for(market.all_heard, 20, fleet.logs)
     assert_sound(market)
+
+
+# -- Redis is killed -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_servers():
+    """Give servers that nobody else uses: Redis is killed, and the watchdog starts it again."""
+    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))  # not tmp_path: root's is closed to PostgreSQL's account
+    folder.chmod(0o711)
+    with embedded_servers(folder, log=lambda _: None) as servers:
+        yield folder, servers
+    shutil.rmtree(folder)
+
+
+def test_a_redis_that_was_killed_gets_a_new_epoch_and_what_came_meanwhile(own_servers, tmp_path):
+    folder, servers = own_servers
+    with fleet_on(servers, tmp_path, partitions=PARTITIONS) as fleet:
+        start_bridge(fleet, "b1")
+        wait_for(lambda: fleet.redis.get(HEARTBEAT), 20, fleet.logs)
+        before = Market(fleet)
+        before.send()
+        wait_for(before.all_heard, 10, fleet.logs)
+        assert before.epochs() == [1]
+        os.kill(read_state(folder).valkey.pid, signal.SIGKILL)
+        wait_for(lambda: "server away" in fleet.log_file("b1").read_text(), 10, fleet.logs)
+        for partition in range(PARTITIONS):
+            before.commit(partition, *patterns(f"{partition}-meanwhile"))  # nobody can tell it now
+        wait_for(lambda: "epoch=2" in fleet.log_file("b1").read_text(), 30, fleet.logs)
+        wait_for(lambda: fleet.rows("SELECT count(*) FROM bridge_position WHERE number = 2") == [(2,)], 20, fleet.logs)
+        after = Market(fleet)
+        wait_for(after.epochs, 20, fleet.logs)
+        assert after.epochs() == [2]
+        assert fleet.stop("b1") == 0, fleet.logs()
+        before.close()
+        after.close()

@@ -1,5 +1,6 @@
 """The library face: LiveOHLCVWriter and LivePatternDetector, for a caller with its own loop."""
 
+import random
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ import pytest
 from tickstockpl.contracts.errors import ServerAway, SetupError, TickStockError, UsageError
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
 from tickstockpl.pattern_detector import LivePatternDetector
+
+from ..fleet.proxy import proxy_to
 
 SEED_TICK = {
     "ticker": "AAPL",
@@ -127,6 +130,25 @@ def test_a_late_tick_is_merged_by_the_next_program_too(migrated_servers):
     assert texts(migrated_servers) == ["AAPL 14:30 10 12 10 12 107 2 1 live"]
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ticks_in_any_order_and_flushes_anywhere_give_the_bars_of_all_ticks(writer, migrated_servers, seed):
+    rng = random.Random(seed)
+    expected = {}
+    for number in rng.sample(range(3600), 600):  # so many different times within 6 minutes
+        symbol, price, volume = rng.choice(["AAPL", "BRK.B"]), rng.randrange(1000, 1100) / 4, rng.randrange(1, 900)
+        at = f"14:{30 + number // 600}:{number % 600 / 10:04.1f}"
+        expected.setdefault(f"{symbol} {at[:5]}", []).append((at, price, volume))
+        writer.process_tick(tick(at, price, volume, symbol))
+        if rng.random() < 0.02:
+            writer.flush()
+    writer.flush()
+    assert [text.rsplit(" ", 2)[0] for text in texts(migrated_servers)] == [
+        f"{place} {trades[0][1]:g} {max(t[1] for t in trades):g} {min(t[1] for t in trades):g} {trades[-1][1]:g} "
+        f"{sum(t[2] for t in trades)} {len(trades)}"
+        for place, trades in sorted((place, sorted(trades)) for place, trades in expected.items())
+    ]
+
+
 def test_the_tick_of_the_document_is_read_from_a_mapping_and_from_an_object(writer, migrated_servers):
     writer.process_tick(SEED_TICK)
     writer.process_tick(SimpleNamespace(**(SEED_TICK | {"ticker": "MSFT"})))
@@ -230,18 +252,23 @@ def test_flush_says_that_the_database_is_away_and_the_next_one_writes(writer, mi
     assert texts(migrated_servers) == ["AAPL 14:30 10 10 10 10 100 1 0 live"]
 
 
-@pytest.mark.parametrize("answered", ["after the COMMIT", "before the COMMIT"])
-def test_bars_whose_commit_was_not_answered_are_written_once(writer, migrated_servers, answered):
-    """The connection dies between the last statement and COMMIT's answer; the writer asks what became of it."""
-    writer.process_tick(tick("14:30:01", 10))
-    lost = LosingConnection(writer._writer._database.connection, after_commit=answered == "after the COMMIT")
-    writer._writer._database.connection = lost
-    with pytest.raises(ServerAway):
-        writer.flush()
-    assert len(bars(migrated_servers)) == (1 if answered == "after the COMMIT" else 0)
-    writer.flush()
-    assert texts(migrated_servers) == ["AAPL 14:30 10 10 10 10 100 1 0 live"]
-    assert writer.counts.bars == 1
+@pytest.mark.parametrize(
+    "command", ["BEGIN", "pg_advisory_xact_lock", "COPY stage_bar", "pg_current_xact_id", "COMMIT"]
+)
+def test_bars_are_written_once_where_a_reply_is_lost(migrated_servers, command):
+    url = urlsplit(migrated_servers.database_url)
+    with proxy_to(url.hostname, url.port, {command.encode(): [1]}) as proxy:
+        way = url._replace(netloc=f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}").geturl()
+        with LiveOHLCVWriter(way) as writer:
+            writer.process_tick(tick("14:30:01", 10))
+            with pytest.raises(ServerAway):
+                writer.flush()
+            assert len(bars(migrated_servers)) == (command == "COMMIT")
+            writer.process_tick(tick("14:30:02", 11))
+            writer.flush()
+            assert proxy.lost == 1
+    (text,) = texts(migrated_servers)
+    assert text.startswith("AAPL 14:30 10 11 10 11 200 2 ")
 
 
 def test_a_bar_that_the_database_refuses_holds_up_no_other(writer, migrated_servers):
@@ -282,28 +309,6 @@ def end_connections_of_the_library(servers):
         "WHERE application_name = 'tickstock-library' AND datname = current_database()",
     )
     assert ended == [(True,)]
-
-
-class LosingConnection:
-    """A real connection whose next transaction loses its server just before or just after COMMIT."""
-
-    def __init__(self, connection, *, after_commit):
-        self._connection, self._after_commit = connection, after_commit
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    def transaction(self):
-        return self
-
-    def __enter__(self):
-        self._connection.execute("BEGIN")
-
-    def __exit__(self, *error):
-        if self._after_commit:
-            self._connection.execute("COMMIT")
-        self._connection.close()
-        raise psycopg.OperationalError("server closed the connection unexpectedly")
 
 
 # -- LivePatternDetector -----------------------------------------------------------------------------------------------
