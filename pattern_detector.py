@@ -20,7 +20,7 @@ from .contracts.tick_json import SecondStamp
 from .contracts.ticks import Column
 from .contracts.timeframe import HIGHER, INTRADAY
 from .workers.bar_book import NO_BARS, merge
-from .workers.definitions import Definitions, PatternDefinition, _pattern, default_definitions
+from .workers.definitions import Definitions, PatternDefinition, default_definitions, pattern_definition
 from .workers.detector import WHOLE, Detector
 from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
 from .workers.minute_book import MinuteBook
@@ -141,6 +141,6 @@ def _definition(name: str, row: Mapping[str, Any], timeframes: Sequence[str] | N
     if longer := [timeframe for timeframe in timeframes or () if timeframe not in INTRADAY]:
         raise UsageError(f"unknown timeframe {longer[0]}; there are: {', '.join(INTRADAY)}")
     try:
-        return _pattern(name, row.get("threshold"), list(timeframes or INTRADAY), row.get("parameters"))
+        return pattern_definition(name, row.get("threshold"), list(timeframes or INTRADAY), row.get("parameters"))
     except (TypeError, ValueError) as e:
         raise UsageError(f"pattern {name}: {e}") from e

@@ -16,7 +16,20 @@ BELOW = {
     "workers": {"contracts", "db"},
     "ops": {"contracts", "db", "producer", "workers"},
 }
-PURE = ("contracts", "workers/bar_book.py", "workers/frame_order.py", "workers/tick_check.py", "producer/framer.py")
+PURE = (
+    "contracts",
+    "workers/bar_book.py",
+    "workers/detector.py",
+    "workers/marks.py",
+    "workers/minute_book.py",
+    "workers/windows.py",
+    "workers/patterns",
+    "workers/indicators.py",
+    "workers/alerts.py",
+    "workers/frame_order.py",
+    "workers/tick_check.py",
+    "producer/framer.py",
+)
 SERVER_MODULES = {
     "psycopg",
     "redis",
@@ -90,3 +103,8 @@ def test_only_the_commands_and_the_wiring_read_the_environment():
 
 def test_the_face_imports_nothing_heavy():
     assert imported(ROOT / "__init__.py") <= {"tickstockpl.version", "tickstockpl.version.__version__"}
+
+
+@pytest.mark.parametrize("door", ["ohlcv_writer.py", "pattern_detector.py"])
+def test_the_library_for_a_caller_with_its_own_loop_needs_no_operations(door):
+    assert folders_of(imported(ROOT / door)) <= {"contracts", "db", "workers"}

@@ -71,7 +71,7 @@ def read_definitions(connection: Connection) -> Definitions:
     definitions = Definitions()
     for name, *row in connection.execute(query("pattern_definitions")):
         try:
-            definitions.patterns.append(_pattern(name, *row))
+            definitions.patterns.append(pattern_definition(name, *row))
         except ValueError as e:
             definitions.wrong.append(WrongRow("pattern_definitions", name, str(e)))
     for name, *row in connection.execute(query("indicator_definitions")):
@@ -82,7 +82,10 @@ def read_definitions(connection: Connection) -> Definitions:
     return definitions
 
 
-def _pattern(name: str, threshold: float | None, timeframes: list[str] | None, parameters: Any) -> PatternDefinition:
+def pattern_definition(
+    name: str, threshold: float | None, timeframes: list[str] | None, parameters: Any
+) -> PatternDefinition:
+    """Check one row of pattern_definitions. Raises ValueError, which says what is wrong with it."""
     kind = PATTERNS.get(name)
     if kind is None:
         raise ValueError("there is no pattern of this name")

@@ -14,7 +14,7 @@ from ..contracts.bar import SHARE_MICRO
 from ..contracts.ticks import Column
 
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
-SLACK = 134  # bars that a history holds beyond a window, so that it moves to the left once in as many bars
+SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
 SESSION_MINUTES = 390
 
 _CAPACITY = WINDOW + SLACK

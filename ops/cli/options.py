@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import psycopg
 
 from ...contracts.errors import TickStockError, UsageError
+from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..wiring import place
 
@@ -101,4 +103,7 @@ def errors_end_the_command() -> Iterator[None]:
         sys.exit(2)
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)
+        sys.exit(1)
+    except (psycopg.OperationalError, *AWAY) as e:  # a server went away in the middle
+        click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
         sys.exit(1)

@@ -85,8 +85,12 @@ def assert_same(fleet, undisturbed):
         assert here == there
 
 
-@pytest.mark.parametrize("when", ["4", "9", "end"])
-@pytest.mark.parametrize("step", ["stage", "commit", "ack", "tell"])
+# Bars are staged less than four times here; the commits without bars come on top.
+@pytest.mark.parametrize(
+    ("step", "when"),
+    [("stage", "2"), ("stage", "end")]
+    + [(step, when) for step in ("commit", "ack", "tell") for when in ("2", "4", "end")],
+)
 def test_a_worker_killed_after_a_step_finds_what_an_undisturbed_one_finds(
     undisturbed, empty_servers, tmp_path, walk, step, when
 ):

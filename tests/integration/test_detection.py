@@ -294,7 +294,7 @@ def test_a_corrected_day_leaves_what_its_own_bars_give(day, *, tickstock, seeded
     enable_every_indicator(seeded)
     replay(tickstock, seeded, day)
     lines = day.read_text().splitlines()[1:]
-    changed = [line for line in lines if line.startswith("BAC")][-200]
+    changed = [line for line in lines if line.startswith("BAC")][-700]
     ticker, price, at, size = changed.split(",")
     corrected = f"{ticker},{float(price) * 1.02},{at},{size}"
     file = write(tmp_path / "corrected.csv", [corrected if line == changed else line for line in lines])

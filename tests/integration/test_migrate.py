@@ -12,7 +12,7 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import check_schema, migrate, open_stream
 
-MIGRATIONS = ["0001_fleet.sql", "0002_bars.sql", "0003_commit.sql"]
+MIGRATIONS = ["0001_fleet.sql", "0002_bars.sql", "0003_commit.sql", "0004_results.sql"]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 
 # The application's own tables, as contracts.md section 5 tells of the older ones.
