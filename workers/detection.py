@@ -137,7 +137,10 @@ class ResultFinder:
         mine = marks[np.isin(marks["symbol"], missing)]
         reach = np.full(len(missing), WHOLE)
         for timeframe in (1, *HIGHER):
-            first = _first_minutes(mine if timeframe == 1 else mine[mine["timeframe"] == timeframe], missing)
+            first = _first_minutes(mine[mine["timeframe"] == timeframe], missing)
+            if timeframe == 1:  # a higher bar needs those of its own span alone, which stand before its end
+                first = np.minimum(first, _first_minutes(mine[mine["timeframe"] > 1], missing) + HIGHER[-1])
+                first = np.minimum(first, _NO_MINUTE)
             reach = np.minimum(reach, self._load_timeframe(state, timeframe, missing, first))
         hanging = []
         for symbol, minute in zip(missing.tolist(), reach.tolist(), strict=True):

@@ -89,9 +89,9 @@ def test_a_series_is_always_the_last_250_bars_however_they_came(step):
 
 def test_each_symbol_moves_to_the_left_by_itself():
     history = history_of(*(bars(0, [NIGHT + i]) for i in range(WINDOW + SLACK)), bars(1, NIGHT + np.arange(3)))
-    history.append(np.concatenate([bars(0, [NIGHT + 384]), bars(1, [NIGHT + 384])]))
-    assert closes(history, 0) == list(range(135, 385))
-    assert closes(history, 1) == [0, 1, 2, 384]
+    history.append(np.concatenate([bars(0, [NIGHT + 500]), bars(1, [NIGHT + 500])]))
+    assert closes(history, 0) == list(range(251, 501))
+    assert closes(history, 1) == [0, 1, 2, 500]
     assert history.end_of(0) == WINDOW + 1
 
 
@@ -145,9 +145,9 @@ def test_a_bar_is_put_in_the_place_of_the_one_that_stands(at):
 
 def test_a_bar_put_into_a_full_history_drops_the_oldest():
     history = history_of(*(bars(0, [NIGHT + 2 * i]) for i in range(WINDOW + SLACK)))
-    history.put(one(bars(0, [NIGHT + 767 - 100])))
+    history.put(one(bars(0, [NIGHT + 899])))
     assert history.end_of(0) == WINDOW + SLACK
-    assert closes(history, 0) == [*range(268 + 2, 668, 2), 667, *range(668, 768, 2)]
+    assert closes(history, 0) == [*range(502, 900, 2), 899, *range(900, 1000, 2)]
 
 
 def test_a_history_goes_on_behind_a_bar_that_was_put():
@@ -226,7 +226,7 @@ def test_session_sums_do_not_depend_on_how_bars_came(step):
 
 
 def test_session_sums_survive_the_move_to_the_left():
-    history = history_of(*(bars(0, [OPENING + i], shares=2, notional=3.0) for i in range(390)))
+    history = history_of(*(bars(0, [OPENING + i], shares=2, notional=3.0) for i in range(-200, 390)))
     assert history.end_of(0) < 390
     assert sums(history) == (390 * 3.0, 390 * 2.0)
 
@@ -253,7 +253,7 @@ def test_a_bar_put_in_its_place_sets_the_session_sums_behind_it_right(at):
 
 
 def test_session_sums_survive_a_bar_put_into_a_full_history():
-    minutes = OPENING + np.array([*range(100), *range(101, 385)])
+    minutes = OPENING + np.array([*range(-116, 100), *range(101, 385)])
     history = history_of(*(bars(0, [minute], shares=2, notional=3.0) for minute in minutes))
     history.put(one(bars(0, [OPENING + 100], shares=2, notional=3.0)))
     assert history.end_of(0) == len(minutes) == WINDOW + SLACK
