@@ -167,19 +167,25 @@ def bridge_on(servers, *, name="test", streaming_rate=None):
     assert not died, died
 
 
-def test_a_bridge_waits_for_the_stream_that_a_worker_makes(migrated_servers, capsys, wait_for):
+def test_a_bridge_waits_for_the_stream_that_a_worker_makes(migrated_servers, wait_for):
     stop, made = threading.Event(), []
 
     def make():
         place = Place(migrated_servers, False, 5.0)
         made.append(make_bridge(place, name="test", universe="live", streaming_rate=None, stop=stop))
 
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tickstock-bridge' AND query LIKE %s"
     thread = threading.Thread(target=make)
-    thread.start()
-    wait_for(lambda: "waiting for a stream" in capsys.readouterr().out)
     with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
-        open_stream(connection, 3)
-    thread.join(20)
+        thread.start()
+        try:
+            wait_for(lambda: connection.execute(asked, ("%FROM stream WHERE%",)).fetchone() == (1,))
+            assert not made
+            open_stream(connection, 3)
+            thread.join(20)
+        finally:
+            stop.set()
+            thread.join(20)
     (bridge,) = made
     assert bridge.options.partitions == 3
     bridge._client.close()
@@ -420,14 +426,20 @@ def test_each_channel_counts_its_own_messages(results, heard, wait_for):
 # -- room, rate, subscribers ---------------------------------------------------------------------------------------
 
 
-def test_a_redis_without_room_delays_results_and_loses_none(results, heard, wait_for, capsys):
+def refused_scripts(client):
+    calls = client.info("commandstats").get("cmdstat_evalsha", {})
+    return calls.get("failed_calls", 0) + calls.get("rejected_calls", 0)
+
+
+def test_a_redis_without_room_delays_results_and_loses_none(results, heard, wait_for):
     with bridge_on(results.servers):
         wait_for(lambda: results.redis.get(HEARTBEAT))
         results.redis.config_set("maxmemory", 1)
+        results.redis.config_resetstat()
         try:
             for n in range(5):
                 results.commit(*patterns(f"S{n}"))  # a worker cannot tell them now
-            wait_for(lambda: "messages wait for room in Redis" in capsys.readouterr().out)
+            wait_for(lambda: refused_scripts(results.redis) > 0)
             assert heard.symbols() == []
         finally:
             results.redis.config_set("maxmemory", 0)
