@@ -23,7 +23,13 @@ OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
     "vwap": np.dtype("<f8"),
     "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
     "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
+    "flags": np.dtype("<u1"),  # which fields of its bar a trade may set: the bits below; absent means all
+    "trade_key": np.dtype("<i8"),  # names a trade among those of its symbol (contracts.trade_key); 0: it has no id
+    "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: and stands in its place, corrected
 }
+
+SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME = 1, 2, 4
+SETS_ALL = SETS_OPEN_CLOSE | SETS_HIGH_LOW | SETS_VOLUME
 
 
 class Refused(NamedTuple):
@@ -91,7 +97,7 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
     """Join batches in order into one with a common list of symbols.
 
     Where only some batches have an optional column, the others get what its absence means: the price for open, high,
-    low and vwap, 0 for the rest.
+    low and vwap, all fields for flags, 0 for the rest.
     """
     kept = list(batches)
     if len(kept) == 1:
@@ -117,4 +123,6 @@ def _column(batch: Ticks, name: str) -> Column:
     if name in batch.optional:
         return batch.optional[name]
     dtype = OPTIONAL_COLUMNS[name]
-    return batch.price if dtype.kind == "f" else np.zeros(len(batch), dtype)
+    if dtype.kind == "f":
+        return batch.price
+    return np.full(len(batch), SETS_ALL if name == "flags" else 0, dtype)
