@@ -6,6 +6,7 @@ DEAD_LETTERS = "tickstock-dlq"
 
 FRONT_DOOR_PRODUCER = "front-door"
 LIVE_FEED = "live"
+REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 
 
 def stream_key(partition: int) -> str:
