@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -15,10 +16,13 @@ from ..contracts.ticks import Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
-from .marks import NO_MARKS, REVISED, joined, marks_of
+from .marks import NEW, NO_MARKS, REVISED, joined, marks_of
 from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
 
+NO_ROWS = np.empty(0, STAGED_DTYPE)
+
 _MAX_REVISION = 32_767
+_MANY_BARS = 500  # so many take as long to commit as another transaction costs
 _PATTERNS_A_MESSAGE = 256
 _STAGED_HIGHER = [
     ("partition", "<i4"),
@@ -69,6 +73,7 @@ class PartitionPlan:
     marks: Column = field(default_factory=NO_MARKS.copy)  # bars that wait for their detectors after this commit
     waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
     found: Findings = field(default_factory=Findings)
+    superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
 
     def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
         """Count the ticks of a bar that is not written as `outcome` instead of as applied."""
@@ -95,6 +100,80 @@ def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionP
     )
 
 
+class HeldBack(NamedTuple):
+    """What a commit leaves for the next one: bars (staged) without a detection, and plans as they will be then."""
+
+    rows: Column
+    changed: Column
+    plans: list[PartitionPlan]  # without one detection: committed as they are
+    split: list[tuple[PartitionPlan, Column, dict[str, Column], Column]]  # plan, and its marks, waiting, higher bars
+
+
+def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> HeldBack | None:
+    """Leave the bars of symbols on which nothing was found for a commit of their own, where they are many.
+
+    Patterns are told with the bars that they stand on; thousands of other bars would keep them waiting. Each symbol is
+    whole in one of the two commits. None where nothing is held back.
+    """
+    if not any(plan.found.told for plan in plans) or any(c.book.replay for plan in plans for c in plan.closed):
+        return None
+    found = {plan.state.partition: plan.state.codes_of(sorted(_found_symbols(plan))) for plan in plans}
+    first = np.zeros(len(rows), bool)
+    for plan in plans:
+        names = [plan.state.symbols[code].encode() for code in found[plan.state.partition]]
+        first |= (rows["partition"] == plan.state.partition) & np.isin(rows["symbol"], np.array(names, "S80"))
+    if len(rows) - first.sum() < _MANY_BARS:
+        return None
+    split = [_split(plan, found[plan.state.partition]) for plan in plans if len(found[plan.state.partition])]
+    return HeldBack(
+        rows[~first], changed[~first], [plan for plan in plans if not len(found[plan.state.partition])], split
+    )
+
+
+def _found_symbols(plan: PartitionPlan) -> set[str]:
+    """Return the symbols with a detection, and those with a bar that is no plain new one."""
+    found = plan.found
+    changed = plan.marks["symbol"][plan.marks["kind"] != NEW]
+    named = {detection.symbol for results in (found.new, found.again, found.told) for detection in results}
+    return named | {plan.state.symbols[code] for code in changed} | plan.superseded
+
+
+def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column, dict[str, Column], Column]:
+    """Narrow a plan to some symbols; return it with the marks, waiting and higher bars of the commit that follows."""
+    after = (plan, plan.marks, plan.waiting, plan.found.higher)
+    plan.closed = [c._replace(mask=c.mask & np.isin(c.book.bars["symbol"], symbols)) for c in plan.closed]
+    plan.marks = joined([_without(plan.state.marks, symbols), _only(plan.marks, symbols)])
+    plan.waiting = {
+        feed: joined([_without(book.waiting, symbols), _only(plan.waiting[feed], symbols)])
+        for feed, book in plan.state.feeds.items()
+    }
+    plan.found.higher = _only(plan.found.higher, symbols)
+    return after
+
+
+def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
+    """Plan the commit of what was held back, after the first one; what was fenced there is left out."""
+    plans = list(held.plans)
+    for first, marks, waiting, higher in held.split:
+        if first in durable:
+            plan = plan_partition(first.state)
+            plan.marks, plan.waiting, plan.symbols = marks, waiting, first.symbols
+            done = first.found.higher["symbol"]
+            plan.found.higher = _without(higher, done)
+            plans.append(plan)
+    return plans
+
+
+def _only(rows: Column, symbols: Column) -> Column:
+    chosen: Column = rows[np.isin(rows["symbol"], symbols)]
+    return chosen
+
+
+def _without(rows: Column, symbols: Column) -> Column:
+    chosen: Column = rows[~np.isin(rows["symbol"], symbols)]
+    return chosen
+
+
 def save_states(plans: Sequence[PartitionPlan]) -> None:
     """Write down each partition's state as it will be after the commit."""
     for plan in plans:
@@ -104,7 +183,7 @@ def save_states(plans: Sequence[PartitionPlan]) -> None:
 def stage_rows(plans: Sequence[PartitionPlan]) -> Column:
     """Lay the closed bars of all partitions out for the staging table; row_number is the index."""
     parts = [_staged(plan, closed) for plan in plans for closed in plan.closed]
-    rows = np.concatenate(parts) if parts else np.empty(0, STAGED_DTYPE)
+    rows = np.concatenate(parts) if parts else NO_ROWS.copy()
     rows["row_number"] = np.arange(len(rows))
     return rows
 
@@ -201,7 +280,8 @@ def _differs(mine: Column, standing: Column, shape: TableShape) -> Column:
 
 def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Column) -> None:
     """Count the ticks of superseded bars as such."""
-    _drop(plans, rows, superseded, "superseded")
+    for plan, bar, _ in _drop(plans, rows, superseded, "superseded"):
+        plan.superseded.add(bar["symbol"].item().decode())
 
 
 def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:

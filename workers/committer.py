@@ -27,11 +27,15 @@ from ..db.postgres import Connection, Database
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from .commit_plan import (
+    NO_ROWS,
+    HeldBack,
     PartitionPlan,
     add_findings,
     add_messages,
+    hold_back,
     outrun,
     plan_partition,
+    plan_rest,
     resolve,
     save_states,
     stage_rows,
@@ -76,8 +80,9 @@ class Committer:
         self._finder = ResultFinder(database.connection) if detects else None
         self._process = psutil.Process()
         self._consumer = consumer
-        self._rows: Column | None = None
+        self._rows: Column = NO_ROWS
         self._changed: Column = np.empty(0, bool)  # which of them differ from what stood: these are told
+        self._held_back: HeldBack | None = None
         self.open()
 
     def open(self) -> None:
@@ -94,21 +99,44 @@ class Committer:
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
 
-        Takes no lock that another process waits for.
+        Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
         """
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
         self._changed = np.ones(len(rows), bool)
         if len(rows):
             self._stage_bars(plans, rows)
-        add_messages(plans, self._rows, self._changed)
         now_s = self._now_s()
         read_ms = [state.read_to.ms for state in states if state.uncommitted_ticks]
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
             self._finder.find(plans, self._rows, self._changed, now_s)
+        self._held_back = hold_back(plans, self._rows, self._changed)
+        if self._held_back:
+            self._leave_out(self._held_back.rows["row_number"])
+            plans = [plan for plan, *_ in self._held_back.split]
+        add_messages(plans, self._rows, self._changed)
         self._stage_findings(plans)
         return plans
+
+    def stage_rest(self, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
+        """Plan the commit of what the last one left out; durable: that one's plans. Empty where it left out nothing."""
+        held, self._held_back = self._held_back, None
+        plans = plan_rest(held, durable) if held else []
+        if held and plans:
+            mine = np.isin(held.rows["partition"], [plan.state.partition for plan in plans])
+            self._restage(held.rows[mine], held.changed[mine])
+            add_messages(plans, self._rows, self._changed)
+            self._stage_findings(plans)
+        return plans
+
+    def _leave_out(self, numbers: Column) -> None:
+        kept = ~np.isin(self._rows["row_number"], numbers)
+        self._restage(self._rows[kept], self._changed[kept])
+
+    def _restage(self, rows: Column, changed: Column) -> None:
+        self._rows, self._changed = rows, changed
+        stage(self._database.connection, rows)
 
     def _stage_bars(self, plans: Sequence[PartitionPlan], rows: Column) -> None:
         connection = self._database.connection
@@ -119,12 +147,12 @@ class Committer:
         self._rows, self._changed = resolved.rows[kept], resolved.changed[kept]
         if resolved.compared or superseded.any():
             take_superseded(plans, resolved.rows, superseded)
-            stage(connection, self._rows)
+            self._restage(self._rows, self._changed)
 
     def stage_marked(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
         plans = [plan_partition(state, marked=True) for state in states]
-        self._rows, self._changed = None, np.empty(0, bool)
+        self._rows, self._changed = NO_ROWS, np.empty(0, bool)
         if self._finder:
             self._finder.find_marked(plans, self._now_s())
         self._stage_findings(plans)
@@ -186,7 +214,7 @@ class Committer:
         partitions = [plan.state.partition for plan in plans]
         tokens = [plan.state.held.token for plan in plans]
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
-        if self._rows is not None and len(self._rows):
+        if len(self._rows):
             self._write_bars(connection, partitions, plans)
         _write_findings(connection, partitions, plans)
         _append_outbox(connection, plans)
@@ -254,7 +282,7 @@ class Committer:
         Where no bar is to blame, a symbol that we know may have been deleted; else raises the error.
         """
         rows = self._rows
-        if rows is None:
+        if not len(rows):
             raise error
         partitions = [plan.state.partition for plan in plans]
         bad = sorted(self._refused_rows(partitions, 0, int(rows["row_number"].max(initial=0)) + 1))

@@ -37,6 +37,8 @@ _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _CLEAN_EVERY_S = 3600.0
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
+_MOST_MARKS = 20_000  # that wait while more is read
+_GATHER_S = 0.015  # from the first closed bar to the commit
 _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
@@ -112,6 +114,7 @@ class Worker:
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
         self._finished: dict[tuple[int, str], int] = {}
         self._uncommitted_since: float | None = None
+        self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
         self._clean_at = 0.0
 
@@ -164,7 +167,8 @@ class Worker:
         partitions = list(self._states)
         self._read_count = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // len(partitions))
         # A take-over goes on at once: there may be one more partition to take.
-        at_once = self._front_door_busy or self._reader.restoring
+        waits = self._news_since is not None or any(state.has_detectable() for state in self._states.values())
+        at_once = self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
         return self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
 
@@ -239,29 +243,40 @@ class Worker:
 
     def _step_through_commit(self) -> None:
         states = self.check()
-        self._uncommitted_since = None
-        if states:
-            plans = self.commit(self.stage(states))
-            self.ack(plans)
-            self.tell(plans)
-            self._read_overflow_again(plans)
-            self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+        self._uncommitted_since = self._news_since = None
+        if not states:
+            return
+        plans, committed = self.stage(states), []
+        while plans:
+            durable = self._commit_and_tell(plans)
+            committed += durable
+            plans = self._committer.stage_rest(durable)
+        self._read_overflow_again(committed)
+        self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+
+    def _commit_and_tell(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+        durable = self.commit(plans)
+        self.ack(durable)
+        self.tell(durable)
+        return durable
 
     def _find_marked(self) -> None:
-        """⑥ ⑦ Do what closed bars wait for, commit by commit; histories are loaded in one step a turn."""
+        """⑥ ⑦ Do what closed bars wait for: a commit a turn, so that a bar that closes meanwhile comes first.
+
+        Only where much waits, of a replay, it goes on: what is read must not outrun what is found.
+        """
         for steps in count():
-            waiting = [
-                state
-                for partition, state in self._states.items()
-                if partition not in self._reader.restoring
-                and not state.dirty
-                and (state.has_detectable() if steps else len(state.marks))
-            ]
+            waiting = [state for state in self._states.values() if self._may_detect(state, load=steps == 0)]
             if not waiting or self._stop.is_set() or not self.options.detects:
                 return
-            plans = self.commit(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))
-            self.ack(plans)
-            self.tell(plans)
+            self._commit_and_tell(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))
+            if sum(len(state.marks) for state in self._states.values()) < _MOST_MARKS:
+                return
+
+    def _may_detect(self, state: PartitionState, *, load: bool) -> bool:
+        if state.partition in self._reader.restoring or self._lookout.new_holes(state):
+            return False
+        return len(state.marks) > 0 if load else state.has_detectable()
 
     def _read_overflow_again(self, plans: Sequence[PartitionPlan]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
@@ -270,8 +285,13 @@ class Worker:
                 self.restore(plan.state.partition)
 
     def _is_commit_due(self, *, caught_up: bool) -> bool:
-        if caught_up and any(state.has_news() for state in self._states.values()):
-            return True
+        if not any(state.has_news() for state in self._states.values()):
+            self._news_since = None
+        elif caught_up:
+            # The clocks of the partitions differ by a read or two: their bars go together.
+            self._news_since = self._news_since or time.monotonic()
+            if time.monotonic() >= self._news_since + _GATHER_S:
+                return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True
         waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0

@@ -9,7 +9,8 @@ from datetime import datetime
 import numpy as np
 import redis
 from place import Place, running, wait_for
-from tickstockpl.producer.synthetic import Market, SyntheticSource
+from tickstockpl.producer.synthetic import SECOND_NS, Market, SyntheticSource
+from tickstockpl.workers.bar_book import bars_of
 
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
 HISTORY_MINUTES = 260
@@ -28,7 +29,7 @@ class Latency:
 
 def publish_latency(place: Place, *, symbols: int, rate: float) -> dict[str, Latency]:
     """Run a live market over two ends of a minute; return what a subscriber measured at the second, by kind."""
-    _fill_history(place, symbols)
+    _fill_history(place, symbols, rate)
     heard: dict[str, list[tuple[str, float]]] = {kind: [] for kind in _CHANNELS}
     ended = threading.Event()
     listeners = [
@@ -49,23 +50,28 @@ def publish_latency(place: Place, *, symbols: int, rate: float) -> dict[str, Lat
     return {kind: _latency(messages, first_end) for kind, messages in heard.items()}
 
 
-def _fill_history(place: Place, symbols: int) -> None:
-    """Give each symbol of the market a past, so that detectors have their windows."""
-    now = int(time.time()) // 60
-    minutes = np.arange(now - HISTORY_MINUTES, now - 3)
-    numbers = np.random.default_rng(20131007)
+def _fill_history(place: Place, symbols: int, rate: float) -> None:
+    """Give each symbol of the market a past that ends at the price where the live one begins.
+
+    It is the market's own first hours, told backwards: a random walk has no direction, and a jump at the start of the
+    measured minute would be a pattern of every symbol.
+    """
+    market = Market(symbols=symbols, rate=rate, chunk_ns=60 * SECOND_NS)
+    source = SyntheticSource(market, seconds=HISTORY_MINUTES * 60.0)
+    last_minute = int(time.time()) // 60 - 3
     with place.database.cursor().copy(
         "COPY recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,"
         " notional, trades, open_ts, close_ts) FROM STDIN"
     ) as copy:
-        for name in SyntheticSource(Market(symbols=symbols), seconds=1.0).symbols:
-            close = np.round(100 + np.cumsum(numbers.normal(0, 0.05, len(minutes))), 2)
-            opened = np.concatenate(([100.0], close[:-1]))
+        for back, chunk in enumerate(source.chunks()):
+            minute = last_minute - back
+            bars = bars_of(chunk.ticks, chunk.ticks.symbol_index)
             copy.write(
                 "".join(
-                    f"{name}\t{minute}\tlive\tf\tf\t0\t{o}\t{max(o, c) + 0.03}\t{min(o, c) - 0.03}\t{c}\t1e9\t1e5\t300"
-                    f"\t{minute * 60_000_000_000}\t{minute * 60_000_000_000}\n"
-                    for minute, o, c in zip(minutes.tolist(), opened.tolist(), close.tolist(), strict=True)
+                    f"{source.symbols[bar['symbol']]}\t{minute}\tlive\tf\tf\t0\t{bar['close']}\t{bar['high']}"
+                    f"\t{bar['low']}\t{bar['open']}\t{bar['volume_micro']}\t{bar['notional']}\t{bar['trades']}"
+                    f"\t{minute * 60 * SECOND_NS}\t{minute * 60 * SECOND_NS}\n"
+                    for bar in bars
                 )
             )
 
