@@ -1,49 +1,77 @@
 """The CSV of Massive's trade flat files: which columns we need, and one line of it -> a row.
 
-Columns are found by their names, in any order, among any others. A trade that was corrected or cancelled (`correction`
-other than 0) is left out; a file without that column has none. `conditions` are not read.
+Columns are found by their names, in any order, among any others. A file without `correction` has only trades that
+count. The rest of what is read depends on the trade rules: `all` reads no `conditions`, and no trade has a key.
+
+Corrections, by the list in Massive's glossary of conditions and indicators, which is that of NYSE's Daily TAQ Client
+Specification ("Trade Correction Indicator"; massive.com/glossary/conditions-indicators, polygon-io/issues#306):
+0 a regular trade, never corrected; 1 corrected later, and this row holds the CORRECTED data: both count by `sip`.
+7 was an error, 8 was cancelled; 10 the record of a cancel, 11 of an error, 12 of a correction, with the original,
+wrong data: none of these counts. By `all` only 0 does, because in other files 1 marks a suspicious trade.
 """
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .errors import UsageError
 from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
-from .ticks import MAX_TS_NS, MIN_TS_NS
+from .ticks import MAX_TS_NS, MIN_TS_NS, SETS_ALL
+from .trade_conditions import TRADE_RULES, Conditions, conditions_of_text, flags_of
+from .trade_key import NO_KEY
+from .undo import key_of_trade
 
 TICKER, PRICE, SIZE, TIME, CORRECTION = "ticker", "price", "size", "sip_timestamp", "correction"
-REQUIRED = (TICKER, PRICE, SIZE, TIME)
+CONDITIONS, EXCHANGE, TRADE_ID = "conditions", "exchange", "id"
+REQUIRED: Mapping[TRADE_RULES, Sequence[str]] = {
+    "all": (TICKER, PRICE, SIZE, TIME),
+    "sip": (TICKER, PRICE, SIZE, TIME, CONDITIONS),  # without it every trade would pass for a regular sale
+}
+READ: Mapping[TRADE_RULES, Sequence[str]] = {
+    "all": (*REQUIRED["all"], CORRECTION),
+    "sip": (*REQUIRED["sip"], CORRECTION, EXCHANGE, TRADE_ID),
+}
+CORRECTIONS_THAT_COUNT: Mapping[TRADE_RULES, Sequence[int]] = {"all": (0,), "sip": (0, 1)}
 
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_header(line: bytes, file: str) -> list[str]:
+def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]:
     """Return the names of a file's columns. Raises UsageError where it is no trade flat file."""
     try:
         names = [name.strip() for name in _fields(line.removeprefix(_BYTE_ORDER_MARK))]
     except NotATick as e:
         raise UsageError(f"{file}: the first line is no CSV header: {e.detail}") from e
-    missing = [name for name in REQUIRED if name not in names]
+    missing = [name for name in REQUIRED[rules] if name not in names]
     if missing:
         raise UsageError(f"{file}: no trade flat file, its first line lacks {', '.join(missing)}: {shown(line)}")
-    double = [name for name in (*REQUIRED, CORRECTION) if names.count(name) > 1]
+    double = [name for name in READ[rules] if names.count(name) > 1]
     if double:
         raise UsageError(f"{file}: its first line names {', '.join(double)} twice")
     return names
 
 
-def read_line(line: bytes, names: Sequence[str]) -> Row | None:
+def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> Row | None:
     """Read one line; None where its trade is left out. Raises NotATick."""
     fields = _fields(line)
     if len(fields) != len(names):
         raise NotATick("bad_row", f"{len(fields)} fields, but the header names {len(names)}")
     named = dict(zip(names, fields, strict=True))
-    if _correction(named.get(CORRECTION, "")):
+    if _correction(named.get(CORRECTION, "")) not in CORRECTIONS_THAT_COUNT[rules]:
         return None
     symbol, size = symbol_of(named[TICKER]), size_of(named[SIZE])
-    return Row(symbol, _nanoseconds(named[TIME]), price_with_size(named[PRICE], size), size)
+    ts, price = _nanoseconds(named[TIME]), price_with_size(named[PRICE], size)
+    flags, key = SETS_ALL, NO_KEY
+    if rules == "sip":
+        flags = flags_of(conditions_of_text(named[CONDITIONS]), ts)
+        key = key_of_trade(named.get(EXCHANGE), named.get(TRADE_ID))
+    return Row(symbol, ts, price, size, flags=flags, trade_key=key)
+
+
+def conditions_of_line(line: bytes, names: Sequence[str]) -> Conditions:
+    """Return the conditions of a line that read_line has read."""
+    return conditions_of_text(_fields(line)[names.index(CONDITIONS)])
 
 
 def _fields(line: bytes) -> list[str]:

@@ -1,6 +1,7 @@
 """Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
 
 Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
+A trade may name itself by `exchange` and `trade_id`; contracts.undo reads the entries that take such a trade back.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .tick_values import NotATick, Row, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
-from .ticks import MAX_BODY_BYTES, Ticks
+from .ticks import MAX_BODY_BYTES, Column, Ticks
 from .timestamps import timestamp_column, timestamp_of
+from .trade_key import NO_KEY, trade_keys
+from .undo import UNDOES, key_of_trade, text_of, undo_of
 
 _QUOTES = frozenset((b"Q", b"quote"))
 _WHOLE_MINUTES = frozenset((b"AM",))
+_UNDOS = frozenset(kind.encode() for kind in UNDOES)
+_NO_TRADES = _QUOTES | _WHOLE_MINUTES | _UNDOS
 
 
 class _Names(NamedTuple):
@@ -32,10 +37,15 @@ def is_plain(fields: Mapping[bytes, bytes]) -> bool:
     return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
 
 
-def row_of_fields(fields: Mapping[bytes, bytes]) -> Row:
-    """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick."""
+def row_of_fields(fields: Mapping[bytes, bytes], *, row_id: int = 0) -> Row:
+    """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick.
+
+    row_id: the entry's id, whose time a cancel or a correction has that says none.
+    """
     names = _names(fields)
     kind = fields[names.kind] if names.kind else b""
+    if kind in _UNDOS:
+        return undo_of(kind.decode(), {name.decode("ascii", "replace"): text for name, text in fields.items()}, row_id)
     if kind in _WHOLE_MINUTES:
         raise NotATick("unknown_shape", "a whole minute has no plain form: send it as JSON, in the field data")
     symbol = symbol_of(fields[names.symbol] if names.symbol else None)
@@ -43,7 +53,8 @@ def row_of_fields(fields: Mapping[bytes, bytes]) -> Row:
         return Row(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
     size = size_of(fields[names.size] if names.size else None)
     price = price_with_size(fields.get(b"price"), size)
-    return Row(symbol, timestamp_of(fields.get(b"timestamp")), price, size)
+    key = key_of_trade(fields.get(b"exchange"), fields.get(b"trade_id"))
+    return Row(symbol, timestamp_of(fields.get(b"timestamp")), price, size, trade_key=key)
 
 
 def columns_of_fields(
@@ -66,7 +77,7 @@ def columns_of_fields(
     sound, price = sound_rows(codes, ts, price, size)
     if found.kind:
         sound &= _trades(columns[found.kind])
-    ticks = Ticks(symbols, codes, ts, price, size)
+    ticks = Ticks(symbols, codes, ts, price, size, _keys(columns))
     return (ticks if sound.all() else ticks.take(sound)), sound
 
 
@@ -94,8 +105,16 @@ def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
     return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
 
 
+def _keys(columns: Mapping[bytes, Sequence[bytes]]) -> dict[str, Column]:
+    if b"trade_id" not in columns:
+        return {}
+    ids = [text_of(trade_id) for trade_id in columns[b"trade_id"]]
+    exchanges: Sequence[str | int] = [text_of(name) for name in columns.get(b"exchange", ())] or [0] * len(ids)
+    keys = trade_keys(exchanges, ids)
+    return {"trade_key": keys} if (keys != NO_KEY).any() else {}
+
+
 def _trades(kinds: Sequence[bytes]) -> NDArray[np.bool_]:
-    others = _QUOTES | _WHOLE_MINUTES
-    if others.isdisjoint(kinds):
+    if _NO_TRADES.isdisjoint(kinds):
         return np.ones(len(kinds), np.bool_)
-    return np.fromiter((kind not in others for kind in kinds), np.bool_, len(kinds))
+    return np.fromiter((kind not in _NO_TRADES for kind in kinds), np.bool_, len(kinds))

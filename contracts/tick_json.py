@@ -5,7 +5,7 @@ The JSON of the application's channels and of Massive, and the entries of the fr
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import msgspec
 import numpy as np
@@ -15,6 +15,8 @@ from .plain_fields import columns_of_fields, is_plain, row_of_fields
 from .tick_values import NotATick, Row, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
 from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, Refused, Ticks, concat
 from .timestamps import SECOND_NS, timestamp_of
+from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
+from .undo import UNDOES, key_of_trade, undo_of
 
 SecondStamp = Literal["end", "start"]  # what a stamp on a whole second means where the tick does not say its kind
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
@@ -24,20 +26,32 @@ _ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these me
 _Object = Mapping[str, Any]
 
 
-def parse_json(body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end") -> Ticks:
-    """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column."""
+class _How(NamedTuple):
+    """What a message does not say of itself."""
+
+    second_stamp: SecondStamp
+    rules: TRADE_RULES = "all"
+    row_id: int = 0
+
+
+def parse_json(body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end", rules: TRADE_RULES = "all") -> Ticks:
+    """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column.
+
+    rules: sip lets the conditions of Massive's trades say which fields of their bar they set; no other form has any.
+    """
     rows: list[Row] = []
     refused: list[Refused] = []
-    _read_body(body, row_id, second_stamp, rows, refused)
+    _read_body(body, _How(second_stamp, rules, row_id), rows, refused)
     return ticks_of_rows(rows, refused)
 
 
-def parse_bodies(bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end") -> Ticks:
+def parse_bodies(bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = "all") -> Ticks:
     """Read messages as parse_json does, in order, into one batch."""
     rows: list[Row] = []
     refused: list[Refused] = []
+    how = _How(second_stamp, rules)
     for body in bodies:
-        _read_body(body, 0, second_stamp, rows, refused)
+        _read_body(body, how, rows, refused)
     return ticks_of_rows(rows, refused)
 
 
@@ -107,42 +121,42 @@ def _read_entry(
 ) -> None:
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     if b"data" in named and not is_plain(named):
-        _read_body(named[b"data"], row_id, second_stamp, rows, refused)
+        _read_body(named[b"data"], _How(second_stamp, row_id=row_id), rows, refused)
         return
     try:
-        rows.append(_plain_row(fields, named))
+        rows.append(_plain_row(fields, named, row_id))
     except NotATick as e:
         refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], row_id))
 
 
-def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes]) -> Row:
+def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], row_id: int) -> Row:
     size = sum(map(len, fields))
     if size > MAX_BODY_BYTES:
         raise NotATick("too_large", f"{size} bytes")
     if len(fields) % 2 or not is_plain(named):
         raise NotATick("unknown_shape", f"no tick has the fields {shown(b' '.join(named))}")
-    return row_of_fields(named)
+    return row_of_fields(named, row_id=row_id)
 
 
-def _read_body(body: bytes, row_id: int, second_stamp: SecondStamp, rows: list[Row], refused: list[Refused]) -> None:
+def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) -> None:
     try:
         message = _decode(body)
         if not isinstance(message, list):
-            row = _row_of(message, second_stamp)
+            row = _row_of(message, how)
             if row is not None:
                 rows.append(row)
             return
     except NotATick as e:
-        refused.append(Refused(e.reason, e.detail, body[:MAX_BODY_BYTES], row_id))
+        refused.append(Refused(e.reason, e.detail, body[:MAX_BODY_BYTES], how.row_id))
         return
     for place, element in enumerate(message, 1):
         try:
-            row = _row_of(element, second_stamp)
+            row = _row_of(element, how)
             if row is not None:
                 rows.append(row)
         except NotATick as e:
             detail = f"element {place} of {len(message)}: {e.detail}"
-            refused.append(Refused(e.reason, detail, _spelled(element, body), row_id))
+            refused.append(Refused(e.reason, detail, _spelled(element, body), how.row_id))
 
 
 def _spelled(element: Any, body: bytes) -> bytes:
@@ -179,17 +193,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _row_of(message: Any, second_stamp: SecondStamp) -> Row | None:
+def _row_of(message: Any, how: _How) -> Row | None:
     """Read one object; None where it is no tick and means no harm."""
     if not isinstance(message, dict):
         raise NotATick("not_an_object", f"not a JSON object: {shown(message)}")
     if "ev" in message:
-        return _read_as(message, message["ev"], _MASSIVE_EVENTS)
+        return _massive_row(message, how.rules)
     kind = message.get("event_type")
     if kind is None:
         kind = message.get("type")
     if kind in ("market_tick", "tick_data"):
-        return _untold_tick(message, second_stamp)
+        return _untold_tick(message, how.second_stamp)
+    if isinstance(kind, str) and kind in UNDOES:
+        return undo_of(kind, message, how.row_id)
     if kind is not None:
         return _read_as(message, kind, _APPLICATION_EVENTS)
     if any(name in message for name in _ELEMENT_NAMES):
@@ -197,6 +213,13 @@ def _row_of(message: Any, second_stamp: SecondStamp) -> Row | None:
     if "test" in message:
         return None  # the application's probes: permission_check, health_check
     raise NotATick("unknown_shape", f"no tick has the keys {shown(' '.join(message))}")
+
+
+def _massive_row(message: _Object, rules: TRADE_RULES) -> Row | None:
+    row = _read_as(message, message["ev"], _MASSIVE_EVENTS)
+    if row and rules == "sip" and message["ev"] == "T":
+        return row._replace(flags=flags_of(conditions_of_json(message.get("c")), row.ts))
+    return row
 
 
 def _read_as(message: _Object, kind: Any, readers: Mapping[str, Callable[[_Object], Row | None]]) -> Row | None:
@@ -219,7 +242,8 @@ def _tick_at(message: _Object, time_of: Callable[[Any], int]) -> Row:
     symbol = symbol_of(_either(message, "symbol", "ticker"))
     size = size_of(_either(message, "volume", "size"))
     price = price_with_size(message.get("price"), size)
-    return Row(symbol, time_of(message.get("timestamp")), price, size)
+    key = key_of_trade(message.get("exchange"), message.get("trade_id"))
+    return Row(symbol, time_of(message.get("timestamp")), price, size, trade_key=key)
 
 
 def _application_second(message: _Object) -> Row:
@@ -238,7 +262,8 @@ def _application_quote(message: _Object) -> Row:
 
 def _massive_trade(message: _Object) -> Row:
     symbol, size = symbol_of(message.get("sym")), size_of(_either(message, "ds", "s"))
-    return Row(symbol, timestamp_of(message.get("t")), price_with_size(message.get("p"), size), size)
+    ts, price = timestamp_of(message.get("t")), price_with_size(message.get("p"), size)
+    return Row(symbol, ts, price, size, trade_key=key_of_trade(message.get("x"), message.get("i")))
 
 
 def _massive_second(message: _Object) -> Row:

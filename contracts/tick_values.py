@@ -8,7 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import TickStockError
-from .ticks import MAX_PRICE, MAX_SIZE, MAX_SYMBOL_LENGTH, MAX_TS_NS, MIN_TS_NS, OPTIONAL_COLUMNS, Refused, Ticks
+from .ticks import (
+    MAX_PRICE,
+    MAX_SIZE,
+    MAX_SYMBOL_LENGTH,
+    MAX_TS_NS,
+    MIN_TS_NS,
+    OPTIONAL_COLUMNS,
+    SETS_ALL,
+    Refused,
+    Ticks,
+)
+from .trade_key import NO_KEY
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMBER_BYTES = b"0123456789.+-eE"  # of these, float() reads exactly what _NUMBER matches: no nan, no 1_000, no spaces
@@ -37,6 +48,9 @@ class Row(NamedTuple):
     low: float | None = None
     vwap: float | None = None
     whole_minute: int = 0
+    flags: int = SETS_ALL
+    trade_key: int = NO_KEY
+    undoes: int = 0
 
 
 def shown(value: object) -> str:
@@ -136,15 +150,14 @@ def ticks_of_rows(rows: Sequence[Row], refused: Sequence[Refused] = ()) -> Ticks
     """Lay rows out as columns; an optional column is there when some row says it."""
     if not rows:
         return Ticks.empty(refused)
-    symbols, ts, price, size, *prices, whole_minute = zip(*rows, strict=True)
+    symbols, ts, price, size, *others = zip(*rows, strict=True)
     places: dict[str, int] = {}
     symbol_index = np.fromiter((places.setdefault(symbol, len(places)) for symbol in symbols), "<i4", len(rows))
     optional: dict[str, NDArray[Any]] = {}
-    for name, values in zip(("open", "high", "low", "vwap"), prices, strict=True):
-        if any(value is not None for value in values):
+    for name, values in zip(Row._fields[4:], others, strict=True):
+        absent = Row._field_defaults[name]
+        if values.count(absent) < len(rows):
             told = [p if value is None else value for value, p in zip(values, price, strict=True)]
             optional[name] = np.array(told, OPTIONAL_COLUMNS[name])
-    if any(whole_minute):
-        optional["whole_minute"] = np.array(whole_minute, OPTIONAL_COLUMNS["whole_minute"])
     ts_column, price_column, size_column = np.array(ts, "<i8"), np.array(price, "<f8"), np.array(size, "<f8")
     return Ticks(list(places), symbol_index, ts_column, price_column, size_column, optional, refused)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import CapturingLogger
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer.replay import ReplaySource, content_hash
@@ -273,3 +274,108 @@ def test_the_real_day_has_388417_trades_of_four_symbols(real):
     }
     assert (list(ticks.refused), source.rows_left_out) == ([], 0)
     assert (np.diff(ticks.ts) >= 0).all()
+
+
+# Trade rules
+
+
+EARLY = 1381132800464000000  # 2013-10-07T04:00:00.464 in New York
+
+
+def trade(conditions="", trade_id="", *, exchange="4", time=NS, correction="0", price="182.5"):
+    return f'IBM,"{conditions}",{correction},{exchange},{trade_id},0,{price},1,{time},100,1,0,0'
+
+
+def columns(ticks):
+    return {name: column.tolist() for name, column in ticks.optional.items()}
+
+
+SIP_LINES = [
+    (trade(), 7, 0),
+    (trade("12,37", "7"), 4, 7 * 256 + 4),
+    (trade("12", "8", exchange="11"), 4, 8 * 256 + 11),
+    (trade("12", "9", time=EARLY), 7, 9 * 256 + 4),
+    (trade("12,37", "9", time=EARLY), 4, 9 * 256 + 4),
+    (trade("14,41", ""), 7, 0),
+    (trade("15"), 0, 0),
+    (trade("10"), 6, 0),
+    (trade("38"), 3, 0),
+    (trade("4a00"), 4, 0),
+]
+
+
+@pytest.mark.parametrize("odd", [[], [line(price="bad")]], ids=["at once", "line by line"])
+def test_the_sip_rules_give_each_trade_its_flags_and_its_key(write, odd):
+    ticks = replayed(write(*odd, *[text for text, _, _ in SIP_LINES]), rules="sip")
+    flags, keys = [flags for _, flags, _ in SIP_LINES], [key for _, _, key in SIP_LINES]
+    assert columns(ticks) == {"flags": flags, "trade_key": keys}
+    assert {name: column.dtype.str for name, column in ticks.optional.items()} == {"flags": "|u1", "trade_key": "<i8"}
+
+
+def test_by_default_conditions_and_ids_say_nothing(write):
+    ticks = replayed(write(*[text for text, _, _ in SIP_LINES]))
+    assert (len(ticks), columns(ticks)) == (10, {})
+
+
+def test_columns_that_would_say_nothing_are_left_out(write):
+    assert columns(replayed(write(trade(), trade("14,41")), rules="sip")) == {}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "trade_id"), [("XNAS", "7"), ("4", "A-1"), ("300", "7"), ("4", "9" * 19), ("4", "9" * 30), ("", "7")]
+)
+def test_odd_ids_have_the_same_key_however_they_are_read(write, exchange, trade_id):
+    path = write(trade("", "1"), trade("", trade_id, exchange=exchange), trade())
+    at_once, with_odd_line = (
+        replayed(path, rules="sip"),
+        replayed(
+            write(line(price="bad"), trade("", "1"), trade("", trade_id, exchange=exchange), trade()), rules="sip"
+        ),
+    )
+    keys = at_once.optional["trade_key"].tolist()
+    assert keys == with_odd_line.optional["trade_key"].tolist()
+    assert (keys[0], keys[2]) == (260, 0)
+    assert keys[1] == 7 * 256 if exchange == "" else keys[1] < 0
+
+
+CODES = {"": 1, "0": 1, "00": 1, "1": 1, "01": 1, "2": 0, "7": 0, "8": 0, "10": 0, "11": 0, "12": 0}
+
+
+@pytest.mark.parametrize(("code", "counts"), CODES.items())
+@pytest.mark.parametrize("odd", [[], [line(price="bad")]], ids=["at once", "line by line"])
+def test_the_published_list_says_which_corrections_count(write, code, counts, odd):
+    source = ReplaySource([write(*odd, trade(correction=code))], rules="sip")
+    assert (len(concat(source)), source.rows_left_out) == (counts, 1 - counts)
+
+
+def test_without_the_rules_only_a_trade_that_was_never_corrected_counts(write):
+    source = ReplaySource([write(*[trade(correction=code) for code in CODES])])
+    assert (len(concat(source)), source.rows_left_out) == (3, 8)
+
+
+@pytest.mark.parametrize("odd", [[], [line(price="bad")]], ids=["at once", "line by line"])
+def test_unknown_conditions_are_named_once(write, monkeypatch, odd):
+    logger = CapturingLogger()
+    monkeypatch.setattr("tickstockpl.producer.replay.log", logger)
+    path = write(*odd, trade("4a00"), trade("12,999"), trade("4a00"), trade("14"), name="1.csv")
+    source = ReplaySource([path, write(trade("999"), trade("61"), name="2.csv")], rules="sip")
+    assert len(list(source)) == len(list(source)) == 2
+    assert source.unknown_conditions == {"4a00", 999, 61}
+    assert [(call.kwargs["conditions"], call.kwargs["count"]) for call in logger.calls] == [
+        (["'4a00'", "999"], 2),
+        (["61"], 1),
+    ]
+
+
+def test_the_sip_rules_need_the_conditions(write):
+    header = HEADER.replace("conditions", "other")
+    with pytest.raises(UsageError, match="lacks conditions"):
+        ReplaySource([write(GOOD, header=header)], rules="sip")
+    assert len(replayed(write(GOOD, header=header))) == 1
+
+
+def test_the_sip_rules_do_without_ids_and_exchanges(write):
+    path = write(f"37,{NS},1.5,A,7", header="conditions,sip_timestamp,price,ticker,size")
+    assert columns(replayed(path, rules="sip")) == {"flags": [4]}
+    path = write(f",{NS},1.5,A,7,5", header="conditions,sip_timestamp,price,ticker,size,id")
+    assert columns(replayed(path, rules="sip")) == {"trade_key": [5 * 256]}

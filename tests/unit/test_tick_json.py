@@ -199,6 +199,7 @@ def test_an_array_mixes_kinds_and_keeps_their_order():
         "high": [114.125, 0.0, 25.4],
         "low": [114.125, 0.0, 25.36],
         "vwap": [114.125, 0.0, 25.3981],
+        "trade_key": [12345 * 256 + 4, 0, 0],
     }
 
 

@@ -1,0 +1,149 @@
+"""Lines of a flat file -> Ticks: a block at once where each line is a plain trade, else closer and closer. Pure."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from ..contracts.flat_file import (
+    CONDITIONS,
+    CORRECTION,
+    CORRECTIONS_THAT_COUNT,
+    EXCHANGE,
+    PRICE,
+    READ,
+    SIZE,
+    TICKER,
+    TIME,
+    TRADE_ID,
+    conditions_of_line,
+    read_line,
+)
+from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
+from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused, Ticks, concat
+from ..contracts.trade_conditions import TRADE_RULES, unknown_of
+from .flat_file_columns import flags_of_block, keys_of_block
+
+_FEW_LINES = 256  # so few are read faster one by one than halved again
+_TYPES = {
+    TICKER: pa.dictionary(pa.int32(), pa.string()),
+    PRICE: pa.float64(),
+    SIZE: pa.float64(),
+    TIME: pa.int64(),
+    CORRECTION: pa.int64(),
+    CONDITIONS: pa.dictionary(pa.int32(), pa.string()),
+    EXCHANGE: pa.dictionary(pa.int32(), pa.string()),
+    TRADE_ID: pa.string(),
+}
+
+
+class _OddLine(Exception):
+    """Some line of this block cannot be read at once with the others: look closer."""
+
+
+class LineReader:
+    """Reads the blocks of lines of one file, in their order.
+
+    unknown: the conditions met so far that no table has.
+    """
+
+    def __init__(self, file: str, names: list[str], rules: TRADE_RULES) -> None:
+        self._file = file
+        self._names = names
+        self._rules = rules
+        self._left_out = 0
+        self.unknown: set[Hashable] = set()
+        self._numbered = [str(i) for i in range(len(names))]
+        # By number: only the names that we read need to be unique.
+        self._places = {name: self._numbered[names.index(name)] for name in READ[rules] if name in names}
+        self._convert = csv.ConvertOptions(
+            column_types={place: _TYPES[name] for name, place in self._places.items()},
+            include_columns=list(self._places.values()),
+            null_values=[""],  # arrow's own list holds NA, which is a ticker
+        )
+
+    def taken_left_out(self) -> int:
+        """Return how many trades were left out since the last call."""
+        count, self._left_out = self._left_out, 0
+        return count
+
+    def read(self, block: bytes, first_line: int) -> Ticks:
+        """Read whole lines. A block with an odd line is halved until that line stands among few."""
+        if not block:
+            return Ticks.empty()
+        try:
+            return self._read_at_once(block, first_line)
+        except (pa.ArrowInvalid, _OddLine):
+            pass
+        middle = _middle(block)
+        if not middle:
+            return self._read_line_by_line(block, first_line)
+        halves = block[:middle], block[middle:]
+        return concat([self.read(halves[0], first_line), self.read(halves[1], first_line + halves[0].count(b"\n"))])
+
+    def _read_at_once(self, block: bytes, first_line: int) -> Ticks:
+        table = csv.read_csv(
+            pa.BufferReader(block),
+            # One thread and one block: the workers need the other cores, and the symbols come as one dictionary.
+            csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self._numbered),
+            csv.ParseOptions(),
+            self._convert,
+        )
+        # Blank lines, lone carriage returns and open quotes make rows that are not lines.
+        if table.num_rows != block.count(b"\n"):
+            raise _OddLine
+        column = {name: table.column(place).combine_chunks() for name, place in self._places.items()}
+        symbols, codes = symbol_table(column[TICKER].dictionary.to_pylist())
+        code = np.array(codes, "<i4")[column[TICKER].indices.to_numpy()]
+        ts = column[TIME].fill_null(0).to_numpy()
+        # An empty field is NaN here, which is neither a price nor a size.
+        price, size = (column[name].to_numpy(zero_copy_only=False) for name in (PRICE, SIZE))
+        sound, price = sound_rows(code, ts, price, size)
+        kept = self._counts(column[CORRECTION]) if CORRECTION in column else np.ones_like(sound)
+        refused = self._refuse(block, first_line, np.flatnonzero(kept & ~sound))
+        self._left_out += len(kept) - int(kept.sum())
+        optional: dict[str, Column] = {}
+        if self._rules == "sip":
+            optional = {**flags_of_block(column, ts, self.unknown), **keys_of_block(column)}
+        ticks = Ticks(symbols, code, ts, price, size, optional, refused)
+        return ticks if (kept & sound).all() else ticks.take(kept & sound, refused)
+
+    def _counts(self, correction: Any) -> NDArray[np.bool_]:
+        codes = correction.fill_null(0).to_numpy()
+        codes_that_count = CORRECTIONS_THAT_COUNT[self._rules]
+        return codes == codes_that_count[0] if len(codes_that_count) == 1 else np.isin(codes, codes_that_count)
+
+    def _refuse(self, block: bytes, first_line: int, places: NDArray[np.intp]) -> list[Refused]:
+        lines = block.split(b"\n") if len(places) else []
+        read = [self._read_line(lines[place], first_line + place) for place in places.tolist()]
+        refused = [line for line in read if isinstance(line, Refused)]
+        if len(refused) < len(places):
+            raise _OddLine  # a line by itself says something else than as a row
+        return refused
+
+    def _read_line_by_line(self, block: bytes, first_line: int) -> Ticks:
+        numbered = enumerate(block.split(b"\n")[:-1], first_line)
+        read = [self._read_line(line, number) for number, line in numbered if line not in (b"", b"\r")]
+        self._left_out += read.count(None)
+        return ticks_of_rows([x for x in read if isinstance(x, Row)], [x for x in read if isinstance(x, Refused)])
+
+    def _read_line(self, line: bytes, number: int) -> Row | Refused | None:
+        try:
+            row = read_line(line, self._names, self._rules)
+        except NotATick as e:
+            return Refused(e.reason, f"{self._file}:{number}: {e.detail}", line[:MAX_BODY_BYTES])
+        if row and self._rules == "sip":
+            self.unknown |= unknown_of([conditions_of_line(line, self._names)])
+        return row
+
+
+def _middle(block: bytes) -> int:
+    """Return where to halve a block, behind a newline; 0 where it has few lines."""
+    if block.count(b"\n") <= _FEW_LINES:
+        return 0
+    half = len(block) // 2
+    behind = block.find(b"\n", half) + 1
+    return behind if behind < len(block) else block.rfind(b"\n", 0, half) + 1
