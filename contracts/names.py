@@ -38,3 +38,7 @@ HEARTBEAT = "tickstock:producer:heartbeat"
 def bridge_seq_key(epoch: int) -> str:
     """Name the hash that counts, for each channel, the messages said in a bridge's epoch."""
     return f"tickstock-bridge:{{bridge}}:seq:{epoch}"
+
+
+# The application publishes each tick in every one of these families: who reads two doubles every volume.
+TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")

@@ -1,0 +1,138 @@
+"""A universe: the symbols that a feed is asked for. How one is named, and every spelling of its members. Pure."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .errors import UsageError
+from .tick_values import NotATick, symbol_of
+
+EVERY_SYMBOL = "*"
+_SEPARATORS = str.maketrans(",;\t", "   ")
+_HEADINGS = ("symbol", "ticker")
+_MAX_NAME_LENGTH = 100  # cache_entries.name and .key
+_FILE_ENDINGS = (".txt", ".csv", ".json")
+
+
+class UniverseEntry(NamedTuple):
+    """A row of the application's table cache_entries; written NAME:KEY, as in SYMBOL_UNIVERSE_KEY."""
+
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.key}"
+
+
+class UniverseFile(NamedTuple):
+    """A file of symbols."""
+
+    path: str
+
+
+class UniverseList(NamedTuple):
+    """Symbols as they stand; `*` alone means every symbol."""
+
+    symbols: list[str]
+
+
+def read_universe_option(text: str) -> UniverseEntry | UniverseFile | UniverseList:
+    """Read what `--universe` says: @FILE or a path, NAME:KEY, or symbols with commas. Raises UsageError."""
+    text = text.strip()
+    if text.startswith("@") or "/" in text or text.lower().endswith(_FILE_ENDINGS):
+        return UniverseFile(text.removeprefix("@"))
+    if ":" in text:
+        return read_entry_name(text)
+    if text == EVERY_SYMBOL:
+        return UniverseList([EVERY_SYMBOL])
+    return UniverseList(symbols_of_text(text, "--universe"))
+
+
+def read_entry_name(text: str) -> UniverseEntry:
+    """Read NAME:KEY. Raises UsageError."""
+    name, colon, key = text.partition(":")
+    if not (name and colon and key) or max(len(name), len(key)) > _MAX_NAME_LENGTH or not text.isprintable():
+        raise UsageError(
+            f"{text!r} names no universe: NAME:KEY is needed, as in stock_etf_test:combo_test, "
+            f"each at most {_MAX_NAME_LENGTH} characters"
+        )
+    return UniverseEntry(name, key)
+
+
+def symbols_of_text(text: str, where: str) -> list[str]:
+    """Read a file's text: JSON as in cache_entries, CSV with a heading symbol or ticker, or plain lines.
+
+    Plain lines hold symbols with commas or blanks between them; what follows a `#` is a comment. where: what errors
+    call it. Raises UsageError.
+    """
+    text = text.removeprefix("\ufeff").lstrip()
+    if text[:1] in ("[", "{"):
+        try:
+            return symbols_of_value(msgspec.json.decode(text), where)
+        except (msgspec.DecodeError, RecursionError) as e:
+            raise UsageError(f"{where} is no JSON: {e}") from e
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    column = _column_of_symbols(lines[0]) if lines else None
+    if column is not None:
+        return _checked(_cells(lines[1:], column), where)
+    return _checked(" ".join(line.partition("#")[0] for line in lines).translate(_SEPARATORS).split(), where)
+
+
+def symbols_of_value(value: object, where: str) -> list[str]:
+    """Read a value of cache_entries: a list, {"symbols": […]} or {"stocks": [{"ticker": …}]}. Raises UsageError."""
+    members = _members_of(value)
+    if members is None:
+        raise UsageError(f'{where} is no universe: a list, {{"symbols": […]}} or {{"stocks": […]}} is needed')
+    return _checked((_ticker_of(member) for member in members), where)
+
+
+def value_with(former: object, symbols: Iterable[str]) -> Any:
+    """Return the value that holds these symbols in the shape of the former one, with what it knew of each stock."""
+    wanted = list(symbols)
+    if not isinstance(former, dict) or _members_of(former) is None:
+        return wanted
+    place = "symbols" if isinstance(former.get("symbols"), list) else "stocks"
+    known = {_ticker_of(member): member for member in former[place] if isinstance(member, dict)}
+    as_objects = place == "stocks"
+    members = [known.get(symbol, {"ticker": symbol} if as_objects else symbol) for symbol in wanted]
+    return former | {place: members, "count": len(wanted)}
+
+
+def _column_of_symbols(heading: str) -> int | None:
+    names = [name.strip(' "').lower() for name in heading.split(",")]
+    return next((names.index(name) for name in _HEADINGS if name in names), None)
+
+
+def _cells(lines: Iterable[str], column: int) -> list[str]:
+    return [row[column] if column < len(row) else "" for row in csv.reader(lines)]
+
+
+def _members_of(value: object) -> list[Any] | None:
+    if isinstance(value, Mapping):
+        lists = (value[name] for name in ("symbols", "stocks") if isinstance(value.get(name), list))
+        return next(lists, None)
+    return value if isinstance(value, list) else None
+
+
+def _ticker_of(member: object) -> object:
+    if isinstance(member, Mapping):
+        return member.get("ticker", member.get("symbol"))
+    return member
+
+
+def _checked(members: Iterable[object], where: str) -> list[str]:
+    """Return the symbols, each once, in their order. One with a comma or a blank would subscribe to something else."""
+    symbols: dict[str, None] = {}
+    for number, member in enumerate(members, 1):
+        try:
+            symbol = symbol_of(member)
+        except NotATick as e:
+            raise UsageError(f"{where}, member {number}: {e}") from e
+        if symbol == EVERY_SYMBOL or any(char in ", \t" for char in symbol):
+            raise UsageError(f"{where}, member {number}: {symbol!r} is no symbol")
+        symbols[symbol] = None
+    if not symbols:
+        raise UsageError(f"{where} holds no symbol")
+    return list(symbols)

@@ -1,0 +1,259 @@
+"""① One family of the application's tick channels, heard by a thread of its own.
+
+Pub-sub keeps nothing: what is published while nobody listens is gone. So the thread does nothing but read, and each
+time the connection is cut, the market time that was missed is told to `on_gap`.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+import structlog
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ..contracts.errors import SetupError, UsageError
+from ..contracts.names import TICK_CHANNELS
+from ..contracts.tick_json import SecondStamp, parse_bodies
+from ..contracts.ticks import Ticks
+from ..contracts.universe import EVERY_SYMBOL
+from ..db.redis import AWAY, address, connect
+from .produce import Stop
+
+log = structlog.get_logger()
+
+OnGap = Callable[[int, int, Sequence[str] | None, str], None]  # first and last ms missed, symbols (None: all), why
+
+MAX_WAITING_BYTES = 256 << 20  # over half a minute of 20,000 messages a second; then Redis keeps 32 MB, then it cuts us
+_SILENCE_S = 2.0  # then we ask whether the server is still there
+_SILENCES = 3  # in a row: it is not
+_MAX_PAUSE_S = 2.0
+_WAIT_S = 0.01  # for a first message; the framer's linger needs to be looked at meanwhile
+_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 40 messages in it
+_MAX_BATCH = 5_000
+
+
+class ChannelSource:
+    """The ticks of a channel family, as they come; None while there are none.
+
+    family: one of names.TICK_CHANNELS. second_stamp: what a stamp on a whole second means where a tick does not say its
+    kind. on_gap: called in the thread that iterates. symbols: only these; None: all that are published.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        family: str = TICK_CHANNELS[0],
+        *,
+        second_stamp: SecondStamp = "end",
+        stop: Stop,
+        on_gap: OnGap = lambda *_: None,
+        symbols: Collection[str] | None = None,
+    ) -> None:
+        if family not in TICK_CHANNELS:
+            raise UsageError(f"channel family {family!r} is unknown: one of {', '.join(TICK_CHANNELS)}")
+        self.family = family
+        self._redis_url = redis_url
+        self._second_stamp: SecondStamp = second_stamp
+        self._stop = stop
+        self._on_gap = on_gap
+        self._last_ms: int | None = None  # market time of what was heard last
+        self._cut: str | None = None  # why nothing was heard since
+        self._listener: _Listener | None = None
+        self._wanted: frozenset[str] | None = None
+        if symbols is not None:
+            self.set_symbols(symbols)
+
+    def set_symbols(self, symbols: Collection[str]) -> None:
+        """Take only the ticks of these symbols from now on, `*` among them: of all. Any thread may call it."""
+        self._wanted = None if EVERY_SYMBOL in symbols else frozenset(symbols)
+
+    def __iter__(self) -> Iterator[Ticks | None]:
+        """Listen until the stop. Raises SetupError where Redis refuses us from the start."""
+        self._listener = listener = _Listener(self._redis_url, self.family)
+        listener.start()
+        try:
+            while not self._stop.is_set():
+                heard = listener.take()
+                ticks = self._ticks_of(heard.bodies, listener.since_ms)
+                self._cut = self._cut or heard.cut
+                yield ticks
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop listening, once nobody iterates any more. A cut that is still open is told as a gap until now."""
+        if self._listener is None:
+            return
+        listener, self._listener = self._listener, None
+        listener.close()
+        if self._cut:
+            self._tell_gap(_now_ms(), listener.since_ms)
+
+    def _ticks_of(self, bodies: Sequence[bytes], since_ms: int) -> Ticks | None:
+        if not bodies:
+            return None
+        ticks = parse_bodies(bodies, second_stamp=self._second_stamp)
+        if len(ticks):
+            at_ms = _market_ms(ticks)
+            if self._cut:
+                self._tell_gap(at_ms, since_ms)
+            self._last_ms = at_ms
+            ticks = self._wanted_of(ticks)
+        return ticks if len(ticks) or ticks.refused else None
+
+    def _wanted_of(self, ticks: Ticks) -> Ticks:
+        wanted = self._wanted
+        if wanted is None:
+            return ticks
+        chosen = np.fromiter((symbol in wanted for symbol in ticks.symbols), np.bool_, len(ticks.symbols))
+        return ticks if chosen.all() else ticks.take(chosen[ticks.symbol_index], ticks.refused)
+
+    def _tell_gap(self, at_ms: int, since_ms: int) -> None:
+        """Tell what was missed until market time at_ms: from the last message, or from when we began to listen."""
+        why, self._cut = str(self._cut), None
+        first_ms = since_ms if self._last_ms is None else self._last_ms
+        last_ms = max(first_ms, at_ms)
+        log.warning("ticks were missed", channel=self.family, first_ms=first_ms, last_ms=last_ms, why=why)
+        self._on_gap(first_ms, last_ms, None, why)
+
+
+def _market_ms(ticks: Ticks) -> int:
+    """Return the market time of a batch: its middle, so that no tick from last hour or next year makes a gap huge.
+
+    Before a cut the middle is early, after it late: the gap holds at least what was missed.
+    """
+    middle = len(ticks) // 2
+    return min(int(np.partition(ticks.ts, middle)[middle]) // 1_000_000, _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Heard(NamedTuple):
+    """Messages in their order; cut: why there may be some missing behind them."""
+
+    bodies: list[bytes]
+    cut: str | None = None
+
+
+class _Listener(threading.Thread):
+    """Reads a subscription into a queue, and subscribes again for ever.
+
+    since_ms: when it first was subscribed, Unix ms; 0 before.
+    """
+
+    def __init__(self, url: str, family: str) -> None:
+        super().__init__(name="tickstock-channel", daemon=True)
+        self.since_ms = 0
+        self._url = url
+        self._family = family
+        self._client = connect(url, timeout_s=_SILENCE_S)
+        self._connection: Any = None
+        self._closed = threading.Event()
+        self._away = False
+        # One thread writes each of these two, so their difference needs no lock.
+        self._bytes_put = 0
+        self._bytes_taken = 0
+        self._queue: SimpleQueue[bytes | _Heard | Exception] = SimpleQueue()
+
+    def take(self) -> _Heard:
+        """Return what waits, at most up to a cut; nothing after 10 ms without a message. Raises SetupError."""
+        bodies: list[bytes] = []
+        try:
+            item = self._queue.get(timeout=_WAIT_S)
+            self._closed.wait(_COMPANY_S)
+            while isinstance(item, bytes):
+                bodies.append(item)
+                if len(bodies) == _MAX_BATCH:
+                    break
+                item = self._queue.get_nowait()
+        except Empty:
+            item = b""
+        self._bytes_taken += sum(map(len, bodies))
+        if isinstance(item, Exception):
+            raise item
+        return _Heard(bodies, item.cut if isinstance(item, _Heard) else None)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closed.set()
+        if self._connection is not None:
+            self._connection.disconnect()  # wakes the thread
+        self.join()
+        self._client.close()
+
+    # -- in the thread -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Listen until closed; where Redis refuses us before we ever heard it, hand the error over and end."""
+        tries = 0
+        while not self._closed.is_set():
+            try:
+                self._subscribe()
+                tries = 0
+                self._listen()
+            except (*AWAY, RedisError) as e:
+                if isinstance(e, AuthenticationError | ResponseError) and not self.since_ms:
+                    self._queue.put(SetupError(f"Redis at {address(self._url)}, {self._family}: {e}"))
+                    return
+                self._note_cut(str(e))
+            except Exception as e:  # noqa: BLE001  # raised again by the loop that takes: it must not wait for ever
+                self._queue.put(e)
+                return
+            finally:
+                if self._connection is not None:
+                    self._connection.disconnect()
+            tries += 1
+            self._closed.wait(min(_MAX_PAUSE_S, 0.05 * 2**tries) * random.uniform(0.5, 1.0))
+
+    def _subscribe(self) -> None:
+        if self._connection is None:
+            self._connection = self._client.connection_pool.make_connection()
+        self._connection.connect()
+        self._connection.send_command("PSUBSCRIBE" if "*" in self._family else "SUBSCRIBE", self._family)
+        self._connection.read_response()
+        self.since_ms = self.since_ms or _now_ms()
+        self._away = False
+        log.info("listening", channel=self._family)
+
+    def _listen(self) -> None:
+        silences = 0
+        while not self._closed.is_set():
+            try:
+                reply = self._connection.read_response(disconnect_on_error=False)
+            except RedisTimeoutError:
+                silences += 1
+                if silences == _SILENCES:
+                    raise
+                self._connection.send_command("PING")
+                continue
+            silences = 0
+            if reply[0] in (b"message", b"pmessage"):
+                self._put(reply[-1])
+
+    def _put(self, body: bytes) -> None:
+        self._queue.put(body)
+        self._bytes_put += len(body)
+        if self._bytes_put - self._bytes_taken > MAX_WAITING_BYTES:
+            self._await_room()
+
+    def _await_room(self) -> None:
+        """Read nothing until half of what waits is taken. Redis may cut us meanwhile: then the gap is known."""
+        log.warning("channel waits: ticks come faster than they can be sent", channel=self._family)
+        while self._bytes_put - self._bytes_taken > MAX_WAITING_BYTES // 2:
+            if self._closed.wait(0.01):
+                return
+
+    def _note_cut(self, why: str) -> None:
+        if self._away or self._closed.is_set():
+            return
+        self._away = True
+        log.warning("channel lost", channel=self._family, why=why)
+        if self.since_ms:
+            self._queue.put(_Heard([], f"channel {self._family}: {why}"))
