@@ -1,0 +1,62 @@
+"""Which trades may set a bar's prices and volume: a table of the pretend server's own.
+
+It says the same as contracts.trade_conditions, and shares nothing with it on purpose: what we compute is compared with
+what this server says. Source: Massive's published consolidated update rules (GET /v3/reference/conditions).
+"""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_PRE_MARKET, _OPEN, _CLOSE, _AFTER_MARKET_END = 4 * 60, 9 * 60 + 30, 16 * 60, 20 * 60  # minutes of the day
+_FORM_T = 12
+
+
+class Sets(NamedTuple):
+    """What a trade may set in its bar."""
+
+    open_close: bool
+    high_low: bool
+    volume: bool
+
+
+_EVERYTHING = (
+    *(0, 1, 3, 4, 6, 8, 9, 11, 14, 17, 18, 19, 23, 24, 25, 27, 28, 30, 31, 34, 35, 36, 41, 55),
+    *range(57, 61),  # of the security, not of the trade, as are the next
+    *range(62, 72),
+)
+_HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
+_VOLUME_ONLY = (2, 7, 13, 20, 21, 29, 37, 52, 53)
+_NOTHING = (15, 16)
+_PRICES_ONLY = (38,)
+
+_TABLE = {
+    **dict.fromkeys(_EVERYTHING, Sets(True, True, True)),
+    **dict.fromkeys(_HIGH_LOW_AND_VOLUME, Sets(False, True, True)),
+    **dict.fromkeys(_VOLUME_ONLY, Sets(False, False, True)),
+    **dict.fromkeys(_NOTHING, Sets(False, False, False)),
+    **dict.fromkeys(_PRICES_ONLY, Sets(True, True, False)),
+}
+_UNKNOWN = Sets(False, False, True)
+
+
+def sets(conditions: tuple[int, ...], at_ms: int) -> Sets:
+    """Return what a trade with these conditions at this time may set: every condition must allow it."""
+    return _sets(conditions, _FORM_T in conditions and _outside_regular_hours(at_ms // 60_000))
+
+
+@lru_cache(maxsize=4096)
+def _sets(conditions: tuple[int, ...], form_t_counts: bool) -> Sets:
+    form_t = Sets(form_t_counts, form_t_counts, True)
+    each = [form_t if code == _FORM_T else _TABLE.get(code, _UNKNOWN) for code in conditions]
+    return Sets(*(all(allowed) for allowed in zip(Sets(True, True, True), *each, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def _outside_regular_hours(minute: int) -> bool:
+    """Tell whether a minute (Unix minutes) lies in the pre-market or the after-market of New York."""
+    local = datetime.fromtimestamp(minute * 60, UTC).astimezone(_NEW_YORK)
+    of_day = local.hour * 60 + local.minute
+    return _PRE_MARKET <= of_day < _OPEN or _CLOSE <= of_day < _AFTER_MARKET_END
