@@ -1,0 +1,79 @@
+-- note_gap --
+-- A feed that breaks off every few seconds makes one gap that grows, not one each time. A gap that somebody has begun
+-- to repair grows no more: `tried` is looked at again behind the row's lock.
+WITH grown AS (
+    UPDATE gap g
+       SET first_minute = least(g.first_minute, %(first)s), last_minute = greatest(g.last_minute, %(last)s),
+           lost_ticks = g.lost_ticks + %(lost_ticks)s
+     WHERE g.id = (SELECT id FROM gap
+                    WHERE feed = %(feed)s AND why = %(why)s AND state = 'open' AND tried = 0
+                      AND symbols IS NOT DISTINCT FROM %(symbols)s::text[]
+                      AND partition IS NOT DISTINCT FROM %(partition)s::integer
+                      AND first_minute <= %(last)s + 1 AND last_minute >= %(first)s - 1
+                    ORDER BY id LIMIT 1)
+       AND g.state = 'open' AND g.tried = 0
+    RETURNING g.id)
+INSERT INTO gap (feed, symbols, partition, first_minute, last_minute, why, lost_ticks)
+SELECT %(feed)s, %(symbols)s::text[], %(partition)s::integer, %(first)s, %(last)s, %(why)s, %(lost_ticks)s::bigint
+ WHERE NOT EXISTS (SELECT FROM grown);
+
+-- due_gaps --
+-- Whose last minute is over for so long that the vendor's bars of it are there. The longest wait first.
+SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
+  FROM gap
+ WHERE feed = %(feed)s AND not_before <= clock_timestamp()
+   AND to_timestamp((last_minute + 1) * 60.0) + make_interval(secs => %(settle_s)s) <= clock_timestamp()
+ ORDER BY not_before, id LIMIT %(count)s;
+
+-- unrepaired_gaps --
+-- For somebody who asks for it now: all that is over and was not had, however often it was tried.
+SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
+  FROM gap
+ WHERE feed = %(feed)s AND state <> 'repaired'
+   AND to_timestamp((last_minute + 1) * 60.0) + make_interval(secs => %(settle_s)s) <= clock_timestamp()
+ ORDER BY id;
+
+-- begin_gap --
+-- No row: it grew since it was read, and comes again.
+UPDATE gap SET tried = tried + 1
+ WHERE id = %(id)s AND first_minute = %(first)s AND last_minute = %(last)s
+RETURNING id;
+
+-- finish_gap --
+-- Once more when the vendor has folded in late trades; a try that comes after that is the last.
+UPDATE gap
+   SET state = CASE WHEN %(missing)s > 0 THEN 'missing' ELSE 'repaired' END, error = NULL,
+       minutes_repaired = %(repaired)s, minutes_missing = %(missing)s,
+       not_before = CASE WHEN to_timestamp((last_minute + 1) * 60.0) + make_interval(secs => %(final_s)s)
+                              > clock_timestamp()
+                         THEN to_timestamp((last_minute + 1) * 60.0) + make_interval(secs => %(final_s)s)
+                         ELSE 'infinity' END
+ WHERE id = %(id)s;
+
+-- put_off_gap --
+UPDATE gap SET error = %(error)s, not_before = clock_timestamp() + make_interval(secs => %(wait_s)s)
+ WHERE id = %(id)s;
+
+-- forget_missing --
+DELETE FROM gap_missing WHERE gap_id = %(id)s;
+
+-- note_missing --
+INSERT INTO gap_missing (gap_id, symbol, first_minute, last_minute)
+SELECT %(id)s, * FROM unnest(%(symbols)s::text[], %(first)s::integer[], %(last)s::integer[]);
+
+-- symbols_with_bars --
+-- One look into the index for each known symbol: the bars of all days are many more.
+SELECT s.symbol FROM symbols s
+ WHERE EXISTS (SELECT FROM recent_bar b
+                WHERE b.symbol = s.symbol::text COLLATE "C" AND b.minute BETWEEN %(first)s AND %(last)s)
+ ORDER BY s.symbol::text COLLATE "C";
+
+-- list_gaps --
+SELECT id, feed, symbols, partition, first_minute, last_minute, why, lost_ticks, found_at, state, tried, error,
+       minutes_repaired, minutes_missing
+  FROM gap WHERE %(state)s::text IS NULL OR state = %(state)s
+ ORDER BY id DESC LIMIT %(count)s;
+
+-- list_missing --
+SELECT gap_id, symbol, first_minute, last_minute FROM gap_missing
+ WHERE gap_id = ANY (%(ids)s::bigint[]) ORDER BY gap_id, symbol, first_minute;

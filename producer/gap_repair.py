@@ -1,0 +1,248 @@
+"""One gap at a time: its minutes are fetched by REST, sent as frames of the feed `repair`, and noted as had.
+
+A gap is closed when what was sent is committed, so that a crash at any point only means that it is fetched once more:
+a minute that comes again replaces itself.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+from uuid import uuid4
+
+import numpy as np
+import psycopg
+import structlog
+
+from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.names import REPAIR_FEED
+from ..contracts.partition import partition_of
+from ..contracts.ticks import Ticks
+from ..contracts.universe import EVERY_SYMBOL
+from ..db import gaps, redis
+from ..db import lease as leases
+from ..db.gaps import MINUTE_MS, MissingMinutes, OpenGap
+from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.postgres import Connection
+from .framer import Framer, Identity
+from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
+from .stream_writer import StreamWriter
+
+log = structlog.get_logger()
+
+REPAIR_UNIT = "repair"  # one process repairs at a time
+SETTLE_S = 20.0  # after a minute: trades are reported within 10 s, and then the vendor makes its bar
+FINAL_S = 16 * 60.0  # after a minute: the vendor folds late trades in for about 15 minutes
+
+_MAX_LAG = 200_000  # ticks that are sent and not committed: a repair takes its time, and leaves Redis its room
+_FAILURES_IN_A_ROW = 5  # of symbols: then it is not the symbol
+_FIRST_PUT_OFF_S = 30.0
+_MAX_PUT_OFF_S = 900.0
+_DRAIN_DEADLINE_S = 5.0
+_MINUTE_NS = MINUTE_MS * 1_000_000
+
+
+class Bars(Protocol):
+    """Where missing minutes come from: MassiveRest."""
+
+    def minute_bars(self, symbol: str, first_ms: int, last_ms: int) -> Ticks:
+        """Return the whole minutes of a symbol that start from first_ms to last_ms."""
+
+
+class Outcome(NamedTuple):
+    """What a try at a gap brought, in minutes of symbols. error: why it is to be tried again."""
+
+    repaired: int
+    missing: list[MissingMinutes]
+    error: str | None = None
+    after_s: float = 0.0  # the vendor wants no question before
+
+    @property
+    def missing_count(self) -> int:
+        """How many minutes of symbols are missing."""
+        return sum(one.last_minute - one.first_minute + 1 for one in self.missing)
+
+
+class GapRepair:
+    """Repairs gaps as one live producer, from its first to `close`.
+
+    An error of the servers, or LeaseLost, ends it: `abandon` it and make a new one.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        redis_url: str,
+        rest: Bars,
+        *,
+        partitions: int,
+        symbols: Callable[[], Sequence[str] | None],
+        wait: Callable[[float], bool],
+    ) -> None:
+        """symbols: of the feed; None or `*`: it has no list, and whatever had a bar in the week before is asked for.
+
+        wait: sleep so many seconds, True to stop.
+        """
+        self._name = f"repair-{uuid4().hex[:12]}"
+        self._connection = connection
+        self._rest = rest
+        self._partitions = partitions
+        self._symbols = symbols
+        self._wait_outside = wait
+        # While this one is renewed, the checkpoints keep our numbers.
+        self._leases: list[Lease] = [leases.take(connection, f"producer:{self._name}", self._name)]
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._client = redis.connect(redis_url)
+        done = dict.fromkeys(range(partitions), 0)
+        self._writer = StreamWriter(self._client, redis_url, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG)
+        self._has_sent = False
+        self._framer = Framer(Identity(self._name, REPAIR_FEED, "live"), partitions, now_ms=self._writer.now_ms)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the one that repairs. Raises LeaseTaken where another process does."""
+        lease = leases.take(self._connection, REPAIR_UNIT, self._name)
+        self._leases.append(lease)
+        yield
+        self._leases.remove(lease)
+        leases.release(self._connection, self._name, [lease])
+
+    def repair(self, gap: OpenGap) -> Outcome | None:
+        """Fetch a gap, send it, wait until it is committed, and note that; None where we stopped before."""
+        if not gaps.begin(self._connection, gap):
+            return None  # it grew: it comes again
+        try:
+            outcome = self._fetch(gap)
+        except RestStopped:
+            return None
+        if outcome is None or not self._is_committed():
+            return None  # we are to stop
+        self._note(gap, outcome)
+        return outcome
+
+    def keep(self) -> None:
+        """Renew the leases in time. Raises LeaseLost.
+
+        A long request lets them run out: they are still ours where nobody took them meanwhile.
+        """
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        if len(leases.renew(self._connection, self._name, self._leases)) < len(self._leases):
+            raise LeaseLost("another process repairs now")
+
+    def close(self) -> None:
+        """Say the end where anything was said, wait shortly until it is committed, and give the leases back."""
+        if self._has_sent:
+            self._writer.write(self._framer.end())
+            deadline = time.monotonic() + _DRAIN_DEADLINE_S
+            while not self._writer.is_drained and time.monotonic() < deadline:
+                time.sleep(0.02)
+                self._writer.poll_if_due(every_s=0.05)
+            if self._writer.is_drained:
+                self._writer.forget()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Leave everything as it is: a server is away, or another process repairs."""
+        self._client.close()
+        try:
+            leases.release(self._connection, self._name, self._leases)
+        except psycopg.Error as e:
+            log.debug("leases left to end by themselves", why=str(e).strip())
+
+    # -- one gap ---------------------------------------------------------------------------------------------------
+
+    def _fetch(self, gap: OpenGap) -> Outcome | None:
+        """Ask for each symbol's minutes and send them; None where we are to stop."""
+        failures = _Failures()
+        repaired, missing = 0, list[MissingMinutes]()
+        symbols = self._symbols_of(gap)
+        for symbol in symbols:
+            bars = self._ask(symbol, gap, failures)
+            if bars is None and failures.are_enough:
+                break
+            if bars is None:
+                continue
+            self._has_sent = self._has_sent or len(bars) + len(bars.refused) > 0
+            self._writer.write(self._framer.add(bars))
+            repaired += len(bars)
+            missing += missing_minutes(symbol, bars, gap)
+            if self._wait(0):
+                return None
+        self._writer.write(self._framer.flush())
+        error = failures.error if symbols else "no symbol is known that it may miss"
+        return Outcome(repaired, missing, error, failures.after_s)
+
+    def _ask(self, symbol: str, gap: OpenGap, failures: "_Failures") -> Ticks | None:
+        try:
+            bars = self._rest.minute_bars(symbol, gap.first_minute * MINUTE_MS, gap.last_minute * MINUTE_MS)
+        except (RestAway, RestRefused, RestBroken) as e:
+            failures.add(symbol, e)
+            return None
+        failures.in_a_row = 0
+        return bars
+
+    def _symbols_of(self, gap: OpenGap) -> Sequence[str]:
+        symbols = gap.symbols if gap.symbols is not None else self._symbols()
+        if symbols is None or EVERY_SYMBOL in symbols:
+            symbols = gaps.symbols_with_bars(self._connection, gap)
+        if gap.partition is None:
+            return symbols
+        return [symbol for symbol in symbols if partition_of(symbol, self._partitions) == gap.partition]
+
+    def _is_committed(self) -> bool:
+        """Wait until the workers have committed what was sent; False where we are to stop."""
+        if not self._writer.is_drained:
+            log.info("minutes sent: waiting until they are committed", ticks=self._writer.lag)
+        while not self._writer.is_drained:
+            if self._wait(0.05):
+                return False
+            self._writer.poll_if_due(every_s=0.05)
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        self.keep()
+        return self._wait_outside(seconds)
+
+    def _note(self, gap: OpenGap, outcome: Outcome) -> None:
+        if outcome.error is None:
+            gaps.finish(self._connection, gap, repaired=outcome.repaired, missing=outcome.missing, final_s=FINAL_S)
+            log.info("gap repaired", gap=gap.id, minutes=outcome.repaired, missing=outcome.missing_count)
+            return
+        wait_s = max(outcome.after_s, min(_MAX_PUT_OFF_S, _FIRST_PUT_OFF_S * 2.0 ** min(gap.tried, 10)))
+        gaps.put_off(self._connection, gap, error=outcome.error, wait_s=wait_s)
+        log.warning("gap not repaired", gap=gap.id, why=outcome.error, again_in_s=wait_s)
+
+
+class _Failures:
+    """The symbols of a gap that could not be asked for."""
+
+    def __init__(self) -> None:
+        self.error: str | None = None
+        self.after_s = 0.0
+        self.in_a_row = 0
+        self._count = 0
+        self._is_refused = False
+
+    def add(self, symbol: str, error: TickStockError) -> None:
+        """Count one."""
+        self._count += 1
+        self.in_a_row += 1
+        self.error = f"{error} ({symbol})" if self._count == 1 else f"{error} ({symbol} and {self._count - 1} before)"
+        self._is_refused = isinstance(error, RestRefused)
+        if isinstance(error, RestAway):
+            self.after_s = max(self.after_s, error.after_s)
+
+    @property
+    def are_enough(self) -> bool:
+        """Tell whether to ask for no other symbol: the vendor, or the key, will fail them all."""
+        return self._is_refused or self.in_a_row >= _FAILURES_IN_A_ROW
+
+
+def missing_minutes(symbol: str, bars: Ticks, gap: OpenGap) -> list[MissingMinutes]:
+    """Return the ranges of a gap's minutes that are not among some bars."""
+    had = np.unique(bars.ts // _MINUTE_NS)
+    edges = np.concatenate([[gap.first_minute - 1], had, [gap.last_minute + 1]])
+    behind = np.flatnonzero(np.diff(edges) > 1)
+    return [MissingMinutes(symbol, int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in behind]

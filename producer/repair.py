@@ -1,0 +1,136 @@
+"""Beside a live feed: a thread that notes the feed's gaps as they are found, and fills them as they are due."""
+
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+
+import psycopg
+import structlog
+
+from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
+from ..contracts.names import LIVE_FEED
+from ..db import gaps
+from ..db.gaps import Gap
+from ..db.postgres import Connection, connect
+from ..db.redis import AWAY
+from .gap_repair import SETTLE_S, Bars, GapRepair
+from .produce import Stop
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 1.0
+_GAPS_A_LOOK = 100
+
+
+class RepairThread(threading.Thread):
+    """Notes and repairs until the stop; without `rest` it only notes.
+
+    Nothing that goes wrong here stops the live feed. What is handed over waits in memory while the database is away.
+    """
+
+    def __init__(  # noqa: PLR0913  # two servers, the vendor, and whose gaps
+        self,
+        database_url: str,
+        redis_url: str,
+        rest: Bars | None,
+        *,
+        partitions: int,
+        symbols: Callable[[], Sequence[str] | None],
+        stop: Stop,
+        feed: str = LIVE_FEED,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        """symbols: what the feed is subscribed to; None: to all. feed: whose gaps.
+
+        settle_s: how long after a gap's last minute the vendor is asked; with a delayed feed its delay is part of it.
+        """
+        super().__init__(name="repair", daemon=True)
+        self._database_url = database_url
+        self._redis_url = redis_url
+        self._rest = rest
+        self._partitions = partitions
+        self._symbols = symbols
+        self._stopping = stop
+        self._feed = feed
+        self._settle_s = settle_s
+        self._found: SimpleQueue[Gap] = SimpleQueue()
+        self._unnoted: Gap | None = None
+        self._said = ""
+
+    def note(self, gap: Gap) -> None:
+        """Hand a gap over, from any thread."""
+        log.warning("gap", feed=gap.feed, first_ms=gap.first_ms, last_ms=gap.last_ms, why=gap.why)
+        self._found.put(gap)
+
+    def run(self) -> None:
+        """Do it; while a server is away, wait for it."""
+        while True:
+            try:
+                with connect(self._database_url, name="tickstock-repair") as connection:
+                    self._attend(connection, partial(self._wait, connection))
+            except (psycopg.OperationalError, ServerAway, SetupError, LeaseLost, *AWAY) as e:
+                self._say(str(e).strip())
+            except Exception:  # noqa: BLE001  # a mistake here must not stop the live feed
+                # As text: a renderer that shows variables would show the key.
+                self._say(traceback.format_exc())
+            if self._stopping.wait(_LOOK_EVERY_S):
+                if self._unnoted or not self._found.empty():
+                    log.error("gaps are lost: the database is away", count=self._found.qsize() + bool(self._unnoted))
+                return
+
+    def _say(self, why: str) -> None:
+        if why != self._said:
+            log.warning("repair waits", why=why)
+            self._said = why
+
+    def _attend(self, connection: Connection, wait: Callable[[float], bool]) -> None:
+        """Note and repair on one connection until the stop."""
+        if self._rest is None:
+            while not wait(_LOOK_EVERY_S):
+                pass
+            return
+        repair = GapRepair(
+            connection, self._redis_url, self._rest, partitions=self._partitions, symbols=self._symbols, wait=wait
+        )
+        try:
+            while not wait(_LOOK_EVERY_S):
+                repair.keep()
+                self._repair_due(connection, repair)
+            repair.close()
+        except BaseException:
+            repair.abandon()
+            raise
+
+    def _repair_due(self, connection: Connection, repair: GapRepair) -> None:
+        due = gaps.due_gaps(connection, self._feed, settle_s=self._settle_s, count=_GAPS_A_LOOK)
+        if not due:
+            return
+        try:
+            with repair.turn():
+                self._said = ""
+                for gap in due:
+                    repair.repair(gap)
+                    if self._stopping.is_set():
+                        return
+        except LeaseTaken as e:
+            self._say(str(e))
+
+    def _wait(self, connection: Connection, seconds: float) -> bool:
+        """Note what was found, and sleep; return whether to stop. All waiting is done here: no note waits for it."""
+        self._note_found(connection)
+        stopped = self._stopping.wait(seconds)
+        if stopped:
+            self._note_found(connection)
+        return stopped
+
+    def _note_found(self, connection: Connection) -> None:
+        """Write the gaps that were handed over; one that cannot be written stays the first."""
+        while True:
+            try:
+                self._unnoted = self._unnoted or self._found.get_nowait()
+            except Empty:
+                return
+            gaps.note_gap(connection, self._unnoted)
+            self._unnoted = None

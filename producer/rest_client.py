@@ -1,0 +1,241 @@
+"""GET requests to one REST host: with a key, no faster than its quota, tried again where that may help.
+
+The key travels in the Authorization header alone: an address is logged and kept in errors, a header is not.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import certifi
+import msgspec
+import structlog
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from ..contracts.errors import TickStockError, UsageError
+
+log = structlog.get_logger()
+
+_ATTEMPTS = 5  # of one request, when the server or the network fails
+_REFUSALS = 10  # of one request, when it is said to be too early
+_MAX_RETRY_AFTER_S = 120.0  # who is told to wait longer than this comes back another time
+_NO_RETRY_AFTER_S = 12.0  # a 429 that does not say: the smallest plan allows 5 requests a minute
+_FIRST_PAUSE_S = 0.5
+_MAX_PAUSE_S = 8.0
+_REQUEST_S = 30.0  # for one whole answer, however slowly it trickles in
+_MAX_BODY_BYTES = 64 << 20  # a page of 50,000 bars is a tenth of it
+_CHUNK_BYTES = 1 << 16
+_SHOWN_LENGTH = 200
+_VENDORS = ("massive.com", "polygon.io")
+
+
+class RestAway(TickStockError):
+    """The host does not answer as it should now: come back after some minutes."""
+
+    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
+        """after_s: how long the host itself said to wait."""
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class RestRefused(TickStockError):
+    """The host does not allow this key to ask for this: somebody must look at the key or the plan."""
+
+
+class RestBroken(TickStockError):
+    """An answer that cannot be trusted: use none of it."""
+
+
+class RestStopped(TickStockError):
+    """We are to stop: what was asked for is to be asked again."""
+
+
+class TokenBucket:
+    """Lets so many requests a minute through, evenly, with a second's worth at once."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._per_s = per_minute / 60
+        self._room = max(1.0, self._per_s)
+        self._tokens = self._room
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> float:
+        """Take a token; return for how many seconds to wait before using it. now_s: of a clock that never goes back."""
+        self._fill(now_s)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._per_s)
+
+    def pause(self, now_s: float, seconds: float) -> None:
+        """Let nothing through for so long: the host counts by itself, and said that it is too much."""
+        self._fill(now_s)
+        self._tokens = min(self._tokens, 1 - seconds * self._per_s)
+
+    def _fill(self, now_s: float) -> None:
+        passed_s = max(0.0, now_s - self._at_s)
+        self._tokens = min(self._room, self._tokens + passed_s * self._per_s)
+        self._at_s = max(self._at_s, now_s)
+
+
+class _Answer(NamedTuple):
+    status: int  # 0: none came
+    body: bytes = b""
+    retry_after: str | None = None
+    why: str = ""  # none came
+
+
+class _Problem(msgspec.Struct):
+    error: str = ""
+    message: str = ""
+
+
+_problems = msgspec.json.Decoder(_Problem)
+
+
+class RestClient:
+    """Asks one host, in one thread."""
+
+    def __init__(
+        self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], pause_s: float = _FIRST_PAUSE_S
+    ) -> None:
+        """wait: sleep so many seconds, True to stop. pause_s: before the second attempt. Raises UsageError."""
+        self._base = urlsplit(url)
+        if self._base.scheme not in ("http", "https") or not self._base.hostname:
+            raise UsageError("the REST address cannot be read: https://HOST is one")
+        if self._base.scheme == "http" and self._base.hostname.endswith(_VENDORS):
+            raise UsageError(f"{self.host} by http would send the API key in the clear: use https://")
+        self._key = key
+        self._bucket = TokenBucket(per_minute)
+        self._wait = wait
+        self._pause_s = pause_s
+        self._pool = urllib3.PoolManager(
+            num_pools=1,
+            ca_certs=certifi.where(),
+            headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "gzip", "User-Agent": "tickstockpl"},
+            timeout=urllib3.Timeout(connect=5.0, read=10.0),
+            retries=False,  # ours count, wait for the quota, and can be stopped
+        )
+
+    def __repr__(self) -> str:
+        return f"RestClient({self.host})"
+
+    @property
+    def host(self) -> str:
+        """Return the host's name."""
+        return str(self._base.hostname)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def follow(self, url: str, link: str) -> str:
+        """Return the address that a link on a page leads to. Raises RestBroken where that is another host."""
+        target = urljoin(urljoin(self._base.geturl(), url), link)
+        if _host(urlsplit(target)) != _host(self._base):
+            raise RestBroken(f"{self.host} links to another host: the key is not sent there")
+        return target
+
+    def get(self, url: str) -> bytes | None:
+        """Return the body of an answer, None where the host knows no such thing (404).
+
+        url: on this host, with or without it. What may pass is tried again: failures with growing pauses and jitter,
+        an exhausted quota after the time that the host says. Raises RestAway, RestRefused, RestBroken, RestStopped.
+        """
+        target = self.follow(url, "")
+        failures = refusals = 0
+        while True:
+            self._sleep(self._bucket.take(time.monotonic()))
+            answer = self._ask(target)
+            if answer.status == 200:
+                return answer.body
+            if answer.status == 404:
+                return None
+            if answer.status == 429:
+                refusals += 1
+                self._wait_for_quota(answer, last=refusals == _REFUSALS)
+            elif answer.status == 0 or answer.status >= 500:
+                failures += 1
+                self._wait_after_failure(answer, failures)
+            else:
+                raise self._error(answer)
+
+    def _wait_for_quota(self, answer: _Answer, *, last: bool) -> None:
+        seconds = _retry_after_s(answer.retry_after)
+        if last or seconds > _MAX_RETRY_AFTER_S:
+            raise RestAway(f"{self.host}: the quota of requests is used up", after_s=seconds)
+        log.info("rest quota used up: waiting", seconds=round(seconds, 1))
+        self._bucket.pause(time.monotonic(), seconds)
+
+    def _wait_after_failure(self, answer: _Answer, failures: int) -> None:
+        why = answer.why or f"status {answer.status}"
+        if failures == _ATTEMPTS:
+            raise RestAway(f"{self.host} fails: {why}")
+        log.debug("rest failed: trying again", why=why)
+        self._sleep(random.uniform(0.5, 1) * min(_MAX_PAUSE_S, self._pause_s * 2**failures))
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep; also with nothing to wait for, look whether we are to stop."""
+        if self._wait(seconds):
+            raise RestStopped("stopped")
+
+    def _ask(self, url: str) -> _Answer:
+        """Send one GET. A redirect is not followed: it would take the key along."""
+        try:
+            response = self._pool.request("GET", url, redirect=False, preload_content=False)
+            try:
+                body = _read(response)
+            except BaseException:
+                response.close()  # half an answer: nobody else may read the rest of it
+                raise
+            response.release_conn()
+        except (HTTPError, OSError) as e:
+            return _Answer(0, why=type(e).__name__)  # its text holds the address, which may be long
+        return _Answer(response.status, body, response.headers.get("Retry-After"))
+
+    def _error(self, answer: _Answer) -> TickStockError:
+        try:
+            problem = _problems.decode(answer.body)
+            said = ascii(problem.error or problem.message)[1:-1]
+        except msgspec.DecodeError:
+            said = ""
+        if self._key:
+            said = said.replace(self._key, "***")  # it may quote what we sent
+        message = f"{self.host} answers {answer.status}: {said[:_SHOWN_LENGTH]}"
+        if answer.status in (401, 402, 403):
+            return RestRefused(f"{message}: check the API key and what its plan allows")
+        return RestBroken(message)
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Read a body as it comes in, within a deadline and a size: a read timeout alone lets it trickle for ever."""
+    deadline = time.monotonic() + _REQUEST_S
+    chunks, size = [], 0
+    while chunk := response.read1(_CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MAX_BODY_BYTES:
+            raise RestBroken(f"an answer of more than {_MAX_BODY_BYTES >> 20} MiB")
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer trickles in")
+    return b"".join(chunks)
+
+
+def _host(url: SplitResult) -> tuple[str, str | None, int]:
+    try:
+        port = url.port
+    except ValueError as e:
+        raise RestBroken("a link that is no address") from e
+    return url.scheme, url.hostname, port or (443 if url.scheme == "https" else 80)
+
+
+def _retry_after_s(text: str | None) -> float:
+    """Read Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
+    if text is None:
+        return _NO_RETRY_AFTER_S
+    try:
+        return float(text) if text.isdigit() else max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return _NO_RETRY_AFTER_S
