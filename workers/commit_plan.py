@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from ..contracts.bar import SHARE_MICRO
+from ..contracts.bar import SHARE_MICRO, ToldBar
 from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.partition import Position
 from ..contracts.ticks import Column, Refused
@@ -148,6 +148,7 @@ def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column,
         for feed, book in plan.state.feeds.items()
     }
     plan.found.higher = _only(plan.found.higher, symbols)
+    plan.symbols = {plan.state.symbols[code] for code in symbols.tolist()}
     return after
 
 
@@ -157,9 +158,10 @@ def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[Partitio
     for first, marks, waiting, higher in held.split:
         if first in durable:
             plan = plan_partition(first.state)
-            plan.marks, plan.waiting, plan.symbols = marks, waiting, first.symbols
-            done = first.found.higher["symbol"]
-            plan.found.higher = _without(higher, done)
+            plan.marks, plan.waiting = marks, waiting
+            plan.found.higher = _without(higher, first.found.higher["symbol"])
+            here = held.rows["symbol"][held.rows["partition"] == plan.state.partition]
+            plan.symbols = {symbol.decode() for symbol in here.tolist()}
             plans.append(plan)
     return plans
 
@@ -287,7 +289,7 @@ def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Co
 def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:
     """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
     for plan, bar, closed in _drop(plans, rows, bad, "refused"):
-        refused = Refused("unstorable", why, bar_json(bar))
+        refused = Refused("unstorable", why, msgspec.json.encode(told_bars(bar[None])[0]))
         plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
         plan.unstorable.add(bar["symbol"].item().decode())
 
@@ -315,8 +317,8 @@ def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> 
         for closed in plan.closed:
             mine = here & (rows["feed"] == closed.feed.encode())
             if closed.book.publish and mine.any():
-                bars = [msgspec.Raw(bar_json(bar)) for bar in rows[mine]]
-                plan.messages.append(("bars", msgspec.json.encode({"feed": closed.feed, "bars": bars})))
+                said = {"feed": closed.feed, "bars": told_bars(rows[mine])}
+                plan.messages.append(("bars", msgspec.json.encode(said)))
 
 
 def staged_higher_bars(plan: PartitionPlan) -> Column:
@@ -361,17 +363,16 @@ def add_findings(plan: PartitionPlan) -> None:
             plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
-def bar_json(bar: Column) -> bytes:
-    """Write one staged bar as JSON; timestamp: the start of the minute, Unix seconds."""
-    volume = bar["volume_micro"].item() / SHARE_MICRO
-    return msgspec.json.encode(
-        {
-            "symbol": bar["symbol"].item().decode(),
-            "timestamp": bar["minute"].item() * 60,
-            **{name: bar[name].item() for name in ("open", "high", "low", "close")},
-            "volume": volume,
-            "vwap": bar["notional"].item() / volume,
-            "trade_count": bar["trades"].item(),
-            "revision": bar["revision"].item(),
-        }
-    )
+def told_bars(rows: Column) -> list[ToldBar]:
+    """Return staged bars as they are told."""
+    volume = rows["volume_micro"] / SHARE_MICRO
+    columns = [
+        np.char.decode(rows["symbol"], "utf-8"),
+        rows["minute"].astype(np.int64) * 60,
+        *(rows[name] for name in ("open", "high", "low", "close")),
+        volume,
+        rows["notional"] / volume,
+        rows["trades"],
+        rows["revision"],
+    ]
+    return list(map(ToldBar, *(column.tolist() for column in columns)))

@@ -267,7 +267,8 @@ class History:
             self._values = np.pad(self._values, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
             self._sums = np.pad(self._sums, ((0, 0), (0, more), (0, 0)))
         if columns > have_columns < _CAPACITY:
-            more = min(_CAPACITY, max(columns, 2 * have_columns)) - have_columns
+            # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
+            more = (_CAPACITY if columns >= WINDOW else max(columns, 2 * have_columns)) - have_columns
             self._minute = np.pad(self._minute, ((0, 0), (0, more)))
             self._values = np.pad(self._values, ((0, 0), (0, 0), (0, more)), constant_values=np.nan)
             self._sums = np.pad(self._sums, ((0, 0), (0, 0), (0, more)))
