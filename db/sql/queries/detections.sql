@@ -16,9 +16,6 @@ COPY stage_higher_bar FROM STDIN (FORMAT binary);
 -- copy_indicator_stage --
 COPY stage_indicator FROM STDIN;
 
--- drop_staged_results --
-DELETE FROM stage_higher_bar WHERE symbol::text = ANY (%(symbols)s);
-
 -- upsert_recent_higher_bar --
 INSERT INTO recent_higher_bar AS t (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
 SELECT symbol::text, timeframe, minute, open, high, low, close, volume_micro, notional
