@@ -1,5 +1,6 @@
 """The 1-minute interval, and the columns of a bar."""
 
+import msgspec
 import numpy as np
 
 MINUTE_NS = 60_000_000_000
@@ -24,3 +25,18 @@ BAR_DTYPE = np.dtype(
 )
 
 SHARE_MICRO = 1e6
+
+
+class ToldBar(msgspec.Struct, gc=False):
+    """A bar in an outbox message of kind `bars`. timestamp: the start of the minute, Unix seconds."""
+
+    symbol: str
+    timestamp: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float
+    trade_count: int
+    revision: int

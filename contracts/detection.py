@@ -5,6 +5,7 @@ of the documented channels (`channels.py`).
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
@@ -13,6 +14,7 @@ LIFETIME_S = 3600  # of a detection and of an indicator's value: the application
 TIER = "intraday"
 
 
+@lru_cache(maxsize=16_384)  # asked for by each step that a detection goes through
 def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
     """Return the flow_id of a detection; minute: the bar's start, in minutes since 1970 (UTC).
 

@@ -5,6 +5,7 @@ GROUP = "tickstockpl-group"
 DEAD_LETTERS = "tickstock-dlq"
 
 FRONT_DOOR_PRODUCER = "front-door"
+DETECTOR = "detector"  # the dead letters' producer of what was found and cannot be stored
 LIVE_FEED = "live"
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 

@@ -54,7 +54,8 @@ REASONS = (
     "future",  # later than its arrival by more than --max-future
     "too_late",  # older than its arrival by more than 15 minutes
     "bad_frame",  # a stream entry that is no frame
-    "unstorable",  # the database refused it
+    "unstorable",  # the database refused its bar
+    "unstorable_finding",  # the database refused what was found on a symbol's bars; the bars are there
 )
 
 

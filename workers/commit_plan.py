@@ -2,17 +2,19 @@
 
 import secrets
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import msgspec
 import numpy as np
 
-from ..contracts.bar import SHARE_MICRO
+from ..contracts.bar import SHARE_MICRO, ToldBar
 from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ..contracts.names import DETECTOR
 from ..contracts.partition import Position
-from ..contracts.ticks import Column, Refused
+from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
@@ -51,6 +53,25 @@ class Findings:
     indicators: list[StagedIndicator] = field(default_factory=list)
     told_indicators: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
+
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols that something was found on; those of higher bars aside, which are known by their index."""
+        patterns = {detection.symbol for detection in (*self.new, *self.again)}
+        return patterns | {staged.value.symbol for staged in self.indicators}
+
+    def without(self, symbols: AbstractSet[str], codes: Column) -> Self:
+        """Return these findings but for some symbols; codes: their indices. What a revision took away stays taken."""
+        return replace(
+            self,
+            higher=_without(self.higher, codes),
+            new=[one for one in self.new if one.symbol not in symbols],
+            again=[one for one in self.again if one.symbol not in symbols],
+            told=[one for one in self.told if one.symbol not in symbols],
+            indicators=[staged for staged in self.indicators if staged.value.symbol not in symbols],
+            told_indicators=[one for one in self.told_indicators if one.symbol not in symbols],
+            alerts=[one for one in self.alerts if one.symbol not in symbols],
+        )
 
 
 @dataclass(slots=True)
@@ -148,6 +169,7 @@ def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column,
         for feed, book in plan.state.feeds.items()
     }
     plan.found.higher = _only(plan.found.higher, symbols)
+    plan.symbols = {plan.state.symbols[code] for code in symbols.tolist()}
     return after
 
 
@@ -157,9 +179,10 @@ def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[Partitio
     for first, marks, waiting, higher in held.split:
         if first in durable:
             plan = plan_partition(first.state)
-            plan.marks, plan.waiting, plan.symbols = marks, waiting, first.symbols
-            done = first.found.higher["symbol"]
-            plan.found.higher = _without(higher, done)
+            plan.marks, plan.waiting = marks, waiting
+            plan.found.higher = _without(higher, first.found.higher["symbol"])
+            here = held.rows["symbol"][held.rows["partition"] == plan.state.partition]
+            plan.symbols = {symbol.decode() for symbol in here.tolist()}
             plans.append(plan)
     return plans
 
@@ -287,7 +310,7 @@ def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Co
 def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:
     """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
     for plan, bar, closed in _drop(plans, rows, bad, "refused"):
-        refused = Refused("unstorable", why, bar_json(bar))
+        refused = Refused("unstorable", why, msgspec.json.encode(told_bars(bar[None])[0]))
         plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
         plan.unstorable.add(bar["symbol"].item().decode())
 
@@ -315,8 +338,8 @@ def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> 
         for closed in plan.closed:
             mine = here & (rows["feed"] == closed.feed.encode())
             if closed.book.publish and mine.any():
-                bars = [msgspec.Raw(bar_json(bar)) for bar in rows[mine]]
-                plan.messages.append(("bars", msgspec.json.encode({"feed": closed.feed, "bars": bars})))
+                said = {"feed": closed.feed, "bars": told_bars(rows[mine])}
+                plan.messages.append(("bars", msgspec.json.encode(said)))
 
 
 def staged_higher_bars(plan: PartitionPlan) -> Column:
@@ -336,17 +359,39 @@ def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Column
     What is left of their bars (rows) is marked, so that it is detected when the histories were loaded again. (A commit
     of bars has no indicators yet.)
     """
-    found, known = plan.found, set(symbols)
-    for results in (found.new, found.again, found.told):
-        results[:] = [detection for detection in results if detection.symbol not in known]
     here = rows[(rows["partition"] == plan.state.partition) & np.isin(rows["symbol"], [s.encode() for s in symbols])]
     codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
-    for code in plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols).tolist():
+    gone = plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols)
+    for code in gone.tolist():
         plan.state.detector.set_reach(code, NOWHERE)
-        found.higher = found.higher[found.higher["symbol"] != code]
-        plan.marks = plan.marks[plan.marks["symbol"] != code]
+    plan.found = plan.found.without(set(symbols), gone)
+    plan.marks = _without(plan.marks, gone)
     publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]
     plan.marks = joined([plan.marks, marks_of(codes, here["minute"], REVISED, publish=np.array(publish, bool))])
+
+
+def found_symbols(plan: PartitionPlan) -> list[str]:
+    """Return the symbols that a commit writes findings of."""
+    higher = {plan.state.symbols[code] for code in plan.found.higher["symbol"].tolist()}
+    return sorted(higher | plan.found.symbols)
+
+
+def found_on(plan: PartitionPlan, symbols: AbstractSet[str]) -> Findings:
+    """Return what was found on some symbols alone."""
+    others = set(found_symbols(plan)) - symbols
+    return plan.found.without(others, plan.state.codes_of(sorted(others)))
+
+
+def drop_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
+    """Leave what was found on some symbols out of the commit, and send it to the dead letters: bars go on."""
+    mine = symbols & set(found_symbols(plan))
+    for symbol in sorted(mine):
+        found = found_on(plan, {symbol})
+        lost = msgspec.json.encode(
+            {"symbol": symbol, "patterns": found.new + found.again, "indicators": [i.value for i in found.indicators]}
+        )
+        plan.dead_letters.append(DeadLetter(DETECTOR, Refused("unstorable_finding", why, lost[:MAX_BODY_BYTES])))
+    plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))
 
 
 def add_findings(plan: PartitionPlan) -> None:
@@ -361,17 +406,16 @@ def add_findings(plan: PartitionPlan) -> None:
             plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
-def bar_json(bar: Column) -> bytes:
-    """Write one staged bar as JSON; timestamp: the start of the minute, Unix seconds."""
-    volume = bar["volume_micro"].item() / SHARE_MICRO
-    return msgspec.json.encode(
-        {
-            "symbol": bar["symbol"].item().decode(),
-            "timestamp": bar["minute"].item() * 60,
-            **{name: bar[name].item() for name in ("open", "high", "low", "close")},
-            "volume": volume,
-            "vwap": bar["notional"].item() / volume,
-            "trade_count": bar["trades"].item(),
-            "revision": bar["revision"].item(),
-        }
-    )
+def told_bars(rows: Column) -> list[ToldBar]:
+    """Return staged bars as they are told."""
+    volume = rows["volume_micro"] / SHARE_MICRO
+    columns = [
+        np.char.decode(rows["symbol"], "utf-8"),
+        rows["minute"].astype(np.int64) * 60,
+        *(rows[name] for name in ("open", "high", "low", "close")),
+        volume,
+        rows["notional"] / volume,
+        rows["trades"],
+        rows["revision"],
+    ]
+    return list(map(ToldBar, *(column.tolist() for column in columns)))

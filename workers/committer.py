@@ -32,6 +32,9 @@ from .commit_plan import (
     PartitionPlan,
     add_findings,
     add_messages,
+    drop_findings,
+    found_on,
+    found_symbols,
     hold_back,
     outrun,
     plan_partition,
@@ -115,8 +118,7 @@ class Committer:
         if self._held_back:
             self._leave_out(self._held_back.rows["row_number"])
             plans = [plan for plan, *_ in self._held_back.split]
-        add_messages(plans, self._rows, self._changed)
-        self._stage_findings(plans)
+        self._plan_messages(plans)
         return plans
 
     def stage_rest(self, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
@@ -126,8 +128,7 @@ class Committer:
         if held and plans:
             mine = np.isin(held.rows["partition"], [plan.state.partition for plan in plans])
             self._restage(held.rows[mine], held.changed[mine])
-            add_messages(plans, self._rows, self._changed)
-            self._stage_findings(plans)
+            self._plan_messages(plans)
         return plans
 
     def _leave_out(self, numbers: Column) -> None:
@@ -135,6 +136,7 @@ class Committer:
         self._restage(self._rows[kept], self._changed[kept])
 
     def _restage(self, rows: Column, changed: Column) -> None:
+        rows["row_number"] = np.arange(len(rows))
         self._rows, self._changed = rows, changed
         stage(self._database.connection, rows)
 
@@ -166,11 +168,14 @@ class Committer:
     def _stage_findings(self, plans: Sequence[PartitionPlan]) -> None:
         for plan in plans:
             add_findings(plan)
+        self._stage_results(plans)
+        save_states(plans)
+
+    def _stage_results(self, plans: Sequence[PartitionPlan]) -> None:
         higher = np.concatenate([staged_higher_bars(plan) for plan in plans])
         indicators = [staged for plan in plans for staged in plan.found.indicators]
         if len(higher) or indicators:
             stage_results(self._database.connection, higher, indicators)
-        save_states(plans)
 
     def _now_s(self) -> float:
         return redis_ms(self._client) / 1000
@@ -277,31 +282,70 @@ class Committer:
     # -- what the database refuses ---------------------------------------------------------------------------------
 
     def _take_out_unstorable(self, plans: Sequence[PartitionPlan], error: psycopg.Error) -> None:
-        """Find the staged bars that the database refuses, by trying halves, and take them out of the commit.
+        """Find what the database refuses of bars or findings, by trying halves, and take it out of the commit.
 
-        Where no bar is to blame, a symbol that we know may have been deleted; else raises the error.
+        Where nothing is to blame, a symbol that we know may have been deleted; else raises the error.
         """
-        rows = self._rows
-        if not len(rows):
-            raise error
-        partitions = [plan.state.partition for plan in plans]
-        bad = sorted(self._refused_rows(partitions, 0, int(rows["row_number"].max(initial=0)) + 1))
-        if not bad:
-            if not self._known_symbols:
-                raise error
-            self._known_symbols = set()
+        why = str(error).strip().splitlines()[0]
+        if self._take_out_bars(plans, why) or self._take_out_findings(plans, why):
             return
+        if not self._known_symbols:
+            raise error
+        self._known_symbols = set()
+
+    def _take_out_bars(self, plans: Sequence[PartitionPlan], why: str) -> bool:
+        rows = self._rows
+        partitions = [plan.state.partition for plan in plans]
+        bad = sorted(self._refused_rows(partitions, 0, len(rows))) if len(rows) else []
+        if not bad:
+            return False
         mask = np.isin(rows["row_number"], bad)
         symbols = sorted({symbol.decode() for symbol in rows["symbol"][mask].tolist()})
-        take_unstorable(plans, rows, mask, str(error).strip().splitlines()[0])
-        self._rows, self._changed = rows[~mask], self._changed[~mask]
-        add_messages(plans, self._rows, self._changed)
+        take_unstorable(plans, rows, mask, why)
+        self._restage(rows[~mask], self._changed[~mask])
         for plan in plans:
             take_findings_back(plan, symbols, self._rows)
-            add_findings(plan)
-        save_states(plans)
-        self._database.connection.execute(query("drop_staged"), {"rows": bad})
-        self._database.connection.execute(query("drop_staged_results"), {"symbols": symbols})
+        self._plan_messages(plans)
+        return True
+
+    def _plan_messages(self, plans: Sequence[PartitionPlan]) -> None:
+        add_messages(plans, self._rows, self._changed)
+        self._stage_findings(plans)
+
+    def _take_out_findings(self, plans: Sequence[PartitionPlan], why: str) -> bool:
+        symbols = [symbol for plan in plans for symbol in found_symbols(plan)]
+        bad = set(self._refused_symbols(plans, symbols)) if symbols else set()
+        for plan in plans:
+            drop_findings(plan, bad, why)
+        if bad:
+            log.error("findings refused by the database", symbols=sorted(bad), why=why)
+            self._plan_messages(plans)
+        return bool(bad)
+
+    def _refused_symbols(self, plans: Sequence[PartitionPlan], symbols: Sequence[str]) -> Iterator[str]:
+        if self._are_findings_storable(plans, set(symbols)):
+            return
+        if len(symbols) == 1:
+            yield symbols[0]
+            return
+        middle = len(symbols) // 2
+        yield from self._refused_symbols(plans, symbols[:middle])
+        yield from self._refused_symbols(plans, symbols[middle:])
+
+    def _are_findings_storable(self, plans: Sequence[PartitionPlan], symbols: set[str]) -> bool:
+        """Try to write what was found on some symbols; the staged findings are those alone afterwards."""
+        connection = self._database.connection
+        trial = [replace(plan, found=found_on(plan, symbols)) for plan in plans]
+        partitions = [plan.state.partition for plan in plans]
+        self._stage_results(trial)
+        try:
+            with connection.transaction(force_rollback=True):
+                if len(self._rows):
+                    self._try_bars(partitions, 0, len(self._rows))
+                _write_findings(connection, partitions, trial)
+        except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
+            return False
+        return True
 
     def _refused_rows(self, partitions: list[int], first: int, end: int) -> Iterator[int]:
         if self._storable(partitions, first, end):
@@ -313,13 +357,17 @@ class Committer:
         yield from self._refused_rows(partitions, first, middle)
         yield from self._refused_rows(partitions, middle, end)
 
+    def _try_bars(self, partitions: list[int], first: int, end: int) -> None:
+        connection = self._database.connection
+        values = {"partitions": partitions, "first": first, "last": end - 1}
+        connection.execute(query("insert_symbols"), values)
+        upsert(connection, self.shape, partitions, first, end - 1)
+
     def _storable(self, partitions: list[int], first: int, end: int) -> bool:
         connection = self._database.connection
         try:
             with connection.transaction(force_rollback=True):
-                values = {"partitions": partitions, "first": first, "last": end - 1}
-                connection.execute(query("insert_symbols"), values)
-                upsert(connection, self.shape, partitions, first, end - 1)
+                self._try_bars(partitions, first, end)
         except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
             return False
         return True

@@ -23,6 +23,7 @@ from .windows import CLOSED_DTYPE, SLACK, WINDOW, session_of
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
+_PATTERN_MARKS = 8192  # in one commit: about a second's work and 100 MB of windows where all are long
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
 
@@ -51,35 +52,37 @@ class ResultFinder:
         rows: staged bars; now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
+        most = _PATTERN_MARKS
         for plan in plans:
             here = rows[changed & (rows["partition"] == plan.state.partition)] if len(rows) else rows
             _absorb(plan, here)
-            self._find_patterns(plan, now_s)
+            most -= self._find_patterns(plan, now_s, most)
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
+        most = _PATTERN_MARKS
         for plan in plans:
             plan.marks = self._load(plan.state, plan.marks)
-            self._find_patterns(plan, now_s)
+            most -= self._find_patterns(plan, now_s, most)
             self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
-    def _find_patterns(self, plan: PartitionPlan, now_s: float) -> None:
+    def _find_patterns(self, plan: PartitionPlan, now_s: float, most: int) -> int:
+        """Run the patterns on marked bars whose histories are there, on `most` of them; return on how many."""
         detector = plan.state.detector
-        ready = (plan.marks["stage"] == PATTERNS) & detector.covers(plan.marks)
-        detector.expect_fit(plan.marks[ready])
-        ready &= detector.covers(plan.marks)
+        ready = _whole(detector, plan.marks, PATTERNS, most)
         if not ready.any():
-            return
+            return 0
         marks = plan.marks[ready]
         plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
         marks = joined([marks[marks["timeframe"] == 1], higher])
         self._compare(plan, marks, detector.find_patterns(marks, self.definitions, now_s))
         rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
         plan.marks = joined([plan.marks[~ready], rest])
+        return int(ready.sum())
 
     def _compare(self, plan: PartitionPlan, marks: Column, found: FoundPatterns) -> None:
         """Hold what was found against the detections that stand: new, found again, or taken away."""
@@ -104,8 +107,8 @@ class ResultFinder:
 
     def _find_indicators(self, plan: PartitionPlan, now_s: float) -> None:
         detector = plan.state.detector
-        ready = np.flatnonzero((plan.marks["stage"] == INDICATORS) & detector.covers(plan.marks))[:_INDICATOR_MARKS]
-        if not len(ready):
+        ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
+        if not ready.any():
             return
         found = detector.find_indicators(plan.marks[ready], self.definitions, now_s)
         partition = plan.state.partition
@@ -113,7 +116,7 @@ class ResultFinder:
             StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
         ]
         plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
-        plan.marks = np.delete(plan.marks, ready)
+        plan.marks = plan.marks[~ready]
 
     # -- histories -------------------------------------------------------------------------------------------------
 
@@ -154,13 +157,15 @@ class ResultFinder:
         wanted = dict(zip(names, first.tolist(), strict=True))
         loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
         bars = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
-        before = self._session_sums(names, bars) if timeframe == 1 else {}
+        sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
         history.append(np.concatenate(bars))
+        before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
+        history.note_cut(symbols, np.array(before) >= WINDOW)
         reach = np.full(len(symbols), WHOLE)
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
-            history.add_before(symbol, before.get(i, (0, 0)))
+            history.add_before(symbol, sums.get(i, (0, 0)))
             if (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach[i] = rows["minute"][-1]
         return reach
@@ -176,6 +181,14 @@ class ResultFinder:
             return {}
         sums = session_sums_before(self._connection, list(wanted.values()))
         return {i: sums[number] for number, i in enumerate(wanted) if number in sums}
+
+
+def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
+    """Choose up to `most` of the bars that wait for a stage and have whole windows."""
+    ready = (marks["stage"] == stage) & detector.covers(marks)
+    ready &= ready.cumsum() <= most
+    detector.expect_fit(marks[ready])
+    return np.asarray(ready & detector.covers(marks))
 
 
 def _absorb(plan: PartitionPlan, rows: Column) -> None:

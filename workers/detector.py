@@ -70,10 +70,10 @@ class Detector:
         self._reach[symbol] = minute
 
     def expect_fit(self, marks: Column) -> None:
-        """Take the histories away of symbols where a marked bar of a higher timeframe has too few bars before it."""
-        for timeframe in HIGHER:
+        """Take the histories away of symbols where later bars pushed a marked bar's window out."""
+        for timeframe in INTRADAY.values():
             history, mine = self.histories[timeframe], marks[marks["timeframe"] == timeframe]
-            for mark in mine[mine["minute"] <= history.last_minutes(mine["symbol"])]:
+            for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
                 if not history.fits(int(mark["symbol"]), int(mark["minute"])):
                     self.set_reach(int(mark["symbol"]), NOWHERE)
 

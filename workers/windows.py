@@ -83,6 +83,7 @@ class History:
 
     def __init__(self) -> None:
         self.end = np.zeros(0, np.int64)  # how many columns of a row are filled
+        self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
         self._minute = np.zeros((0, _FIRST_CAPACITY), np.int64)
         self._values = np.full((6, 0, _FIRST_CAPACITY), np.nan)
         self._sums = np.zeros((2, 0, _FIRST_CAPACITY), np.int64)
@@ -99,7 +100,11 @@ class History:
     def clear(self, symbols: Column) -> None:
         """Forget the bars of some symbols."""
         self._make_room(int(symbols.max()) + 1, 0)
-        self.end[symbols] = 0
+        self.end[symbols], self._is_cut[symbols] = 0, False
+
+    def note_cut(self, symbols: Column, is_cut: Column) -> None:
+        """Note which of some symbols have bars before the first one here."""
+        self._is_cut[symbols] = is_cut
 
     def add_before(self, symbol: int, before: tuple[int, int]) -> None:
         """Add the session sums up to a symbol's first bar to those of the bars of its session."""
@@ -148,21 +153,23 @@ class History:
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
         before = self._sums[:, symbol, 0] - _millionths(bars[0])
+        is_cut = bool(self._is_cut[symbol])
         first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
         if stands:
             bars[at] = bar
         else:
             bars = np.insert(bars, at, bar)
             if len(bars) > _CAPACITY:
-                bars, before = bars[1:], before + _millionths(bars[0])
+                bars, before, is_cut = bars[1:], before + _millionths(bars[0]), True
         same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
         keeps = same_session and (at > 0 or stands)
         self.load(symbol, bars, tuple(before.astype(np.int64).tolist()) if keeps else (0, 0))
+        self._is_cut[symbol] = is_cut
 
     def fits(self, symbol: int, minute: int) -> bool:
-        """Tell whether a bar put at this minute has a whole window here: all bars before it, or enough of them."""
-        minutes = self.minutes(symbol)
-        return len(minutes) < WINDOW or bool(np.searchsorted(minutes, minute) >= WINDOW - 1)
+        """Tell whether a bar at this minute has a whole window here: all bars before it, or enough of them."""
+        is_whole = symbol >= len(self.end) or not self._is_cut[symbol]
+        return is_whole or bool(np.searchsorted(self.minutes(symbol), minute) >= WINDOW - 1)
 
     def bars(self, symbol: int) -> Column:
         """Return a copy of a symbol's bars (CLOSED_DTYPE), oldest first."""
@@ -262,12 +269,13 @@ class History:
         have_rows, have_columns = self._minute.shape
         if rows > have_rows:
             more = max(rows, 2 * have_rows) - have_rows
-            self.end = np.pad(self.end, (0, more))
+            self.end, self._is_cut = np.pad(self.end, (0, more)), np.pad(self._is_cut, (0, more))
             self._minute = np.pad(self._minute, ((0, more), (0, 0)))
             self._values = np.pad(self._values, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
             self._sums = np.pad(self._sums, ((0, 0), (0, more), (0, 0)))
         if columns > have_columns < _CAPACITY:
-            more = min(_CAPACITY, max(columns, 2 * have_columns)) - have_columns
+            # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
+            more = (_CAPACITY if columns >= WINDOW else max(columns, 2 * have_columns)) - have_columns
             self._minute = np.pad(self._minute, ((0, 0), (0, more)))
             self._values = np.pad(self._values, ((0, 0), (0, 0), (0, more)), constant_values=np.nan)
             self._sums = np.pad(self._sums, ((0, 0), (0, 0), (0, more)))
@@ -281,6 +289,7 @@ class History:
             self._values[:, row, :kept] = self._values[:, row, begin : begin + kept]
             self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
             self.end[row] = kept
+            self._is_cut[row] |= begin > 0
 
 
 def _millionths(bar: Column) -> Column:

@@ -156,7 +156,8 @@ class Worker:
             self._look_for_unread()
         if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
-        self._find_marked()
+        elif self._news_since is None:
+            self._find_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
             self._committer.load_ahead(list(self._states.values()))
         if self._teller.is_behind:

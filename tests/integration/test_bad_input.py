@@ -335,7 +335,8 @@ def test_refused_ticks_are_counted_and_kept_with_their_reason(stream, work):
 
 def execute(servers, statement):
     with psycopg.connect(servers.database_url) as connection:
-        connection.execute(statement)
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def told_symbols(stream):
@@ -396,6 +397,28 @@ def test_a_volume_that_outgrows_its_column_refuses_only_its_bar(stream, work):
     ((_, reason, detail, _),) = dead_letters(stream.servers)
     assert (reason, detail.split("\n")[0]) == ("unstorable", "numeric field overflow")
     assert ledger(stream.servers) == {"ticks_in": 3, "applied": 1, "refused": 2}
+
+
+def test_a_sum_of_bars_that_no_column_holds_costs_its_higher_bars_and_no_worker(stream, work):
+    stream.send(("A", 10.0, 9e13, 0), ("A", 10.0, 9e13, 1), ("A", 10.0, 1, 6), ("B", 20.0, 1, 0), ("B", 20.0, 1, 6))
+    five = "SELECT symbol, volume::float8 FROM ohlcv_5min"
+    work(lambda: len(dead_letters(stream.servers)) > 0 and execute(stream.servers, five))
+    assert len(bars(stream.servers)) == 5
+    assert {(producer, reason) for producer, reason, *_ in dead_letters(stream.servers)} == {
+        ("detector", "unstorable_finding")
+    }
+    assert execute(stream.servers, five) == [("B", 1.0)]
+    assert ledger(stream.servers) == {"ticks_in": 5, "applied": 5}
+
+
+def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(stream, work):
+    execute(stream.servers, "ALTER TABLE intraday_patterns ADD CHECK (symbol <> 'A')")
+    ordinary, doji = (10.0, 10.5, 9.5, 10.4), (10.0, 10.5, 9.5, 10.0)
+    ends = [(ordinary, -back) for back in range(10, 0, -1)] + [(doji, 0)]
+    stream.send(*((symbol, price, 100, later) for symbol in "AB" for bar, later in ends for price in bar))
+    found = "SELECT DISTINCT symbol FROM intraday_patterns WHERE pattern_type = 'Doji' AND timeframe = '1min'"
+    work(lambda: execute(stream.servers, found) == [("B",)] and len(bars(stream.servers)) == 22)
+    assert {reason for _, reason, *_ in dead_letters(stream.servers)} == {"unstorable_finding"}
 
 
 # -- servers -------------------------------------------------------------------------------------------------------

@@ -302,5 +302,7 @@ def test_a_bar_fits_where_a_whole_window_stands_before_it():
     assert short.fits(0, NIGHT + 1)
     assert short.fits(0, NIGHT + 20)
     full = history_of(*(bars(0, [NIGHT + i]) for i in range(300)))
+    assert full.fits(0, NIGHT + 248)
+    full.note_cut(np.array([0]), np.array([True]))
     assert full.fits(0, NIGHT + 249)
     assert not full.fits(0, NIGHT + 248)

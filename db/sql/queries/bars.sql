@@ -73,9 +73,6 @@ ON CONFLICT (symbol, minute) DO UPDATE
        volume_micro = excluded.volume_micro, notional = excluded.notional, trades = excluded.trades,
        open_ts = excluded.open_ts, close_ts = excluded.close_ts;
 
--- drop_staged --
-DELETE FROM stage_bar WHERE row_number = ANY (%(rows)s);
-
 -- has_bar_detail --
 SELECT to_regclass('bar_detail') IS NOT NULL;
 

@@ -17,7 +17,7 @@ UPDATE checkpoint c
    SET token = new.token, position = new.position, outbox_number = new.outbox_number, state = new.state,
        undetected = new.undetected, committed_at = clock_timestamp()
   FROM unnest(%(partitions)s::int[], %(tokens)s::bigint[], %(positions)s::text[], %(outbox_numbers)s::bigint[],
-              %(states)s::bytea[], %(undetected)s::int[])
+              %(states)b::bytea[], %(undetected)s::int[])
        AS new (partition, token, position, outbox_number, state, undetected)
  WHERE c.partition = new.partition;
 

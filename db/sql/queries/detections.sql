@@ -16,9 +16,6 @@ COPY stage_higher_bar FROM STDIN (FORMAT binary);
 -- copy_indicator_stage --
 COPY stage_indicator FROM STDIN;
 
--- drop_staged_results --
-DELETE FROM stage_higher_bar WHERE symbol::text = ANY (%(symbols)s);
-
 -- upsert_recent_higher_bar --
 INSERT INTO recent_higher_bar AS t (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
 SELECT symbol::text, timeframe, minute, open, high, low, close, volume_micro, notional
@@ -82,15 +79,15 @@ SELECT flow_id, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = AN
 
 -- insert_detections --
 WITH found AS (
-    SELECT * FROM unnest(%(flow_id)s::uuid[], %(symbol)s::text[], %(pattern)s::text[], %(confidence)s::float8[],
-                         %(pattern_data)s::text[], %(at)s::timestamptz[], %(levels)s::text[], %(metadata)s::text[],
-                         %(timeframe)s::text[], %(timeframe_minutes)s::smallint[], %(minute)s::int[])
-        AS f (flow_id, symbol, pattern, confidence, pattern_data, at, levels, metadata, timeframe, timeframe_minutes, minute)
+    SELECT f.*, to_timestamp(f.at) AS ended, ARRAY(SELECT jsonb_array_elements_text(f.levels)::numeric) AS prices
+      FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS f (flow_id uuid, symbol text, pattern text, confidence numeric, pattern_data jsonb, at float8, levels jsonb,
+              metadata jsonb, timeframe text, timeframe_minutes smallint, minute int)
 ), inserted AS (
     INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,
                                    expiration_timestamp, levels, metadata, timeframe)
-    SELECT symbol, pattern, confidence::text::numeric, pattern_data::jsonb, at, at + make_interval(secs => %(lifetime_s)s),
-           levels::numeric[], metadata::jsonb, timeframe
+    SELECT symbol, pattern, confidence, pattern_data, ended, ended + make_interval(secs => %(lifetime_s)s), prices,
+           metadata, timeframe
       FROM found
     RETURNING id, (metadata ->> 'flow_id')::uuid AS flow_id
 )
@@ -100,15 +97,16 @@ SELECT f.flow_id, f.symbol, f.timeframe_minutes, f.minute, f.pattern, i.id FROM 
 -- refresh_detections --
 -- Found again on a revised bar: the same detection, as it is now.
 UPDATE intraday_patterns p
-   SET confidence = f.confidence::text::numeric, pattern_data = f.pattern_data::jsonb, levels = f.levels::numeric[],
-       metadata = f.metadata::jsonb, expiration_timestamp = f.at + make_interval(secs => %(lifetime_s)s)
-  FROM unnest(%(flow_id)s::uuid[], %(confidence)s::float8[], %(pattern_data)s::text[], %(at)s::timestamptz[],
-              %(levels)s::text[], %(metadata)s::text[]) AS f (flow_id, confidence, pattern_data, at, levels, metadata)
+   SET confidence = f.confidence, pattern_data = f.pattern_data, metadata = f.metadata,
+       levels = ARRAY(SELECT jsonb_array_elements_text(f.levels)::numeric),
+       expiration_timestamp = to_timestamp(f.at) + make_interval(secs => %(lifetime_s)s)
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS f (flow_id uuid, confidence numeric, pattern_data jsonb, at float8, levels jsonb, metadata jsonb)
   JOIN detection_flow d ON d.flow_id = f.flow_id
  WHERE p.id = d.pattern_id;
 
 -- note_detections_stand --
-UPDATE detection_flow SET superseded_at = NULL WHERE flow_id = ANY (%(flow_id)s::uuid[]) AND superseded_at IS NOT NULL;
+UPDATE detection_flow SET superseded_at = NULL WHERE flow_id = ANY (%(flow_ids)s::uuid[]) AND superseded_at IS NOT NULL;
 
 -- supersede_detections --
 WITH gone AS (
@@ -123,10 +121,9 @@ UPDATE intraday_patterns p
 -- log_patterns_published --
 -- Before they are published: whoever hears one finds it here.
 SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED',
-                             'tickstock.events.patterns', f.symbol, f.pattern, f.confidence::numeric, NULL::int,
-                             f.details::jsonb)
-  FROM unnest(%(flow_id)s::uuid[], %(symbol)s::text[], %(pattern)s::text[], %(confidence)s::float8[],
-              %(details)s::text[]) AS f (flow_id, symbol, pattern, confidence, details);
+                             'tickstock.events.patterns', f.symbol, f.pattern, f.confidence, NULL::int, f.details)
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS f (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb);
 
 -- load_recent_bars --
 -- Of each symbol the bars up to one minute, as many as a window has, and those that follow.

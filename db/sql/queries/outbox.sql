@@ -1,6 +1,6 @@
 -- append_outbox --
 INSERT INTO outbox (partition, number, kind, body)
-SELECT * FROM unnest(%(partition)s::int[], %(number)s::bigint[], %(kind)s::text[], %(body)s::bytea[]);
+SELECT * FROM unnest(%(partition)s::int[], %(number)s::bigint[], %(kind)s::text[], %(body)b::bytea[]);
 
 -- untold_outbox --
 SELECT number, kind, body FROM outbox
