@@ -3,6 +3,8 @@
 import msgspec
 import numpy as np
 
+from .ticks import Column
+
 MINUTE_NS = 60_000_000_000
 
 # A bar, whole or still partial. `minute`: the start, in minutes since 1970 (UTC). Volume is counted in millionths of a
@@ -25,6 +27,15 @@ BAR_DTYPE = np.dtype(
 )
 
 SHARE_MICRO = 1e6
+
+# A minute in which no trade set a price yet (odd lots only) has NaN for open and close, no bound for high and low, and
+# these times, which any trade's own beat when two parts of a minute are merged.
+NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
+
+
+def has_prices(bars: Column) -> Column:
+    """Tell which minutes are bars: some trade set open and close."""
+    return np.asarray(bars["close_ts"] != NO_CLOSE_TS)
 
 
 class ToldBar(msgspec.Struct, gc=False):

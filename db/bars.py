@@ -102,6 +102,11 @@ def existing(connection: Connection) -> Column:
     return np.array(rows, _EXISTING_DTYPE)
 
 
+def delete_unpriced(connection: Connection, partitions: Sequence[int]) -> None:
+    """Delete the bars of staged minutes that have no prices any more."""
+    connection.execute(query("delete_unpriced_bars"), {"partitions": list(partitions)})
+
+
 def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:
     """Write the staged bars of some partitions, those with row numbers from first to last."""
     values = {"partitions": list(partitions), "first": first, "last": last}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts.bar import MINUTE_NS, SHARE_MICRO
-from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, Column, Ticks
+from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
 from ..db.bars import TableShape
 
 Key = tuple[str, int]  # symbol, minute since 1970
@@ -29,6 +29,8 @@ _COUNTED = np.dtype(
 def may_touch_a_bar(ticks: Ticks, shape: TableShape) -> NDArray[np.bool_]:
     """Mark the ticks of sizes, prices and times that the table holds; a size of 0 is a quote."""
     good: NDArray[np.bool_] = (ticks.size > 0) & (ticks.size < shape.max_size)
+    if "flags" in ticks.optional:
+        good &= ticks.optional["flags"] != 0
     good &= (ticks.ts >= MIN_TS_NS) & (ticks.ts < MAX_TS_NS)
     least = 0.5 * 10.0**-shape.price_decimals  # what is below is stored as 0
     for price in (ticks.price, *(ticks.optional[name] for name in _PRICES if name in ticks.optional)):
@@ -93,7 +95,28 @@ def recount(ticks: Ticks) -> Recount:
     bars["volume_micro"] = np.add.reduceat(np.rint(size * SHARE_MICRO), starts)
     bars["notional"] = np.add.reduceat(told["vwap"] * size, starts)
     bars["trades"] = ends - starts + 1
+    if "flags" in ticks.optional:
+        return Recount(symbols, _by_flags(bars, ticks.take(order), starts, ends))
     return Recount(symbols, bars)
+
+
+def _by_flags(bars: Column, ticks: Ticks, starts: Column, ends: Column) -> Column:
+    """Count again what not every trade may set, bar by bar; a minute without a price is left out."""
+    may_set = {bit: (ticks.optional["flags"] & bit) != 0 for bit in (SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME)}
+    kept = np.zeros(len(bars), np.bool_)
+    for i, (start, end) in enumerate(zip(starts.tolist(), (ends + 1).tolist(), strict=True)):
+        ends_of = start + np.flatnonzero(may_set[SETS_OPEN_CLOSE][start:end])
+        if not len(ends_of):
+            continue
+        kept[i] = True
+        extremes = start + np.flatnonzero(may_set[SETS_HIGH_LOW][start:end])
+        volume = start + np.flatnonzero(may_set[SETS_VOLUME][start:end])
+        bars["open"][i], bars["close"][i] = ticks.price[ends_of[0]], ticks.price[ends_of[-1]]
+        of = extremes if len(extremes) else ends_of[[0, -1]]
+        bars["high"][i], bars["low"][i] = ticks.price[of].max(), ticks.price[of].min()
+        bars["volume_micro"][i] = np.rint(ticks.size[volume] * SHARE_MICRO).sum()
+        bars["notional"][i] = (ticks.price[volume] * ticks.size[volume]).sum()
+    return bars[kept]
 
 
 def recount_whole_minutes(ticks: Ticks) -> Recount:

@@ -6,8 +6,8 @@ come in must be in arrival order; so merging partial bars gives the same bar as 
 
 import numpy as np
 
-from ..contracts.bar import BAR_DTYPE, MINUTE_NS, SHARE_MICRO
-from ..contracts.ticks import Column, Ticks
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS, SHARE_MICRO
+from ..contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
 
 NO_BARS = np.empty(0, BAR_DTYPE)
 _MAX_DENSE_CELLS = 1 << 16  # a uint16 key sorts by radix, 15 times faster than an int64
@@ -43,7 +43,34 @@ def bars_of(ticks: Ticks, symbol: Column) -> Column:
     bars["notional"] = np.add.reduceat((columns["vwap"][order] if "vwap" in columns else price) * size, starts)
     bars["trades"] = ends - starts + 1
     bars["open_ts"], bars["close_ts"] = ts[starts], ts[ends]
+    if "flags" in ticks.optional:
+        _heed_flags(bars, ticks.take(order), starts)
     return bars
+
+
+def _heed_flags(bars: Column, ticks: Ticks, starts: Column) -> None:
+    """Take back what trades set that they may not set.
+
+    ticks: sorted by bar, time and arrival. starts: where each bar's ticks begin.
+    """
+    flags, optional, count = ticks.optional["flags"], ticks.optional, len(ticks)
+    sets_ends, sets_extremes, sets_volume = (
+        (flags & bit) != 0 for bit in (SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME)
+    )
+    place = np.arange(count)
+    first = np.minimum.reduceat(np.where(sets_ends, place, count - 1), starts)
+    last = np.maximum.reduceat(np.where(sets_ends, place, -1), starts)
+    priced = last >= 0
+    bars["open"] = np.where(priced, optional.get("open", ticks.price)[first], np.nan)
+    bars["close"] = np.where(priced, ticks.price[last], np.nan)
+    bars["open_ts"] = np.where(priced, ticks.ts[first], NO_OPEN_TS)
+    bars["close_ts"] = np.where(priced, ticks.ts[last], NO_CLOSE_TS)
+    high, low = optional.get("high", ticks.price), optional.get("low", ticks.price)
+    bars["high"] = np.maximum.reduceat(np.where(sets_extremes, high, -np.inf), starts)
+    bars["low"] = np.minimum.reduceat(np.where(sets_extremes, low, np.inf), starts)
+    size = np.where(sets_volume, ticks.size, 0.0)
+    bars["volume_micro"] = np.add.reduceat(np.rint(size * SHARE_MICRO), starts)
+    bars["notional"] = np.add.reduceat(optional.get("vwap", ticks.price) * size, starts)
 
 
 def _compact_key(symbol: Column, minute: Column) -> Column:

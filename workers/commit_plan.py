@@ -10,9 +10,9 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from ..contracts.bar import SHARE_MICRO, ToldBar
+from ..contracts.bar import SHARE_MICRO, ToldBar, has_prices
 from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
-from ..contracts.names import DETECTOR
+from ..contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
@@ -220,7 +220,8 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
     rows["symbol"] = np.array([symbol.encode() for symbol in symbols], "S80")[where]
     rows["partition"] = plan.state.partition
     rows["feed"] = closed.feed.encode()
-    rows["replay"], rows["whole"], rows["revision"] = closed.book.replay, closed.book.whole, 0
+    rows["replay"] = closed.book.replay or closed.feed == minute_feed(REPAIR_FEED)  # it replaces what a live feed wrote
+    rows["whole"], rows["revision"] = closed.book.whole, 0
     for name in ("minute", *VALUE_COLUMNS):
         rows[name] = bars[name]
     return rows
@@ -230,7 +231,8 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
 class Resolved:
     """Staged rows after the comparison: which are written with which values, which belong to another feed.
 
-    changed: the stored values differ from what stood, or nothing stood: only these are told.
+    changed: the stored values differ from what stood, or nothing stood: only these are told. A bar that lost all its
+    trades is among them: it has no prices any more.
     """
 
     rows: Column
@@ -242,23 +244,36 @@ class Resolved:
 def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     """Merge staged bars with the bars that stand at their place.
 
-    Of the same feed: merged exactly, for a whole-minute feed replaced. A replay replaces what another feed wrote; a
-    live bar where another feed wrote is superseded. Revision + 1 where the values differ as the table stores them.
+    Of the same feed: merged exactly, for a whole-minute feed replaced. A replay replaces what another feed wrote, a
+    repair what a live one did; a live bar where another feed wrote is superseded. Revision + 1 where the values differ
+    as the table stores them; a minute without prices is no bar yet, and told of nowhere.
     """
     rows = rows.copy()
-    superseded, changed = np.zeros(len(rows), bool), np.ones(len(rows), bool)
+    _bound_extremes(rows)
+    superseded, changed = np.zeros(len(rows), bool), has_prices(rows)
     if not len(standing):
         return Resolved(rows, superseded, changed, compared=False)
     at = standing["row_number"]
     mine = rows[at]
     same_feed = standing["feed"] == mine["feed"]
-    superseded[at] = ~same_feed & ~mine["replay"]
+    repair = minute_feed(REPAIR_FEED).encode()
+    of_replay = standing["replay"] & (standing["feed"] != repair)
+    superseded[at] = ~same_feed & (~mine["replay"] | ((mine["feed"] == repair) & of_replay))
     merged = _merged(mine, standing, same_feed & ~mine["whole"])
+    _bound_extremes(merged)
     differs = _differs(merged, standing, shape)
-    merged["revision"] = np.minimum(standing["revision"].astype("<i4") + differs, _MAX_REVISION)
+    revision = np.minimum(standing["revision"].astype("<i4") + differs, _MAX_REVISION)
+    merged["revision"] = np.where(has_prices(standing), revision, 0)
     rows[at] = merged
-    changed[at] = differs
+    changed[at] = differs & (has_prices(merged) | has_prices(standing))
     return Resolved(rows, superseded, changed, compared=True)
+
+
+def _bound_extremes(rows: Column) -> None:
+    """Let open and close bound high and low where no trade might set those."""
+    for bound, name, of in ((np.inf, "low", np.minimum), (-np.inf, "high", np.maximum)):
+        lacking = has_prices(rows) & (rows[name] == bound)
+        rows[name][lacking] = of(rows["open"], rows["close"])[lacking]
 
 
 def outrun(rows: Column, superseded: Column) -> Column:
@@ -330,7 +345,7 @@ def _drop(
 
 def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> None:
     """Write the message that tells each partition's new and revised bars of feeds that are told; count them all."""
-    revised = rows["revision"] > 0
+    told, revised = told & has_prices(rows), rows["revision"] > 0
     for plan in plans:
         plan.messages.clear()
         here = told & (rows["partition"] == plan.state.partition)
@@ -409,12 +424,13 @@ def add_findings(plan: PartitionPlan) -> None:
 def told_bars(rows: Column) -> list[ToldBar]:
     """Return staged bars as they are told."""
     volume = rows["volume_micro"] / SHARE_MICRO
+    some = volume > 0
     columns = [
         np.char.decode(rows["symbol"], "utf-8"),
         rows["minute"].astype(np.int64) * 60,
         *(rows[name] for name in ("open", "high", "low", "close")),
         volume,
-        rows["notional"] / volume,
+        np.where(some, rows["notional"] / np.where(some, volume, 1.0), rows["close"]),
         rows["trades"],
         rows["revision"],
     ]

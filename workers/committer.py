@@ -11,9 +11,10 @@ import psutil
 import psycopg
 import structlog
 
+from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
 from ..contracts.ticks import Column
-from ..db.bars import TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.bars import TableShape, delete_unpriced, existing, open_stage, stage, table_shape, upsert
 from ..db.detections import (
     log_published,
     open_result_stages,
@@ -246,6 +247,8 @@ class Committer:
         if any(plan.symbols - self._known_symbols for plan in plans):
             connection.execute(query("insert_symbols"), {"partitions": partitions, "first": 0, "last": 2**31 - 1})
         upsert(connection, self.shape, partitions, 0, 2**31 - 1)
+        if not has_prices(self._rows).all():
+            delete_unpriced(connection, partitions)
 
     def worker_row(self) -> dict[str, object]:
         """Return the values of this worker's row."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..contracts.bar import has_prices
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
@@ -17,7 +18,7 @@ from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
 from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, waiting_for
-from .marks import HANGING, INDICATORS, NEW, PATTERNS, higher_marks, joined, marks_of
+from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, session_of
 
@@ -197,12 +198,22 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     marks = [plan.marks]
     for feed, book in state.feeds.items():
         mine = rows[rows["feed"] == feed.encode()]
+        marks.append(_take_gone(state, mine[~has_prices(mine)], publish=book.publish))
+        mine = mine[has_prices(mine)]
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
         waiting = joined([book.waiting, higher_marks(new[new["kind"] != HANGING])])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [new, waiting[due]]
         plan.waiting[feed] = waiting[~due]
     plan.marks = joined(marks)
+
+
+def _take_gone(state: PartitionState, rows: Column, *, publish: bool) -> Column:
+    """Forget the histories of symbols with a bar that is none any more; mark it, for what hangs on it."""
+    codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
+    for code in codes.tolist():
+        state.detector.set_reach(code, NOWHERE)
+    return marks_of(codes, rows["minute"], REVISED, publish=publish)
 
 
 def _staged_bars(state: PartitionState, rows: Column) -> Column:

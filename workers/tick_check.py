@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import ms_of
 from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column, Refused, Ticks
 from .frame_order import Arrival
@@ -35,7 +36,10 @@ class Checked(NamedTuple):
 
 
 class RowArrivals(NamedTuple):
-    """When rows were born and when they arrived, the later of birth and entry id: Unix ns by Redis's clock."""
+    """When rows were born and when they arrived, the later of birth and entry id: Unix ns by Redis's clock.
+
+    born_ns: 0 for rows that are never too late.
+    """
 
     born_ns: Column
     arrived_ns: Column
@@ -53,12 +57,15 @@ def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowAr
         for arrival, batch in zip(arrivals, batches, strict=True)
     ]
     born_ns = np.concatenate(born) * MS_NS
-    return RowArrivals(born_ns - delay_ns, np.maximum(born_ns, entry_ns))
+    is_repair = arrivals[0].frame.feed == REPAIR_FEED  # fetched for what was missed, perhaps hours ago
+    return RowArrivals(np.zeros_like(born_ns) if is_repair else born_ns - delay_ns, np.maximum(born_ns, entry_ns))
 
 
 def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked:
     """Sort out ticks. Only live ones, which have arrivals, are held against their time."""
     zero = ticks.size == 0
+    if "flags" in ticks.optional:
+        zero |= ticks.optional["flags"] == 0
     good = ~zero
     refused: list[Refused] = []
     for reason, detail, bad in _problems(ticks, arrivals, limits):

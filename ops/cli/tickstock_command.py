@@ -10,12 +10,15 @@ from .contract_command import contract
 from .demo_command import demo
 from .dlq_command import dlq
 from .doctor_command import doctor
+from .fake_massive_command import fake_massive
 from .flow_command import flow
+from .gaps_command import gaps
 from .migrate_command import migrate
 from .options import CONTEXT
 from .publish_test_pattern_command import publish_test_pattern
 from .replay_command import replay
 from .status_command import status
+from .universe_command import universe
 from .urls_command import urls
 from .watch_command import watch
 
@@ -34,11 +37,14 @@ for command in (
     demo,
     dlq,
     doctor,
+    fake_massive,
     flow,
+    gaps,
     migrate,
     publish_test_pattern,
     replay,
     status,
+    universe,
     urls,
     watch,
 ):

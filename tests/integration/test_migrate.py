@@ -12,7 +12,15 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import check_schema, migrate, open_stream
 
-MIGRATIONS = ["0001_fleet.sql", "0002_bars.sql", "0003_commit.sql", "0004_results.sql"]
+MIGRATIONS = [
+    "0001_fleet.sql",
+    "0002_bars.sql",
+    "0003_commit.sql",
+    "0004_results.sql",
+    "0005_gaps.sql",
+    "0006_universe.sql",
+    "0007_trades.sql",
+]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 
 # The application's own tables, as contracts.md section 5 tells of the older ones.

@@ -201,10 +201,10 @@ def test_the_fleets_start_starts_a_session(fleet):
 
 
 def test_the_symbols_of_a_universe_of_the_application_are_counted(fleet):
-    fleet.admin.execute("CREATE TABLE cache_entries (name text, key text, value jsonb)")
     fleet.admin.execute(
-        "INSERT INTO cache_entries VALUES ('a', 'list', '[\"X\", \"Y\"]'), ('a', 'symbols', '{\"symbols\": [\"X\"]}'),"
-        ' (\'a\', \'stocks\', \'{"stocks": [{"ticker": "X"}, {"ticker": "Y"}, {"ticker": "Z"}]}\')'
+        "INSERT INTO cache_entries (type, name, key, value) VALUES ('u', 'a', 'list', '[\"X\", \"Y\"]'),"
+        " ('u', 'a', 'symbols', '{\"symbols\": [\"X\"]}'),"
+        ' (\'u\', \'a\', \'stocks\', \'{"stocks": [{"ticker": "X"}, {"ticker": "Y"}, {"ticker": "Z"}]}\')'
     )
     counts = {}
     for universe in ("a:list", "a:symbols", "a:stocks", "a:unknown"):

@@ -28,9 +28,10 @@ SELECT DISTINCT symbol::text FROM stage_bar
 -- Absolute values; a row that would not change is not touched.
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
-       close::text::numeric, (volume_micro / 1e6)::text::numeric, notional / (volume_micro / 1e6), trades, revision,
-       CASE WHEN replay THEN 'replay' ELSE 'live' END
-  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+       close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
+       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+  FROM stage_bar
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
        vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
@@ -44,7 +45,8 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric
-  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+  FROM stage_bar
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
  WHERE (t.open, t.high, t.low, t.close, t.volume)
@@ -52,14 +54,21 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
 
 -- upsert_bar_detail --
 INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, provenance)
-SELECT symbol::text, to_timestamp(minute * 60.0), notional / (volume_micro / 1e6), trades, revision,
-       CASE WHEN replay THEN 'replay' ELSE 'live' END
-  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+SELECT symbol::text, to_timestamp(minute * 60.0), coalesce(notional / nullif(volume_micro / 1e6, 0), close),
+       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+  FROM stage_bar
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
        provenance = excluded.provenance
  WHERE (t.trade_count, t.revision, t.provenance)
        IS DISTINCT FROM (excluded.trade_count, excluded.revision, excluded.provenance);
+
+-- delete_unpriced_bars --
+-- Bars all of whose trades were cancelled; no trade, no bar.
+DELETE FROM ohlcv_1min b USING stage_bar s
+ WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
+   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0);
 
 -- upsert_recent_bar --
 INSERT INTO recent_bar AS t (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,

@@ -132,10 +132,10 @@ COPY (
       FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[]) AS w (number, symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute ORDER BY r.minute DESC LIMIT %(window)s)
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute AND r.open <> 'NaN' ORDER BY r.minute DESC LIMIT %(window)s)
            UNION ALL
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute ORDER BY r.minute LIMIT %(slack)s)) AS b
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute AND r.open <> 'NaN' ORDER BY r.minute LIMIT %(slack)s)) AS b
      ORDER BY 1, 2
 ) TO STDOUT (FORMAT binary);
 
@@ -159,4 +159,5 @@ COPY (
 SELECT w.number, sum(round(b.notional * 1e6))::bigint, sum(b.volume_micro)::bigint
   FROM unnest(%(number)s::int[], %(symbol)s::text[], %(from)s::int[], %(before)s::int[]) AS w (number, symbol, first, before)
   JOIN recent_bar b ON b.symbol = w.symbol COLLATE "C" AND b.minute >= w.first AND b.minute < w.before
+                   AND b.open <> 'NaN'
  GROUP BY w.number;

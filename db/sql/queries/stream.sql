@@ -15,4 +15,5 @@ INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(part
 -- For the demo, on servers of its own.
 TRUNCATE symbols, ohlcv_1min, recent_bar, stream, lease, worker, checkpoint, ledger, replay, finished_replay, outbox,
          dead_letter, recent_higher_bar, ohlcv_5min, ohlcv_15min, ohlcv_30min, ohlcv_hourly, intraday_patterns,
-         detection_flow, intraday_indicators, integration_events, bridge_position, streaming_session CASCADE;
+         detection_flow, intraday_indicators, integration_events, bridge_position, streaming_session, gap,
+         gap_missing CASCADE;
