@@ -16,7 +16,7 @@ from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
-from .marks import HANGING, NEW, NO_MARKS, REVISED, joined, marks_of
+from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows
 
@@ -244,6 +244,7 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
+        is_first = kind in (NEW, NEW_AGAIN)
         for definition in wanted:
             indicator = definition.indicator
             if definition.period == indicator.period and len(series.close) < indicator.least_bars:
@@ -264,11 +265,11 @@ class Detector:
                 calculated_at=now_s,
             )
             found.values.append(value)
-            found.again.append(kind != NEW)
+            found.again.append(not is_first)
             # A value that was computed again is told only where it is the symbol's newest: a reader keeps the last one.
-            if publish and (kind == NEW or is_newest):
+            if publish and (is_first or is_newest):
                 found.told.append(value)
-            if publish and kind == NEW:
+            if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
     def _by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
