@@ -222,6 +222,12 @@ def test_a_universe_that_cannot_be_read_counts_no_symbols(fleet, made):
     assert message["session"]["symbol_count"] == 0
 
 
+def test_a_session_is_announced_once_at_the_start(fleet):
+    voice = fleet.voice()
+    said = heard(voice.begin(1)) + fleet.speak(voice, after_s=55)
+    assert len(on(STARTED, said)) == 1
+
+
 def test_a_session_is_announced_again_each_minute(fleet):
     voice = fleet.begun()
     fleet.speak(voice)
