@@ -46,10 +46,14 @@ class FoundIndicators:
 
 
 class Detector:
-    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows."""
+    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows.
 
-    def __init__(self, symbols: list[str]) -> None:
+    loads: what a history has dropped can be loaded again; else a late bar makes do with the bars that are here.
+    """
+
+    def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
+        self._loads = loads
         self.histories = {minutes: History() for minutes in INTRADAY.values()}
         self._reach = np.zeros(0, np.int64)
 
@@ -112,7 +116,7 @@ class Detector:
         if not len(minutes):
             history.append(np.array([bar], CLOSED_DTYPE))
             return NO_MARKS
-        if not history.fits(symbol, minute):
+        if self._loads and not history.fits(symbol, minute):
             self.set_reach(symbol, NOWHERE)
             return NO_MARKS
         behind = minutes[minutes > minute].copy()
