@@ -48,7 +48,7 @@ class LivePatternDetector:
     def __init__(self, config: Mapping[str, Any] | None = None, *, second_stamp: SecondStamp = "end") -> None:
         self.definitions = _definitions(config or {})
         self._book = MinuteBook(Limits(), second_stamp=second_stamp, revision_minutes=_REVISION_MINUTES)
-        self._detector = Detector(self._book.symbols)
+        self._detector = Detector(self._book.symbols, loads=False)
         self._recent: dict[int, Column] = {}  # bars that a late tick may still change, by symbol
         self._told: dict[str, dict[UUID, int]] = {}  # flow_id -> minute, by symbol
         self._waiting = NO_MARKS  # open bars of higher timeframes
@@ -85,8 +85,7 @@ class LivePatternDetector:
         bars = np.concatenate([NO_BARS, *(bars for bars, _ in parts)])[list(CLOSED_DTYPE.names or ())]
         revised = np.concatenate([np.zeros(0, bool), *(again for _, again in parts)])
         for code in np.unique(bars["symbol"]).tolist():
-            # Again each time: a late bar from before the first one takes a history away, where it could be loaded.
-            self._detector.set_reach(code, WHOLE)
+            self._detector.set_reach(code, WHOLE)  # a new symbol's history begins here
         marks = self._detector.absorb(bars.astype(CLOSED_DTYPE), revised, publish=True)
         waiting = joined([self._waiting, higher_marks(marks[marks["kind"] != HANGING])])
         newest = np.array(self._book.newest, np.int64)[waiting["symbol"]]

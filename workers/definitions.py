@@ -1,5 +1,7 @@
 """Which detectors run, with which threshold, on which timeframes: read from the tables, each row checked by itself."""
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from .windows import Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _MAX_PERIOD = 249  # an average over more bars than a window has is none
+_LARGEST = sys.float_info.max
 
 Parameters = Mapping[str, float | str]
 
@@ -69,14 +72,15 @@ def default_definitions() -> Definitions:
 def read_definitions(connection: Connection) -> Definitions:
     """Read both tables."""
     definitions = Definitions()
-    for name, *row in connection.execute(query("pattern_definitions")):
+    for name, threshold, timeframes, parameters in connection.execute(query("pattern_definitions")):
         try:
-            definitions.patterns.append(pattern_definition(name, *row))
+            least = None if threshold is None else float(threshold)
+            definitions.patterns.append(pattern_definition(name, least, timeframes, _decoded(parameters)))
         except ValueError as e:
             definitions.wrong.append(WrongRow("pattern_definitions", name, str(e)))
-    for name, *row in connection.execute(query("indicator_definitions")):
+    for name, period, timeframes, parameters in connection.execute(query("indicator_definitions")):
         try:
-            definitions.indicators.append(_indicator(name, *row))
+            definitions.indicators.append(_indicator(name, period, timeframes, _decoded(parameters)))
         except ValueError as e:
             definitions.wrong.append(WrongRow("indicator_definitions", name, str(e)))
     return definitions
@@ -125,6 +129,13 @@ def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
     return frozenset(INTRADAY[name] for name in (names or INTRADAY) if name in INTRADAY)
 
 
+def _decoded(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as e:  # Python reads no number of more than 4,300 digits
+        raise ValueError(f"parameters cannot be read: {e}") from e
+
+
 def _parameters(parameters: Any) -> dict[str, float | str]:
     if parameters is None:
         return {}
@@ -133,6 +144,8 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(f"parameter {name} is neither a number nor a text")  # noqa: TRY004  # as above
+        if not isinstance(value, str) and not abs(value) <= _LARGEST:
+            raise ValueError(f"parameter {name} is too large, or not a number")
     return parameters
 
 

@@ -16,7 +16,7 @@ from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
-from .marks import HANGING, NEW, NO_MARKS, REVISED, joined, marks_of
+from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows
 
@@ -46,10 +46,14 @@ class FoundIndicators:
 
 
 class Detector:
-    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows."""
+    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows.
 
-    def __init__(self, symbols: list[str]) -> None:
+    loads: what a history has dropped can be loaded again; else a late bar makes do with the bars that are here.
+    """
+
+    def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
+        self._loads = loads
         self.histories = {minutes: History() for minutes in INTRADAY.values()}
         self._reach = np.zeros(0, np.int64)
 
@@ -112,7 +116,7 @@ class Detector:
         if not len(minutes):
             history.append(np.array([bar], CLOSED_DTYPE))
             return NO_MARKS
-        if not history.fits(symbol, minute):
+        if self._loads and not history.fits(symbol, minute):
             self.set_reach(symbol, NOWHERE)
             return NO_MARKS
         behind = minutes[minutes > minute].copy()
@@ -244,6 +248,7 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
+        is_first = kind in (NEW, NEW_AGAIN)
         for definition in wanted:
             indicator = definition.indicator
             if definition.period == indicator.period and len(series.close) < indicator.least_bars:
@@ -264,11 +269,11 @@ class Detector:
                 calculated_at=now_s,
             )
             found.values.append(value)
-            found.again.append(kind != NEW)
+            found.again.append(not is_first)
             # A value that was computed again is told only where it is the symbol's newest: a reader keeps the last one.
-            if publish and (kind == NEW or is_newest):
+            if publish and (is_first or is_newest):
                 found.told.append(value)
-            if publish and kind == NEW:
+            if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
     def _by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:

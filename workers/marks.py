@@ -7,8 +7,9 @@ import numpy as np
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 
-# How a bar came to be marked.
-NEW, REVISED, HANGING = 1, 2, 3  # HANGING: a bar before it changed, so what was computed on it may have, too
+# How a bar came to be marked. HANGING: a bar before it changed, so what was computed on it may have, too.
+# NEW_AGAIN: its patterns were found, then it or one before it changed, and its first indicators and alerts still wait.
+NEW_AGAIN, NEW, REVISED, HANGING = 0, 1, 2, 3
 # What it waits for.
 PATTERNS, INDICATORS = 1, 2
 
@@ -37,16 +38,26 @@ def marks_of(
 
 
 def joined(parts: Sequence[Column]) -> Column:
-    """Join marks, sorted by symbol, timeframe and minute; of two for one bar the one with the stronger kind stays."""
+    """Join marks, sorted by symbol, timeframe and minute, into one for each bar.
+
+    It has the earlier stage, so that nothing is left out; the stronger kind, so that what is told of a new bar alone is
+    not lost by what came after it; and it is told if one of them is.
+    """
     marks = np.concatenate([NO_MARKS, *parts])
-    order = np.lexsort((marks["kind"], marks["stage"], marks["minute"], marks["timeframe"], marks["symbol"]))
-    marks = marks[order]
-    same = np.zeros(len(marks), bool)
-    if len(marks):
-        before, after = marks[:-1], marks[1:]
-        same[1:] = (before["symbol"] == after["symbol"]) & (before["timeframe"] == after["timeframe"])
-        same[1:] &= before["minute"] == after["minute"]
-    return marks[~same]
+    marks = marks[np.lexsort((marks["minute"], marks["timeframe"], marks["symbol"]))]
+    if not len(marks):
+        return marks
+    before, after = marks[:-1], marks[1:]
+    same = (before["symbol"] == after["symbol"]) & (before["timeframe"] == after["timeframe"])
+    same &= before["minute"] == after["minute"]
+    first = np.flatnonzero(np.append(True, ~same))
+    one: Column = marks[first]
+    one["stage"] = np.minimum.reduceat(marks["stage"], first)
+    one["kind"] = np.minimum.reduceat(marks["kind"], first)
+    one["publish"] = np.logical_or.reduceat(marks["publish"], first)
+    had_patterns = np.logical_or.reduceat((marks["kind"] == NEW) & (marks["stage"] == INDICATORS), first)
+    one["kind"][had_patterns & (one["stage"] == PATTERNS)] = NEW_AGAIN
+    return one
 
 
 def higher_marks(minute_marks: Column) -> Column:

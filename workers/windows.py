@@ -36,6 +36,8 @@ CLOSED_DTYPE = np.dtype(
     ]
 )
 _PRICES = ("open", "high", "low", "close")
+# Millionths of dollars or shares, 2.3 million millions: session sums from here on are unknown. Two of them still fit.
+LARGEST_SUM = 2**61
 _VOLUME, _NOTIONAL = 4, 5  # rows of a history's values, behind the prices
 
 
@@ -63,7 +65,7 @@ class Series(NamedTuple):
     """The last bars of one symbol up to one bar, at most WINDOW, oldest first: (k,) float64, contiguous.
 
     session_notional, session_volume: sums of price x size (dollars) and of shares from 09:30 New York up to this bar;
-    NaN for a bar outside 09:30-16:00.
+    NaN for a bar outside 09:30-16:00, and where a sum is too large.
     """
 
     open: Column
@@ -112,7 +114,8 @@ class History:
         if len(minutes) and any(before):
             sessions = session_of(minutes)
             same = (sessions == sessions[0]) & (sessions >= 0)
-            self._sums[:, symbol, : len(minutes)] += np.where(same, np.array(before)[:, None], 0)
+            sums = self._sums[:, symbol, : len(minutes)]
+            sums[:] = _added(sums, np.where(same, np.array(before)[:, None], 0))
 
     def append(self, bars: Column) -> None:
         """Append bars behind each symbol's last one; bars are sorted by symbol, then minute, and at most SLACK each."""
@@ -134,25 +137,33 @@ class History:
         self.end[symbols] += counts
 
     def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
-        """Return the session sums up to each bar, those of the bars that stand before included: (2, n)."""
-        own = np.rint([bars["notional"] * 1e6, bars["volume_micro"]]).astype(np.int64)
+        """Return the session sums up to each bar, those of the bars that stand before included: (2, n).
+
+        Where the running totals leave 64 bits, the differences are right all the same, and floats tell which are too
+        large.
+        """
+        own = _millionths(bars)
         sessions, place = session_of(bars["minute"]), np.arange(len(bars))
         starts = (rank == 0) | (sessions < 0)
         starts[1:] |= sessions[1:] != sessions[:-1]
         start = np.maximum.accumulate(np.where(starts, place, 0))
         sums = own.cumsum(axis=1)
         sums -= (sums - own)[:, start]
+        about = own.cumsum(axis=1, dtype=np.float64)
+        about -= (about - own)[:, start]
+        sums = np.where(about < LARGEST_SUM, sums, LARGEST_SUM)
         last = (bars["symbol"], np.maximum(at - 1, 0))
         goes_on = (rank == 0) & (at > 0) & (sessions >= 0) & (session_of(self._minute[last]) == sessions)
         before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
-        return np.asarray(sums + before[:, start])
+        return _added(sums, before[:, start])
 
     def put(self, bar: Column) -> None:
         """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
-        before = self._sums[:, symbol, 0] - _millionths(bars[0])
+        before = self._sums[:, symbol, 0]
+        before = np.where(before < LARGEST_SUM, before - _millionths(bars[0]), before)
         is_cut = bool(self._is_cut[symbol])
         first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
         if stands:
@@ -160,10 +171,10 @@ class History:
         else:
             bars = np.insert(bars, at, bar)
             if len(bars) > _CAPACITY:
-                bars, before, is_cut = bars[1:], before + _millionths(bars[0]), True
+                bars, before, is_cut = bars[1:], _added(before, _millionths(bars[0])), True
         same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
         keeps = same_session and (at > 0 or stands)
-        self.load(symbol, bars, tuple(before.astype(np.int64).tolist()) if keeps else (0, 0))
+        self.load(symbol, bars, tuple(before.tolist()) if keeps else (0, 0))
         self._is_cut[symbol] = is_cut
 
     def fits(self, symbol: int, minute: int) -> bool:
@@ -253,9 +264,10 @@ class History:
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
         values = self._values[:_NOTIONAL, symbol, max(0, end - WINDOW) : end]
-        notional, volume = self._sums[:, symbol, end - 1] / 1e6
+        notional, volume = self._sums[:, symbol, end - 1].tolist()
         in_session = session_of(self._minute[symbol, end - 1 : end])[0] >= 0
-        sums = (float(notional), float(volume)) if in_session else (np.nan, np.nan)
+        is_known = in_session and max(notional, volume) < LARGEST_SUM
+        sums = (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
         return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
 
     def _ends_of(self, symbols: Column) -> Column:
@@ -292,9 +304,15 @@ class History:
             self._is_cut[row] |= begin > 0
 
 
-def _millionths(bar: Column) -> Column:
-    """Return the notional and volume of a bar in whole millionths."""
-    return np.asarray(np.rint([bar["notional"] * 1e6, bar["volume_micro"]]))
+def _millionths(bars: Column) -> Column:
+    """Return the notional and volume of bars in whole millionths, at most LARGEST_SUM: int64, (2, ...)."""
+    values = np.rint([bars["notional"] * 1e6, bars["volume_micro"]])
+    return np.minimum(values, LARGEST_SUM).astype(np.int64)
+
+
+def _added(sums: Column, more: Column) -> Column:
+    """Add sums, each at most LARGEST_SUM; so is the result."""
+    return np.asarray(np.minimum(sums + more, LARGEST_SUM))
 
 
 def session_of(minutes: Column) -> Column:

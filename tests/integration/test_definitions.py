@@ -139,6 +139,39 @@ def test_a_wrong_indicator_row_is_named_and_skipped_and_the_others_stay(connecti
     assert names(definitions) == (patterns, {"SMA_5", "SMA_20"})
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5_000], ids=["huge", "far below", "5,000 digits"])
+@pytest.mark.parametrize(
+    ("table", "name", "parameter"),
+    [("indicator_definitions", "RSI", "overbought"), ("pattern_definitions", "Doji", "min_range")],
+)
+def test_a_parameter_that_no_float_holds_is_wrong_in_its_row_alone(connection, table, name, parameter, number):
+    patterns, indicators = names(read_definitions(connection))
+    statement = f"UPDATE {table} SET parameters = %s::jsonb WHERE name = %s"
+    connection.execute(statement, (f'{{"{parameter}": {number}}}', name))
+    definitions = read_definitions(connection)
+    ((_, wrong, why),) = definitions.wrong
+    assert wrong == name
+    assert why.startswith("parameter")
+    assert names(definitions) == (patterns - {name}, indicators - {name})
+
+
+def test_a_threshold_that_no_float_holds_is_wrong_in_its_row_alone(connection):
+    patterns, _ = names(read_definitions(connection))
+    connection.execute("UPDATE pattern_definitions SET confidence_threshold = 1e400 WHERE name = 'Doji'")
+    definitions = read_definitions(connection)
+    assert [row.name for row in definitions.wrong] == ["Doji"]
+    assert names(definitions)[0] == patterns - {"Doji"}
+
+
+def test_parameters_nested_too_deep_to_be_read_are_wrong_in_their_row_alone(connection):
+    patterns, _ = names(read_definitions(connection))
+    deep = '{"rule": ' + "[" * 2_000 + "]" * 2_000 + "}"
+    connection.execute("UPDATE pattern_definitions SET parameters = %s::jsonb WHERE name = 'Doji'", (deep,))
+    definitions = read_definitions(connection)
+    assert [row.name for row in definitions.wrong] == ["Doji"]
+    assert names(definitions)[0] == patterns - {"Doji"}
+
+
 def test_a_wrong_row_that_is_switched_off_is_nobodys_concern(connection):
     change(connection, "pattern_definitions", "Doji", confidence_threshold=7, enabled=False)
     assert read_definitions(connection).wrong == []

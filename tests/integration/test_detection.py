@@ -14,6 +14,7 @@ import redis
 import talib
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
+from tickstockpl.db.detections import session_sums_before
 from tickstockpl.workers.definitions import seed_definitions
 
 OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC, 09:30 in New York
@@ -387,6 +388,37 @@ def test_half_an_hour_of_real_trades_equals_talib(tickstock, seeded):
     enable_every_indicator(seeded)
     replay(tickstock, seeded, Path(folder) / "tiny_IBM_2013-10-07.csv")
     assert_indicators_equal_talib(seeded)
+
+
+# -- sums that are very large --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traded(migrated_servers):
+    """Give a connection to a database with one symbol."""
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        connection.execute("INSERT INTO symbols (symbol) VALUES ('A')")
+        yield connection
+
+
+def insert_bars(connection, minutes, *, volume_micro, notional):
+    connection.execute(
+        "INSERT INTO recent_bar SELECT 'A', minute, 'live', false, false, 0, 1, 1, 1, 1, %s, %s, 1, 0, 0"
+        " FROM unnest(%s::int[]) AS minute",
+        (volume_micro, notional, minutes),
+    )
+
+
+def test_session_sums_of_the_database_are_exact_above_what_a_double_holds(traded):
+    insert_bars(traded, [10], volume_micro=2.0**53, notional=2.0**53 / 1e6)
+    insert_bars(traded, list(range(11, 111)), volume_micro=1.0, notional=1e-6)
+    assert session_sums_before(traded, [("A", 10, 111)]) == {0: (2**53 + 100, 2**53 + 100)}
+
+
+@pytest.mark.parametrize("large", [1e13, 1e26, 1e32])
+def test_session_sums_that_no_bigint_holds_are_as_large_as_a_sum_may_be(traded, large):
+    insert_bars(traded, [10, 11], volume_micro=large * 1e6, notional=large)
+    assert session_sums_before(traded, [("A", 10, 11), ("A", 10, 12)]) == {0: (2**61, 2**61), 1: (2**61, 2**61)}
 
 
 # -- definitions ---------------------------------------------------------------------------------------------------

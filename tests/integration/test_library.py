@@ -1,7 +1,7 @@
 """The library face: LiveOHLCVWriter and LivePatternDetector, for a caller with its own loop."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -358,6 +358,20 @@ def test_a_late_tick_that_makes_a_doji_has_it_found():
     almost = [*list(doji_at(10))[:3], tick("14:10:50", 100.6)]
     assert found_by(detector, [*ordinary_minutes(), *almost, tick("14:11:00", 100.6)]) == []
     assert [d["bar_start"] for d in detector.analyze_tick(tick("14:10:55", 100.2))] == ["2025-09-11T14:10:00+00:00"]
+
+
+@pytest.mark.parametrize(("bars", "late"), [(251, 5), (260, 14), (502, 5), (502, 14), (513, 14), (760, 14)])
+def test_a_late_tick_is_not_lost_however_many_bars_came_before(bars, late):
+    start = datetime(2025, 9, 11, 8, 0, tzinfo=UTC)
+    detector = LivePatternDetector(MINUTE_ONLY)
+    prices = {"tick_open": 100, "tick_high": 100.5, "tick_low": 99.5, "tick_close": 100.25, "price": 100.25}
+    aggregate = {"symbol": "AAPL", "volume": 100, "event_type": "A"} | prices  # one second has all prices of its bar
+    ordinary = [aggregate | {"timestamp": start + timedelta(minutes=minute, seconds=30)} for minute in range(bars)]
+    assert found_by(detector, ordinary) == []
+    bar_start = start + timedelta(minutes=bars - 1 - late)
+    closing = {"symbol": "AAPL", "volume": 100, "price": 100, "timestamp": bar_start + timedelta(seconds=59)}
+    (detection,) = detector.analyze_tick(closing)  # where the bar opened
+    assert detection["bar_start"] == bar_start.isoformat()
 
 
 def test_a_tick_from_before_the_first_bar_disturbs_nothing():

@@ -200,7 +200,9 @@ def test_the_fleets_start_starts_a_session(fleet):
     assert message["data"] == message["session"]
 
 
-def test_the_symbols_of_a_universe_of_the_application_are_counted(fleet):
+@pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
+def test_the_symbols_of_a_universe_of_the_application_are_counted(fleet, kind):
+    fleet.admin.execute(f"ALTER TABLE cache_entries ALTER value TYPE {kind} USING value::text::{kind}")
     fleet.admin.execute(
         "INSERT INTO cache_entries (type, name, key, value) VALUES ('u', 'a', 'list', '[\"X\", \"Y\"]'),"
         " ('u', 'a', 'symbols', '{\"symbols\": [\"X\"]}'),"
@@ -212,6 +214,20 @@ def test_the_symbols_of_a_universe_of_the_application_are_counted(fleet):
         counts[universe] = on(STARTED, heard(voice.begin(1)))[0]["session"]["symbol_count"]
         voice.end(another_takes_over=False)
     assert counts == {"a:list": 2, "a:symbols": 1, "a:stocks": 3, "a:unknown": 0}
+
+
+@pytest.mark.parametrize("made", ["'a' AS name, 'list' AS key, 'no JSON' AS value", "'a' AS name, 'list' AS symbols"])
+def test_a_universe_that_cannot_be_read_counts_no_symbols(fleet, made):
+    fleet.admin.execute("DROP TABLE cache_entries")
+    fleet.admin.execute(f"CREATE TABLE cache_entries AS SELECT {made}")
+    (message,) = on(STARTED, heard(fleet.voice(universe="a:list").begin(1)))
+    assert message["session"]["symbol_count"] == 0
+
+
+def test_a_session_is_announced_once_at_the_start(fleet):
+    voice = fleet.voice()
+    said = heard(voice.begin(1)) + fleet.speak(voice, after_s=55)
+    assert len(on(STARTED, said)) == 1
 
 
 def test_a_session_is_announced_again_each_minute(fleet):

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 from tickstockpl.workers.marks import (
     HANGING,
     INDICATORS,
     MARK_DTYPE,
     NEW,
+    NEW_AGAIN,
     NO_MARKS,
     PATTERNS,
     REVISED,
@@ -35,9 +37,33 @@ def test_of_two_marks_of_one_bar_the_stronger_kind_stays():
     assert joined([marks(revised), marks(new), marks(hanging)]).tolist() == [new]
 
 
-def test_a_bar_that_waits_for_patterns_again_waits_for_indicators_after_them():
-    waiting, again = (0, 1, 5, NEW, INDICATORS, True), (0, 1, 5, REVISED, PATTERNS, True)
-    assert joined([marks(waiting), marks(again)])["stage"].tolist() == [PATTERNS]
+@pytest.mark.parametrize("kind", [REVISED, HANGING])
+def test_a_new_bar_that_waits_for_patterns_again_stays_new_and_waits_for_indicators_after_them(kind):
+    waiting, again = (0, 1, 5, NEW, INDICATORS, True), (0, 1, 5, kind, PATTERNS, True)
+    expected = [(0, 1, 5, NEW_AGAIN, PATTERNS, True)]
+    assert joined([marks(waiting), marks(again)]).tolist() == expected
+    assert joined([marks(again), marks(waiting)]).tolist() == expected
+
+
+def test_a_bar_that_was_new_again_is_so_until_its_indicators_are_computed():
+    waiting, again = (0, 1, 5, NEW_AGAIN, INDICATORS, True), (0, 1, 5, HANGING, PATTERNS, True)
+    assert joined([marks(waiting), marks(again)]).tolist() == [(0, 1, 5, NEW_AGAIN, PATTERNS, True)]
+
+
+def test_a_new_bar_without_patterns_yet_stays_new():
+    waiting, again = (0, 1, 5, NEW, PATTERNS, True), (0, 1, 5, REVISED, PATTERNS, True)
+    assert joined([marks(waiting), marks(again)]).tolist() == [waiting]
+
+
+def test_a_revised_bar_that_hangs_on_another_stays_revised():
+    waiting, again = (0, 1, 5, REVISED, INDICATORS, True), (0, 1, 5, HANGING, PATTERNS, True)
+    assert joined([marks(waiting), marks(again)]).tolist() == [(0, 1, 5, REVISED, PATTERNS, True)]
+
+
+def test_a_bar_is_told_where_one_of_its_marks_is():
+    silent, told = (0, 1, 5, NEW, PATTERNS, False), (0, 1, 5, HANGING, PATTERNS, True)
+    assert joined([marks(silent), marks(told)]).tolist() == [(0, 1, 5, NEW, PATTERNS, True)]
+    assert joined([marks(silent)]).tolist() == [silent]
 
 
 def test_one_minute_of_two_timeframes_is_two_bars():

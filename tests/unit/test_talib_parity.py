@@ -20,6 +20,18 @@ BARS = 250
 DAILY = ["daily_dev.csv"]
 MINUTES = ["bars_strict_2013-10-07.csv", "bars_strict_2013-10-08.csv"]
 OTHERS = [kind for kind in KINDS if kind not in (DOJI, HAMMER)]
+# Of these TA-Lib's source says that the sign does not mean bullish or bearish.
+NEITHER = {
+    "Doji",
+    "DragonflyDoji",
+    "GravestoneDoji",
+    "HighWaveCandle",
+    "LongLeggedDoji",
+    "RickshawMan",
+    "ShortLineCandle",
+    "SpinningTop",
+    "Takuri",
+}
 
 
 class Bars(NamedTuple):
@@ -108,7 +120,8 @@ def differing_bars(kind, bars, step):
         expected = int(function(given.open, given.high, given.low, given.close)[-1])
         if given.high[-1] == given.low[-1]:
             expected = 0
-        if (found.confidence[row] > 0, found.direction[row]) != (expected != 0, np.sign(expected)):
+        direction = 0 if kind.name in NEITHER else np.sign(expected)
+        if (found.confidence[row] > 0, found.direction[row]) != (expected != 0, direction):
             yield bar
 
 

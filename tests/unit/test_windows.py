@@ -266,6 +266,49 @@ def test_a_bar_put_before_a_sessions_first_counts_in_all_behind_it():
     assert [sums(history, end=end) for end in (2, 3, 4)] == [(30, 10), (31, 11), (33, 12)]
 
 
+# -- sums that are very large --------------------------------------------------------------------------------------
+
+
+def test_bars_that_are_put_leave_sums_whole_above_what_a_double_holds():
+    before = (2**53 + 1, 2**53 + 1)
+    history = History()
+    history.load(0, bars(0, OPENING + np.array([300, 302]), shares=1e-6, notional=1e-6), before)
+    for _ in range(100):
+        history.put(one(bars(0, [OPENING + 301], shares=1e-6, notional=1e-6)))
+    assert sums(history) == ((2**53 + 4) / 1e6, (2**53 + 4) / 1e6)
+
+
+@pytest.mark.parametrize("notional", [2.5e12, 1e26, 1e30])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_session_with_a_sum_that_is_too_large_has_none_from_there_on_and_the_next_one_has(notional, together):
+    large = bars(0, OPENING + np.array([0, 1, 2, 1440]), shares=2, notional=[3.0, notional, 3.0, 5.0])
+    other = bars(1, OPENING + np.array([0, 1]), shares=2, notional=3.0)
+    rows = np.concatenate([large, other])
+    history = history_of(rows) if together else history_of(*(rows[i : i + 1] for i in range(len(rows))))
+    assert [sums(history, end=end) for end in (1, 4)] == [(3.0, 2.0), (5.0, 2.0)]
+    assert np.isnan([sums(history, end=end) for end in (2, 3)]).all()
+    assert sums(history, 1) == (6.0, 4.0)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 390])
+def test_large_bars_never_add_up_to_a_small_sum(count):
+    notional = 2.0**61 / 1e6  # millionths that are 0 in 64 bits after eight bars
+    history = history_of(bars(0, OPENING + np.arange(count), shares=1, notional=notional))
+    assert np.isnan([sums(history, end=end) for end in range(1, count + 1)]).all()
+
+
+def test_too_many_shares_leave_no_sums_either():
+    assert np.isnan(sums(history_of(bars(0, [OPENING], shares=1e14, notional=1.0)))).all()
+
+
+def test_a_history_that_is_loaded_behind_sums_too_large_has_none_also_after_a_bar_was_put():
+    history = History()
+    history.load(0, bars(0, OPENING + np.array([300, 302]), shares=1, notional=1.0), (2**61, 2_000_000))
+    history.put(one(bars(0, [OPENING + 301], shares=1, notional=1.0)))
+    history.append(bars(0, [OPENING + 303], shares=1, notional=1.0))
+    assert np.isnan([sums(history, end=end) for end in (1, 2, 3, 4)]).all()
+
+
 @pytest.mark.parametrize(
     ("minute", "start"),
     [

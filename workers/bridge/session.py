@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+import psycopg
+import structlog
+
 from ...contracts.channels import Message, session_started, session_stopped
-from ...db.postgres import Database
+from ...db.postgres import Database, is_lost
 from ...db.queries import query
 from .market_hours import close_after, is_close, is_market_open
+
+log = structlog.get_logger()
 
 _TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a process manager restarts in less
 
@@ -138,6 +143,16 @@ class Sessions:
         return took_over and stopped_by_close and not is_market_open(at)
 
     def _symbol_count(self, universe: str) -> int:
+        """Count a universe's symbols, for display: where the tables are not as we know them, none."""
+        try:
+            return self._counted(universe)
+        except psycopg.Error as e:
+            if is_lost(self._database.connection, e):
+                raise
+            log.warning("symbols not counted", universe=universe, why=str(e).strip())
+            return 0
+
+    def _counted(self, universe: str) -> int:
         connection = self._database.connection
         if connection.execute(query("has_cache_entries")).fetchone() == (True,):
             row = connection.execute(query("universe_size"), {"universe": universe}).fetchone()

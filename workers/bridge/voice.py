@@ -162,6 +162,7 @@ class Voice:
         if self._reader is None:
             self._began_s = now_s
             self._reader = FigureReader(self._client, partitions=self._partitions, now_s=now_s)
+            self._announce_timer.done(now_s)  # it was announced at the beginning
         try:
             self._keep_session(at, now_s)
             self._log_alive(now_s)

@@ -1,7 +1,8 @@
 """The 61 candlesticks of TA-Lib, each exactly where TA-Lib finds it on the same bars; docs/candlesticks.md lists them.
 
-A pattern is there where TA-Lib's value for the last bar is not 0; its sign is the direction. One exception: a bar
-without range (high == low) is never a candlestick, because CDLDOJI counts every flat bar of a thin symbol.
+A pattern is there where TA-Lib's value for the last bar is not 0; its sign is the direction, but of those that by its
+own comments mean neither bullish nor bearish. One exception: a bar without range (high == low) is never a candlestick,
+because CDLDOJI counts every flat bar of a thin symbol.
 
 Source: TA-Lib, src/ta_func/ta_CDL*.c, with its candle settings (ta_global.c). Averages exclude the bar itself:
 - Doji: body <= 0.1 x the mean range of the 10 bars before.
@@ -27,12 +28,24 @@ from numpy.typing import NDArray
 from talib import abstract
 
 from ..windows import WINDOW, Windows
-from .kind import Found, Parameters, PatternKind, nothing_found, number
+from .kind import BULLISH, NEITHER, Found, Parameters, PatternKind, nothing_found, number
 
 # TA-Lib keeps running totals, whose rounding depends on every bar given: an average differs from the one over its own
 # 10 bars by less than 4e-14 of the window's highest price. The prefilters keep what is 25 times nearer than that to a
 # limit, so they drop nothing that TA-Lib finds.
 _SLACK = 1e-12
+# Their sign is always positive, or the colour of the bar: "it does not mean bullish or bearish" (ta_CDLHIGHWAVE.c); of
+# the Dragonfly, the Gravestone and Takuri the trend decides.
+_NEITHER = {
+    "CDLDRAGONFLYDOJI",
+    "CDLGRAVESTONEDOJI",
+    "CDLHIGHWAVE",
+    "CDLLONGLEGGEDDOJI",
+    "CDLRICKSHAWMAN",
+    "CDLSHORTLINE",
+    "CDLSPINNINGTOP",
+    "CDLTAKURI",
+}
 _LARGEST_PENETRATION = 100.0  # share of a body; TA-Lib's own bound is 3e37
 
 Floats = NDArray[np.float64]
@@ -63,11 +76,11 @@ def find_doji(windows: Windows, parameters: Parameters) -> Found:
     if rule == "ratios":
         body = candle.share(candle.body)
         here = ready & (body < most) & (candle.range >= least_range)
-        return _found(here, np.where(here, 1, 0), 1 - 0.5 * body / max(most, _SLACK))
+        return _found(here, NEITHER, 1 - 0.5 * body / max(most, _SLACK))
     limit = 0.1 * _mean(windows.high[:, -11:-1] - windows.low[:, -11:-1])
     signal = _signals("CDLDOJI", windows, ready & (candle.body <= limit + _slack(windows)))
     of_limit = np.divide(candle.body, limit, out=np.zeros(len(limit)), where=limit > 0)
-    return _found(signal != 0, signal, 1 - 0.5 * np.minimum(of_limit, 1.0))
+    return _found(signal != 0, NEITHER, 1 - 0.5 * np.minimum(of_limit, 1.0))
 
 
 def find_hammer(windows: Windows, parameters: Parameters) -> Found:
@@ -83,10 +96,9 @@ def find_hammer(windows: Windows, parameters: Parameters) -> Found:
     if rule == "ratios":
         here = ready & (candle.lower >= least_of_body * candle.body)
         here &= (upper < most_upper) & (lower > least_lower) & (body < most_body)
-        signal = np.where(here, 1, 0)
     else:
-        signal = _signals("CDLHAMMER", windows, ready & _maybe_hammer(windows, candle))
-    return _found(signal != 0, signal, lower * (1 - upper))
+        here = _signals("CDLHAMMER", windows, ready & _maybe_hammer(windows, candle)) != 0
+    return _found(here, BULLISH, lower * (1 - upper))
 
 
 def _maybe_hammer(windows: Windows, candle: Candle) -> Mask:
@@ -108,7 +120,8 @@ def find_by_talib(windows: Windows, parameters: Parameters, *, function: str) ->
     ready = _ready(windows, _last_candle(windows), function)
     signal = _signals(function, windows, ready, **options)
     strength = np.abs(signal)
-    return _found(signal != 0, signal, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
+    direction = NEITHER if function in _NEITHER else np.sign(signal)
+    return _found(signal != 0, direction, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
 
 
 def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> NDArray[np.int64]:
@@ -126,11 +139,11 @@ def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> 
     return signal
 
 
-def _found(here: Mask, signal: NDArray[Any], confidence: Floats) -> Found:
+def _found(here: Mask, direction: NDArray[Any] | int, confidence: Floats) -> Found:
     """Return what was found; the confidence of a bar whose open or close lies outside its range stays within bounds."""
     found = nothing_found(len(here))
     found.confidence[here] = np.clip(confidence[here], 0.01, 1.0)
-    found.direction[here] = np.sign(signal[here])
+    found.direction[here] = np.broadcast_to(direction, here.shape)[here]
     return found
 
 

@@ -1,9 +1,10 @@
 -- pattern_definitions --
-SELECT name, confidence_threshold::float8, applicable_timeframes, parameters
+-- Numbers and JSON as text: what no float8 or driver can hold is wrong in its own row, and not in all of them.
+SELECT name, confidence_threshold::text, applicable_timeframes, parameters::text
   FROM pattern_definitions WHERE enabled ORDER BY display_order, name;
 
 -- indicator_definitions --
-SELECT name, period, applicable_timeframes, parameters
+SELECT name, period, applicable_timeframes, parameters::text
   FROM indicator_definitions WHERE enabled ORDER BY display_order, name;
 
 -- seed_pattern_definitions --

@@ -155,8 +155,10 @@ COPY (
 ) TO STDOUT (FORMAT binary);
 
 -- session_sums_before --
--- In whole millionths, so that their order does not matter. round() of a float8 is to even, as numpy's rint.
-SELECT w.number, sum(round(b.notional * 1e6))::bigint, sum(b.volume_micro)::bigint
+-- In whole millionths, so that their order does not matter: a sum of bigint is exact, of float8 only up to 2^53. What is
+-- too large is LARGEST_SUM of workers/windows.py, 2^61. round() of a float8 is to even, as numpy's rint.
+SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::bigint), 2305843009213693952)::bigint,
+       least(sum(least(b.volume_micro, 2305843009213693952)::bigint), 2305843009213693952)::bigint
   FROM unnest(%(number)s::int[], %(symbol)s::text[], %(from)s::int[], %(before)s::int[]) AS w (number, symbol, first, before)
   JOIN recent_bar b ON b.symbol = w.symbol COLLATE "C" AND b.minute >= w.first AND b.minute < w.before
                    AND b.open <> 'NaN'

@@ -33,11 +33,11 @@ SELECT coalesce(idle_since > clock_timestamp() - make_interval(secs => %(within_
 SELECT to_regclass('cache_entries') IS NOT NULL;
 
 -- universe_size --
--- NAME:KEY names a universe; its value is a list, {"symbols": […]} or {"stocks": […]}.
+-- NAME:KEY names a universe; its value is a list, {"symbols": […]} or {"stocks": […]}, as jsonb, json or text.
 SELECT CASE WHEN jsonb_typeof(value) = 'array' THEN jsonb_array_length(value)
             WHEN jsonb_typeof(value -> 'symbols') = 'array' THEN jsonb_array_length(value -> 'symbols')
             WHEN jsonb_typeof(value -> 'stocks') = 'array' THEN jsonb_array_length(value -> 'stocks') END
-  FROM cache_entries WHERE name || ':' || key = %(universe)s;
+  FROM (SELECT value::text::jsonb AS value FROM cache_entries WHERE name || ':' || key = %(universe)s) AS entry;
 
 -- active_symbol_count --
 SELECT count(*) FROM symbols WHERE coalesce(active, true);
