@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from ..contracts.errors import ServerAway, UsageError
 from ..contracts.names import GROUP, LIVE_FEED, stream_key
 from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
+from ..contracts.trade_conditions import TRADE_RULES
 from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, Database, connect
@@ -24,10 +25,15 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..producer.framer import Framer, Identity
+from ..producer.left_behind import LeftBehind
+from ..producer.left_behind import Place as SpoolPlace
+from ..producer.overflow import OnGap, admitted
 from ..producer.pace import by_tick_time, paced
 from ..producer.produce import Feed, ProducerLease, Progress, produce
 from ..producer.record import recorded
 from ..producer.replay import ReplaySource, content_hash
+from ..producer.spool import Spool
+from ..producer.spooled_writer import SpooledWriter
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
 from ..workers.definitions import seed_definitions
@@ -175,6 +181,9 @@ class ProducerOptions(NamedTuple):
     publish: bool = False
     again: bool = False
     record: Path | None = None
+    spool_max_bytes: int = 0  # 0: no spool, a live source waits while Redis is away
+    spool_dir: Path | None = None
+    rules: TRADE_RULES = "all"  # of a replay
 
 
 def replay_feed(
@@ -182,7 +191,8 @@ def replay_feed(
 ) -> Feed | None:
     """Make a replay of flat files; None where it is finished already."""
     speed = options.speed
-    base = content_hash(files, f"partitions={partitions} codec={options.codec} publish={options.publish}")
+    said = f"partitions={partitions} codec={options.codec} publish={options.publish}"
+    base = content_hash(files, said if options.rules == "all" else f"{said} rules={options.rules}")
     run = _open_run(where, f"replay-{base[:32]}", " ".join(files), partitions, options)
     if run is None:
         return None
@@ -228,6 +238,10 @@ def _open_run(where: Place, base: str, source: str, partitions: int, options: Pr
     return run
 
 
+def _log_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
+    log.warning("gap", first_ms=first_ms, last_ms=last_ms, symbols=symbols and len(symbols), why=why)
+
+
 def run_producer(
     where: Place,
     client: Client,
@@ -235,30 +249,52 @@ def run_producer(
     options: ProducerOptions,
     stop: Stop,
     on_progress: Callable[[Progress], None],
+    on_gap: OnGap = _log_gap,
 ) -> bool:
     """Produce a feed; return whether all of it is committed."""
-    lease = ProducerLease(where.servers.database_url, feed.lease, feed.identity.producer, wait=stop.wait)
-    writer = StreamWriter(
-        client,
-        where.servers.redis_url,
-        feed.identity.producer,
-        done=feed.numbers,
-        wait=stop.wait,
-        max_lag=options.max_lag,
+    lease = ProducerLease(
+        where.servers.database_url, feed.lease, feed.identity.producer, wait=stop.wait, is_ingest=feed.is_ingest
     )
-    framer = Framer(feed.identity, len(feed.numbers), now_ms=writer.now_ms, skip=feed.numbers)
-    log.info("producer started", producer=feed.identity.producer, feed=feed.identity.feed)
-    try:
-        return produce(
-            feed._replace(ticks=recorded(feed.ticks, options.record)),
+    with ExitStack() as opened:
+        opened.callback(lease.release)
+        writer = _make_writer(where, client, feed, options, stop, opened)
+        ticks, left_behind = feed.ticks, None
+        if isinstance(writer, SpooledWriter):
+            ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))
+            left_behind = LeftBehind(_spool_dir(where, options), _spool_place(where, feed, options), stop, on_gap)
+            left_behind.start()
+        framer = Framer(feed.identity, len(feed.numbers), now_ms=writer.now_ms, skip=feed.numbers)
+        log.info("producer started", producer=feed.identity.producer, feed=feed.identity.feed)
+        complete = produce(
+            feed._replace(ticks=recorded(ticks, options.record)),
             framer=framer,
             writer=writer,
             lease=lease,
             stop=stop,
             on_progress=on_progress,
         )
-    finally:
-        lease.release()
+        if left_behind is not None:
+            left_behind.wait(stop)
+        return complete
+
+
+def _spool_dir(where: Place, options: ProducerOptions) -> Path:
+    return options.spool_dir or (where.data_dir or default_data_dir()) / "spool"
+
+
+def _spool_place(where: Place, feed: Feed, options: ProducerOptions) -> SpoolPlace:
+    return SpoolPlace(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag)
+
+
+def _make_writer(
+    where: Place, client: Client, feed: Feed, options: ProducerOptions, stop: Stop, opened: ExitStack
+) -> StreamWriter:
+    """Make a writer; a live feed's has a spool, because its source cannot wait."""
+    url, name, numbers, lag = where.servers.redis_url, feed.identity.producer, feed.numbers, options.max_lag
+    if feed.identity.kind != "live" or not options.spool_max_bytes:
+        return StreamWriter(client, url, name, done=numbers, wait=stop.wait, max_lag=lag)
+    spool = opened.enter_context(Spool(_spool_dir(where, options) / name, max_bytes=options.spool_max_bytes))
+    return SpooledWriter(client, url, name, done=numbers, wait=stop.wait, max_lag=lag, spool=spool)
 
 
 def wait_for_detectors(where: Place, stop: Stop) -> None:

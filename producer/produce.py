@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import psycopg
 import structlog
 
-from ..contracts.errors import LeaseLost, LeaseTaken
+from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
 from ..contracts.ticks import Ticks
 from ..db import lease as leases
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
 from ..db.postgres import Connection, connect
 from .framer import Framer, Identity
 from .stream_writer import StreamWriter
@@ -21,15 +21,31 @@ log = structlog.get_logger()
 DRAIN_DEADLINE_S = 20.0  # of a stop: workers that are there need a fraction of it
 
 
+INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
+_INGEST_WAIT_S = LEASE_TTL_S + 1.0  # one that was killed holds it no longer
+
+
 class ProducerLease:
     """The right to send: `producer:NAME` for a live producer, `replay` for a replay, of which one runs at a time."""
 
-    def __init__(self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool]) -> None:
+    def __init__(
+        self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool], is_ingest: bool = False
+    ) -> None:
+        """is_ingest: take the lease `ingest` too. Raises SetupError where another process holds it and lives."""
         self._url = url
         self._owner = owner
         self._connection: Connection = connect(url, name="tickstock-producer")
         self._renew_at = time.monotonic() + RENEW_EVERY_S
-        self._lease = self._take(unit, wait)
+        self._leases = [self._take_ingest(wait)] if is_ingest else []
+        self._leases.append(self._take(unit, wait))
+
+    def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
+        deadline = time.monotonic() + _INGEST_WAIT_S
+        try:
+            return self._take(INGEST_UNIT, lambda seconds: wait(seconds) or time.monotonic() > deadline)
+        except LeaseTaken as e:
+            self._connection.close()
+            raise SetupError(f"{e}: two ingests would double every volume; stop that one first") from e
 
     def _take(self, unit: str, wait: Callable[[float], bool]) -> Lease:
         said = False
@@ -54,15 +70,16 @@ class ProducerLease:
         try:
             if self._connection.closed or self._connection.broken:
                 self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=1)
-            if not leases.renew(self._connection, self._owner, [self._lease]):
-                raise LeaseLost(f"another process took {self._lease.unit}")
+            held = leases.renew(self._connection, self._owner, self._leases)
+            if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
+                raise LeaseLost(f"another process took {', '.join(lost)}")
         except psycopg.OperationalError as e:
             log.debug("database away", why=str(e).strip())
 
     def release(self) -> None:
         """Give the lease back."""
         try:
-            leases.release(self._connection, self._owner, [self._lease])
+            leases.release(self._connection, self._owner, self._leases)
             self._connection.close()
         except psycopg.OperationalError as e:
             log.debug("lease left to end by itself", why=str(e).strip())
@@ -79,7 +96,8 @@ class Progress:
 class Feed(NamedTuple):
     """A source, ready to be produced.
 
-    ticks: yields None when there is nothing now. numbers: what of it is committed, by partition. lease: its unit.
+    ticks: yields None when there is nothing now. numbers: what of it is committed, by partition. lease: its unit;
+    is_ingest: it brings the live market in, which only one process may.
     linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
     the feed (a live or synthetic one), or an interruption (a file).
     """
@@ -90,6 +108,7 @@ class Feed(NamedTuple):
     lease: str
     linger_ms: float | None
     ends: bool
+    is_ingest: bool = False
 
 
 class Stop(Protocol):

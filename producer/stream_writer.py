@@ -26,9 +26,13 @@ _MEMORY_EVERY_S = 0.1
 
 @dataclass(slots=True)
 class _Flow:
-    """One partition. to_send: frames not sent yet, or again; kept: sent, not known to be committed."""
+    """One partition. to_send: frames not sent yet, or again; kept: sent, not known to be committed.
+
+    sent_to: Redis has taken every frame up to this number, and has not forgotten it since, as far as we know.
+    """
 
     done: int
+    sent_to: int = 0
     highest: int = 0
     sends: int = 0
     last_sent: str | None = None
@@ -152,25 +156,27 @@ class StreamWriter:
         return Send(frame.partition, frame.body, f"{flow.highest},{flow.sends}")
 
     def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[Outcome]) -> bool:
-        rolled_back = set()
-        refused = False
+        rolled_back, refused = set(), set()
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
             flow = self._flows[frame.partition]
             if outcome.refused:
-                refused = True
+                refused.add(frame.partition)
                 continue
             if flow.last_sent is not None and outcome.before != flow.last_sent:
                 rolled_back.add(frame.partition)
             flow.last_sent = sent.sent
             flow.to_send.remove(frame)
             flow.kept.append(frame)
+            if frame.partition not in refused:
+                flow.sent_to = frame.last
         for partition in rolled_back:
             self._send_again(partition, "Redis forgot what was sent")
-        return refused
+        return bool(refused)
 
     def _send_again(self, partition: int, why: str, above: int = 0) -> None:
         """Put every frame above `done` back to be sent, in the order of their numbers."""
         flow = self._flows[partition]
+        flow.sent_to = max(above, flow.done)
         again = [frame for frame in flow.kept if frame.last > max(above, flow.done)]
         if not again:
             return

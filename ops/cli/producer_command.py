@@ -10,13 +10,16 @@ import click
 
 from ...contracts.frame import MAX_NAME_LENGTH, is_name
 from ...contracts.names import LIVE_FEED
+from ...contracts.trade_conditions import TRADE_RULES
 from ...db.redis import redis_ms
 from ...producer.pace import parse_speed
 from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
+from ..live_feeds import LiveOptions, run_live
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
+from .live_options import LIVE_SOURCES, live_options
 from .options import CONTEXT, F, option, server_options, stop_with_stdin_option
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
@@ -44,7 +47,12 @@ def share(name: str, what: str) -> Callable[[F], F]:
 
 @click.command("tickstock-producer", context_settings=CONTEXT)
 @click.argument("files", nargs=-1, type=click.Path())
-@option("--source", type=click.Choice(["synthetic", "replay"]), required=True, help="Where the ticks come from.")
+@option(
+    "--source",
+    type=click.Choice(["synthetic", "replay", *LIVE_SOURCES]),
+    required=True,
+    help="Where the ticks come from.",
+)
 @option(
     "--speed",
     type=SpeedType(),
@@ -58,6 +66,25 @@ def share(name: str, what: str) -> Callable[[F], F]:
 @option("--codec", type=click.Choice(["zstd", "none"]), default="zstd", help="Compression of frames.")
 @option("--publish", is_flag=True, help="Replay: tell the results on the channels too.")
 @option("--again", is_flag=True, help="Replay: once more, where this content was replayed already.")
+@option(
+    "--spool-max-bytes",
+    type=click.IntRange(0),
+    default=1 << 30,
+    help="Live: so much waits on disk while Redis is away or full; 0: no spool, the source waits.",
+)
+@option(
+    "--spool-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_default="spool in the data folder",
+    help="Live: folder of the spool; give the next start the same one.",
+)
+@option(
+    "--trade-rules",
+    type=click.Choice(["sip", "all"]),
+    show_default="massive: sip, replay: all",
+    help="sip: a trade's conditions say what it sets of its bar, for Massive and replay; all: it sets everything.",
+)
+@live_options
 @option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write every tick to this CSV file too.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
 @option(
@@ -89,6 +116,10 @@ def producer(  # one parameter for each option
     codec: Literal["zstd", "none"],
     publish: bool,
     again: bool,
+    spool_max_bytes: int,
+    spool_dir: Path | None,
+    trade_rules: TRADE_RULES | None,
+    live: LiveOptions | None,
     record: Path | None,
     seconds: float | None,
     stop_with_stdin: bool,
@@ -103,22 +134,25 @@ def producer(  # one parameter for each option
         raise click.UsageError(f"--feed {feed!r}: 1 to {MAX_NAME_LENGTH} printable ASCII characters are needed")
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
-    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record)
+    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir,
+                              trade_rules or "all")  # fmt: skip
     if source == "replay" and not files:
         raise click.UsageError("--source replay needs at least one FILE")
     if source != "replay" and files:
         raise click.UsageError(f"--source {source} takes no FILE")
-    recording = ReplaySource(files) if files else None
+    recording = ReplaySource(files, rules=options.rules) if files else None
     with where as servers:
         client, count = open_both(servers, partitions=partitions)
-        if recording is not None:
-            made = replay_feed(servers, files, options, count, stop, recording)
-        else:
-            made = synthetic_feed(servers, _synthetic(options, seconds, market, redis_ms(client)), options, count, stop)
-        if made is None:
-            return
         with show_progress(recording if pace is None else None) as on_progress:
-            complete = run_producer(servers, client, made, options, stop, on_progress)
+            if live is not None:
+                complete = run_live(servers, client, live, options, count, stop, on_progress)
+            elif recording is not None:
+                made = replay_feed(servers, files, options, count, stop, recording)
+                complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
+            else:
+                tape = _synthetic(options, seconds, market, redis_ms(client))
+                made = synthetic_feed(servers, tape, options, count, stop)
+                complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
     if not complete:
         sys.exit(1)
 

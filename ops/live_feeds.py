@@ -1,0 +1,232 @@
+"""The live feeds: Massive's WebSocket, or the application's channels, with what runs beside them.
+
+Beside the producer's loop: a thread that notes and repairs gaps, and one that looks for changes of the universe.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
+from typing import Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import structlog
+
+from ..contracts.names import TICK_CHANNELS
+from ..contracts.tick_json import SecondStamp
+from ..contracts.ticks import Ticks
+from ..contracts.trade_conditions import TRADE_RULES
+from ..contracts.universe import EVERY_SYMBOL
+from ..db.gaps import MINUTE_MS, Gap
+from ..db.queries import query
+from ..db.redis import Client, redis_ms
+from ..db.universe import Universe
+from ..producer.channel import ChannelSource
+from ..producer.framer import Identity
+from ..producer.gap_repair import SETTLE_S
+from ..producer.massive import MassiveSource
+from ..producer.massive_breaks import OnGap
+from ..producer.massive_reader import MassiveOptions
+from ..producer.massive_rest import REST_URL, MassiveRest
+from ..producer.produce import Feed, Progress
+from ..producer.repair import RepairThread
+from ..workers.bridge.market_hours import NEW_YORK, is_market_open
+from .shutdown import Stop
+from .wiring import Place, ProducerOptions, open_postgres, run_producer
+
+log = structlog.get_logger()
+
+MASSIVE_URL = "wss://socket.massive.com/stocks"
+_DELAYED_HOST, _DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 minutes behind
+_SILENCE_S = {"T": 30.0, "A": 30.0, "AM": 150.0}  # minutes come once a minute
+_JOIN_S = 8.0  # of the repair: it says its end and waits shortly for the commit
+_RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer stop missed is for the daily import
+_LONG_MS = 4 * 3600 * 1000  # a gap beyond this is cut at the hours in which nobody trades
+_FIRST_TRADES, _LAST_TRADES = time_of_day(4), time_of_day(20)  # pre-market and after-hours, New York
+_SATURDAY = 5
+
+Source = Literal["massive", "channel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """What a user can turn of a live feed. universe: None for every symbol. delay_s, silence_s: None by the feed."""
+
+    source: Source
+    universe: str | None = None
+    repair: bool = True
+    key: str = field(default="", repr=False)
+    rest_url: str = REST_URL
+    rest_per_minute: float = 3000.0
+    channel: str = "T"
+    massive_url: str = MASSIVE_URL
+    rules: TRADE_RULES = "sip"
+    delay_s: float | None = None
+    silence_s: float | None = None
+    watch: Literal["market", "always"] = "market"
+    family: str = TICK_CHANNELS[0]
+    second_stamp: SecondStamp = "end"
+
+    @property
+    def delay_ms(self) -> int:
+        """How far the feed runs behind the market."""
+        if self.delay_s is not None:
+            return int(self.delay_s * 1000)
+        is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
+        return _DELAYED_MS if is_delayed else 0
+
+
+def run_live(
+    where: Place,
+    client: Client,
+    live: LiveOptions,
+    options: ProducerOptions,
+    partitions: int,
+    stop: Stop,
+    on_progress: Callable[[Progress], None],
+) -> bool:
+    """Produce a live feed until the stop; return whether all of it is committed.
+
+    Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
+    """
+    universe = Universe(live.universe or EVERY_SYMBOL, where.servers.database_url)
+    repair = _repair_thread(where, live, options, partitions, universe, stop)
+    since_ms = _last_minute_ms(where, options.feed)
+    now_ms = _clock(client, live.delay_ms)
+
+    def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
+        for part in market_parts(first_ms, last_ms):
+            repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
+
+    source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap)
+    name = f"{live.source}-{uuid4().hex[:12]}"
+    identity = Identity(name, options.feed, "live", publish=True, delay_ms=live.delay_ms, codec=options.codec)
+    with ExitStack() as opened:
+        opened.callback(_end, stop, repair)
+        repair.start()
+        _UniverseWatch(universe, source, stop).start()
+        ticks = opened.enter_context(closing(_told_of_restart(source, since_ms, now_ms, on_gap)))
+        numbers = dict.fromkeys(range(partitions), 0)
+        feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True)
+        return run_producer(where, client, feed, options, stop, on_progress, on_gap)
+
+
+def _end(stop: Stop, repair: RepairThread) -> None:
+    stop.set()
+    repair.join(_JOIN_S)
+
+
+def _source(
+    where: Place, live: LiveOptions, universe: Universe, stop: Stop, *, now_ms: Callable[[], int], on_gap: OnGap
+) -> MassiveSource | ChannelSource:
+    symbols = _listed(universe.symbols())
+    if live.source == "channel":
+        return ChannelSource(
+            where.servers.redis_url, live.family, second_stamp=live.second_stamp, stop=stop, on_gap=on_gap,
+            symbols=symbols,
+        )  # fmt: skip
+    silence_s = live.silence_s or _SILENCE_S[live.channel]
+    massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)
+    is_watched = _is_always if live.watch == "always" else lambda: is_market_open(_at(now_ms()))
+    return MassiveSource(massive, symbols, stop=stop, now_ms=now_ms, on_gap=on_gap, is_watched=is_watched)
+
+
+def _is_always() -> bool:
+    return True
+
+
+def _listed(symbols: list[str]) -> list[str] | None:
+    return None if EVERY_SYMBOL in symbols else symbols
+
+
+class _UniverseWatch(threading.Thread):
+    """Hands a changed universe to the source. A thread, because to look may take seconds."""
+
+    def __init__(self, universe: Universe, source: MassiveSource | ChannelSource, stop: Stop) -> None:
+        super().__init__(name="universe", daemon=True)
+        self._universe = universe
+        self._source = source
+        self._stop = stop
+
+    def run(self) -> None:
+        """Look until the stop."""
+        while not self._stop.wait(1.0):
+            symbols = self._universe.changed()
+            if symbols is not None:
+                self._source.set_symbols(symbols)
+
+
+# -- time, and what was missed ----------------------------------------------------------------------------------------
+
+
+def _clock(client: Client, delay_ms: int) -> Callable[[], int]:
+    """Return a clock of the feed's market time, Unix ms: that of Redis, carried on by the monotonic one."""
+    base_ms, base_s = redis_ms(client) - delay_ms, time.monotonic()
+    return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _repair_thread(
+    where: Place, live: LiveOptions, options: ProducerOptions, partitions: int, universe: Universe, stop: Stop
+) -> RepairThread:
+    """Make the thread that notes gaps, and fills them where there is a key to ask the vendor with."""
+    rest = None
+    if live.repair and live.key:
+        rest = MassiveRest(live.rest_url, live.key, per_minute=live.rest_per_minute, wait=stop.wait)
+    elif live.repair:
+        log.warning("gaps are only noted", why="no API key", do="set MASSIVE_API_KEY, or say --no-repair")
+    return RepairThread(
+        where.servers.database_url,
+        where.servers.redis_url,
+        rest,
+        partitions=partitions,
+        symbols=lambda: _listed(universe.symbols()),
+        stop=stop,
+        feed=options.feed,
+        settle_s=SETTLE_S + live.delay_ms / 1000,
+    )
+
+
+def _last_minute_ms(where: Place, feed: str) -> int | None:
+    """Return the start of the last minute that a live feed brought, Unix ms."""
+    with open_postgres(where, name="tickstock-producer") as connection:
+        values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
+        minute = (connection.execute(query("last_live_minute"), values).fetchone() or (None,))[0]
+    return None if minute is None else minute * MINUTE_MS
+
+
+def _told_of_restart(
+    ticks: Iterable[Ticks | None], since_ms: int | None, now_ms: Callable[[], int], on_gap: OnGap
+) -> Generator[Ticks | None, None, None]:
+    """Pass ticks on; with the first ones, tell what was missed since the feed was last produced."""
+    for batch in ticks:
+        if since_ms is not None and batch is not None and len(batch):
+            first_ms, since_ms = since_ms, None
+            on_gap(first_ms, max(first_ms, now_ms()), None, "the producer was not running")
+        yield batch
+
+
+def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
+    """Cut a long gap into the days' trading hours, 04:00-20:00 New York on weekdays: nobody missed anything between."""
+    if last_ms - first_ms <= _LONG_MS:
+        return [(first_ms, last_ms)]
+    day, last_day = (_at(ms).astimezone(NEW_YORK).date() for ms in (first_ms, last_ms))
+    parts = []
+    while day <= last_day:
+        opens, closes = (_ms(datetime.combine(day, at, NEW_YORK)) for at in (_FIRST_TRADES, _LAST_TRADES))
+        part = (max(first_ms, opens), min(last_ms, closes - 1))
+        if day.weekday() < _SATURDAY and part[0] <= part[1]:
+            parts.append(part)
+        day += timedelta(days=1)
+    return parts
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,164 @@
+"""Sends what dead live producers left in their spools: under their names and numbers, then their end, in a thread."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import structlog
+from redis.exceptions import RedisError
+
+from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError
+from ..contracts.frame import decode
+from ..contracts.names import flow_key
+from ..contracts.ticks import Ticks
+from ..db import redis
+from ..db.postgres import connect
+from ..db.queries import query
+from ..db.redis import Client
+from .framer import Identity, Numbered, make_frame
+from .overflow import OnGap
+from .produce import ProducerLease, Stop
+from .spool import Spool
+from .spooled_writer import SpooledWriter
+
+log = structlog.get_logger()
+
+_TRY_AGAIN_S = 1.0
+_FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24 h: then its frames would count again
+WHY = "a spool was found after its producer's numbers were forgotten"
+
+
+class Place(NamedTuple):
+    """Where the frames go. Addresses, not connections: the thread has its own."""
+
+    redis_url: str
+    database_url: str
+    partitions: int
+    max_lag: int
+
+
+class LeftBehind:
+    """A thread beside the new feed, which does not wait for it."""
+
+    def __init__(self, spool_dir: Path, place: Place, stop: Stop, on_gap: OnGap) -> None:
+        """spool_dir: holds a folder for each producer; those that a process has locked are not left behind."""
+        self._thread = threading.Thread(
+            target=send_left_behind, args=(spool_dir, place, stop, on_gap), name="left-behind", daemon=True
+        )
+
+    def start(self) -> None:
+        """Look for spools and send them."""
+        self._thread.start()
+
+    def wait(self, stop: Stop) -> None:
+        """Wait until all are sent and committed; after the stop, no longer: the next start goes on."""
+        while self._thread.is_alive() and not stop.is_set():
+            self._thread.join(0.05)
+
+
+def send_left_behind(spool_dir: Path, place: Place, stop: Stop, on_gap: OnGap) -> None:
+    """Send each spool of a dead producer; what cannot be sent now is left to the next start."""
+    for folder in sorted(path for path in spool_dir.glob("*") if path.is_dir()):
+        try:
+            with Spool(folder, max_bytes=1) as spool:
+                if not spool.is_empty:
+                    _send_until_done(spool, place, stop, on_gap)
+        except SetupError as e:  # its producer lives
+            log.debug("spool not taken", why=str(e))
+        except (TickStockError, psycopg.Error, RedisError, OSError) as e:
+            log.warning("spool left behind", spool=str(folder), why=str(e).strip(), do="the next start tries again")
+
+
+def _send_until_done(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
+    while not stop.is_set():
+        try:
+            _send(spool, place, stop, on_gap)
+            return
+        except LeaseTaken:
+            return  # stopped while waiting for it
+        except (ServerAway, psycopg.OperationalError, *redis.AWAY) as e:
+            log.debug("server away", why=str(e).strip())
+            stop.wait(_TRY_AGAIN_S)
+
+
+def _send(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
+    producer = spool.folder.name
+    unit = f"producer:{producer}"
+    heard_s = _last_heard_s(place, unit)
+    if heard_s is None:
+        log.warning("spool of another database: left alone", spool=str(spool.folder))
+        return
+    if heard_s > _FORGOTTEN_AFTER_S:
+        _give_up(spool, on_gap)
+        return
+    identity = _identity(spool)
+    if identity is None:
+        return
+    log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
+    client = redis.connect(place.redis_url)
+    done = dict.fromkeys(range(place.partitions), 0)
+    lease = ProducerLease(place.database_url, unit, f"{producer} left behind", wait=stop.wait)
+    try:
+        writer = SpooledWriter(
+            client, place.redis_url, producer, done=done, wait=stop.wait, max_lag=place.max_lag, spool=spool
+        )
+        if _advance(writer, lease, stop, lambda: writer.is_sent):
+            writer.write(_end_frames(client, identity, writer))
+            if _advance(writer, lease, stop, lambda: writer.is_drained):
+                writer.forget()
+                log.info("what a producer left behind is committed", producer=producer)
+    finally:
+        lease.release()
+        client.close()
+
+
+def _last_heard_s(place: Place, unit: str) -> float | None:
+    with connect(place.database_url, name="tickstock-producer") as connection:
+        row = connection.execute(query("producer_last_heard"), {"unit": unit}).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _give_up(spool: Spool, on_gap: OnGap) -> None:
+    """Hand the time of frames that nobody may send any more to the repair, and delete them."""
+    born_ms = []
+    while frames := spool.read(1000):
+        born_ms += [decode(frame.body).born_ms for frame in frames]
+    log.error("spool too old to be sent", spool=str(spool.folder), frames=len(born_ms))
+    if born_ms:
+        on_gap(min(born_ms), max(born_ms), None, WHY)
+    spool.clear()
+
+
+def _advance(writer: SpooledWriter, lease: ProducerLease, stop: Stop, is_done: Callable[[], bool]) -> bool:
+    """Send until something holds; False where the process stops before."""
+    while not is_done():
+        writer.poll_if_due(every_s=0.1)
+        lease.renew_if_due()
+        if stop.wait(0.01):
+            return False
+    return True
+
+
+def _identity(spool: Spool) -> Identity | None:
+    """Read who made the frames out of the first of them; None, and an empty spool, where not one is whole."""
+    spool.rewind()
+    first = spool.read(1)
+    spool.rewind()
+    if not first:
+        spool.clear()
+        return None
+    frame = decode(first[0].body)
+    return Identity(frame.producer, frame.feed, "live", delay_ms=frame.delay_ms)
+
+
+def _end_frames(client: Client, identity: Identity, writer: SpooledWriter) -> list[Numbered]:
+    """Make the producer's end frame in each partition, behind its last number; one said before is not heard again."""
+    frames = []
+    for partition, number in writer.last_numbers().items():
+        sent = client.hget(flow_key(partition), f"sent:{identity.producer}") or b"0"
+        last = max(number, int(sent.partition(b",")[0]))
+        body = make_frame(identity, Ticks.empty(), "end", last, last + 1, writer.now_ms())
+        frames.append(Numbered(partition, last, last + 1, body))
+    return frames

@@ -1,0 +1,252 @@
+"""③ of a live feed: frames that Redis does not take go to a spool, and from there in order; the source never waits."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from ..contracts.names import flow_key
+from ..db.redis import AWAY, Client, is_pause
+from .framer import Numbered
+from .spool import Spool
+from .stream_writer import StreamWriter
+
+log = structlog.get_logger()
+
+_FRAMES_A_STEP = 128
+_STEP_S = 0.05  # for the spool in one call; then the source has its turn
+_LONGEST_PAUSE_S = 1.0
+_MEMORY_SHARE = 0.9  # of maxmemory, as for any producer
+_EASE = 0.8  # of --max-lag, until the spool goes on: no change of state with every commit
+_SAY_EVERY_S = 5.0  # a Redis that is always nearly full is no news
+
+
+class SpooledWriter(StreamWriter):
+    """A StreamWriter whose calls come back within a moment, whether Redis is there or not.
+
+    Only the call that finds a silent Redis gone takes as long as the client's timeout.
+
+    A frame is kept in memory or on disk, never left on disk behind a newer one: what memory holds when Redis goes away
+    is written first, because a Redis that comes back may have lost it, and newer frames follow on disk until all of
+    them are sent. Only then are new ones sent directly; what is on disk is deleted when it is committed.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        redis_url: str,
+        producer: str,
+        *,
+        done: Mapping[int, int],
+        wait: Callable[[float], bool],
+        max_lag: int,
+        spool: Spool,
+    ) -> None:
+        """spool: empty, or what an earlier process of this producer left behind."""
+        super().__init__(client, redis_url, producer, done=done, wait=wait, max_lag=max_lag)
+        self._spool = spool
+        self._spooling = not spool.is_empty
+        self._tops = dict(done)
+        self._said_at = -_SAY_EVERY_S
+        self._away = False  # as we said it last
+        self._pause_s = 0.0
+        self._retry_at = 0.0
+        self._probe = _Probe(client, flow_key(0))
+
+    # -- what the producer sees --------------------------------------------------------------------------------------
+
+    @property
+    def lag(self) -> int:
+        """Ticks handed over and not known to be committed."""
+        return sum(max(0, self._tops[p] - flow.done) for p, flow in self._flows.items())
+
+    @property
+    def is_full(self) -> bool:
+        """Neither Redis nor the spool has room: a tick that comes now must not get a number."""
+        return self._spooling and self._spool.is_full
+
+    @property
+    def is_sent(self) -> bool:
+        """Redis has everything that was handed over."""
+        return not self._spooling and not any(flow.to_send for flow in self._flows.values())
+
+    @property
+    def is_drained(self) -> bool:
+        """Everything that was handed over is committed."""
+        return super().is_drained and self._spool.is_empty
+
+    def last_numbers(self) -> dict[int, int]:
+        """Return the last number of each partition, as far as this process or Redis knows."""
+        return {p: max(self._tops[p], flow.highest, flow.done) for p, flow in self._flows.items()}
+
+    def write(self, frames: Iterable[Numbered]) -> None:
+        """Take frames over: send them, or put them into the spool."""
+        taken = list(frames)
+        for frame in taken:
+            self._tops[frame.partition] = frame.last
+        if self._spooling:
+            self._spool.append(taken)
+        else:
+            for frame in taken:
+                self._flows[frame.partition].to_send.append(frame)
+        self.poll_if_due()
+
+    def poll_if_due(self, every_s: float = 1.0) -> None:
+        """Do what Redis allows now, for a moment; what it does not take is on disk afterwards."""
+        if time.monotonic() >= self._retry_at and self._probe.has_answered:
+            try:
+                self._step(every_s)
+            except (RedisError, OSError) as e:
+                if not isinstance(e, AWAY) and not (isinstance(e, ResponseError) and is_pause(e)):
+                    raise
+                self._lose_redis(str(e))
+        self._spool.sync_if_due()
+
+    def forget(self) -> None:
+        """Take this producer's numbers out of Redis; where it is away just now, the workers do it in a day."""
+        try:
+            self._forget()
+        except (RedisError, OSError) as e:
+            log.debug("numbers left in redis", why=str(e))
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _step(self, poll_every_s: float) -> None:
+        if time.monotonic() >= self._polled_at + poll_every_s:
+            self._poll()
+            self._polled_at = time.monotonic()
+            self._spool.forget({p: flow.done for p, flow in self._flows.items()})
+        if full := self._what_is_full():
+            self._give_way(full)
+        elif self._spooling:
+            self._send_spooled()
+        elif self._send_waiting():
+            self._give_way("Redis refuses to write")
+
+    def _send_spooled(self) -> None:
+        """Send what is on disk, up to its end or for a moment; frames that Redis has are dropped from memory again."""
+        until = time.monotonic() + _STEP_S
+        while time.monotonic() < until:
+            if self._send_waiting():
+                self._give_way("Redis refuses to write")
+                return
+            self._pause_s = 0.0
+            for flow in self._flows.values():
+                flow.kept.clear()
+            frames = self._spool.read(_FRAMES_A_STEP)
+            if not frames:
+                self._end_spooling()
+                return
+            for frame in frames:
+                self._take_up(frame)
+            if self._what_is_full():
+                return
+
+    def _take_up(self, frame: Numbered) -> None:
+        flow = self._flows[frame.partition]
+        self._tops[frame.partition] = max(self._tops[frame.partition], frame.last)
+        if frame.last > max(flow.sent_to, flow.done):
+            flow.to_send.append(frame)
+
+    def _end_spooling(self) -> None:
+        """Everything on disk is sent: what the disk had no room for follows, and new frames go to Redis directly."""
+        self._spooling = False
+        for frame in self._spool.take_unwritten():
+            self._take_up(frame)
+        if self._away:
+            log.info("redis back: the spool is sent")
+        self._away = False
+
+    def _what_is_full(self) -> str:
+        """Say what has no room for more: Redis's memory, or the ticks that may wait to be committed."""
+        waiting = sum(max(0, flow.sent_to - flow.done) for flow in self._flows.values())
+        if waiting > self._max_lag * (_EASE if self._spooling else 1.0):
+            return "so many ticks are not committed yet as --max-lag allows"
+        if time.monotonic() >= self._memory_at:
+            self._look_at_memory()
+            self._memory_at = time.monotonic() + 0.1
+        return "the memory of Redis is nearly full" if self._memory_share >= _MEMORY_SHARE else ""
+
+    # -- changes of state --------------------------------------------------------------------------------------------
+
+    def _spill(self) -> None:
+        """Put what only memory holds on disk; new frames follow it there."""
+        if self._spooling:
+            return
+        self._spooling = True
+        for flow in self._flows.values():
+            self._spool.append(sorted([*flow.kept, *flow.to_send], key=lambda frame: frame.last))
+            flow.kept.clear()
+            flow.to_send.clear()
+
+    def _give_way(self, why: str) -> None:
+        """Redis has no room: wait for it, but do not let the source wait."""
+        self._spill()
+        self._pause(why)
+
+    def _lose_redis(self, why: str) -> None:
+        """Nobody knows what arrived: send all from the start of the spool, when Redis answers again."""
+        self._spill()
+        for flow in self._flows.values():
+            flow.last_sent = None
+            flow.sent_to = flow.done
+            flow.kept.clear()
+            flow.to_send.clear()
+        self._spool.rewind()
+        self._pause(why)
+        self._probe.start()
+
+    def _send_again(self, partition: int, why: str, above: int = 0) -> None:
+        """Send a partition's frames above a number again, from where they are kept."""
+        flow = self._flows[partition]
+        first = max(above, flow.done)
+        if not self._spooling and not self._spool.holds(partition, above=first):
+            super()._send_again(partition, why, above)
+        elif first < flow.sent_to:
+            log.warning("sending again", partition=partition, above=first, why=why)
+            self._spill()
+            flow.sent_to = first
+            flow.kept.clear()
+            flow.to_send.clear()
+            self._spool.rewind()
+
+    def _pause(self, why: str) -> None:
+        if not self._away and time.monotonic() >= self._said_at + _SAY_EVERY_S:
+            log.warning("redis away: ticks go to the spool", why=why, spool=str(self._spool.folder))
+            self._away, self._said_at = True, time.monotonic()
+        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or 0.05)
+        self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.5, 1.0)
+
+
+class _Probe:
+    """Waits for Redis in a thread of its own: a host that is gone answers a connection only after seconds."""
+
+    def __init__(self, client: Client, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._thread: threading.Thread | None = None
+
+    @property
+    def has_answered(self) -> bool:
+        """Redis answered since the start, or was never asked."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Ask until there is an answer, be it an error: that is for the writer to judge."""
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        pause_s = 0.05
+        while True:
+            try:
+                self._client.exists(self._key)
+                return
+            except AWAY:
+                time.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+            except RedisError:
+                return

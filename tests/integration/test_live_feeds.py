@@ -1,0 +1,121 @@
+"""`tickstock-producer` on live sources: leases, keys, what is noted of a break, and the application's channels."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.frame import decode, ticks_of
+from tickstockpl.ops.fake_massive import FakeMassive
+from tickstockpl.ops.live_feeds import market_parts
+from tickstockpl.producer import produce
+from tickstockpl.producer.produce import ProducerLease
+
+KEY = uuid4().hex  # a random one: no key stands in a file
+
+
+@pytest.fixture
+def fake():
+    with FakeMassive(key=KEY) as server:
+        yield server
+
+
+def test_a_long_gap_is_cut_at_the_hours_in_which_nobody_trades():
+    friday_1859, friday_2000 = 1_764_374_340_000, 1_764_378_000_000  # 2025-11-28, by the clock of New York
+    monday_0400, monday_0405 = 1_764_579_600_000, 1_764_579_900_000
+
+    assert market_parts(friday_1859, monday_0405) == [(friday_1859, friday_2000 - 1), (monday_0400, monday_0405)]
+    assert market_parts(friday_1859, friday_1859 + 3_600_000) == [(friday_1859, friday_1859 + 3_600_000)]
+
+
+@contextmanager
+def producing(servers, *options, key=KEY):
+    """Run the producer's command until the end of the block."""
+    clean = {n: v for n, v in os.environ.items() if not n.startswith(("REDIS", "DATABASE", "TICKSTOCK", "MASSIVE"))}
+    command = [
+        sys.executable, "-m", "tickstockpl.ops", "producer", "--log-level", "debug", "--partitions", "1", *options,
+    ]  # fmt: skip
+    env = clean | {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url, "MASSIVE_API_KEY": key}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def massive(fake, spool_dir):
+    return ("--source", "massive", "--massive-url", fake.websocket_url, "--rest-url", fake.rest_url,
+            "--spool-dir", spool_dir)  # fmt: skip
+
+
+def holder(servers):
+    with psycopg.connect(servers.database_url) as connection:
+        row = connection.execute("SELECT owner FROM lease WHERE unit = 'ingest' AND owner IS NOT NULL").fetchone()
+    return row and row[0]
+
+
+def test_a_second_ingest_is_refused_and_told_who_holds_the_lease(migrated_servers, monkeypatch):
+    monkeypatch.setattr(produce, "_INGEST_WAIT_S", 0.3)  # less than the first one's time to live
+    url, wait = migrated_servers.database_url, threading.Event().wait
+    first = ProducerLease(url, "producer:one", "one", wait=wait, is_ingest=True)
+    try:
+        with pytest.raises(SetupError, match=r"ingest is held by one: two ingests would double every volume"):
+            ProducerLease(url, "producer:two", "two", wait=wait, is_ingest=True)
+    finally:
+        first.release()
+
+    ProducerLease(url, "producer:two", "two", wait=wait, is_ingest=True).release()
+
+
+@pytest.mark.slow
+def test_a_second_producer_ends_with_an_error_and_the_first_keeps_the_feed(migrated_servers, fake, wait_for, tmp_path):
+    with producing(migrated_servers, *massive(fake, tmp_path)):
+        name = wait_for(lambda: holder(migrated_servers))
+        wait_for(lambda: fake.connections == 1)
+        with producing(migrated_servers, *massive(fake, tmp_path)) as second:
+            _, said = second.communicate(timeout=30)
+            assert second.returncode == 1
+            assert f"ingest is held by {name}" in said
+            assert fake.connections == 1
+
+
+def test_a_producer_whose_key_is_refused_ends_at_once_and_no_log_holds_a_key(migrated_servers, fake, tmp_path):
+    key = uuid4().hex
+    with producing(migrated_servers, *massive(fake, tmp_path), key=key) as process:
+        out, said = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert "check MASSIVE_API_KEY" in said
+    assert key not in out + said
+
+
+def test_massive_is_not_started_without_a_key(tickstock):
+    done = tickstock("producer", "--source", "massive", MASSIVE_API_KEY="")
+
+    assert done.returncode == 2
+    assert "MASSIVE_API_KEY" in done.stderr
+
+
+def test_what_the_application_publishes_on_a_channel_is_in_the_stream(migrated_servers, wait_for, tmp_path):
+    tick = {"ticker": "AAPL", "price": 12.5, "volume": 7, "timestamp": 1764081000.25, "event_type": "T"}
+
+    with (
+        redis.Redis.from_url(migrated_servers.redis_url) as application,
+        producing(migrated_servers, "--source", "channel", "--spool-dir", tmp_path, "--no-repair"),
+    ):
+        wait_for(lambda: application.publish("tickstock.data.raw", json.dumps(tick)))
+        (_, fields), *_ = wait_for(lambda: application.xrange("tickstock-stream:{p0}"))
+        assert holder(migrated_servers).startswith("channel-")
+
+    frame = decode(fields[b"f"])
+    ticks = ticks_of(frame)
+    assert (frame.feed, frame.kind, list(frame.symbols)) == ("live", "live", ["AAPL"])
+    assert (ticks.ts[0], ticks.price[0], ticks.size[0]) == (1_764_081_000_250_000_000, 12.5, 7.0)
