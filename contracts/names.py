@@ -7,6 +7,7 @@ DEAD_LETTERS = "tickstock-dlq"
 FRONT_DOOR_PRODUCER = "front-door"
 DETECTOR = "detector"  # the dead letters' producer of what was found and cannot be stored
 LIVE_FEED = "live"
+MARKET_PRODUCERS = ("massive-", "channel-")  # how the names of those begin who bring the real market in
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 
 

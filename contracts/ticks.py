@@ -53,6 +53,7 @@ REASONS = (
     "bad_row",  # a CSV row that does not parse
     "future",  # later than its arrival by more than --max-future
     "too_late",  # older than its arrival by more than 15 minutes
+    "cannot_undo",  # a cancel or correction of a trade that the stream does not hold
     "bad_frame",  # a stream entry that is no frame
     "unstorable",  # the database refused its bar
     "unstorable_finding",  # the database refused what was found on a symbol's bars; the bars are there

@@ -103,7 +103,7 @@ def run_live(
             repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
 
     source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap)
-    name = f"{live.source}-{uuid4().hex[:12]}"
+    name = f"{live.source}-{uuid4().hex[:12]}"  # contracts.names.MARKET_PRODUCERS knows how these begin
     identity = Identity(name, options.feed, "live", publish=True, delay_ms=live.delay_ms, codec=options.codec)
     with ExitStack() as opened:
         opened.callback(_end, stop, repair)

@@ -9,7 +9,7 @@ import numpy as np
 from ..contracts.bar import MINUTE_NS
 from ..contracts.errors import BadFrame
 from ..contracts.frame import FIELD, Frame, decode, ticks_of
-from ..contracts.names import minute_feed, stream_key
+from ..contracts.names import REPAIR_FEED, minute_feed, stream_key
 from ..contracts.partition import START, Position, ms_of
 from ..contracts.ticks import Column, Ticks, concat
 from ..db.bars import TableShape
@@ -17,6 +17,7 @@ from ..db.lease import Lease
 from ..db.redis import Client
 from ..workers.partition_state import Held, PartitionState
 from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits
+from ..workers.undo import is_undo, take_back
 from .recount import Key, Recount, may_touch_a_bar, recount, recount_whole_minutes
 
 _PAGE = 1000  # entries in one reply
@@ -179,7 +180,8 @@ def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int) -> _
         for ticks, seen in zip(batches, applied, strict=True)
         if len(ticks)
     ]
-    return _Counted(concat(batches), max(ahead_ns, default=0))
+    left, _ = take_back(concat(batches))
+    return _Counted(left, max(ahead_ns, default=0))
 
 
 def _countable(seen: _Seen, shape: TableShape, max_future_ns: int) -> Ticks:
@@ -189,14 +191,15 @@ def _countable(seen: _Seen, shape: TableShape, max_future_ns: int) -> Ticks:
         ticks = ticks_of(frame)
     except BadFrame:
         return Ticks.empty()
-    good = may_touch_a_bar(ticks, shape)
+    undoes = is_undo(ticks)
+    good = may_touch_a_bar(ticks, shape) | undoes
     row_id = ticks.optional.get("row_id")
     if seen.above:
         if row_id is None:
             return Ticks.empty()  # numbers that overlap, in a frame that does not say which rows are new
         good &= row_id > seen.above
     if not frame.is_replay:
-        good &= _is_timely(ticks, seen, max_future_ns)
+        good &= _is_timely(ticks, seen, max_future_ns) | undoes
     return ticks.take(good)
 
 
@@ -205,7 +208,8 @@ def _is_timely(ticks: Ticks, seen: _Seen, max_future_ns: int) -> Column:
     born_ns = np.full(len(ticks), frame.born_ms * MS_NS) if row_id is None else ms_of(row_id) * MS_NS
     arrived_ns = np.maximum(born_ns, seen.position.ms * MS_NS)
     delay_ns = frame.delay_ms * MS_NS
-    return (ticks.ts <= arrived_ns + max_future_ns) & (ticks.ts >= born_ns - delay_ns - REVISION_WINDOW_NS)
+    on_time = ticks.ts >= born_ns - delay_ns - REVISION_WINDOW_NS
+    return (ticks.ts <= arrived_ns + max_future_ns) & (on_time | (frame.feed == REPAIR_FEED))
 
 
 def _feed_recounts(

@@ -222,6 +222,9 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
     rows["feed"] = closed.feed.encode()
     rows["replay"] = closed.book.replay or closed.feed == minute_feed(REPAIR_FEED)  # it replaces what a live feed wrote
     rows["whole"], rows["revision"] = closed.book.whole, 0
+    if rebuilt := plan.state.rebuilt.get(closed.feed):
+        keys = zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True)
+        rows["whole"] |= np.fromiter((key in rebuilt for key in keys), bool, len(rows))
     for name in ("minute", *VALUE_COLUMNS):
         rows[name] = bars[name]
     return rows

@@ -23,6 +23,7 @@ from ..db.detections import (
     write_higher_bars,
     write_indicators,
 )
+from ..db.gaps import note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
 from ..db.queries import query
@@ -227,6 +228,8 @@ class Committer:
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
         _finish_replays(connection, plans)
+        for hole in (hole for plan in plans for hole in plan.state.given_up):
+            note_hole(connection, hole)
         connection.execute(
             query("advance_checkpoints"),
             {

@@ -15,6 +15,7 @@ from .partition_state import PartitionState
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 
 _ACK_CHUNK = 1000
+_PAGE = 1000  # entries in one reply of a range
 
 # XGROUP DELCONSUMER drops what is pending, so the look and the deletion are one step.
 _DROP_IDLE_CONSUMERS = """
@@ -63,6 +64,18 @@ class PartitionReader:
             "STREAMS", *keys, *([">"] * len(keys)),
         )  # fmt: skip
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
+
+    def past(self, state: PartitionState) -> Entries:
+        """Read again what the stream holds of a partition, up to what was read."""
+        entries: Entries = []
+        start = "-"
+        while True:
+            key = stream_key(state.partition)
+            page = self._client.execute_command("XRANGE", key, start, str(state.read_to), "COUNT", _PAGE)
+            entries += [(entry_id, _body(entry)) for entry_id, entry in page]
+            if len(page) < _PAGE:
+                return entries
+            start = f"({page[-1][0].decode()}"
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> None:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.

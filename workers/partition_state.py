@@ -17,15 +17,17 @@ from ..contracts import frame as frames
 from ..contracts.bar import BAR_DTYPE, MINUTE_NS
 from ..contracts.errors import BadFrame, SetupError
 from ..contracts.frame import Frame
-from ..contracts.names import FRONT_DOOR_PRODUCER, minute_feed
+from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
+from ..db.gaps import Hole
 from ..db.lease import Lease
 from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
 from .detector import Detector
 from .frame_order import Arrival, FrameOrder
 from .marks import MARK_DTYPE, NO_MARKS
-from .tick_check import Limits, check, row_arrivals
+from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
+from .undo import Found, Undo, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
 _STATE_VERSION = 2
 _HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
@@ -51,6 +53,14 @@ class DeadLetter(NamedTuple):
     producer: str
     refused: Refused
     entry: str | None = None
+
+
+class PendingUndo(NamedTuple):
+    """A trade to take back, and who said so."""
+
+    feed: str
+    producer: str
+    undo: Undo
 
 
 @dataclass(slots=True)
@@ -180,6 +190,9 @@ class PartitionState:
         self.repeats = 0
         self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.dirty = False
+        self.given_up: list[Hole] = []  # of the market's feeds, since the last commit
+        self.undos: list[PendingUndo] = []  # since the last commit, which carries them out
+        self.rebuilt: dict[str, set[tuple[int, int]]] = {}  # by feed, (symbol, minute) of open bars that replace theirs
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -255,7 +268,13 @@ class PartitionState:
             counts.ticks_in += 0 if arrival.was_lost else rows
             counts.lost -= rows if arrival.was_lost else 0
             self._refuse(producer, ticks.refused)
-        checked = check(concat(batches), row_arrivals(arrivals, batches), self.limits)
+        ticks, times = concat(batches), row_arrivals(arrivals, batches)
+        undoes = is_undo(ticks)
+        if undoes.any() and times is not None:  # a replay takes nothing back: its source leaves such trades out
+            self.undos += [PendingUndo(arrivals[0].frame.feed, producer, undo) for undo in undos_of(ticks)]
+            counts.applied += int(undoes.sum())
+            ticks, times = ticks.take(~undoes), RowArrivals(times.born_ns[~undoes], times.arrived_ns[~undoes])
+        checked = check(ticks, times, self.limits)
         counts.quote_or_zero += checked.quote_or_zero
         counts.applied += len(checked.ticks)
         self._refuse(producer, checked.refused)
@@ -357,6 +376,48 @@ class PartitionState:
             self.symbols.append(symbol)
         return code
 
+    # -- what is taken back ----------------------------------------------------------------------------------------
+
+    def take_back(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
+        applied = {producer: flow.number for producer, flow in self.flows.items()}
+        for feed in {pending.feed for pending in self.undos}:
+            mine = [pending for pending in self.undos if pending.feed == feed]
+            past = read_past(entries, feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
+            left, found = take_back(past.ticks)
+            minutes = self._minutes_taken_back(mine, found, past.first_ms)
+            if minutes:
+                self._replace(feed, mine[-1].producer, bars_again(left, self._codes, minutes))
+        self.undos = []
+
+    def _minutes_taken_back(
+        self, pending: Sequence[PendingUndo], found: Sequence[Found], first_ms: int
+    ) -> list[tuple[str, int]]:
+        """Return the (symbol, minute) that changed; an undo without its trade goes to the dead letters."""
+        minutes = []
+        outcomes = list(found)
+        for one in reversed(pending):  # of several that are alike, the last ones are those of now
+            at = max(i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo)
+            minute = outcomes.pop(at).minute
+            # A minute's trade may arrive ahead of it, where clocks differ.
+            trimmed = minute is not None and (minute - 1) * 60_000 < first_ms
+            if minute is None or trimmed:
+                counts = self.counts.setdefault(one.producer, Counts())
+                counts.applied -= 1
+                counts.refused += 1
+                self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, trimmed=trimmed)))
+            else:
+                minutes.append((one.undo.symbol, minute))
+        return minutes
+
+    def _replace(self, feed: str, producer: str, bars: Column) -> None:
+        book = self._book(feed, replay=False, whole=False, producer=producer, publish=True)
+        keys = set(zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True))
+        here = zip(book.bars["symbol"].tolist(), book.bars["minute"].tolist(), strict=True)
+        kept = np.array([key not in keys for key in here], bool)
+        book.bars = merge(np.concatenate((book.bars[kept], bars)))
+        self.rebuilt.setdefault(feed, set()).update(keys)
+
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrival: Arrival, now_ns: int) -> None:
@@ -394,10 +455,17 @@ class PartitionState:
             counts = self.counts.setdefault(producer, Counts())
             counts.ticks_in += hole[1] - hole[0]
             counts.lost += hole[1] - hole[0]
+            if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
+                self.given_up.append(self._hole(producer, flow.feed, first, hole))
             self._apply_feed(flow.feed, ready, now_ns)
             self.dirty = True
             given_up.append((producer, hole))
         return given_up
+
+    def _hole(self, producer: str, feed: str, behind: Position, numbers: tuple[int, int]) -> Hole:
+        book = self.feeds.get(feed)
+        before_ms = book.base_ns // MS_NS if book else behind.ms
+        return Hole(feed, self.partition, before_ms, behind.ms, producer, numbers[1] - numbers[0])
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:
@@ -515,6 +583,7 @@ class PartitionState:
         for ended in self.ended_replays:
             self.flows.pop(ended.replay, None)
         self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
+        self.rebuilt, self.given_up = {}, []
         self.position = position
         acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
         self.unacked = self.unacked[len(acked) :]

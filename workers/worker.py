@@ -186,7 +186,10 @@ class Worker:
             self._uncommitted_since = time.monotonic()
 
     def check(self) -> list[PartitionState]:
-        """Return the states that can be committed; one that met a new hole is restored first: it may have misread."""
+        """Return the states that can be committed; one that met a new hole is restored first: it may have misread.
+
+        What cancels and corrections take back is taken back here, from the stream.
+        """
         ready = []
         for partition, state in list(self._states.items()):
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
@@ -194,6 +197,9 @@ class Worker:
                 self.restore(partition)
             elif state.dirty or state.closed():
                 ready.append(state)
+        for state in ready:
+            if state.undos:
+                state.take_back(self._reader.past(state))
         return ready
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
@@ -275,7 +281,7 @@ class Worker:
                 return
 
     def _may_detect(self, state: PartitionState, *, load: bool) -> bool:
-        if state.partition in self._reader.restoring or self._lookout.new_holes(state):
+        if state.partition in self._reader.restoring or state.undos or self._lookout.new_holes(state):
             return False
         return len(state.marks) > 0 if load else state.has_detectable()
 

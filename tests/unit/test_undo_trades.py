@@ -1,0 +1,130 @@
+"""Trades taken back: which one, what stands in its place, and the bars that are made again."""
+
+import numpy as np
+from tickstockpl.contracts.bar import has_prices
+from tickstockpl.contracts.partition import Position
+from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
+from tickstockpl.producer.framer import Identity, make_frame
+from tickstockpl.workers.bar_book import bars_of, merge
+from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.undo import Found, Undo, bars_again, read_past, take_back
+
+MINUTE = 23_018_610
+NOW_MS = MINUTE * 60_000 + 30_000
+
+
+def ticks_of(*rows, symbols=("A", "B")):
+    """Make ticks of (symbol, second, price, size, key, undoes)."""
+    symbol, second, price, size, key, undoes = zip(*rows, strict=True)
+    return Ticks(
+        symbols,
+        np.array([symbols.index(s) for s in symbol], "<u2"),
+        np.array([(MINUTE * 60 + s) * 10**9 for s in second], "<i8"),
+        np.array(price, "<f8"),
+        np.array(size, "<f8"),
+        {"trade_key": np.array(key, "<i8"), "undoes": np.array(undoes, "<u1")},
+    )
+
+
+def frame(number, ticks, *, producer="massive-1", previous=None):
+    previous = number if previous is None else previous
+    identity = Identity(producer, "live", "live")
+    return make_frame(identity, ticks, "live", previous, previous + len(ticks), NOW_MS)
+
+
+def entries(*bodies):
+    return [(f"{NOW_MS + i}-0".encode(), body) for i, body in enumerate(bodies)]
+
+
+def test_a_cancel_takes_the_trade_of_its_symbol_and_key_out():
+    ticks = ticks_of(("A", 1, 10, 5, 7, 0), ("B", 1, 20, 5, 7, 0), ("A", 2, 11, 1, 8, 0), ("A", 3, 0, 0, 7, 1))
+    left, found = take_back(ticks)
+    assert [(left.symbols[c], p) for c, p in zip(left.symbol_index, left.price, strict=True)] == [("B", 20), ("A", 11)]
+    assert found == [Found(Undo("A", 7, 1, 0.0, 0.0), MINUTE)]
+
+
+def test_a_correction_stands_at_the_trades_own_time():
+    ticks = ticks_of(("A", 1, 10, 5, 7, 0), ("A", 2, 11, 1, 8, 0), ("A", 75, 12, 3, 7, 2))
+    left, found = take_back(ticks)
+    assert list(zip(left.ts // 10**9 % 60, left.price, left.size, strict=True)) == [(1, 12, 3), (2, 11, 1)]
+    assert found == [Found(Undo("A", 7, 2, 12.0, 3.0), MINUTE)]
+
+
+def test_a_trade_is_taken_back_once_and_never_before_it_came():
+    ticks = ticks_of(("A", 1, 0, 0, 7, 1), ("A", 1, 10, 5, 7, 0), ("A", 2, 0, 0, 7, 1), ("A", 3, 0, 0, 7, 1))
+    left, found = take_back(ticks)
+    assert len(left) == 0
+    assert [f.minute for f in found] == [None, MINUTE, None]
+
+
+def test_what_the_stream_holds_is_read_once_and_in_the_order_of_the_numbers():
+    one, two, three = (ticks_of(("A", s, 10 + s, 1, s, 0)) for s in (1, 2, 3))
+    stream = entries(frame(0, one), frame(2, three), frame(1, two), frame(1, two), frame(3, one))
+    past = read_past(stream, "live", frozenset("A"), {"massive-1": 3}, Limits())
+    assert past.ticks.price.tolist() == [11, 12, 13]
+    assert past.first_ms == 0
+
+
+def test_a_trimmed_stream_says_from_when_on_it_is_whole():
+    stream = entries(frame(5, ticks_of(("A", 1, 10, 1, 1, 0))))
+    past = read_past(stream, "live", frozenset("A"), {"massive-1": 6}, Limits())
+    assert past.first_ms == Position.parse(stream[0][0]).ms
+
+
+def test_other_feeds_and_symbols_are_left_out():
+    other = make_frame(Identity("x", "test", "live"), ticks_of(("A", 1, 99, 1, 1, 0)), "live", 0, 1, NOW_MS)
+    stream = entries(frame(0, ticks_of(("B", 1, 20, 1, 1, 0), ("A", 1, 10, 1, 1, 0))), other)
+    past = read_past(stream, "live", frozenset("A"), {"massive-1": 2, "x": 1}, Limits())
+    assert past.ticks.price.tolist() == [10]
+
+
+def test_a_bar_without_a_trade_left_is_there_and_has_no_prices():
+    (bar,) = bars_again(Ticks.empty(), {"A": 0}, [("A", MINUTE)])
+    assert (bar["minute"], bar["trades"], bar["volume_micro"]) == (MINUTE, 0, 0)
+    assert not has_prices(bar[None])
+
+
+# -- flags ---------------------------------------------------------------------------------------------------------
+
+
+def flagged(*rows):
+    """Make ticks of (second, price, size, flags)."""
+    second, price, size, flags = zip(*rows, strict=True)
+    ts = np.array([(MINUTE * 60 + s) * 10**9 for s in second], "<i8")
+    index = np.zeros(len(rows), "<i4")
+    columns = {"flags": np.array(flags, "<u1")}
+    return Ticks(("A",), index, ts, np.array(price, "<f8"), np.array(size, "<f8"), columns)
+
+
+def bar_of(*rows):
+    ticks = flagged(*rows)
+    (bar,) = bars_of(ticks, ticks.symbol_index)
+    return bar
+
+
+def values(bar):
+    return tuple(float(bar[name]) for name in ("open", "high", "low", "close", "volume_micro", "notional", "trades"))
+
+
+def test_a_trade_sets_only_what_its_flags_allow():
+    bar = bar_of((1, 50, 1, SETS_VOLUME), (2, 10, 100, SETS_ALL), (3, 12, 100, 6), (4, 11, 100, SETS_ALL), (5, 1, 2, 4))
+    assert values(bar) == (10, 12, 10, 11, 303e6, 50 + 1000 + 1200 + 1100 + 2, 5)
+
+
+def test_a_minute_of_odd_lots_has_volume_and_no_prices():
+    bar = bar_of((1, 50, 1, SETS_VOLUME), (2, 51, 2, SETS_VOLUME))
+    assert not has_prices(bar[None])
+    assert (bar["volume_micro"], bar["trades"]) == (3e6, 2)
+
+
+def test_parts_of_a_minute_merge_to_the_bar_of_all_its_trades():
+    numbers = np.random.default_rng(7)
+    rows = [
+        (int(numbers.integers(0, 60)), float(numbers.integers(10, 20)), 100.0, int(numbers.choice([1, 2, 4, 6, 7])))
+        for _ in range(200)
+    ]
+    whole = bar_of(*rows)
+    for cut in range(1, 200, 7):
+        parts = np.array([bar_of(*rows[:cut]), bar_of(*rows[cut:])])
+        (merged,) = merge(parts)
+        np.testing.assert_equal(values(merged), values(whole))

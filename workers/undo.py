@@ -1,0 +1,180 @@
+"""Trades that are cancelled or corrected: found again among the ticks that the stream still holds. Pure.
+
+Nothing is kept for it in the meantime: to undo a high takes all trades of its minute, and the stream has them for as
+long as it keeps what is committed (`--retention`). So a bar is made again from there, without the trade.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from ..contracts import frame as frames
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
+from ..contracts.errors import BadFrame
+from ..contracts.partition import Position
+from ..contracts.ticks import Column, Refused, Ticks, concat
+from .bar_book import bars_of
+from .frame_order import Arrival, FrameOrder
+from .tick_check import Limits, check, row_arrivals
+
+CANCEL, CORRECT = 1, 2
+_EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
+
+
+class Undo(NamedTuple):
+    """One trade to take back. price, size: what stands in its place, 0 for a cancel."""
+
+    symbol: str
+    trade_key: int
+    undoes: int
+    price: float
+    size: float
+
+
+class Found(NamedTuple):
+    """An undo, and the minute of the trade that it took back; None where there was no such trade."""
+
+    undo: Undo
+    minute: int | None
+
+
+def is_undo(ticks: Ticks) -> Column:
+    """Tell which rows take a trade back."""
+    if "undoes" not in ticks.optional:
+        return np.zeros(len(ticks), bool)
+    return np.asarray(ticks.optional["undoes"] != 0)
+
+
+def undos_of(ticks: Ticks) -> list[Undo]:
+    """Return the rows that take a trade back."""
+    rows = ticks.take(is_undo(ticks))
+    if not len(rows):
+        return []
+    columns = (rows.symbol_index, rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size)
+    return [
+        Undo(rows.symbols[code], *rest) for code, *rest in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def take_back(ticks: Ticks) -> tuple[Ticks, list[Found]]:
+    """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
+
+    A trade must come before what takes it back, and is taken back once.
+    """
+    rows = np.flatnonzero(is_undo(ticks))
+    if not len(rows):
+        return ticks, []
+    alive, price, size = ~is_undo(ticks), ticks.price.copy(), ticks.size.copy()
+    optional = {name: column.copy() for name, column in ticks.optional.items()}
+    found = []
+    for row, undo in zip(rows.tolist(), undos_of(ticks), strict=True):
+        same = (ticks.symbol_index[:row] == ticks.symbol_index[row]) & (optional["trade_key"][:row] == undo.trade_key)
+        places = np.flatnonzero(same & alive[:row])
+        found.append(Found(undo, int(ticks.ts[places[-1]]) // MINUTE_NS if len(places) else None))
+        if len(places) and undo.undoes == CANCEL:
+            alive[places[-1]] = False
+        elif len(places):
+            price[places[-1]], size[places[-1]] = undo.price, undo.size
+            for name in _EXTREMES_OF_A_TICK:
+                if name in optional:
+                    optional[name][places[-1]] = undo.price
+    return replace(ticks, price=price, size=size, optional=optional).take(alive), found
+
+
+class Past(NamedTuple):
+    """What a partition's stream holds of a feed. first_ms: before it, ticks may be missing; 0 where none is."""
+
+    ticks: Ticks
+    first_ms: int
+
+
+def read_past(
+    entries: Iterable[tuple[bytes, bytes]],
+    feed: str,
+    symbols: frozenset[str],
+    applied: dict[str, int],
+    limits: Limits,
+) -> Past:
+    """Read a feed's ticks of some symbols again, each number once and in order.
+
+    entries: (id, frame bytes) of the stream, oldest first. applied: the number of each producer that is applied.
+    """
+    seen = [arrival for arrival in _frames(entries) if arrival.frame.feed == feed]
+    flows: dict[str, FrameOrder] = {}
+    for arrival in reversed(seen):
+        flows[arrival.frame.producer] = FrameOrder(feed, arrival.frame.previous)
+    whole = all(flow.number == 0 for flow in flows.values())
+    batches = []
+    for arrival in _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows):
+        if symbols.isdisjoint(arrival.frame.symbols):
+            continue
+        batches.append(_timely(arrival, limits))
+    ticks = concat(batches)
+    wanted = np.array([symbol in symbols for symbol in ticks.symbols], bool)
+    first_ms = 0 if whole or not seen else seen[0].position.ms
+    return Past(ticks.take(wanted[ticks.symbol_index]) if len(ticks) else ticks, first_ms)
+
+
+def _frames(entries: Iterable[tuple[bytes, bytes]]) -> Iterable[Arrival]:
+    for entry_id, body in entries:
+        try:
+            yield Arrival(frames.decode(body), Position.parse(entry_id))
+        except BadFrame:
+            continue  # it is in the dead letters
+
+
+def _in_order(seen: Sequence[Arrival], flows: dict[str, FrameOrder]) -> Iterable[Arrival]:
+    for arrival in seen:
+        yield from flows[arrival.frame.producer].accept(arrival)
+    for flow in flows.values():
+        while flow.held:
+            yield from flow.give_up()[1]
+
+
+def _timely(arrival: Arrival, limits: Limits) -> Ticks:
+    """Return what a frame brought to the bars, and what it takes back."""
+    ticks = frames.ticks_of(arrival.frame)
+    if arrival.above:
+        ticks = ticks.take(ticks.optional["row_id"] > arrival.above)
+    undoes = is_undo(ticks)
+    trades = ticks.take(~undoes)
+    checked = check(trades, row_arrivals([arrival], [trades]), limits).ticks
+    return concat([checked, ticks.take(undoes)]) if undoes.any() else checked
+
+
+def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, int]]) -> Column:
+    """Make the bars of some (symbol, minute) from all their ticks; one that has no tick left is there, and empty.
+
+    codes: a symbol's index in the partition. Returns BAR_DTYPE, sorted.
+    """
+    code_of = np.array([codes[symbol] for symbol in ticks.symbols], "<i4")
+    bars = bars_of(ticks, code_of[ticks.symbol_index]) if len(ticks) else np.empty(0, BAR_DTYPE)
+    rows = []
+    for code, minute in sorted({(codes[symbol], minute) for symbol, minute in wanted}):
+        here = bars[(bars["symbol"] == code) & (bars["minute"] == minute)]
+        rows.append(here if len(here) else _empty_bar(code, minute))
+    return np.concatenate(rows)
+
+
+def _empty_bar(code: int, minute: int) -> Column:
+    bar = np.zeros(1, BAR_DTYPE)
+    bar["symbol"], bar["minute"] = code, minute
+    bar["open"] = bar["close"] = np.nan
+    bar["high"], bar["low"] = -np.inf, np.inf
+    bar["open_ts"], bar["close_ts"] = NO_OPEN_TS, NO_CLOSE_TS
+    return bar
+
+
+def refused_undo(undo: Undo, *, trimmed: bool) -> Refused:
+    """Return an undo that cannot be carried out as a dead letter."""
+    kind = "cancel" if undo.undoes == CANCEL else "correct"
+    original = {"type": kind, "symbol": undo.symbol, "trade_key": undo.trade_key}
+    original |= {"price": undo.price, "volume": undo.size} if undo.undoes == CORRECT else {}
+    if trimmed:
+        why = "its minute is older than what the stream keeps (--retention)"
+    else:
+        why = "no such trade in what the stream keeps (--retention), or it was taken back before"
+    return Refused("cannot_undo", why, msgspec.json.encode(original))
