@@ -556,6 +556,62 @@ def test_a_released_lease_is_taken_by_the_standby(results, heard, wait_for):
     assert [body["epoch"] for body in heard.of(PATTERNS)] == [1, 2]
 
 
+# -- bridges that leave at once ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def standby_on(servers):
+    """Make a bridge that is told to stop before it took its first turn."""
+    stop = threading.Event()
+    standby = make_bridge(Place(servers, False, 5.0), name="standby", universe="live", streaming_rate=None, stop=stop)
+    stop.set()
+    try:
+        yield standby
+    finally:
+        standby._client.close()
+        standby._database.close()
+
+
+def last_words(heard):
+    """Return how often a session was said to have stopped, and the last status."""
+    return len(heard.of("tickstock:streaming:session_stopped")), heard.of("tickstock:streaming:health")[-1]["status"]
+
+
+def sessions(results):
+    return results.connection.execute("SELECT stopped_at IS NOT NULL FROM streaming_session").fetchall()
+
+
+def test_the_session_stops_where_the_active_bridge_leaves_it_to_a_standby_that_leaves_too(results, heard, wait_for):
+    with standby_on(results.servers) as standby:
+        with bridge_on(results.servers) as active:
+            wait_for(lambda: active._publisher)
+        assert sessions(results) == [(False,)]  # the standby is still there
+        standby.run()
+    assert sessions(results) == [(True,)]
+    assert last_words(heard) == (1, "stopping")
+    assert len(heard.of("tickstock:streaming:session_started")) == 1
+    assert results.connection.execute("SELECT owner FROM lease WHERE unit = 'bridge'").fetchone() == (None,)
+
+
+def test_the_session_stops_where_the_standby_left_before_the_active_bridge(results, heard, wait_for):
+    with standby_on(results.servers) as standby:
+        with bridge_on(results.servers) as active:
+            wait_for(lambda: active._publisher)
+            standby.run()
+        assert sessions(results) == [(True,)]
+    assert last_words(heard) == (1, "stopping")
+
+
+def test_a_standby_that_leaves_stops_nothing(results, heard, wait_for):
+    with bridge_on(results.servers) as active:
+        wait_for(lambda: active._publisher)
+        with standby_on(results.servers) as standby:
+            standby.run()
+        results.send(*patterns("A"))
+        wait_for(lambda: heard.symbols() == ["A"])
+        assert sessions(results) == [(False,)]
+
+
 # -- the outbox is pruned behind the bridge ------------------------------------------------------------------------
 
 

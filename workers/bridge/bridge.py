@@ -224,15 +224,21 @@ class Bridge:
         list(self._database.connection.notifies(timeout=0))  # of other leases: they would pile up
 
     def _begin(self, lease: Lease) -> None:
-        """Become the speaker. The positions are claimed and the epoch registered before a word is said."""
-        connection = self._database.connection
-        self._lease = lease = bridge_positions.above_former(connection, self._client, self.options.name, lease)
-        self._restore()
-        publisher = Publisher(self._client, lease.epoch)
-        publisher.open()
+        """Become the speaker."""
+        lease, publisher = self._register(lease)
         self._unsaid = self._voice.begin(lease.epoch)
         self._publisher = publisher
         log.info("bridge speaks", name=self.options.name, epoch=lease.epoch)
+
+    def _register(self, lease: Lease) -> tuple[Lease, Publisher]:
+        """Claim the positions and register the epoch, before a word is said."""
+        self._lease = lease = bridge_positions.above_former(
+            self._database.connection, self._client, self.options.name, lease
+        )
+        self._restore()
+        publisher = Publisher(self._client, lease.epoch)
+        publisher.open()
+        return lease, publisher
 
     def _restore(self) -> None:
         """Go back to the committed positions: start, take-over, anything odd: always this."""
@@ -330,9 +336,24 @@ class Bridge:
         self._commit(now=True)
 
     def _say_goodbye(self) -> None:
+        """Withdraw first, and ask then who stays: of bridges that leave at once, the last to withdraw finds nobody."""
+        connection = self._database.connection
+        connection.execute(query("withdraw_bridge"))
+        (others,) = connection.execute(query("other_bridges")).fetchone() or (0,)
+        if self._publisher is None and not others:
+            self._stand_in()
         if self._publisher:
-            (others,) = self._database.connection.execute(query("other_bridges")).fetchone() or (0,)
             self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
+
+    def _stand_in(self) -> None:
+        """Say the last word for one that may have left it to us, before it knew that we leave too."""
+        end = time.monotonic() + _LEAVE_S
+        while self._lease is None and time.monotonic() < end:
+            self._stand_by()
+        if self._lease:
+            lease, self._publisher = self._register(self._lease)
+            self._unsaid = []
+            self._voice.begin_to_end(lease.epoch)
 
     def _release(self) -> None:
         if self._lease:

@@ -120,6 +120,12 @@ class Voice:
         self._epoch = epoch
         return said
 
+    def begin_to_end(self, epoch: int) -> None:
+        """Become the one who says the last word, and only that: `end` comes next. Raises psycopg.Error."""
+        self._forget()
+        self._sessions.find()
+        self._epoch = epoch
+
     def speak(self, now_s: float) -> list[Message]:
         """Return what is due. now_s: monotonic seconds; to be called ten times a second.
 
