@@ -202,7 +202,7 @@ def test_two_bridges_that_are_stopped_at_once_stop_the_session_once(fleet, marke
     start_two(fleet, market)
     for name in ("b2", "b1"):
         fleet.processes[name].terminate()
-    assert [fleet.stop(name) for name in ("b1", "b2")] == [0, 0], fleet.logs()
+    assert [fleet.exit_code(name, 10) for name in ("b1", "b2")] == [0, 0], fleet.logs()
     market.hear()
     stopped = [body for channel, body in market.heard if channel == "tickstock:streaming:session_stopped"]
     healths = [body["status"] for channel, body in market.heard if channel == HEALTH]

@@ -80,6 +80,7 @@ class Bridge:
         self._stop = stop
         self._database_outage = Outage("PostgreSQL")
         self._redis_outage = Outage("Redis")
+        self._database_is_busy = False
         self._lacks_room = False
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database)
@@ -124,19 +125,23 @@ class Bridge:
         if self._lease is None:
             self._stand_by()
             return
+        has_room = time.monotonic() >= self._no_room_until
+        if has_room:
+            self._voice.beat(time.monotonic())  # before all that a lock in PostgreSQL may hold up
         self._keep_lease()
-        if time.monotonic() < self._no_room_until:
+        if not has_room:
             self._stop.wait(_BLOCK_MS / 1000)
             return
         if self._publisher is None:
             self._begin(self._lease)
+        self._speak()
         if not self._restored:
             self._restore()
         self._look_at_outbox()
         self._read()
         self._tell()
         self._commit()
-        self._speak()
+        self._note_served()
 
     def _read(self) -> None:
         if not self._pacing.is_full:
@@ -277,8 +282,10 @@ class Bridge:
             self._redis_outage.end()
         if not (self._database_outage.is_on or self._redis_outage.is_on):
             return True
-        if self._publisher and not self._redis_outage.is_on:
-            self._speak()
+        if self._lease and not self._redis_outage.is_on:
+            self._voice.beat(time.monotonic())
+            if self._publisher:
+                self._speak()
         self._stop.wait(_BLOCK_MS / 1000)
         return False
 
@@ -291,14 +298,29 @@ class Bridge:
             self._publisher.check_server()
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
-        """Wait for the database; raise what is no outage."""
+        """Wait for the database, or for a lock in it; raise what is neither."""
         self._restored = False
         self._renew_at = 0.0
-        if isinstance(error, psycopg.errors.OperationalError) and (error.sqlstate or "").startswith("40"):
-            return  # a deadlock: rolled back whole
-        if isinstance(error, psycopg.Error) and not postgres.is_lost(self._database.connection, error):
-            raise error
+        if isinstance(error, psycopg.Error):
+            if (error.sqlstate or "").startswith("40"):
+                return  # a deadlock: rolled back whole
+            if postgres.is_busy(error):
+                self._note_busy(error)
+                return
+            if not postgres.is_lost(self._database.connection, error):
+                raise error
         self._database_outage.note(error)
+
+    def _note_busy(self, error: psycopg.Error) -> None:
+        """Try again in the next turn: the statement itself has waited."""
+        if not self._database_is_busy:
+            log.warning("a statement waited too long", why=str(error).strip())
+        self._database_is_busy = True
+
+    def _note_served(self) -> None:
+        if self._database_is_busy:
+            log.info("statements do not wait any more")
+        self._database_is_busy = False
 
     def _note_redis(self, error: RedisError | OSError) -> None:
         """Wait for Redis, or for room in it; raise what is neither."""
