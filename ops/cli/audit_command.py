@@ -11,14 +11,14 @@ from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced
 from ..ledger import read_ledger
 from ..summary import print_ledger
 from ..wiring import Place, open_postgres, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 
 @click.command(context_settings=CONTEXT)
 @click.option("--file", "files", multiple=True, type=click.Path(), help="Recount from this flat file; repeatable.")
 @option(
     "--max-future",
-    type=click.FloatRange(0, 86_400),
+    type=Number(0, 86_400),
     default=900.0,
     help="The workers' --max-future, where they were given one.",
 )

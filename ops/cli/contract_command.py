@@ -7,7 +7,7 @@ import click
 
 from ..contract_check import is_good, listen, report
 from ..wiring import Place, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 
 @click.group(context_settings=CONTEXT)
@@ -18,7 +18,7 @@ def contract() -> None:
 @contract.command(context_settings=CONTEXT)
 @option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    type=Number(min=0, min_open=True, max=86_400),
     default=65.0,
     help="How long to listen; a session is announced every 60 s.",
 )

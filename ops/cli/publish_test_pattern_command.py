@@ -8,7 +8,7 @@ import click
 from ...db.migrate import check_schema
 from ..test_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ..wiring import Place, open_postgres, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 
 class NameType(click.ParamType[str]):
@@ -30,7 +30,7 @@ class NameType(click.ParamType[str]):
 @click.command("publish-test-pattern", context_settings=CONTEXT)
 @option("--symbol", type=NameType(20), show_default="drawn", help="Its symbol.")
 @option("--pattern", type=NameType(50), show_default="drawn", help="Its pattern's name.")
-@option("--confidence", type=click.FloatRange(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
+@option("--confidence", type=Number(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
 @option("--tier", type=click.Choice(["test", "intraday", "daily", "combo"]), default="test", help="Its tier.")
 @option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them.")
 @option("--seed", type=int, help="Draw the same ones again; a flow_id is always new.")

@@ -7,13 +7,13 @@ import click
 from ..shutdown import Stop
 from ..watch import View, choose_channels, listen
 from ..wiring import Place, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 
 @click.command(context_settings=CONTEXT)
 @option("--symbol", metavar="S,…", default="", show_default="all", help="Show only messages on these symbols.")
 @option("--channel", metavar="GLOB,…", default="", show_default="all", help="Listen only on channels like these.")
-@option("--seconds", type=click.FloatRange(0), show_default="until Ctrl-C", help="How long to listen.")
+@option("--seconds", type=Number(0, 1e8), show_default="until Ctrl-C", help="How long to listen.")
 @option("--raw", is_flag=True, help="Print channel and JSON of each message; the notes go to stderr.")
 @server_options
 def watch(where: AbstractContextManager[Place], symbol: str, channel: str, seconds: float | None, raw: bool) -> None:
