@@ -19,7 +19,7 @@ from ...producer.massive_rest import REST_URL, MassiveRest
 from ..gaps import KnownGap, Repaired, as_object, iso_minute, read_gaps, repair_now
 from ..shutdown import Stop
 from ..wiring import Place, open_both, open_postgres
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 _LEAST_WIDTH = 160
 _FEW = 3
@@ -97,7 +97,7 @@ def _note(gap: KnownGap) -> str:
 )
 @option("--rest-url", default=REST_URL, help="Address of the vendor's REST.")
 @option(
-    "--rest-per-minute", type=click.FloatRange(1, 60_000), default=3000.0, help="At most so many requests a minute."
+    "--rest-per-minute", type=Number(1, 60_000), default=3000.0, help="At most so many requests a minute."
 )
 @option(
     "--api-key-file",

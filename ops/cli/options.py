@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import psycopg
 
-from ...contracts.errors import TickStockError, UsageError
+from ...contracts.errors import NothingFound, TickStockError, UsageError
 from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..wiring import place
@@ -34,6 +34,21 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is no finite number", param, ctx)
         return number
+
+
+class OutputFile(click.Path):
+    """A file to be written: its folder must be there, before any work is begun."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            why = "may not be written to" if path.parent.is_dir() else "is no folder"
+            self.fail(f"{str(path)!r}: {str(path.parent)!r} {why}", param, ctx)
+        return path
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
@@ -125,8 +140,11 @@ def errors_end_the_command() -> Iterator[None]:
         click.echo(f"Error: {e}", err=True)
         sys.exit(2)
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as e:
-        click.echo(f"Error: {e.filename or e}: {e.strerror or 'cannot be opened'}", err=True)
+        click.echo(f"Error: {f'{e.filename}: {e.strerror}' if e.filename else e}", err=True)
         sys.exit(2)
+    except NothingFound as e:
+        click.echo(str(e), err=True)
+        sys.exit(1)
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(1)

@@ -1,6 +1,5 @@
 """`tickstock-producer`: one feed into the stream."""
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from ...contracts.errors import SetupError
 from ...contracts.frame import MAX_NAME_LENGTH, is_name
 from ...contracts.names import LIVE_FEED
 from ...contracts.trade_conditions import TRADE_RULES
@@ -20,7 +20,9 @@ from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
 from .live_options import LIVE_SOURCES, live_options
-from .options import CONTEXT, F, Number, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, F, Number, OutputFile, option, server_options, stop_with_stdin_option
+
+STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
@@ -85,7 +87,7 @@ def share(name: str, what: str) -> Callable[[F], F]:
     help="sip: a trade's conditions say what it sets of its bar, for Massive and replay; all: it sets everything.",
 )
 @live_options
-@option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write every tick to this CSV file too.")
+@option("--record", type=OutputFile(), help="Write every tick to this CSV file too.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
 @option(
     "--rate",
@@ -154,7 +156,7 @@ def producer(  # one parameter for each option
                 made = synthetic_feed(servers, tape, options, count, stop)
                 complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
     if not complete:
-        sys.exit(1)
+        raise SetupError(STOPPED_REPLAY if recording is not None else "stopped before all was committed")
 
 
 def _pace(speed: float | str | None, *, default: float | None) -> float | None:
