@@ -141,6 +141,13 @@ def start_two(fleet, market):
     wait_for(market.all_heard, 10, fleet.logs)
 
 
+def test_a_second_bridge_of_a_name_says_that_the_name_is_taken(fleet):
+    start_bridge(fleet, "b1")
+    wait_for(lambda: "bridge speaks" in fleet.log_file("b1").read_text(), 20, fleet.logs)
+    fleet.start("again", "--name", "b1", command=BRIDGE)
+    wait_for(lambda: "behind a bridge of this very name" in fleet.log_file("again").read_text(), 20, fleet.logs)
+
+
 class Heartbeat:
     """Samples the age of the heartbeat key."""
 

@@ -212,12 +212,19 @@ class Bridge:
             self._lease = leases.take(self._database.connection, "bridge", self.options.name)
         except LeaseTaken as e:
             if str(e) != self._waits_for:
-                log.info("standing by", why=str(e))
+                self._say_who_speaks(str(e))
             self._waits_for = str(e)
             list(self._database.connection.notifies(timeout=_STAND_BY_S, stop_after=1))
             return
         self._waits_for = ""
         self._renew_at = renewed_at + RENEW_EVERY_S
+
+    def _say_who_speaks(self, why: str) -> None:
+        if why.endswith(f"held by {self.options.name}"):
+            do = f"start one of them with another --name, unless the former {self.options.name} was killed just now"
+            log.warning("standing by behind a bridge of this very name", why=why, do=do)
+        else:
+            log.info("standing by", why=why)
 
     def _keep_lease(self) -> None:
         now = time.monotonic()
