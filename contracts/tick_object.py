@@ -42,6 +42,8 @@ def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end") -> Ticks
     ticks = parse_json(json.dumps(named).encode(), second_stamp=second_stamp)
     if ticks.refused:
         raise NotATick(ticks.refused[0].reason, ticks.refused[0].detail)
+    if "undoes" in ticks.optional:
+        raise NotATick("cannot_undo", "a trade is taken back through the stream, which still holds its minute")
     if "whole_minute" in ticks.optional:
         raise NotATick("unknown_shape", "a whole-minute aggregate replaces its minute, and is never mixed with ticks")
     return ticks

@@ -11,6 +11,7 @@ import psycopg
 from ..contracts.bar import MINUTE_NS, SHARE_MICRO
 from ..contracts.partition import partition_of
 from ..contracts.ticks import Column, Ticks, concat
+from ..contracts.trade_conditions import TRADE_RULES
 from ..db.bars import TableShape, table_shape
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -109,7 +110,9 @@ class _Covered(NamedTuple):
     last: int
 
 
-def audit_files(connection: Connection, files: Sequence[str], say: Say = _in_silence) -> Findings:
+def audit_files(
+    connection: Connection, files: Sequence[str], say: Say = _in_silence, *, rules: TRADE_RULES = "all"
+) -> Findings:
     """Compare every bar of some flat files, and every bar of the table that they cover. say: is told how far it is.
 
     All of their ticks are in memory at once, 28 bytes each.
@@ -117,7 +120,7 @@ def audit_files(connection: Connection, files: Sequence[str], say: Say = _in_sil
     shape, refused = table_shape(connection), _refused_keys(connection)
     batches, covered = [], []
     for file in files:
-        ticks = concat(_told(ReplaySource([file]), file, say))
+        ticks = concat(_told(ReplaySource([file], rules=rules), file, say))
         batches.append(ticks.take(may_touch_a_bar(ticks, shape)))
         if len(ticks):
             minutes = (int(ticks.ts.min()) // MINUTE_NS, int(ticks.ts.max()) // MINUTE_NS)

@@ -21,6 +21,14 @@ from tickstockpl.db.migrate import migrate
 from tickstockpl.ops.embedded import embedded_servers
 
 
+@pytest.fixture(scope="session", autouse=True)
+def spool_folder(tmp_path_factory):
+    """Keep the spools of live producers out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TICKSTOCK_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def servers():
     redis_url = os.environ.get("TICKSTOCK_TEST_REDIS_URL")
@@ -95,6 +103,7 @@ def run_tickstock(*arguments, servers=None, within_s=60, **environment):
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
     }
+    clean["TICKSTOCK_SPOOL_DIR"] = os.environ["TICKSTOCK_SPOOL_DIR"]
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
     command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import click
 
+from ...contracts.trade_conditions import TRADE_RULES
 from ...db.migrate import check_schema
 from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
 from ..ledger import read_ledger
 from ..progress import now_and_then
 from ..summary import print_ledger
 from ..wiring import Place, open_postgres, open_redis_to_look
-from .options import CONTEXT, Number, option, server_options
+from .options import CONTEXT, Number, option, server_options, trade_rules_option
 
 
 @click.command(context_settings=CONTEXT, short_help="Prove the bars, by counting them anew.")
@@ -23,12 +24,16 @@ from .options import CONTEXT, Number, option, server_options
     default=900.0,
     help="The workers' --max-future, where they were given one.",
 )
+@trade_rules_option("all")
 @server_options
-def audit(where: AbstractContextManager[Place], files: tuple[str, ...], max_future: float) -> None:
+def audit(
+    where: AbstractContextManager[Place], files: tuple[str, ...], max_future: float, trade_rules: TRADE_RULES | None
+) -> None:
     """Prove the bars: the ledger must add up, and each bar must be what its trades, recounted, make of it.
 
     Without --file the trades are those that the partition streams still hold, for the minutes that they hold
-    completely; with --file all of the file's, and the table must have no other bar of its symbols in its time.
+    completely; with --file all of the file's, by the --trade-rules that it was replayed with, and the table must have
+    no other bar of its symbols in its time.
     Exit 1 if a row of the ledger does not balance or a bar differs.
     """
     with where as place, open_postgres(place, name="tickstock-audit") as connection:
@@ -37,7 +42,7 @@ def audit(where: AbstractContextManager[Place], files: tuple[str, ...], max_futu
         unbalanced = unbalanced_rows(connection)
         say = now_and_then(lambda line: click.echo(line, err=True))
         if files:
-            findings = audit_files(connection, files, say)
+            findings = audit_files(connection, files, say, rules=trade_rules or "all")
         else:
             findings = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
     for row in unbalanced:

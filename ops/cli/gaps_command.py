@@ -1,6 +1,5 @@
 """`tickstock gaps`: what the live feeds missed."""
 
-import os
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,7 @@ from ...producer.massive_rest import REST_URL, MassiveRest
 from ..gaps import KnownGap, Repaired, as_object, iso_minute, read_gaps, repair_now
 from ..shutdown import Stop
 from ..wiring import Place, open_both, open_postgres
-from .options import CONTEXT, Number, option, server_options
+from .options import CONTEXT, Number, api_key, option, server_options
 
 _LEAST_WIDTH = 160
 _FEW = 3
@@ -118,7 +117,7 @@ def repair(
     What a producer repairs by itself needs no such command. Workers must run.
     """
     stop = Stop(deadline_s=15.0)  # its end is said, and committed
-    rest = MassiveRest(rest_url, _api_key(api_key_file), per_minute=rest_per_minute, wait=stop.wait)
+    rest = MassiveRest(rest_url, api_key(api_key_file), per_minute=rest_per_minute, wait=stop.wait)
     with where as place:
         _, partitions = open_both(place, partitions=None)
         url = place.servers.database_url
@@ -145,10 +144,3 @@ def _report(done: Repaired) -> None:
         click.echo(f"gap {gap.id} stays open: {why}", err=True)
     if done.failed:
         sys.exit(1)
-
-
-def _api_key(file: Path | None) -> str:
-    key = file.read_text().strip() if file else os.environ.get("MASSIVE_API_KEY", "").strip()
-    if not key:
-        raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
-    return key

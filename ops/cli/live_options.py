@@ -1,7 +1,6 @@
 """What `tickstock-producer` takes for its live sources, `massive` and `channel`."""
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ...contracts.names import TICK_CHANNELS
 from ...contracts.trade_conditions import TRADE_RULES
 from ...producer.massive_rest import REST_URL
 from ..live_feeds import MASSIVE_URL, LiveOptions
-from .options import F, Number, option
+from .options import F, Number, api_key, option
 
 LIVE_SOURCES = ("massive", "channel")
 
@@ -93,18 +92,10 @@ def live_options(command: F) -> F:
         if source == "channel" and trade_rules == "sip":
             raise click.UsageError("--trade-rules sip: the application's ticks carry no conditions")
         if source in LIVE_SOURCES:
-            key = _api_key(api_key_file, needed=source == "massive")
+            key = api_key(api_key_file, needed=source == "massive")
             live = LiveOptions(source=source, key=key, rules=trade_rules or "sip", **said)  # type: ignore[arg-type]  # click has checked the choice
         return command(*args, source=source, trade_rules=trade_rules, live=live, **others)
 
     for add in reversed(_OPTIONS):
         wrapped = add(wrapped)
     return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
-
-
-def _api_key(file: Path | None, *, needed: bool) -> str:
-    """Read the key from a file or the environment; never from an argument, which every process can see."""
-    key = file.read_text().strip() if file else os.environ.get("MASSIVE_API_KEY", "").strip()
-    if not key and (needed or file):
-        raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
-    return key

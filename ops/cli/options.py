@@ -151,3 +151,21 @@ def errors_end_the_command() -> Iterator[None]:
     except (psycopg.OperationalError, *AWAY) as e:  # a server went away in the middle
         click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
         sys.exit(1)
+
+
+def api_key(file: Path | None, *, needed: bool = True) -> str:
+    """Read the vendor's key from a file or MASSIVE_API_KEY; never from an argument, which every process can see."""
+    key = file.read_text().strip() if file else os.environ.get("MASSIVE_API_KEY", "").strip()
+    if not key and (needed or file):
+        raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
+    return key
+
+
+def trade_rules_option(shown_default: str) -> Callable[[F], F]:
+    """Make the option that says whether a trade's conditions count."""
+    return option(
+        "--trade-rules",
+        type=click.Choice(["sip", "all"]),
+        show_default=shown_default,
+        help="sip: a trade's conditions say what it sets of its bar (Massive, flat files); all: everything.",
+    )

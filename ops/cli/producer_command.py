@@ -20,7 +20,7 @@ from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
 from .live_options import LIVE_SOURCES, live_options
-from .options import CONTEXT, F, Number, OutputFile, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, F, Number, OutputFile, option, server_options, stop_with_stdin_option, trade_rules_option
 
 STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
 
@@ -80,12 +80,7 @@ def share(name: str, what: str) -> Callable[[F], F]:
     show_default="spool in the data folder",
     help="Live: folder of the spool; give the next start the same one.",
 )
-@option(
-    "--trade-rules",
-    type=click.Choice(["sip", "all"]),
-    show_default="massive: sip, replay: all",
-    help="sip: a trade's conditions say what it sets of its bar, for Massive and replay; all: it sets everything.",
-)
+@trade_rules_option("massive: sip, replay: all")
 @live_options
 @option("--record", type=OutputFile(), help="Write every tick to this CSV file too.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")

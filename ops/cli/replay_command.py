@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.errors import SetupError, UsageError
+from ...contracts.trade_conditions import TRADE_RULES
 from ...db.queries import query
 from ...producer.replay import ReplaySource
 from .. import fleet
@@ -25,7 +26,7 @@ from ..wiring import (
     run_producer,
     wait_for_detectors,
 )
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, option, server_options, trade_rules_option
 from .producer_command import STOPPED_REPLAY, SpeedType
 
 
@@ -36,6 +37,7 @@ from .producer_command import STOPPED_REPLAY, SpeedType
 @option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
 @option("--read-count", type=click.IntRange(1, 100_000), help="Workers: entries of a partition in one read.")
 @option("--commit-ms", type=click.IntRange(1, 60_000), default=1000, help="Workers: commit at the latest after this.")
+@trade_rules_option("all")
 @option("--publish", is_flag=True, help="Tell the results on the channels too.")
 @option("--again", is_flag=True, help="Once more, where these files were replayed already.")
 @click.option("--abandon", "abandoned", metavar="NAME", help="Give up this unfinished replay: drop its open minutes.")
@@ -48,6 +50,7 @@ def replay(  # one parameter for each option
     partitions: int | None,
     read_count: int | None,
     commit_ms: int,
+    trade_rules: TRADE_RULES | None,
     publish: bool,
     again: bool,
     abandoned: str | None,
@@ -65,8 +68,9 @@ def replay(  # one parameter for each option
     if abandoned:
         _abandon(where, abandoned, partitions, stop)
         return
-    source = ReplaySource(files)
-    options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again)
+    rules: TRADE_RULES = trade_rules or "all"
+    source = ReplaySource(files, rules=rules)
+    options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again, rules=rules)
     started_s = time.monotonic()
     with where as servers:
         client, count = open_both(servers, partitions=partitions)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import other_ways
 import psycopg
+from channel_source import channel_rate
 from drain import Drained, raw_drain, worker_drain
 from fill import fill, market
 from front_door_drain import front_door_rate
 from latency import publish_latency
+from massive_frames import massive_frames_rate
 from memory import resident_mb
 from moves import pauses
 from place import fresh_place
@@ -112,6 +114,7 @@ def _run_cases(report: Report, servers: Servers, sizes: Sizes, folder: Path, *, 
             drained = worker_drain(place, filled, "--no-detect")
             _add_drain(report, f"(b) {symbols:,} symbols, {partitions} partitions", drained)
     _front_door(report, servers, sizes.front_door)
+    _live_sources(report, servers)
     _real_trades(report, servers, folder, sizes.side)
     _pauses(report, servers)
     if memory:
@@ -136,6 +139,20 @@ def _main_case(report: Report, servers: Servers, ticks: int) -> Drained:
         _add_drain(report, "(b) one worker, with patterns and indicators", detecting)
         report.add("ratio", "with detection / bars alone", detecting.rate / worker.rate, "")
     return worker
+
+
+def _live_sources(report: Report, servers: Servers) -> None:
+    """What one core takes in of the live sources."""
+    for channel in ("T", "A"):
+        framed = massive_frames_rate(channel)
+        note = f"{framed.bytes_an_event:.0f} bytes an event; parsing alone {framed.parsed_a_s:,.0f}/s"
+        report.add(
+            "(i) live sources", f"Massive {channel}, JSON to frames", framed.events_a_s, note=note, **asdict(framed)
+        )
+    with fresh_place(servers, PARTITIONS) as place:
+        heard = channel_rate(place)
+    note = f"{heard.lost:,} lost of {heard.published:,} at {heard.rate:,.0f}/s"
+    report.add("(i) live sources", "channel, by its own CPU", heard.cpu_rate, note=note, lost=heard.lost)
 
 
 def _latencies(report: Report, servers: Servers) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -72,7 +73,9 @@ def interrupted(migrated_servers, flat_file):
 def running_worker(servers, tmp_path):
     """Run a worker `c1` beside the test."""
     command = [sys.executable, "-m", "tickstockpl.ops", "worker", "--consumer", "c1", "--commit-ms", "50"]
-    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url} | {
+        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
+    }
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -219,7 +222,9 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence(replayed):
              FROM generate_series(1, 20000) AS n""",
     )
     command = [sys.executable, "-m", "tickstockpl.ops", "bars", "--format", "csv"]
-    environment = {"REDIS_URL": replayed.redis_url, "DATABASE_URL": replayed.database_url}
+    environment = {"REDIS_URL": replayed.redis_url, "DATABASE_URL": replayed.database_url} | {
+        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
+    }
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -232,7 +237,9 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence(replayed):
 
 def said_when_interrupted(servers, *arguments, until):
     """Run a command until a line of its output has some words in it, then press Ctrl-C; return what it says then."""
-    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url} | {
+        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
+    }
     command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
     with subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -1,6 +1,7 @@
 """Redis with little memory: the producer waits, the workers drain, and nothing is lost."""
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -40,7 +41,9 @@ def test_a_replay_larger_than_redis_memory_comes_through_whole(migrated_servers,
 
 
 def test_a_live_feed_waits_while_redis_is_out_of_memory(migrated_servers, wait_for, tmp_path):
-    environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url}
+    environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url} | {
+        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
+    }
     command = [sys.executable, "-m", "tickstockpl.ops"]
     with (
         redis.Redis.from_url(migrated_servers.redis_url) as client,
