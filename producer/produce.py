@@ -162,7 +162,7 @@ def produce(
 def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, on_progress: Callable[[], None]) -> None:
     """Wait until everything is committed: until then, this process keeps what a fail-over of Redis may lose."""
     deadline = time.monotonic() + DRAIN_DEADLINE_S
-    log.info("all sent: waiting until it is committed", ticks=writer.lag)
+    log.info("all sent: waiting until it is committed")
     while not writer.is_drained:
         writer.poll_if_due(every_s=0.05)
         lease.renew_if_due()
@@ -171,7 +171,7 @@ def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, o
             stop.wait(0.02)
             deadline = time.monotonic() + DRAIN_DEADLINE_S
         elif not feed.ends or time.monotonic() > deadline:
-            log.warning("stopped before all was committed", ticks=writer.lag)
+            log.warning("stopped before all was committed", uncommitted=writer.lag)
             return
         else:
             time.sleep(0.02)
