@@ -23,6 +23,7 @@ from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
 
+_REPAIR = minute_feed(REPAIR_FEED).encode()
 _MAX_REVISION = 32_767
 _MANY_BARS = 500  # so many take as long to commit as another transaction costs
 _PATTERNS_A_MESSAGE = 256
@@ -97,10 +98,16 @@ class PartitionPlan:
     superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
 
     def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
-        """Count the ticks of a bar that is not written as `outcome` instead of as applied."""
+        """Count the ticks of a bar that is not written as `outcome` instead of as applied.
+
+        Of a bar that was made again, those that a commit before has counted stay counted as they are.
+        """
+        rebuilt = self.state.rebuilt.get(closed.feed, {})
+        (code,) = self.state.codes_of([bar["symbol"].item().decode()]).tolist()
+        trades = rebuilt.get((code, int(bar["minute"])), int(bar["trades"]))
         counts = self.counts.setdefault(closed.book.producer, Counts())
-        counts.applied -= int(bar["trades"])
-        setattr(counts, outcome, getattr(counts, outcome) + int(bar["trades"]))
+        counts.applied -= trades
+        setattr(counts, outcome, getattr(counts, outcome) + trades)
 
 
 def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionPlan:
@@ -220,7 +227,7 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
     rows["symbol"] = np.array([symbol.encode() for symbol in symbols], "S80")[where]
     rows["partition"] = plan.state.partition
     rows["feed"] = closed.feed.encode()
-    rows["replay"] = closed.book.replay or closed.feed == minute_feed(REPAIR_FEED)  # it replaces what a live feed wrote
+    rows["replay"] = closed.book.replay or closed.feed.encode() == _REPAIR  # it replaces what a live feed wrote
     rows["whole"], rows["revision"] = closed.book.whole, 0
     if rebuilt := plan.state.rebuilt.get(closed.feed):
         keys = zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True)
@@ -259,9 +266,8 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     at = standing["row_number"]
     mine = rows[at]
     same_feed = standing["feed"] == mine["feed"]
-    repair = minute_feed(REPAIR_FEED).encode()
-    of_replay = standing["replay"] & (standing["feed"] != repair)
-    superseded[at] = ~same_feed & (~mine["replay"] | ((mine["feed"] == repair) & of_replay))
+    of_replay = standing["replay"] & (standing["feed"] != _REPAIR)
+    superseded[at] = ~same_feed & (~mine["replay"] | ((mine["feed"] == _REPAIR) & of_replay))
     merged = _merged(mine, standing, same_feed & ~mine["whole"])
     _bound_extremes(merged)
     differs = _differs(merged, standing, shape)
@@ -280,12 +286,13 @@ def _bound_extremes(rows: Column) -> None:
 
 
 def outrun(rows: Column, superseded: Column) -> Column:
-    """Mark the rows whose place another row of this commit takes: a replay's before a live one, else the first.
+    """Mark the rows whose place another row of this commit takes: a replay's, then a repair's, else the first live one.
 
     Two feeds may close the same (symbol, minute) between two commits; what stands does not tell of that.
     """
-    number = np.arange(len(rows))
-    rank = np.where(superseded, len(rows), np.where(rows["replay"], -1 - number, number))
+    number, most = np.arange(len(rows)), len(rows)
+    rank = np.where(rows["replay"], -1 - number - most * (rows["feed"] != _REPAIR), number)
+    rank[superseded] = most
     order = np.lexsort((rank, rows["minute"], rows["symbol"]))
     ranked = rows[order]
     lost = np.zeros(len(rows), bool)

@@ -68,7 +68,8 @@ class FeedBars:
     """The open bars of one feed, and its live clock.
 
     clock_ns: Unix ns by Redis's clock; a replay has none. seen_at_ns: the worker's monotonic time when it was set.
-    producer: who contributed last; it answers in the ledger for a bar that is superseded.
+    producer: who contributed last; it answers in the ledger for a bar that is superseded. delay_ms: how far the feed
+    runs behind the market.
     """
 
     replay: bool
@@ -81,6 +82,7 @@ class FeedBars:
     base_ns: int = 0
     seen_at_ns: int | None = None
     ended: bool = False
+    delay_ms: int = 0
 
     def due(self, lateness_ns: int) -> Column:
         """Mark the bars that are closed."""
@@ -139,6 +141,7 @@ class _SavedFeed(msgspec.Struct, array_like=True):
     clock_ns: int
     bars: bytes
     waiting: bytes = b""
+    delay_ms: int = 0
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -192,7 +195,8 @@ class PartitionState:
         self.dirty = False
         self.given_up: list[Hole] = []  # of the market's feeds, since the last commit
         self.undos: list[PendingUndo] = []  # since the last commit, which carries them out
-        self.rebuilt: dict[str, set[tuple[int, int]]] = {}  # by feed, (symbol, minute) of open bars that replace theirs
+        # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
+        self.rebuilt: dict[str, dict[tuple[int, int], int]] = {}
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -257,7 +261,7 @@ class PartitionState:
             elif arrival.frame.kind == "abandon":
                 self._abandon(arrival.frame)
         if not replay:
-            self._set_clock(feed, arrivals[-1], now_ns)
+            self._set_clock(feed, arrivals, now_ns)
 
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
         """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
@@ -380,8 +384,8 @@ class PartitionState:
 
     def take_back(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
-        applied = {producer: flow.number for producer, flow in self.flows.items()}
         for feed in {pending.feed for pending in self.undos}:
+            applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
             mine = [pending for pending in self.undos if pending.feed == feed]
             past = read_past(entries, feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks)
@@ -412,18 +416,23 @@ class PartitionState:
 
     def _replace(self, feed: str, producer: str, bars: Column) -> None:
         book = self._book(feed, replay=False, whole=False, producer=producer, publish=True)
-        keys = set(zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True))
-        here = zip(book.bars["symbol"].tolist(), book.bars["minute"].tolist(), strict=True)
+        keys = _keys_of(bars)
+        here = _keys_of(book.bars)
         kept = np.array([key not in keys for key in here], bool)
+        undecided = dict(zip(here, book.bars["trades"].tolist(), strict=True))
         book.bars = merge(np.concatenate((book.bars[kept], bars)))
-        self.rebuilt.setdefault(feed, set()).update(keys)
+        self.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
 
     # -- clocks and holes --------------------------------------------------------------------------------------
 
-    def _set_clock(self, feed: str, arrival: Arrival, now_ns: int) -> None:
-        arrived_ns = _arrived_ns(arrival)
+    def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
+        delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
+            book.delay_ms = delays[-1] if delays else book.delay_ms
+            arrived_ns = _arrived_ns(arrivals[-1])
+            if arrivals[-1].frame.producer == FRONT_DOOR_PRODUCER:  # which knows of no delay
+                arrived_ns -= book.delay_ms * MS_NS
             if arrived_ns >= book.base_ns:  # a lost frame that came after all is older
                 book.base_ns, book.seen_at_ns = arrived_ns, now_ns
             book.clock_ns = max(book.clock_ns, min(arrived_ns, self._held_ns(name)))
@@ -521,6 +530,7 @@ class PartitionState:
                 book.clock_ns,
                 saved_rows(kept[feed]),
                 saved_rows(waiting.get(feed, NO_MARKS)),
+                book.delay_ms,
             )
             for feed, book in self.feeds.items()
             if not book.ended
@@ -554,10 +564,10 @@ class PartitionState:
             bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
             waiting = np.frombuffer(feed.waiting, MARK_DTYPE).copy()
             book = FeedBars(
-                feed.replay, feed.whole, feed.producer, feed.publish, bars, waiting, feed.clock_ns, feed.clock_ns
-            )
+                feed.replay, feed.whole, feed.producer, feed.publish, bars, waiting, feed.clock_ns, feed.clock_ns,
+                delay_ms=feed.delay_ms,
+            )  # fmt: skip
             self.feeds[feed.feed] = book
-
         self.marks = np.frombuffer(saved.marks, MARK_DTYPE).copy()
 
     def codes_of(self, symbols: Iterable[str]) -> Column:
@@ -590,6 +600,10 @@ class PartitionState:
         self.uncommitted_ticks = 0
         self.dirty = False
         return acked
+
+
+def _keys_of(bars: Column) -> list[tuple[int, int]]:
+    return list(zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True))
 
 
 def _arrived_ns(arrival: Arrival) -> int:

@@ -100,13 +100,14 @@ def read_past(
 ) -> Past:
     """Read a feed's ticks of some symbols again, each number once and in order.
 
-    entries: (id, frame bytes) of the stream, oldest first. applied: the number of each producer that is applied.
+    entries: (id, frame bytes) of the stream, oldest first. applied: the number of each of the feed's producers that is
+    applied; of one whose frames are all gone, ticks are missing.
     """
     seen = [arrival for arrival in _frames(entries) if arrival.frame.feed == feed]
     flows: dict[str, FrameOrder] = {}
     for arrival in reversed(seen):
         flows[arrival.frame.producer] = FrameOrder(feed, arrival.frame.previous)
-    whole = all(flow.number == 0 for flow in flows.values())
+    whole = all(name in flows and flows[name].number == 0 for name, number in applied.items() if number)
     batches = []
     for arrival in _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows):
         if symbols.isdisjoint(arrival.frame.symbols):
@@ -114,8 +115,14 @@ def read_past(
         batches.append(_timely(arrival, limits))
     ticks = concat(batches)
     wanted = np.array([symbol in symbols for symbol in ticks.symbols], bool)
-    first_ms = 0 if whole or not seen else seen[0].position.ms
+    first_ms = 0 if whole or not seen else seen[0].position.ms - _delay_ms(seen)
     return Past(ticks.take(wanted[ticks.symbol_index]) if len(ticks) else ticks, first_ms)
+
+
+def _delay_ms(seen: Sequence[Arrival]) -> int:
+    """Return how long after its market time a feed's trade arrives at the earliest."""
+    trades = (a.frame for a in seen if a.frame.count and "undoes" not in a.frame.columns)
+    return min((frame.delay_ms for frame in trades), default=0)
 
 
 def _frames(entries: Iterable[tuple[bytes, bytes]]) -> Iterable[Arrival]:
@@ -135,10 +142,15 @@ def _in_order(seen: Sequence[Arrival], flows: dict[str, FrameOrder]) -> Iterable
 
 
 def _timely(arrival: Arrival, limits: Limits) -> Ticks:
-    """Return what a frame brought to the bars, and what it takes back."""
-    ticks = frames.ticks_of(arrival.frame)
+    """Return the trades that a frame brought to the bars, and what it takes back."""
+    try:
+        ticks = frames.ticks_of(arrival.frame)
+    except BadFrame:
+        return Ticks.empty()  # it is in the dead letters
     if arrival.above:
         ticks = ticks.take(ticks.optional["row_id"] > arrival.above)
+    if "whole_minute" in ticks.optional:
+        ticks = ticks.take(ticks.optional["whole_minute"] == 0)  # those are bars of their own
     undoes = is_undo(ticks)
     trades = ticks.take(~undoes)
     checked = check(trades, row_arrivals([arrival], [trades]), limits).ticks

@@ -118,6 +118,13 @@ def test_a_replays_bar_outruns_a_live_one_of_the_same_commit():
     assert outrun(rows, np.zeros(2, bool)).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("replay_first", [True, False])
+def test_a_replays_bar_outruns_a_repair_of_the_same_commit(replay_first):
+    rows = [bar(feed="repair.AM", replay=True, whole=True), bar(feed="replay-1", replay=True)]
+    rows = np.concatenate(rows[::-1] if replay_first else rows)
+    assert outrun(rows, np.zeros(2, bool)).tolist() == [not replay_first, replay_first]
+
+
 def test_a_bar_that_is_superseded_by_what_stands_outruns_no_other():
     rows = np.concatenate([bar(feed="live"), bar(feed="other")])
     assert outrun(rows, np.array([True, False])).tolist() == [True, False]

@@ -148,6 +148,21 @@ def test_a_delayed_feed_has_a_clock_that_runs_behind():
     assert closed(state) == [("live", "A", 0, 10, 10, 1)]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_the_front_door_does_not_carry_a_delayed_feeds_clock_ahead(together):
+    state, feed, door = new_state(), Feed(delay_ms=900_000), Feed("front-door")
+    bodies = [feed.body(("A", 1, 10, 1), born=901), door.body(("B", 900, 20, 1), born=902)]
+    if together:
+        apply(state, *bodies, at=902)
+    else:
+        apply(state, bodies[0], at=901)
+        state = new_state(saved_after_commit(state))
+        apply(state, bodies[1], at=902)
+    assert closed(state) == []
+    apply(state, door.body(("B", 901, 20, 1), born=961), at=961)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
 def held_behind_a_hole(state, at):
     """Let a producer's frame arrive whose predecessor is missing; return the missing one."""
     other = Feed("other")

@@ -1,7 +1,11 @@
 """Trades taken back: which one, what stands in its place, and the bars that are made again."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 from tickstockpl.contracts.bar import has_prices
+from tickstockpl.contracts.frame import decode, encode
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
 from tickstockpl.producer.framer import Identity, make_frame
@@ -69,6 +73,26 @@ def test_a_trimmed_stream_says_from_when_on_it_is_whole():
     stream = entries(frame(5, ticks_of(("A", 1, 10, 1, 1, 0))))
     past = read_past(stream, "live", frozenset("A"), {"massive-1": 6}, Limits())
     assert past.first_ms == Position.parse(stream[0][0]).ms
+
+
+def test_a_stream_is_not_whole_where_all_frames_of_a_producer_are_trimmed():
+    stream = entries(frame(0, ticks_of(("A", 1, 10, 1, 1, 0))))
+    past = read_past(stream, "live", frozenset("A"), {"massive-0": 900, "massive-1": 1}, Limits())
+    assert past.first_ms == Position.parse(stream[0][0]).ms
+
+
+def test_a_frame_whose_block_is_corrupt_is_left_out_as_it_was_from_the_bars():
+    good = frame(0, ticks_of(("A", 1, 10, 1, 1, 0)))
+    corrupt = encode(msgspec.structs.replace(decode(frame(1, ticks_of(("A", 2, 11, 1, 2, 0)))), block=b"broken"))
+    past = read_past(entries(good, corrupt), "live", frozenset("A"), {"massive-1": 2}, Limits())
+    assert past.ticks.price.tolist() == [10]
+
+
+def test_whole_minutes_of_the_feed_are_no_trades_of_a_bar():
+    trade, minute = ticks_of(("A", 1, 10, 1, 1, 0)), ticks_of(("A", 0, 12, 500, 0, 0))
+    minute = replace(minute, optional=minute.optional | {"whole_minute": np.ones(1, "<u1")})
+    past = read_past(entries(frame(0, trade), frame(1, minute)), "live", frozenset("A"), {"massive-1": 2}, Limits())
+    assert past.ticks.price.tolist() == [10]
 
 
 def test_other_feeds_and_symbols_are_left_out():
