@@ -159,9 +159,12 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
 
 
 def _found_symbols(plan: PartitionPlan) -> set[str]:
-    """Return the symbols with a detection, and those with a bar that is no plain new one."""
+    """Return the symbols with a detection, or whose bars' ticks are counted as superseded here.
+
+    A detection that a revision takes away does not say of which symbol it is: it may be any with a bar that changed.
+    """
     found = plan.found
-    changed = plan.marks["symbol"][plan.marks["kind"] != NEW]
+    changed = plan.marks["symbol"][plan.marks["kind"] != NEW] if found.superseded else NO_MARKS["symbol"]
     named = {detection.symbol for results in (found.new, found.again, found.told) for detection in results}
     return named | {plan.state.symbols[code] for code in changed} | plan.superseded
 

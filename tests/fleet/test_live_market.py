@@ -6,9 +6,7 @@ the feed runs some minutes behind it (`--feed-delay`), so that what a test tells
 
 import json
 import random
-import subprocess
 import time
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -17,7 +15,7 @@ from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.producer.synthetic import Market
 
-from .fleet import COMMAND, fleet_on, wait_for
+from .fleet import fleet_on, wait_for
 
 KEY = uuid4().hex  # a random one: no key stands in a file
 PARTITIONS = 2
@@ -204,7 +202,9 @@ def test_bars_by_the_sips_rules_with_a_cut_and_a_stall_are_those_of_the_vendor(m
     repaired = market.assert_bars_are_the_oracles()
     assert {third, fourth} <= repaired
     assert not {first} & repaired
-    volume_only = market.fleet.rows("SELECT symbol, extract(epoch FROM timestamp) * 1000, volume FROM volume_only_minute")
+    volume_only = market.fleet.rows(
+        "SELECT symbol, extract(epoch FROM timestamp) * 1000, volume FROM volume_only_minute"
+    )
     assert volume_only == [("ODD", first, 7.0)]
     print(market.assert_audited())
     market.assert_no_key_is_anywhere()

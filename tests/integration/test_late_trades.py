@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
+from tickstockpl.workers.committer import Committer
 from tickstockpl.workers.definitions import seed_definitions
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures
@@ -102,3 +103,65 @@ def test_a_pattern_that_was_taken_away_and_comes_back_is_told_again(live, work):
     work(lambda: doji(live) == [(True, True)])
     live.send(*[("B", 5.0, 1)] * 50, ("A", 10.4, 100))  # now it closes where it opened
     work(lambda: doji(live) == [(False, False)] and len(told_patterns(live)) == 2)
+
+
+# -- a close of many bars ------------------------------------------------------------------------------------------
+
+OTHERS = [f"S{n:03}" for n in range(520)]
+MINUTES_BEFORE = range(-10, 0)
+
+
+def send_minute_of_many(live, last):
+    live.send(*((symbol, 10.0, 100) for symbol in OTHERS), *(("A", price, 100) for price in last))
+
+
+def after_many_bars(live):
+    """Send ten minutes of many symbols, then, once their detectors are through, one that is a Doji of A."""
+    live.send(
+        *((symbol, 10.0, 100, back) for back in MINUTES_BEFORE for symbol in OTHERS),
+        *(("A", price, 100, back) for back in MINUTES_BEFORE for price in ORDINARY),
+    )
+    sent = []
+
+    def closed():
+        (counted,) = rows(live, "SELECT (SELECT count(*) FROM recent_bar), (SELECT sum(undetected) FROM checkpoint)")
+        if not sent and counted == (10 * 521, 0):
+            sent.append(send_minute_of_many(live, DOJI))
+        return counted == (11 * 521, 0)
+
+    return closed
+
+
+def told_kinds(live):
+    """Return what was told of the last minute: of bars, of how many symbols."""
+    told = [(entry[b"kind"].decode(), json.loads(entry[b"body"])) for _, entry in live.redis.xrange(results_key(0))]
+    last = [(kind, body) for kind, body in told if kind in ("bars", "patterns")]
+    return [(kind, len(body["bars"]) if kind == "bars" else len(body)) for kind, body in last]
+
+
+def test_a_bar_with_a_pattern_is_told_before_the_many_without(live, work):  # noqa: F811
+    work(after_many_bars(live))
+    kinds = told_kinds(live)
+    first = kinds.index(("bars", 1))
+    assert [kind for kind, _ in kinds[first:]] == ["bars", "patterns", "bars"]
+    assert kinds[-1] == ("bars", 520)
+    assert doji(live) == [(False, False)]
+
+
+def test_a_database_lost_between_the_two_commits_of_a_close_doubles_nothing(live, work, monkeypatch):  # noqa: F811
+    whole, lost = Committer.stage_rest, []
+
+    def stage_rest(committer, durable):
+        if committer._held_back and not lost:
+            lost.append(True)
+            committer._database.connection.close()
+        return whole(committer, durable)
+
+    monkeypatch.setattr(Committer, "stage_rest", stage_rest)
+    work(after_many_bars(live))
+    assert lost
+    assert rows(live, "SELECT count(*), sum(volume)::int FROM ohlcv_1min") == [(11 * 521, 11 * (520 * 100 + 400))]
+    assert rows(live, "SELECT sum(applied)::int, sum(ticks_in)::int FROM ledger") == [(11 * 524, 11 * 524)]
+    assert doji(live) == [(False, False)]
+    assert len(told_patterns(live)) == 1
+    assert sum(count for kind, count in told_kinds(live) if kind == "bars") == 11 * 521
