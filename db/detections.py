@@ -32,6 +32,13 @@ class StagedIndicator(NamedTuple):
     value: IndicatorValue
 
 
+class Standing(NamedTuple):
+    """A detection that is kept."""
+
+    symbol: str
+    is_superseded: bool
+
+
 def open_result_stages(connection: Connection) -> None:
     """Make the temporary tables of this connection."""
     connection.execute(query("create_result_stages"))
@@ -77,11 +84,12 @@ def write_indicators(connection: Connection, partitions: Sequence[int], *, again
 
 def standing_detections(
     connection: Connection, bars: Sequence[tuple[str, int, int]], flow_ids: Sequence[UUID]
-) -> dict[UUID, bool]:
-    """Return what is kept of some bars (symbol, timeframe, minute) or under some ids: flow_id -> is it superseded."""
+) -> dict[UUID, Standing]:
+    """Return what is kept of some bars (symbol, timeframe, minute) or under some ids, by flow_id."""
     symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
     values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
-    return dict(connection.execute(query("standing_detections"), values).fetchall())
+    rows = connection.execute(query("standing_detections"), values)
+    return {flow_id: Standing(symbol, is_superseded) for flow_id, symbol, is_superseded in rows}
 
 
 def write_detections(

@@ -18,7 +18,7 @@ from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
-from .marks import NEW, NO_MARKS, REVISED, joined, marks_of
+from .marks import NO_MARKS, REVISED, joined, marks_of
 from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
@@ -49,7 +49,7 @@ class Findings:
     higher: Column = field(default_factory=NO_HIGHER_BARS.copy)
     new: list[Detection] = field(default_factory=list)
     again: list[Detection] = field(default_factory=list)
-    superseded: list[UUID] = field(default_factory=list)
+    superseded: dict[UUID, str] = field(default_factory=dict)  # flow_id -> symbol, of what a revision took away
     told: list[Detection] = field(default_factory=list)
     indicators: list[StagedIndicator] = field(default_factory=list)
     told_indicators: list[IndicatorValue] = field(default_factory=list)
@@ -159,14 +159,8 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
 
 
 def _found_symbols(plan: PartitionPlan) -> set[str]:
-    """Return the symbols with a detection, or whose bars' ticks are counted as superseded here.
-
-    A detection that a revision takes away does not say of which symbol it is: it may be any with a bar that changed.
-    """
-    found = plan.found
-    changed = plan.marks["symbol"][plan.marks["kind"] != NEW] if found.superseded else NO_MARKS["symbol"]
-    named = {detection.symbol for results in (found.new, found.again, found.told) for detection in results}
-    return named | {plan.state.symbols[code] for code in changed} | plan.superseded
+    """Return the symbols with a detection, new or taken away, or whose bars' ticks are counted as superseded here."""
+    return plan.found.symbols | set(plan.found.superseded.values()) | plan.superseded
 
 
 def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column, dict[str, Column], Column]:

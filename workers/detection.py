@@ -17,7 +17,7 @@ from ..db.postgres import Connection
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
-from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, waiting_for
+from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
@@ -53,56 +53,62 @@ class ResultFinder:
         rows: staged bars; now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
-        most = _PATTERN_MARKS
         for plan in plans:
             here = rows[changed & (rows["partition"] == plan.state.partition)] if len(rows) else rows
             _absorb(plan, here)
-            most -= self._find_patterns(plan, now_s, most)
+        self._find_patterns(plans, now_s)
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
-        most = _PATTERN_MARKS
         for plan in plans:
             plan.marks = self._load(plan.state, plan.marks)
-            most -= self._find_patterns(plan, now_s, most)
+        self._find_patterns(plans, now_s)
+        for plan in plans:
             self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
-    def _find_patterns(self, plan: PartitionPlan, now_s: float, most: int) -> int:
-        """Run the patterns on marked bars whose histories are there, on `most` of them; return on how many."""
-        detector = plan.state.detector
-        ready = _whole(detector, plan.marks, PATTERNS, most)
-        if not ready.any():
-            return 0
-        marks = plan.marks[ready]
-        plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
-        marks = joined([marks[marks["timeframe"] == 1], higher])
-        self._compare(plan, marks, detector.find_patterns(marks, self.definitions, now_s))
-        rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
-        plan.marks = joined([plan.marks[~ready], rest])
-        return int(ready.sum())
+    def _find_patterns(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
+        """Run the patterns on marked bars whose histories are there, on _PATTERN_MARKS of them."""
+        most = _PATTERN_MARKS
+        sought = []
+        for plan in plans:
+            detector = plan.state.detector
+            ready = _whole(detector, plan.marks, PATTERNS, most)
+            if not ready.any():
+                continue
+            most -= int(ready.sum())
+            marks = plan.marks[ready]
+            plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
+            marks = joined([marks[marks["timeframe"] == 1], higher])
+            rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
+            plan.marks = joined([plan.marks[~ready], rest])
+            sought.append((plan, marks))
+        found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
+        self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
-    def _compare(self, plan: PartitionPlan, marks: Column, found: FoundPatterns) -> None:
+    def _compare(self, found: Sequence[tuple[PartitionPlan, Column, FoundPatterns]]) -> None:
         """Hold what was found against the detections that stand: new, found again, or taken away."""
         bars = [
             (plan.state.symbols[mark["symbol"]], int(mark["timeframe"]), int(mark["minute"]))
+            for plan, marks, _ in found
             for mark in marks[marks["kind"] != NEW]
         ]
-        flow_ids = [detection.flow_id for detection in found.detections]
+        flow_ids = [detection.flow_id for _, _, one in found for detection in one.detections]
         if not bars and not flow_ids:
             return
         standing = standing_detections(self._connection, bars, flow_ids)
-        for detection, flow_id, publish in zip(found.detections, flow_ids, found.publish, strict=True):
-            (plan.found.again if flow_id in standing else plan.found.new).append(detection)
-            if publish and standing.get(flow_id, True):  # not there yet, or taken away and back
-                plan.found.told.append(detection)
         here = set(flow_ids)
-        plan.found.superseded += [
-            flow_id for flow_id, superseded in standing.items() if flow_id not in here and not superseded
-        ]
+        gone = {flow_id: symbol for flow_id, (symbol, away) in standing.items() if flow_id not in here and not away}
+        for plan, _, one in found:
+            plan.found.superseded |= {i: symbol for i, symbol in gone.items() if plan.state.knows(symbol)}
+            for detection, publish in zip(one.detections, one.publish, strict=True):
+                stands = standing.get(detection.flow_id)
+                (plan.found.again if stands else plan.found.new).append(detection)
+                if publish and (stands is None or stands.is_superseded):  # not there yet, or taken away and back
+                    plan.found.told.append(detection)
 
     # -- indicators ------------------------------------------------------------------------------------------------
 

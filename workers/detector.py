@@ -18,7 +18,7 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
@@ -185,53 +185,15 @@ class Detector:
 
     def find_patterns(self, marks: Column, definitions: Definitions, now_s: float) -> FoundPatterns:
         """Run the patterns on marked bars; now_s: Unix seconds by Redis's clock."""
-        found = FoundPatterns([], [])
-        for timeframe, mine, ends in self._by_timeframe(marks):
-            wanted = [pattern for pattern in definitions.patterns if timeframe in pattern.timeframes]
-            if not wanted:
-                continue
-            depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
-            windows = self.histories[timeframe].windows(mine["symbol"].astype(np.int64), ends, depth)
-            for pattern in wanted:
-                there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
-                rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
-                found.detections.extend(self._detections(pattern, there, windows, mine, rows, now_s))
-                found.publish.extend(mine["publish"][rows].tolist())
+        (found,) = find_patterns([(self, marks)], definitions, now_s)
         return found
-
-    def _detections(
-        self, pattern: PatternDefinition, found: Found, windows: Windows, marks: Column, rows: Column, now_s: float
-    ) -> Iterator[Detection]:
-        for row in rows.tolist():
-            close, volume = windows.close[row], windows.volume[row]
-            levels = found.levels[row]
-            has_before = windows.length[row] > 1
-            yield Detection(
-                symbol=self.symbols[marks["symbol"][row]],
-                pattern=pattern.kind.name,
-                timeframe=TIMEFRAME_OF[int(marks["timeframe"][row])],
-                minute=int(marks["minute"][row]),
-                confidence=float(found.confidence[row]),
-                direction=int(found.direction[row]),
-                open=float(windows.open[row, -1]),
-                high=float(windows.high[row, -1]),
-                low=float(windows.low[row, -1]),
-                close=float(close[-1]),
-                volume=float(volume[-1]),
-                detected_at=now_s,
-                levels=levels[~np.isnan(levels)].tolist(),
-                parameters=dict(pattern.parameters),
-                price_change=float((close[-1] / close[-2] - 1) * 100) if has_before else 0.0,
-                relative_volume=_relative_volume(volume, int(windows.length[row])),
-                relative_strength=_relative_strength(close, int(windows.length[row])),
-            )
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
     def find_indicators(self, marks: Column, definitions: Definitions, now_s: float) -> FoundIndicators:
         """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
         found = FoundIndicators()
-        for timeframe, mine, ends in self._by_timeframe(marks):
+        for timeframe, mine, ends in self.by_timeframe(marks):
             wanted = [indicator for indicator in definitions.indicators if timeframe in indicator.timeframes]
             newest = self.histories[timeframe].last_minutes(mine["symbol"]) == mine["minute"]
             for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
@@ -281,13 +243,100 @@ class Detector:
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
-    def _by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
+    def by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
         """Group marks by timeframe, with the place of each bar; a bar that no history holds any more is left out."""
         for timeframe in INTRADAY.values():
             mine = marks[marks["timeframe"] == timeframe]
             if len(mine):
                 ends = self.histories[timeframe].find(mine["symbol"].astype(np.int64), mine["minute"])
                 yield timeframe, mine[ends > 0], ends[ends > 0]
+
+
+def find_patterns(
+    sought: Sequence[tuple[Detector, Column]], definitions: Definitions, now_s: float
+) -> list[FoundPatterns]:
+    """Run the patterns on the marked bars of several partitions at once: a call costs more than its rows.
+
+    now_s: Unix seconds by Redis's clock. Returns what was found for each (detector, marks).
+    """
+    found = [FoundPatterns([], []) for _ in sought]
+    for timeframe in INTRADAY.values():
+        wanted = [pattern for pattern in definitions.patterns if timeframe in pattern.timeframes]
+        parts = [
+            _Sought(number, detector, mine, ends)
+            for number, (detector, marks) in enumerate(sought)
+            for its_timeframe, mine, ends in detector.by_timeframe(marks)
+            if its_timeframe == timeframe
+        ]
+        if not wanted or not parts:
+            continue
+        depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
+        windows = windows_of([(p.detector.histories[timeframe], p.symbols, p.ends) for p in parts], depth)
+        for pattern in wanted:
+            there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
+            rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+            _note(found, parts, rows, pattern, there, windows, now_s)
+    return found
+
+
+class _Sought(NamedTuple):
+    """The marked bars of one partition in one timeframe, and their places in its history."""
+
+    number: int
+    detector: Detector
+    marks: Column
+    ends: Column
+
+    @property
+    def symbols(self) -> Column:
+        return self.marks["symbol"].astype(np.int64)
+
+
+def _note(
+    found: Sequence[FoundPatterns],
+    parts: Sequence[_Sought],
+    rows: Column,
+    pattern: PatternDefinition,
+    there: Found,
+    windows: Windows,
+    now_s: float,
+) -> None:
+    """Note the rows (of all parts) in which a pattern was found, each with its own part."""
+    first = 0
+    for part in parts:
+        mine = rows[(rows >= first) & (rows < first + len(part.marks))]
+        for row in mine.tolist():
+            mark = part.marks[row - first]
+            symbol = part.detector.symbols[mark["symbol"]]
+            found[part.number].detections.append(_detection(symbol, mark, pattern, there, windows, row, now_s))
+            found[part.number].publish.append(bool(mark["publish"]))
+        first += len(part.marks)
+
+
+def _detection(
+    symbol: str, mark: Column, pattern: PatternDefinition, found: Found, windows: Windows, row: int, now_s: float
+) -> Detection:
+    close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
+    levels = found.levels[row]
+    return Detection(
+        symbol=symbol,
+        pattern=pattern.kind.name,
+        timeframe=TIMEFRAME_OF[int(mark["timeframe"])],
+        minute=int(mark["minute"]),
+        confidence=float(found.confidence[row]),
+        direction=int(found.direction[row]),
+        open=float(windows.open[row, -1]),
+        high=float(windows.high[row, -1]),
+        low=float(windows.low[row, -1]),
+        close=float(close[-1]),
+        volume=float(volume[-1]),
+        detected_at=now_s,
+        levels=levels[~np.isnan(levels)].tolist(),
+        parameters=dict(pattern.parameters),
+        price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
+        relative_volume=_relative_volume(volume, length),
+        relative_strength=_relative_strength(close, length),
+    )
 
 
 def waiting_for(marks: Column, stage: int) -> Column:

@@ -570,6 +570,10 @@ class PartitionState:
             self.feeds[feed.feed] = book
         self.marks = np.frombuffer(saved.marks, MARK_DTYPE).copy()
 
+    def knows(self, symbol: str) -> bool:
+        """Tell whether a symbol is one of this partition's."""
+        return symbol in self._codes
+
     def codes_of(self, symbols: Iterable[str]) -> Column:
         """Return the index of each symbol in `symbols`."""
         return np.fromiter((self._codes[symbol] for symbol in symbols), "<i4")

@@ -4,6 +4,7 @@ A window is a function of the bars that stand before its bar, never of what was 
 finds the very numbers that the dead one would have found.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -263,12 +264,14 @@ class History:
 
     def windows(self, symbols: Column, ends: Column, depth: int) -> Windows:
         """Return the windows of `depth` bars up to these places (as `find` gives them)."""
-        columns = np.full((_NOTIONAL, len(symbols), depth), np.nan)
+        return windows_of([(self, symbols, ends)], depth)
+
+    def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
+        """Write the windows up to these places into columns (5, n, depth) of NaN."""
+        depth = columns.shape[2]
         for end in np.unique(ends):  # rows of one length are copied as slices, ten times faster than bar by bar
             rows, length = np.flatnonzero(ends == end), min(int(end), depth)
             columns[:, rows, depth - length :] = self._values[:_NOTIONAL, symbols[rows], end - length : end]
-        opened, high, low, close, volume = columns
-        return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
 
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
@@ -311,6 +314,18 @@ class History:
             self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
             self.end[row] = kept
             self._is_cut[row] |= begin > 0
+
+
+def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> Windows:
+    """Return the windows of `depth` bars of several histories, one behind the other; parts: history, symbols, ends."""
+    ends = np.concatenate([ends for _, _, ends in parts])
+    columns = np.full((_NOTIONAL, len(ends), depth), np.nan)
+    first = 0
+    for history, symbols, mine in parts:
+        history.fill(columns[:, first : first + len(mine)], symbols, mine)
+        first += len(mine)
+    opened, high, low, close, volume = columns
+    return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
 
 
 def after_gap(bars: Column, last: Column) -> Column:

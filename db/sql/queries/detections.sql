@@ -71,11 +71,11 @@ SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at +
 
 -- standing_detections --
 -- Those of some bars (computed again), and those with some ids (found now).
-SELECT f.flow_id, f.superseded_at IS NOT NULL
+SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL
   FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
   JOIN detection_flow f ON f.symbol = bar.symbol COLLATE "C" AND f.timeframe = bar.timeframe AND f.minute = bar.minute
 UNION
-SELECT flow_id, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
+SELECT flow_id, symbol, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
 
 -- insert_detections --
 WITH found AS (
