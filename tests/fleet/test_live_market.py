@@ -6,9 +6,7 @@ the feed runs some minutes behind it (`--feed-delay`), so that what a test tells
 
 import json
 import random
-import subprocess
 import time
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -17,7 +15,7 @@ from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.producer.synthetic import Market
 
-from .fleet import COMMAND, fleet_on, wait_for
+from .fleet import fleet_on, wait_for
 
 KEY = uuid4().hex  # a random one: no key stands in a file
 PARTITIONS = 2
@@ -51,8 +49,8 @@ class LiveMarket:
         self.delay_s = delay_s
         self.fleet.start(
             "feed", "producer", "--source", "massive", "--massive-url", self.fake.websocket_url,
-            "--rest-url", self.fake.rest_url, "--api-key-file", self.key_file, "--spool-dir", self.fleet.folder / "spool",
-            "--feed-delay", delay_s, "--log-level", "debug", *options,
+            "--rest-url", self.fake.rest_url, "--api-key-file", self.key_file,
+            "--spool-dir", self.fleet.folder / "spool", "--feed-delay", delay_s, "--log-level", "debug", *options,
         )  # fmt: skip
         self.wait_until_heard()
 
@@ -99,7 +97,7 @@ class LiveMarket:
             for at in times
         ]  # fmt: skip
 
-    # -- what is there ---------------------------------------------------------------------------------------------------
+    # -- what is there -------------------------------------------------------------------------------------------------
 
     def bars(self):
         """Return (open, high, low, close, volume, vwap, trade_count, provenance, revision) by symbol and start, ms."""
@@ -133,12 +131,12 @@ class LiveMarket:
             for minute in range(first, last + 1)
         }
 
-    def assert_bars_are_the_oracles(self, *, channel="T", last_ms=None):
-        """Compare every closed minute, and whether it came live or by the repair."""
-        expected = {(bar.symbol, bar.start_ms): bar for bar in self.fake.bars(last_ms=last_ms, channel=channel)}
-        found, repaired = self.bars(), self.repaired_minutes()
-        if last_ms is not None:
-            found = {key: bar for key, bar in found.items() if key[1] <= last_ms}
+    def assert_bars_are_the_oracles(self, *, channel="T", first_ms=0, last_ms=2**62):
+        """Compare every bar of some minutes, and whether it came live or by the repair; return the repaired minutes."""
+        told = self.fake.bars(first_ms=first_ms, last_ms=last_ms, channel=channel)
+        expected = {(bar.symbol, bar.start_ms): bar for bar in told}
+        found = {key: bar for key, bar in self.bars().items() if first_ms <= key[1] <= last_ms}
+        repaired = self.repaired_minutes()
         assert found.keys() == expected.keys()
         for key, bar in expected.items():
             *values, vwap, count, provenance, _ = found[key]
@@ -206,7 +204,9 @@ def test_bars_by_the_sips_rules_with_a_cut_and_a_stall_are_those_of_the_vendor(m
     repaired = market.assert_bars_are_the_oracles()
     assert {third, fourth} <= repaired
     assert not {first} & repaired
-    volume_only = market.fleet.rows("SELECT symbol, extract(epoch FROM timestamp) * 1000, volume FROM volume_only_minute")
+    volume_only = market.fleet.rows(
+        "SELECT symbol, extract(epoch FROM timestamp) * 1000, volume FROM volume_only_minute"
+    )
     assert volume_only == [("ODD", first, 7.0)]
     market.assert_audited()
     market.assert_no_key_is_anywhere()
@@ -363,5 +363,22 @@ def test_a_feed_that_breaks_repairs_itself_while_it_runs(migrated_servers, tmp_p
     with FakeMassive(tape, key=KEY) as fake, fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         market = LiveMarket(fleet, fake)
         market.start_worker()
-        started = market.minute(0)
         market.start_feed("--silence", "3", "--watch", "always", delay_s=0)
+        cut, stalled, whole = (market.minute(-i) for i in (1, 2, 3))
+        wait_until(cut + 20_000)
+        fake.misbehave("cut", seconds=5)
+        wait_until(stalled + 30_000)
+        fake.misbehave("stall", seconds=8)
+        wait_until(whole + MINUTE_MS + 2_000)
+
+        states = "SELECT DISTINCT state FROM gap"
+        wait_for(lambda: ("open",) not in fleet.rows(states), 30, fleet.logs)
+        assert market.repaired_minutes() >= {cut, stalled}
+        assert whole not in market.repaired_minutes()
+        market.assert_bars_are_the_oracles(first_ms=cut, last_ms=whole)
+        market.assert_audited()
+        market.assert_no_key_is_anywhere()
+
+
+def wait_until(ms):
+    wait_for(lambda: time.time() * 1000 > ms, 150, f"{ms} ms")
