@@ -65,6 +65,7 @@ class LiveOHLCVWriter:
         self._write_every_s = write_every_s
         self._write_at_s = 0.0  # monotonic
         self._failures = 0
+        self._is_closed = False
         self._book = MinuteBook(Limits(), second_stamp=second_stamp)
         self._writer = BarWriter(_conninfo(database_config), self._book.symbols)
         self._book.limits = _limits(self._writer.shape)
@@ -73,8 +74,10 @@ class LiveOHLCVWriter:
         """Take one tick: a mapping in any of the documented spellings, or an object with such attributes.
 
         Raises NotATick (a TickStockError, with `reason` and `detail`) for one that is none; nothing has changed then.
-        A database that is away raises nothing here: its bars are kept, and written when it is back.
+        A database that is away raises nothing here: its bars are kept, and written when it is back. Raises UsageError
+        after close.
         """
+        self._check_open()
         self._writer.add(self._book.add(tick, time.time_ns()))
         if self._writer.waiting and time.monotonic() >= self._write_at_s:
             self._write_or_wait()
@@ -82,15 +85,19 @@ class LiveOHLCVWriter:
     def flush(self) -> None:
         """Close every open minute, and make all bars durable.
 
-        Raises ServerAway: the bars are kept for the next time.
+        Raises ServerAway: the bars are kept for the next time. Raises UsageError after close.
         """
+        self._check_open()
         self._writer.add(self._book.close_all())
         self._writer.write()
 
     def close(self) -> None:
         """Flush, and close the connection. Raises ServerAway: the bars are kept, close once more."""
+        if self._is_closed:
+            return
         try:
             self.flush()
+            self._is_closed = True
         finally:
             self._writer.close()
 
@@ -115,6 +122,10 @@ class LiveOHLCVWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("this LiveOHLCVWriter is closed: nobody would write the bars of more ticks")
 
     def _write_or_wait(self) -> None:
         try:

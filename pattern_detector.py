@@ -68,7 +68,7 @@ class LivePatternDetector:
         return self._find(self._book.close_all(), past=1)
 
     def close(self) -> list[Found]:
-        """Close every open bar; return what is found on them."""
+        """Close every open bar; return what is found on them. The end of a `with` closes too, and returns nothing."""
         return self._find(self._book.close_all(), past=max(HIGHER))
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
 """`python -m tickstockpl.redis_consumer [OPTIONS]`: one worker of the fleet, by the older name of tickstock-worker."""
 
-from .ops.cli import worker
+from .ops.entry import worker
 
 if __name__ == "__main__":
     worker()

@@ -9,6 +9,10 @@ class UsageError(TickStockError):
     """What the user asked for cannot be: print the message, exit 2."""
 
 
+class NothingFound(TickStockError):
+    """Nothing is there of what the user asked for: print the message, exit 1, as grep does."""
+
+
 class SetupError(TickStockError):
     """A server or its schema is not fit for us: print the message, which says what to do, exit 1."""
 

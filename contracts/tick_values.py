@@ -57,6 +57,8 @@ def shown(value: object) -> str:
     """Return a value for a human: short, and escaped, so that every encoder and PostgreSQL takes it."""
     if isinstance(value, dict | list):  # as deep as its sender likes: ascii() would go down all of it
         return "an object" if isinstance(value, dict) else "an array"
+    if isinstance(value, bytes):
+        value = value[:_SHOWN_LENGTH].decode("latin-1")  # any bytes; how Python spells them says nothing to our reader
     return ascii(value)[:_SHOWN_LENGTH]
 
 

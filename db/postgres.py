@@ -1,9 +1,12 @@
 """One PostgreSQL connection of a process: opened, lost, opened again. A transaction is never retried in its middle."""
 
 import re
-from typing import Any, NamedTuple
+import time
+from collections.abc import Generator
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from ..contracts.errors import ServerAway, SetupError
@@ -13,7 +16,8 @@ Row = tuple[Any, ...]
 Connection = psycopg.Connection[Row]
 
 _CONNECT_TIMEOUT_S = 5
-# A peer that vanished without a word is noticed after about 15 s.
+# A peer that vanished without a word is noticed after about 15 s. One whose kernel answers while its processes hang is
+# not: only an impatient connection notices that.
 _KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 5,
@@ -25,6 +29,11 @@ _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist"
 )
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
+# What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
+_IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
+_SILENCE_S = 5.0
+
+Returned = TypeVar("Returned")
 
 
 class Backend(NamedTuple):
@@ -34,15 +43,51 @@ class Backend(NamedTuple):
     started_at: Any
 
 
-def connect(url: str, *, name: str) -> Connection:
-    """Open an autocommit connection. Raises ServerAway where no server answers, SetupError where it says no."""
+class _Impatient(psycopg.Connection[Row]):
+    """Closes itself, and raises OperationalError, where the server says nothing for _SILENCE_S."""
+
+    def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
+        try:
+            return super().wait(_within_silence(gen), *how, **named)
+        except _Silent:
+            self.pgconn.finish()
+            raise
+
+
+class _Silent(psycopg.OperationalError):
+    """The server hangs, with its socket open."""
+
+
+def _within_silence(gen: PQGen[Returned]) -> Generator[Any, Any, Returned]:
+    """Go on with what psycopg waits for: several times a second it tells that nothing came."""
+    last_s = time.monotonic()
     try:
-        return psycopg.connect(
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if ready:
+                last_s = time.monotonic()
+            elif time.monotonic() > last_s + _SILENCE_S:
+                raise _Silent(f"the server has said nothing for {_SILENCE_S:g} s")
+            wanted = gen.send(ready)
+    except StopIteration as e:
+        returned: Returned = e.value
+        return returned
+
+
+def connect(url: str, *, name: str, impatient: bool = False) -> Connection:
+    """Open an autocommit connection. Raises ServerAway where no server answers, SetupError where it says no.
+
+    impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
+    or for a server that hangs.
+    """
+    try:
+        return (_Impatient if impatient else psycopg.Connection[Row]).connect(
             url,
             autocommit=True,
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=name,
-            options=_OPTIONS,
+            options=f"{_OPTIONS} {_IMPATIENT_OPTIONS}" if impatient else _OPTIONS,
             **_KEEPALIVES,
         )
     except psycopg.OperationalError as e:
@@ -65,19 +110,20 @@ def address(url: str) -> str:
 
 
 class Database:
-    """The connection that a worker commits through."""
+    """The connection that a worker commits through, or a bridge."""
 
-    def __init__(self, url: str, *, name: str) -> None:
+    def __init__(self, url: str, *, name: str, impatient: bool = False) -> None:
         self.url = url
         self.name = name
-        self.connection = connect(url, name=name)
+        self._impatient = impatient
+        self.connection = connect(url, name=name, impatient=impatient)
         self.backend = self._my_backend()
 
     def reopen(self) -> None:
         """Connect again, and end the backend of the lost connection: what it still does must be over before we look."""
         lost = self.backend
         self.close()
-        self.connection = connect(self.url, name=self.name)
+        self.connection = connect(self.url, name=self.name, impatient=self._impatient)
         self.backend = self._my_backend()
         values = {"pid": lost.pid, "backend_start": lost.started_at}
         if self.connection.execute(query("live_backend"), values).fetchone() == (True,):
@@ -104,3 +150,13 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     """
     state = error.sqlstate or ""
     return connection.broken or connection.closed or state[:3] == "57P" or state[:2] in ("08", "53") or state == "25006"
+
+
+def is_busy(error: psycopg.Error) -> bool:
+    """Tell whether a statement of an impatient connection waited or ran too long: it may be tried again, later."""
+    return error.sqlstate in ("55P03", "57014")
+
+
+def is_away(connection: Connection, error: psycopg.Error) -> bool:
+    """Tell whether PostgreSQL did not serve, rather than refuse."""
+    return is_lost(connection, error) or is_busy(error)

@@ -1,10 +1,6 @@
 """`python -m tickstockpl.ops worker|producer|…`: every command under one module, for processes that start others."""
 
-from .cli import bridge, producer, tickstock, worker
-
-tickstock.add_command(worker, "worker")
-tickstock.add_command(bridge, "bridge")
-tickstock.add_command(producer, "producer")
+from .entry import every_command
 
 if __name__ == "__main__":
-    tickstock()
+    every_command()

@@ -1,6 +1,6 @@
 """Proves the bars: every bar of the table compared, field by field as it is stored, with one that is recounted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import psycopg
 
 from ..contracts.bar import MINUTE_NS, SHARE_MICRO
 from ..contracts.partition import partition_of
-from ..contracts.ticks import Column, concat
+from ..contracts.ticks import Column, Ticks, concat
 from ..db.bars import TableShape, table_shape
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -21,6 +21,13 @@ from .stream_recount import Committed, FeedRecount, recount_partition
 
 _VWAP_TOLERANCE = 1e-9  # relative: its sum depends on the order of the additions
 _ROWS = 10_000
+
+
+Say = Callable[[str], None]
+
+
+def _in_silence(_: str) -> None:
+    pass
 
 
 class Difference(NamedTuple):
@@ -102,15 +109,15 @@ class _Covered(NamedTuple):
     last: int
 
 
-def audit_files(connection: Connection, files: Sequence[str]) -> Findings:
-    """Compare every bar of some flat files, and every bar of the table that they cover.
+def audit_files(connection: Connection, files: Sequence[str], say: Say = _in_silence) -> Findings:
+    """Compare every bar of some flat files, and every bar of the table that they cover. say: is told how far it is.
 
     All of their ticks are in memory at once, 28 bytes each.
     """
     shape, refused = table_shape(connection), _refused_keys(connection)
     batches, covered = [], []
     for file in files:
-        ticks = concat(ReplaySource([file]))
+        ticks = concat(_told(ReplaySource([file]), file, say))
         batches.append(ticks.take(may_touch_a_bar(ticks, shape)))
         if len(ticks):
             minutes = (int(ticks.ts.min()) // MINUTE_NS, int(ticks.ts.max()) // MINUTE_NS)
@@ -121,7 +128,7 @@ def audit_files(connection: Connection, files: Sequence[str]) -> Findings:
     symbols = sorted(set().union(*(c.symbols for c in covered)))
     first, last = min((c.first for c in covered), default=0), max((c.last for c in covered), default=0)
     with connection.transaction():
-        for row in _rows(connection, shape, symbols, first, last):
+        for row in _told_rows(_rows(connection, shape, symbols, first, last), say):
             place = counted.find(*row.key)
             if place is not None:
                 _compare(findings, counted, place, row, shape)
@@ -131,10 +138,16 @@ def audit_files(connection: Connection, files: Sequence[str]) -> Findings:
     return findings
 
 
+def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
+    for ticks in source:
+        say(f"{file}: {source.bytes_read / max(1, source.bytes_total):.0%} read")
+        yield ticks
+
+
 # -- from the streams -------------------------------------------------------------------------------------------------
 
 
-def audit_streams(connection: Connection, client: Client, *, max_future_s: float) -> Findings:
+def audit_streams(connection: Connection, client: Client, *, max_future_s: float, say: Say = _in_silence) -> Findings:
     """Compare every bar that the partition streams still hold completely, each with the feed that wrote it last.
 
     One snapshot of the database says which frames are committed, and what the bars are: workers may go on meanwhile.
@@ -143,11 +156,14 @@ def audit_streams(connection: Connection, client: Client, *, max_future_s: float
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     with connection.transaction():
         partitions = _committed(connection)
-        feeds = [recount_partition(client, c, shape, int(max_future_s * 1000) * 1_000_000) for c in partitions]
+        feeds = []
+        for committed in partitions:
+            say(f"partition {committed.partition} of {len(partitions)} is recounted")
+            feeds.append(recount_partition(client, committed, shape, int(max_future_s * 1000) * 1_000_000))
         refused = _refused_keys(connection)
         findings = Findings(open=sum(len(feed.open) for found in feeds for feed in found))
         counted = [feed for found in feeds for feed in found]
-        for row in _rows(connection, shape, *_span(counted)):
+        for row in _told_rows(_rows(connection, shape, *_span(counted)), say):
             found = feeds[partition_of(row.symbol, len(feeds))]
             if row.key not in refused:
                 _compare_with_feeds(findings, found, row, shape)
@@ -204,6 +220,13 @@ def _rows(connection: Connection, shape: TableShape, symbols: Sequence[str], fir
         cursor.itersize = _ROWS
         cursor.execute(query(name), {"symbols": list(symbols), "first": first, "last": last})
         yield from (_Row(*row) for row in cursor)
+
+
+def _told_rows(rows: Iterator[_Row], say: Say) -> Iterator[_Row]:
+    for number, row in enumerate(rows):
+        if number % _ROWS == 0:
+            say(f"{number:,} bars of the table compared")
+        yield row
 
 
 def _refused_keys(connection: Connection) -> frozenset[Key]:

@@ -27,7 +27,7 @@ def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float
     if partitions is None:
         return None
     client = open_redis(where)
-    database = Database(where.servers.database_url, name=f"tickstock-bridge {name}")
+    database = Database(where.servers.database_url, name=f"tickstock-bridge {name}", impatient=True)
     return Bridge(
         BridgeOptions(name, partitions, streaming_rate),
         database=database,

@@ -55,7 +55,10 @@ class Heard:
 
 
 def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Heard:
-    """Listen for so long, and say now and then how it goes. Raises ServerAway where Redis goes away meanwhile."""
+    """Listen for so long, or until Ctrl-C, and say now and then how it goes.
+
+    Raises ServerAway where Redis goes away meanwhile.
+    """
     heard = Heard()
     start_s = said_s = time.monotonic()
     try:
@@ -65,6 +68,8 @@ def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Hea
             if (now_s := time.monotonic()) >= said_s + _SAY_EVERY_S:
                 said_s = now_s
                 say(_progress(heard, now_s - start_s, seconds))
+    except KeyboardInterrupt:
+        say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: what was heard until then")
     except AWAY as e:
         raise ServerAway(f"Redis went away while the check listened: {e}") from e
     return heard

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import NamedTuple
 
 from rich.console import Console, Group
@@ -19,6 +20,7 @@ from .status import read_status
 from .wiring import Place, open_postgres, open_redis
 
 _LATEST = 8
+_FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 
@@ -71,6 +73,26 @@ def start_afresh(where: Place) -> None:
             raise SetupError("a demo runs in this data folder already: stop it, or name another --data-dir")
         connection.execute(query("empty_tables"))
     open_redis(where).flushall()
+
+
+def outcome(connection: Connection, where: Place) -> Iterator[str]:
+    """Yield a few of the bars and patterns that stand at the end, and how to see more: the servers keep them."""
+    place = f" --data-dir {where.data_dir}" if where.data_dir else ""
+    yield from _few(
+        connection, "latest bars", "latest_bars", "{} {:%H:%M}  open {}  high {}  low {}  close {}  volume {}"
+    )
+    yield from _few(connection, "latest patterns", "latest_patterns", "{} {:%H:%M}  {}, confidence {:.2f}")
+    yield "see them all:"
+    yield f"  tickstock bars{place} --symbol AAPL"
+    yield f"  tickstock patterns{place}"
+    yield f"  tickstock audit{place}"
+
+
+def _few(connection: Connection, title: str, name: str, form: str) -> Iterator[str]:
+    rows = connection.execute(query(name), {"count": _FEW}).fetchall()
+    yield f"{title}:" if rows else f"{title}: none yet"
+    for symbol, at, *others in rows:
+        yield "  " + form.format(symbol, at, *(shortest(n) if isinstance(n, Decimal) else n for n in others))
 
 
 @contextmanager

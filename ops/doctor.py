@@ -17,12 +17,12 @@ from .finding import Finding, first_line
 _MAX_SKEW_S = 1.0
 
 
-def diagnose(servers: Servers, *, partitions: int | None) -> Iterator[Finding]:
+def diagnose(servers: Servers, *, partitions: int | None, embedded: bool = False) -> Iterator[Finding]:
     """Check both servers without waiting for them. partitions: the count that the user expects."""
     ahead_s: dict[str, float] = {}  # how far a server's clock is ahead of this host's
     yield check_hiredis()
     yield from _redis(servers, ahead_s)
-    yield from _postgres(servers, partitions, ahead_s)
+    yield from _postgres(servers, partitions, embedded, ahead_s)
     yield _clocks(ahead_s)
 
 
@@ -40,7 +40,7 @@ def _redis(servers: Servers, ahead_s: dict[str, float]) -> Iterator[Finding]:
         yield Finding("FAIL", "Redis clock", first_line(e), "grant TIME: it is the clock that ticks arrive by")
 
 
-def _postgres(servers: Servers, partitions: int | None, ahead_s: dict[str, float]) -> Iterator[Finding]:
+def _postgres(servers: Servers, partitions: int | None, embedded: bool, ahead_s: dict[str, float]) -> Iterator[Finding]:
     try:
         connection = postgres.connect(servers.database_url, name="tickstock-doctor")
     except TickStockError as e:
@@ -48,7 +48,7 @@ def _postgres(servers: Servers, partitions: int | None, ahead_s: dict[str, float
         yield Finding("FAIL", "PostgreSQL", str(e), do)
         return
     with connection:
-        yield from check_postgres(connection, postgres.address(servers.database_url), partitions)
+        yield from check_postgres(connection, postgres.address(servers.database_url), partitions, embedded)
         try:
             (now_s,) = connection.execute(query("database_clock")).fetchone() or (time.time(),)
             ahead_s["PostgreSQL"] = now_s - time.time()

@@ -43,15 +43,16 @@ def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[
 
     A server that dies meanwhile is started again at the same address, with its data. When the last process leaves, this
     returns after both servers have ended. Raises UsageError for a folder that cannot be used, SetupError where a server
-    does not start.
+    does not start. log: is told when they were started here.
     """
     folder = data_dir.expanduser().absolute()
     with ExitStack() as use:
         started, state = _join(folder, use)
-        log(
-            f"{'started' if started else 'found'} the embedded servers of {folder}: "
-            f"Valkey on 127.0.0.1:{state.valkey.port}, PostgreSQL on 127.0.0.1:{state.postgres.port}"
-        )
+        if started:  # else every command would say where they are, which `tickstock urls` does
+            log(
+                f"started the embedded servers of {folder}: "
+                f"Valkey on 127.0.0.1:{state.valkey.port}, PostgreSQL on 127.0.0.1:{state.postgres.port}"
+            )
         yield state.servers()
 
 

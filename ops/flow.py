@@ -49,7 +49,8 @@ class Found:
     """The detection behind a flow. bar: its start.
 
     superseded_at: when a revision of the bar took the pattern away, else None. pattern_id: its row in
-    intraday_patterns; confidence, detected_at, expires_at and levels are None where that row is gone.
+    intraday_patterns; confidence, detected_at, expires_at and levels are None where that row is gone. in_replay: the
+    bar was written by a replay.
     """
 
     symbol: str
@@ -62,6 +63,7 @@ class Found:
     detected_at: datetime | None
     expires_at: datetime | None
     levels: list[float | None] | None
+    in_replay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class FlowText:
 
     def show(self, flow: Flow) -> None:
         """Print the checkpoints that were not printed yet."""
-        if not self._has_head:
+        if not self._has_head and flow.checkpoints:
             self._has_head = True
             head = ("time (UTC)", "checkpoint", "since the first", "since the last", "source", "channel")
             print(_LINE.format(*head), flush=True)
@@ -118,8 +120,9 @@ class FlowText:
 
     def end(self, flow: Flow) -> None:
         """Print what stands below the checkpoints."""
-        print()
-        print(f"Flow       {_of_analysis(flow.analysis) if flow.analysis else 'no pattern is logged under this id'}")
+        if flow.checkpoints:
+            print()
+        print(f"Flow       {_of_analysis(flow.analysis) if flow.analysis else _why_no_pattern(flow)}")
         print(f"Detection  {_of_detection(flow.detection) if flow.detection else _why_none(flow)}")
 
 
@@ -145,6 +148,14 @@ def _of_detection(found: Found) -> str:
     gone = f"; superseded {_moment(found.superseded_at)}" if found.superseded_at else ""
     confidence = "" if found.confidence is None else f" ({found.confidence:.2f})"
     return f"{found.pattern} @ {found.symbol}{confidence} on the {found.timeframe} bar of {bar}, {row}{gone}"
+
+
+def _why_no_pattern(flow: Flow) -> str:
+    if flow.checkpoints or flow.detection is None:
+        return "no pattern is logged under this id"
+    if flow.detection.in_replay:
+        return "found in a replay that was not published: `tickstock replay --publish` tells what it finds"
+    return "no checkpoint is logged: it was not published, or the log was emptied since"
 
 
 def _why_none(flow: Flow) -> str:

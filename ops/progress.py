@@ -36,6 +36,19 @@ def show_progress(recording: ReplaySource | None) -> Iterator[Callable[[Progress
         yield show
 
 
+def now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what passes on, of many lines on how far some work is, one every few seconds."""
+    said_s = time.monotonic()
+
+    def pass_on(line: str) -> None:
+        nonlocal said_s
+        if time.monotonic() >= said_s + _LINE_EVERY_S:
+            said_s = time.monotonic()
+            say(line)
+
+    return pass_on
+
+
 def _lines(recording: ReplaySource | None) -> Callable[[Progress], None]:
     started_s = said_s = time.monotonic()
 

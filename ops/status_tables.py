@@ -70,7 +70,7 @@ def _lines(status: Status) -> list[str]:
     free = f", {unowned} of them without an owner" if unowned else ""
     stream = f"{status.partitions_total} partitions{free}" if status.partitions_total else "not created yet"
     return [
-        f"Stream        {status.stream}: {stream}, {running} workers",
+        f"Stream        {status.stream}: {stream}, {running} worker{'' if running == 1 else 's'}",
         f"Lag           {status.lag_ticks:,} ticks, {_seconds(status.lag_s, unknown='?')} s",
         f"Front door    {status.front_door.lag_entries:,} entries wait",
         f"Dead letters  {dead or 'none'}",

@@ -144,6 +144,7 @@ def line(heard: Heard, at: datetime) -> str:
         if (figure := _at(message, path)) is not None:
             figures.setdefault(path.rpartition(".")[2], figure)
     said = [f"{name} {_written(figure)}" for name, figure in figures.items()]
+    said += [f"issue: {text}" for issue in _issues(message) if (text := _first(issue, ("message", "code")))]
     if "seq" in message:
         said.append(_written(f"[{message.get('epoch')}:{message['seq']}]"))
     what = _first(message, _WHAT) if message else _written(heard.body.decode(errors="replace"))
@@ -162,6 +163,8 @@ def listen(client: Client, channels: Sequence[str], *, seconds: float | None, st
                     view.show(heard)
                 if stop.is_set() or time.monotonic() >= end_s:
                     return
+        except BrokenPipeError:
+            raise  # who reads what we print went away, not Redis: its client makes an error of its own of such a one
         except AWAY as e:
             view.say(f"Redis went away: {e}")
             stop.wait(_AGAIN_AFTER_S)
@@ -174,6 +177,12 @@ def _messages(client: Client, channels: Sequence[str]) -> Iterator[Heard | None]
         while True:
             got = pubsub.get_message(timeout=_LOOK_EVERY_S)
             yield Heard(got["channel"].decode(), got["data"], _object(got["data"])) if got else None
+
+
+def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a health message says is wrong."""
+    issues = message.get("issues")
+    return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
 
 
 def _object(body: bytes) -> dict[str, Any]:

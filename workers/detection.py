@@ -20,7 +20,7 @@ from .definitions import Definitions, read_definitions
 from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, waiting_for
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, session_of
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
@@ -157,7 +157,8 @@ class ResultFinder:
         names = [state.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
         loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-        bars = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
+        runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
+        bars = [_closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)]
         sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
@@ -167,7 +168,7 @@ class ResultFinder:
         reach = np.full(len(symbols), WHOLE)
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
-            if (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
+            if (rows["minute"] > first[i]).sum() == SLACK or runs[i].stop < len(loaded[i]):  # there may be more
                 reach[i] = rows["minute"][-1]
         return reach
 

@@ -18,7 +18,7 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
@@ -56,6 +56,7 @@ class Detector:
         self._loads = loads
         self.histories = {minutes: History() for minutes in INTRADAY.values()}
         self._reach = np.zeros(0, np.int64)
+        self._told: dict[tuple[int, int, str], tuple[int, list[float]]] = {}  # by symbol, timeframe, indicator
 
     # -- histories -------------------------------------------------------------------------------------------------
 
@@ -103,8 +104,10 @@ class Detector:
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
         symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
-        for symbol in symbols[counts > SLACK]:
-            self.set_reach(int(symbol), NOWHERE)
+        jumps = in_order & after_gap(bars, history.last_minutes(bars["symbol"])) & self._loads
+        jumping = bars["symbol"][jumps]
+        for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
+            self.set_reach(symbol, NOWHERE)
         history.append(bars[in_order & self.has(bars["symbol"])])
         return joined(marks)
 
@@ -270,9 +273,11 @@ class Detector:
             )
             found.values.append(value)
             found.again.append(not is_first)
-            # A value that was computed again is told only where it is the symbol's newest: a reader keeps the last one.
-            if publish and (is_first or is_newest):
+            # A value that was computed again is told only where it is the symbol's newest, and another than was told.
+            key, told = (code, minutes, indicator.name), (minute, last)
+            if publish and (is_first or (is_newest and self._told.get(key) != told)):
                 found.told.append(value)
+                self._told[key] = told
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 

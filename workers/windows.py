@@ -16,6 +16,7 @@ from ..contracts.ticks import Column
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
 SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
 SESSION_MINUTES = 390
+MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is not the market that was before
 
 _CAPACITY = WINDOW + SLACK
 _FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
@@ -122,6 +123,9 @@ class History:
         if not len(bars):
             return
         symbols, first, counts = np.unique(bars["symbol"], return_index=True, return_counts=True)
+        jumped = symbols[self._jumps(symbols, bars["minute"][first])]
+        if len(jumped):
+            self.clear(jumped)
         self._make_room(int(symbols[-1]) + 1, int((self._ends_of(symbols) + counts).max()))
         full = symbols[self.end[symbols] + counts > self._minute.shape[1]]
         self._move_left(full)
@@ -135,6 +139,11 @@ class History:
         self._values[_NOTIONAL, rows, at] = bars["notional"]
         self._sums[:, rows, at] = self._running_sums(bars, rank, at)
         self.end[symbols] += counts
+
+    def _jumps(self, symbols: Column, minutes: Column) -> Column:
+        """Tell where a symbol's next bar is so far behind its last one that no window reaches over the gap."""
+        last = self.last_minutes(symbols)
+        return np.asarray((last >= 0) & (minutes - last > MAX_GAP_MINUTES))
 
     def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
         """Return the session sums up to each bar, those of the bars that stand before included: (2, n).
@@ -302,6 +311,26 @@ class History:
             self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
             self.end[row] = kept
             self._is_cut[row] |= begin > 0
+
+
+def after_gap(bars: Column, last: Column) -> Column:
+    """Tell which bars (sorted by symbol, then minute) come behind a gap that no window reaches over.
+
+    last: the minute of each symbol's last bar before them, -1 where there is none.
+    """
+    before = last.copy()
+    same = bars["symbol"][1:] == bars["symbol"][:-1]
+    before[1:] = np.where(same, bars["minute"][:-1], last[1:])
+    return np.asarray((before >= 0) & (bars["minute"] - before > MAX_GAP_MINUTES))
+
+
+def run_around(minutes: Column, minute: int) -> slice:
+    """Return where the run of bars without such a gap lies that leads up to a minute, or follows it."""
+    cuts = np.flatnonzero(np.diff(minutes) > MAX_GAP_MINUTES) + 1
+    at = max(0, int(np.searchsorted(minutes, minute, side="right")) - 1)
+    place = int(np.searchsorted(cuts, at, side="right"))
+    bounds = [0, *cuts.tolist(), len(minutes)]
+    return slice(bounds[place], bounds[place + 1])
 
 
 def _millionths(bars: Column) -> Column:

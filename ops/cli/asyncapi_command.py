@@ -8,7 +8,7 @@ from ...contracts.asyncapi import asyncapi_document
 from .options import CONTEXT
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Print the AsyncAPI document of every channel.")
 def asyncapi() -> None:
     """Print the AsyncAPI 3.0 document of every channel that results go out on: JSON, with an example of each message.
 

@@ -9,16 +9,17 @@ import click
 from ...db.migrate import check_schema
 from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
 from ..ledger import read_ledger
+from ..progress import now_and_then
 from ..summary import print_ledger
 from ..wiring import Place, open_postgres, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Prove the bars, by counting them anew.")
 @click.option("--file", "files", multiple=True, type=click.Path(), help="Recount from this flat file; repeatable.")
 @option(
     "--max-future",
-    type=click.FloatRange(0, 86_400),
+    type=Number(0, 86_400),
     default=900.0,
     help="The workers' --max-future, where they were given one.",
 )
@@ -34,10 +35,11 @@ def audit(where: AbstractContextManager[Place], files: tuple[str, ...], max_futu
         check_schema(connection)
         print_ledger(read_ledger(connection))
         unbalanced = unbalanced_rows(connection)
+        say = now_and_then(lambda line: click.echo(line, err=True))
         if files:
-            findings = audit_files(connection, files)
+            findings = audit_files(connection, files, say)
         else:
-            findings = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future)
+            findings = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
     for row in unbalanced:
         click.echo(f"partition {row.partition}, {row.producer}: {row.gap:+,} ticks, {row.uncounted:+,} numbers")
     click.echo("the ledger balances in every row" if not unbalanced else "the ledger does NOT balance")

@@ -7,7 +7,7 @@ import click
 from ..bridge_wiring import make_bridge
 from ..shutdown import Stop
 from ..wiring import Place
-from .options import CONTEXT, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, option, server_options, stop_with_stdin_option
 from .worker_command import default_consumer
 
 
@@ -21,7 +21,7 @@ from .worker_command import default_consumer
 )
 @option(
     "--streaming-rate",
-    type=click.FloatRange(0, 100_000, min_open=True),
+    type=Number(0, 100_000, min_open=True),
     help="Messages a second on each of tickstock:patterns:streaming and tickstock:indicators:streaming; those that "
     "come faster wait, and while 100,000 do, nothing more is read.  [default: no limit]",
 )

@@ -29,7 +29,7 @@ _ids = click.argument("ids", nargs=-1, type=click.IntRange(1))
 _all = click.option("--all", "everything", is_flag=True, help="All of them.")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, short_help="List, show, resend or drop refused ticks.")
 def dlq() -> None:
     """Dead letters: ticks that were refused, each with its reason and its original."""
 
@@ -79,7 +79,7 @@ def _moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-@dlq.command(context_settings=CONTEXT)
+@dlq.command(context_settings=CONTEXT, short_help="Print all of one.")
 @click.argument("letter_id", metavar="ID", type=click.IntRange(1))
 @server_options
 def show(where: AbstractContextManager[Place], letter_id: int) -> None:
@@ -100,7 +100,7 @@ def _hex_lines(body: bytes) -> str:
     return "\n".join(f"{at:06x}  {body[at : at + 32].hex(' ', 4)}" for at in range(0, len(body), 32))
 
 
-@dlq.command(context_settings=CONTEXT)
+@dlq.command(context_settings=CONTEXT, short_help="Send originals through the front door again.")
 @_ids
 @_all
 @_reason

@@ -14,7 +14,7 @@ from .options import CONTEXT, option, server_options
 _COLORS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Check both servers and the rights on them.")
 @option("--partitions", type=click.IntRange(1, 4096), help="Check that the stream has so many.")
 @server_options
 def doctor(where: AbstractContextManager[Place], partitions: int | None) -> None:
@@ -23,7 +23,7 @@ def doctor(where: AbstractContextManager[Place], partitions: int | None) -> None
     Each server is asked once, --connect-timeout does not apply. Exit 1 if any line says FAIL.
     """
     with where as place:
-        findings = list(_said(diagnose(place.servers, partitions=partitions)))
+        findings = list(_said(diagnose(place.servers, partitions=partitions, embedded=place.embedded)))
     if any(finding.level == "FAIL" for finding in findings):
         sys.exit(1)
 

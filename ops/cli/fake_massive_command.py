@@ -9,11 +9,11 @@ import click
 
 from ...producer.synthetic import SCENARIOS, Market, Trouble
 from ..shutdown import Stop
-from .options import CONTEXT, errors_end_the_command, option, stop_with_stdin_option
+from .options import CONTEXT, Number, errors_end_the_command, option, stop_with_stdin_option
 from .producer_command import SpeedType, share
 
 
-@click.command("fake-massive", context_settings=CONTEXT)
+@click.command("fake-massive", context_settings=CONTEXT, short_help="Serve a pretend market data vendor.")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port on 127.0.0.1; 0: a free one.")
 @click.option(
@@ -21,7 +21,7 @@ from .producer_command import SpeedType, share
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with the only API key that is let in.  [default: any key]",
 )
-@click.option("--seconds", type=click.FloatRange(0.001), help="How long it runs.  [default: until it is stopped]")
+@click.option("--seconds", type=Number(0.001), help="How long it runs.  [default: until it is stopped]")
 @click.option(
     "--misbehave",
     "plans",
@@ -30,15 +30,13 @@ from .producer_command import SpeedType, share
     help="Go wrong: auth_failed, max_connections, stall, slow, cut, garbage, 429, 5xx, next_url_loop, "
     "next_url_elsewhere, empty; @AT: so many seconds after the start, +FOR: for so many seconds. May be repeated.",
 )
-@click.option(
-    "--history-s", type=click.FloatRange(0, 86_400), default=0.0, help="Market time that REST has at the start."
-)
+@click.option("--history-s", type=Number(0, 86_400), default=0.0, help="Market time that REST has at the start.")
 @click.option("--speed", type=SpeedType(), default="1x", help="Recorded: how much faster all happens, as 60x.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
-@option("--rate", type=click.FloatRange(0.001), default=500.0, help="Synthetic: trades a second, over 6.5 h.")
+@option("--rate", type=Number(0.001), default=500.0, help="Synthetic: trades a second, over 6.5 h.")
 @option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same trades.")
 @option("--scenario", type=click.Choice(list(SCENARIOS)), default="normal", help="Synthetic: the market's character.")
-@option("--disorder-ms", type=click.FloatRange(0), default=0.0, help="Synthetic: trades out of order by so much.")
+@option("--disorder-ms", type=Number(0), default=0.0, help="Synthetic: trades out of order by so much.")
 @share("--late-share", "come 1 to 300 s late")
 @stop_with_stdin_option
 def fake_massive(

@@ -14,16 +14,14 @@ from ...db.postgres import Connection
 from ..flow import Flow, FlowText, read_flow
 from ..shutdown import Stop
 from ..wiring import Place, open_postgres
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 _LOOK_EVERY_S = 0.2
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Print a pattern's way, by its flow_id.")
 @click.argument("flow_id", metavar="FLOW_ID", type=click.UUID)
-@option(
-    "--follow", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="Show what is logged meanwhile, too."
-)
+@option("--follow", metavar="SECONDS", type=Number(0, 1e8), default=0.0, help="Show what is logged meanwhile, too.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON object; with --follow, another after each change.")
 @server_options
 def flow(where: AbstractContextManager[Place], flow_id: UUID, follow: float, as_json: bool) -> None:

@@ -19,14 +19,16 @@ from ...producer.massive_rest import REST_URL, MassiveRest
 from ..gaps import KnownGap, Repaired, as_object, iso_minute, read_gaps, repair_now
 from ..shutdown import Stop
 from ..wiring import Place, open_both, open_postgres
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
 
 _LEAST_WIDTH = 160
 _FEW = 3
 _FAILED_SHOWN = 20
 
 
-@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.group(
+    context_settings=CONTEXT, short_help="List the gaps of the feeds, and repair them.", invoke_without_command=True
+)
 @option("--state", type=click.Choice(["open", "repaired", "missing"]), help="Only these.")
 @option("--limit", type=click.IntRange(1, 1_000_000), default=50, help="How many, the latest first.")
 @option("--json", "as_json", is_flag=True, help="One JSON object a line, with every minute that stayed missing.")
@@ -96,9 +98,7 @@ def _note(gap: KnownGap) -> str:
     help="Symbols to ask for: NAME:KEY, @FILE or a list.  [default: those with bars in the week before]",
 )
 @option("--rest-url", default=REST_URL, help="Address of the vendor's REST.")
-@option(
-    "--rest-per-minute", type=click.FloatRange(1, 60_000), default=3000.0, help="At most so many requests a minute."
-)
+@option("--rest-per-minute", type=Number(1, 60_000), default=3000.0, help="At most so many requests a minute.")
 @option(
     "--api-key-file",
     type=click.Path(dir_okay=False, path_type=Path),

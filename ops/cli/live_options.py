@@ -12,7 +12,7 @@ from ...contracts.names import TICK_CHANNELS
 from ...contracts.trade_conditions import TRADE_RULES
 from ...producer.massive_rest import REST_URL
 from ..live_feeds import MASSIVE_URL, LiveOptions
-from .options import F, option
+from .options import F, Number, option
 
 LIVE_SOURCES = ("massive", "channel")
 
@@ -37,7 +37,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     option("--rest-url", default=REST_URL, help="Live: the vendor's REST, for repairs."),
     option(
         "--rest-per-minute",
-        type=click.FloatRange(1, 60_000),
+        type=Number(1, 60_000),
         default=3000.0,
         help="Live: at most so many REST requests a minute.",
     ),
@@ -50,13 +50,13 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     option(
         "--feed-delay",
         "delay_s",
-        type=click.FloatRange(0, 86_400),
+        type=Number(0, 86_400),
         help="Massive: seconds that the feed runs behind the market.  [default: 900 with the delayed host, else 0]",
     ),
     option(
         "--silence",
         "silence_s",
-        type=click.FloatRange(0.1),
+        type=Number(0.1),
         help="Massive: reconnect after so many seconds without a message.  [default: 30, AM: 150]",
     ),
     option(

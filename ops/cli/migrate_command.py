@@ -11,7 +11,7 @@ from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Bring the database's schema up to date.")
 @option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
 @server_options
 def migrate(where: AbstractContextManager[Place], partitions: int | None) -> None:

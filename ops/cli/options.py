@@ -1,6 +1,9 @@
 """What several commands share: the options that say where the servers are, and how errors end a command."""
 
 import functools
+import math
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import psycopg
 
-from ...contracts.errors import TickStockError, UsageError
+from ...contracts.errors import NothingFound, TickStockError, UsageError
 from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..wiring import place
@@ -18,6 +21,34 @@ from ..wiring import place
 F = TypeVar("F", bound=Callable[..., Any])
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
+
+
+class Number(click.FloatRange):
+    """A number within bounds, and finite: NaN passes every comparison with a bound, and a wait with it has no end."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+class OutputFile(click.Path):
+    """A file to be written: its folder must be there, before any work is begun."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            why = "may not be written to" if path.parent.is_dir() else "is no folder"
+            self.fail(f"{str(path)!r}: {str(path.parent)!r} {why}", param, ctx)
+        return path
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
@@ -53,7 +84,7 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
         )
         @option(
             "--connect-timeout",
-            type=click.FloatRange(0, 3600),
+            type=Number(0, 3600),
             default=30.0,
             envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
             help="Seconds to wait for the servers at the start.",
@@ -92,15 +123,28 @@ server_options = server_options_in(None)
 
 @contextmanager
 def errors_end_the_command() -> Iterator[None]:
-    """Turn an error of ours into one line and an exit code: 2 for a usage error, 1 for the rest."""
+    """Turn an error of ours into one line and an exit code: 2 for a usage error, 1 for the rest.
+
+    A reader of our output that went away (`tickstock bars | head`) is no error: it ends us as SIGPIPE ends other tools.
+    """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at the end, and would complain: into nothing, then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except UsageError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(2)
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as e:
-        click.echo(f"Error: {e.filename or e}: {e.strerror or 'cannot be opened'}", err=True)
+        click.echo(f"Error: {f'{e.filename}: {e.strerror}' if e.filename else e}", err=True)
         sys.exit(2)
+    except NothingFound as e:
+        click.echo(str(e), err=True)
+        sys.exit(1)
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(1)

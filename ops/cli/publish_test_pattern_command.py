@@ -8,7 +8,8 @@ import click
 from ...db.migrate import check_schema
 from ..test_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ..wiring import Place, open_postgres, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
+from .selection import NamesType
 
 
 class NameType(click.ParamType[str]):
@@ -27,17 +28,17 @@ class NameType(click.ParamType[str]):
         return text
 
 
-@click.command("publish-test-pattern", context_settings=CONTEXT)
-@option("--symbol", type=NameType(20), show_default="drawn", help="Its symbol.")
+@click.command("publish-test-pattern", context_settings=CONTEXT, short_help="Send test patterns on the channels.")
+@option("--symbol", "symbols", type=NamesType(20), show_default="drawn", help="Its symbol; of several, one of each.")
 @option("--pattern", type=NameType(50), show_default="drawn", help="Its pattern's name.")
-@option("--confidence", type=click.FloatRange(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
+@option("--confidence", type=Number(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
 @option("--tier", type=click.Choice(["test", "intraday", "daily", "combo"]), default="test", help="Its tier.")
-@option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them.")
+@option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them, or of each symbol.")
 @option("--seed", type=int, help="Draw the same ones again; a flow_id is always new.")
 @server_options
 def publish_test_pattern(
     where: AbstractContextManager[Place],
-    symbol: str | None,
+    symbols: tuple[str, ...] | None,
     pattern: str | None,
     confidence: float | None,
     tier: str,
@@ -52,7 +53,7 @@ def publish_test_pattern(
     with where as servers, open_postgres(servers, name="tickstock-publish-test-pattern") as connection:
         check_schema(connection)
         client = open_redis_to_look(servers)
-        for _ in range(count):
+        for symbol in (symbols or (None,)) * count:
             drawn = draw(
                 chance, symbol=symbol, pattern=pattern, confidence=confidence, tier=tier, now_s=redis_s(client)
             )

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.errors import SetupError, UsageError
+from ...db.queries import query
 from ...producer.replay import ReplaySource
 from .. import fleet
 from ..abandon import abandon, check_abandonable, take_replay_lease
 from ..ledger import LedgerRow, read_ledger
 from ..progress import show_progress
 from ..shutdown import Stop
-from ..summary import print_ledger
+from ..summary import print_ledger, print_result
 from ..wiring import (
     Place,
     ProducerOptions,
@@ -25,10 +26,10 @@ from ..wiring import (
     wait_for_detectors,
 )
 from .options import CONTEXT, option, server_options
-from .producer_command import SpeedType
+from .producer_command import STOPPED_REPLAY, SpeedType
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Turn trade flat files into bars.")
 @click.argument("files", nargs=-1, type=click.Path())
 @option("--workers", type=click.IntRange(1, 64), default=2, help="Worker processes.")
 @option("--speed", type=SpeedType(), default="max", help="Multiple of market time, or max.")
@@ -56,7 +57,9 @@ def replay(  # one parameter for each option
     Exit 0 only if every tick is accounted for. The same files once more change nothing. A replay that was interrupted
     goes on with the same command, or is given up with --abandon NAME (the name that `tickstock status` shows).
     """
-    if bool(files) == bool(abandoned):
+    if files and abandoned:
+        raise UsageError("FILES are replayed, --abandon gives a replay up: not both")
+    if not files and not abandoned:
         raise UsageError("name the FILES to replay, or with --abandon the replay to give up")
     stop = fleet.WatchedStop(deadline_s=30.0)
     if abandoned:
@@ -78,9 +81,15 @@ def replay(  # one parameter for each option
             wait_for_detectors(servers, stop)
         with open_postgres(servers, name="tickstock-replay") as connection:
             rows = read_ledger(connection, feed.identity.producer)
+            bars, patterns = connection.execute(query("bars_of_feed"), {"feed": feed.identity.feed}).fetchone() or (
+                0,
+                0,
+            )
     if not complete:
-        raise SetupError("stopped before the end: the same command goes on where this one stood")
+        raise SetupError(STOPPED_REPLAY)
     print_ledger(rows, left_out=source.rows_left_out, seconds=time.monotonic() - started_s)
+    print_result(bars, patterns)
+    click.echo("`tickstock bars` and `tickstock patterns` print them")
     if not _balances(rows):
         sys.exit(1)
 

@@ -15,6 +15,7 @@ from .flow_command import flow
 from .gaps_command import gaps
 from .migrate_command import migrate
 from .options import CONTEXT
+from .patterns_command import patterns
 from .publish_test_pattern_command import publish_test_pattern
 from .replay_command import replay
 from .status_command import status
@@ -41,6 +42,7 @@ for command in (
     flow,
     gaps,
     migrate,
+    patterns,
     publish_test_pattern,
     replay,
     status,

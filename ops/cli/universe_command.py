@@ -19,7 +19,7 @@ _LEAST_WIDTH = 120
 _FEW = 5
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, short_help="List, show and import universes of symbols.")
 def universe() -> None:
     """Universes: lists of symbols in cache_entries, the application's own. A producer takes one with --universe."""
 

@@ -7,27 +7,32 @@ import click
 from ..shutdown import Stop
 from ..watch import View, choose_channels, listen
 from ..wiring import Place, open_redis_to_look
-from .options import CONTEXT, option, server_options
+from .options import CONTEXT, Number, option, server_options
+from .selection import NamesType
 
 
-@click.command(context_settings=CONTEXT)
-@option("--symbol", metavar="S,…", default="", show_default="all", help="Show only messages on these symbols.")
-@option("--channel", metavar="GLOB,…", default="", show_default="all", help="Listen only on channels like these.")
-@option("--seconds", type=click.FloatRange(0), show_default="until Ctrl-C", help="How long to listen.")
+@click.command(context_settings=CONTEXT, short_help="Show the messages of the channels live.")
+@option("--symbol", "symbols", type=NamesType(), show_default="all", help="Show only messages on these symbols.")
+@option(
+    "--channel", "globs", type=NamesType(), metavar="GLOB,…", show_default="all", help="Listen only on such channels."
+)
+@option("--seconds", type=Number(0, 1e8), show_default="until Ctrl-C", help="How long to listen.")
 @option("--raw", is_flag=True, help="Print channel and JSON of each message; the notes go to stderr.")
 @server_options
-def watch(where: AbstractContextManager[Place], symbol: str, channel: str, seconds: float | None, raw: bool) -> None:
+def watch(
+    where: AbstractContextManager[Place],
+    symbols: tuple[str, ...] | None,
+    globs: tuple[str, ...] | None,
+    seconds: float | None,
+    raw: bool,
+) -> None:
     """Show what goes out on the documented channels, a line a message: time, channel, symbol, what, [epoch:seq].
 
     A hole in seq is noted: those messages were said, and did not come here. At the end: how many on each channel.
     """
-    channels = choose_channels(_names(channel))
+    channels = choose_channels(globs or ())
     stop = Stop()
-    view = View(symbols=_names(symbol), raw=raw)
+    view = View(symbols=symbols or (), raw=raw)
     with where as servers:
         listen(open_redis_to_look(servers), channels, seconds=seconds, stop=stop, view=view)
         view.end()
-
-
-def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]

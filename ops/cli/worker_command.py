@@ -10,7 +10,7 @@ from ...contracts.names import GROUP
 from ...workers.worker import WorkerOptions
 from ..shutdown import Stop
 from ..wiring import Place, make_worker
-from .options import CONTEXT, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, option, server_options, stop_with_stdin_option
 
 
 def default_consumer() -> str:
@@ -43,12 +43,12 @@ def default_consumer() -> str:
 )
 @option(
     "--max-future",
-    type=click.FloatRange(0, 86_400),
+    type=Number(0, 86_400),
     default=900.0,
     help="Seconds a tick may be ahead of its arrival.",
 )
-@option("--hole-wait", type=click.FloatRange(0, 3600), default=10.0, help="Seconds until missing live ticks are lost.")
-@option("--retention", type=click.FloatRange(0), default=900.0, help="Seconds committed entries stay in the streams.")
+@option("--hole-wait", type=Number(0, 3600), default=10.0, help="Seconds until missing live ticks are lost.")
+@option("--retention", type=Number(0, 31_536_000), default=900.0, help="Seconds committed entries stay in the streams.")
 @option(
     "--second-stamp",
     type=click.Choice(["end", "start"]),

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import signal
+import subprocess
+import sys
 from threading import Thread
 
 import pytest
@@ -182,6 +185,24 @@ def test_silence_fails_and_says_what_to_do(migrated_servers):
     run = run_check(migrated_servers, 0.3)
     assert run.exit_code == 1
     assert "start `tickstock-bridge`" in run.output
+
+
+def test_ctrl_c_reports_what_was_heard_until_then(migrated_servers, wait_for):
+    environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url}
+    command = [sys.executable, "-m", "tickstockpl.ops", "contract", "check", "--seconds", "600"]
+    with (
+        redis.Redis.from_url(migrated_servers.redis_url) as client,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        wait_for(lambda: client.pubsub_numsub(*ACCEPTED)[-1][1])
+        process.send_signal(signal.SIGINT)
+        said, notes = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "nothing was heard" in said
+    assert "stopped after 0 of 600 s" in notes
+    assert "Traceback" not in notes
 
 
 def test_every_sample_said_on_a_real_redis_is_heard_as_valid(migrated_servers, samples, wait_for):

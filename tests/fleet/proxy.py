@@ -20,12 +20,15 @@ class Proxy:
         self._lock = threading.Lock()
         self.seen = dict.fromkeys(self._losing, 0)
         self.lost = 0
+        self.flows = threading.Event()  # clear: it takes everything and passes nothing on, as a server that hangs
+        self.flows.set()
         self._links = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
+        self.flows.set()
         _shut(self._listener)
         self.cut()
 
@@ -43,7 +46,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                link = _Link(client, socket.create_connection(self._server), self._loses_reply)
+                link = _Link(client, socket.create_connection(self._server), self._loses_reply, self.flows)
             except OSError:
                 _shut(client)
                 continue
@@ -65,9 +68,10 @@ class Proxy:
 class _Link:
     """One connection and its two directions."""
 
-    def __init__(self, client, server, loses_reply):
+    def __init__(self, client, server, loses_reply, flows):
         self._client, self._server = client, server
         self._loses_reply = loses_reply
+        self._flows = flows
         self._deaf = False
         for run in (self._to_server, self._to_client):
             threading.Thread(target=run, daemon=True).start()
@@ -79,6 +83,7 @@ class _Link:
     def _to_server(self):
         with suppress(OSError):
             while sent := self._client.recv(_CHUNK):
+                self._flows.wait()
                 self._deaf = self._deaf or self._loses_reply(sent)  # before the server has it: its answer is quick
                 self._server.sendall(sent)
         self.cut()
@@ -88,6 +93,7 @@ class _Link:
             while answer := self._server.recv(_CHUNK):
                 if self._deaf:
                     break  # the server has done it, and said so
+                self._flows.wait()
                 self._client.sendall(answer)
         self.cut()
 

@@ -141,6 +141,13 @@ def start_two(fleet, market):
     wait_for(market.all_heard, 10, fleet.logs)
 
 
+def test_a_second_bridge_of_a_name_says_that_the_name_is_taken(fleet):
+    start_bridge(fleet, "b1")
+    wait_for(lambda: "bridge speaks" in fleet.log_file("b1").read_text(), 20, fleet.logs)
+    fleet.start("again", "--name", "b1", command=BRIDGE)
+    wait_for(lambda: "behind a bridge of this very name" in fleet.log_file("again").read_text(), 20, fleet.logs)
+
+
 class Heartbeat:
     """Samples the age of the heartbeat key."""
 
@@ -196,6 +203,18 @@ def test_the_standby_goes_on_at_once_after_sigterm(fleet, market):
     assert_sound(market)
     heard = market.results()
     assert len(heard) == len({symbol for symbol, _ in heard}), "nothing is repeated after a planned end"
+
+
+def test_two_bridges_that_are_stopped_at_once_stop_the_session_once(fleet, market):
+    start_two(fleet, market)
+    for name in ("b2", "b1"):
+        fleet.processes[name].terminate()
+    assert [fleet.exit_code(name, 10) for name in ("b1", "b2")] == [0, 0], fleet.logs()
+    market.hear()
+    stopped = [body for channel, body in market.heard if channel == "tickstock:streaming:session_stopped"]
+    healths = [body["status"] for channel, body in market.heard if channel == HEALTH]
+    assert (len(stopped), healths[-1]) == (1, "stopping")
+    assert fleet.rows("SELECT stopped_at IS NOT NULL FROM streaming_session") == [(True,)]
 
 
 def test_a_bridge_that_was_stopped_says_at_most_a_batch_more_under_its_old_epoch(fleet, market):

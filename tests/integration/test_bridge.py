@@ -4,19 +4,24 @@ import json
 import threading
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.errors import EpochForgotten, LeaseLost
 from tickstockpl.contracts.names import BRIDGE_EPOCH, BRIDGE_GROUP, HEARTBEAT, bridge_seq_key, results_key
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.publisher import Publisher, current_epoch
 from tickstockpl.db.queries import query
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.wiring import Place
 from tickstockpl.workers.bridge import bridge as bridge_loop
-from tickstockpl.workers.bridge import pacing
+from tickstockpl.workers.bridge import pacing, voice
+
+from ..fleet.proxy import proxy_to
 
 PATTERNS = "tickstock.events.patterns"
 STREAMED = "tickstock:patterns:streaming"
@@ -554,6 +559,135 @@ def test_a_released_lease_is_taken_by_the_standby(results, heard, wait_for):
             results.send(*patterns("B"))
             wait_for(lambda: heard.symbols() == ["A", "B"])
     assert [body["epoch"] for body in heard.of(PATTERNS)] == [1, 2]
+
+
+# -- a PostgreSQL that is locked, or hangs -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    """Beat ten times a second, and look as often; each statement waits 200 ms for a lock."""
+    monkeypatch.setattr(voice, "_KEY_EVERY_S", 0.1)
+    monkeypatch.setattr(voice, "_HEALTH_EVERY_S", 0.1)
+    monkeypatch.setattr(voice, "_ROW_EVERY_S", 0.1)
+    monkeypatch.setattr(postgres, "_IMPATIENT_OPTIONS", "-c lock_timeout=200 -c statement_timeout=1s")
+
+
+def beats_on(results, wait_for, times=5):
+    """Wait until the heartbeat key has changed some times."""
+    for _ in range(times):
+        beat = results.redis.get(HEARTBEAT)
+        wait_for(lambda beat=beat: results.redis.get(HEARTBEAT) != beat)
+
+
+LOCKED = ["integration_events", "streaming_session", "symbols", "outbox", "bridge_position", "lease"]
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest.mark.parametrize("table", LOCKED)
+def test_a_table_that_is_locked_stops_no_heartbeat(results, heard, wait_for, table):
+    with bridge_on(results.servers) as bridge:
+        wait_for(lambda: bridge._publisher)
+        with results.connection.transaction():
+            results.connection.execute(f"LOCK TABLE {table}")
+            beats_on(results, wait_for)
+        results.send(*patterns("A"))
+        wait_for(lambda: "A" in heard.symbols())
+    assert_no_holes(heard)
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest.mark.parametrize("table", ["integration_events", "streaming_session"])
+def test_results_are_told_while_a_table_of_the_voice_is_locked(results, heard, wait_for, table):
+    with bridge_on(results.servers) as bridge, psycopg.connect(results.servers.database_url) as locking:
+        wait_for(lambda: bridge._publisher)
+        locking.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        results.send(*patterns("A"))
+        wait_for(lambda: heard.symbols() == ["A"])
+        wait_for(lambda: heard.of("tickstock:streaming:health")[-1]["connection"]["database"] == "disconnected")
+        locking.rollback()
+        wait_for(lambda: heard.of("tickstock:streaming:health")[-1]["connection"]["database"] == "connected")
+
+
+@pytest.mark.usefixtures("quick_beats")
+@pytest.mark.parametrize("table", ["integration_events", "streaming_session"])
+def test_a_table_that_is_locked_from_the_start_stops_no_heartbeat(results, wait_for, table):
+    with results.connection.transaction():
+        results.connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        with bridge_on(results.servers):
+            beats_on(results, wait_for)
+
+
+@pytest.mark.usefixtures("quick_beats")
+def test_a_server_that_hangs_with_its_socket_open_stops_no_heartbeat(results, heard, wait_for, monkeypatch):
+    monkeypatch.setattr(postgres, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(postgres, "_CONNECT_TIMEOUT_S", 2)  # seconds, the least that there is
+    url = urlsplit(results.servers.database_url)
+    with proxy_to(url.hostname, url.port) as proxy:
+        netloc = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        with bridge_on(Servers(results.servers.redis_url, url._replace(netloc=netloc).geturl())) as bridge:
+            wait_for(lambda: bridge._publisher)
+            proxy.flows.clear()
+            beats_on(results, wait_for, times=3)
+            proxy.flows.set()
+            results.send(*patterns("A"))
+            wait_for(lambda: "A" in heard.symbols())
+
+
+# -- bridges that leave at once ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def standby_on(servers):
+    """Make a bridge that is told to stop before it took its first turn."""
+    stop = threading.Event()
+    standby = make_bridge(Place(servers, False, 5.0), name="standby", universe="live", streaming_rate=None, stop=stop)
+    stop.set()
+    try:
+        yield standby
+    finally:
+        standby._client.close()
+        standby._database.close()
+
+
+def last_words(heard):
+    """Return how often a session was said to have stopped, and the last status."""
+    return len(heard.of("tickstock:streaming:session_stopped")), heard.of("tickstock:streaming:health")[-1]["status"]
+
+
+def sessions(results):
+    return results.connection.execute("SELECT stopped_at IS NOT NULL FROM streaming_session").fetchall()
+
+
+def test_the_session_stops_where_the_active_bridge_leaves_it_to_a_standby_that_leaves_too(results, heard, wait_for):
+    with standby_on(results.servers) as standby:
+        with bridge_on(results.servers) as active:
+            wait_for(lambda: active._publisher)
+        assert sessions(results) == [(False,)]  # the standby is still there
+        standby.run()
+    assert sessions(results) == [(True,)]
+    assert last_words(heard) == (1, "stopping")
+    assert len(heard.of("tickstock:streaming:session_started")) == 1
+    assert results.connection.execute("SELECT owner FROM lease WHERE unit = 'bridge'").fetchone() == (None,)
+
+
+def test_the_session_stops_where_the_standby_left_before_the_active_bridge(results, heard, wait_for):
+    with standby_on(results.servers) as standby:
+        with bridge_on(results.servers) as active:
+            wait_for(lambda: active._publisher)
+            standby.run()
+        assert sessions(results) == [(True,)]
+    assert last_words(heard) == (1, "stopping")
+
+
+def test_a_standby_that_leaves_stops_nothing(results, heard, wait_for):
+    with bridge_on(results.servers) as active:
+        wait_for(lambda: active._publisher)
+        with standby_on(results.servers) as standby:
+            standby.run()
+        results.send(*patterns("A"))
+        wait_for(lambda: heard.symbols() == ["A"])
+        assert sessions(results) == [(False,)]
 
 
 # -- the outbox is pruned behind the bridge ------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import json
 import secrets
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from tickstockpl.db import postgres
 from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect
+from tickstockpl.ops.doctor import diagnose
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.replay import ReplaySource
 
@@ -164,6 +166,96 @@ def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers
     assert status(tickstock, migrated_servers)["front_door"] == {"applied": "1-0", "lag_entries": 2}
 
 
+def test_status_counts_one_worker_as_one(migrated_servers, tickstock, tmp_path, wait_for):
+    with running_worker(migrated_servers, tmp_path):
+        wait_for(lambda: execute(migrated_servers, "SELECT 1 FROM lease WHERE unit = 'consumer:c1' AND owner = 'c1'"))
+        said = tickstock("status", servers=migrated_servers).stdout
+    assert ", 1 worker\n" in said
+
+
+# -- bars ----------------------------------------------------------------------------------------------------------
+
+
+def test_bars_of_a_symbol_that_has_none_are_said_to_be_none(replayed, tickstock):
+    ran = tickstock("bars", "--symbol", "XXXX", "--format", "csv", servers=replayed)
+    assert (ran.returncode, len(ran.stdout.splitlines())) == (1, 1)
+    assert ran.stderr.endswith("no bars of XXXX\n")
+    ran = tickstock("bars", "--from", "2014-01-01", servers=replayed)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.endswith("no bars from 2014-01-01T00:00:00+0000\n")
+
+
+def test_bars_of_some_symbols_are_printed_and_those_without_named(replayed, tickstock):
+    ran = tickstock("bars", "--symbol", "IBM, XXXX", "--format", "csv", servers=replayed)
+    assert ran.returncode == 0
+    assert [line.split(",")[:2] for line in ran.stdout.splitlines()[1:]] == [
+        ["IBM", "2013-10-07T12:00:00Z"],
+        ["IBM", "2013-10-07T12:01:00Z"],
+    ]
+    assert ran.stderr.endswith("no bars of XXXX\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("bars", "--from", "2014-01-02", "--to", "2014-01-01"), "is not before --to"),
+        (("bars", "--output", "nowhere/bars.csv"), "'nowhere' is no folder"),
+        (("producer", "--source", "synthetic", "--record", "nowhere/ticks.csv"), "'nowhere' is no folder"),
+        (("bars", "--symbol", ","), "names nothing"),
+        (("replay", "day.csv", "--abandon", "replay-1"), "not both"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_once_and_before_any_work(tickstock, arguments, says):
+    ran = tickstock(*arguments, servers=NOBODY)
+    assert ran.returncode == 2
+    assert ran.stderr.count(says) == 1
+
+
+def test_a_reader_who_has_enough_ends_the_command_in_silence(replayed):
+    execute(
+        replayed,
+        """INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)
+           SELECT 'IBM', '2013-11-01 12:00+00'::timestamptz + n * interval '1 min', 1, 1, 1, 1, 1
+             FROM generate_series(1, 20000) AS n""",
+    )
+    command = [sys.executable, "-m", "tickstockpl.ops", "bars", "--format", "csv"]
+    environment = {"REDIS_URL": replayed.redis_url, "DATABASE_URL": replayed.database_url}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141  # as a shell says of what SIGPIPE ended
+
+
+# -- broken off ----------------------------------------------------------------------------------------------------
+
+
+def said_when_interrupted(servers, *arguments, until):
+    """Run a command until a line of its output has some words in it, then press Ctrl-C; return what it says then."""
+    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+    command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
+    with subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        while until not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    return said
+
+
+def test_a_stopped_replay_says_how_it_goes_on(migrated_servers, flat_file):
+    arguments = ("producer", "--source", "replay", flat_file, "--partitions", 2)
+    said = said_when_interrupted(migrated_servers, *arguments, until="all sent")
+    assert said.endswith("stopped before the end: the same command goes on where this one stood\n")
+
+
+def test_a_demo_that_is_stopped_at_once_says_that_nothing_came_of_it(migrated_servers):
+    said = said_when_interrupted(migrated_servers, "demo", until="a market of 70 symbols at 60x: 30,000 ticks/s")
+    assert "Error: stopped before the first tick was committed" in said
+
+
 # -- doctor --------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +342,12 @@ def test_doctor_tells_a_database_that_was_never_migrated_what_to_do(empty_server
     assert ran.returncode == 1
     assert (levels(ran)["PostgreSQL schema"], levels(ran)["PostgreSQL rights"]) == ("FAIL", "ok")
     assert "run `tickstock migrate`" in ran.stdout
+
+
+def test_doctor_only_warns_of_an_embedded_database_that_the_next_command_migrates(empty_servers):
+    found = {finding.subject: finding for finding in diagnose(empty_servers, partitions=None, embedded=True)}
+    assert found["PostgreSQL schema"].level == "warn"
+    assert found["PostgreSQL schema"].do.startswith("nothing: any other command")
 
 
 def test_doctor_fails_another_partition_count_than_the_one_recorded(replayed, tickstock):
@@ -454,10 +552,9 @@ def test_abandoning_a_replay_that_is_over_or_unknown_says_so(replayed, tickstock
 
 
 def test_replay_wants_either_files_or_a_name_to_abandon(tickstock):
-    for arguments in ((), ("file.csv", "--abandon", "replay-x")):
-        ran = tickstock("replay", *arguments, servers=NOBODY)
-        assert ran.returncode == 2
-        assert "name the FILES to replay, or with --abandon the replay to give up" in ran.stderr
+    ran = tickstock("replay", servers=NOBODY)
+    assert ran.returncode == 2
+    assert "name the FILES to replay, or with --abandon the replay to give up" in ran.stderr
 
 
 def test_a_running_replay_cannot_be_abandoned(interrupted, tickstock):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -123,13 +124,28 @@ def keep_something(user):
         connection.execute("INSERT INTO kept VALUES ('kept in postgres')")
 
 
+def test_urls_keeps_the_servers_running_until_ctrl_c_where_it_is_told_to_hold(folder):
+    command = [sys.executable, "-m", "tickstockpl.ops", "urls", "--data-dir", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE"))}
+    options = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, "--hold"], **options) as holding:
+        exports = [holding.stdout.readline() for _ in range(2)]
+        other = subprocess.run(command, check=True, timeout=60, **options)
+        assert other.stdout.splitlines(keepends=True) == exports
+        assert "stop with the last command that uses them" in other.stderr
+        keep_something(SimpleNamespace(redis_url=exports[0].split("'")[1], database_url=exports[1].split("'")[1]))
+        holding.send_signal(signal.SIGINT)
+        assert holding.wait(60) == 0
+        assert "until Ctrl-C" in holding.stderr.read()
+
+
 def test_two_processes_share_the_servers_and_the_last_one_leaves_nothing_running(folder):
     first = User(folder)
     second = User(folder)
     running = pids(folder)
     assert (second.redis_url, second.database_url) == (first.redis_url, first.database_url)
     assert first.log[0].startswith("started the embedded servers of ")
-    assert second.log[0].startswith("found the embedded servers of ")
+    assert second.log == []
 
     first.leave()
     assert [is_running(pid) for pid in running] == [True, True, True]

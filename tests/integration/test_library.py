@@ -434,3 +434,14 @@ def test_without_a_configuration_the_defaults_are_on():
 def test_a_wrong_configuration_is_refused(config, said):
     with pytest.raises(UsageError, match=said):
         LivePatternDetector(config)
+
+
+def test_a_closed_writer_takes_no_more_ticks(migrated_servers):
+    writer = LiveOHLCVWriter(migrated_servers.database_url)
+    writer.process_tick(tick("14:30:01", 150.0))
+    writer.close()
+    for late in (lambda: writer.process_tick(tick("14:31:01", 151.0)), writer.flush):
+        with pytest.raises(UsageError, match="is closed"):
+            late()
+    writer.close()
+    assert [bar.split()[:2] for (bar,) in bars(migrated_servers)] == [["AAPL", "14:30"]]

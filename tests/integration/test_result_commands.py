@@ -124,6 +124,12 @@ def said_by(process):
 # -- publish-test-pattern ----------------------------------------------------------------------------------------------
 
 
+def test_several_symbols_have_a_test_pattern_each(publish, subscribed):
+    assert len(publish("--symbol", "AAPL,MSFT", "--confidence", 0.7)) == 2
+    events = [message for channel, message in subscribed() if channel == "tickstock.events.patterns"]
+    assert [message["data"]["symbol"] for message in events] == ["AAPL", "MSFT"]
+
+
 def test_a_test_pattern_is_said_in_the_structure_of_seed_001(publish, subscribed):
     (flow_id,) = publish(*CONFIDENT, "--seed", 1)
     channel, message = subscribed()[0]
@@ -331,6 +337,67 @@ def test_flow_of_a_detection_whose_row_was_pruned_still_knows_it(detected, ticks
     found = flow_object(tickstock, detected)
     assert (found["checkpoints"], found["analysis"], found["detection"]["detected_at"]) == ([], None, None)
     assert "its row is gone" in tickstock("flow", FLOW, servers=detected).stdout
+
+
+def test_flow_of_a_detection_that_nobody_told_says_so(detected, tickstock):
+    execute(detected, "DELETE FROM integration_events")
+    ran = tickstock("flow", FLOW, servers=detected)
+    assert ran.stdout.startswith("Flow       no checkpoint is logged: it was not published")
+    replayed_minute = 29541028  # the fourth of the detection's bar
+    execute(
+        detected,
+        """INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,
+                                   notional, trades, open_ts, close_ts)
+           VALUES ('AAPL', %s, 'replay-1', true, false, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0)""",
+        replayed_minute,
+    )
+    ran = tickstock("flow", FLOW, servers=detected)
+    assert ran.stdout.startswith("Flow       found in a replay that was not published")
+
+
+# -- patterns ----------------------------------------------------------------------------------------------------------
+
+
+def test_patterns_are_printed_with_the_bar_that_they_were_found_on(detected, tickstock):
+    ran = tickstock("patterns", "--format", "csv", servers=detected)
+    assert (ran.returncode, ran.stdout.splitlines()) == (
+        0,
+        [
+            "symbol,bar,timeframe,pattern,confidence,flow_id",
+            f"AAPL,2026-03-02T14:25:00Z,5min,Doji,0.85,{FLOW}",
+        ],
+    )
+    ran = tickstock("patterns", "--format", "json", servers=detected)
+    assert json.loads(ran.stdout) == {
+        "symbol": "AAPL", "bar": "2026-03-02T14:25:00Z", "timeframe": "5min", "pattern": "Doji", "confidence": 0.85,
+        "flow_id": str(FLOW),
+    }  # fmt: skip
+    assert "2026-03-02 14:25 │ 5min      │ Doji    │ 0.85" in tickstock("patterns", servers=detected).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found", "note"),
+    [
+        (("--symbol", "AAPL,IBM"), True, "no patterns of IBM"),
+        (("--pattern", "Hammer,Doji"), True, ""),
+        (("--from", "2026-03-02T14:25", "--to", "2026-03-02T14:26"), True, ""),
+        (("--symbol", "IBM"), False, "no patterns of IBM"),
+        (("--pattern", "Hammer"), False, "no Hammer patterns"),
+        (("--from", "2026-03-02T14:26"), False, "no patterns from 2026-03-02T14:26:00+0000"),
+        (("--to", "2026-03-02T14:25"), False, "no patterns to 2026-03-02T14:25:00+0000"),
+    ],
+)
+def test_patterns_are_chosen_by_symbol_name_and_time_and_none_is_exit_1(detected, tickstock, arguments, found, note):
+    ran = tickstock("patterns", *arguments, servers=detected)
+    assert (ran.returncode, str(FLOW) in ran.stdout, ran.stderr.strip()) == (0 if found else 1, found, note)
+
+
+def test_a_pattern_that_a_revision_took_away_stands_no_more(detected, tickstock):
+    execute(detected, "UPDATE detection_flow SET superseded_at = now()")
+    assert tickstock("patterns", servers=detected).returncode == 1
+
+
+# -- flow, for people --------------------------------------------------------------------------------------------------
 
 
 def test_flow_prints_a_line_for_each_checkpoint(followed, tickstock):
@@ -563,6 +630,15 @@ NOON = datetime(2026, 3, 2, 12, 0, 0, 7_000, UTC)
                 "- streaming_health status healthy active_symbols 70 ticks_per_second 512.25 patterns_detected 1 "
                 "indicators_calculated 2 [3:1]"
             ),
+        ),
+        (
+            "tickstock:streaming:health",
+            (
+                '{"event":"streaming_health","status":"degraded","issues":[{"code":"DEAD_LETTERS","message":"3 ticks '
+                'were refused: see tickstock dlq","since":"2026-03-02T12:00:00+00:00"},"odd",{"code":"LAG_HIGH"}],'
+                '"epoch":3,"seq":2}'
+            ),
+            ("- streaming_health status degraded issue: 3 ticks were refused: see tickstock dlq issue: LAG_HIGH [3:2]"),
         ),
         (
             "tickstock:errors",

@@ -36,7 +36,7 @@ class Fleet:
         self.databases = []
 
     def voice(self, name="b1", universe="market"):
-        database = Database(self._url, name=name)
+        database = Database(self._url, name=name, impatient=True)
         self.databases.append(database)
         return Voice(database, self.client, name=name, universe=universe, partitions=2, clock=lambda: self.at)
 
@@ -172,7 +172,8 @@ def test_a_heartbeat_row_is_logged_each_minute_under_a_flow_of_its_own(fleet):
 
 
 def test_the_start_is_logged_under_its_own_flow(fleet):
-    fleet.begun(name="b7")
+    voice = fleet.begun(name="b7")
+    fleet.speak(voice, after_s=10)
     ((flow_id, source, checkpoint, details),) = fleet.rows(
         "SELECT flow_id, source_system, checkpoint, details FROM integration_events WHERE event_type = 'startup'"
     )

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, session_of
+from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, after_gap, run_around, session_of
 
 OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 NIGHT = OPENING - 600
@@ -349,3 +349,35 @@ def test_a_bar_fits_where_a_whole_window_stands_before_it():
     full.note_cut(np.array([0]), np.array([True]))
     assert full.fits(0, NIGHT + 249)
     assert not full.fits(0, NIGHT + 248)
+
+
+# -- gaps that no window reaches over ------------------------------------------------------------------------------
+
+YEARS = 13 * 365 * 1440
+
+
+def test_a_bar_far_behind_the_last_one_begins_a_new_history():
+    history = history_of(bars(0, NIGHT + np.arange(30)))
+    history.append(bars(0, NIGHT + YEARS + np.arange(3)))
+    assert history.minutes(0).tolist() == [NIGHT + YEARS + i for i in range(3)]
+
+
+def test_a_weekend_with_a_holiday_is_no_gap():
+    history = history_of(bars(0, NIGHT + np.arange(30)))
+    history.append(bars(0, [NIGHT + 5 * 1440]))
+    assert history.end_of(0) == 31
+
+
+def test_bars_behind_a_gap_are_told_apart_within_a_batch_and_from_the_last_bar_before():
+    rows = np.concatenate([bars(0, [NIGHT, NIGHT + YEARS]), bars(1, [NIGHT]), bars(2, [NIGHT])])
+    last = np.array([-1, -1, NIGHT - YEARS, NIGHT - 1])
+    assert after_gap(rows, last).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("minute", "run"), [(1, (0, 3)), (2, (0, 3)), (YEARS - 5, (0, 3)), (YEARS, (3, 5)), (2**31 - 1, (3, 5))]
+)
+def test_the_run_around_a_minute_ends_at_the_gaps(minute, run):
+    minutes = np.array([0, 1, 2, YEARS, YEARS + 1])
+    chosen = run_around(minutes, minute)
+    assert (chosen.start, chosen.stop) == run

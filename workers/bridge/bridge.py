@@ -80,6 +80,7 @@ class Bridge:
         self._stop = stop
         self._database_outage = Outage("PostgreSQL")
         self._redis_outage = Outage("Redis")
+        self._database_is_busy = False
         self._lacks_room = False
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database)
@@ -124,19 +125,23 @@ class Bridge:
         if self._lease is None:
             self._stand_by()
             return
+        has_room = time.monotonic() >= self._no_room_until
+        if has_room:
+            self._voice.beat(time.monotonic())  # before all that a lock in PostgreSQL may hold up
         self._keep_lease()
-        if time.monotonic() < self._no_room_until:
+        if not has_room:
             self._stop.wait(_BLOCK_MS / 1000)
             return
         if self._publisher is None:
             self._begin(self._lease)
+        self._speak()
         if not self._restored:
             self._restore()
         self._look_at_outbox()
         self._read()
         self._tell()
         self._commit()
-        self._speak()
+        self._note_served()
 
     def _read(self) -> None:
         if not self._pacing.is_full:
@@ -207,12 +212,19 @@ class Bridge:
             self._lease = leases.take(self._database.connection, "bridge", self.options.name)
         except LeaseTaken as e:
             if str(e) != self._waits_for:
-                log.info("standing by", why=str(e))
+                self._say_who_speaks(str(e))
             self._waits_for = str(e)
             list(self._database.connection.notifies(timeout=_STAND_BY_S, stop_after=1))
             return
         self._waits_for = ""
         self._renew_at = renewed_at + RENEW_EVERY_S
+
+    def _say_who_speaks(self, why: str) -> None:
+        if why.endswith(f"held by {self.options.name}"):
+            do = f"start one of them with another --name, unless the former {self.options.name} was killed just now"
+            log.warning("standing by behind a bridge of this very name", why=why, do=do)
+        else:
+            log.info("standing by", why=why)
 
     def _keep_lease(self) -> None:
         now = time.monotonic()
@@ -224,15 +236,21 @@ class Bridge:
         list(self._database.connection.notifies(timeout=0))  # of other leases: they would pile up
 
     def _begin(self, lease: Lease) -> None:
-        """Become the speaker. The positions are claimed and the epoch registered before a word is said."""
-        connection = self._database.connection
-        self._lease = lease = bridge_positions.above_former(connection, self._client, self.options.name, lease)
-        self._restore()
-        publisher = Publisher(self._client, lease.epoch)
-        publisher.open()
+        """Become the speaker."""
+        lease, publisher = self._register(lease)
         self._unsaid = self._voice.begin(lease.epoch)
         self._publisher = publisher
         log.info("bridge speaks", name=self.options.name, epoch=lease.epoch)
+
+    def _register(self, lease: Lease) -> tuple[Lease, Publisher]:
+        """Claim the positions and register the epoch, before a word is said."""
+        self._lease = lease = bridge_positions.above_former(
+            self._database.connection, self._client, self.options.name, lease
+        )
+        self._restore()
+        publisher = Publisher(self._client, lease.epoch)
+        publisher.open()
+        return lease, publisher
 
     def _restore(self) -> None:
         """Go back to the committed positions: start, take-over, anything odd: always this."""
@@ -271,8 +289,10 @@ class Bridge:
             self._redis_outage.end()
         if not (self._database_outage.is_on or self._redis_outage.is_on):
             return True
-        if self._publisher and not self._redis_outage.is_on:
-            self._speak()
+        if self._lease and not self._redis_outage.is_on:
+            self._voice.beat(time.monotonic())
+            if self._publisher:
+                self._speak()
         self._stop.wait(_BLOCK_MS / 1000)
         return False
 
@@ -285,14 +305,29 @@ class Bridge:
             self._publisher.check_server()
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
-        """Wait for the database; raise what is no outage."""
+        """Wait for the database, or for a lock in it; raise what is neither."""
         self._restored = False
         self._renew_at = 0.0
-        if isinstance(error, psycopg.errors.OperationalError) and (error.sqlstate or "").startswith("40"):
-            return  # a deadlock: rolled back whole
-        if isinstance(error, psycopg.Error) and not postgres.is_lost(self._database.connection, error):
-            raise error
+        if isinstance(error, psycopg.Error):
+            if (error.sqlstate or "").startswith("40"):
+                return  # a deadlock: rolled back whole
+            if postgres.is_busy(error):
+                self._note_busy(error)
+                return
+            if not postgres.is_lost(self._database.connection, error):
+                raise error
         self._database_outage.note(error)
+
+    def _note_busy(self, error: psycopg.Error) -> None:
+        """Try again in the next turn: the statement itself has waited."""
+        if not self._database_is_busy:
+            log.warning("a statement waited too long", why=str(error).strip())
+        self._database_is_busy = True
+
+    def _note_served(self) -> None:
+        if self._database_is_busy:
+            log.info("statements do not wait any more")
+        self._database_is_busy = False
 
     def _note_redis(self, error: RedisError | OSError) -> None:
         """Wait for Redis, or for room in it; raise what is neither."""
@@ -330,9 +365,24 @@ class Bridge:
         self._commit(now=True)
 
     def _say_goodbye(self) -> None:
+        """Withdraw first, and ask then who stays: of bridges that leave at once, the last to withdraw finds nobody."""
+        connection = self._database.connection
+        connection.execute(query("withdraw_bridge"))
+        (others,) = connection.execute(query("other_bridges")).fetchone() or (0,)
+        if self._publisher is None and not others:
+            self._stand_in()
         if self._publisher:
-            (others,) = self._database.connection.execute(query("other_bridges")).fetchone() or (0,)
             self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
+
+    def _stand_in(self) -> None:
+        """Say the last word for one that may have left it to us, before it knew that we leave too."""
+        end = time.monotonic() + _LEAVE_S
+        while self._lease is None and time.monotonic() < end:
+            self._stand_by()
+        if self._lease:
+            lease, self._publisher = self._register(self._lease)
+            self._unsaid = []
+            self._voice.begin_to_end(lease.epoch)
 
     def _release(self) -> None:
         if self._lease:

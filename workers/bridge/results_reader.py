@@ -111,7 +111,12 @@ class ResultsReader:
         if len(rows) < _FETCHED:
             self._behind.discard(partition)
         if rows:
-            log.info("results come from the outbox", partition=partition, through=rows[-1].number)
+            # Mostly a worker has committed them and is about to tell them; else Redis lost them, or had no room.
+            log.debug(
+                "results taken from the outbox before the stream brought them",
+                partition=partition,
+                through=rows[-1].number,
+            )
         self._add(partition, rows, from_outbox=True)
 
     def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> None:

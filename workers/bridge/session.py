@@ -71,13 +71,17 @@ class Sessions:
 
         A bridge that takes over from another after the close starts none: the session ended with the market.
         """
-        self._session = self._read("active_session") or self._read("last_session")
+        self.find()
         said = self.turn(at)
         if self.active:
             return said or self.announce(at)
         if self._session and self._is_after_close(self._session, at):
             return said
         return said + self._start(at)
+
+    def find(self) -> None:
+        """Look up the active session, or else the last one."""
+        self._session = self._read("active_session") or self._read("last_session")
 
     def turn(self, at: datetime) -> list[Message]:
         """Stop the session at the close, start one at the opening."""

@@ -1,7 +1,8 @@
 """The fleet's one voice: heartbeat, session, health, errors and monitoring, each at its own time.
 
-Only the active bridge speaks. Where PostgreSQL is away it goes on with the last figures, and says so; what was due
-meanwhile is caught up with when the connection is open again, which is the bridge's work. Redis errors are raised.
+Only the active bridge speaks. Where PostgreSQL is away, or locked up, it goes on with the last figures, and says so;
+what was due meanwhile is caught up with when statements go through again, which is the bridge's work. Redis errors are
+raised.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import psycopg
 import structlog
 
 from ...contracts.channels import Component, Issue, Message, Status, health_status, streaming_health
-from ...db.postgres import Database, is_lost
+from ...db.postgres import Database, is_away
 from ...db.redis import Client
 from . import health, heartbeat
 from .figures import FigureReader, Figures
@@ -85,6 +86,7 @@ class Voice:
         self._issues: list[Issue] = []
         self._status: Status | None = None
         self._away_since_s: float | None = None
+        self._start_is_logged = False
         self._patterns = self._indicators = 0
         self._last_pattern_at: datetime | None = None
         self._began_s = 0.0
@@ -112,13 +114,24 @@ class Voice:
     # -- begin, speak, end -----------------------------------------------------------------------------------------
 
     def begin(self, epoch: int) -> list[Message]:
-        """Become the one who speaks: go on with the session or start one, log the start. Raises psycopg.Error."""
+        """Become the one who speaks: go on with the session or start one. Raises psycopg.Error."""
         self._forget()
         said = self._sessions.resume(self._clock())
         self._watch.begin(self._database.connection)
-        heartbeat.log_startup(self._database.connection, name=self._name, epoch=epoch, partitions=self._partitions)
         self._epoch = epoch
         return said
+
+    def begin_to_end(self, epoch: int) -> None:
+        """Become the one who says the last word, and only that: `end` comes next. Raises psycopg.Error."""
+        self._forget()
+        self._sessions.find()
+        self._epoch = epoch
+
+    def beat(self, now_s: float) -> None:
+        """Set the heartbeat key when it is due; nothing else is asked for. Raises what Redis raises."""
+        if self._key_timer.is_due(now_s):
+            heartbeat.beat(self._client, self._clock())
+            self._key_timer.done(now_s)
 
     def speak(self, now_s: float) -> list[Message]:
         """Return what is due. now_s: monotonic seconds; to be called ten times a second.
@@ -126,9 +139,7 @@ class Voice:
         Raises what Redis raises, and psycopg.Error where PostgreSQL refuses a statement; not where it is away.
         """
         at = self._clock()
-        if self._key_timer.is_due(now_s):
-            heartbeat.beat(self._client, at)
-            self._key_timer.done(now_s)
+        self.beat(now_s)
         if self._health_timer.is_due(now_s):
             self._look(at, now_s)
             self._tell_health(at, now_s)
@@ -148,7 +159,7 @@ class Voice:
                 self._unsaid += self._sessions.stop(at)
         except psycopg.Error as e:
             # The session goes on in its row, and the next bridge goes on with it.
-            if not is_lost(self._database.connection, e):
+            if not is_away(self._database.connection, e):
                 raise
         if not another_takes_over:
             self._status = health.status_of(self._figures, self._issues, stopping=True)
@@ -165,16 +176,16 @@ class Voice:
             self._announce_timer.done(now_s)  # it was announced at the beginning
         try:
             self._keep_session(at, now_s)
-            self._log_alive(now_s)
             self._watch_errors(at, now_s)
             figures = self._reader.look(self._database.connection, now_s)
+            self._figures = replace(figures, dead_letters=self._watch.dead_letters, ticks_lost=self._watch.ticks_lost)
+            self._log_alive(now_s)  # the last one: the application's table may be locked
         except psycopg.Error as e:
-            if not is_lost(self._database.connection, e):
+            if not is_away(self._database.connection, e):
                 raise
             self._note_away(e, at, now_s)
             return
         self._away_since_s = None
-        self._figures = replace(figures, dead_letters=self._watch.dead_letters, ticks_lost=self._watch.ticks_lost)
 
     def _keep_session(self, at: datetime, now_s: float) -> None:
         said = self._sessions.turn(at)
@@ -187,9 +198,13 @@ class Voice:
         self._sessions.save()
 
     def _log_alive(self, now_s: float) -> None:
+        connection = self._database.connection
+        if not self._start_is_logged and self._epoch is not None:
+            heartbeat.log_startup(connection, name=self._name, epoch=self._epoch, partitions=self._partitions)
+            self._start_is_logged = True
         if self._row_timer.is_due(now_s):
             heartbeat.log_alive(
-                self._database.connection,
+                connection,
                 patterns=self._patterns,
                 uptime_s=now_s - self._began_s,
                 last_pattern_at=self._last_pattern_at,

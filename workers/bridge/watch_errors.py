@@ -75,8 +75,8 @@ class ErrorWatch:
 
 
 def database_away(at_s: float, why: str) -> Message:
-    """Report that the connection to PostgreSQL is lost. why: the driver's words, which hold no secret."""
-    text = "PostgreSQL does not answer: nothing is committed until it is back"
+    """Report that PostgreSQL is lost, or locked up. why: the driver's words, which hold no secret."""
+    text = "PostgreSQL does not answer, or not in time: what needs it waits"
     return _error(at_s, "error", "database", "database", "DATABASE_AWAY", text, {"why": why})
 
 

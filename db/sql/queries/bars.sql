@@ -94,7 +94,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod)
 SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
        trim_scale(b.volume::numeric), b.trade_count, b.vwap
   FROM ohlcv_1min b
- WHERE (%(symbol)s::text IS NULL OR b.symbol = %(symbol)s)
+ WHERE (%(symbols)s::text[] IS NULL OR b.symbol = ANY (%(symbols)s))
    AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
  ORDER BY b.symbol COLLATE "C", b."timestamp";
 
@@ -102,7 +102,7 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
 SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
        trim_scale(b.volume::numeric), d.trade_count, d.vwap
   FROM ohlcv_1min b LEFT JOIN bar_detail d USING (symbol, "timestamp")
- WHERE (%(symbol)s::text IS NULL OR b.symbol = %(symbol)s)
+ WHERE (%(symbols)s::text[] IS NULL OR b.symbol = ANY (%(symbols)s))
    AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
  ORDER BY b.symbol COLLATE "C", b."timestamp";
 
@@ -110,3 +110,11 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
 SELECT symbol, "timestamp", trim_scale(open), trim_scale(high), trim_scale(low), trim_scale(close),
        trim_scale(volume::numeric)
   FROM ohlcv_1min ORDER BY "timestamp" DESC, symbol LIMIT %(count)s;
+
+-- bars_of_feed --
+-- The minutes that a feed wrote last, and the patterns that stand on them.
+SELECT (SELECT count(*) FROM recent_bar WHERE feed = %(feed)s),
+       (SELECT count(*) FROM detection_flow d
+         WHERE d.superseded_at IS NULL
+           AND EXISTS (SELECT FROM recent_bar b WHERE b.symbol = d.symbol AND b.feed = %(feed)s
+                          AND b.minute BETWEEN d.minute AND d.minute + d.timeframe - 1));

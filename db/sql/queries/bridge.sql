@@ -40,3 +40,7 @@ SELECT at.partition
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND starts_with(application_name, 'tickstock-bridge ')
    AND pid <> pg_backend_pid();
+
+-- withdraw_bridge --
+-- Who leaves is no other bridge to anybody, however long its connection stays.
+SELECT set_config('application_name', 'tickstock-bridge-leaving', false);

@@ -15,9 +15,27 @@ SELECT flow_id, start_time, end_time, total_latency_ms::float8, symbol, pattern_
 -- flow_detection --
 -- The row in intraday_patterns may have been pruned; what we keep of every detection has not.
 SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.superseded_at, d.pattern_id,
-       p.confidence::float8, p.detection_timestamp, p.expiration_timestamp, p.levels::float8[]
+       p.confidence::float8, p.detection_timestamp, p.expiration_timestamp, p.levels::float8[],
+       EXISTS (SELECT FROM recent_bar b WHERE b.symbol = d.symbol AND b.replay
+                  AND b.minute BETWEEN d.minute AND d.minute + d.timeframe - 1)
   FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
  WHERE d.flow_id = %(flow_id)s;
+
+-- patterns_found --
+-- Those that stand. The confidence is in intraday_patterns, where somebody may have pruned it.
+SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confidence::float8, d.flow_id
+  FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
+ WHERE d.superseded_at IS NULL
+   AND (%(symbols)s::text[] IS NULL OR d.symbol = ANY (%(symbols)s))
+   AND (%(patterns)s::text[] IS NULL OR d.pattern = ANY (%(patterns)s))
+   AND (%(from)s::timestamptz IS NULL OR to_timestamp(d.minute * 60.0) >= %(from)s)
+   AND (%(to)s::timestamptz IS NULL OR to_timestamp(d.minute * 60.0) < %(to)s)
+ ORDER BY d.symbol, d.minute, d.timeframe, d.pattern;
+
+-- latest_patterns --
+SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8
+  FROM detection_flow d JOIN intraday_patterns p ON p.id = d.pattern_id
+ WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, d.symbol, d.pattern LIMIT %(count)s;
 
 -- log_test_pattern --
 -- As seed 001 section 5 calls it. The casts: the application's function is found by the types of its arguments.

@@ -5,6 +5,9 @@ SELECT c.partition, CASE WHEN l.expires_at >= clock_timestamp() THEN l.owner END
   FROM checkpoint c LEFT JOIN lease l ON l.unit = 'partition:' || c.partition
  ORDER BY c.partition;
 
+-- latest_replay --
+SELECT name FROM replay ORDER BY started_at DESC LIMIT 1;
+
 -- committed_numbers --
 -- finished: a replay that ended here, so that nothing it sent is waited for any more.
 SELECT partition, producer, max(last_number), bool_or(finished)

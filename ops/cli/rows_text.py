@@ -1,0 +1,49 @@
+"""Prints rows of texts: a table for people, CSV or a JSON object a line for programs."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_FILE_WIDTH = 120
+
+Rows = Iterator[Sequence[str | float | None]]
+
+
+def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
+    """Write rows as they come, to a file or to stdout. A table of none is left out; CSV always has its header."""
+    with output.open("w", newline="") if output else click.open_file("-", "w") as file:
+        {"csv": _write_csv, "json": _write_json, "table": _write_table}[form](columns, rows, file)
+
+
+def _write_csv(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    for row in rows:
+        file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+
+
+def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    console = Console(file=file)
+    table = Table(*columns)
+    for row in rows:
+        # Text, not markup: a symbol may be [red].
+        table.add_row(*(Text(_short(value)) for value in row))
+    if table.row_count:
+        if not console.is_terminal:
+            console.width = max(console.width, _FILE_WIDTH)
+        console.print(table)
+
+
+def _short(value: str | float | None) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "" if value is None else str(value)

@@ -1,0 +1,47 @@
+"""Where each of our programs begins: Ctrl-C ends it with 130 and without a word, also while its commands are loaded."""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def tickstock() -> NoReturn:
+    """Run `tickstock`."""
+    _run("tickstock")
+
+
+def worker() -> NoReturn:
+    """Run `tickstock-worker`."""
+    _run("worker")
+
+
+def bridge() -> NoReturn:
+    """Run `tickstock-bridge`."""
+    _run("bridge")
+
+
+def producer() -> NoReturn:
+    """Run `tickstock-producer`."""
+    _run("producer")
+
+
+def every_command() -> NoReturn:
+    """Run `python -m tickstockpl.ops COMMAND`: all of them under one name, for processes that start others."""
+    _run("every_command")
+
+
+def _run(name: str) -> NoReturn:
+    try:
+        interrupt = signal.getsignal(signal.SIGINT)
+        if interrupt is signal.default_int_handler:  # not where whoever started us has it ignored
+            # Nothing is begun yet; and an import that is broken off says so over many lines.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+        from . import cli  # noqa: PLC0415  # half a second, which must come after the line above
+
+        signal.signal(signal.SIGINT, interrupt)
+        cli.run(getattr(cli, name))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
