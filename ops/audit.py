@@ -259,7 +259,8 @@ def _first_different_field(bar: Column, row: _Row, shape: TableShape) -> tuple[s
         return "volume", table, counted
     if row.trade_count != bar["trades"]:
         return "trade_count", row.trade_count, int(bar["trades"])
-    vwap = float(bar["notional"] / (bar["volume_micro"] / SHARE_MICRO))
+    shares = float(bar["volume_micro"]) / SHARE_MICRO
+    vwap = float(bar["notional"]) / shares if shares else float(bar["close"])
     if row.vwap is None or not abs(row.vwap - vwap) <= _VWAP_TOLERANCE * abs(vwap):
         return "vwap", row.vwap, vwap
     return None

@@ -103,6 +103,7 @@ def recount(ticks: Ticks) -> Recount:
 def _by_flags(bars: Column, ticks: Ticks, starts: Column, ends: Column) -> Column:
     """Count again what not every trade may set, bar by bar; a minute without a price is left out."""
     may_set = {bit: (ticks.optional["flags"] & bit) != 0 for bit in (SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME)}
+    opens, highs, lows, vwaps = (ticks.optional.get(name, ticks.price) for name in _PRICES)
     kept = np.zeros(len(bars), np.bool_)
     for i, (start, end) in enumerate(zip(starts.tolist(), (ends + 1).tolist(), strict=True)):
         ends_of = start + np.flatnonzero(may_set[SETS_OPEN_CLOSE][start:end])
@@ -111,11 +112,12 @@ def _by_flags(bars: Column, ticks: Ticks, starts: Column, ends: Column) -> Colum
         kept[i] = True
         extremes = start + np.flatnonzero(may_set[SETS_HIGH_LOW][start:end])
         volume = start + np.flatnonzero(may_set[SETS_VOLUME][start:end])
-        bars["open"][i], bars["close"][i] = ticks.price[ends_of[0]], ticks.price[ends_of[-1]]
-        of = extremes if len(extremes) else ends_of[[0, -1]]
-        bars["high"][i], bars["low"][i] = ticks.price[of].max(), ticks.price[of].min()
+        first, last = opens[ends_of[0]], ticks.price[ends_of[-1]]
+        bars["open"][i], bars["close"][i] = first, last
+        bars["high"][i] = highs[extremes].max() if len(extremes) else max(first, last)
+        bars["low"][i] = lows[extremes].min() if len(extremes) else min(first, last)
         bars["volume_micro"][i] = np.rint(ticks.size[volume] * SHARE_MICRO).sum()
-        bars["notional"][i] = (ticks.price[volume] * ticks.size[volume]).sum()
+        bars["notional"][i] = (vwaps[volume] * ticks.size[volume]).sum()
     return bars[kept]
 
 

@@ -108,15 +108,10 @@ def read_past(
     for arrival in reversed(seen):
         flows[arrival.frame.producer] = FrameOrder(feed, arrival.frame.previous)
     whole = all(name in flows and flows[name].number == 0 for name, number in applied.items() if number)
-    batches = []
-    for arrival in _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows):
-        if symbols.isdisjoint(arrival.frame.symbols):
-            continue
-        batches.append(_timely(arrival, limits))
-    ticks = concat(batches)
-    wanted = np.array([symbol in symbols for symbol in ticks.symbols], bool)
+    ordered = _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows)
+    batches = [_timely(a, symbols, limits) for a in ordered if not symbols.isdisjoint(a.frame.symbols)]
     first_ms = 0 if whole or not seen else seen[0].position.ms - _delay_ms(seen)
-    return Past(ticks.take(wanted[ticks.symbol_index]) if len(ticks) else ticks, first_ms)
+    return Past(concat(batches), first_ms)
 
 
 def _delay_ms(seen: Sequence[Arrival]) -> int:
@@ -135,18 +130,22 @@ def _frames(entries: Iterable[tuple[bytes, bytes]]) -> Iterable[Arrival]:
 
 def _in_order(seen: Sequence[Arrival], flows: dict[str, FrameOrder]) -> Iterable[Arrival]:
     for arrival in seen:
-        yield from flows[arrival.frame.producer].accept(arrival)
+        try:
+            yield from flows[arrival.frame.producer].accept(arrival)
+        except BadFrame:
+            continue  # it is in the dead letters
     for flow in flows.values():
         while flow.held:
             yield from flow.give_up()[1]
 
 
-def _timely(arrival: Arrival, limits: Limits) -> Ticks:
-    """Return the trades that a frame brought to the bars, and what it takes back."""
+def _timely(arrival: Arrival, symbols: frozenset[str], limits: Limits) -> Ticks:
+    """Return the trades of some symbols that a frame brought to the bars, and what it takes back of them."""
     try:
         ticks = frames.ticks_of(arrival.frame)
     except BadFrame:
         return Ticks.empty()  # it is in the dead letters
+    ticks = _of_symbols(ticks, symbols)
     if arrival.above:
         ticks = ticks.take(ticks.optional["row_id"] > arrival.above)
     if "whole_minute" in ticks.optional:
@@ -154,7 +153,19 @@ def _timely(arrival: Arrival, limits: Limits) -> Ticks:
     undoes = is_undo(ticks)
     trades = ticks.take(~undoes)
     checked = check(trades, row_arrivals([arrival], [trades]), limits).ticks
-    return concat([checked, ticks.take(undoes)]) if undoes.any() else checked
+    if not undoes.any():
+        return checked
+    both = concat([checked, ticks.take(undoes)])
+    return both.take(np.argsort(both.optional["row_id"], kind="stable")) if "row_id" in both.optional else both
+
+
+def _of_symbols(ticks: Ticks, symbols: frozenset[str]) -> Ticks:
+    kept = [code for code, symbol in enumerate(ticks.symbols) if symbol in symbols]
+    renumber = np.full(len(ticks.symbols), -1, "<i4")
+    renumber[kept] = np.arange(len(kept))
+    codes = renumber[ticks.symbol_index]
+    of_them = replace(ticks, symbols=[ticks.symbols[code] for code in kept], symbol_index=codes)
+    return of_them.take(codes >= 0)
 
 
 def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, int]]) -> Column:

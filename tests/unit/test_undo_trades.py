@@ -30,9 +30,9 @@ def ticks_of(*rows, symbols=("A", "B")):
     )
 
 
-def frame(number, ticks, *, producer="massive-1", previous=None):
+def frame(number, ticks, *, producer="massive-1", previous=None, delay_ms=0):
     previous = number if previous is None else previous
-    identity = Identity(producer, "live", "live")
+    identity = Identity(producer, "live", "live", delay_ms=delay_ms)
     return make_frame(identity, ticks, "live", previous, previous + len(ticks), NOW_MS)
 
 
@@ -75,10 +75,25 @@ def test_a_trimmed_stream_says_from_when_on_it_is_whole():
     assert past.first_ms == Position.parse(stream[0][0]).ms
 
 
+def test_a_cancel_ahead_of_its_trade_in_one_frame_stays_ahead_of_it():
+    rows = ticks_of(("A", 1, 0, 0, 7, 1), ("A", 1, 10, 5, 7, 0), ("A", 2, 0, 0, 7, 1))
+    rows = replace(rows, optional=rows.optional | {"row_id": np.array([1, 2, 3], "<i8")})
+    past = read_past(entries(frame(0, rows)), "live", frozenset("A"), {"massive-1": 3}, Limits())
+    assert past.ticks.optional["undoes"].tolist() == [1, 0, 1]
+
+
 def test_a_stream_is_not_whole_where_all_frames_of_a_producer_are_trimmed():
     stream = entries(frame(0, ticks_of(("A", 1, 10, 1, 1, 0))))
     past = read_past(stream, "live", frozenset("A"), {"massive-0": 900, "massive-1": 1}, Limits())
     assert past.first_ms == Position.parse(stream[0][0]).ms
+
+
+def test_a_trimmed_stream_of_a_delayed_feed_is_whole_from_the_markets_time_on():
+    trades = ticks_of(("A", 1, 10, 1, 1, 0))
+    trades = replace(trades, optional={"trade_key": trades.optional["trade_key"]})
+    stream = entries(frame(5, trades, delay_ms=900_000))
+    past = read_past(stream, "live", frozenset("A"), {"massive-1": 6}, Limits())
+    assert past.first_ms == Position.parse(stream[0][0]).ms - 900_000
 
 
 def test_a_frame_whose_block_is_corrupt_is_left_out_as_it_was_from_the_bars():
