@@ -401,8 +401,8 @@ class PartitionState:
         minutes = []
         outcomes = list(found)
         for one in reversed(pending):  # of several that are alike, the last ones are those of now
-            at = max(i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo)
-            minute = outcomes.pop(at).minute
+            alike = [i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo]
+            minute = outcomes.pop(alike[-1]).minute if alike else None  # None: Redis lost the undo itself meanwhile
             # A minute's trade may arrive ahead of it, where clocks differ.
             trimmed = minute is not None and (minute - 1) * 60_000 < first_ms
             if minute is None or trimmed:
