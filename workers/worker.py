@@ -281,7 +281,9 @@ class Worker:
                 return
 
     def _may_detect(self, state: PartitionState, *, load: bool) -> bool:
-        if state.partition in self._reader.restoring or state.undos or self._lookout.new_holes(state):
+        # A commit without bars must not pass what needs a whole one: a replay's end, a trade to take back, a new hole.
+        needs_whole = state.ended_replays or state.undos or self._lookout.new_holes(state)
+        if state.partition in self._reader.restoring or needs_whole:
             return False
         return len(state.marks) > 0 if load else state.has_detectable()
 

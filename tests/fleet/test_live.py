@@ -21,8 +21,8 @@ import sys, time
 real_time, real_time_ns = time.time, time.time_ns
 time.time = lambda: real_time() + {hours} * 3600
 time.time_ns = lambda: real_time_ns() + {hours} * 3600 * 10**9
-from tickstockpl.ops.__main__ import tickstock
-tickstock(sys.argv[1:])
+from tickstockpl.ops.entry import every_command
+every_command()
 """
 
 
