@@ -19,6 +19,9 @@ BELOW = {
 PURE = (
     "contracts",
     "workers/bar_book.py",
+    "workers/feed_bars.py",
+    "workers/saved_state.py",
+    "workers/undo.py",
     "workers/detector.py",
     "workers/marks.py",
     "workers/minute_book.py",

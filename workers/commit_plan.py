@@ -18,8 +18,9 @@ from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
+from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
-from .partition_state import ClosedBars, Counts, DeadLetter, PartitionState
+from .partition_state import Counts, DeadLetter, PartitionState
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
 

@@ -5,31 +5,29 @@ committed state and the stream brings the rest again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
-import zstandard
 
 from ..contracts import frame as frames
-from ..contracts.bar import BAR_DTYPE, MINUTE_NS
-from ..contracts.errors import BadFrame, SetupError
+from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
 from ..db.gaps import Hole
 from ..db.lease import Lease
-from .bar_book import NO_BARS, bars_of, closed_by_clock, closed_by_next, latest_of, merge
+from .bar_book import bars_of, latest_of, merge
 from .detector import Detector
+from .feed_bars import ClosedBars, FeedBars
 from .frame_order import Arrival, FrameOrder
-from .marks import MARK_DTYPE, NO_MARKS
+from .marks import NO_MARKS
+from .saved_state import load_state, save_state
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
 from .undo import Found, Undo, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
-_STATE_VERSION = 2
 _HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
 
 
@@ -63,99 +61,12 @@ class PendingUndo(NamedTuple):
     undo: Undo
 
 
-@dataclass(slots=True)
-class FeedBars:
-    """The open bars of one feed, and its live clock.
-
-    clock_ns: Unix ns by Redis's clock; a replay has none. seen_at_ns: the worker's monotonic time when it was set.
-    producer: who contributed last; it answers in the ledger for a bar that is superseded. delay_ms: how far the feed
-    runs behind the market.
-    """
-
-    replay: bool
-    whole: bool
-    producer: str
-    publish: bool
-    bars: Column = field(default_factory=NO_BARS.copy)
-    waiting: Column = field(default_factory=NO_MARKS.copy)  # bars of higher timeframes that are still open
-    clock_ns: int = 0
-    base_ns: int = 0
-    seen_at_ns: int | None = None
-    ended: bool = False
-    delay_ms: int = 0
-
-    def due(self, lateness_ns: int) -> Column:
-        """Mark the bars that are closed."""
-        if not self.replay:
-            return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
-        return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
-
-    def due_higher(self, waiting: Column, lateness_ns: int) -> Column:
-        """Mark the bars of higher timeframes that are closed: as 1-minute bars close."""
-        ends = waiting["minute"] + waiting["timeframe"]
-        if not self.replay:
-            due: Column = ends * MINUTE_NS + lateness_ns <= self.clock_ns
-            return due
-        if self.ended or not len(waiting):
-            return np.ones(len(waiting), bool)
-        latest = np.full(int(max(waiting["symbol"].max(), self.bars["symbol"].max(initial=0))) + 1, -1, np.int64)
-        np.maximum.at(latest, self.bars["symbol"], self.bars["minute"])
-        return np.asarray(latest[waiting["symbol"]] >= ends)
-
-
-class ClosedBars(NamedTuple):
-    """Bars of one feed that the next commit writes."""
-
-    feed: str
-    book: FeedBars
-    mask: Column
-
-    @property
-    def rows(self) -> Column:
-        """The closed bars, sorted by symbol, then minute."""
-        return self.book.bars[self.mask]
-
-
 class EndedReplay(NamedTuple):
     """A replay whose last frame was applied here, or that was abandoned."""
 
     replay: str
     last_number: int
     abandoned: bool
-
-
-class _SavedFlow(msgspec.Struct, array_like=True):
-    producer: str
-    feed: str
-    number: int
-    ended: bool
-    lost: list[tuple[int, int]]
-
-
-class _SavedFeed(msgspec.Struct, array_like=True):
-    feed: str
-    replay: bool
-    whole: bool
-    producer: str
-    publish: bool
-    clock_ns: int
-    bars: bytes
-    waiting: bytes = b""
-    delay_ms: int = 0
-
-
-class _Saved(msgspec.Struct, array_like=True):
-    version: int
-    symbols: list[str]
-    flows: list[_SavedFlow]
-    feeds: list[_SavedFeed]
-    marks: bytes = b""
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Saved)
-_compressor = zstandard.ZstdCompressor(level=1)
-_decompressor = zstandard.ZstdDecompressor()
 
 
 @dataclass(slots=True)
@@ -510,65 +421,17 @@ class PartitionState:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
         kept |= {bars.feed: bars.book.bars[~bars.mask] for bars in closed}
-        parts = [*kept.values(), *waiting.values(), marks]
-        used = sorted({int(code) for part in parts for code in np.unique(part["symbol"])})
-        renumber = np.zeros(len(self.symbols) + 1, "<i4")
-        renumber[used] = np.arange(len(used))
-
-        def saved_rows(rows: Column) -> bytes:
-            rows = rows.copy()
-            rows["symbol"] = renumber[rows["symbol"]]
-            return rows.tobytes()
-
-        feeds = [
-            _SavedFeed(
-                feed,
-                book.replay,
-                book.whole,
-                book.producer,
-                book.publish,
-                book.clock_ns,
-                saved_rows(kept[feed]),
-                saved_rows(waiting.get(feed, NO_MARKS)),
-                book.delay_ms,
-            )
-            for feed, book in self.feeds.items()
-            if not book.ended
-        ]
-        flows = [
-            _SavedFlow(producer, flow.feed, flow.number, flow.ended, flow.lost)
-            for producer, flow in self.flows.items()
-            if not (flow.ended and flow.feed == producer)
-        ]
-        saved = _Saved(_STATE_VERSION, [self.symbols[code] for code in used], flows, feeds, saved_rows(marks))
-        return _compressor.compress(_encoder.encode(saved))
+        return save_state(self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks)
 
     def load(self, state: bytes | None) -> None:
         """Take over a committed state. Raises SetupError for one that a newer program wrote."""
         if state is None:
             return
-        saved = _decoder.decode(_decompressor.decompress(state))
-        if saved.version > _STATE_VERSION:
-            raise SetupError(
-                f"checkpoint of partition {self.partition} has version {saved.version}, this program knows "
-                f"{_STATE_VERSION}: run the newer program"
-            )
+        saved = load_state(state, self.partition)
         for symbol in saved.symbols:
             self._code(symbol)
-        for flow in saved.flows:
-            self.flows[flow.producer] = FrameOrder(
-                flow.feed, flow.number, ended=flow.ended, end_applied=flow.ended, lost=flow.lost
-            )
+        self.flows, self.feeds, self.marks = saved.flows, saved.feeds, saved.marks
         self.done = {producer: flow.number for producer, flow in self.flows.items()}
-        for feed in saved.feeds:
-            bars = np.frombuffer(feed.bars, BAR_DTYPE).copy()
-            waiting = np.frombuffer(feed.waiting, MARK_DTYPE).copy()
-            book = FeedBars(
-                feed.replay, feed.whole, feed.producer, feed.publish, bars, waiting, feed.clock_ns, feed.clock_ns,
-                delay_ms=feed.delay_ms,
-            )  # fmt: skip
-            self.feeds[feed.feed] = book
-        self.marks = np.frombuffer(saved.marks, MARK_DTYPE).copy()
 
     def knows(self, symbol: str) -> bool:
         """Tell whether a symbol is one of this partition's."""
