@@ -106,7 +106,10 @@ def _column_of_symbols(heading: str) -> int | None:
 
 
 def _cells(lines: Iterable[str], column: int) -> list[str]:
-    return [row[column] if column < len(row) else "" for row in csv.reader(lines)]
+    try:
+        return [row[column] if column < len(row) else "" for row in csv.reader(lines)]
+    except csv.Error as e:
+        raise UsageError(f"not a list of symbols: {e}") from e
 
 
 def _members_of(value: object) -> list[Any] | None:

@@ -64,7 +64,7 @@ class Universe:
         self._look_at = time.monotonic() + self._look_every_s
         try:
             symbols = self._read()
-        except (UsageError, SetupError, ServerAway, OSError, psycopg.OperationalError) as e:
+        except (UsageError, SetupError, ServerAway, OSError, psycopg.Error) as e:
             self._say_fault(str(e).strip())
             return None
         self._fault = ""

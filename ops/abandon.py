@@ -66,7 +66,7 @@ def abandon(
         client.xadd(stream_key(partition), {FIELD: encode(frame)})
     while (connection.execute(query("replay_end"), {"name": name}).fetchone() or (0,))[0] < partitions:
         is_hopeless()
-        lease.renew_if_due()
+        lease.check()
         if wait(_LOOK_EVERY_S):
             raise SetupError("stopped before every partition had heard of it: the same command goes on")
     for partition in range(partitions):

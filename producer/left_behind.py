@@ -135,7 +135,7 @@ def _advance(writer: SpooledWriter, lease: ProducerLease, stop: Stop, is_done: C
     """Send until something holds; False where the process stops before."""
     while not is_done():
         writer.poll_if_due(every_s=0.1)
-        lease.renew_if_due()
+        lease.check()
         if stop.wait(0.01):
             return False
     return True

@@ -96,6 +96,7 @@ class MassiveReader(threading.Thread):
     ) -> None:
         super().__init__(name="tickstock-massive", daemon=True)
         self.failure: Exception | None = None
+        self._was_in = False  # the key was accepted once
         self._options = options
         self._put = put
         self._breaks = Breaks(options.channel, now_ms=now_ms, on_gap=on_gap)
@@ -174,6 +175,7 @@ class MassiveReader(threading.Thread):
         self._await_status(connection, "connected")
         connection.send(msgspec.json.encode({"action": "auth", "params": self._options.key}), text=True)
         self._await_status(connection, "auth_success")
+        self._was_in = True
 
     def _await_status(self, connection: ClientConnection, wanted: str) -> None:
         deadline = time.monotonic() + _LOGIN_S
@@ -187,12 +189,15 @@ class MassiveReader(threading.Thread):
         statuses = parse_messages([body]).statuses if b'"status"' in body else []
         for status in statuses:
             match status.status:
-                case "auth_failed":
+                case "auth_failed" if not self._was_in:
                     raise SetupError("Massive refuses the API key: check MASSIVE_API_KEY or --api-key-file")
+                case "auth_failed":  # it took the key before: it may again
+                    log.error("massive refuses the API key that it took before", do="check the account")
+                    raise _Held("the API key was refused")
                 case "max_connections":
                     raise _Held("another process holds the feed with this API key: one connection a key is allowed")
                 case "error" | "not_authorized":
-                    log.error("massive refuses", channel=self._options.channel, why=status.message)
+                    log.error("massive refuses", channel=self._options.channel, why=self._masked(status.message))
         return statuses
 
     def _subscribe(self, connection: ClientConnection) -> None:
@@ -236,14 +241,20 @@ class MassiveReader(threading.Thread):
             raise _Silent("the feed was silent")
 
     def _note_break(self, error: Exception) -> None:
-        why = str(error) or type(error).__name__
+        why = self._masked(str(error) or type(error).__name__)
         if self._closed.is_set():
             return
         if self._breaks.is_away:
             log.debug("massive still away", why=why)
             return
         log.warning("massive lost", why=why, silent_s=round(self._breaks.silent_s, 1))
-        self._breaks.begin(why, was_silent=isinstance(error, _Silent))
+        # In a gap a short fixed phrase: gaps of one reason that touch become one.
+        phrase = why if isinstance(error, _Held | _Silent) else "the connection was lost"
+        self._breaks.begin(phrase, was_silent=isinstance(error, _Silent))
+
+    def _masked(self, text: str) -> str:
+        """Take the key out of what a server says, which may quote it."""
+        return text.replace(self._options.key, "***") if self._options.key else text
 
     def _note_return(self) -> None:
         with self._lock:

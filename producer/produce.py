@@ -1,5 +1,6 @@
 """The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import NamedTuple, Protocol
 import psycopg
 import structlog
 
-from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
+from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
 from ..contracts.ticks import Ticks
 from ..db import lease as leases
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
@@ -23,10 +24,13 @@ DRAIN_DEADLINE_S = 20.0  # of a stop: workers that are there need a fraction of 
 
 INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
 _INGEST_WAIT_S = LEASE_TTL_S + 1.0  # one that was killed holds it no longer
+_RELEASE_WAIT_S = 6.0  # a renewal under way ends before, on a server that hangs too
 
 
 class ProducerLease:
     """The right to send: `producer:NAME` for a live producer, `replay` for a replay, of which one runs at a time."""
+
+    # A thread renews: nothing that PostgreSQL does may hold the ticks back.
 
     def __init__(
         self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool], is_ingest: bool = False
@@ -34,10 +38,13 @@ class ProducerLease:
         """is_ingest: take the lease `ingest` too. Raises SetupError where another process holds it and lives."""
         self._url = url
         self._owner = owner
-        self._connection: Connection = connect(url, name="tickstock-producer")
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._connection: Connection = connect(url, name="tickstock-producer", impatient=True)
         self._leases = [self._take_ingest(wait)] if is_ingest else []
         self._leases.append(self._take(unit, wait))
+        self._lost: LeaseLost | None = None
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
 
     def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
         deadline = time.monotonic() + _INGEST_WAIT_S
@@ -59,25 +66,33 @@ class ProducerLease:
                 if wait(0.2):
                     raise
 
-    def renew_if_due(self) -> None:
-        """Renew; with the database away, go on: a lease that ended without a taker is still ours.
+    def check(self) -> None:
+        """Raise LeaseLost where somebody else has a lease of ours now."""
+        if self._lost:
+            raise self._lost
 
-        Raises LeaseLost where somebody else has it now.
-        """
-        if time.monotonic() < self._renew_at:
-            return
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
-        try:
-            if self._connection.closed or self._connection.broken:
-                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=1)
-            held = leases.renew(self._connection, self._owner, self._leases)
-            if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
-                raise LeaseLost(f"another process took {', '.join(lost)}")
-        except psycopg.OperationalError as e:
-            log.debug("database away", why=str(e).strip())
+    def _keep(self) -> None:
+        """Renew until released; with the database away, go on: a lease that ended without a taker is still ours."""
+        while not self._lost and not self._released.wait(RENEW_EVERY_S):
+            try:
+                self._renew()
+            except (psycopg.Error, ServerAway) as e:
+                log.debug("database away", why=str(e).strip())
+
+    def _renew(self) -> None:
+        if self._connection.closed or self._connection.broken:
+            self._connection = connect(self._url, name="tickstock-producer", impatient=True)
+        held = leases.renew(self._connection, self._owner, self._leases)
+        if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
+            self._lost = LeaseLost(f"another process took {', '.join(lost)}")
 
     def release(self) -> None:
         """Give the lease back."""
+        self._released.set()
+        self._thread.join(_RELEASE_WAIT_S)
+        if self._thread.is_alive():
+            log.debug("lease left to end by itself", why="the database does not answer")
+            return
         try:
             leases.release(self._connection, self._owner, self._leases)
             self._connection.close()
@@ -146,7 +161,7 @@ def produce(
                 frames += framer.flush()
                 linger_until = None
         writer.write(frames)
-        lease.renew_if_due()
+        lease.check()
         on_progress(progress)
         if stop.is_set():  # not before: what was taken from the source, and recorded, is sent
             break
@@ -165,7 +180,7 @@ def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, o
     log.info("all sent: waiting until it is committed")
     while not writer.is_drained:
         writer.poll_if_due(every_s=0.05)
-        lease.renew_if_due()
+        lease.check()
         on_progress()
         if not stop.is_set():
             stop.wait(0.02)

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 _ATTEMPTS = 5  # of one request, when the server or the network fails
 _REFUSALS = 10  # of one request, when it is said to be too early
+_LONGEST_RETRY_AFTER_S = 86_400.0  # whatever a server says
 _MAX_RETRY_AFTER_S = 120.0  # who is told to wait longer than this comes back another time
 _NO_RETRY_AFTER_S = 12.0  # a 429 that does not say: the smallest plan allows 5 requests a minute
 _FIRST_PAUSE_S = 0.5
@@ -236,6 +237,7 @@ def _retry_after_s(text: str | None) -> float:
     if text is None:
         return _NO_RETRY_AFTER_S
     try:
-        return float(text) if text.isdigit() else max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        seconds = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
+        return min(_LONGEST_RETRY_AFTER_S, max(0.0, seconds))
     except ValueError:
         return _NO_RETRY_AFTER_S

@@ -186,7 +186,10 @@ class Spool:
         while True:
             segment = self._segments.get(self._cursor)
             if segment and self._offset < segment.size:
-                if self._fetch(segment):
+                fetched = self._fetch(segment)
+                if fetched is None:
+                    return False  # the disk cannot be read now: what stands there stays
+                if fetched:
                     return True
                 log.warning("spool cut at its last good record", file=str(segment.path), at=self._offset)
                 segment.size = self._offset
@@ -197,14 +200,15 @@ class Spool:
                 return False
             self._cursor, self._offset = later, 0
 
-    def _fetch(self, segment: Segment) -> bool:
+    def _fetch(self, segment: Segment) -> bool | None:
+        """Read a segment from the offset on; False where no sound record stands there, None where the disk refuses."""
         try:
             with segment.path.open("rb") as file:
                 file.seek(self._offset)
                 block = file.read(segment.size - self._offset)
         except OSError as e:
             self._complain(e)
-            return False
+            return None
         records = list(frames_of(block, self._offset))
         for frame, _ in records:
             segment.tops[frame.partition] = max(frame.last, segment.tops.get(frame.partition, 0))

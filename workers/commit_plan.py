@@ -142,8 +142,11 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
     """Leave the bars of symbols on which nothing was found for a commit of their own, where they are many.
 
     Patterns are told with the bars that they stand on; thousands of other bars would keep them waiting. Each symbol is
-    whole in one of the two commits. None where nothing is held back.
+    whole in one of the two commits. None where nothing is held back: also where a bar was made again without a trade,
+    which only this commit knows.
     """
+    if any(plan.state.rebuilt for plan in plans):
+        return None
     if not any(plan.found.told for plan in plans) or any(c.book.replay for plan in plans for c in plan.closed):
         return None
     found = {plan.state.partition: plan.state.codes_of(sorted(_found_symbols(plan))) for plan in plans}
@@ -270,7 +273,8 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     _bound_extremes(merged)
     differs = _differs(merged, standing, shape)
     revision = np.minimum(standing["revision"].astype("<i4") + differs, _MAX_REVISION)
-    merged["revision"] = np.where(has_prices(standing), revision, 0)
+    was_a_bar = has_prices(standing) | (standing["revision"] > 0)  # one that lost its last trade is counted on
+    merged["revision"] = np.where(was_a_bar, revision, 0)
     rows[at] = merged
     changed[at] = differs & (has_prices(merged) | has_prices(standing))
     return Resolved(rows, superseded, changed, compared=True)

@@ -302,7 +302,8 @@ class PartitionState:
             left, found = take_back(past.ticks)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:
-                self._replace(feed, mine[-1].producer, bars_again(left, self._codes, minutes))
+                codes = {symbol: self._code(symbol) for symbol, _ in minutes}
+                self._replace(feed, mine[-1].producer, bars_again(left, codes, minutes))
         self.undos = []
 
     def _minutes_taken_back(

@@ -5,6 +5,7 @@ long as it keeps what is committed (`--retention`). So a bar is made again from 
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -104,9 +105,10 @@ def read_past(
     applied; of one whose frames are all gone, ticks are missing.
     """
     seen = [arrival for arrival in _frames(entries) if arrival.frame.feed == feed]
-    flows: dict[str, FrameOrder] = {}
-    for arrival in reversed(seen):
-        flows[arrival.frame.producer] = FrameOrder(feed, arrival.frame.previous)
+    first: dict[str, int] = {}  # which need not stand first: what Redis refused once comes behind what followed it
+    for frame in (arrival.frame for arrival in seen):
+        first[frame.producer] = min(frame.previous, first.get(frame.producer, frame.previous))
+    flows = {producer: FrameOrder(feed, number) for producer, number in first.items()}
     whole = all(name in flows and flows[name].number == 0 for name, number in applied.items() if number)
     ordered = _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows)
     batches = [_timely(a, symbols, limits) for a in ordered if not symbols.isdisjoint(a.frame.symbols)]
@@ -159,7 +161,7 @@ def _timely(arrival: Arrival, symbols: frozenset[str], limits: Limits) -> Ticks:
     return both.take(np.argsort(both.optional["row_id"], kind="stable")) if "row_id" in both.optional else both
 
 
-def _of_symbols(ticks: Ticks, symbols: frozenset[str]) -> Ticks:
+def _of_symbols(ticks: Ticks, symbols: AbstractSet[str]) -> Ticks:
     kept = [code for code, symbol in enumerate(ticks.symbols) if symbol in symbols]
     renumber = np.full(len(ticks.symbols), -1, "<i4")
     renumber[kept] = np.arange(len(kept))
@@ -173,10 +175,12 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
 
     codes: a symbol's index in the partition. Returns BAR_DTYPE, sorted.
     """
+    wanted = set(wanted)
+    ticks = _of_symbols(ticks, {symbol for symbol, _ in wanted})  # others may be unknown here
     code_of = np.array([codes[symbol] for symbol in ticks.symbols], "<i4")
     bars = bars_of(ticks, code_of[ticks.symbol_index]) if len(ticks) else np.empty(0, BAR_DTYPE)
     rows = []
-    for code, minute in sorted({(codes[symbol], minute) for symbol, minute in wanted}):
+    for code, minute in sorted((codes[symbol], minute) for symbol, minute in wanted):
         here = bars[(bars["symbol"] == code) & (bars["minute"] == minute)]
         rows.append(here if len(here) else _empty_bar(code, minute))
     return np.concatenate(rows)
