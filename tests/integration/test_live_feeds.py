@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -13,10 +14,13 @@ import pytest
 import redis
 from tickstockpl.contracts.errors import SetupError
 from tickstockpl.contracts.frame import decode, ticks_of
+from tickstockpl.contracts.names import stream_key
 from tickstockpl.ops.fake_massive import FakeMassive
+from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.live_feeds import market_parts
 from tickstockpl.producer import produce
 from tickstockpl.producer.produce import ProducerLease
+from tickstockpl.producer.synthetic import Market
 
 KEY = uuid4().hex  # a random one: no key stands in a file
 
@@ -119,3 +123,20 @@ def test_what_the_application_publishes_on_a_channel_is_in_the_stream(migrated_s
     ticks = ticks_of(frame)
     assert (frame.feed, frame.kind, list(frame.symbols)) == ("live", "live", ["AAPL"])
     assert (ticks.ts[0], ticks.price[0], ticks.size[0]) == (1_764_081_000_250_000_000, 12.5, 7.0)
+
+
+def test_a_locked_lease_table_holds_no_tick_back(migrated_servers, wait_for, tmp_path):
+    tape = SyntheticTape(Market(symbols=5, rate=500.0, start_ns=time.time_ns()))
+    with (
+        FakeMassive(tape, key=KEY) as fake,
+        redis.Redis.from_url(migrated_servers.redis_url) as client,
+        producing(migrated_servers, *massive(fake, tmp_path)),
+        psycopg.connect(migrated_servers.database_url) as connection,
+    ):
+        wait_for(lambda: client.xlen(stream_key(0)) > 5)
+        connection.execute("LOCK TABLE lease IN ACCESS EXCLUSIVE MODE")
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%lease%' AND wait_event_type = 'Lock'"
+        wait_for(lambda: connection.execute(waits).fetchone() == (1,))
+        before = client.xlen(stream_key(0))
+        wait_for(lambda: client.xlen(stream_key(0)) > before + 50)
+        assert connection.execute(waits).fetchone() == (1,)

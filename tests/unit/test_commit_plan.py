@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from tickstockpl.contracts.bar import NO_CLOSE_TS, NO_OPEN_TS
 from tickstockpl.db.bars import STAGED_DTYPE, TableShape
 from tickstockpl.workers.commit_plan import outrun, resolve
 
@@ -128,3 +129,29 @@ def test_a_replays_bar_outruns_a_repair_of_the_same_commit(replay_first):
 def test_a_bar_that_is_superseded_by_what_stands_outruns_no_other():
     rows = np.concatenate([bar(feed="live"), bar(feed="other")])
     assert outrun(rows, np.array([True, False])).tolist() == [True, False]
+
+
+NAN = float("nan")
+NO_PRICES = (NAN, -float("inf"), float("inf"), NAN, 2e6, 10, 2)
+NO_TIMES = (NO_OPEN_TS, NO_CLOSE_TS)
+
+
+def test_a_first_price_makes_a_bar_of_a_volume_only_minute_with_all_its_volume():
+    odd_lots = bar(values=NO_PRICES, times=NO_TIMES)
+    assert resolved(bar(), odd_lots) == ([(5, 8, 4, 6, 5e6, 28, 5, 10, 20)], [0], [False], [True])
+
+
+def test_odd_lots_of_a_minute_that_has_a_bar_add_their_volume():
+    odd_lots = bar(values=NO_PRICES, times=NO_TIMES)
+    assert resolved(odd_lots, bar()) == ([(5, 8, 4, 6, 5e6, 28, 5, 10, 20)], [1], [False], [True])
+
+
+def test_more_odd_lots_of_a_minute_without_a_bar_are_told_of_nowhere():
+    odd_lots = bar(values=NO_PRICES, times=NO_TIMES)
+    outcome = resolve(odd_lots, odd_lots, OURS)
+    assert (outcome.rows["revision"].tolist(), outcome.changed.tolist()) == ([0], [False])
+
+
+def test_the_revision_of_a_bar_that_lost_all_its_trades_is_counted_on():
+    gone = bar(values=NO_PRICES, times=NO_TIMES, revision=1)
+    assert resolve(bar(), gone, OURS).rows["revision"].tolist() == [2]

@@ -254,3 +254,17 @@ def test_a_tick_of_another_year_bounds_no_gap():
     writer = SimpleNamespace(is_full=True, now_ms=lambda: NOW_MS)
     _, gaps = admit(writer, [ticks(["IBM"], 2), ticks(["IBM"], -525_600)])
     assert gaps == [(NOW_MS - 2 * MINUTE_MS, NOW_MS - 2 * MINUTE_MS, ["IBM"], WHY)]
+
+
+def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(spool):
+    some = frames(12)
+    append_one_by_one(spool, some)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held + 1, limit[1]))
+    try:
+        assert spool.read(100) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        os.close(held)
+    assert spool.read(100) == some

@@ -167,3 +167,16 @@ def test_parts_of_a_minute_merge_to_the_bar_of_all_its_trades():
         parts = np.array([bar_of(*rows[:cut]), bar_of(*rows[cut:])])
         (merged,) = merge(parts)
         np.testing.assert_equal(values(merged), values(whole))
+
+
+def test_a_first_frame_that_redis_refused_once_is_read_where_it_stands():
+    one, two = (ticks_of(("A", s, 10 + s, 1, s, 0)) for s in (1, 2))
+    past = read_past(entries(frame(1, two), frame(0, one)), "live", frozenset("A"), {"massive-1": 2}, Limits())
+    assert past.ticks.price.tolist() == [11, 12]
+    assert past.first_ms == 0
+
+
+def test_bars_are_made_again_of_the_wanted_symbols_alone():
+    ticks = ticks_of(("A", 1, 10, 5, 1, 0), ("B", 1, 20, 5, 2, 0))
+    (bar,) = bars_again(ticks, {"A": 3}, [("A", MINUTE)])
+    assert (bar["symbol"], bar["close"], bar["trades"]) == (3, 10, 1)
