@@ -23,6 +23,7 @@ from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap, w
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
+_ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 _LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
 _MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
@@ -252,6 +253,19 @@ class Detector:
                 yield timeframe, mine[ends > 0], ends[ends > 0]
 
 
+class _Sought(NamedTuple):
+    """The marked bars of one partition in one timeframe, and their places in its history."""
+
+    number: int
+    detector: Detector
+    marks: Column
+    ends: Column
+
+    @property
+    def symbols(self) -> Column:
+        return self.marks["symbol"].astype(np.int64)
+
+
 def find_patterns(
     sought: Sequence[tuple[Detector, Column]], definitions: Definitions, now_s: float
 ) -> list[FoundPatterns]:
@@ -270,26 +284,36 @@ def find_patterns(
         ]
         if not wanted or not parts:
             continue
-        depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
-        windows = windows_of([(p.detector.histories[timeframe], p.symbols, p.ends) for p in parts], depth)
-        for pattern in wanted:
-            there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
-            rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
-            _note(found, parts, rows, pattern, there, windows, now_s)
+        for some in _in_batches(parts):
+            _find_in(found, some, timeframe, wanted, now_s)
     return found
 
 
-class _Sought(NamedTuple):
-    """The marked bars of one partition in one timeframe, and their places in its history."""
+def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
+    """Join partitions to batches whose windows stay in memory that is used again, not taken anew for each."""
+    batch: list[_Sought] = []
+    for part in parts:
+        batch.append(part)
+        if sum(len(one.marks) for one in batch) >= _ROWS_OF_A_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
-    number: int
-    detector: Detector
-    marks: Column
-    ends: Column
 
-    @property
-    def symbols(self) -> Column:
-        return self.marks["symbol"].astype(np.int64)
+def _find_in(
+    found: Sequence[FoundPatterns],
+    parts: Sequence[_Sought],
+    timeframe: int,
+    wanted: Sequence[PatternDefinition],
+    now_s: float,
+) -> None:
+    depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
+    windows = windows_of([(p.detector.histories[timeframe], p.symbols, p.ends) for p in parts], depth)
+    for pattern in wanted:
+        there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
+        rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+        _note(found, parts, rows, pattern, there, windows, now_s)
 
 
 def _note(
