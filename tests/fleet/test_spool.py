@@ -206,7 +206,7 @@ def test_half_a_minute_without_redis_at_50_000_ticks_a_second(fleet, own_redis, 
     )
 
 
-@pytest.mark.parametrize("spool_bytes", [1 << 30, 300_000])
+@pytest.mark.parametrize("spool_bytes", [pytest.param(1 << 30, marks=pytest.mark.slow), 300_000])
 def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
     fleet.start_worker("w1")
     start_producer(fleet, "producer", "--codec", "none", "--spool-max-bytes", spool_bytes, rate=5000)

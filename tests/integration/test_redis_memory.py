@@ -40,7 +40,7 @@ def test_a_replay_larger_than_redis_memory_comes_through_whole(migrated_servers,
         assert connection.execute("SELECT sum(trade_count), sum(volume) FROM ohlcv_1min").fetchone() == (TICKS, total)
 
 
-def test_a_live_feed_waits_while_redis_is_out_of_memory(migrated_servers, wait_for, tmp_path):
+def test_a_live_feed_comes_through_a_redis_that_is_out_of_memory(migrated_servers, wait_for, tmp_path):
     environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url} | {
         "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
     }
