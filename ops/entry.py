@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -10,38 +11,39 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 def tickstock() -> NoReturn:
     """Run `tickstock`."""
-    _run("tickstock")
+    _run("tickstock_command", "tickstock")
 
 
 def worker() -> NoReturn:
     """Run `tickstock-worker`."""
-    _run("worker")
+    _run("worker_command", "worker")
 
 
 def bridge() -> NoReturn:
     """Run `tickstock-bridge`."""
-    _run("bridge")
+    _run("bridge_command", "bridge")
 
 
 def producer() -> NoReturn:
     """Run `tickstock-producer`."""
-    _run("producer")
+    _run("producer_command", "producer")
 
 
 def every_command() -> NoReturn:
     """Run `python -m tickstockpl.ops COMMAND`: all of them under one name, for processes that start others."""
-    _run("every_command")
+    _run("every_command", "every_command")
 
 
-def _run(name: str) -> NoReturn:
+def _run(module: str, name: str) -> NoReturn:
     try:
         interrupt = signal.getsignal(signal.SIGINT)
         if interrupt is signal.default_int_handler:  # not where whoever started us has it ignored
             # Nothing is begun yet; and an import that is broken off says so over many lines.
             signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-        from . import cli  # noqa: PLC0415  # half a second, which must come after the line above
+        from .cli.run import run  # noqa: PLC0415  # imports take a while: they must come after the line above
 
+        command = getattr(import_module(f".cli.{module}", __package__), name)
         signal.signal(signal.SIGINT, interrupt)
-        cli.run(getattr(cli, name))
+        run(command)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

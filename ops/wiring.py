@@ -1,4 +1,4 @@
-"""The one place where parts are put together: servers, a worker, a producer."""
+"""The one place where parts are put together: servers, a producer; worker and bridge beside it."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
 from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
-from ..db.postgres import Connection, Database, connect
+from ..db.postgres import Connection, connect
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
@@ -36,8 +36,6 @@ from ..producer.spool import Spool
 from ..producer.spooled_writer import SpooledWriter
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
-from ..workers.definitions import seed_definitions
-from ..workers.worker import Worker, WorkerOptions
 from .embedded import default_data_dir, embedded_servers
 from .shutdown import Stop
 
@@ -77,7 +75,7 @@ def place(
         yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
 
 
-def _wait_for(what: Callable[[], T], timeout_s: float) -> T:
+def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
     """Try until a server answers to the end; say once which one is away, and why."""
 
     def attempt() -> T:
@@ -102,7 +100,7 @@ def _wait_for(what: Callable[[], T], timeout_s: float) -> T:
 
 def open_postgres(where: Place, *, name: str) -> Connection:
     """Connect to PostgreSQL, waiting for it; the embedded one is migrated."""
-    connection = _wait_for(lambda: connect(where.servers.database_url, name=name), where.connect_timeout_s)
+    connection = wait_for_server(lambda: connect(where.servers.database_url, name=name), where.connect_timeout_s)
     if where.embedded:
         migrate(connection)
     return connection
@@ -116,7 +114,7 @@ def open_redis(where: Place) -> Client:
         redis.check(client, where.servers.redis_url)
         return bool(client.info("persistence").get("aof_enabled"))
 
-    if not _wait_for(has_aof, where.connect_timeout_s):
+    if not wait_for_server(has_aof, where.connect_timeout_s):
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
     return client
 
@@ -124,12 +122,14 @@ def open_redis(where: Place) -> Client:
 def open_redis_to_look(where: Place) -> Client:
     """Make a Redis client, waiting for its server, whatever its settings are: a look does no harm."""
     client = redis.connect(where.servers.redis_url)
-    _wait_for(lambda: redis.eviction_policy(client, where.servers.redis_url), where.connect_timeout_s)
+    wait_for_server(lambda: redis.eviction_policy(client, where.servers.redis_url), where.connect_timeout_s)
     return client
 
 
 def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
     """Check both servers and the schema; return a client, and the partition count."""
+    # With it comes TA-Lib, which a command that only looks need not wait for.
+    from ..workers.definitions import seed_definitions  # noqa: PLC0415
 
     def check_and_open_stream() -> int:
         with closing(open_postgres(where, name="tickstock")) as connection:
@@ -137,9 +137,9 @@ def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
             seed_definitions(connection)
             return open_stream(connection, partitions)
 
-    count = _wait_for(check_and_open_stream, where.connect_timeout_s)
+    count = wait_for_server(check_and_open_stream, where.connect_timeout_s)
     client = open_redis(where)
-    _wait_for(lambda: _make_groups(client, count), where.connect_timeout_s)
+    wait_for_server(lambda: _make_groups(client, count), where.connect_timeout_s)
     return client, count
 
 
@@ -151,23 +151,6 @@ def _make_groups(client: Client, partitions: int) -> None:
     except ResponseError as e:
         if not redis.is_pause(e):
             raise
-
-
-def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
-    """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
-    client, count = open_both(where, partitions=partitions)
-
-    def make() -> Worker:
-        return Worker(
-            options,
-            database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}"),
-            client=client,
-            redis_url=where.servers.redis_url,
-            partitions=count,
-            stop=stop,
-        )
-
-    return _wait_for(make, where.connect_timeout_s)
 
 
 class ProducerOptions(NamedTuple):

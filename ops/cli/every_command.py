@@ -2,17 +2,13 @@
 
 import click
 
-from .bridge_command import bridge
+from .lazy_group import LazyGroup
 from .options import CONTEXT
-from .producer_command import producer
-from .tickstock_command import tickstock
-from .worker_command import worker
+from .tickstock_command import COMMANDS
+
+PROGRAMS = {name: f"{name}_command" for name in ("worker", "bridge", "producer")}
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=LazyGroup, modules=COMMANDS | PROGRAMS, context_settings=CONTEXT)
 def every_command() -> None:
     """Everything: the commands of `tickstock`, and worker, bridge and producer."""
-
-
-for name, command in (*tickstock.commands.items(), ("worker", worker), ("bridge", bridge), ("producer", producer)):
-    every_command.add_command(command, name)

@@ -9,7 +9,8 @@ import click
 from ...contracts.names import GROUP
 from ...workers.worker import WorkerOptions
 from ..shutdown import Stop
-from ..wiring import Place, make_worker
+from ..wiring import Place
+from ..worker_wiring import make_worker
 from .options import CONTEXT, Number, option, server_options, stop_with_stdin_option
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tickstockpl.ops.cli import worker
+from tickstockpl.ops.cli.worker_command import worker
 from tickstockpl.workers.committer import Committer
 from tickstockpl.workers.worker import Worker
 

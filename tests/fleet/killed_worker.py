@@ -9,7 +9,7 @@ import signal
 import sys
 
 from tickstockpl.contracts import frame
-from tickstockpl.ops.cli import worker
+from tickstockpl.ops.cli.worker_command import worker
 from tickstockpl.workers.worker import Worker
 
 STEPS = ("read", "apply", "check", "stage", "commit", "ack", "tell")

@@ -16,7 +16,8 @@ from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
-from tickstockpl.ops.wiring import Place, make_worker
+from tickstockpl.ops.wiring import Place
+from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers import partition_state
 from tickstockpl.workers.worker import WorkerOptions

@@ -1,0 +1,23 @@
+"""Puts a worker together."""
+
+from ..db.postgres import Database
+from ..workers.worker import Worker, WorkerOptions
+from .shutdown import Stop
+from .wiring import Place, open_both, wait_for_server
+
+
+def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
+    """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
+    client, count = open_both(where, partitions=partitions)
+
+    def make() -> Worker:
+        return Worker(
+            options,
+            database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}"),
+            client=client,
+            redis_url=where.servers.redis_url,
+            partitions=count,
+            stop=stop,
+        )
+
+    return wait_for_server(make, where.connect_timeout_s)
