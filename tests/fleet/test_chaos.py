@@ -154,7 +154,7 @@ def survive(own_servers, tmp_path, trades, days, *, length_s, speed):
 
 
 def test_a_day_under_kills_of_everything_gives_exact_bars(own_servers, tmp_path, days_of_trades):
-    survive(own_servers, tmp_path, days_of_trades, ["2013-10-07"], length_s=60, speed="900x")
+    survive(own_servers, tmp_path, days_of_trades, ["2013-10-07"], length_s=30, speed="1800x")
 
 
 @pytest.mark.slow

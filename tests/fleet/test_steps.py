@@ -12,8 +12,11 @@ KILLED_WORKER = (sys.executable, Path(__file__).with_name("killed_worker.py"))
 OPTIONS = ("--commit-ms", "1", "--read-count", "1")  # a commit for each read
 
 
-@pytest.mark.parametrize("when", ["4", "end"])
-@pytest.mark.parametrize("step", ["read", "apply", "check", "stage", "commit", "ack", "tell"])
+@pytest.mark.parametrize(
+    ("step", "when"),
+    [(step, "end") for step in ("read", "apply", "check", "stage", "commit", "ack", "tell")]
+    + [(step, "4") for step in ("stage", "commit", "ack", "tell")],
+)
 def test_worker_killed_after_a_step_leaves_each_bar_once(empty_servers, tmp_path, trades, step, when):
     file, ticks = trades
     with fleet_on(empty_servers, tmp_path, partitions=2) as fleet:
