@@ -1,6 +1,6 @@
 """What a live feed missed, in PostgreSQL: noted when it is found, taken up when it can be repaired, closed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .postgres import Connection
@@ -8,6 +8,9 @@ from .queries import query
 
 MINUTE_MS = 60_000
 MAX_ERROR_LENGTH = 200
+
+# How a source tells what it may have missed: first and last ms of market time, symbols (None: all), why.
+OnGap = Callable[[int, int, Sequence[str] | None, str], None]
 
 _SYMBOLS_LOOK_BACK = 7 * 24 * 60  # minutes
 

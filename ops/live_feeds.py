@@ -21,7 +21,7 @@ from ..contracts.tick_json import SecondStamp
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
-from ..db.gaps import MINUTE_MS, Gap
+from ..db.gaps import MINUTE_MS, Gap, OnGap
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.universe import Universe
@@ -29,7 +29,6 @@ from ..producer.channel import ChannelSource
 from ..producer.framer import Identity
 from ..producer.gap_repair import SETTLE_S
 from ..producer.massive import MassiveSource
-from ..producer.massive_breaks import OnGap
 from ..producer.massive_reader import MassiveOptions
 from ..producer.massive_rest import REST_URL, MassiveRest
 from ..producer.produce import Feed, Progress

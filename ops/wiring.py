@@ -19,6 +19,7 @@ from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
 from ..db import redis
+from ..db.gaps import OnGap
 from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, connect
 from ..db.queries import query
@@ -27,7 +28,7 @@ from ..db.replays import ReplayRun, open_replay
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind
 from ..producer.left_behind import Place as SpoolPlace
-from ..producer.overflow import OnGap, admitted
+from ..producer.overflow import admitted
 from ..producer.pace import by_tick_time, paced
 from ..producer.produce import Feed, ProducerLease, Progress, produce
 from ..producer.record import recorded

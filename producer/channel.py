@@ -7,7 +7,7 @@ time the connection is cut, the market time that was missed is told to `on_gap`.
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -18,15 +18,14 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.errors import SetupError, UsageError
 from ..contracts.names import TICK_CHANNELS
+from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_bodies
 from ..contracts.ticks import Ticks
 from ..contracts.universe import EVERY_SYMBOL
+from ..db.gaps import OnGap
 from ..db.redis import AWAY, address, connect
-from .produce import Stop
 
 log = structlog.get_logger()
-
-OnGap = Callable[[int, int, Sequence[str] | None, str], None]  # first and last ms missed, symbols (None: all), why
 
 MAX_WAITING_BYTES = 256 << 20  # over half a minute of 20,000 messages a second; then Redis keeps 32 MB, then it cuts us
 _SILENCE_S = 2.0  # then we ask whether the server is still there

@@ -12,14 +12,15 @@ from redis.exceptions import RedisError
 from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError
 from ..contracts.frame import decode
 from ..contracts.names import flow_key
+from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db import redis
+from ..db.gaps import OnGap
 from ..db.postgres import connect
 from ..db.queries import query
 from ..db.redis import Client
 from .framer import Identity, Numbered, make_frame
-from .overflow import OnGap
-from .produce import ProducerLease, Stop
+from .produce import ProducerLease
 from .spool import Spool
 from .spooled_writer import SpooledWriter
 

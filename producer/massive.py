@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import structlog
 
 from ..contracts.massive_json import parse_messages
+from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
-from .massive_breaks import OnGap
+from ..db.gaps import OnGap
 from .massive_reader import MassiveOptions, MassiveReader
-from .produce import Stop
 
 log = structlog.get_logger()
 

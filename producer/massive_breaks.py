@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..contracts.massive_json import parse_messages
-
-OnGap = Callable[[int, int, Sequence[str] | None, str], None]  # first and last ms missed, symbols (None: all), why
+from ..db.gaps import OnGap
 
 # The library pings every 20 s and waits 20 s for the answer: what a dead connection lost, it lost within this.
 _SURELY_HEARD_S = 60.0

@@ -24,7 +24,8 @@ from websockets.sync.client import ClientConnection, connect
 from ..contracts.errors import SetupError, TickStockError, UsageError
 from ..contracts.massive_json import Status, parse_messages
 from ..contracts.trade_conditions import TRADE_RULES
-from .massive_breaks import Breaks, OnGap
+from ..db.gaps import OnGap
+from .massive_breaks import Breaks
 
 log = structlog.get_logger()
 

@@ -2,17 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 
 import numpy as np
 import structlog
 
 from ..contracts.ticks import Ticks
+from ..db.gaps import OnGap
 from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
-
-OnGap = Callable[[int, int, Sequence[str] | None, str], None]  # first and last ms, symbols (None: all), why
 
 WHY = "the spool was full"
 _REPORT_EVERY_S = 5.0  # a process that is killed meanwhile has told of all but the last seconds

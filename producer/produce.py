@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import psycopg
 import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
+from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db import lease as leases
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
@@ -124,16 +125,6 @@ class Feed(NamedTuple):
     linger_ms: float | None
     ends: bool
     is_ingest: bool = False
-
-
-class Stop(Protocol):
-    """The process's stop event."""
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the stop; return whether to stop."""
 
 
 def produce(

@@ -11,12 +11,12 @@ import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
 from ..contracts.names import LIVE_FEED
+from ..contracts.stop import Stop
 from ..db import gaps
 from ..db.gaps import Gap
 from ..db.postgres import Connection, connect
 from ..db.redis import AWAY
 from .gap_repair import SETTLE_S, Bars, GapRepair
-from .produce import Stop
 
 log = structlog.get_logger()
 

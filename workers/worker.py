@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Protocol
 
 import psycopg
 import structlog
@@ -15,6 +14,7 @@ from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
 from ..contracts.names import GROUP, flow_key
 from ..contracts.partition import START, Position
+from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp
 from ..db import postgres, redis
 from ..db.lease import LEASE_TTL_S
@@ -41,16 +41,6 @@ _MOST_MARKS = 20_000  # that wait while more is read
 _GATHER_S = 0.015  # from the first closed bar to the commit
 _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
-
-
-class Stop(Protocol):
-    """The process's stop event."""
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the stop; return whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)

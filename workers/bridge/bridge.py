@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import psycopg
 import structlog
@@ -12,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from ...contracts.channel_names import INDICATORS_STREAMING
 from ...contracts.channels import PATTERNS, Message
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
+from ...contracts.stop import Stop
 from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases
 from ...db.lease import RENEW_EVERY_S, Lease
@@ -34,16 +34,6 @@ _LOOK_EVERY_S = 5.0  # into the outbox
 _STAND_BY_S = 0.2
 _NO_ROOM_WAIT_S = 0.5
 _LEAVE_S = 2.0  # of the 5 s that a stop may take
-
-
-class Stop(Protocol):
-    """The process's stop event."""
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the stop; return whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
