@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..contracts.errors import EpochForgotten, LeaseLost
 from ..contracts.message import Message
 from ..contracts.names import BRIDGE_EPOCH, bridge_seq_key
-from .redis import Client
+from .redis import Client, node_of
 
 MESSAGES_A_CALL = 200  # the script blocks Redis for about 2 ms then
 
@@ -96,4 +96,4 @@ def current_epoch(client: Client) -> int:
 
 
 def _run_id(client: Client) -> str:
-    return str(client.info("server")["run_id"])
+    return str(node_of(client, BRIDGE_EPOCH).info("server")["run_id"])

@@ -1,11 +1,13 @@
 """One Redis client of a process. The client library's own retries are off: they XADD twice and hide what was read."""
 
+from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
@@ -14,6 +16,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -22,33 +25,79 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from ..contracts.errors import ServerAway, SetupError
+from .redis_address import Host, RedisAddress, parse, shown
+from .redis_cluster import Cluster, OnError, noting
 
-Client = Any  # redis.Redis; its replies are untyped
+Client = Any  # redis.Redis or Cluster; its replies are untyped
 
 # The connection is gone, or the server cannot serve now: wait and restore. (Authentication errors are their own.)
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
 # The library takes the code off the text of those errors that it has a class for. EXECABORT: a command of the
 # transaction was refused when it was queued, as all writes are while memory is full.
-_PAUSES = (OutOfMemoryError, ExecAbortError, ReadOnlyError, BusyLoadingError, MasterDownError, ClusterDownError)
+_PAUSES = (
+    OutOfMemoryError, ExecAbortError, ReadOnlyError, BusyLoadingError, MasterDownError, ClusterDownError,
+    AskError, TryAgainError,  # a slot moves, or has moved (MOVED): the next try knows where it is
+)  # fmt: skip
 
+_OPTIONS: dict[str, Any] = {
+    "protocol": 2,
+    "retry": Retry(NoBackoff(), 0),
+    "socket_connect_timeout": 5.0,
+}
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
-    """Make a client without retries; timeout_s must be above the longest BLOCK."""
-    try:
-        client = redis.Redis.from_url(
-            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=5.0
-        )
-    except ValueError as e:
-        # The error's text may hold a piece of the password.
-        raise SetupError("the Redis address cannot be read: redis://:PASSWORD@HOST:PORT/0 is one") from e
+    """Make a client without retries; timeout_s must be above the longest BLOCK. Raises SetupError for a wrong URL."""
+    where = parse(url)
+    options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
+    if where.kind == "cluster":
+        # The abstract attribute is one of the library's own clients.
+        return Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
+    if where.kind == "sentinel":
+        return _raw(_master(where, options))
+    return _raw(redis.Redis.from_pool(ConnectionPool(**options)))
+
+
+def _node(host: Host, options: dict[str, Any], on_error: OnError) -> Client:
+    connection_class = noting(options.get("connection_class", Connection), on_error)
+    pool = ConnectionPool(**options | {"connection_class": connection_class, "host": host[0], "port": host[1]})
+    return redis.Redis.from_pool(pool)
+
+
+def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
+    """Make a client of the master that the Sentinels name; each new connection asks them again."""
+    options = dict(options)
+    tls = {"ssl": True} if options.pop("connection_class", None) is SSLConnection else {}
+    tls |= {name: value for name, value in options.items() if name.startswith("ssl_")} if tls else {}
+    login = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | tls | login
+    return Sentinel(where.hosts, sentinel_kwargs=asked).master_for(where.master, **options | tls)
+
+
+def _raw(client: Client) -> Client:
     for command in _RAW_REPLIES:
         client.response_callbacks.pop(command, None)
     return client
+
+
+def node_of(client: Client, key: str) -> Client:
+    """Return the client of the one server that holds a key: of a cluster one node's."""
+    return client.node_of(key) if isinstance(client, Cluster) else client
+
+
+def is_cluster(client: Client) -> bool:
+    """Tell whether one command cannot reach keys of two partitions."""
+    return isinstance(client, Cluster)
+
+
+def masters(client: Client) -> list[Client]:
+    """Return a client of each server that takes writes: one, or those of a cluster."""
+    return client.masters() if isinstance(client, Cluster) else [client]
 
 
 def check(client: Client, url: str) -> None:
@@ -62,9 +111,12 @@ def check(client: Client, url: str) -> None:
 
 
 def eviction_policy(client: Client, url: str) -> str:
-    """Return what Redis does when its memory is full. Raises ServerAway, SetupError where it does not answer us."""
+    """Return what Redis does when its memory is full; of a cluster, the worst that a node does.
+
+    Raises ServerAway, SetupError where it does not answer us.
+    """
     try:
-        return str(client.info("memory").get("maxmemory_policy", "noeviction"))
+        return _worst(str(node.info("memory").get("maxmemory_policy", "noeviction")) for node in masters(client))
     except AuthenticationError as e:
         raise SetupError(f"Redis at {address(url)}: {e}") from e
     except AWAY as e:
@@ -73,6 +125,15 @@ def eviction_policy(client: Client, url: str) -> str:
         if is_pause(e):
             raise ServerAway(f"Redis at {address(url)}: {e}") from e
         raise SetupError(f"Redis at {address(url)}: {e}") from e
+
+
+def _worst(policies: Iterable[str]) -> str:
+    return next((policy for policy in policies if policy != "noeviction"), "noeviction")
+
+
+def has_aof(client: Client) -> bool:
+    """Tell whether every server writes an append-only file."""
+    return all(node.info("persistence").get("aof_enabled") for node in masters(client))
 
 
 def is_pause(error: Exception) -> bool:
@@ -91,9 +152,8 @@ def is_gone(error: Exception) -> bool:
 
 
 def address(url: str) -> str:
-    """Return host and port of a URL, without its secrets."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+    """Return hosts and ports of a URL, without its secrets."""
+    return shown(url)
 
 
 def make_group(client: Client, key: str, group: str) -> None:
@@ -106,12 +166,15 @@ def make_group(client: Client, key: str, group: str) -> None:
 
 
 def memory_share(client: Client) -> float:
-    """Return how much of `maxmemory` is used, 0..1; 0 where there is no limit."""
-    memory = client.info("memory")
+    """Return how much of `maxmemory` is used, 0..1, by the fullest server; 0 where there is no limit."""
+    return max(_share(node.info("memory")) for node in masters(client))
+
+
+def _share(memory: dict[str, Any]) -> float:
     return float(memory["used_memory"] / memory["maxmemory"]) if memory.get("maxmemory") else 0.0
 
 
 def redis_ms(client: Client) -> int:
-    """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by."""
+    """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by; of a cluster, one node's."""
     seconds, micros = client.time()
     return int(seconds) * 1000 + int(micros) // 1000

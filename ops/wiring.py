@@ -113,7 +113,7 @@ def open_redis(where: Place) -> Client:
 
     def has_aof() -> bool:
         redis.check(client, where.servers.redis_url)
-        return bool(client.info("persistence").get("aof_enabled"))
+        return redis.has_aof(client)
 
     if not wait_for_server(has_aof, where.connect_timeout_s):
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")

@@ -23,7 +23,7 @@ from ..contracts.tick_json import SecondStamp, parse_bodies
 from ..contracts.ticks import Ticks
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import OnGap
-from ..db.redis import AWAY, address, connect
+from ..db.redis import AWAY, address, connect, node_of
 
 log = structlog.get_logger()
 
@@ -212,8 +212,8 @@ class _Listener(threading.Thread):
             self._closed.wait(min(_MAX_PAUSE_S, 0.05 * 2**tries) * random.uniform(0.5, 1.0))
 
     def _subscribe(self) -> None:
-        if self._connection is None:
-            self._connection = self._client.connection_pool.make_connection()
+        # A new connection each time: the master, or the cluster's nodes, may be others now.
+        self._connection = node_of(self._client, self._family).connection_pool.make_connection()
         self._connection.connect()
         self._connection.send_command("PSUBSCRIBE" if "*" in self._family else "SUBSCRIBE", self._family)
         self._connection.read_response()

@@ -1,5 +1,6 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,13 @@ from redis.exceptions import ResponseError
 from ..contracts.frame import FIELD
 from ..contracts.names import GROUP, flow_key, stream_key
 from ..contracts.partition import START, Position
-from ..db.redis import Client, is_gone, is_out_of_memory, make_group
+from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group
 from .partition_state import PartitionState
 
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 
 _ACK_CHUNK = 1000
+_CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
 _PAGE = 1000  # entries in one reply of a range
 
 # XGROUP DELCONSUMER drops what is pending, so the look and the deletion are one step.
@@ -58,12 +60,23 @@ class PartitionReader:
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some."""
         keys = {stream_key(p).encode(): p for p in partitions}
-        wait = ("BLOCK", block_ms) if block_ms else ()
-        reply = self._client.execute_command(
-            "XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *wait,
-            "STREAMS", *keys, *([">"] * len(keys)),
-        )  # fmt: skip
+        head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count)
+        if is_cluster(self._client):
+            reply = self._read_each(head, keys, block_ms)
+        else:
+            wait = ("BLOCK", block_ms) if block_ms else ()
+            reply = self._client.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
+
+    def _read_each(self, head: tuple[Any, ...], keys: Iterable[bytes], block_ms: int) -> list[Any]:
+        """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.execute_command(*head, "STREAMS", key, ">")
+        found = [stream for reply in pipeline.execute() for stream in reply or ()]
+        if not found and block_ms:
+            time.sleep(_CLUSTER_WAIT_S)
+        return found
 
     def past(self, state: PartitionState) -> Entries:
         """Read again what the stream holds of a partition, up to what was read."""

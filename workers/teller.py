@@ -8,7 +8,7 @@ from ..contracts.names import DEAD_LETTERS, results_key
 from ..contracts.partition import Position
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_pause
+from ..db.redis import Client, is_pause, node_of
 from .commit_plan import PartitionPlan, new_token
 from .partition_state import Held
 
@@ -78,7 +78,7 @@ class Teller:
     def _send(self, partition: int, messages: list[Message]) -> bool:
         """Add messages in one MULTI/EXEC; an id that Redis knows already was told before."""
         key = results_key(partition)
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = node_of(self._client, key).pipeline(transaction=True)
         for number, kind, body in messages:
             pipeline.execute_command(
                 "XADD", key, "MAXLEN", "~", _MAX_RESULTS, f"{number}-0", "kind", kind, "body", body

@@ -43,12 +43,12 @@ def wait_for(condition, deadline_s, what="the condition"):
 class Fleet:
     """The processes of one test on one pair of servers; each one's output goes to a file of its name."""
 
-    def __init__(self, servers, folder, *, partitions=16):
+    def __init__(self, servers, folder, *, partitions=16, client=None):
         self.servers = servers
         self.folder = Path(folder)
         self.partitions = partitions
         self.processes = {}
-        self.redis = redis.Redis.from_url(servers.redis_url)
+        self.redis = client or redis.Redis.from_url(servers.redis_url)
         with postgres.connect(servers.database_url, name="test") as connection:
             migrate(connection)
             open_stream(connection, partitions)

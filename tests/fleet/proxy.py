@@ -12,10 +12,14 @@ class Proxy:
 
     losing: bytes that tell a command, and which of them (1 is the first) lose their reply. Each is counted over all
     connections; a command whose bytes are cut by the network in two is not counted.
+    discarding: bytes that tell a connection whose answers are thrown away while `discards` is set: a replica's, so that
+    its master acknowledges what dies with it.
     """
 
-    def __init__(self, host, port, losing=None):
+    def __init__(self, host, port, losing=None, discarding=None):
         self._server = (host, port)
+        self.discarding = discarding
+        self.discards = threading.Event()
         self._losing = {command: set(numbers) for command, numbers in (losing or {}).items()}
         self._lock = threading.Lock()
         self.seen = dict.fromkeys(self._losing, 0)
@@ -46,14 +50,14 @@ class Proxy:
             except OSError:
                 return
             try:
-                link = _Link(client, socket.create_connection(self._server), self._loses_reply, self.flows)
+                link = _Link(self, client, socket.create_connection(self._server))
             except OSError:
                 _shut(client)
                 continue
             with self._lock:
                 self._links.append(link)
 
-    def _loses_reply(self, sent):
+    def loses_reply(self, sent):
         with self._lock:
             loses = False
             for command, numbers in self._losing.items():
@@ -68,11 +72,11 @@ class Proxy:
 class _Link:
     """One connection and its two directions."""
 
-    def __init__(self, client, server, loses_reply, flows):
+    def __init__(self, proxy, client, server):
+        self._proxy = proxy
         self._client, self._server = client, server
-        self._loses_reply = loses_reply
-        self._flows = flows
         self._deaf = False
+        self._discardable = False
         for run in (self._to_server, self._to_client):
             threading.Thread(target=run, daemon=True).start()
 
@@ -83,8 +87,9 @@ class _Link:
     def _to_server(self):
         with suppress(OSError):
             while sent := self._client.recv(_CHUNK):
-                self._flows.wait()
-                self._deaf = self._deaf or self._loses_reply(sent)  # before the server has it: its answer is quick
+                self._proxy.flows.wait()
+                self._discardable |= bool(self._proxy.discarding and self._proxy.discarding in sent)
+                self._deaf = self._deaf or self._proxy.loses_reply(sent)  # first: the answer is quick
                 self._server.sendall(sent)
         self.cut()
 
@@ -93,8 +98,9 @@ class _Link:
             while answer := self._server.recv(_CHUNK):
                 if self._deaf:
                     break  # the server has done it, and said so
-                self._flows.wait()
-                self._client.sendall(answer)
+                self._proxy.flows.wait()
+                if not (self._discardable and self._proxy.discards.is_set()):
+                    self._client.sendall(answer)
         self.cut()
 
 
@@ -105,9 +111,9 @@ def _shut(end):
 
 
 @contextmanager
-def proxy_to(host, port, losing=None):
+def proxy_to(host, port, losing=None, discarding=None):
     """Give a proxy for the block."""
-    proxy = Proxy(host, port, losing)
+    proxy = Proxy(host, port, losing, discarding)
     try:
         yield proxy
     finally:

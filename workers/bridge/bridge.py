@@ -165,7 +165,7 @@ class Bridge:
             raise LeaseLost("not the speaker")
         self._publisher.publish(messages)
         if self._lacks_room:
-            log.info("Redis has room again")
+            log.info("Redis takes messages again")
         self._lacks_room = False
 
     def _commit(self, *, now: bool = False) -> None:
@@ -327,7 +327,7 @@ class Bridge:
                 raise error
             self._no_room_until = time.monotonic() + _NO_ROOM_WAIT_S
             if not self._lacks_room:
-                log.warning("messages wait for room in Redis", why=str(error))
+                log.warning("messages wait: Redis does not take them", why=str(error))
             self._lacks_room = True
         else:
             self._renew_at = 0.0

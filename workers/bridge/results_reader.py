@@ -4,6 +4,7 @@ The stream is the fast way, the outbox the truth: a number that the stream does 
 no room for it) is fetched there.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ from ...contracts.names import BRIDGE_GROUP, results_key
 from ...contracts.partition import Position
 from ...db.postgres import Database
 from ...db.queries import query
-from ...db.redis import Client
+from ...db.redis import Client, is_cluster
 
 log = structlog.get_logger()
 
 _QUEUED = 4  # rows of a partition, of at most 1,024 results each: what is urgent waits behind no more
+_CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
 _FETCHED = 64  # rows of the outbox at once
 _ANY_NUMBER = 2**63 - 1
 
@@ -91,13 +93,26 @@ class ResultsReader:
         if not wanted:
             return
         keys = {results_key(p).encode(): p for p in wanted}
-        wait = () if self._queues else ("BLOCK", block_ms)
         ids = [f"{at}-0" for at in wanted.values()]
-        reply = self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *keys, *ids)
+        if is_cluster(self._client):
+            reply = self._read_each(dict(zip(keys, ids, strict=True)))
+        else:
+            wait = () if self._queues else ("BLOCK", block_ms)
+            reply = self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *keys, *ids)
         self._silent |= wanted.keys()
         for key, entries in reply or ():
             self._silent.discard(keys[key])
             self._add(keys[key], [_row_of(keys[key], entry_id, fields) for entry_id, fields in entries])
+
+    def _read_each(self, ids: Mapping[bytes, str]) -> list[Any]:
+        """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key, at in ids.items():
+            pipeline.execute_command("XREAD", "COUNT", _QUEUED, "STREAMS", key, at)
+        found = [stream for reply in pipeline.execute() for stream in reply or ()]
+        if not found and not self._queues:
+            time.sleep(_CLUSTER_WAIT_S)
+        return found
 
     def look_at_outbox(self) -> None:
         """Find rows that the streams did not bring, for the next reads: nobody told them, or Redis lost them."""

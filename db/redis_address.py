@@ -1,0 +1,83 @@
+"""Where Redis is: one server, the master that Sentinels name, or a Cluster; read from one URL."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from redis.connection import parse_url
+
+from ..contracts.errors import SetupError
+
+Host = tuple[str, int]
+Kind = Literal["single", "sentinel", "cluster"]
+
+_PORTS: Mapping[str, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
+_EXAMPLES = (
+    "redis://:PASSWORD@HOST:PORT/0, rediss:// over TLS, redis+sentinel://:PASSWORD@HOST1:PORT,HOST2:PORT/MASTER/0 "
+    "or redis+cluster://:PASSWORD@HOST1:PORT,HOST2:PORT"
+)
+
+
+class RedisAddress(NamedTuple):
+    """A URL, read. hosts: to begin with; of Sentinels for `sentinel`. options: of each connection, as redis-py's."""
+
+    kind: Kind
+    hosts: tuple[Host, ...]
+    master: str  # its name, of Sentinels
+    options: dict[str, Any]
+
+
+def parse(url: str) -> RedisAddress:
+    """Read a URL: redis[s]://, redis[s]+sentinel:// with the master's name as its path, redis[s]+cluster://, unix://.
+
+    The options of TLS, names and times stand in the query as redis-py spells them. Raises SetupError.
+    """
+    scheme, _, kind = urlsplit(url).scheme.partition("+")
+    try:
+        if not kind:
+            return RedisAddress("single", hosts_of(url), "", parse_url(url))
+        if kind == "sentinel":
+            return _several(url, scheme, "sentinel")
+        if kind == "cluster":
+            return _several(url, scheme, "cluster")
+    except ValueError as e:
+        # The error's text may hold a piece of the password.
+        raise SetupError(f"the Redis address cannot be read: {_EXAMPLES}") from e
+    raise SetupError(f"the Redis address cannot be read: {_EXAMPLES}")
+
+
+def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    master, _, db = parts.path.strip("/").partition("/") if kind == "sentinel" else ("", "", "")
+    if kind == "sentinel" and not master:
+        raise SetupError(
+            "the Redis address names no master: redis+sentinel://HOST1:PORT,HOST2:PORT/MASTER, as in `sentinel monitor`"
+        )
+    if kind == "cluster" and parts.path.strip("/") not in ("", "0"):
+        raise SetupError("a Redis Cluster has one database, 0: leave the number out of the address")
+    options = parse_url(f"{scheme}://{login}{at}host/{db}?{parts.query}")
+    del options["host"]
+    return RedisAddress(kind, hosts_of(url), master, options)
+
+
+def hosts_of(url: str) -> tuple[Host, ...]:
+    """Return hosts and ports of a URL; none of a socket's. Raises ValueError."""
+    parts = urlsplit(url)
+    kind = parts.scheme.partition("+")[2] or "single"
+    hosts = parts.netloc.rpartition("@")[2]
+    return tuple(_host(host, _PORTS.get(kind, 0)) for host in hosts.split(",") if host)
+
+
+def _host(text: str, port: int) -> Host:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "", parts.port or port
+
+
+def shown(url: str) -> str:
+    """Return hosts and ports of a URL, without its secrets; of a socket its path."""
+    try:
+        hosts = hosts_of(url)
+    except ValueError:
+        return "(unreadable)"
+    return ",".join(f"{host}:{port}" for host, port in hosts) or urlsplit(url).path

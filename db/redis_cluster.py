@@ -1,0 +1,199 @@
+"""A Redis Cluster as one client: each command goes to the node that holds its key, and nothing is tried twice.
+
+The client library's own cluster client follows redirections and repeats commands by itself. Here a redirection is an
+error like a lost connection: the map of slots is read anew, and who asked goes back to the committed position and reads
+again, as after any other error.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from redis.commands import CoreCommands
+from redis.connection import AbstractConnection
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ..contracts.names import FRONT_DOOR
+from .redis_address import Host
+
+Node = Any  # redis.Redis of one node; its replies are untyped
+OnError = Callable[[], None]
+
+# After these the map of slots may be wrong. MOVED is an AskError to the library.
+_ODD = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, RedisConnectionError, RedisTimeoutError, OSError)
+
+# What has no key goes to the front door's node: it stands for the cluster, in TIME above all.
+_KEYLESS = frozenset({"INFO", "TIME", "PING", "PUBLISH", "CONFIG", "ACL", "CLIENT", "PUBSUB"})
+
+
+class Cluster(CoreCommands):
+    """The nodes of a cluster. make_node: a client of one host, which says when something there went wrong."""
+
+    def __init__(self, seeds: Sequence[Host], make_node: Callable[[Host, OnError], Node]) -> None:
+        self._seeds = tuple(seeds)
+        self._make_node = make_node
+        self._nodes: dict[Host, Node] = {}
+        self._slots: list[tuple[int, int, Host]] | None = None  # None: to be read anew
+        self._lock = threading.Lock()
+
+    # -- which node ------------------------------------------------------------------------------------------------
+
+    def node_of(self, key: str | bytes) -> Node:
+        """Return the client of the node that holds a key."""
+        slot = key_slot(key if isinstance(key, bytes) else key.encode())
+        for first, last, host in self._read_slots():
+            if first <= slot <= last:
+                return self._node(host)
+        self._forget()
+        raise ClusterDownError(f"no node of the cluster holds slot {slot}", status_code="CLUSTERDOWN")
+
+    def masters(self) -> list[Node]:
+        """Return a client of each node that holds slots."""
+        return [self._node(host) for host in dict.fromkeys(host for _, _, host in self._read_slots())]
+
+    def _read_slots(self) -> list[tuple[int, int, Host]]:
+        slots = self._slots
+        if slots is not None:
+            return slots
+        why: Exception = RedisConnectionError("the cluster has no nodes")
+        for host in dict.fromkeys((*self._nodes, *self._seeds)):
+            try:
+                reply = self._node(host).execute_command("CLUSTER SLOTS")
+            except ResponseError:
+                raise  # it is no cluster, or we have no right
+            except (RedisError, OSError) as e:
+                why = e
+                continue
+            if reply:
+                self._slots = slots = [(first, last, _host(node, host)) for first, last, node, *_ in reply]
+                return slots
+        raise RedisConnectionError(f"no node of the cluster answers: {why}") from why
+
+    def _node(self, host: Host) -> Node:
+        with self._lock:
+            if host not in self._nodes:
+                self._nodes[host] = self._make_node(host, self._forget)
+            return self._nodes[host]
+
+    def _forget(self) -> None:
+        self._slots = None
+
+    # -- as any client ---------------------------------------------------------------------------------------------
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command to the node that holds its key."""
+        if args[0] == "SCRIPT LOAD":
+            return [node.execute_command(*args, **options) for node in self.masters()][-1]
+        return self.node_of(_key_of(args)).execute_command(*args, **options)
+
+    def pipeline(self, *, transaction: bool) -> "_Pipeline":
+        """Collect commands; a transaction's stand between a MULTI and an EXEC of their own."""
+        if transaction:
+            raise NotImplementedError("a transaction has one node: take the pipeline of node_of(key)")
+        return _Pipeline(self)  # type: ignore[abstract]  # an attribute of the library's own clients
+
+    def pubsub(self, **options: Any) -> Any:
+        """Listen: what is published on any node comes to every node."""
+        return self.node_of(FRONT_DOOR).pubsub(**options)
+
+    def get_encoder(self) -> Any:
+        """Return what turns text into bytes, for scripts."""
+        return self._node(self._seeds[0]).get_encoder()
+
+    def close(self) -> None:
+        """Close the connections of every node."""
+        for node in list(self._nodes.values()):
+            node.close()
+
+
+class _Pipeline(CoreCommands):
+    """Commands that go out together, node by node. One key's commands stay in their order."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._commands: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+
+    def execute_command(self, *args: Any, **options: Any) -> "_Pipeline":
+        """Keep a command until `execute`."""
+        self._commands.append((None if args[0] in ("MULTI", "EXEC") else _key_of(args), args, options))
+        return self
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send all; return the replies in the order of the commands. Raises where a connection is lost."""
+        commands, self._commands = self._commands, []
+        replies: list[Any] = [None] * len(commands)
+        for node, places in self._by_node(commands).items():
+            pipeline = node.pipeline(transaction=False)
+            for place in places:
+                _, args, options = commands[place]
+                pipeline.execute_command(*args, **options)
+            for place, reply in zip(places, pipeline.execute(raise_on_error=False), strict=True):
+                replies[place] = reply
+        if raise_on_error:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return replies
+
+    def _by_node(self, commands: Sequence[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> dict[Node, list[int]]:
+        """Give each command its node; MULTI goes with the key behind it, EXEC with the one before."""
+        by_node: dict[Node, list[int]] = {}
+        last: Any = None
+        for place, (key, args, _) in enumerate(commands):
+            last = key or (commands[place + 1][0] if args[0] == "MULTI" else last)
+            by_node.setdefault(self._cluster.node_of(last), []).append(place)
+        return by_node
+
+
+def noting(connection_class: type[AbstractConnection], on_error: OnError) -> type[AbstractConnection]:
+    """Return a connection class that says when the map of slots may be wrong: here every kind of use passes through."""
+
+    class Noting(connection_class):  # type: ignore[valid-type, misc]
+        def connect(self) -> None:
+            try:
+                super().connect()
+            except _ODD:
+                on_error()
+                raise
+
+        def send_packed_command(self, *args: Any, **named: Any) -> None:
+            try:
+                super().send_packed_command(*args, **named)
+            except _ODD:
+                on_error()
+                raise
+
+        def read_response(self, *args: Any, **named: Any) -> Any:
+            try:
+                return super().read_response(*args, **named)
+            except _ODD:
+                on_error()
+                raise
+
+    return Noting
+
+
+def _host(node: Sequence[Any], asked: Host) -> Host:
+    """Return the address of a node; an empty name means: the one that was asked at."""
+    name = node[0].decode() if isinstance(node[0], bytes) else node[0]
+    return (name or asked[0], int(node[1]))
+
+
+def _key_of(args: Sequence[Any]) -> Any:
+    """Return the key of a command, as the library or our own code spells it."""
+    command = str(args[0]).partition(" ")[0].upper()
+    if command in _KEYLESS:
+        return FRONT_DOOR
+    if command in ("EVAL", "EVALSHA"):
+        return args[3]
+    if command in ("XREAD", "XREADGROUP"):
+        return args[_index_of("STREAMS", args) + 1]
+    # XGROUP and XINFO have a second word, which the library writes into the first argument.
+    return args[2] if args[0] in ("XGROUP", "XINFO") else args[1]
+
+
+def _index_of(word: str, args: Iterable[Any]) -> int:
+    return next(place for place, arg in enumerate(args) if arg in (word, word.encode()))

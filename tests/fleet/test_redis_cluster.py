@@ -1,0 +1,73 @@
+"""A Redis Cluster under a running fleet: a slot that moves, a node that dies and whose replica takes its place."""
+
+from contextlib import closing
+
+import pytest
+from redis.cluster import ClusterNode, RedisCluster
+from redis.crc import key_slot
+from tickstockpl.contracts.channel_names import PATTERNS
+from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, stream_key
+from tickstockpl.contracts.settings import Servers
+
+from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
+from .redis_nodes import HOST, node_id, nodes, owner_of, start_cluster
+from .test_redis_sentinel import sent
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Give (masters, the first one's replica, the URL)."""
+    with nodes() as started:
+        yield start_cluster(tmp_path, started)
+
+
+def move_slot(source, target, slot):
+    """Move a slot as `redis-cli --cluster reshard` does."""
+    target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
+    source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(target))
+    keys = source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
+    assert keys
+    for key in keys:  # one by one: between two of them the slot is torn
+        source.client.execute_command("MIGRATE", HOST, target.port, key, 0, 5000)
+    for node in (target, source):
+        node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
+
+
+def test_a_moved_slot_and_a_lost_node_leave_the_bars_exact(tickstock, migrated_servers, cluster, trades, tmp_path):
+    heads, replica, url = cluster
+    file, ticks = trades
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    startup = [ClusterNode(HOST, node.port) for node in heads]
+    with (
+        closing(RedisCluster(startup_nodes=startup)) as client,
+        fleet_on(Servers(url, migrated_servers.database_url), logs, client=client) as fleet,
+        closing(heads[1].client.pubsub(ignore_subscribe_messages=True)) as subscriber,
+    ):
+        subscriber.subscribe(PATTERNS)
+        fleet.start_worker("w1")
+        fleet.start_worker("w2")
+        fleet.start("bridge", "bridge", "--name", "b1")
+        fleet.start_replay("replay", [file], "--publish", "--speed", "250")
+        wait_for(lambda: sent(client) > ticks // 6, 60, fleet.logs)
+        slots = {key_slot(stream_key(p).encode()): client.xlen(stream_key(p)) for p in range(16)}
+        slot = next(slot for slot, entries in slots.items() if entries and owner_of(heads, slot) is heads[1])
+        move_slot(heads[1], heads[2], slot)
+        wait_for(lambda: sent(client) > ticks // 3, 60, fleet.logs)
+        heads[0].kill()
+        wait_for(lambda: replica.client.info("replication")["role"] == "master", 60, "the promotion")
+        assert fleet.exit_code("replay", 90) == 0, fleet.logs()
+        assert_same_bars(fleet.bars(), recount(file))
+        assert_ledger_balances(fleet, ticks)
+        assert_all_told(fleet)
+        assert owner_of([heads[2], heads[1], replica], slot) is heads[2]
+        told = "SELECT count(*) FROM outbox o JOIN bridge_position b USING (partition) WHERE o.number > b.number"
+        wait_for(lambda: fleet.rows(told) == [(0,)], 30, fleet.logs)
+        assert wait_for(subscriber.get_message, 30, "a pattern on another node")
+        assert client.get(HEARTBEAT)
+        client.xadd(FRONT_DOOR, {"symbol": "DOOR", "price": "10", "volume": "1", "timestamp": "1381152600"})
+        wait_for(lambda: fleet.rows("SELECT 1 FROM dead_letter"), 30, fleet.logs)
+        assert fleet.status()["lag_ticks"] == 0
+        doctor = tickstock("doctor", servers=fleet.servers)
+        assert doctor.returncode == 0, doctor.stdout
+        assert [fleet.stop(name) for name in ("w1", "w2", "bridge")] == [0, 0, 0], fleet.logs()
