@@ -21,6 +21,7 @@ COMMANDS = {
         "gaps",
         "migrate",
         "patterns",
+        "prune",
         "publish-test-pattern",
         "replay",
         "status",

@@ -1,0 +1,28 @@
+-- table_pages --
+-- How long a table is, in pages, and whether it is split into parts (partitioned, a hypertable): then its parts are dropped.
+SELECT pg_relation_size(oid) / current_setting('block_size')::bigint,
+       EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid)
+  FROM pg_class
+ WHERE oid = to_regclass(%(table)s);
+
+-- prune_patterns --
+-- By pages: each part of the table is read once, whatever is indexed, and rows are locked for a moment only.
+DELETE FROM intraday_patterns
+ WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
+
+-- prune_indicators --
+DELETE FROM intraday_indicators
+ WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND calculation_timestamp < %(before)s;
+
+-- prune_events --
+DELETE FROM integration_events
+ WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND "timestamp" < %(before)s;
+
+-- old_patterns --
+SELECT count(*) FROM intraday_patterns WHERE detection_timestamp < %(before)s;
+
+-- old_indicators --
+SELECT count(*) FROM intraday_indicators WHERE calculation_timestamp < %(before)s;
+
+-- old_events --
+SELECT count(*) FROM integration_events WHERE "timestamp" < %(before)s;
