@@ -1,6 +1,6 @@
 """One Redis client of a process. The client library's own retries are off: they XADD twice and hide what was read."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
@@ -48,6 +48,7 @@ _OPTIONS: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
     "socket_connect_timeout": 5.0,
 }
+_MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 
@@ -102,6 +103,11 @@ def masters(client: Client) -> list[Client]:
 
 def check(client: Client, url: str) -> None:
     """Raise ServerAway where no Redis answers, SetupError where it must not be used."""
+    mode = answer_of(url, lambda: _mode(client.info("server")))
+    if (mode == "cluster") != is_cluster(client) or mode == "sentinel":
+        raise SetupError(
+            f"Redis at {address(url)} is a {mode} server: {_MODE_URL.get(mode, 'redis')}:// is its address"
+        )
     policy = eviction_policy(client, url)
     if policy != "noeviction":
         raise SetupError(
@@ -110,13 +116,25 @@ def check(client: Client, url: str) -> None:
         )
 
 
+def _mode(server: dict[str, Any]) -> str:
+    """Return standalone, cluster or sentinel: Valkey and Redis name it differently."""
+    return str(server.get("server_mode") or server.get("redis_mode") or "standalone")
+
+
 def eviction_policy(client: Client, url: str) -> str:
     """Return what Redis does when its memory is full; of a cluster, the worst that a node does.
 
     Raises ServerAway, SetupError where it does not answer us.
     """
+    return answer_of(
+        url, lambda: _worst(str(node.info("memory").get("maxmemory_policy", "noeviction")) for node in masters(client))
+    )
+
+
+def answer_of(url: str, ask: Callable[[], str]) -> str:
+    """Return what a server answers. Raises ServerAway where it is away, SetupError where it refuses us."""
     try:
-        return _worst(str(node.info("memory").get("maxmemory_policy", "noeviction")) for node in masters(client))
+        return ask()
     except AuthenticationError as e:
         raise SetupError(f"Redis at {address(url)}: {e}") from e
     except AWAY as e:

@@ -21,6 +21,13 @@ def cluster(tmp_path):
         yield start_cluster(tmp_path, started)
 
 
+def refused(tickstock, servers):
+    """Start a worker that has to refuse; return why."""
+    run = tickstock("worker", servers=servers)
+    assert run.returncode == 1
+    return run.stderr
+
+
 def move_slot(source, target, slot):
     """Move a slot as `redis-cli --cluster reshard` does."""
     target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
@@ -45,6 +52,8 @@ def test_a_moved_slot_and_a_lost_node_leave_the_bars_exact(tickstock, migrated_s
         closing(heads[1].client.pubsub(ignore_subscribe_messages=True)) as subscriber,
     ):
         subscriber.subscribe(PATTERNS)
+        alone = Servers(f"redis://{HOST}:{heads[0].port}", migrated_servers.database_url)
+        assert "redis+cluster:// is its address" in refused(tickstock, alone)
         fleet.start_worker("w1")
         fleet.start_worker("w2")
         fleet.start("bridge", "bridge", "--name", "b1")

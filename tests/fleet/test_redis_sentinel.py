@@ -35,6 +35,13 @@ def test_a_master_that_no_sentinel_knows_is_named(tickstock, migrated_servers, w
     assert "Traceback" not in run.stderr
 
 
+def test_the_address_of_a_sentinel_needs_its_own_scheme(tickstock, migrated_servers, watched_redis):
+    host = urlsplit(watched_redis[-1]).netloc.split(",")[0]
+    run = tickstock("worker", servers=Servers(f"redis://{host}", migrated_servers.database_url))
+    assert run.returncode == 1
+    assert "is a sentinel server: redis+sentinel:// is its address" in run.stderr
+
+
 def sent(client):
     """Return how many ticks the producers say they have sent, over all partitions."""
     return sum(
