@@ -1,12 +1,14 @@
 """Checks a setup before it hurts: both servers, each asked once, and the clocks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import psycopg
 from redis.exceptions import RedisError
 
 from ..contracts.errors import TickStockError
+from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers
 from ..db import postgres, redis
 from ..db.queries import query
@@ -17,30 +19,42 @@ from .finding import Finding, first_line
 _MAX_SKEW_S = 1.0
 
 
-def diagnose(servers: Servers, *, partitions: int | None, embedded: bool = False) -> Iterator[Finding]:
-    """Check both servers without waiting for them. partitions: the count that the user expects."""
-    ahead_s: dict[str, float] = {}  # how far a server's clock is ahead of this host's
+class Clock(NamedTuple):
+    """How far a server's clock is ahead of this host's, and how much of that may be the way there and back."""
+
+    ahead_s: float
+    unsure_s: float
+
+
+def diagnose(
+    servers: Servers, *, partitions: int | None, roles: Sequence[Role], embedded: bool = False
+) -> Iterator[Finding]:
+    """Check both servers without waiting for them.
+
+    partitions: the count that the user expects; roles: those whose work the users of both servers must be able to do.
+    """
+    clocks: dict[str, Clock] = {}
     yield check_hiredis()
-    yield from _redis(servers, ahead_s)
-    yield from _postgres(servers, partitions, embedded, ahead_s)
-    yield _clocks(ahead_s)
+    yield from _redis(servers, roles, clocks)
+    yield from _postgres(servers, partitions, embedded, clocks)
+    yield judge_clocks(clocks)
 
 
-def _redis(servers: Servers, ahead_s: dict[str, float]) -> Iterator[Finding]:
+def _redis(servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]) -> Iterator[Finding]:
     try:
         client = redis.connect(servers.redis_url)
         redis.eviction_policy(client, servers.redis_url)
     except TickStockError as e:
         yield Finding("FAIL", "Redis", str(e), "start it, or set REDIS_URL to an address and a user that it lets in")
         return
-    yield from check_redis(client, redis.address(servers.redis_url))
+    yield from check_redis(client, redis.address(servers.redis_url), roles)
     try:
-        ahead_s["Redis"] = redis.redis_ms(client) / 1000 - time.time()
+        clocks["Redis"] = _read_clock(lambda: redis.redis_ms(client) / 1000)
     except (RedisError, OSError) as e:
         yield Finding("FAIL", "Redis clock", first_line(e), "grant TIME: it is the clock that ticks arrive by")
 
 
-def _postgres(servers: Servers, partitions: int | None, embedded: bool, ahead_s: dict[str, float]) -> Iterator[Finding]:
+def _postgres(servers: Servers, partitions: int | None, embedded: bool, clocks: dict[str, Clock]) -> Iterator[Finding]:
     try:
         connection = postgres.connect(servers.database_url, name="tickstock-doctor")
     except TickStockError as e:
@@ -50,18 +64,29 @@ def _postgres(servers: Servers, partitions: int | None, embedded: bool, ahead_s:
     with connection:
         yield from check_postgres(connection, postgres.address(servers.database_url), partitions, embedded)
         try:
-            (now_s,) = connection.execute(query("database_clock")).fetchone() or (time.time(),)
-            ahead_s["PostgreSQL"] = now_s - time.time()
+            clocks["PostgreSQL"] = _read_clock(
+                lambda: (connection.execute(query("database_clock")).fetchone() or (time.time(),))[0]
+            )
         except psycopg.Error as e:
             yield Finding("FAIL", "PostgreSQL clock", first_line(e), "look at the server's log")
 
 
-def _clocks(ahead_s: dict[str, float]) -> Finding:
-    if not ahead_s:
+def _read_clock(read_s: Callable[[], float]) -> Clock:
+    """Compare with the middle of the question's way: over a slow link a good clock looks late."""
+    asked_s = time.time()
+    said_s = read_s()
+    answered_s = time.time()
+    return Clock(said_s - (asked_s + answered_s) / 2, abs(answered_s - asked_s) / 2)
+
+
+def judge_clocks(clocks: Mapping[str, Clock]) -> Finding:
+    """Compare the servers' clocks with this host's and with each other's."""
+    if not clocks:
         return Finding("warn", "clocks", "no server said its time")
-    says = ", ".join(f"{server} is {s:+.3f} s from this host" for server, s in ahead_s.items())
-    clocks = [0.0, *ahead_s.values()]
-    if max(clocks) - min(clocks) <= _MAX_SKEW_S:
+    says = ", ".join(f"{server} is {clock.ahead_s:+.3f} s from this host" for server, clock in clocks.items())
+    earliest = min(0.0, *(clock.ahead_s + clock.unsure_s for clock in clocks.values()))
+    latest = max(0.0, *(clock.ahead_s - clock.unsure_s for clock in clocks.values()))
+    if latest - earliest <= _MAX_SKEW_S:
         return Finding("ok", "clocks", says)
     do = "bars do not depend on it (Redis dates arrivals, PostgreSQL leases), but logs do: run NTP on each host"
     return Finding("warn", "clocks", says, do)

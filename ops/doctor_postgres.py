@@ -2,31 +2,17 @@
 
 from collections.abc import Iterator
 
+from psycopg.sql import Identifier
+
 from ..contracts.errors import SetupError
 from ..contracts.names import FRONT_DOOR
 from ..db.migrate import DEFAULT_PARTITIONS, check_schema
 from ..db.postgres import Connection
 from ..db.queries import query
+from ..db.table_rights import TABLE_RIGHTS
 from .finding import Finding, findings_of
 
-_LEAST_VERSION = 140_000  # server_version_num of PostgreSQL 14
-_READ_ADD_CHANGE = ("SELECT", "INSERT", "UPDATE")
-_RIGHTS = {
-    "symbols": ("SELECT", "INSERT"),
-    "ohlcv_1min": _READ_ADD_CHANGE,
-    "bar_detail": _READ_ADD_CHANGE,
-    "recent_bar": _READ_ADD_CHANGE,
-    "stream": ("SELECT", "INSERT"),
-    "lease": _READ_ADD_CHANGE,
-    "checkpoint": _READ_ADD_CHANGE,
-    "ledger": _READ_ADD_CHANGE,
-    "worker": _READ_ADD_CHANGE,
-    "replay": ("SELECT", "INSERT"),
-    "finished_replay": ("SELECT", "INSERT"),
-    "outbox": ("SELECT", "INSERT", "DELETE"),
-    "dead_letter": (*_READ_ADD_CHANGE, "DELETE"),
-    "schema_migration": ("SELECT",),
-}
+_LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has got no fixes since November 2025
 
 
 def check_postgres(connection: Connection, where: str, partitions: int | None, embedded: bool) -> Iterator[Finding]:
@@ -44,13 +30,17 @@ def check_postgres(connection: Connection, where: str, partitions: int | None, e
 
 def _version(connection: Connection, where: str) -> Iterator[Finding]:
     number, version, role, in_recovery, _, _ = connection.execute(query("server_facts")).fetchone() or ()
-    says = f"PostgreSQL {version.split()[0]} at {where} as {role}"
+    yield judge_version(number, version, role, where, in_recovery=in_recovery)
+
+
+def judge_version(number: int, version: str, role: str, where: str, *, in_recovery: bool) -> Finding:
+    """Judge a server by its server_version_num and server_version."""
+    says = f"PostgreSQL {version.split(maxsplit=1)[0]} at {where} as {role}"
     if number < _LEAST_VERSION:
-        yield Finding("FAIL", "PostgreSQL version", f"{says} is too old", "PostgreSQL 14 or later")
-    elif in_recovery:
-        yield Finding("FAIL", "PostgreSQL version", f"{says} is a standby", "set DATABASE_URL to the primary")
-    else:
-        yield Finding("ok", "PostgreSQL version", says)
+        return Finding("FAIL", "PostgreSQL version", f"{says} is too old", "PostgreSQL 14 or later")
+    if in_recovery:
+        return Finding("FAIL", "PostgreSQL version", f"{says} is a standby", "set DATABASE_URL to the primary")
+    return Finding("ok", "PostgreSQL version", says)
 
 
 def _durability(connection: Connection) -> Iterator[Finding]:
@@ -81,14 +71,16 @@ def _schema(connection: Connection, embedded: bool) -> Iterator[Finding]:
 
 
 def _rights(connection: Connection) -> Iterator[Finding]:
-    wanted = [(table, privilege) for table, privileges in _RIGHTS.items() for privilege in privileges]
+    wanted = [(table, privilege) for table, privileges in TABLE_RIGHTS.items() for privilege in privileges]
     tables, privileges = (list(column) for column in zip(*wanted, strict=True))
-    rows = connection.execute(query("table_rights"), {"tables": tables, "privileges": privileges})
-    missing = [f"{privilege} on {table}" for table, privilege in rows]
-    missing += [name for (name,) in connection.execute(query("other_rights"))]
+    missing = connection.execute(query("missing_table_rights"), {"tables": tables, "privileges": privileges}).fetchall()
+    inserted = [table for table, privileges in TABLE_RIGHTS.items() if "INSERT" in privileges]
+    missing += connection.execute(query("missing_other_rights"), {"inserted": inserted}).fetchall()
     if missing:
-        do = "grant these to the role of DATABASE_URL"
-        yield Finding("FAIL", "PostgreSQL rights", f"missing: {', '.join(missing)}", do)
+        role = Identifier(connection.info.user).as_string(connection)
+        do = "; ".join(f"GRANT {privilege} ON {what} TO {role}" for privilege, what in missing)
+        says = ", ".join(f"{privilege} on {what.lower()}" for privilege, what in missing)
+        yield Finding("FAIL", "PostgreSQL rights", f"missing: {says}", do)
     else:
         yield Finding("ok", "PostgreSQL rights", "all that is needed")
 

@@ -1,21 +1,17 @@
 """What Redis must be and allow, for producers and workers to be safe on it."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from redis.exceptions import NoPermissionError, ResponseError
-
-from ..contracts.frame import FIELD
-from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, GROUP, flow_key, results_key, stream_key
+from ..contracts.redis_rights import Role
 from ..db.redis import Client
+from .doctor_rights import check_rights
 from .finding import Finding, findings_of
 from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
 _FULL_SHARE = 0.9  # of maxmemory; above it producers wait
-_TRIAL = "tickstock-stream:{doctor}"  # matches what a rule for our keys allows, and is the key of no partition
 
 
 def check_hiredis() -> Finding:
@@ -25,20 +21,20 @@ def check_hiredis() -> Finding:
     return Finding("FAIL", "hiredis", "missing: Redis replies are parsed 5 times slower", "pip install hiredis")
 
 
-def check_redis(client: Client, where: str) -> Iterator[Finding]:
-    """Check a server that answers."""
+def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
+    """Check a server that answers. roles: whose rights our user must have."""
     checks = (
-        ("Redis version", lambda c: _version(c, where)),
+        ("Redis version", lambda c: redis_version_of(c.info("server"), where)),
         ("Redis eviction", _eviction),
         ("Redis memory", _memory),
         ("Redis persistence", _persistence),
-        ("Redis rights", _rights),
+        ("Redis rights", lambda c: check_rights(c, roles)),
     )
     return findings_of(client, checks)
 
 
-def _version(client: Client, where: str) -> Iterator[Finding]:
-    found = client.info("server")
+def redis_version_of(found: Mapping[str, Any], where: str) -> Iterator[Finding]:
+    """Judge a server by its INFO server. XTRIM MINID came with Redis 6.2; Valkey began with 7.2."""
     version, name = found.get("valkey_version") or found["redis_version"], redis_version(found)
     least = _LEAST_VALKEY if "valkey_version" in found else _LEAST_REDIS
     if tuple(int(part) for part in version.split(".")[:2]) >= least:
@@ -72,94 +68,3 @@ def _persistence(client: Client) -> Iterator[Finding]:
     else:
         says = "no AOF: entries that are not committed yet are lost when it stops"
         yield Finding("warn", "Redis persistence", says, "set `appendonly yes`")
-
-
-# -- rights ------------------------------------------------------------------------------------------------------------
-
-
-def _rights(client: Client) -> Iterator[Finding]:
-    """Ask for every command that we use, on the keys that we use it on."""
-    user = _user(client)
-    dry = _can_ask(client, user)
-    denied = _denied_by_rule(client, user) if dry else _denied_by_trial(client)
-    asked = f"user {user}" if dry else f"user {user}, tried on {_TRIAL}"
-    if denied:
-        says, do = f"{asked} may not: {'; '.join(denied)}", f"ACL SETUSER {user} … with these commands and keys"
-        yield Finding("FAIL", "Redis rights", says, do)
-    else:
-        yield Finding("ok", "Redis rights", f"{asked} may do all that is needed")
-
-
-def _user(client: Client) -> str:
-    try:
-        return str(client.acl_whoami())
-    except ResponseError:
-        return "(unknown)"
-
-
-def _can_ask(client: Client, user: str) -> bool:
-    """Tell whether ACL DRYRUN is there (Redis 7.0) and allowed."""
-    try:
-        client.execute_command("ACL", "DRYRUN", user, "PING")
-    except ResponseError:
-        return False
-    return True
-
-
-def _denied_by_rule(client: Client, user: str) -> list[str]:
-    pipeline = client.pipeline(transaction=False)
-    commands = list(_commands(stream_key(0), flow_key(0), results_key(0), FRONT_DOOR, DEAD_LETTERS))
-    for command in commands:
-        pipeline.execute_command("ACL", "DRYRUN", user, *command)
-    replies = pipeline.execute(raise_on_error=False)
-    return [_spelled(command) for command, reply in zip(commands, replies, strict=True) if reply not in (b"OK", "OK")]
-
-
-def _denied_by_trial(client: Client) -> list[str]:
-    """Run each command on a key of its own: whatever else it answers, it was allowed."""
-    denied = []
-    for command in _commands(_TRIAL, f"{_TRIAL}:flow", _TRIAL, _TRIAL, _TRIAL):
-        try:
-            client.execute_command(*command)
-        except NoPermissionError:
-            denied.append(_spelled(command))
-        except ResponseError:
-            continue  # its arguments did not suit the trial
-    with suppress(NoPermissionError):  # DEL is a right that only this trial has use for
-        client.delete(_TRIAL, f"{_TRIAL}:flow")
-    return denied
-
-
-def _commands(stream: str, flow: str, results: str, front_door: str, dead_letters: str) -> Iterator[tuple[Any, ...]]:
-    yield from (("INFO",), ("TIME",))
-    for key in dict.fromkeys((stream, results, front_door, dead_letters)):
-        yield "XADD", key, "*", FIELD, "doctor"
-    for key in dict.fromkeys((stream, front_door)):
-        yield "XGROUP", "CREATE", key, GROUP, "0"
-        yield "XGROUP", "SETID", key, GROUP, "0"
-        yield "XREADGROUP", "GROUP", GROUP, "doctor", "COUNT", 1, "STREAMS", key, ">"
-        yield "XPENDING", key, GROUP, "-", "+", 1
-        yield "XACK", key, GROUP, "0-1"
-        yield "XTRIM", key, "MINID", "0"
-        yield "XRANGE", key, "-", "+", "COUNT", 1
-        yield "XLEN", key
-        yield "XINFO", "STREAM", key
-        yield "XINFO", "GROUPS", key
-        yield "XINFO", "CONSUMERS", key, GROUP
-    yield "XGROUP", "DELCONSUMER", stream, GROUP, "doctor"
-    yield "EVAL", "return 1", 1, stream
-    yield "XSETID", front_door, f"{2**43}-0"
-    yield "XINFO", "STREAM", results
-    yield "HSET", flow, "doctor", "1"
-    yield "HGET", flow, "doctor"
-    yield "HMGET", flow, "doctor"
-    yield "HGETALL", flow
-    yield "HDEL", flow, "doctor"
-    yield from (("MULTI",), ("EXEC",))
-
-
-def _spelled(command: tuple[Any, ...]) -> str:
-    name, *rest = (str(part) for part in command)
-    subcommand = [rest.pop(0)] if name in ("XGROUP", "XINFO") else []
-    key = next((part for part in rest if part.startswith("tickstock-")), "")
-    return " ".join([name, *subcommand, key]).strip()

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 import click
 
+from ...contracts.redis_rights import RIGHTS, Role
 from ..doctor import diagnose
 from ..finding import Finding
 from ..wiring import Place
@@ -16,14 +17,29 @@ _COLORS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 @click.command(context_settings=CONTEXT, short_help="Check both servers and the rights on them.")
 @option("--partitions", type=click.IntRange(1, 4096), help="Check that the stream has so many.")
+@option(
+    "--role",
+    "roles",
+    type=click.Choice(list(RIGHTS)),
+    multiple=True,
+    show_default="all of them",
+    help="Ask Redis only for what this role needs; can be given more than once.",
+)
 @server_options
-def doctor(where: AbstractContextManager[Place], partitions: int | None) -> None:
+def doctor(where: AbstractContextManager[Place], partitions: int | None, roles: tuple[Role, ...]) -> None:
     """Check both servers and the rights on them, one line a check, with what to change.
 
+    \b
+    Redis        version, eviction policy, memory, AOF; the ACL rights of its user
+    PostgreSQL   version, durability, schema; the rights of its role on tables, sequences and functions
+    partitions   the recorded count, against --partitions
+    clocks       this host's and both servers', not more than a second apart
+
     Each server is asked once, --connect-timeout does not apply. Exit 1 if any line says FAIL.
-    """
+    """  # noqa: D301  # \b is for click: it leaves the lines below it as they are
     with where as place:
-        findings = list(_said(diagnose(place.servers, partitions=partitions, embedded=place.embedded)))
+        checks = diagnose(place.servers, partitions=partitions, roles=roles or tuple(RIGHTS), embedded=place.embedded)
+        findings = list(_said(checks))
     if any(finding.level == "FAIL" for finding in findings):
         sys.exit(1)
 

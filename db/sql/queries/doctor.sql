@@ -2,25 +2,30 @@
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_user::text,
        pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync');
 
--- table_rights --
+-- missing_table_rights --
 -- What of each right (table, privilege) is missing. A table that is not there is the schema's business.
-SELECT wanted.name, wanted.privilege
+SELECT wanted.privilege, wanted.name
   FROM unnest(%(tables)s::text[], %(privileges)s::text[]) WITH ORDINALITY AS wanted (name, privilege, place)
  WHERE to_regclass(wanted.name) IS NOT NULL AND NOT has_table_privilege(to_regclass(wanted.name), wanted.privilege)
  ORDER BY place;
 
--- other_rights --
--- TEMPORARY: the staging table. pg_terminate_backend: a worker ends its own role's stalled backends.
-SELECT name FROM (VALUES
-    ('TEMPORARY on this database', has_database_privilege(current_database(), 'TEMPORARY')),
-    ('USAGE on the sequence dead_letter_id_seq',
-     to_regclass('dead_letter_id_seq') IS NULL OR has_sequence_privilege(to_regclass('dead_letter_id_seq'), 'USAGE')),
-    ('EXECUTE on lock_checkpoints()',
-     to_regprocedure('lock_checkpoints(integer[],bigint[])') IS NULL
-     OR has_function_privilege(to_regprocedure('lock_checkpoints(integer[],bigint[])'), 'EXECUTE')),
-    ('EXECUTE on pg_terminate_backend()',
-     has_function_privilege('pg_terminate_backend(integer,bigint)', 'EXECUTE'))) AS wanted (name, granted)
- WHERE granted IS NOT TRUE;
+-- missing_other_rights --
+-- TEMPORARY: the staging tables. pg_terminate_backend: a worker ends its own role's stalled backends. The sequences
+-- are those behind the defaults of the tables that we insert into, whatever the application named them.
+SELECT 'TEMPORARY', 'DATABASE ' || quote_ident(current_database())
+ WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+ UNION ALL
+SELECT DISTINCT 'USAGE', 'SEQUENCE ' || s.oid::regclass
+  FROM unnest(%(inserted)s::text[]) AS t (name)
+  JOIN pg_attrdef d ON d.adrelid = to_regclass(t.name)
+  JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass
+  JOIN pg_class s ON s.oid = p.refobjid
+ WHERE CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
+ UNION ALL
+SELECT 'EXECUTE', 'FUNCTION ' || f.oid::regprocedure
+  FROM pg_proc f
+ WHERE f.proname IN ('lock_checkpoints', 'log_integration_event', 'pg_terminate_backend')
+   AND pg_function_is_visible(f.oid) AND NOT has_function_privilege(f.oid, 'EXECUTE');
 
 -- timescaledb --
 SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),

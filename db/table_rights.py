@@ -1,0 +1,45 @@
+"""What the role of DATABASE_URL must be granted on each table that it does not own: the doctor asks for it.
+
+Sequences behind a table's defaults and functions are not listed: they follow from these.
+"""
+
+_READ = ("SELECT",)
+_ADD = ("SELECT", "INSERT")
+_CHANGE = ("SELECT", "INSERT", "UPDATE")
+_ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+# bar_detail is there only where the application's ohlcv_1min could not be given our columns.
+TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
+    "bar_detail": _CHANGE,
+    "bridge_position": _CHANGE,
+    "cache_entries": _CHANGE,
+    "checkpoint": _CHANGE,
+    "dead_letter": _ALL,
+    "detection_flow": _CHANGE,
+    "finished_replay": _ADD,
+    "gap": _CHANGE,
+    "gap_missing": ("SELECT", "INSERT", "DELETE"),
+    "indicator_definitions": _ADD,
+    "integration_events": _ADD,
+    "intraday_indicators": ("SELECT", "INSERT", "DELETE"),
+    "intraday_patterns": _CHANGE,
+    "lease": _CHANGE,
+    "ledger": _CHANGE,
+    "ohlcv_1min": _ALL,
+    "ohlcv_5min": _CHANGE,
+    "ohlcv_15min": _CHANGE,
+    "ohlcv_30min": _CHANGE,
+    "ohlcv_hourly": _CHANGE,
+    "outbox": ("SELECT", "INSERT", "DELETE"),
+    "pattern_definitions": _ADD,
+    "pattern_flow_analysis": _READ,
+    "recent_bar": _CHANGE,
+    "recent_higher_bar": _CHANGE,
+    "replay": _ADD,
+    "schema_migration": _READ,
+    "stream": _ADD,
+    "streaming_session": _CHANGE,
+    "symbols": _ADD,
+    "volume_only_minute": _READ,
+    "worker": _CHANGE,
+}
