@@ -1,6 +1,6 @@
 """What Redis must be and allow, for producers and workers to be safe on it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,7 +33,7 @@ def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[F
     return findings_of(client, checks)
 
 
-def redis_version_of(found: Mapping[str, Any], where: str) -> Iterator[Finding]:
+def redis_version_of(found: dict[str, Any], where: str) -> Iterator[Finding]:
     """Judge a server by its INFO server. XTRIM MINID came with Redis 6.2; Valkey began with 7.2."""
     version, name = found.get("valkey_version") or found["redis_version"], redis_version(found)
     least = _LEAST_VALKEY if "valkey_version" in found else _LEAST_REDIS
