@@ -1,67 +1,83 @@
-"""The status as people read it: short tables, in a terminal or a file."""
+"""The fleet as people read it: short tables, and a few lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console, JustifyMethod, OverflowMethod
+from rich.console import JustifyMethod, OverflowMethod
 from rich.table import Table
+from rich.text import Text
 
 from .status import PartitionStatus, ReplayStatus, Status, WorkerStatus
 
-_LEAST_WIDTH = 150  # what the widest table takes
 _ENDED_SHOWN = 5
+_TEXTS = {
+    *("owner", "worker", "state", "replay", "source", "position", "last commit", "started"),
+    *("system", "checkpoint", "last", "symbol", "pattern", "path", "flow_id", "time", "unit", "producer", "feed"),
+}
 _SOURCE_WIDTH = 28
-_ON_ONE_LINE = ("replay", "source", "started", "last commit")
+_ON_ONE_LINE = ("replay", "source", "started", "last commit", "flow_id", "time", "path")
+_LATE_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
 
 
-def print_status(status: Status) -> None:
-    """Print what the fleet looks like."""
-    # A narrow terminal wraps long lines itself; a table squeezed into it loses its numbers.
-    console = Console(highlight=False, width=max(_LEAST_WIDTH, Console().width))
+def fleet_tables(status: Status, *, most_partitions: int | None = None, is_wide: bool = True) -> Iterator[Table]:
+    """Yield the tables of the fleet. most_partitions: only those that lag most; is_wide: with every column."""
     if status.partitions:
-        console.print(_partitions(status.partitions))
+        yield _partitions(status.partitions, most_partitions, is_wide=is_wide)
     if status.workers:
-        console.print(_workers(status.workers))
+        yield _workers(status.workers, is_wide=is_wide)
     if status.replays:
-        console.print(_replays(status.replays, len(status.partitions)))
-    for line in _lines(status):
-        console.print(line, soft_wrap=True, markup=False)
+        yield _replays(status.replays, len(status.partitions))
 
 
-def _partitions(partitions: Sequence[PartitionStatus]) -> Table:
-    table = _table(
-        "Partitions", "partition", "owner", "epoch", "lag ticks", "lag s", "position", "last commit", "pause s"
-    )
-    for p in partitions:
-        numbers = (str(p.epoch), f"{p.lag_ticks:,}", _seconds(p.lag_s, unknown="?"))
-        table.add_row(
-            str(p.partition), p.owner or "-", *numbers, p.position, _moment(p.last_commit), _seconds(p.pause_s)
-        )
+def _partitions(partitions: Sequence[PartitionStatus], most: int | None, *, is_wide: bool) -> Table:
+    where = ("position", "last commit", "pause s") if is_wide else ("last commit",)
+    table = table_of("Partitions", "partition", "owner", "epoch", "lag ticks", "lag s", *where)
+    shown = partitions
+    if most is not None and len(partitions) > most:
+        shown = sorted(sorted(partitions, key=_worst_first)[:most], key=lambda p: p.partition)
+        table.caption = f"and {len(partitions) - most:,} more that lag less"
+    for p in shown:
+        numbers = (str(p.epoch), f"{p.lag_ticks:,}", _lag(p.lag_s))
+        others = (p.position, moment(p.last_commit), seconds(p.pause_s)) if is_wide else (moment(p.last_commit),)
+        table.add_row(str(p.partition), p.owner or Text("nobody", "red"), *numbers, *others)
     return table
 
 
-def _workers(workers: Sequence[WorkerStatus]) -> Table:
-    names = ("ticks", "bars", "revisions", "commits", "fenced", "restores")
-    table = _table("Workers", "worker", "state", "partitions", *names, "last commit")
+def _worst_first(partition: PartitionStatus) -> tuple[bool, bool, float]:
+    return partition.owner is not None, partition.lag_s is not None, -(partition.lag_s or 0.0)
+
+
+def _lag(lag_s: float | None) -> Text:
+    if lag_s is None:
+        return Text("unknown", "red")
+    return Text(f"{lag_s:,.1f}", "red" if lag_s > _STUCK_S else "yellow" if lag_s > _LATE_S else "")
+
+
+def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
+    names = (
+        ("ticks", "bars", "revisions", "commits", "fenced", "restores") if is_wide else ("ticks", "bars", "restores")
+    )
+    table = table_of("Workers", "worker", "state", "partitions", *names, "last commit")
     ended = [worker for worker in workers if not worker.running]
     for worker in [*(w for w in workers if w.running), *ended[:_ENDED_SHOWN]]:
-        state = "running" if worker.running else "ended"
+        state = Text("running", "green") if worker.running else Text("ended", "dim")
         counts = [f"{getattr(worker, name):,}" for name in names]
-        table.add_row(worker.consumer, state, str(len(worker.partitions)), *counts, _moment(worker.updated_at))
+        table.add_row(worker.consumer, state, str(len(worker.partitions)), *counts, moment(worker.updated_at))
     if len(ended) > _ENDED_SHOWN:
         table.caption = f"and {len(ended) - _ENDED_SHOWN} more that ended earlier"
     return table
 
 
 def _replays(replays: Sequence[ReplayStatus], partitions: int) -> Table:
-    table = _table("Replays", "replay", "state", "ticks", "ended in", "started", "source")
+    table = table_of("Replays", "replay", "state", "ticks", "ended in", "started", "source")
     for r in replays:
         ended = f"{r.partitions_ended}/{partitions}"
-        table.add_row(r.name, r.state, f"{r.ticks:,}", ended, _moment(r.started_at), _short(r.source))
+        table.add_row(r.name, r.state, f"{r.ticks:,}", ended, moment(r.started_at), _short(r.source))
     return table
 
 
-def _lines(status: Status) -> list[str]:
+def fleet_lines(status: Status) -> list[str]:
+    """Return the fleet in a few lines."""
     dead = ", ".join(f"{count:,} {reason}" for reason, count in status.dead_letters.items())
     redis, limit = status.redis, status.redis.max_memory_bytes
     used = f"{_megabytes(redis.memory_bytes)} of {_megabytes(limit) if limit else 'no limit'}"
@@ -71,20 +87,20 @@ def _lines(status: Status) -> list[str]:
     stream = f"{status.partitions_total} partitions{free}" if status.partitions_total else "not created yet"
     return [
         f"Stream        {status.stream}: {stream}, {running} worker{'' if running == 1 else 's'}",
-        f"Lag           {status.lag_ticks:,} ticks, {_seconds(status.lag_s, unknown='?')} s",
+        f"Lag           {status.lag_ticks:,} ticks, {'unknown' if status.lag_s is None else f'{status.lag_s:,.1f} s'}",
         f"Front door    {status.front_door.lag_entries:,} entries wait",
         f"Dead letters  {dead or 'none'}",
         f"Redis         {redis.version}, {used}, policy {redis.policy}, AOF {'on' if redis.aof else 'off'}",
     ]
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
+    """Make a table without rows; what is no text stands to the right."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    texts = {"owner", "worker", "state", "replay", "source", "position", "last commit", "started"}
     for name in columns:
         # A replay's name is copied into a command: it stays whole, and on one line; its source may be cut.
         overflow: OverflowMethod = "ellipsis" if name == "source" else "fold"
-        justify: JustifyMethod = "left" if name in texts else "right"
+        justify: JustifyMethod = "left" if name in _TEXTS else "right"
         table.add_column(name, justify=justify, overflow=overflow, no_wrap=name in _ON_ONE_LINE)
     return table
 
@@ -93,12 +109,14 @@ def _short(text: str) -> str:
     return text if len(text) <= _SOURCE_WIDTH else f"…{text[1 - _SOURCE_WIDTH :]}"
 
 
-def _moment(at: datetime | None) -> str:
+def moment(at: datetime | None) -> str:
+    """Write a time in UTC; - where there is none."""
     return at.astimezone(UTC).strftime("%m-%d %H:%M:%S") if at else "-"
 
 
-def _seconds(seconds: float | None, *, unknown: str = "-") -> str:
-    return unknown if seconds is None else f"{seconds:,.1f}"
+def seconds(number: float | None) -> str:
+    """Write seconds; - where there are none."""
+    return "-" if number is None else f"{number:,.1f}"
 
 
 def _megabytes(size: int) -> str:

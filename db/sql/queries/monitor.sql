@@ -1,0 +1,115 @@
+-- monitor_signs --
+-- Seconds since the last sign of life: of any worker that lives or lived, and of the bridge. NULL: there was none yet.
+SELECT extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE starts_with(unit, 'consumer:')))::float8,
+       extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE unit = 'bridge'))::float8
+  FROM lease;
+
+-- monitor_unowned --
+-- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made.
+SELECT substr(l.unit, 11)::int, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
+  FROM lease l CROSS JOIN stream s
+ WHERE starts_with(l.unit, 'partition:') AND s.name = %(stream)s
+   AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
+ ORDER BY 1;
+
+-- monitor_leases --
+-- Who holds what, but the partitions and the workers' names, which stand in tables of their own.
+SELECT unit, owner, epoch, extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease
+ WHERE NOT starts_with(unit, 'partition:') AND NOT starts_with(unit, 'consumer:')
+   AND owner IS NOT NULL AND expires_at >= clock_timestamp()
+ ORDER BY unit COLLATE "C";
+
+-- monitor_producers --
+-- Live producers: those that run, and those that fell silent within the last hour without a word (a release clears the
+-- owner). What they sent is counted when it is committed.
+SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), coalesce(sum(g.ticks_in), 0)::bigint,
+       coalesce(sum(g.lost), 0)::bigint, extract(epoch FROM clock_timestamp() - max(g.updated_at))::float8
+  FROM lease l LEFT JOIN ledger g ON g.producer = substr(l.unit, 10)
+ WHERE starts_with(l.unit, 'producer:') AND l.owner IS NOT NULL
+   AND l.expires_at >= clock_timestamp() - interval '1 hour'
+ GROUP BY l.unit, l.expires_at ORDER BY 2 DESC, l.unit COLLATE "C";
+
+-- monitor_bridge --
+-- The bridges beside the speaker stand by: each has one connection, by its name. What waits for the speaker is in the
+-- outbox above its positions; without a position, all of it is.
+SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND expires_at >= clock_timestamp()),
+       (SELECT epoch FROM lease WHERE unit = 'bridge'),
+       (SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND starts_with(application_name, 'tickstock-bridge ')),
+       count(*), extract(epoch FROM clock_timestamp() - min(o.created_at))::float8
+  FROM outbox o LEFT JOIN bridge_position p ON p.partition = o.partition
+ WHERE o.number > coalesce(p.number, 0);
+
+-- monitor_ticks --
+-- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
+-- were counted within lately_s; closed bars that wait for their detectors.
+SELECT extract(epoch FROM clock_timestamp() - max(l.updated_at) FILTER (WHERE r.name IS NULL))::float8,
+       coalesce(sum(l.lost), 0)::bigint,
+       coalesce(sum(l.lost) FILTER (
+           WHERE l.updated_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0)::bigint,
+       (SELECT coalesce(sum(undetected), 0)::bigint FROM checkpoint)
+  FROM ledger l LEFT JOIN replay r ON r.name = l.producer;
+
+-- monitor_new_dead_letters --
+-- Down the primary key until one is old enough, which is at once where few are new.
+SELECT count(*) FROM dead_letter
+ WHERE id > coalesce((SELECT id FROM dead_letter
+                       WHERE created_at <= clock_timestamp() - make_interval(secs => %(lately_s)s)
+                       ORDER BY id DESC LIMIT 1), 0);
+
+-- monitor_gaps --
+SELECT state, count(*) FROM gap WHERE state <> 'repaired' GROUP BY state;
+
+-- monitor_checkpoints --
+-- What each system logged lately, by checkpoint, and how many seconds ago it did so last.
+SELECT coalesce(source_system, '-'), coalesce(checkpoint, '-'), count(*),
+       extract(epoch FROM clock_timestamp() - max("timestamp"))::float8
+  FROM integration_events
+ WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s)
+ GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- monitor_flows --
+-- Of the patterns that were published lately: how far each came, and how long each step took. One that has had grace_s
+-- for its next step and did not make it is an orphan there. WEBSOCKET_DELIVERED comes once for each user, or never:
+-- nobody may be looking.
+WITH flow AS (
+    SELECT flow_id,
+           min("timestamp") FILTER (WHERE checkpoint = 'PATTERN_PUBLISHED') AS published,
+           min("timestamp") FILTER (WHERE checkpoint = 'EVENT_RECEIVED') AS received,
+           min("timestamp") FILTER (WHERE checkpoint = 'EVENT_PARSED') AS parsed,
+           min("timestamp") FILTER (WHERE checkpoint = 'WEBSOCKET_DELIVERED') AS delivered
+      FROM integration_events
+     WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND flow_id IS NOT NULL
+     GROUP BY flow_id),
+step AS (
+    SELECT *, extract(epoch FROM received - published) * 1000 AS received_ms,
+           extract(epoch FROM delivered - published) * 1000 AS delivered_ms,
+           published < clock_timestamp() - make_interval(secs => %(grace_s)s) AS is_old
+      FROM flow WHERE published IS NOT NULL)
+SELECT count(*), count(received), count(parsed), count(delivered),
+       count(*) FILTER (WHERE is_old),
+       count(*) FILTER (WHERE is_old AND received IS NULL),
+       count(*) FILTER (WHERE is_old AND received IS NOT NULL AND parsed IS NULL),
+       count(*) FILTER (WHERE is_old AND parsed IS NOT NULL AND delivered IS NULL),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY received_ms)::float8,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY received_ms)::float8,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY delivered_ms)::float8,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY delivered_ms)::float8
+  FROM step;
+
+-- monitor_latest_flows --
+-- By the log's own index on its times: the view would be put together whole.
+SELECT flow_id FROM (
+    SELECT flow_id, max("timestamp") AS at FROM (
+        SELECT flow_id, "timestamp" FROM integration_events
+         WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND flow_id IS NOT NULL
+           AND event_type = 'pattern_detected' AND checkpoint = 'PATTERN_PUBLISHED'
+         ORDER BY "timestamp" DESC LIMIT 100) AS latest
+     GROUP BY flow_id) AS flow
+ ORDER BY at DESC LIMIT %(count)s;
+
+-- monitor_flow_analyses --
+SELECT flow_id, start_time, symbol, pattern_name, confidence::float8, total_latency_ms::float8,
+       users_notified::integer, checkpoints_logged::integer, flow_path
+  FROM pattern_flow_analysis WHERE flow_id = ANY (%(flow_ids)s::uuid[])
+ ORDER BY start_time DESC, flow_id;

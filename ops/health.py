@@ -1,0 +1,253 @@
+"""What a report means: findings, each with a code, what was seen and what to do. Pure.
+
+The fleet is unhealthy while a finding of level `error` stands: ticks do not become bars, results are not told, or the
+servers are set up so that ticks may be lost. A `warn` is to be looked at, and the fleet does its work.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .monitor import Report
+
+GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a restarted process is back by then
+
+_HEARTBEAT_S = 30.0  # from there on the application shows us as offline
+_HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
+_LAG_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
+_UNTOLD_S = 30.0
+_SILENT_S = 60.0
+_FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
+_FULL_SHARE = 0.9  # of maxmemory: from there on producers wait
+_UNDETECTED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFinding:
+    """One thing that is wrong. code: stays the same as long as it is wrong; do: the next step of a person."""
+
+    level: Literal["error", "warn"]
+    code: str
+    message: str
+    do: str
+
+
+def is_healthy(findings: Sequence[HealthFinding]) -> bool:
+    """Tell whether no finding is an error."""
+    return not any(finding.level == "error" for finding in findings)
+
+
+def findings_of(report: Report) -> list[HealthFinding]:
+    """Return what is wrong, errors first."""
+    found = [finding for check in _CHECKS for finding in check(report)]
+    return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def server_away(server: Literal["redis", "postgresql"], why: str) -> HealthFinding:
+    """Make the finding of a server that does not answer: then nothing else can be looked at."""
+    if server == "redis":
+        return _error("REDIS_AWAY", why, "start Redis; producers that keep a spool lose nothing meanwhile")
+    return _error("DATABASE_AWAY", why, "start PostgreSQL; ticks wait in Redis meanwhile")
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+
+def _no_stream(report: Report) -> Iterator[HealthFinding]:
+    if not report.fleet.partitions_total:
+        yield _error("NO_STREAM", "no process has created the stream yet", "start a worker or a producer")
+
+
+def _no_workers(report: Report) -> Iterator[HealthFinding]:
+    silent_s = report.workers_silent_s
+    if any(worker.running for worker in report.fleet.workers) or (silent_s is not None and silent_s < GRACE_S):
+        return
+    since = "no worker was ever started" if silent_s is None else f"no worker lives since {_duration(silent_s)}"
+    yield _error("NO_WORKERS", since, "start one: tickstock-worker")
+
+
+def _partitions_unowned(report: Report) -> Iterator[HealthFinding]:
+    if not any(worker.running for worker in report.fleet.workers):
+        return
+    unowned = {partition: s for partition, s in report.unowned_s.items() if s >= GRACE_S}
+    if unowned:
+        names = ", ".join(str(partition) for partition in list(unowned)[:8]) + (", …" if len(unowned) > 8 else "")
+        says = f"without an owner for up to {_duration(max(unowned.values()))}: partition {names}"
+        yield _error("PARTITIONS_UNOWNED", says, "look at the workers' logs: who has too few takes what is free")
+
+
+def _lag(report: Report) -> Iterator[HealthFinding]:
+    lags = [partition.lag_s for partition in report.fleet.partitions]
+    unknown = [str(p.partition) for p in report.fleet.partitions if p.lag_s is None]
+    if unknown:
+        says = f"ticks wait in partition {', '.join(unknown)}, and Redis has lost when they came"
+        yield _error("LAG_UNKNOWN", says, "look whether their producers run: they send again what they keep")
+    oldest_s = max((s for s in lags if s is not None), default=0.0)
+    if oldest_s > _LAG_S:
+        says = f"the oldest tick waits for {_duration(oldest_s)}, {report.fleet.lag_ticks:,} ticks in all"
+        make = _error if oldest_s > _STUCK_S else _warn
+        yield make("LAG_HIGH", says, "add workers, up to one a partition; look at those of the partitions that lag")
+
+
+def _undetected_bars(report: Report) -> Iterator[HealthFinding]:
+    if report.feed.undetected_bars > max(_UNDETECTED, report.symbols.active):
+        says = f"{report.feed.undetected_bars:,} closed bars wait for their detectors"
+        yield _warn("UNDETECTED_BARS", says, "add workers")
+
+
+def _unfinished_replays(report: Report) -> Iterator[HealthFinding]:
+    for replay in report.fleet.replays:
+        if replay.state == "unfinished":
+            says = f"{replay.name} stopped before its end: its last minutes stay open"
+            yield _warn("REPLAY_UNFINISHED", says, "run it again, or drop them: tickstock replay --abandon NAME")
+
+
+# -- the bridge and the application ------------------------------------------------------------------------------------
+
+
+def _no_bridge(report: Report) -> Iterator[HealthFinding]:
+    bridge = report.bridge
+    if bridge.owner is None and (bridge.silent_s is None or bridge.silent_s >= GRACE_S):
+        since = "no bridge was ever started" if bridge.silent_s is None else f"since {_duration(bridge.silent_s)}"
+        yield _error("NO_BRIDGE", f"nobody tells the results: {since}", "start one: tickstock-bridge")
+
+
+def _heartbeat(report: Report) -> Iterator[HealthFinding]:
+    if report.bridge.owner is None:
+        return
+    beats = report.integration.heartbeats
+    if beats.key_s is None or beats.key_s > _HEARTBEAT_S:
+        age = "is not there" if beats.key_s is None else f"is {_duration(beats.key_s)} old"
+        says = f"the key tickstock:producer:heartbeat {age}, though a bridge speaks"
+        yield _error("HEARTBEAT_STALE", says, f"look at the log of the bridge {report.bridge.owner}")
+    if report.integration.window_s > _HEARTBEAT_ROW_S and (beats.logged_s is None or beats.logged_s > _HEARTBEAT_ROW_S):
+        says = "no PRODUCER_ALIVE was logged in integration_events for more than two minutes"
+        yield _warn("HEARTBEAT_UNLOGGED", says, "is the bridge new? else look at its log")
+
+
+def _results_untold(report: Report) -> Iterator[HealthFinding]:
+    bridge = report.bridge
+    if bridge.owner is not None and bridge.untold_s is not None and bridge.untold_s > _UNTOLD_S:
+        says = f"{bridge.untold:,} results wait to be told, the first for {_duration(bridge.untold_s)}"
+        yield _error("RESULTS_UNTOLD", says, "look at the bridge's log; is --streaming-rate too low?")
+
+
+def _application(report: Report) -> Iterator[HealthFinding]:
+    beats = report.integration.heartbeats
+    if report.bridge.owner is not None and beats.application_s is None and not beats.subscribers:
+        says = f"nobody listens on the pattern channel, nor logged a checkpoint for {_duration(_window(report))}"
+        yield _warn("APPLICATION_AWAY", says, "start TickStockAppV2, if it is meant to run")
+
+
+def _orphans(report: Report) -> Iterator[HealthFinding]:
+    """Only where the application logs: without it nothing would ever be received."""
+    flows = report.integration.flows
+    if report.integration.heartbeats.application_s is None:
+        return
+    if flows.never_received:
+        says = f"{flows.never_received:,} of {flows.settled:,} patterns were published and never received"
+        make = _error if flows.never_received == flows.settled else _warn
+        yield make("FLOWS_NOT_RECEIVED", says, "does the application listen? tickstock flow FLOW_ID shows one's way")
+    if flows.never_parsed:
+        says = f"{flows.never_parsed:,} patterns were received and never parsed"
+        yield _warn("FLOWS_NOT_PARSED", says, "look at the application's log; tickstock contract checks the messages")
+
+
+# -- what comes in -----------------------------------------------------------------------------------------------------
+
+
+def _feed_silent(report: Report) -> Iterator[HealthFinding]:
+    silent_s = report.feed.silent_s
+    if report.feed.market_open and silent_s is not None and _SILENT_S < silent_s < _FEED_KNOWN_S:
+        says = f"no live tick was committed for {_duration(silent_s)}, and the market is open (holidays are not known)"
+        yield _error("FEED_SILENT", says, "look at the producers, and whether the vendor sends")
+
+
+def _producers_gone(report: Report) -> Iterator[HealthFinding]:
+    gone = [producer.name for producer in report.producers if not producer.running]
+    if gone and not any(producer.running for producer in report.producers):
+        says = f"fell silent without a word, and no other runs: {', '.join(gone)}"
+        yield _warn("PRODUCERS_GONE", says, "start tickstock-producer; a spool that was left behind is sent first")
+
+
+def _ticks_lost(report: Report) -> Iterator[HealthFinding]:
+    if report.feed.lost_lately:
+        says = f"{report.feed.lost_lately:,} ticks are missing from producers of the last minutes"
+        yield _warn("TICKS_LOST", says, "tickstock audit names the producers, tickstock gaps what is repaired")
+
+
+def _dead_letters(report: Report) -> Iterator[HealthFinding]:
+    if report.feed.dead_letters_lately:
+        says = f"{report.feed.dead_letters_lately:,} rows were refused in the last 5 minutes"
+        yield _warn("DEAD_LETTERS", says, "tickstock dlq ls shows them, with their reasons")
+
+
+def _gaps(report: Report) -> Iterator[HealthFinding]:
+    if report.feed.open_gaps:
+        says = f"{report.feed.open_gaps:,} gaps of live feeds are not repaired yet"
+        yield _warn("GAPS_OPEN", says, "tickstock gaps shows them; tickstock gaps repair does not wait")
+
+
+def _stale_symbols(report: Report) -> Iterator[HealthFinding]:
+    symbols = report.symbols
+    if report.feed.market_open and symbols.stale > symbols.active:
+        says = f"{symbols.stale:,} symbols have had no bar for 5 minutes, {symbols.active:,} have"
+        yield _warn("STALE_SYMBOLS", says, "look at the subscription, and whether the vendor sends")
+
+
+# -- Redis -------------------------------------------------------------------------------------------------------------
+
+
+def _redis(report: Report) -> Iterator[HealthFinding]:
+    redis = report.fleet.redis
+    if redis.policy != "noeviction":
+        says = f"the eviction policy is {redis.policy}: whole streams vanish in silence"
+        yield _error("REDIS_EVICTS", says, "set `maxmemory-policy noeviction`")
+    if redis.max_memory_bytes and redis.memory_bytes > _FULL_SHARE * redis.max_memory_bytes:
+        share = redis.memory_bytes / redis.max_memory_bytes
+        yield _error("REDIS_MEMORY_HIGH", f"{share:.0%} of maxmemory: producers wait", "raise maxmemory, add workers")
+    if not redis.aof:
+        says = "no AOF: ticks that are not committed yet are lost when Redis stops"
+        yield _warn("REDIS_NO_AOF", says, "set `appendonly yes`")
+
+
+_CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
+    _no_stream,
+    _no_workers,
+    _partitions_unowned,
+    _no_bridge,
+    _heartbeat,
+    _results_untold,
+    _lag,
+    _feed_silent,
+    _redis,
+    _orphans,
+    _application,
+    _producers_gone,
+    _ticks_lost,
+    _dead_letters,
+    _gaps,
+    _undetected_bars,
+    _stale_symbols,
+    _unfinished_replays,
+)
+
+
+def _window(report: Report) -> float:
+    return report.integration.window_s
+
+
+def _error(code: str, message: str, do: str) -> HealthFinding:
+    return HealthFinding("error", code, message, do)
+
+
+def _warn(code: str, message: str, do: str) -> HealthFinding:
+    return HealthFinding("warn", code, message, do)
+
+
+def _duration(seconds: float) -> str:
+    """Say how long in the unit that people would: 12 s, 7 min, 3 h, 2 days."""
+    for least, unit, name in ((2 * 86_400, 86_400, "days"), (2 * 3_600, 3_600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:,.0f} s"

@@ -1,0 +1,152 @@
+"""The system health monitor: the fleet, the bridge, the feeds and the application at one moment. Nothing is changed."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..contracts.names import FRONT_DOOR
+from ..db.postgres import Connection
+from ..db.queries import query
+from ..db.redis import Client, redis_ms
+from ..workers.bridge.market_hours import is_market_open
+from .integration import Integration, read_integration
+from .status import Status, read_status
+
+LATELY_S = 300.0  # what is counted as new: dead letters, lost ticks
+
+_SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
+_ACTIVE_MINUTES = 5
+_STALE_MINUTES = 8 * 60
+_LISTED_SYMBOLS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """left_s: until it would run out, were it not renewed."""
+
+    unit: str
+    owner: str
+    epoch: int
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerStatus:
+    """A live producer. running: False where it fell silent without a word. ticks: committed; last_s: since the last."""
+
+    name: str
+    running: bool
+    feed: str | None
+    ticks: int
+    lost: int
+    last_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStatus:
+    """The fleet's voice. owner: None where none speaks; silent_s: since its last sign of life, None: there was none.
+
+    standbys: bridges that wait to take over. untold: results that wait to be told, untold_s: for how long the first.
+    """
+
+    owner: str | None
+    epoch: int
+    silent_s: float | None
+    standbys: int
+    untold: int
+    untold_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolStatus:
+    """active: with a bar within 5 minutes of the newest of all; stale: within 8 hours, and no longer active."""
+
+    active: int
+    stale: int
+    stale_symbols: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """silent_s: since a tick of a live feed was committed; None: never. lost: since the tables were made."""
+
+    market_open: bool
+    silent_s: float | None
+    lost: int
+    lost_lately: int
+    undetected_bars: int
+    dead_letters_lately: int
+    open_gaps: int
+    missing_gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """unowned_s: for how long each partition has had no owner. workers_silent_s: since a worker's last sign of life."""
+
+    at: datetime
+    fleet: Status
+    unowned_s: dict[int, float]
+    workers_silent_s: float | None
+    bridge: BridgeStatus
+    producers: list[ProducerStatus]
+    leases: list[LeaseStatus]
+    feed: FeedStatus
+    symbols: SymbolStatus
+    integration: Integration
+
+
+class Monitor:
+    """Looks again and again; what is dear to read is read less often."""
+
+    def __init__(self, *, window_s: float, latest_flows: int) -> None:
+        self._window_s = window_s
+        self._latest_flows = latest_flows
+        self._symbols = SymbolStatus(0, 0, [])
+        self._symbols_due_s = 0.0  # monotonic
+
+    def look(self, connection: Connection, client: Client) -> Report:
+        """Look at both servers. Raises what PostgreSQL and Redis raise."""
+        workers_s, bridge_s = connection.execute(query("monitor_signs")).fetchone() or (None, None)
+        at = datetime.fromtimestamp(redis_ms(client) / 1000, UTC)
+        return Report(
+            at=at,
+            fleet=read_status(connection, client),
+            unowned_s=dict(connection.execute(query("monitor_unowned"), {"stream": FRONT_DOOR}).fetchall()),
+            workers_silent_s=workers_s,
+            bridge=_bridge(connection, bridge_s),
+            producers=[ProducerStatus(*row) for row in connection.execute(query("monitor_producers"))],
+            leases=[LeaseStatus(*row) for row in connection.execute(query("monitor_leases"))],
+            feed=_feed(connection, at),
+            symbols=self._read_symbols(connection),
+            integration=read_integration(connection, client, window_s=self._window_s, latest=self._latest_flows),
+        )
+
+    def _read_symbols(self, connection: Connection) -> SymbolStatus:
+        if time.monotonic() >= self._symbols_due_s:
+            values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
+            self._symbols = SymbolStatus(*(connection.execute(query("symbol_freshness"), values).fetchone() or ()))
+            self._symbols_due_s = time.monotonic() + _SYMBOLS_EVERY_S
+        return self._symbols
+
+
+def _bridge(connection: Connection, silent_s: float | None) -> BridgeStatus:
+    owner, epoch, bridges, untold, untold_s = connection.execute(query("monitor_bridge")).fetchone() or ()
+    return BridgeStatus(owner, epoch or 0, silent_s, max(0, bridges - (owner is not None)), untold, untold_s)
+
+
+def _feed(connection: Connection, at: datetime) -> FeedStatus:
+    lately = {"lately_s": LATELY_S}
+    silent_s, lost, lost_lately, undetected = connection.execute(query("monitor_ticks"), lately).fetchone() or ()
+    (letters,) = connection.execute(query("monitor_new_dead_letters"), lately).fetchone() or (0,)
+    gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps")).fetchall())
+    return FeedStatus(
+        market_open=is_market_open(at),
+        silent_s=silent_s,
+        lost=lost,
+        lost_lately=lost_lately,
+        undetected_bars=undetected,
+        dead_letters_lately=letters,
+        open_gaps=gaps.get("open", 0),
+        missing_gaps=gaps.get("missing", 0),
+    )

@@ -1,0 +1,137 @@
+"""A report as people read it: the verdict with its findings, both systems in a few lines, tables."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .health import HealthFinding, is_healthy
+from .integration import Integration
+from .monitor import Report
+from .status_tables import fleet_lines, fleet_tables, moment, seconds, table_of
+
+WIDE = 150  # what the widest table takes
+_MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
+_STYLES = {"error": "bold red", "warn": "yellow"}
+
+
+def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> None:
+    """Print all of a report, the verdict last: that is what stands above the next prompt."""
+    # A narrow terminal wraps long lines itself; a table squeezed into it loses its numbers.
+    console = Console(highlight=False, markup=False, width=max(WIDE, Console().width))
+    if report:
+        for table in _tables(report, most_partitions=None, is_wide=True):
+            console.print(table)
+        for line in _lines(report):
+            console.print(line, soft_wrap=True)
+    for line in verdict(findings):
+        console.print(line, soft_wrap=True)
+
+
+def picture_of(report: Report | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
+    """Make a picture for a screen: the verdict first, because what does not fit is cut off below."""
+    parts: list[RenderableType] = [*verdict(findings)]
+    if report:
+        parts += _lines(report)
+        parts += _tables(report, most_partitions=_MOST_PARTITIONS, is_wide=width >= WIDE)
+    return Group(*parts)
+
+
+def verdict(findings: Sequence[HealthFinding]) -> Iterator[Text]:
+    """Yield the verdict, and a line for each finding."""
+    if is_healthy(findings):
+        yield Text("Health        ").append("healthy", "bold green")
+    else:
+        yield Text("Health        ").append("UNHEALTHY", "bold red")
+    for finding in findings:
+        line = Text(f"  {finding.level:<5}  ", _STYLES[finding.level]).append(finding.code, "bold")
+        yield line.append(f"  {finding.message}  -> {finding.do}", "not bold")
+
+
+def _lines(report: Report) -> Iterator[Text]:
+    for line in fleet_lines(report.fleet):
+        yield Text(line)
+    bridge, feed, symbols = report.bridge, report.feed, report.symbols
+    speaks = f"{bridge.owner} speaks" if bridge.owner else "nobody speaks"
+    yield Text(f"Bridge        {speaks}, epoch {bridge.epoch}, {bridge.standbys} standing by, {bridge.untold:,} untold")
+    market = "open" if feed.market_open else "closed"
+    last = "never" if feed.silent_s is None else f"{feed.silent_s:,.1f} s ago"
+    yield Text(
+        f"Feed          market {market}, last live tick {last}, {feed.lost:,} lost, "
+        f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
+    )
+    names = f" ({', '.join(symbols.stale_symbols[:8])}{', …' if symbols.stale > 8 else ''})" if symbols.stale else ""
+    yield Text(f"Symbols       {symbols.active:,} active, {symbols.stale:,} stale{names}")
+    yield from _systems(report.integration)
+
+
+def _systems(integration: Integration) -> Iterator[Text]:
+    beats, flows = integration.heartbeats, integration.flows
+    ours = f"key {_ago(beats.key_s)}, row {_ago(beats.logged_s)}"
+    yield Text(f"TickStockPL   heartbeat {ours}")
+    heard = f"{beats.subscribers} on tickstock.events.patterns"
+    yield Text(f"Application   logged last {_ago(beats.application_s)}, subscribers: {heard}")
+    counts = f"{flows.published:,} published, {flows.received:,} received, {flows.parsed:,} parsed, "
+    orphans = f"orphans: {flows.never_received:,} not received, {flows.never_parsed:,} not parsed, "
+    yield Text(
+        f"Flows         {counts}{flows.delivered:,} delivered; {orphans}{flows.never_delivered:,} not delivered "
+        f"(last {integration.window_s / 60:,.0f} min)"
+    )
+    received = f"received {_ms(flows.received_ms_median)} / {_ms(flows.received_ms_p95)}"
+    delivered = f"delivered {_ms(flows.delivered_ms_median)} / {_ms(flows.delivered_ms_p95)}"
+    yield Text(f"Latency       {received}, {delivered} (median / 95 %)")
+
+
+def _tables(report: Report, *, most_partitions: int | None, is_wide: bool) -> Iterator[Table]:
+    yield from fleet_tables(report.fleet, most_partitions=most_partitions, is_wide=is_wide)
+    if report.producers:
+        yield _producers(report)
+    if report.leases:
+        yield _leases(report)
+    if report.integration.checkpoints:
+        yield _checkpoints(report.integration)
+    if report.integration.latest:
+        yield _flows(report.integration, is_wide=is_wide)
+
+
+def _producers(report: Report) -> Table:
+    table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s")
+    for p in report.producers:
+        state = Text("running", "green") if p.running else Text("silent", "red")
+        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s))
+    return table
+
+
+def _leases(report: Report) -> Table:
+    table = table_of("Leases", "unit", "owner", "epoch", "left s")
+    for lease in report.leases:
+        table.add_row(lease.unit, lease.owner, str(lease.epoch), seconds(lease.left_s))
+    return table
+
+
+def _checkpoints(integration: Integration) -> Table:
+    table = table_of("Checkpoints", "system", "checkpoint", "count", "last s")
+    for c in integration.checkpoints:
+        table.add_row(c.source, c.checkpoint, f"{c.count:,}", seconds(c.last_s))
+    return table
+
+
+def _flows(integration: Integration, *, is_wide: bool) -> Table:
+    ids = ("flow_id",) if is_wide else ()
+    table = table_of("Latest flows", "time", "symbol", "pattern", "latency ms", "users", *ids, "path")
+    for f in integration.latest:
+        latency = "-" if f.total_latency_ms is None else f"{f.total_latency_ms:,.1f}"
+        users = "-" if f.users_notified is None else f"{f.users_notified:,}"
+        path = " > ".join(step or "-" for step in f.flow_path)
+        flow_id = (str(f.flow_id),) if is_wide else ()
+        table.add_row(moment(f.start_time), f.symbol or "-", f.pattern or "-", latency, users, *flow_id, path)
+    return table
+
+
+def _ago(age_s: float | None) -> Text | str:
+    return "none" if age_s is None else f"{age_s:,.1f} s ago"
+
+
+def _ms(latency: float | None) -> str:
+    return "-" if latency is None else f"{latency:,.1f} ms"
