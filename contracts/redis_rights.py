@@ -73,8 +73,8 @@ _EVERYBODY: tuple[Call, ...] = (
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
 
-# What the client library asks the nodes of a cluster besides.
-CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"), ("COMMAND",), ("ASKING",))
+# What the nodes of a cluster are asked besides.
+CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
 # db/frame_stream.py: who sends frames.
 _SEND_FRAMES: tuple[Call, ...] = (

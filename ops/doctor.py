@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import psycopg
@@ -47,7 +48,14 @@ def _redis(servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]) ->
     except TickStockError as e:
         yield Finding("FAIL", "Redis", str(e), "start it, or set REDIS_URL to an address and a user that it lets in")
         return
-    yield from check_redis(client, redis.address(servers.redis_url), roles)
+    nodes = redis.masters(client)
+    if len(nodes) == 1:
+        yield from check_redis(client, redis.address(servers.redis_url), roles)
+    else:
+        for node in nodes:
+            where = "{host}:{port}".format_map(node.connection_pool.connection_kwargs)
+            for finding in check_redis(node, where, roles):
+                yield replace(finding, says=f"{where}: {finding.says}")
     try:
         clocks["Redis"] = _read_clock(lambda: redis.redis_ms(client) / 1000)
     except (RedisError, OSError) as e:

@@ -199,14 +199,15 @@ def _stale_symbols(report: Report) -> Iterator[HealthFinding]:
 
 
 def _redis(report: Report) -> Iterator[HealthFinding]:
-    redis = report.fleet.redis
-    if redis.policy != "noeviction":
-        says = f"the eviction policy is {redis.policy}: whole streams vanish in silence"
+    nodes = report.redis_nodes
+    policies = {node.policy for node in nodes} - {"noeviction"}
+    if policies:
+        says = f"the eviction policy is {', '.join(sorted(policies))}: whole streams vanish in silence"
         yield _error("REDIS_EVICTS", says, "set `maxmemory-policy noeviction`")
-    if redis.max_memory_bytes and redis.memory_bytes > _FULL_SHARE * redis.max_memory_bytes:
-        share = redis.memory_bytes / redis.max_memory_bytes
+    share = max((node.memory_bytes / node.max_memory_bytes for node in nodes if node.max_memory_bytes), default=0.0)
+    if share > _FULL_SHARE:
         yield _error("REDIS_MEMORY_HIGH", f"{share:.0%} of maxmemory: producers wait", "raise maxmemory, add workers")
-    if not redis.aof:
+    if not all(node.aof for node in nodes):
         says = "no AOF: ticks that are not committed yet are lost when Redis stops"
         yield _warn("REDIS_NO_AOF", says, "set `appendonly yes`")
 

@@ -8,7 +8,7 @@ from ..contracts.channel_names import PATTERNS
 from ..contracts.names import HEARTBEAT
 from ..db.postgres import Connection
 from ..db.queries import query
-from ..db.redis import Client, redis_ms
+from ..db.redis import Client, masters, redis_ms
 
 OURS = "TickStockPL"
 
@@ -31,7 +31,7 @@ class Heartbeats:
     """Seconds since each sign of life; None: none, or none within the window.
 
     key_s: our key in Redis; logged_s: our row in the flow log, of a heartbeat or a start; application_s: whatever the
-    application logged last. subscribers: connections that listen on `tickstock.events.patterns`.
+    application logged last. subscribers: connections on `tickstock.events.patterns`.
     """
 
     key_s: float | None
@@ -107,12 +107,11 @@ def read_integration(connection: Connection, client: Client, *, window_s: float,
 def _heartbeats(client: Client, checkpoints: list[CheckpointCount]) -> Heartbeats:
     ours = [c.last_s for c in checkpoints if c.source == OURS and c.checkpoint in _ALIVE]
     theirs = [c.last_s for c in checkpoints if c.source not in (OURS, "-")]
-    ((_, subscribers),) = client.pubsub_numsub(PATTERNS)
     return Heartbeats(
         key_s=_key_s(client),
         logged_s=min(ours, default=None),
         application_s=min(theirs, default=None),
-        subscribers=subscribers,
+        subscribers=sum(count for node in masters(client) for _, count in node.pubsub_numsub(PATTERNS)),
     )
 
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from ..contracts.names import FRONT_DOOR
 from ..db.postgres import Connection
 from ..db.queries import query
-from ..db.redis import Client, redis_ms
+from ..db.redis import Client, masters, redis_ms
 from ..workers.bridge.market_hours import is_market_open
 from .integration import Integration, read_integration
-from .status import Status, read_status
+from .status import RedisStatus, Status, read_status, redis_status
 
 LATELY_S = 300.0  # what is counted as new: dead letters, lost ticks
 
@@ -82,10 +82,14 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """unowned_s: for how long each partition has had no owner. workers_silent_s: since a worker's last sign of life."""
+    """unowned_s: for how long each partition has had no owner. workers_silent_s: since a worker's last sign of life.
+
+    redis_nodes: the one server, or each of a cluster that takes writes.
+    """
 
     at: datetime
     fleet: Status
+    redis_nodes: list[RedisStatus]
     unowned_s: dict[int, float]
     workers_silent_s: float | None
     bridge: BridgeStatus
@@ -112,6 +116,7 @@ class Monitor:
         return Report(
             at=at,
             fleet=read_status(connection, client),
+            redis_nodes=[redis_status(node) for node in masters(client)],
             unowned_s=dict(connection.execute(query("monitor_unowned"), {"stream": FRONT_DOOR}).fetchall()),
             workers_silent_s=workers_s,
             bridge=_bridge(connection, bridge_s),

@@ -135,7 +135,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         workers=_workers(connection, partitions),
         replays=_replays(connection, len(rows)),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
-        redis=_redis(client),
+        redis=redis_status(client),
     )
 
 
@@ -240,7 +240,8 @@ def _replay_state(ended: bool, abandoned: bool, sending: bool) -> str:
     return "running" if sending else "unfinished"
 
 
-def _redis(client: Client) -> RedisStatus:
+def redis_status(client: Client) -> RedisStatus:
+    """Look at one server."""
     found = client.info()
     return RedisStatus(
         version=redis_version(found),

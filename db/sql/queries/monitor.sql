@@ -30,15 +30,20 @@ SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), coale
  GROUP BY l.unit, l.expires_at ORDER BY 2 DESC, l.unit COLLATE "C";
 
 -- monitor_bridge --
--- The bridges beside the speaker stand by: each has one connection, by its name. What waits for the speaker is in the
--- outbox above its positions; without a position, all of it is.
+-- The bridges beside the speaker stand by: each has one connection, by its name. What waits for the speaker is counted
+-- by the numbers, and its age is that of the first row of each partition: to read all the rows takes long where many
+-- wait.
 SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND expires_at >= clock_timestamp()),
        (SELECT epoch FROM lease WHERE unit = 'bridge'),
        (SELECT count(*) FROM pg_stat_activity
          WHERE datname = current_database() AND starts_with(application_name, 'tickstock-bridge ')),
-       count(*), extract(epoch FROM clock_timestamp() - min(o.created_at))::float8
-  FROM outbox o LEFT JOIN bridge_position p ON p.partition = o.partition
- WHERE o.number > coalesce(p.number, 0);
+       coalesce(sum(greatest(0, c.outbox_number - coalesce(p.number, 0))), 0)::bigint,
+       extract(epoch FROM clock_timestamp() - min(first.created_at))::float8
+  FROM checkpoint c
+  LEFT JOIN bridge_position p ON p.partition = c.partition
+  LEFT JOIN LATERAL (SELECT o.created_at FROM outbox o
+                      WHERE o.partition = c.partition AND o.number > coalesce(p.number, 0)
+                      ORDER BY o.number LIMIT 1) AS first ON true;
 
 -- monitor_ticks --
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
