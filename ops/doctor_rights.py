@@ -66,7 +66,7 @@ def _user(client: Client) -> str:
     try:
         return str(client.acl_whoami())
     except ResponseError:
-        return "(unknown)"
+        return str(client.connection_pool.connection_kwargs.get("username") or "default")
 
 
 def _can_ask(client: Client, user: str) -> bool:
