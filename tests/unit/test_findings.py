@@ -1,9 +1,12 @@
 """What makes the fleet unhealthy: each case is one report by hand, with one thing wrong in it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from tickstockpl.ops import health
 from tickstockpl.ops.health import findings_of, is_healthy, server_away
 from tickstockpl.ops.integration import Flows, Heartbeats, Integration
 from tickstockpl.ops.monitor import BridgeStatus, FeedStatus, ProducerStatus, Report, SymbolStatus
@@ -174,3 +177,10 @@ def test_a_server_that_is_away_is_an_error_by_itself():
         "DATABASE_AWAY",
     ]
     assert not is_healthy([server_away("redis", "no answer")])
+
+
+def test_every_finding_is_documented(pytestconfig):
+    codes = set(re.findall(r'(?:_error|_warn|make)\(\s*"([A-Z_]+)"', Path(health.__file__).read_text()))
+    documented = re.findall(r"^\| `([A-Z_]+)` \|", (pytestconfig.rootpath / "docs/status.md").read_text(), re.MULTILINE)
+    assert len(codes) == 25
+    assert set(documented) == codes
