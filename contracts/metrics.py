@@ -1,19 +1,21 @@
 """Every metric: its name, its labels, what it says. Base units; `_total` counts; no label has a value for each symbol.
 
-A process shows its own kind's only: `expose` puts them into the one registry. The fleet's gauges are shown by the
-bridge that speaks, as long as it does. What is not known is NaN, never an old value.
+A process shows those of its own kind, with the one registry. The fleet's gauges are shown by the bridge that speaks, as
+long as it does. What is not known is NaN, never an old value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from .ticks import REASONS
 
 ProcessKind = Literal["worker", "producer", "bridge"]
 Server = Literal["redis", "postgresql"]
+SERVERS: tuple[Server, ...] = ("redis", "postgresql")
 
 REGISTRY = CollectorRegistry()
 
@@ -173,20 +175,61 @@ FLEET: tuple[MetricWrapperBase, ...] = (
 PRODUCER: tuple[MetricWrapperBase, ...] = (
     PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,
 )  # fmt: skip
-OF_KIND: dict[ProcessKind, tuple[MetricWrapperBase, ...]] = {
-    "worker": (*COMMON, *WORKER),
-    "producer": (*COMMON, *PRODUCER),
-    "bridge": (*COMMON, *BRIDGE),
-}
 ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUCER)
 
+
+class FleetGauges(Collector):
+    """The fleet's gauges, shown only while this process is the one that speaks."""
+
+    def __init__(self) -> None:
+        self.are_shown = False
+
+    def describe(self) -> Iterable[Metric]:
+        """Name them, shown or not: no other metric may have their names."""
+        return [metric for gauge in FLEET for metric in gauge.describe()]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them, or nothing."""
+        return [metric for gauge in FLEET for metric in gauge.collect()] if self.are_shown else []
+
+
+FLEET_GAUGES = FleetGauges()
+OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
+    "worker": (*COMMON, *WORKER),
+    "producer": (*COMMON, *PRODUCER),
+    "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
+}
+
+# How the reasons of gaps begin that a live feed tells (`OnGap`), and the label of each.
+_GAP_REASONS = {
+    "the spool was full": "spool_full",
+    "a spool was found": "spool_too_old",
+    "the producer was not running": "not_running",
+    "the API key was refused": "key_refused",
+    "another process holds the feed": "feed_taken",
+    "the feed was silent": "silent",
+    "the connection was lost": "connection_lost",
+    "channel ": "channel_lost",
+}
+
+
+def gap_reason(why: str) -> str:
+    """Return a gap's reason as a label: what follows its first words may be anything."""
+    return next((label for words, label in _GAP_REASONS.items() if why.startswith(words)), OTHER)
+
+
+def dead_letter_reason(reason: str) -> str:
+    """Return a dead letter's reason as a label."""
+    return reason if reason in REASONS else OTHER
+
+
 # What stands at 0 from the start is seen to rise with its first event.
+for _server in SERVERS:
+    SERVER_UP.labels(_server)
+    RECONNECTS.labels(_server)
 for _reason in (*REASONS, OTHER):
     DEAD_LETTERS.labels(_reason)
 for _reason in ("refused", "future"):
     TICKS_REJECTED.labels(_reason)
-
-
-def known_reason(reason: str) -> str:
-    """Return a dead letter's reason as a label."""
-    return reason if reason in REASONS else OTHER
+for _reason in (*_GAP_REASONS.values(), OTHER):
+    GAPS.labels(_reason)
