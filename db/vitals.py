@@ -13,8 +13,9 @@ from ..contracts.metrics import RECONNECTS, SERVER_UP, SERVERS, Server
 class Vitals:
     """The signs of life. Any thread may note one, and any thread may look."""
 
-    def __init__(self) -> None:
-        self._turned_at: float | None = None  # monotonic
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._turned_at: float | None = None  # monotonic seconds
         self._has_joined = False
         self._is_away: dict[Server, bool] = {}  # of the servers that were asked
 
@@ -22,7 +23,7 @@ class Vitals:
 
     def turn(self) -> None:
         """Note that the main loop turns, or waits for something that it knows of."""
-        self._turned_at = time.monotonic()
+        self._turned_at = self._clock()
 
     def turning(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
         """Return a wait that is a turn: for what waits inside of one."""
@@ -79,7 +80,7 @@ class Vitals:
     @property
     def still_s(self) -> float:
         """Return for how long the loop has not turned; 0 before its first turn: the process only begins."""
-        return 0.0 if self._turned_at is None else time.monotonic() - self._turned_at
+        return 0.0 if self._turned_at is None else self._clock() - self._turned_at
 
 
 VITALS = Vitals()

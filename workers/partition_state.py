@@ -144,7 +144,8 @@ class PartitionState:
                 self.overflow = min(self.overflow or position, position)
                 return []
             ready = flow.accept(Arrival(frame, position))
-            self.repeats += frame.count if not ready and frame.last <= before else 0
+            if not ready and frame.last <= before:
+                self.repeats += frame.count + len(frame.refused)
         except BadFrame as e:
             self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body), str(position)))
             return []
