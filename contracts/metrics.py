@@ -134,8 +134,8 @@ RESULTS_ENTRIES = _gauge("tickstock_results_entries", "Entries in a partition's 
 FRONT_DOOR_ENTRIES = _gauge("tickstock_front_door_entries", "Entries in the plain key tickstock-stream.")
 DEAD_LETTER_ENTRIES = _gauge("tickstock_dead_letter_entries", "Entries in tickstock-dlq; 100,000 are kept.")
 OUTBOX_ROWS = _gauge("tickstock_outbox_rows", "Results that are committed and that the bridge has not passed yet.")
-REDIS_MEMORY = _gauge("tickstock_redis_memory_bytes", "Memory that Redis uses.")
-REDIS_MAX_MEMORY = _gauge("tickstock_redis_max_memory_bytes", "Redis's maxmemory; 0: no limit.")
+REDIS_MEMORY = _gauge("tickstock_redis_memory_bytes", "Memory that Redis uses; of a cluster, its fullest server.")
+REDIS_MAX_MEMORY = _gauge("tickstock_redis_max_memory_bytes", "maxmemory of the same server; 0: no limit.")
 CHANNEL_RECEIVERS = _gauge(
     "tickstock_channel_receivers", "Subscribers that heard the last message of a channel.", "channel"
 )

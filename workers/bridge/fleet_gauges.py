@@ -15,7 +15,7 @@ from ...contracts.partition import Position
 from ...db import lag
 from ...db.postgres import Connection
 from ...db.queries import query
-from ...db.redis import Client, redis_ms
+from ...db.redis import Client, fullest_memory, redis_ms
 from .market_hours import is_market_open
 
 _LOOK_EVERY_S = 2.0
@@ -115,6 +115,6 @@ class FleetGauges:
             pipeline.xlen(key)
         for gauge, entries in zip(keys.values(), pipeline.execute(), strict=True):
             gauge.set(entries)
-        memory = self._client.info("memory")
-        metrics.REDIS_MEMORY.set(memory["used_memory"])
-        metrics.REDIS_MAX_MEMORY.set(memory.get("maxmemory") or 0)
+        used, most = fullest_memory(self._client)
+        metrics.REDIS_MEMORY.set(used)
+        metrics.REDIS_MAX_MEMORY.set(most)
