@@ -1,5 +1,6 @@
 """Whole processes looked at through their metrics ports, held against what the ledger and the status say."""
 
+import json
 import math
 import socket
 from contextlib import contextmanager
@@ -7,8 +8,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from tickstockpl.contracts.channel_names import PATTERNS
 from tickstockpl.contracts.metrics import FLEET
-from tickstockpl.contracts.names import stream_key
+from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.db.redis import connect
@@ -16,6 +18,7 @@ from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.stream_writer import StreamWriter
 
 from ..fleet.fleet import fleet_on
+from ..fleet.fleet import wait_for as wait_for_condition
 from ..fleet.proxy import proxy_to
 from ..fleet.scrape import Port
 
@@ -29,6 +32,12 @@ MINUTE_NS = 60 * SECOND_NS
 def fleet(migrated_servers, tmp_path):
     with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def wait_for(fleet):
+    """Give a function that waits for a condition; in vain, it says what the processes did."""
+    return lambda condition: wait_for_condition(condition, 30, fleet.logs)
 
 
 @contextmanager
@@ -81,7 +90,7 @@ def trades(count, ago_ns=0):
 def worker(fleet, wait_for):
     """Give the port of a worker that owns every partition."""
     port = Port()
-    fleet.start_worker("w1", *port.options)
+    fleet.start_worker("w1", "--no-detect", *port.options)
     wait_for(lambda: port.scrape().value("tickstock_partitions_owned") == PARTITIONS and port.is_ready())
     return port
 
@@ -89,8 +98,8 @@ def worker(fleet, wait_for):
 def test_a_workers_counters_are_the_ledger(fleet, worker, wait_for):
     producer = Producer(fleet)
     frames = producer.send(
-        *trades(10),
-        *trades(4, ago_ns=3 * MINUTE_NS),  # of a minute that is over: it closes
+        *trades(10, ago_ns=5 * MINUTE_NS),  # of minutes that are over: their bars close at once
+        *trades(4, ago_ns=3 * MINUTE_NS),
         *[(0, 0.0)] * 2,  # quotes
         *trades(3, ago_ns=20 * MINUTE_NS),
         *trades(1, ago_ns=-20 * MINUTE_NS),
@@ -114,7 +123,7 @@ def test_a_workers_counters_are_the_ledger(fleet, worker, wait_for):
     for name, column in (("in", 1), ("applied", 2), ("late", 3)):
         assert seen.of(f"tickstock_ticks_{name}_total") == {row[0]: row[column] for row in ledger}
     bars = fleet.rows("SELECT bars, revisions, commits FROM worker")[0]
-    assert seen.total("tickstock_bars_closed_total") == bars[0] == 4
+    assert seen.total("tickstock_bars_closed_total") == bars[0] == 8
     assert seen.total("tickstock_bars_revised_total") == bars[1] == 0
     assert seen.value("tickstock_commit_duration_seconds_count") == bars[2]
     assert seen.value("tickstock_commit_ticks_sum") == 22
@@ -135,10 +144,9 @@ def test_a_commit_whose_answer_is_lost_counts_once(fleet, wait_for):
         for sent in (7, 14, 21):
             producer.send(*trades(7))
             wait_for(lambda sent=sent: sum(row.ticks_in for row in fleet.ledger()) == sent)
-        assert proxy.lost > 1
-    wait_for(lambda: port.scrape().total("tickstock_ticks_in_total") == 21)
-    assert port.scrape().total("tickstock_ticks_applied_total") == 21
-    assert port.scrape().value("tickstock_reconnects_total", server="postgresql") > 1
+        wait_for(lambda: port.scrape().total("tickstock_ticks_in_total") == 21)
+        assert port.scrape().total("tickstock_ticks_applied_total") == 21
+        assert 1 < port.scrape().value("tickstock_reconnects_total", server="postgresql") <= proxy.lost
 
 
 def test_a_worker_without_a_server_is_not_ready_and_says_which(fleet, wait_for):
@@ -215,6 +223,29 @@ def test_the_bridge_shows_what_the_status_says(fleet, bridge, wait_for):
     seen = bridge.scrape()
     assert seen.of("tickstock_lag_seconds") == {"0": 0, "1": 0}
     assert (seen.value("tickstock_workers"), seen.value("tickstock_partitions_without_owner")) == (1, 0)
+
+
+def test_a_pattern_is_measured_from_its_bars_close_to_its_publication(fleet, bridge, wait_for):
+    wait_for(lambda: not math.isnan(bridge.scrape().value("tickstock_workers")))
+    seconds, _ = fleet.redis.time()
+    minute = seconds // 60 - 2
+    tell_pattern(fleet, 1, minute, detected_at=seconds - 30.0)
+    tell_pattern(fleet, 2, 23_019_210, detected_at=float(seconds))  # of a replay: 2013
+    wait_for(lambda: bridge.scrape().value("tickstock_messages_published_total", channel=PATTERNS) == 2)
+    seen = bridge.scrape()
+    assert seen.value("tickstock_bar_close_to_publish_seconds_count") == 1
+    assert seen.value("tickstock_bar_close_to_publish_seconds_sum") >= 60
+    wait_for(lambda: bridge.scrape().value("tickstock_channel_receivers", channel=PATTERNS) == 0)
+
+
+def tell_pattern(fleet, number, minute, *, detected_at):
+    """Commit a pattern and tell it, as a worker does."""
+    bar = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0}
+    found = {"symbol": "AAPL", "pattern": "Doji", "timeframe": "1min", "confidence": 0.9, "direction": 0}
+    body = json.dumps([bar | found | {"minute": minute, "detected_at": detected_at}]).encode()
+    fleet.rows("INSERT INTO outbox (partition, number, kind, body) VALUES (0, %s, 'patterns', %s)", number, body)
+    fleet.rows("UPDATE checkpoint SET outbox_number = %s WHERE partition = 0", number)
+    fleet.redis.xadd(results_key(0), {"kind": "patterns", "body": body}, id=f"{number}-0")
 
 
 def test_a_lag_that_nobody_knows_is_not_a_number(fleet, bridge, wait_for):
