@@ -185,11 +185,18 @@ def make_group(client: Client, key: str, group: str) -> None:
 
 def memory_share(client: Client) -> float:
     """Return how much of `maxmemory` is used, 0..1, by the fullest server; 0 where there is no limit."""
-    return max(_share(node.info("memory")) for node in masters(client))
+    return _share(fullest_memory(client))
 
 
-def _share(memory: dict[str, Any]) -> float:
-    return float(memory["used_memory"] / memory["maxmemory"]) if memory.get("maxmemory") else 0.0
+def fullest_memory(client: Client) -> tuple[int, int]:
+    """Return the bytes used and `maxmemory` (0: no limit) of the server that has the least room."""
+    memories = [node.info("memory") for node in masters(client)]
+    return max(((m["used_memory"], m.get("maxmemory") or 0) for m in memories), key=lambda m: (_share(m), m))
+
+
+def _share(memory: tuple[int, int]) -> float:
+    used, most = memory
+    return used / most if most else 0.0
 
 
 def redis_ms(client: Client) -> int:

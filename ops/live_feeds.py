@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 
+from ..contracts.metrics import GAPS, gap_reason
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
 from ..contracts.ticks import Ticks
@@ -98,6 +99,7 @@ def run_live(
     now_ms = _clock(client, live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
+        GAPS.labels(gap_reason(why)).inc()
         for part in market_parts(first_ms, last_ms):
             repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
 
@@ -110,7 +112,8 @@ def run_live(
         _UniverseWatch(universe, source, stop).start()
         ticks = opened.enter_context(closing(_told_of_restart(source, since_ms, now_ms, on_gap)))
         numbers = dict.fromkeys(range(partitions), 0)
-        feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True)
+        feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
+                    is_up=lambda: source.is_connected)  # fmt: skip
         return run_producer(where, client, feed, options, stop, on_progress, on_gap)
 
 

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER, flow_key, stream_key
+from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER
 from ..contracts.partition import START, Position, position_of
+from ..db.lag import Committed, Lag, committed_numbers, lags, look
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
-from ..workers.partition_reader import sent_numbers
 
 _COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
 
@@ -100,30 +98,15 @@ class Status:
     redis: RedisStatus
 
 
-@dataclass(frozen=True, slots=True)
-class _Committed:
-    number: int
-    finished: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _InRedis:
-    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position."""
-
-    sent: dict[str, int]
-    last: Position | None
-    oldest: Position | None
-
-
 def read_status(connection: Connection, client: Client) -> Status:
     """Look at both servers. PostgreSQL first: what is committed meanwhile then only makes the lag look longer."""
     row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
-    committed = _committed_numbers(connection)
+    committed = committed_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
     positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
-    in_redis = _look(client, positions)
-    now_ms = redis_ms(client)
-    partitions = [_partition(row, committed.get(row[0], {}), in_redis[row[0]], now_ms) for row in rows]
+    in_redis = look(client, positions)
+    lag = lags(positions, committed, in_redis, redis_ms(client))
+    partitions = [_partition(row, lag[row[0]]) for row in rows]
     ages = [partition.lag_s for partition in partitions]
     return Status(
         stream=FRONT_DOOR,
@@ -139,62 +122,13 @@ def read_status(connection: Connection, client: Client) -> Status:
     )
 
 
-def _committed_numbers(connection: Connection) -> dict[int, dict[str, _Committed]]:
-    numbers: dict[int, dict[str, _Committed]] = {}
-    for partition, producer, number, finished in connection.execute(query("committed_numbers")):
-        numbers.setdefault(partition, {})[producer] = _Committed(number, finished)
-    return numbers
-
-
-def _look(client: Client, positions: dict[int, Position]) -> dict[int, _InRedis]:
-    pipeline = client.pipeline(transaction=False)
-    for partition, position in positions.items():
-        pipeline.hgetall(flow_key(partition))
-        pipeline.xinfo_stream(stream_key(partition))
-        pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
-    replies = pipeline.execute(raise_on_error=False)
-    return {p: _in_redis(*replies[3 * i : 3 * i + 3]) for i, p in enumerate(positions)}
-
-
-def _in_redis(flow: Any, stream: Any, entries: Any) -> _InRedis:
-    for reply in (flow, stream, entries):
-        if isinstance(reply, Exception) and "no such key" not in str(reply):
-            raise reply
-    last = None if isinstance(stream, ResponseError) else Position.parse(stream["last-generated-id"])
-    return _InRedis(sent_numbers(flow), last, Position.parse(entries[0][0]) if entries else None)
-
-
-def _partition(
-    row: tuple[Any, ...], committed: dict[str, _Committed], in_redis: _InRedis, now_ms: int
-) -> PartitionStatus:
+def _partition(row: tuple[Any, ...], lag: Lag) -> PartitionStatus:
     partition, owner, epoch, position, committed_at, pause_s = row
-    lag_ticks = sum(
-        _waiting(number, committed.get(producer))
-        for producer, number in in_redis.sent.items()
-        if producer != FRONT_DOOR_PRODUCER  # its numbers are entry ids and count no ticks
-    )
-    lag_s = _lag_s(Position.parse(position), in_redis, lag_ticks, now_ms)
-    return PartitionStatus(partition, owner, epoch, lag_ticks, lag_s, position, committed_at, pause_s)
+    return PartitionStatus(partition, owner, epoch, lag.ticks, lag.age_s, position, committed_at, pause_s)
 
 
-def _waiting(sent: int, committed: _Committed | None) -> int:
-    if committed is None:
-        return sent
-    return 0 if committed.finished else max(0, sent - committed.number)
-
-
-def _lag_s(position: Position, in_redis: _InRedis, lag_ticks: int, now_ms: int) -> float | None:
-    if in_redis.oldest is not None:
-        return max(0, now_ms - in_redis.oldest.ms) / 1000
-    # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis
-    # has lost entries, and nobody knows how old those were.
-    if lag_ticks or (in_redis.last or START) < position:
-        return None
-    return 0.0
-
-
-def _front_door(client: Client, committed: dict[int, dict[str, _Committed]], partitions: list[int]) -> FrontDoorStatus:
-    nothing = _Committed(0, finished=False)
+def _front_door(client: Client, committed: dict[int, dict[str, Committed]], partitions: list[int]) -> FrontDoorStatus:
+    nothing = Committed(0, finished=False)
     numbers = [committed.get(p, {}).get(FRONT_DOOR_PRODUCER, nothing).number for p in partitions]
     applied = position_of(min(numbers, default=0))
     return FrontDoorStatus(str(applied), client.xlen(FRONT_DOOR) - _entries_up_to(client, applied))

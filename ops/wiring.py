@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from ..contracts.errors import ServerAway, UsageError
+from ..contracts.metrics import GAPS, gap_reason
 from ..contracts.names import GROUP, LIVE_FEED, stream_key
 from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
@@ -25,6 +26,7 @@ from ..db.postgres import Connection, connect
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
+from ..db.vitals import VITALS
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind
 from ..producer.left_behind import Place as SpoolPlace
@@ -223,6 +225,7 @@ def _open_run(where: Place, base: str, source: str, partitions: int, options: Pr
 
 
 def _log_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
+    GAPS.labels(gap_reason(why)).inc()
     log.warning("gap", first_ms=first_ms, last_ms=last_ms, symbols=symbols and len(symbols), why=why)
 
 
@@ -236,8 +239,9 @@ def run_producer(
     on_gap: OnGap = _log_gap,
 ) -> bool:
     """Produce a feed; return whether all of it is committed."""
+    wait = VITALS.turning(stop.wait)
     lease = ProducerLease(
-        where.servers.database_url, feed.lease, feed.identity.producer, wait=stop.wait, is_ingest=feed.is_ingest
+        where.servers.database_url, feed.lease, feed.identity.producer, wait=wait, is_ingest=feed.is_ingest
     )
     with ExitStack() as opened:
         opened.callback(lease.release)
@@ -248,6 +252,7 @@ def run_producer(
             left_behind = LeftBehind(_spool_dir(where, options), _spool_place(where, feed, options), stop, on_gap)
             left_behind.start()
         framer = Framer(feed.identity, len(feed.numbers), now_ms=writer.now_ms, skip=feed.numbers)
+        VITALS.join()
         log.info("producer started", producer=feed.identity.producer, feed=feed.identity.feed)
         complete = produce(
             feed._replace(ticks=recorded(ticks, options.record)),
@@ -275,10 +280,11 @@ def _make_writer(
 ) -> StreamWriter:
     """Make a writer; a live feed's has a spool, because its source cannot wait."""
     url, name, numbers, lag = where.servers.redis_url, feed.identity.producer, feed.numbers, options.max_lag
+    wait = VITALS.turning(stop.wait)
     if feed.identity.kind != "live" or not options.spool_max_bytes:
-        return StreamWriter(client, url, name, done=numbers, wait=stop.wait, max_lag=lag)
+        return StreamWriter(client, url, name, done=numbers, wait=wait, max_lag=lag)
     spool = opened.enter_context(Spool(_spool_dir(where, options) / name, max_bytes=options.spool_max_bytes))
-    return SpooledWriter(client, url, name, done=numbers, wait=stop.wait, max_lag=lag, spool=spool)
+    return SpooledWriter(client, url, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
 
 
 def wait_for_detectors(where: Place, stop: Stop) -> None:

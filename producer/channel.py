@@ -67,6 +67,11 @@ class ChannelSource:
         if symbols is not None:
             self.set_symbols(symbols)
 
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the channel is listened to."""
+        return self._listener is not None and self._listener.is_subscribed
+
     def set_symbols(self, symbols: Collection[str]) -> None:
         """Take only the ticks of these symbols from now on, `*` among them: of all. Any thread may call it."""
         self._wanted = None if EVERY_SYMBOL in symbols else frozenset(symbols)
@@ -160,6 +165,11 @@ class _Listener(threading.Thread):
         self._bytes_put = 0
         self._bytes_taken = 0
         self._queue: SimpleQueue[bytes | _Heard | Exception] = SimpleQueue()
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Tell whether Redis sends us what is said."""
+        return bool(self.since_ms) and not self._away
 
     def take(self) -> _Heard:
         """Return what waits, at most up to a cut; nothing after 10 ms without a message. Raises SetupError."""

@@ -19,6 +19,7 @@ from ..db.gaps import OnGap
 from ..db.postgres import connect
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.vitals import VITALS
 from .framer import Identity, Numbered, make_frame
 from .produce import ProducerLease
 from .spool import Spool
@@ -56,6 +57,7 @@ class LeftBehind:
     def wait(self, stop: Stop) -> None:
         """Wait until all are sent and committed; after the stop, no longer: the next start goes on."""
         while self._thread.is_alive() and not stop.is_set():
+            VITALS.turn()
             self._thread.join(0.05)
 
 

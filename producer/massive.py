@@ -96,6 +96,11 @@ class MassiveSource:
         """How often the reader had to wait for us."""
         return self._inbox.times_full
 
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the feed is heard."""
+        return self._reader.is_connected
+
     def set_symbols(self, symbols: Sequence[str]) -> None:
         """Hear these symbols from now on; any thread may call it."""
         self._reader.set_symbols(symbols)

@@ -112,6 +112,11 @@ class MassiveReader(threading.Thread):
         self._pauses = 0
         self._silence = 1  # times silence_s
 
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the feed is heard: subscribed, and not silent for too long."""
+        return not self._breaks.is_away
+
     def set_symbols(self, symbols: Sequence[str]) -> None:
         """Hear these symbols from now on; any thread may call it. A new one's past is no gap."""
         with self._lock:

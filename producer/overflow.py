@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 import numpy as np
 import structlog
 
+from ..contracts.metrics import SPOOL_DROPPED
 from ..contracts.ticks import Ticks
 from ..db.gaps import OnGap
 from .spooled_writer import SpooledWriter
@@ -55,6 +56,7 @@ class _Dropped:
         if not self.ticks:
             self._report_at = time.monotonic() + _REPORT_EVERY_S
         self.ticks += len(batch)
+        SPOOL_DROPPED.inc(len(batch))
         counts = np.bincount(batch.symbol_index, minlength=len(batch.symbols)).tolist()
         self._of_symbol.update({symbol: n for symbol, n in zip(batch.symbols, counts, strict=True) if n})
         at_ms = batch.ts // 1_000_000

@@ -15,6 +15,8 @@ from ..contracts.ticks import Ticks
 from ..db import lease as leases
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
 from ..db.postgres import Connection, connect
+from ..db.vitals import VITALS
+from .feed_metrics import FeedMetrics
 from .framer import Framer, Identity
 from .stream_writer import StreamWriter
 
@@ -77,7 +79,9 @@ class ProducerLease:
         while not self._lost and not self._released.wait(RENEW_EVERY_S):
             try:
                 self._renew()
+                VITALS.serves("postgresql")
             except (psycopg.Error, ServerAway) as e:
+                VITALS.lost("postgresql")
                 log.debug("database away", why=str(e).strip())
 
     def _renew(self) -> None:
@@ -115,7 +119,7 @@ class Feed(NamedTuple):
     ticks: yields None when there is nothing now. numbers: what of it is committed, by partition. lease: its unit;
     is_ingest: it brings the live market in, which only one process may.
     linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
-    the feed (a live or synthetic one), or an interruption (a file).
+    the feed (a live or synthetic one), or an interruption (a file). is_up: whether the source is connected.
     """
 
     identity: Identity
@@ -125,6 +129,7 @@ class Feed(NamedTuple):
     linger_ms: float | None
     ends: bool
     is_ingest: bool = False
+    is_up: Callable[[], bool] = lambda: True
 
 
 def produce(
@@ -138,8 +143,10 @@ def produce(
 ) -> bool:
     """Send a feed's ticks until it ends or we are stopped; return whether all of it is committed."""
     progress = Progress()
+    metrics = FeedMetrics(feed.identity, writer, feed.is_up)
     linger_until: float | None = None
     for ticks in feed.ticks:
+        VITALS.turn()
         frames = []
         if ticks is not None:
             frames = framer.add(ticks)
@@ -154,12 +161,18 @@ def produce(
         writer.write(frames)
         lease.check()
         on_progress(progress)
+        metrics.show_if_due()
         if stop.is_set():  # not before: what was taken from the source, and recorded, is sent
             break
     if stop.is_set() and not feed.ends:
         return False
     writer.write(framer.end())
-    _drain(feed, writer, lease, stop, lambda: on_progress(progress))
+
+    def show() -> None:
+        on_progress(progress)
+        metrics.show_if_due()
+
+    _drain(feed, writer, lease, stop, show)
     if writer.is_drained:
         writer.forget()
     return writer.is_drained
@@ -170,6 +183,7 @@ def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, o
     deadline = time.monotonic() + DRAIN_DEADLINE_S
     log.info("all sent: waiting until it is committed")
     while not writer.is_drained:
+        VITALS.turn()
         writer.poll_if_due(every_s=0.05)
         lease.check()
         on_progress()

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.names import flow_key
 from ..db.redis import AWAY, Client, is_pause
+from ..db.vitals import VITALS
 from .framer import Numbered
 from .spool import Spool
 from .stream_writer import StreamWriter
@@ -69,6 +70,11 @@ class SpooledWriter(StreamWriter):
         return self._spooling and self._spool.is_full
 
     @property
+    def spool_bytes(self) -> int:
+        """What waits on disk."""
+        return self._spool.size
+
+    @property
     def is_sent(self) -> bool:
         """Redis has everything that was handed over."""
         return not self._spooling and not any(flow.to_send for flow in self._flows.values())
@@ -99,6 +105,7 @@ class SpooledWriter(StreamWriter):
         if time.monotonic() >= self._retry_at and self._probe.has_answered:
             try:
                 self._step(every_s)
+                VITALS.serves("redis")
             except (RedisError, OSError) as e:
                 if not isinstance(e, AWAY) and not (isinstance(e, ResponseError) and is_pause(e)):
                     raise
@@ -189,6 +196,7 @@ class SpooledWriter(StreamWriter):
 
     def _lose_redis(self, why: str) -> None:
         """Nobody knows what arrived: send all from the start of the spool, when Redis answers again."""
+        VITALS.lost("redis")
         self._spill()
         for flow in self._flows.values():
             flow.last_sent = None

@@ -13,6 +13,7 @@ from ..contracts.names import flow_key
 from ..db import redis
 from ..db.frame_stream import Outcome, Send, send
 from ..db.redis import AWAY, Client, is_pause
+from ..db.vitals import VITALS
 from .framer import Numbered
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class _Flow:
     done: int
     sent_to: int = 0
     highest: int = 0
+    counted: int = 0
     sends: int = 0
     last_sent: str | None = None
     to_send: deque[Numbered] = field(default_factory=deque)
@@ -68,6 +70,7 @@ class StreamWriter:
         self._memory_at = 0.0
         self._memory_share = 0.0
         self.resent = 0
+        self.sent_ticks = self.sent_frames = 0  # that Redis took, each once; an end takes a tick's number
 
     # -- the clock of births ---------------------------------------------------------------------------------------
 
@@ -86,6 +89,11 @@ class StreamWriter:
     def lag(self) -> int:
         """Ticks sent, or about to be, and not known to be committed."""
         return sum(max(0, self._top(flow) - flow.done) for flow in self._flows.values())
+
+    @property
+    def spool_bytes(self) -> int:
+        """What waits on disk: nothing, where the source can wait."""
+        return 0
 
     @property
     def is_drained(self) -> bool:
@@ -130,11 +138,13 @@ class StreamWriter:
                 self._send_again_all()
             if not away:
                 log.warning("redis away", why=why)
+                VITALS.lost("redis")
                 away = True
             if self._wait(pause_s):
                 return
             pause_s = min(1.0, pause_s * 2)
         if away:
+            VITALS.serves("redis")
             log.info("redis back")
 
     def _send_waiting(self) -> bool:
@@ -169,6 +179,10 @@ class StreamWriter:
             flow.kept.append(frame)
             if frame.partition not in refused:
                 flow.sent_to = frame.last
+            if frame.last > flow.counted:
+                flow.counted = frame.last
+                self.sent_ticks += frame.last - frame.previous
+                self.sent_frames += 1
         for partition in rolled_back:
             self._send_again(partition, "Redis forgot what was sent")
         return bool(refused)

@@ -124,6 +124,7 @@ def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionP
         list(state.dead_letters),
         [],
         set(),
+        repeats=state.repeats,
         marks=state.marks,
         waiting={feed: book.waiting for feed, book in state.feeds.items()},
     )

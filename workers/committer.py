@@ -13,6 +13,7 @@ import structlog
 
 from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
+from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, TICK_TO_COMMIT
 from ..contracts.ticks import Column
 from ..db.bars import TableShape, delete_unpriced, existing, open_stage, stage, table_shape, upsert
 from ..db.detections import (
@@ -51,6 +52,7 @@ from .commit_plan import (
 )
 from .detection import ResultFinder
 from .partition_state import Counts, PartitionState
+from .tally import Tally
 
 log = structlog.get_logger()
 
@@ -88,6 +90,10 @@ class Committer:
         self._rows: Column = NO_ROWS
         self._changed: Column = np.empty(0, bool)  # which of them differ from what stood: these are told
         self._held_back: HeldBack | None = None
+        self.tally = Tally()
+        self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
+        self._began_at = time.monotonic()
+        self._redis_ahead_s = 0.0  # Redis's clock less our monotonic one
         self.open()
 
     def open(self) -> None:
@@ -106,6 +112,7 @@ class Committer:
 
         Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
         """
+        self._began_at = time.monotonic()
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
         self._changed = np.ones(len(rows), bool)
@@ -125,6 +132,7 @@ class Committer:
 
     def stage_rest(self, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
         """Plan the commit of what the last one left out; durable: that one's plans. Empty where it left out nothing."""
+        self._began_at = time.monotonic()
         held, self._held_back = self._held_back, None
         plans = plan_rest(held, durable) if held else []
         if held and plans:
@@ -155,6 +163,7 @@ class Committer:
 
     def stage_marked(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
+        self._began_at = time.monotonic()
         plans = [plan_partition(state, marked=True) for state in states]
         self._rows, self._changed = NO_ROWS, np.empty(0, bool)
         if self._finder:
@@ -180,7 +189,9 @@ class Committer:
             stage_results(self._database.connection, higher, indicators)
 
     def _now_s(self) -> float:
-        return redis_ms(self._client) / 1000
+        now_s = redis_ms(self._client) / 1000
+        self._redis_ahead_s = now_s - time.monotonic()
+        return now_s
 
     def transact(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
         """Commit the plans together; return those that are durable now.
@@ -190,11 +201,13 @@ class Committer:
         """
         attempt = 0
         while plans:
+            self._unanswered = {plan.state.partition: plan for plan in plans}
             try:
                 self._transaction(plans)
                 break
             except Fenced as e:
                 self.counts.fenced += len(e.partitions)
+                COMMITS_FENCED.inc(len(e.partitions))
                 log.info("fenced", partitions=e.partitions)
                 plans = [plan for plan in plans if plan.state.partition not in e.partitions]
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
@@ -204,8 +217,16 @@ class Committer:
                 if attempt == _ATTEMPTS:
                     raise
                 time.sleep(0.01 * 2**attempt)
+        self._unanswered = {}
         self._note_committed(plans)
         return plans
+
+    def settle(self, partition: int, token: int) -> None:
+        """Count a commit whose answer never came, where the partition's token shows that it went through."""
+        plan = self._unanswered.pop(partition, None)
+        if plan is not None and plan.new_token == token:
+            self.counts = replace(self._count([plan]), commits=self.counts.commits)
+            self.tally.add([plan])
 
     def _transaction(self, plans: Sequence[PartitionPlan]) -> None:
         connection = self._database.connection
@@ -280,10 +301,20 @@ class Committer:
 
     def _note_committed(self, plans: Sequence[PartitionPlan]) -> None:
         self.counts = self._count(plans)
+        self.tally.add(plans)
+        self._measure(plans)
         for plan in plans:
             self._known_symbols |= plan.symbols - plan.unstorable
             plan.state.held.token = plan.new_token
             plan.state.held.outbox_number += len(plan.messages)
+
+    def _measure(self, plans: Sequence[PartitionPlan]) -> None:
+        now_s = time.monotonic()
+        COMMIT_DURATION.observe(now_s - self._began_at)
+        COMMIT_TICKS.observe(sum(c.ticks_in for plan in plans for c in plan.counts.values()))
+        for arrived_ns in (plan.state.arrived_ns for plan in plans):
+            if arrived_ns:
+                TICK_TO_COMMIT.observe(max(0.0, now_s + self._redis_ahead_s - arrived_ns / 1e9))
 
     # -- what the database refuses ---------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from ..contracts.frame import FIELD
 from ..contracts.names import GROUP, flow_key, stream_key
 from ..contracts.partition import START, Position
+from ..db.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group
 from .partition_state import PartitionState
 
@@ -190,13 +191,6 @@ class PartitionReader:
     def drop_idle_consumers(self, partition: int) -> None:
         """Delete the group's other consumers that have nothing pending: former owners of this partition."""
         self._client.eval(_DROP_IDLE_CONSUMERS, 1, stream_key(partition), self._group, self._consumer)
-
-
-def sent_numbers(flow: dict[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers out of a flow hash."""
-    return {
-        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
-    }
 
 
 def _body(entry: Sequence[bytes]) -> bytes:

@@ -101,6 +101,7 @@ class PartitionState:
         self.ended_replays: list[EndedReplay] = []
         self.unacked: list[bytes] = []
         self.uncommitted_ticks = 0
+        self.arrived_ns = 0  # when the newest live frame since the last commit did, by Redis's clock
         self.repeats = 0
         self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.dirty = False
@@ -143,7 +144,8 @@ class PartitionState:
                 self.overflow = min(self.overflow or position, position)
                 return []
             ready = flow.accept(Arrival(frame, position))
-            self.repeats += frame.count if not ready and frame.last <= before else 0
+            if not ready and frame.last <= before:
+                self.repeats += frame.count + len(frame.refused)
         except BadFrame as e:
             self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body), str(position)))
             return []
@@ -338,6 +340,7 @@ class PartitionState:
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
+        self.arrived_ns = max(self.arrived_ns, _stamp_ms(arrivals[-1]) * MS_NS)
         delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
@@ -465,7 +468,7 @@ class PartitionState:
         self.position = position
         acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
         self.unacked = self.unacked[len(acked) :]
-        self.uncommitted_ticks = 0
+        self.uncommitted_ticks = self.arrived_ns = 0
         self.dirty = False
         return acked
 
@@ -476,7 +479,11 @@ def _keys_of(bars: Column) -> list[tuple[int, int]]:
 
 def _arrived_ns(arrival: Arrival) -> int:
     """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
-    return (min(arrival.position.ms, arrival.frame.born_ms) - arrival.frame.delay_ms) * 1_000_000
+    return (_stamp_ms(arrival) - arrival.frame.delay_ms) * MS_NS
+
+
+def _stamp_ms(arrival: Arrival) -> int:
+    return min(arrival.position.ms, arrival.frame.born_ms)
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
+from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP, flow_key
 from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
@@ -21,6 +22,7 @@ from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.vitals import VITALS
 from .assignment import Assignment
 from .commit_plan import PartitionPlan
 from .committer import Committer
@@ -132,7 +134,9 @@ class Worker:
 
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
+        VITALS.turn()
         self._look_at_leases()
+        self._show()
         self._front_door_busy = self._front_door.step()
         if not self._states:
             self._wait_for_partitions()
@@ -152,6 +156,10 @@ class Worker:
             self._committer.load_ahead(list(self._states.values()))
         if self._teller.is_behind:
             self._teller.catch_up()
+
+    def _show(self) -> None:
+        PARTITIONS_OWNED.set(len(self._states))
+        UNDETECTED_BARS.set(sum(len(state.marks) for state in self._states.values()))
 
     def read(self) -> dict[int, Entries]:
         """④ Read new frames of all owned partitions."""
@@ -184,6 +192,7 @@ class Worker:
         for partition, state in list(self._states.items()):
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
                 log.info("hole", partition=partition, producers=new)
+                HOLES.inc(len(new))
                 self.restore(partition)
             elif state.dirty or state.closed():
                 ready.append(state)
@@ -252,6 +261,7 @@ class Worker:
         self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
 
     def _commit_and_tell(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+        VITALS.turn()
         durable = self.commit(plans)
         self.ack(durable)
         self.tell(durable)
@@ -302,9 +312,11 @@ class Worker:
         deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
         said = False
         while not self._stop.is_set():
+            VITALS.turn()
             try:
                 self._assignment.join()
                 self._database.connection.execute(query("update_worker"), self._committer.worker_row())
+                VITALS.join()
                 log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
                 return
             except LeaseTaken as e:
@@ -332,6 +344,8 @@ class Worker:
             self._step_through_commit()
             self._release_surplus()
         elif taken := self._assignment.take_one(self._held()):
+            TAKEOVERS.inc()
+            self._committer.tally.begin(taken.partition)
             self._states[taken.partition] = PartitionState(taken, position=START, limits=self._limits)
             self.restore(taken.partition)
 
@@ -367,6 +381,7 @@ class Worker:
             self._drop(partition, "taken by another worker")
             return
         _, held.token, position, held.outbox_number, saved = row
+        self._committer.settle(partition, held.token)
         state = PartitionState(held, position=Position.parse(position), limits=self._limits)
         state.load(saved)
         self._states[partition] = state
@@ -488,34 +503,46 @@ class Worker:
         elif isinstance(error, ResponseError) and not (redis.is_pause(error) or redis.is_gone(error)):
             raise error
         log.warning("server away", why=str(error).strip())
+        _note_lost(error)
         for attempt in count():
+            VITALS.turn()
             if self._stop.is_set():
                 self._states.clear()  # they may not fit what is committed: the next owner restores
                 return
             try:
                 self._reconnect()
+                VITALS.serves("redis")  # not before: while it has no room, the check goes through and nothing else
                 break
             except (psycopg.Error, RedisError, OSError, ServerAway) as again:
                 if isinstance(again, psycopg.Error):
                     self._database.close()  # half prepared, or a standby: begin with a new connection
+                _note_lost(again)
                 log.debug("still away", why=str(again).strip())
                 self._stop.wait(min(2.0, 0.05 * 2**attempt))
         log.info("server back")
 
     def _reconnect(self) -> None:
+        with VITALS.asking("postgresql"):
+            self._reconnect_database()
         try:
-            self._database.connection.execute("SELECT 1")
-        except psycopg.Error:
-            self._database.reopen()
-            self._committer.open()
-            self._assignment.listen()
-        redis.check(self._client, self._redis_url)
+            redis.check(self._client, self._redis_url)
+        except ServerAway:
+            VITALS.lost("redis")
+            raise
         for lost in self._assignment.renew_if_due(self._held()):
             self._drop(lost.partition, "lease lost")
         self._uncommitted_since = None
         self._front_door.reset()
         for partition in list(self._states):
             self.restore(partition)
+
+    def _reconnect_database(self) -> None:
+        try:
+            self._database.connection.execute("SELECT 1")
+        except psycopg.Error:
+            self._database.reopen()
+            self._committer.open()
+            self._assignment.listen()
 
     def _leave(self) -> None:
         """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
@@ -526,3 +553,11 @@ class Worker:
         except (psycopg.Error, RedisError, OSError) as e:
             log.warning("left without a last commit", why=str(e).strip())
         log.info("worker stopped", consumer=self.options.consumer)
+
+
+def _note_lost(error: Exception) -> None:
+    """Note which server did not serve; a group that is gone is none that is away, and who opens a server notes it."""
+    if isinstance(error, psycopg.Error):
+        VITALS.lost("postgresql")
+    elif not isinstance(error, ServerAway) and not redis.is_gone(error):
+        VITALS.lost("redis")

@@ -16,6 +16,7 @@ import psycopg
 from ...contracts.errors import NothingFound, TickStockError, UsageError
 from ...db.redis import AWAY
 from ..logs import set_up_logs
+from ..metrics_server import MetricsAddress
 from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,6 +160,26 @@ def api_key(file: Path | None, *, needed: bool = True) -> str:
     if not key and (needed or file):
         raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
     return key
+
+
+def metrics_options(usual_port: int) -> Callable[[F], F]:
+    """Make a decorator that adds the options of every process of the fleet; it gets `metrics`, a MetricsAddress."""
+
+    def decorate(command: F) -> F:
+        @option(
+            "--metrics-port",
+            type=click.IntRange(0, 65_535),
+            default=0,
+            help=f"Serve /metrics, /healthz and /readyz on this port, by convention {usual_port}; 0: not at all.",
+        )
+        @option("--metrics-host", default="127.0.0.1", help="Address that they are served on; 0.0.0.0: on every one.")
+        @functools.wraps(command)
+        def wrapped(*args: Any, metrics_port: int, metrics_host: str, **kwargs: Any) -> Any:
+            return command(*args, metrics=MetricsAddress(metrics_host, metrics_port), **kwargs)
+
+        return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
+
+    return decorate
 
 
 def trade_rules_option(shown_default: str) -> Callable[[F], F]:

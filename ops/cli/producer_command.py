@@ -16,11 +16,22 @@ from ...producer.pace import parse_speed
 from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..live_feeds import LiveOptions, run_live
+from ..metrics_server import MetricsAddress, metrics_server
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
 from .live_options import LIVE_SOURCES, live_options
-from .options import CONTEXT, F, Number, OutputFile, option, server_options, stop_with_stdin_option, trade_rules_option
+from .options import (
+    CONTEXT,
+    F,
+    Number,
+    OutputFile,
+    metrics_options,
+    option,
+    server_options,
+    stop_with_stdin_option,
+    trade_rules_option,
+)
 
 STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
 
@@ -99,6 +110,7 @@ def share(name: str, what: str) -> Callable[[F], F]:
 @share("--bad-share", "are refused")
 @share("--repeat-share", "are repeated as separate trades")
 @option("--future-ticks", type=click.IntRange(0), default=0, help="Synthetic: ticks from next year, at the start.")
+@metrics_options(9102)
 @stop_with_stdin_option
 @server_options
 def producer(  # one parameter for each option
@@ -119,6 +131,7 @@ def producer(  # one parameter for each option
     live: LiveOptions | None,
     record: Path | None,
     seconds: float | None,
+    metrics: MetricsAddress,
     stop_with_stdin: bool,
     **market: object,
 ) -> None:
@@ -138,7 +151,7 @@ def producer(  # one parameter for each option
     if source != "replay" and files:
         raise click.UsageError(f"--source {source} takes no FILE")
     recording = ReplaySource(files, rules=options.rules) if files else None
-    with where as servers:
+    with metrics_server(metrics, "producer"), where as servers:
         client, count = open_both(servers, partitions=partitions)
         with show_progress(recording if pace is None else None) as on_progress:
             if live is not None:

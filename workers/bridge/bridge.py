@@ -1,6 +1,7 @@
 """⑨ The loop of the bridge: stand by, or hold the lease and read, publish, commit positions, speak; and the way out."""
 
 import time
+from collections import Counter as CountOf
 from dataclasses import dataclass
 
 import psycopg
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from ...contracts.channel_names import INDICATORS_STREAMING
 from ...contracts.channels import PATTERNS, Message
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
+from ...contracts.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
 from ...contracts.stop import Stop
 from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases
@@ -19,9 +21,11 @@ from ...db.postgres import Database
 from ...db.publisher import MESSAGES_A_CALL, Publisher
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.vitals import VITALS
+from .fleet_gauges import FleetGauges
 from .outage import Outage
 from .pacing import Pacing
-from .result_messages import messages_of
+from .result_messages import messages_of, newest_live_close_s
 from .results_reader import ResultsReader
 from .voice import Voice
 
@@ -68,13 +72,14 @@ class Bridge:
         self._redis_url = redis_url
         self._voice = voice
         self._stop = stop
-        self._database_outage = Outage("PostgreSQL")
-        self._redis_outage = Outage("Redis")
+        self._database_outage = Outage("postgresql")
+        self._redis_outage = Outage("redis")
         self._database_is_busy = False
         self._lacks_room = False
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database)
         self._pacing = Pacing(options.streaming_rate)
+        self._gauges = FleetGauges(client, options.partitions)
         self._publisher: Publisher | None = None  # with the lease, once the epoch is registered
         self._lease: Lease | None = None
         self._renew_at = self._commit_at = self._look_at = 0.0
@@ -89,8 +94,10 @@ class Bridge:
     def run(self) -> None:
         """Stand by and speak until told to stop; then say what was read, and release the lease."""
         self._database.connection.execute(query("listen_leases"))
+        VITALS.join()
         while not self._stop.is_set():
             try:
+                VITALS.turn()
                 self.turn()
             except LeaseLost as e:
                 self._step_down(e)
@@ -120,6 +127,7 @@ class Bridge:
             self._voice.beat(time.monotonic())  # before all that a lock in PostgreSQL may hold up
         self._keep_lease()
         if not has_room:
+            self._look_at_fleet()  # Redis is full: a lag that grows must be seen
             self._stop.wait(_BLOCK_MS / 1000)
             return
         if self._publisher is None:
@@ -131,7 +139,18 @@ class Bridge:
         self._read()
         self._tell()
         self._commit()
+        self._look_at_fleet()
         self._note_served()
+
+    def _look_at_fleet(self) -> None:
+        if self._publisher and self._gauges.is_due():
+            seen = self._voice.figures
+            self._gauges.look(
+                self._database.connection,
+                active=seen.active_symbols,
+                stale=seen.stale_symbol_count,
+                receivers=self.receivers,
+            )
 
     def _read(self) -> None:
         if not self._pacing.is_full:
@@ -142,6 +161,7 @@ class Bridge:
     def _tell(self) -> None:
         """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
         messages = self._pacing.release(time.monotonic())
+        closes_s: list[float | None] = []
         while len(messages) < _BATCH and not self._pacing.is_full:
             row = self._reader.next_row(only_urgent=len(messages) >= MESSAGES_A_CALL)
             if row is None:
@@ -149,7 +169,15 @@ class Bridge:
             said = messages_of(row, self._voice.session_id)
             messages += self._pacing.hold_back(row.partition, row.number, said)
             self._told[row.partition] = row.number
+            closes_s.append(newest_live_close_s(row) if said else None)
         self._publish(messages)
+        self._measure(closes_s)
+
+    def _measure(self, closes_s: list[float | None]) -> None:
+        now_ms = self._gauges.now_ms()
+        for close_s in closes_s:
+            if close_s is not None and now_ms is not None:
+                BAR_CLOSE_TO_PUBLISH.observe(max(0.0, now_ms / 1000 - close_s))
 
     def _publish(self, messages: list[Message]) -> None:
         """Publish in order, looking at the lease before each batch: this process may have been stopped meanwhile."""
@@ -164,6 +192,8 @@ class Bridge:
         if self._publisher is None:
             raise LeaseLost("not the speaker")
         self._publisher.publish(messages)
+        for channel, count in CountOf(channel for channel, _ in messages).items():
+            MESSAGES_PUBLISHED.labels(channel).inc(count)
         if self._lacks_room:
             log.info("Redis takes messages again")
         self._lacks_room = False
@@ -230,6 +260,8 @@ class Bridge:
         lease, publisher = self._register(lease)
         self._unsaid = self._voice.begin(lease.epoch)
         self._publisher = publisher
+        BRIDGE_ACTIVE.set(1)
+        self._gauges.show()
         log.info("bridge speaks", name=self.options.name, epoch=lease.epoch)
 
     def _register(self, lease: Lease) -> tuple[Lease, Publisher]:
@@ -262,6 +294,11 @@ class Bridge:
         self._lease = self._publisher = None
         self._restored = False
         self._unsaid = []
+        self._be_silent()
+
+    def _be_silent(self) -> None:
+        BRIDGE_ACTIVE.set(0)
+        self._gauges.hide()
 
     # -- servers away ----------------------------------------------------------------------------------------------
 
@@ -297,6 +334,7 @@ class Bridge:
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
         """Wait for the database, or for a lock in it; raise what is neither."""
         self._restored = False
+        self._gauges.forget()
         self._renew_at = 0.0
         if isinstance(error, psycopg.Error):
             if (error.sqlstate or "").startswith("40"):
@@ -331,6 +369,7 @@ class Bridge:
             self._lacks_room = True
         else:
             self._renew_at = 0.0
+            self._gauges.forget()
             self._redis_outage.note(error)
 
     # -- the way out -----------------------------------------------------------------------------------------------
@@ -375,5 +414,6 @@ class Bridge:
             self._voice.begin_to_end(lease.epoch)
 
     def _release(self) -> None:
+        self._be_silent()
         if self._lease:
             leases.release(self._database.connection, self.options.name, [self._lease])

@@ -1,21 +1,20 @@
 """What is measured of the fleet at one moment, read from PostgreSQL and Redis; no worker is asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
-from ...contracts.names import stream_key
-from ...contracts.partition import Position
+from ...db.lag import read_lags
 from ...db.postgres import Connection
 from ...db.queries import query
-from ...db.redis import Client, memory_share, redis_ms
+from ...db.redis import Client, memory_share
 from .rates import BUSY_S, Rates, WorkerCounts
 
 _SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
 _ACTIVE_MINUTES = 5
 _STALE_MINUTES = 8 * 60
 _LISTED_SYMBOLS = 50
-_LOOKED_AT_ONCE = 256  # partitions whose oldest waiting entry is asked for in one reply: each brings a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,8 @@ class Figures:
 
     silent_s: no tick was committed, workerless_s: no worker lived, unowned_s: a partition had no owner, for so long,
     as far as this bridge has seen. lag_ms: age of the oldest tick that is sent and not committed, or, if more, of the
-    oldest in a worker's last commit; None before the first look. cpu_percent: of one core, all workers and us.
-    stale_symbols: the first of them by name.
+    oldest in a worker's last commit; None before the first look, and where Redis has lost what waits. cpu_percent: of
+    one core, all workers and us. stale_symbols: the first of them by name.
     """
 
     workers: int = 0
@@ -70,7 +69,7 @@ class FigureReader:
         rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
         living = [row for row in rows if row.living]
         active, stale, names = self._read_symbols(connection, now_s)
-        lag_ms = max(self._waiting_ms(connection), *(row.lag_ms for row in living if row.idle_s < BUSY_S), 0.0)
+        lag_ms = self._lag_ms(connection, living)
         share = memory_share(self._client)
         rate = self._rates.add(rows, now_s)
         self._note_times(now_s, ticked=rate.ticks > 0, worked=workers > 0, owned=owned >= self._partitions)
@@ -107,13 +106,10 @@ class FigureReader:
             self._symbols_due_s = now_s + _SYMBOLS_EVERY_S
         return self._symbols
 
-    def _waiting_ms(self, connection: Connection) -> float:
-        """Return the age of the oldest entry that no worker has committed; 0 where none waits."""
-        positions = connection.execute(query("committed_positions")).fetchall()
-        oldest: list[int] = []
-        for first in range(0, len(positions), _LOOKED_AT_ONCE):
-            pipeline = self._client.pipeline(transaction=False)
-            for partition, position in positions[first : first + _LOOKED_AT_ONCE]:
-                pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
-            oldest += [Position.parse(entries[0][0]).ms for entries in pipeline.execute() if entries]
-        return float(max(0, redis_ms(self._client) - min(oldest))) if oldest else 0.0
+    def _lag_ms(self, connection: Connection, living: Sequence[WorkerCounts]) -> float | None:
+        """Return the age of the oldest tick that waits, or waited in a worker's last commit; None where unknown."""
+        ages_s = [lag.age_s for lag in read_lags(connection, self._client).values()]
+        if None in ages_s:
+            return None
+        in_commits = [row.lag_ms for row in living if row.idle_s < BUSY_S]
+        return max([age_s * 1000 for age_s in ages_s if age_s is not None] + in_commits, default=0.0)

@@ -5,6 +5,9 @@ import time
 
 import structlog
 
+from ...contracts.metrics import Server
+from ...db.vitals import VITALS
+
 log = structlog.get_logger()
 
 _LONGEST_PAUSE_S = 2.0
@@ -13,8 +16,8 @@ _LONGEST_PAUSE_S = 2.0
 class Outage:
     """Nothing, until an error is noted."""
 
-    def __init__(self, server: str) -> None:
-        self._server = server
+    def __init__(self, server: Server) -> None:
+        self._server: Server = server
         self._attempts = 0
         self._retry_at = 0.0
 
@@ -32,6 +35,7 @@ class Outage:
         """Note that the server did not serve; the next try comes after a pause that grows, with jitter."""
         if not self.is_on:
             log.warning("server away", server=self._server, why=str(error).strip())
+        VITALS.lost(self._server)
         pause_s = min(_LONGEST_PAUSE_S, 0.05 * 2 ** min(self._attempts, 10))
         self._retry_at = time.monotonic() + pause_s * random.uniform(0.5, 1.0)
         self._attempts += 1
@@ -41,3 +45,4 @@ class Outage:
         if self.is_on:
             log.info("server back", server=self._server)
         self._attempts = 0
+        VITALS.serves(self._server)

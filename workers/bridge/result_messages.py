@@ -8,11 +8,14 @@ import structlog
 
 from ...contracts.channels import Message, alert_message, indicator_message, pattern_messages
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ...contracts.timeframe import INTRADAY
 from .results_reader import Row
 
 log = structlog.get_logger()
 
 _SILENT = ("bars", "void")  # kinds that nothing is said of
+
+_LIVE_S = 900.0  # so late a live tick is still taken; what is detected later than that is a replay's
 
 _DECODE: dict[str, Callable[[bytes], list[Any]]] = {
     "patterns": msgspec.json.Decoder(list[Detection]).decode,
@@ -38,6 +41,18 @@ def messages_of(row: Row, session_id: str) -> list[Message]:
         except ValueError as e:
             log.warning("a result cannot be told", result_id=result_id, kind=row.kind, why=str(e))
     return messages
+
+
+def newest_live_close_s(row: Row) -> float | None:
+    """Return when the newest of a row's live bars with a pattern ended, in Unix seconds; None where there is none."""
+    if row.kind != "patterns":
+        return None
+    closes = [
+        ((found.minute + INTRADAY[found.timeframe]) * 60, found.detected_at)
+        for found in _results(row)
+        if found.timeframe in INTRADAY
+    ]
+    return max((close_s for close_s, at_s in closes if 0 <= at_s - close_s <= _LIVE_S), default=None)
 
 
 def _results(row: Row) -> list[Any]:

@@ -103,6 +103,11 @@ class Voice:
         """Return the active session's id, or the last one's; empty before `begin`."""
         return self._sessions.session_id
 
+    @property
+    def figures(self) -> Figures:
+        """Return the last figures."""
+        return self._figures
+
     def note(self, patterns: int, indicators: int) -> None:
         """Count what was told on the channels."""
         self._sessions.note(patterns, indicators)

@@ -1,0 +1,235 @@
+"""Every metric: its name, its labels, what it says. Base units; `_total` counts; no label has a value for each symbol.
+
+A process shows those of its own kind, with the one registry. The fleet's gauges are shown by the bridge that speaks, as
+long as it does. What is not known is NaN, never an old value.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+
+from .ticks import REASONS
+
+ProcessKind = Literal["worker", "producer", "bridge"]
+Server = Literal["redis", "postgresql"]
+SERVERS: tuple[Server, ...] = ("redis", "postgresql")
+
+REGISTRY = CollectorRegistry()
+
+OTHER = "other"  # a reason that is none of the known ones: labels must not grow with what strangers send
+
+
+def _counter(name: str, says: str, *labels: str) -> Counter:
+    return Counter(name, says, labels, registry=None)
+
+
+def _gauge(name: str, says: str, *labels: str) -> Gauge:
+    return Gauge(name, says, labels, registry=None)
+
+
+def _histogram(name: str, says: str, buckets: Sequence[float]) -> Histogram:
+    return Histogram(name, says, buckets=buckets, registry=None)
+
+
+# -- every process -----------------------------------------------------------------------------------------------------
+
+BUILD = Info(
+    "tickstock_build", "The program's version, Python's, and which part of the fleet this process is.", registry=None
+)
+SERVER_UP = _gauge("tickstock_server_up", "1: the server served this process when it was asked last.", "server")
+RECONNECTS = _counter(
+    "tickstock_reconnects_total", "Times that this process lost a server and came back to it.", "server"
+)
+
+# -- a worker: what its commits made durable ---------------------------------------------------------------------------
+
+TICKS_IN = _counter(
+    "tickstock_ticks_in_total",
+    "Committed ticks by their numbers: the sum of applied, late, rejected, superseded, without trade and lost ones.",
+    "partition",
+)
+TICKS_APPLIED = _counter("tickstock_ticks_applied_total", "Ticks that are in a committed or open bar.", "partition")
+TICKS_DUPLICATE = _counter(
+    "tickstock_ticks_duplicate_total",
+    "Ticks that came again and were dropped by their number; not among the ticks in.",
+    "partition",
+)
+TICKS_LATE = _counter(
+    "tickstock_ticks_late_total",
+    "Live ticks refused as more than 15 minutes older than their arrival (dead letters: too_late).",
+    "partition",
+)
+TICKS_REJECTED = _counter(
+    "tickstock_ticks_rejected_total",
+    "Ticks kept out of every bar. future: ahead of their arrival; refused: for any reason of their own.",
+    "reason",
+)
+TICKS_SUPERSEDED = _counter(
+    "tickstock_ticks_superseded_total", "Ticks of bars whose place another feed's bar has: it stays, these do not."
+)
+TICKS_WITHOUT_TRADE = _counter("tickstock_ticks_without_trade_total", "Quotes, and ticks of size zero.")
+TICKS_LOST = _counter("tickstock_ticks_lost_total", "Ticks given up: nobody sent them again within --hole-wait.")
+BARS_CLOSED = _counter("tickstock_bars_closed_total", "1-minute bars written for the first time.", "partition")
+BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars written again with other values.", "partition")
+PATTERNS_DETECTED = _counter("tickstock_patterns_detected_total", "Patterns found on committed bars.", "pattern")
+INDICATORS_CALCULATED = _counter("tickstock_indicators_calculated_total", "Indicator values committed.")
+UNDETECTED_BARS = _gauge("tickstock_undetected_bars", "Committed bars of this worker that wait for their detectors.")
+COMMIT_DURATION = _histogram(
+    "tickstock_commit_duration_seconds",
+    "From the staging of a commit's bars, detectors included, to the database's answer.",
+    # Some milliseconds without a closed bar; a minute's bars with their patterns take tenths of a second. A lease lasts
+    # 5 s: a commit beyond that has lost its partitions to another worker.
+    (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+COMMIT_TICKS = _histogram(
+    "tickstock_commit_ticks",
+    "Ticks in one commit.",
+    (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),  # a commit is due after 1 M ticks; the rest is order of magnitude
+)
+TICK_TO_COMMIT = _histogram(
+    "tickstock_tick_to_commit_seconds",
+    "From the arrival in Redis of a commit's newest live frame, of each partition, to the database's answer.",
+    # A commit that closes a bar waits 15 ms for company, any other at most --commit-ms (1 s); more than 5 s is the
+    # issue LAG_HIGH.
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+PARTITIONS_OWNED = _gauge("tickstock_partitions_owned", "Partitions that this worker holds the lease of.")
+TAKEOVERS = _counter("tickstock_takeovers_total", "Partitions that this worker took.")
+COMMITS_FENCED = _counter(
+    "tickstock_commits_fenced_total",
+    "Partitions left out of a commit because somebody else had moved their checkpoint.",
+)
+HOLES = _counter(
+    "tickstock_holes_total", "Times that frames stood ahead of a hole in their producer's numbers; most are filled."
+)
+DEAD_LETTERS = _counter("tickstock_dead_letters_total", "Ticks, entries and bars kept as dead letters.", "reason")
+
+# -- a bridge ----------------------------------------------------------------------------------------------------------
+
+BRIDGE_ACTIVE = _gauge("tickstock_bridge_active", "1: this bridge speaks for the fleet; 0: it stands by.")
+MESSAGES_PUBLISHED = _counter("tickstock_messages_published_total", "Messages that this bridge published.", "channel")
+BAR_CLOSE_TO_PUBLISH = _histogram(
+    "tickstock_bar_close_to_publish_seconds",
+    "From the end of a live bar's last minute, by Redis's clock, to the publication of a pattern found on it.",
+    # --allowed-lateness is 0.5 s, so that nothing comes earlier; two commits and thousands of symbols fit into 2 s.
+    (0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
+)
+
+# -- the fleet, by the bridge that speaks ------------------------------------------------------------------------------
+
+LAG_TICKS = _gauge("tickstock_lag_ticks", "Ticks sent and not committed; NaN: unknown.", "partition")
+LAG_SECONDS = _gauge(
+    "tickstock_lag_seconds", "Age of the oldest entry that is not committed; 0: none waits; NaN: unknown.", "partition"
+)
+PARTITIONS = _gauge("tickstock_partitions", "Partitions of the stream.")
+PARTITIONS_WITHOUT_OWNER = _gauge("tickstock_partitions_without_owner", "Partitions whose lease nobody holds.")
+WORKERS = _gauge("tickstock_workers", "Workers that run.")
+STREAM_ENTRIES = _gauge(
+    "tickstock_stream_entries", "Entries in a partition's stream, committed ones until the retention ends.", "partition"
+)
+RESULTS_ENTRIES = _gauge("tickstock_results_entries", "Entries in a partition's stream of results.", "partition")
+FRONT_DOOR_ENTRIES = _gauge("tickstock_front_door_entries", "Entries in the plain key tickstock-stream.")
+DEAD_LETTER_ENTRIES = _gauge("tickstock_dead_letter_entries", "Entries in tickstock-dlq; 100,000 are kept.")
+OUTBOX_ROWS = _gauge("tickstock_outbox_rows", "Results that are committed and that the bridge has not passed yet.")
+REDIS_MEMORY = _gauge("tickstock_redis_memory_bytes", "Memory that Redis uses; of a cluster, its fullest server.")
+REDIS_MAX_MEMORY = _gauge("tickstock_redis_max_memory_bytes", "maxmemory of the same server; 0: no limit.")
+CHANNEL_RECEIVERS = _gauge(
+    "tickstock_channel_receivers", "Subscribers that heard the last message of a channel.", "channel"
+)
+STALE_SYMBOLS = _gauge(
+    "tickstock_stale_symbols", "Symbols with a bar in the last 8 hours and none in the last 5 minutes."
+)
+ACTIVE_SYMBOLS = _gauge(
+    "tickstock_active_symbols", "Symbols with a bar in the last 5 minutes, by the newest bar's time."
+)
+MARKET_OPEN = _gauge("tickstock_market_open", "1: a weekday, 09:30 to 16:00 in New York; holidays are not known.")
+OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
+
+# -- a producer --------------------------------------------------------------------------------------------------------
+
+PRODUCER_TICKS = _counter("tickstock_producer_ticks_total", "Ticks that Redis took, each once.", "feed")
+PRODUCER_FRAMES = _counter("tickstock_producer_frames_total", "Frames that Redis took, each once.", "feed")
+PRODUCER_LAG = _gauge("tickstock_producer_lag_ticks", "Ticks sent, or about to be, and not committed.", "feed")
+PRODUCER_UP = _gauge("tickstock_producer_up", "1: the source is connected.", "feed")
+SPOOL_BYTES = _gauge("tickstock_spool_bytes", "Ticks that wait on disk while Redis is away or full.")
+SPOOL_DROPPED = _counter("tickstock_spool_dropped_ticks_total", "Ticks dropped because the spool was full.")
+GAPS = _counter("tickstock_gaps_total", "Stretches of market time that a live feed may have missed.", "reason")
+
+# -- who shows what ----------------------------------------------------------------------------------------------------
+
+COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
+WORKER: tuple[MetricWrapperBase, ...] = (
+    TICKS_IN, TICKS_APPLIED, TICKS_DUPLICATE, TICKS_LATE, TICKS_REJECTED, TICKS_SUPERSEDED, TICKS_WITHOUT_TRADE,
+    TICKS_LOST, BARS_CLOSED, BARS_REVISED, PATTERNS_DETECTED, INDICATORS_CALCULATED, UNDETECTED_BARS, COMMIT_DURATION,
+    COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES, DEAD_LETTERS,
+)  # fmt: skip
+BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)
+FLEET: tuple[MetricWrapperBase, ...] = (
+    LAG_TICKS, LAG_SECONDS, PARTITIONS, PARTITIONS_WITHOUT_OWNER, WORKERS, STREAM_ENTRIES, RESULTS_ENTRIES,
+    FRONT_DOOR_ENTRIES, DEAD_LETTER_ENTRIES, OUTBOX_ROWS, REDIS_MEMORY, REDIS_MAX_MEMORY, CHANNEL_RECEIVERS,
+    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS,
+)  # fmt: skip
+PRODUCER: tuple[MetricWrapperBase, ...] = (
+    PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,
+)  # fmt: skip
+ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUCER)
+
+
+class FleetGauges(Collector):
+    """The fleet's gauges, shown only while this process is the one that speaks."""
+
+    def __init__(self) -> None:
+        self.are_shown = False
+
+    def describe(self) -> Iterable[Metric]:
+        """Name them, shown or not: no other metric may have their names."""
+        return [metric for gauge in FLEET for metric in gauge.describe()]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them, or nothing."""
+        return [metric for gauge in FLEET for metric in gauge.collect()] if self.are_shown else []
+
+
+FLEET_GAUGES = FleetGauges()
+OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
+    "worker": (*COMMON, *WORKER),
+    "producer": (*COMMON, *PRODUCER),
+    "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
+}
+
+# How the reasons of gaps begin that a live feed tells (`OnGap`), and the label of each.
+_GAP_REASONS = {
+    "the spool was full": "spool_full",
+    "a spool was found": "spool_too_old",
+    "the producer was not running": "not_running",
+    "the API key was refused": "key_refused",
+    "another process holds the feed": "feed_taken",
+    "the feed was silent": "silent",
+    "the connection was lost": "connection_lost",
+    "channel ": "channel_lost",
+}
+
+
+def gap_reason(why: str) -> str:
+    """Return a gap's reason as a label: what follows its first words may be anything."""
+    return next((label for words, label in _GAP_REASONS.items() if why.startswith(words)), OTHER)
+
+
+def dead_letter_reason(reason: str) -> str:
+    """Return a dead letter's reason as a label."""
+    return reason if reason in REASONS else OTHER
+
+
+# What stands at 0 from the start is seen to rise with its first event.
+for _server in SERVERS:
+    SERVER_UP.labels(_server)
+    RECONNECTS.labels(_server)
+for _reason in (*REASONS, OTHER):
+    DEAD_LETTERS.labels(_reason)
+for _reason in ("refused", "future"):
+    TICKS_REJECTED.labels(_reason)
+for _reason in (*_GAP_REASONS.values(), OTHER):
+    GAPS.labels(_reason)

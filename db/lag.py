@@ -1,0 +1,124 @@
+"""How far the workers are behind: the ticks that are sent and not committed, and how old the oldest of them is."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from ..contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
+from ..contracts.partition import START, Position
+from .postgres import Connection
+from .queries import query
+from .redis import Client, redis_ms
+
+_LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
+
+
+class Committed(NamedTuple):
+    """How far a producer's ticks are committed. finished: it is a replay that ended there."""
+
+    number: int
+    finished: bool
+
+
+class InRedis(NamedTuple):
+    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position."""
+
+    sent: dict[str, int]
+    entries: int
+    last: Position | None
+    oldest: Position | None
+
+
+class Lag(NamedTuple):
+    """ticks: sent, not committed. age_s: of the oldest entry above the position; 0: none waits, None: unknown."""
+
+    ticks: int
+    age_s: float | None
+
+
+def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
+    """Return the lag of each partition."""
+    committed = committed_numbers(connection)
+    rows = connection.execute(query("committed_positions"))
+    positions = {partition: Position.parse(position) for partition, position in rows}
+    return lags(positions, committed, look(client, positions), redis_ms(client))
+
+
+def lags(
+    positions: Mapping[int, Position],
+    committed: Mapping[int, Mapping[str, Committed]],
+    in_redis: Mapping[int, InRedis],
+    now_ms: int,
+) -> dict[int, Lag]:
+    """Return the lag of each partition, of what both servers said; PostgreSQL first.
+
+    What is committed between the two looks then only makes the lag look longer.
+    """
+    return {p: _lag(position, committed.get(p, {}), in_redis[p], now_ms) for p, position in positions.items()}
+
+
+def committed_numbers(connection: Connection) -> dict[int, dict[str, Committed]]:
+    """Return how far each producer's ticks are committed, by partition."""
+    numbers: dict[int, dict[str, Committed]] = {}
+    for partition, producer, number, finished in connection.execute(query("committed_numbers")):
+        numbers.setdefault(partition, {})[producer] = Committed(number, finished)
+    return numbers
+
+
+def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
+    """Look at partitions in Redis; positions: up to where each is committed."""
+    found: dict[int, InRedis] = {}
+    numbered = list(positions.items())
+    for first in range(0, len(numbered), _LOOKED_AT_ONCE):
+        some = numbered[first : first + _LOOKED_AT_ONCE]
+        pipeline = client.pipeline(transaction=False)
+        for partition, position in some:
+            pipeline.hgetall(flow_key(partition))
+            pipeline.xinfo_stream(stream_key(partition))
+            pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
+        replies = pipeline.execute(raise_on_error=False)
+        found |= {p: _in_redis(*replies[3 * i : 3 * i + 3]) for i, (p, _) in enumerate(some)}
+    return found
+
+
+def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Read the producers' `sent` numbers out of a flow hash."""
+    return {
+        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
+    }
+
+
+def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:
+    for reply in (flow, stream, entries):
+        if isinstance(reply, Exception) and "no such key" not in str(reply):
+            raise reply
+    oldest = Position.parse(entries[0][0]) if entries else None
+    if isinstance(stream, ResponseError):
+        return InRedis(sent_numbers(flow), 0, None, oldest)
+    return InRedis(sent_numbers(flow), stream["length"], Position.parse(stream["last-generated-id"]), oldest)
+
+
+def _lag(position: Position, committed: Mapping[str, Committed], in_redis: InRedis, now_ms: int) -> Lag:
+    ticks = sum(
+        _waiting(number, committed.get(producer))
+        for producer, number in in_redis.sent.items()
+        if producer != FRONT_DOOR_PRODUCER  # its numbers are entry ids and count no ticks
+    )
+    return Lag(ticks, _age_s(position, in_redis, ticks, now_ms))
+
+
+def _waiting(sent: int, committed: Committed | None) -> int:
+    if committed is None:
+        return sent
+    return 0 if committed.finished else max(0, sent - committed.number)
+
+
+def _age_s(position: Position, in_redis: InRedis, ticks: int, now_ms: int) -> float | None:
+    if in_redis.oldest is not None:
+        return max(0, now_ms - in_redis.oldest.ms) / 1000
+    # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis
+    # has lost entries, and nobody knows how old those were.
+    if ticks or (in_redis.last or START) < position:
+        return None
+    return 0.0

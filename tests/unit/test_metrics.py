@@ -1,0 +1,129 @@
+"""The names and labels that dashboards and alerts rest on, and Prometheus's own rules for them."""
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from tickstockpl.contracts import metrics
+from tickstockpl.contracts.metrics import dead_letter_reason, gap_reason
+
+LABELS = {
+    "tickstock_server_up": ("server",),
+    "tickstock_reconnects_total": ("server",),
+    "tickstock_ticks_in_total": ("partition",),
+    "tickstock_ticks_applied_total": ("partition",),
+    "tickstock_ticks_duplicate_total": ("partition",),
+    "tickstock_ticks_late_total": ("partition",),
+    "tickstock_ticks_rejected_total": ("reason",),
+    "tickstock_ticks_superseded_total": (),
+    "tickstock_ticks_without_trade_total": (),
+    "tickstock_ticks_lost_total": (),
+    "tickstock_bars_closed_total": ("partition",),
+    "tickstock_bars_revised_total": ("partition",),
+    "tickstock_patterns_detected_total": ("pattern",),
+    "tickstock_indicators_calculated_total": (),
+    "tickstock_undetected_bars": (),
+    "tickstock_commit_duration_seconds": (),
+    "tickstock_commit_ticks": (),
+    "tickstock_tick_to_commit_seconds": (),
+    "tickstock_partitions_owned": (),
+    "tickstock_takeovers_total": (),
+    "tickstock_commits_fenced_total": (),
+    "tickstock_holes_total": (),
+    "tickstock_dead_letters_total": ("reason",),
+    "tickstock_bridge_active": (),
+    "tickstock_messages_published_total": ("channel",),
+    "tickstock_bar_close_to_publish_seconds": (),
+    "tickstock_lag_ticks": ("partition",),
+    "tickstock_lag_seconds": ("partition",),
+    "tickstock_partitions": (),
+    "tickstock_partitions_without_owner": (),
+    "tickstock_workers": (),
+    "tickstock_stream_entries": ("partition",),
+    "tickstock_results_entries": ("partition",),
+    "tickstock_front_door_entries": (),
+    "tickstock_dead_letter_entries": (),
+    "tickstock_outbox_rows": (),
+    "tickstock_redis_memory_bytes": (),
+    "tickstock_redis_max_memory_bytes": (),
+    "tickstock_channel_receivers": ("channel",),
+    "tickstock_stale_symbols": (),
+    "tickstock_active_symbols": (),
+    "tickstock_market_open": (),
+    "tickstock_open_gaps": (),
+    "tickstock_producer_ticks_total": ("feed",),
+    "tickstock_producer_frames_total": ("feed",),
+    "tickstock_producer_lag_ticks": ("feed",),
+    "tickstock_producer_up": ("feed",),
+    "tickstock_spool_bytes": (),
+    "tickstock_spool_dropped_ticks_total": (),
+    "tickstock_gaps_total": ("reason",),
+}
+SUFFIX = {"counter": "_total", "info": "_info"}  # the parser takes them off a family's name
+# What promtool calls a problem: other units than the base ones, a type or an abbreviation in the name.
+UNITS = ("milliseconds", "minutes", "hours", "kilobytes", "megabytes", "percent", "ms", "kb", "mb")
+
+
+def families():
+    registry = CollectorRegistry()
+    for metric in metrics.ALL:
+        registry.register(metric)
+    return list(text_string_to_metric_families(generate_latest(registry).decode()))
+
+
+def full_name(family):
+    suffix = SUFFIX.get(family.type, "")
+    return family.name if family.name.endswith(suffix) else family.name + suffix
+
+
+def test_the_names_and_labels_are_those_that_dashboards_know():
+    found = {m._name + SUFFIX.get(m._type, ""): m._labelnames for m in metrics.ALL}
+    assert found == LABELS | {"tickstock_build_info": ()}  # whose labels are its values
+
+
+@pytest.mark.parametrize("family", families(), ids=full_name)
+def test_prometheus_has_no_problem_with_a_metric(family):
+    name = full_name(family)
+    if family.name.endswith("_created"):
+        return
+    words = name.split("_")
+    assert re.fullmatch(r"tickstock(_[a-z0-9]+)+", name)
+    assert (words[-1] == "total") == (family.type == "counter")
+    assert not set(words) & {*UNITS, "counter", "gauge", "histogram", "count", "sum", "bucket"}
+    assert family.documentation.endswith(".")
+
+
+def test_no_label_has_a_value_for_each_symbol():
+    labels = {label for metric in metrics.ALL for label in metric._labelnames}
+    assert labels <= {"partition", "feed", "reason", "server", "channel", "pattern", "component"}
+
+
+@pytest.mark.parametrize("histogram", [m for m in metrics.ALL if m._type == "histogram"], ids=str)
+def test_buckets_rise(histogram):
+    bounds = histogram._upper_bounds
+    assert bounds == sorted(set(bounds))
+    assert len(bounds) <= 15
+
+
+def test_a_reason_that_nobody_knows_is_other():
+    assert dead_letter_reason("too_late") == "too_late"
+    assert dead_letter_reason("x" * 64) == "other"
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("the spool was full", "spool_full"),
+        ("a spool was found after its producer's numbers were forgotten", "spool_too_old"),
+        ("the producer was not running", "not_running"),
+        ("the API key was refused", "key_refused"),
+        ("another process holds the feed with this API key: one connection a key is allowed", "feed_taken"),
+        ("the feed was silent", "silent"),
+        ("the connection was lost", "connection_lost"),
+        ("channel tickstock.data.raw: Connection closed by server.", "channel_lost"),
+        ("anything else", "other"),
+    ],
+)
+def test_a_gap_has_a_short_fixed_reason(why, reason):
+    assert gap_reason(why) == reason
