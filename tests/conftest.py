@@ -98,7 +98,7 @@ def emptied_redis(servers):
     return url
 
 
-def run_tickstock(*arguments, servers=None, within_s=60, **environment):
+def run_tickstock(*arguments, servers=None, within_s=120, **environment):
     """Run a command of ours to its end, on some servers or with none set; output and exit code are its caller's."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
@@ -124,8 +124,8 @@ def wait_for():
     return wait_for_condition
 
 
-def wait_for_condition(condition, within_s=20):
-    """Wait until a condition holds; look 50 times a second."""
+def wait_for_condition(condition, within_s=60):
+    """Wait until a condition holds; look 50 times a second. A long deadline costs nothing where the condition comes."""
     deadline = time.monotonic() + within_s
     while not (result := condition()):
         assert time.monotonic() < deadline, f"waited {within_s} s in vain"
