@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from threading import Event
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import processes
 import psycopg
 import pytest
 import redis
@@ -106,16 +105,7 @@ def run_tickstock(*arguments, servers=None, within_s=120, **environment):
     clean["TICKSTOCK_SPOOL_DIR"] = os.environ["TICKSTOCK_SPOOL_DIR"]
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
-    command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        env=clean | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        check=False,
-    )
+    return processes.run(arguments, env=clean | environment, within_s=within_s)
 
 
 @pytest.fixture(scope="session")

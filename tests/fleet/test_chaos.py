@@ -101,7 +101,7 @@ class Chaos:
 
     def stop_a_worker(self):
         """Stop one until its leases are over; the others take its partitions, and it must not disturb them after."""
-        self.stopped = wait_for(self.working, 10, "a worker to stop")[0]
+        self.stopped = wait_for(self.working, 90, "a worker to stop")[0]
         self.fleet.processes[self.stopped].send_signal(signal.SIGSTOP)
         self.stopped_until = time.monotonic() + STOPPED_S
         log.info("stopped %s", self.stopped)
@@ -142,7 +142,7 @@ def survive(own_servers, tmp_path, trades, days, *, length_s, speed):
         chaos.replay()
         chaos.run(length_s)
         assert fleet.exit_code("producer", length_s + 60) == 0, fleet.logs()
-        wait_for(lambda: fleet.unacked_of_all() == 0, 20, "the last acks")
+        wait_for(lambda: fleet.unacked_of_all() == 0, 90, "the last acks")
         assert sum(partition["lag_ticks"] for partition in fleet.status()["partitions"]) == 0
         ticks = sum(len(pl.read_csv(file, columns=["correction"]).filter(pl.col("correction") == 0)) for file in files)
         assert_same_bars(fleet.bars(), strict_bars(*(trades / f"bars_strict_{day}.csv" for day in days)))

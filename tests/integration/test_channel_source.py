@@ -75,7 +75,7 @@ class Listening:
 
     def end(self):
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 

@@ -86,7 +86,7 @@ class Repairs:
             yield thread
         finally:
             stop.set()
-            thread.join(20)
+            thread.join(60)
             rest.close()
             assert not thread.is_alive()
 
