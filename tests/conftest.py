@@ -19,6 +19,8 @@ from tickstockpl.db import postgres
 from tickstockpl.db.migrate import migrate
 from tickstockpl.ops.embedded import embedded_servers
 
+ROOM_BYTES = 4 << 30  # for the servers of a few test processes
+
 
 @pytest.fixture(scope="session", autouse=True)
 def spool_folder(tmp_path_factory):
@@ -37,10 +39,8 @@ def servers():
         return
     if redis_url or database_url:
         raise pytest.UsageError("set both TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL, or neither")
-    folder = reachable_folder()
-    with embedded_servers(folder, log=lambda _: None) as started:
+    with own_servers() as (_, started):
         yield started
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -77,6 +77,15 @@ def module_servers(servers, migrated_template):
 def tickstock():
     """Give a function that runs `python -m tickstockpl.ops ARGUMENTS` on some servers; it returns what the run said."""
     return run_tickstock
+
+
+@contextmanager
+def own_servers():
+    """Start embedded servers in a folder of their own; yield the folder and where they are."""
+    folder = reachable_folder()
+    with embedded_servers(folder, log=lambda _: None) as started:
+        yield folder, started
+    shutil.rmtree(folder)
 
 
 @contextmanager
@@ -124,7 +133,12 @@ def wait_for_condition(condition, within_s=60):
 
 
 def reachable_folder():
-    """Make a data folder; not below tmp_path, because root's is closed to PostgreSQL's account."""
-    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))
+    """Make a data folder, in memory where there is room: a database for each test is some hundred files.
+
+    Not below tmp_path, because root's is closed to PostgreSQL's account.
+    """
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-", dir=memory if has_room else None))
     folder.chmod(0o711)
     return folder

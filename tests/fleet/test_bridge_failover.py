@@ -2,11 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +12,6 @@ from tickstockpl.contracts.names import HEARTBEAT, results_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
-from tickstockpl.ops.embedded import embedded_servers
 from tickstockpl.ops.embedded_folder import read_state
 
 from .fleet import fleet_on, wait_for
@@ -325,16 +321,6 @@ def test_while_postgres_is_cut_off_the_voice_goes_on(fleet, market):
 
 
 # -- Redis is killed -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_servers():
-    """Give servers that nobody else uses: Redis is killed, and the watchdog starts it again."""
-    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))  # not tmp_path: root's is closed to PostgreSQL's account
-    folder.chmod(0o711)
-    with embedded_servers(folder, log=lambda _: None) as servers:
-        yield folder, servers
-    shutil.rmtree(folder)
 
 
 def test_a_redis_that_was_killed_gets_a_new_epoch_and_what_came_meanwhile(own_servers, tmp_path):

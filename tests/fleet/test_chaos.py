@@ -3,9 +3,7 @@
 import logging
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 from threading import Event
@@ -14,7 +12,6 @@ import polars as pl
 import psycopg
 import pytest
 import redis
-from tickstockpl.ops.embedded import embedded_servers
 from tickstockpl.ops.embedded_folder import read_state
 
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, strict_bars, wait_for
@@ -34,16 +31,6 @@ def days_of_trades():
     if not folder:
         pytest.skip("TICKSTOCK_TEST_DATA is not set: a folder with the days of real trades")
     return Path(folder)
-
-
-@pytest.fixture
-def own_servers():
-    """Give servers that nobody else uses: these are killed."""
-    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))  # not tmp_path: root's is closed to PostgreSQL's account
-    folder.chmod(0o711)
-    with embedded_servers(folder, log=lambda _: None) as servers:
-        yield folder, servers
-    shutil.rmtree(folder)
 
 
 class Chaos:

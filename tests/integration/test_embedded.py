@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from threading import Event
@@ -21,6 +20,8 @@ from tickstockpl.ops import embedded_programs
 from tickstockpl.ops.embedded import default_data_dir, embedded_servers
 from tickstockpl.ops.embedded_folder import ServerRecord
 from tickstockpl.ops.embedded_servers import Valkey
+
+from ..conftest import reachable_folder
 
 IS_ROOT = os.geteuid() == 0
 
@@ -56,9 +57,7 @@ class User:
 @pytest.fixture
 def folder():
     """Give a data folder; in the end nothing may run in it."""
-    # Not below tmp_path: root's is closed to PostgreSQL's account, and its data would go to /var/lib.
-    path = Path(tempfile.mkdtemp(prefix="tickstock-test-"))
-    path.chmod(0o711)
+    path = reachable_folder()
     yield path
     running = pids(path)
     try:
