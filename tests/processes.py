@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,10 +57,10 @@ class Process:
             os.kill(self.pid, number)
 
     def terminate(self):
-        self._process.terminate()
+        self.send_signal(signal.SIGTERM)
 
     def kill(self):
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
 
 
 def run(arguments, *, env, within_s):
