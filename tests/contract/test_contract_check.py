@@ -238,6 +238,6 @@ def speak_while_checking(servers, wait_for, messages):
 
     speaker = Thread(target=speak)
     speaker.start()
-    run = run_check(servers, 2.0)
+    run = run_check(servers, 4.0)
     speaker.join()
     return run

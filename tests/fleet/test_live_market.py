@@ -78,6 +78,10 @@ class LiveMarket:
         now_ms = int((time.time() - self.delay_s) * 1000)
         return now_ms - now_ms % MINUTE_MS - ago * MINUTE_MS
 
+    def left_s(self):
+        """Return how long the feed's current minute stays open."""
+        return 60 - (time.time() - self.delay_s) % 60
+
     def trade(self, symbol, at_ms, price, size, **named):
         """Make a trade with an id of its own."""
         self._trades += 1
@@ -284,8 +288,9 @@ def test_cancels_and_corrections_make_closed_bars_again(market):
 
 def test_a_cancelled_trade_never_stands_in_a_bar_that_was_open(market):
     market.start_worker()
-    delay_s = 120 + (time.time() - 48) % 60  # the feed's minute has 12 s left
+    delay_s = 120 + (time.time() - 38) % 60  # the feed's minute has 22 s left
     market.start_feed(delay_s=delay_s)
+    wait_for(lambda: market.left_s() > 15, 90, "a minute that stays open for a while")
     minute = market.minute(0)
     trades = [market.trade("AAPL", minute + at, price, 100) for at, price in ((1_000, 10.0), (2_000, 90.0))]
     only = market.trade("SPY", minute + 1_000, 7.0, 100)

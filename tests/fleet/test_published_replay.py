@@ -113,7 +113,7 @@ def test_a_worker_and_a_bridge_killed_on_the_way_lose_no_pattern(migrated_server
 def test_a_lost_reply_of_the_results_transaction_loses_no_pattern(migrated_servers, tmp_path, trades):
     url = urlsplit(migrated_servers.redis_url)
     with (
-        proxy_to(url.hostname, url.port, {b"tickstock-results": (9, 30)}) as proxy,
+        proxy_to(url.hostname, url.port, {b"tickstock-results": (2, 9, 30)}) as proxy,
         fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet,
         listening(migrated_servers) as listener,
     ):

@@ -130,7 +130,7 @@ def test_a_late_tick_is_merged_by_the_next_program_too(migrated_servers):
     assert texts(migrated_servers) == ["AAPL 14:30 10 12 10 12 107 2 1 live"]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_ticks_in_any_order_and_flushes_anywhere_give_the_bars_of_all_ticks(writer, migrated_servers, seed):
     rng = random.Random(seed)
     expected = {}
