@@ -87,7 +87,11 @@ def assert_same(fleet, undisturbed):
 # Bars are staged less than four times here; the commits without bars come on top.
 @pytest.mark.parametrize(
     ("step", "when"),
-    [("stage", "2"), ("stage", "end")] + [(step, when) for step in ("commit", "ack", "tell") for when in ("2", "end")],
+    [("stage", "2"), ("commit", "2"), ("commit", "end"), ("tell", "2")]
+    + [
+        pytest.param(*at, marks=pytest.mark.slow)
+        for at in (("stage", "end"), ("ack", "2"), ("ack", "end"), ("tell", "end"))
+    ],
 )
 def test_a_worker_killed_after_a_step_finds_what_an_undisturbed_one_finds(
     undisturbed, migrated_servers, tmp_path, walk, step, when
@@ -103,7 +107,7 @@ def test_a_worker_killed_after_a_step_finds_what_an_undisturbed_one_finds(
         assert_same(fleet, undisturbed)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_workers_killed_at_random_moments_find_what_an_undisturbed_one_finds(
     undisturbed, migrated_servers, tmp_path, walk, seed
 ):

@@ -360,7 +360,13 @@ def test_a_late_tick_that_makes_a_doji_has_it_found():
     assert [d["bar_start"] for d in detector.analyze_tick(tick("14:10:55", 100.2))] == ["2025-09-11T14:10:00+00:00"]
 
 
-@pytest.mark.parametrize(("bars", "late"), [(251, 5), (260, 14), (502, 5), (502, 14), (513, 14), (760, 14)])
+@pytest.mark.parametrize(
+    ("bars", "late"),
+    [
+        *((251, 5), (260, 14), (502, 14)),
+        *(pytest.param(*many, marks=pytest.mark.slow) for many in ((502, 5), (513, 14), (760, 14))),
+    ],
+)
 def test_a_late_tick_is_not_lost_however_many_bars_came_before(bars, late):
     start = datetime(2025, 9, 11, 8, 0, tzinfo=UTC)
     detector = LivePatternDetector(MINUTE_ONLY)
