@@ -24,8 +24,10 @@ BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
 def wait_for(condition, deadline_s, what="the condition"):
     """Wait until a condition holds and return its value; a server that is away counts as not yet.
 
+    deadline_s: at least a minute is given, for a busy machine: where the condition comes, that costs nothing.
     what: is waited for, or a function that says it when the wait was in vain.
     """
+    deadline_s = max(deadline_s, 60)
     end = time.monotonic() + deadline_s
     away = ""
     while True:
