@@ -30,7 +30,7 @@ demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo 
 	$(BIN)/tickstock demo --seconds $(SECONDS)
 
 test: $(VENV)/test  ## everything but the slow proofs
-	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/test  ## the slow proofs
 	$(BIN)/pytest -m slow

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PipelineStatus
 
 from ..contracts.errors import ServerAway, SetupError
 from .queries import query
@@ -149,6 +150,8 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     57P: ended by an operator; 08: connection; 53: out of disk, memory or connections; 25006: a standby, read only.
     """
     state = error.sqlstate or ""
+    if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+        return True  # psycopg could not leave the pipeline of a transaction that failed: nothing runs in it any more
     return connection.broken or connection.closed or state[:3] == "57P" or state[:2] in ("08", "53") or state == "25006"
 
 

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from threading import Event
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import processes
 import psycopg
 import pytest
 import redis
@@ -19,6 +18,8 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import migrate
 from tickstockpl.ops.embedded import embedded_servers
+
+ROOM_BYTES = 4 << 30  # for the servers of a few test processes
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,10 +39,8 @@ def servers():
         return
     if redis_url or database_url:
         raise pytest.UsageError("set both TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL, or neither")
-    folder = reachable_folder()
-    with embedded_servers(folder, log=lambda _: None) as started:
+    with own_servers() as (_, started):
         yield started
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -81,6 +80,15 @@ def tickstock():
 
 
 @contextmanager
+def own_servers():
+    """Start embedded servers in a folder of their own; yield the folder and where they are."""
+    folder = reachable_folder()
+    with embedded_servers(folder, log=lambda _: None) as started:
+        yield folder, started
+    shutil.rmtree(folder)
+
+
+@contextmanager
 def own_database(servers, *, template="template1"):
     """Make a database under a new name; yield its URL, and drop it."""
     name = f"test_{uuid4().hex}"
@@ -98,7 +106,7 @@ def emptied_redis(servers):
     return url
 
 
-def run_tickstock(*arguments, servers=None, within_s=60, **environment):
+def run_tickstock(*arguments, servers=None, within_s=120, **environment):
     """Run a command of ours to its end, on some servers or with none set; output and exit code are its caller's."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
@@ -106,16 +114,7 @@ def run_tickstock(*arguments, servers=None, within_s=60, **environment):
     clean["TICKSTOCK_SPOOL_DIR"] = os.environ["TICKSTOCK_SPOOL_DIR"]
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
-    command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        env=clean | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        check=False,
-    )
+    return processes.run(arguments, env=clean | environment, within_s=within_s)
 
 
 @pytest.fixture(scope="session")
@@ -124,8 +123,8 @@ def wait_for():
     return wait_for_condition
 
 
-def wait_for_condition(condition, within_s=20):
-    """Wait until a condition holds; look 50 times a second."""
+def wait_for_condition(condition, within_s=60):
+    """Wait until a condition holds; look 50 times a second. A long deadline costs nothing where the condition comes."""
     deadline = time.monotonic() + within_s
     while not (result := condition()):
         assert time.monotonic() < deadline, f"waited {within_s} s in vain"
@@ -134,7 +133,12 @@ def wait_for_condition(condition, within_s=20):
 
 
 def reachable_folder():
-    """Make a data folder; not below tmp_path, because root's is closed to PostgreSQL's account."""
-    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))
+    """Make a data folder, in memory where there is room: a database for each test is some hundred files.
+
+    Not below tmp_path, because root's is closed to PostgreSQL's account.
+    """
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="tickstock-test-", dir=memory if has_room else None))
     folder.chmod(0o711)
     return folder

@@ -198,7 +198,7 @@ def test_ctrl_c_reports_what_was_heard_until_then(migrated_servers, wait_for):
     ):
         wait_for(lambda: client.pubsub_numsub(*ACCEPTED)[-1][1])
         process.send_signal(signal.SIGINT)
-        said, notes = process.communicate(timeout=30)
+        said, notes = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "nothing was heard" in said
     assert "stopped after 0 of 600 s" in notes
@@ -238,6 +238,6 @@ def speak_while_checking(servers, wait_for, messages):
 
     speaker = Thread(target=speak)
     speaker.start()
-    run = run_check(servers, 2.0)
+    run = run_check(servers, 4.0)
     speaker.join()
     return run

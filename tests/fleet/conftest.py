@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from .. import conftest
+
 OPENING_NS = 1_381_152_600_000_000_000  # 2013-10-07 13:30 UTC
 TICKS = 12_000
 HALF_HOUR_MS = 30 * 60_000
@@ -24,3 +26,10 @@ def trades(tmp_path_factory):
             price, size = numbers.randrange(9_000, 11_000) / 100, numbers.randrange(1, 500)
             out.write(f"{numbers.choice(SYMBOLS)},0,{price},{OPENING_NS + at_ms * 1_000_000},{size}\n")
     return file, TICKS
+
+
+@pytest.fixture
+def own_servers():
+    """Give servers that nobody else uses, and their folder: these are killed."""
+    with conftest.own_servers() as started:
+        yield started

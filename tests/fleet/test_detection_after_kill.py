@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from tickstockpl.workers.definitions import seed_definitions
 
 from .fleet import fleet_on, wait_for
 
-KILLED_WORKER = (sys.executable, Path(__file__).with_name("killed_worker.py"))
+KILLED_WORKER = Path(__file__).with_name("killed_worker.py")
 OPTIONS = ("--commit-ms", "1", "--read-count", "1")  # a commit for each read
 OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC
 SYMBOLS = ("AIG", "BAC", "IBM", "SPY", "BRK.B")
@@ -59,9 +58,9 @@ def prepare(fleet):
 
 def found(fleet):
     """Wait until no bar waits for its detectors; return what was found, without ids."""
-    wait_for(lambda: fleet.unacked_of_all() == 0, 20, "the last acks")
+    wait_for(lambda: fleet.unacked_of_all() == 0, 90, "the last acks")
     waits = "SELECT sum(undetected) FROM checkpoint"
-    wait_for(lambda: fleet.rows(waits) == [(0,)], 20, lambda: f"the detectors\n{fleet.logs()}")
+    wait_for(lambda: fleet.rows(waits) == [(0,)], 90, lambda: f"the detectors\n{fleet.logs()}")
     return [fleet.rows(statement) for statement in FOUND]
 
 
@@ -72,7 +71,7 @@ def undisturbed(module_servers, tmp_path_factory, walk):
         prepare(fleet)
         fleet.start_replay("producer", [walk], "--publish")
         fleet.start_worker("worker")
-        assert fleet.exit_code("producer", 30) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         indicators, patterns, *others = found(fleet)
     assert len(indicators) > 2_000
     assert len(patterns) > 20
@@ -88,37 +87,41 @@ def assert_same(fleet, undisturbed):
 # Bars are staged less than four times here; the commits without bars come on top.
 @pytest.mark.parametrize(
     ("step", "when"),
-    [("stage", "2"), ("stage", "end")] + [(step, when) for step in ("commit", "ack", "tell") for when in ("2", "end")],
+    [("stage", "2"), ("commit", "2"), ("commit", "end"), ("tell", "2")]
+    + [
+        pytest.param(*at, marks=pytest.mark.slow)
+        for at in (("stage", "end"), ("ack", "2"), ("ack", "end"), ("tell", "end"))
+    ],
 )
 def test_a_worker_killed_after_a_step_finds_what_an_undisturbed_one_finds(
-    undisturbed, empty_servers, tmp_path, walk, step, when
+    undisturbed, migrated_servers, tmp_path, walk, step, when
 ):
-    with fleet_on(empty_servers, tmp_path, partitions=2) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=2) as fleet:
         prepare(fleet)
         fleet.start_replay("producer", [walk], "--publish")
-        fleet.start("killed", step, when, "--", "--consumer", "killed", *OPTIONS, command=KILLED_WORKER)
-        assert fleet.processes["killed"].wait(30) == -signal.SIGKILL, fleet.logs()
+        fleet.start("killed", step, when, "--", "--consumer", "killed", *OPTIONS, program=KILLED_WORKER)
+        assert fleet.processes["killed"].wait(120) == -signal.SIGKILL, fleet.logs()
         fleet.end_leases_of("killed")
         fleet.start_worker("next", *OPTIONS)
-        assert fleet.exit_code("producer", 30) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_same(fleet, undisturbed)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_workers_killed_at_random_moments_find_what_an_undisturbed_one_finds(
-    undisturbed, empty_servers, tmp_path, walk, seed
+    undisturbed, migrated_servers, tmp_path, walk, seed
 ):
     numbers = random.Random(seed)
     moments = sorted(numbers.randrange(len(undisturbed[0]) - 300) for _ in range(3))
-    with fleet_on(empty_servers, tmp_path, partitions=2) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=2) as fleet:
         prepare(fleet)
         fleet.start_replay("producer", [walk], "--publish", "--speed", "2000")
         for i, moment in enumerate(moments):
             fleet.start_worker(f"killed-{i}", *OPTIONS)
             count = "SELECT count(*) >= %s FROM intraday_indicators"
-            wait_for(lambda: fleet.rows(count, moment) == [(True,)], 30, lambda: f"{moment} values\n{fleet.logs()}")  # noqa: B023  # called here
+            wait_for(lambda: fleet.rows(count, moment) == [(True,)], 90, lambda: f"{moment} values\n{fleet.logs()}")  # noqa: B023  # called here
             fleet.kill(f"killed-{i}")
             fleet.end_leases_of(f"killed-{i}")
         fleet.start_worker("last", *OPTIONS)
-        assert fleet.exit_code("producer", 30) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_same(fleet, undisturbed)

@@ -46,7 +46,7 @@ def session(module_servers, tmp_path_factory, wait_for):
         workers = [start(module_servers, log, "worker", "--consumer", f"w{i}", clock_hours=-i) for i in range(2)]
         try:
             owned = "SELECT count(*) FROM lease WHERE unit LIKE 'partition:%' AND owner IS NOT NULL"
-            wait_for(lambda: connection.execute(owned).fetchone() == (16,), 30)
+            wait_for(lambda: connection.execute(owned).fetchone() == (16,), 90)
             producer = start(
                 module_servers, log, "producer", "--source", "synthetic", "--rate", "2000", "--seconds", "20",
                 "--record", str(ticks), *TROUBLES, clock_hours=1,
@@ -66,7 +66,7 @@ def session(module_servers, tmp_path_factory, wait_for):
         finally:
             for worker in workers:
                 worker.terminate()
-            codes = [worker.wait(20) for worker in workers]
+            codes = [worker.wait(60) for worker in workers]
     assert codes == [0, 0], (folder / "log").read_text()
 
 

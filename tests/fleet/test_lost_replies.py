@@ -39,12 +39,12 @@ OF_PRODUCER = ["XADD", "HMGET", "INFO", "TIME", "HDEL"]
 
 
 @pytest.fixture
-def behind(empty_servers):
+def behind(migrated_servers):
     """Give a function that puts a proxy before each server and returns the way through them."""
     with ExitStack() as open_proxies:
 
         def put(of_redis=None, of_postgres=None):
-            redis_url, database_url = urlsplit(empty_servers.redis_url), urlsplit(empty_servers.database_url)
+            redis_url, database_url = urlsplit(migrated_servers.redis_url), urlsplit(migrated_servers.database_url)
             proxies = [
                 open_proxies.enter_context(proxy_to(url.hostname, url.port, losing))
                 for url, losing in ((redis_url, of_redis), (database_url, of_postgres))
@@ -62,23 +62,23 @@ def assert_exact(fleet, trades):
     file, ticks = trades
     assert_same_bars(fleet.bars(), recount(file))
     assert_ledger_balances(fleet, ticks)
-    wait_for(lambda: fleet.unacked_of_all() == 0, 10, "the last acks")
+    wait_for(lambda: fleet.unacked_of_all() == 0, 90, "the last acks")
     assert_all_told(fleet)
 
 
 def run_worker_behind(fleet, trades, way):
     fleet.start_worker("w1", "--commit-ms", "20", "--read-count", "2", servers=way)
     fleet.start_replay("producer", [trades[0]], "--publish")
-    assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+    assert fleet.exit_code("producer", 120) == 0, fleet.logs()
     assert fleet.processes["w1"].poll() is None, fleet.logs()
     assert_exact(fleet, trades)
     assert fleet.stop("w1") == 0, fleet.logs()
 
 
 @pytest.mark.parametrize("command", [*OF_REDIS, *(pytest.param(command, marks=SLOWLY) for command in LOOKS_OF_REDIS)])
-def test_worker_survives_a_lost_reply_of_redis(behind, empty_servers, tmp_path, trades, command):
+def test_worker_survives_a_lost_reply_of_redis(behind, migrated_servers, tmp_path, trades, command):
     way, proxy, _ = behind(of_redis={command.encode(): EACH})
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         run_worker_behind(fleet, trades, way)
     assert proxy.lost, "the worker sent no such command"
 
@@ -91,32 +91,32 @@ def test_worker_survives_a_lost_reply_of_redis(behind, empty_servers, tmp_path, 
         *(pytest.param(command, (1,), marks=SLOWLY) for command in OF_JOIN),
     ],
 )
-def test_worker_survives_a_lost_reply_of_postgres(behind, empty_servers, tmp_path, trades, command, numbers):
+def test_worker_survives_a_lost_reply_of_postgres(behind, migrated_servers, tmp_path, trades, command, numbers):
     way, _, proxy = behind(of_postgres={command.encode(): numbers})
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         run_worker_behind(fleet, trades, way)
     assert proxy.lost, "the worker sent no such command"
 
 
 @pytest.mark.parametrize("command", OF_PRODUCER)
-def test_producer_survives_a_lost_reply_of_redis(behind, empty_servers, tmp_path, trades, command):
+def test_producer_survives_a_lost_reply_of_redis(behind, migrated_servers, tmp_path, trades, command):
     way, proxy, _ = behind(of_redis={command.encode(): EACH})
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         fleet.start_worker("w1")
         fleet.start_replay("producer", [trades[0]], "--publish", servers=way)
-        assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_exact(fleet, trades)
     assert proxy.lost, "the producer sent no such command"
 
 
-def test_idle_connections_that_are_reset_are_made_again(behind, empty_servers, tmp_path, trades):
+def test_idle_connections_that_are_reset_are_made_again(behind, migrated_servers, tmp_path, trades):
     way, to_redis, to_postgres = behind()
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet:
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         fleet.start_worker("w1", servers=way)
-        wait_for(lambda: fleet.owners() == {"w1": PARTITIONS}, 20, "the worker's start")
+        wait_for(lambda: fleet.owners() == {"w1": PARTITIONS}, 90, "the worker's start")
         to_redis.cut()
         to_postgres.cut()
-        wait_for(lambda: "server back" in fleet.log_file("w1").read_text(), 20, "the worker's new connections")
+        wait_for(lambda: "server back" in fleet.log_file("w1").read_text(), 90, "the worker's new connections")
         fleet.start_replay("producer", [trades[0]], "--publish", servers=way)
-        assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_exact(fleet, trades)

@@ -73,7 +73,7 @@ def assert_every_pattern_was_told(fleet, listener):
     rows = pattern_rows(fleet)
     assert rows
     for channel in PATTERN_CHANNELS:
-        wait_for(lambda c=channel: rows <= set(listener.flow_ids(c)), 30, f"{channel}\n{fleet.logs()}")
+        wait_for(lambda c=channel: rows <= set(listener.flow_ids(c)), 90, f"{channel}\n{fleet.logs()}")
         assert set(listener.flow_ids(channel)) == rows
     logged = fleet.rows("SELECT flow_id FROM integration_events WHERE checkpoint = 'PATTERN_PUBLISHED'")
     assert sorted(str(flow_id) for (flow_id,) in logged) == sorted(rows)
@@ -90,55 +90,55 @@ def assert_no_hole(listener):
 def start_fleet(fleet, servers=None):
     fleet.start_worker("w1", "--commit-ms", "50", "--read-count", "1", servers=servers)
     fleet.start("b1", "bridge", "--name", "b1")
-    wait_for(lambda: fleet.rows("SELECT 1 FROM bridge_position"), 20, "the bridge")
+    wait_for(lambda: fleet.rows("SELECT 1 FROM bridge_position"), 90, "the bridge")
 
 
-def test_a_worker_and_a_bridge_killed_on_the_way_lose_no_pattern(empty_servers, tmp_path, trades):
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet, listening(empty_servers) as listener:
+def test_a_worker_and_a_bridge_killed_on_the_way_lose_no_pattern(migrated_servers, tmp_path, trades):
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet, listening(migrated_servers) as listener:
         start_fleet(fleet)
         fleet.start("b2", "bridge", "--name", "b2")
         fleet.start_replay("producer", [trades[0]], "--publish", "--speed", "300")
-        wait_for(lambda: len(listener.heard) > 5, 40, lambda: f"a first pattern\n{fleet.logs()}")
+        wait_for(lambda: len(listener.heard) > 5, 90, lambda: f"a first pattern\n{fleet.logs()}")
         fleet.kill("b1")
         fleet.kill("w1")
         fleet.end_leases_of("w1")
         fleet.start_worker("w2", "--commit-ms", "50")
-        assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_every_pattern_was_told(fleet, listener)
         assert_no_hole(listener)
         assert len({epoch for epoch, _ in listener.seqs()}) == 2
         assert_same_bars(fleet.bars(), recount(trades[0]))
 
 
-def test_a_lost_reply_of_the_results_transaction_loses_no_pattern(empty_servers, tmp_path, trades):
-    url = urlsplit(empty_servers.redis_url)
+def test_a_lost_reply_of_the_results_transaction_loses_no_pattern(migrated_servers, tmp_path, trades):
+    url = urlsplit(migrated_servers.redis_url)
     with (
-        proxy_to(url.hostname, url.port, {b"tickstock-results": (9, 30)}) as proxy,
-        fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet,
-        listening(empty_servers) as listener,
+        proxy_to(url.hostname, url.port, {b"tickstock-results": (2, 9, 30)}) as proxy,
+        fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet,
+        listening(migrated_servers) as listener,
     ):
         netloc = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
-        start_fleet(fleet, Servers(url._replace(netloc=netloc).geturl(), empty_servers.database_url))
+        start_fleet(fleet, Servers(url._replace(netloc=netloc).geturl(), migrated_servers.database_url))
         fleet.start_replay("producer", [trades[0]], "--publish")
-        assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_every_pattern_was_told(fleet, listener)
         assert_no_hole(listener)
         assert proxy.lost
 
 
-def test_redis_without_room_on_the_way_loses_no_pattern(empty_servers, tmp_path, trades):
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet, listening(empty_servers) as listener:
+def test_redis_without_room_on_the_way_loses_no_pattern(migrated_servers, tmp_path, trades):
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet, listening(migrated_servers) as listener:
         start_fleet(fleet)
         fleet.start_replay("producer", [trades[0]], "--publish", "--speed", "300")
-        wait_for(lambda: listener.heard, 40, lambda: f"a first pattern\n{fleet.logs()}")
+        wait_for(lambda: listener.heard, 90, lambda: f"a first pattern\n{fleet.logs()}")
         try:
             fleet.redis.config_set("maxmemory", 1)
             before = len(listener.heard)
             full = "redis|Redis|memory"
-            wait_for(lambda: any(word in fleet.logs() for word in full.split("|")), 20, "a word about it")
+            wait_for(lambda: any(word in fleet.logs() for word in full.split("|")), 90, "a word about it")
         finally:
             fleet.redis.config_set("maxmemory", 0)
-        assert fleet.exit_code("producer", 60) == 0, fleet.logs()
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_every_pattern_was_told(fleet, listener)
         assert len(listener.heard) > before
         assert_no_hole(listener)

@@ -29,8 +29,8 @@ def open_trades(fleet):
 
 
 @pytest.fixture
-def fleet(empty_servers, tmp_path):
-    with fleet_on(empty_servers, tmp_path, partitions=PARTITIONS) as fleet:
+def fleet(migrated_servers, tmp_path):
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         yield fleet
 
 
@@ -38,16 +38,19 @@ def test_scaling_a_live_feed_from_one_to_four_to_two_workers_loses_and_repeats_n
     record = tmp_path / "record.csv"
     market = ("--source", "synthetic", "--speed", "1x", "--rate", "2000", "--zero-share", "0.01", "--record", record)
     fleet.start_worker("w1")
-    wait_for(lambda: share(fleet) == [16], 20, "one worker to own all")
+    wait_for(lambda: share(fleet) == [16], 90, "one worker to own all")
     fleet.start("feed", "producer", *market)
     for name in ("w2", "w3", "w4"):
         fleet.start_worker(name)
-    wait_for(lambda: share(fleet) == [4, 4, 4, 4], 30, "four workers to share")
+    wait_for(lambda: share(fleet) == [4, 4, 4, 4], 90, "four workers to share")
     # A minute that began after the producer's start is closed by the clock at its end + 500 ms.
     wait_for(lambda: len(fleet.bars()), 90, "a closed minute")
     assert [fleet.stop("w1"), fleet.stop("w3")] == [0, 0], fleet.logs()
-    wait_for(lambda: share(fleet) == [8, 8], 30, "two workers to share")
-    assert fleet.stop("feed", deadline_s=30) == 0, fleet.logs()
+    wait_for(lambda: share(fleet) == [8, 8], 90, "two workers to share")
+    assert fleet.stop("feed") == 0, fleet.logs()
+    # Each partition's last owner has noted how long nobody had it, once it had read up to the stream's end.
+    unknown = "SELECT 1 FROM lease WHERE starts_with(unit, 'partition:') AND pause_s IS NULL"
+    wait_for(lambda: not fleet.rows(unknown), 90, fleet.logs)
     assert [fleet.stop("w2"), fleet.stop("w4")] == [0, 0], fleet.logs()
 
     ticks = pl.read_csv(record)
@@ -62,22 +65,20 @@ def test_scaling_a_live_feed_from_one_to_four_to_two_workers_loses_and_repeats_n
     last_minute = max(minute for _, minute in bars)
     closed = {key: values for key, values in recounted.items() if key[1] <= last_minute}
     assert_same_bars({key: bars[key] for key in closed}, closed)
-    pauses = fleet.rows("SELECT pause_s FROM lease WHERE starts_with(unit, 'partition:')")
-    assert [pause_s for (pause_s,) in pauses if pause_s is None] == []
 
 
 def test_second_worker_of_a_name_is_refused(fleet):
     fleet.start_worker("w1")
-    wait_for(lambda: fleet.has_joined("w1"), 20, "the first worker's start")
+    wait_for(lambda: fleet.has_joined("w1"), 90, "the first worker's start")
     second = fleet.start("second", "worker", "--consumer", "w1")
-    assert second.wait(20) == 1
+    assert second.wait(60) == 1
     assert "a worker named w1 runs already" in fleet.log_file("second").read_text()
     assert fleet.processes["w1"].poll() is None
 
 
 def test_worker_stops_while_it_waits_for_its_name(fleet):
     fleet.start_worker("w1")
-    wait_for(lambda: fleet.has_joined("w1"), 20, "the first worker's start")
+    wait_for(lambda: fleet.has_joined("w1"), 90, "the first worker's start")
     fleet.start("second", "worker", "--consumer", "w1")
-    wait_for(lambda: "waiting for the name" in fleet.log_file("second").read_text(), 20, "the second one's wait")
+    wait_for(lambda: "waiting for the name" in fleet.log_file("second").read_text(), 90, "the second one's wait")
     assert fleet.stop("second") == 0

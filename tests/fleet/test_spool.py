@@ -51,7 +51,7 @@ class OwnRedis:
 
     def kill(self):
         self._server.send(signal.SIGKILL)
-        assert self._server.has_ended(10)
+        assert self._server.has_ended(60)
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def rows_safe_on_disk(fleet, name):
     """
     rows = recorded(fleet, name).count(b"\n") - 1
     size = spool_size(fleet)
-    wait_for(lambda: spool_size(fleet) > size, 20, "the spool to grow")
+    wait_for(lambda: spool_size(fleet) > size, 90, "the spool to grow")
     length = len(recorded(fleet, name))
-    wait_for(lambda: len(recorded(fleet, name)) > length, 20, "the record to grow")
+    wait_for(lambda: len(recorded(fleet, name)) > length, 90, "the record to grow")
     return rows
 
 
@@ -129,7 +129,7 @@ def close_the_last_minute(fleet):
     for frame in Framer(Identity("closer", "live", "live"), PARTITIONS, now_ms=lambda: later_ms).end():
         fleet.redis.xadd(stream_key(frame.partition), {"f": frame.body}, id=f"{later_ms}-0")
     closed = "SELECT coalesce(sum(trade_count), 0)::bigint FROM ohlcv_1min"
-    wait_for(lambda: fleet.rows(closed)[0][0] >= applied(fleet), 20, fleet.logs)
+    wait_for(lambda: fleet.rows(closed)[0][0] >= applied(fleet), 90, fleet.logs)
 
 
 def assert_exact(fleet, rows):
@@ -158,7 +158,7 @@ def survive_kills(fleet, own_redis, *, rate, ticks_away, seconds_after, redis_fo
     """Kill Redis under a live feed, and the producer too; look at every bar in the end."""
     fleet.start_worker("w1")
     start_producer(fleet, "first", rate=rate)
-    wait_for(lambda: applied(fleet) > rate / 2, 30, fleet.logs)
+    wait_for(lambda: applied(fleet) > rate / 2, 90, fleet.logs)
     own_redis.kill()
     if redis_forgets:
         own_redis.forget()
@@ -169,7 +169,7 @@ def survive_kills(fleet, own_redis, *, rate, ticks_away, seconds_after, redis_fo
     if redis_back_first:  # it sends what waited when it is killed
         own_redis.start()
         before = applied(fleet)
-        wait_for(lambda: applied(fleet) > before, 30, fleet.logs)
+        wait_for(lambda: applied(fleet) > before, 90, fleet.logs)
         fleet.kill("first")
     else:
         fleet.kill("first")
@@ -208,21 +208,25 @@ def test_half_a_minute_without_redis_at_50_000_ticks_a_second(fleet, own_redis, 
 
 @pytest.mark.parametrize("spool_bytes", [pytest.param(1 << 30, marks=pytest.mark.slow), 300_000])
 def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
+    is_small = spool_bytes == 300_000
     fleet.start_worker("w1")
     start_producer(fleet, "producer", "--codec", "none", "--spool-max-bytes", spool_bytes, rate=5000)
-    wait_for(lambda: applied(fleet) > 1000, 30, fleet.logs)
+    wait_for(lambda: applied(fleet) > 1000, 90, fleet.logs)
     fleet.redis.config_set("maxmemory", 1)  # every write is refused from here on
     rows = recorded(fleet, "producer").count(b"\n")
-    wait_for(lambda: recorded(fleet, "producer").count(b"\n") > rows + 3000 or spool_size(fleet) >= spool_bytes, 30)
+    if is_small:
+        wait_for(lambda: spool_size(fleet) >= spool_bytes, 90)
+    else:
+        wait_for(lambda: recorded(fleet, "producer").count(b"\n") > rows + 3000, 90)
     fleet.redis.config_set("maxmemory", 0)
     taken = len(recorded(fleet, "producer"))
-    wait_for(lambda: len(recorded(fleet, "producer")) > taken, 30, fleet.logs)  # there is room again
-    assert fleet.stop("producer", 30) == 0, fleet.logs()
+    wait_for(lambda: len(recorded(fleet, "producer")) > taken, 90, fleet.logs)  # there is room again
+    assert fleet.stop("producer") == 0, fleet.logs()
     assert_exact(fleet, recorded_rows(fleet, "producer"))
     assert_order_was_kept(fleet)
     assert spool_files(fleet) == []
     dropped = re.findall(rb"spool full: ticks dropped.*?ticks=(\d+)", fleet.log_file("producer").read_bytes())
-    assert (sum(map(int, dropped)) > 0) == (spool_bytes == 300_000)  # before they got a number: the ledger has no hole
+    assert (sum(map(int, dropped)) > 0) == is_small  # before they got a number: the ledger has no hole
 
 
 # -- what is found and not sent ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ import json
 import re
 import socket
 import threading
+from contextlib import closing
 from urllib.parse import urlsplit
 from zlib import crc32
 
@@ -129,7 +130,7 @@ def stream(migrated_servers):
 
 
 @pytest.fixture
-def work(stream):
+def work(stream, wait_for):
     """Give a function that lets a worker run until a condition holds; what it raises, the test raises."""
     stop, died = threading.Event(), []
 
@@ -137,9 +138,8 @@ def work(stream):
         options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=0.2, block_ms=10)
         try:
             worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop)
-            with worker._client:
+            with worker._client, closing(worker._database):
                 worker.run()
-            worker._database.close()
         except BaseException as e:  # noqa: BLE001  # of any kind: the worker must not die of bad input
             died.append(e)
 
@@ -148,19 +148,14 @@ def work(stream):
     def until(condition):
         if not thread.ident:
             thread.start()
-        waited = threading.Event()
-        for _ in range(1000):
-            if died:
-                raise died[0]
-            if condition():
-                return
-            waited.wait(0.02)
-        pytest.fail("waited in vain")
+        wait_for(lambda: died or condition())
+        if died:
+            raise died[0]
 
     yield until
     stop.set()
     if thread.ident:
-        thread.join(20)
+        thread.join(60)
     assert not died
 
 
@@ -293,6 +288,17 @@ def test_a_replay_that_a_database_which_came_back_older_forgot_is_applied_again(
         connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
     work(lambda: bars(stream.servers) == [("A", 10, 12, 10)])
     assert ledger(stream.servers) == {"ticks_in": 2, "applied": 2}
+
+
+def test_a_connection_that_an_error_left_in_its_pipeline_is_lost(migrated_servers):
+    connection = postgres.connect(migrated_servers.database_url, name="test")
+    with closing(connection):
+        connection.pgconn.enter_pipeline_mode()  # as psycopg leaves it where the last results came late
+        connection.pgconn.send_query_params(b"SELECT 1 / 0", None)
+        connection.pgconn.pipeline_sync()
+        with pytest.raises(psycopg.OperationalError, match="not allowed in pipeline mode") as raised:
+            connection.execute("SELECT 1")
+        assert postgres.is_lost(connection, raised.value)
 
 
 def test_a_trade_and_an_aggregate_of_one_minute_are_never_mixed(stream, work):

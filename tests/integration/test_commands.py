@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+from processes import Process
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
@@ -20,13 +21,15 @@ from tickstockpl.ops.doctor import diagnose
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.replay import ReplaySource
 
+from ..conftest import emptied_redis, own_database
+
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 SECOND = 1_000_000_000
 NOBODY = Servers("redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/none")
 
 
-@pytest.fixture
-def flat_file(tmp_path):
+@pytest.fixture(scope="module")
+def flat_file(tmp_path_factory):
     """Nine good trades in three bars of two symbols (IBM 12:00 out of order), and one bad row."""
     rows = [
         ("IBM", 182.5, 2, 100),
@@ -40,18 +43,34 @@ def flat_file(tmp_path):
         ("IBM", 191.0, 61, 1),
         ("IBM", 189.0, 62, 2),
     ]
-    file = tmp_path / "trades.csv"
+    file = tmp_path_factory.mktemp("trades") / "trades.csv"
     lines = [f"{ticker},{price},{NOON + at * SECOND},{size}" for ticker, price, at, size in rows]
     file.write_text("\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n")
     return file
 
 
+@pytest.fixture(scope="module")
+def replay_made(servers, migrated_template, flat_file, tickstock):
+    """Replay the flat file in two partitions; give the database's name, and Redis's keys with their contents."""
+    with own_database(servers, template=migrated_template) as url:
+        made = Servers(emptied_redis(servers), url)
+        ran = tickstock("replay", flat_file, "--workers", 1, "--partitions", 2, servers=made)
+        assert ran.returncode == 0, ran.stderr
+        with redis.Redis.from_url(made.redis_url) as client:
+            keys = {key: client.dump(key) for key in client.scan_iter()}
+        yield urlsplit(url).path.lstrip("/"), keys
+
+
 @pytest.fixture
-def replayed(migrated_servers, flat_file, tickstock):
-    """Servers on which the flat file was replayed, in two partitions."""
-    ran = tickstock("replay", flat_file, "--workers", 1, "--partitions", 2, servers=migrated_servers)
-    assert ran.returncode == 0, ran.stderr
-    return migrated_servers
+def replayed(servers, replay_made):
+    """Give a copy of servers on which the flat file was replayed."""
+    template, keys = replay_made
+    with own_database(servers, template=template) as url:
+        copy = Servers(emptied_redis(servers), url)
+        with redis.Redis.from_url(copy.redis_url) as client:
+            for key, content in keys.items():
+                client.restore(key, 0, content)
+        yield copy
 
 
 @pytest.fixture
@@ -69,20 +88,23 @@ def interrupted(migrated_servers, flat_file):
     return migrated_servers, name
 
 
+def environment_of(servers):
+    return {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url} | {
+        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
+    }
+
+
 @contextmanager
 def running_worker(servers, tmp_path):
     """Run a worker `c1` beside the test."""
-    command = [sys.executable, "-m", "tickstockpl.ops", "worker", "--consumer", "c1", "--commit-ms", "50"]
-    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url} | {
-        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
-    }
+    arguments = ["worker", "--consumer", "c1", "--commit-ms", "50"]
     with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = Process(arguments, env=environment_of(servers), stdout=log, stderr=log)
     try:
         yield
     finally:
         process.terminate()
-        assert process.wait(20) == 0, (tmp_path / "worker.log").read_text()
+        assert process.wait(60) == 0, (tmp_path / "worker.log").read_text()
 
 
 def execute(servers, statement, *values):
@@ -223,10 +245,9 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence(replayed):
              FROM generate_series(1, 20000) AS n""",
     )
     command = [sys.executable, "-m", "tickstockpl.ops", "bars", "--format", "csv"]
-    environment = {"REDIS_URL": replayed.redis_url, "DATABASE_URL": replayed.database_url} | {
-        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
-    }
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, env=environment_of(replayed), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -238,17 +259,14 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence(replayed):
 
 def said_when_interrupted(servers, *arguments, until):
     """Run a command until a line of its output has some words in it, then press Ctrl-C; return what it says then."""
-    environment = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url} | {
-        "TICKSTOCK_SPOOL_DIR": os.environ["TICKSTOCK_SPOOL_DIR"]
-    }
     command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]
     with subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, env=environment_of(servers), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         while until not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     return said
 

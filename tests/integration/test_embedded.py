@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from threading import Event
@@ -21,6 +20,8 @@ from tickstockpl.ops import embedded_programs
 from tickstockpl.ops.embedded import default_data_dir, embedded_servers
 from tickstockpl.ops.embedded_folder import ServerRecord
 from tickstockpl.ops.embedded_servers import Valkey
+
+from ..conftest import reachable_folder
 
 IS_ROOT = os.geteuid() == 0
 
@@ -45,20 +46,18 @@ class User:
         self.redis_url, self.database_url, self.log = json.loads(self.process.stdout.readline())
 
     def leave(self):
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=120)
         assert self.process.returncode == 0
 
     def kill(self):
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=120)
 
 
 @pytest.fixture
 def folder():
     """Give a data folder; in the end nothing may run in it."""
-    # Not below tmp_path: root's is closed to PostgreSQL's account, and its data would go to /var/lib.
-    path = Path(tempfile.mkdtemp(prefix="tickstock-test-"))
-    path.chmod(0o711)
+    path = reachable_folder()
     yield path
     running = pids(path)
     try:
@@ -88,7 +87,7 @@ def is_running(pid):
         return False
 
 
-def wait_for(condition, within_s=30):
+def wait_for(condition, within_s=90):
     deadline = time.monotonic() + within_s
     while not (result := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -130,7 +129,7 @@ def test_urls_keeps_the_servers_running_until_ctrl_c_where_it_is_told_to_hold(fo
     options = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "--hold"], **options) as holding:
         exports = [holding.stdout.readline() for _ in range(2)]
-        other = subprocess.run(command, check=True, timeout=60, **options)
+        other = subprocess.run(command, check=True, timeout=120, **options)
         assert other.stdout.splitlines(keepends=True) == exports
         assert "stop with the last command that uses them" in other.stderr
         keep_something(SimpleNamespace(redis_url=exports[0].split("'")[1], database_url=exports[1].split("'")[1]))
@@ -160,7 +159,7 @@ def test_processes_that_start_at_once_get_the_same_servers(folder):
     said = [json.loads(process.stdout.readline()) for process in started]
     assert said[0][:2] == said[1][:2] == said[2][:2]
     for process in started:
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 def test_nothing_is_left_after_the_last_process_was_killed(folder):

@@ -68,7 +68,7 @@ def listening(fake, *subscriptions, key=KEY):
 
 
 def said(socket):
-    return json.loads(socket.recv(timeout=10))
+    return json.loads(socket.recv(timeout=60))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def official(fake, *subscriptions, key=KEY):
         yield got
     finally:
         fake.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -243,7 +243,7 @@ def test_a_second_connection_with_a_key_ends_the_older_one(fake):
     with listening(fake, "T.*") as older, listening(fake, "T.*") as newer:
         assert said(older)[0]["status"] == "max_connections"
         with pytest.raises(ConnectionClosedError):
-            older.recv(timeout=10)
+            older.recv(timeout=60)
         fake.tell(MORNING[0])
         assert said(newer)[0]["i"] == "11"
 
@@ -252,7 +252,7 @@ def test_what_is_told_while_a_client_is_cut_off_is_lost_for_it_and_kept_by_rest(
     with listening(fake, "T.*") as socket:
         fake.misbehave("cut")
         with pytest.raises(ConnectionClosedError):
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
     fake.tell(*MORNING[:2])
     with listening(fake, "T.*") as socket:
         fake.tell(MORNING[2])
@@ -273,7 +273,7 @@ def test_a_stalled_connection_stays_open_and_says_nothing(fake):
     with listening(fake, "T.*") as socket:
         fake.misbehave("stall")
         fake.tell(MORNING[0])
-        assert socket.ping().wait(10)
+        assert socket.ping().wait(60)
         fake.behave()
         fake.tell(MORNING[1])
         assert [trade["i"] for trade in said(socket)] == ["12"]
@@ -309,7 +309,7 @@ def test_a_client_that_does_not_read_is_sent_away(fake, wait_for):
         wait_for(lambda: fake.connections == 0)
         wait_for(lambda: [event["status"] for event in said(socket)] == ["slow_consumer"])
         with pytest.raises(ConnectionClosedError):
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
 
 
 def test_a_plan_comes_true_by_itself():
@@ -425,4 +425,4 @@ def test_the_command_says_where_it_listens_and_goes_wrong_on_demand():
             get(where["rest"] + "/fake/misbehave?what=nap")
         failed.value.close()
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -86,7 +86,7 @@ class Repairs:
             yield thread
         finally:
             stop.set()
-            thread.join(20)
+            thread.join(60)
             rest.close()
             assert not thread.is_alive()
 
@@ -282,7 +282,8 @@ def test_a_repair_that_died_before_the_commit_is_made_again_and_counts_nothing_t
     assert len({frame.producer for frame in frames_of(repairs)}) == 2
 
 
-def test_a_repair_that_stops_says_its_end(repairs, gap, work):  # noqa: F811
+def test_a_repair_that_stops_says_its_end(repairs, gap, work, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(gap_repair, "_DRAIN_DEADLINE_S", 60.0)
     with repairs.running() as thread:
         thread.note(gap)
         work(lambda: repairs.states() == ["missing"])

@@ -130,7 +130,7 @@ def test_a_late_tick_is_merged_by_the_next_program_too(migrated_servers):
     assert texts(migrated_servers) == ["AAPL 14:30 10 12 10 12 107 2 1 live"]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_ticks_in_any_order_and_flushes_anywhere_give_the_bars_of_all_ticks(writer, migrated_servers, seed):
     rng = random.Random(seed)
     expected = {}
@@ -360,7 +360,13 @@ def test_a_late_tick_that_makes_a_doji_has_it_found():
     assert [d["bar_start"] for d in detector.analyze_tick(tick("14:10:55", 100.2))] == ["2025-09-11T14:10:00+00:00"]
 
 
-@pytest.mark.parametrize(("bars", "late"), [(251, 5), (260, 14), (502, 5), (502, 14), (513, 14), (760, 14)])
+@pytest.mark.parametrize(
+    ("bars", "late"),
+    [
+        *((251, 5), (260, 14), (502, 14)),
+        *(pytest.param(*many, marks=pytest.mark.slow) for many in ((502, 5), (513, 14), (760, 14))),
+    ],
+)
 def test_a_late_tick_is_not_lost_however_many_bars_came_before(bars, late):
     start = datetime(2025, 9, 11, 8, 0, tzinfo=UTC)
     detector = LivePatternDetector(MINUTE_ONLY)

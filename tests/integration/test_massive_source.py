@@ -55,7 +55,7 @@ class Hearing:
 
     def close(self):
         self.stop.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -114,7 +114,7 @@ def test_the_official_client_and_ours_hear_the_same_trades(wait_for):
         last = theirs[-1]
         wait_for(lambda: (last.symbol, trade_key(last.exchange, last.id)) in set(keys(ours)))
         fake.stop()
-        thread.join(10)
+        thread.join(60)
 
     first = keys(ours).index((theirs[0].symbol, trade_key(theirs[0].exchange, theirs[0].id)))
     ticks = concat(ours.batches)
@@ -240,7 +240,7 @@ def test_a_full_inbox_keeps_the_reader_waiting_and_loses_nothing(wait_for):
     reader.start()
     wait_for(lambda: inbox.times_full)
     while len(got) < len(bodies):
-        assert inbox.wait(5.0)
+        assert inbox.wait(60.0)
         got += inbox.take()
     reader.join()
 

@@ -77,7 +77,7 @@ def test_two_processes_at_once_apply_every_migration_once(empty_servers):
     environment = os.environ | {"REDIS_URL": empty_servers.redis_url, "DATABASE_URL": empty_servers.database_url}
     command = [sys.executable, "-m", "tickstockpl.ops", "migrate"]
     started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in started]
+    said = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     applied = [line for text in said for line in text.splitlines() if line.startswith("applied")]
     assert applied == [f"applied {name}" for name in MIGRATIONS]

@@ -115,9 +115,9 @@ def test_a_small_day_becomes_the_bars_of_an_independent_count(
 @pytest.mark.parametrize(
     ("day", "grouped", "workers", "partitions", "read_count", "commit_ms"),
     [
-        ("2013-10-07", False, 4, 16, 500, 1000),
+        pytest.param("2013-10-07", False, 4, 16, 500, 1000, marks=pytest.mark.slow),
         ("2013-10-07", True, 1, 2, 7, 50),
-        ("2013-10-08", False, 1, 2, 500, 50),
+        pytest.param("2013-10-08", False, 1, 2, 500, 50, marks=pytest.mark.slow),
         ("2013-10-08", True, 4, 16, 7, 1000),
     ],
 )

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Thread
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 import redis
+from processes import OPS, Process
 from tickstockpl.contracts.names import BRIDGE_EPOCH
 from tickstockpl.db.publisher import Publisher
 from tickstockpl.db.redis import connect
@@ -50,11 +52,12 @@ def subscribed(client):
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*PATTERN_CHANNELS)
         for _ in PATTERN_CHANNELS:
-            pubsub.get_message(timeout=5)
+            pubsub.get_message(timeout=60)
 
         def heard():
             got = []
-            while message := pubsub.get_message(timeout=0.2):
+            pubsub.ping()  # what was published before stands before its answer
+            while (message := pubsub.get_message(timeout=60))["type"] != "pong":
                 got.append((message["channel"].decode(), json.loads(message["data"])))
             return got
 
@@ -83,26 +86,41 @@ def environment_of(servers):
     return clean | {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
 
 
+class Running(Process):
+    """A command that runs beside the test: `lines` and `notes` (stderr) are the whole lines that it has said so far."""
+
+    def __init__(self, arguments, servers, folder, program):
+        self._folder, self._kept = Path(folder), {}
+        with (self._folder / "lines").open("wb") as out, (self._folder / "notes").open("wb") as err:
+            super().__init__(arguments, env=environment_of(servers), stdout=out, stderr=err, program=program)
+
+    @property
+    def lines(self):
+        return self._kept.get("lines") or whole_lines(self._folder / "lines")
+
+    @property
+    def notes(self):
+        return self._kept.get("notes") or whole_lines(self._folder / "notes")
+
+    def end(self):
+        self.kill()
+        self.wait(60)
+        self._kept = {name: whole_lines(self._folder / name) for name in ("lines", "notes")}
+
+
+def whole_lines(file):
+    return [line.decode() + "\n" for line in file.read_bytes().split(b"\n")[:-1]]
+
+
 @contextmanager
-def running(servers, *arguments, module="tickstockpl.ops"):
-    """Run a command beside the test; its output grows in `lines` and `notes` (stderr). It is killed at the end."""
-    with subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)], env=environment_of(servers), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-    ) as process:  # fmt: skip
-        process.lines, process.notes = [], []
-        readers = [
-            Thread(target=lambda stream=stream, into=into: into.extend(stream), daemon=True)
-            for stream, into in ((process.stdout, process.lines), (process.stderr, process.notes))
-        ]
-        for reader in readers:
-            reader.start()
+def running(servers, *arguments, program=OPS):
+    """Run a command beside the test; it is killed at the end."""
+    with TemporaryDirectory() as folder:
+        process = Running(arguments, servers, folder, program)
         try:
             yield process
         finally:
-            process.kill()
-            for reader in readers:
-                reader.join(20)
+            process.end()
 
 
 @contextmanager
@@ -117,7 +135,7 @@ def watching(servers, client, wait_for, *arguments):
 def said_by(process):
     """Stop a command as Ctrl-C does; return all that it printed."""
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0, process.notes
+    assert process.wait(60) == 0, process.notes
     return "".join(process.lines)
 
 
@@ -588,7 +606,7 @@ def test_watch_is_coloured_in_a_terminal(migrated_servers, client, wait_for):
             wait_for(read_pattern)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
             os.close(leader)
     assert b"\x1b[32m" in said
 
@@ -711,8 +729,8 @@ def test_the_older_name_starts_a_worker_that_joins_and_stops_on_sigterm(migrated
         )
 
     options = ("--consumer", "old", "--partitions", 2)
-    with running(migrated_servers, *options, module="tickstockpl.redis_consumer") as process:
+    with running(migrated_servers, *options, program="tickstockpl.redis_consumer") as process:
         wait_for(lambda: process.poll() is not None or owned() == [(2,)])
         process.terminate()
-        assert process.wait(20) == 0, process.notes
+        assert process.wait(60) == 0, process.notes
     assert owned() == [(0,)]
