@@ -1,16 +1,21 @@
 """The committed dashboards are what the code makes, and each of their expressions asks for what there is."""
 
 import re
+from pathlib import Path
 
 import promql_parser as promql
 import pytest
 import yaml
+from click.testing import CliRunner
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from tickstockpl.contracts.metrics import ALL
+from tickstockpl.ops.cli.tickstock_command import tickstock
 from tickstockpl.ops.dashboards import dashboard_files
 
 from ..expressions import OPS, OTHERWISE, as_sent, asked, dashboards, known_series, labels_of, panels
 
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 PANELS = panels()
 FIGURES = {where: panel for where, panel in PANELS.items() if panel["type"] == "stat"}
 PROVISIONING = OPS / "grafana" / "provisioning"
@@ -20,21 +25,32 @@ def test_the_committed_dashboards_are_what_the_code_makes():
     assert list(dashboard_files.differences(dashboard_files.FOLDER)) == []
 
 
-def test_check_names_the_files_that_are_not_current(tickstock, tmp_path):
-    written = tickstock("dashboards", "--out", tmp_path)
+def test_check_names_the_files_that_are_not_current(tmp_path):
+    written = run("--out", tmp_path)
     assert sorted(written.stdout.split()) == sorted(str(file) for file in tmp_path.iterdir())
-    assert tickstock("dashboards", "--check", "--out", tmp_path).returncode == 0
+    assert run("--check", "--out", tmp_path).exit_code == 0
     (tmp_path / "tickstock-fleet.json").unlink()
     with (tmp_path / "tickstock-bridge.json").open("a") as file:
         file.write(" ")
     (tmp_path / "other.json").write_text("{}")
-    checked = tickstock("dashboards", "--check", "--out", tmp_path)
-    assert checked.returncode == 1
+    checked = run("--check", "--out", tmp_path)
+    assert checked.exit_code == 1
     assert checked.stderr.splitlines()[:-1] == [
         "other.json is none of ours",
         "tickstock-bridge.json is not current",
         "tickstock-fleet.json is missing",
     ]
+
+
+def test_without_grafana_s_sdk_the_command_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("tickstockpl.ops.cli.dashboards_command.find_spec", lambda _: None)
+    said = run("--check")
+    assert said.exit_code == 1
+    assert "pip install 'tickstockpl[dashboards]'" in said.stderr
+
+
+def run(*arguments):
+    return CliRunner().invoke(tickstock, ["dashboards", *map(str, arguments)])
 
 
 def test_grafana_s_own_model_reads_each_dashboard():
@@ -108,6 +124,19 @@ def test_each_choice_is_of_a_label_that_its_metric_has():
         metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", choice["query"]).groups()
         assert label in known[metric]
         assert label == choice["name"]
+
+
+def test_each_metric_of_ours_is_asked_for_somewhere():
+    expressions = "\n".join(each.expr for each in asked())
+    names = {described.name for metric in ALL for described in metric.describe()}
+    assert {name for name in names if not re.search(rf"\b{name}(?:_total|_info|_bucket)?\b", expressions)} == set()
+
+
+def test_the_runbook_speaks_of_panels_that_there_are():
+    titles = {panel["title"] for board in dashboards().values() for panel in board["panels"]}
+    spoken_of = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", RUNBOOK.read_text().replace("\n", " ")))
+    assert len(spoken_of) > 5
+    assert spoken_of - titles == set()
 
 
 def test_the_alerts_are_marked_in_every_dashboard():
