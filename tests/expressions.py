@@ -120,10 +120,17 @@ def _of_call(expr, known):
 def _of_pair(expr, known):
     left, right = labels_of(expr.lhs, known), labels_of(expr.rhs, known)
     operator = str(expr.op)
+    matching = expr.modifier.matching if expr.modifier else None
+    if matching:
+        assert set(matching.labels) <= left | right, f"{matching.labels}: {sorted(left)}, {sorted(right)}"
     if operator == "or":
         return left | right
     if operator == "and" or not right:
         return left
+    if matching:
+        brought = set(expr.modifier.group_labels or ())
+        assert brought <= right
+        return left | brought
     assert not left or left == right, f"{sorted(left)} is not matched by {sorted(right)}"
     return right
 

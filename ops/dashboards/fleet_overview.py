@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from .board import Rows, board
 from .panels import BLUE, GREEN, ORANGE, RED, figure, graph, quantiles, rows
 
-_JOBS = 'job=~"worker|bridge|producer"'
+_OF_OURS = "* on (job, instance) group_left (component) tickstock_build_info"  # which is 1
 
 
 def fleet_overview() -> Dashboard:
@@ -193,7 +193,7 @@ def fleet_overview() -> Dashboard:
         "Processes": [
             graph(
                 "Processes that are scraped",
-                {"{{job}}": f"sum by (job) (up{{{_JOBS}}})"},
+                {"{{component}}": "count by (component) (tickstock_build_info)"},
                 says="Processes that answered Prometheus.",
                 unit=units.NoUnit,
                 width=8,
@@ -217,14 +217,14 @@ def fleet_overview() -> Dashboard:
             ),
             graph(
                 "Memory",
-                {"{{job}} {{instance}}": f"process_resident_memory_bytes{{{_JOBS}}}"},
+                {"{{component}} {{instance}}": f"process_resident_memory_bytes {_OF_OURS}"},
                 says="Resident, of each process.",
                 unit=units.BytesIEC,
                 width=8,
             ),
             graph(
                 "Processor",
-                {"{{job}} {{instance}}": f"rate(process_cpu_seconds_total{{{_JOBS}}}[$__rate_interval])"},
+                {"{{component}} {{instance}}": f"rate(process_cpu_seconds_total[$__rate_interval]) {_OF_OURS}"},
                 says="Of one core.",
                 unit=units.PercentUnit,
                 width=8,
