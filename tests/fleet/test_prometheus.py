@@ -101,8 +101,12 @@ def watched(module_servers, tmp_path_factory):
             fleet.start(f"bridge{number}", "bridge", *ports["bridge"][number].options)
         source = ("--source", "synthetic", "--symbols", 20, "--rate", 500)
         fleet.start("live", "producer", *source, *ports["producer"][0].options)
-        send_minutes(fleet.redis)
+        this_minute = int(fleet.redis.time()[0]) // 60
+        send_minutes(fleet.redis, this_minute - 13, [UP, DOWN] * 6)
         with prometheus_of(ports, tmp_path_factory.mktemp("prometheus")) as server:
+            # A rate sees what happens after the first look.
+            wait_for(lambda: server.values("sum(tickstock_bars_closed_total) >= 12"), 60, fleet.logs)
+            send_minutes(fleet.redis, this_minute - 1, [DOJI])
             yield fleet, server
 
 
@@ -115,14 +119,15 @@ def limited(client):
     client.config_set("maxmemory", before)
 
 
-def send_minutes(client):
-    """Send minutes of the last quarter of an hour through the front door: up, down, and a Doji at the end."""
-    minute = int(client.time()[0]) // 60 - 13
-    up, down, doji = ((0, 100.0), (58, 100.5)), ((0, 100.5), (58, 100.0)), ((0, 100.25), (20, 100.6), (58, 100.25))
-    for i, trades in enumerate([*(up, down) * 6, doji]):
+UP, DOWN, DOJI = ((0, 100.0), (58, 100.5)), ((0, 100.5), (58, 100.0)), ((0, 100.25), (20, 100.6), (58, 100.25))
+
+
+def send_minutes(client, first_minute, minutes):
+    """Send minutes that are over through the front door: (second, price) of each of their trades."""
+    for i, trades in enumerate(minutes):
         for second, price in trades:
-            entry = {"symbol": "AAPL", "price": price, "volume": 100, "timestamp": (minute + i) * 60 + second}
-            client.xadd(FRONT_DOOR, entry)
+            at_s = (first_minute + i) * 60 + second
+            client.xadd(FRONT_DOOR, {"symbol": "AAPL", "price": price, "volume": 100, "timestamp": at_s})
 
 
 def series_in(expr):
@@ -173,3 +178,18 @@ def test_a_killed_worker_is_seen_by_its_alert(watched):
     fleet.kill("c0")
     wait_for(lambda: server.states().get("TickStockProcessDown") == "pending", 20, server.states)
     assert server.values('up{job="worker"} == 1') == [1.0]
+
+
+def test_without_a_bridge_the_fleet_s_figures_are_unknown_and_that_is_an_alert(watched):
+    fleet, server = watched
+    for name in ("bridge0", "bridge1"):
+        fleet.kill(name)
+    titles = {"Workers", "Partitions without owner", "Oldest unapplied tick", "Market", "Redis memory", "Open gaps"}
+    figures = {each.expr for each in asked() if each.expr.endswith(OTHERWISE) and each.panel["title"] in titles}
+
+    def known():
+        return {expr: values for expr in figures if not all(map(math.isnan, values := server.values(expr)))}
+
+    wait_for(lambda: not known(), 20, lambda: f"unknown instead of {known()}")
+    expected = {"TickStockNoBridgeSpeaks", "TickStockLagUnknown"}
+    wait_for(lambda: expected <= server.states().keys(), 20, server.states)
