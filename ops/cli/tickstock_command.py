@@ -13,6 +13,7 @@ COMMANDS = {
         "audit",
         "bars",
         "contract",
+        "dashboards",
         "demo",
         "dlq",
         "doctor",

@@ -1,0 +1,192 @@
+"""Is every tick accounted for: what was refused, late or lost, what feeds missed, what was found on the bars."""
+
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from .board import Rows, board
+from .panels import BLUE, GREEN, ORANGE, RED, figure, graph
+
+
+def data_quality() -> Dashboard:
+    """Make the dashboard of the ledger, the feeds and the detectors."""
+    panels: Rows = {
+        "Last hour": [
+            figure(
+                "Lost ticks",
+                "sum(increase(tickstock_ticks_lost_total[1h]))",
+                says="Numbers that nobody sent again: a gap that REST may fill.",
+                unit=units.Short,
+                steps=[(1, RED)],
+            ),
+            figure(
+                "Refused",
+                "sum(increase(tickstock_ticks_rejected_total[1h])) / sum(increase(tickstock_ticks_in_total[1h]))",
+                says="Share of the committed ticks. Unknown where there were none.",
+                unit=units.PercentUnit,
+                steps=[(0.001, ORANGE), (0.01, RED)],
+            ),
+            figure(
+                "Too late",
+                "sum(increase(tickstock_ticks_late_total[1h])) / sum(increase(tickstock_ticks_in_total[1h]))",
+                says="Share of the committed ticks that were older than 15 minutes at their arrival.",
+                unit=units.PercentUnit,
+                steps=[(0.001, ORANGE), (0.01, RED)],
+            ),
+            figure(
+                "Open gaps",
+                "max(tickstock_open_gaps)",
+                says="What live feeds missed and nobody has fetched yet: `tickstock gaps`.",
+                unit=units.NoUnit,
+                steps=[(1, ORANGE)],
+            ),
+            figure(
+                "Stale symbols",
+                "max(tickstock_stale_symbols)",
+                says="With a bar in the last 8 hours and none in the last 5 minutes.",
+                unit=units.NoUnit,
+                below=BLUE,
+            ),
+            figure(
+                "Active symbols",
+                "max(tickstock_active_symbols)",
+                says="With a bar in the last 5 minutes.",
+                unit=units.NoUnit,
+                below=BLUE,
+            ),
+        ],
+        "Ticks": [
+            graph(
+                "Kept out of bars",
+                {
+                    "{{reason}}": "sum by (reason) (rate(tickstock_ticks_rejected_total[$__rate_interval]))",
+                    "too late": "sum(rate(tickstock_ticks_late_total[$__rate_interval]))",
+                    "superseded": "sum(rate(tickstock_ticks_superseded_total[$__rate_interval]))",
+                    "no trade": "sum(rate(tickstock_ticks_without_trade_total[$__rate_interval]))",
+                    "lost": "sum(rate(tickstock_ticks_lost_total[$__rate_interval]))",
+                },
+                says="Ticks a second, by why. With the applied ones they are the ticks in.",
+                unit=units.CountsPerSecond,
+            ),
+            graph(
+                "Dead letters",
+                {"{{reason}}": "sum by (reason) (increase(tickstock_dead_letters_total[$__rate_interval]))"},
+                says="Kept with their originals: `tickstock dlq ls`.",
+                unit=units.Short,
+            ),
+            graph(
+                "Repeats and holes",
+                {
+                    "repeated ticks": "sum(increase(tickstock_ticks_duplicate_total[$__rate_interval]))",
+                    "holes met": "sum(increase(tickstock_holes_total[$__rate_interval]))",
+                },
+                says="Dropped by their number, and frames that stood ahead of a hole; most holes are filled.",
+                unit=units.Short,
+            ),
+            graph(
+                "Revised bars",
+                {
+                    "revised": "sum(rate(tickstock_bars_revised_total[$__rate_interval]))"
+                    " / sum(rate(tickstock_bars_closed_total[$__rate_interval]))"
+                },
+                says="For each bar that closed; none closed: unknown.",
+                unit=units.PercentUnit,
+            ),
+        ],
+        "Feeds": [
+            figure(
+                "Sources connected",
+                "min(tickstock_producer_up)",
+                says="Every producer's source.",
+                unit=units.NoUnit,
+                below=RED,
+                steps=[(1, GREEN)],
+                words={0: "one is not", 1: "all"},
+            ),
+            figure(
+                "Spool",
+                "sum(tickstock_spool_bytes)",
+                says="On the producers' disks, because Redis is away or full.",
+                unit=units.BytesIEC,
+                steps=[(1, ORANGE), (512 * 2**20, RED)],  # of 1 GiB, the default
+            ),
+            figure(
+                "Dropped by a full spool",
+                "sum(increase(tickstock_spool_dropped_ticks_total[1h]))",
+                says="Ticks of the last hour that are lost here; a gap says when.",
+                unit=units.Short,
+                steps=[(1, RED)],
+            ),
+            figure(
+                "Gaps of the last hour",
+                "sum(increase(tickstock_gaps_total[1h]))",
+                says="Stretches that a feed may have missed.",
+                unit=units.Short,
+                steps=[(1, ORANGE)],
+            ),
+            figure(
+                "Producers' lag",
+                "max(tickstock_producer_lag_ticks)",
+                says="Ticks that a producer keeps until they are committed; at --max-lag it waits.",
+                unit=units.Short,
+                steps=[(1_000_000, ORANGE), (4_000_000, RED)],
+            ),
+            figure(
+                "Ticks a frame",
+                "sum(rate(tickstock_producer_ticks_total[5m])) / sum(rate(tickstock_producer_frames_total[5m]))",
+                says="512 when it is busy.",
+                unit=units.Short,
+                below=BLUE,
+            ),
+            graph(
+                "Ticks sent",
+                {"{{feed}}": "sum by (feed) (rate(tickstock_producer_ticks_total[$__rate_interval]))"},
+                says="A second, by feed.",
+                unit=units.CountsPerSecond,
+                width=8,
+            ),
+            graph(
+                "Gaps",
+                {"{{reason}}": "sum by (reason) (increase(tickstock_gaps_total[$__rate_interval]))"},
+                says="By why a feed may have missed something.",
+                unit=units.Short,
+                width=8,
+            ),
+            graph(
+                "Spool",
+                {"{{instance}}": "tickstock_spool_bytes"},
+                says="On disk, by producer.",
+                unit=units.BytesIEC,
+                width=8,
+            ),
+        ],
+        "Detectors": [
+            graph(
+                "Patterns found",
+                {"{{pattern}}": "60 * sum by (pattern) (rate(tickstock_patterns_detected_total[$__rate_interval]))"},
+                says="A minute, by pattern.",
+                unit=units.CountsPerMinute,
+                width=8,
+            ),
+            graph(
+                "Indicators",
+                {"values": "60 * sum(rate(tickstock_indicators_calculated_total[$__rate_interval]))"},
+                says="Values committed a minute.",
+                unit=units.CountsPerMinute,
+                width=8,
+            ),
+            graph(
+                "Bars that wait for their detectors",
+                {"{{instance}}": "sum by (instance) (tickstock_undetected_bars)"},
+                says="By worker.",
+                unit=units.Short,
+                width=8,
+                steps=[(1_000, RED)],
+            ),
+        ],
+    }
+    return board(
+        "tickstock-quality",
+        "TickStockPL: data quality",
+        panels,
+        says="Is every tick accounted for, and every minute there.",
+    )
