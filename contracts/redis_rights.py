@@ -23,7 +23,7 @@ from .names import (
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "operator"]
+Role = Literal["producer", "worker", "bridge", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
@@ -38,11 +38,15 @@ _ALL_CHANNELS = tuple(sorted(name for key, name in vars(channel_names).items() i
 
 @dataclass(frozen=True, slots=True)
 class RedisRights:
-    """What one role needs. keys, channels: patterns; calls: each command on each kind of key that it is sent on."""
+    """What one role needs. keys, channels: patterns; calls: each command on each kind of key that it is sent on.
+
+    only_read: those of the keys that no call writes.
+    """
 
     keys: tuple[str, ...]
     channels: tuple[str, ...]
     calls: tuple[Call, ...]
+    only_read: tuple[str, ...] = ()
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -50,9 +54,10 @@ class RedisRights:
         return tuple(sorted({command_of(call) for call in self.calls}))
 
     def acl_rules(self, *, cluster: bool = False) -> str:
-        """Return the rules for ACL SETUSER: they take every right away, and then give what is needed."""
+        """Return the rules for ACL SETUSER (Redis 7.0): they take every right away, and then give what is needed."""
         commands = sorted({*self.commands, *(command_of(call) for call in CLUSTER_CALLS)} if cluster else self.commands)
-        given = ((f"~{key}" for key in self.keys), (f"&{name}" for name in self.channels), (f"+{c}" for c in commands))
+        keys = (f"%R~{key}" if key in self.only_read else f"~{key}" for key in self.keys)
+        given = (keys, (f"&{name}" for name in self.channels), (f"+{command}" for command in commands))
         return " ".join(["resetkeys", "resetchannels", "-@all", *(rule for rules in given for rule in rules)])
 
 
@@ -63,7 +68,8 @@ def command_of(call: Call) -> str:
 
 def key_of(call: Call) -> str:
     """Return the key or channel of a call; "" where it has none."""
-    return next((word for word in call[1:] if word.startswith("tickstock")), "")
+    words = call[call.index("STREAMS") :] if "STREAMS" in call else call  # a group's name comes before them
+    return next((word for word in words[1:] if word.startswith("tickstock")), "")
 
 
 # SELECT: for another database than 0; INFO: the policy, the memory, the server's run id; a transaction that is
@@ -174,6 +180,23 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
         ),
+        only_read=(_STREAM_KEYS, DEAD_LETTERS),
+    ),
+    # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
+    "application": RedisRights(
+        keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT),
+        channels=(*_ALL_CHANNELS, *TICK_CHANNELS),
+        calls=(
+            *(("PING",), ("SELECT", "0"), ("INFO",)),
+            *_subscribe(_ALL_CHANNELS),
+            *(("UNSUBSCRIBE",), ("PUNSUBSCRIBE",)),
+            *_publish(TICK_CHANNELS),
+            ("XADD", FRONT_DOOR, "*", "data", "{}"),
+            ("GET", HEARTBEAT),
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # what a hole in `seq` missed
+            ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),
+        ),
+        only_read=(_RESULTS_KEYS, HEARTBEAT),
     ),
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.

@@ -13,6 +13,7 @@ from redis.exceptions import (
     ClusterDownError,
     ExecAbortError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -47,6 +48,7 @@ _OPTIONS: dict[str, Any] = {
     "protocol": 2,
     "retry": Retry(NoBackoff(), 0),
     "socket_connect_timeout": 5.0,
+    "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
@@ -162,6 +164,12 @@ def is_pause(error: Exception) -> bool:
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether Redis refused a write for want of memory; reads, acks and trims work all the same."""
     return isinstance(error, OutOfMemoryError)
+
+
+def is_refused(error: Exception) -> bool:
+    """Tell that our user lacks a right. Of a command in a script the server says it in words of its own."""
+    in_script = ("ACL failure in script", "The user executing the script")
+    return isinstance(error, NoPermissionError) or any(words in str(error) for words in in_script)
 
 
 def is_gone(error: Exception) -> bool:

@@ -26,7 +26,7 @@ def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float
     partitions = _await_stream(where, stop)
     if partitions is None:
         return None
-    client = open_redis(where)
+    client = open_redis(where, "bridge")
     database = Database(where.servers.database_url, name=f"tickstock-bridge {name}", impatient=True)
     return Bridge(
         BridgeOptions(name, partitions, streaming_rate),

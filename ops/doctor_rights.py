@@ -32,11 +32,21 @@ def check_rights(client: Client, roles: Sequence[Role]) -> Iterator[Finding]:
     denied = _denied_by_rule(client, user, calls) if dry else _denied_by_trial(client, calls)
     asked = f"user {user} as {', '.join(roles)}" + ("" if dry else ", tried in a discarded transaction")
     if denied:
-        says = f"{asked}, may not: {'; '.join(dict.fromkeys(_spelled(one.call) for one in denied))}"
+        says = f"{asked}, may not: {named(denied)}"
         do = f"ACL SETUSER {user} {' '.join(missing_rules(denied, roles))}"
         yield Finding("FAIL", "Redis rights", says, do)
     else:
         yield Finding("ok", "Redis rights", f"{asked}, may do all that is needed")
+
+
+def denied_in_trial(client: Client, role: Role) -> list[Denied]:
+    """Ask for every call of a role without ACL DRYRUN: no role has that right, and the server logs who lacks it."""
+    return _denied_by_trial(client, _calls([role], is_cluster=client.info("server").get("redis_mode") == "cluster"))
+
+
+def named(denied: Sequence[Denied]) -> str:
+    """Name calls for people."""
+    return "; ".join(dict.fromkeys(_spelled(one.call) for one in denied))
 
 
 def missing_rules(denied: Sequence[Denied], roles: Sequence[Role]) -> list[str]:

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_
 from ..contracts.errors import ServerAway, UsageError
 from ..contracts.metrics import GAPS, gap_reason
 from ..contracts.names import GROUP, LIVE_FEED, stream_key
+from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers, servers_from
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
@@ -40,6 +41,7 @@ from ..producer.spooled_writer import SpooledWriter
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
 from .embedded import default_data_dir, embedded_servers
+from .redis_refusals import refusals_named, require_rights
 from .shutdown import Stop
 
 log = structlog.get_logger()
@@ -69,7 +71,8 @@ def place(
     if outside or not embedded:
         if outside is None:
             raise UsageError("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")
-        yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
+        with refusals_named(outside.redis_url, "operator"):
+            yield Place(outside, embedded=False, connect_timeout_s=connect_timeout_s)
         return
     folder = data_dir or default_data_dir()
     if subfolder:
@@ -109,15 +112,17 @@ def open_postgres(where: Place, *, name: str) -> Connection:
     return connection
 
 
-def open_redis(where: Place) -> Client:
-    """Make a Redis client, waiting for its server. Raises SetupError where it must not be used."""
+def open_redis(where: Place, role: Role) -> Client:
+    """Make a Redis client, waiting for its server. Raises SetupError where it must not be used, or not as this role."""
     client = redis.connect(where.servers.redis_url)
 
     def has_aof() -> bool:
         redis.check(client, where.servers.redis_url)
         return redis.has_aof(client)
 
-    if not wait_for_server(has_aof, where.connect_timeout_s):
+    persists = wait_for_server(has_aof, where.connect_timeout_s)
+    wait_for_server(lambda: require_rights(client, where.servers.redis_url, role), where.connect_timeout_s)
+    if not persists:
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
     return client
 
@@ -129,7 +134,7 @@ def open_redis_to_look(where: Place) -> Client:
     return client
 
 
-def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
+def open_both(where: Place, *, partitions: int | None, role: Role = "producer") -> tuple[Client, int]:
     """Check both servers and the schema; return a client, and the partition count."""
     # With it comes TA-Lib, which a command that only looks need not wait for.
     from ..workers.definitions import seed_definitions  # noqa: PLC0415
@@ -141,7 +146,7 @@ def open_both(where: Place, *, partitions: int | None) -> tuple[Client, int]:
             return open_stream(connection, partitions)
 
     count = wait_for_server(check_and_open_stream, where.connect_timeout_s)
-    client = open_redis(where)
+    client = open_redis(where, role)
     wait_for_server(lambda: _make_groups(client, count), where.connect_timeout_s)
     return client, count
 
@@ -244,6 +249,7 @@ def run_producer(
         where.servers.database_url, feed.lease, feed.identity.producer, wait=wait, is_ingest=feed.is_ingest
     )
     with ExitStack() as opened:
+        opened.enter_context(refusals_named(where.servers.redis_url, "producer"))
         opened.callback(lease.release)
         writer = _make_writer(where, client, feed, options, stop, opened)
         ticks, left_behind = feed.ticks, None

@@ -8,7 +8,7 @@ from .wiring import Place, open_both, wait_for_server
 
 def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
     """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
-    client, count = open_both(where, partitions=partitions)
+    client, count = open_both(where, partitions=partitions, role="worker")
 
     def make() -> Worker:
         return Worker(

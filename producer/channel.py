@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.errors import SetupError, UsageError
@@ -210,6 +210,9 @@ class _Listener(threading.Thread):
             except (*AWAY, RedisError) as e:
                 if isinstance(e, AuthenticationError | ResponseError) and not self.since_ms:
                     self._queue.put(SetupError(f"Redis at {address(self._url)}, {self._family}: {e}"))
+                    return
+                if isinstance(e, NoPermissionError):
+                    self._queue.put(e)
                     return
                 self._note_cut(str(e))
             except Exception as e:  # noqa: BLE001  # raised again by the loop that takes: it must not wait for ever

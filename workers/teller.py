@@ -2,7 +2,7 @@
 
 import msgspec
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from ..contracts.names import DEAD_LETTERS, results_key
 from ..contracts.partition import Position
@@ -130,6 +130,8 @@ class Teller:
             letter = {"id": number, "partition": partition, "producer": producer, "reason": reason, "detail": detail}
             pipeline.xadd(DEAD_LETTERS, letter | {"original": original}, maxlen=_MAX_DEAD_LETTERS, approximate=True)
         replies = pipeline.execute(raise_on_error=False)
+        if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
+            raise refused
         told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
         connection.execute(query("note_dead_letters_told"), {"ids": told})
         return True

@@ -6,6 +6,7 @@ import click
 
 from ..bridge_wiring import make_bridge
 from ..metrics_server import MetricsAddress, metrics_server
+from ..redis_refusals import refusals_named
 from ..shutdown import Stop
 from ..wiring import Place
 from .options import CONTEXT, Number, metrics_options, option, server_options, stop_with_stdin_option
@@ -43,7 +44,7 @@ def bridge(
     Start two or more: one speaks, the others stand by and take over. SIGTERM says what was read, releases and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
-    with metrics_server(metrics, "bridge"), where as servers:
+    with metrics_server(metrics, "bridge"), where as servers, refusals_named(servers.servers.redis_url, "bridge"):
         made = make_bridge(servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop)
         if made is not None:
             made.run()

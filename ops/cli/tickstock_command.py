@@ -24,6 +24,7 @@ COMMANDS = {
         "patterns",
         "prune",
         "publish-test-pattern",
+        "redis-acl",
         "replay",
         "status",
         "universe",

@@ -9,6 +9,7 @@ import click
 from ...contracts.names import GROUP
 from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
+from ..redis_refusals import refusals_named
 from ..shutdown import Stop
 from ..wiring import Place
 from ..worker_wiring import make_worker
@@ -86,5 +87,5 @@ def worker(
         detects=detect,
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
-    with metrics_server(metrics, "worker"), where as servers:
+    with metrics_server(metrics, "worker"), where as servers, refusals_named(servers.servers.redis_url, "worker"):
         make_worker(servers, settings, partitions=partitions, stop=stop).run()

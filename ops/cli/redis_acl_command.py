@@ -1,0 +1,43 @@
+"""`tickstock redis-acl`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..redis_acl import USERS, check_password, users_acl
+from .options import CONTEXT, errors_end_the_command, option
+
+
+class UserFile(click.ParamType[Any]):
+    """`worker=/run/secrets/worker`."""
+
+    name = "USER=FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the user's name and the file."""
+        name, separator, file = str(value).partition("=")
+        if not separator or not file:
+            self.fail(f"{value!r} is no USER=FILE", param, ctx)
+        return name, Path(file)
+
+
+@click.command("redis-acl", context_settings=CONTEXT, short_help="Print the users of Redis, with least rights.")
+@option(
+    "--password-file",
+    "password_files",
+    type=UserFile(),
+    multiple=True,
+    envvar="TICKSTOCK_PASSWORD_FILE",
+    help=f"A user's password; once for each. Users: {', '.join(USERS)}. In the variable, spaces part them.",
+)
+@click.option("--cluster", is_flag=True, help="With what the client library asks the nodes of a Redis Cluster.")
+def redis_acl(password_files: tuple[tuple[str, Path], ...], cluster: bool) -> None:
+    """Print the file that Redis 7.0 or later takes as `aclfile`: one user for each role, each with least rights.
+
+    Passwords stand in it as SHA-256 only. A user whose password is not given cannot log in, and `default` is off: what
+    ops/redis/users.acl holds is what this prints without passwords. Files are read up to a last line break.
+    """
+    with errors_end_the_command():
+        passwords = {name: check_password(name, file.read_bytes().rstrip(b"\r\n")) for name, file in password_files}
+        click.echo(users_acl(passwords, cluster=cluster), nl=False)

@@ -1,0 +1,48 @@
+"""The users of Redis, as its `aclfile` spells them: one for each role, and those that servers use among themselves."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import get_args
+
+from ..contracts.errors import UsageError
+from ..contracts.redis_rights import RIGHTS, Role
+
+# Replication and Sentinel, with what their documentation asks for (redis.io, "High availability with Redis Sentinel").
+_SERVERS = {
+    "replica": "+psync +replconf +ping",
+    "sentinel": (
+        "allchannels +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info "
+        "+client|setname +client|kill +script|kill"
+    ),
+}
+_NOTHING = "resetkeys resetchannels -@all"
+
+USERS: tuple[str, ...] = (*get_args(Role), *_SERVERS)
+
+
+def users_acl(passwords: Mapping[str, bytes], *, cluster: bool = False) -> str:
+    """Return the file's text: a line a user, `default` locked out. Who has no password here cannot log in.
+
+    Redis reads no comments in it.
+    """
+    lines = ["user default off " + _NOTHING]
+    for name in USERS:
+        word = f"#{sha256(passwords[name]).hexdigest()} " if name in passwords else ""
+        lines.append(f"user {name} on {word}{_rules(name, cluster)}")
+    return "\n".join(lines) + "\n"
+
+
+def _rules(name: str, cluster: bool) -> str:
+    if name in _SERVERS:
+        return f"{_NOTHING} {_SERVERS[name]}"
+    role: Role = name  # type: ignore[assignment]  # USERS holds the roles and _SERVERS
+    return RIGHTS[role].acl_rules(cluster=cluster)
+
+
+def check_password(name: str, password: bytes) -> bytes:
+    """Return a password that can be one. Raises UsageError."""
+    if name not in USERS:
+        raise UsageError(f"{name!r} is no user: one of {', '.join(USERS)}")
+    if not password:
+        raise UsageError(f"the password of {name} is empty")
+    return password

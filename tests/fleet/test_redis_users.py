@@ -1,0 +1,247 @@
+"""The users of ops/redis/users.acl on a real server: each role does its work, and who lacks a right is told which."""
+
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, results_key, stream_key
+from tickstockpl.contracts.redis_rights import RIGHTS
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db.redis import connect
+from tickstockpl.ops.embedded_programs import valkey_program
+from tickstockpl.ops.embedded_servers import _free_port
+from tickstockpl.ops.redis_acl import USERS, users_acl
+from tickstockpl.ops.redis_refusals import require_rights
+
+from .fleet import assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
+
+USERS_FILE = Path(__file__).parents[2] / "ops" / "redis" / "users.acl"
+PARTITIONS = 3
+PATTERNS = "tickstock:patterns:streaming"
+
+
+class Valkey:
+    """A server with the users of a file, and one of the test's own that may everything."""
+
+    def __init__(self, folder, tickstock):
+        self.port = _free_port()
+        self.words = {name: secrets.token_hex(8) for name in ("test", *USERS)}
+        files = []
+        for name in USERS:
+            (folder / name).write_text(f"{self.words[name]}\n")
+            files += ["--password-file", f"{name}={folder / name}"]
+        printed = tickstock("redis-acl", *files)
+        assert printed.returncode == 0, printed.stderr
+        acl = folder / "users.acl"
+        acl.write_text(f"{printed.stdout}user test on >{self.words['test']} ~* &* +@all\n")
+        command = [valkey_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--aclfile", str(acl)]
+        self._process = subprocess.Popen(
+            [*command, "--save", "", "--appendonly", "yes"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        self.admin = redis.Redis.from_url(self.url("test"))
+        wait_for(self.admin.ping, 10, "valkey")
+
+    def url(self, name):
+        return f"redis://{name}:{self.words[name]}@127.0.0.1:{self.port}/0"
+
+    def give(self, role):
+        """Give a user its role's rights, and no other."""
+        self.admin.execute_command("ACL", "SETUSER", role, *RIGHTS[role].acl_rules().split())
+
+    def close(self):
+        self.admin.close()
+        self._process.terminate()
+        self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory, tickstock):
+    server = Valkey(tmp_path_factory.mktemp("valkey"), tickstock)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def on_users(valkey, migrated_servers):
+    """Give a function that returns the servers as a user sees them, with an empty Redis and every right."""
+    valkey.admin.flushall()
+    valkey.admin.acl_log_reset()
+    for role in RIGHTS:
+        valkey.give(role)
+    return lambda name: Servers(valkey.url(name), migrated_servers.database_url)
+
+
+def test_the_committed_file_is_what_the_command_prints_without_passwords():
+    assert USERS_FILE.read_text() == users_acl({})
+
+
+def test_a_user_without_a_password_cannot_log_in(tmp_path):
+    port = _free_port()
+    command = [valkey_program(), "--port", str(port), "--aclfile", str(USERS_FILE), "--save", ""]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: "Authentication" in refusal(connect(f"redis://127.0.0.1:{port}").ping), 10, "valkey")
+        for login in ("", ":x@", *(f"{name}:{word}@" for name in USERS for word in ("", "x"))):
+            assert refusal(connect(f"redis://{login}127.0.0.1:{port}").ping).startswith("Authentication"), login
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def refusal(call):
+    try:
+        call()
+    except (redis.RedisError, SetupError) as e:
+        return f"{type(e).__name__} {e}"
+    return ""
+
+
+def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_users, valkey, tmp_path, trades):
+    file, _ = trades
+    application = redis.Redis.from_url(valkey.url("application"), decode_responses=True)
+    heard = application.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe(PATTERNS)
+    messages = []
+    with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+        fleet.start_worker("worker", "--commit-ms", 50, servers=on_users("worker"))
+        fleet.start("bridge", "bridge", "--name", "b1", servers=on_users("bridge"))
+        fleet.start_replay("producer", [file], "--publish", servers=on_users("producer"))
+        assert fleet.exit_code("producer", 40) == 0, fleet.logs()
+        application.xadd(FRONT_DOOR, {"symbol": "IBM", "price": "1", "volume": "0", "timestamp": str(time.time())})
+        application.xadd(FRONT_DOOR, {"data": "no tick"})
+        wait_until_detected(fleet)
+        wait_for(lambda: messages.append(heard.get_message(timeout=0.1)) or any(messages), 20, "a pattern")
+        wait_for(lambda: application.get(HEARTBEAT), 10, "the heartbeat")
+        wait_for(lambda: valkey.admin.xlen("tickstock-dlq") == 1, 20, lambda: f"the dead letter\n{fleet.logs()}")
+        assert application.xread({results_key(0): 0}, count=1)
+        assert [fleet.stop(name) for name in ("worker", "bridge")] == [0, 0], fleet.logs()
+        assert_same_bars(fleet.bars(), recount(file))
+        assert [row.gap for row in fleet.ledger()] == [0] * len(fleet.ledger())
+    assert [entry["object"] for entry in valkey.admin.acl_log() if entry["username"] != "application"] == []
+
+
+PROGRAMS = {
+    "worker": ("worker", "--consumer", "w1"),
+    "bridge": ("bridge", "--name", "b1"),
+    "producer": ("producer", "--source", "synthetic", "--speed", "1x", "--rate", "50"),
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "taken", "named"),
+    [
+        ("worker", "-xdel", "XDEL tickstock-stream"),
+        pytest.param("worker", "-info", "'info'", marks=pytest.mark.slow),
+        pytest.param("bridge", "-publish", "PUBLISH tickstock:streaming:health", marks=pytest.mark.slow),
+        pytest.param("producer", "-xgroup|create", "XGROUP CREATE tickstock-stream:{p0}", marks=pytest.mark.slow),
+    ],
+)
+def test_a_missing_right_is_named_at_the_start(on_users, valkey, tmp_path, role, taken, named):
+    with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+        valkey.admin.execute_command("ACL", "SETUSER", role, taken)
+        fleet.start(role, *PROGRAMS[role], servers=on_users(role))
+        assert fleet.exit_code(role, 30) == 1
+        assert_refused(fleet.log_file(role).read_text(), named, valkey)
+
+
+@pytest.mark.parametrize(
+    ("role", "taken", "named"),
+    [
+        ("worker", "-xreadgroup", "XREADGROUP tickstock-stream:{p0}: ACL SETUSER worker +xreadgroup"),
+        pytest.param("bridge", "resetchannels", "PUBLISH tickstock:streaming:health", marks=pytest.mark.slow),
+        pytest.param("producer", "resetkeys", "~tickstock-stream*", marks=pytest.mark.slow),
+    ],
+)
+def test_a_right_that_is_taken_away_later_is_named_too(on_users, valkey, tmp_path, role, taken, named):
+    with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+        fleet.start("other worker", *PROGRAMS["worker"][:2], "w0", servers=on_users("test"))
+        fleet.start(role, *PROGRAMS[role], servers=on_users(role))
+        works = {
+            "worker": lambda: len(fleet.owners()) == 2,
+            "bridge": lambda: valkey.admin.get(HEARTBEAT),
+            "producer": lambda: valkey.admin.xlen(stream_key(0)),
+        }
+        wait_for(works[role], 30, lambda: f"{role} at work\n{fleet.logs()}")
+        valkey.admin.execute_command("ACL", "SETUSER", role, taken)
+        assert fleet.exit_code(role, 30) == 1
+        assert_refused(fleet.log_file(role).read_text(), named, valkey)
+
+
+@pytest.mark.slow
+def test_a_letter_that_may_not_be_told_ends_the_worker(on_users, valkey, tmp_path):
+    with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+        fleet.start_worker("worker", servers=on_users("worker"))
+        wait_for(lambda: fleet.owners() == {"worker": PARTITIONS}, 30, lambda: f"the worker\n{fleet.logs()}")
+        keys = [f"~{key}" for key in RIGHTS["worker"].keys if key != "tickstock-dlq"]
+        valkey.admin.execute_command("ACL", "SETUSER", "worker", "resetkeys", *keys)
+        valkey.admin.xadd(FRONT_DOOR, {"data": "no tick"})
+        assert fleet.exit_code("worker", 30) == 1
+        assert_refused(fleet.log_file("worker").read_text(), "ACL SETUSER worker ~tickstock-dlq", valkey)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in (
+                ("doctor", "--role", "operator"),
+                ("audit",),
+                ("dlq", "requeue", "--all"),
+                ("watch", "--seconds", "0.1"),
+                ("contract", "--seconds", "0.1"),
+                ("publish-test-pattern",),
+            )
+        ),
+    ],
+)
+def test_the_commands_for_people_work_as_operator(on_users, valkey, tickstock, command):
+    ran = tickstock(*command, servers=on_users("operator"))
+    assert "NOPERM" not in ran.stderr
+    assert "permissions" not in ran.stdout + ran.stderr
+    assert {entry["object"] for entry in valkey.admin.acl_log()} <= {"acl|dryrun"}  # doctor tries whether it may
+
+
+@pytest.mark.parametrize("role", ["worker", "bridge", "producer", "operator"])
+def test_each_right_of_a_role_is_asked_for(valkey, role):
+    def refusal_without(rule):
+        valkey.give(role)
+        valkey.admin.execute_command("ACL", "SETUSER", role, *rule)
+        client = connect(valkey.url(role))
+        try:
+            return refusal(lambda: require_rights(client, valkey.url(role), role))
+        finally:
+            client.close()
+
+    rights = RIGHTS[role]
+    assert refusal_without(()) == ""
+    for command in sorted({*rights.commands} - {"multi", "exec", "discard", "info"}):
+        assert f"+{command}" in refusal_without((f"-{command}",)), command
+    for kind, patterns in (("~", rights.keys), ("&", rights.channels)):
+        for left_out in patterns:
+            rest = [f"{kind}{pattern}" for pattern in patterns if pattern != left_out]
+            reset = "resetkeys" if kind == "~" else "resetchannels"
+            assert f" {kind}{left_out} " in refusal_without((reset, *rest)), left_out
+
+
+def test_a_command_for_people_names_what_its_user_lacks(on_users, valkey, tickstock):
+    valkey.admin.execute_command("ACL", "SETUSER", "operator", "-xlen")
+    ran = tickstock("status", servers=on_users("operator"))
+    assert ran.returncode == 1
+    assert_refused(ran.stderr, "ACL SETUSER operator +xlen (", valkey)
+
+
+def assert_refused(said, named, valkey):
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("Error: Redis at 127.0.0.1:"), said
+    assert named in last, said
+    assert "Traceback" not in said
+    assert not any(word in said for word in valkey.words.values())
