@@ -21,6 +21,13 @@ class ServerAway(TickStockError):
     """Redis or PostgreSQL does not answer: wait with back-off, then restore."""
 
 
+class TlsRefused(ServerAway):
+    """A certificate is refused, by us or by the server: at the start print the message, exit 1.
+
+    Later it is as any server that is away: certificates are renewed under processes that run.
+    """
+
+
 class BadFrame(TickStockError):
     """The bytes are no frame that can be read: dead-letter the entry, go on."""
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -10,7 +10,8 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus
 
-from ..contracts.errors import ServerAway, SetupError
+from ..contracts.errors import ServerAway, SetupError, TlsRefused
+from . import tls
 from .queries import query
 
 Row = tuple[Any, ...]
@@ -27,12 +28,19 @@ _KEEPALIVES: dict[str, Any] = {
 }
 # A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
 _REFUSED = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist"
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist|"
+    r"invalid \w+ value"
 )
+# An attempt, of several; and what stands before its reason.
+_ATTEMPT = re.compile(r"- host: .*?, port: .*?, hostaddr: [^:]*(?::[0-9a-f:.]*')?: ")
+_PREFIX = re.compile(r"^connection (?:failed|is bad): (?=connection to server)")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
+# One of several attempts; and what stands before its reason.
+_ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
+_PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
 
 Returned = TypeVar("Returned")
 
@@ -86,28 +94,51 @@ def connect(url: str, *, name: str, impatient: bool = False) -> Connection:
         return (_Impatient if impatient else psycopg.Connection[Row]).connect(
             url,
             autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=name,
             options=f"{_OPTIONS} {_IMPATIENT_OPTIONS}" if impatient else _OPTIONS,
             **_KEEPALIVES,
+            **_unsaid(url),
         )
     except psycopg.OperationalError as e:
-        message = f"PostgreSQL at {address(url)}: {_why(e)}"
-        raise (SetupError(message) if _REFUSED.search(message) else ServerAway(message)) from e
+        raise _unserved(address(url), _reasons(e)) from e
     except psycopg.ProgrammingError as e:  # its text holds the address, and so the password
         raise SetupError("the database address cannot be read: postgresql://USER:PASSWORD@HOST:PORT/NAME is one") from e
 
 
-def _why(error: psycopg.Error) -> str:
-    """Return the one line that says why: below it stands a hint, above it, with several addresses, a headline."""
+def _unsaid(url: str) -> dict[str, Any]:
+    """Return what a URL leaves unsaid. Of several servers we want one that commits, which a standby does not."""
+    said = conninfo_to_dict(url)
+    several = "," in str(said.get("host") or said.get("hostaddr"))
+    ours: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT_S}  # of each server
+    ours |= {"target_session_attrs": "read-write"} if several else {}
+    return {name: value for name, value in ours.items() if name not in said}
+
+
+def _reasons(error: psycopg.Error) -> list[str]:
+    """Return why each address did not serve, in a line; below it stand hints."""
     lines = str(error).strip().splitlines()
-    return next((line.removeprefix("- ") for line in lines if not line.startswith("Multiple connection attempts")), "")
+    each = [_ATTEMPT.sub("", line) for line in lines if _ATTEMPT.match(line)]
+    return [_PREFIX.sub("", line) for line in dict.fromkeys(each or lines[:1])]
+
+
+def _unserved(where: str, reasons: Sequence[str]) -> SetupError | ServerAway:
+    """Make the error for servers of which none serves us. One that says no is worth more than one that is away."""
+    for reason in reasons:
+        if advised := tls.advised(reason, "postgresql"):
+            others = "; ".join(other for other in reasons if other != reason)
+            return TlsRefused(f"PostgreSQL at {where}: {advised}{f'; {others}' if others else ''}")
+    message = f"PostgreSQL at {where}: {'; '.join(reasons)}"
+    return SetupError(message) if _REFUSED.search(message) else ServerAway(message)
 
 
 def address(url: str) -> str:
-    """Return host, port and database of a URL, without its secrets."""
+    """Return hosts, ports and database of a URL, without its secrets."""
     parts = conninfo_to_dict(url)
-    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    hosts = str(parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
+    ports = str(parts.get("port") or 5432).split(",")
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)  # one for all
+    places = (f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=True))
+    return f"{','.join(places)}/{parts.get('dbname', '')}"
 
 
 class Database:

@@ -28,7 +28,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from ..contracts.errors import ServerAway, SetupError
+from ..contracts.errors import ServerAway, SetupError, TlsRefused
+from . import tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
 
@@ -57,6 +58,7 @@ _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turn
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     """Make a client without retries; timeout_s must be above the longest BLOCK. Raises SetupError for a wrong URL."""
     where = parse(url)
+    tls.check_redis_options(url)
     options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
     if where.kind == "cluster":
         # The abstract attribute is one of the library's own clients.
@@ -75,11 +77,11 @@ def _node(host: Host, options: dict[str, Any], on_error: OnError) -> Client:
 def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
     """Make a client of the master that the Sentinels name; each new connection asks them again."""
     options = dict(options)
-    tls = {"ssl": True} if options.pop("connection_class", None) is SSLConnection else {}
-    tls |= {name: value for name, value in options.items() if name.startswith("ssl_")} if tls else {}
+    secured = {"ssl": True} if options.pop("connection_class", None) is SSLConnection else {}
+    secured |= {name: value for name, value in options.items() if name.startswith("ssl_")} if secured else {}
     login = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
-    asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | tls | login
-    return Sentinel(where.hosts, sentinel_kwargs=asked).master_for(where.master, **options | tls)
+    asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | secured | login
+    return Sentinel(where.hosts, sentinel_kwargs=asked).master_for(where.master, **options | secured)
 
 
 def _raw(client: Client) -> Client:
@@ -140,6 +142,8 @@ def answer_of(url: str, ask: Callable[[], str]) -> str:
     except AuthenticationError as e:
         raise SetupError(f"Redis at {address(url)}: {e}") from e
     except AWAY as e:
+        if why := tls.refused_by_redis(url, str(e)):
+            raise TlsRefused(f"Redis at {address(url)}: {why}") from e
         raise ServerAway(f"Redis at {address(url)}: {e}") from e
     except ResponseError as e:
         if is_pause(e):

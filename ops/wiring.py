@@ -11,9 +11,9 @@ from uuid import uuid4
 import psycopg
 import structlog
 from redis.exceptions import ResponseError
-from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from ..contracts.errors import ServerAway, UsageError
+from ..contracts.errors import ServerAway, TlsRefused, UsageError
 from ..contracts.metrics import GAPS, gap_reason
 from ..contracts.names import GROUP, LIVE_FEED, stream_key
 from ..contracts.redis_rights import Role
@@ -95,7 +95,7 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
             log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
 
     retrying = retry(
-        retry=retry_if_exception_type(ServerAway),
+        retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, TlsRefused)),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         stop=stop_after_delay(timeout_s),
         before_sleep=say,

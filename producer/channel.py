@@ -222,7 +222,7 @@ class _Listener(threading.Thread):
                 if self._connection is not None:
                     self._connection.disconnect()
             tries += 1
-            self._closed.wait(min(_MAX_PAUSE_S, 0.05 * 2**tries) * random.uniform(0.5, 1.0))
+            self._closed.wait(min(_MAX_PAUSE_S, 0.05 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0))
 
     def _subscribe(self) -> None:
         # A new connection each time: the master, or the cluster's nodes, may be others now.

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.names import flow_key
 from ..db.redis import AWAY, Client, is_pause
+from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
 from .spool import Spool
@@ -248,12 +249,15 @@ class _Probe:
         self._thread.start()
 
     def _ask(self) -> None:
-        pause_s = 0.05
+        pause_s, tls_refused = 0.05, False
         while True:
             try:
                 self._client.exists(self._key)
                 return
-            except AWAY:
+            except AWAY as e:
+                if is_refusal(str(e)) and not tls_refused:
+                    log.warning("redis refuses TLS", why=str(e))
+                    tls_refused = True
                 time.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             except RedisError:

@@ -13,6 +13,7 @@ from ..contracts.names import flow_key
 from ..db import redis
 from ..db.frame_stream import Outcome, Send, send
 from ..db.redis import AWAY, Client, is_pause
+from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
 
@@ -124,7 +125,7 @@ class StreamWriter:
 
     def _again_until_done(self, step: Callable[[], bool | None]) -> None:
         """Run a step until it succeeds; while Redis is away or full, wait, with one line a change of state."""
-        pause_s, away = 0.02, False
+        pause_s, away, tls_refused = 0.02, False, False
         while True:
             try:
                 refused = step()
@@ -136,10 +137,11 @@ class StreamWriter:
                     raise
                 why = str(e)
                 self._send_again_all()
-            if not away:
+            news = is_refusal(why) and not tls_refused
+            if news or not away:
                 log.warning("redis away", why=why)
                 VITALS.lost("redis")
-                away = True
+            away, tls_refused = True, tls_refused or news
             if self._wait(pause_s):
                 return
             pause_s = min(1.0, pause_s * 2)

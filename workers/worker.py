@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from ..contracts.errors import LeaseTaken, ServerAway
+from ..contracts.errors import LeaseTaken, ServerAway, TlsRefused
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP, flow_key
@@ -504,6 +504,7 @@ class Worker:
             raise error
         log.warning("server away", why=str(error).strip())
         _note_lost(error)
+        said = ""
         for attempt in count():
             VITALS.turn()
             if self._stop.is_set():
@@ -517,8 +518,11 @@ class Worker:
                 if isinstance(again, psycopg.Error):
                     self._database.close()  # half prepared, or a standby: begin with a new connection
                 _note_lost(again)
+                if isinstance(again, TlsRefused) and str(again) != said:
+                    said = str(again)
+                    log.warning("server away", why=said)
                 log.debug("still away", why=str(again).strip())
-                self._stop.wait(min(2.0, 0.05 * 2**attempt))
+                self._stop.wait(min(2.0, 0.05 * 2 ** min(attempt, 10)))
         log.info("server back")
 
     def _reconnect(self) -> None:

@@ -6,6 +6,7 @@ import time
 import structlog
 
 from ...contracts.metrics import Server
+from ...db.tls import is_refusal
 from ...db.vitals import VITALS
 
 log = structlog.get_logger()
@@ -19,6 +20,7 @@ class Outage:
     def __init__(self, server: Server) -> None:
         self._server: Server = server
         self._attempts = 0
+        self._is_tls = False  # a certificate was refused
         self._retry_at = 0.0
 
     @property
@@ -33,8 +35,11 @@ class Outage:
 
     def note(self, error: Exception) -> None:
         """Note that the server did not serve; the next try comes after a pause that grows, with jitter."""
-        if not self.is_on:
-            log.warning("server away", server=self._server, why=str(error).strip())
+        why = str(error).strip()
+        news = is_refusal(why) and not self._is_tls
+        if news or not self.is_on:
+            log.warning("server away", server=self._server, why=why)
+        self._is_tls = self._is_tls or news
         VITALS.lost(self._server)
         pause_s = min(_LONGEST_PAUSE_S, 0.05 * 2 ** min(self._attempts, 10))
         self._retry_at = time.monotonic() + pause_s * random.uniform(0.5, 1.0)
@@ -46,3 +51,4 @@ class Outage:
             log.info("server back", server=self._server)
         self._attempts = 0
         VITALS.serves(self._server)
+        self._is_tls = False
