@@ -214,6 +214,9 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XADD", FRONT_DOOR, "*", "data", "{}"),
             ("XADD", _STREAM, "*", "f", "frame"),
             ("HDEL", _FLOW, "sent:p"),
+            # ops/repartition.py: streams of a partition that is no more, and its results, kept for a while.
+            *(("UNLINK", _STREAM), ("UNLINK", _FLOW), ("PERSIST", _RESULTS), ("EXPIRE", _RESULTS, "1")),
+            ("XINFO", "STREAM", _RESULTS),
             *_subscribe(_ALL_CHANNELS),
             *_publish(
                 (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED),

@@ -72,7 +72,7 @@ def start_afresh(where: Place) -> None:
         if connection.execute(query("live_consumers")).fetchall():
             raise SetupError("a demo runs in this data folder already: stop it, or name another --data-dir")
         connection.execute(query("empty_tables"))
-    open_redis(where, "operator").flushall()
+    open_redis(where).flushall()
 
 
 def outcome(connection: Connection, where: Place) -> Iterator[str]:

@@ -112,7 +112,7 @@ def open_postgres(where: Place, *, name: str) -> Connection:
     return connection
 
 
-def open_redis(where: Place, role: Role) -> Client:
+def open_redis(where: Place, role: Role = "operator") -> Client:
     """Make a Redis client, waiting for its server. Raises SetupError where it must not be used, or not as this role."""
     client = redis.connect(where.servers.redis_url)
 

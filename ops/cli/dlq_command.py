@@ -112,7 +112,7 @@ def requeue(where: AbstractContextManager[Place], ids: tuple[int, ...], everythi
     """
     with where as place, _opened(place) as connection:
         chosen = dead_letters.choose(connection, ids, everything=everything, reason=reason)
-        requeued = dead_letters.requeue(connection, open_redis(place, "operator"), chosen)
+        requeued = dead_letters.requeue(connection, open_redis(place), chosen)
     click.echo(f"{requeued.sent:,} sent")
     if requeued.too_old:
         click.echo(

@@ -127,6 +127,32 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
     assert [entry["object"] for entry in valkey.admin.acl_log() if entry["username"] != "application"] == []
 
 
+def test_who_only_reads_may_not_write(on_users, valkey):
+    on_users("test")
+    for name, key in (("application", results_key(0)), ("bridge", stream_key(0)), ("bridge", FRONT_DOOR)):
+        with connect(valkey.url(name)) as client:
+            assert refusal(lambda client=client, key=key: client.xadd(key, {"f": "x"})).startswith("NoPermission"), name
+
+
+@pytest.mark.slow
+def test_a_replica_and_sentinels_look_work_with_their_users(valkey, tmp_path):
+    port = _free_port()
+    command = [valkey_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    follow = ["--replicaof", "127.0.0.1", str(valkey.port), "--masteruser", "replica"]
+    word = ["--masterauth", valkey.words["replica"]]
+    process = subprocess.Popen([*command, *follow, *word], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        replica = redis.Redis(port=port)
+        wait_for(lambda: replica.info("replication")["master_link_status"] == "up", 20, "replication")
+        with connect(valkey.url("sentinel")) as sentinel:
+            assert sentinel.info("replication")["connected_slaves"] == 1
+            assert sentinel.execute_command("ROLE")[0] == b"master"
+            assert sentinel.publish("__sentinel__:hello", "x") == 0
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 PROGRAMS = {
     "worker": ("worker", "--consumer", "w1"),
     "bridge": ("bridge", "--name", "b1"),
