@@ -187,7 +187,7 @@ RIGHTS: dict[Role, RedisRights] = {
         keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT),
         channels=(*_ALL_CHANNELS, *TICK_CHANNELS),
         calls=(
-            *(("PING",), ("SELECT", "0"), ("INFO",)),
+            *_EVERYBODY,
             *_subscribe(_ALL_CHANNELS),
             *(("UNSUBSCRIBE",), ("PUNSUBSCRIBE",)),
             *_publish(TICK_CHANNELS),

@@ -3,10 +3,12 @@
 import secrets
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import redis
+from redis.cluster import ClusterNode, RedisCluster
 from tickstockpl.contracts.errors import SetupError
 from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, results_key, stream_key
 from tickstockpl.contracts.redis_rights import RIGHTS
@@ -17,7 +19,8 @@ from tickstockpl.ops.embedded_servers import _free_port
 from tickstockpl.ops.redis_acl import USERS, users_acl
 from tickstockpl.ops.redis_refusals import require_rights
 
-from .fleet import assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
+from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
+from .redis_nodes import HOST, nodes, start_cluster
 
 USERS_FILE = Path(__file__).parents[2] / "ops" / "redis" / "users.acl"
 PARTITIONS = 3
@@ -151,6 +154,36 @@ def test_a_replica_and_sentinels_look_work_with_their_users(valkey, tmp_path):
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.mark.slow
+def test_each_role_works_on_a_cluster(migrated_servers, tmp_path, trades):
+    file, ticks = trades
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    word = secrets.token_hex(8)
+    with nodes() as started:
+        heads, _, url = start_cluster(tmp_path, started)
+        for node in started:
+            for role, rights in RIGHTS.items():
+                rules = rights.acl_rules(cluster=True).split()
+                node.client.execute_command("ACL", "SETUSER", role, "on", f">{word}", *rules)
+        startup = [ClusterNode(HOST, node.port) for node in heads]
+        servers = {
+            role: Servers(url.replace("//", f"//{role}:{word}@"), migrated_servers.database_url) for role in RIGHTS
+        }
+        with (
+            closing(RedisCluster(startup_nodes=startup)) as client,
+            fleet_on(Servers(url, migrated_servers.database_url), logs, client=client) as fleet,
+        ):
+            fleet.start_worker("worker", servers=servers["worker"])
+            fleet.start("bridge", "bridge", "--name", "b1", servers=servers["bridge"])
+            fleet.start_replay("producer", [file], "--publish", servers=servers["producer"])
+            assert fleet.exit_code("producer", 90) == 0, fleet.logs()
+            wait_for(lambda: client.get(HEARTBEAT), 30, fleet.logs)
+            assert_same_bars(fleet.bars(), recount(file))
+            assert_ledger_balances(fleet, ticks)
+        assert [entry["object"] for node in started for entry in node.client.acl_log()] == []
 
 
 PROGRAMS = {
