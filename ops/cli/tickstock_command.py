@@ -19,6 +19,7 @@ COMMANDS = {
         "fake-massive",
         "flow",
         "gaps",
+        "keep",
         "migrate",
         "patterns",
         "prune",
