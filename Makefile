@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
+WORKERS ?= 4
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo run test test-servers lint bench soak secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[run]'
 	@touch $@
 
 $(VENV)/test: $(VENV)/base
@@ -28,6 +29,9 @@ $(VENV)/bench: $(VENV)/test
 
 demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo SECONDS=20
 	$(BIN)/tickstock demo --seconds $(SECONDS)
+
+run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4
+	exec $(BIN)/honcho start -c worker=$(WORKERS)
 
 test: $(VENV)/test  ## everything but the slow proofs
 	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder

@@ -133,6 +133,12 @@ def wait_for_condition(condition, within_s=20):
     return result
 
 
+@pytest.fixture(scope="session")
+def make_reachable_folder():
+    """Give a function that makes a data folder which PostgreSQL's account can reach."""
+    return reachable_folder
+
+
 def reachable_folder():
     """Make a data folder; not below tmp_path, because root's is closed to PostgreSQL's account."""
     folder = Path(tempfile.mkdtemp(prefix="tickstock-test-"))
