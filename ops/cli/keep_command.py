@@ -14,10 +14,12 @@ from .options import CONTEXT, Number, errors_end_the_command, option
     short_help="Keep a command running: start it again when it dies.",
 )
 @click.argument("command", nargs=-1, required=True)
-@option("--stop-after", type=Number(0, 3600), default=0.0, help="Pass a stop on so many seconds later, a second at once.")
+@option(
+    "--stop-after", type=Number(0, 3600), default=0.0, help="Pass a stop on so many seconds later, a second at once."
+)
 @option("--log-json", is_flag=True, help="Log lines as JSON.")
 def keep(command: tuple[str, ...], stop_after: float, log_json: bool) -> None:
-    """Keep a command running: tickstock keep -- tickstock-worker --stop-with-stdin
+    """Keep a command running, as in: tickstock keep -- tickstock-worker --stop-with-stdin.
 
     When it dies it is started again after half a second, later each time, at most 30 s, and soon again once it has
     lived for a minute. When it was used wrongly (exit 2) this ends too; when it has done its work (exit 0) it is not

@@ -25,6 +25,7 @@ COMMANDS = {
         "prune",
         "publish-test-pattern",
         "replay",
+        "secrets",
         "status",
         "universe",
         "urls",

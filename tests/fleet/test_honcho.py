@@ -62,7 +62,9 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
     log = tmp_path / "log"
     command = [str(BIN / "honcho"), "--no-colour", "-f", str(PROCFILE), "start", "-p", str(ports()), "-c", "worker=4"]
     with log.open("wb") as out:
-        honcho = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=tmp_path)
+        honcho = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=tmp_path
+        )
     try:
         state = wait_for(lambda: read_state(home), 30, log.read_text)
 

@@ -44,7 +44,9 @@ def test_a_healthy_minute_makes_the_pause_short_again():
 
 def test_what_dies_is_started_again_and_a_stop_is_passed_on(tmp_path, wait_for):
     lives = tmp_path / "lives"
-    script = f"echo $$ >> {lives}; [ $(wc -l < {lives}) -lt 2 ] && exit 1; trap 'exit 7' TERM; while :; do sleep 0.05; done"
+    script = (
+        f"echo $$ >> {lives}; [ $(wc -l < {lives}) -lt 2 ] && exit 1; trap 'exit 7' TERM; while :; do sleep 0.05; done"
+    )
     with kept(script) as keeper:
         wait_for(lambda: len(lines(lives)) == 2)
         os.kill(int(lines(lives)[1]), signal.SIGKILL)

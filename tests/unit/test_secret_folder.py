@@ -1,0 +1,23 @@
+import hashlib
+
+from tickstockpl.ops.secret_folder import make_secrets
+
+
+def test_what_is_there_is_kept_and_redis_knows_the_hashes(tmp_path):
+    folder = tmp_path / "secrets"
+    assert len(list(make_secrets(folder))) == 8
+    first = {file.name: file.read_text() for file in folder.iterdir()}
+    assert list(make_secrets(folder)) == ["redis_users.acl"]
+    assert {file.name: file.read_text() for file in folder.iterdir()} == first
+    assert len(set(first.values())) == 8
+    worker = next(line for line in first["redis_users.acl"].splitlines() if line.startswith("user tickstock-worker "))
+    assert f" on #{hashlib.sha256(first['redis_worker'].encode()).hexdigest()} resetkeys resetchannels -@all " in worker
+    assert "user default off\n" in first["redis_users.acl"]
+    assert first["redis_worker"] not in first["redis_users.acl"]
+
+
+def test_the_folder_is_its_owners_and_its_files_are_readable_for_a_container(tmp_path):
+    folder = tmp_path / "secrets"
+    list(make_secrets(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
