@@ -36,6 +36,13 @@ run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=
 test: $(VENV)/test  ## everything but the slow proofs
 	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
+# On other programs (each is the packaged one where it is not named), or on the running servers that
+# TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL name: those are emptied, by one test at a time.
+TEST_SERVERS ?= tests/integration tests/fleet
+test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-server POSTGRES_BIN=/usr/lib/postgresql/15/bin
+	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
+	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 3 --dist loadfile) $(TEST_SERVERS)
+
 soak: $(VENV)/test  ## the slow proofs
 	$(BIN)/pytest -m slow
 

@@ -34,7 +34,7 @@ def _users(folder: Path) -> Iterator[str]:
     yield "user default off"
     for role, rights in RIGHTS.items():
         password = (folder / f"redis_{role}").read_text()
-        yield f"user tickstock-{role} on #{sha256(password.encode()).hexdigest()} {rights.acl_rules()}"
+        yield f"user {role} on #{sha256(password.encode()).hexdigest()} {rights.acl_rules()}"
 
 
 def _replace(file: Path, text: str) -> None:

@@ -103,7 +103,8 @@ def run_tickstock(*arguments, servers=None, within_s=60, **environment):
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
     }
-    clean["TICKSTOCK_SPOOL_DIR"] = os.environ["TICKSTOCK_SPOOL_DIR"]
+    kept = ("TICKSTOCK_SPOOL_DIR", "TICKSTOCK_REDIS_SERVER", "TICKSTOCK_POSTGRES_BIN")
+    clean |= {name: os.environ[name] for name in kept if name in os.environ}
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
     command = [sys.executable, "-m", "tickstockpl.ops", *map(str, arguments)]

@@ -10,7 +10,7 @@ def test_what_is_there_is_kept_and_redis_knows_the_hashes(tmp_path):
     assert list(make_secrets(folder)) == ["redis_users.acl"]
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
     assert len(set(first.values())) == 8
-    worker = next(line for line in first["redis_users.acl"].splitlines() if line.startswith("user tickstock-worker "))
+    worker = next(line for line in first["redis_users.acl"].splitlines() if line.startswith("user worker "))
     assert f" on #{hashlib.sha256(first['redis_worker'].encode()).hexdigest()} resetkeys resetchannels -@all " in worker
     assert "user default off\n" in first["redis_users.acl"]
     assert first["redis_worker"] not in first["redis_users.acl"]
