@@ -54,5 +54,8 @@ lint: $(VENV)/lint
 bench: $(VENV)/bench  ## a table; every figure in build/bench.json
 	$(BIN)/python tests/bench/run.py --memory
 
+secrets: $(VENV)/base  ## passwords for compose/compose.yaml, once
+	$(BIN)/tickstock secrets compose/secrets
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
