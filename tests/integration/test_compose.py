@@ -120,13 +120,14 @@ class Stack:
 
     def inside(self, text):
         """Lead a path of a container to where its content is here."""
-        for there, here in (("/run/secrets", self.secrets), ("/var/lib/tickstock", self.folder), ("/data", "redis")):
-            text = text.replace(there, str(self.folder / here))
-        return text
+        return text.replace("/run/secrets", str(self.secrets)).replace("/var/lib/tickstock", str(self.folder))
 
     def start_redis(self):
         """Start Redis under the service's flags."""
-        flags = [self.inside(word) for word in SERVICES["redis"]["command"][1:]]
+        flags = [
+            str(self.folder / "redis") if word == "/data" else self.inside(word)
+            for word in SERVICES["redis"]["command"][1:]
+        ]
         program = [valkey_program(), *flags, "--bind", "127.0.0.1", "--port", str(self.ports["redis"])]
         self.processes["redis"] = self.spawn(program, ENVIRONMENT)
 
@@ -316,17 +317,17 @@ def test_prometheus_starts_under_the_flags_of_its_service(tmp_path, wait_for):
         word.replace("/etc/prometheus", str(mounted["/etc/prometheus"])).replace("=/prometheus", f"={tmp_path}")
         for word in service["command"]
     ]
+    log = tmp_path / "log"
     command = ["prometheus", *flags, f"--web.listen-address=127.0.0.1:{port}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
 
-        def is_ready():
-            assert process.poll() is None, process.communicate()[0]
+        def listens():
+            assert process.poll() is None, log.read_text()
             with closing(socket.socket()) as asking:
                 return asking.connect_ex(("127.0.0.1", port)) == 0
 
         try:
-            wait_for(is_ready)
+            wait_for(listens)
         finally:
             process.terminate()
-            process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == 0, log.read_text()
