@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
         **{k: v for k, v in os.environ.items() if k in ("TICKSTOCK_REDIS_SERVER", "TICKSTOCK_POSTGRES_BIN")},
     }
     log = tmp_path / "log"
-    command = [str(BIN / "honcho"), "--no-colour", "-f", str(PROCFILE), "start", "-p", str(ports()), "-c", "worker=4"]
+    port = ports()
+    command = [str(BIN / "honcho"), "--no-colour", "-f", str(PROCFILE), "start", "-p", str(port), "-c", "worker=4"]
     with log.open("wb") as out:
         honcho = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=tmp_path
@@ -82,6 +84,9 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
         def shared_by_four():
             return sorted((owned := shares()).values()) == [4, 4, 4, 4] and owned
 
+        def shown():
+            return [owned_by(port + METRICS_PORT + i) for i in range(4)]
+
         def alive():
             said = tickstock("status", "--json", "--data-dir", home)
             return {worker["consumer"] for worker in json.loads(said.stdout)["workers"] if worker["running"]}
@@ -89,12 +94,16 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
         before = wait_for(shared_by_four, 40, log.read_text)
         wait_for(lambda: rows("SELECT count(*) FROM ohlcv_1min")[0][0] > 0, 20, log.read_text)
         assert alive() == set(before)
+        assert shown() == [4, 4, 4, 4]
 
         victim = min(before)
         os.kill(int(victim.rpartition("-")[2]), signal.SIGKILL)
         after = wait_for(lambda: victim not in (owned := shared_by_four() or {victim: 0}) and owned, 20, log.read_text)
         assert len(set(after) - set(before)) == 1
         assert alive() == set(after)
+        wait_for(lambda: shown() == [4, 4, 4, 4], 10, shown)  # the new one under the port of the old one
+        assert gauge("tickstock_workers", port + METRICS_PORT + 100) == 4
+        assert gauge("tickstock_producer_up", port + METRICS_PORT + 200) == 1
 
         honcho.send_signal(signal.SIGTERM)
         assert honcho.wait(20) == 128 + signal.SIGTERM
@@ -108,6 +117,21 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
     record = wait_for(lambda: not (now := read_state(home)).valkey.pid and now, 10, "the embedded servers' end")
     assert record.postgres.pid == 0
     assert processes_of(home) == []
+
+
+def owned_by(port):
+    """Ask a worker for its partitions."""
+    return gauge("tickstock_partitions_owned", port)
+
+
+def gauge(name, port):
+    """Read a metric of a process, by the name that its line begins with; None where nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return None
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), None)
 
 
 def processes_of(home):

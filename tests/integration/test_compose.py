@@ -4,6 +4,7 @@ Redis and PostgreSQL are the embedded programs under the flags of the compose fi
 and rights are those that a container would meet.
 """
 
+import json
 import os
 import re
 import resource
@@ -111,6 +112,7 @@ class Stack:
         self.secrets = folder / "secrets"
         self.ports = {"redis": free_port(), "timescaledb": free_port()}
         self.processes = {}
+        self.environments = {}
         for name in ("redis", "pg", "sockets", "spool"):
             (folder / name).mkdir()
         list(make_secrets(self.secrets))
@@ -211,14 +213,19 @@ class Stack:
 
     def start(self, name, replica=1):
         """Start one of our services; what has no volume may write no file, as in its container."""
+        self.environments[f"{name}.{replica}"] = environment = self.environment(name)
         limit = (0, 0) if not SERVICES[name].get("volumes") else (resource.RLIM_INFINITY,) * 2
         self.processes[f"{name}.{replica}"] = self.spawn(
             SERVICES[name]["command"],
-            self.environment(name),
+            environment,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
             cwd="/",
         )
         return self.processes[f"{name}.{replica}"]
+
+    def is_well(self, name):
+        """Run the image's health check beside a process."""
+        return subprocess.run(image_health_check(), env=self.environments[name], check=False).returncode == 0
 
     def spawn(self, command, environment, **how):
         return subprocess.Popen(
@@ -244,6 +251,14 @@ def image_environment():
     """Read ENV of the image's last stage."""
     (block,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE)
     return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
+
+
+def image_health_check():
+    """Read HEALTHCHECK of the image's last stage."""
+    (command,) = re.findall(
+        r"^HEALTHCHECK (?:.*\\\n)*.*CMD (\[.*\])$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE
+    )
+    return json.loads(command)
 
 
 def free_port():
@@ -292,6 +307,9 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
         assert client.info("persistence")["aof_enabled"] == 1
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.flushall()
+
+    for name in ("bridge.1", "worker.1", "worker.2", "producer.1"):
+        wait_for(lambda name=name: stack.is_well(name))
 
     # As an engine stops them: who depends on others goes first.
     for name in ("producer.1", "worker.1", "worker.2", "bridge.1"):
