@@ -98,6 +98,7 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
 
         victim = min(before)
         os.kill(int(victim.rpartition("-")[2]), signal.SIGKILL)
+        rows(f"UPDATE lease SET expires_at = clock_timestamp() WHERE owner = '{victim}' RETURNING 1")  # a shorter wait
         after = wait_for(lambda: victim not in (owned := shared_by_four() or {victim: 0}) and owned, 20, log.read_text)
         assert len(set(after) - set(before)) == 1
         assert alive() == set(after)
