@@ -2,10 +2,10 @@
 
 import secrets
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 from ..contracts.redis_rights import RIGHTS
+from .redis_acl import check_password, users_acl
 
 USERS = "redis_users.acl"
 _OTHERS = ("postgres_password", "database_password", "grafana_password")
@@ -18,23 +18,19 @@ _FILE_MODE = 0o444
 
 
 def make_secrets(folder: Path) -> Iterator[str]:
-    """Make every password that is not there yet, and Redis's users of them; yield what was made."""
+    """Make every password that is not there yet, and Redis's users of them; yield what was made.
+
+    Raises UsageError where one is empty.
+    """
     folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     for name in (*(f"redis_{role}" for role in RIGHTS), *_OTHERS):
         if not (folder / name).exists():
             _replace(folder / name, secrets.token_urlsafe(_BYTES))
             yield name
     # Always anew: what a role may do is this version's business.
-    _replace(folder / USERS, "".join(f"{line}\n" for line in _users(folder)))
+    passwords = {role: check_password(role, (folder / f"redis_{role}").read_bytes().strip()) for role in RIGHTS}
+    _replace(folder / USERS, users_acl(passwords))
     yield USERS
-
-
-def _users(folder: Path) -> Iterator[str]:
-    """Yield the lines of Redis's ACL file; a password stands in it as its hash."""
-    yield "user default off"
-    for role, rights in RIGHTS.items():
-        password = (folder / f"redis_{role}").read_text()
-        yield f"user {role} on #{sha256(password.encode()).hexdigest()} {rights.acl_rules()}"
 
 
 def _replace(file: Path, text: str) -> None:
