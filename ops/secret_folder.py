@@ -28,7 +28,9 @@ def make_secrets(folder: Path) -> Iterator[str]:
             _replace(folder / name, secrets.token_urlsafe(_BYTES))
             yield name
     # Always anew: what a role may do is this version's business.
-    passwords = {role: check_password(role, (folder / f"redis_{role}").read_bytes().strip()) for role in RIGHTS}
+    passwords: dict[str, bytes] = {
+        role: check_password(role, (folder / f"redis_{role}").read_bytes().strip()) for role in RIGHTS
+    }
     _replace(folder / USERS, users_acl(passwords))
     yield USERS
 
