@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..contracts.errors import UsageError
 from ..contracts.redis_rights import RIGHTS
 from .redis_acl import check_password, users_acl
 
@@ -20,9 +21,11 @@ _FILE_MODE = 0o444
 def make_secrets(folder: Path) -> Iterator[str]:
     """Make every password that is not there yet, and Redis's users of them; yield what was made.
 
-    Raises UsageError where one is empty.
+    Raises UsageError where one is empty, or others may look into the folder.
     """
     folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        raise UsageError(f"{folder} is open to others, and passwords would be: chmod 700 {folder}")
     for name in (*(f"redis_{role}" for role in RIGHTS), *_OTHERS):
         if not (folder / name).exists():
             _replace(folder / name, secrets.token_urlsafe(_BYTES))

@@ -64,7 +64,8 @@ def test_the_dockerfile_has_no_finding():
 
 
 def test_every_file_that_is_mounted_or_built_from_is_there(tmp_path):
-    list(make_secrets(tmp_path))
+    secrets = tmp_path / "secrets"
+    list(make_secrets(secrets))
     for name, service in SERVICES.items():
         for volume in service.get("volumes", ()):
             source, inside, *_ = volume.split(":")
@@ -76,7 +77,7 @@ def test_every_file_that_is_mounted_or_built_from_is_there(tmp_path):
                 if place.startswith(f"{inside}/"):
                     assert (COMPOSE / source / place.removeprefix(f"{inside}/")).exists(), word
         for secret in service.get("secrets", ()):
-            assert (tmp_path / Path(SAID["secrets"][secret]["file"]).name).exists(), secret
+            assert (secrets / Path(SAID["secrets"][secret]["file"]).name).exists(), secret
     for name in OURS:
         assert (COMPOSE / SERVICES[name]["build"]["context"] / SERVICES[name]["build"]["dockerfile"]).exists()
 

@@ -1,5 +1,7 @@
 import hashlib
 
+import pytest
+from tickstockpl.contracts.errors import UsageError
 from tickstockpl.ops.secret_folder import make_secrets
 
 
@@ -23,3 +25,24 @@ def test_the_folder_is_its_owners_and_its_files_are_readable_for_a_container(tmp
     list(make_secrets(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
+
+
+def test_a_folder_that_others_may_look_into_is_refused(tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    with pytest.raises(UsageError, match=r"is open to others, and passwords would be: chmod 700 "):
+        list(make_secrets(folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_an_emptied_password_is_refused_and_one_that_a_person_wrote_is_taken_without_its_line_break(tmp_path):
+    folder = tmp_path / "secrets"
+    list(make_secrets(folder))
+    password = folder / "redis_worker"
+    password.chmod(0o600)
+    password.write_text("of a person\n")
+    list(make_secrets(folder))
+    assert hashlib.sha256(b"of a person").hexdigest() in (folder / "redis_users.acl").read_text()
+    password.write_text("\n")
+    with pytest.raises(UsageError, match="the password of worker is empty"):
+        list(make_secrets(folder))
