@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
+WORKERS ?= 4
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo run test test-servers lint bench soak secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[run]'
 	@touch $@
 
 $(VENV)/test: $(VENV)/base
@@ -29,8 +30,18 @@ $(VENV)/bench: $(VENV)/test
 demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo SECONDS=20
 	$(BIN)/tickstock demo --seconds $(SECONDS)
 
+run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4
+	exec $(BIN)/honcho start -c worker=$(WORKERS)
+
 test: $(VENV)/test  ## everything but the slow proofs
 	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
+
+# On other programs (each is the packaged one where it is not named), or on the running servers that
+# TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL name: those are emptied, by one test at a time.
+TEST_SERVERS ?= tests/integration tests/fleet
+test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-server POSTGRES_BIN=/usr/lib/postgresql/15/bin
+	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
+	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 3 --dist loadfile) $(TEST_SERVERS)
 
 soak: $(VENV)/test  ## the slow proofs
 	$(BIN)/pytest -m slow
@@ -42,6 +53,9 @@ lint: $(VENV)/lint
 
 bench: $(VENV)/bench  ## a table; every figure in build/bench.json
 	$(BIN)/python tests/bench/run.py --memory
+
+secrets: $(VENV)/base  ## passwords for compose/compose.yaml, once
+	$(BIN)/tickstock secrets compose/secrets
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

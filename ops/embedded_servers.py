@@ -30,6 +30,7 @@ from .embedded_programs import (
     give_to_server,
     place_for_cluster,
     postgres_program,
+    postgres_version,
     server_account,
     valkey_program,
 )
@@ -38,6 +39,10 @@ READY_WITHIN_S = 30.0  # a second is usual; a long AOF or a crash recovery takes
 _STOP_WITHIN_S = 20.0  # for each signal, before the next, harder one
 _MAX_LOG_BYTES = 16 * 2**20
 _QUOTED_LINES = 5
+
+# Unicode's rules without the system's locales, which change under an index; older servers know C alone.
+_BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+_KNOWS_BUILTIN_LOCALE = 17
 
 # Below the ports that Linux gives to outgoing connections (32768 on). Among those, a client that dials a server which
 # is just down may be given the very port it dials, and then talks to itself and keeps the server from its port.
@@ -233,7 +238,7 @@ class Postgres(EmbeddedServer):
             initdb = self._run_postgres(
                 "initdb",
                 *("-D", str(fresh), "--username=tickstock", f"--pwfile={password_file.name}", "--auth=scram-sha-256"),
-                *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *("--encoding=UTF8", "--locale=C", *_BUILTIN_LOCALE * (postgres_version() >= _KNOWS_BUILTIN_LOCALE)),
             )
             if initdb.wait() != 0:
                 raise SetupError(f"initdb failed: {self._last_lines()}")

@@ -42,6 +42,7 @@ from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
 from .embedded import default_data_dir, embedded_servers
 from .redis_refusals import refusals_named, require_rights
+from .secret_files import with_secrets
 from .shutdown import Stop
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ def place(
     data_dir: Path | None, *, embedded: bool, connect_timeout_s: float, subfolder: str | None = None
 ) -> Iterator[Place]:
     """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be."""
-    outside = servers_from(os.environ)
+    outside = servers_from(with_secrets(os.environ))
     if outside or not embedded:
         if outside is None:
             raise UsageError("no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never")

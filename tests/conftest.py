@@ -111,7 +111,8 @@ def run_tickstock(*arguments, servers=None, within_s=120, **environment):
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("REDIS", "DATABASE", "TICKSTOCK"))
     }
-    clean["TICKSTOCK_SPOOL_DIR"] = os.environ["TICKSTOCK_SPOOL_DIR"]
+    kept = ("TICKSTOCK_SPOOL_DIR", "TICKSTOCK_REDIS_SERVER", "TICKSTOCK_POSTGRES_BIN")
+    clean |= {name: os.environ[name] for name in kept if name in os.environ}
     if servers:
         clean |= {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
     return processes.run(arguments, env=clean | environment, within_s=within_s)
@@ -130,6 +131,12 @@ def wait_for_condition(condition, within_s=60):
         assert time.monotonic() < deadline, f"waited {within_s} s in vain"
         Event().wait(0.02)
     return result
+
+
+@pytest.fixture(scope="session")
+def make_reachable_folder():
+    """Give a function that makes a data folder which PostgreSQL's account can reach."""
+    return reachable_folder
 
 
 def reachable_folder():

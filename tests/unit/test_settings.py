@@ -19,6 +19,7 @@ def test_nothing_set_means_the_embedded_servers():
         ({"REDIS_HOST": "r", "REDIS_PORT": "7000", "REDIS_DB": "3"}, "redis://r:7000/3"),
         ({"REDIS_HOST": "r", "REDIS_PORT": "", "REDIS_PASSWORD": ""}, "redis://r:6379/0"),
         ({"REDIS_HOST": "r", "REDIS_PASSWORD": "a/b@c:d"}, "redis://:a%2Fb%40c%3Ad@r:6379/0"),
+        ({"REDIS_HOST": "r", "REDIS_USER": "a:b", "REDIS_PASSWORD": "p"}, "redis://a%3Ab:p@r:6379/0"),
         ({"REDIS_URL": "redis://one", "REDIS_HOST": "another"}, "redis://one"),
     ],
 )

@@ -1,0 +1,24 @@
+"""`python -m tickstockpl.ops.healthcheck`: exit 0 while the process of this container says that it is well.
+
+Only the standard library: it runs every few seconds beside the process.
+"""
+
+import os
+import sys
+import urllib.request
+
+_WITHIN_S = 3.0
+
+
+def main() -> None:
+    """Ask /healthz of the port in TICKSTOCK_METRICS_PORT."""
+    port = os.environ.get("TICKSTOCK_METRICS_PORT", "0")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=_WITHIN_S):
+            pass
+    except (OSError, ValueError) as e:  # refused, no answer, 503; a port that is none
+        sys.exit(f"not well: {e}")
+
+
+if __name__ == "__main__":
+    main()

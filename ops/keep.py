@@ -1,0 +1,121 @@
+"""Keeps one command running: starts it again when it dies, later and later; passes a stop on, and waits for its end."""
+
+import random
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+
+import structlog
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_HEALTHY_AFTER_S = 60.0  # what lived so long did not die of its start
+_USAGE = 2  # a wrong option is as wrong the next time
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Pauses:
+    """How long to wait before the next start: twice as long after each short life, short again after a healthy one."""
+
+    def __init__(self) -> None:
+        self._next_s = _FIRST_PAUSE_S
+
+    def after(self, life_s: float) -> float:
+        """Return the pause that follows a life of so many seconds.
+
+        Jitter: workers that lost the same server do not come back in step.
+        """
+        if life_s >= _HEALTHY_AFTER_S:
+            self._next_s = _FIRST_PAUSE_S
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_PAUSE_S)
+        return pause_s * random.uniform(0.5, 1.0)
+
+
+class Keeper:
+    """Runs a command until it is told to stop, finds no work left (exit 0) or is used wrongly (exit 2).
+
+    The command runs in a session of its own, so that a signal reaches it only through us; its standard input ends when
+    we do, however that is.
+    """
+
+    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0) -> None:
+        """stop_after_s: a stop is passed on so much later; a second one at once."""
+        self._command = command
+        self._stop_after_s = stop_after_s
+        self._stop_at_s: float | None = None  # by the monotonic clock
+        self._stop_with = signal.SIGTERM
+        self._signals = _arriving_signals()
+
+    def run(self) -> int:
+        """Keep the command running; return its last exit code."""
+        pauses = Pauses()
+        while True:
+            started_s = time.monotonic()
+            code = self._live()
+            if self._stop_at_s is not None:
+                log.info("stopped", code=code)
+                return code if code >= 0 else 128 - code
+            if code == _USAGE:
+                log.error("not started again: it was used wrongly", code=code)
+                return code
+            if code == 0:
+                # Who started us may stop all others as soon as we end.
+                log.info("ended by itself, not started again: waiting to be stopped", code=code)
+                self._rest(None)
+                return code
+            pause_s = pauses.after(time.monotonic() - started_s)
+            log.warning("died, is started again", code=code, pause_s=round(pause_s, 1))
+            if self._rest(pause_s):
+                log.info("stopped")
+                return 0
+
+    def _live(self) -> int:
+        """Start the command and return its exit code; below 0: the signal that ended it."""
+        child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+        with child:
+            log.info("started", pid=child.pid)
+            passed_on = False
+            while (code := child.poll()) is None:
+                left_s = None if passed_on or self._stop_at_s is None else self._stop_at_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    log.info("stopping", pid=child.pid)
+                    child.send_signal(self._stop_with)
+                    passed_on = True
+                else:
+                    self._listen(left_s)
+        return code
+
+    def _rest(self, seconds: float | None) -> bool:
+        """Wait so long, or for ever; return as soon as a stop is asked for, and whether it was."""
+        until_s = None if seconds is None else time.monotonic() + seconds
+        while self._stop_at_s is None:
+            left_s = None if until_s is None else until_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return False
+            self._listen(left_s)
+        return True
+
+    def _listen(self, seconds: float | None) -> None:
+        """Wait for a signal, the end of the child among them; note a stop."""
+        if not select.select([self._signals], [], [], seconds)[0]:
+            return
+        for number in self._signals.recv(64):
+            if number in _STOPS:
+                hurry = self._stop_at_s is not None
+                self._stop_at_s = time.monotonic() + (0 if hurry else self._stop_after_s)
+                self._stop_with = signal.Signals(number)
+
+
+def _arriving_signals() -> socket.socket:
+    """Return a socket on which each signal arrives as one byte: read in turn, they interrupt nothing."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.detach())
+    for number in (*_STOPS, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    return reader

@@ -1,0 +1,46 @@
+"""Makes what a fleet of containers needs in secrets: a folder of files, one for each password, and Redis's users."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..contracts.errors import UsageError
+from ..contracts.redis_rights import RIGHTS
+from .redis_acl import check_password, users_acl
+
+USERS = "redis_users.acl"
+_OTHERS = ("postgres_password", "database_password", "grafana_password")
+_BYTES = 24
+
+# The folder is its owner's alone; the files in it are for every account, because a container sees the single file
+# that is mounted, and reads it under an account that this machine does not know.
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o444
+
+
+def make_secrets(folder: Path) -> Iterator[str]:
+    """Make every password that is not there yet, and Redis's users of them; yield what was made.
+
+    Raises UsageError where one is empty, or others may look into the folder.
+    """
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        raise UsageError(f"{folder} is open to others, and passwords would be: chmod 700 {folder}")
+    for name in (*(f"redis_{role}" for role in RIGHTS), *_OTHERS):
+        if not (folder / name).exists():
+            _replace(folder / name, secrets.token_urlsafe(_BYTES))
+            yield name
+    # Always anew: what a role may do is this version's business.
+    passwords: dict[str, bytes] = {
+        role: check_password(role, (folder / f"redis_{role}").read_bytes().strip()) for role in RIGHTS
+    }
+    _replace(folder / USERS, users_acl(passwords))
+    yield USERS
+
+
+def _replace(file: Path, text: str) -> None:
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.chmod(_FILE_MODE)
+    fresh.replace(file)

@@ -1,0 +1,99 @@
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from tickstockpl.ops.keep import Pauses
+
+KEEP = (sys.executable, "-m", "tickstockpl.ops", "keep")
+
+
+@contextmanager
+def kept(script, *options):
+    """Keep a shell script running."""
+    command = [*KEEP, *options, "--", "sh", "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as keeper:
+        try:
+            yield keeper
+        finally:
+            keeper.kill()
+
+
+def lines(file):
+    """Return the whole lines of a file, none where there is no file yet."""
+    return file.read_text().split("\n")[:-1] if file.exists() else []
+
+
+def test_a_pause_is_twice_the_last_one_up_to_half_a_minute_with_jitter():
+    pauses = Pauses()
+    whole = [0.5, 1, 2, 4, 8, 16, 30, 30]
+    for expected, pause in zip(whole, [pauses.after(0) for _ in whole], strict=True):
+        assert expected / 2 <= pause <= expected
+
+
+def test_a_healthy_minute_makes_the_pause_short_again():
+    pauses = Pauses()
+    for _ in range(5):
+        pauses.after(59.9)
+    assert pauses.after(59.9) >= 8
+    assert pauses.after(60) <= 0.5
+    assert pauses.after(0) >= 0.5
+
+
+def test_what_dies_is_started_again_and_a_stop_is_passed_on(tmp_path, wait_for):
+    lives = tmp_path / "lives"
+    script = (
+        f"echo $$ >> {lives}; [ $(wc -l < {lives}) -lt 2 ] && exit 1; trap 'exit 7' TERM; while :; do sleep 0.05; done"
+    )
+    with kept(script) as keeper:
+        wait_for(lambda: len(lines(lives)) == 2)
+        os.kill(int(lines(lives)[1]), signal.SIGKILL)
+        wait_for(lambda: len(lines(lives)) == 3)
+        keeper.terminate()
+        # Before its trap is set, the signal itself ends it.
+        assert keeper.wait(20) in (7, 128 + signal.SIGTERM)
+    assert len(lines(lives)) == 3
+
+
+def test_a_usage_error_is_not_tried_again(tmp_path):
+    lives = tmp_path / "lives"
+    with kept(f"echo >> {lives}; exit 2") as keeper:
+        assert keeper.wait(20) == 2
+    assert len(lines(lives)) == 1
+
+
+def test_a_command_that_is_not_there_is_a_usage_error():
+    ran = subprocess.run([*KEEP, "--", "no-such-command"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (2, "Error: no-such-command: No such file or directory\n")
+
+
+def test_what_has_done_its_work_is_not_started_again_and_the_keeper_stays(tmp_path, wait_for):
+    lives = tmp_path / "lives"
+    with kept(f"echo >> {lives}") as keeper:
+        wait_for(lambda: lines(lives))
+        with pytest.raises(subprocess.TimeoutExpired):
+            keeper.wait(1)  # longer than the first pause
+        keeper.terminate()
+        assert keeper.wait(20) == 0
+    assert len(lines(lives)) == 1
+
+
+def test_the_first_stop_waits_as_told_and_the_second_does_not(tmp_path, wait_for):
+    lives = tmp_path / "lives"
+    with kept(f"trap 'exit 0' INT; echo >> {lives}; while :; do sleep 0.05; done", "--stop-after", "3600") as keeper:
+        wait_for(lambda: lines(lives))
+        keeper.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            keeper.wait(0.3)
+        keeper.send_signal(signal.SIGINT)
+        assert keeper.wait(20) == 0
+
+
+def test_the_standard_input_of_the_command_ends_with_a_killed_keeper(tmp_path, wait_for):
+    lives, ends = tmp_path / "lives", tmp_path / "ends"
+    with kept(f"echo >> {lives}; cat; echo >> {ends}") as keeper:
+        wait_for(lambda: lines(lives))
+        keeper.kill()
+        wait_for(lambda: lines(ends))
