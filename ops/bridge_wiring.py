@@ -4,10 +4,8 @@ from contextlib import closing
 
 import structlog
 
-from ..contracts.names import FRONT_DOOR
-from ..db.migrate import check_schema
+from ..db.migrate import check_schema, recorded_partitions
 from ..db.postgres import Database
-from ..db.queries import query
 from ..workers.bridge.bridge import Bridge, BridgeOptions
 from ..workers.bridge.voice import Voice
 from .shutdown import Stop
@@ -44,8 +42,8 @@ def _await_stream(where: Place, stop: Stop) -> int | None:
     with closing(open_postgres(where, name="tickstock-bridge")) as connection:
         check_schema(connection)
         while not stop.is_set():
-            if row := connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone():
-                return int(row[0])
+            if partitions := recorded_partitions(connection):
+                return partitions
             if not waits:
                 log.info("waiting for a stream", made_by="the first worker or producer")
             waits = True

@@ -23,7 +23,7 @@ def print_status(status: Status) -> None:
     if status.workers:
         console.print(_workers(status.workers))
     if status.replays:
-        console.print(_replays(status.replays, len(status.partitions)))
+        console.print(_replays(status.replays))
     for line in _lines(status):
         console.print(line, soft_wrap=True, markup=False)
 
@@ -53,10 +53,10 @@ def _workers(workers: Sequence[WorkerStatus]) -> Table:
     return table
 
 
-def _replays(replays: Sequence[ReplayStatus], partitions: int) -> Table:
+def _replays(replays: Sequence[ReplayStatus]) -> Table:
     table = _table("Replays", "replay", "state", "ticks", "ended in", "started", "source")
     for r in replays:
-        ended = f"{r.partitions_ended}/{partitions}"
+        ended = f"{r.partitions_ended}/{r.partitions}"
         table.add_row(r.name, r.state, f"{r.ticks:,}", ended, _moment(r.started_at), _short(r.source))
     return table
 

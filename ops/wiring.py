@@ -237,7 +237,12 @@ def run_producer(
 ) -> bool:
     """Produce a feed; return whether all of it is committed."""
     lease = ProducerLease(
-        where.servers.database_url, feed.lease, feed.identity.producer, wait=stop.wait, is_ingest=feed.is_ingest
+        where.servers.database_url,
+        feed.lease,
+        feed.identity.producer,
+        wait=stop.wait,
+        is_ingest=feed.is_ingest,
+        partitions=len(feed.numbers),
     )
     with ExitStack() as opened:
         opened.callback(lease.release)

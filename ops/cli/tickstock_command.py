@@ -23,6 +23,7 @@ COMMANDS = {
         "patterns",
         "prune",
         "publish-test-pattern",
+        "repartition",
         "replay",
         "status",
         "universe",
