@@ -1,6 +1,7 @@
 """Puts a bridge together."""
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,12 +12,23 @@ from ..workers.bridge.voice import Voice
 from .shutdown import Stop
 from .wiring import Place, open_postgres, open_redis
 
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ..workers.tracing import Tracing
+
 log = structlog.get_logger()
 
 _LOOK_EVERY_S = 0.5  # for the stream, which the first worker or producer makes
 
 
-def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float | None, stop: Stop) -> Bridge | None:
+def make_bridge(
+    where: Place,
+    *,
+    name: str,
+    universe: str,
+    streaming_rate: float | None,
+    stop: Stop,
+    tracing: "Tracing | None" = None,
+) -> Bridge | None:
     """Put a bridge together, waiting for servers and stream; None where it was stopped before there was a stream.
 
     Raises SetupError where the servers do not fit.
@@ -33,6 +45,7 @@ def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float
         redis_url=where.servers.redis_url,
         voice=Voice(database, client, name=name, universe=universe, partitions=partitions),
         stop=stop,
+        tracing=tracing,
     )
 
 

@@ -6,8 +6,9 @@ import click
 
 from ..bridge_wiring import make_bridge
 from ..shutdown import Stop
+from ..tracing import tracing
 from ..wiring import Place
-from .options import CONTEXT, Number, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, option, otel_option, server_options, stop_with_stdin_option
 from .worker_command import default_consumer
 
 
@@ -26,6 +27,7 @@ from .worker_command import default_consumer
     "come faster wait, and while 100,000 do, nothing more is read.  [default: no limit]",
 )
 @option("--universe", default="live", help="Name of the symbol universe in the session messages.")
+@otel_option
 @stop_with_stdin_option
 @server_options
 def bridge(
@@ -33,6 +35,7 @@ def bridge(
     name: str,
     streaming_rate: float | None,
     universe: str,
+    otel: bool,
     stop_with_stdin: bool,
 ) -> None:
     """Tell patterns, indicators and alerts on the channels that the application listens to; heartbeat and health too.
@@ -40,7 +43,9 @@ def bridge(
     Start two or more: one speaks, the others stand by and take over. SIGTERM says what was read, releases and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
-    with where as servers:
-        made = make_bridge(servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop)
+    with where as servers, tracing(otel, service="tickstock-bridge", instance=name) as traced:
+        made = make_bridge(
+            servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop, tracing=traced
+        )
         if made is not None:
             made.run()

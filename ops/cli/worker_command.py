@@ -9,9 +9,10 @@ import click
 from ...contracts.names import GROUP
 from ...workers.worker import WorkerOptions
 from ..shutdown import Stop
+from ..tracing import tracing
 from ..wiring import Place
 from ..worker_wiring import make_worker
-from .options import CONTEXT, Number, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, option, otel_option, server_options, stop_with_stdin_option
 
 
 def default_consumer() -> str:
@@ -57,6 +58,7 @@ def default_consumer() -> str:
     help="Front door: which end of its second the application's untyped ticks are stamped with.",
 )
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
+@otel_option
 @stop_with_stdin_option
 @server_options
 def worker(
@@ -67,6 +69,7 @@ def worker(
     hole_wait: float,
     retention: float,
     detect: bool,
+    otel: bool,
     stop_with_stdin: bool,
     **options: object,
 ) -> None:
@@ -83,5 +86,5 @@ def worker(
         detects=detect,
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
-    with where as servers:
-        make_worker(servers, settings, partitions=partitions, stop=stop).run()
+    with where as servers, tracing(otel, service="tickstock-worker", instance=settings.consumer) as traced:
+        make_worker(servers, settings, partitions=partitions, stop=stop, tracing=traced).run()

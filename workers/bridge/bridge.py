@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -22,8 +23,11 @@ from ...db.redis import Client
 from .outage import Outage
 from .pacing import Pacing
 from .result_messages import messages_of
-from .results_reader import ResultsReader
+from .results_reader import ResultsReader, Row
 from .voice import Voice
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ..tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -61,6 +65,7 @@ class Bridge:
         redis_url: str,
         voice: Voice,
         stop: Stop,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.options = options
         self._database = database
@@ -68,6 +73,7 @@ class Bridge:
         self._redis_url = redis_url
         self._voice = voice
         self._stop = stop
+        self._tracing = tracing
         self._database_outage = Outage("PostgreSQL")
         self._redis_outage = Outage("Redis")
         self._database_is_busy = False
@@ -142,6 +148,7 @@ class Bridge:
     def _tell(self) -> None:
         """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
         messages = self._pacing.release(time.monotonic())
+        traced: list[Row] = []
         while len(messages) < _BATCH and not self._pacing.is_full:
             row = self._reader.next_row(only_urgent=len(messages) >= MESSAGES_A_CALL)
             if row is None:
@@ -149,7 +156,12 @@ class Bridge:
             said = messages_of(row, self._voice.session_id)
             messages += self._pacing.hold_back(row.partition, row.number, said)
             self._told[row.partition] = row.number
+            if self._tracing is not None and row.kind == "patterns":
+                traced.append(row)
+        began_ns = time.time_ns()
         self._publish(messages)
+        if self._tracing is not None:
+            self._tracing.published(traced, began_ns)
 
     def _publish(self, messages: list[Message]) -> None:
         """Publish in order, looking at the lease before each batch: this process may have been stopped meanwhile."""
