@@ -4,6 +4,7 @@ from ..contracts.errors import LeaseLost
 from ..contracts.names import results_key
 from ..contracts.partition import Position
 from .lease import Lease
+from .migrate import expect_partitions
 from .postgres import Connection
 from .publisher import current_epoch
 from .queries import query
@@ -32,7 +33,11 @@ def next_epoch(connection: Connection, owner: str, lease: Lease, *, above: int =
 
 
 def claim(connection: Connection, epoch: int, partitions: int) -> Positions:
-    """Take over the positions of all partitions, and return them; 0 where nothing was told yet. Raises LeaseLost."""
+    """Take over the positions of all partitions, and return them; 0 where nothing was told yet.
+
+    Raises LeaseLost, or SetupError where the stream has other partitions by now.
+    """
+    expect_partitions(connection, partitions)
     values = {"epoch": epoch, "partitions": partitions}
     positions: Positions = dict(connection.execute(query("claim_bridge_positions"), values).fetchall())
     if len(positions) < partitions:

@@ -48,19 +48,45 @@ def check_schema(connection: Connection) -> None:
 def open_stream(connection: Connection, wanted: int | None) -> int:
     """Return the partition count that is recorded; the first caller records it (wanted, or 16).
 
-    Raises UsageError where another one is wanted.
+    Raises UsageError where another one is wanted, SetupError where a change of it was begun and not ended.
     """
     values = {"name": FRONT_DOOR, "partitions": wanted or DEFAULT_PARTITIONS}
     with connection.transaction():
+        connection.execute(query("hold_stream"))
         connection.execute(query("create_stream"), values)
-        (partitions,) = connection.execute(query("stream_partitions"), values).fetchone() or (0,)
+        partitions = recorded_partitions(connection) or 0
         connection.execute(query("create_checkpoints"), {"partitions": partitions})
         connection.execute(query("create_partition_leases"), {"partitions": partitions})
     if wanted and wanted != partitions:
-        raise UsageError(
-            f"--partitions is {wanted}, but this stream was created with {partitions}: leave the option out"
+        raise UsageError(f"--partitions is {wanted}, but this stream has {partitions}: leave the option out")
+    return partitions
+
+
+def recorded_partitions(connection: Connection) -> int | None:
+    """Return the stream's partition count; None where there is no stream yet.
+
+    Raises SetupError where a change of it was begun and not ended.
+    """
+    row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
+    if row is None:
+        return None
+    partitions, former = row
+    if former is not None:
+        raise SetupError(
+            f"the change from {former} to {partitions} partitions was broken off: "
+            f"run `tickstock repartition {partitions}` again"
         )
     return int(partitions)
+
+
+def expect_partitions(connection: Connection, partitions: int) -> None:
+    """Raise SetupError where the stream has another number of partitions by now than this process began with.
+
+    Whoever takes a lease looks afterwards: a change of the number waits for nobody who has none.
+    """
+    recorded = recorded_partitions(connection)
+    if recorded not in (None, partitions):
+        raise SetupError(f"the stream has {recorded} partitions now, and had {partitions}: start this process again")
 
 
 def _applied(connection: Connection) -> set[str]:

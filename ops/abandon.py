@@ -25,13 +25,13 @@ class Abandoned(NamedTuple):
     kept: int
 
 
-def check_abandonable(connection: Connection, name: str, partitions: int) -> None:
+def check_abandonable(connection: Connection, name: str) -> None:
     """Raise UsageError where there is no such replay, or nothing of it is left to abandon."""
     row = connection.execute(query("replay_end"), {"name": name}).fetchone()
     if row is None:
         raise UsageError(f"no replay is named {name}: `tickstock status` names them")
-    ended, abandoned = row
-    if ended == partitions:
+    _, abandoned, has_ended = row
+    if has_ended:
         raise UsageError(f"{name} was abandoned already" if abandoned else f"{name} is finished: all its bars are kept")
 
 

@@ -1,24 +1,34 @@
 """Puts a bridge together."""
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ..contracts.names import FRONT_DOOR
-from ..db.migrate import check_schema
+from ..db.migrate import check_schema, recorded_partitions
 from ..db.postgres import Database
-from ..db.queries import query
 from ..workers.bridge.bridge import Bridge, BridgeOptions
 from ..workers.bridge.voice import Voice
 from .shutdown import Stop
 from .wiring import Place, open_postgres, open_redis
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ..workers.tracing import Tracing
 
 log = structlog.get_logger()
 
 _LOOK_EVERY_S = 0.5  # for the stream, which the first worker or producer makes
 
 
-def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float | None, stop: Stop) -> Bridge | None:
+def make_bridge(
+    where: Place,
+    *,
+    name: str,
+    universe: str,
+    streaming_rate: float | None,
+    stop: Stop,
+    tracing: "Tracing | None" = None,
+) -> Bridge | None:
     """Put a bridge together, waiting for servers and stream; None where it was stopped before there was a stream.
 
     Raises SetupError where the servers do not fit.
@@ -35,6 +45,7 @@ def make_bridge(where: Place, *, name: str, universe: str, streaming_rate: float
         redis_url=where.servers.redis_url,
         voice=Voice(database, client, name=name, universe=universe, partitions=partitions),
         stop=stop,
+        tracing=tracing,
     )
 
 
@@ -44,8 +55,8 @@ def _await_stream(where: Place, stop: Stop) -> int | None:
     with closing(open_postgres(where, name="tickstock-bridge")) as connection:
         check_schema(connection)
         while not stop.is_set():
-            if row := connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone():
-                return int(row[0])
+            if partitions := recorded_partitions(connection):
+                return partitions
             if not waits:
                 log.info("waiting for a stream", made_by="the first worker or producer")
             waits = True

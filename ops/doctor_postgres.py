@@ -88,12 +88,15 @@ def _rights(connection: Connection) -> Iterator[Finding]:
 def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]:
     row = None
     if connection.execute(query("stream_exists")).fetchone() == (True,):
-        row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
+        row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
     if row is None:
         says = f"not recorded yet: the first process records {wanted or DEFAULT_PARTITIONS}"
         yield Finding("ok", "partitions", says)
+    elif row[1] is not None:
+        says = f"the change from {row[1]} to {row[0]} was broken off: nothing can start"
+        yield Finding("FAIL", "partitions", says, f"run `tickstock repartition {row[0]}` again")
     elif wanted and wanted != row[0]:
-        says = f"--partitions is {wanted}, but this stream was created with {row[0]}"
+        says = f"--partitions is {wanted}, but this stream has {row[0]}"
         yield Finding("FAIL", "partitions", says, "leave the option out")
     else:
         yield Finding("ok", "partitions", f"{row[0]}")

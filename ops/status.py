@@ -52,7 +52,10 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReplayStatus:
-    """state: running, unfinished (its last minutes stay open), finished or abandoned."""
+    """state: running, unfinished (its last minutes stay open), finished or abandoned.
+
+    partitions: how many it ends in, of the stream that it was sent into.
+    """
 
     name: str
     state: str
@@ -61,6 +64,7 @@ class ReplayStatus:
     ended_at: datetime | None
     partitions_ended: int
     ticks: int
+    partitions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         partitions=partitions,
         front_door=_front_door(client, committed, list(positions)),
         workers=_workers(connection, partitions),
-        replays=_replays(connection, len(rows)),
+        replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
         redis=redis_status(client),
     )
@@ -157,12 +161,19 @@ def _workers(connection: Connection, partitions: list[PartitionStatus]) -> list[
     ]
 
 
-def _replays(connection: Connection, partitions: int) -> list[ReplayStatus]:
+def _replays(connection: Connection) -> list[ReplayStatus]:
     return [
         ReplayStatus(
-            name, _replay_state(ended == partitions, abandoned, sending), source, started_at, ended_at, ended, ticks
+            name,
+            _replay_state(ended == partitions, abandoned, sending),
+            source,
+            started_at,
+            ended_at,
+            ended,
+            ticks,
+            partitions,
         )
-        for name, source, started_at, ended_at, ended, abandoned, sending, ticks in connection.execute(
+        for name, source, started_at, ended_at, ended, abandoned, sending, ticks, partitions in connection.execute(
             query("replay_status")
         )
     ]

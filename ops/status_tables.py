@@ -26,7 +26,7 @@ def fleet_tables(status: Status, *, most_partitions: int | None = None, is_wide:
     if status.workers:
         yield _workers(status.workers, is_wide=is_wide)
     if status.replays:
-        yield _replays(status.replays, len(status.partitions))
+        yield _replays(status.replays)
 
 
 def _partitions(partitions: Sequence[PartitionStatus], most: int | None, *, is_wide: bool) -> Table:
@@ -68,10 +68,10 @@ def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
     return table
 
 
-def _replays(replays: Sequence[ReplayStatus], partitions: int) -> Table:
+def _replays(replays: Sequence[ReplayStatus]) -> Table:
     table = table_of("Replays", "replay", "state", "ticks", "ended in", "started", "source")
     for r in replays:
-        ended = f"{r.partitions_ended}/{partitions}"
+        ended = f"{r.partitions_ended}/{r.partitions}"
         table.add_row(r.name, r.state, f"{r.ticks:,}", ended, moment(r.started_at), _short(r.source))
     return table
 

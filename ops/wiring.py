@@ -247,7 +247,12 @@ def run_producer(
     """Produce a feed; return whether all of it is committed."""
     wait = VITALS.turning(stop.wait)
     lease = ProducerLease(
-        where.servers.database_url, feed.lease, feed.identity.producer, wait=wait, is_ingest=feed.is_ingest
+        where.servers.database_url,
+        feed.lease,
+        feed.identity.producer,
+        wait=wait,
+        is_ingest=feed.is_ingest,
+        partitions=len(feed.numbers),
     )
     with ExitStack() as opened:
         opened.enter_context(refusals_named(where.servers.redis_url, "producer"))

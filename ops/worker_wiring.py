@@ -1,12 +1,19 @@
 """Puts a worker together."""
 
+from typing import TYPE_CHECKING
+
 from ..db.postgres import Database
 from ..workers.worker import Worker, WorkerOptions
 from .shutdown import Stop
 from .wiring import Place, open_both, wait_for_server
 
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ..workers.tracing import Tracing
 
-def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop) -> Worker:
+
+def make_worker(
+    where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop, tracing: "Tracing | None" = None
+) -> Worker:
     """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
     client, count = open_both(where, partitions=partitions, role="worker")
 
@@ -18,6 +25,7 @@ def make_worker(where: Place, options: WorkerOptions, *, partitions: int | None,
             redis_url=where.servers.redis_url,
             partitions=count,
             stop=stop,
+            tracing=tracing,
         )
 
     return wait_for_server(make, where.connect_timeout_s)

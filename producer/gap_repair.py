@@ -23,6 +23,7 @@ from ..db import gaps, redis
 from ..db import lease as leases
 from ..db.gaps import MINUTE_MS, MissingMinutes, OpenGap
 from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.migrate import expect_partitions
 from ..db.postgres import Connection
 from .framer import Framer, Identity
 from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
@@ -91,6 +92,7 @@ class GapRepair:
         self._wait_outside = wait
         # While this one is renewed, the checkpoints keep our numbers.
         self._leases: list[Lease] = [leases.take(connection, f"producer:{self._name}", self._name)]
+        expect_partitions(connection, partitions)
         self._renew_at = time.monotonic() + RENEW_EVERY_S
         self._client = redis.connect(redis_url)
         done = dict.fromkeys(range(partitions), 0)

@@ -102,7 +102,9 @@ def _send(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
     log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
     client = redis.connect(place.redis_url)
     done = dict.fromkeys(range(place.partitions), 0)
-    lease = ProducerLease(place.database_url, unit, f"{producer} left behind", wait=stop.wait)
+    lease = ProducerLease(
+        place.database_url, unit, f"{producer} left behind", wait=stop.wait, partitions=place.partitions
+    )
     try:
         writer = SpooledWriter(
             client, place.redis_url, producer, done=done, wait=stop.wait, max_lag=place.max_lag, spool=spool

@@ -14,6 +14,7 @@ from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db import lease as leases
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
+from ..db.migrate import expect_partitions
 from ..db.postgres import Connection, connect
 from ..db.vitals import VITALS
 from .feed_metrics import FeedMetrics
@@ -36,18 +37,38 @@ class ProducerLease:
     # A thread renews: nothing that PostgreSQL does may hold the ticks back.
 
     def __init__(
-        self, url: str, unit: str, owner: str, *, wait: Callable[[float], bool], is_ingest: bool = False
+        self,
+        url: str,
+        unit: str,
+        owner: str,
+        *,
+        wait: Callable[[float], bool],
+        is_ingest: bool = False,
+        partitions: int | None = None,
     ) -> None:
-        """is_ingest: take the lease `ingest` too. Raises SetupError where another process holds it and lives."""
+        """is_ingest: take the lease `ingest` too. partitions: those that the frames are made for.
+
+        Raises SetupError where another process holds that lease and lives, or the stream has other partitions by now.
+        """
         self._url = url
         self._owner = owner
         self._connection: Connection = connect(url, name="tickstock-producer", impatient=True)
         self._leases = [self._take_ingest(wait)] if is_ingest else []
         self._leases.append(self._take(unit, wait))
+        if partitions:
+            self._expect_partitions(partitions)
         self._lost: LeaseLost | None = None
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
+
+    def _expect_partitions(self, partitions: int) -> None:
+        try:
+            expect_partitions(self._connection, partitions)
+        except SetupError:
+            leases.release(self._connection, self._owner, self._leases)
+            self._connection.close()
+            raise
 
     def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
         deadline = time.monotonic() + _INGEST_WAIT_S

@@ -5,9 +5,10 @@ import time
 import psycopg
 import structlog
 
-from ..contracts.errors import LeaseLost, LeaseTaken
+from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
 from ..db import lease as leases
 from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.migrate import expect_partitions
 from ..db.postgres import Database
 from ..db.queries import query
 from .commit_plan import new_token
@@ -36,10 +37,19 @@ class Assignment:
         """Take the consumer's name, and tell the others.
 
         Raises LeaseTaken where another process has it: a killed one's lease ends after LEASE_TTL_S.
+        Raises SetupError where the stream has other partitions by now.
         """
         self._name = leases.take(self._database.connection, f"consumer:{self._consumer}", self._consumer)
+        self._expect_partitions()
         self.listen()
         self._database.connection.execute(query("tell_lease_moved"))
+
+    def _expect_partitions(self) -> None:
+        try:
+            expect_partitions(self._database.connection, self._partitions)
+        except SetupError:
+            self.leave([])
+            raise
 
     def listen(self) -> None:
         """Hear when leases move, on this connection."""
@@ -58,6 +68,7 @@ class Assignment:
         )
         self._renew_at = time.monotonic() + RENEW_EVERY_S
         if self._name.unit not in mine:
+            expect_partitions(self._database.connection, self._partitions)
             raise LeaseLost(f"another worker took the name {self._consumer}: start this one with another --consumer")
         return [partition for partition in held if partition.lease.unit not in mine]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -32,6 +33,9 @@ from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
 from .teller import Teller
 from .tick_check import MS_NS, Limits
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from .tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -78,6 +82,7 @@ class Worker:
         redis_url: str,
         partitions: int,
         stop: Stop,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.options = options
         self._database = database
@@ -85,6 +90,7 @@ class Worker:
         self._redis_url = redis_url
         self._partitions = partitions
         self._stop = stop
+        self._tracing = tracing
         self._committer = Committer(database, client, options.consumer, detects=options.detects)
         self._limits = self._make_limits()
         self._reader = PartitionReader(client, options.consumer, group=options.group)
@@ -262,7 +268,10 @@ class Worker:
 
     def _commit_and_tell(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
         VITALS.turn()
+        begun = None if self._tracing is None else self._tracing.begin(plans)
         durable = self.commit(plans)
+        if self._tracing is not None and begun is not None:
+            self._tracing.committed(durable, begun)
         self.ack(durable)
         self.tell(durable)
         return durable

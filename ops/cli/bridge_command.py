@@ -8,8 +8,9 @@ from ..bridge_wiring import make_bridge
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
 from ..shutdown import Stop
+from ..tracing import tracing
 from ..wiring import Place
-from .options import CONTEXT, Number, metrics_options, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
 from .worker_command import default_consumer
 
 
@@ -29,6 +30,7 @@ from .worker_command import default_consumer
 )
 @option("--universe", default="live", help="Name of the symbol universe in the session messages.")
 @metrics_options(9103)
+@otel_option
 @stop_with_stdin_option
 @server_options
 def bridge(
@@ -37,6 +39,7 @@ def bridge(
     streaming_rate: float | None,
     universe: str,
     metrics: MetricsAddress,
+    otel: bool,
     stop_with_stdin: bool,
 ) -> None:
     """Tell patterns, indicators and alerts on the channels that the application listens to; heartbeat and health too.
@@ -44,7 +47,14 @@ def bridge(
     Start two or more: one speaks, the others stand by and take over. SIGTERM says what was read, releases and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
-    with metrics_server(metrics, "bridge"), where as servers, refusals_named(servers.servers.redis_url, "bridge"):
-        made = make_bridge(servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop)
+    with (
+        metrics_server(metrics, "bridge"),
+        where as servers,
+        refusals_named(servers.servers.redis_url, "bridge"),
+        tracing(otel, service="tickstock-bridge", instance=name) as traced,
+    ):
+        made = make_bridge(
+            servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop, tracing=traced
+        )
         if made is not None:
             made.run()

@@ -18,6 +18,7 @@ from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
+from ..tracing import is_wanted
 from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +64,16 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
 def stop_with_stdin_option(command: F) -> F:
     """Add the option by which a command that starts others makes them end with it."""
     return click.option("--stop-with-stdin", is_flag=True, hidden=True)(command)
+
+
+def otel_option(command: F) -> F:
+    """Add the option that turns OpenTelemetry on; the command gets `otel`, whether it is wanted."""
+    return option(
+        "--otel",
+        is_flag=True,
+        callback=lambda _, __, flag: is_wanted(flag, os.environ),
+        help="Export spans by OTLP (extra `otel`); by itself where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    )(command)
 
 
 def server_options_in(subfolder: str | None) -> Callable[[F], F]:

@@ -102,7 +102,7 @@ def _abandon(where: AbstractContextManager[Place], name: str, partitions: int | 
     with where as servers:
         client, count = open_both(servers, partitions=partitions)
         with open_postgres(servers, name="tickstock-abandon") as connection:
-            check_abandonable(connection, name, count)
+            check_abandonable(connection, name)
             lease = take_replay_lease(servers, name, stop.wait)
             processes = [fleet.start(servers, "worker", "--consumer", f"abandon-{os.getpid()}")]
             try:

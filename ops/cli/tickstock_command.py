@@ -26,6 +26,7 @@ COMMANDS = {
         "prune",
         "publish-test-pattern",
         "redis-acl",
+        "repartition",
         "replay",
         "secrets",
         "status",

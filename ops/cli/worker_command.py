@@ -11,9 +11,10 @@ from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
 from ..shutdown import Stop
+from ..tracing import tracing
 from ..wiring import Place
 from ..worker_wiring import make_worker
-from .options import CONTEXT, Number, metrics_options, option, server_options, stop_with_stdin_option
+from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
 
 
 def default_consumer() -> str:
@@ -60,6 +61,7 @@ def default_consumer() -> str:
 )
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
 @metrics_options(9101)
+@otel_option
 @stop_with_stdin_option
 @server_options
 def worker(
@@ -71,6 +73,7 @@ def worker(
     retention: float,
     detect: bool,
     metrics: MetricsAddress,
+    otel: bool,
     stop_with_stdin: bool,
     **options: object,
 ) -> None:
@@ -87,5 +90,10 @@ def worker(
         detects=detect,
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
-    with metrics_server(metrics, "worker"), where as servers, refusals_named(servers.servers.redis_url, "worker"):
-        make_worker(servers, settings, partitions=partitions, stop=stop).run()
+    with (
+        metrics_server(metrics, "worker"),
+        where as servers,
+        refusals_named(servers.servers.redis_url, "worker"),
+        tracing(otel, service="tickstock-worker", instance=settings.consumer) as traced,
+    ):
+        make_worker(servers, settings, partitions=partitions, stop=stop, tracing=traced).run()

@@ -382,7 +382,7 @@ def test_doctor_only_warns_of_an_embedded_database_that_the_next_command_migrate
 def test_doctor_fails_another_partition_count_than_the_one_recorded(replayed, tickstock):
     ran = tickstock("doctor", "--partitions", 16, servers=replayed)
     assert ran.returncode == 1
-    assert "--partitions is 16, but this stream was created with 2" in ran.stdout
+    assert "--partitions is 16, but this stream has 2" in ran.stdout
 
 
 # -- dlq -----------------------------------------------------------------------------------------------------------

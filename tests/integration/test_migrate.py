@@ -20,6 +20,7 @@ MIGRATIONS = [
     "0005_gaps.sql",
     "0006_universe.sql",
     "0007_trades.sql",
+    "0008_repartition.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 
@@ -209,7 +210,7 @@ def test_another_partition_count_is_refused_with_both_numbers(migrated_servers, 
     for command in (("worker",), ("replay", flat_file), ("migrate",)):
         ran = tickstock(*command, "--partitions", "16", servers=migrated_servers)
         assert ran.returncode == 2
-        assert ran.stderr == ("Error: --partitions is 16, but this stream was created with 2: leave the option out\n")
+        assert ran.stderr == ("Error: --partitions is 16, but this stream has 2: leave the option out\n")
 
 
 def test_where_timescaledb_is_the_bars_are_a_hypertable():

@@ -130,7 +130,7 @@ def test_a_fleet_that_works_has_no_findings():
         (feed(undetected_bars=1_001), "warn", "UNDETECTED_BARS", "1,001 closed bars"),
         (replace(HEALTHY, symbols=SymbolStatus(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
         (
-            fleet(replays=[ReplayStatus("replay-1", "unfinished", "day.csv", AT, None, 1, 10)]),
+            fleet(replays=[ReplayStatus("replay-1", "unfinished", "day.csv", AT, None, 1, 10, 16)]),
             "warn", "REPLAY_UNFINISHED", "replay-1 stopped before its end",
         ),
     ],
@@ -157,7 +157,7 @@ def test_one_thing_that_is_wrong_is_one_finding(report, level, code, says):
         beats(application_s=None),  # it listens
         beats(subscribers=0),  # it logs
         replace(HEALTHY, symbols=SymbolStatus(30, 40, []), feed=replace(FEED, market_open=False)),
-        fleet(replays=[ReplayStatus("replay-1", "running", "day.csv", AT, None, 1, 10)]),
+        fleet(replays=[ReplayStatus("replay-1", "running", "day.csv", AT, None, 1, 10, 16)]),
         redis(max_memory_bytes=None, memory_bytes=10**12),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import time
 from collections import Counter as CountOf
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -26,8 +27,11 @@ from .fleet_gauges import FleetGauges
 from .outage import Outage
 from .pacing import Pacing
 from .result_messages import messages_of, newest_live_close_s
-from .results_reader import ResultsReader
+from .results_reader import ResultsReader, Row
 from .voice import Voice
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ..tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -65,6 +69,7 @@ class Bridge:
         redis_url: str,
         voice: Voice,
         stop: Stop,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.options = options
         self._database = database
@@ -72,6 +77,7 @@ class Bridge:
         self._redis_url = redis_url
         self._voice = voice
         self._stop = stop
+        self._tracing = tracing
         self._database_outage = Outage("postgresql")
         self._redis_outage = Outage("redis")
         self._database_is_busy = False
@@ -162,6 +168,7 @@ class Bridge:
         """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
         messages = self._pacing.release(time.monotonic())
         closes_s: list[float | None] = []
+        traced: list[Row] = []
         while len(messages) < _BATCH and not self._pacing.is_full:
             row = self._reader.next_row(only_urgent=len(messages) >= MESSAGES_A_CALL)
             if row is None:
@@ -170,8 +177,13 @@ class Bridge:
             messages += self._pacing.hold_back(row.partition, row.number, said)
             self._told[row.partition] = row.number
             closes_s.append(newest_live_close_s(row) if said else None)
+            if self._tracing is not None and row.kind == "patterns":
+                traced.append(row)
+        began_ns = time.time_ns()
         self._publish(messages)
         self._measure(closes_s)
+        if self._tracing is not None:
+            self._tracing.published(traced, began_ns)
 
     def _measure(self, closes_s: list[float | None]) -> None:
         now_ms = self._gauges.now_ms()

@@ -1,4 +1,6 @@
 -- producer_last_heard --
--- Seconds since a live producer renewed its lease last. No row: it was never a producer of this database.
-SELECT extract(epoch FROM clock_timestamp() - renewed_at)::float8 FROM lease
+-- Seconds since a live producer renewed its lease last. No row: it was never a producer of this database. Infinity: the
+-- stream had other partitions then, and its numbers are forgotten.
+SELECT CASE WHEN renewed_at < (SELECT max(repartitioned_at) FROM stream) THEN 'infinity'
+            ELSE extract(epoch FROM clock_timestamp() - renewed_at)::float8 END FROM lease
  WHERE unit = %(unit)s AND renewed_at IS NOT NULL;

@@ -31,7 +31,7 @@ SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running, w.ho
 -- sending: its producer holds the lease. ended: in how many partitions it came to its end, or was abandoned.
 SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesce(f.abandoned, false),
        EXISTS (SELECT FROM lease WHERE unit = 'replay' AND owner = r.name AND expires_at >= clock_timestamp()) AS sending,
-       coalesce(l.ticks, 0)
+       coalesce(l.ticks, 0), coalesce(r.partitions, (SELECT count(*) FROM checkpoint))
   FROM replay r
   LEFT JOIN (SELECT replay, count(*) AS ended, bool_or(abandoned) AS abandoned, max(ended_at) AS ended_at
                FROM finished_replay GROUP BY replay) AS f ON f.replay = r.name
@@ -39,7 +39,8 @@ SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesc
  ORDER BY r.started_at;
 
 -- replay_end --
--- In how many partitions a replay has ended, and whether it was abandoned in one.
-SELECT count(f.partition), coalesce(bool_or(f.abandoned), false)
+-- In how many partitions a replay has ended, whether it was abandoned in one, and whether it has ended in all.
+SELECT count(f.partition), coalesce(bool_or(f.abandoned), false),
+       count(f.partition) = coalesce(r.partitions, (SELECT count(*) FROM checkpoint))
   FROM replay r LEFT JOIN finished_replay f ON f.replay = r.name
  WHERE r.name = %(name)s GROUP BY r.name;

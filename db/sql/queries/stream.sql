@@ -2,11 +2,18 @@
 -- The first process decides the partition count; every later one reads it.
 INSERT INTO stream (name, partitions) VALUES (%(name)s, %(partitions)s) ON CONFLICT DO NOTHING;
 
+-- hold_stream --
+-- So that its partitions do not vanish while they are made. No row is locked: that would need the right to change it.
+SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.stream'));
+
 -- create_checkpoints --
 INSERT INTO checkpoint (partition) SELECT generate_series(0, %(partitions)s - 1) ON CONFLICT DO NOTHING;
 
 -- stream_partitions --
 SELECT partitions FROM stream WHERE name = %(name)s;
+
+-- stream_shape --
+SELECT partitions, former_partitions FROM stream WHERE name = %(name)s;
 
 -- create_partition_leases --
 INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(partitions)s - 1) AS n ON CONFLICT DO NOTHING;
@@ -16,4 +23,4 @@ INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(part
 TRUNCATE symbols, ohlcv_1min, recent_bar, stream, lease, worker, checkpoint, ledger, replay, finished_replay, outbox,
          dead_letter, recent_higher_bar, ohlcv_5min, ohlcv_15min, ohlcv_30min, ohlcv_hourly, intraday_patterns,
          detection_flow, intraday_indicators, integration_events, bridge_position, streaming_session, gap,
-         gap_missing CASCADE;
+         gap_missing, former_partition CASCADE;
