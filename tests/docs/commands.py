@@ -84,22 +84,31 @@ def parse(words):
 
     Variables of the environment count as they would there. Raises click's UsageError, which names what is wrong.
     """
+    return _context(words).params
+
+
+def variables_of(words):
+    """Return the names of the variables that a command's options can be set by."""
+    names = set()
+    for option in _context(words).command.params:
+        names |= {option.envvar} if isinstance(option.envvar, str) else set(option.envvar or ())
+    return names
+
+
+def _context(words):
     program, *arguments = words
     if program == "tickstock":
-        command = tickstock
-    else:
-        name = program.removeprefix("tickstock-")
-        command = every_command.get_command(click.Context(every_command), name)
-    return _parse(command, program, arguments, None)
+        return _inner_context(tickstock, program, arguments, None)
+    command = every_command.get_command(click.Context(every_command), program.removeprefix("tickstock-"))
+    return _inner_context(command, program, arguments, None)
 
 
-def _parse(command, name, arguments, parent):
+def _inner_context(command, name, arguments, parent):
     with command.make_context(name, arguments, parent=parent) as context:
         if not isinstance(command, click.Group):
-            return context.params
-        rest = [*context._protected_args, *context.args]
-        name, subcommand, rest = command.resolve_command(context, rest)
-        return _parse(subcommand, name, rest, context)
+            return context
+        name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        return _inner_context(inner, name, rest, context)
 
 
 class Shell:
