@@ -25,13 +25,15 @@ ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
 
 _BLOCK = re.compile(r"^(?P<indent> *)```sh\n(?P<body>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*=")
 
 
 class Command(NamedTuple):
-    """One command of a document, its continued lines joined."""
+    """One command of a document, its continued lines joined. section: the heading that it stands under."""
 
     document: str
+    section: str
     line: int
     text: str
 
@@ -61,13 +63,14 @@ def commands_of(text, document):
     found = []
     for block in _BLOCK.finditer(text):
         line, first = text.count("\n", 0, block.start("body")) + 1, None
+        section = ["", *_HEADING.findall(text, 0, block.start())][-1]
         joined = ""
         for part in block["body"].splitlines():
             first = first or line
             joined += part.strip().removesuffix("\\")
             if not part.endswith("\\"):
                 if joined and not joined.startswith("#"):
-                    found.append(Command(document, first, joined))
+                    found.append(Command(document, section, first, joined))
                 first, joined = None, ""
             line += 1
         assert not joined, f"{document}:{first}: a line that never ends"
