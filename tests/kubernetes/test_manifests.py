@@ -1,0 +1,159 @@
+"""What the manifests promise: who runs what, with which rights, and that what they name exists."""
+
+import pytest
+from tickstockpl.ops.shutdown import STOP_DEADLINE_S
+
+from ..docs.commands import parse, variables_of
+from .conftest import of_kind
+
+SERVERS = {"REDIS_URL", "DATABASE_URL"}
+PORTS = {"tickstock-worker": 9101, "tickstock-producer": 9102, "tickstock-bridge": 9103}
+STOP_S = {"tickstock-worker": STOP_DEADLINE_S, "tickstock-bridge": STOP_DEADLINE_S, "tickstock-producer": 30.0}
+
+
+def matches(selector, labels):
+    return selector["matchLabels"].items() <= labels.items()
+
+
+def pod_labels(workload):
+    return workload["spec"]["template"]["metadata"]["labels"]
+
+
+def test_each_process_of_the_fleet_has_its_workload(example):
+    workloads = of_kind(example, "Deployment", "StatefulSet", "Job")
+    assert {(each["kind"], each["metadata"]["name"]) for each in workloads} == {
+        ("Deployment", "tickstock-worker"),
+        ("Deployment", "tickstock-bridge"),
+        ("StatefulSet", "tickstock-producer"),
+        ("Job", "tickstock-migrate"),
+    }
+    replicas = {each["metadata"]["name"]: each["spec"].get("replicas") for each in workloads}
+    assert replicas["tickstock-producer"] == 1
+    assert replicas["tickstock-bridge"] == 2
+
+
+def test_each_container_runs_a_command_that_its_program_understands(containers, monkeypatch):
+    for container in containers:
+        with monkeypatch.context() as patch:
+            for name, value in container.environment.items():
+                patch.setenv(name, value)
+            assert parse(container.words)
+
+
+def test_each_variable_is_one_that_some_process_reads(containers):
+    spelled = set().union(*(variables_of(container.words) for container in containers)) | SERVERS
+    for container in containers:
+        own = {variable["name"] for variable in container.spec["env"]}
+        assert own <= variables_of(container.words) | SERVERS, str(container)
+        assert set(container.environment) <= spelled, str(container)
+
+
+def test_no_secret_stands_in_the_manifests(example, containers):
+    assert of_kind(example, "Secret") == []
+    for container in containers:
+        by_reference = {each["name"]: each["valueFrom"] for each in container.spec["env"] if "valueFrom" in each}
+        secrets = {name: source["secretKeyRef"] for name, source in by_reference.items() if "secretKeyRef" in source}
+        own = container.workload["metadata"]["name"]  # so that each role has rights of its own
+        assert secrets == {
+            "REDIS_URL": {"name": own, "key": "redis-url"}, "DATABASE_URL": {"name": own, "key": "database-url"}
+        }  # fmt: skip
+        assert not any("://" in value or "KEY" in name for name, value in container.environment.items()
+                       if name != "TICKSTOCK_API_KEY_FILE")  # fmt: skip
+
+
+def test_no_container_is_root_writes_its_image_or_holds_a_right(containers):
+    for container in containers:
+        pod, own = container.pod["securityContext"], container.spec["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] > 0
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert own == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
+        }  # fmt: skip
+        assert container.pod["automountServiceAccountToken"] is False
+
+
+def test_each_container_asks_for_what_it_needs_and_its_memory_is_bounded(containers):
+    for container in containers:
+        assert set(container.spec["resources"]["requests"]) == {"cpu", "memory"}
+        assert set(container.spec["resources"]["limits"]) == {"memory"}
+
+
+def test_probes_ask_the_metrics_port_of_each_process(containers):
+    for container in containers:
+        name = container.workload["metadata"]["name"]
+        if name == "tickstock-migrate":
+            continue
+        port = PORTS[name]
+        assert container.environment["TICKSTOCK_METRICS_PORT"] == str(port)
+        assert container.environment["TICKSTOCK_METRICS_HOST"] == "0.0.0.0"
+        assert container.spec["ports"] == [{"name": "metrics", "containerPort": port}]
+        paths = {probe: container.spec[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+        assert paths == {
+            "startup": {"path": "/healthz", "port": "metrics"},
+            "liveness": {"path": "/healthz", "port": "metrics"},
+            "readiness": {"path": "/readyz", "port": "metrics"},
+        }
+
+
+def test_a_pod_has_longer_to_end_than_its_process_takes(containers):
+    for container in containers:
+        name = container.workload["metadata"]["name"]
+        if name in STOP_S:
+            assert container.pod["terminationGracePeriodSeconds"] > STOP_S[name] + 5, name
+
+
+def test_each_mounted_volume_exists_and_nothing_else_is_written(containers):
+    for container in containers:
+        claims = [claim["metadata"]["name"] for claim in container.workload["spec"].get("volumeClaimTemplates", ())]
+        volumes = {volume["name"] for volume in container.pod["volumes"]} | set(claims)
+        assert {mount["name"] for mount in container.spec["volumeMounts"]} == volumes
+    (producer,) = (each for each in containers if str(each) == "producer")
+    mounts = {mount["name"]: mount["mountPath"] for mount in producer.spec["volumeMounts"]}
+    assert producer.environment["TICKSTOCK_SPOOL_DIR"] == mounts["spool"]
+    assert producer.environment["TICKSTOCK_API_KEY_FILE"].startswith(mounts["massive"])
+
+
+def test_what_selects_pods_meets_those_it_means(example):
+    pods = {each["metadata"]["name"]: pod_labels(each) for each in of_kind(example, "Deployment", "StatefulSet", "Job")}
+    met = {
+        (each["kind"], each["metadata"]["name"]): {
+            name
+            for name, labels in pods.items()
+            if matches(each["spec"].get("podSelector") or each["spec"]["selector"], labels)
+        }
+        for each in of_kind(example, "Deployment", "StatefulSet", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
+    }
+    assert met == {
+        ("Deployment", "tickstock-worker"): {"tickstock-worker"},
+        ("Deployment", "tickstock-bridge"): {"tickstock-bridge"},
+        ("StatefulSet", "tickstock-producer"): {"tickstock-producer"},
+        ("PodDisruptionBudget", "tickstock-worker"): {"tickstock-worker"},
+        ("PodDisruptionBudget", "tickstock-bridge"): {"tickstock-bridge"},
+        ("NetworkPolicy", "tickstock"): set(pods),
+        ("NetworkPolicy", "tickstock-producer"): {"tickstock-producer"},
+        ("PodMonitor", "tickstock"): set(pods),
+    }
+    for each in of_kind(example, "Deployment"):
+        for spread in each["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+            assert matches(spread["labelSelector"], pod_labels(each))
+
+
+def test_an_overlay_changes_the_image_of_every_container_and_the_namespace_of_every_object(example, containers):
+    assert {container.spec["image"] for container in containers} == {"registry.example/tickstockpl:1"}
+    assert {document["metadata"]["namespace"] for document in example} == {"tickstock"}
+
+
+@pytest.mark.parametrize("component", ["worker", "bridge", "producer", "migrate"])
+def test_each_step_of_an_upgrade_can_be_applied_by_its_label(example, component):
+    applied = [each for each in example if each["metadata"]["labels"].get("app.kubernetes.io/component") == component]
+    assert [each["metadata"]["name"] for each in of_kind(applied, "Deployment", "StatefulSet", "Job")] == [
+        f"tickstock-{component}"
+    ]
+
+
+def test_the_migration_needs_nothing_that_is_applied_after_it(base):
+    (job,) = of_kind(base, "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert "serviceAccountName" not in pod
+    assert all("envFrom" not in container for container in pod["containers"])
