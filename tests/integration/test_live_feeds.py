@@ -130,10 +130,14 @@ def test_a_locked_lease_table_holds_no_tick_back(migrated_servers, wait_for, tmp
         redis.Redis.from_url(migrated_servers.redis_url) as client,
         producing(migrated_servers, *massive(fake, tmp_path)),
         psycopg.connect(migrated_servers.database_url) as connection,
+        psycopg.connect(migrated_servers.database_url, autocommit=True) as watcher,  # a transaction sees activity once
     ):
         wait_for(lambda: client.xlen(stream_key(0)) > 5)
         connection.execute("LOCK TABLE lease IN ACCESS EXCLUSIVE MODE")
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%lease%' AND wait_event_type = 'Lock'"
-        wait_for(lambda: connection.execute(waits).fetchone() >= (1,))
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE query LIKE '%lease%' AND wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        wait_for(lambda: watcher.execute(waits).fetchone() == (1,))
         before = client.xlen(stream_key(0))
         wait_for(lambda: client.xlen(stream_key(0)) > before + 50)
