@@ -138,6 +138,6 @@ def test_a_locked_lease_table_holds_no_tick_back(migrated_servers, wait_for, tmp
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE query LIKE '%lease%' AND wait_event_type = 'Lock' AND datname = current_database()"
         )
-        wait_for(lambda: watcher.execute(waits).fetchone() >= (1,))
+        wait_for(lambda: watcher.execute(waits).fetchone() == (1,))
         before = client.xlen(stream_key(0))
         wait_for(lambda: client.xlen(stream_key(0)) > before + 50)

@@ -471,7 +471,7 @@ def test_patterns_and_indicators_are_those_of_the_session(fleet):
 def test_a_redis_that_is_nearly_full_is_an_issue(fleet):
     fleet.worker()
     voice = fleet.begun()
-    fleet.client.set("filler", bytes(20_000_000))  # what connections hold makes no difference then
+    fleet.client.setrange("filler", 20_000_000, "x")  # what connections hold makes no difference beside it
     used = fleet.client.info("memory")["used_memory"]
     fleet.client.config_set("maxmemory", int(used * 1.05))
     try:
