@@ -41,7 +41,7 @@ test: $(VENV)/test  ## everything but the slow proofs
 TEST_SERVERS ?= tests/integration tests/fleet
 test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-server POSTGRES_BIN=/usr/lib/postgresql/15/bin
 	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
-	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 3 --dist loadfile) $(TEST_SERVERS)
+	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 4 --dist loadfile) $(TEST_SERVERS)
 
 soak: $(VENV)/test  ## the slow proofs
 	$(BIN)/pytest -m slow

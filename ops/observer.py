@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
-from redis.exceptions import NoPermissionError
 
 from ..contracts.errors import ServerAway, SetupError
 from ..db.migrate import check_schema
@@ -14,6 +13,7 @@ from ..db.redis import AWAY, Client
 from .finding import first_line
 from .health import HealthFinding, findings_of, is_healthy, server_away
 from .monitor import Monitor, Report
+from .redis_refusals import refusals_named
 from .wiring import Place, open_postgres, open_redis_to_look
 
 
@@ -52,8 +52,9 @@ class Observer:
     def look(self) -> Look:
         """Look once. Raises SetupError where the schema does not fit, or a right is missing."""
         try:
-            report = self._look()
-        except (NoPermissionError, psycopg.errors.InsufficientPrivilege) as e:
+            with refusals_named(self._where.servers.redis_url, "operator"):
+                report = self._look()
+        except psycopg.errors.InsufficientPrivilege as e:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
         except (psycopg.OperationalError, ServerAway, *AWAY) as e:

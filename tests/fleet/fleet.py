@@ -151,7 +151,7 @@ class Fleet:
     def status(self):
         """Return what `tickstock status --json` says."""
         said = processes.run(["status", "--json"], env=self.environment(), within_s=60)
-        assert said.returncode == 0, said.stderr
+        assert said.returncode in (0, 1), said.stderr  # 1: something in the fleet is unhealthy just now
         return json.loads(said.stdout)
 
     def ledger(self):

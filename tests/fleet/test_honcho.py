@@ -103,7 +103,7 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
         assert len(set(after) - set(before)) == 1
         assert alive() == set(after)
         wait_for(lambda: shown() == [4, 4, 4, 4], 10, shown)  # the new one under the port of the old one
-        assert gauge("tickstock_workers", port + METRICS_PORT + 100) == 4
+        wait_for(lambda: gauge("tickstock_workers", port + METRICS_PORT + 100) == 4, 60, log.read_text)
         assert gauge("tickstock_producer_up", port + METRICS_PORT + 200) == 1
 
         honcho.send_signal(signal.SIGTERM)

@@ -22,7 +22,6 @@ from tickstockpl.workers.tracing import FlowIds, Tracing
 from ..integration.test_bad_input import Stream
 from .fleet import fleet_on, wait_for, wait_until_detected
 
-BRIDGE = (sys.executable, "-c", "from tickstockpl.ops.cli.bridge_command import bridge; bridge()")
 OFF = """
 import sys
 from tickstockpl.ops.cli import bridge_command, worker_command
@@ -80,7 +79,7 @@ def test_one_trace_holds_the_spans_of_worker_and_bridge(migrated_servers, tmp_pa
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         fleet.start_worker("w1", "--commit-ms", "50")
-        fleet.start("b1", "--name", "b1", command=BRIDGE)
+        fleet.start("b1", "bridge", "--name", "b1")
         stream = Stream(migrated_servers)
         with stream.redis:
             stream.send(*(("A", price, 100, -back) for back in range(10, 0, -1) for price in ORDINARY))

@@ -296,6 +296,7 @@ def test_a_hole_asks_only_for_the_symbols_of_its_partition(repairs, fake, minute
     homes = {symbol: partition_of(symbol, 2) for symbol in symbols}
     assert homes == {"A": 1, "B": 1, "C": 1, "D": 0}
     with repairs.connection() as connection:
+        connection.execute("UPDATE stream SET partitions = 2")
         gaps.note_hole(connection, Hole("live", 0, minute * MINUTE_MS, minute * MINUTE_MS, "massive-1", 9))
     with repairs.running(symbols=symbols, partitions=2):
         repairs.wait_for(lambda: repairs.states() == ["missing"])
