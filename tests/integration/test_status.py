@@ -175,7 +175,7 @@ def test_status_says_which_server_is_away_also_as_json(migrated_servers, ticksto
     assert ran.stdout.startswith("Health        UNHEALTHY\n  error  REDIS_AWAY  Redis at 127.0.0.1:1: ")
 
 
-def test_a_missing_right_ends_the_status_with_the_command_that_names_it(migrated_servers, tickstock):
+def test_a_missing_right_ends_the_status_and_is_named(migrated_servers, tickstock):
     with redis.Redis.from_url(migrated_servers.redis_url) as admin:
         name = f"user-{secrets.token_hex(4)}"
         admin.execute_command("ACL", "SETUSER", name, "on", "nopass", "~*", "&*", "+@all", "-pubsub|numsub")
