@@ -186,7 +186,7 @@ def test_a_missing_right_ends_the_status_and_is_named(migrated_servers, tickstoc
         finally:
             admin.execute_command("ACL", "DELUSER", name)
     assert ran.returncode == 1
-    assert "`tickstock doctor --role operator` names what is missing" in ran.stderr
+    assert f"ACL SETUSER {name} +pubsub|numsub" in ran.stderr
 
 
 # -- flows -----------------------------------------------------------------------------------------------------------
