@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from ..contracts.errors import LeaseTaken, ServerAway, TlsRefused
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
-from ..contracts.names import GROUP, flow_key
+from ..contracts.names import GROUP
 from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp
@@ -33,6 +33,7 @@ from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
 from .teller import Teller
 from .tick_check import MS_NS, Limits
+from .upkeep import Upkeep
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from .tracing import Tracing
@@ -41,11 +42,9 @@ log = structlog.get_logger()
 
 _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
-_CLEAN_EVERY_S = 3600.0
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _GATHER_S = 0.015  # from the first closed bar to the commit
-_FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
 
@@ -107,6 +106,7 @@ class Worker:
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
+        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
         self._read_count = 1
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
@@ -114,7 +114,6 @@ class Worker:
         self._uncommitted_since: float | None = None
         self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
-        self._clean_at = 0.0
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -408,7 +407,7 @@ class Worker:
             if unread and not restoring.from_start:
                 self._reader.rewind(state, from_start=True)
                 continue
-            self._ask_again(partition, state, unread)  # what even the start of the stream does not bring
+            self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held)
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
@@ -426,8 +425,9 @@ class Worker:
         for partition, why in odd.items():
             log.info("reading again", partition=partition, why=why)
             self.restore(partition)
-        self._give_up_holes()
-        self._drop_old_producers()
+        if self._upkeep.give_up_holes(self._states):
+            self._uncommitted_since = self._uncommitted_since or time.monotonic()
+        self._upkeep.drop_old_producers(self._states)
         self._watch_memory()
         self._ack({}, {}, {})
 
@@ -443,52 +443,6 @@ class Worker:
     def _committed_positions(self) -> dict[int, Position]:
         """Return where the streams may be trimmed; what is read again from the start must stay."""
         return {p: state.position for p, state in self._states.items() if p not in self._reader.restoring}
-
-    def _give_up_holes(self) -> None:
-        holes = {p: state for p, state in self._states.items() if state.holes}
-        if not holes:
-            return
-        redis_ms = redis.redis_ms(self._client)
-        hole_wait_ms = int(self.options.hole_wait_s * 1000)
-        for partition, state in holes.items():
-            self._ask_again(partition, state, [producer for producer, _ in state.holes])
-            given_up = state.give_up_holes(redis_ms, hole_wait_ms=hole_wait_ms, now_ns=time.monotonic_ns())
-            for producer, (first, last) in given_up:
-                log.error("ticks lost", partition=partition, producer=producer, after=first, through=last)
-            if given_up:
-                self._uncommitted_since = self._uncommitted_since or time.monotonic()
-
-    def _ask_again(self, partition: int, state: PartitionState, producers: Sequence[str]) -> None:
-        """Ask producers to send again what comes after the number that was reached: `want:PRODUCER`."""
-        wanted = {f"want:{p}": state.flows[p].number if p in state.flows else 0 for p in producers}
-        if not wanted:
-            return
-        try:
-            self._client.hset(flow_key(partition), mapping=wanted)
-        except ResponseError as e:
-            if not redis.is_out_of_memory(e):  # then asking waits
-                raise
-
-    def _drop_old_producers(self) -> None:
-        """Forget the numbers of live producers whose lease ended a day ago, once an hour."""
-        if time.monotonic() < self._clean_at:
-            return
-        self._clean_at = time.monotonic() + _CLEAN_EVERY_S
-        names = [name for (name,) in self._database.connection.execute(query("ended_producers"))]
-        for partition, state in self._states.items():
-            old = [name for name in names if name in state.flows and name not in state.counts]
-            if old and not state.holes:
-                self._forget_producers(partition, state, old)
-
-    def _forget_producers(self, partition: int, state: PartitionState, producers: Sequence[str]) -> None:
-        """Forget numbers, but first what could still be read of their frames: without numbers it would count again."""
-        long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
-        self._reader.trim(partition, min(long_ago, state.position.after()))
-        fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
-        self._client.hdel(flow_key(partition), *fields)
-        for producer in producers:
-            del state.flows[producer]
-        state.dirty = True
 
     def _finished_number(self, partition: int, replay: str) -> int | None:
         key = (partition, replay)
