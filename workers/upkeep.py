@@ -1,0 +1,79 @@
+"""What a worker sees after once nothing is unread: holes that nobody fills, and producers that ended long ago."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from redis.exceptions import ResponseError
+
+from ..contracts.names import flow_key
+from ..contracts.partition import Position
+from ..db import redis
+from ..db.postgres import Database
+from ..db.queries import query
+from ..db.redis import Client
+from .partition_reader import PartitionReader
+from .partition_state import PartitionState
+
+log = structlog.get_logger()
+
+_CLEAN_EVERY_S = 3600.0
+_FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
+
+
+class Upkeep:
+    """Sees after the producers' numbers. hole_wait_s: how long a live hole may stay."""
+
+    def __init__(self, client: Client, database: Database, reader: PartitionReader, *, hole_wait_s: float) -> None:
+        self._client = client
+        self._database = database
+        self._reader = reader
+        self._hole_wait_ms = int(hole_wait_s * 1000)
+        self._clean_at = 0.0
+
+    def give_up_holes(self, states: Mapping[int, PartitionState]) -> bool:
+        """Ask for what holes lack, and give up those that waited too long; return whether any was given up."""
+        holes = [state for state in states.values() if state.holes]
+        if not holes:
+            return False
+        redis_ms = redis.redis_ms(self._client)
+        lost = False
+        for state in holes:
+            self.ask_again(state, [producer for producer, _ in state.holes])
+            given_up = state.give_up_holes(redis_ms, hole_wait_ms=self._hole_wait_ms, now_ns=time.monotonic_ns())
+            for producer, (first, last) in given_up:
+                log.error("ticks lost", partition=state.partition, producer=producer, after=first, through=last)
+                lost = True
+        return lost
+
+    def ask_again(self, state: PartitionState, producers: Sequence[str]) -> None:
+        """Ask producers to send again what comes after the number that was reached: `want:PRODUCER`."""
+        wanted = {f"want:{p}": state.flows[p].number if p in state.flows else 0 for p in producers}
+        if not wanted:
+            return
+        try:
+            self._client.hset(flow_key(state.partition), mapping=wanted)
+        except ResponseError as e:
+            if not redis.is_out_of_memory(e):  # then asking waits
+                raise
+
+    def drop_old_producers(self, states: Mapping[int, PartitionState]) -> None:
+        """Forget the numbers of live producers whose lease ended a day ago, once an hour."""
+        if time.monotonic() < self._clean_at:
+            return
+        self._clean_at = time.monotonic() + _CLEAN_EVERY_S
+        names = [name for (name,) in self._database.connection.execute(query("ended_producers"))]
+        for state in states.values():
+            old = [name for name in names if name in state.flows and name not in state.counts]
+            if old and not state.holes:
+                self._forget(state, old)
+
+    def _forget(self, state: PartitionState, producers: Sequence[str]) -> None:
+        """Forget numbers, but first what could still be read of their frames: without numbers it would count again."""
+        long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
+        self._reader.trim(state.partition, min(long_ago, state.position.after()))
+        fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
+        self._client.hdel(flow_key(state.partition), *fields)
+        for producer in producers:
+            del state.flows[producer]
+        state.dirty = True
