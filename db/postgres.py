@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -13,6 +13,7 @@ from psycopg.pq import PipelineStatus
 from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
 from .queries import query
+from .vitals import VITALS
 
 Row = tuple[Any, ...]
 Connection = psycopg.Connection[Row]
@@ -31,13 +32,11 @@ _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist|"
     r"invalid \w+ value"
 )
-# An attempt, of several; and what stands before its reason.
-_ATTEMPT = re.compile(r"- host: .*?, port: .*?, hostaddr: [^:]*(?::[0-9a-f:.]*')?: ")
-_PREFIX = re.compile(r"^connection (?:failed|is bad): (?=connection to server)")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
+_LOOP_SILENCE_S = 10.0  # a worker's: a statement of this length serves nobody, whatever it waits for
 # One of several attempts; and what stands before its reason.
 _ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
 _PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
@@ -57,18 +56,39 @@ class _Impatient(psycopg.Connection[Row]):
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
         try:
-            return super().wait(_within_silence(gen), *how, **named)
+            return super().wait(_watched(gen, _give_up), *how, **named)
         except _Silent:
             self.pgconn.finish()
             raise
+
+
+class _OfLoop(psycopg.Connection[Row]):
+    """A main loop's: while it waits, for a lock or a server that hangs, the loop is no stuck one, and not served."""
+
+    def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
+        returned = super().wait(_watched(gen, _tell_vitals), *how, **named)
+        if VITALS.has_joined:
+            VITALS.serves("postgresql")
+        return returned
 
 
 class _Silent(psycopg.OperationalError):
     """The server hangs, with its socket open."""
 
 
-def _within_silence(gen: PQGen[Returned]) -> Generator[Any, Any, Returned]:
-    """Go on with what psycopg waits for: several times a second it tells that nothing came."""
+def _give_up(silent_s: float) -> None:
+    if silent_s > _SILENCE_S:
+        raise _Silent(f"the server has said nothing for {_SILENCE_S:g} s")
+
+
+def _tell_vitals(silent_s: float) -> None:
+    VITALS.turn()
+    if silent_s > _LOOP_SILENCE_S:
+        VITALS.lost("postgresql")
+
+
+def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
+    """Go on with what psycopg waits for: several times a second it tells that nothing came, and we for how long."""
     last_s = time.monotonic()
     try:
         wanted = next(gen)
@@ -76,22 +96,23 @@ def _within_silence(gen: PQGen[Returned]) -> Generator[Any, Any, Returned]:
             ready = yield wanted
             if ready:
                 last_s = time.monotonic()
-            elif time.monotonic() > last_s + _SILENCE_S:
-                raise _Silent(f"the server has said nothing for {_SILENCE_S:g} s")
+            else:
+                on_silence(time.monotonic() - last_s)
             wanted = gen.send(ready)
     except StopIteration as e:
         returned: Returned = e.value
         return returned
 
 
-def connect(url: str, *, name: str, impatient: bool = False) -> Connection:
+def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = False) -> Connection:
     """Open an autocommit connection. Raises ServerAway where no server answers, SetupError where it says no.
 
     impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
-    or for a server that hangs.
+    or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait.
     """
+    kind = _Impatient if impatient else _OfLoop if of_loop else psycopg.Connection[Row]
     try:
-        return (_Impatient if impatient else psycopg.Connection[Row]).connect(
+        return kind.connect(
             url,
             autocommit=True,
             application_name=name,
@@ -144,18 +165,18 @@ def address(url: str) -> str:
 class Database:
     """The connection that a worker commits through, or a bridge."""
 
-    def __init__(self, url: str, *, name: str, impatient: bool = False) -> None:
+    def __init__(self, url: str, *, name: str, impatient: bool = False, of_loop: bool = False) -> None:
         self.url = url
         self.name = name
-        self._impatient = impatient
-        self.connection = connect(url, name=name, impatient=impatient)
+        self._patience = {"impatient": impatient, "of_loop": of_loop}
+        self.connection = connect(url, name=name, **self._patience)
         self.backend = self._my_backend()
 
     def reopen(self) -> None:
         """Connect again, and end the backend of the lost connection: what it still does must be over before we look."""
         lost = self.backend
         self.close()
-        self.connection = connect(self.url, name=self.name, impatient=self._impatient)
+        self.connection = connect(self.url, name=self.name, **self._patience)
         self.backend = self._my_backend()
         values = {"pid": lost.pid, "backend_start": lost.started_at}
         if self.connection.execute(query("live_backend"), values).fetchone() == (True,):

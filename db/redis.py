@@ -81,7 +81,20 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
     secured |= {name: value for name, value in options.items() if name.startswith("ssl_")} if secured else {}
     login = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | secured | login
-    return Sentinel(where.hosts, sentinel_kwargs=asked).master_for(where.master, **options | secured)
+    sentinel = Sentinel(where.hosts, sentinel_kwargs=asked)
+    sentinel.sentinels = [_OneSentinel(host, port, **asked) for host, port in where.hosts]
+    return sentinel.master_for(where.master, **options | secured)
+
+
+class _OneSentinel(redis.Redis):
+    """One that answers with an error is as one that is away: the library would ask no other."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Execute a command."""
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except ResponseError as e:
+            raise RedisConnectionError(str(e)) from e
 
 
 def _raw(client: Client) -> Client:

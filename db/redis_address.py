@@ -1,16 +1,19 @@
 """Where Redis is: one server, the master that Sentinels name, or a Cluster; read from one URL."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from redis.connection import parse_url
+from redis import Redis
+from redis.connection import SSLConnection, parse_url
 
 from ..contracts.errors import SetupError
 
 Host = tuple[str, int]
 Kind = Literal["single", "sentinel", "cluster"]
 
+_OPTIONS = {*signature(Redis.__init__).parameters, "connection_class", "path", "sentinel_username", "sentinel_password"}
 _PORTS: Mapping[str, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 _EXAMPLES = (
     "redis://:PASSWORD@HOST:PORT/0, rediss:// over TLS, redis+sentinel://:PASSWORD@HOST1:PORT,HOST2:PORT/MASTER/0 "
@@ -35,7 +38,7 @@ def parse(url: str) -> RedisAddress:
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     try:
         if not kind:
-            return RedisAddress("single", hosts_of(url), "", parse_url(url))
+            return RedisAddress("single", hosts_of(url), "", _checked(parse_url(url)))
         if kind == "sentinel":
             return _several(url, scheme, "sentinel")
         if kind == "cluster":
@@ -58,7 +61,20 @@ def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
         raise SetupError("a Redis Cluster has one database, 0: leave the number out of the address")
     options = parse_url(f"{scheme}://{login}{at}host/{db}?{parts.query}")
     del options["host"]
-    return RedisAddress(kind, hosts_of(url), master, options)
+    if db and not db.isdigit():
+        raise SetupError(f"the Redis address names {db!r} behind its master: the number of a database stands there")
+    return RedisAddress(kind, hosts_of(url), master, _checked(options))
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options that a connection can be made with. Raises SetupError: the library fails at the first command."""
+    is_secured = options.get("connection_class") is SSLConnection
+    for name in options:
+        if name.startswith("ssl_") and not is_secured:
+            raise SetupError(f"the Redis address has the option {name}, which is for rediss://")
+        if name not in _OPTIONS:
+            raise SetupError(f"the Redis address has an unknown option: {name}")
+    return options
 
 
 def hosts_of(url: str) -> tuple[Host, ...]:

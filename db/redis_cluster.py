@@ -6,7 +6,9 @@ again, as after any other error.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from redis.commands import CoreCommands
@@ -20,7 +22,7 @@ from ..contracts.names import FRONT_DOOR
 from .redis_address import Host
 
 Node = Any  # redis.Redis of one node; its replies are untyped
-OnError = Callable[[], None]
+OnError = Callable[[], object]
 
 # After these the map of slots may be wrong. MOVED is an AskError to the library.
 _ODD = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, RedisConnectionError, RedisTimeoutError, OSError)
@@ -37,6 +39,7 @@ class Cluster(CoreCommands):
         self._make_node = make_node
         self._nodes: dict[Host, Node] = {}
         self._slots: list[tuple[int, int, Host]] | None = None  # None: to be read anew
+        self._failed_at: dict[Host, float] = {}  # who failed is asked for the map after those who did not
         self._lock = threading.Lock()
 
     # -- which node ------------------------------------------------------------------------------------------------
@@ -47,7 +50,7 @@ class Cluster(CoreCommands):
         for first, last, host in self._read_slots():
             if first <= slot <= last:
                 return self._node(host)
-        self._forget()
+        self._slots = None
         raise ClusterDownError(f"no node of the cluster holds slot {slot}", status_code="CLUSTERDOWN")
 
     def masters(self) -> list[Node]:
@@ -59,7 +62,8 @@ class Cluster(CoreCommands):
         if slots is not None:
             return slots
         why: Exception = RedisConnectionError("the cluster has no nodes")
-        for host in dict.fromkeys((*self._nodes, *self._seeds)):
+        known = dict.fromkeys((*self._nodes, *self._seeds))
+        for host in sorted(known, key=lambda host: self._failed_at.get(host, 0.0)):
             try:
                 reply = self._node(host).execute_command("CLUSTER SLOTS")
             except ResponseError:
@@ -68,18 +72,29 @@ class Cluster(CoreCommands):
                 why = e
                 continue
             if reply:
-                self._slots = slots = [(first, last, _host(node, host)) for first, last, node, *_ in reply]
+                slots = [(first, last, _host(node, host)) for first, last, node, *_ in reply]
+                self._drop_all_but({_host(node, host) for _, _, *nodes in reply for node in nodes})
+                self._slots = slots
                 return slots
         raise RedisConnectionError(f"no node of the cluster answers: {why}") from why
 
     def _node(self, host: Host) -> Node:
         with self._lock:
             if host not in self._nodes:
-                self._nodes[host] = self._make_node(host, self._forget)
+                self._nodes[host] = self._make_node(host, partial(self._note_failure, host))
             return self._nodes[host]
 
-    def _forget(self) -> None:
+    def _note_failure(self, host: Host) -> None:
+        """Read the map anew, and from another node: one that is cut off believes in its old one."""
+        self._failed_at[host] = time.monotonic()
         self._slots = None
+
+    def _drop_all_but(self, named: set[Host]) -> None:
+        """Forget nodes that have left the cluster."""
+        with self._lock:
+            gone = [self._nodes.pop(host) for host in self._nodes.keys() - named - {*self._seeds}]
+        for node in gone:
+            node.close()
 
     # -- as any client ---------------------------------------------------------------------------------------------
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from ..contracts.names import flow_key
-from ..db.redis import AWAY, Client, is_pause
+from ..db.redis import AWAY, Client, is_pause, masters
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
@@ -56,7 +55,7 @@ class SpooledWriter(StreamWriter):
         self._away = False  # as we said it last
         self._pause_s = 0.0
         self._retry_at = 0.0
-        self._probe = _Probe(client, flow_key(0))
+        self._probe = _Probe(client)
 
     # -- what the producer sees --------------------------------------------------------------------------------------
 
@@ -233,9 +232,8 @@ class SpooledWriter(StreamWriter):
 class _Probe:
     """Waits for Redis in a thread of its own: a host that is gone answers a connection only after seconds."""
 
-    def __init__(self, client: Client, key: str) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._key = key
         self._thread: threading.Thread | None = None
 
     @property
@@ -252,7 +250,8 @@ class _Probe:
         pause_s, tls_refused = 0.05, False
         while True:
             try:
-                self._client.exists(self._key)
+                for node in masters(self._client):  # of a cluster every one: frames go to all
+                    node.ping()
                 return
             except AWAY as e:
                 if is_refusal(str(e)) and not tls_refused:

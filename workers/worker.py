@@ -114,6 +114,7 @@ class Worker:
         self._uncommitted_since: float | None = None
         self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
+        self._failures = 0  # since a whole turn went well
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -133,6 +134,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self.turn()
+                self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
         self._leave()
@@ -458,25 +460,26 @@ class Worker:
 
     def _heal(self, error: Exception) -> None:
         """Wait until both servers serve again, then restore everything; anything but a server away is raised."""
-        if isinstance(error, psycopg.Error):
-            if not postgres.is_lost(self._database.connection, error):
-                raise error
-            if error.sqlstate == "57P01":  # somebody ended this backend: it kept a row locked for too long
-                self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
-        elif isinstance(error, ResponseError) and not (redis.is_pause(error) or redis.is_gone(error)):
+        if not self._is_away(error):
             raise error
-        log.warning("server away", why=str(error).strip())
+        if isinstance(error, psycopg.Error) and error.sqlstate == "57P01":
+            # Somebody ended this backend: it kept a row locked for too long.
+            self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
+        if not self._failures:
+            log.warning("server away", why=str(error).strip())
         _note_lost(error)
         said = ""
-        for attempt in count():
+        while True:
             VITALS.turn()
+            if self._failures:
+                self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
+            self._failures += 1
             if self._stop.is_set():
                 self._states.clear()  # they may not fit what is committed: the next owner restores
                 return
             try:
                 self._reconnect()
-                VITALS.serves("redis")  # not before: while it has no room, the check goes through and nothing else
-                break
+                return  # whether both serve, the next turn shows
             except (psycopg.Error, RedisError, OSError, ServerAway) as again:
                 if isinstance(again, psycopg.Error):
                     self._database.close()  # half prepared, or a standby: begin with a new connection
@@ -485,8 +488,18 @@ class Worker:
                     said = str(again)
                     log.warning("server away", why=said)
                 log.debug("still away", why=str(again).strip())
-                self._stop.wait(min(2.0, 0.05 * 2 ** min(attempt, 10)))
-        log.info("server back")
+
+    def _is_away(self, error: Exception) -> bool:
+        if isinstance(error, psycopg.Error):
+            return postgres.is_lost(self._database.connection, error)
+        return not isinstance(error, ResponseError) or redis.is_pause(error) or redis.is_gone(error)
+
+    def _note_served(self) -> None:
+        """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
+        if self._failures:
+            self._failures = 0
+            VITALS.serves("redis")
+            log.info("server back")
 
     def _reconnect(self) -> None:
         with VITALS.asking("postgresql"):
