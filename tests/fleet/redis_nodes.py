@@ -83,7 +83,7 @@ def _knows_all(master, count):
 
 CLUSTER_OPTIONS = (
     "cluster-enabled yes", "cluster-node-timeout 1000", "cluster-replica-validity-factor 0",
-    "appendonly yes", "repl-diskless-sync-delay 0",
+    "appendonly yes", "repl-diskless-sync-delay 0", "enable-debug-command yes",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 from redis.sentinel import Sentinel
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.contracts.settings import Servers
+from tickstockpl.db.redis import connect
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 from .proxy import proxy_to
@@ -33,6 +34,13 @@ def test_a_master_that_no_sentinel_knows_is_named(tickstock, migrated_servers, w
     assert run.returncode == 1
     assert "No master found for 'nobody'" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_sentinel_that_answers_with_an_error_hides_no_other(watched_redis):
+    master, _, proxy, url = watched_redis
+    with connect(url.replace("//", f"//{HOST}:{master.port},")) as client:  # it knows no SENTINEL command
+        assert client.info("server")["tcp_port"] == master.port
+        assert client.connection_pool.get_master_address() == (HOST, proxy.port)
 
 
 def test_the_address_of_a_sentinel_needs_its_own_scheme(tickstock, migrated_servers, watched_redis):
