@@ -105,8 +105,9 @@ def watched(module_servers, tmp_path_factory):
         this_minute = int(fleet.redis.time()[0]) // 60
         send_minutes(fleet.redis, this_minute - 13, [UP, DOWN] * 6)
         with prometheus_of(ports, tmp_path_factory.mktemp("prometheus")) as server:
-            # A rate sees what happens after the first look.
-            wait_for(lambda: server.values("sum(tickstock_bars_closed_total) >= 12"), 60, fleet.logs)
+            # A rate sees what happens after the first look, at the bridges too.
+            ready = f"sum(tickstock_bars_closed_total) >= 12 and sum(up) == {sum(map(len, ports.values()))}"
+            wait_for(lambda: server.values(ready), 60, fleet.logs)
             send_minutes(fleet.redis, this_minute - 1, [DOJI])
             yield fleet, server
 

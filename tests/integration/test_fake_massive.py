@@ -113,11 +113,15 @@ def test_the_official_client_gets_the_trades_as_they_were_told(fake, wait_for):
     assert [(trade.size, trade.fractional_shares) for trade in got[3:]] == [(0, "0.25"), (100, "100.5")]
 
 
+def both_subscribed(fake):
+    return fake._call(lambda: [c.subscribed for c in fake._broadcast.connections]) == [{"T.*"}, {"T.*"}]
+
+
 def test_two_clients_with_keys_of_their_own_get_the_same_trades(wait_for):
     other = uuid4().hex
     with FakeMassive() as fake, official(fake, "T.*") as got:
         with listening(fake, "T.*", key=other) as socket:
-            wait_for(lambda: fake.connections == 2)
+            wait_for(lambda: both_subscribed(fake))
             fake.tell(*MORNING)
             trades = said(socket)
         wait_for(lambda: len(got) == 5)
