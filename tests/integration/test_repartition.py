@@ -190,7 +190,7 @@ def running(make):
         yield process
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(120)
         process._database.close()
         process._client.close()
     if died:
