@@ -7,6 +7,7 @@ import pytest
 import redis
 from tickstockpl.db import lease, postgres
 from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.redis import is_gone
 from tickstockpl.db.vitals import Vitals
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
@@ -66,3 +67,13 @@ def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_serve
         other.rollback()
         waiting.join(60)
         assert not vitals.is_away("postgresql")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["XGROUP SETID gone g 0", "XINFO STREAM gone", "XREADGROUP GROUP g c STREAMS gone >", "XPENDING gone g - + 1"],
+)
+def test_a_stream_that_vanished_is_known_by_what_each_command_says(migrated_servers, command):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client, pytest.raises(redis.ResponseError) as said:
+        client.execute_command(*command.split())
+    assert is_gone(said.value)
