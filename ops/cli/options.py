@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 import psycopg
+from redis.exceptions import ResponseError
 
 from ...contracts.errors import NothingFound, TickStockError, UsageError
-from ...db.redis import AWAY
+from ...db.redis import AWAY, is_pause
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
@@ -163,6 +164,11 @@ def errors_end_the_command() -> Iterator[None]:
         sys.exit(1)
     except (psycopg.OperationalError, *AWAY) as e:  # a server went away in the middle
         click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
+        sys.exit(1)
+    except ResponseError as e:
+        if not is_pause(e):
+            raise
+        click.echo(f"Error: Redis cannot do this now: {e}", err=True)
         sys.exit(1)
 
 
