@@ -1,6 +1,7 @@
 """What commands say of a Redis Cluster that does not answer for every key."""
 
 import json
+import re
 from contextlib import closing
 
 import pytest
@@ -34,6 +35,13 @@ def test_the_status_calls_redis_away(torn, tickstock):
     assert ran.returncode == 1
     assert [(one["code"], one["message"]) for one in json.loads(ran.stdout)["findings"]] == [("REDIS_AWAY", DOWN)]
     assert "Traceback" not in ran.stderr
+
+
+def test_the_doctor_reads_a_key_of_each_partition(torn, tickstock):
+    ran = tickstock("doctor", servers=torn)
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("FAIL")]
+    assert re.fullmatch(f"FAIL +Redis keys +partition 0, 1: {DOWN}  -> CLUSTER INFO and CLUSTER NODES name .*", line)
 
 
 @pytest.mark.parametrize("command", [("audit",), ("repartition", 4, "--wait", 0)])
