@@ -23,7 +23,7 @@ def keep(command: tuple[str, ...], stop_after: float, log_json: bool) -> None:
 
     When it dies it is started again after half a second, later each time, at most 30 s, and soon again once it has
     lived for a minute. When it was used wrongly (exit 2) this ends too; when it has done its work (exit 0) it is not
-    started again, and this waits to be stopped. SIGTERM and SIGINT are passed on; the exit code is the command's.
+    started again, and this waits to be stopped. Each SIGTERM and SIGINT is passed on; the exit code is the command's.
     Its standard input ends with this process: with --stop-with-stdin our commands then stop, even after a SIGKILL.
     """
     set_up_logs(as_json=log_json)
