@@ -34,7 +34,7 @@ COMPOSE_OPTIONS = {
     "up": {"--build", "--detach", "--no-recreate", "--scale"},
     "run": {"--rm", "--no-deps"},
     "exec": {"-T"},
-    **dict.fromkeys(("build", "ps", "stop", "restart"), set()),
+    **{verb: set() for verb in ("build", "ps", "stop", "restart")},
 }
 PORTS = ("9101", "9102", "9103", "9111")
 STOPPED = ("PostgreSQL, from a copy", "Change the number of partitions")  # sections that begin with a fleet at rest
