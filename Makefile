@@ -6,7 +6,7 @@ SECONDS ?= 60
 WORKERS ?= 4
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo run test test-servers lint bench soak secrets clean
+.PHONY: demo run test test-servers lint bench soak rules secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
@@ -53,6 +53,11 @@ lint: $(VENV)/lint
 
 bench: $(VENV)/bench  ## a table; every figure in build/bench.json
 	$(BIN)/python tests/bench/run.py --memory
+
+RULE := ops/kubernetes/components/prometheus-operator/prometheus-rule.yaml
+rules:  ## the rules of ops/prometheus/rules.yml once more, as the Prometheus operator takes them
+	sed -i '/^spec:/q' $(RULE)
+	sed -n '/^groups:/,$$ { s/^\(.\)/  \1/; p }' ops/prometheus/rules.yml >> $(RULE)
 
 secrets: $(VENV)/base  ## passwords for compose/compose.yaml, once
 	$(BIN)/tickstock secrets compose/secrets

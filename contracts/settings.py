@@ -23,6 +23,8 @@ def servers_from(environ: Mapping[str, str]) -> Servers | None:
 
     Raises UsageError where only one is given: half an outside setup is a mistake that would go unnoticed.
     """
+    # A value made from a file has its last line break: neither an address nor a password ends in one.
+    environ = {name: value.rstrip("\r\n") for name, value in environ.items()}
     redis_named = next((name for name in _REDIS_VARIABLES if environ.get(name)), None)
     database_named = next((name for name in _DATABASE_VARIABLES if environ.get(name)), None)
     if redis_named is None and database_named is None:

@@ -27,8 +27,15 @@ NOT_RUN = {
     "kubectl": "there is no cluster here: tests/kubernetes runs the containers' own command lines",
     "honcho": "tests/fleet/test_honcho.py runs it",
     "make": "what it makes is the checkout's own",
+    "cp": "the file .env is the checkout's own",
+    "chmod": "the key is the checkout's own",
 }
-COMPOSE_OPTIONS = {"up": {"--build", "--detach", "--no-recreate", "--scale"}, "ps": set(), "stop": set()}
+COMPOSE_OPTIONS = {
+    "up": {"--build", "--detach", "--no-recreate", "--scale"},
+    "run": {"--rm", "--no-deps"},
+    "exec": {"-T"},
+    **{verb: set() for verb in ("build", "ps", "stop", "restart")},
+}
 PORTS = ("9101", "9102", "9103", "9111")
 STOPPED = ("PostgreSQL, from a copy", "Change the number of partitions")  # sections that begin with a fleet at rest
 # The programs of the server that the tests run on; importing the package would make folders.
@@ -73,20 +80,37 @@ def read_kubectl(arguments):
 
 
 def read_compose(arguments):
-    assert arguments.pop(0) == "compose"
-    services = {}
-    while arguments[0] == "--file":
-        content = (ROOT / arguments[1]).read_text()
-        services |= yaml.safe_load(content)["services"]
-        del arguments[:2]
-    verb, *options = arguments
-    while options:
-        option = options.pop(0)
+    compose, verb, *rest = arguments
+    assert compose == "compose"
+    services = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())["services"]
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
         assert option in COMPOSE_OPTIONS[verb], option
         if option == "--scale":
-            service, _, count = options.pop(0).partition("=")
+            service, _, count = rest.pop(0).partition("=")
             assert service in services
             assert count.isdigit()
+    if rest:
+        service, *words = rest
+        assert service in services
+        assert words == [] or verb in ("run", "exec")
+        if words and is_ours(words):
+            parse(words)
+
+
+def read_cp(arguments):
+    """A file for .env: each compose file that it names is there."""
+    source, target = arguments
+    (files,) = re.findall(r"^COMPOSE_FILE=(.*)$", (ROOT / source).read_text(), re.MULTILINE)
+    assert all((ROOT / name).exists() for name in files.split(":"))
+    assert target == ".env"
+
+
+def read_chmod(arguments):
+    assert arguments == ["444", "compose/secrets/massive_api_key"]
+    assert yaml.safe_load((ROOT / "compose" / "massive.yaml").read_text())["secrets"] == {
+        "massive_api_key": {"file": "secrets/massive_api_key"}
+    }
 
 
 def read_honcho(arguments):
@@ -102,7 +126,10 @@ def read_make(arguments):
     assert ran.returncode == 0, ran.stderr
 
 
-READERS = {"kubectl": read_kubectl, "docker": read_compose, "honcho": read_honcho, "make": read_make}
+READERS = {
+    "kubectl": read_kubectl, "docker": read_compose, "honcho": read_honcho, "make": read_make, "cp": read_cp,
+    "chmod": read_chmod,
+}  # fmt: skip
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------

@@ -40,13 +40,23 @@ IMAGE = "tickstockpl:local"
 OWNERS = "SELECT owner, count(*) FROM lease WHERE unit LIKE 'partition:%' AND expires_at > clock_timestamp() GROUP BY 1"
 
 
-def said_by(file):
-    """Read a compose file as compose does where the environment has nothing to add: the defaults, and $$ as $."""
-    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", file.read_text())
+def variables_of(file):
+    """Read a file of variables, as .env is one."""
+    return dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.MULTILINE))
+
+
+def said_by(file, variables):
+    """Read a compose file as compose does: variables or their defaults, and $$ as $."""
+
+    def value(found):
+        name, otherwise, default = found.groups()
+        return variables[name] if otherwise == "?" else variables.get(name, default)
+
+    text = re.sub(r"\$\{(\w+):([-?])([^}]*)\}", value, file.read_text())
     return YAML(typ="safe").load(text.replace("$$", "$"))
 
 
-SAID = said_by(COMPOSE / "compose.yaml")
+SAID = said_by(COMPOSE / "compose.yaml", variables_of(COMPOSE / "synthetic.env"))
 SERVICES = SAID["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == IMAGE]
 
@@ -92,6 +102,27 @@ def test_a_service_is_confined_pinned_and_watched(name):
     assert service["image"] == IMAGE or re.fullmatch(r".+:v?\d+\.\d+\.\d+[\w.-]*", service["image"])
     assert name in OURS or "test" in service["healthcheck"]  # ours have the image's
     assert [v for v in service.get("environment", {}) if "PASSWORD" in v and not v.endswith("_FILE")] == []
+
+
+@pytest.mark.parametrize(("source", "secret"), [("synthetic", None), ("massive", "massive_api_key")])
+def test_a_file_for_env_names_the_files_of_its_source(source, secret):
+    variables = variables_of(COMPOSE / f"{source}.env")
+    files = [ROOT / name for name in variables["COMPOSE_FILE"].split(":")]
+    producers = [said_by(file, variables)["services"]["producer"] for file in files]
+    assert (
+        {**producers[0], **producers[-1]}["environment"]["TICKSTOCK_SOURCE"] == variables["TICKSTOCK_SOURCE"] == source
+    )
+    assert (secret in producers[-1]["secrets"]) == (secret is not None)
+
+
+def test_without_a_source_nothing_starts():
+    assert re.findall(r"\$\{TICKSTOCK_SOURCE:(.)", (COMPOSE / "compose.yaml").read_text()) == ["?"]
+
+
+def test_as_many_workers_start_as_the_variable_says():
+    assert said_by(COMPOSE / "compose.yaml", {"TICKSTOCK_SOURCE": "x"})["services"]["worker"]["deploy"]["replicas"] == 4
+    variables = {"TICKSTOCK_SOURCE": "x", "TICKSTOCK_WORKER_REPLICAS": "6"}
+    assert said_by(COMPOSE / "compose.yaml", variables)["services"]["worker"]["deploy"]["replicas"] == 6
 
 
 def test_workers_can_be_scaled():
@@ -225,6 +256,11 @@ class Stack:
         )
         return self.processes[f"{name}.{replica}"]
 
+    def run(self, name, command):
+        """Run a command with what a service is given, as `docker compose run` does; return its exit code."""
+        environment = self.environment(name)
+        return subprocess.run(command.split(), env=environment, timeout=60, check=False, cwd="/").returncode
+
     def is_well(self, name):
         """Run the image's health check beside a process."""
         return subprocess.run(image_health_check(), env=self.environments[name], check=False).returncode == 0
@@ -310,6 +346,10 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
 
     for name in ("bridge.1", "worker.1", "worker.2", "producer.1"):
         wait_for(lambda name=name: stack.is_well(name))
+
+    # `docker compose run --rm operator …`, and what an operator may not.
+    for command, code in (("doctor --role operator", 0), ("status", 0), ("doctor --role worker", 1)):
+        assert stack.run("operator", f"tickstock {command}") == code, command
 
     # As an engine stops them: who depends on others goes first.
     for name in ("producer.1", "worker.1", "worker.2", "bridge.1"):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 MANIFESTS = Path(__file__).parent.parent.parent / "ops" / "kubernetes"
 
 
@@ -44,8 +45,8 @@ def containers_of(documents):
     """Return every container of the workloads among the documents."""
     settings = {document["metadata"]["name"]: document["data"] for document in of_kind(documents, "ConfigMap")}
     found = []
-    for workload in of_kind(documents, "Deployment", "StatefulSet", "Job"):
-        pod = workload["spec"]["template"]["spec"]
+    for workload in of_kind(documents, *WORKLOADS):
+        pod = pod_template(workload)["spec"]
         for spec in pod["containers"]:
             shared = [settings[source["configMapRef"]["name"]] for source in spec.get("envFrom", ())]
             own = {variable["name"]: variable["value"] for variable in spec["env"] if "value" in variable}
@@ -53,6 +54,12 @@ def containers_of(documents):
                 Container(workload, pod, spec, {name: value for each in [*shared, own] for name, value in each.items()})
             )
     return found
+
+
+def pod_template(workload):
+    """Return the template of a workload's pods."""
+    spec = workload["spec"]
+    return spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
 
 
 def of_kind(documents, *kinds):

@@ -1,14 +1,27 @@
 """What the manifests promise: who runs what, with which rights, and that what they name exists."""
 
+import json
+
 import pytest
+import yaml
 from tickstockpl.ops.shutdown import STOP_DEADLINE_S
 
-from ..docs.commands import parse, variables_of
-from .conftest import of_kind
+from ..docs.commands import ROOT, parse, variables_of
+from .conftest import WORKLOADS, of_kind, pod_template
 
+PROMETHEUS = ROOT / "ops" / "prometheus"
+OPERATOR = ROOT / "ops" / "kubernetes" / "components" / "prometheus-operator"
 SERVERS = {"REDIS_URL", "DATABASE_URL"}
 PORTS = {"tickstock-worker": 9101, "tickstock-producer": 9102, "tickstock-bridge": 9103}
 STOP_S = {"tickstock-worker": STOP_DEADLINE_S, "tickstock-bridge": STOP_DEADLINE_S, "tickstock-producer": 30.0}
+
+
+@pytest.fixture(scope="session")
+def processes(containers):
+    """Give the containers that run a program of ours; that of the operator's pod waits for one."""
+    ours = [container for container in containers if container.words != ["sleep", "infinity"]]
+    assert len(ours) == len(containers) - 1
+    return ours
 
 
 def matches(selector, labels):
@@ -16,33 +29,35 @@ def matches(selector, labels):
 
 
 def pod_labels(workload):
-    return workload["spec"]["template"]["metadata"]["labels"]
+    return pod_template(workload)["metadata"]["labels"]
 
 
 def test_each_process_of_the_fleet_has_its_workload(example):
-    workloads = of_kind(example, "Deployment", "StatefulSet", "Job")
+    workloads = of_kind(example, *WORKLOADS)
     assert {(each["kind"], each["metadata"]["name"]) for each in workloads} == {
         ("Deployment", "tickstock-worker"),
         ("Deployment", "tickstock-bridge"),
         ("StatefulSet", "tickstock-producer"),
         ("Job", "tickstock-migrate"),
+        ("Deployment", "tickstock-operator"),
+        ("CronJob", "tickstock-prune"),
     }
     replicas = {each["metadata"]["name"]: each["spec"].get("replicas") for each in workloads}
     assert replicas["tickstock-producer"] == 1
     assert replicas["tickstock-bridge"] == 2
 
 
-def test_each_container_runs_a_command_that_its_program_understands(containers, monkeypatch):
-    for container in containers:
+def test_each_container_runs_a_command_that_its_program_understands(processes, monkeypatch):
+    for container in processes:
         with monkeypatch.context() as patch:
             for name, value in container.environment.items():
                 patch.setenv(name, value)
             assert parse(container.words)
 
 
-def test_each_variable_is_one_that_some_process_reads(containers):
-    spelled = set().union(*(variables_of(container.words) for container in containers)) | SERVERS
-    for container in containers:
+def test_each_variable_is_one_that_some_process_reads(processes):
+    spelled = set().union(*(variables_of(container.words) for container in processes)) | SERVERS
+    for container in processes:
         own = {variable["name"] for variable in container.spec["env"]}
         assert own <= variables_of(container.words) | SERVERS, str(container)
         assert set(container.environment) <= spelled, str(container)
@@ -53,7 +68,8 @@ def test_no_secret_stands_in_the_manifests(example, containers):
     for container in containers:
         by_reference = {each["name"]: each["valueFrom"] for each in container.spec["env"] if "valueFrom" in each}
         secrets = {name: source["secretKeyRef"] for name, source in by_reference.items() if "secretKeyRef" in source}
-        own = container.workload["metadata"]["name"]  # so that each role has rights of its own
+        name = container.workload["metadata"]["name"]  # so that each role has rights of its own
+        own = "tickstock-operator" if name == "tickstock-prune" else name
         assert secrets == {
             "REDIS_URL": {"name": own, "key": "redis-url"}, "DATABASE_URL": {"name": own, "key": "database-url"}
         }  # fmt: skip
@@ -82,7 +98,7 @@ def test_each_container_asks_for_what_it_needs_and_its_memory_is_bounded(contain
 def test_probes_ask_the_metrics_port_of_each_process(containers):
     for container in containers:
         name = container.workload["metadata"]["name"]
-        if name == "tickstock-migrate":
+        if name not in PORTS:
             continue
         port = PORTS[name]
         assert container.environment["TICKSTOCK_METRICS_PORT"] == str(port)
@@ -115,7 +131,7 @@ def test_each_mounted_volume_exists_and_nothing_else_is_written(containers):
 
 
 def test_what_selects_pods_meets_those_it_means(example):
-    pods = {each["metadata"]["name"]: pod_labels(each) for each in of_kind(example, "Deployment", "StatefulSet", "Job")}
+    pods = {each["metadata"]["name"]: pod_labels(each) for each in of_kind(example, *WORKLOADS)}
     met = {
         (each["kind"], each["metadata"]["name"]): {
             name
@@ -127,6 +143,7 @@ def test_what_selects_pods_meets_those_it_means(example):
     assert met == {
         ("Deployment", "tickstock-worker"): {"tickstock-worker"},
         ("Deployment", "tickstock-bridge"): {"tickstock-bridge"},
+        ("Deployment", "tickstock-operator"): {"tickstock-operator"},
         ("StatefulSet", "tickstock-producer"): {"tickstock-producer"},
         ("PodDisruptionBudget", "tickstock-worker"): {"tickstock-worker"},
         ("PodDisruptionBudget", "tickstock-bridge"): {"tickstock-bridge"},
@@ -135,6 +152,8 @@ def test_what_selects_pods_meets_those_it_means(example):
         ("PodMonitor", "tickstock"): set(pods),
     }
     for each in of_kind(example, "Deployment"):
+        if each["metadata"]["name"] == "tickstock-operator":
+            continue  # a single pod
         for spread in each["spec"]["template"]["spec"]["topologySpreadConstraints"]:
             assert matches(spread["labelSelector"], pod_labels(each))
 
@@ -157,3 +176,29 @@ def test_the_migration_needs_nothing_that_is_applied_after_it(base):
     pod = job["spec"]["template"]["spec"]
     assert "serviceAccountName" not in pod
     assert all("envFrom" not in container for container in pod["containers"])
+
+
+def test_the_operators_rules_are_those_of_prometheus(example):
+    rules = (PROMETHEUS / "rules.yml").read_text()
+    (rule,) = of_kind(example, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(rules)
+    indented = "".join(
+        f"  {line}" if line.strip() else line for line in rules.partition("\ngroups:")[2].splitlines(True)
+    )
+    assert (OPERATOR / "prometheus-rule.yaml").read_text().endswith(f"\nspec:\n  groups:{indented.lstrip(' ')}")
+
+
+def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_takes(example):
+    maps = [
+        each for each in of_kind(example, "ConfigMap") if each["metadata"]["labels"].get("grafana_dashboard") == "1"
+    ]
+    found = {name: json.loads(text) for each in maps for name, text in each["data"].items()}
+    files = (ROOT / "ops" / "grafana" / "dashboards").glob("*.json")
+    assert found == {file.name: json.loads(file.read_text()) for file in files}
+
+
+def test_the_pod_for_commands_and_the_daily_job_share_one_users_addresses(containers):
+    (operator,) = (each for each in containers if str(each) == "operator")
+    (prune,) = (each for each in containers if str(each) == "prune")
+    assert operator.spec["env"] == prune.spec["env"]
+    assert prune.words == ["tickstock", "prune"]

@@ -13,6 +13,7 @@ VERSIONS = ("1.30", "1.37")  # the oldest that the manifests are for, and the ne
 CUSTOM = {
     "ScaledObject": "scaledobject-keda-v1alpha1.schema.json",
     "PodMonitor": "podmonitor-monitoring-v1.schema.json",
+    "PrometheusRule": "prometheusrule-monitoring-v1.schema.json",
 }
 
 
@@ -47,8 +48,8 @@ def test_every_manifest_fits_the_schema_of_its_kind(example, version):
         check(document, version)
         kinds.add(document["kind"])
     assert kinds == {
-        "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "ScaledObject",
-        "ServiceAccount", "StatefulSet",
+        "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor",
+        "PrometheusRule", "ScaledObject", "ServiceAccount", "StatefulSet",
     }  # fmt: skip
 
 

@@ -48,6 +48,18 @@ def test_the_database_is_found_in_every_spelling(environ, url):
     assert servers_from(environ | REDIS) == Servers("redis://r:1/0", url)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_break_at_the_end_is_none_of_a_secret(end):
+    urls = {"REDIS_URL": f"redis://r:1/0{end}", "DATABASE_URL": f"postgresql://p/x{end}"}
+    assert servers_from(urls) == Servers("redis://r:1/0", "postgresql://p/x")
+    assert servers_from({"DATABASE_URI": f"postgresql://u{end}"} | REDIS).database_url == "postgresql://u"
+    parts = {
+        "REDIS_HOST": "r", "REDIS_PASSWORD": f"a b {end}", "TICKSTOCK_DB_HOST": "h", "TICKSTOCK_DB_PASSWORD": f"c{end}"
+    }  # fmt: skip
+    assert servers_from(parts) == Servers("redis://:a%20b%20@r:6379/0", "postgresql://app_readwrite:c@h:5432/tickstock")
+    assert servers_from({"REDIS_URL": end, "DATABASE_URL": end}) is None
+
+
 @pytest.mark.parametrize(("given", "missing"), [("REDIS_URL", "DATABASE_URL"), ("REDIS_HOST", "DATABASE_URL")])
 def test_redis_alone_is_refused_with_what_is_missing(given, missing):
     with pytest.raises(UsageError, match=f"{given} is set but no database: set {missing}"):
