@@ -1,12 +1,14 @@
 """Keeps one command running: starts it again when it dies, later and later; passes a stop on, and waits for its end."""
 
+import os
 import random
 import select
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -16,7 +18,13 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _HEALTHY_AFTER_S = 60.0  # what lived so long did not die of its start
 _USAGE = 2  # a wrong option is as wrong the next time
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+_LOOK_EVERY_S = 1.0  # whether who started us still lives
+# What is passed on for each signal that stops us. The command knows nothing of our terminal, which hangs up.
+_STOPS = {
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGHUP: signal.SIGTERM,
+}
 
 
 class Pauses:
@@ -40,13 +48,16 @@ class Keeper:
     """Runs a command until it is told to stop, finds no work left (exit 0) or is used wrongly (exit 2).
 
     The command runs in a session of its own, so that a signal reaches it only through us; its standard input ends when
-    we do, however that is.
+    we do, however that is. The end of who started us is a stop: a terminal that is closed tells nobody in another
+    session, and half a fleet would run on.
     """
 
-    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0) -> None:
-        """stop_after_s: a stop is passed on so much later; a second one at once."""
+    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0, always: bool = False) -> None:
+        """stop_after_s: a stop is passed on so much later; a second one at once. always: also after exit 0."""
+        self._parent = os.getppid()
         self._command = command
         self._stop_after_s = stop_after_s
+        self._always = always
         self._stop_at_s: float | None = None  # by the monotonic clock
         self._stop_with = signal.SIGTERM
         self._signals = _arriving_signals()
@@ -58,33 +69,34 @@ class Keeper:
             started_s = time.monotonic()
             code = self._live()
             if self._stop_at_s is not None:
-                log.info("stopped", code=code)
+                _say(log.info, "stopped", code=code)
                 return code if code >= 0 else 128 - code
             if code == _USAGE:
-                log.error("not started again: it was used wrongly", code=code)
+                _say(log.error, "not started again: it was used wrongly", code=code)
                 return code
-            if code == 0:
+            if code == 0 and not self._always:
                 # Who started us may stop all others as soon as we end.
-                log.info("ended by itself, not started again: waiting to be stopped", code=code)
+                _say(log.warning, "ended by itself, not started again: waiting to be stopped", code=code)
                 self._rest(None)
                 return code
             pause_s = pauses.after(time.monotonic() - started_s)
-            log.warning("died, is started again", code=code, pause_s=round(pause_s, 1))
+            what = "died" if code else "ended"
+            _say(log.warning, f"{what}, is started again", code=code, pause_s=round(pause_s, 1))
             if self._rest(pause_s):
-                log.info("stopped")
+                _say(log.info, "stopped")
                 return 0
 
     def _live(self) -> int:
         """Start the command and return its exit code; below 0: the signal that ended it."""
         child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
         with child:
-            log.info("started", pid=child.pid)
+            _say(log.info, "started", pid=child.pid)
             passed_on = False
             while (code := child.poll()) is None:
                 left_s = None if passed_on or self._stop_at_s is None else self._stop_at_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
-                    log.info("stopping", pid=child.pid)
                     child.send_signal(self._stop_with)
+                    _say(log.info, "stopping", pid=child.pid)
                     passed_on = True
                 else:
                     self._listen(left_s)
@@ -101,14 +113,25 @@ class Keeper:
         return True
 
     def _listen(self, seconds: float | None) -> None:
-        """Wait for a signal, the end of the child among them; note a stop."""
-        if not select.select([self._signals], [], [], seconds)[0]:
+        """Wait for a signal, the end of the child among them, no longer than a second; note a stop."""
+        wait_s = _LOOK_EVERY_S if seconds is None else min(seconds, _LOOK_EVERY_S)
+        is_said = bool(select.select([self._signals], [], [], wait_s)[0])
+        if self._stop_at_s is None and os.getppid() != self._parent:
+            self._stop_at_s = time.monotonic() + self._stop_after_s
+            _say(log.warning, "who started this has ended: stopping", parent=self._parent)
+        if not is_said:
             return
         for number in self._signals.recv(64):
             if number in _STOPS:
                 hurry = self._stop_at_s is not None
                 self._stop_at_s = time.monotonic() + (0 if hurry else self._stop_after_s)
-                self._stop_with = signal.Signals(number)
+                self._stop_with = _STOPS[signal.Signals(number)]
+
+
+def _say(write: Callable[..., None], event: str, **fields: object) -> None:
+    """Log, where anybody still reads it: a stop must get through after the terminal is gone."""
+    with suppress(OSError):
+        write(event, **fields)
 
 
 def _arriving_signals() -> socket.socket:
@@ -117,5 +140,6 @@ def _arriving_signals() -> socket.socket:
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.detach())
     for number in (*_STOPS, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: None)
     return reader
