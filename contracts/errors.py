@@ -6,7 +6,7 @@ class TickStockError(Exception):
 
 
 class UsageError(TickStockError):
-    """What the user asked for cannot be: print the message, exit 2."""
+    """What the user asked for cannot be, now or later: print the message, exit 2, after which nobody starts it again."""
 
 
 class NothingFound(TickStockError):
@@ -14,7 +14,7 @@ class NothingFound(TickStockError):
 
 
 class SetupError(TickStockError):
-    """A server or its schema is not fit for us: print the message, which says what to do, exit 1."""
+    """A server, its schema or this host is not fit for us: print the message, which says what to do, exit 1: a start may cure it."""
 
 
 class ServerAway(TickStockError):

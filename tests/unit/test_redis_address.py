@@ -1,6 +1,6 @@
 import pytest
 from redis.connection import SSLConnection, UnixDomainSocketConnection
-from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.errors import UsageError
 from tickstockpl.db.redis_address import parse, shown
 
 
@@ -55,9 +55,11 @@ def test_no_secret_is_shown():
         ("redis+ring://h", "cannot be read"),
         ("redis+sentinel://:secret@h", "names no master"),
         ("redis+cluster://h/3", "one database"),
+        ("redis://:secret@h?ssl_ca=ca.pem", "option ssl_ca, which is for rediss"),
+        ("redis://:secret@h?blue=1", "unknown option: blue"),
     ],
 )
 def test_a_wrong_address_is_refused_without_its_secret(url, says):
-    with pytest.raises(SetupError, match=says) as refused:
+    with pytest.raises(UsageError, match=says) as refused:
         parse(url)
     assert "secret" not in str(refused.value)
