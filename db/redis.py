@@ -211,8 +211,8 @@ def is_refused(error: Exception) -> bool:
 
 
 def is_gone(error: Exception) -> bool:
-    """Tell that the group or its stream is gone: Redis and Valkey say it in different words."""
-    return any(code in str(error) for code in ("NOGROUP", "UNBLOCKED"))
+    """Tell that the group or its stream is gone: each command says it in words of its own, and so does each server."""
+    return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key", "requires the key to exist"))
 
 
 def address(url: str) -> str:

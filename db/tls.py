@@ -63,7 +63,6 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 _ABRUPT = re.compile(r"reset by peer|EOF occurred|closed by (the )?server|connection closed|broken pipe", re.IGNORECASE)
 _SILENT = re.compile(r"timeout connecting|timed out", re.IGNORECASE)
-_PLACE_IN_SOURCE = re.compile(r"^.*\[(?:\w+: )?\w+\] (.*?)\.? ?\(_ssl.*$")
 _SAID = re.compile(r"^.*\[(?:\w+: )?\w+\] (.*?)\.? ?\(_ssl.*$")  # without OpenSSL's place in its source
 _PROBE_S = 2.0
 

@@ -41,7 +41,7 @@ class Universe:
     """The symbols that a feed is asked for, by what `--universe` says: NAME:KEY, @FILE or a path, or a list."""
 
     def __init__(self, text: str, database_url: str, *, look_every_s: float = LOOK_EVERY_S) -> None:
-        """Read it. Raises UsageError where it is not there or holds no symbol, OSError of its file, ServerAway."""
+        """Read it. Raises UsageError where it is not there or holds no symbol, ServerAway."""
         self._source = read_universe_option(text)
         self._database_url = database_url
         self._look_every_s = look_every_s
@@ -64,7 +64,7 @@ class Universe:
         self._look_at = time.monotonic() + self._look_every_s
         try:
             symbols = self._read()
-        except (UsageError, SetupError, ServerAway, OSError, psycopg.Error) as e:
+        except (UsageError, SetupError, ServerAway, psycopg.Error) as e:
             self._say_fault(str(e).strip())
             return None
         self._fault = ""
@@ -90,9 +90,13 @@ class Universe:
 
 
 def read_universe_file(path: Path) -> list[str]:
-    """Return the symbols of a file. Raises OSError, UsageError."""
-    with path.open("rb") as file:
-        return symbols_of_bytes(file.read(_MAX_FILE_BYTES + 1), str(path))
+    """Return the symbols of a file. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}") from e
+    return symbols_of_bytes(content, str(path))
 
 
 def symbols_of_bytes(content: bytes, where: str) -> list[str]:

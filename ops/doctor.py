@@ -1,7 +1,7 @@
 """Checks a setup before it hurts: both servers, each asked once, and the clocks."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from ..contracts.errors import TickStockError
 from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers
 from ..db import postgres, redis
+from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
-from .doctor_postgres import check_postgres
-from .doctor_redis import check_hiredis, check_redis
+from .doctor_postgres import check_postgres, recorded_shape
+from .doctor_redis import check_hiredis, check_keys, check_redis
 from .finding import Finding, first_line
 
 _MAX_SKEW_S = 1.0
@@ -36,18 +37,23 @@ def diagnose(
     """
     clocks: dict[str, Clock] = {}
     yield check_hiredis()
-    yield from _redis(servers, roles, clocks)
-    yield from _postgres(servers, partitions, embedded, clocks)
+    client = yield from _redis(servers, roles, clocks)
+    recorded = yield from _postgres(servers, partitions, embedded, clocks)
+    if client is not None and roles:
+        yield check_keys(client, roles, recorded or partitions or DEFAULT_PARTITIONS)
     yield judge_clocks(clocks)
 
 
-def _redis(servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]) -> Iterator[Finding]:
+def _redis(
+    servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]
+) -> Generator[Finding, None, redis.Client | None]:
+    """Return a client where the server answers."""
     try:
         client = redis.connect(servers.redis_url)
         redis.eviction_policy(client, servers.redis_url)
     except TickStockError as e:
         yield Finding("FAIL", "Redis", str(e), "start it, or set REDIS_URL to an address and a user that it lets in")
-        return
+        return None
     nodes = redis.masters(client)
     if len(nodes) == 1:
         yield from check_redis(client, redis.address(servers.redis_url), roles)
@@ -60,23 +66,30 @@ def _redis(servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]) ->
         clocks["Redis"] = _read_clock(lambda: redis.redis_ms(client) / 1000)
     except (RedisError, OSError) as e:
         yield Finding("FAIL", "Redis clock", first_line(e), "grant TIME: it is the clock that ticks arrive by")
+    return client
 
 
-def _postgres(servers: Servers, partitions: int | None, embedded: bool, clocks: dict[str, Clock]) -> Iterator[Finding]:
+def _postgres(
+    servers: Servers, partitions: int | None, embedded: bool, clocks: dict[str, Clock]
+) -> Generator[Finding, None, int | None]:
+    """Return the recorded partition count, where one can be read."""
     try:
         connection = postgres.connect(servers.database_url, name="tickstock-doctor")
     except TickStockError as e:
         do = "start it, or set DATABASE_URL to an address and a role that it lets in"
         yield Finding("FAIL", "PostgreSQL", str(e), do)
-        return
+        return None
     with connection:
         yield from check_postgres(connection, postgres.address(servers.database_url), partitions, embedded)
         try:
             clocks["PostgreSQL"] = _read_clock(
                 lambda: (connection.execute(query("database_clock")).fetchone() or (time.time(),))[0]
             )
+            shape = recorded_shape(connection)
         except psycopg.Error as e:
             yield Finding("FAIL", "PostgreSQL clock", first_line(e), "look at the server's log")
+            return None
+    return shape[0] if shape else None
 
 
 def _read_clock(read_s: Callable[[], float]) -> Clock:

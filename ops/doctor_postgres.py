@@ -85,10 +85,15 @@ def _rights(connection: Connection) -> Iterator[Finding]:
         yield Finding("ok", "PostgreSQL rights", "all that is needed")
 
 
+def recorded_shape(connection: Connection) -> tuple[int, int | None] | None:
+    """Return the partition count, and the former one where a change was broken off; None where no stream is yet."""
+    if connection.execute(query("stream_exists")).fetchone() != (True,):
+        return None
+    return connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
+
+
 def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]:
-    row = None
-    if connection.execute(query("stream_exists")).fetchone() == (True,):
-        row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
+    row = recorded_shape(connection)
     if row is None:
         says = f"not recorded yet: the first process records {wanted or DEFAULT_PARTITIONS}"
         yield Finding("ok", "partitions", says)

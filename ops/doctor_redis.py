@@ -4,13 +4,18 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from ..contracts.redis_rights import Role
-from ..db.redis import Client
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from ..contracts.names import flow_key, results_key
+from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
+from ..db.redis import Client, is_cluster
 from .doctor_rights import check_rights
-from .finding import Finding, findings_of
+from .finding import Finding, findings_of, first_line
 from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
+_READS = ("HGET", "HGETALL", "XRANGE")
+_KEYS = "Redis keys"
 _FULL_SHARE = 0.9  # of maxmemory; above it producers wait
 
 
@@ -31,6 +36,34 @@ def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[F
         ("Redis rights", lambda c: check_rights(c, roles)),
     )
     return findings_of(client, checks)
+
+
+def check_keys(client: Client, roles: Sequence[Role], partitions: int) -> Finding:
+    """Read a key of each partition by a right of the first role: nodes that all answer may refuse every key."""
+    refused: dict[int, Exception] = {}
+    for partition in range(partitions):
+        try:
+            client.execute_command(*_read_of(roles[0], partition))
+        except NoPermissionError:
+            return Finding("warn", _KEYS, "not read: the user lacks a right", "see `Redis rights`")
+        except (RedisError, OSError) as e:
+            refused[partition] = e
+            if not isinstance(e, ResponseError):
+                break  # it may have waited for as long as we do
+    if not refused:
+        return Finding("ok", _KEYS, f"one of each of {partitions} partitions was read")
+    names = ", ".join(map(str, list(refused)[:8])) + (", …" if len(refused) > 8 else "")
+    do = "look at the server's log"
+    if is_cluster(client):
+        do = "CLUSTER INFO and CLUSTER NODES name the lost slots: bring their node back, or `redis-cli --cluster fix`"
+    return Finding("FAIL", _KEYS, f"partition {names}: {first_line(next(iter(refused.values())))}", do)
+
+
+def _read_of(role: Role, partition: int) -> Call:
+    """Return a call of a role that only reads one key of a partition."""
+    found = (call for call in RIGHTS[role].calls if call[0] in _READS and key_of(call) in (flow_key(0), results_key(0)))
+    name, key, *rest = next(found)
+    return (name, flow_key(partition) if key == flow_key(0) else results_key(partition), *rest)
 
 
 def redis_version_of(found: dict[str, Any], where: str) -> Iterator[Finding]:

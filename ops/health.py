@@ -20,6 +20,7 @@ _SILENT_S = 60.0
 _FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
 _FULL_SHARE = 0.9  # of maxmemory: from there on producers wait
 _UNDETECTED = 1_000
+_FRONT_DOOR = 10_000  # as the alert TickStockFrontDoorWaits
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,13 @@ def _lag(report: Report) -> Iterator[HealthFinding]:
         says = f"the oldest tick waits for {_duration(oldest_s)}, {report.fleet.lag_ticks:,} ticks in all"
         make = _error if oldest_s > _STUCK_S else _warn
         yield make("LAG_HIGH", says, "add workers, up to one a partition; look at those of the partitions that lag")
+
+
+def _front_door(report: Report) -> Iterator[HealthFinding]:
+    entries = report.fleet.front_door.lag_entries
+    if entries > _FRONT_DOOR:
+        says = f"{entries:,} entries wait at the front door"
+        yield _warn("FRONT_DOOR_WAITS", says, "run workers; the slowest partition holds it up: look at its worker")
 
 
 def _undetected_bars(report: Report) -> Iterator[HealthFinding]:
@@ -229,6 +237,7 @@ _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _ticks_lost,
     _dead_letters,
     _gaps,
+    _front_door,
     _undetected_bars,
     _stale_symbols,
     _unfinished_replays,

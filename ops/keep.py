@@ -12,11 +12,14 @@ from contextlib import suppress
 
 import structlog
 
+from ..contracts.errors import UsageError
+
 log = structlog.get_logger()
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _HEALTHY_AFTER_S = 60.0  # what lived so long did not die of its start
+_NOT_STARTED = 127  # as a shell says it of a command that it cannot start
 _USAGE = 2  # a wrong option is as wrong the next time
 _LOOK_EVERY_S = 1.0  # whether who started us still lives
 # What is passed on for each signal that stops us. The command knows nothing of our terminal, which hangs up.
@@ -53,21 +56,29 @@ class Keeper:
     """
 
     def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0, always: bool = False) -> None:
-        """stop_after_s: a stop is passed on so much later; a second one at once. always: also after exit 0."""
+        """stop_after_s: the first stop is passed on so much later; the next at once. always: after exit 0 too."""
         self._parent = os.getppid()
         self._command = command
         self._stop_after_s = stop_after_s
         self._always = always
         self._stop_at_s: float | None = None  # by the monotonic clock
-        self._stop_with = signal.SIGTERM
+        self._to_pass_on: list[signal.Signals] = []
         self._signals = _arriving_signals()
 
     def run(self) -> int:
-        """Keep the command running; return its last exit code."""
+        """Keep the command running; return its last exit code. Raises UsageError where it cannot even be started."""
         pauses = Pauses()
+        lives = 0
         while True:
             started_s = time.monotonic()
-            code = self._live()
+            try:
+                code = self._live()
+            except OSError as e:
+                if not lives:
+                    raise UsageError(f"{self._command[0]}: {e.strerror}") from e
+                _say(log.warning, "cannot be started", why=e.strerror)  # it may just be installed anew
+                code = _NOT_STARTED
+            lives += 1
             if self._stop_at_s is not None:
                 _say(log.info, "stopped", code=code)
                 return code if code >= 0 else 128 - code
@@ -91,13 +102,14 @@ class Keeper:
         child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
         with child:
             _say(log.info, "started", pid=child.pid)
-            passed_on = False
             while (code := child.poll()) is None:
-                left_s = None if passed_on or self._stop_at_s is None else self._stop_at_s - time.monotonic()
+                left_s = None
+                if self._stop_at_s is not None and self._to_pass_on:
+                    left_s = self._stop_at_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
-                    child.send_signal(self._stop_with)
+                    child.send_signal(self._to_pass_on.pop())
+                    self._to_pass_on.clear()
                     _say(log.info, "stopping", pid=child.pid)
-                    passed_on = True
                 else:
                     self._listen(left_s)
         return code
@@ -118,6 +130,7 @@ class Keeper:
         is_said = bool(select.select([self._signals], [], [], wait_s)[0])
         if self._stop_at_s is None and os.getppid() != self._parent:
             self._stop_at_s = time.monotonic() + self._stop_after_s
+            self._to_pass_on.append(signal.SIGTERM)
             _say(log.warning, "who started this has ended: stopping", parent=self._parent)
         if not is_said:
             return
@@ -125,7 +138,7 @@ class Keeper:
             if number in _STOPS:
                 hurry = self._stop_at_s is not None
                 self._stop_at_s = time.monotonic() + (0 if hurry else self._stop_after_s)
-                self._stop_with = _STOPS[signal.Signals(number)]
+                self._to_pass_on.append(_STOPS[signal.Signals(number)])
 
 
 def _say(write: Callable[..., None], event: str, **fields: object) -> None:

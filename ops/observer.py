@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
+from redis.exceptions import ResponseError
 
 from ..contracts.errors import ServerAway, SetupError, TickStockError
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
-from ..db.redis import AWAY, Client
+from ..db.redis import AWAY, Client, is_pause
 from .finding import first_line
 from .health import HealthFinding, findings_of, is_healthy, server_away
 from .monitor import Monitor, Report
@@ -59,7 +60,9 @@ class Observer:
         except psycopg.errors.InsufficientPrivilege as e:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
-        except (psycopg.OperationalError, ServerAway, *AWAY) as e:
+        except (psycopg.OperationalError, ServerAway, ResponseError, *AWAY) as e:
+            if isinstance(e, ResponseError) and not is_pause(e):
+                raise
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()

@@ -72,7 +72,7 @@ def _move_when_at_rest(
 ) -> int:
     said: list[str] = []
     while True:
-        obstacles = find_obstacles(connection, client, give_up_spools=give_up_spools)
+        obstacles = find_obstacles(connection, client, partitions, give_up_spools=give_up_spools)
         if not obstacles:
             moved = move(connection, client, partitions, give_up_spools=give_up_spools)
             if isinstance(moved, int):
@@ -88,12 +88,15 @@ def _move_when_at_rest(
 # -- at rest? ---------------------------------------------------------------------------------------------------------
 
 
-def find_obstacles(connection: Connection, client: Client, *, give_up_spools: bool) -> list[str]:
-    """Say what keeps the stream from being at rest, each with what to do; nothing where it is."""
+def find_obstacles(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> list[str]:
+    """Say what keeps the stream from being at rest, each with what to do; nothing where it is.
+
+    partitions: how many there shall be.
+    """
     if running := _running(connection):
         return running  # while somebody works, the rest is not worth a look
     found = read_status(connection, client)
-    obstacles = [*_unread(client, found), *_unfinished_replays(found), *_untold(connection, client)]
+    obstacles = [*_unread(client, found), *_unfinished_replays(found), *_untold(connection, client, partitions)]
     if not give_up_spools:
         obstacles += [
             f"producer {name} was killed, and what it may have left in a spool would be given up: "
@@ -146,14 +149,16 @@ def _unfinished_replays(found: Status) -> list[str]:
     ]
 
 
-def _untold(connection: Connection, client: Client) -> list[str]:
+def _untold(connection: Connection, client: Client, partitions: int) -> list[str]:
     rows = connection.execute(query("results_to_tell")).fetchall()
     pipeline = client.pipeline(transaction=False)
     for partition, *_ in rows:
         pipeline.xinfo_stream(results_key(partition))
     told = [_last_told(stream) for stream in pipeline.execute(raise_on_error=False)]
-    untold = [partition for (partition, _, last, _), number in zip(rows, told, strict=True) if number < last]
-    unspoken = [partition for partition, number, _, spoken in rows if spoken is not None and spoken < number]
+    untold = [partition for (partition, _, last, *_), number in zip(rows, told, strict=True) if number < last]
+    unspoken = [partition for partition, number, _, spoken, _ in rows if spoken is not None and spoken < number]
+    # Where no bridge ever ran nobody need be told; one that starts later tells what it finds, but of these partitions.
+    unheard = [partition for partition, *_, spoken, says in rows if partition >= partitions and spoken is None and says]
     (letters,) = connection.execute(query("count_untold_dead_letters")).fetchone() or (0,)
     obstacles = []
     if untold or letters:
@@ -161,6 +166,9 @@ def _untold(connection: Connection, client: Client) -> list[str]:
         obstacles.append(f"{what} are not told in Redis: run a worker until they are")
     if unspoken:
         obstacles.append(f"results of partitions {_listed(unspoken)} are not published: run a bridge until they are")
+    if unheard:
+        what = f"results of partitions {_listed(unheard)} were never published, and would be lost with them"
+        obstacles.append(f"{what}: run a bridge until they are")
     return obstacles
 
 
@@ -191,7 +199,7 @@ def move(connection: Connection, client: Client, partitions: int, *, give_up_spo
             connection.execute(query("lock_fleet"))
             saved = connection.execute(query("lock_all_checkpoints")).fetchall()
             # Once more: nobody can come in between any more.
-            if obstacles := find_obstacles(connection, client, give_up_spools=give_up_spools):
+            if obstacles := find_obstacles(connection, client, partitions, give_up_spools=give_up_spools):
                 return obstacles
             states = [load_state(state, partition) for partition, state in saved if state]
             return _write(connection, states, former=len(saved), partitions=partitions)

@@ -88,7 +88,9 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
     def attempt() -> T:
         try:
             return what()
-        except (psycopg.OperationalError, *redis.AWAY) as e:  # it went away in the middle
+        except (psycopg.OperationalError, ResponseError, *redis.AWAY) as e:  # it went away in the middle
+            if isinstance(e, ResponseError) and not redis.is_pause(e):
+                raise
             raise ServerAway(str(e).strip()) from e
 
     def say(state: RetryCallState) -> None:

@@ -20,7 +20,7 @@ _BUILD = {"version", "python", "component"}
 _TARGET = {"job", "instance"}  # what a scrape adds
 _ADDED = {"counter": {"_total": set()}, "info": {"_info": set()}, "gauge": {"": set()}}
 _ADDED["histogram"] = {"_bucket": {"le"}, "_count": set(), "_sum": set()}
-_VARIABLES = {"$__rate_interval": "20s", "$partition": ".*"}
+_VARIABLES = {"$__rate_interval": "5m", "$partition": ".*"}
 
 
 class Asked(NamedTuple):

@@ -154,7 +154,7 @@ class PartitionReader:
     def _look(self, flow: Any, stream: Any, groups: Any) -> Look | None:
         for reply in (flow, stream, groups):
             if isinstance(reply, Exception):
-                if "no such key" in str(reply) or is_gone(reply):
+                if is_gone(reply):
                     return None
                 raise reply
         group = next((g for g in groups if g["name"] == self._group.encode()), None)

@@ -9,7 +9,7 @@ import click
 
 from ...producer.synthetic import SCENARIOS, Market, Trouble
 from ..shutdown import Stop
-from .options import CONTEXT, Number, errors_end_the_command, option, stop_with_stdin_option
+from .options import CONTEXT, Number, content_of, errors_end_the_command, option, stop_with_stdin_option
 from .producer_command import SpeedType, share
 
 
@@ -79,7 +79,7 @@ def fake_massive(
                 start_ns=start_ns, symbols=symbols, rate=rate, seed=seed, scenario=scenario, trouble=trouble
             )
             tape = SyntheticTape(market)
-        key = key_file.read_text().strip() if key_file else None
+        key = content_of(key_file).decode().strip() if key_file else None
         with FakeMassive(tape, key=key, port=port, plans=[parse_plan(text) for text in plans]) as server:
             click.echo(json.dumps({"websocket": server.websocket_url, "rest": server.rest_url}))
             end_s = math.inf if seconds is None else time.monotonic() + seconds

@@ -24,7 +24,7 @@ def keep(command: tuple[str, ...], stop_after: float, always: bool, log_json: bo
 
     When it dies it is started again after half a second, later each time, at most 30 s, and soon again once it has
     lived for a minute. When it was used wrongly (exit 2) this ends too; when it has done its work (exit 0) it is not
-    started again, and this waits to be stopped; with --always it is. SIGTERM and SIGINT are passed on; a closed
+    started again, and this waits to be stopped; with --always it is. Each SIGTERM and SIGINT is passed on; a closed
     terminal, and the end of the process that started this, are as SIGTERM. The exit code is the command's.
     Its standard input ends with this process: with --stop-with-stdin our commands then stop, even after a SIGKILL.
     """

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 import psycopg
+from redis.exceptions import ResponseError
 
 from ...contracts.errors import NothingFound, TickStockError, UsageError
-from ...db.redis import AWAY
+from ...db.redis import AWAY, is_pause
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
@@ -138,6 +139,9 @@ server_options = server_options_in(None)
 def errors_end_the_command() -> Iterator[None]:
     """Turn an error of ours into one line and an exit code: 2 for a usage error, 1 for the rest.
 
+    A file that the user names and that cannot be read is a UsageError of who reads it. Any other file or folder may be
+    there again at the next start.
+
     A reader of our output that went away (`tickstock bars | head`) is no error: it ends us as SIGPIPE ends other tools.
     """
     try:
@@ -154,7 +158,7 @@ def errors_end_the_command() -> Iterator[None]:
         sys.exit(2)
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as e:
         click.echo(f"Error: {f'{e.filename}: {e.strerror}' if e.filename else e}", err=True)
-        sys.exit(2)
+        sys.exit(1)
     except NothingFound as e:
         click.echo(str(e), err=True)
         sys.exit(1)
@@ -164,11 +168,24 @@ def errors_end_the_command() -> Iterator[None]:
     except (psycopg.OperationalError, *AWAY) as e:  # a server went away in the middle
         click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
         sys.exit(1)
+    except ResponseError as e:
+        if not is_pause(e):
+            raise
+        click.echo(f"Error: Redis cannot do this now: {e}", err=True)
+        sys.exit(1)
+
+
+def content_of(file: Path) -> bytes:
+    """Read a file that the user names. Raises UsageError."""
+    try:
+        return file.read_bytes()
+    except OSError as e:
+        raise UsageError(f"{file}: {e.strerror}") from e
 
 
 def api_key(file: Path | None, *, needed: bool = True) -> str:
     """Read the vendor's key from a file or MASSIVE_API_KEY(_FILE); never from an argument, which everybody sees."""
-    key = file.read_text().strip() if file else with_secrets(os.environ).get("MASSIVE_API_KEY", "").strip()
+    key = content_of(file).decode().strip() if file else with_secrets(os.environ).get("MASSIVE_API_KEY", "").strip()
     if not key and (needed or file):
         raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
     return key

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..redis_acl import USERS, check_password, users_acl
-from .options import CONTEXT, errors_end_the_command, option
+from .options import CONTEXT, content_of, errors_end_the_command, option
 
 
 class UserFile(click.ParamType[Any]):
@@ -39,5 +39,5 @@ def redis_acl(password_files: tuple[tuple[str, Path], ...], cluster: bool) -> No
     ops/redis/users.acl holds is what this prints without passwords. Files are read up to a last line break.
     """
     with errors_end_the_command():
-        passwords = {name: check_password(name, file.read_bytes().rstrip(b"\r\n")) for name, file in password_files}
+        passwords = {name: check_password(name, content_of(file).rstrip(b"\r\n")) for name, file in password_files}
         click.echo(users_acl(passwords, cluster=cluster), nl=False)

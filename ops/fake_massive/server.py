@@ -175,7 +175,8 @@ class FakeMassive:
             self.port,
             process_request=gate.answer,
             compression=None,  # Python would spend its time there, and no test needs it
-            close_timeout=1,
+            close_timeout=10,  # who is sent away while it reads slowly has to hear why
+            ping_timeout=None,  # who does not read is sent away for what waits for it, not for a late answer
         )
         async with server:
             self.port = server.sockets[0].getsockname()[1]

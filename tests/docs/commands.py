@@ -126,7 +126,7 @@ class Shell:
         self.environment = clean | addresses | environment | {"PATH": f"{BIN}:{os.environ['PATH']}"}
         self.started = {}
 
-    def run(self, command, *, exit_code=0, within_s=60):
+    def run(self, command, *, exit_code=0, within_s=300):
         """Run a command to its end, and return what it wrote; another exit code is an error."""
         ran = subprocess.run(
             self._in_bash(command), env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -146,7 +146,7 @@ class Shell:
         self.started[process] = command, log
         return process
 
-    def stop(self, process, *, exit_code=0, within_s=30):
+    def stop(self, process, *, exit_code=0, within_s=300):
         """SIGTERM, as a service manager sends it; another exit code is an error."""
         command, log = self.started.pop(process)
         process.send_signal(signal.SIGTERM)

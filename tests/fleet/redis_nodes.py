@@ -1,11 +1,11 @@
 """Redis servers of a test's own: a master with Sentinels, or a Cluster. Real processes of the embedded program."""
 
-import socket
 import subprocess
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from ports import free_port
 from tickstockpl.ops.embedded_programs import valkey_program
 
 from .fleet import wait_for
@@ -37,12 +37,6 @@ class Node:
     def end(self):
         self.client.close()
         self.kill()
-
-
-def free_port():
-    """Return a port that nobody has; also for a server that this test starts again on it."""
-    with closing(socket.create_server((HOST, 0))) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager
@@ -83,7 +77,7 @@ def _knows_all(master, count):
 
 CLUSTER_OPTIONS = (
     "cluster-enabled yes", "cluster-node-timeout 1000", "cluster-replica-validity-factor 0",
-    "appendonly yes", "repl-diskless-sync-delay 0",
+    "appendonly yes", "repl-diskless-sync-delay 0", "enable-debug-command yes",
 )  # fmt: skip
 
 

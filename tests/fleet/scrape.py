@@ -1,25 +1,11 @@
 """Looks at a process through its metrics port, as Prometheus and Kubernetes do."""
 
 import json
-import random
-import socket
 import urllib.error
 import urllib.request
 
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
-
-_BELOW_EPHEMERAL = (20_000, 32_000)  # a port that no connection of another process takes meanwhile
-
-
-def free_port():
-    """Return a port that nobody listens on."""
-    while True:
-        port = random.randrange(*_BELOW_EPHEMERAL)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
-        except OSError:
-            continue
 
 
 class Scrape:
@@ -56,14 +42,14 @@ class Port:
         self.options = ("--metrics-port", self.number)
 
     def get(self, path):
-        """Return the status and the body; (0, None) where nobody listens yet."""
+        """Return the status and the body; (0, None) where nobody listens yet, or any more."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.number}{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.number}{path}", timeout=60) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
-        except urllib.error.URLError:
+        except OSError:
             return 0, None
 
     def scrape(self):

@@ -51,7 +51,7 @@ def session(module_servers, tmp_path_factory, wait_for):
                 module_servers, log, "producer", "--source", "synthetic", "--rate", "2000", "--seconds", "20",
                 "--record", str(ticks), *TROUBLES, clock_hours=1,
             )  # fmt: skip
-            assert producer.wait(90) == 0, (folder / "log").read_text()
+            assert producer.wait(180) == 0, (folder / "log").read_text()
             newest = pl.read_csv(ticks)["sip_timestamp"].sort()[-2]  # but for the one of next year
             closes_at = datetime.fromtimestamp((newest // MINUTE_NS + 1) * 60 + 1, UTC)
             # The last minute closes by the clock, in its own time.
@@ -60,7 +60,7 @@ def session(module_servers, tmp_path_factory, wait_for):
             told = "SELECT sum(trade_count) FROM ohlcv_1min"
             wait_for(
                 lambda: connection.execute(open_ticks).fetchone() == connection.execute(told).fetchone(),
-                15,
+                90,
             )
             yield connection, ticks
         finally:

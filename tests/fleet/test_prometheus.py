@@ -12,11 +12,12 @@ from contextlib import contextmanager
 import promql_parser as promql
 import pytest
 import yaml
+from ports import free_port
 from tickstockpl.contracts.names import FRONT_DOOR
 
 from ..expressions import OTHERWISE, PROMETHEUS, as_sent, asked, rules
 from .fleet import fleet_on, wait_for
-from .scrape import Port, free_port
+from .scrape import Port
 
 BINARY = os.environ.get("TICKSTOCK_PROMETHEUS") or shutil.which("prometheus")
 ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
@@ -41,7 +42,7 @@ class Server:
         self._url = f"http://127.0.0.1:{port}/api/v1"
 
     def get(self, path, **parameters):
-        with urllib.request.urlopen(f"{self._url}/{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self._url}/{path}?{urllib.parse.urlencode(parameters)}", timeout=60) as reply:
             return json.load(reply)["data"]
 
     def is_up(self):
@@ -104,8 +105,9 @@ def watched(module_servers, tmp_path_factory):
         this_minute = int(fleet.redis.time()[0]) // 60
         send_minutes(fleet.redis, this_minute - 13, [UP, DOWN] * 6)
         with prometheus_of(ports, tmp_path_factory.mktemp("prometheus")) as server:
-            # A rate sees what happens after the first look.
-            wait_for(lambda: server.values("sum(tickstock_bars_closed_total) >= 12"), 60, fleet.logs)
+            # A rate sees what happens after the first look, at the bridges too.
+            ready = f"sum(tickstock_bars_closed_total) >= 12 and sum(up) == {sum(map(len, ports.values()))}"
+            wait_for(lambda: server.values(ready), 60, fleet.logs)
             send_minutes(fleet.redis, this_minute - 1, [DOJI])
             yield fleet, server
 

@@ -23,7 +23,7 @@ class Listener:
         self._client = redis.Redis.from_url(url)
         self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         self._pubsub.subscribe(*PATTERN_CHANNELS)
-        self._pubsub.get_message(timeout=5)
+        self._pubsub.get_message(timeout=60)
         self.heard = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._listen)

@@ -1,13 +1,21 @@
 """A Redis Cluster under a running fleet: a slot that moves, a node that dies and whose replica takes its place."""
 
+import os
+import signal
+import time
 from contextlib import closing
+from threading import Event
 
 import pytest
+import redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 from tickstockpl.contracts.channel_names import PATTERNS
-from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, stream_key
+from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
+from tickstockpl.db.redis import connect
+from tickstockpl.producer.spool import Spool
+from tickstockpl.producer.spooled_writer import SpooledWriter
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 from .redis_nodes import HOST, node_id, nodes, owner_of, start_cluster
@@ -80,3 +88,47 @@ def test_a_moved_slot_and_a_lost_node_leave_the_bars_exact(tickstock, migrated_s
         doctor = tickstock("doctor", servers=fleet.servers)
         assert doctor.returncode == 0, doctor.stdout
         assert [fleet.stop(name) for name in ("w1", "w2", "bridge")] == [0, 0, 0], fleet.logs()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_cut_off_from_the_others_is_not_believed(cluster):
+    heads, replica, url = cluster
+    with closing(connect(url)) as client:
+        key = next(flow_key(p) for p in range(64) if owner_of(heads, key_slot(flow_key(p).encode())) is heads[0])
+        client.hset(key, "a", 1)
+        heads[0].client.execute_command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2)  # its clients still reach it
+        wait_for(lambda: replica.client.info("replication")["role"] == "master", 60, "the promotion")
+
+        def is_written():
+            try:
+                return client.hset(key, "b", 2)
+            except (redis.RedisError, OSError):
+                return False
+
+        wait_for(is_written, 60, "a write to the promoted node")
+        assert replica.client.hget(key, "b") == b"2"
+
+
+@pytest.mark.slow
+def test_a_live_producer_waits_once_for_a_node_that_hangs(cluster, tmp_path):
+    heads, _, url = cluster
+    owners = {p: owner_of(heads, key_slot(flow_key(p).encode())) for p in range(64)}
+    hung = next(head for head in heads[1:] if head is not owners[0])
+    partition = next(p for p, owner in owners.items() if owner is hung)
+    stalls, answers = 0, 0
+    with closing(connect(url, timeout_s=1.0)) as client, Spool(tmp_path / "spool", max_bytes=1 << 20) as spool:
+        writer = SpooledWriter(
+            client, url, "p", done={0: 0, partition: 0}, wait=lambda _: False, max_lag=1000, spool=spool
+        )
+        writer.write([])
+        os.kill(hung.process.pid, signal.SIGSTOP)
+        try:
+            while stalls <= 2 and answers < 200:
+                begun_s = time.monotonic()
+                writer.poll_if_due(every_s=0)
+                is_stall = time.monotonic() - begun_s > 0.9
+                stalls, answers = stalls + is_stall, answers + (not is_stall)
+                Event().wait(0.01)  # the source's own pace
+        finally:
+            os.kill(hung.process.pid, signal.SIGCONT)
+    assert stalls <= 2

@@ -9,6 +9,7 @@ from tickstockpl.contracts.errors import ServerAway
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import redis
+from tickstockpl.db.redis import connect
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 from .proxy import proxy_to
@@ -34,8 +35,15 @@ def test_a_master_that_no_sentinel_knows_is_named(tickstock, migrated_servers, w
     run = tickstock("status", "--connect-timeout", "0.2", servers=Servers(wrong, migrated_servers.database_url))
     assert run.returncode == 1
     hosts = urlsplit(wrong).netloc.replace(",", ", ")
-    assert f"no Sentinel of {hosts} names a master `nobody`: none of them watches it" in run.stderr
-    assert "Traceback" not in run.stderr
+    assert f"no Sentinel of {hosts} names a master `nobody`: none of them watches it" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_a_sentinel_that_answers_with_an_error_hides_no_other(watched_redis):
+    master, _, proxy, url = watched_redis
+    with connect(url.replace("//", f"//{HOST}:{master.port},")) as client:  # it knows no SENTINEL command
+        assert client.info("server")["tcp_port"] == master.port
+        assert client.connection_pool.get_master_address() == (HOST, proxy.port)
 
 
 def test_sentinels_that_are_away_are_said_without_the_librarys_objects():

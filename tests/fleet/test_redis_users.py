@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from ports import free_port
 from redis.cluster import ClusterNode, RedisCluster
 from tickstockpl.contracts.errors import SetupError
 from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, results_key, stream_key
@@ -15,7 +16,6 @@ from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db.redis import connect
 from tickstockpl.ops.embedded_programs import valkey_program
-from tickstockpl.ops.embedded_servers import _free_port
 from tickstockpl.ops.redis_acl import USERS, users_acl
 from tickstockpl.ops.redis_refusals import require_rights
 
@@ -31,7 +31,7 @@ class Valkey:
     """A server with the users of a file, and one of the test's own that may everything."""
 
     def __init__(self, folder, tickstock):
-        self.port = _free_port()
+        self.port = free_port()
         self.words = {name: secrets.token_hex(8) for name in ("test", *USERS)}
         files = []
         for name in USERS:
@@ -61,7 +61,7 @@ class Valkey:
     def close(self):
         self.admin.close()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_committed_file_is_what_the_command_prints_without_passwords():
 
 
 def test_a_user_without_a_password_cannot_log_in(tmp_path):
-    port = _free_port()
+    port = free_port()
     command = [valkey_program(), "--port", str(port), "--aclfile", str(USERS_FILE), "--save", ""]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
@@ -95,7 +95,7 @@ def test_a_user_without_a_password_cannot_log_in(tmp_path):
             assert refusal(connect(f"redis://{login}127.0.0.1:{port}").ping).startswith("Authentication"), login
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_the_administrator_changes_a_password_for_good(valkey):
@@ -155,7 +155,7 @@ def test_who_only_reads_may_not_write(on_users, valkey):
 
 @pytest.mark.slow
 def test_a_replica_and_sentinels_look_work_with_their_users(valkey, tmp_path):
-    port = _free_port()
+    port = free_port()
     command = [valkey_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     follow = ["--replicaof", "127.0.0.1", str(valkey.port), "--masteruser", "replica"]
     word = ["--masterauth", valkey.words["replica"]]
@@ -169,7 +169,7 @@ def test_a_replica_and_sentinels_look_work_with_their_users(valkey, tmp_path):
             assert sentinel.publish("__sentinel__:hello", "x") == 0
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.slow

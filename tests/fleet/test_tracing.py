@@ -117,7 +117,7 @@ def test_a_collector_that_is_away_does_not_keep_a_process_from_its_end(monkeypat
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive()
 
 

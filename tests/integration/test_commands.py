@@ -297,7 +297,7 @@ def test_doctor_finds_nothing_wrong_with_a_good_setup(replayed, tickstock):
         (
             "hiredis", "Redis version", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights",
             "PostgreSQL version", "PostgreSQL durability", "PostgreSQL schema", "PostgreSQL rights", "partitions",
-            "TimescaleDB", "clocks",
+            "TimescaleDB", "Redis keys", "clocks",
         ),
         "ok",
     )  # fmt: skip

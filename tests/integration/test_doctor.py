@@ -87,6 +87,13 @@ def test_a_missing_right_is_named_with_the_rule_that_gives_it(empty_servers, ask
     assert finding.do.split(" ", 3)[3] == rule
 
 
+@pytest.mark.parametrize("role", list(RIGHTS))
+def test_a_key_of_each_partition_is_read_by_the_rights_of_a_role(migrated_servers, role):
+    with redis_user(migrated_servers, RIGHTS[role].acl_rules()) as url:
+        finding = found_on(Servers(url, migrated_servers.database_url), partitions=3, roles=[role])["Redis keys"]
+    assert (finding.level, finding.says) == ("ok", "one of each of 3 partitions was read")
+
+
 def test_a_redis_without_aof_is_warned_of(migrated_servers):
     with redis.Redis.from_url(migrated_servers.redis_url) as client:
         client.config_set("appendonly", "no")

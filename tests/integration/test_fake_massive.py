@@ -25,7 +25,7 @@ from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.ops.fake_massive.update_rules import sets
 from tickstockpl.producer.synthetic import Market
 from websockets.exceptions import ConnectionClosedError, InvalidMessage
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_to
 
 KEY = uuid4().hex  # a random one: no key stands in a file
 MINUTE = 1_748_874_600_000  # Monday 2025-06-02, 10:30 in New York
@@ -53,6 +53,11 @@ def fake():
 @pytest.fixture
 def rest(fake):
     return RESTClient(api_key=KEY, base=fake.rest_url, retries=0)
+
+
+def connect(url):
+    """Connect as a client of endless patience: with limits of its own, a busy machine would look like a fault."""
+    return connect_to(url, open_timeout=60, ping_interval=None, close_timeout=60)
 
 
 @contextmanager
@@ -108,11 +113,15 @@ def test_the_official_client_gets_the_trades_as_they_were_told(fake, wait_for):
     assert [(trade.size, trade.fractional_shares) for trade in got[3:]] == [(0, "0.25"), (100, "100.5")]
 
 
+def both_subscribed(fake):
+    return fake._call(lambda: [c.subscribed for c in fake._broadcast.connections]) == [{"T.*"}, {"T.*"}]
+
+
 def test_two_clients_with_keys_of_their_own_get_the_same_trades(wait_for):
     other = uuid4().hex
     with FakeMassive() as fake, official(fake, "T.*") as got:
         with listening(fake, "T.*", key=other) as socket:
-            wait_for(lambda: fake.connections == 2)
+            wait_for(lambda: both_subscribed(fake))
             fake.tell(*MORNING)
             trades = said(socket)
         wait_for(lambda: len(got) == 5)
@@ -304,9 +313,14 @@ def test_a_slow_server_says_everything_in_order():
 
 def test_a_client_that_does_not_read_is_sent_away(fake, wait_for):
     with listening(fake, "T.*") as socket:
-        for _ in range(100):  # 64 MiB may wait in the server, and some more in the sockets and in this client
-            fake.say("[" + " " * 1_000_000 + "]")
-        wait_for(lambda: fake.connections == 0)
+
+        def is_sent_away():
+            # 64 MiB may wait in the server, and as much in the sockets as the system likes.
+            for _ in range(10):
+                fake.say("[" + " " * 1_000_000 + "]")
+            return fake.connections == 0
+
+        wait_for(is_sent_away)
         wait_for(lambda: [event["status"] for event in said(socket)] == ["slow_consumer"])
         with pytest.raises(ConnectionClosedError):
             socket.recv(timeout=60)

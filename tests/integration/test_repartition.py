@@ -191,7 +191,7 @@ def running(make):
         yield process
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(120)
         process._database.close()
         process._client.close()
     if died:
@@ -402,6 +402,19 @@ def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):
         "results of partitions 0 are not told in Redis: run a worker until they are",
         "results of partitions 0 are not published: run a bridge until they are",
     ]
+
+
+def test_what_no_bridge_ever_published_does_not_vanish_with_its_partition(world_of):
+    world = world_of(2)
+    for partition in range(2):
+        world.rows("INSERT INTO outbox (partition, number, kind, body) VALUES (%s, 1, 'patterns', '[]')", partition)
+        world.client.xadd(results_key(partition), {"kind": "patterns", "body": "[]"}, "1-0")
+    world.rows("UPDATE checkpoint SET outbox_number = 1")
+    assert refusal(world, 1) == [
+        "results of partitions 1 were never published, and would be lost with them: run a bridge until they are"
+    ]
+    world.rows("UPDATE outbox SET kind = 'bars' WHERE partition = 1")  # of which no bridge says anything
+    assert world.repartition(1) == Outcome(2, 0)
 
 
 def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world_of, wait_for, tmp_path):

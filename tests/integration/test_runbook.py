@@ -64,7 +64,7 @@ def ran(fleet):
     environment = os.environ | {"REDIS_URL": fleet.servers.redis_url, "DATABASE_URL": fleet.servers.database_url}
     said = subprocess.run(
         [sys.executable, "-c", RUN_EACH], env=environment, input=json.dumps(arguments), capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     return dict(zip(COMMANDS, json.loads(said.stdout), strict=True))

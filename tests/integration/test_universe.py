@@ -233,7 +233,7 @@ def test_a_changed_file_is_told_and_a_missing_one_leaves_the_universe_as_it_was(
 
 
 def test_a_file_that_is_missing_from_the_start_is_an_error():
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError, match=r"^nowhere: No such file or directory$"):
         Universe("@nowhere", "postgresql://127.0.0.1:1/none")
 
 

@@ -1,7 +1,6 @@
 """The containers of the manifests as real processes, on real servers: they start, get ready, answer probes and end."""
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -9,11 +8,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from tickstockpl.ops.fake_massive import FakeMassive
 
 KEY = "the-key"
 BIN = Path(sys.executable).parent
-WITHIN_S = 60
+WITHIN_S = 300
 
 
 class Pods:
@@ -52,7 +52,7 @@ class Pods:
         assert process.poll() is None, self.logs()
         path = container.spec[f"{probe}Probe"]["httpGet"]["path"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
                 return answer.status
         except urllib.error.HTTPError as e:
             return e.code
@@ -67,12 +67,6 @@ class Pods:
 
     def logs(self):
         return "\n".join(f"-- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(self.folder.glob("*.log")))
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @pytest.fixture
@@ -103,7 +97,7 @@ def test_the_manifests_containers_get_ready_answer_their_probes_and_end_in_time(
         wait_for(lambda name=name: pods.probed(name, "startup") == 200, WITHIN_S)
         wait_for(lambda name=name: pods.probed(name, "readiness") == 200, WITHIN_S)
         assert pods.probed(name, "liveness") == 200
-    assert market.connections == 1
+    wait_for(lambda: market.connections == 1, WITHIN_S)  # a producer is ready before its feed is
     for _, process, _ in reversed(pods.running.values()):
         process.terminate()
         assert process.wait(WITHIN_S) == 0, pods.logs()  # one that takes longer than its own deadline ends with 1

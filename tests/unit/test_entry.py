@@ -30,7 +30,7 @@ WORKER = "from tickstockpl.ops.entry import worker; worker()"
 
 def run(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
 
 

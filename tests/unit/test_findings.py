@@ -127,6 +127,7 @@ def test_a_fleet_that_works_has_no_findings():
         (feed(lost_lately=5), "warn", "TICKS_LOST", "5 ticks are missing"),
         (feed(dead_letters_lately=4), "warn", "DEAD_LETTERS", "4 rows were refused"),
         (feed(open_gaps=2), "warn", "GAPS_OPEN", "2 gaps"),
+        (fleet(front_door=FrontDoorStatus("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
         (feed(undetected_bars=1_001), "warn", "UNDETECTED_BARS", "1,001 closed bars"),
         (replace(HEALTHY, symbols=SymbolStatus(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
         (
@@ -150,6 +151,7 @@ def test_one_thing_that_is_wrong_is_one_finding(report, level, code, says):
         replace(HEALTHY, unowned_s={0: 14.0}),  # being taken over
         bridge(owner=None, silent_s=14.0),
         lag(0.0, 5.0),
+        fleet(front_door=FrontDoorStatus("0-0", 10_000)),
         feed(silent_s=61.0, market_open=False),
         feed(silent_s=None),  # never a live feed: replays only
         feed(silent_s=5 * 86_400.0),  # none any more
@@ -182,5 +184,5 @@ def test_a_server_that_is_away_is_an_error_by_itself():
 def test_every_finding_is_documented(pytestconfig):
     codes = set(re.findall(r'(?:_error|_warn|make)\(\s*"([A-Z_]+)"', Path(health.__file__).read_text()))
     documented = re.findall(r"^\| `([A-Z_]+)` \|", (pytestconfig.rootpath / "docs/status.md").read_text(), re.MULTILINE)
-    assert len(codes) == 25
+    assert len(codes) == 26
     assert set(documented) == codes

@@ -54,14 +54,14 @@ def test_what_dies_is_started_again_and_a_stop_is_passed_on(tmp_path, wait_for):
         wait_for(lambda: len(lines(lives)) == 3)
         keeper.terminate()
         # Before its trap is set, the signal itself ends it.
-        assert keeper.wait(20) in (7, 128 + signal.SIGTERM)
+        assert keeper.wait(120) in (7, 128 + signal.SIGTERM)
     assert len(lines(lives)) == 3
 
 
 def test_a_usage_error_is_not_tried_again(tmp_path):
     lives = tmp_path / "lives"
     with kept(f"echo >> {lives}; exit 2") as keeper:
-        assert keeper.wait(20) == 2
+        assert keeper.wait(120) == 2
     assert len(lines(lives)) == 1
 
 
@@ -77,7 +77,7 @@ def test_what_has_done_its_work_is_not_started_again_and_the_keeper_stays(tmp_pa
         with pytest.raises(subprocess.TimeoutExpired):
             keeper.wait(1)  # longer than the first pause
         keeper.terminate()
-        assert keeper.wait(20) == 0
+        assert keeper.wait(120) == 0
     assert len(lines(lives)) == 1
 
 
@@ -89,7 +89,33 @@ def test_the_first_stop_waits_as_told_and_the_second_does_not(tmp_path, wait_for
         with pytest.raises(subprocess.TimeoutExpired):
             keeper.wait(0.3)
         keeper.send_signal(signal.SIGINT)
-        assert keeper.wait(20) == 0
+        assert keeper.wait(120) == 0
+
+
+def test_each_further_stop_is_passed_on_too(tmp_path, wait_for):
+    lives, heard = tmp_path / "lives", tmp_path / "heard"
+    traps = "; ".join(f"trap 'echo {name} >> {heard}' {name}" for name in ("TERM", "INT"))
+    with kept(f"{traps}; trap 'exit 3' HUP; echo $$ >> {lives}; while :; do sleep 0.05; done") as keeper:
+        wait_for(lambda: lines(lives))
+        for number, name in ((signal.SIGTERM, "TERM"), (signal.SIGTERM, "TERM"), (signal.SIGINT, "INT")):
+            before = lines(heard)
+            keeper.send_signal(number)
+            wait_for(lambda: lines(heard) != before)  # noqa: B023  # called at once
+            assert lines(heard) == [*before, name]
+        os.kill(int(lines(lives)[0]), signal.SIGHUP)
+        assert keeper.wait(20) == 3
+
+
+def test_a_command_that_vanishes_while_it_is_kept_is_tried_again(tmp_path, wait_for):
+    lives, command, elsewhere = (tmp_path / name for name in ("lives", "command", "elsewhere"))
+    command.write_text(f"#!/bin/sh\necho >> {lives}\nmv {command} {elsewhere}\nexit 1\n")
+    command.chmod(0o700)
+    with subprocess.Popen([*KEEP, "--", command], stderr=subprocess.PIPE, text=True) as keeper:
+        assert any("cannot be started" in line for line in keeper.stderr)
+        elsewhere.rename(command)
+        wait_for(lambda: len(lines(lives)) == 2)
+        keeper.terminate()
+        keeper.wait(20)
 
 
 def test_the_standard_input_of_the_command_ends_with_a_killed_keeper(tmp_path, wait_for):

@@ -3,7 +3,7 @@ from importlib.resources import files
 import click
 import pytest
 from tickstockpl.ops.cli.every_command import every_command
-from tickstockpl.ops.cli.options import Number
+from tickstockpl.ops.cli.options import Number, content_of, errors_end_the_command
 
 
 def commands_below(command):
@@ -54,3 +54,18 @@ def test_a_number_that_no_bound_holds_is_refused(text):
 
 def test_a_number_within_its_bounds_is_taken():
     assert Number(0, 10).convert("2.5", None, None) == 2.5
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError])
+def test_a_file_that_fails_in_the_middle_of_a_run_may_be_there_again_at_the_next_start(error, capsys):
+    with pytest.raises(SystemExit) as ended, errors_end_the_command():
+        raise error(2, "is gone", "/spool/1.frames")
+    assert ended.value.code == 1  # `keep` starts it again
+    assert capsys.readouterr().err == "Error: /spool/1.frames: is gone\n"
+
+
+def test_a_file_that_the_user_names_and_that_is_not_there_is_a_usage_error(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended, errors_end_the_command():
+        content_of(tmp_path / "key")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"Error: {tmp_path / 'key'}: No such file or directory\n"

@@ -27,7 +27,7 @@ def promtool():
     if not PROMTOOL:
         pytest.skip("no promtool in PATH, and TICKSTOCK_PROMTOOL names none")
     return lambda *arguments: subprocess.run(
-        [PROMTOOL, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        [PROMTOOL, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
     )
 
 

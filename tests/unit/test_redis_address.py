@@ -55,8 +55,9 @@ def test_no_secret_is_shown():
         ("redis+ring://h", "cannot be read"),
         ("redis+sentinel://:secret@h", "names no master"),
         ("redis+cluster://h/3", "one database"),
-        ("redis://:secret@h?ssl_ca=ca.pem", "option ssl_ca, which is for rediss"),
-        ("redis://:secret@h?blue=1", "unknown option: blue"),
+        ("redis+sentinel://h/m/secre", "names 'secre'"),
+        ("redis://:secret@h?foo=bar", "unknown option: foo"),
+        ("redis://:secret@h?ssl_ca_certs=ca.pem", "is for rediss://"),
     ],
 )
 def test_a_wrong_address_is_refused_without_its_secret(url, says):

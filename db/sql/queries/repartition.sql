@@ -37,9 +37,11 @@ SELECT substr(unit, 10) FROM lease l
  ORDER BY 1;
 
 -- results_to_tell --
--- By partition: the highest number given, the highest that stands in the outbox, and the bridge's; NULL: no bridge ever.
+-- By partition: the highest number given, the highest that stands in the outbox, the bridge's (NULL: no bridge ever),
+-- and whether the outbox holds what a bridge would say: not of bars, nor of what it gave up itself.
 SELECT c.partition, c.outbox_number, coalesce((SELECT max(o.number) FROM outbox o WHERE o.partition = c.partition), 0),
-       b.number
+       b.number,
+       EXISTS (SELECT FROM outbox o WHERE o.partition = c.partition AND o.kind NOT IN ('bars', 'void'))
   FROM checkpoint c LEFT JOIN bridge_position b USING (partition) ORDER BY c.partition;
 
 -- count_untold_dead_letters --

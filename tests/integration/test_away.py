@@ -1,0 +1,79 @@
+"""Servers that answer, and do not serve: what a worker does meanwhile, and what it shows."""
+
+import threading
+
+import psycopg
+import pytest
+import redis
+from tickstockpl.db import lease, postgres
+from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.redis import is_gone
+from tickstockpl.db.vitals import Vitals
+from tickstockpl.ops.wiring import Place
+from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.workers.worker import WorkerOptions
+
+
+class HurriedStop:
+    """A stop that sleeps through no wait, notes each, and comes after so many."""
+
+    def __init__(self, waits):
+        self.waits = []
+        self._most = waits
+
+    def is_set(self):
+        return len(self.waits) >= self._most
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        return self.is_set()
+
+
+def test_a_worker_without_partitions_waits_longer_each_time_that_redis_refuses(migrated_servers):
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
+        open_stream(connection, 1)
+        lease.take(connection, "partition:0", "another")
+        stop = HurriedStop(waits=8)
+        worker = make_worker(
+            Place(migrated_servers, False, 5.0), WorkerOptions("w1", block_ms=1), partitions=None, stop=stop
+        )
+        with redis.Redis.from_url(migrated_servers.redis_url) as client:
+            client.config_set("min-replicas-to-write", 1)  # it answers INFO, and takes no write
+            try:
+                worker.run()
+            finally:
+                client.config_set("min-replicas-to-write", 0)
+                worker._database.close()
+                worker._client.close()
+    assert stop.waits == [pytest.approx(min(2.0, 0.05 * 2**n)) for n in range(1, 9)]
+
+
+def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_servers, wait_for, monkeypatch):
+    vitals = Vitals()
+    monkeypatch.setattr(postgres, "VITALS", vitals)
+    monkeypatch.setattr(postgres, "_LOOP_SILENCE_S", 0.2)
+    with (
+        psycopg.connect(migrated_servers.database_url) as other,
+        postgres.connect(migrated_servers.database_url, name="test", of_loop=True) as connection,
+    ):
+        vitals.join()
+        other.execute("LOCK TABLE symbols IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=connection.execute, args=("SELECT count(*) FROM symbols",))
+        waiting.start()
+        wait_for(lambda: vitals.is_away("postgresql"))
+        assert waiting.is_alive()
+        turned_at = vitals._turned_at
+        wait_for(lambda: vitals._turned_at > turned_at)
+        other.rollback()
+        waiting.join(60)
+        assert not vitals.is_away("postgresql")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["XGROUP SETID gone g 0", "XINFO STREAM gone", "XREADGROUP GROUP g c STREAMS gone >", "XPENDING gone g - + 1"],
+)
+def test_a_stream_that_vanished_is_known_by_what_each_command_says(migrated_servers, command):
+    with redis.Redis.from_url(migrated_servers.redis_url) as client, pytest.raises(redis.ResponseError) as said:
+        client.execute_command(*command.split())
+    assert is_gone(said.value)
