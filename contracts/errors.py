@@ -6,7 +6,7 @@ class TickStockError(Exception):
 
 
 class UsageError(TickStockError):
-    """What the user asked for cannot be: print the message, exit 2."""
+    """What the user asked for cannot be: print the message, exit 2; `keep` does not start it again."""
 
 
 class NothingFound(TickStockError):
@@ -14,7 +14,10 @@ class NothingFound(TickStockError):
 
 
 class SetupError(TickStockError):
-    """A server or its schema is not fit for us: print the message, which says what to do, exit 1."""
+    """A server, its schema or this host is not fit for us: print the message, which says what to do, exit 1.
+
+    `keep` starts it again: what is not fit now may be soon.
+    """
 
 
 class ServerAway(TickStockError):

@@ -10,7 +10,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus
 
-from ..contracts.errors import ServerAway, SetupError, TlsRefused
+from ..contracts.errors import ServerAway, SetupError, TlsRefused, UsageError
 from . import tls
 from .queries import query
 from .vitals import VITALS
@@ -29,9 +29,10 @@ _KEEPALIVES: dict[str, Any] = {
 }
 # A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
 _REFUSED = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist|"
-    r"invalid \w+ value"
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist"
 )
+_WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
+_WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
@@ -105,8 +106,9 @@ def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Gener
 
 
 def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = False) -> Connection:
-    """Open an autocommit connection. Raises ServerAway where no server answers, SetupError where it says no.
+    """Open an autocommit connection.
 
+    Raises ServerAway where no server answers, SetupError where it says no, UsageError where the address is wrong.
     impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
     or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait.
     """
@@ -123,7 +125,19 @@ def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = Fal
     except psycopg.OperationalError as e:
         raise _unserved(address(url), _reasons(e)) from e
     except psycopg.ProgrammingError as e:  # its text holds the address, and so the password
-        raise SetupError("the database address cannot be read: postgresql://USER:PASSWORD@HOST:PORT/NAME is one") from e
+        raise UsageError(
+            f"the database address cannot be read{_wrong_name(url, str(e))}: "
+            "postgresql://USER:PASSWORD@HOST:PORT/NAME is one"
+        ) from e
+
+
+def _wrong_name(url: str, said: str) -> str:
+    """Return libpq's words where they only name an option: not a piece of a password that has a `?`, `&` or blank."""
+    named = _WRONG_NAME.search(said)
+    if named is None:
+        return ""
+    before = re.split(rf"\b{named[1]}\s*=", url.rpartition("@")[2], maxsplit=1)[0]
+    return f" ({said.strip()})" if before != url.rpartition("@")[2] and "password" not in before else ""
 
 
 def _unsaid(url: str) -> dict[str, Any]:
@@ -142,13 +156,15 @@ def _reasons(error: psycopg.Error) -> list[str]:
     return [_PREFIX.sub("", line) for line in dict.fromkeys(each or lines[:1])]
 
 
-def _unserved(where: str, reasons: Sequence[str]) -> SetupError | ServerAway:
+def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | ServerAway:
     """Make the error for servers of which none serves us. One that says no is worth more than one that is away."""
     for reason in reasons:
         if advised := tls.advised(reason, "postgresql"):
             others = "; ".join(other for other in reasons if other != reason)
             return TlsRefused(f"PostgreSQL at {where}: {advised}{f'; {others}' if others else ''}")
     message = f"PostgreSQL at {where}: {'; '.join(reasons)}"
+    if any(_WRONG_VALUE.search(reason) for reason in reasons):
+        return UsageError(message)
     return SetupError(message) if _REFUSED.search(message) else ServerAway(message)
 
 

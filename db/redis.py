@@ -1,5 +1,6 @@
 """One Redis client of a process. The client library's own retries are off: they XADD twice and hide what was read."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,7 +27,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
@@ -52,11 +53,15 @@ _OPTIONS: dict[str, Any] = {
     "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
+_SENTINEL_REASON = re.compile("«(.*?)»")
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
-    """Make a client without retries; timeout_s must be above the longest BLOCK. Raises SetupError for a wrong URL."""
+    """Make a client without retries; timeout_s must be above the longest BLOCK.
+
+    Raises UsageError for a wrong URL, SetupError for a wrong file in it.
+    """
     where = parse(url)
     tls.check_redis_options(url)
     options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
@@ -93,8 +98,15 @@ class _OneSentinel(redis.Redis):
         """Execute a command."""
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except ResponseError as e:
-            raise RedisConnectionError(str(e)) from e
+        except (ResponseError, RedisConnectionError, RedisTimeoutError) as e:
+            raise _SentinelSays(str(e)) from e
+
+
+class _SentinelSays(RedisConnectionError):
+    """Says in the library's collected errors why; its own say only of which class they are."""
+
+    def __repr__(self) -> str:
+        return f"«{self}»"
 
 
 def _raw(client: Client) -> Client:
@@ -157,11 +169,20 @@ def answer_of(url: str, ask: Callable[[], str]) -> str:
     except AWAY as e:
         if why := tls.refused_by_redis(url, str(e)):
             raise TlsRefused(f"Redis at {address(url)}: {why}") from e
-        raise ServerAway(f"Redis at {address(url)}: {e}") from e
+        if isinstance(e, MasterNotFoundError):
+            raise ServerAway(_without_master(url, str(e))) from e
+        raise ServerAway(f"Redis at {address(url)}: {e}{tls.hint(url, str(e))}") from e
     except ResponseError as e:
         if is_pause(e):
             raise ServerAway(f"Redis at {address(url)}: {e}") from e
         raise SetupError(f"Redis at {address(url)}: {e}") from e
+
+
+def _without_master(url: str, said: str) -> str:
+    """Say that no Sentinel names the master, with what each reason was; the library's words hold its own objects."""
+    reasons = "; ".join(dict.fromkeys(_SENTINEL_REASON.findall(said)))
+    message = f"no Sentinel of {address(url).replace(',', ', ')} names a master `{parse(url).master}`"
+    return f"{message}: {reasons}" if reasons else f"{message}: none of them watches it"
 
 
 def _worst(policies: Iterable[str]) -> str:

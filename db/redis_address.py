@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.connection import SSLConnection, parse_url
 
-from ..contracts.errors import SetupError
+from ..contracts.errors import UsageError
 
 Host = tuple[str, int]
 Kind = Literal["single", "sentinel", "cluster"]
@@ -33,7 +33,7 @@ class RedisAddress(NamedTuple):
 def parse(url: str) -> RedisAddress:
     """Read a URL: redis[s]://, redis[s]+sentinel:// with the master's name as its path, redis[s]+cluster://, unix://.
 
-    The options of TLS, names and times stand in the query as redis-py spells them. Raises SetupError.
+    The options of TLS, names and times stand in the query as redis-py spells them. Raises UsageError.
     """
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     try:
@@ -45,8 +45,8 @@ def parse(url: str) -> RedisAddress:
             return _several(url, scheme, "cluster")
     except ValueError as e:
         # The error's text may hold a piece of the password.
-        raise SetupError(f"the Redis address cannot be read: {_EXAMPLES}") from e
-    raise SetupError(f"the Redis address cannot be read: {_EXAMPLES}")
+        raise UsageError(f"the Redis address cannot be read: {_EXAMPLES}") from e
+    raise UsageError(f"the Redis address cannot be read: {_EXAMPLES}")
 
 
 def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
@@ -54,26 +54,26 @@ def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
     login, at, _ = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/") if kind == "sentinel" else ("", "", "")
     if kind == "sentinel" and not master:
-        raise SetupError(
+        raise UsageError(
             "the Redis address names no master: redis+sentinel://HOST1:PORT,HOST2:PORT/MASTER, as in `sentinel monitor`"
         )
     if kind == "cluster" and parts.path.strip("/") not in ("", "0"):
-        raise SetupError("a Redis Cluster has one database, 0: leave the number out of the address")
+        raise UsageError("a Redis Cluster has one database, 0: leave the number out of the address")
     options = parse_url(f"{scheme}://{login}{at}host/{db}?{parts.query}")
     del options["host"]
     if db and not db.isdigit():
-        raise SetupError(f"the Redis address names {db!r} behind its master: the number of a database stands there")
+        raise UsageError(f"the Redis address names {db!r} behind its master: the number of a database stands there")
     return RedisAddress(kind, hosts_of(url), master, _checked(options))
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options that a connection can be made with. Raises SetupError: the library fails at the first command."""
+    """Return options that a connection can be made with. Raises UsageError: the library fails at the first command."""
     is_secured = options.get("connection_class") is SSLConnection
     for name in options:
         if name.startswith("ssl_") and not is_secured:
-            raise SetupError(f"the Redis address has the option {name}, which is for rediss://")
+            raise UsageError(f"the Redis address has the option {name}, which is for rediss://")
         if name not in _OPTIONS:
-            raise SetupError(f"the Redis address has an unknown option: {name}")
+            raise UsageError(f"the Redis address has an unknown option: {name}")
     return options
 
 

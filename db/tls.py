@@ -62,6 +62,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _ABRUPT = re.compile(r"reset by peer|EOF occurred|closed by (the )?server|connection closed|broken pipe", re.IGNORECASE)
+_SILENT = re.compile(r"timeout connecting|timed out", re.IGNORECASE)
 _SAID = re.compile(r"^.*\[(?:\w+: )?\w+\] (.*?)\.? ?\(_ssl.*$")  # without OpenSSL's place in its source
 _PROBE_S = 2.0
 
@@ -102,6 +103,12 @@ def refused_by_redis(url: str, text: str) -> str | None:
     if _ABRUPT.search(text) and "+" not in scheme and scheme != "unix":
         text = _listen(url, encrypted=scheme == "rediss") or text
     return advised(text, "redis")
+
+
+def hint(url: str, text: str) -> str:
+    """Return what to append where a server says nothing to our handshake: one without TLS waits for the rest of it."""
+    is_silent = urlsplit(url).scheme.startswith("rediss") and _SILENT.search(text)
+    return ": does it speak TLS? redis:// is without" if is_silent else ""
 
 
 def _listen(url: str, *, encrypted: bool) -> str:

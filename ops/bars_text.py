@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_DIGITS = 6
+
 
 def shortest(number: Any) -> str:
     """Write a number of a bar so that reading it back gives the same one; nothing for NULL."""
@@ -10,3 +12,11 @@ def shortest(number: Any) -> str:
     if isinstance(number, float):
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     return str(number) if isinstance(number, int) else format(number, "f")
+
+
+def short(number: Any) -> str:
+    """Write a number of a bar for a person, who needs no more than six digits behind the point."""
+    if number is None or isinstance(number, int):
+        return shortest(number)
+    exact = shortest(number)
+    return exact if len(exact.partition(".")[2]) <= _DIGITS else f"{number:.{_DIGITS}f}"

@@ -43,11 +43,11 @@ def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[
 
     A server that dies meanwhile is started again at the same address, with its data. When the last process leaves, this
     returns after both servers have ended. Raises UsageError for a folder that cannot be used, SetupError where a server
-    does not start. log: is told when they were started here.
+    does not start. log: is told when they are started here, before and after.
     """
     folder = data_dir.expanduser().absolute()
     with ExitStack() as use:
-        started, state = _join(folder, use)
+        started, state = _join(folder, use, log)
         if started:  # else every command would say where they are, which `tickstock urls` does
             log(
                 f"started the embedded servers of {folder}: "
@@ -56,7 +56,7 @@ def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[
         yield state.servers()
 
 
-def _join(folder: Path, use: ExitStack) -> tuple[bool, State]:
+def _join(folder: Path, use: ExitStack, log: Callable[[str], None]) -> tuple[bool, State]:
     """Take the users' lock and see to it that a watchdog runs and both servers answer; say whether we started one."""
     with ExitStack() as deciding:
         try:
@@ -66,7 +66,7 @@ def _join(folder: Path, use: ExitStack) -> tuple[bool, State]:
             use.enter_context(locked(folder / USERS, fcntl.LOCK_SH))
         except OSError as e:
             raise UsageError(f"the data folder {folder} cannot be used: {e.strerror}") from e
-        return _ensure_servers(folder)
+        return _ensure_servers(folder, log)
 
 
 def _make(folder: Path) -> None:
@@ -79,12 +79,13 @@ def _make(folder: Path) -> None:
         raise UsageError(f"the data folder {folder} belongs to another user: run as that user, not as root")
 
 
-def _ensure_servers(folder: Path) -> tuple[bool, State]:
+def _ensure_servers(folder: Path, log: Callable[[str], None]) -> tuple[bool, State]:
     started = False
     deadline = time.monotonic() + READY_WITHIN_S
     while True:
         with locked(folder / WATCHDOG, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
             if lock is not None:
+                log("starting PostgreSQL and Valkey")  # the first time takes seconds
                 _start_watchdog(folder, lock)
                 started = True
         state = read_state(folder)

@@ -63,7 +63,7 @@ def _no_workers(report: Report) -> Iterator[HealthFinding]:
     silent_s = report.workers_silent_s
     if any(worker.running for worker in report.fleet.workers) or (silent_s is not None and silent_s < GRACE_S):
         return
-    since = "no worker was ever started" if silent_s is None else f"no worker lives since {_duration(silent_s)}"
+    since = "no worker was ever started" if silent_s is None else f"no worker for {_duration(silent_s)}"
     yield _error("NO_WORKERS", since, "start one: tickstock-worker")
 
 
@@ -116,7 +116,8 @@ def _unfinished_replays(report: Report) -> Iterator[HealthFinding]:
 def _no_bridge(report: Report) -> Iterator[HealthFinding]:
     bridge = report.bridge
     if bridge.owner is None and (bridge.silent_s is None or bridge.silent_s >= GRACE_S):
-        since = "no bridge was ever started" if bridge.silent_s is None else f"since {_duration(bridge.silent_s)}"
+        never = "no bridge was ever started"
+        since = never if bridge.silent_s is None else f"no bridge has spoken for {_duration(bridge.silent_s)}"
         yield _error("NO_BRIDGE", f"nobody tells the results: {since}", "start one: tickstock-bridge")
 
 

@@ -1,12 +1,14 @@
 """Keeps one command running: starts it again when it dies, later and later; passes a stop on, and waits for its end."""
 
+import os
 import random
 import select
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -19,7 +21,13 @@ _LONGEST_PAUSE_S = 30.0
 _HEALTHY_AFTER_S = 60.0  # what lived so long did not die of its start
 _NOT_STARTED = 127  # as a shell says it of a command that it cannot start
 _USAGE = 2  # a wrong option is as wrong the next time
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+_LOOK_EVERY_S = 1.0  # whether who started us still lives
+# What is passed on for each signal that stops us. The command knows nothing of our terminal, which hangs up.
+_STOPS = {
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGHUP: signal.SIGTERM,
+}
 
 
 class Pauses:
@@ -43,13 +51,16 @@ class Keeper:
     """Runs a command until it is told to stop, finds no work left (exit 0) or is used wrongly (exit 2).
 
     The command runs in a session of its own, so that a signal reaches it only through us; its standard input ends when
-    we do, however that is.
+    we do, however that is. The end of who started us is a stop: a terminal that is closed tells nobody in another
+    session, and half a fleet would run on.
     """
 
-    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0) -> None:
-        """stop_after_s: the first stop is passed on so much later; each that follows at once."""
+    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0, always: bool = False) -> None:
+        """stop_after_s: the first stop is passed on so much later; the next at once. always: after exit 0 too."""
+        self._parent = os.getppid()
         self._command = command
         self._stop_after_s = stop_after_s
+        self._always = always
         self._stop_at_s: float | None = None  # by the monotonic clock
         self._to_pass_on: list[signal.Signals] = []
         self._signals = _arriving_signals()
@@ -65,39 +76,40 @@ class Keeper:
             except OSError as e:
                 if not lives:
                     raise UsageError(f"{self._command[0]}: {e.strerror}") from e
-                log.warning("cannot be started", why=e.strerror)  # it may just be installed anew
+                _say(log.warning, "cannot be started", why=e.strerror)  # it may just be installed anew
                 code = _NOT_STARTED
             lives += 1
             if self._stop_at_s is not None:
-                log.info("stopped", code=code)
+                _say(log.info, "stopped", code=code)
                 return code if code >= 0 else 128 - code
             if code == _USAGE:
-                log.error("not started again: it was used wrongly", code=code)
+                _say(log.error, "not started again: it was used wrongly", code=code)
                 return code
-            if code == 0:
+            if code == 0 and not self._always:
                 # Who started us may stop all others as soon as we end.
-                log.info("ended by itself, not started again: waiting to be stopped", code=code)
+                _say(log.warning, "ended by itself, not started again: waiting to be stopped", code=code)
                 self._rest(None)
                 return code
             pause_s = pauses.after(time.monotonic() - started_s)
-            log.warning("died, is started again", code=code, pause_s=round(pause_s, 1))
+            what = "died" if code else "ended"
+            _say(log.warning, f"{what}, is started again", code=code, pause_s=round(pause_s, 1))
             if self._rest(pause_s):
-                log.info("stopped")
+                _say(log.info, "stopped")
                 return 0
 
     def _live(self) -> int:
         """Start the command and return its exit code; below 0: the signal that ended it."""
         child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
         with child:
-            log.info("started", pid=child.pid)
+            _say(log.info, "started", pid=child.pid)
             while (code := child.poll()) is None:
                 left_s = None
                 if self._stop_at_s is not None and self._to_pass_on:
                     left_s = self._stop_at_s - time.monotonic()
                 if left_s is not None and left_s <= 0:
-                    log.info("stopping", pid=child.pid)
                     child.send_signal(self._to_pass_on.pop())
                     self._to_pass_on.clear()
+                    _say(log.info, "stopping", pid=child.pid)
                 else:
                     self._listen(left_s)
         return code
@@ -113,14 +125,26 @@ class Keeper:
         return True
 
     def _listen(self, seconds: float | None) -> None:
-        """Wait for a signal, the end of the child among them; note a stop."""
-        if not select.select([self._signals], [], [], seconds)[0]:
+        """Wait for a signal, the end of the child among them, no longer than a second; note a stop."""
+        wait_s = _LOOK_EVERY_S if seconds is None else min(seconds, _LOOK_EVERY_S)
+        is_said = bool(select.select([self._signals], [], [], wait_s)[0])
+        if self._stop_at_s is None and os.getppid() != self._parent:
+            self._stop_at_s = time.monotonic() + self._stop_after_s
+            self._to_pass_on.append(signal.SIGTERM)
+            _say(log.warning, "who started this has ended: stopping", parent=self._parent)
+        if not is_said:
             return
         for number in self._signals.recv(64):
             if number in _STOPS:
                 hurry = self._stop_at_s is not None
                 self._stop_at_s = time.monotonic() + (0 if hurry else self._stop_after_s)
-                self._to_pass_on.append(signal.Signals(number))
+                self._to_pass_on.append(_STOPS[signal.Signals(number)])
+
+
+def _say(write: Callable[..., None], event: str, **fields: object) -> None:
+    """Log, where anybody still reads it: a stop must get through after the terminal is gone."""
+    with suppress(OSError):
+        write(event, **fields)
 
 
 def _arriving_signals() -> socket.socket:
@@ -129,5 +153,6 @@ def _arriving_signals() -> socket.socket:
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.detach())
     for number in (*_STOPS, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: None)
     return reader

@@ -1,5 +1,6 @@
 """`/metrics`, `/healthz` and `/readyz` over HTTP, in threads beside the process's loop."""
 
+import errno
 import json
 import platform
 import socket
@@ -15,7 +16,7 @@ import structlog
 from prometheus_client import PlatformCollector, ProcessCollector, disable_created_metrics, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from ..contracts.errors import UsageError
+from ..contracts.errors import SetupError
 from ..contracts.metrics import BUILD, OF_KIND, REGISTRY, SERVERS, ProcessKind
 from ..db.vitals import VITALS, Vitals
 from ..version import __version__
@@ -58,7 +59,7 @@ def _loop(still_s: float, bound_s: float) -> str:
 
 @contextmanager
 def metrics_server(address: MetricsAddress, kind: ProcessKind) -> Iterator[None]:
-    """Serve what this process shows, while the block runs. Raises UsageError where the address cannot be had."""
+    """Serve what this process shows, while the block runs. Raises SetupError where the address cannot be had."""
     if not address.port:
         yield
         return
@@ -83,7 +84,8 @@ def _listening(address: MetricsAddress) -> "_Server":
         return _Server(address)
     except OSError as e:
         why = f"metrics on {address.host} port {address.port}: {e.strerror}"
-        raise UsageError(f"{why}: set another --metrics-port, or --metrics-host") from e
+        others = ", and another fleet may still run here" if e.errno == errno.EADDRINUSE else ""
+        raise SetupError(f"{why}{others}: set another --metrics-port, or --metrics-host") from e
 
 
 class _Server(ThreadingWSGIServer):

@@ -1,5 +1,6 @@
 """A report as people read it: the verdict with its findings, both systems in a few lines, tables."""
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -17,16 +18,27 @@ _STYLES = {"error": "bold red", "warn": "yellow"}
 
 
 def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> None:
-    """Print all of a report, the verdict last: that is what stands above the next prompt."""
-    # A narrow terminal wraps long lines itself; a table squeezed into it loses its numbers.
-    console = Console(highlight=False, markup=False, width=max(WIDE, Console().width))
-    if report:
-        for table in _tables(report, most_partitions=None, is_wide=True):
-            console.print(table)
-        for line in _lines(report):
-            console.print(line, soft_wrap=True)
-    for line in verdict(findings):
-        console.print(line, soft_wrap=True)
+    """Print all of a report, the verdict last: that is what stands above the next prompt.
+
+    A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
+    """
+    out = Console(highlight=False, markup=False)
+    is_wide = out.width >= WIDE or not out.is_terminal
+    if is_wide:
+        out.width = max(WIDE, out.width)
+    with out.capture() as captured:
+        if report:
+            for table in _tables(report, most_partitions=None, is_wide=is_wide):
+                out.print(table)
+            for line in _lines(report):
+                out.print(line, soft_wrap=True)
+        for line in verdict(findings):
+            out.print(line, soft_wrap=True)
+    text = captured.get()
+    if not out.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def picture_of(report: Report | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
@@ -68,10 +80,13 @@ def _lines(report: Report) -> Iterator[Text]:
 
 def _systems(integration: Integration) -> Iterator[Text]:
     beats, flows = integration.heartbeats, integration.flows
-    ours = f"key {_ago(beats.key_s)}, row {_ago(beats.logged_s)}"
+    signs = (("key", beats.key_s), ("row", beats.logged_s))
+    ours = ", ".join(f"{what} {_ago(s)}" if s is not None else f"no {what}" for what, s in signs)
     yield Text(f"TickStockPL   heartbeat {ours}")
     heard = f"{beats.subscribers} on tickstock.events.patterns"
-    yield Text(f"Application   logged last {_ago(beats.application_s)}, subscribers: {heard}")
+    window = f"nothing logged in the last {integration.window_s / 60:,.0f} min"
+    logged = window if beats.application_s is None else f"logged last {_ago(beats.application_s)}"
+    yield Text(f"Application   {logged}, subscribers: {heard}")
     counts = f"{flows.published:,} published, {flows.received:,} received, {flows.parsed:,} parsed, "
     orphans = f"orphans: {flows.never_received:,} not received, {flows.never_parsed:,} not parsed, "
     yield Text(
@@ -129,8 +144,8 @@ def _flows(integration: Integration, *, is_wide: bool) -> Table:
     return table
 
 
-def _ago(age_s: float | None) -> Text | str:
-    return "none" if age_s is None else f"{age_s:,.1f} s ago"
+def _ago(age_s: float) -> str:
+    return f"{age_s:,.1f} s ago"
 
 
 def _ms(latency: float | None) -> str:

@@ -1,5 +1,7 @@
 """Looks at the fleet for `tickstock status`, once or again and again, also while a server is away."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -7,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 from redis.exceptions import ResponseError
 
-from ..contracts.errors import ServerAway, SetupError
+from ..contracts.errors import ServerAway, SetupError, TickStockError
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, is_pause
@@ -64,8 +66,19 @@ class Observer:
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()
-            return Look(None, [server_away("postgresql" if is_postgres else "redis", first_line(e))])
+            away = [server_away("postgresql" if is_postgres else "redis", first_line(e))]
+            return Look(None, [*away, *(self._redis_too() if is_postgres else ())])
         return Look(report, findings_of(report))
+
+    def _redis_too(self) -> Iterator[HealthFinding]:
+        """Ask Redis where PostgreSQL is away: a person then starts both at once."""
+        try:
+            with closing(open_redis_to_look(self._where)):
+                return
+        except (ServerAway, *AWAY) as e:
+            yield server_away("redis", first_line(e))
+        except TickStockError:
+            return  # it answers; what it says against us is told once PostgreSQL is back
 
     def _look(self) -> Report:
         where = self._where

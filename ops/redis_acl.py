@@ -1,4 +1,4 @@
-"""The users of Redis, as its `aclfile` spells them: one for each role, and those that servers use among themselves."""
+"""The users of Redis, as its `aclfile` spells them: for each role, for servers, and one to change them."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -15,9 +15,12 @@ _SERVERS = {
         "+client|setname +client|kill +script|kill"
     ),
 }
+# `default` is off: without this user nobody could change a password (ACL SETUSER, SAVE and LOAD).
+_ADMIN = {"admin": "~* &* +@all"}
+_OTHERS = _SERVERS | _ADMIN
 _NOTHING = "resetkeys resetchannels -@all"
 
-USERS: tuple[str, ...] = (*get_args(Role), *_SERVERS)
+USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)
 
 
 def users_acl(passwords: Mapping[str, bytes], *, cluster: bool = False) -> str:
@@ -33,9 +36,9 @@ def users_acl(passwords: Mapping[str, bytes], *, cluster: bool = False) -> str:
 
 
 def _rules(name: str, cluster: bool) -> str:
-    if name in _SERVERS:
-        return f"{_NOTHING} {_SERVERS[name]}"
-    role: Role = name  # type: ignore[assignment]  # USERS holds the roles and _SERVERS
+    if name in _OTHERS:
+        return f"{_NOTHING} {_OTHERS[name]}"
+    role: Role = name  # type: ignore[assignment]  # USERS holds the roles and _OTHERS
     return RIGHTS[role].acl_rules(cluster=cluster)
 
 

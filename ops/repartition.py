@@ -78,11 +78,11 @@ def _move_when_at_rest(
             if isinstance(moved, int):
                 return moved
             obstacles = moved
+        if not wait():
+            raise SetupError("nothing was changed, for the stream is not at rest:\n- " + "\n- ".join(obstacles))
         if obstacles != said:
             log.info("the stream is not at rest", obstacles=obstacles)
             said = obstacles
-        if not wait():
-            raise SetupError("nothing was changed, for the stream is not at rest:\n- " + "\n- ".join(obstacles))
 
 
 # -- at rest? ---------------------------------------------------------------------------------------------------------

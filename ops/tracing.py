@@ -4,11 +4,11 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from ..contracts.errors import SetupError
+from ..contracts.errors import UsageError
 from ..version import __version__
 
 if TYPE_CHECKING:  # the module needs what may not be installed
@@ -20,22 +20,28 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _LAST_EXPORT_S = 1.5  # of the 5 s that a stop may take
 
 
-def is_wanted(flag: bool, environment: Mapping[str, str]) -> bool:
+# The standard endpoint is a whole host's, and so asks also those who cannot.
+Wanted = Literal["no", "if installed", "yes"]
+
+
+def how_wanted(flag: bool, environment: Mapping[str, str]) -> Wanted:
     """Tell whether to trace: by our flag or the standard endpoint, but not where OTEL_* says no."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
+        return "no"
     if environment.get("OTEL_TRACES_EXPORTER", "otlp").strip() == "none":
-        return False
-    return flag or any(environment.get(name) for name in _ENDPOINTS)
+        return "no"
+    if flag:
+        return "yes"
+    return "if installed" if any(environment.get(name) for name in _ENDPOINTS) else "no"
 
 
 @contextmanager
-def tracing(wanted: bool, *, service: str, instance: str) -> "Iterator[Tracing | None]":
+def tracing(wanted: Wanted, *, service: str, instance: str) -> "Iterator[Tracing | None]":
     """Give the spans of this process, and send what is left of them at its end; None where they are not wanted.
 
-    Raises SetupError where the extra is not installed.
+    Raises UsageError where the extra is not installed, and was asked for by more than the environment.
     """
-    if not wanted:
+    if wanted == "no":
         yield None
         return
     try:
@@ -46,7 +52,12 @@ def tracing(wanted: bool, *, service: str, instance: str) -> "Iterator[Tracing |
 
         from ..workers.tracing import FlowIds, Tracing  # noqa: PLC0415
     except ImportError as e:
-        raise SetupError(f"OpenTelemetry is not installed ({e}): pip install 'tickstockpl[otel]'") from e
+        do = "pip install 'tickstockpl[otel]'"
+        if wanted == "yes":
+            raise UsageError(f"OpenTelemetry is not installed ({e}): {do}") from e
+        log.warning("no spans: OpenTelemetry is not installed, and the environment asks for it", why=str(e), do=do)
+        yield None
+        return
     ours = {"service.name": service, "service.instance.id": instance, "service.version": __version__}
     ids = FlowIds()
     provider = TracerProvider(

@@ -10,7 +10,7 @@ import click
 from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.queries import query
-from ..bars_text import shortest
+from ..bars_text import short, shortest
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, OutputFile, option, server_options
 from .rows_text import write_rows
@@ -48,5 +48,6 @@ def _write(rows: Iterator[tuple[Any, ...]], form: str, output: Path | None) -> N
 
         write_parquet(rows, output)
         return
-    texts = ((symbol, as_moment(at, MOMENT[form]), *map(shortest, numbers)) for symbol, at, *numbers in rows)
+    spelled = short if form == "table" else shortest
+    texts = ((symbol, as_moment(at, MOMENT[form]), *map(spelled, numbers)) for symbol, at, *numbers in rows)
     write_rows(_COLUMNS, texts, form, output)

@@ -8,7 +8,7 @@ from ..bridge_wiring import make_bridge
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
 from ..shutdown import Stop
-from ..tracing import tracing
+from ..tracing import Wanted, tracing
 from ..wiring import Place
 from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
 from .worker_command import default_consumer
@@ -39,7 +39,7 @@ def bridge(
     streaming_rate: float | None,
     universe: str,
     metrics: MetricsAddress,
-    otel: bool,
+    otel: Wanted,
     stop_with_stdin: bool,
 ) -> None:
     """Tell patterns, indicators and alerts on the channels that the application listens to; heartbeat and health too.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from .options import CONTEXT, option
+from ...contracts.errors import UsageError
+from .options import CONTEXT, errors_end_the_command, option
 
 
 @click.command(context_settings=CONTEXT, short_help="Make Grafana's dashboards.")
@@ -23,8 +24,9 @@ def dashboards(folder: Path | None, check: bool) -> None:
     They stand ready in ops/grafana; this makes them again after a change in ops/dashboards. It needs Grafana's SDK:
     pip install 'tickstockpl[dashboards]'.
     """
-    if find_spec("grafana_foundation_sdk") is None:
-        raise click.ClickException("Grafana's SDK is not installed: pip install 'tickstockpl[dashboards]'")
+    with errors_end_the_command():  # exit 2, for with --check a 1 is a difference
+        if find_spec("grafana_foundation_sdk") is None:
+            raise UsageError("Grafana's SDK is not installed: pip install 'tickstockpl[dashboards]'")
     from ..dashboards import dashboard_files  # noqa: PLC0415  # the SDK is an extra
 
     folder = folder or dashboard_files.FOLDER

@@ -19,7 +19,7 @@ from ...db.redis import AWAY, is_pause
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
-from ..tracing import is_wanted
+from ..tracing import how_wanted
 from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,11 +68,11 @@ def stop_with_stdin_option(command: F) -> F:
 
 
 def otel_option(command: F) -> F:
-    """Add the option that turns OpenTelemetry on; the command gets `otel`, whether it is wanted."""
+    """Add the option that turns OpenTelemetry on; the command gets `otel`, whether and how it is wanted."""
     return option(
         "--otel",
         is_flag=True,
-        callback=lambda _, __, flag: is_wanted(flag, os.environ),
+        callback=lambda _, __, flag: how_wanted(flag, os.environ),
         help="Export spans by OTLP (extra `otel`); by itself where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
     )(command)
 

@@ -1,23 +1,30 @@
 """`tickstock watch`."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import click
 
 from ..shutdown import Stop
 from ..watch import View, choose_channels, listen
 from ..wiring import Place, open_redis_to_look
-from .options import CONTEXT, Number, option, server_options
+from .options import CONTEXT, F, Number, option, server_options
 from .selection import NamesType
 
 
+def _option(name: str, *names: str, **kwargs: Any) -> Callable[[F], F]:
+    """Make an option with a variable of this command's own: TICKSTOCK_CHANNEL is a producer's, T, A or AM."""
+    return option(name, *names, envvar=f"TICKSTOCK_WATCH_{name.removeprefix('--').upper()}", **kwargs)
+
+
 @click.command(context_settings=CONTEXT, short_help="Show the messages of the channels live.")
-@option("--symbol", "symbols", type=NamesType(), show_default="all", help="Show only messages on these symbols.")
-@option(
+@_option("--symbol", "symbols", type=NamesType(), show_default="all", help="Show only messages on these symbols.")
+@_option(
     "--channel", "globs", type=NamesType(), metavar="GLOB,…", show_default="all", help="Listen only on such channels."
 )
-@option("--seconds", type=Number(0, 1e8), show_default="until Ctrl-C", help="How long to listen.")
-@option("--raw", is_flag=True, help="Print channel and JSON of each message; the notes go to stderr.")
+@_option("--seconds", type=Number(0, 1e8), show_default="until Ctrl-C", help="How long to listen.")
+@_option("--raw", is_flag=True, help="Print channel and JSON of each message; the notes go to stderr.")
 @server_options
 def watch(
     where: AbstractContextManager[Place],

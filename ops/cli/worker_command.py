@@ -11,7 +11,7 @@ from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
 from ..shutdown import Stop
-from ..tracing import tracing
+from ..tracing import Wanted, tracing
 from ..wiring import Place
 from ..worker_wiring import make_worker
 from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
@@ -73,7 +73,7 @@ def worker(
     retention: float,
     detect: bool,
     metrics: MetricsAddress,
-    otel: bool,
+    otel: Wanted,
     stop_with_stdin: bool,
     **options: object,
 ) -> None:

@@ -49,7 +49,9 @@ def ports():
             return port
 
 
-def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_nothing(home, tmp_path, tickstock):
+def test_honcho_runs_the_fleet_a_killed_worker_and_a_stopped_one_come_back_and_a_stop_leaves_nothing(
+    home, tmp_path, tickstock
+):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATABASE", "TICKSTOCK", "PORT"))}
     environment |= {
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -104,6 +106,10 @@ def test_honcho_runs_the_fleet_a_killed_worker_comes_back_and_a_stop_leaves_noth
         wait_for(lambda: shown() == [4, 4, 4, 4], 60, shown)  # the new one under the port of the old one
         wait_for(lambda: gauge("tickstock_workers", port + METRICS_PORT + 100) == 4, 60, log.read_text)
         wait_for(lambda: gauge("tickstock_producer_up", port + METRICS_PORT + 200) == 1, 60, log.read_text)
+
+        stopped = min(after)  # as a rolling restart does
+        os.kill(int(stopped.rpartition("-")[2]), signal.SIGTERM)
+        wait_for(lambda: stopped not in (shared_by_four() or {stopped: 0}), 20, log.read_text)
 
         honcho.send_signal(signal.SIGTERM)
         assert honcho.wait(120) == 128 + signal.SIGTERM

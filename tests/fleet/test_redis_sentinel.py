@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.sentinel import Sentinel
+from tickstockpl.contracts.errors import ServerAway
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import redis
 from tickstockpl.db.redis import connect
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
@@ -32,7 +34,8 @@ def test_a_master_that_no_sentinel_knows_is_named(tickstock, migrated_servers, w
     wrong = watched_redis[-1].replace(f"/{MASTER}/", "/nobody/")
     run = tickstock("status", "--connect-timeout", "0.2", servers=Servers(wrong, migrated_servers.database_url))
     assert run.returncode == 1
-    assert "No master found for 'nobody'" in run.stdout
+    hosts = urlsplit(wrong).netloc.replace(",", ", ")
+    assert f"no Sentinel of {hosts} names a master `nobody`: none of them watches it" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
 
 
@@ -41,6 +44,15 @@ def test_a_sentinel_that_answers_with_an_error_hides_no_other(watched_redis):
     with connect(url.replace("//", f"//{HOST}:{master.port},")) as client:  # it knows no SENTINEL command
         assert client.info("server")["tcp_port"] == master.port
         assert client.connection_pool.get_master_address() == (HOST, proxy.port)
+
+
+def test_sentinels_that_are_away_are_said_without_the_librarys_objects():
+    url = "redis+sentinel://127.0.0.1:1,127.0.0.1:2/mine"
+    with closing(redis.connect(url)) as client, pytest.raises(ServerAway) as away:
+        redis.check(client, url)
+    said = str(away.value)
+    assert said.startswith("no Sentinel of 127.0.0.1:1, 127.0.0.1:2 names a master `mine`: Error 111 connecting to ")
+    assert "<" not in said
 
 
 def test_the_address_of_a_sentinel_needs_its_own_scheme(tickstock, migrated_servers, watched_redis):

@@ -98,6 +98,22 @@ def test_a_user_without_a_password_cannot_log_in(tmp_path):
         process.wait(60)
 
 
+def test_the_administrator_changes_a_password_for_good(valkey):
+    with closing(redis.Redis.from_url(valkey.url("admin"))) as admin:
+        admin.execute_command("ACL", "SETUSER", "replica", ">another")
+        admin.execute_command("ACL", "SAVE")
+        admin.execute_command("ACL", "LOAD")
+    changed = valkey.url("replica").replace(valkey.words["replica"], "another")
+    assert refusal(connect(changed).ping) == refusal(connect(valkey.url("replica")).ping) == ""
+    assert "NoPermission" in refusal(lambda: valkey_of(valkey.url("operator"), "ACL", "SAVE"))
+
+
+def valkey_of(url, *command):
+    """Send a command as a user."""
+    with closing(redis.Redis.from_url(url)) as client:
+        return client.execute_command(*command)
+
+
 def refusal(call):
     try:
         call()

@@ -1,12 +1,13 @@
 """Both servers behind TLS: a fleet works with client certificates, and a wrong certificate is named, not waited for."""
 
+import socket
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
 import pytest
 import trustme
-from tickstockpl.contracts.errors import SetupError, TlsRefused
+from tickstockpl.contracts.errors import ServerAway, SetupError, TlsRefused
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.ops.wiring import Place, open_postgres, open_redis_to_look
@@ -184,6 +185,13 @@ def test_tls_on_one_side_only_is_named(proxies, migrated_servers, certificates):
     without_tls = urlsplit(migrated_servers.database_url)
     with pytest.raises(TlsRefused, match="speaks no TLS there: take its TLS port, or leave sslmode=verify-full out"):
         postgres.connect(f"{without_tls.geturl()}?sslmode=require", name="test")
+
+
+def test_a_redis_without_tls_that_waits_for_the_rest_of_our_handshake_is_suspected():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rediss://:word@127.0.0.1:{silent.getsockname()[1]}/0?ssl_cert_reqs=none&socket_connect_timeout=0.2"
+        with pytest.raises(ServerAway, match=r"does it speak TLS\? redis:// is without$"):
+            open_redis_to_look(Place(Servers(url, ""), embedded=False, connect_timeout_s=0))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from tickstockpl.contracts.detection import Detection
-from tickstockpl.contracts.errors import SetupError
-from tickstockpl.ops.tracing import is_wanted, tracing
+from tickstockpl.contracts.errors import UsageError
+from tickstockpl.ops.tracing import how_wanted, tracing
 from tickstockpl.workers.bridge.results_reader import Row
 from tickstockpl.workers.tracing import FlowIds, Tracing
 
@@ -27,7 +27,7 @@ import sys
 from tickstockpl.ops.cli import bridge_command, worker_command
 from tickstockpl.ops.tracing import tracing
 
-with tracing(False, service="s", instance="i") as traced:
+with tracing("no", service="s", instance="i") as traced:
     assert traced is None
 # The Redis client imports a part of the library where that is installed: its metrics.
 ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "tickstockpl.workers.tracing")
@@ -112,7 +112,7 @@ def test_a_collector_that_is_away_does_not_keep_a_process_from_its_end(monkeypat
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
 
     def work():
-        with tracing(True, service="s", instance="i") as traced:
+        with tracing("yes", service="s", instance="i") as traced:
             traced.published([row_of(detections(1))], 1)
 
     thread = threading.Thread(target=work)
@@ -129,25 +129,32 @@ def test_nothing_of_it_is_imported_when_it_is_off():
 def test_without_the_extra_the_start_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
     with (
-        pytest.raises(SetupError, match=r"OpenTelemetry is not installed .*: pip install 'tickstockpl\[otel\]'"),
-        tracing(True, service="s", instance="i"),
+        pytest.raises(UsageError, match=r"OpenTelemetry is not installed .*: pip install 'tickstockpl\[otel\]'"),
+        tracing("yes", service="s", instance="i"),
     ):
         pass
+
+
+def test_without_the_extra_an_environment_that_asks_for_it_stops_nobody(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
+    with tracing("if installed", service="s", instance="i") as traced:
+        assert traced is None
+    assert "no spans: OpenTelemetry is not installed" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
     ("flag", "environment", "wanted"),
     [
-        (False, {}, False),
-        (True, {}, True),
-        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
-        (False, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
-        (True, {"OTEL_SDK_DISABLED": "true"}, False),
-        (True, {"OTEL_TRACES_EXPORTER": "none"}, False),
+        (False, {}, "no"),
+        (True, {}, "yes"),
+        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "if installed"),
+        (False, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, "if installed"),
+        (True, {"OTEL_SDK_DISABLED": "true"}, "no"),
+        (True, {"OTEL_TRACES_EXPORTER": "none"}, "no"),
     ],
 )
 def test_the_standard_variables_turn_it_on_and_off(flag, environment, wanted):
-    assert is_wanted(flag, environment) is wanted
+    assert how_wanted(flag, environment) == wanted
 
 
 def test_a_share_of_the_detections_is_sampled_and_both_sides_choose_the_same():

@@ -143,7 +143,8 @@ def test_two_processes_share_the_servers_and_the_last_one_leaves_nothing_running
     second = User(folder)
     running = pids(folder)
     assert (second.redis_url, second.database_url) == (first.redis_url, first.database_url)
-    assert first.log[0].startswith("started the embedded servers of ")
+    assert first.log[0] == "starting PostgreSQL and Valkey"
+    assert first.log[1].startswith("started the embedded servers of ")
     assert second.log == []
 
     first.leave()

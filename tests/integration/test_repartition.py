@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError, UsageError
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
@@ -357,8 +358,9 @@ def test_a_lost_hole_of_one_partition_is_fetched_for_all_symbols(world_of):
 
 
 def refusal(world, partitions=8, **options):
-    with pytest.raises(SetupError) as refused:
+    with capture_logs() as logged, pytest.raises(SetupError) as refused:
         world.repartition(partitions, **options)
+    assert logged == []  # who does not wait is told once
     first, *obstacles = str(refused.value).split("\n- ")
     assert first == "nothing was changed, for the stream is not at rest:"
     assert world.shape() == (world.partitions, None)

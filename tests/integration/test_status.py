@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import secrets
 import signal
 import subprocess
@@ -103,9 +104,18 @@ def test_a_fleet_is_healthy_until_its_only_worker_is_killed(migrated_servers, ti
         )
         ran = tickstock("status", servers=migrated_servers)
         assert ran.returncode == 1
-        assert "Health        UNHEALTHY\n  error  NO_WORKERS  no worker lives since " in ran.stdout
+        assert "Health        UNHEALTHY\n  error  NO_WORKERS  no worker for " in ran.stdout
         assert "│ nobody │" in ran.stdout
         assert "\x1b" not in ran.stdout
+        assert "Application   nothing logged in the last 15 min, subscribers: " in ran.stdout
+        assert "position" in ran.stdout
+        assert [line for line in ran.stdout.splitlines() if line.endswith(" ")] == []
+
+        narrow = tickstock("status", servers=migrated_servers, FORCE_COLOR="1", COLUMNS="80")
+        tables = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", narrow.stdout).splitlines() if line[:1] in "┏┃┡│└"]
+        assert len(tables) > 10
+        assert {len(line) for line in tables if len(line) > 80} == set()
+        assert "position" not in narrow.stdout
 
 
 def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
@@ -169,7 +179,7 @@ def test_status_says_which_server_is_away_also_as_json(migrated_servers, ticksto
     ran = tickstock("status", "--json", "--connect-timeout", 0, servers=NOBODY)
     assert ran.returncode == 1
     found = json.loads(ran.stdout)
-    assert (found["healthy"], [one["code"] for one in found["findings"]]) == (False, ["DATABASE_AWAY"])
+    assert (found["healthy"], [one["code"] for one in found["findings"]]) == (False, ["DATABASE_AWAY", "REDIS_AWAY"])
     ran = tickstock("status", "--connect-timeout", 0, servers=Servers(NOBODY.redis_url, migrated_servers.database_url))
     assert ran.returncode == 1
     assert ran.stdout.startswith("Health        UNHEALTHY\n  error  REDIS_AWAY  Redis at 127.0.0.1:1: ")

@@ -45,7 +45,7 @@ def test_check_names_the_files_that_are_not_current(tmp_path):
 def test_without_grafana_s_sdk_the_command_says_what_to_install(monkeypatch):
     monkeypatch.setattr("tickstockpl.ops.cli.dashboards_command.find_spec", lambda _: None)
     said = run("--check")
-    assert said.exit_code == 1
+    assert said.exit_code == 2
     assert "pip install 'tickstockpl[dashboards]'" in said.stderr
 
 

@@ -100,10 +100,10 @@ def test_a_fleet_that_works_has_no_findings():
     [
         (fleet(partitions_total=0, partitions=[]), "error", "NO_STREAM", "no process has created the stream yet"),
         (replace(fleet(workers=[]), workers_silent_s=None), "error", "NO_WORKERS", "no worker was ever started"),
-        (replace(fleet(workers=[ENDED]), workers_silent_s=15.0), "error", "NO_WORKERS", "since 15 s"),
+        (replace(fleet(workers=[ENDED]), workers_silent_s=15.0), "error", "NO_WORKERS", "no worker for 15 s"),
         (replace(HEALTHY, unowned_s={0: 5.0, 1: 200.0}), "error", "PARTITIONS_UNOWNED", "up to 3 min: partition 1"),
         (bridge(owner=None, silent_s=None), "error", "NO_BRIDGE", "no bridge was ever started"),
-        (bridge(owner=None, silent_s=7_200.0), "error", "NO_BRIDGE", "since 2 h"),
+        (bridge(owner=None, silent_s=7_200.0), "error", "NO_BRIDGE", "no bridge has spoken for 2 h"),
         (beats(key_s=None), "error", "HEARTBEAT_STALE", "is not there, though a bridge speaks"),
         (beats(key_s=30.5), "error", "HEARTBEAT_STALE", "is 30 s old"),
         (beats(logged_s=None), "warn", "HEARTBEAT_UNLOGGED", "no PRODUCER_ALIVE"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from tickstockpl.ops.keep import Pauses
 
@@ -123,3 +124,35 @@ def test_the_standard_input_of_the_command_ends_with_a_killed_keeper(tmp_path, w
         wait_for(lambda: lines(lives))
         keeper.kill()
         wait_for(lambda: lines(ends))
+
+
+@pytest.mark.parametrize("how", ["closed terminal", "killed parent"])
+def test_a_command_does_not_outlive_who_started_its_keeper(tmp_path, wait_for, how):
+    lives, ends = tmp_path / "lives", tmp_path / "ends"
+    script = f"trap 'echo >> {ends}; exit 0' TERM; echo >> {lives}; while :; do sleep 0.05; done"
+    starter = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [sys.executable, "-c", starter, *KEEP, "--", "sh", "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as parent:
+        wait_for(lambda: lines(lives))
+        (keeper,) = psutil.Process(parent.pid).children()
+        if how == "killed parent":
+            parent.kill()
+            parent.stderr.close()  # nobody reads its log any more
+        else:
+            keeper.send_signal(signal.SIGHUP)
+        wait_for(lambda: lines(ends))
+        wait_for(lambda: not keeper.is_running())
+    assert len(lines(lives)) == 1
+
+
+def test_what_is_always_kept_comes_back_after_a_stop_of_its_own_and_not_after_ours(tmp_path, wait_for):
+    lives = tmp_path / "lives"
+    script = f"trap 'exit 0' TERM; echo $$ >> {lives}; while :; do sleep 0.05; done"
+    with kept(script, "--always") as keeper:
+        wait_for(lambda: lines(lives))
+        os.kill(int(lines(lives)[0]), signal.SIGTERM)
+        wait_for(lambda: len(lines(lives)) == 2)
+        keeper.terminate()
+        assert keeper.wait(20) == 0
+        assert "ended, is started again" in keeper.stderr.read()
+    assert len(lines(lives)) == 2

@@ -30,6 +30,22 @@ def test_every_commands_file_is_named_in_a_group():
     assert named == {file.name for file in files("tickstockpl.ops.cli").iterdir() if file.name.endswith("_command.py")}
 
 
+def variables_of(command):
+    """Return what each variable of a command, or of those below it, is read as."""
+    found = {}
+    for below in commands_below(command):
+        for one in below.params:
+            names = [one.envvar] if isinstance(one.envvar, str) else one.envvar or []
+            for name in names:
+                found.setdefault(name, set()).add((one.name, str(one.type)))
+    return found
+
+
+def test_a_producers_channel_is_nothing_that_another_command_reads():
+    assert {name for name, _ in variables_of(every_command)["TICKSTOCK_CHANNEL"]} == {"channel"}
+    assert "TICKSTOCK_WATCH_CHANNEL" in variables_of(every_command)
+
+
 @pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "inf", "-inf", "1e400", "-1", "x"])
 def test_a_number_that_no_bound_holds_is_refused(text):
     with pytest.raises(click.BadParameter):

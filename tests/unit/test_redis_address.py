@@ -1,6 +1,6 @@
 import pytest
 from redis.connection import SSLConnection, UnixDomainSocketConnection
-from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.errors import UsageError
 from tickstockpl.db.redis_address import parse, shown
 
 
@@ -61,6 +61,6 @@ def test_no_secret_is_shown():
     ],
 )
 def test_a_wrong_address_is_refused_without_its_secret(url, says):
-    with pytest.raises(SetupError, match=says) as refused:
+    with pytest.raises(UsageError, match=says) as refused:
         parse(url)
     assert "secret" not in str(refused.value)

@@ -1,17 +1,26 @@
 import hashlib
 
 import pytest
+from click.testing import CliRunner
 from tickstockpl.contracts.errors import UsageError
+from tickstockpl.ops.cli.secrets_command import secrets
 from tickstockpl.ops.secret_folder import make_secrets
 
 
 def test_what_is_there_is_kept_and_redis_knows_the_hashes(tmp_path):
     folder = tmp_path / "secrets"
-    made = set(make_secrets(folder))
-    assert made >= {"redis_worker", "redis_operator", "postgres_password", "database_password", "grafana_password"}
+    made = {name for name, what in make_secrets(folder) if what == "made"}
+    assert made >= {
+        "redis_worker",
+        "redis_operator",
+        "redis_admin",
+        "postgres_password",
+        "database_password",
+        "grafana_password",
+    }
     first = {file.name: file.read_text() for file in folder.iterdir()}
     assert first.keys() == made
-    assert list(make_secrets(folder)) == ["redis_users.acl"]
+    assert dict(make_secrets(folder)) == dict.fromkeys(made, "kept")
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
     assert len(set(first.values())) == len(first)
     worker = next(line for line in first["redis_users.acl"].splitlines() if line.startswith("user worker "))
@@ -46,3 +55,18 @@ def test_an_emptied_password_is_refused_and_one_that_a_person_wrote_is_taken_wit
     password.write_text("\n")
     with pytest.raises(UsageError, match="the password of worker is empty"):
         list(make_secrets(folder))
+
+
+def test_a_second_run_says_what_is_kept_and_what_redis_must_read_again(tmp_path):
+    folder = tmp_path / "secrets"
+    run = CliRunner()
+    first = run.invoke(secrets, [str(folder)]).output.splitlines()
+    assert first[-1] == f"made {folder}/redis_users.acl"
+    assert run.invoke(secrets, [str(folder)]).output.splitlines() == [line.replace("made", "kept") for line in first]
+    (folder / "redis_worker").unlink()
+    third = run.invoke(secrets, [str(folder)]).output.splitlines()
+    made, changed = (line for line in third if not line.startswith("kept "))
+    assert made == f"made {folder}/redis_worker"
+    assert changed.startswith(
+        f"changed {folder}/redis_users.acl: restart Redis, which has the former one (or `ACL LOAD`"
+    )
