@@ -1,12 +1,15 @@
 """The names and labels that dashboards and alerts rest on, and Prometheus's own rules for them."""
 
 import re
+import socket
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tickstockpl.contracts import metrics
+from tickstockpl.contracts.errors import SetupError
 from tickstockpl.contracts.metrics import dead_letter_reason, gap_reason
+from tickstockpl.ops.metrics_server import MetricsAddress, metrics_server
 
 LABELS = {
     "tickstock_server_up": ("server",),
@@ -127,3 +130,10 @@ def test_a_reason_that_nobody_knows_is_other():
 )
 def test_a_gap_has_a_short_fixed_reason(why, reason):
     assert gap_reason(why) == reason
+
+
+def test_a_taken_port_is_tried_again_by_a_keeper_and_names_the_other_fleet():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = MetricsAddress("127.0.0.1", other.getsockname()[1])
+        with pytest.raises(SetupError, match="another fleet may still run here"), metrics_server(address, "worker"):
+            pass
