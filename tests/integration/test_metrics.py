@@ -176,7 +176,7 @@ def test_a_port_that_is_taken_is_a_clear_error(migrated_servers, tickstock):
     port = Port()
     with socket.create_server(("127.0.0.1", port.number)):
         ended = tickstock("worker", *port.options, servers=migrated_servers)
-    assert ended.returncode == 2
+    assert ended.returncode == 1  # a keeper tries again
     assert ended.stderr.count("\n") == 1
     assert f"127.0.0.1 port {port.number}: Address already in use" in ended.stderr
 
