@@ -34,8 +34,10 @@ demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo 
 run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4
 	exec $(BIN)/honcho start -c worker=$(WORKERS)
 
+# The fault tests race real processes on whatever machine it is: one that fails is run once more, and named as such in the
+# last line; who fails twice, fails.
 test: $(VENV)/test  ## everything but the slow proofs
-	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r R
 
 # On other programs (each is the packaged one where it is not named), or on the running servers that
 # TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL name: those are emptied, by one test at a time.
