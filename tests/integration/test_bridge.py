@@ -486,10 +486,10 @@ def test_a_full_queue_is_emptied_before_more_is_read(results, heard, wait_for, m
 
 @pytest.fixture
 def small_output_limit(results):
-    """Let Redis cut a subscriber that leaves more than 100 kB unread."""
+    """Let Redis cut a subscriber that leaves more than 1 MB unread: ten times what the bridge says in one step."""
     name = "client-output-buffer-limit"
     before = results.redis.config_get(name)[name]
-    results.redis.config_set(name, "pubsub 100000 100000 60")
+    results.redis.config_set(name, "pubsub 1000000 1000000 60")
     yield
     results.redis.config_set(name, before)
 
