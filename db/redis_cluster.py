@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from redis.commands import CoreCommands
 from redis.connection import AbstractConnection
@@ -104,10 +104,8 @@ class Cluster(CoreCommands):
             return [node.execute_command(*args, **options) for node in self.masters()][-1]
         return self.node_of(_key_of(args)).execute_command(*args, **options)
 
-    def pipeline(self, *, transaction: bool) -> "_Pipeline":
+    def pipeline(self, *, transaction: Literal[False]) -> "_Pipeline":  # noqa: ARG002  # as redis-py's: True has one node
         """Collect commands; a transaction's stand between a MULTI and an EXEC of their own."""
-        if transaction:
-            raise NotImplementedError("a transaction has one node: take the pipeline of node_of(key)")
         return _Pipeline(self)  # type: ignore[abstract]  # an attribute of the library's own clients
 
     def pubsub(self, **options: Any) -> Any:

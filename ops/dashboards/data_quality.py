@@ -1,5 +1,6 @@
 """Is every tick accounted for: what was refused, late or lost, what feeds missed, what was found on the bars."""
 
+from grafana_foundation_sdk.builders.stat import Panel
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -93,15 +94,7 @@ def data_quality() -> Dashboard:
             ),
         ],
         "Feeds": [
-            figure(
-                "Sources connected",
-                "min(tickstock_producer_up)",
-                says="Every producer's source.",
-                unit=units.NoUnit,
-                below=RED,
-                steps=[(1, GREEN)],
-                words={0: "one is not", 1: "all"},
-            ),
+            sources_connected(),
             figure(
                 "Spool",
                 "sum(tickstock_spool_bytes)",
@@ -189,4 +182,17 @@ def data_quality() -> Dashboard:
         "TickStockPL: data quality",
         panels,
         says="Is every tick accounted for, and every minute there.",
+    )
+
+
+def sources_connected() -> Panel:
+    """Make the figure that tells whether every feed has its source."""
+    return figure(
+        "Sources connected",
+        "min(tickstock_producer_up)",
+        says="Every producer's source.",
+        unit=units.NoUnit,
+        below=RED,
+        steps=[(1, GREEN)],
+        words={0: "one is not", 1: "all"},
     )

@@ -4,6 +4,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .board import Rows, board
+from .data_quality import sources_connected
 from .panels import BLUE, GREEN, ORANGE, RED, figure, graph, quantiles, rows
 
 _OF_OURS = "* on (job, instance) group_left (component) tickstock_build_info"  # which is 1
@@ -67,15 +68,7 @@ def fleet_overview() -> Dashboard:
                 below=BLUE,
                 words={0: "closed", 1: "open"},
             ),
-            figure(
-                "Sources connected",
-                "min(tickstock_producer_up)",
-                says="Every producer's source.",
-                unit=units.NoUnit,
-                below=RED,
-                steps=[(1, GREEN)],
-                words={0: "one is not", 1: "all"},
-            ),
+            sources_connected(),
             figure(
                 "Redis and PostgreSQL",
                 "min(tickstock_server_up)",
