@@ -14,6 +14,7 @@ import processes
 import psycopg
 import pytest
 import redis
+import structlog
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import migrate
@@ -28,6 +29,13 @@ def spool_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TICKSTOCK_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were():
+    """Undo what a command that ran in this process set up: its log lines went to that command's own output."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

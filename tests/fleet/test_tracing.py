@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from structlog.testing import capture_logs
 from tickstockpl.contracts.detection import Detection
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.ops.tracing import how_wanted, tracing
@@ -135,11 +136,13 @@ def test_without_the_extra_the_start_says_what_to_install(monkeypatch):
         pass
 
 
-def test_without_the_extra_an_environment_that_asks_for_it_stops_nobody(monkeypatch, capsys):
+def test_without_the_extra_an_environment_that_asks_for_it_stops_nobody(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
-    with tracing("if installed", service="s", instance="i") as traced:
+    with capture_logs() as lines, tracing("if installed", service="s", instance="i") as traced:
         assert traced is None
-    assert "no spans: OpenTelemetry is not installed" in "".join(capsys.readouterr())
+    assert [line["event"] for line in lines] == [
+        "no spans: OpenTelemetry is not installed, and the environment asks for it"
+    ]
 
 
 @pytest.mark.parametrize(
