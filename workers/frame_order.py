@@ -36,7 +36,6 @@ class FrameOrder:
     end_applied: bool = False
     lost: list[tuple[int, int]] = field(default_factory=list)
     held: dict[int, Arrival] = field(default_factory=dict)
-    verified_hole: int | None = None  # the number at which a second reading met the same hole
 
     @property
     def seen(self) -> int:

@@ -19,19 +19,21 @@ class Lookout:
         self._finished = finished
         self._looks: dict[int, Look] = {}
         self._look_at = 0.0
-        self._verified_holes: dict[tuple[int, str], int] = {}
+        self._read_again: dict[tuple[int, str], int] = {}  # the number below the hole
         self._vain: dict[tuple[int, str], tuple[int, float]] = {}
 
     def new_holes(self, state: PartitionState) -> list[str]:
-        """Return producers with a hole met for the first time; the second reading verifies it."""
-        new = [
-            (producer, flow)
+        """Return the producers with a hole that was read once only."""
+        return [
+            producer
             for producer, flow in state.holes
-            if self._verified_holes.get((state.partition, producer)) != flow.number
+            if self._read_again.get((state.partition, producer)) != flow.number
         ]
-        for producer, flow in new:
-            self._verified_holes[state.partition, producer] = flow.number
-        return [producer for producer, _ in new]
+
+    def read_again(self, state: PartitionState) -> None:
+        """Note that a restore reads the partition's holes a second time: those that it meets are holes of the stream."""
+        for producer, flow in state.holes:
+            self._read_again[state.partition, producer] = flow.number
 
     def look(self, states: Mapping[int, PartitionState]) -> dict[int, str] | None:
         """Look once a second, after a read up to the streams' ends; return why which partitions must be restored.

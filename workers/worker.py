@@ -200,6 +200,7 @@ class Worker:
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
                 log.info("hole", partition=partition, producers=new)
                 HOLES.inc(len(new))
+                self._lookout.read_again(state)
                 self.restore(partition)
             elif state.dirty or state.closed():
                 ready.append(state)

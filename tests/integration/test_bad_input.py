@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, encode
+from tickstockpl.contracts.metrics import HOLES
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -264,6 +265,21 @@ def test_an_entry_that_is_no_frame_is_kept_once_however_often_it_is_read(migrate
             connection.execute(query("append_dead_letters"), letter | {"entry": [entry]})
         rows = connection.execute("SELECT entry FROM dead_letter ORDER BY id").fetchall()
     assert rows == [("5-0",), ("6-0",), (None,), (None,)]
+
+
+def test_a_hole_is_read_twice_before_it_is_believed(stream, work):
+    def met():
+        return HOLES.collect()[0].samples[0].value
+
+    before = met()
+    first, second, third = [stream.frame(("A", 10.0 + i, 1), identity=REPLAY) for i in range(3)]
+    stream.add(second)
+    work(lambda: met() == before + 1)
+    stream.add(third)
+    work(lambda: stream.redis.hget(flow_key(0), f"want:{REPLAY.producer}") == b"0")
+    stream.add(first)
+    work(lambda: ledger(stream.servers) == {"ticks_in": 3, "applied": 3})
+    assert met() == before + 1
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):
