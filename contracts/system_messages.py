@@ -138,12 +138,12 @@ def health_status(*, now_s: float, status: Status, components: Components) -> Me
     )
 
 
-def critical_alert(
-    *, now_s: float, text: str, component: str, details: Mapping[str, Any], severity: Severity = "critical"
-) -> Message:
+def critical_alert(*, now_s: float, text: str, component: str, details: Mapping[str, Any]) -> Message:
     """Say what a person must look at now; details: what was measured, sent as `data`."""
     check_figures(details)
-    body = CriticalAlert(message=text, severity=severity, component=component, timestamp=iso(now_s), data=dict(details))
+    body = CriticalAlert(
+        message=text, severity="critical", component=component, timestamp=iso(now_s), data=dict(details)
+    )
     return message(channel.ALERTS_CRITICAL, body)
 
 
@@ -157,7 +157,6 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
     error_code: str,
     text: str,
     context: Mapping[str, Any],
-    traceback: str | None = None,
 ) -> Message:
     """Report an error; error_id: a uuid. No context may hold a secret: the channel is open to every subscriber."""
     check_figures(context)
@@ -175,7 +174,7 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
         category=category,
         message=text,
         component=component,
-        traceback=traceback,
+        traceback=None,  # it may hold a secret
         context=payload.context,
         timestamp=iso(now_s),
         payload=payload,

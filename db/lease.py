@@ -18,7 +18,7 @@ class Lease(NamedTuple):
 
 
 def take(connection: Connection, unit: str, owner: str) -> Lease:
-    """Take a free or expired lease. Raises LeaseTaken, naming the holder and the seconds left."""
+    """Take a free or expired lease. Raises LeaseTaken, naming the holder."""
     connection.execute(query("ensure_lease"), {"unit": unit})
     values = {"unit": unit, "owner": owner, "ttl_s": LEASE_TTL_S}
     row = connection.execute(query("take_lease"), values).fetchone()

@@ -99,10 +99,8 @@ _problems = msgspec.json.Decoder(_Problem)
 class RestClient:
     """Asks one host, in one thread."""
 
-    def __init__(
-        self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], pause_s: float = _FIRST_PAUSE_S
-    ) -> None:
-        """wait: sleep so many seconds, True to stop. pause_s: before the second attempt. Raises UsageError."""
+    def __init__(self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool]) -> None:
+        """wait: sleep so many seconds, True to stop. Raises UsageError."""
         self._base = urlsplit(url)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
             raise UsageError("the REST address cannot be read: https://HOST is one")
@@ -111,7 +109,6 @@ class RestClient:
         self._key = key
         self._bucket = TokenBucket(per_minute)
         self._wait = wait
-        self._pause_s = pause_s
         self._pool = urllib3.PoolManager(
             num_pools=1,
             ca_certs=certifi.where(),
@@ -175,7 +172,7 @@ class RestClient:
         if failures == _ATTEMPTS:
             raise RestAway(f"{self.host} fails: {why}")
         log.debug("rest failed: trying again", why=why)
-        self._sleep(random.uniform(0.5, 1) * min(_MAX_PAUSE_S, self._pause_s * 2**failures))
+        self._sleep(random.uniform(0.5, 1) * min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**failures))
 
     def _sleep(self, seconds: float) -> None:
         """Sleep; also with nothing to wait for, look whether we are to stop."""

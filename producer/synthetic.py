@@ -140,9 +140,9 @@ class SyntheticSource:
         canonical = {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in options.items()}
         return "synthetic version=1 " + " ".join(f"{name}={canonical[name]}" for name in sorted(canonical))
 
-    def chunks(self, first: int = 0) -> Iterator[Chunk]:
-        """Yield the chunks in order, from any of them on."""
-        number = first
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the chunks in order."""
+        number = 0
         while self.chunk_count is None or number < self.chunk_count:
             yield self.chunk(number)
             number += 1

@@ -31,7 +31,7 @@ class Lookout:
         ]
 
     def read_again(self, state: PartitionState) -> None:
-        """Note that a restore reads the partition's holes a second time: those that it meets are holes of the stream."""
+        """Note that a restore reads a partition's holes a second time: those that it meets are the stream's own."""
         for producer, flow in state.holes:
             self._read_again[state.partition, producer] = flow.number
 

@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 0.5
 @click.command(context_settings=CONTEXT, short_help="Change the number of partitions of a stream at rest.")
 @click.argument("partitions", type=click.IntRange(1, 4096))
 @option("--wait", type=Number(0, 86_400), default=0.0, help="Seconds to wait until the stream is at rest.")
-@option(
+@click.option(  # no variable may choose what is given up
     "--give-up-spools",
     is_flag=True,
     help="Do not ask for the end of producers that were killed: a spool of theirs becomes a gap.",

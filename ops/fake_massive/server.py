@@ -116,9 +116,9 @@ class FakeMassive:
         """
         self._call(partial(self._broadcast.misbehave, what, seconds=seconds, times=times))
 
-    def behave(self, what: str | None = None) -> None:
-        """End one misbehaviour, or (None) all."""
-        self._call(partial(self._misbehaviour.switch_off, what))
+    def behave(self) -> None:
+        """End all misbehaviour."""
+        self._call(self._misbehaviour.switch_off)
 
     def bars(
         self, symbol: str | None = None, first_ms: int = 0, last_ms: int | None = None, *, channel: str = "T"

@@ -53,11 +53,6 @@ def test_chunks_asked_for_in_any_order_are_equal():
     assert got == {number: expected[number] for number in (29, 3, 17, 0, 28)}
 
 
-def test_a_run_can_start_again_from_any_chunk():
-    source = SyntheticSource(Market(), seconds=1)
-    assert [rows_of(c) for c in source.chunks(7)] == [rows_of(source.chunk(number)) for number in (7, 8, 9)]
-
-
 @pytest.mark.parametrize("seconds", [10, 60, 23_400, 30_000])
 @pytest.mark.parametrize("scenario", ["normal", "opening_bell"])
 def test_a_run_of_any_length_has_exactly_the_mean_rate(scenario, seconds):

@@ -2,7 +2,7 @@
 INSERT INTO lease (unit) VALUES (%(unit)s) ON CONFLICT DO NOTHING;
 
 -- take_lease --
--- Free, expired, or mine already under this very process. No row means: somebody holds it.
+-- Free or expired. No row means: somebody holds it.
 UPDATE lease
    SET epoch = epoch + 1, owner = %(owner)s, idle_since = renewed_at, renewed_at = clock_timestamp(),
        expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s),
@@ -34,7 +34,7 @@ NOTIFY tickstock_lease;
 LISTEN tickstock_lease;
 
 -- lease_holder --
-SELECT owner, extract(epoch FROM expires_at - clock_timestamp())::float8 AS left_s
+SELECT owner
   FROM lease WHERE unit = %(unit)s AND owner IS NOT NULL AND expires_at >= clock_timestamp();
 
 -- live_consumers --
