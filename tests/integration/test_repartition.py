@@ -304,7 +304,7 @@ def test_results_are_counted_on_and_published_in_a_new_epoch(world_of, wait_for)
 
     def trade_and_publish(name):
         with world.speaking() as bridge, world.working():
-            world.send(name, world.market(200, minutes=(-5, -4)))
+            world.send(name, world.market(200, minutes=(-2, -1)))  # within the 15 minutes of a live tick
             wait_for(world.is_committed)
             wait_for(lambda: world.rows("SELECT sum(undetected) FROM checkpoint") == [(0,)])
             told = "SELECT bool_and(number = outbox_number) FROM checkpoint JOIN bridge_position USING (partition)"
