@@ -174,7 +174,9 @@ class ResultFinder:
         reach = np.full(len(symbols), WHOLE)
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
-            if (rows["minute"] > first[i]).sum() == SLACK or runs[i].stop < len(loaded[i]):  # there may be more
+            if runs[i].stop < len(loaded[i]):  # nothing stands up to where the next run begins
+                reach[i] = loaded[i]["minute"][runs[i].stop] - 1
+            elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach[i] = rows["minute"][-1]
         return reach
 

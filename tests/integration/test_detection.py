@@ -1,6 +1,7 @@
 """What is found on closed bars, through the whole way: a flat file of this test, workers, PostgreSQL."""
 
 import json
+import math
 import os
 import random
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tickstockpl.workers.definitions import seed_definitions
 OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC, 09:30 in New York
 SYMBOLS = ("AIG", "BAC", "BRK.B")
 MINUTES = 300  # more than a window has
+MAX_GAP_MINUTES = 10 * 24 * 60
 HEADER = "ticker,price,sip_timestamp,size"
 
 # Of the application, as contracts.md section 5 tells of the older ones.
@@ -139,8 +141,10 @@ def all_outputs(bars):
 def expected_indicators(servers):
     """Compute every indicator of every bar offline, over the 1-minute bars that are recorded."""
     found = {}
+    far = (pl.col("minute").diff() > MAX_GAP_MINUTES).fill_null(value=False)  # what is behind it is another market
     for timeframe, bars in bars_of(servers).items():
-        for (symbol,), mine in bars.with_columns(shares=pl.col("volume_micro") / 1e6).group_by("symbol"):
+        runs = bars.with_columns(shares=pl.col("volume_micro") / 1e6, run=far.cum_sum().over("symbol"))
+        for (symbol, _), mine in runs.group_by("symbol", "run"):
             for i, minute in enumerate(mine["minute"]):
                 window = mine[max(0, i - 249) : i + 1]
                 at = datetime.fromtimestamp((minute + SPANS[timeframe]) * 60, UTC)
@@ -288,6 +292,24 @@ def test_half_a_day_and_then_the_other_gives_what_the_whole_day_gives(day, *, ti
     early = [line for line in lines if int(line.split(",")[2]) < middle_ns]
     replay(tickstock, seeded, write(tmp_path / "early.csv", early))
     replay(tickstock, seeded, write(tmp_path / "late.csv", lines[len(early) :]))
+    assert_indicators_equal_talib(seeded)
+
+
+@pytest.mark.parametrize(
+    "files", [[(0, 20)], [(20,), (0,)], [(0,), (40,), (20,)]], ids=["in one file", "the older one last", "in between"]
+)
+def test_days_far_apart_are_detected_to_the_end(files, *, tickstock, seeded, tmp_path):
+    """Each day ends within an hour, whose bar no later minute closes."""
+    enable_every_indicator(seeded)
+    for number, days in enumerate(files):
+        lines = [
+            trade(symbol, round(50 + math.sin(minute * len(symbol)), 4), day * 86_400 + minute * 60, 100)
+            for day in days
+            for minute in range(23)
+            for symbol in SYMBOLS
+        ]
+        replay(tickstock, seeded, write(tmp_path / f"{number}.csv", lines))
+    assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
     assert_indicators_equal_talib(seeded)
 
 
