@@ -5,6 +5,7 @@ import threading
 import psycopg
 import pytest
 import redis
+from structlog.testing import capture_logs
 from tickstockpl.db import lease, postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import is_gone
@@ -51,7 +52,7 @@ def test_a_worker_without_partitions_waits_longer_each_time_that_redis_refuses(m
 def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_servers, wait_for, monkeypatch):
     vitals = Vitals()
     monkeypatch.setattr(postgres, "VITALS", vitals)
-    monkeypatch.setattr(postgres, "_LOOP_SILENCE_S", 0.2)
+    monkeypatch.setattr(postgres, "_LATE_S", 0.2)
     with (
         psycopg.connect(migrated_servers.database_url) as other,
         postgres.connect(migrated_servers.database_url, name="test", of_loop=True) as connection,
@@ -67,6 +68,28 @@ def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_serve
         other.rollback()
         waiting.join(60)
         assert not vitals.is_away("postgresql")
+
+
+def test_a_statement_that_waits_says_once_where_to_look(migrated_servers, wait_for, monkeypatch):
+    monkeypatch.setattr(postgres, "_LATE_S", 0.2)
+    with (
+        psycopg.connect(migrated_servers.database_url) as other,
+        postgres.connect(migrated_servers.database_url, name="test") as connection,
+        capture_logs() as said,
+    ):
+        other.execute("LOCK TABLE symbols IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=connection.execute, args=("SELECT count(*) FROM symbols",))
+        waiting.start()
+        wait_for(lambda: said)
+        backend = connection.info.backend_pid
+        assert other.execute("SELECT pg_blocking_pids(%s)", (backend,)).fetchone() == ([other.info.backend_pid],)
+        other.rollback()
+        waiting.join(60)
+    assert [(line["event"], line["backend"]) for line in said] == [
+        ("a statement waits", backend),
+        ("the statement goes on", backend),
+    ]
+    assert f"SELECT pg_blocking_pids({backend})" in said[0]["do"]
 
 
 @pytest.mark.parametrize(
