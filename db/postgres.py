@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
+import structlog
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus
@@ -17,6 +18,8 @@ from .vitals import VITALS
 
 Row = tuple[Any, ...]
 Connection = psycopg.Connection[Row]
+
+log = structlog.get_logger()
 
 _CONNECT_TIMEOUT_S = 5
 # A peer that vanished without a word is noticed after about 15 s. One whose kernel answers while its processes hang is
@@ -37,7 +40,7 @@ _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
-_LOOP_SILENCE_S = 10.0  # a worker's: a statement of this length serves nobody, whatever it waits for
+_LATE_S = 10.0  # after so long whoever may wait says so; a main loop is not served then, whatever it waits for
 # One of several attempts; and what stands before its reason.
 _ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
 _PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
@@ -63,14 +66,40 @@ class _Impatient(psycopg.Connection[Row]):
             raise
 
 
-class _OfLoop(psycopg.Connection[Row]):
-    """A main loop's: while it waits, for a lock or a server that hangs, the loop is no stuck one, and not served."""
+class _Patient(psycopg.Connection[Row]):
+    """Waits as long as it takes, for a lock or a server that hangs, and says so once."""
+
+    _is_late = False
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
-        returned = super().wait(_watched(gen, _tell_vitals), *how, **named)
+        returned = super().wait(_watched(gen, self._note_silence), *how, **named)
+        if self._is_late:
+            log.info("the statement goes on", backend=self.info.backend_pid)
+            self._is_late = False
+        return returned
+
+    def _note_silence(self, silent_s: float) -> None:
+        if silent_s > _LATE_S and not self._is_late:
+            self._is_late = True
+            pid = self.info.backend_pid
+            do = f"SELECT pg_blocking_pids({pid}) names who holds a lock that it needs"
+            log.warning("a statement waits", backend=pid, do=do)
+
+
+class _OfLoop(_Patient):
+    """A main loop's: while it waits, the loop is no stuck one, and not served."""
+
+    def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
+        returned = super().wait(gen, *how, **named)
         if VITALS.has_joined:
             VITALS.serves("postgresql")
         return returned
+
+    def _note_silence(self, silent_s: float) -> None:
+        super()._note_silence(silent_s)
+        VITALS.turn()
+        if silent_s > _LATE_S:
+            VITALS.lost("postgresql")
 
 
 class _Silent(psycopg.OperationalError):
@@ -80,12 +109,6 @@ class _Silent(psycopg.OperationalError):
 def _give_up(silent_s: float) -> None:
     if silent_s > _SILENCE_S:
         raise _Silent(f"the server has said nothing for {_SILENCE_S:g} s")
-
-
-def _tell_vitals(silent_s: float) -> None:
-    VITALS.turn()
-    if silent_s > _LOOP_SILENCE_S:
-        VITALS.lost("postgresql")
 
 
 def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
@@ -112,7 +135,7 @@ def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = Fal
     impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
     or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait.
     """
-    kind = _Impatient if impatient else _OfLoop if of_loop else psycopg.Connection[Row]
+    kind = _Impatient if impatient else _OfLoop if of_loop else _Patient
     try:
         return kind.connect(
             url,

@@ -27,12 +27,18 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
+from .redis_connection import telling_its_end
 
 Client = Any  # redis.Redis or Cluster; its replies are untyped
 
@@ -65,16 +71,17 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     where = parse(url)
     tls.check_redis_options(url)
     options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
+    if where.kind == "sentinel":
+        return _raw(_master(where, options))
+    options["connection_class"] = telling_its_end(options.get("connection_class", Connection))
     if where.kind == "cluster":
         # The abstract attribute is one of the library's own clients.
         return Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
-    if where.kind == "sentinel":
-        return _raw(_master(where, options))
     return _raw(redis.Redis.from_pool(ConnectionPool(**options)))
 
 
 def _node(host: Host, options: dict[str, Any], on_error: OnError) -> Client:
-    connection_class = noting(options.get("connection_class", Connection), on_error)
+    connection_class = noting(options["connection_class"], on_error)
     pool = ConnectionPool(**options | {"connection_class": connection_class, "host": host[0], "port": host[1]})
     return redis.Redis.from_pool(pool)
 
@@ -88,7 +95,8 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
     asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | secured | login
     sentinel = Sentinel(where.hosts, sentinel_kwargs=asked)
     sentinel.sentinels = [_OneSentinel(host, port, **asked) for host, port in where.hosts]
-    return sentinel.master_for(where.master, **options | secured)
+    managed = telling_its_end(SentinelManagedSSLConnection if secured else SentinelManagedConnection)
+    return sentinel.master_for(where.master, **options | secured | {"connection_class": managed})
 
 
 class _OneSentinel(redis.Redis):

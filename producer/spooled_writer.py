@@ -13,7 +13,7 @@ from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
 from .spool import Spool
-from .stream_writer import StreamWriter
+from .stream_writer import NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter
 
 log = structlog.get_logger()
 
@@ -168,14 +168,14 @@ class SpooledWriter(StreamWriter):
         self._away = False
 
     def _what_is_full(self) -> str:
-        """Say what has no room for more: Redis's memory, or the ticks that may wait to be committed."""
+        """Say what has no room for more. Raises where Redis is away."""
         waiting = sum(max(0, flow.sent_to - flow.done) for flow in self._flows.values())
         if waiting > self._max_lag * (_EASE if self._spooling else 1.0):
-            return "so many ticks are not committed yet as --max-lag allows"
+            return TOO_FAR_AHEAD
         if time.monotonic() >= self._memory_at:
             self._look_at_memory()
             self._memory_at = time.monotonic() + 0.1
-        return "the memory of Redis is nearly full" if self._memory_share >= _MEMORY_SHARE else ""
+        return NEARLY_FULL if self._memory_share >= _MEMORY_SHARE else ""
 
     # -- changes of state --------------------------------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ _POLL_EVERY_S = 1.0
 _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
 _MEMORY_SHARE = 0.9  # of maxmemory; above it the producer waits for the workers to drain
 _MEMORY_EVERY_S = 0.1
+_SAY_AFTER_S = 10.0  # of waiting for room: a replay at full speed waits all the time, for a moment
+
+TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag allows"
+NEARLY_FULL = "the memory of Redis is nearly full"
 
 
 @dataclass(slots=True)
@@ -107,10 +111,20 @@ class StreamWriter:
             self._flows[frame.partition].to_send.append(frame)
         self._send_all()
         self.poll_if_due()
-        while self.lag > self._max_lag or not self._has_memory():
+        self._await_room()
+
+    def _await_room(self) -> None:
+        """Wait for the workers, who make room; say so once where that takes long."""
+        say_at, said = time.monotonic() + _SAY_AFTER_S, False
+        while full := self._what_is_full():
+            if not said and time.monotonic() >= say_at:
+                log.warning("waiting for the workers", why=full, uncommitted=self.lag)
+                said = True
             if self._wait(0.02):
                 return
             self.poll_if_due(every_s=0.1)
+        if said:
+            log.info("the workers go on")
 
     def poll_if_due(self, every_s: float = _POLL_EVERY_S) -> None:
         """Look each second at how far the workers are, and whether Redis still knows what we sent last."""
@@ -238,11 +252,14 @@ class StreamWriter:
     def _top(self, flow: _Flow) -> int:
         return max(flow.highest, flow.to_send[-1].last if flow.to_send else 0)
 
-    def _has_memory(self) -> bool:
+    def _what_is_full(self) -> str:
+        """Say what has no room for more: Redis's memory, or the ticks that may wait to be committed."""
+        if self.lag > self._max_lag:
+            return TOO_FAR_AHEAD
         if time.monotonic() >= self._memory_at:
             self._memory_at = time.monotonic() + _MEMORY_EVERY_S
             self._again_until_done(self._look_at_memory)
-        return self._memory_share < _MEMORY_SHARE
+        return NEARLY_FULL if self._memory_share >= _MEMORY_SHARE else ""
 
     def _look_at_memory(self) -> None:
         self._memory_share = redis.memory_share(self._client)

@@ -138,6 +138,11 @@ class Fleet:
     def has_joined(self, name):
         return bool(self.rows("SELECT 1 FROM worker WHERE pid = %s", self.processes[name].pid))
 
+    def waits_for_lock(self, application):
+        """Tell whether a connection of this name waits for a lock."""
+        where = "datname = current_database() AND application_name = %s AND wait_event_type = 'Lock'"
+        return bool(self.rows(f"SELECT 1 FROM pg_stat_activity WHERE {where}", application))
+
     def end_leases_of(self, consumer):
         """Let a dead worker's leases end now, instead of after their time to live: only the test's wait is shorter."""
         self.rows("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = %s", consumer)

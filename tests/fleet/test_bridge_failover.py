@@ -5,8 +5,10 @@ import os
 import signal
 import time
 from collections import defaultdict
+from contextlib import closing
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.names import HEARTBEAT, results_key
@@ -331,24 +333,48 @@ def test_while_postgres_is_cut_off_the_voice_goes_on(fleet, market):
 # -- Redis is killed -----------------------------------------------------------------------------------------------
 
 
-def test_a_redis_that_was_killed_gets_a_new_epoch_and_what_came_meanwhile(own_servers, tmp_path):
+@pytest.fixture
+def killable(own_servers, tmp_path):
+    """Give a fleet with a bridge that speaks, the market, and the process id of its Redis."""
     folder, servers = own_servers
     with fleet_on(servers, tmp_path, partitions=PARTITIONS) as fleet:
         start_bridge(fleet, "b1")
         wait_for(lambda: fleet.redis.get(HEARTBEAT), 90, fleet.logs)
-        before = Market(fleet)
-        before.send()
-        wait_for(before.all_heard, 90, fleet.logs)
-        assert before.epochs() == [1]
-        os.kill(read_state(folder).valkey.pid, signal.SIGKILL)
-        wait_for(lambda: "server away" in fleet.log_file("b1").read_text(), 90, fleet.logs)
-        for partition in range(PARTITIONS):
-            before.commit(partition, *patterns(f"{partition}-meanwhile"))  # nobody can tell it now
-        wait_for(lambda: "epoch=2" in fleet.log_file("b1").read_text(), 90, fleet.logs)
-        wait_for(lambda: fleet.rows("SELECT count(*) FROM bridge_position WHERE number = 2") == [(2,)], 90, fleet.logs)
-        after = Market(fleet)
-        wait_for(after.epochs, 90, fleet.logs)
-        assert after.epochs() == [2]
-        assert fleet.stop("b1") == 0, fleet.logs()
-        before.close()
-        after.close()
+        with closing(Market(fleet)) as market:
+            market.send()
+            wait_for(market.all_heard, 90, fleet.logs)
+            assert market.epochs() == [1]
+            yield fleet, market, read_state(folder).valkey.pid
+
+
+def assert_new_epoch(fleet):
+    """Wait until the bridge speaks in its second epoch, and in no other any more."""
+    wait_for(lambda: "epoch=2" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    with closing(Market(fleet)) as market:
+        wait_for(market.epochs, 90, fleet.logs)
+        assert market.epochs() == [2]
+    assert fleet.stop("b1") == 0, fleet.logs()
+
+
+def test_a_redis_that_was_killed_gets_a_new_epoch_and_what_came_meanwhile(killable):
+    fleet, market, redis_pid = killable
+    os.kill(redis_pid, signal.SIGKILL)
+    wait_for(lambda: "server away" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    for partition in range(PARTITIONS):
+        market.commit(partition, *patterns(f"{partition}-meanwhile"))  # nobody can tell it now
+    wait_for(lambda: fleet.rows("SELECT count(*) FROM bridge_position WHERE number = 2") == [(2,)], 90, fleet.logs)
+    assert_new_epoch(fleet)
+
+
+def test_a_redis_that_is_back_before_the_bridge_asks_it_again_gets_a_new_epoch_too(killable):
+    fleet, market, redis_pid = killable
+    former = fleet.redis.info("server")["run_id"]
+    with psycopg.connect(fleet.servers.database_url) as other:
+        other.execute("LOCK TABLE bridge_position")
+        market.send()
+        wait_for(lambda: fleet.waits_for_lock("tickstock-bridge b1"), 90, fleet.logs)
+        fleet.processes["b1"].send_signal(signal.SIGSTOP)  # outside of Redis
+        os.kill(redis_pid, signal.SIGKILL)
+        wait_for(lambda: fleet.redis.info("server")["run_id"] != former, 90, fleet.logs)
+    fleet.processes["b1"].send_signal(signal.SIGCONT)
+    assert_new_epoch(fleet)

@@ -3,7 +3,9 @@
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from tickstockpl.contracts.names import results_key
 from tickstockpl.contracts.settings import Servers
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
@@ -120,3 +122,19 @@ def test_idle_connections_that_are_reset_are_made_again(behind, migrated_servers
         fleet.start_replay("producer", [trades[0]], "--publish", servers=way)
         assert fleet.exit_code("producer", 120) == 0, fleet.logs()
         assert_exact(fleet, trades)
+
+
+def test_results_that_redis_lost_while_the_worker_waited_for_postgres_are_told_again(
+    migrated_servers, tmp_path, trades
+):
+    with fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
+        fleet.start_worker("w1")
+        fleet.start_replay("producer", [trades[0]], "--publish")
+        assert fleet.exit_code("producer", 120) == 0, fleet.logs()
+        assert_all_told(fleet)
+        with psycopg.connect(migrated_servers.database_url) as other:
+            other.execute("LOCK TABLE lease")
+            wait_for(lambda: fleet.waits_for_lock("tickstock-worker w1"), 90, fleet.logs)
+            fleet.redis.client_kill_filter(_type="normal", skipme=True)  # as one that is started again without them
+            fleet.redis.delete(*map(results_key, range(PARTITIONS)))
+        assert_all_told(fleet)

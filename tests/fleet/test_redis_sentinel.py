@@ -4,6 +4,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import Sentinel
 from tickstockpl.contracts.errors import ServerAway
 from tickstockpl.contracts.names import flow_key
@@ -44,6 +45,16 @@ def test_a_sentinel_that_answers_with_an_error_hides_no_other(watched_redis):
     with connect(url.replace("//", f"//{HOST}:{master.port},")) as client:  # it knows no SENTINEL command
         assert client.info("server")["tcp_port"] == master.port
         assert client.connection_pool.get_master_address() == (HOST, proxy.port)
+
+
+def test_a_connection_to_the_master_that_ended_while_it_lay_idle_is_told_once(watched_redis):
+    master, *_, url = watched_redis
+    with closing(connect(url)) as client:
+        idle = client.client_id()
+        assert master.client.client_kill_filter(_id=idle) == 1
+        with pytest.raises(RedisConnectionError):
+            client.ping()
+        assert client.client_id() != idle
 
 
 def test_sentinels_that_are_away_are_said_without_the_librarys_objects():

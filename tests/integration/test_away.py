@@ -1,16 +1,22 @@
 """Servers that answer, and do not serve: what a worker does meanwhile, and what it shows."""
 
 import threading
+from contextlib import closing
 
 import psycopg
 import pytest
 import redis
+from structlog.testing import capture_logs
+from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import lease, postgres
 from tickstockpl.db.migrate import open_stream
-from tickstockpl.db.redis import is_gone
+from tickstockpl.db.redis import connect, is_gone
 from tickstockpl.db.vitals import Vitals
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.producer import stream_writer
+from tickstockpl.producer.framer import Numbered
+from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.worker import WorkerOptions
 
 
@@ -51,7 +57,7 @@ def test_a_worker_without_partitions_waits_longer_each_time_that_redis_refuses(m
 def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_servers, wait_for, monkeypatch):
     vitals = Vitals()
     monkeypatch.setattr(postgres, "VITALS", vitals)
-    monkeypatch.setattr(postgres, "_LOOP_SILENCE_S", 0.2)
+    monkeypatch.setattr(postgres, "_LATE_S", 0.2)
     with (
         psycopg.connect(migrated_servers.database_url) as other,
         postgres.connect(migrated_servers.database_url, name="test", of_loop=True) as connection,
@@ -67,6 +73,52 @@ def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_serve
         other.rollback()
         waiting.join(60)
         assert not vitals.is_away("postgresql")
+
+
+def test_a_statement_that_waits_says_once_where_to_look(migrated_servers, wait_for, monkeypatch):
+    monkeypatch.setattr(postgres, "_LATE_S", 0.2)
+    with (
+        psycopg.connect(migrated_servers.database_url) as other,
+        postgres.connect(migrated_servers.database_url, name="test") as connection,
+        capture_logs() as said,
+    ):
+        other.execute("LOCK TABLE symbols IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=connection.execute, args=("SELECT count(*) FROM symbols",))
+        waiting.start()
+        wait_for(lambda: said)
+        backend = connection.info.backend_pid
+        assert other.execute("SELECT pg_blocking_pids(%s)", (backend,)).fetchone() == ([other.info.backend_pid],)
+        other.rollback()
+        waiting.join(60)
+    assert [(line["event"], line["backend"]) for line in said] == [
+        ("a statement waits", backend),
+        ("the statement goes on", backend),
+    ]
+    assert f"SELECT pg_blocking_pids({backend})" in said[0]["do"]
+
+
+def test_a_producer_that_waits_for_the_workers_says_so_once(migrated_servers, monkeypatch):
+    monkeypatch.setattr(stream_writer, "_SAY_AFTER_S", 0)
+    url, waits = migrated_servers.redis_url, []
+    with closing(connect(url)) as client, capture_logs() as said:
+
+        def wait(seconds):
+            waits.append(seconds)
+            if len(waits) == 3:
+                client.hset(flow_key(0), "done:p", 5)
+            return False
+
+        writer = StreamWriter(client, url, "p", done={0: 0}, wait=wait, max_lag=4)
+        writer.write([Numbered(0, 0, 5, b"frame")])
+    assert said == [
+        {
+            "event": "waiting for the workers",
+            "why": "so many ticks are not committed yet as --max-lag allows",
+            "uncommitted": 5,
+            "log_level": "warning",
+        },
+        {"event": "the workers go on", "log_level": "info"},
+    ]
 
 
 @pytest.mark.parametrize(
