@@ -22,3 +22,5 @@ def set_up_logs(*, level: str = "info", as_json: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # Its warnings are of errors that it ignores, because they follow from one that it raises: that one is ours to log.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

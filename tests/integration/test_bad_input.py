@@ -422,6 +422,14 @@ def test_a_volume_that_outgrows_its_column_refuses_only_its_bar(stream, work):
     assert ledger(stream.servers) == {"ticks_in": 3, "applied": 1, "refused": 2}
 
 
+def test_the_driver_says_nothing_of_its_own(tmp_path, tickstock, migrated_servers):
+    file = tmp_path / "trades.csv"
+    file.write_text(f"{HEADER}\nA,10,{NOON},{9 * 10**13}\nA,10,{NOON},{9 * 10**13}\nB,20,{NOON},1\n")
+    ran = tickstock("replay", file, "--workers", "1", "--partitions", "1", servers=migrated_servers)
+    assert {reason for _, reason, *_ in dead_letters(migrated_servers)} == {"unstorable"}
+    assert "psycopg" not in ran.stderr  # such lines hold addresses, whatever --log-level is
+
+
 def test_a_sum_of_bars_that_no_column_holds_costs_its_higher_bars_and_no_worker(tmp_path, tickstock, migrated_servers):
     file = tmp_path / "trades.csv"
     trades = [("A", 9e13, 0), ("A", 9e13, 1), ("A", 1, 6), ("B", 1, 0), ("B", 1, 6)]
