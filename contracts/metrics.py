@@ -145,7 +145,7 @@ STALE_SYMBOLS = _gauge(
 ACTIVE_SYMBOLS = _gauge(
     "tickstock_active_symbols", "Symbols with a bar in the last 5 minutes, by the newest bar's time."
 )
-MARKET_OPEN = _gauge("tickstock_market_open", "1: a weekday, 09:30 to 16:00 in New York; holidays are not known.")
+MARKET_OPEN = _gauge("tickstock_market_open", "1: the US stock market trades, by its calendar and the clock.")
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
 
 # -- a producer --------------------------------------------------------------------------------------------------------

@@ -5,18 +5,17 @@ data_type=trade, as copies of it in public code had it by October 2026, and for 
 Compared with the matrices of sale conditions in the CTS Pillar Output Specification (ctaplan.com) and the UTP Binary
 Output Specification (utpplan.com). Where these let a late trade set "last" only if it is the day's first or only one
 (codes 5, 10, 22, 32, 33), Massive says no, and so do we. Older lists let 29 set high and low: today neither plan does.
-A holiday and a half day are like other days: only the clock of New York tells the hours.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .market_hours import day_of, hours_if_open
 from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column
 
 TABLE_VERSION = "2026-10"
@@ -100,10 +99,7 @@ _SETS: dict[Hashable, int] = {
     **dict.fromkeys(_SETS_NOTHING, 0),
 }
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _HALF_HOUR_NS = 1_800_000_000_000  # each session begins and ends on one, and New York is whole hours from UTC
-_PRE_MARKET = range(8, 19)  # half hours of the day: 04:00 to 09:30
-_AFTER_HOURS = range(32, 40)  # 16:00 to 20:00
 
 
 def flags_of(conditions: Conditions, ts: int | None = None) -> int:
@@ -158,7 +154,7 @@ def _flags_of_each(combinations: Sequence[Conditions], extended_hours: bool) -> 
 
 
 def is_extended_hours(ts: Column) -> NDArray[np.bool_]:
-    """Tell which times lie in 04:00-09:30 or 16:00-20:00 of New York; ts: (n,) int64, Unix nanoseconds."""
+    """Tell which times lie in the pre-market or the after-hours session; ts: (n,) int64, Unix nanoseconds."""
     half_hours = ts // _HALF_HOUR_NS
     if not len(half_hours):
         return np.zeros(0, np.bool_)
@@ -171,9 +167,9 @@ def is_extended_hours(ts: Column) -> NDArray[np.bool_]:
 @lru_cache(maxsize=4096)
 def _is_extended(half_hour: int) -> bool:
     """Tell of a half hour since 1970, UTC."""
-    local = datetime.fromtimestamp(half_hour * 1800, UTC).astimezone(_NEW_YORK)
-    of_day = local.hour * 2 + local.minute // 30
-    return of_day in _PRE_MARKET or of_day in _AFTER_HOURS
+    at = datetime.fromtimestamp(half_hour * 1800, UTC)
+    hours = hours_if_open(day_of(at))
+    return hours.first_trades <= at < hours.opens or hours.closes <= at < hours.last_trades
 
 
 @lru_cache(maxsize=4096)

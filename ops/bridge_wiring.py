@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ..contracts.market_hours import load_calendar
 from ..db.migrate import check_schema, recorded_partitions
 from ..db.postgres import Database
 from ..workers.bridge.bridge import Bridge, BridgeOptions
@@ -36,6 +37,7 @@ def make_bridge(
     partitions = _await_stream(where, stop)
     if partitions is None:
         return None
+    load_calendar()
     client = open_redis(where, "bridge")
     database = Database(where.servers.database_url, name=f"tickstock-bridge {name}", impatient=True)
     return Bridge(

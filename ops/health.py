@@ -168,7 +168,7 @@ def _orphans(report: Report) -> Iterator[HealthFinding]:
 def _feed_silent(report: Report) -> Iterator[HealthFinding]:
     silent_s = report.feed.silent_s
     if report.feed.market_open and silent_s is not None and _SILENT_S < silent_s < _FEED_KNOWN_S:
-        says = f"no live tick was committed for {_duration(silent_s)}, and the market is open (holidays are not known)"
+        says = f"no live tick was committed for {_duration(silent_s)}, and the market is open"
         yield _error("FEED_SILENT", says, "look at the producers, and whether the vendor sends")
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
 from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
 
+from ..contracts.market_hours import day_of, hours_of, is_market_open, load_calendar
 from ..contracts.metrics import GAPS, gap_reason
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
@@ -34,7 +34,6 @@ from ..producer.massive_reader import MassiveOptions
 from ..producer.massive_rest import REST_URL, MassiveRest
 from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
-from ..workers.bridge.market_hours import NEW_YORK, is_market_open
 from .shutdown import Stop
 from .wiring import Place, ProducerOptions, open_postgres, run_producer
 
@@ -45,9 +44,9 @@ _DELAYED_HOST, _DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 
 _SILENCE_S = {"T": 30.0, "A": 30.0, "AM": 150.0}  # minutes come once a minute
 _JOIN_S = 8.0  # of the repair: it says its end and waits shortly for the commit
 _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer stop missed is for the daily import
-_LONG_MS = 4 * 3600 * 1000  # a gap beyond this is cut at the hours in which nobody trades
-_FIRST_TRADES, _LAST_TRADES = time_of_day(4), time_of_day(20)  # pre-market and after-hours, New York
-_SATURDAY = 5
+# A gap beyond this is cut at the hours in which nobody trades. A shorter one is asked for as it is: it costs little,
+# and a pretend market trades at any hour, also on a holiday.
+_LONG_MS = 4 * 3600 * 1000
 
 Source = Literal["massive", "channel"]
 
@@ -93,6 +92,7 @@ def run_live(
 
     Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
     """
+    load_calendar()
     universe = Universe(live.universe or EVERY_SYMBOL, where.servers.database_url)
     repair = _repair_thread(where, live, options, partitions, universe, stop)
     since_ms = _last_minute_ms(where, options.feed)
@@ -216,16 +216,16 @@ def _told_of_restart(
 
 
 def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
-    """Cut a long gap into the days' trading hours, 04:00-20:00 New York on weekdays: nobody missed anything between."""
+    """Cut a long gap into the days' hours, pre-market and after-hours included: nobody missed anything between."""
     if last_ms - first_ms <= _LONG_MS:
         return [(first_ms, last_ms)]
-    day, last_day = (_at(ms).astimezone(NEW_YORK).date() for ms in (first_ms, last_ms))
+    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms))
     parts = []
     while day <= last_day:
-        opens, closes = (_ms(datetime.combine(day, at, NEW_YORK)) for at in (_FIRST_TRADES, _LAST_TRADES))
-        part = (max(first_ms, opens), min(last_ms, closes - 1))
-        if day.weekday() < _SATURDAY and part[0] <= part[1]:
-            parts.append(part)
+        if hours := hours_of(day):
+            part = (max(first_ms, _ms(hours.first_trades)), min(last_ms, _ms(hours.last_trades) - 1))
+            if part[0] <= part[1]:
+                parts.append(part)
         day += timedelta(days=1)
     return parts
 

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ..contracts.market_hours import is_market_open
 from ..contracts.names import FRONT_DOOR
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, masters, redis_ms
-from ..workers.bridge.market_hours import is_market_open
 from .integration import Integration, read_integration
 from .status import RedisStatus, Status, read_status, redis_status
 

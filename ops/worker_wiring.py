@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..contracts.market_hours import load_calendar
 from ..db.postgres import Database
 from ..workers.worker import Worker, WorkerOptions
 from .shutdown import Stop
@@ -15,6 +16,8 @@ def make_worker(
     where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop, tracing: "Tracing | None" = None
 ) -> Worker:
     """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
+    if options.detects:
+        load_calendar()
     client, count = open_both(where, partitions=partitions, role="worker")
 
     def make() -> Worker:

@@ -35,7 +35,7 @@ _LOGIN_S = 15.0
 _LOOK_EVERY_S = 0.5  # for silence, while nothing comes
 _MAX_PAUSE_S = 30.0
 _STEADY_S = 10.0  # a connection that held so long makes the next pause short again
-_LONGEST_SILENCE = 16  # times silence_s: on a holiday, or with symbols that hardly trade, all connections are silent
+_LONGEST_SILENCE = 16  # times silence_s: with symbols that hardly trade, or while trading is halted, all are silent
 
 # The library's own logger writes every message at its debug level, and one of them holds the key.
 _SILENT = logging.getLogger("tickstockpl.massive.websocket")

@@ -78,7 +78,7 @@ def relative_volume(series: Series, period: int | None) -> Outputs:
 
 
 def volume_weighted_price(series: Series, _: int | None) -> Outputs:
-    """Return the session's VWAP from 09:30 New York up to this bar, dollars; NaN outside 09:30-16:00."""
+    """Return the session's VWAP from the opening up to this bar, dollars; NaN outside the regular hours."""
     if not series.session_volume > 0:
         return (np.array([np.nan]),)
     return (np.array([round(series.session_notional / series.session_volume, VWAP_DECIMALS)]),)

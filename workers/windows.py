@@ -5,24 +5,24 @@ finds the very numbers that the dead one would have found.
 """
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from functools import cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from ..contracts.bar import SHARE_MICRO
+from ..contracts.market_hours import hours_if_open
 from ..contracts.ticks import Column
 
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
 SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
-SESSION_MINUTES = 390
 MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is not the market that was before
 
 _CAPACITY = WINDOW + SLACK
 _FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
-_NEW_YORK = ZoneInfo("America/New_York")
 _DAY_MINUTES = 1440
+_FIRST_DAY = date(1970, 1, 1)
 
 # One closed bar, as a history takes it. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
 CLOSED_DTYPE = np.dtype(
@@ -66,8 +66,8 @@ class Windows(NamedTuple):
 class Series(NamedTuple):
     """The last bars of one symbol up to one bar, at most WINDOW, oldest first: (k,) float64, contiguous.
 
-    session_notional, session_volume: sums of price x size (dollars) and of shares from 09:30 New York up to this bar;
-    NaN for a bar outside 09:30-16:00, and where a sum is too large.
+    session_notional, session_volume: sums of price x size (dollars) and of shares from the market's opening up to this
+    bar; NaN for a bar outside the regular hours, and where a sum is too large.
     """
 
     open: Column
@@ -360,17 +360,17 @@ def _added(sums: Column, more: Column) -> Column:
 
 
 def session_of(minutes: Column) -> Column:
-    """Return for each minute the start of its regular session, 09:30 New York, in minutes since 1970; -1 outside it."""
+    """Return for each minute the start of its regular session, in minutes since 1970; -1 outside it."""
     days = minutes // _DAY_MINUTES
-    opens = np.empty(len(minutes), np.int64)
+    opens, closes = np.empty((2, len(minutes)), np.int64)
     for day in np.unique(days):
-        opens[days == day] = _session_start(int(day))
-    return np.where((minutes >= opens) & (minutes < opens + SESSION_MINUTES), opens, -1)
+        mine = days == day
+        opens[mine], closes[mine] = _session(int(day))
+    return np.where((minutes >= opens) & (minutes < closes), opens, -1)
 
 
 @cache
-def _session_start(day: int) -> int:
-    # 09:30 to 16:00 in New York lies within one day of UTC.
-    midnight = np.datetime64(day, "D").astype("datetime64[s]").item()
-    opening = midnight.replace(hour=9, minute=30, tzinfo=_NEW_YORK)
-    return int(opening.timestamp()) // 60
+def _session(day: int) -> tuple[int, int]:
+    """Return a day's regular hours, [first, end): they lie within one day of UTC."""
+    hours = hours_if_open(_FIRST_DAY + timedelta(days=day))
+    return int(hours.opens.timestamp()) // 60, int(hours.closes.timestamp()) // 60

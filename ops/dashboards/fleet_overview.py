@@ -63,7 +63,7 @@ def fleet_overview() -> Dashboard:
             figure(
                 "Market",
                 "max(tickstock_market_open)",
-                says="09:30 to 16:00 in New York on weekdays; holidays are not known.",
+                says="The regular hours of the New York Stock Exchange, its holidays and half days included.",
                 unit=units.NoUnit,
                 below=BLUE,
                 words={0: "closed", 1: "open"},

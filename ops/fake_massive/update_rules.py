@@ -4,13 +4,15 @@ It says the same as contracts.trade_conditions, and shares nothing with it on pu
 what this server says. Source: Massive's published consolidated update rules (GET /v3/reference/conditions).
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _PRE_MARKET, _OPEN, _CLOSE, _AFTER_MARKET_END = 4 * 60, 9 * 60 + 30, 16 * 60, 20 * 60  # minutes of the day
+_EARLY_CLOSE, _EARLY_AFTER_MARKET_END = 13 * 60, 17 * 60
+_FRIDAY = 4
 _FORM_T = 12
 
 
@@ -59,4 +61,17 @@ def _outside_regular_hours(minute: int) -> bool:
     """Tell whether a minute (Unix minutes) lies in the pre-market or the after-market of New York."""
     local = datetime.fromtimestamp(minute * 60, UTC).astimezone(_NEW_YORK)
     of_day = local.hour * 60 + local.minute
-    return _PRE_MARKET <= of_day < _OPEN or _CLOSE <= of_day < _AFTER_MARKET_END
+    is_half = _is_half_day(local.date())
+    close, end = (_EARLY_CLOSE, _EARLY_AFTER_MARKET_END) if is_half else (_CLOSE, _AFTER_MARKET_END)
+    return _PRE_MARKET <= of_day < _OPEN or close <= of_day < end
+
+
+def _is_half_day(day: date) -> bool:
+    """Tell whether the market closes early, by the footnotes of NYSE's "Holiday and Early Closings Calendar".
+
+    It does on the eves of Independence Day and of Christmas, and on the day after Thanksgiving. A Friday is no such
+    eve: the holiday, on a Saturday, is observed on it.
+    """
+    if (day.month, day.day) in {(7, 3), (12, 24)}:
+        return day.weekday() < _FRIDAY
+    return day.month == 11 and 23 <= day.day <= 29 and day.weekday() == _FRIDAY

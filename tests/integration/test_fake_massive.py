@@ -208,6 +208,27 @@ def test_form_t_sets_prices_before_and_after_the_regular_hours_only(hour, minute
     assert sets((12,), int(at.timestamp() * 1000)) == (counts, counts, True)
 
 
+@pytest.mark.parametrize(
+    ("at", "counts"),
+    [
+        ("2025-07-03 16:59", False),  # 12:59 in New York
+        ("2025-07-03 17:00", True),
+        ("2025-07-03 20:59", True),
+        ("2025-07-03 21:00", False),
+        ("2025-11-28 18:00", True),  # the day after Thanksgiving
+        ("2026-11-27 18:00", True),
+        ("2026-12-24 18:00", True),
+        ("2025-11-21 18:00", False),
+        ("2026-11-20 18:00", False),
+        ("2027-12-23 18:00", False),  # Christmas Eve is a holiday then
+        ("2026-07-02 17:00", False),
+    ],
+)
+def test_form_t_sets_prices_from_one_on_after_the_early_close_of_a_half_day(at, counts):
+    at_ms = int(datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() * 1000)
+    assert sets((12,), at_ms) == (counts, counts, True)
+
+
 def test_the_official_rest_client_gets_the_bars_over_all_pages(fake, rest):
     fake.tell(*(trade_of("AAPL", MINUTE + i * 60_000, 200.0 + i, 100 + i, sequence=i) for i in range(5)))
     got = minutes(rest, "AAPL", limit=2)

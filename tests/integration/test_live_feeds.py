@@ -33,11 +33,20 @@ def fake():
 
 
 def test_a_long_gap_is_cut_at_the_hours_in_which_nobody_trades():
-    friday_1859, friday_2000 = 1_764_374_340_000, 1_764_378_000_000  # 2025-11-28, by the clock of New York
-    monday_0400, monday_0405 = 1_764_579_600_000, 1_764_579_900_000
+    friday_1859, friday_2000 = 1_763_769_540_000, 1_763_773_200_000  # 2025-11-21, by the clock of New York
+    monday_0400, monday_0405 = 1_763_974_800_000, 1_763_975_100_000
 
     assert market_parts(friday_1859, monday_0405) == [(friday_1859, friday_2000 - 1), (monday_0400, monday_0405)]
     assert market_parts(friday_1859, friday_1859 + 3_600_000) == [(friday_1859, friday_1859 + 3_600_000)]
+
+
+def test_a_gap_over_thanksgiving_has_the_wednesday_before_and_the_half_day_behind():
+    wednesday_1930, wednesday_2000 = 1_764_203_400_000, 1_764_205_200_000  # 2025-11-26, by the clock of New York
+    friday_0400, friday_1700 = 1_764_320_400_000, 1_764_367_200_000  # a half day: its last session ends at 17:00
+    saturday_1200 = 1_764_435_600_000
+
+    parts = market_parts(wednesday_1930, saturday_1200)
+    assert parts == [(wednesday_1930, wednesday_2000 - 1), (friday_0400, friday_1700 - 1)]
 
 
 @contextmanager

@@ -292,6 +292,20 @@ def test_a_session_starts_at_the_opening(fleet):
     assert voice.session_id == message["session"]["session_id"] != last
 
 
+def test_no_session_starts_on_a_holiday_and_that_of_a_half_day_ends_at_one(fleet):
+    fleet.at = datetime(2026, 11, 25, 20, 59, 55, tzinfo=UTC)
+    voice = fleet.begun()
+    fleet.speak(voice, after_s=10)
+    fleet.at = datetime(2026, 11, 26, 14, 29, 50, tzinfo=UTC)  # Thanksgiving
+    assert on(STARTED, fleet.speak(voice, after_s=20)) == []
+    fleet.at = datetime(2026, 11, 27, 14, 29, 50, tzinfo=UTC)
+    (started,) = on(STARTED, fleet.speak(voice, after_s=20))
+    assert started["session"]["started_at"] == "2026-11-27T14:30:00.000000+00:00"
+    fleet.at = datetime(2026, 11, 27, 17, 59, 50, tzinfo=UTC)  # 12:59:50 in New York
+    assert len(on(STOPPED, fleet.speak(voice, after_s=20))) == 1
+    assert fleet.rows("SELECT max(stopped_at) FROM streaming_session") == [(datetime(2026, 11, 27, 18, tzinfo=UTC),)]
+
+
 def test_a_fleet_that_starts_in_the_evening_starts_a_session(fleet):
     fleet.at = EVENING
     voice = fleet.voice()

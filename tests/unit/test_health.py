@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tickstockpl.contracts.channels import Component, Issue
@@ -18,6 +18,7 @@ from tickstockpl.workers.bridge.health import (
 
 TRADING = datetime(2026, 1, 15, 15, tzinfo=UTC)
 NIGHT = datetime(2026, 1, 15, 3, tzinfo=UTC)
+THANKSGIVING = datetime(2026, 11, 26, 16, tzinfo=UTC)
 WELL = Figures(
     workers=2,
     partitions_owned=16,
@@ -69,6 +70,16 @@ def test_bars_that_wait_are_no_issue_while_a_minute_brings_as_many():
 
 def test_silence_outside_market_hours_is_no_issue():
     assert codes(at=NIGHT, silent_s=3600.0) == []
+
+
+def test_silence_on_a_holiday_is_no_issue():
+    assert codes(at=THANKSGIVING, silent_s=3600.0) == []
+
+
+def test_silence_on_a_half_day_is_an_issue_until_one_in_new_york():
+    close = datetime(2026, 11, 27, 18, tzinfo=UTC)
+    assert codes(at=close - timedelta(seconds=1), silent_s=61.0) == ["FEED_SILENT"]
+    assert codes(at=close, silent_s=61.0) == []
 
 
 def test_partitions_without_an_owner_are_no_issue_of_their_own_where_no_worker_lives():

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from tickstockpl.workers.bridge.market_hours import close_after, is_close, is_market_open
+from tickstockpl.contracts.market_hours import close_after, is_close, is_market_open
 
 
 def utc(text):
@@ -34,7 +34,8 @@ def test_the_market_is_open_from_half_past_nine_to_four_in_new_york_on_weekdays(
         ("2026-01-15 14:30:00", "2026-01-15 21:00:00"),
         ("2026-01-15 20:59:59", "2026-01-15 21:00:00"),
         ("2026-01-15 21:00:00", "2026-01-16 21:00:00"),  # after the close: the next day's
-        ("2026-01-16 22:00:00", "2026-01-19 21:00:00"),  # Friday evening: Monday
+        ("2026-01-09 22:00:00", "2026-01-12 21:00:00"),  # Friday evening: Monday
+        ("2026-01-16 22:00:00", "2026-01-20 21:00:00"),  # Tuesday, where Monday is Martin Luther King's day
         ("2026-03-07 12:00:00", "2026-03-09 20:00:00"),  # the clocks go forward on the Sunday between
         ("2026-10-30 23:00:00", "2026-11-02 21:00:00"),  # and back
     ],

@@ -146,6 +146,16 @@ def test_every_condition_of_a_trade_must_allow(conditions: tuple[int, ...], sets
         ("2026-10-30 15:59:59", "FFT"),
         ("2026-11-02 16:00:00", "TTT"),
         ("2026-11-02 15:59:59", "FFT"),
+        # half days: the market closes at 13:00, the late sessions at 17:00
+        ("2026-11-27 09:29:59", "TTT"),
+        ("2026-11-27 09:30:00", "FFT"),
+        ("2026-11-27 12:59:59", "FFT"),
+        ("2026-11-27 13:00:00", "TTT"),
+        ("2026-11-27 15:59:59", "TTT"),
+        ("2026-11-27 16:59:59", "TTT"),
+        ("2026-11-27 17:00:00", "FFT"),
+        ("2025-07-03 13:00:00", "TTT"),
+        ("2026-07-02 13:00:00", "FFT"),
     ],
 )
 def test_a_form_t_trade_sets_prices_in_extended_hours_only(at: str, sets: str) -> None:
@@ -194,6 +204,11 @@ def test_only_form_t_depends_on_the_time_of_day() -> None:
     assert not is_form_t((14, 13))
     assert letters(flags_of((14,), new_york("2026-07-15 08:00:00"))) == "TTT"
     assert letters(flags_of((37,), new_york("2026-07-15 08:00:00"))) == "FFT"
+
+
+def test_the_hours_of_each_day_part_a_column_of_form_t_trades() -> None:
+    at = ("2026-11-25 13:00:00", "2026-11-27 12:59:00", "2026-11-27 13:00:00", "2026-11-30 13:00:00")
+    assert is_extended_hours(np.array([new_york(text) for text in at])).tolist() == [False, False, True, False]
 
 
 def test_a_column_of_trades_has_the_flags_of_each() -> None:

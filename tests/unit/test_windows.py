@@ -324,6 +324,10 @@ def test_a_history_that_is_loaded_behind_sums_too_large_has_none_also_after_a_ba
         ("2025-03-10T13:30", "2025-03-10T13:30"),
         ("2025-03-10T20:00", None),
         ("2025-01-02T00:00", None),
+        ("2026-11-27T17:59", "2026-11-27T14:30"),  # a half day: the market closes at 13:00 in New York
+        ("2026-11-27T18:00", None),
+        ("2026-11-30T18:00", "2026-11-30T14:30"),
+        ("2026-11-28T20:59", "2026-11-28T14:30"),  # a Saturday, on which only a made-up market trades
     ],
 )
 def test_a_session_begins_at_half_past_nine_in_new_york_in_summer_and_winter(minute, start):

@@ -10,13 +10,13 @@ from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from ...contracts import metrics
+from ...contracts.market_hours import is_market_open
 from ...contracts.names import DEAD_LETTERS, FRONT_DOOR, results_key
 from ...contracts.partition import Position
 from ...db import lag
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client, fullest_memory, redis_ms
-from .market_hours import is_market_open
 
 _LOOK_EVERY_S = 2.0
 _LOOK_SHARE = 0.05  # of the bridge's time, however many partitions there are

@@ -19,8 +19,8 @@ from ...contracts.channels import (
     Status,
     iso,
 )
+from ...contracts.market_hours import is_market_open
 from .figures import Figures
-from .market_hours import is_market_open
 
 _GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 _SILENT_S = 60.0
@@ -70,7 +70,7 @@ def _ticks_lost(figures: Figures, _: datetime) -> str | None:
 
 
 def _feed_silent(figures: Figures, at: datetime) -> str | None:
-    """No tick was committed for 60 s in market hours (holidays are not known here)."""
+    """No tick was committed for 60 s in market hours."""
     if figures.silent_s <= _SILENT_S or not is_market_open(at):
         return None
     return f"no tick for {figures.silent_s:.0f} s in market hours"

@@ -1,4 +1,4 @@
-"""The streaming session: from 09:30 New York, or from the fleet's start, until 16:00 or the fleet's end.
+"""The streaming session: from the market's opening, or from the fleet's start, until its close or the fleet's end.
 
 It is kept in the table streaming_session, so that a bridge that takes over, or starts again, goes on with it.
 """
@@ -11,9 +11,9 @@ import psycopg
 import structlog
 
 from ...contracts.channels import Message, session_started, session_stopped
+from ...contracts.market_hours import close_after, is_close, is_market_open
 from ...db.postgres import Database, is_lost
 from ...db.queries import query
-from .market_hours import close_after, is_close, is_market_open
 
 log = structlog.get_logger()
 
