@@ -14,9 +14,9 @@ from ..contracts.settings import Servers
 from ..db import postgres, redis
 from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
+from .doctor_finding import Finding, first_line
 from .doctor_postgres import check_postgres, recorded_shape
 from .doctor_redis import check_hiredis, check_keys, check_redis
-from .finding import Finding, first_line
 
 _MAX_SKEW_S = 1.0
 

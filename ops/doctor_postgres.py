@@ -10,7 +10,7 @@ from ..db.migrate import DEFAULT_PARTITIONS, check_schema
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.table_rights import TABLE_RIGHTS
-from .finding import Finding, findings_of
+from .doctor_finding import Finding, findings_of
 
 _LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has got no fixes since November 2025
 

@@ -9,8 +9,8 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ..db.redis import Client, is_cluster
+from .doctor_finding import Finding, findings_of, first_line
 from .doctor_rights import check_rights
-from .finding import Finding, findings_of, first_line
 from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)

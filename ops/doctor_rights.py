@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from ..contracts.redis_rights import CLUSTER_CALLS, RIGHTS, Call, Role, command_of, key_of
 from ..db.redis import Client
-from .finding import Finding
+from .doctor_finding import Finding
 
 _TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 

@@ -7,10 +7,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .health import HealthFinding, is_healthy
 from .integration import Integration
 from .monitor import Report
 from .status_tables import fleet_lines, fleet_tables, moment, seconds, table_of
+from .verdict import HealthFinding, is_healthy
 
 WIDE = 150  # what the widest table takes
 _MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most

@@ -13,10 +13,10 @@ from ..contracts.errors import ServerAway, SetupError, TickStockError
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, is_pause
-from .finding import first_line
-from .health import HealthFinding, findings_of, is_healthy, server_away
+from .doctor_finding import first_line
 from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
+from .verdict import HealthFinding, findings_of, is_healthy, server_away
 from .wiring import Place, open_postgres, open_redis_to_look
 
 

@@ -10,8 +10,8 @@ from ...contracts.trade_conditions import TRADE_RULES
 from ...db.migrate import check_schema
 from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
 from ..ledger import read_ledger
+from ..ledger_table import print_ledger
 from ..progress import now_and_then
-from ..summary import print_ledger
 from ..wiring import Place, open_postgres, open_redis_to_look
 from .options import CONTEXT, Number, option, server_options, trade_rules_option
 

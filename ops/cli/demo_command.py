@@ -14,8 +14,8 @@ from ...db.redis import Client
 from .. import fleet
 from ..demo import Watcher, outcome, shown, start_afresh
 from ..ledger import read_ledger
+from ..ledger_table import print_ledger, print_result
 from ..shutdown import Stop
-from ..summary import print_ledger, print_result
 from ..wiring import Place, open_both, open_postgres
 from .options import CONTEXT, Number, option, server_options_in
 

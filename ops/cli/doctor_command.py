@@ -8,7 +8,7 @@ import click
 
 from ...contracts.redis_rights import RIGHTS, Role
 from ..doctor import diagnose
-from ..finding import Finding
+from ..doctor_finding import Finding
 from ..wiring import Place
 from .options import CONTEXT, option, server_options
 

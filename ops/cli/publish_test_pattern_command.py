@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ...db.migrate import check_schema
-from ..test_pattern import DrawnPattern, draw, log_and_publish, redis_s
+from ..drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ..wiring import Place, open_postgres, open_redis_to_look
 from .options import CONTEXT, Number, option, server_options
 from .selection import NamesType

@@ -14,9 +14,9 @@ from ...producer.replay import ReplaySource
 from .. import fleet
 from ..abandon import abandon, check_abandonable, take_replay_lease
 from ..ledger import LedgerRow, read_ledger
+from ..ledger_table import print_ledger, print_result
 from ..progress import show_progress
 from ..shutdown import Stop
-from ..summary import print_ledger, print_result
 from ..wiring import (
     Place,
     ProducerOptions,

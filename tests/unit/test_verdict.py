@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tickstockpl.ops import health
-from tickstockpl.ops.health import findings_of, is_healthy, server_away
+from tickstockpl.ops import verdict
 from tickstockpl.ops.integration import Flows, Heartbeats, Integration
 from tickstockpl.ops.monitor import BridgeStatus, FeedStatus, ProducerStatus, Report, SymbolStatus
 from tickstockpl.ops.status import (
@@ -18,6 +17,7 @@ from tickstockpl.ops.status import (
     Status,
     WorkerStatus,
 )
+from tickstockpl.ops.verdict import findings_of, is_healthy, server_away
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 REDIS = RedisStatus("Redis 7.0.15", 500, 1_000, "noeviction", aof=True)
@@ -182,7 +182,7 @@ def test_a_server_that_is_away_is_an_error_by_itself():
 
 
 def test_every_finding_is_documented(pytestconfig):
-    codes = set(re.findall(r'(?:_error|_warn|make)\(\s*"([A-Z_]+)"', Path(health.__file__).read_text()))
+    codes = set(re.findall(r'(?:_error|_warn|make)\(\s*"([A-Z_]+)"', Path(verdict.__file__).read_text()))
     documented = re.findall(r"^\| `([A-Z_]+)` \|", (pytestconfig.rootpath / "docs/status.md").read_text(), re.MULTILINE)
     assert len(codes) == 26
     assert set(documented) == codes
