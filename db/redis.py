@@ -60,6 +60,7 @@ _OPTIONS: dict[str, Any] = {
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
 _SENTINEL_REASON = re.compile("«(.*?)»")
+FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 

@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
-from ..db.redis import Client, is_cluster
+from ..db.redis import FULL_SHARE, Client, is_cluster
 from .doctor_finding import Finding, findings_of, first_line
 from .doctor_rights import check_rights
 from .status import redis_version
@@ -16,7 +16,6 @@ from .status import redis_version
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
 _READS = ("HGET", "HGETALL", "XRANGE")
 _KEYS = "Redis keys"
-_FULL_SHARE = 0.9  # of maxmemory; above it producers wait
 
 
 def check_hiredis() -> Finding:
@@ -89,7 +88,7 @@ def _memory(client: Client) -> Iterator[Finding]:
     found = client.info("memory")
     used, limit = found["used_memory"], found.get("maxmemory", 0)
     says = f"{used / 2**20:,.1f} MB of {f'{limit / 2**20:,.1f} MB' if limit else 'no limit'}"
-    if limit and used > _FULL_SHARE * limit:
+    if limit and used > FULL_SHARE * limit:
         yield Finding("warn", "Redis memory", f"{says}: producers wait", "raise maxmemory, or add workers")
     else:
         yield Finding("ok", "Redis memory", says)

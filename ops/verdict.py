@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..db.redis import FULL_SHARE
 from .monitor import Report
 
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a restarted process is back by then
@@ -18,7 +19,6 @@ _LAG_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
 _UNTOLD_S = 30.0
 _SILENT_S = 60.0
 _FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
-_FULL_SHARE = 0.9  # of maxmemory: from there on producers wait
 _UNDETECTED = 1_000
 _FRONT_DOOR = 10_000  # as the alert TickStockFrontDoorWaits
 
@@ -214,7 +214,7 @@ def _redis(report: Report) -> Iterator[HealthFinding]:
         says = f"the eviction policy is {', '.join(sorted(policies))}: whole streams vanish in silence"
         yield _error("REDIS_EVICTS", says, "set `maxmemory-policy noeviction`")
     share = max((node.memory_bytes / node.max_memory_bytes for node in nodes if node.max_memory_bytes), default=0.0)
-    if share > _FULL_SHARE:
+    if share > FULL_SHARE:
         yield _error("REDIS_MEMORY_HIGH", f"{share:.0%} of maxmemory: producers wait", "raise maxmemory, add workers")
     if not all(node.aof for node in nodes):
         says = "no AOF: ticks that are not committed yet are lost when Redis stops"

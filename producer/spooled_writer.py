@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from ..db.redis import AWAY, Client, is_pause, masters
+from ..db.redis import AWAY, FULL_SHARE, Client, is_pause, masters
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
 from .spool import Spool
-from .stream_writer import NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter
+from .stream_writer import MEMORY_EVERY_S, NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter
 
 log = structlog.get_logger()
 
 _FRAMES_A_STEP = 128
 _STEP_S = 0.05  # for the spool in one call; then the source has its turn
 _LONGEST_PAUSE_S = 1.0
-_MEMORY_SHARE = 0.9  # of maxmemory, as for any producer
 _EASE = 0.8  # of --max-lag, until the spool goes on: no change of state with every commit
 _SAY_EVERY_S = 5.0  # a Redis that is always nearly full is no news
 
@@ -174,8 +173,8 @@ class SpooledWriter(StreamWriter):
             return TOO_FAR_AHEAD
         if time.monotonic() >= self._memory_at:
             self._look_at_memory()
-            self._memory_at = time.monotonic() + 0.1
-        return NEARLY_FULL if self._memory_share >= _MEMORY_SHARE else ""
+            self._memory_at = time.monotonic() + MEMORY_EVERY_S
+        return NEARLY_FULL if self._memory_share >= FULL_SHARE else ""
 
     # -- changes of state --------------------------------------------------------------------------------------------
 

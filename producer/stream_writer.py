@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from ..contracts.names import flow_key
 from ..db import redis
 from ..db.frame_stream import Outcome, Send, send
-from ..db.redis import AWAY, Client, is_pause
+from ..db.redis import AWAY, FULL_SHARE, Client, is_pause
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
@@ -22,8 +22,7 @@ log = structlog.get_logger()
 _FRAMES_A_PIPELINE = 128
 _POLL_EVERY_S = 1.0
 _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
-_MEMORY_SHARE = 0.9  # of maxmemory; above it the producer waits for the workers to drain
-_MEMORY_EVERY_S = 0.1
+MEMORY_EVERY_S = 0.1  # so often Redis is asked how full it is
 _SAY_AFTER_S = 10.0  # of waiting for room: a replay at full speed waits all the time, for a moment
 
 TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag allows"
@@ -257,9 +256,9 @@ class StreamWriter:
         if self.lag > self._max_lag:
             return TOO_FAR_AHEAD
         if time.monotonic() >= self._memory_at:
-            self._memory_at = time.monotonic() + _MEMORY_EVERY_S
+            self._memory_at = time.monotonic() + MEMORY_EVERY_S
             self._again_until_done(self._look_at_memory)
-        return NEARLY_FULL if self._memory_share >= _MEMORY_SHARE else ""
+        return NEARLY_FULL if self._memory_share >= FULL_SHARE else ""
 
     def _look_at_memory(self) -> None:
         self._memory_share = redis.memory_share(self._client)

@@ -20,12 +20,12 @@ from ...contracts.channels import (
     iso,
 )
 from ...contracts.market_hours import is_market_open
+from ...db.redis import FULL_SHARE
 from .figures import Figures
 
 _GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 _SILENT_S = 60.0
 _LAG_MS = 5_000.0  # a worker commits each second
-_FULL_SHARE = 0.9  # of maxmemory: from there on producers wait
 _UNDETECTED = 1_000
 
 
@@ -93,7 +93,7 @@ def _dead_letters(figures: Figures, _: datetime) -> str | None:
 def _redis_memory_high(figures: Figures, _: datetime) -> str | None:
     """More than nine tenths of Redis's maxmemory is used."""
     share = figures.redis_memory_share
-    return f"Redis uses {share:.0%} of its memory: producers wait" if share > _FULL_SHARE else None
+    return f"Redis uses {share:.0%} of its memory: producers wait" if share > FULL_SHARE else None
 
 
 def _undetected_bars(figures: Figures, _: datetime) -> str | None:
