@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..db.redis import FULL_SHARE
+from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .monitor import Report
-
-GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a restarted process is back by then
 
 _HEARTBEAT_S = 30.0  # from there on the application shows us as offline
 _HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
-_LAG_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
+_STUCK_S = 60.0  # for so long nobody commits: no worker is only slow then
 _UNTOLD_S = 30.0
-_SILENT_S = 60.0
 _FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
-_UNDETECTED = 1_000
 _FRONT_DOOR = 10_000  # as the alert TickStockFrontDoorWaits
 
 
@@ -84,7 +81,7 @@ def _lag(report: Report) -> Iterator[HealthFinding]:
         says = f"ticks wait in partition {', '.join(unknown)}, and Redis has lost when they came"
         yield _error("LAG_UNKNOWN", says, "look whether their producers run: they send again what they keep")
     oldest_s = max((s for s in lags if s is not None), default=0.0)
-    if oldest_s > _LAG_S:
+    if oldest_s > LAG_S:
         says = f"the oldest tick waits for {_duration(oldest_s)}, {report.fleet.lag_ticks:,} ticks in all"
         make = _error if oldest_s > _STUCK_S else _warn
         yield make("LAG_HIGH", says, "add workers, up to one a partition; look at those of the partitions that lag")
@@ -98,7 +95,7 @@ def _front_door(report: Report) -> Iterator[HealthFinding]:
 
 
 def _undetected_bars(report: Report) -> Iterator[HealthFinding]:
-    if report.feed.undetected_bars > max(_UNDETECTED, report.symbols.active):
+    if report.feed.undetected_bars > max(UNDETECTED_BARS, report.symbols.active):
         says = f"{report.feed.undetected_bars:,} closed bars wait for their detectors"
         yield _warn("UNDETECTED_BARS", says, "add workers")
 
@@ -167,7 +164,7 @@ def _orphans(report: Report) -> Iterator[HealthFinding]:
 
 def _feed_silent(report: Report) -> Iterator[HealthFinding]:
     silent_s = report.feed.silent_s
-    if report.feed.market_open and silent_s is not None and _SILENT_S < silent_s < _FEED_KNOWN_S:
+    if report.feed.market_open and silent_s is not None and SILENT_S < silent_s < _FEED_KNOWN_S:
         says = f"no live tick was committed for {_duration(silent_s)}, and the market is open"
         yield _error("FEED_SILENT", says, "look at the producers, and whether the vendor sends")
 

@@ -23,10 +23,11 @@ from ...contracts.market_hours import is_market_open
 from ...db.redis import FULL_SHARE
 from .figures import Figures
 
-_GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
-_SILENT_S = 60.0
-_LAG_MS = 5_000.0  # a worker commits each second
-_UNDETECTED = 1_000
+# The bounds of `tickstock status`, too (`ops/verdict.py`).
+GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
+SILENT_S = 60.0
+LAG_S = 5.0  # a worker commits each second
+UNDETECTED_BARS = 1_000
 
 
 class Rule(NamedTuple):
@@ -50,14 +51,14 @@ def _database_away(figures: Figures, _: datetime) -> str | None:
 
 def _no_workers(figures: Figures, _: datetime) -> str | None:
     """No worker held its name's lease for 15 s."""
-    if figures.workers or figures.workerless_s < _GRACE_S:
+    if figures.workers or figures.workerless_s < GRACE_S:
         return None
     return f"no worker lives since {figures.workerless_s:.0f} s: start one with tickstock-worker"
 
 
 def _partitions_unowned(figures: Figures, _: datetime) -> str | None:
     """Workers live, and yet a partition had no owner for 15 s."""
-    if not figures.workers or figures.unowned_s < _GRACE_S:
+    if not figures.workers or figures.unowned_s < GRACE_S:
         return None
     return (
         f"{figures.partitions_total - figures.partitions_owned} of {figures.partitions_total} partitions have no owner"
@@ -71,14 +72,14 @@ def _ticks_lost(figures: Figures, _: datetime) -> str | None:
 
 def _feed_silent(figures: Figures, at: datetime) -> str | None:
     """No tick was committed for 60 s in market hours."""
-    if figures.silent_s <= _SILENT_S or not is_market_open(at):
+    if figures.silent_s <= SILENT_S or not is_market_open(at):
         return None
     return f"no tick for {figures.silent_s:.0f} s in market hours"
 
 
 def _lag_high(figures: Figures, _: datetime) -> str | None:
     """Look for a tick that waits for its commit for more than 5 s."""
-    if figures.lag_ms is None or figures.lag_ms <= _LAG_MS:
+    if figures.lag_ms is None or figures.lag_ms <= LAG_S * 1000:
         return None
     return f"ticks wait for {figures.lag_ms / 1000:,.1f} s: add workers"
 
@@ -98,7 +99,7 @@ def _redis_memory_high(figures: Figures, _: datetime) -> str | None:
 
 def _undetected_bars(figures: Figures, _: datetime) -> str | None:
     """More closed bars wait for their detectors than a minute brings, and at least 1,000."""
-    if figures.undetected <= max(_UNDETECTED, figures.bars_per_minute):
+    if figures.undetected <= max(UNDETECTED_BARS, figures.bars_per_minute):
         return None
     return f"{figures.undetected:,} closed bars wait for their detectors: add workers"
 
@@ -146,7 +147,7 @@ def status_of(figures: Figures, issues: Sequence[Issue], *, stopping: bool = Fal
         return "stopping"
     if any(is_critical(issue) for issue in issues):
         return "error"
-    if not figures.workers and figures.uptime_s < _GRACE_S:
+    if not figures.workers and figures.uptime_s < GRACE_S:
         return "starting"
     return "degraded" if issues else "healthy"
 
