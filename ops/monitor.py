@@ -9,10 +9,10 @@ from ..contracts.names import FRONT_DOOR
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, masters, redis_ms
+from ..workers.bridge.rates import Rates, WorkerCounts
+from ..workers.bridge.watch_errors import LETTERS_ARE_NEW_S, LOSSES_ARE_NEW_S
 from .integration import Integration, read_integration
 from .status import RedisStatus, Status, read_status, redis_status
-
-LATELY_S = 300.0  # what is counted as new: dead letters, lost ticks
 
 _SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
 _ACTIVE_MINUTES = 5
@@ -68,13 +68,17 @@ class SymbolStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """silent_s: since a tick of a live feed was committed; None: never. lost: since the tables were made."""
+    """silent_s: since a tick of a live feed was committed; None: never. lost: since the tables were made.
+
+    bars_per_minute: of the whole fleet, over the last two minutes; at a first look, since the workers started.
+    """
 
     market_open: bool
     silent_s: float | None
     lost: int
     lost_lately: int
     undetected_bars: int
+    bars_per_minute: float
     dead_letters_lately: int
     open_gaps: int
     missing_gaps: int
@@ -106,6 +110,7 @@ class Monitor:
     def __init__(self, *, window_s: float, latest_flows: int) -> None:
         self._window_s = window_s
         self._latest_flows = latest_flows
+        self._rates = Rates()
         self._symbols = SymbolStatus(0, 0, [])
         self._symbols_due_s = 0.0  # monotonic
 
@@ -122,10 +127,14 @@ class Monitor:
             bridge=_bridge(connection, bridge_s),
             producers=[ProducerStatus(*row) for row in connection.execute(query("monitor_producers"))],
             leases=[LeaseStatus(*row) for row in connection.execute(query("monitor_leases"))],
-            feed=_feed(connection, at),
+            feed=_feed(connection, at, bars_per_minute=self._bars_per_minute(connection)),
             symbols=self._read_symbols(connection),
             integration=read_integration(connection, client, window_s=self._window_s, latest=self._latest_flows),
         )
+
+    def _bars_per_minute(self, connection: Connection) -> float:
+        rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
+        return self._rates.add(rows, time.monotonic()).bars * 60
 
     def _read_symbols(self, connection: Connection) -> SymbolStatus:
         if time.monotonic() >= self._symbols_due_s:
@@ -140,9 +149,10 @@ def _bridge(connection: Connection, silent_s: float | None) -> BridgeStatus:
     return BridgeStatus(owner, epoch or 0, silent_s, max(0, bridges - (owner is not None)), untold, untold_s)
 
 
-def _feed(connection: Connection, at: datetime) -> FeedStatus:
-    lately = {"lately_s": LATELY_S}
+def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> FeedStatus:
+    lately = {"lately_s": LOSSES_ARE_NEW_S}
     silent_s, lost, lost_lately, undetected = connection.execute(query("monitor_ticks"), lately).fetchone() or ()
+    lately = {"lately_s": LETTERS_ARE_NEW_S}
     (letters,) = connection.execute(query("monitor_new_dead_letters"), lately).fetchone() or (0,)
     gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps")).fetchall())
     return FeedStatus(
@@ -151,6 +161,7 @@ def _feed(connection: Connection, at: datetime) -> FeedStatus:
         lost=lost,
         lost_lately=lost_lately,
         undetected_bars=undetected,
+        bars_per_minute=bars_per_minute,
         dead_letters_lately=letters,
         open_gaps=gaps.get("open", 0),
         missing_gaps=gaps.get("missing", 0),

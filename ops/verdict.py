@@ -95,7 +95,7 @@ def _front_door(report: Report) -> Iterator[HealthFinding]:
 
 
 def _undetected_bars(report: Report) -> Iterator[HealthFinding]:
-    if report.feed.undetected_bars > max(UNDETECTED_BARS, report.symbols.active):
+    if report.feed.undetected_bars > max(UNDETECTED_BARS, report.feed.bars_per_minute):
         says = f"{report.feed.undetected_bars:,} closed bars wait for their detectors"
         yield _warn("UNDETECTED_BARS", says, "add workers")
 

@@ -138,9 +138,10 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
         INSERT INTO bridge_position VALUES (1, 1, 7);
         INSERT INTO outbox
             SELECT 1, n, 'bars', '', clock_timestamp() - interval '1 min' FROM generate_series(1, 3) AS n;
-        -- five ticks were lost just now, six long ago
+        -- five ticks were lost ten minutes ago, six long ago
         INSERT INTO ledger (partition, producer, feed, last_number, ticks_in, lost, updated_at) VALUES
-            (0, 'massive-1', 'live', 9, 9, 5, clock_timestamp()), (0, 'old', 'live', 9, 9, 6, '2026-01-01');
+            (0, 'massive-1', 'live', 9, 9, 5, clock_timestamp() - interval '10 min'),
+            (0, 'old', 'live', 9, 9, 6, '2026-01-01');
         INSERT INTO dead_letter (partition, producer, reason, detail, original, created_at) VALUES
             (0, 'p', 'price', '', '', '2026-01-01'), (0, 'p', 'price', '', '', clock_timestamp());
         INSERT INTO gap (feed, first_minute, last_minute, why, state) VALUES

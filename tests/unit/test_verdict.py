@@ -38,7 +38,7 @@ FLEET = Status(
 BEATS = Heartbeats(key_s=2.0, logged_s=31.0, application_s=5.0, subscribers=1)
 FLOWS = Flows(9, 9, 9, 8, 9, 0, 0, 1, 12.0, 30.0, 40.0, 90.0)
 INTEGRATION = Integration(900.0, BEATS, FLOWS, [], [])
-FEED = FeedStatus(True, 0.5, 7, 0, 10, 0, 0, 3)
+FEED = FeedStatus(True, 0.5, 7, 0, 10, 70.0, 0, 0, 3)
 HEALTHY = Report(
     at=AT,
     fleet=FLEET,
@@ -152,6 +152,8 @@ def test_one_thing_that_is_wrong_is_one_finding(report, level, code, says):
         bridge(owner=None, silent_s=14.0),
         lag(0.0, 5.0),
         fleet(front_door=FrontDoorStatus("0-0", 10_000)),
+        feed(undetected_bars=1_000),
+        feed(undetected_bars=5_000, bars_per_minute=5_000.0),  # what one minute brings
         feed(silent_s=61.0, market_open=False),
         feed(silent_s=None),  # never a live feed: replays only
         feed(silent_s=5 * 86_400.0),  # none any more

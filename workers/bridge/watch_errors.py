@@ -11,8 +11,10 @@ from ..definitions import WrongRow, read_definitions
 
 # A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
 _SETTLE_S = 5.0
-_LETTERS_ARE_NEW_S = 300.0
-_LOSSES_ARE_NEW_S = 900.0
+
+# For so long they are an issue, and a finding of the status.
+LETTERS_ARE_NEW_S = 300.0
+LOSSES_ARE_NEW_S = 900.0
 
 
 class Lately:
@@ -38,8 +40,8 @@ class ErrorWatch:
         self._letter = 0  # the last one that was looked at
         self._lost = 0
         self._wrong: set[WrongRow] = set()
-        self._letters_lately = Lately(_LETTERS_ARE_NEW_S)
-        self._lost_lately = Lately(_LOSSES_ARE_NEW_S)
+        self._letters_lately = Lately(LETTERS_ARE_NEW_S)
+        self._lost_lately = Lately(LOSSES_ARE_NEW_S)
         self.dead_letters = 0  # of the last 5 minutes
         self.ticks_lost = 0  # of the last 15 minutes
 
