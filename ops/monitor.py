@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ..contracts.market_hours import is_market_open
 from ..contracts.names import FRONT_DOOR
+from ..db.freshness import Freshness, FreshnessReader
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, masters, redis_ms
@@ -13,11 +14,6 @@ from ..workers.bridge.rates import Rates, WorkerCounts
 from ..workers.bridge.watch_errors import LETTERS_ARE_NEW_S, LOSSES_ARE_NEW_S
 from .integration import Integration, read_integration
 from .status import RedisStatus, Status, read_status, redis_status
-
-_SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
-_ACTIVE_MINUTES = 5
-_STALE_MINUTES = 8 * 60
-_LISTED_SYMBOLS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +54,6 @@ class BridgeStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class SymbolStatus:
-    """active: with a bar within 5 minutes of the newest of all; stale: within 8 hours, and no longer active."""
-
-    active: int
-    stale: int
-    stale_symbols: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class FeedStatus:
     """silent_s: since a tick of a live feed was committed; None: never. lost: since the tables were made.
 
@@ -100,7 +87,7 @@ class Report:
     producers: list[ProducerStatus]
     leases: list[LeaseStatus]
     feed: FeedStatus
-    symbols: SymbolStatus
+    symbols: Freshness
     integration: Integration
 
 
@@ -111,8 +98,7 @@ class Monitor:
         self._window_s = window_s
         self._latest_flows = latest_flows
         self._rates = Rates()
-        self._symbols = SymbolStatus(0, 0, [])
-        self._symbols_due_s = 0.0  # monotonic
+        self._symbols = FreshnessReader()
 
     def look(self, connection: Connection, client: Client) -> Report:
         """Look at both servers. Raises what PostgreSQL and Redis raise."""
@@ -128,20 +114,13 @@ class Monitor:
             producers=[ProducerStatus(*row) for row in connection.execute(query("monitor_producers"))],
             leases=[LeaseStatus(*row) for row in connection.execute(query("monitor_leases"))],
             feed=_feed(connection, at, bars_per_minute=self._bars_per_minute(connection)),
-            symbols=self._read_symbols(connection),
+            symbols=self._symbols.look(connection, time.monotonic()),
             integration=read_integration(connection, client, window_s=self._window_s, latest=self._latest_flows),
         )
 
     def _bars_per_minute(self, connection: Connection) -> float:
         rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
         return self._rates.add(rows, time.monotonic()).bars * 60
-
-    def _read_symbols(self, connection: Connection) -> SymbolStatus:
-        if time.monotonic() >= self._symbols_due_s:
-            values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
-            self._symbols = SymbolStatus(*(connection.execute(query("symbol_freshness"), values).fetchone() or ()))
-            self._symbols_due_s = time.monotonic() + _SYMBOLS_EVERY_S
-        return self._symbols
 
 
 def _bridge(connection: Connection, silent_s: float | None) -> BridgeStatus:

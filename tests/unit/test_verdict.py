@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tickstockpl.db.freshness import Freshness
 from tickstockpl.ops import verdict
 from tickstockpl.ops.integration import Flows, Heartbeats, Integration
-from tickstockpl.ops.monitor import BridgeStatus, FeedStatus, ProducerStatus, Report, SymbolStatus
+from tickstockpl.ops.monitor import BridgeStatus, FeedStatus, ProducerStatus, Report
 from tickstockpl.ops.status import (
     FrontDoorStatus,
     PartitionStatus,
@@ -49,7 +50,7 @@ HEALTHY = Report(
     producers=[ProducerStatus("massive-1", True, "live", 1_000, 0, 0.5)],
     leases=[],
     feed=FEED,
-    symbols=SymbolStatus(70, 2, ["AIG", "IBM"]),
+    symbols=Freshness(70, 2, ["AIG", "IBM"]),
     integration=INTEGRATION,
 )
 
@@ -129,7 +130,7 @@ def test_a_fleet_that_works_has_no_findings():
         (feed(open_gaps=2), "warn", "GAPS_OPEN", "2 gaps"),
         (fleet(front_door=FrontDoorStatus("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
         (feed(undetected_bars=1_001), "warn", "UNDETECTED_BARS", "1,001 closed bars"),
-        (replace(HEALTHY, symbols=SymbolStatus(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
+        (replace(HEALTHY, symbols=Freshness(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
         (
             fleet(replays=[ReplayStatus("replay-1", "unfinished", "day.csv", AT, None, 1, 10, 16)]),
             "warn", "REPLAY_UNFINISHED", "replay-1 stopped before its end",
@@ -160,7 +161,7 @@ def test_one_thing_that_is_wrong_is_one_finding(report, level, code, says):
         flows_without_application(never_received=9),
         beats(application_s=None),  # it listens
         beats(subscribers=0),  # it logs
-        replace(HEALTHY, symbols=SymbolStatus(30, 40, []), feed=replace(FEED, market_open=False)),
+        replace(HEALTHY, symbols=Freshness(30, 40, []), feed=replace(FEED, market_open=False)),
         fleet(replays=[ReplayStatus("replay-1", "running", "day.csv", AT, None, 1, 10, 16)]),
         redis(max_memory_bytes=None, memory_bytes=10**12),
     ],

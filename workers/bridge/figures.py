@@ -5,16 +5,12 @@ from dataclasses import dataclass
 
 import psutil
 
+from ...db.freshness import FreshnessReader
 from ...db.lag import read_lags
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client, memory_share
 from .rates import BUSY_S, Rates, WorkerCounts
-
-_SYMBOLS_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
-_ACTIVE_MINUTES = 5
-_STALE_MINUTES = 8 * 60
-_LISTED_SYMBOLS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,7 @@ class FigureReader:
         self._process = psutil.Process()
         self._process.cpu_percent()  # each later call measures from the one before
         self._began_s = self._ticked_s = self._worked_s = self._owned_s = now_s
-        self._symbols_due_s = now_s
-        self._symbols: tuple[int, int, list[str]] = (0, 0, [])
+        self._symbols = FreshnessReader()
 
     def look(self, connection: Connection, now_s: float) -> Figures:
         """Read the figures. now_s: monotonic seconds. Raises what PostgreSQL and Redis raise."""
@@ -68,7 +63,7 @@ class FigureReader:
         owned = int((connection.execute(query("partitions_owned")).fetchone() or (0,))[0])
         rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
         living = [row for row in rows if row.living]
-        active, stale, names = self._read_symbols(connection, now_s)
+        symbols = self._symbols.look(connection, now_s)
         lag_ms = self._lag_ms(connection, living)
         share = memory_share(self._client)
         rate = self._rates.add(rows, now_s)
@@ -83,9 +78,9 @@ class FigureReader:
             undetected=sum(row.undetected for row in living),
             cpu_percent=rate.cpu_s * 100 + self._process.cpu_percent(),
             memory_mb=sum(row.memory_mb for row in living) + self._process.memory_info().rss / 2**20,
-            active_symbols=active,
-            stale_symbol_count=stale,
-            stale_symbols=tuple(names),
+            active_symbols=symbols.active,
+            stale_symbol_count=symbols.stale,
+            stale_symbols=tuple(symbols.stale_symbols),
             redis_memory_share=share,
             silent_s=now_s - self._ticked_s,
             workerless_s=now_s - self._worked_s,
@@ -97,14 +92,6 @@ class FigureReader:
         self._ticked_s = now_s if ticked else self._ticked_s
         self._worked_s = now_s if worked else self._worked_s
         self._owned_s = now_s if owned else self._owned_s
-
-    def _read_symbols(self, connection: Connection, now_s: float) -> tuple[int, int, list[str]]:
-        if now_s >= self._symbols_due_s:
-            values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
-            row = connection.execute(query("symbol_freshness"), values).fetchone()
-            self._symbols = row or self._symbols
-            self._symbols_due_s = now_s + _SYMBOLS_EVERY_S
-        return self._symbols
 
     def _lag_ms(self, connection: Connection, living: Sequence[WorkerCounts]) -> float | None:
         """Return the age of the oldest tick that waits, or waited in a worker's last commit; None where unknown."""
