@@ -178,7 +178,7 @@ PRODUCER: tuple[MetricWrapperBase, ...] = (
 ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUCER)
 
 
-class FleetGauges(Collector):
+class FleetCollector(Collector):
     """The fleet's gauges, shown only while this process is the one that speaks."""
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ class FleetGauges(Collector):
         return [metric for gauge in FLEET for metric in gauge.collect()] if self.are_shown else []
 
 
-FLEET_GAUGES = FleetGauges()
+FLEET_GAUGES = FleetCollector()
 OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
     "worker": (*COMMON, *WORKER),
     "producer": (*COMMON, *PRODUCER),

@@ -16,14 +16,14 @@ class Send(NamedTuple):
     sent: str
 
 
-class Outcome(NamedTuple):
+class FrameOutcome(NamedTuple):
     """What became of a Send. before: the `sent` that stood there (None: none); refused: why Redis did not take it."""
 
     before: str | None
     refused: str | None
 
 
-def send(client: Client, producer: str, sends: Sequence[Send]) -> list[Outcome]:
+def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutcome]:
     """Send frames in order, in one pipeline of MULTI/EXECs: a plain one can be refused in the middle of a frame.
 
     Raises where the connection is lost: then nobody knows which of them arrived, and the numbers will tell.
@@ -41,13 +41,13 @@ def send(client: Client, producer: str, sends: Sequence[Send]) -> list[Outcome]:
     return [_outcome(replies[i : i + 5]) for i in range(0, len(replies), 5)]
 
 
-def _outcome(replies: Sequence[object]) -> Outcome:
+def _outcome(replies: Sequence[object]) -> FrameOutcome:
     done = replies[4]
     errors = [reply for reply in (*replies, *(done if isinstance(done, list) else ())) if isinstance(reply, Exception)]
     if not errors and isinstance(done, list):
         before = done[0]
-        return Outcome(before.decode() if before is not None else None, None)
+        return FrameOutcome(before.decode() if before is not None else None, None)
     for error in errors:
         if not is_pause(error):
             raise error
-    return Outcome(None, str(errors[0]) if errors else "EXEC answered nothing")
+    return FrameOutcome(None, str(errors[0]) if errors else "EXEC answered nothing")

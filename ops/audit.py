@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 @dataclass(slots=True)
-class Findings:
+class AuditResult:
     """recounted: bars that were compared. elsewhere: bars of the table that cannot be recounted from what is held.
 
     open: recounted bars that are not closed yet. refused: bars that the database refused, in the dead letters.
@@ -112,7 +112,7 @@ class _Covered(NamedTuple):
 
 def audit_files(
     connection: Connection, files: Sequence[str], say: Say = _in_silence, *, rules: TRADE_RULES = "all"
-) -> Findings:
+) -> AuditResult:
     """Compare every bar of some flat files, and every bar of the table that they cover. say: is told how far it is.
 
     All of their ticks are in memory at once, 28 bytes each.
@@ -126,7 +126,7 @@ def audit_files(
             minutes = (int(ticks.ts.min()) // MINUTE_NS, int(ticks.ts.max()) // MINUTE_NS)
             covered.append(_Covered(frozenset(ticks.symbols), *minutes))
     counted = recount(concat(batches))
-    findings = Findings(refused=sum(counted.find(*key) is not None for key in refused))
+    result = AuditResult(refused=sum(counted.find(*key) is not None for key in refused))
     counted = counted.without(refused)
     symbols = sorted(set().union(*(c.symbols for c in covered)))
     first, last = min((c.first for c in covered), default=0), max((c.last for c in covered), default=0)
@@ -134,11 +134,11 @@ def audit_files(
         for row in _told_rows(_rows(connection, shape, symbols, first, last), say):
             place = counted.find(*row.key)
             if place is not None:
-                _compare(findings, counted, place, row, shape)
+                _compare(result, counted, place, row, shape)
             elif any(row.symbol in c.symbols and c.first <= row.minute <= c.last for c in covered):
-                findings.note(_only_in_table(row))
-    _note_missing(findings, counted)
-    return findings
+                result.note(_only_in_table(row))
+    _note_missing(result, counted)
+    return result
 
 
 def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
@@ -150,7 +150,9 @@ def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
 # -- from the streams -------------------------------------------------------------------------------------------------
 
 
-def audit_streams(connection: Connection, client: Client, *, max_future_s: float, say: Say = _in_silence) -> Findings:
+def audit_streams(
+    connection: Connection, client: Client, *, max_future_s: float, say: Say = _in_silence
+) -> AuditResult:
     """Compare every bar that the partition streams still hold completely, each with the feed that wrote it last.
 
     One snapshot of the database says which frames are committed, and what the bars are: workers may go on meanwhile.
@@ -164,16 +166,16 @@ def audit_streams(connection: Connection, client: Client, *, max_future_s: float
             say(f"partition {committed.partition} of {len(partitions)} is recounted")
             feeds.append(recount_partition(client, committed, shape, int(max_future_s * 1000) * 1_000_000))
         refused = _refused_keys(connection)
-        findings = Findings(open=sum(len(feed.open) for found in feeds for feed in found))
+        result = AuditResult(open=sum(len(feed.open) for found in feeds for feed in found))
         counted = [feed for found in feeds for feed in found]
         for row in _told_rows(_rows(connection, shape, *_span(counted)), say):
             found = feeds[partition_of(row.symbol, len(feeds))]
             if row.key not in refused:
-                _compare_with_feeds(findings, found, row, shape)
+                _compare_with_feeds(result, found, row, shape)
     for feed in counted:
-        _note_missing(findings, feed.recount, refused)
-    findings.refused = len(refused)
-    return findings
+        _note_missing(result, feed.recount, refused)
+    result.refused = len(refused)
+    return result
 
 
 def _committed(connection: Connection) -> list[Committed]:
@@ -195,7 +197,7 @@ def _span(feeds: Sequence[FeedRecount]) -> tuple[list[str], int, int]:
     return symbols, int(min((m.min() for m in bars), default=0)), int(max((m.max() for m in bars), default=0))
 
 
-def _compare_with_feeds(findings: Findings, feeds: Sequence[FeedRecount], row: _Row, shape: TableShape) -> None:
+def _compare_with_feeds(result: AuditResult, feeds: Sequence[FeedRecount], row: _Row, shape: TableShape) -> None:
     places = {feed.feed: feed.recount.find(*row.key) for feed in feeds}
     for feed in feeds:
         if (place := places[feed.feed]) is not None:
@@ -204,13 +206,13 @@ def _compare_with_feeds(findings: Findings, feeds: Sequence[FeedRecount], row: _
     over = next((f for f in feeds if f.replay and places[f.feed] is not None), None)
     if over is not None and not row.replay:
         # A replay replaces what a live feed wrote, and no live feed writes there afterwards.
-        findings.note(Difference(*row.key, "feed", row.feed, over.feed))
+        result.note(Difference(*row.key, "feed", row.feed, over.feed))
     elif mine is None or row.minute < mine.first_minute or row.key in mine.open:
-        findings.elsewhere += 1
+        result.elsewhere += 1
     elif (place := places[mine.feed]) is not None:
-        _compare(findings, mine.recount, place, row, shape)
+        _compare(result, mine.recount, place, row, shape)
     else:
-        findings.note(_only_in_table(row))
+        result.note(_only_in_table(row))
 
 
 # -- one bar ----------------------------------------------------------------------------------------------------------
@@ -237,14 +239,14 @@ def _refused_keys(connection: Connection) -> frozenset[Key]:
     return frozenset((bar["symbol"], bar["timestamp"] // 60) for bar in bars)
 
 
-def _compare(findings: Findings, counted: Recount, place: int, row: _Row, shape: TableShape) -> None:
+def _compare(result: AuditResult, counted: Recount, place: int, row: _Row, shape: TableShape) -> None:
     counted.met[place] = True
     field = _first_different_field(counted.bars[place], row, shape)
     if field is None:
-        findings.note(None)
+        result.note(None)
     else:
         name, table, recounted = field
-        findings.note(Difference(row.symbol, row.minute, name, table, recounted))
+        result.note(Difference(row.symbol, row.minute, name, table, recounted))
 
 
 def _first_different_field(bar: Column, row: _Row, shape: TableShape) -> tuple[str, object, object] | None:
@@ -275,7 +277,7 @@ def _only_in_table(row: _Row) -> Difference:
     return Difference(*row.key, "bar", f"{row.trade_count} trades", None)
 
 
-def _note_missing(findings: Findings, counted: Recount, but: frozenset[Key] = frozenset()) -> None:
+def _note_missing(result: AuditResult, counted: Recount, but: frozenset[Key] = frozenset()) -> None:
     for place in (~counted.met).nonzero()[0].tolist():
         if (key := counted.key(place)) not in but:
-            findings.note(Difference(*key, "bar", None, f"{counted.bars['trades'][place]} trades"))
+            result.note(Difference(*key, "bar", None, f"{counted.bars['trades'][place]} trades"))

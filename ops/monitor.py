@@ -10,7 +10,7 @@ from ..db.freshness import Freshness, FreshnessReader
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, masters, redis_ms
-from ..workers.bridge.rates import Rates, WorkerCounts
+from ..workers.bridge.rates import Rates, WorkerRow
 from ..workers.bridge.watch_errors import LETTERS_ARE_NEW_S, LOSSES_ARE_NEW_S
 from .integration import Integration, read_integration
 from .status import RedisStatus, Status, read_status, redis_status
@@ -119,7 +119,7 @@ class Monitor:
         )
 
     def _bars_per_minute(self, connection: Connection) -> float:
-        rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
+        rows = [WorkerRow(*row) for row in connection.execute(query("worker_counts"))]
         return self._rates.add(rows, time.monotonic()).bars * 60
 
 

@@ -25,7 +25,7 @@ _LOCK_WAIT = "10s"  # for a commit that is still on its way
 _RESULTS_KEPT_S = 86_400  # of a partition that vanishes, for a subscriber that was away
 
 
-class Outcome(NamedTuple):
+class RepartitionOutcome(NamedTuple):
     """What was done. former: the count before. open_bars: that went along; None where that was done before."""
 
     former: int
@@ -39,7 +39,7 @@ def repartition(
     *,
     give_up_spools: bool,
     wait: Callable[[], bool],
-) -> Outcome | None:
+) -> RepartitionOutcome | None:
     """Give the stream so many partitions; None where it has them already. What was broken off is ended.
 
     wait: is called while the stream is not at rest, and returns whether to look once more. Raises SetupError with all
@@ -64,7 +64,7 @@ def repartition(
         open_bars = _move_when_at_rest(connection, client, partitions, give_up_spools=give_up_spools, wait=wait)
     clear_redis(client, former, partitions)
     end(connection)
-    return Outcome(former, open_bars)
+    return RepartitionOutcome(former, open_bars)
 
 
 def _move_when_at_rest(

@@ -29,8 +29,7 @@ from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..db.vitals import VITALS
 from ..producer.framer import Framer, Identity
-from ..producer.left_behind import LeftBehind
-from ..producer.left_behind import Place as SpoolPlace
+from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted
 from ..producer.pace import by_tick_time, paced
 from ..producer.produce import Feed, ProducerLease, Progress, produce
@@ -263,7 +262,7 @@ def run_producer(
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
             ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))
-            left_behind = LeftBehind(_spool_dir(where, options), _spool_place(where, feed, options), stop, on_gap)
+            left_behind = LeftBehind(_spool_dir(where, options), _spool_target(where, feed, options), stop, on_gap)
             left_behind.start()
         framer = Framer(feed.identity, len(feed.numbers), now_ms=writer.now_ms, skip=feed.numbers)
         VITALS.join()
@@ -285,8 +284,8 @@ def _spool_dir(where: Place, options: ProducerOptions) -> Path:
     return options.spool_dir or (where.data_dir or default_data_dir()) / "spool"
 
 
-def _spool_place(where: Place, feed: Feed, options: ProducerOptions) -> SpoolPlace:
-    return SpoolPlace(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag)
+def _spool_target(where: Place, feed: Feed, options: ProducerOptions) -> SpoolTarget:
+    return SpoolTarget(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag)
 
 
 def _make_writer(

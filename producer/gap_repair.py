@@ -50,7 +50,7 @@ class Bars(Protocol):
         """Return the whole minutes of a symbol that start from first_ms to last_ms."""
 
 
-class Outcome(NamedTuple):
+class RepairOutcome(NamedTuple):
     """What a try at a gap brought, in minutes of symbols. error: why it is to be tried again."""
 
     repaired: int
@@ -109,7 +109,7 @@ class GapRepair:
         self._leases.remove(lease)
         leases.release(self._connection, self._name, [lease])
 
-    def repair(self, gap: OpenGap) -> Outcome | None:
+    def repair(self, gap: OpenGap) -> RepairOutcome | None:
         """Fetch a gap, send it, wait until it is committed, and note that; None where we stopped before."""
         if not gaps.begin(self._connection, gap):
             return None  # it grew: it comes again
@@ -155,7 +155,7 @@ class GapRepair:
 
     # -- one gap ---------------------------------------------------------------------------------------------------
 
-    def _fetch(self, gap: OpenGap) -> Outcome | None:
+    def _fetch(self, gap: OpenGap) -> RepairOutcome | None:
         """Ask for each symbol's minutes and send them; None where we are to stop."""
         failures = _Failures()
         repaired, missing = 0, list[MissingMinutes]()
@@ -174,7 +174,7 @@ class GapRepair:
                 return None
         self._writer.write(self._framer.flush())
         error = failures.error if symbols else "no symbol is known that it may miss"
-        return Outcome(repaired, missing, error, failures.after_s)
+        return RepairOutcome(repaired, missing, error, failures.after_s)
 
     def _ask(self, symbol: str, gap: OpenGap, failures: "_Failures") -> Ticks | None:
         try:
@@ -207,7 +207,7 @@ class GapRepair:
         self.keep()
         return self._wait_outside(seconds)
 
-    def _note(self, gap: OpenGap, outcome: Outcome) -> None:
+    def _note(self, gap: OpenGap, outcome: RepairOutcome) -> None:
         if outcome.error is None:
             gaps.finish(self._connection, gap, repaired=outcome.repaired, missing=outcome.missing, final_s=FINAL_S)
             log.info("gap repaired", gap=gap.id, minutes=outcome.repaired, missing=outcome.missing_count)

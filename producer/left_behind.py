@@ -32,7 +32,7 @@ _FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24
 WHY = "a spool was found after its producer's numbers were forgotten"
 
 
-class Place(NamedTuple):
+class SpoolTarget(NamedTuple):
     """Where the frames go. Addresses, not connections: the thread has its own."""
 
     redis_url: str
@@ -44,10 +44,10 @@ class Place(NamedTuple):
 class LeftBehind:
     """A thread beside the new feed, which does not wait for it."""
 
-    def __init__(self, spool_dir: Path, place: Place, stop: Stop, on_gap: OnGap) -> None:
+    def __init__(self, spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
         """spool_dir: holds a folder for each producer; those that a process has locked are not left behind."""
         self._thread = threading.Thread(
-            target=send_left_behind, args=(spool_dir, place, stop, on_gap), name="left-behind", daemon=True
+            target=send_left_behind, args=(spool_dir, target, stop, on_gap), name="left-behind", daemon=True
         )
 
     def start(self) -> None:
@@ -61,23 +61,23 @@ class LeftBehind:
             self._thread.join(0.05)
 
 
-def send_left_behind(spool_dir: Path, place: Place, stop: Stop, on_gap: OnGap) -> None:
+def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
     """Send each spool of a dead producer; what cannot be sent now is left to the next start."""
     for folder in sorted(path for path in spool_dir.glob("*") if path.is_dir()):
         try:
             with Spool(folder, max_bytes=1) as spool:
                 if not spool.is_empty:
-                    _send_until_done(spool, place, stop, on_gap)
+                    _send_until_done(spool, target, stop, on_gap)
         except SetupError as e:  # its producer lives
             log.debug("spool not taken", why=str(e))
         except (TickStockError, psycopg.Error, RedisError, OSError) as e:
             log.warning("spool left behind", spool=str(folder), why=str(e).strip(), do="the next start tries again")
 
 
-def _send_until_done(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
+def _send_until_done(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
     while not stop.is_set():
         try:
-            _send(spool, place, stop, on_gap)
+            _send(spool, target, stop, on_gap)
             return
         except LeaseTaken:
             return  # stopped while waiting for it
@@ -86,10 +86,10 @@ def _send_until_done(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> N
             stop.wait(_TRY_AGAIN_S)
 
 
-def _send(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
+def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
     producer = spool.folder.name
     unit = f"producer:{producer}"
-    heard_s = _last_heard_s(place, unit)
+    heard_s = _last_heard_s(target, unit)
     if heard_s is None:
         log.warning("spool of another database: left alone", spool=str(spool.folder))
         return
@@ -100,14 +100,14 @@ def _send(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
     if identity is None:
         return
     log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
-    client = redis.connect(place.redis_url)
-    done = dict.fromkeys(range(place.partitions), 0)
+    client = redis.connect(target.redis_url)
+    done = dict.fromkeys(range(target.partitions), 0)
     lease = ProducerLease(
-        place.database_url, unit, f"{producer} left behind", wait=stop.wait, partitions=place.partitions
+        target.database_url, unit, f"{producer} left behind", wait=stop.wait, partitions=target.partitions
     )
     try:
         writer = SpooledWriter(
-            client, place.redis_url, producer, done=done, wait=stop.wait, max_lag=place.max_lag, spool=spool
+            client, target.redis_url, producer, done=done, wait=stop.wait, max_lag=target.max_lag, spool=spool
         )
         if _advance(writer, lease, stop, lambda: writer.is_sent):
             writer.write(_end_frames(client, identity, writer))
@@ -119,8 +119,8 @@ def _send(spool: Spool, place: Place, stop: Stop, on_gap: OnGap) -> None:
         client.close()
 
 
-def _last_heard_s(place: Place, unit: str) -> float | None:
-    with connect(place.database_url, name="tickstock-producer") as connection:
+def _last_heard_s(target: SpoolTarget, unit: str) -> float | None:
+    with connect(target.database_url, name="tickstock-producer") as connection:
         row = connection.execute(query("producer_last_heard"), {"unit": unit}).fetchone()
     return None if row is None else float(row[0])
 

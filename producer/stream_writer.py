@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.names import flow_key
 from ..db import redis
-from ..db.frame_stream import Outcome, Send, send
+from ..db.frame_stream import FrameOutcome, Send, send
 from ..db.redis import AWAY, FULL_SHARE, Client, is_pause
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
@@ -180,7 +180,7 @@ class StreamWriter:
         flow.highest = max(flow.highest, frame.last)
         return Send(frame.partition, frame.body, f"{flow.highest},{flow.sends}")
 
-    def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[Outcome]) -> bool:
+    def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[FrameOutcome]) -> bool:
         rolled_back, refused = set(), set()
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
             flow = self._flows[frame.partition]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .indicators import Outputs
+from .patterns.kind import Parameters
 
 RSI_FAR = 10.0  # points: 80 and 20 are the stricter lines in use beside 70 and 30
 MACD_FAR = 0.001  # of the close, so that it says the same of every symbol
@@ -29,8 +30,6 @@ BAND_FAR = 0.25  # of the distance between the middle and a band, which is 2 sta
 ROUNDING = 1e-9
 
 ALERT_PARAMETERS: Mapping[str, Mapping[str, float]] = {"RSI": {"overbought": 70.0, "oversold": 30.0}}
-
-Parameters = Mapping[str, float | str]
 
 
 class Crossing(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,15 +14,13 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from .alerts import checked_alert_parameters
 from .indicators import INDICATORS, Indicator
-from .patterns.kind import PatternKind
+from .patterns.kind import Parameters, PatternKind
 from .patterns.registry import PATTERNS
 from .windows import Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _MAX_PERIOD = 249  # an average over more bars than a window has is none
 _LARGEST = sys.float_info.max
-
-Parameters = Mapping[str, float | str]
 
 
 class PatternDefinition(NamedTuple):

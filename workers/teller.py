@@ -18,7 +18,7 @@ _MAX_RESULTS = 100_000  # even unread: the outbox has them
 _MAX_DEAD_LETTERS = 100_000
 _PRUNE_EVERY = 256  # commits
 
-Message = tuple[int, str, bytes]  # (outbox number, kind, body)
+OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
 
 
 class Teller:
@@ -75,7 +75,7 @@ class Teller:
         """Tell whether something committed waits to be told."""
         return bool(self._behind)
 
-    def _send(self, partition: int, messages: list[Message]) -> bool:
+    def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
         """Add messages in one MULTI/EXEC; an id that Redis knows already was told before."""
         key = results_key(partition)
         pipeline = node_of(self._client, key).pipeline(transaction=True)

@@ -8,7 +8,7 @@ import click
 
 from ...contracts.trade_conditions import TRADE_RULES
 from ...db.migrate import check_schema
-from ..audit import Difference, Findings, audit_files, audit_streams, unbalanced_rows
+from ..audit import AuditResult, Difference, audit_files, audit_streams, unbalanced_rows
 from ..ledger import read_ledger
 from ..ledger_table import print_ledger
 from ..progress import now_and_then
@@ -42,31 +42,31 @@ def audit(
         unbalanced = unbalanced_rows(connection)
         say = now_and_then(lambda line: click.echo(line, err=True))
         if files:
-            findings = audit_files(connection, files, say, rules=trade_rules or "all")
+            result = audit_files(connection, files, say, rules=trade_rules or "all")
         else:
-            findings = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
+            result = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
     for row in unbalanced:
         click.echo(f"partition {row.partition}, {row.producer}: {row.gap:+,} ticks, {row.uncounted:+,} numbers")
     click.echo("the ledger balances in every row" if not unbalanced else "the ledger does NOT balance")
-    _say(findings, "from the file" if files else "from the streams")
-    if unbalanced or findings.differ:
+    _say(result, "from the file" if files else "from the streams")
+    if unbalanced or result.differ:
         sys.exit(1)
 
 
-def _say(findings: Findings, source: str) -> None:
-    click.echo(f"{findings.agree + findings.differ:,} bars recounted {source}: {findings.agree:,} agree", nl=False)
-    click.echo(f", {findings.differ:,} differ")
-    if not findings.agree + findings.differ and source == "from the streams":
+def _say(result: AuditResult, source: str) -> None:
+    click.echo(f"{result.agree + result.differ:,} bars recounted {source}: {result.agree:,} agree", nl=False)
+    click.echo(f", {result.differ:,} differ")
+    if not result.agree + result.differ and source == "from the streams":
         click.echo("the streams hold no closed minute completely: recount from a file with --file")
     for count, what in (
-        (findings.open, "are open still"),
-        (findings.elsewhere, "are not held completely by the streams, and were left out: recount them with --file"),
-        (findings.refused, "were refused by the database: `tickstock dlq ls --reason unstorable`"),
+        (result.open, "are open still"),
+        (result.elsewhere, "are not held completely by the streams, and were left out: recount them with --file"),
+        (result.refused, "were refused by the database: `tickstock dlq ls --reason unstorable`"),
     ):
         if count:
             click.echo(f"{count:,} bars {what}")
-    if findings.first:
-        click.echo(f"first difference: {_spelled(findings.first)}")
+    if result.first:
+        click.echo(f"first difference: {_spelled(result.first)}")
 
 
 def _spelled(difference: Difference) -> str:

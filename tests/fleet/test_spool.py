@@ -23,7 +23,7 @@ from tickstockpl.db import postgres
 from tickstockpl.ops.embedded_folder import ServerRecord
 from tickstockpl.ops.embedded_servers import Valkey
 from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
-from tickstockpl.producer.left_behind import WHY, Place, send_left_behind
+from tickstockpl.producer.left_behind import WHY, SpoolTarget, send_left_behind
 from tickstockpl.producer.spool import Spool
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
@@ -244,8 +244,8 @@ def spool_of(producer, folder, born_ms):
 def send(folder, servers):
     """Send what was left behind; return the gaps that were told."""
     gaps = []
-    place = Place(servers.redis_url, servers.database_url, PARTITIONS, max_lag=1000)
-    send_left_behind(folder, place, Event(), lambda *gap: gaps.append(gap))
+    target = SpoolTarget(servers.redis_url, servers.database_url, PARTITIONS, max_lag=1000)
+    send_left_behind(folder, target, Event(), lambda *gap: gaps.append(gap))
     return gaps
 
 

@@ -26,7 +26,7 @@ from tickstockpl.db.replays import open_replay
 from tickstockpl.ops.audit import unbalanced_rows
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor_postgres import _partitions
-from tickstockpl.ops.repartition import Outcome, repartition
+from tickstockpl.ops.repartition import RepartitionOutcome, repartition
 from tickstockpl.ops.status import read_status
 from tickstockpl.ops.wiring import Place, ProducerOptions, open_both, replay_feed, run_producer
 from tickstockpl.ops.worker_wiring import make_worker
@@ -226,7 +226,7 @@ def test_bars_that_were_open_go_on_exactly(world_of, wait_for, before, after):
         wait_for(world.is_committed)
     assert world.bars() == {}
     open_bars = len(world.counted())
-    assert world.repartition(after) == Outcome(before, open_bars)
+    assert world.repartition(after) == RepartitionOutcome(before, open_bars)
     for partition, state in world.rows("SELECT partition, state FROM checkpoint"):
         assert {crc32(symbol.encode()) % after for symbol in load_state(state, partition).symbols} <= {partition}
 
@@ -258,7 +258,7 @@ def test_open_bars_go_on_exactly_on_a_redis_cluster(migrated_servers, tmp_path, 
                 world.send("first", world.market(400), delay_ms=DELAY_MS)
                 world.knock(world.market(20))
                 wait_for(world.is_committed, 60)
-            assert world.repartition(3) == Outcome(8, len(world.counted()))
+            assert world.repartition(3) == RepartitionOutcome(8, len(world.counted()))
             with world.working():
                 world.send("second", world.market(400, minutes=(0, 1, 2)))
                 wait_for(lambda: world.bars() == world.counted(), 60)
@@ -285,7 +285,7 @@ def test_a_file_that_was_replayed_changes_no_bar_when_it_is_replayed_again(world
     first = replayed(world, str(file))
     bars = world.rows(in_table)
     assert len(bars) > len(SYMBOLS)
-    assert world.repartition(3) == Outcome(4, 0)
+    assert world.repartition(3) == RepartitionOutcome(4, 0)
     second = replayed(world, str(file))  # another replay: its frames are other frames
     assert second not in (None, first)
     assert world.rows(in_table) == bars
@@ -295,7 +295,7 @@ def test_a_file_that_was_replayed_changes_no_bar_when_it_is_replayed_again(world
         (first, "finished", 4, 4),
         (second, "finished", 3, 3),
     ]
-    assert world.repartition(4) == Outcome(3, 0)
+    assert world.repartition(4) == RepartitionOutcome(3, 0)
     assert replayed(world, str(file)) is None
 
 
@@ -380,7 +380,7 @@ def test_a_fleet_that_runs_is_named(world_of, wait_for):
     with psycopg.connect(world.servers.database_url, application_name="tickstock-worker w9"):
         assert refusal(world) == ["a worker w9 is connected: stop it"]
     looks = []
-    assert world.repartition(8, wait=lambda: looks.append(1) or len(looks) < 400) == Outcome(2, 0)
+    assert world.repartition(8, wait=lambda: looks.append(1) or len(looks) < 400) == RepartitionOutcome(2, 0)
 
 
 def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):
@@ -415,7 +415,7 @@ def test_what_no_bridge_ever_published_does_not_vanish_with_its_partition(world_
         "results of partitions 1 were never published, and would be lost with them: run a bridge until they are"
     ]
     world.rows("UPDATE outbox SET kind = 'bars' WHERE partition = 1")  # of which no bridge says anything
-    assert world.repartition(1) == Outcome(2, 0)
+    assert world.repartition(1) == RepartitionOutcome(2, 0)
 
 
 def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world_of, wait_for, tmp_path):
@@ -435,8 +435,8 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
     assert world.repartition(1, give_up_spools=True).former == 2
     assert world.repartition(3).former == 1  # it is not asked for again
     gaps = []
-    place = left_behind.Place(world.servers.redis_url, world.servers.database_url, 3, 10**6)
-    left_behind.send_left_behind(tmp_path, place, threading.Event(), lambda *gap: gaps.append(gap))
+    target = left_behind.SpoolTarget(world.servers.redis_url, world.servers.database_url, 3, 10**6)
+    left_behind.send_left_behind(tmp_path, target, threading.Event(), lambda *gap: gaps.append(gap))
     assert gaps == [(1_000, 1_000, None, left_behind.WHY)]
     assert [world.client.exists(stream_key(p)) for p in numbers] == [0, 0]
 

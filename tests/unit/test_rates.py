@@ -1,13 +1,13 @@
 from datetime import UTC, datetime
 
-from tickstockpl.workers.bridge.rates import Growth, Rates, WorkerCounts, growth
+from tickstockpl.workers.bridge.rates import Growth, Rates, WorkerRow, growth
 
 MORNING = datetime(2026, 1, 15, 14, tzinfo=UTC)
 NOON = datetime(2026, 1, 15, 17, tzinfo=UTC)
 
 
 def worker(ticks, bars=0, cpu_s=0.0, *, name="a", started_at=MORNING, living=True, idle_s=0.5, age_s=100.0):
-    return WorkerCounts(name, started_at, living, idle_s, age_s, ticks, bars, cpu_s, 80.0, 12.0, 0)
+    return WorkerRow(name, started_at, living, idle_s, age_s, ticks, bars, cpu_s, 80.0, 12.0, 0)
 
 
 def test_counts_grow_by_what_each_worker_added():

@@ -10,7 +10,7 @@ from ...db.lag import read_lags
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client, memory_share
-from .rates import BUSY_S, Rates, WorkerCounts
+from .rates import BUSY_S, Rates, WorkerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class FigureReader:
         """Read the figures. now_s: monotonic seconds. Raises what PostgreSQL and Redis raise."""
         workers = len(connection.execute(query("live_consumers")).fetchall())
         owned = int((connection.execute(query("partitions_owned")).fetchone() or (0,))[0])
-        rows = [WorkerCounts(*row) for row in connection.execute(query("worker_counts"))]
+        rows = [WorkerRow(*row) for row in connection.execute(query("worker_counts"))]
         living = [row for row in rows if row.living]
         symbols = self._symbols.look(connection, now_s)
         lag_ms = self._lag_ms(connection, living)
@@ -93,7 +93,7 @@ class FigureReader:
         self._worked_s = now_s if worked else self._worked_s
         self._owned_s = now_s if owned else self._owned_s
 
-    def _lag_ms(self, connection: Connection, living: Sequence[WorkerCounts]) -> float | None:
+    def _lag_ms(self, connection: Connection, living: Sequence[WorkerRow]) -> float | None:
         """Return the age of the oldest tick that waits, or waited in a worker's last commit; None where unknown."""
         ages_s = [lag.age_s for lag in read_lags(connection, self._client).values()]
         if None in ages_s:

@@ -11,7 +11,7 @@ BUSY_S = 5.0  # a worker commits each second while ticks flow
 _BARS_OVER_S = 120.0
 
 
-class WorkerCounts(NamedTuple):
+class WorkerRow(NamedTuple):
     """A row of `worker`. living: its lease runs. idle_s: since its last commit; age_s: from its start to that."""
 
     consumer: str
@@ -35,7 +35,7 @@ class Growth(NamedTuple):
     cpu_s: float
 
 
-def growth(before: Sequence[WorkerCounts], now: Sequence[WorkerCounts]) -> Growth:
+def growth(before: Sequence[WorkerRow], now: Sequence[WorkerRow]) -> Growth:
     """Return what was added between two looks. A restarted worker counts from 0 again: all of it is new."""
     known = {(row.consumer, row.started_at): row for row in before}
     total = Growth(0.0, 0.0, 0.0)
@@ -50,7 +50,7 @@ def growth(before: Sequence[WorkerCounts], now: Sequence[WorkerCounts]) -> Growt
     return total
 
 
-def mean_since_start(rows: Sequence[WorkerCounts]) -> Growth:
+def mean_since_start(rows: Sequence[WorkerRow]) -> Growth:
     """Return what the busy workers did a second since they started: what a first look can say."""
     busy = [row for row in rows if row.living and row.idle_s < BUSY_S and row.age_s > 0]
     return Growth(
@@ -64,11 +64,11 @@ class Rates:
     """Adds up looks. Ticks and processor time are of the time since the last look, bars of the last two minutes."""
 
     def __init__(self) -> None:
-        self._rows: Sequence[WorkerCounts] = ()
+        self._rows: Sequence[WorkerRow] = ()
         self._first = Growth(0.0, 0.0, 0.0)
         self._bars: deque[tuple[float, float]] = deque()  # (when, how many until then)
 
-    def add(self, rows: Sequence[WorkerCounts], now_s: float) -> Growth:
+    def add(self, rows: Sequence[WorkerRow], now_s: float) -> Growth:
         """Take a look's rows; return the rates a second. now_s: monotonic, later than the last look's."""
         before, self._rows = self._rows, rows
         if not self._bars:
