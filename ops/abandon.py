@@ -11,7 +11,7 @@ from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
-from ..producer.produce import ProducerLease
+from ..producer.producer_lease import ProducerLease
 from .ledger import read_ledger
 from .wiring import Place
 

@@ -32,7 +32,8 @@ from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted
 from ..producer.pace import by_tick_time, paced
-from ..producer.produce import Feed, ProducerLease, Progress, produce
+from ..producer.produce import Feed, Progress, produce
+from ..producer.producer_lease import ProducerLease
 from ..producer.record import recorded
 from ..producer.replay import ReplaySource, content_hash
 from ..producer.spool import Spool

@@ -21,7 +21,7 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.vitals import VITALS
 from .framer import Identity, Numbered, make_frame
-from .produce import ProducerLease
+from .producer_lease import ProducerLease
 from .spool import Spool
 from .spooled_writer import SpooledWriter
 

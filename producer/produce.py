@@ -1,129 +1,23 @@
 """The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import psycopg
 import structlog
 
-from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
-from ..db import lease as leases
-from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
-from ..db.migrate import expect_partitions
-from ..db.postgres import Connection, connect
 from ..db.vitals import VITALS
 from .feed_metrics import FeedMetrics
 from .framer import Framer, Identity
+from .producer_lease import ProducerLease
 from .stream_writer import StreamWriter
 
 log = structlog.get_logger()
 
 DRAIN_DEADLINE_S = 20.0  # of a stop: workers that are there need a fraction of it
-
-
-INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
-_INGEST_WAIT_S = LEASE_TTL_S + 1.0  # one that was killed holds it no longer
-_RELEASE_WAIT_S = 6.0  # a renewal under way ends before, on a server that hangs too
-
-
-class ProducerLease:
-    """The right to send: `producer:NAME` for a live producer, `replay` for a replay, of which one runs at a time."""
-
-    # A thread renews: nothing that PostgreSQL does may hold the ticks back.
-
-    def __init__(
-        self,
-        url: str,
-        unit: str,
-        owner: str,
-        *,
-        wait: Callable[[float], bool],
-        is_ingest: bool = False,
-        partitions: int | None = None,
-    ) -> None:
-        """is_ingest: take the lease `ingest` too. partitions: those that the frames are made for.
-
-        Raises SetupError where another process holds that lease and lives, or the stream has other partitions by now.
-        """
-        self._url = url
-        self._owner = owner
-        self._connection: Connection = connect(url, name="tickstock-producer", impatient=True)
-        self._leases = [self._take_ingest(wait)] if is_ingest else []
-        self._leases.append(self._take(unit, wait))
-        if partitions:
-            self._expect_partitions(partitions)
-        self._lost: LeaseLost | None = None
-        self._released = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-        self._thread.start()
-
-    def _expect_partitions(self, partitions: int) -> None:
-        try:
-            expect_partitions(self._connection, partitions)
-        except SetupError:
-            leases.release(self._connection, self._owner, self._leases)
-            self._connection.close()
-            raise
-
-    def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
-        deadline = time.monotonic() + _INGEST_WAIT_S
-        try:
-            return self._take(INGEST_UNIT, lambda seconds: wait(seconds) or time.monotonic() > deadline)
-        except LeaseTaken as e:
-            self._connection.close()
-            raise SetupError(f"{e}: two ingests would double every volume; stop that one first") from e
-
-    def _take(self, unit: str, wait: Callable[[float], bool]) -> Lease:
-        said = False
-        while True:
-            try:
-                return leases.take(self._connection, unit, self._owner)
-            except LeaseTaken as e:
-                if not said:
-                    log.info("waiting for the lease", unit=unit, why=str(e))
-                    said = True
-                if wait(0.2):
-                    raise
-
-    def check(self) -> None:
-        """Raise LeaseLost where somebody else has a lease of ours now."""
-        if self._lost:
-            raise self._lost
-
-    def _keep(self) -> None:
-        """Renew until released; with the database away, go on: a lease that ended without a taker is still ours."""
-        while not self._lost and not self._released.wait(RENEW_EVERY_S):
-            try:
-                self._renew()
-                VITALS.serves("postgresql")
-            except (psycopg.Error, ServerAway) as e:
-                VITALS.lost("postgresql")
-                log.debug("database away", why=str(e).strip())
-
-    def _renew(self) -> None:
-        if self._connection.closed or self._connection.broken:
-            self._connection = connect(self._url, name="tickstock-producer", impatient=True)
-        held = leases.renew(self._connection, self._owner, self._leases)
-        if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
-            self._lost = LeaseLost(f"another process took {', '.join(lost)}")
-
-    def release(self) -> None:
-        """Give the lease back."""
-        self._released.set()
-        self._thread.join(_RELEASE_WAIT_S)
-        if self._thread.is_alive():
-            log.debug("lease left to end by itself", why="the database does not answer")
-            return
-        try:
-            leases.release(self._connection, self._owner, self._leases)
-            self._connection.close()
-        except psycopg.OperationalError as e:
-            log.debug("lease left to end by itself", why=str(e).strip())
 
 
 @dataclass(slots=True)

@@ -19,8 +19,8 @@ from tickstockpl.contracts.names import stream_key
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.live_feeds import market_parts
-from tickstockpl.producer import produce
-from tickstockpl.producer.produce import ProducerLease
+from tickstockpl.producer import producer_lease
+from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.synthetic import Market
 
 KEY = uuid4().hex  # a random one: no key stands in a file
@@ -77,7 +77,7 @@ def holder(servers):
 
 
 def test_a_second_ingest_is_refused_and_told_who_holds_the_lease(migrated_servers, monkeypatch):
-    monkeypatch.setattr(produce, "_INGEST_WAIT_S", 0.3)  # less than the first one's time to live
+    monkeypatch.setattr(producer_lease, "_INGEST_WAIT_S", 0.3)  # less than the first one's time to live
     url, wait = migrated_servers.database_url, threading.Event().wait
     first = ProducerLease(url, "producer:one", "one", wait=wait, is_ingest=True)
     try:

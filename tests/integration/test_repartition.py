@@ -32,7 +32,7 @@ from tickstockpl.ops.wiring import Place, ProducerOptions, open_both, replay_fee
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer import left_behind
 from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.produce import ProducerLease
+from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.replay import ReplaySource
 from tickstockpl.producer.spool import Spool
 from tickstockpl.producer.stream_writer import StreamWriter
