@@ -34,8 +34,9 @@ from ..producer.massive_reader import MassiveOptions
 from ..producer.massive_rest import REST_URL, MassiveRest
 from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
+from .producer_wiring import ProducerOptions, run_producer
 from .shutdown import Stop
-from .wiring import Place, ProducerOptions, open_postgres, run_producer
+from .wiring import Place, open_postgres
 
 log = structlog.get_logger()
 

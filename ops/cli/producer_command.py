@@ -17,9 +17,10 @@ from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..live_feeds import LiveOptions, run_live
 from ..metrics_server import MetricsAddress, metrics_server
+from ..producer_wiring import ProducerOptions, replay_feed, run_producer, synthetic_feed
 from ..progress import show_progress
 from ..shutdown import Stop
-from ..wiring import Place, ProducerOptions, open_both, replay_feed, run_producer, synthetic_feed
+from ..wiring import Place, open_both
 from .live_options import LIVE_SOURCES, live_options
 from .options import (
     CONTEXT,

@@ -26,9 +26,10 @@ from tickstockpl.db.replays import open_replay
 from tickstockpl.ops.audit import unbalanced_rows
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor_postgres import _partitions
+from tickstockpl.ops.producer_wiring import ProducerOptions, replay_feed, run_producer
 from tickstockpl.ops.repartition import RepartitionOutcome, repartition
 from tickstockpl.ops.status import read_status
-from tickstockpl.ops.wiring import Place, ProducerOptions, open_both, replay_feed, run_producer
+from tickstockpl.ops.wiring import Place, open_both
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer import left_behind
 from tickstockpl.producer.framer import Framer, Identity
