@@ -37,6 +37,8 @@ from .wiring import Place, open_postgres
 
 log = structlog.get_logger()
 
+STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
+
 
 class ProducerOptions(NamedTuple):
     """What a user can turn of any source."""

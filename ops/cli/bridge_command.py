@@ -10,14 +10,22 @@ from ..redis_refusals import refusals_named
 from ..shutdown import Stop
 from ..tracing import Wanted, tracing
 from ..wiring import Place
-from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
-from .worker_command import default_consumer
+from .options import (
+    CONTEXT,
+    Number,
+    default_name,
+    metrics_options,
+    option,
+    otel_option,
+    server_options,
+    stop_with_stdin_option,
+)
 
 
 @click.command("tickstock-bridge", context_settings=CONTEXT)
 @option(
     "--name",
-    default=default_consumer,
+    default=default_name,
     show_default="HOST-PID",
     envvar="TICKSTOCK_BRIDGE_NAME",
     help="This bridge's name in logs and in its lease.",

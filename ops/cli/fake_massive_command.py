@@ -9,8 +9,8 @@ import click
 
 from ...producer.synthetic import SCENARIOS, Market, Trouble
 from ..shutdown import Stop
+from .market_options import SpeedType, share
 from .options import CONTEXT, Number, content_of, errors_end_the_command, option, stop_with_stdin_option
-from .producer_command import SpeedType, share
 
 
 @click.command("fake-massive", context_settings=CONTEXT, short_help="Serve a pretend market data vendor.")

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -60,6 +61,11 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
     kwargs.setdefault("envvar", variable)
     return click.option(*names, show_envvar=True, **kwargs)
+
+
+def default_name() -> str:
+    """Return a name that is unique among containers and under a process manager."""
+    return f"{platform.node()}-{os.getpid()}"
 
 
 def stop_with_stdin_option(command: F) -> F:

@@ -1,9 +1,8 @@
 """`tickstock-producer`: one feed into the stream."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -12,19 +11,18 @@ from ...contracts.frame import MAX_NAME_LENGTH, is_name
 from ...contracts.names import LIVE_FEED
 from ...contracts.trade_conditions import TRADE_RULES
 from ...db.redis import redis_ms
-from ...producer.pace import parse_speed
 from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..live_feeds import LiveOptions, run_live
 from ..metrics_server import MetricsAddress, metrics_server
-from ..producer_wiring import ProducerOptions, replay_feed, run_producer, synthetic_feed
+from ..producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, synthetic_feed
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, open_both
 from .live_options import LIVE_SOURCES, live_options
+from .market_options import SpeedType, share
 from .options import (
     CONTEXT,
-    F,
     Number,
     OutputFile,
     metrics_options,
@@ -34,29 +32,7 @@ from .options import (
     trade_rules_option,
 )
 
-STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
-
 _MAX_SPEED_CHUNK_TICKS = 100_000
-
-
-class SpeedType(click.ParamType[Any]):
-    """`max`, `1x`, `60x`."""
-
-    name = "SPEED"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Return the multiple of market time, None for max."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return parse_speed(value) or "max"
-        except ValueError:
-            self.fail(f"{value!r} is no speed: max, 1x, 60x", param, ctx)
-
-
-def share(name: str, what: str) -> Callable[[F], F]:
-    """Make an option for a share of all ticks."""
-    return option(name, type=Number(0, 1), default=0.0, help=f"Synthetic: share of ticks that {what}.")
 
 
 @click.command("tickstock-producer", context_settings=CONTEXT)

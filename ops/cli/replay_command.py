@@ -15,12 +15,12 @@ from .. import fleet
 from ..abandon import abandon, check_abandonable, take_replay_lease
 from ..ledger import LedgerRow, read_ledger
 from ..ledger_table import print_ledger, print_result
-from ..producer_wiring import ProducerOptions, replay_feed, run_producer, wait_for_detectors
+from ..producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, wait_for_detectors
 from ..progress import show_progress
 from ..shutdown import Stop
 from ..wiring import Place, open_both, open_postgres
+from .market_options import SpeedType
 from .options import CONTEXT, option, server_options, trade_rules_option
-from .producer_command import STOPPED_REPLAY, SpeedType
 
 
 @click.command(context_settings=CONTEXT, short_help="Turn trade flat files into bars.")

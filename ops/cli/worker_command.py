@@ -1,7 +1,5 @@
 """`tickstock-worker`: one worker of the fleet."""
 
-import os
-import platform
 from contextlib import AbstractContextManager
 
 import click
@@ -14,19 +12,23 @@ from ..shutdown import Stop
 from ..tracing import Wanted, tracing
 from ..wiring import Place
 from ..worker_wiring import make_worker
-from .options import CONTEXT, Number, metrics_options, option, otel_option, server_options, stop_with_stdin_option
-
-
-def default_consumer() -> str:
-    """Return a name that is unique among containers and under a process manager."""
-    return f"{platform.node()}-{os.getpid()}"
+from .options import (
+    CONTEXT,
+    Number,
+    default_name,
+    metrics_options,
+    option,
+    otel_option,
+    server_options,
+    stop_with_stdin_option,
+)
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
 @option("--group", default=GROUP, help="Consumer group. All workers of a database share its partitions.")
 @option(
     "--consumer",
-    default=default_consumer,
+    default=default_name,
     show_default="HOST-PID",
     envvar=["TICKSTOCK_CONSUMER", "TICKSTOCKPL_CONSUMER_ID"],
     help="This worker's name; one worker runs under a name at a time.",
