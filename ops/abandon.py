@@ -1,5 +1,6 @@
 """Gives up a replay that will not go on: its open minutes are dropped, everywhere at once, and it counts as ended."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,8 +13,10 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..producer.producer_lease import ProducerLease
+from . import fleet
 from .ledger import read_ledger
-from .wiring import Place
+from .shutdown import Stop
+from .wiring import Place, open_both, open_postgres
 
 _LOOK_EVERY_S = 0.05
 
@@ -25,7 +28,28 @@ class Abandoned(NamedTuple):
     kept: int
 
 
-def check_abandonable(connection: Connection, name: str) -> None:
+def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) -> Abandoned:
+    """Abandon a replay, with a worker of our own beside those that run.
+
+    Raises UsageError where there is nothing to abandon, LeaseTaken where a replay runs, SetupError where somebody
+    stopped the wait.
+    """
+    client, count = open_both(where, partitions=partitions)
+    with open_postgres(where, name="tickstock-abandon") as connection:
+        _check_abandonable(connection, name)
+        lease = _take_replay_lease(where, name, stop.wait)
+        workers = [fleet.start(where, "worker", "--consumer", f"abandon-{os.getpid()}")]
+        try:
+            with fleet.stopped_at_the_end(workers):
+                return _abandon(
+                    connection, client, name, count, lease=lease, wait=stop.wait,
+                    is_hopeless=lambda: fleet.expect_one_alive(workers),
+                )  # fmt: skip
+        finally:
+            lease.release()
+
+
+def _check_abandonable(connection: Connection, name: str) -> None:
     """Raise UsageError where there is no such replay, or nothing of it is left to abandon."""
     row = connection.execute(query("replay_end"), {"name": name}).fetchone()
     if row is None:
@@ -35,7 +59,7 @@ def check_abandonable(connection: Connection, name: str) -> None:
         raise UsageError(f"{name} was abandoned already" if abandoned else f"{name} is finished: all its bars are kept")
 
 
-def take_replay_lease(where: Place, name: str, wait: Callable[[float], bool]) -> ProducerLease:
+def _take_replay_lease(where: Place, name: str, wait: Callable[[float], bool]) -> ProducerLease:
     """Keep replays from running. A killed producer's lease is waited for; raises LeaseTaken where one runs."""
     deadline = time.monotonic() + LEASE_TTL_S + 1.0
     return ProducerLease(
@@ -46,7 +70,7 @@ def take_replay_lease(where: Place, name: str, wait: Callable[[float], bool]) ->
     )
 
 
-def abandon(
+def _abandon(
     connection: Connection,
     client: Client,
     name: str,

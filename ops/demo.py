@@ -1,8 +1,9 @@
 """The demo: a synthetic market at 60x, two workers, and what can be seen of them while they run."""
 
+import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import NamedTuple
@@ -15,9 +16,12 @@ from ..contracts.errors import SetupError
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
+from . import fleet
 from .bars_text import shortest
+from .feed_result import FeedResult, read_result
+from .shutdown import Stop
 from .status import read_status
-from .wiring import Place, open_postgres, open_redis
+from .wiring import Place, open_both, open_postgres, open_redis
 
 _LATEST = 8
 _FEW = 3
@@ -25,7 +29,42 @@ _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 
 
-class Glance(NamedTuple):
+def play(
+    where: Place, market: Sequence[str], *, workers: int, seconds: float, stop: Stop
+) -> tuple[FeedResult, list[str]]:
+    """Show a market at 60x for so many seconds; return what it left, and lines that say more of it.
+
+    market: the producer's options. Raises SetupError where nothing was committed, a demo runs here already, or the
+    producer or every worker has ended.
+    """
+    if where.embedded:
+        _start_afresh(where)
+    client, _ = open_both(where, partitions=None)
+    producer = fleet.start(where, "producer", "--source", "synthetic", *market, "--speed", "60x", "--again")
+    processes = [fleet.start(where, "worker", "--consumer", f"demo-{i + 1}") for i in range(workers)]
+    with open_postgres(where, name="tickstock-demo") as connection, fleet.stopped_at_the_end(processes):
+        with fleet.stopped_at_the_end([producer]):
+            _watch(connection, client, [producer, *processes], seconds, stop)
+        (name,) = connection.execute(query("latest_replay")).fetchone() or ("none",)
+        result = read_result(connection, name)
+        if not result.rows:
+            raise SetupError("stopped before the first tick was committed: give it a few seconds more")
+        return result, list(_outcome(connection, where))
+
+
+def _watch(
+    connection: Connection, client: Client, processes: list[subprocess.Popen[bytes]], seconds: float, stop: Stop
+) -> None:
+    watcher = _Watcher(connection, client)
+    end_s = time.monotonic() + seconds
+    with _shown() as show:
+        while time.monotonic() < end_s and not stop.wait(0.25):
+            fleet.expect_one_alive(processes[:1], "the producer")
+            fleet.expect_one_alive(processes[1:])
+            show(watcher.look())
+
+
+class _Glance(NamedTuple):
     """The fleet at one moment. rate: ticks a second over the last moments; lag: ticks sent and not committed."""
 
     ticks: int
@@ -36,7 +75,7 @@ class Glance(NamedTuple):
     latest: list[tuple[str, ...]]
 
 
-class Watcher:
+class _Watcher:
     """Looks at the fleet, glance by glance."""
 
     def __init__(self, connection: Connection, client: Client) -> None:
@@ -48,7 +87,7 @@ class Watcher:
         ticks, bars = self._connection.execute(query("fleet_totals")).fetchone() or (0, 0)
         return ticks, bars
 
-    def look(self) -> Glance:
+    def look(self) -> _Glance:
         """Take a glance."""
         status = read_status(self._connection, self._client)
         ticks, bars = self._totals()
@@ -63,10 +102,10 @@ class Watcher:
             (symbol, f"{at:%H:%M}", *map(shortest, numbers))
             for symbol, at, *numbers in self._connection.execute(query("latest_bars"), {"count": _LATEST})
         ]
-        return Glance(ticks, rate, bars, status.lag_ticks, workers, latest)
+        return _Glance(ticks, rate, bars, status.lag_ticks, workers, latest)
 
 
-def start_afresh(where: Place) -> None:
+def _start_afresh(where: Place) -> None:
     """Empty the demo's own servers. Raises SetupError while another demo runs on them."""
     with open_postgres(where, name="tickstock-demo") as connection:
         if connection.execute(query("live_consumers")).fetchall():
@@ -75,7 +114,7 @@ def start_afresh(where: Place) -> None:
     open_redis(where).flushall()
 
 
-def outcome(connection: Connection, where: Place) -> Iterator[str]:
+def _outcome(connection: Connection, where: Place) -> Iterator[str]:
     """Yield a few of the bars and patterns that stand at the end, and how to see more: the servers keep them."""
     place = f" --data-dir {where.data_dir}" if where.data_dir else ""
     yield from _few(
@@ -96,7 +135,7 @@ def _few(connection: Connection, title: str, name: str, form: str) -> Iterator[s
 
 
 @contextmanager
-def shown() -> Iterator[Callable[[Glance], None]]:
+def _shown() -> Iterator[Callable[[_Glance], None]]:
     """Show glances: a live table in a terminal, plain lines elsewhere."""
     console = Console()
     if console.is_terminal:
@@ -105,7 +144,7 @@ def shown() -> Iterator[Callable[[Glance], None]]:
         return
     said_s = 0.0
 
-    def say(glance: Glance) -> None:
+    def say(glance: _Glance) -> None:
         nonlocal said_s
         if time.monotonic() >= said_s + _PLAIN_EVERY_S:
             said_s = time.monotonic()
@@ -114,7 +153,7 @@ def shown() -> Iterator[Callable[[Glance], None]]:
     yield say
 
 
-def _line(glance: Glance) -> str:
+def _line(glance: _Glance) -> str:
     owners = ", ".join(f"{name}: {count}" for name, count in glance.workers) or "no worker yet"
     newest = " ".join(glance.latest[0]) if glance.latest else "none yet"
     return (
@@ -123,12 +162,12 @@ def _line(glance: Glance) -> str:
     )
 
 
-def _picture(glance: Glance) -> Group:
+def _picture(glance: _Glance) -> Group:
     columns = ("ticks/s", "ticks", "bars", "lag in ticks", "partitions by worker")
-    fleet = Table(*columns, title="TickStockPL demo, market at 60x")
+    table = Table(*columns, title="TickStockPL demo, market at 60x")
     owners = "\n".join(f"{name}: {count}" for name, count in glance.workers) or "no worker yet"
-    fleet.add_row(f"{glance.rate:,.0f}", f"{glance.ticks:,}", f"{glance.bars:,}", f"{glance.lag:,}", owners)
+    table.add_row(f"{glance.rate:,.0f}", f"{glance.ticks:,}", f"{glance.bars:,}", f"{glance.lag:,}", owners)
     bars = Table("symbol", "minute (UTC)", "open", "high", "low", "close", "volume", title="latest bars")
     for row in glance.latest:
         bars.add_row(*row)
-    return Group(fleet, bars)
+    return Group(table, bars)

@@ -29,11 +29,6 @@ def print_ledger(rows: Sequence[LedgerRow], *, left_out: int = 0, seconds: float
         print(f"{ticks:,} ticks in {seconds:.1f} s ({ticks / seconds:,.0f}/s)")
 
 
-def print_result(bars: int, patterns: int) -> None:
-    """Print what a feed left in the database."""
-    print(f"{bars:,} bars, {patterns:,} patterns on them")
-
-
 def _short(name: str) -> str:
     """Shorten a replay's name in its middle: its kind and its attempt tell it from others."""
     return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 7]}…{name[-6:]}"

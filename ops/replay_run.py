@@ -1,0 +1,42 @@
+"""A replay as one job: a producer here, workers beside it for as long as it takes, and what it left."""
+
+from collections.abc import Sequence
+
+from ..contracts.errors import SetupError
+from ..producer.replay import ReplaySource
+from . import fleet
+from .feed_result import FeedResult, read_result
+from .producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, wait_for_detectors
+from .progress import show_progress
+from .wiring import Place, open_both, open_postgres
+
+
+def run_replay(
+    where: Place,
+    files: Sequence[str],
+    source: ReplaySource,
+    options: ProducerOptions,
+    *,
+    partitions: int | None,
+    workers: Sequence[Sequence[str]],
+    stop: fleet.WatchedStop,
+) -> FeedResult | None:
+    """Replay files to the last detector; return None where they were replayed already. workers: the options of each.
+
+    Raises SetupError where it was stopped before the end, or no worker lives any more.
+    """
+    client, count = open_both(where, partitions=partitions)
+    feed = replay_feed(where, files, options, count, stop, source)
+    if feed is None:
+        return None
+    stop.workers = [fleet.start(where, "worker", *its_options) for its_options in workers]
+    with (
+        fleet.stopped_at_the_end(stop.workers),
+        show_progress(source if options.speed is None else None) as on_progress,
+    ):
+        complete = run_producer(where, client, feed, options, stop, on_progress)
+        wait_for_detectors(where, stop)
+    if not complete:
+        raise SetupError(STOPPED_REPLAY)
+    with open_postgres(where, name="tickstock-replay") as connection:
+        return read_result(connection, feed.identity.producer)
