@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from . import gap_reasons
 from .ticks import REASONS
 
 ProcessKind = Literal["worker", "producer", "bridge"]
@@ -200,22 +201,10 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
     "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
 }
 
-# How the reasons of gaps begin that a live feed tells (`OnGap`), and the label of each.
-_GAP_REASONS = {
-    "the spool was full": "spool_full",
-    "a spool was found": "spool_too_old",
-    "the producer was not running": "not_running",
-    "the API key was refused": "key_refused",
-    "another process holds the feed": "feed_taken",
-    "the feed was silent": "silent",
-    "the connection was lost": "connection_lost",
-    "channel ": "channel_lost",
-}
 
-
-def gap_reason(why: str) -> str:
-    """Return a gap's reason as a label: what follows its first words may be anything."""
-    return next((label for words, label in _GAP_REASONS.items() if why.startswith(words)), OTHER)
+def count_gap(why: str) -> None:
+    """Count a gap that a live feed tells; why: its reason."""
+    GAPS.labels(gap_reasons.label_of(why) or OTHER).inc()
 
 
 def dead_letter_reason(reason: str) -> str:
@@ -231,5 +220,5 @@ for _reason in (*REASONS, OTHER):
     DEAD_LETTERS.labels(_reason)
 for _reason in ("refused", "future"):
     TICKS_REJECTED.labels(_reason)
-for _reason in (*_GAP_REASONS.values(), OTHER):
+for _reason in (*gap_reasons.LABELS, OTHER):
     GAPS.labels(_reason)

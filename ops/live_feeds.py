@@ -15,8 +15,9 @@ from uuid import uuid4
 
 import structlog
 
+from ..contracts.gap_reasons import NOT_RUNNING
 from ..contracts.market_hours import day_of, hours_of, is_market_open, load_calendar
-from ..contracts.metrics import GAPS, gap_reason
+from ..contracts.metrics import count_gap
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
 from ..contracts.ticks import Ticks
@@ -100,7 +101,7 @@ def run_live(
     now_ms = _clock(client, live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
-        GAPS.labels(gap_reason(why)).inc()
+        count_gap(why)
         for part in market_parts(first_ms, last_ms):
             repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
 
@@ -212,7 +213,7 @@ def _told_of_restart(
     for batch in ticks:
         if since_ms is not None and batch is not None and len(batch):
             first_ms, since_ms = since_ms, None
-            on_gap(first_ms, max(first_ms, now_ms()), None, "the producer was not running")
+            on_gap(first_ms, max(first_ms, now_ms()), None, NOT_RUNNING)
         yield batch
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import structlog
 
-from ..contracts.metrics import GAPS, gap_reason
+from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
@@ -109,7 +109,7 @@ def _open_run(where: Place, base: str, source: str, partitions: int, options: Pr
 
 
 def _log_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
-    GAPS.labels(gap_reason(why)).inc()
+    count_gap(why)
     log.warning("gap", first_ms=first_ms, last_ms=last_ms, symbols=symbols and len(symbols), why=why)
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.errors import SetupError, UsageError
+from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_bodies
@@ -268,4 +269,4 @@ class _Listener(threading.Thread):
         self._away = True
         log.warning("channel lost", channel=self._family, why=why)
         if self.since_ms:
-            self._queue.put(_Heard([], f"channel {self._family}: {why}"))
+            self._queue.put(_Heard([], channel_lost(self._family, why)))

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError
 from ..contracts.frame import decode
+from ..contracts.gap_reasons import SPOOL_TOO_OLD
 from ..contracts.names import flow_key
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
@@ -29,7 +30,6 @@ log = structlog.get_logger()
 
 _TRY_AGAIN_S = 1.0
 _FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24 h: then its frames would count again
-WHY = "a spool was found after its producer's numbers were forgotten"
 
 
 class SpoolTarget(NamedTuple):
@@ -132,7 +132,7 @@ def _give_up(spool: Spool, on_gap: OnGap) -> None:
         born_ms += [decode(frame.body).born_ms for frame in frames]
     log.error("spool too old to be sent", spool=str(spool.folder), frames=len(born_ms))
     if born_ms:
-        on_gap(min(born_ms), max(born_ms), None, WHY)
+        on_gap(min(born_ms), max(born_ms), None, SPOOL_TOO_OLD)
     spool.clear()
 
 

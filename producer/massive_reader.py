@@ -21,6 +21,7 @@ import structlog
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from ..contracts import gap_reasons
 from ..contracts.errors import SetupError, TickStockError, UsageError
 from ..contracts.massive_json import Status, parse_messages
 from ..contracts.trade_conditions import TRADE_RULES
@@ -199,9 +200,9 @@ class MassiveReader(threading.Thread):
                     raise SetupError("Massive refuses the API key: check MASSIVE_API_KEY or --api-key-file")
                 case "auth_failed":  # it took the key before: it may again
                     log.error("massive refuses the API key that it took before", do="check the account")
-                    raise _Held("the API key was refused")
+                    raise _Held(gap_reasons.KEY_REFUSED)
                 case "max_connections":
-                    raise _Held("another process holds the feed with this API key: one connection a key is allowed")
+                    raise _Held(gap_reasons.FEED_TAKEN)
                 case "error" | "not_authorized":
                     log.error("massive refuses", channel=self._options.channel, why=self._masked(status.message))
         return statuses
@@ -244,7 +245,7 @@ class MassiveReader(threading.Thread):
     def _look_for_silence(self) -> None:
         if self._is_watched() and self._breaks.silent_s > self._options.silence_s * self._silence:
             self._silence = min(_LONGEST_SILENCE, self._silence * 2)
-            raise _Silent("the feed was silent")
+            raise _Silent(gap_reasons.SILENT)
 
     def _note_break(self, error: Exception) -> None:
         why = self._masked(str(error) or type(error).__name__)
@@ -254,9 +255,8 @@ class MassiveReader(threading.Thread):
             log.debug("massive still away", why=why)
             return
         log.warning("massive lost", why=why, silent_s=round(self._breaks.silent_s, 1))
-        # In a gap a short fixed phrase: gaps of one reason that touch become one.
-        phrase = why if isinstance(error, _Held | _Silent) else "the connection was lost"
-        self._breaks.begin(phrase, was_silent=isinstance(error, _Silent))
+        reason = str(error) if isinstance(error, _Held | _Silent) else gap_reasons.CONNECTION_LOST
+        self._breaks.begin(reason, was_silent=isinstance(error, _Silent))
 
     def _masked(self, text: str) -> str:
         """Take the key out of what a server says, which may quote it."""

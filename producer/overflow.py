@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 import numpy as np
 import structlog
 
+from ..contracts.gap_reasons import SPOOL_FULL
 from ..contracts.metrics import SPOOL_DROPPED
 from ..contracts.ticks import Ticks
 from ..db.gaps import OnGap
@@ -14,7 +15,6 @@ from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
 
-WHY = "the spool was full"
 _REPORT_EVERY_S = 5.0  # a process that is killed meanwhile has told of all but the last seconds
 _NAMED_SYMBOLS = 10  # in the log; the gap names all
 _LIVE_MS = 30 * 60_000  # a tick further off than this from its arrival is no trade of now, and bounds no gap
@@ -81,5 +81,5 @@ class _Dropped:
             last_ms=self._last_ms,
         )
         if self._first_ms is not None:
-            on_gap(self._first_ms, self._last_ms, sorted(self._of_symbol), WHY)
+            on_gap(self._first_ms, self._last_ms, sorted(self._of_symbol), SPOOL_FULL)
         self._start()

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import redis
 from tickstockpl.contracts.frame import decode
+from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -23,7 +24,7 @@ from tickstockpl.db import postgres
 from tickstockpl.ops.embedded_folder import ServerRecord
 from tickstockpl.ops.embedded_servers import Valkey
 from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
-from tickstockpl.producer.left_behind import WHY, SpoolTarget, send_left_behind
+from tickstockpl.producer.left_behind import SpoolTarget, send_left_behind
 from tickstockpl.producer.spool import Spool
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
@@ -254,7 +255,7 @@ def test_a_spool_whose_numbers_are_forgotten_is_not_sent_but_is_a_gap(migrated_s
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
         leases.take(connection, "producer:synthetic-old", "synthetic-old")
         connection.execute("UPDATE lease SET renewed_at = renewed_at - interval '23 hours 1 minute'")
-    assert send(tmp_path, migrated_servers) == [(1_000, 3_000, None, WHY)]
+    assert send(tmp_path, migrated_servers) == [(1_000, 3_000, None, SPOOL_TOO_OLD)]
     assert not folder.exists()
     with redis.Redis.from_url(migrated_servers.redis_url) as client:
         assert client.keys("tickstock-stream*") == []

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError, UsageError
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer import channel
@@ -256,6 +257,7 @@ def test_a_cut_is_told_as_the_market_time_from_the_last_message_to_the_first_aft
     assert (gaps, first, symbols) == ([], HALF_PAST_TWO * 1000 + 9_999, None)
     assert last in (HALF_PAST_TWO * 1000 + 74_999, HALF_PAST_TWO * 1000 + 75_999)  # both may come in one batch
     assert why.startswith("channel tickstock.data.raw: ")
+    assert gap_reasons.label_of(why) == "channel_lost"
 
 
 def test_a_cut_before_any_message_begins_when_we_began_to_listen(application, listen, wait_for, gaps):

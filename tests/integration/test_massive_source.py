@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from massive import WebSocketClient
 from structlog.testing import capture_logs
+from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError, UsageError
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.contracts.trade_key import trade_key
@@ -182,7 +183,7 @@ def test_silence_in_market_hours_ends_the_connection_and_is_told_as_a_gap(fake, 
     with subscribed(fake, wait_for, silence_s=0.3) as heard:
         wait_for(lambda: heard.gaps)
 
-    assert heard.gaps[0][3] == "the feed was silent"
+    assert heard.gaps[0][3] == gap_reasons.SILENT
 
 
 def test_silence_outside_market_hours_is_borne(fake, wait_for):
@@ -209,9 +210,10 @@ def test_a_feed_that_another_process_took_is_left_to_it_for_a_while(fake, wait_f
         wait_for(lambda: heard.gaps)
         away_s = time.monotonic() - taken_s
 
+    assert heard.gaps[0][3] == gap_reasons.FEED_TAKEN
     assert away_s > 0.9  # a cut alone is over in 0.2 s
     (lost,) = [line["why"] for line in lines if line["event"] == "massive lost"]
-    assert "another process holds the feed" in lost
+    assert lost == gap_reasons.FEED_TAKEN
 
 
 def test_events_that_are_no_trades_are_refused_and_the_trades_between_them_stay(fake, wait_for):

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError, UsageError
+from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -438,7 +439,7 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
     gaps = []
     target = left_behind.SpoolTarget(world.servers.redis_url, world.servers.database_url, 3, 10**6)
     left_behind.send_left_behind(tmp_path, target, threading.Event(), lambda *gap: gaps.append(gap))
-    assert gaps == [(1_000, 1_000, None, left_behind.WHY)]
+    assert gaps == [(1_000, 1_000, None, SPOOL_TOO_OLD)]
     assert [world.client.exists(stream_key(p)) for p in numbers] == [0, 0]
 
 

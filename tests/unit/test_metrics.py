@@ -6,9 +6,9 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tickstockpl.contracts import metrics
+from tickstockpl.contracts import gap_reasons, metrics
 from tickstockpl.contracts.errors import SetupError
-from tickstockpl.contracts.metrics import dead_letter_reason, gap_reason
+from tickstockpl.contracts.metrics import dead_letter_reason
 from tickstockpl.ops.metrics_server import MetricsAddress, metrics_server
 
 LABELS = {
@@ -115,21 +115,23 @@ def test_a_reason_that_nobody_knows_is_other():
 
 
 @pytest.mark.parametrize(
-    ("why", "reason"),
+    ("why", "label"),
     [
-        ("the spool was full", "spool_full"),
-        ("a spool was found after its producer's numbers were forgotten", "spool_too_old"),
-        ("the producer was not running", "not_running"),
-        ("the API key was refused", "key_refused"),
-        ("another process holds the feed with this API key: one connection a key is allowed", "feed_taken"),
-        ("the feed was silent", "silent"),
-        ("the connection was lost", "connection_lost"),
-        ("channel tickstock.data.raw: Connection closed by server.", "channel_lost"),
+        (gap_reasons.SPOOL_FULL, "spool_full"),
+        (gap_reasons.SPOOL_TOO_OLD, "spool_too_old"),
+        (gap_reasons.NOT_RUNNING, "not_running"),
+        (gap_reasons.KEY_REFUSED, "key_refused"),
+        (gap_reasons.FEED_TAKEN, "feed_taken"),
+        (gap_reasons.SILENT, "silent"),
+        (gap_reasons.CONNECTION_LOST, "connection_lost"),
+        (gap_reasons.channel_lost("tickstock.data.raw", "Connection closed by server."), "channel_lost"),
         ("anything else", "other"),
     ],
 )
-def test_a_gap_has_a_short_fixed_reason(why, reason):
-    assert gap_reason(why) == reason
+def test_a_gap_is_counted_under_a_short_fixed_label(why, label):
+    before = metrics.GAPS.labels(label)._value.get()
+    metrics.count_gap(why)
+    assert metrics.GAPS.labels(label)._value.get() == before + 1
 
 
 def test_a_taken_port_is_tried_again_by_a_keeper_and_names_the_other_fleet():

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.gap_reasons import SPOOL_FULL
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.producer.framer import Numbered
-from tickstockpl.producer.overflow import WHY, admitted
+from tickstockpl.producer.overflow import admitted
 from tickstockpl.producer.spool import Spool
 
 BODY = 1000
@@ -230,7 +231,7 @@ def test_ticks_pass_while_there_is_room():
 def test_ticks_without_room_are_dropped_and_reported_by_symbol_and_time():
     writer = SimpleNamespace(is_full=True, now_ms=lambda: NOW_MS)
     batches = [ticks(["IBM", "AIG", "UNUSED"], 3, 2), None, ticks(["BAC"], 1)]
-    gap = (NOW_MS - 3 * MINUTE_MS, NOW_MS - MINUTE_MS, ["AIG", "BAC", "IBM"], WHY)
+    gap = (NOW_MS - 3 * MINUTE_MS, NOW_MS - MINUTE_MS, ["AIG", "BAC", "IBM"], SPOOL_FULL)
     assert admit(writer, batches) == ([None, None, None], [gap])
 
 
@@ -247,13 +248,13 @@ def test_each_time_that_the_spool_was_full_is_a_gap_of_its_own():
     through, gaps = admit(writer, feed())
     assert [batch is not None for batch in through] == [False, True, False]
     nine, seven = NOW_MS - 9 * MINUTE_MS, NOW_MS - 7 * MINUTE_MS
-    assert gaps == [(nine, nine, ["IBM"], WHY), (seven, seven, ["IBM"], WHY)]
+    assert gaps == [(nine, nine, ["IBM"], SPOOL_FULL), (seven, seven, ["IBM"], SPOOL_FULL)]
 
 
 def test_a_tick_of_another_year_bounds_no_gap():
     writer = SimpleNamespace(is_full=True, now_ms=lambda: NOW_MS)
     _, gaps = admit(writer, [ticks(["IBM"], 2), ticks(["IBM"], -525_600)])
-    assert gaps == [(NOW_MS - 2 * MINUTE_MS, NOW_MS - 2 * MINUTE_MS, ["IBM"], WHY)]
+    assert gaps == [(NOW_MS - 2 * MINUTE_MS, NOW_MS - 2 * MINUTE_MS, ["IBM"], SPOOL_FULL)]
 
 
 def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(spool):

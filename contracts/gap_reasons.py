@@ -1,0 +1,35 @@
+"""Why a live feed may have missed ticks: a gap's `why`, and its label in the metrics.
+
+Fixed phrases, but for the words of Redis in one: gaps of one reason that touch become one.
+"""
+
+SPOOL_FULL = "the spool was full"
+SPOOL_TOO_OLD = "a spool was found after its producer's numbers were forgotten"
+NOT_RUNNING = "the producer was not running"
+KEY_REFUSED = "the API key was refused"
+FEED_TAKEN = "another process holds the feed with this API key: one connection a key is allowed"
+SILENT = "the feed was silent"
+CONNECTION_LOST = "the connection was lost"
+_CHANNEL = "channel "
+
+_CHANNEL_LABEL = "channel_lost"
+_LABELS = {
+    SPOOL_FULL: "spool_full",
+    SPOOL_TOO_OLD: "spool_too_old",
+    NOT_RUNNING: "not_running",
+    KEY_REFUSED: "key_refused",
+    FEED_TAKEN: "feed_taken",
+    SILENT: "silent",
+    CONNECTION_LOST: "connection_lost",
+}
+LABELS = (*_LABELS.values(), _CHANNEL_LABEL)
+
+
+def channel_lost(family: str, why: str) -> str:
+    """Return the reason that a source of the application's channels gives; why: in Redis's words."""
+    return f"{_CHANNEL}{family}: {why}"
+
+
+def label_of(reason: str) -> str | None:
+    """Return the label of a reason, one of LABELS; None where it is none of ours."""
+    return _CHANNEL_LABEL if reason.startswith(_CHANNEL) else _LABELS.get(reason)
