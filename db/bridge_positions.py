@@ -1,14 +1,13 @@
 """How far the bridge has told each partition's results: rows that only the newest epoch moves."""
 
 from ..contracts.errors import LeaseLost
-from ..contracts.names import results_key
-from ..contracts.partition import Position
 from .lease import Lease
 from .migrate import expect_partitions
 from .postgres import Connection
 from .publisher import current_epoch
 from .queries import query
 from .redis import Client
+from .results import told_numbers
 
 Positions = dict[int, int]  # partition -> the number of the last result that was told
 
@@ -55,17 +54,6 @@ def move(connection: Connection, epoch: int, positions: Positions) -> None:
 def last_numbers(connection: Connection, client: Client, partitions: int) -> Positions:
     """Return the highest number that each partition has given a result, by the database or by its results stream."""
     numbers: Positions = dict(connection.execute(query("last_outbox_numbers")).fetchall())
-    pipeline = client.pipeline(transaction=False)
-    for partition in range(partitions):
-        pipeline.xinfo_stream(results_key(partition))
-    for partition, stream in enumerate(pipeline.execute(raise_on_error=False)):
-        numbers[partition] = max(numbers.get(partition, 0), _last_number(stream))
+    for partition, told in told_numbers(client, range(partitions)).items():
+        numbers[partition] = max(numbers.get(partition, 0), told)
     return numbers
-
-
-def _last_number(stream: dict[str, bytes] | Exception) -> int:
-    if isinstance(stream, Exception):
-        if "no such key" in str(stream):
-            return 0
-        raise stream
-    return Position.parse(stream["last-generated-id"]).ms

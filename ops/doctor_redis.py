@@ -11,6 +11,7 @@ from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ..db.redis import FULL_SHARE, Client, is_cluster
 from .doctor_finding import Finding, findings_of, first_line
 from .doctor_rights import check_rights
+from .first_few import first_few
 from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
@@ -51,11 +52,10 @@ def check_keys(client: Client, roles: Sequence[Role], partitions: int) -> Findin
                 break  # it may have waited for as long as we do
     if not refused:
         return Finding("ok", _KEYS, f"one of each of {partitions} partitions was read")
-    names = ", ".join(map(str, list(refused)[:8])) + (", …" if len(refused) > 8 else "")
     do = "look at the server's log"
     if is_cluster(client):
         do = "CLUSTER INFO and CLUSTER NODES name the lost slots: bring their node back, or `redis-cli --cluster fix`"
-    return Finding("FAIL", _KEYS, f"partition {names}: {first_line(next(iter(refused.values())))}", do)
+    return Finding("FAIL", _KEYS, f"partition {first_few(refused)}: {first_line(next(iter(refused.values())))}", do)
 
 
 def _read_of(role: Role, partition: int) -> Call:

@@ -7,6 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .first_few import first_few
 from .integration import Integration
 from .monitor import Report
 from .status_tables import fleet_lines, fleet_tables, moment, seconds, table_of
@@ -73,7 +74,7 @@ def _lines(report: Report) -> Iterator[Text]:
         f"Feed          market {market}, last live tick {last}, {feed.lost:,} lost, "
         f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
     )
-    names = f" ({', '.join(symbols.stale_symbols[:8])}{', …' if symbols.stale > 8 else ''})" if symbols.stale else ""
+    names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
     yield Text(f"Symbols       {symbols.active:,} active, {symbols.stale:,} stale{names}")
     yield from _systems(report.integration)
 

@@ -5,18 +5,18 @@ from typing import Any, NamedTuple
 
 import psycopg
 import structlog
-from redis.exceptions import ResponseError
 
 from ..contracts.errors import SetupError, UsageError
 from ..contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
-from ..contracts.partition import Position
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.results import told_numbers
 from ..workers.commit_plan import new_token
 from ..workers.dealt_states import Dealt, deal, producers_of
 from ..workers.frame_order import FrameOrder
 from ..workers.saved_state import LoadedState, load_state
+from .first_few import first_few
 from .status import Status, read_status
 
 log = structlog.get_logger()
@@ -132,9 +132,9 @@ def _unread(client: Client, found: Status) -> list[str]:
     do = "run a worker until `tickstock status` shows no lag"
     obstacles = []
     if behind:
-        obstacles.append(f"{ticks:,} ticks were sent to partitions {_listed(behind)} and are not committed: {do}")
+        obstacles.append(f"{ticks:,} ticks were sent to partitions {first_few(behind)} and are not committed: {do}")
     if rest := sorted(set(unread) - set(behind)):
-        obstacles.append(f"entries of partitions {_listed(rest)} are not committed: {do}")
+        obstacles.append(f"entries of partitions {first_few(rest)} are not committed: {do}")
     if entries := found.front_door.lag_entries:
         obstacles.append(f"{entries:,} entries of {FRONT_DOOR} are not applied everywhere: {do}")
     return obstacles
@@ -151,37 +151,22 @@ def _unfinished_replays(found: Status) -> list[str]:
 
 def _untold(connection: Connection, client: Client, partitions: int) -> list[str]:
     rows = connection.execute(query("results_to_tell")).fetchall()
-    pipeline = client.pipeline(transaction=False)
-    for partition, *_ in rows:
-        pipeline.xinfo_stream(results_key(partition))
-    told = [_last_told(stream) for stream in pipeline.execute(raise_on_error=False)]
-    untold = [partition for (partition, _, last, *_), number in zip(rows, told, strict=True) if number < last]
+    told = told_numbers(client, [partition for partition, *_ in rows])
+    untold = [partition for partition, _, last, *_ in rows if told[partition] < last]
     unspoken = [partition for partition, number, _, spoken, _ in rows if spoken is not None and spoken < number]
     # Where no bridge ever ran nobody need be told; one that starts later tells what it finds, but of these partitions.
     unheard = [partition for partition, *_, spoken, says in rows if partition >= partitions and spoken is None and says]
     (letters,) = connection.execute(query("count_untold_dead_letters")).fetchone() or (0,)
     obstacles = []
     if untold or letters:
-        what = f"results of partitions {_listed(untold)}" if untold else f"{letters:,} dead letters"
+        what = f"results of partitions {first_few(untold)}" if untold else f"{letters:,} dead letters"
         obstacles.append(f"{what} are not told in Redis: run a worker until they are")
     if unspoken:
-        obstacles.append(f"results of partitions {_listed(unspoken)} are not published: run a bridge until they are")
+        obstacles.append(f"results of partitions {first_few(unspoken)} are not published: run a bridge until they are")
     if unheard:
-        what = f"results of partitions {_listed(unheard)} were never published, and would be lost with them"
+        what = f"results of partitions {first_few(unheard)} were never published, and would be lost with them"
         obstacles.append(f"{what}: run a bridge until they are")
     return obstacles
-
-
-def _last_told(stream: Any) -> int:
-    if isinstance(stream, ResponseError) and "no such key" in str(stream):
-        return 0
-    if isinstance(stream, Exception):
-        raise stream
-    return Position.parse(stream["last-generated-id"]).ms
-
-
-def _listed(partitions: Sequence[int]) -> str:
-    return ", ".join(map(str, partitions[:8])) + (", ..." if len(partitions) > 8 else "")
 
 
 # -- the steps --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
+from .first_few import first_few
 from .monitor import Report
 
 _HEARTBEAT_S = 30.0  # from there on the application shows us as offline
@@ -69,8 +70,7 @@ def _partitions_unowned(report: Report) -> Iterator[HealthFinding]:
         return
     unowned = {partition: s for partition, s in report.unowned_s.items() if s >= GRACE_S}
     if unowned:
-        names = ", ".join(str(partition) for partition in list(unowned)[:8]) + (", …" if len(unowned) > 8 else "")
-        says = f"without an owner for up to {_duration(max(unowned.values()))}: partition {names}"
+        says = f"without an owner for up to {_duration(max(unowned.values()))}: partition {first_few(unowned)}"
         yield _error("PARTITIONS_UNOWNED", says, "look at the workers' logs: who has too few takes what is free")
 
 

@@ -5,10 +5,10 @@ import structlog
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ..contracts.names import DEAD_LETTERS, results_key
-from ..contracts.partition import Position
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_pause, node_of
+from ..db.results import told_numbers
 from .commit_plan import PartitionPlan, new_token
 from .partition_state import Held
 
@@ -38,8 +38,8 @@ class Teller:
         Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
         `void` says which numbers have no row.
         """
-        key = results_key(held.partition)
-        told = self._told[held.partition] = self._last_told(key)
+        (told,) = told_numbers(self._client, [held.partition]).values()
+        self._told[held.partition] = told
         if told > held.outbox_number:
             self._jump(held, told)
         self._behind.add(held.partition)
@@ -97,14 +97,6 @@ class Teller:
                 raise reply
         self._told[partition] = messages[-1][0]
         return True
-
-    def _last_told(self, key: str) -> int:
-        try:
-            return Position.parse(self._client.xinfo_stream(key)["last-generated-id"]).ms
-        except ResponseError as e:
-            if "no such key" in str(e):
-                return 0
-            raise
 
     def _jump(self, held: Held, told: int) -> None:
         connection = self._database.connection

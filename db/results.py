@@ -1,0 +1,24 @@
+"""The results streams in Redis: the number of a result in the outbox is the first part of its entry's id."""
+
+from collections.abc import Iterable
+
+from ..contracts.names import results_key
+from ..contracts.partition import Position
+from .redis import Client
+
+
+def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
+    """Return the highest number that each partition's results stream has heard; 0 where there is no such stream."""
+    asked = list(partitions)
+    pipeline = client.pipeline(transaction=False)
+    for partition in asked:
+        pipeline.xinfo_stream(results_key(partition))
+    return {p: _last_number(stream) for p, stream in zip(asked, pipeline.execute(raise_on_error=False), strict=True)}
+
+
+def _last_number(stream: dict[str, bytes] | Exception) -> int:
+    if isinstance(stream, Exception):
+        if "no such key" in str(stream):
+            return 0
+        raise stream
+    return Position.parse(stream["last-generated-id"]).ms
