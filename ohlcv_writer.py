@@ -14,6 +14,7 @@ import structlog
 from psycopg.conninfo import make_conninfo
 
 from .contracts.errors import ServerAway, UsageError
+from .contracts.settings import without_driver
 from .contracts.tick_json import SecondStamp
 from .db.bars import TableShape
 from .workers.bar_writer import BarWriter
@@ -141,9 +142,7 @@ class LiveOHLCVWriter:
 def _conninfo(config: Mapping[str, Any] | str) -> str:
     """Return what libpq takes. Raises UsageError without the values: one of them is the password."""
     if isinstance(config, str):
-        scheme, separator, rest = config.partition("://")
-        # SQLAlchemy's spelling (postgresql+psycopg2://) is what the application has in its environment.
-        return f"{scheme.partition('+')[0]}{separator}{rest}" if separator else config
+        return without_driver(config)
     if not isinstance(config, Mapping):
         raise UsageError("database_config is neither a mapping nor a URL")
     named = {"dbname" if name == "database" else name: value for name, value in config.items()}

@@ -5,7 +5,8 @@ import numpy as np
 
 from .ticks import Column
 
-MINUTE_NS = 60_000_000_000
+MINUTE_MS = 60_000
+MINUTE_NS = MINUTE_MS * 1_000_000
 
 # A bar, whole or still partial. `minute`: the start, in minutes since 1970 (UTC). Volume is counted in millionths of a
 # share: sums of whole numbers are exact in a float64 up to 2**53, so no split of the stream changes a volume.

@@ -1,4 +1,4 @@
-"""Where the servers are: one frozen Settings, made from a mapping (os.environ in `ops/wiring.py`, a dict in a test)."""
+"""Where the servers are: frozen `Servers`, made from a mapping (os.environ in `ops/wiring.py`, a dict in a test)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,14 +50,18 @@ def _redis_url(environ: Mapping[str, str]) -> str:
 def _database_url(environ: Mapping[str, str]) -> str:
     for name in ("DATABASE_URI", "DATABASE_URL"):
         if url := environ.get(name):
-            scheme, separator, rest = url.partition("://")
-            # SQLAlchemy's spelling (postgresql+psycopg2://) is what the application has in its environment.
-            return f"{scheme.partition('+')[0]}{separator}{rest}" if separator else url
+            return without_driver(url)
     user = quote(environ.get("TICKSTOCK_DB_USER", "app_readwrite"), safe="")
     password = environ.get("TICKSTOCK_DB_PASSWORD", "")
     login = f"{user}:{quote(password, safe='')}" if password else user
     port = _whole(environ, "TICKSTOCK_DB_PORT", 5432)
     return f"postgresql://{login}@{environ['TICKSTOCK_DB_HOST']}:{port}/{environ.get('TICKSTOCK_DB_NAME', 'tickstock')}"
+
+
+def without_driver(url: str) -> str:
+    """Return a database's URL as libpq takes it: SQLAlchemy's (postgresql+psycopg2://) is what the application has."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}" if separator else url
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:

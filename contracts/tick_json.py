@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .plain_fields import columns_of_fields, is_plain, row_of_fields
-from .tick_values import NotATick, Row, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
+from .tick_values import NotATick, Row, either, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
 from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, Refused, Ticks, concat
 from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
@@ -239,8 +239,8 @@ def _untold_tick(message: _Object, second_stamp: SecondStamp) -> Row:
 
 
 def _tick_at(message: _Object, time_of: Callable[[Any], int]) -> Row:
-    symbol = symbol_of(_either(message, "symbol", "ticker"))
-    size = size_of(_either(message, "volume", "size"))
+    symbol = symbol_of(either(message, "symbol", "ticker"))
+    size = size_of(either(message, "volume", "size"))
     price = price_with_size(message.get("price"), size)
     key = key_of_trade(message.get("exchange"), message.get("trade_id"))
     return Row(symbol, time_of(message.get("timestamp")), price, size, trade_key=key)
@@ -248,20 +248,20 @@ def _tick_at(message: _Object, time_of: Callable[[Any], int]) -> Row:
 
 def _application_second(message: _Object) -> Row:
     return _aggregate(
-        symbol_of(_either(message, "symbol", "ticker")),
+        symbol_of(either(message, "symbol", "ticker")),
         _inside_second(message.get("timestamp")),
-        size_of(_either(message, "tick_volume", "volume", "size")),
-        _either(message, "tick_close", "price"),
+        size_of(either(message, "tick_volume", "volume", "size")),
+        either(message, "tick_close", "price"),
         [message.get(name) for name in ("tick_open", "tick_high", "tick_low", "tick_vwap")],
     )
 
 
 def _application_quote(message: _Object) -> Row:
-    return Row(symbol_of(_either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
+    return Row(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
 
 
 def _massive_trade(message: _Object) -> Row:
-    symbol, size = symbol_of(message.get("sym")), size_of(_either(message, "ds", "s"))
+    symbol, size = symbol_of(message.get("sym")), size_of(either(message, "ds", "s"))
     ts, price = timestamp_of(message.get("t")), price_with_size(message.get("p"), size)
     return Row(symbol, ts, price, size, trade_key=key_of_trade(message.get("x"), message.get("i")))
 
@@ -270,7 +270,7 @@ def _massive_second(message: _Object) -> Row:
     return _aggregate(
         symbol_of(message.get("sym")),
         timestamp_of(message.get("s")),
-        size_of(_either(message, "dv", "v")),
+        size_of(either(message, "dv", "v")),
         message.get("c"),
         [message.get(name) for name in ("o", "h", "l", "vw")],
     )
@@ -301,15 +301,6 @@ _MASSIVE_EVENTS: Mapping[str, Callable[[_Object], Row | None]] = {
     "Q": _massive_quote,
     "status": _massive_status,
 }
-
-
-def _either(message: _Object, *names: str) -> Any:
-    """Return the first of these values that is there and not null."""
-    for name in names:
-        value = message.get(name)
-        if value is not None:
-            return value
-    return None
 
 
 def _inside_second(stamp: Any) -> int:

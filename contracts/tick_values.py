@@ -1,7 +1,7 @@
 """One value of a tick, and a column of them: what is a symbol, a price, a size; and the rows made of them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,15 @@ def shown(value: object) -> str:
     if isinstance(value, bytes):
         value = value[:_SHOWN_LENGTH].decode("latin-1")  # any bytes; how Python spells them says nothing to our reader
     return ascii(value)[:_SHOWN_LENGTH]
+
+
+def either(fields: Mapping[str, Any], *names: str) -> Any:
+    """Return the first of these values that is there and not null."""
+    for name in names:
+        value = fields.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def symbol_of(value: object) -> str:

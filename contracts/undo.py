@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .partition import position_of
-from .tick_values import NotATick, Row, price_of, shown, size_of, symbol_of
+from .tick_values import NotATick, Row, either, price_of, shown, size_of, symbol_of
 from .timestamps import timestamp_of
 from .trade_key import NO_KEY, trade_key
 
@@ -20,13 +20,13 @@ def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> Row:
 
     row_id: the entry's id (partition.number_of), 0 where the message came otherwise and must say its time.
     """
-    symbol = symbol_of(_either(fields, "symbol", "ticker"))
+    symbol = symbol_of(either(fields, "symbol", "ticker"))
     key = key_of_trade(fields.get("exchange"), fields.get("trade_id"))
     if key == NO_KEY:
         raise NotATick("unknown_shape", f"a {kind} without the id of a trade: {shown(fields.get('trade_id'))}")
     price = size = 0.0
     if kind == "correct":
-        size = size_of(_either(fields, "volume", "size"))
+        size = size_of(either(fields, "volume", "size"))
         price = price_of(fields.get("price"))
     return Row(symbol, _time_of(fields.get("timestamp"), row_id), price, size, trade_key=key, undoes=UNDOES[kind])
 
@@ -55,7 +55,3 @@ def _time_of(stamp: object, row_id: int) -> int:
     if row_id and stamp in (None, b"", ""):
         return timestamp_of(position_of(row_id).ms)
     return timestamp_of(stamp)
-
-
-def _either(fields: Mapping[str, Any], *names: str) -> Any:
-    return next((fields[name] for name in names if fields.get(name) is not None), None)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..contracts.bar import MINUTE_MS
 from .postgres import Connection
 from .queries import query
 
-MINUTE_MS = 60_000
 MAX_ERROR_LENGTH = 200
 
 # How a source tells what it may have missed: first and last ms of market time, symbols (None: all), why.

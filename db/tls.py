@@ -4,14 +4,12 @@ import re
 import socket
 import ssl
 from pathlib import Path
-from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from redis.connection import to_bool
 
 from ..contracts.errors import SetupError
-
-Server = Literal["redis", "postgresql"]
+from ..contracts.metrics import Server
 
 _CA = {"redis": "ssl_ca_certs", "postgresql": "sslrootcert"}
 _CERTIFICATE = {"redis": "ssl_certfile and ssl_keyfile", "postgresql": "sslcert and sslkey"}

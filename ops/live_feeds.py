@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import structlog
 
+from ..contracts.bar import MINUTE_MS
 from ..contracts.gap_reasons import NOT_RUNNING
 from ..contracts.market_hours import day_of, hours_of, is_market_open, load_calendar
 from ..contracts.metrics import count_gap
@@ -23,7 +24,7 @@ from ..contracts.tick_json import SecondStamp
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
-from ..db.gaps import MINUTE_MS, Gap, OnGap
+from ..db.gaps import Gap, OnGap
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.universe import Universe

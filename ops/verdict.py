@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..contracts.metrics import Server
 from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .first_few import first_few
@@ -42,7 +43,7 @@ def findings_of(report: Report) -> list[HealthFinding]:
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def server_away(server: Literal["redis", "postgresql"], why: str) -> HealthFinding:
+def server_away(server: Server, why: str) -> HealthFinding:
     """Make the finding of a server that does not answer: then nothing else can be looked at."""
     if server == "redis":
         return _error("REDIS_AWAY", why, "start Redis; producers that keep a spool lose nothing meanwhile")

@@ -14,6 +14,7 @@ import numpy as np
 import psycopg
 import structlog
 
+from ..contracts.bar import MINUTE_MS, MINUTE_NS
 from ..contracts.errors import LeaseLost, TickStockError
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
@@ -21,7 +22,7 @@ from ..contracts.ticks import Ticks
 from ..contracts.universe import EVERY_SYMBOL
 from ..db import gaps, redis
 from ..db import lease as leases
-from ..db.gaps import MINUTE_MS, MissingMinutes, OpenGap
+from ..db.gaps import MissingMinutes, OpenGap
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.migrate import expect_partitions
 from ..db.postgres import Connection
@@ -40,7 +41,6 @@ _FAILURES_IN_A_ROW = 5  # of symbols: then it is not the symbol
 _FIRST_PUT_OFF_S = 30.0
 _MAX_PUT_OFF_S = 900.0
 _DRAIN_DEADLINE_S = 5.0
-_MINUTE_NS = MINUTE_MS * 1_000_000
 
 
 class Bars(Protocol):
@@ -244,7 +244,7 @@ class _Failures:
 
 def missing_minutes(symbol: str, bars: Ticks, gap: OpenGap) -> list[MissingMinutes]:
     """Return the ranges of a gap's minutes that are not among some bars."""
-    had = np.unique(bars.ts // _MINUTE_NS)
+    had = np.unique(bars.ts // MINUTE_NS)
     edges = np.concatenate([[gap.first_minute - 1], had, [gap.last_minute + 1]])
     behind = np.flatnonzero(np.diff(edges) > 1)
     return [MissingMinutes(symbol, int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in behind]

@@ -5,12 +5,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from ..contracts.bar import MINUTE_MS
 from ..contracts.tick_values import NotATick, Row, price_of, size_of, symbol_of, ticks_of_rows
 from ..contracts.ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, Refused, Ticks, concat
 from .rest_client import RestBroken, RestClient
 
 REST_URL = "https://api.massive.com"
-MINUTE_MS = 60_000
 PAGE_LIMIT = 50_000  # base aggregates a page at most, says the manual of /v2/aggs
 RANGE_MINUTES = 30 * 24 * 60  # of one question: below a page's limit, so that paging is the exception
 _MAX_PAGES = 1000  # of one question

@@ -8,10 +8,11 @@ from collections.abc import Iterable, MutableMapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from ...contracts.bar import MINUTE_MS
 from .trade import Trade, decimal_text, micro_shares
 from .update_rules import Sets, sets
 
-SECOND_MS, MINUTE_MS = 1_000, 60_000
+SECOND_MS = 1_000
 _VWAP_DECIMALS = 4
 
 

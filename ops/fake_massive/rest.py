@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
-from .aggregates import MINUTE_MS, Bar
+from ...contracts.bar import MINUTE_MS
+from .aggregates import Bar
 from .misbehaviour import Misbehaviour
 
 _MINUTES = re.compile(r"/v2/aggs/ticker/(?P<ticker>[^/]+)/range/1/minute/(?P<first>[^/]+)/(?P<last>[^/]+)")

@@ -9,7 +9,8 @@ from datetime import datetime
 import numpy as np
 import redis
 from place import Place, running, wait_for
-from tickstockpl.producer.synthetic import SECOND_NS, Market, SyntheticSource
+from tickstockpl.contracts.timestamps import SECOND_NS
+from tickstockpl.producer.synthetic import Market, SyntheticSource
 from tickstockpl.workers.bar_book import bars_of
 
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
