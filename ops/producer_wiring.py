@@ -177,9 +177,16 @@ def _make_writer(
     return SpooledWriter(client, url, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
 
 
-def wait_for_detectors(where: Place, stop: Stop) -> None:
-    """Wait until no committed bar waits for its detectors any more."""
+def has_undetected_bars(where: Place) -> bool:
+    """Tell whether committed bars wait for their detectors."""
+    with open_postgres(where, name="tickstock-producer") as connection:
+        return connection.execute(query("undetected_bars")).fetchone() != (0,)
+
+
+def wait_for_detectors(where: Place, stop: Stop) -> bool:
+    """Wait until no committed bar waits for its detectors any more; return False where it was stopped before."""
     with open_postgres(where, name="tickstock-producer") as connection:
         while connection.execute(query("undetected_bars")).fetchone() != (0,):
             if stop.wait(0.05):
-                return
+                return False
+    return True

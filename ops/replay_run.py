@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 
+import structlog
+
 from ..contracts.errors import SetupError
 from ..producer.replay import ReplaySource
 from . import fleet
 from .feed_result import FeedResult, read_result
-from .producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, wait_for_detectors
+from .producer_wiring import (
+    STOPPED_REPLAY,
+    ProducerOptions,
+    has_undetected_bars,
+    replay_feed,
+    run_producer,
+    wait_for_detectors,
+)
 from .progress import show_progress
 from .wiring import Place, open_both, open_postgres
+
+log = structlog.get_logger()
 
 
 def run_replay(
@@ -23,20 +34,26 @@ def run_replay(
 ) -> FeedResult | None:
     """Replay files to the last detector; return None where they were replayed already. workers: the options of each.
 
+    One that was stopped when all its bars were committed goes on with what the detectors have left.
+
     Raises SetupError where it was stopped before the end, or no worker lives any more.
     """
     client, count = open_both(where, partitions=partitions)
     feed = replay_feed(where, files, options, count, stop, source)
     if feed is None:
-        return None
+        if not has_undetected_bars(where):
+            return None
+        log.info("committed bars wait for their detectors: that goes on")
     stop.workers = [fleet.start(where, "worker", *its_options) for its_options in workers]
     with (
         fleet.stopped_at_the_end(stop.workers),
         show_progress(source if options.speed is None else None) as on_progress,
     ):
-        complete = run_producer(where, client, feed, options, stop, on_progress)
-        wait_for_detectors(where, stop)
+        sent = feed is None or run_producer(where, client, feed, options, stop, on_progress)
+        complete = sent and wait_for_detectors(where, stop)
     if not complete:
         raise SetupError(STOPPED_REPLAY)
+    if feed is None:
+        return None
     with open_postgres(where, name="tickstock-replay") as connection:
         return read_result(connection, feed.identity.producer)

@@ -18,6 +18,8 @@ from tickstockpl.db import postgres
 from tickstockpl.db.detections import session_sums_before
 from tickstockpl.workers.definitions import seed_definitions
 
+from .test_result_commands import running
+
 OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC, 09:30 in New York
 SYMBOLS = ("AIG", "BAC", "BRK.B")
 MINUTES = 300  # more than a window has
@@ -309,6 +311,25 @@ def test_days_far_apart_are_detected_to_the_end(files, *, tickstock, seeded, tmp
             for symbol in SYMBOLS
         ]
         replay(tickstock, seeded, write(tmp_path / f"{number}.csv", lines))
+    assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
+    assert_indicators_equal_talib(seeded)
+
+
+def test_a_replay_that_is_stopped_while_it_detects_goes_on_with_it(day, *, tickstock, seeded, wait_for):
+    enable_every_indicator(seeded)
+    with psycopg.connect(seeded.database_url) as connection:
+        connection.execute("LOCK TABLE intraday_indicators IN ACCESS EXCLUSIVE MODE")
+        command = ("replay", day, "--workers", "1", "--partitions", "2")
+        with running(seeded, *command) as process:
+            wait_for(lambda: rows(seeded, "SELECT sum(undetected) > 0 FROM checkpoint") == [(True,)])
+            wait_for(lambda: rows(seeded, "SELECT bool_and(ended), count(*) FROM ledger") == [(True, 2)])
+            process.terminate()
+            waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'tickstock-producer'"
+            wait_for(lambda: rows(seeded, waits) == [])
+            connection.rollback()
+            assert process.wait(60) == 1
+    assert process.notes[-1] == "Error: stopped before the end: the same command goes on where this one stood\n"
+    replay(tickstock, seeded, day)
     assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
     assert_indicators_equal_talib(seeded)
 
