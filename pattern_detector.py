@@ -121,7 +121,7 @@ def _data(detection: Detection) -> Found:
 
 def _definitions(config: Mapping[str, Any]) -> Definitions:
     if not isinstance(config, Mapping):
-        raise UsageError("config is no mapping")
+        raise UsageError("config is not a mapping")
     if unknown := [str(key) for key in config if key not in _KEYS]:
         raise UsageError(f"config has {unknown[0]}: {' and '.join(_KEYS)} are known")
     wanted, timeframes = config.get("patterns"), config.get("timeframes")

@@ -85,7 +85,7 @@ def _fields(line: bytes) -> list[str]:
 def _correction(text: str) -> int:
     text = text.strip()
     if text and not _WHOLE.fullmatch(text):
-        raise NotATick("bad_row", f"correction is no whole number: {shown(text)}")
+        raise NotATick("bad_row", f"correction is not a whole number: {shown(text)}")
     return int(text or 0)
 
 
@@ -93,5 +93,5 @@ def _nanoseconds(text: str) -> int:
     """Read nanoseconds and no other unit: in a file of billions a guess would be no kindness."""
     ns = int(text) if _WHOLE.fullmatch(text.strip()) else 0
     if not MIN_TS_NS <= ns < MAX_TS_NS:
-        raise NotATick("timestamp", f"{TIME} is no time from 1990 to 2099 in nanoseconds: {shown(text)}")
+        raise NotATick("timestamp", f"{TIME} is not a time from 1990 to 2099 in nanoseconds: {shown(text)}")
     return ns

@@ -27,7 +27,7 @@ def _object_violation(value: Any, keys: Mapping[str, Rule], path: str) -> str | 
     if missing := [key for key in keys if key not in value]:
         return f"{prefix}{missing[0]}: is missing"
     if extra := [key for key in value if key not in keys]:
-        return f"{prefix}{extra[0]}: is no key of this message"
+        return f"{prefix}{extra[0]}: is not a key of this message"
     found = (violation(value[key], rule, f"{prefix}{key}") for key, rule in keys.items())
     return next(filter(None, found), None)
 

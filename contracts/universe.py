@@ -84,7 +84,7 @@ def symbols_of_value(value: object, where: str) -> list[str]:
     """Read a value of cache_entries: a list, {"symbols": […]} or {"stocks": [{"ticker": …}]}. Raises UsageError."""
     members = _members_of(value)
     if members is None:
-        raise UsageError(f'{where} is no universe: a list, {{"symbols": […]}} or {{"stocks": […]}} is needed')
+        raise UsageError(f'{where} is not a universe: a list, {{"symbols": […]}} or {{"stocks": […]}} is needed')
     return _checked((_ticker_of(member) for member in members), where)
 
 
@@ -134,7 +134,7 @@ def _checked(members: Iterable[object], where: str) -> list[str]:
         except NotATick as e:
             raise UsageError(f"{where}, member {number}: {e}") from e
         if symbol == EVERY_SYMBOL or any(char in ", \t" for char in symbol):
-            raise UsageError(f"{where}, member {number}: {symbol!r} is no symbol")
+            raise UsageError(f"{where}, member {number}: {symbol!r} is not a symbol")
         symbols[symbol] = None
     if not symbols:
         raise UsageError(f"{where} holds no symbol")

@@ -102,7 +102,7 @@ def read_universe_file(path: Path) -> list[str]:
 def symbols_of_bytes(content: bytes, where: str) -> list[str]:
     """Return the symbols of a file's content. Raises UsageError."""
     if len(content) > _MAX_FILE_BYTES:
-        raise UsageError(f"{where} holds over {_MAX_FILE_BYTES >> 20} MiB: this is no list of symbols")
+        raise UsageError(f"{where} holds over {_MAX_FILE_BYTES >> 20} MiB: this is not a list of symbols")
     try:
         return symbols_of_text(content.decode(), where)
     except UnicodeDecodeError as e:

@@ -133,7 +133,7 @@ def _spell(original: bytes, oldest_ns: int) -> _Entry | str:
         ticks = parse_entries([(0, fields)])
         if len(ticks) and not ticks.refused:
             return _Entry(fields, bool((ticks.ts < oldest_ns).any()))
-        why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it says no tick")
+        why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it holds no tick")
     return f"the front door cannot read it ({why})"
 
 

@@ -45,7 +45,7 @@ def _rules(name: str, cluster: bool) -> str:
 def check_password(name: str, password: bytes) -> bytes:
     """Return a password that can be one. Raises UsageError."""
     if name not in USERS:
-        raise UsageError(f"{name!r} is no user: one of {', '.join(USERS)}")
+        raise UsageError(f"{name!r} is not a user: one of {', '.join(USERS)}")
     if not password:
         raise UsageError(f"the password of {name} is empty")
     return password

@@ -46,7 +46,7 @@ def repartition(
     that is in the way, UsageError where there is no stream.
     """
     if connection.execute(query("lock_repartition")).fetchone() != (True,):
-        raise SetupError("another `tickstock repartition` runs")
+        raise SetupError("another `tickstock repartition` is running: wait until it ends")
     row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
     if row is None:
         raise UsageError(f"there is no stream yet: `tickstock migrate --partitions {partitions}` makes one")
@@ -79,7 +79,7 @@ def _move_when_at_rest(
                 return moved
             obstacles = moved
         if not wait():
-            raise SetupError("nothing was changed, for the stream is not at rest:\n- " + "\n- ".join(obstacles))
+            raise SetupError("nothing was changed, because the stream is not at rest:\n- " + "\n- ".join(obstacles))
         if obstacles != said:
             log.info("the stream is not at rest", obstacles=obstacles)
             said = obstacles

@@ -33,7 +33,7 @@ def _read(file: Path, variable: str) -> str:
     try:
         said = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as e:
-        why = e.strerror if isinstance(e, OSError) else "it is no text"
+        why = e.strerror if isinstance(e, OSError) else "it is not text"
         raise UsageError(f"{variable} names {file}: {why}") from e
     if not said:
         raise UsageError(f"{variable} names {file}, which is empty")

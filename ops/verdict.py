@@ -129,7 +129,7 @@ def _heartbeat(report: Report) -> Iterator[HealthFinding]:
         yield _error("HEARTBEAT_STALE", says, f"look at the log of the bridge {report.bridge.owner}")
     if report.integration.window_s > _HEARTBEAT_ROW_S and (beats.logged_s is None or beats.logged_s > _HEARTBEAT_ROW_S):
         says = "no PRODUCER_ALIVE was logged in integration_events for more than two minutes"
-        yield _warn("HEARTBEAT_UNLOGGED", says, "is the bridge new? else look at its log")
+        yield _warn("HEARTBEAT_UNLOGGED", says, "wait if the bridge has just started; otherwise look at its log")
 
 
 def _results_untold(report: Report) -> Iterator[HealthFinding]:
@@ -154,7 +154,7 @@ def _orphans(report: Report) -> Iterator[HealthFinding]:
     if flows.never_received:
         says = f"{flows.never_received:,} of {flows.settled:,} patterns were published and never received"
         make = _error if flows.never_received == flows.settled else _warn
-        yield make("FLOWS_NOT_RECEIVED", says, "does the application listen? tickstock flow FLOW_ID shows one's way")
+        yield make("FLOWS_NOT_RECEIVED", says, "does the application listen? tickstock flow FLOW_ID shows its path")
     if flows.never_parsed:
         says = f"{flows.never_parsed:,} patterns were received and never parsed"
         yield _warn("FLOWS_NOT_PARSED", says, "look at the application's log; tickstock contract checks the messages")
@@ -192,7 +192,7 @@ def _dead_letters(report: Report) -> Iterator[HealthFinding]:
 def _gaps(report: Report) -> Iterator[HealthFinding]:
     if report.feed.open_gaps:
         says = f"{report.feed.open_gaps:,} gaps of live feeds are not repaired yet"
-        yield _warn("GAPS_OPEN", says, "tickstock gaps shows them; tickstock gaps repair does not wait")
+        yield _warn("GAPS_OPEN", says, "tickstock gaps lists them, tickstock gaps repair repairs them now")
 
 
 def _stale_symbols(report: Report) -> Iterator[HealthFinding]:

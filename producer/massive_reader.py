@@ -64,9 +64,9 @@ class MassiveOptions:
             parts = urlsplit(self.url)
             host, _ = parts.hostname or "", parts.port
         except ValueError as e:
-            raise UsageError(f"{self.url!r} is no address: {e}") from e
+            raise UsageError(f"{self.url!r} is not an address: {e}") from e
         if parts.scheme not in ("ws", "wss") or not host:
-            raise UsageError(f"{self.url!r} is no address of a WebSocket: wss://HOST/stocks is needed")
+            raise UsageError(f"{self.url!r} is not an address of a WebSocket: wss://HOST/stocks is needed")
         if parts.scheme == "ws" and host.endswith(("massive.com", "polygon.io")):
             raise UsageError(f"{self.url!r} would send the API key in the clear: use wss://")
 

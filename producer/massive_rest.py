@@ -89,7 +89,7 @@ class MassiveRest:
         try:
             return _pages.decode(body)
         except msgspec.DecodeError as e:
-            raise RestBroken(f"{self._client.host}: the answer is no page of bars: {e}") from e
+            raise RestBroken(f"{self._client.host}: the answer is not a page of bars: {e}") from e
 
 
 def _ticks_of(symbol: str, bars: Iterable[_Bar]) -> Ticks:

@@ -225,7 +225,7 @@ def _host(url: SplitResult) -> tuple[str, str | None, int]:
     try:
         port = url.port
     except ValueError as e:
-        raise RestBroken("a link that is no address") from e
+        raise RestBroken("a link that is not an address") from e
     return url.scheme, url.hostname, port or (443 if url.scheme == "https" else 80)
 
 

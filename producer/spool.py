@@ -51,7 +51,7 @@ class Spool:
             _lock_or_close(self._lock)
             self._segments = find_segments(folder)
         except BlockingIOError as e:
-            raise SetupError(f"another process uses the spool {folder}") from e
+            raise SetupError(f"another process uses the spool {folder}: stop it, or give another --spool-dir") from e
         except OSError as e:
             raise SetupError(
                 f"the spool {folder} cannot be written ({e}): give another --spool-dir, or --spool-max-bytes 0"

@@ -226,7 +226,7 @@ class PartitionState:
         """Raise BadFrame for a new symbol that no producer of ours lets through, and that no column holds."""
         for symbol in symbols:
             if symbol not in self._codes and not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
-                raise BadFrame(f"{symbol!r} is no symbol")
+                raise BadFrame(f"{symbol!r} is not a symbol")
 
     def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
         counts = self.counts[producer]

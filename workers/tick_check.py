@@ -82,7 +82,7 @@ def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Ite
         column = ticks.price if name == "price" else ticks.optional.get(name)
         if column is not None:  # NaN compares false, and so is refused
             bad = ~((column >= limits.min_price) & (column < limits.max_price))
-            yield "price", f"{name} is no price that the table's columns hold", bad
+            yield "price", f"{name} is not a price that the table's columns hold", bad
     yield "size", "more than the table's column holds", ~((ticks.size >= 0) & (ticks.size < limits.max_size))
     yield "timestamp", "outside 1990-2100", (ticks.ts < MIN_TS_NS) | (ticks.ts >= MAX_TS_NS)
     if arrivals is not None:

@@ -31,7 +31,7 @@ from .options import CONTEXT, Number, content_of, errors_end_the_command, option
     "next_url_elsewhere, empty; @AT: so many seconds after the start, +FOR: for so many seconds. May be repeated.",
 )
 @click.option("--history-s", type=Number(0, 86_400), default=0.0, help="Market time that REST has at the start.")
-@click.option("--speed", type=SpeedType(), default="1x", help="Recorded: how much faster all happens, as 60x.")
+@click.option("--speed", type=SpeedType(), default="1x", help="Recorded: multiple of market time, such as 60x.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
 @option("--rate", type=Number(0.001), default=500.0, help="Synthetic: trades a second, over 6.5 h.")
 @option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same trades.")

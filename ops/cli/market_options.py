@@ -21,7 +21,7 @@ class SpeedType(click.ParamType[Any]):
         try:
             return parse_speed(value) or "max"
         except ValueError:
-            self.fail(f"{value!r} is no speed: max, 1x, 60x", param, ctx)
+            self.fail(f"{value!r} is not a speed: max, 1x, 60x", param, ctx)
 
 
 def share(name: str, what: str) -> Callable[[F], F]:

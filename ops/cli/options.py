@@ -37,7 +37,7 @@ class Number(click.FloatRange):
         """Return the number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
@@ -51,7 +51,7 @@ class OutputFile(click.Path):
         """Return the path."""
         path = Path(str(super().convert(value, param, ctx)))
         if not os.access(path.parent, os.W_OK | os.X_OK):
-            why = "may not be written to" if path.parent.is_dir() else "is no folder"
+            why = "may not be written to" if path.parent.is_dir() else "is not a folder"
             self.fail(f"{str(path)!r}: {str(path.parent)!r} {why}", param, ctx)
         return path
 

@@ -24,7 +24,7 @@ class NameType(click.ParamType[str]):
         """Return the name without blanks around it."""
         text = str(value).strip()
         if not text or len(text) > self._longest or not text.isprintable():
-            self.fail(f"{text!r} is no name of 1 to {self._longest} printable characters", param, ctx)
+            self.fail(f"{text!r} is not a name of 1 to {self._longest} printable characters", param, ctx)
         return text
 
 

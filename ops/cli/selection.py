@@ -31,7 +31,7 @@ class NamesType(click.ParamType[tuple[str, ...]]):
         if not names:
             self.fail(f"{value!r} names nothing", param, ctx)
         if wrong := [name for name in names if len(name) > self._longest or not name.isprintable()]:
-            self.fail(f"{wrong[0]!r} is no name of 1 to {self._longest} printable characters", param, ctx)
+            self.fail(f"{wrong[0]!r} is not a name of 1 to {self._longest} printable characters", param, ctx)
         return names
 
 

@@ -24,7 +24,7 @@ class RecordedTape:
     """
 
     def __init__(self, files: Sequence[Path], *, start_ns: int | None = None, speed: float = 1.0) -> None:
-        """start_ns: when the first trade happens, Unix ns; None: when it did. speed: how much faster all happens.
+        """start_ns: when the first trade happens, Unix ns; None: when it did. speed: a multiple of market time.
 
         Raises UsageError where a file is no trade flat file.
         """
@@ -60,7 +60,7 @@ def _recorded(file: Path) -> list[tuple[int, Trade]]:
     try:
         return [_trade(row, understood) for row in rows]
     except (ValueError, TypeError) as e:  # TypeError: a row that ends too early
-        raise UsageError(f"{file}: a row is no trade: {e}") from e
+        raise UsageError(f"{file}: a row is not a trade: {e}") from e
 
 
 def _trade(row: dict[str, str], understood: bool) -> tuple[int, Trade]:

@@ -87,7 +87,7 @@ def at(node, path):
 
 
 def test_an_extra_key_is_not_accepted(sample):
-    assert first_violation(sample.channel, {**sample.message, "extra": 1}) == "extra: is no key of this message"
+    assert first_violation(sample.channel, {**sample.message, "extra": 1}) == "extra: is not a key of this message"
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_a_bridge_that_was_stopped_says_at_most_a_batch_more_under_its_old_epoch
     send_until(market, lambda: market.epochs() == [1, 2] and market.all_heard())
     before = sum(body["epoch"] == 1 for _, body in market.heard)
     fleet.processes["b1"].send_signal(signal.SIGCONT)
-    wait_for(lambda: "bridge stands back" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    wait_for(lambda: "bridge steps down" in fleet.log_file("b1").read_text(), 90, fleet.logs)
     market.send(rows=5)
     wait_for(market.all_heard, 90, fleet.logs)
     assert sum(body["epoch"] == 1 for _, body in market.heard) - before <= BATCH

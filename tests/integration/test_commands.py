@@ -225,8 +225,8 @@ def test_bars_of_some_symbols_are_printed_and_those_without_named(replayed, tick
     ("arguments", "says"),
     [
         (("bars", "--from", "2014-01-02", "--to", "2014-01-01"), "is not before --to"),
-        (("bars", "--output", "nowhere/bars.csv"), "'nowhere' is no folder"),
-        (("producer", "--source", "synthetic", "--record", "nowhere/ticks.csv"), "'nowhere' is no folder"),
+        (("bars", "--output", "nowhere/bars.csv"), "'nowhere' is not a folder"),
+        (("producer", "--source", "synthetic", "--record", "nowhere/ticks.csv"), "'nowhere' is not a folder"),
         (("bars", "--symbol", ","), "names nothing"),
         (("replay", "day.csv", "--abandon", "replay-1"), "not both"),
     ],

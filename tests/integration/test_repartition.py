@@ -365,7 +365,7 @@ def refusal(world, partitions=8, **options):
     # Who does not wait is told once. The bridges and workers of other threads may say something, too.
     assert "the stream is not at rest" not in [entry["event"] for entry in logged]
     first, *obstacles = str(refused.value).split("\n- ")
-    assert first == "nothing was changed, for the stream is not at rest:"
+    assert first == "nothing was changed, because the stream is not at rest:"
     assert world.shape() == (world.partitions, None)
     return obstacles
 

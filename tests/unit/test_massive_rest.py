@@ -285,7 +285,7 @@ def test_a_host_that_does_not_answer_is_away(waits):
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"results":[{"o":1}]}', b'{"results":7}', b""])
 def test_an_answer_that_is_no_page_is_broken(scripted, body):
     _, rest = scripted((200, {}, body))
-    with pytest.raises(RestBroken, match="no page of bars"):
+    with pytest.raises(RestBroken, match="not a page of bars"):
         one_minute(rest)
 
 

@@ -42,5 +42,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, file):
     with pytest.raises(UsageError, match=r"REDIS_URL_FILE names .*, which is empty"):
         with_secrets({"REDIS_URL_FILE": str(file)})
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="it is no text"):
+    with pytest.raises(UsageError, match="it is not text"):
         with_secrets({"REDIS_URL_FILE": str(file)})

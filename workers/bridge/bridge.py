@@ -302,7 +302,7 @@ class Bridge:
         self._restored = True
 
     def _step_down(self, error: LeaseLost) -> None:
-        log.info("bridge stands back", why=str(error))
+        log.info("bridge steps down", why=str(error))
         self._lease = self._publisher = None
         self._restored = False
         self._unsaid = []
@@ -366,7 +366,7 @@ class Bridge:
 
     def _note_served(self) -> None:
         if self._database_is_busy:
-            log.info("statements do not wait any more")
+            log.info("statements no longer wait")
         self._database_is_busy = False
 
     def _note_redis(self, error: RedisError | OSError) -> None:

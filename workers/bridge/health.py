@@ -46,14 +46,14 @@ class Rule(NamedTuple):
 def _database_away(figures: Figures, _: datetime) -> str | None:
     """Our connection to PostgreSQL is lost and not yet opened again."""
     away_s = figures.database_away_s
-    return None if away_s is None else f"PostgreSQL does not answer since {away_s:.0f} s: nothing is committed"
+    return None if away_s is None else f"PostgreSQL has not answered for {away_s:.0f} s: nothing is committed"
 
 
 def _no_workers(figures: Figures, _: datetime) -> str | None:
     """No worker held its name's lease for 15 s."""
     if figures.workers or figures.workerless_s < GRACE_S:
         return None
-    return f"no worker lives since {figures.workerless_s:.0f} s: start one with tickstock-worker"
+    return f"no worker has been alive for {figures.workerless_s:.0f} s: start one with tickstock-worker"
 
 
 def _partitions_unowned(figures: Figures, _: datetime) -> str | None:

@@ -155,7 +155,7 @@ class ResultsReader:
 
     def _give_up(self, partition: int, first: int, last: int) -> None:
         self.lost += last - first + 1
-        log.warning("results are nowhere", partition=partition, first=first, last=last)
+        log.warning("results lost", partition=partition, first=first, last=last)
 
     # -- seen from outside -----------------------------------------------------------------------------------------
 
