@@ -202,7 +202,7 @@ class Worker:
                 HOLES.inc(len(new))
                 self._lookout.read_again(state)
                 self.restore(partition)
-            elif state.dirty or state.closed():
+            elif state.dirty or state.closed() or state.has_news():
                 ready.append(state)
         for state in ready:
             if state.undos:

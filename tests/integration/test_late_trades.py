@@ -4,8 +4,10 @@ import json
 
 import psycopg
 import pytest
+from tickstockpl.contracts.bar import MINUTE_NS
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
+from tickstockpl.producer.framer import Identity
 from tickstockpl.workers.committer import Committer
 from tickstockpl.workers.definitions import seed_definitions
 
@@ -103,6 +105,18 @@ def test_a_pattern_that_was_taken_away_and_comes_back_is_told_again(live, work):
     work(lambda: doji(live) == [(True, True)])
     live.send(*[("B", 5.0, 1)] * 50, ("A", 10.4, 100))  # now it closes where it opened
     work(lambda: doji(live) == [(False, False)] and len(told_patterns(live)) == 2)
+
+
+def test_a_higher_bar_closes_by_the_clock_alone(live, work):  # noqa: F811
+    """Its only minute is written long before, and no tick comes any more."""
+    minute = live.minute_ns // MINUTE_NS
+    first = (minute - 5) // 5 * 5  # of a span that has ended
+    ends_ms = (first + 5) * 60_000 + 500
+    identity = Identity("test-producer", "live", "live", delay_ms=live.now_ms - ends_ms + 1_500)
+    live.add(live.frame(("A", 10.0, 100, first - minute), identity=identity))
+    work(lambda: rows(live, "SELECT count(*) FROM ohlcv_1min") == [(1,)])
+    work(lambda: rows(live, "SELECT timeframe, minute FROM recent_higher_bar WHERE timeframe = 5") == [(5, first)])
+    work(lambda: rows(live, "SELECT sum(undetected) FROM checkpoint") == [(0,)])
 
 
 # -- a close of many bars ------------------------------------------------------------------------------------------
