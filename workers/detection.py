@@ -54,7 +54,7 @@ class ResultFinder:
         """
         self._read_definitions_if_due()
         for plan in plans:
-            here = rows[changed & (rows["partition"] == plan.state.partition)] if len(rows) else rows
+            here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
             _absorb(plan, here)
         self._find_patterns(plans, now_s)
 
@@ -80,11 +80,11 @@ class ResultFinder:
             if not ready.any():
                 continue
             most -= int(ready.sum())
-            marks = plan.marks[ready]
-            plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
-            marks = joined([marks[marks["timeframe"] == 1], higher])
+            marks = plan.marks.compress(ready)
+            plan.found.higher, higher = detector.absorb_higher(marks.compress(marks["timeframe"] > 1))
+            marks = joined([marks.compress(marks["timeframe"] == 1), higher])
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
-            plan.marks = joined([plan.marks[~ready], rest])
+            plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
         found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
@@ -117,13 +117,13 @@ class ResultFinder:
         ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
         if not ready.any():
             return
-        found = detector.find_indicators(plan.marks[ready], self.definitions, now_s)
+        found = detector.find_indicators(plan.marks.compress(ready), self.definitions, now_s)
         partition = plan.state.partition
         plan.found.indicators = [
             StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
         ]
         plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
-        plan.marks = plan.marks[~ready]
+        plan.marks = plan.marks.compress(~ready)
 
     # -- histories -------------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
     """Choose up to `most` of the bars that wait for a stage and have whole windows."""
     ready = (marks["stage"] == stage) & detector.covers(marks)
     ready &= ready.cumsum() <= most
-    detector.expect_fit(marks[ready])
+    detector.expect_fit(marks.compress(ready))
     return np.asarray(ready & detector.covers(marks))
 
 
@@ -206,14 +206,15 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     state = plan.state
     marks = [plan.marks]
     for feed, book in state.feeds.items():
-        mine = rows[rows["feed"] == feed.encode()]
-        marks.append(_take_gone(state, mine[~has_prices(mine)], publish=book.publish))
-        mine = mine[has_prices(mine)]
+        mine = rows.compress(rows["feed"] == feed.encode())
+        priced = has_prices(mine)
+        marks.append(_take_gone(state, mine.compress(~priced), publish=book.publish))
+        mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        waiting = joined([book.waiting, higher_marks(new[new["kind"] != HANGING])])
+        waiting = joined([book.waiting, higher_marks(new.compress(new["kind"] != HANGING))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
-        marks += [new, waiting[due]]
-        plan.waiting[feed] = waiting[~due]
+        marks += [new, waiting.compress(due)]
+        plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
 
 
