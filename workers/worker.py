@@ -305,12 +305,13 @@ class Worker:
                 self.restore(plan.state.partition)
 
     def _is_commit_due(self, *, caught_up: bool) -> bool:
-        if not any(state.has_news() for state in self._states.values()):
+        have_news = [state.has_news() for state in self._states.values()]
+        if not any(have_news):
             self._news_since = None
         elif caught_up:
             # The clocks of the partitions differ by a read or two: their bars go together.
             self._news_since = self._news_since or time.monotonic()
-            if time.monotonic() >= self._news_since + _GATHER_S:
+            if all(have_news) or time.monotonic() >= self._news_since + _GATHER_S:
                 return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True
