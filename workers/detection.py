@@ -24,7 +24,7 @@ from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
-_PATTERN_MARKS = 8192  # in one commit: about a second's work and 100 MB of windows where all are long
+_PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
 
@@ -64,8 +64,10 @@ class ResultFinder:
         for plan in plans:
             plan.marks = self._load(plan.state, plan.marks)
         self._find_patterns(plans, now_s)
+        is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
         for plan in plans:
-            self._find_indicators(plan, now_s)
+            if not is_awaited:
+                self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
 
     # -- patterns --------------------------------------------------------------------------------------------------
@@ -194,8 +196,14 @@ class ResultFinder:
 
 
 def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
-    """Choose up to `most` of the bars that wait for a stage and have whole windows."""
+    """Choose up to `most` of the bars that wait for a stage and have whole windows.
+
+    While 1-minute bars wait for their patterns, those of higher timeframes are left to the next commit.
+    """
     ready = (marks["stage"] == stage) & detector.covers(marks)
+    minutes = ready & (marks["timeframe"] == 1)
+    if stage == PATTERNS and minutes.any():
+        ready = minutes
     ready &= ready.cumsum() <= most
     detector.expect_fit(marks.compress(ready))
     return np.asarray(ready & detector.covers(marks))

@@ -285,6 +285,7 @@ class Worker:
         """
         for steps in count():
             waiting = [state for state in self._states.values() if self._may_detect(state, load=steps == 0)]
+            waiting.sort(key=lambda state: state.marks["stage"].min())  # for patterns first
             if not waiting or self._stop.is_set() or not self.options.detects:
                 return
             self._commit_and_tell(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))
