@@ -309,10 +309,10 @@ class Worker:
         have_news = [state.has_news() for state in self._states.values()]
         if not any(have_news):
             self._news_since = None
-        elif caught_up:
+        else:
             # The clocks of the partitions differ by a read or two: their bars go together.
             self._news_since = self._news_since or time.monotonic()
-            if all(have_news) or time.monotonic() >= self._news_since + _GATHER_S:
+            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
                 return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True
