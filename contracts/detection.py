@@ -23,6 +23,7 @@ def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
     return uuid5(NAMESPACE_URL, f"tickstockpl:{symbol}|{pattern}|{timeframe}|{iso_minute(minute)}")
 
 
+@lru_cache(maxsize=256)  # thousands of results are of one bar's start
 def iso_minute(minute: int) -> str:
     """Write a bar's start as ISO 8601 UTC: 2025-11-21T14:30:00+00:00."""
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()

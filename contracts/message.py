@@ -5,6 +5,7 @@ A body is one JSON object without `epoch` and `seq`: the publisher's script adds
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Annotated, Final
 
@@ -36,6 +37,7 @@ def message(channel: str, body: Body) -> Message:
     return channel, _encoder.encode(body)
 
 
+@lru_cache(maxsize=256)  # all results of a commit have one time
 def iso(at_s: float) -> str:
     """Write Unix seconds as ISO 8601 UTC with microseconds: 2025-11-21T14:31:00.250000+00:00."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")

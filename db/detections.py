@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
@@ -60,11 +61,16 @@ def _indicator_line(staged: StagedIndicator) -> str:
     data = ", ".join(f'"{key}": {number!r}' for key, number in value.values.items())
     period = "{}" if value.period is None else f'{{"period": {value.period}}}'
     symbol = value.symbol.replace("\\", "\\\\")
-    at = datetime.fromtimestamp((value.minute + INTRADAY[value.timeframe]) * 60, UTC)
+    at = _instant((value.minute + INTRADAY[value.timeframe]) * 60)
     return (
         f"{staged.partition}\t{'t' if staged.again else 'f'}\t{symbol}\t{value.indicator}\t{value.timeframe}\t{at}"
         f"\t{value.value!r}\t{{{data}}}\t{period}\n"
     )
+
+
+@lru_cache(maxsize=64)  # a commit's values are of few minutes
+def _instant(at_s: int) -> str:
+    return str(datetime.fromtimestamp(at_s, UTC))
 
 
 def write_higher_bars(connection: Connection, partitions: Sequence[int]) -> None:
@@ -108,7 +114,21 @@ def write_detections(
 def log_published(connection: Connection, detections: Sequence[Detection]) -> None:
     """Log that these detections are published, in the application's log of flows."""
     if detections:
-        connection.execute(query("log_patterns_published"), _rows(detections))
+        rows = [
+            {
+                "flow_id": detection.flow_id,
+                "symbol": detection.symbol,
+                "pattern": detection.pattern,
+                "confidence": detection.confidence,
+                "details": {
+                    "tier": detection.tier,
+                    "timestamp": detection.detected_at,
+                    "timeframe": detection.timeframe,
+                },
+            }
+            for detection in detections
+        ]
+        connection.execute(query("log_patterns_published"), {"rows": msgspec.json.encode(rows).decode()})
 
 
 def _rows(detections: Sequence[Detection]) -> dict[str, object]:
@@ -136,7 +156,6 @@ def _row(detection: Detection) -> dict[str, object]:
         "timeframe": detection.timeframe,
         "timeframe_minutes": minutes,
         "minute": detection.minute,
-        "details": {"tier": detection.tier, "timestamp": detection.detected_at, "timeframe": detection.timeframe},
     }
 
 

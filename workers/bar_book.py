@@ -102,17 +102,17 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
     whole: each row is a whole minute; the one that came last wins.
     """
     order = np.lexsort((rows["minute"], rows["symbol"]))
-    bars = rows[order]
+    bars = rows.take(order)
     same = (bars["symbol"][1:] == bars["symbol"][:-1]) & (bars["minute"][1:] == bars["minute"][:-1])
     if not same.any():
         return bars
     starts = np.concatenate(([0], np.flatnonzero(~same) + 1))
     ends = np.append(starts[1:], len(bars)) - 1
-    merged: Column = bars[ends] if whole else bars[starts]
+    merged: Column = bars.take(ends if whole else starts)
     if whole:
         return merged
-    opens = rows[np.lexsort((rows["open_ts"], rows["minute"], rows["symbol"]))][starts]
-    closes = rows[np.lexsort((rows["close_ts"], rows["minute"], rows["symbol"]))][ends]
+    opens = rows.take(np.lexsort((rows["open_ts"], rows["minute"], rows["symbol"])).take(starts))
+    closes = rows.take(np.lexsort((rows["close_ts"], rows["minute"], rows["symbol"])).take(ends))
     merged["open"], merged["open_ts"] = opens["open"], opens["open_ts"]
     merged["close"], merged["close_ts"] = closes["close"], closes["close_ts"]
     merged["high"] = np.maximum.reduceat(bars["high"], starts)

@@ -154,12 +154,13 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
     first = np.zeros(len(rows), bool)
     for plan in plans:
         names = [plan.state.symbols[code].encode() for code in found[plan.state.partition]]
-        first |= (rows["partition"] == plan.state.partition) & np.isin(rows["symbol"], np.array(names, "S80"))
+        here = np.flatnonzero(rows["partition"] == plan.state.partition)
+        first[here] = np.isin(rows["symbol"].take(here), np.array(names, "S80"))
     if len(rows) - first.sum() < _MANY_BARS:
         return None
     split = [_split(plan, found[plan.state.partition]) for plan in plans if len(found[plan.state.partition])]
     return HeldBack(
-        rows[~first], changed[~first], [plan for plan in plans if not len(found[plan.state.partition])], split
+        rows.compress(~first), changed[~first], [plan for plan in plans if not len(found[plan.state.partition])], split
     )
 
 
@@ -171,7 +172,7 @@ def _found_symbols(plan: PartitionPlan) -> set[str]:
 def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column, dict[str, Column], Column]:
     """Narrow a plan to some symbols; return it with the marks, waiting and higher bars of the commit that follows."""
     after = (plan, plan.marks, plan.waiting, plan.found.higher)
-    plan.closed = [c._replace(mask=c.mask & np.isin(c.book.bars["symbol"], symbols)) for c in plan.closed]
+    plan.closed = [c._replace(mask=c.mask & _are_among(c.book.bars["symbol"], symbols)) for c in plan.closed]
     plan.marks = joined([_without(plan.state.marks, symbols), _only(plan.marks, symbols)])
     plan.waiting = {
         feed: joined([_without(book.waiting, symbols), _only(plan.waiting[feed], symbols)])
@@ -197,13 +198,20 @@ def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[Partitio
 
 
 def _only(rows: Column, symbols: Column) -> Column:
-    chosen: Column = rows[np.isin(rows["symbol"], symbols)]
+    chosen: Column = rows.compress(_are_among(rows["symbol"], symbols))
     return chosen
 
 
 def _without(rows: Column, symbols: Column) -> Column:
-    chosen: Column = rows[~np.isin(rows["symbol"], symbols)]
+    chosen: Column = rows.compress(~_are_among(rows["symbol"], symbols))
     return chosen
+
+
+def _are_among(codes: Column, some: Column) -> Column:
+    """Tell which symbols are among some; both are indices of a partition's list, which is short."""
+    chosen = np.zeros(max(codes.max(initial=-1), some.max(initial=-1)) + 1, bool)
+    chosen[some] = True
+    return chosen[codes]
 
 
 def save_states(plans: Sequence[PartitionPlan]) -> None:

@@ -137,13 +137,13 @@ class Committer:
         plans = plan_rest(held, durable) if held else []
         if held and plans:
             mine = np.isin(held.rows["partition"], [plan.state.partition for plan in plans])
-            self._restage(held.rows[mine], held.changed[mine])
+            self._restage(held.rows.compress(mine), held.changed[mine])
             self._plan_messages(plans)
         return plans
 
     def _leave_out(self, numbers: Column) -> None:
         kept = ~np.isin(self._rows["row_number"], numbers)
-        self._restage(self._rows[kept], self._changed[kept])
+        self._restage(self._rows.compress(kept), self._changed[kept])
 
     def _restage(self, rows: Column, changed: Column) -> None:
         rows["row_number"] = np.arange(len(rows))
@@ -156,7 +156,7 @@ class Committer:
         resolved = resolve(rows, existing(connection), self.shape)
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
         kept = ~superseded
-        self._rows, self._changed = resolved.rows[kept], resolved.changed[kept]
+        self._rows, self._changed = resolved.rows.compress(kept), resolved.changed[kept]
         if resolved.compared or superseded.any():
             take_superseded(plans, resolved.rows, superseded)
             self._restage(self._rows, self._changed)

@@ -24,7 +24,7 @@ from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
-_PATTERN_MARKS = 8192  # in one commit: about a second's work and 100 MB of windows where all are long
+_PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
 
@@ -54,7 +54,7 @@ class ResultFinder:
         """
         self._read_definitions_if_due()
         for plan in plans:
-            here = rows[changed & (rows["partition"] == plan.state.partition)] if len(rows) else rows
+            here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
             _absorb(plan, here)
         self._find_patterns(plans, now_s)
 
@@ -64,8 +64,10 @@ class ResultFinder:
         for plan in plans:
             plan.marks = self._load(plan.state, plan.marks)
         self._find_patterns(plans, now_s)
+        is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
         for plan in plans:
-            self._find_indicators(plan, now_s)
+            if not is_awaited:
+                self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
 
     # -- patterns --------------------------------------------------------------------------------------------------
@@ -80,11 +82,11 @@ class ResultFinder:
             if not ready.any():
                 continue
             most -= int(ready.sum())
-            marks = plan.marks[ready]
-            plan.found.higher, higher = detector.absorb_higher(marks[marks["timeframe"] > 1])
-            marks = joined([marks[marks["timeframe"] == 1], higher])
+            marks = plan.marks.compress(ready)
+            plan.found.higher, higher = detector.absorb_higher(marks.compress(marks["timeframe"] > 1))
+            marks = joined([marks.compress(marks["timeframe"] == 1), higher])
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
-            plan.marks = joined([plan.marks[~ready], rest])
+            plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
         found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
@@ -117,13 +119,13 @@ class ResultFinder:
         ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
         if not ready.any():
             return
-        found = detector.find_indicators(plan.marks[ready], self.definitions, now_s)
+        found = detector.find_indicators(plan.marks.compress(ready), self.definitions, now_s)
         partition = plan.state.partition
         plan.found.indicators = [
             StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
         ]
         plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
-        plan.marks = plan.marks[~ready]
+        plan.marks = plan.marks.compress(~ready)
 
     # -- histories -------------------------------------------------------------------------------------------------
 
@@ -194,10 +196,16 @@ class ResultFinder:
 
 
 def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
-    """Choose up to `most` of the bars that wait for a stage and have whole windows."""
+    """Choose up to `most` of the bars that wait for a stage and have whole windows.
+
+    While 1-minute bars wait for their patterns, those of higher timeframes are left to the next commit.
+    """
     ready = (marks["stage"] == stage) & detector.covers(marks)
+    minutes = ready & (marks["timeframe"] == 1)
+    if stage == PATTERNS and minutes.any():
+        ready = minutes
     ready &= ready.cumsum() <= most
-    detector.expect_fit(marks[ready])
+    detector.expect_fit(marks.compress(ready))
     return np.asarray(ready & detector.covers(marks))
 
 
@@ -206,14 +214,15 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     state = plan.state
     marks = [plan.marks]
     for feed, book in state.feeds.items():
-        mine = rows[rows["feed"] == feed.encode()]
-        marks.append(_take_gone(state, mine[~has_prices(mine)], publish=book.publish))
-        mine = mine[has_prices(mine)]
+        mine = rows.compress(rows["feed"] == feed.encode())
+        priced = has_prices(mine)
+        marks.append(_take_gone(state, mine.compress(~priced), publish=book.publish))
+        mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        waiting = joined([book.waiting, higher_marks(new[new["kind"] != HANGING])])
+        waiting = joined([book.waiting, higher_marks(new.compress(new["kind"] != HANGING))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
-        marks += [new, waiting[due]]
-        plan.waiting[feed] = waiting[~due]
+        marks += [new, waiting.compress(due)]
+        plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
 
 

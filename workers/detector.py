@@ -4,6 +4,7 @@ What a commit closes is absorbed into the histories of the symbols that have the
 absorbed when its history was loaded (`workers/detection.py`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -109,7 +110,7 @@ class Detector:
         jumping = bars["symbol"][jumps]
         for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
             self.set_reach(symbol, NOWHERE)
-        history.append(bars[in_order & self.has(bars["symbol"])])
+        history.append(bars.compress(in_order & self.has(bars["symbol"])))
         return joined(marks)
 
     def _put(self, timeframe: int, bar: Column, *, publish: bool) -> Column:
@@ -136,12 +137,12 @@ class Detector:
         rows: list[Column] = []
         changed = []
         for timeframe in HIGHER:
-            mine = marks[marks["timeframe"] == timeframe]
+            mine = marks.compress(marks["timeframe"] == timeframe)
             if not len(mine):
                 continue
             bars, there = self._higher_bars(mine, timeframe)
             for publish in (True, False):
-                part = bars[there & (mine["publish"] == publish)]
+                part = bars.compress(there & (mine["publish"] == publish))
                 changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
         return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
 
@@ -155,9 +156,9 @@ class Detector:
             written[i] = stands is None or stands != bars[i]
             if written[i]:
                 marks.append(self._put(timeframe, bars[i], publish=publish))
-        history.append(bars[in_order])
+        history.append(bars.compress(in_order))
         kinds = np.where(revised, REVISED, NEW)[written]
-        bars = bars[written]
+        bars = bars.compress(written)
         marks.append(marks_of(bars["symbol"], bars["minute"], kinds, publish=publish, timeframe=timeframe))
         row = np.empty(len(bars), NO_HIGHER_BARS.dtype)
         row["timeframe"] = timeframe
@@ -195,7 +196,11 @@ class Detector:
         """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
         found = FoundIndicators()
         for timeframe, mine, ends in self.by_timeframe(marks):
-            wanted = [indicator for indicator in definitions.indicators if timeframe in indicator.timeframes]
+            wanted = [
+                (definition, definition.indicator.keys(definition.period))
+                for definition in definitions.indicators
+                if timeframe in definition.timeframes
+            ]
             newest = self.histories[timeframe].last_minutes(mine["symbol"]) == mine["minute"]
             for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
                 self._compute(mark, end, wanted, now_s, found, is_newest=is_newest)
@@ -205,7 +210,7 @@ class Detector:
         self,
         mark: tuple[int, int, int, int, int, bool],
         end: int,
-        wanted: Sequence[IndicatorDefinition],
+        wanted: Sequence[tuple[IndicatorDefinition, tuple[str, ...]]],
         now_s: float,
         found: FoundIndicators,
         *,
@@ -215,15 +220,14 @@ class Detector:
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
         is_first = kind in (NEW, NEW_AGAIN)
-        for definition in wanted:
+        for definition, keys in wanted:
             indicator = definition.indicator
             if definition.period == indicator.period and len(series.close) < indicator.least_bars:
                 continue
             outputs = indicator.compute(series, definition.period)
             last = [float(output[-1]) for output in outputs]
-            if not np.isfinite(last).all():
+            if not all(map(math.isfinite, last)):
                 continue
-            keys = indicator.keys(definition.period)
             value = IndicatorValue(
                 symbol=symbol,
                 indicator=indicator.name,
@@ -247,10 +251,10 @@ class Detector:
     def by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
         """Group marks by timeframe, with the place of each bar; a bar that no history holds any more is left out."""
         for timeframe in INTRADAY.values():
-            mine = marks[marks["timeframe"] == timeframe]
+            mine = marks.compress(marks["timeframe"] == timeframe)
             if len(mine):
                 ends = self.histories[timeframe].find(mine["symbol"].astype(np.int64), mine["minute"])
-                yield timeframe, mine[ends > 0], ends[ends > 0]
+                yield timeframe, mine.compress(ends > 0), ends[ends > 0]
 
 
 class _Sought(NamedTuple):
@@ -264,6 +268,14 @@ class _Sought(NamedTuple):
     @property
     def symbols(self) -> Column:
         return self.marks["symbol"].astype(np.int64)
+
+
+class _Bar(NamedTuple):
+    """The bar that a pattern was found on; minute: its start."""
+
+    symbol: str
+    timeframe: str
+    minute: int
 
 
 def find_patterns(
@@ -329,24 +341,24 @@ def _note(
     first = 0
     for part in parts:
         mine = rows[(rows >= first) & (rows < first + len(part.marks))]
-        for row in mine.tolist():
-            mark = part.marks[row - first]
-            symbol = part.detector.symbols[mark["symbol"]]
-            found[part.number].detections.append(_detection(symbol, mark, pattern, there, windows, row, now_s))
-            found[part.number].publish.append(bool(mark["publish"]))
+        for row, mark in zip(mine.tolist(), part.marks.take(mine - first).tolist(), strict=True):
+            code, timeframe, minute, _, _, publish = mark
+            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute)
+            found[part.number].detections.append(_detection(bar, pattern, there, windows, row, now_s))
+            found[part.number].publish.append(publish)
         first += len(part.marks)
 
 
 def _detection(
-    symbol: str, mark: Column, pattern: PatternDefinition, found: Found, windows: Windows, row: int, now_s: float
+    bar: _Bar, pattern: PatternDefinition, found: Found, windows: Windows, row: int, now_s: float
 ) -> Detection:
     close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
     levels = found.levels[row]
     return Detection(
-        symbol=symbol,
+        symbol=bar.symbol,
         pattern=pattern.kind.name,
-        timeframe=TIMEFRAME_OF[int(mark["timeframe"])],
-        minute=int(mark["minute"]),
+        timeframe=bar.timeframe,
+        minute=bar.minute,
         confidence=float(found.confidence[row]),
         direction=int(found.direction[row]),
         open=float(windows.open[row, -1]),

@@ -61,4 +61,4 @@ class ClosedBars(NamedTuple):
     @property
     def rows(self) -> Column:
         """The closed bars, sorted by symbol, then minute."""
-        return self.book.bars[self.mask]
+        return self.book.bars.compress(self.mask)

@@ -43,15 +43,15 @@ def joined(parts: Sequence[Column]) -> Column:
     It has the earlier stage, so that nothing is left out; the stronger kind, so that what is told of a new bar alone is
     not lost by what came after it; and it is told if one of them is.
     """
-    marks = np.concatenate([NO_MARKS, *parts])
-    marks = marks[np.lexsort((marks["minute"], marks["timeframe"], marks["symbol"]))]
-    if not len(marks):
-        return marks
+    marks = np.concatenate([NO_MARKS, *parts], dtype=MARK_DTYPE)
+    marks = marks.take(np.lexsort((marks["minute"], marks["timeframe"], marks["symbol"])))
     before, after = marks[:-1], marks[1:]
     same = (before["symbol"] == after["symbol"]) & (before["timeframe"] == after["timeframe"])
     same &= before["minute"] == after["minute"]
+    if not same.any():
+        return marks
     first = np.flatnonzero(np.append(True, ~same))
-    one: Column = marks[first]
+    one: Column = marks.take(first)
     one["stage"] = np.minimum.reduceat(marks["stage"], first)
     one["kind"] = np.minimum.reduceat(marks["kind"], first)
     one["publish"] = np.logical_or.reduceat(marks["publish"], first)

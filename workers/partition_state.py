@@ -424,7 +424,7 @@ class PartitionState:
     def save(self, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]) -> bytes:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
-        kept |= {bars.feed: bars.book.bars[~bars.mask] for bars in closed}
+        kept |= {bars.feed: bars.book.bars.compress(~bars.mask) for bars in closed}
         return save_state(self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks)
 
     def load(self, state: bytes | None) -> None:
@@ -453,7 +453,7 @@ class PartitionState:
     ) -> list[bytes]:
         """Move on after COMMIT answered; return the entry ids that can be acked."""
         for bars in closed:
-            bars.book.bars = bars.book.bars[~bars.mask]
+            bars.book.bars = bars.book.bars.compress(~bars.mask)
         self.marks = marks
         for feed, higher in waiting.items():
             self.feeds[feed].waiting = higher

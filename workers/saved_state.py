@@ -74,12 +74,12 @@ def save_state(
 ) -> bytes:
     """Return the bytes of a state; ended replays are left out. bars, waiting: by feed, as they will be."""
     parts = [*bars.values(), *waiting.values(), marks]
-    used = sorted({int(code) for part in parts for code in np.unique(part["symbol"])})
+    used = np.unique(np.concatenate([part["symbol"] for part in parts]))
     renumber = np.zeros(len(symbols) + 1, "<i4")
     renumber[used] = np.arange(len(used))
 
     def saved_rows(rows: Column) -> bytes:
-        rows = rows.copy()
+        rows = rows.take(np.arange(len(rows)))
         rows["symbol"] = renumber[rows["symbol"]]
         return rows.tobytes()
 
@@ -103,7 +103,7 @@ def save_state(
         for producer, flow in flows.items()
         if not (flow.ended and flow.feed == producer)
     ]
-    saved = _Saved(_VERSION, [symbols[code] for code in used], saved_flows, saved_feeds, saved_rows(marks))
+    saved = _Saved(_VERSION, [symbols[code] for code in used.tolist()], saved_flows, saved_feeds, saved_rows(marks))
     return _compressor.compress(_encoder.encode(saved))
 
 

@@ -267,18 +267,18 @@ class History:
         return windows_of([(self, symbols, ends)], depth)
 
     def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
-        """Write the windows up to these places into columns (5, n, depth) of NaN."""
+        """Write the windows up to these places into columns (5, n, depth), NaN where a bar is missing."""
         depth = columns.shape[2]
         for end in np.unique(ends):  # rows of one length are copied as slices, ten times faster than bar by bar
             rows, length = np.flatnonzero(ends == end), min(int(end), depth)
+            columns[:, rows, : depth - length] = np.nan
             columns[:, rows, depth - length :] = self._values[:_NOTIONAL, symbols[rows], end - length : end]
 
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
         values = self._values[:_NOTIONAL, symbol, max(0, end - WINDOW) : end]
         notional, volume = self._sums[:, symbol, end - 1].tolist()
-        in_session = session_of(self._minute[symbol, end - 1 : end])[0] >= 0
-        is_known = in_session and max(notional, volume) < LARGEST_SUM
+        is_known = _is_in_session(int(self._minute[symbol, end - 1])) and max(notional, volume) < LARGEST_SUM
         sums = (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
         return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
 
@@ -319,7 +319,7 @@ class History:
 def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> Windows:
     """Return the windows of `depth` bars of several histories, one behind the other; parts: history, symbols, ends."""
     ends = np.concatenate([ends for _, _, ends in parts])
-    columns = np.full((_NOTIONAL, len(ends), depth), np.nan)
+    columns = np.empty((_NOTIONAL, len(ends), depth))
     first = 0
     for history, symbols, mine in parts:
         history.fill(columns[:, first : first + len(mine)], symbols, mine)
@@ -367,6 +367,11 @@ def session_of(minutes: Column) -> Column:
         mine = days == day
         opens[mine], closes[mine] = _session(int(day))
     return np.where((minutes >= opens) & (minutes < closes), opens, -1)
+
+
+def _is_in_session(minute: int) -> bool:
+    opens, closes = _session(minute // _DAY_MINUTES)
+    return opens <= minute < closes
 
 
 @cache

@@ -285,6 +285,7 @@ class Worker:
         """
         for steps in count():
             waiting = [state for state in self._states.values() if self._may_detect(state, load=steps == 0)]
+            waiting.sort(key=lambda state: state.marks["stage"].min())  # for patterns first
             if not waiting or self._stop.is_set() or not self.options.detects:
                 return
             self._commit_and_tell(self._committer.stage_marked(waiting[:_MARKED_PARTITIONS]))
@@ -305,12 +306,13 @@ class Worker:
                 self.restore(plan.state.partition)
 
     def _is_commit_due(self, *, caught_up: bool) -> bool:
-        if not any(state.has_news() for state in self._states.values()):
+        have_news = [state.has_news() for state in self._states.values()]
+        if not any(have_news):
             self._news_since = None
-        elif caught_up:
+        else:
             # The clocks of the partitions differ by a read or two: their bars go together.
             self._news_since = self._news_since or time.monotonic()
-            if time.monotonic() >= self._news_since + _GATHER_S:
+            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
                 return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True

@@ -1,5 +1,6 @@
 """`tickstock-bridge`: the results on the documented channels, and the fleet's one voice."""
 
+import gc
 from contextlib import AbstractContextManager
 
 import click
@@ -65,4 +66,5 @@ def bridge(
             servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop, tracing=traced
         )
         if made is not None:
+            gc.freeze()  # as the worker does
             made.run()

@@ -1,5 +1,6 @@
 """`tickstock-worker`: one worker of the fleet."""
 
+import gc
 from contextlib import AbstractContextManager
 
 import click
@@ -98,4 +99,6 @@ def worker(
         refusals_named(servers.servers.redis_url, "worker"),
         tracing(otel, service="tickstock-worker", instance=settings.consumer) as traced,
     ):
-        make_worker(servers, settings, partitions=partitions, stop=stop, tracing=traced).run()
+        made = make_worker(servers, settings, partitions=partitions, stop=stop, tracing=traced)
+        gc.freeze()  # else a full collection walks through the whole program: some 30 ms in the middle of a close
+        made.run()

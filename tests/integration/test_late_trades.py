@@ -162,6 +162,36 @@ def test_a_bar_with_a_pattern_is_told_before_the_many_without(live, work):  # no
     assert doji(live) == [(False, False)]
 
 
+def remember_before(live, minute):
+    """Store twenty ordinary bars of A before a minute, and as many of five minutes."""
+    with psycopg.connect(live.servers.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO recent_bar SELECT 'A', %s::int - back, 'live', false, false, 0, %s, %s, %s, %s, 4e8, 4040,"
+            " 4, 0, 1 FROM generate_series(1, 20) AS back",
+            (minute, *ORDINARY),
+        )
+        connection.execute(
+            "INSERT INTO recent_higher_bar SELECT 'A', 5, %s::int - 5 * back, %s, %s, %s, %s, 2e9, 20200"
+            " FROM generate_series(1, 20) AS back",
+            (minute, *ORDINARY),
+        )
+
+
+def test_of_what_closes_together_a_minutes_patterns_are_told_first_and_indicators_last(live, work):  # noqa: F811
+    minute = live.now_ms // 60_000 // 5 * 5 - 5
+    live.minute_ns = minute * 60 * 10**9
+    remember_before(live, minute)
+    bars = [ORDINARY] * 4 + [DOJI]  # the five minutes as a whole are a Doji, too
+    live.send(*(("A", price, 100, later) for later, bar in enumerate(bars) for price in bar))
+
+    def told():
+        entries = [entry for _, entry in live.redis.xrange(results_key(0)) if entry[b"kind"] != b"bars"]
+        return [(entry[b"kind"], {one["timeframe"] for one in json.loads(entry[b"body"])}) for entry in entries]
+
+    work(lambda: any(kind == b"indicators" for kind, _ in told()))
+    assert told()[:3] == [(b"patterns", {"1min"}), (b"patterns", {"5min"}), (b"indicators", {"1min", "5min"})]
+
+
 def test_a_database_lost_between_the_two_commits_of_a_close_doubles_nothing(live, work, monkeypatch):  # noqa: F811
     whole, lost = Committer.stage_rest, []
 
