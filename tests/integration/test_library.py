@@ -434,7 +434,7 @@ def test_without_a_configuration_the_defaults_are_on():
         ({"patterns": {"Doji": {"parameters": {"body": 1}}}}, "body"),
         ({"patterns": {"Doji": {"parameters": {"max_body_of_range": 7}}}}, "max_body_of_range"),
         ({"timeframes": ["daily"]}, "daily"),
-        (["Doji"], "no mapping"),
+        (["Doji"], "not a mapping"),
     ],
 )
 def test_a_wrong_configuration_is_refused(config, said):
