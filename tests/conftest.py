@@ -31,6 +31,15 @@ def spool_folder(tmp_path_factory):
         yield
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Show why a test was run once more: what fails now and then is to be understood, too."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"failed at first: {report.nodeid} ({report.when})")
+        terminalreporter.write_line(report.longreprtext)
+        for title, text in report.sections:
+            terminalreporter.write_line(f"-- {title}\n{text}")
+
+
 @pytest.fixture(autouse=True)
 def logs_as_they_were():
     """Undo what a command that ran in this process set up: its log lines went to that command's own output."""
