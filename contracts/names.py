@@ -44,3 +44,14 @@ def bridge_seq_key(epoch: int) -> str:
 
 # The application publishes each tick in every one of these families: who reads two doubles every volume.
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
+
+# What the application asks us to do, and tries connections on.
+COMMAND_CHANNELS = (
+    "tickstock.jobs.data_load",
+    "tickstock.jobs.control",
+    "tickstock.jobs.backtest",
+    "tickstock.jobs.cancel",
+    "tickstock:monitoring:control",
+    "tickstock.test.connectivity",
+    "tickstock.health.check",
+)

@@ -12,6 +12,7 @@ from . import channel_names
 from .names import (
     BRIDGE_EPOCH,
     BRIDGE_GROUP,
+    COMMAND_CHANNELS,
     DEAD_LETTERS,
     FRONT_DOOR,
     GROUP,
@@ -31,34 +32,73 @@ _CONTAINERS = ("ACL", "CLUSTER", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
 
 _STREAM, _FLOW, _RESULTS, _SEQ = stream_key(0), flow_key(0), results_key(0), bridge_seq_key(1)
 _STREAM_KEYS = "tickstock-stream*"  # the front door, the partitions and their flows
+_PARTITION_KEYS = "tickstock-stream:*"
 _RESULTS_KEYS = "tickstock-results:*"
 _BRIDGE_KEYS = "tickstock-bridge:*"
+_PATTERN_CHANNELS = (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED)
 _ALL_CHANNELS = tuple(sorted(name for key, name in vars(channel_names).items() if key.isupper()))
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Rights on some keys or channels alone (Redis 7.0): of a command that must not go with the role's other ones.
+
+    patterns: as rules spell them, `~key`, `&channel`.
+    """
+
+    patterns: tuple[str, ...]
+    calls: tuple[Call, ...]
+
+    @property
+    def rule(self) -> str:
+        """Return the rule for ACL SETUSER."""
+        return f"({' '.join([*self.patterns, *_added(self.calls)])})"
 
 
 @dataclass(frozen=True, slots=True)
 class RedisRights:
     """What one role needs. keys, channels: patterns; calls: each command on each kind of key that it is sent on.
 
-    only_read: those of the keys that no call writes.
+    only_read, only_written: those of the keys that no call writes, or reads. selectors: what goes with a few keys or
+    channels only. courtesies: calls that the work goes on without.
     """
 
     keys: tuple[str, ...]
     channels: tuple[str, ...]
     calls: tuple[Call, ...]
     only_read: tuple[str, ...] = ()
+    only_written: tuple[str, ...] = ()
+    selectors: tuple[Selector, ...] = ()
+    courtesies: tuple[Call, ...] = ()
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Name the commands as rules do, each once: `xadd`, `xgroup|create`."""
+        """Name the commands that go with every key, as rules do, each once: `xadd`, `xgroup|create`."""
         return tuple(sorted({command_of(call) for call in self.calls}))
+
+    @property
+    def needed(self) -> tuple[Call, ...]:
+        """Return every call that the work does not go on without."""
+        return (*self.calls, *(call for selector in self.selectors for call in selector.calls))
 
     def acl_rules(self, *, cluster: bool = False) -> str:
         """Return the rules for ACL SETUSER (Redis 7.0): they take every right away, and then give what is needed."""
-        commands = sorted({*self.commands, *(command_of(call) for call in CLUSTER_CALLS)} if cluster else self.commands)
-        keys = (f"%R~{key}" if key in self.only_read else f"~{key}" for key in self.keys)
-        given = (keys, (f"&{name}" for name in self.channels), (f"+{command}" for command in commands))
-        return " ".join(["resetkeys", "resetchannels", "-@all", *(rule for rules in given for rule in rules)])
+        keys = (self.key_rule(key) for key in self.keys)
+        commands = _added((*self.calls, *self.courtesies, *(CLUSTER_CALLS if cluster else ())))
+        selectors = (selector.rule for selector in self.selectors)
+        given = (keys, (f"&{name}" for name in self.channels), commands, selectors)
+        return " ".join([*NOTHING, *(rule for rules in given for rule in rules)])
+
+    def key_rule(self, key: str) -> str:
+        """Return the rule for one of the key patterns."""
+        return f"%R~{key}" if key in self.only_read else f"%W~{key}" if key in self.only_written else f"~{key}"
+
+
+NOTHING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the rules that take every right away
+
+
+def _added(calls: Iterable[Call]) -> list[str]:
+    return sorted({f"+{command_of(call)}" for call in calls})
 
 
 def command_of(call: Call) -> str:
@@ -78,6 +118,10 @@ _EVERYBODY: tuple[Call, ...] = (
     *(("PING",), ("SELECT", "0"), ("INFO",), ("TIME",)),
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
+
+# How a server is asked whether a start of it will bring back what it holds (ops/redis_replay.py). It tells rights,
+# which are no secret; ACL GETUSER would tell the hashes of passwords.
+_ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
 
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
@@ -167,6 +211,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XINFO", "STREAM", _RESULTS),
             ("XADD", DEAD_LETTERS, "*", "reason", "unknown_shape"),
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
     ),
     "bridge": RedisRights(
         keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
@@ -183,20 +228,28 @@ RIGHTS: dict[Role, RedisRights] = {
         only_read=(_STREAM_KEYS, DEAD_LETTERS),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
+    # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:
+    # the front door is made for those.
     "application": RedisRights(
         keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT),
-        channels=(*_ALL_CHANNELS, *TICK_CHANNELS),
+        channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
             *_subscribe(_ALL_CHANNELS),
             *(("UNSUBSCRIBE",), ("PUNSUBSCRIBE",)),
-            *_publish(TICK_CHANNELS),
             ("XADD", FRONT_DOOR, "*", "data", "{}"),
             ("GET", HEARTBEAT),
             ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # what a hole in `seq` missed
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),
         ),
         only_read=(_RESULTS_KEYS, HEARTBEAT),
+        only_written=(FRONT_DOOR,),
+        selectors=(
+            Selector(
+                tuple(f"&{channel}" for channel in (*TICK_CHANNELS, *COMMAND_CHANNELS)),
+                tuple(_publish((*TICK_CHANNELS, *COMMAND_CHANNELS))),
+            ),
+        ),
     ),
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.
@@ -206,21 +259,41 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(
             *_EVERYBODY,
             *_LOOK,
-            *_SPEAK,
             ("GET", HEARTBEAT),
+            ("GET", BRIDGE_EPOCH),
+            ("HGET", _SEQ, ""),
             ("ACL", "WHOAMI"),
             ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
             ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
-            ("XADD", FRONT_DOOR, "*", "data", "{}"),
-            ("XADD", _STREAM, "*", "f", "frame"),
-            ("HDEL", _FLOW, "sent:p"),
-            # ops/repartition.py: streams of a partition that is no more, and its results, kept for a while.
-            *(("UNLINK", _STREAM), ("UNLINK", _FLOW), ("PERSIST", _RESULTS), ("EXPIRE", _RESULTS, "1")),
             ("XINFO", "STREAM", _RESULTS),
+            ("SCRIPT", "LOAD", "return 1"),
             *_subscribe(_ALL_CHANNELS),
-            *_publish(
-                (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED),
+        ),
+        only_read=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        selectors=(
+            # dlq requeue; replay --abandon. Partitions that are no more: ops/repartition.py.
+            Selector(
+                (f"~{_STREAM_KEYS}",),
+                (
+                    ("XADD", FRONT_DOOR, "*", "data", "{}"),
+                    ("XADD", _STREAM, "*", "f", "frame"),
+                    ("HDEL", _FLOW, "sent:p"),
+                ),
+            ),
+            Selector((f"~{_PARTITION_KEYS}",), (("UNLINK", _STREAM), ("UNLINK", _FLOW))),
+            # Their results are kept for a while.
+            Selector((f"~{_RESULTS_KEYS}",), (("PERSIST", _RESULTS), ("EXPIRE", _RESULTS, "1"))),
+            # publish-test-pattern: the script, and what it calls.
+            Selector(
+                (f"~{_BRIDGE_KEYS}", *(f"&{channel}" for channel in _PATTERN_CHANNELS)),
+                (
+                    ("EVALSHA", "0" * 40, "2", BRIDGE_EPOCH, _SEQ),
+                    ("HINCRBY", _SEQ, "", "1"),
+                    ("EXPIRE", _SEQ, "1"),
+                    *_publish(_PATTERN_CHANNELS),
+                ),
             ),
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
     ),
 }

@@ -12,6 +12,7 @@ from ..db.redis import FULL_SHARE, Client, is_cluster
 from .doctor_finding import Finding, findings_of, first_line
 from .doctor_rights import check_rights
 from .first_few import first_few
+from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
 from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
@@ -33,6 +34,7 @@ def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[F
         ("Redis eviction", _eviction),
         ("Redis memory", _memory),
         ("Redis persistence", _persistence),
+        ("Redis replay", _replay),
         ("Redis rights", lambda c: check_rights(c, roles)),
     )
     return findings_of(client, checks)
@@ -100,3 +102,13 @@ def _persistence(client: Client) -> Iterator[Finding]:
     else:
         says = "no AOF: entries that are not committed yet are lost when it stops"
         yield Finding("warn", "Redis persistence", says, "set `appendonly yes`")
+
+
+def _replay(client: Client) -> Iterator[Finding]:
+    replay = replay_of(client)
+    if replay == "whole":
+        yield Finding("ok", "Redis replay", "a start of it brings back what it holds, transactions and scripts too")
+    elif replay == "drops":
+        yield Finding("FAIL", "Redis replay", DROPS, GRANT)
+    else:
+        yield Finding("warn", "Redis replay", UNKNOWN, PRINT_AGAIN)

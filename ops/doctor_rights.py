@@ -53,10 +53,12 @@ def missing_rules(denied: Sequence[Denied], roles: Sequence[Role]) -> list[str]:
     """Return the ACL rules that the servers' words ask for: of a call, it names what it meets first."""
     rules: dict[str, None] = {}
     for call, why in denied:
-        if " channel" in why:
+        if selector := next((s for role in roles for s in RIGHTS[role].selectors if call in s.calls), None):
+            rules[selector.rule] = None
+        elif " channel" in why:
             rules |= {f"&{pattern}": None for role in roles for pattern in _matching(RIGHTS[role].channels, call)}
         elif " key" in why:
-            rules |= {f"~{pattern}": None for role in roles for pattern in _matching(RIGHTS[role].keys, call)}
+            rules |= {RIGHTS[r].key_rule(key): None for r in roles for key in _matching(RIGHTS[r].keys, call)}
         else:
             rules[f"+{command_of(call)}"] = None
     return list(rules)
@@ -68,7 +70,7 @@ def _matching(patterns: Sequence[str], call: Call) -> Iterator[str]:
 
 
 def _calls(roles: Sequence[Role], *, is_cluster: bool) -> list[Call]:
-    calls = [call for role in roles for call in RIGHTS[role].calls]
+    calls = [call for role in roles for call in RIGHTS[role].needed]
     return list(dict.fromkeys([*calls, *CLUSTER_CALLS] if is_cluster else calls))
 
 

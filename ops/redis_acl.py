@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import get_args
 
 from ..contracts.errors import UsageError
-from ..contracts.redis_rights import RIGHTS, Role
+from ..contracts.redis_rights import NOTHING, RIGHTS, Role
 
 # Replication and Sentinel, with what their documentation asks for (redis.io, "High availability with Redis Sentinel").
 _SERVERS = {
@@ -18,17 +18,20 @@ _SERVERS = {
 # `default` is off: without this user nobody could change a password (ACL SETUSER, SAVE and LOAD).
 _ADMIN = {"admin": "~* &* +@all"}
 _OTHERS = _SERVERS | _ADMIN
-_NOTHING = "resetkeys resetchannels -@all"
+_NOTHING = " ".join(NOTHING)
+# Nobody can log in as `default`: it is off, and has no password. It has every right all the same, because Redis (7.0,
+# 8.2) loads its append-only file as this user: what a MULTI/EXEC or a script wrote, it drops where the user may not.
+_DEFAULT = "user default off resetpass ~* &* +@all"
 
 USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)
 
 
 def users_acl(passwords: Mapping[str, bytes], *, cluster: bool = False) -> str:
-    """Return the file's text: a line a user, `default` locked out. Who has no password here cannot log in.
+    """Return the file's text: a line a user, `default` first, locked out. Who has no password here cannot log in.
 
     Redis reads no comments in it.
     """
-    lines = ["user default off " + _NOTHING]
+    lines = [_DEFAULT]
     for name in USERS:
         word = f"#{sha256(passwords[name]).hexdigest()} " if name in passwords else ""
         lines.append(f"user {name} on {word}{_rules(name, cluster)}")

@@ -10,6 +10,7 @@ from ..db.lag import Committed, Lag, committed_numbers, lags, look
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
+from .redis_replay import Replay, replay_of
 
 _COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
 
@@ -77,13 +78,14 @@ class FrontDoorStatus:
 
 @dataclass(frozen=True, slots=True)
 class RedisStatus:
-    """max_memory_bytes: None where there is no limit."""
+    """max_memory_bytes: None where there is no limit. replay: what of its file a start of it brings back."""
 
     version: str
     memory_bytes: int
     max_memory_bytes: int | None
     policy: str
     aof: bool
+    replay: Replay = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ def redis_status(client: Client) -> RedisStatus:
         max_memory_bytes=found.get("maxmemory") or None,
         policy=found.get("maxmemory_policy", "noeviction"),
         aof=bool(found.get("aof_enabled")),
+        replay=replay_of(client),
     )
 
 

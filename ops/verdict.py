@@ -13,6 +13,7 @@ from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .first_few import first_few
 from .monitor import Report
+from .redis_replay import DROPS, GRANT
 
 _HEARTBEAT_S = 30.0  # from there on the application shows us as offline
 _HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
@@ -214,6 +215,8 @@ def _redis(report: Report) -> Iterator[HealthFinding]:
     share = max((node.memory_bytes / node.max_memory_bytes for node in nodes if node.max_memory_bytes), default=0.0)
     if share > FULL_SHARE:
         yield _error("REDIS_MEMORY_HIGH", f"{share:.0%} of maxmemory: producers wait", "raise maxmemory, add workers")
+    if any(node.replay == "drops" for node in nodes):
+        yield _error("REDIS_FORGETS", DROPS, GRANT)
     if not all(node.aof for node in nodes):
         says = "no AOF: ticks that are not committed yet are lost when Redis stops"
         yield _warn("REDIS_NO_AOF", says, "set `appendonly yes`")

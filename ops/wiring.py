@@ -13,7 +13,7 @@ from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay
 
 from ..contracts.errors import ServerAway, TlsRefused, UsageError
 from ..contracts.names import GROUP, stream_key
-from ..contracts.redis_rights import Role
+from ..contracts.redis_rights import RIGHTS, Role
 from ..contracts.settings import Servers, servers_from
 from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
@@ -21,6 +21,7 @@ from ..db.postgres import Connection, connect
 from ..db.redis import Client
 from .embedded import default_data_dir, embedded_servers
 from .redis_refusals import refusals_named, require_rights
+from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
 from .secret_files import with_secrets
 
 log = structlog.get_logger()
@@ -105,7 +106,17 @@ def open_redis(where: Place, role: Role = "operator") -> Client:
     wait_for_server(lambda: require_rights(client, where.servers.redis_url, role), where.connect_timeout_s)
     if not persists:
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
+    wait_for_server(lambda: _warn_of_replay(client, role), where.connect_timeout_s)
     return client
+
+
+def _warn_of_replay(client: Client, role: Role) -> None:
+    """Say what a start of Redis would drop, or that a role which should be able to ask may not."""
+    replays = {replay_of(node) for node in redis.masters(client)}
+    if "drops" in replays:
+        log.error("redis would forget", why=DROPS, do=GRANT)
+    elif "unknown" in replays and RIGHTS[role].courtesies:
+        log.warning("redis may forget", why=UNKNOWN, do=PRINT_AGAIN)
 
 
 def open_redis_to_look(where: Place) -> Client:

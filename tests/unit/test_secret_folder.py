@@ -24,7 +24,8 @@ def test_what_is_there_is_kept_and_redis_knows_the_hashes(tmp_path):
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
     assert len(set(first.values())) == len(first)
     worker = next(line for line in first["redis_users.acl"].splitlines() if line.startswith("user worker "))
-    assert f" on #{hashlib.sha256(first['redis_worker'].encode()).hexdigest()} resetkeys resetchannels -@all " in worker
+    hashed = hashlib.sha256(first["redis_worker"].encode()).hexdigest()
+    assert f" on #{hashed} resetkeys resetchannels clearselectors -@all " in worker
     assert "user default off " in first["redis_users.acl"]
     assert first["redis_worker"] not in first["redis_users.acl"]
 
