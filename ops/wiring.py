@@ -106,16 +106,17 @@ def open_redis(where: Place, role: Role = "operator") -> Client:
     wait_for_server(lambda: require_rights(client, where.servers.redis_url, role), where.connect_timeout_s)
     if not persists:
         log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
-    wait_for_server(lambda: _warn_of_replay(client, role), where.connect_timeout_s)
+    if RIGHTS[role].courtesies:  # others would only fill the server's ACL LOG
+        wait_for_server(lambda: _warn_of_replay(client), where.connect_timeout_s)
     return client
 
 
-def _warn_of_replay(client: Client, role: Role) -> None:
-    """Say what a start of Redis would drop, or that a role which should be able to ask may not."""
+def _warn_of_replay(client: Client) -> None:
+    """Say what a start of Redis would drop, or that our user may not ask, which this version's users' file lets it."""
     replays = {replay_of(node) for node in redis.masters(client)}
     if "drops" in replays:
         log.error("redis would forget", why=DROPS, do=GRANT)
-    elif "unknown" in replays and RIGHTS[role].courtesies:
+    elif "unknown" in replays:
         log.warning("redis may forget", why=UNKNOWN, do=PRINT_AGAIN)
 
 
