@@ -1,6 +1,7 @@
 """How far the workers are behind: the ticks that are sent and not committed, and how old the oldest of them is."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -30,6 +31,15 @@ class InRedis(NamedTuple):
     oldest: Position | None
 
 
+class Sent(NamedTuple):
+    """How far a producer has sent, by what it noted in PostgreSQL. lives: it sends again what Redis forgets."""
+
+    number: int
+    lives: bool
+    since: datetime
+    until: datetime
+
+
 class Lag(NamedTuple):
     """ticks: sent, not committed. age_s: of the oldest entry above the position; 0: none waits, None: unknown."""
 
@@ -40,9 +50,10 @@ class Lag(NamedTuple):
 def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
     """Return the lag of each partition."""
     committed = committed_numbers(connection)
+    noted = noted_numbers(connection)
     rows = connection.execute(query("committed_positions"))
     positions = {partition: Position.parse(position) for partition, position in rows}
-    return lags(positions, committed, look(client, positions), redis_ms(client))
+    return lags(positions, committed, with_noted(look(client, positions), noted), redis_ms(client))
 
 
 def lags(
@@ -64,6 +75,23 @@ def committed_numbers(connection: Connection) -> dict[int, dict[str, Committed]]
     for partition, producer, number, finished in connection.execute(query("committed_numbers")):
         numbers.setdefault(partition, {})[producer] = Committed(number, finished)
     return numbers
+
+
+def noted_numbers(connection: Connection) -> dict[int, dict[str, Sent]]:
+    """Return how far live producers have sent, by partition, whatever Redis knows of it."""
+    numbers: dict[int, dict[str, Sent]] = {}
+    for partition, producer, *sent in connection.execute(query("sent_numbers")):
+        numbers.setdefault(partition, {})[producer] = Sent(*sent)
+    return numbers
+
+
+def with_noted(in_redis: Mapping[int, InRedis], noted: Mapping[int, Mapping[str, Sent]]) -> dict[int, InRedis]:
+    """Add what PostgreSQL knows to have been sent: what Redis has forgotten waits all the same."""
+    return {p: found._replace(sent=_higher(found.sent, noted.get(p, {}))) for p, found in in_redis.items()}
+
+
+def _higher(sent: Mapping[str, int], noted: Mapping[str, Sent]) -> dict[str, int]:
+    return {**sent, **{producer: max(note.number, sent.get(producer, 0)) for producer, note in noted.items()}}
 
 
 def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:

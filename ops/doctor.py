@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import psycopg
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from ..contracts.errors import TickStockError
 from ..contracts.redis_rights import Role
@@ -17,8 +17,10 @@ from ..db.queries import query
 from .doctor_finding import Finding, first_line
 from .doctor_postgres import check_postgres, recorded_shape
 from .doctor_redis import check_hiredis, check_keys, check_redis
+from .forgotten import read_forgotten
 
 _MAX_SKEW_S = 1.0
+_COMPARED = "Redis against PostgreSQL"
 
 
 class Clock(NamedTuple):
@@ -38,7 +40,7 @@ def diagnose(
     clocks: dict[str, Clock] = {}
     yield check_hiredis()
     client = yield from _redis(servers, roles, clocks)
-    recorded = yield from _postgres(servers, partitions, embedded, clocks)
+    recorded = yield from _postgres(servers, client, partitions, embedded, clocks)
     if client is not None and roles:
         yield check_keys(client, roles, recorded or partitions or DEFAULT_PARTITIONS)
     yield judge_clocks(clocks)
@@ -70,7 +72,7 @@ def _redis(
 
 
 def _postgres(
-    servers: Servers, partitions: int | None, embedded: bool, clocks: dict[str, Clock]
+    servers: Servers, client: redis.Client | None, partitions: int | None, embedded: bool, clocks: dict[str, Clock]
 ) -> Generator[Finding, None, int | None]:
     """Return the recorded partition count, where one can be read."""
     try:
@@ -89,7 +91,24 @@ def _postgres(
         except psycopg.Error as e:
             yield Finding("FAIL", "PostgreSQL clock", first_line(e), "look at the server's log")
             return None
+        if client is not None and shape:
+            yield from _compared(connection, client)
     return shape[0] if shape else None
+
+
+def _compared(connection: postgres.Connection, client: redis.Client) -> Iterator[Finding]:
+    """Hold what PostgreSQL knows of the streams against Redis; no finding where our user may not read them."""
+    try:
+        found = read_forgotten(connection, client)
+    except NoPermissionError:
+        return
+    except (RedisError, psycopg.Error, OSError) as e:
+        yield Finding("FAIL", _COMPARED, f"could not be checked: {first_line(e)}", "look at the server's log")
+        return
+    if not found:
+        yield Finding("ok", _COMPARED, "the streams hold all that PostgreSQL knows of")
+    for one in found:
+        yield Finding("FAIL" if one.loses else "warn", _COMPARED, one.says, one.do)
 
 
 def _read_clock(read_s: Callable[[], float]) -> Clock:

@@ -136,6 +136,8 @@ def run_producer(
         opened.enter_context(refusals_named(where.servers.redis_url, "producer"))
         opened.callback(lease.release)
         writer = _make_writer(where, client, feed, options, stop, opened)
+        if feed.identity.kind == "live":  # a replay's ticks can always come again
+            lease.note_sent(feed.identity.feed, writer.sent_numbers)
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
             ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))

@@ -1,15 +1,16 @@
 """What the fleet looks like at this moment, read from both servers; nothing is changed, and no worker is asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER
 from ..contracts.partition import START, Position, position_of
-from ..db.lag import Committed, Lag, committed_numbers, lags, look
+from ..db.lag import Committed, Lag, committed_numbers, lags, look, noted_numbers, with_noted
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
+from .forgotten import Forgotten, forgotten
 from .redis_replay import Replay, replay_of
 
 _COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
@@ -90,7 +91,7 @@ class RedisStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """partitions_total: 0 where no process has created the stream yet."""
+    """partitions_total: 0 where no process has created the stream yet. forgotten: what Redis held and holds no more."""
 
     stream: str
     partitions_total: int
@@ -102,16 +103,17 @@ class Status:
     replays: list[ReplayStatus]
     dead_letters: dict[str, int]
     redis: RedisStatus
+    forgotten: list[Forgotten] = field(default_factory=list)
 
 
 def read_status(connection: Connection, client: Client) -> Status:
     """Look at both servers. PostgreSQL first: what is committed meanwhile then only makes the lag look longer."""
     row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
-    committed = committed_numbers(connection)
+    committed, noted = committed_numbers(connection), noted_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
     positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
     in_redis = look(client, positions)
-    lag = lags(positions, committed, in_redis, redis_ms(client))
+    lag = lags(positions, committed, with_noted(in_redis, noted), redis_ms(client))
     partitions = [_partition(row, lag[row[0]]) for row in rows]
     ages = [partition.lag_s for partition in partitions]
     return Status(
@@ -125,6 +127,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
         redis=redis_status(client),
+        forgotten=forgotten(connection, client, committed, noted, positions, in_redis),
     )
 
 

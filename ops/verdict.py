@@ -203,6 +203,12 @@ def _stale_symbols(report: Report) -> Iterator[HealthFinding]:
         yield _warn("STALE_SYMBOLS", says, "look at the subscription, and whether the vendor sends")
 
 
+def _forgotten(report: Report) -> Iterator[HealthFinding]:
+    for one in report.fleet.forgotten:
+        make = _error if one.loses else _warn
+        yield make("REDIS_FORGOT", one.says, one.do)
+
+
 # -- Redis -------------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +236,7 @@ _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _heartbeat,
     _results_untold,
     _lag,
+    _forgotten,
     _feed_silent,
     _redis,
     _orphans,

@@ -20,6 +20,7 @@ from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, connect
 from ..db.redis import Client
 from .embedded import default_data_dir, embedded_servers
+from .forgotten import read_forgotten
 from .redis_refusals import refusals_named, require_rights
 from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
 from .secret_files import with_secrets
@@ -140,8 +141,16 @@ def open_both(where: Place, *, partitions: int | None, role: Role = "producer") 
 
     count = wait_for_server(check_and_open_stream, where.connect_timeout_s)
     client = open_redis(where, role)
+    if role == "worker":  # who may look at all of it, and does the restoring
+        wait_for_server(lambda: _say_what_is_forgotten(where, client), where.connect_timeout_s)
     wait_for_server(lambda: _make_groups(client, count), where.connect_timeout_s)
     return client, count
+
+
+def _say_what_is_forgotten(where: Place, client: Client) -> None:
+    with closing(open_postgres(where, name="tickstock")) as connection:
+        for one in read_forgotten(connection, client):
+            log.warning("redis has forgotten", what=one.says, do=one.do)
 
 
 def _make_groups(client: Client, partitions: int) -> None:

@@ -1,4 +1,8 @@
-"""A producer's leases: taken before the first frame, renewed beside the sending, given back at the end."""
+"""A producer's leases: taken before the first frame, renewed beside the sending, given back at the end.
+
+Beside them stands how far a live producer has sent: where Redis forgets it and the producer is gone, nothing else is
+known of those ticks (workers/vanished.py).
+"""
 
 import threading
 import time
@@ -12,12 +16,14 @@ from ..db import lease as leases
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
 from ..db.migrate import expect_partitions
 from ..db.postgres import Connection, connect
+from ..db.queries import query
 from ..db.vitals import VITALS
 
 log = structlog.get_logger()
 
 _INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
 _INGEST_WAIT_S = LEASE_TTL_S + 1.0  # one that was killed holds it no longer
+_NOTE_EVERY_S = 0.5  # what a killed producer sent since the last note is known by its time only
 _RELEASE_WAIT_S = 6.0  # a renewal under way ends before, on a server that hangs too
 
 
@@ -48,6 +54,10 @@ class ProducerLease:
         self._leases.append(self._take(unit, wait))
         if partitions:
             self._expect_partitions(partitions)
+        self._feed = ""
+        self._sent: Callable[[], list[int]] = list
+        self._noted: list[int] = []
+        self._renew_at = 0.0
         self._lost: LeaseLost | None = None
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -81,6 +91,10 @@ class ProducerLease:
                 if wait(0.2):
                     raise
 
+    def note_sent(self, feed: str, sent: Callable[[], list[int]]) -> None:
+        """Note from now on how far this producer has sent. sent: the highest number of each partition."""
+        self._feed, self._sent = feed, sent
+
     def check(self) -> None:
         """Raise LeaseLost where somebody else has a lease of ours now."""
         if self._lost:
@@ -88,20 +102,34 @@ class ProducerLease:
 
     def _keep(self) -> None:
         """Renew until released; with the database away, go on: a lease that ended without a taker is still ours."""
-        while not self._lost and not self._released.wait(RENEW_EVERY_S):
+        while not self._lost and not self._released.wait(_NOTE_EVERY_S):
             try:
-                self._renew()
+                self._renew_if_due()
+                self._note()
                 VITALS.serves("postgresql")
             except (psycopg.Error, ServerAway) as e:
                 VITALS.lost("postgresql")
                 log.debug("database away", why=str(e).strip())
 
-    def _renew(self) -> None:
+    def _renew_if_due(self) -> None:
+        if time.monotonic() < self._renew_at:
+            return
         if self._connection.closed or self._connection.broken:
             self._connection = connect(self._url, name="tickstock-producer", impatient=True)
         held = leases.renew(self._connection, self._owner, self._leases)
         if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
             self._lost = LeaseLost(f"another process took {', '.join(lost)}")
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+
+    def _note(self) -> None:
+        """Note what was sent since the last time; nothing where nothing was."""
+        sent = self._sent()
+        if sent == self._noted or not any(sent):
+            return
+        mine = self._leases[-1]  # of the producer itself
+        values = {"unit": mine.unit, "epoch": mine.epoch, "owner": self._owner, "feed": self._feed, "sent": sent}
+        self._connection.execute(query("note_sent"), values)
+        self._noted = sent
 
     def release(self) -> None:
         """Give the lease back."""
@@ -111,6 +139,7 @@ class ProducerLease:
             log.debug("lease left to end by itself", why="the database does not answer")
             return
         try:
+            self._note()
             leases.release(self._connection, self._owner, self._leases)
             self._connection.close()
         except psycopg.OperationalError as e:

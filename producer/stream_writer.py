@@ -89,6 +89,10 @@ class StreamWriter:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
+    def sent_numbers(self) -> list[int]:
+        """Return the highest number that Redis took, by partition. Any thread may ask."""
+        return [self._flows[partition].counted for partition in range(len(self._flows))]
+
     @property
     def lag(self) -> int:
         """Ticks sent, or about to be, and not known to be committed."""

@@ -69,10 +69,14 @@ class FrameOrder:
 
     def give_up(self) -> tuple[tuple[int, int], list[Arrival]]:
         """Call the hole lost; return its range (from, to] and the held frames that can be applied now."""
-        hole = (self.number, min(self.held))
+        return self.give_up_to(min(self.held)), self._follow()
+
+    def give_up_to(self, number: int) -> tuple[int, int]:
+        """Call lost what was not applied up to a number, where a frame ended; return its range (from, to]."""
+        hole = (self.number, number)
         self.lost.append(hole)
-        self.number = hole[1]
-        return hole, self._follow()
+        self.number = number
+        return hole
 
     def _follow(self) -> list[Arrival]:
         ready = []

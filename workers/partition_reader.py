@@ -91,11 +91,12 @@ class PartitionReader:
                 return entries
             start = f"({page[-1][0].decode()}"
 
-    def rewind(self, state: PartitionState, *, from_start: bool = False) -> None:
+    def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.
 
         from_start: to the start of the stream, where the numbers sort out what is new; also where the group or the
         stream is gone, or the stream ends below the position. Pending entries at or below the position are acked.
+        Returns where the stream ends.
         """
         key = stream_key(state.partition)
         self._make_group(key)
@@ -107,6 +108,7 @@ class PartitionReader:
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
         state.read_to = start
         self.restoring[state.partition] = Restoring(last, sent, from_start)
+        return last
 
     def _make_group(self, key: str) -> None:
         """Make the group where it is missing; a Redis that is out of memory refuses even to make one that is there."""

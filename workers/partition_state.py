@@ -376,15 +376,31 @@ class PartitionState:
             if first is None or can_be_sent_again or redis_ms <= first.ms + hole_wait_ms:
                 continue
             hole, ready = flow.give_up()
-            counts = self.counts.setdefault(producer, Counts())
-            counts.ticks_in += hole[1] - hole[0]
-            counts.lost += hole[1] - hole[0]
+            self._count_lost(producer, hole)
             if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
                 self.given_up.append(self._hole(producer, flow.feed, first, hole))
             self._apply_feed(flow.feed, ready, now_ns)
             self.dirty = True
             given_up.append((producer, hole))
         return given_up
+
+    def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
+        """Call lost what a producer that is gone had sent and nobody has: its last numbers.
+
+        numbers: committed, and sent at last; window_ms: when that may have been sent. Returns how many ticks.
+        """
+        flow = self.flows.setdefault(producer, FrameOrder(feed, numbers[0]))
+        hole = flow.give_up_to(numbers[1])
+        self._count_lost(producer, hole)
+        if producer.startswith(MARKET_PRODUCERS):
+            self.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
+        self.dirty = True
+        return hole[1] - hole[0]
+
+    def _count_lost(self, producer: str, hole: tuple[int, int]) -> None:
+        counts = self.counts.setdefault(producer, Counts())
+        counts.ticks_in += hole[1] - hole[0]
+        counts.lost += hole[1] - hole[0]
 
     def _hole(self, producer: str, feed: str, behind: Position, numbers: tuple[int, int]) -> Hole:
         book = self.feeds.get(feed)

@@ -34,6 +34,7 @@ from .partition_state import Held, PartitionState
 from .teller import Teller
 from .tick_check import MS_NS, Limits
 from .upkeep import Upkeep
+from .vanished import Vanished
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from .tracing import Tracing
@@ -107,6 +108,7 @@ class Worker:
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
+        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
         self._read_count = 1
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
@@ -383,7 +385,7 @@ class Worker:
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
-    def restore(self, partition: int) -> None:
+    def restore(self, partition: int, *, from_start: bool = False) -> None:
         """Go back to the committed state and read again: start, take-over, hole, anything odd: always this."""
         # A database that came back older may have forgotten that a replay ended.
         self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
@@ -399,7 +401,11 @@ class Worker:
         state.load(saved)
         self._states[partition] = state
         self._teller.open(held)
-        self._reader.rewind(state)
+        ends = self._reader.rewind(state, from_start=from_start)
+        if ends < state.position:
+            log.warning(
+                "redis has lost entries", partition=partition, stream_ends=str(ends), committed_to=str(state.position)
+            )
         self._committer.counts.restores += 1
 
     def _finish_restores(self, entries: dict[int, Entries]) -> None:
@@ -430,7 +436,10 @@ class Worker:
         for partition, why in odd.items():
             log.info("reading again", partition=partition, why=why)
             self.restore(partition)
-        if self._upkeep.give_up_holes(self._states):
+        for partition in self._vanished.to_read_again(self._states):
+            log.info("reading again", partition=partition, why="sent, and not in the stream")
+            self.restore(partition, from_start=True)
+        if self._upkeep.give_up_holes(self._states) or self._vanished.give_up(self._states):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
         self._watch_memory()

@@ -5,6 +5,7 @@ import zstandard
 from tickstockpl.contracts.frame import decode, encode
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
+from tickstockpl.db.gaps import Hole
 from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
@@ -497,3 +498,32 @@ def test_a_header_that_does_not_fit_its_block_refuses_the_frames_ticks(change):
     apply(state, body, at=1)
     assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"]
     assert state.counts["p"].applied == 0
+
+
+def test_the_rest_of_a_producer_that_is_gone_is_lost_until_it_comes_after_all():
+    state, feed = new_state(), Feed("channel-1")
+    first, second = (feed.body(("A", at, 10, 1), ("A", at, 11, 1), born=at) for at in (1, 2))
+    third = feed.body(("A", 3, 12, 1), born=3)
+    apply(state, first, at=1)
+    assert state.give_up_rest("channel-1", "live", (0, 5), (1_000, 9_000)) == 3
+    assert state.counts["channel-1"] == Counts(ticks_in=5, applied=2, lost=3)
+    assert state.given_up == [Hole("live", 0, 1_000, 9_000, "channel-1", 3)]  # which the vendor may still have
+    commit(state)
+    assert numbers(state) == {"channel-1": 5}
+    apply(state, second, third, second, at=4)  # out of a spool that somebody found
+    assert state.counts["channel-1"] == Counts(applied=3, lost=-3)
+    assert state.repeats == 2
+
+
+def test_the_rest_of_a_producer_that_nothing_came_of_is_lost_too():
+    state = new_state()
+    assert state.give_up_rest("synthetic-1", "live", (0, 7), (1_000, 9_000)) == 7
+    assert state.counts == {"synthetic-1": Counts(ticks_in=7, lost=7)}
+    assert state.given_up == []
+    assert state.dirty
+    assert numbers(new_state(saved_after_commit(state))) == {"synthetic-1": 7}
+
+
+def test_what_was_forgotten_with_the_numbers_of_a_producer_is_counted_from_the_ledger_on():
+    state = new_state()
+    assert state.give_up_rest("synthetic-1", "live", (4, 7), (1_000, 9_000)) == 3

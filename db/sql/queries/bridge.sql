@@ -44,3 +44,7 @@ SELECT count(*) FROM pg_stat_activity
 -- withdraw_bridge --
 -- Who leaves is no other bridge to anybody, however long its connection stays.
 SELECT set_config('application_name', 'tickstock-bridge-leaving', false);
+
+-- bridge_numbers --
+-- Up to which result the bridge has said each partition's.
+SELECT partition, number FROM bridge_position WHERE number > 0;

@@ -143,8 +143,8 @@ SELECT f.partition, f.outbox_number, newest.epoch
 DELETE FROM former_partition WHERE partition < %(partitions)s;
 
 -- end_every_lease --
--- Who wakes up later finds its epoch gone.
-UPDATE lease SET epoch = epoch + 1, owner = NULL, expires_at = '-infinity';
+-- Who wakes up later finds its epoch gone. What was noted as sent is committed, and by partitions that are no more.
+UPDATE lease SET epoch = epoch + 1, owner = NULL, expires_at = '-infinity', sent = NULL;
 
 -- replace_checkpoints --
 -- The streams begin anew, so the positions do, too.

@@ -1,0 +1,99 @@
+"""What producers that are gone had sent, as PostgreSQL knows it, and Redis holds no more: it is counted as lost.
+
+A producer that lives sends again what Redis has forgotten; one that is gone does not, and a Redis that was started
+empty does not even know that there was anything. So the number that the producer noted beside its lease decides.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import structlog
+
+from ..db.lease import RENEW_EVERY_S
+from ..db.postgres import Database
+from ..db.queries import query
+from .partition_reader import PartitionReader
+from .partition_state import PartitionState
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 5.0
+_WHY = "Redis has forgotten them, and their producer is gone"
+_PERHAPS_MORE = ": killed, so that it may have sent more in its last half second"
+
+
+class _Rest(NamedTuple):
+    """What of a producer is not committed in a partition: above `committed`, up to `sent`; times in Unix s.
+
+    was_killed: it may have sent more after its last note.
+    """
+
+    partition: int
+    producer: str
+    feed: str
+    sent: int
+    committed: int
+    since_s: float
+    until_s: float
+    was_killed: bool
+
+
+class Vanished:
+    """Counts what no producer sends again and no stream holds. wait_s: for so long a producer must be gone."""
+
+    def __init__(self, database: Database, reader: PartitionReader, *, wait_s: float) -> None:
+        self._database = database
+        self._reader = reader
+        self._values = {"wait_s": wait_s, "renew_s": RENEW_EVERY_S}
+        self._look_at = 0.0
+        self._read_again: dict[tuple[int, str], int] = {}
+        self._found: list[_Rest] = []
+
+    def to_read_again(self, states: Mapping[int, PartitionState]) -> set[int]:
+        """Look, every few seconds; return the partitions to be read from the stream's start before anything is lost.
+
+        Call it when everything was read; what is missing then was either never there or somebody else read it.
+        """
+        self._found = []
+        if time.monotonic() < self._look_at:
+            return set()
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self._database.connection.execute(query("forget_settled_sent"))
+        rows = [_Rest(*row) for row in self._database.connection.execute(query("vanished_sent"), self._values)]
+        missing = list(self._missing(rows, states))
+        self._found = [rest for rest in missing if self._read_again.get((rest.partition, rest.producer)) == rest.sent]
+        self._read_again |= {(rest.partition, rest.producer): rest.sent for rest in missing}
+        return {rest.partition for rest in missing if rest not in self._found}
+
+    def _missing(self, rows: Iterable[_Rest], states: Mapping[int, PartitionState]) -> Iterable[_Rest]:
+        for rest in rows:
+            if rest.partition not in states or rest.partition in self._reader.restoring:
+                continue
+            flow = states[rest.partition].flows.get(rest.producer)
+            if flow is None or (flow.number < rest.sent and not flow.held and not flow.ended):
+                yield rest
+
+    def give_up(self, states: Mapping[int, PartitionState]) -> bool:
+        """Call lost what reading again did not bring either; return whether anything was."""
+        found = [
+            rest for rest in self._found if rest.partition in states and rest.partition not in self._reader.restoring
+        ]
+        for rest in found:
+            numbers, window_ms = (rest.committed, rest.sent), (int(rest.since_s * 1000), int(rest.until_s * 1000))
+            ticks = states[rest.partition].give_up_rest(rest.producer, rest.feed, numbers, window_ms)
+            log.error(
+                "ticks lost",
+                partition=rest.partition,
+                producer=rest.producer,
+                ticks=ticks,
+                why=_WHY + (_PERHAPS_MORE if rest.was_killed else ""),
+                since=_iso(rest.since_s),
+                until=_iso(rest.until_s),
+            )
+        return bool(found)
+
+
+def _iso(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
