@@ -72,8 +72,8 @@ def _join(folder: Path, use: ExitStack, log: Callable[[str], None]) -> tuple[boo
 def _make(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the data folder {folder} is not a folder")
-    # Others may pass through (PostgreSQL's account must, for root) but not look; what is secret has mode 0600.
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    # For root PostgreSQL's account must pass through; nobody else looks, and what is secret has mode 0600 besides.
+    folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid() == 0:
         # What root writes into it could not be read by its owner any more.
         raise UsageError(f"the data folder {folder} belongs to another user: run as that user, not as root")

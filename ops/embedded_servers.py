@@ -70,8 +70,14 @@ class EmbeddedServer:
 
     def take_port(self) -> None:
         """Take the port of the last time, or a new one where somebody else listens on it."""
-        if not self.record.port or not _is_free(self.record.port):
+        if not self.record.port:
             self.record.port = _free_port()
+        elif not _is_free(self.record.port):
+            self.record.port = _free_port()
+            self.forget_password()
+
+    def forget_password(self) -> None:
+        """Choose another password, where clients may have told it to whoever sits on our port."""
 
     def start(self) -> None:
         """Start the process on the recorded port; do not wait for it."""
@@ -134,6 +140,10 @@ class Valkey(EmbeddedServer):
     name = "valkey"
     stop_signals = (signal.SIGTERM, signal.SIGKILL)
 
+    def forget_password(self) -> None:
+        """AUTH tells it in clear."""
+        self.record.password = ServerRecord().password
+
     def check(self) -> None:
         """PING."""
         _ping(f"redis://:{self.record.password}@127.0.0.1:{self.record.port}/0")
@@ -176,6 +186,7 @@ class Valkey(EmbeddedServer):
 class Postgres(EmbeddedServer):
     """PostgreSQL with its durable defaults (fsync and synchronous_commit on), for the role and database `tickstock`."""
 
+    # Its password stays: SCRAM does not tell it, and wiring.REQUIRE_SCRAM keeps clients from telling it in another way.
     name = "postgres"
     stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
@@ -204,6 +215,7 @@ class Postgres(EmbeddedServer):
             "port": self.record.port,
             "unix_socket_directories": "",
             "max_connections": 100,
+            "authentication_timeout": "5s",  # so long may a stranger hold one of them
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",
             "timezone": "UTC",

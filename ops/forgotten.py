@@ -29,18 +29,7 @@ def read_forgotten(connection: Connection, client: Client) -> list[Forgotten]:
     """Look at both servers; PostgreSQL first."""
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     positions = {p: Position.parse(position) for p, position in connection.execute(query("committed_positions"))}
-    return forgotten(connection, client, committed, noted, positions, look(client, positions))
-
-
-def forgotten(
-    connection: Connection,
-    client: Client,
-    committed: Mapping[int, Mapping[str, Committed]],
-    noted: Mapping[int, Mapping[str, Sent]],
-    positions: Mapping[int, Position],
-    in_redis: Mapping[int, InRedis],
-) -> list[Forgotten]:
-    """Compare what was read already, and the results beside it; what loses ticks first."""
+    in_redis = look(client, positions)
     said: dict[int, int] = dict(connection.execute(query("bridge_numbers")).fetchall())
     return [
         *forgotten_ticks(committed, noted, in_redis),

@@ -10,7 +10,7 @@ from ..db.lag import Committed, Lag, committed_numbers, lags, look, noted_number
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
-from .forgotten import Forgotten, forgotten
+from .forgotten import Forgotten, forgotten_entries, forgotten_ticks
 from .redis_replay import Replay, replay_of
 
 _COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
@@ -127,7 +127,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
         redis=redis_status(client),
-        forgotten=forgotten(connection, client, committed, noted, positions, in_redis),
+        forgotten=[*forgotten_ticks(committed, noted, in_redis), *forgotten_entries(positions, in_redis)],
     )
 
 

@@ -29,6 +29,10 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+# Of the embedded PostgreSQL: whoever has taken its port while it is down may ask for the password in clear, and libpq
+# would say it.
+REQUIRE_SCRAM = "?require_auth=scram-sha-256"
+
 
 class Place(NamedTuple):
     """Where the servers are, and how long to wait for them at the start."""
@@ -59,7 +63,8 @@ def place(
     if subfolder:
         folder /= subfolder
     with embedded_servers(folder, log=log.info) as servers:
-        yield Place(servers, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
+        safe = Servers(servers.redis_url, servers.database_url + REQUIRE_SCRAM)
+        yield Place(safe, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
 
 
 def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ..shutdown import Stop
-from ..wiring import Place
+from ..wiring import REQUIRE_SCRAM, Place
 from .options import CONTEXT, option, server_options
 
 _WHILE_USED = (
@@ -27,7 +27,8 @@ def urls(where: AbstractContextManager[Place], hold: bool) -> None:
     stop = Stop() if hold else None
     with where as place:
         click.echo(f"export REDIS_URL='{place.servers.redis_url}'")
-        click.echo(f"export DATABASE_URL='{place.servers.database_url}'")
+        # psql before 16 does not know the option.
+        click.echo(f"export DATABASE_URL='{place.servers.database_url.removesuffix(REQUIRE_SCRAM)}'")
         if stop and place.embedded:
             click.echo("the servers run until Ctrl-C", err=True)
             while not stop.wait(_HOLD_S):
