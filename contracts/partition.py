@@ -58,6 +58,7 @@ class Position(NamedTuple):
 START = Position(0, 0)
 
 _SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
+MAX_POSITION = Position((1 << (63 - _SEQ_BITS)) - 1, (1 << _SEQ_BITS) - 1)  # the last one that has a number
 
 
 def number_of(position: Position) -> int | None:

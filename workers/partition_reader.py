@@ -11,7 +11,7 @@ from ..contracts.frame import FIELD
 from ..contracts.names import GROUP, flow_key, stream_key
 from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
-from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group
+from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group, ms_of_time
 from .partition_state import PartitionState
 
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
@@ -57,16 +57,24 @@ class PartitionReader:
         self._consumer = consumer
         self._group = group
         self.restoring: dict[int, Restoring] = {}
+        self.read_at_ms = 0  # Redis TIME of the last read
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
-        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some."""
+        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
+
+        TIME is asked behind the read, in the same round trip: no entry of it came later.
+        """
         keys = {stream_key(p).encode(): p for p in partitions}
         head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count)
         if is_cluster(self._client):
             reply = self._read_each(head, keys, block_ms)
         else:
             wait = ("BLOCK", block_ms) if block_ms else ()
-            reply = self._client.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
+            pipeline.time()
+            reply, time_of_read = pipeline.execute()
+            self.read_at_ms = ms_of_time(time_of_read)
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
 
     def _read_each(self, head: tuple[Any, ...], keys: Iterable[bytes], block_ms: int) -> list[Any]:
@@ -74,7 +82,10 @@ class PartitionReader:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.execute_command(*head, "STREAMS", key, ">")
-        found = [stream for reply in pipeline.execute() for stream in reply or ()]
+        pipeline.time()
+        *replies, time_of_read = pipeline.execute()
+        self.read_at_ms = ms_of_time(time_of_read)
+        found = [stream for reply in replies for stream in reply or ()]
         if not found and block_ms:
             time.sleep(_CLUSTER_WAIT_S)
         return found
