@@ -116,8 +116,11 @@ class DoorReader:
 
     # -- where it begins -------------------------------------------------------------------------------------------
 
-    def open(self, lowest: int, highest: int, now_ms: int) -> None:
-        """Begin where everything is applied in every partition. highest: number that was ever given to an entry."""
+    def open(self, lowest: int, highest: int, now_ms: int) -> int:
+        """Begin where everything is applied in every partition, or before; return the number behind which it reads.
+
+        highest: number that was ever given to an entry.
+        """
         look, last = self._stream.look(), position_of(highest)
         most_ms = self._most_ms(now_ms, highest)
         counted: int | None = 0
@@ -136,6 +139,7 @@ class DoorReader:
             lowest, counted = _where_counted(look, lowest)
         self._replaced = False
         self._begin(lowest, max(lowest, highest), counted)
+        return lowest
 
     def _replace(self, look: Look | None, last: Position, most_ms: int) -> None:
         swapped = self._stream.replace(last, most_ms)

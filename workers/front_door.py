@@ -151,7 +151,8 @@ class FrontDoor:
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
         sent = (number_in(sent) for sent, *_ in self._flows())
-        self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client))
+        # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
+        start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions

@@ -102,9 +102,13 @@ def working(door):
 
 
 @pytest.fixture
-def until(wait_for):
-    def holds(died, condition, within_s=60):
-        wait_for(lambda: died() or condition(), within_s)
+def until(wait_for, door):
+    def holds(died, condition, within_s=12):
+        try:
+            wait_for(lambda: died() or condition(), within_s)
+        except AssertionError:
+            print("LEDGER", door.ledger(), door.letters()[:5], door.rows("SELECT partition, last_number, ticks_in, lost FROM ledger"), door.redis.xinfo_stream(FRONT_DOOR), door.redis.xinfo_groups(FRONT_DOOR), [door.redis.hgetall(f"tickstock-stream:{{p{p}}}:flow") for p in range(3)])
+            raise
         if died():
             raise died()[0]
 
@@ -155,3 +159,114 @@ def add_when_possible(door, count, until, died):
 
     for _ in range(count):
         until(died, added)
+
+
+def test_ids_out_of_bounds_all_over_a_backlog_cost_one_entry_each(door, working, until):
+    door.add(30)
+    for chosen in sorted(ids_out_of_bounds(door).values(), key=lambda text: tuple(map(int, text.split("-")))):
+        door.add(1, entry_id=chosen)
+        if not chosen.startswith(str(LARGEST)):
+            door.add(30)
+    with working() as died:
+        until(died, lambda: door.ledger().get("ticks_in") == 155)
+        door.add(10)
+        until(died, lambda: door.ledger().get("ticks_in") == 165)
+    assert door.ledger() == {"ticks_in": 165, "applied": 160, "refused": 5}
+    assert door.volume() == 160
+
+
+def test_followers_of_a_bad_id_that_its_sender_deleted_again_are_ordinary_ticks(door, working, until):
+    door.add(3)
+    bad = door.redis.xadd(FRONT_DOOR, door.tick(), id=f"{door.now_ms() * 1000}-0")
+    door.redis.xdel(FRONT_DOOR, bad)
+    door.add(3)
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 7, "applied": 6, "lost": 1})
+    assert door.letters() == []
+
+
+def test_a_last_id_that_nobody_can_follow_is_mended_though_no_entry_shows_it(door, working, until):
+    with working() as died:
+        door.add(3)
+        until(died, lambda: door.ledger().get("applied") == 3)
+        door.redis.execute_command("XSETID", FRONT_DOOR, f"{LARGEST}-{LARGEST}")
+        add_when_possible(door, 3, until, died)
+        until(died, lambda: door.ledger() == {"ticks_in": 6, "applied": 6})
+
+
+def test_an_id_a_little_ahead_is_its_number_and_its_tick_came_when_it_was_read(door, working, until):
+    """Redis counts on in the same millisecond: those behind it must not wait, nor be from the future."""
+    ahead = door.now_ms() + 600_000
+    door.redis.xadd(FRONT_DOOR, door.tick() | {"timestamp": str(door.now_ms() // 1000 + 1200)}, id=f"{ahead}-0")
+    door.add(5)
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 6, "applied": 5, "future": 1})
+
+
+def test_what_is_trimmed_before_it_was_read_is_counted_as_lost(door, working, until, tickstock):
+    door.add(200, maxlen=20, approximate=False)
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 200, "applied": 20, "lost": 180})
+        door.add(10)
+        until(died, lambda: door.ledger() == {"ticks_in": 210, "applied": 30, "lost": 180})
+    with working("w2") as died:
+        door.add(5)
+        until(died, lambda: door.ledger() == {"ticks_in": 215, "applied": 35, "lost": 180})
+
+
+@pytest.mark.parametrize("gone", ["deleted", "flushed", "renamed", "replaced by low ids"])
+def test_a_door_that_is_gone_opens_again(door, working, until, gone):
+    with working() as died:
+        door.add(10)
+        until(died, lambda: door.ledger().get("applied") == 10)
+        if gone == "flushed":
+            door.redis.flushall()
+        elif gone == "renamed":
+            door.redis.rename(FRONT_DOOR, "elsewhere")
+        else:
+            door.redis.delete(FRONT_DOOR)
+        if gone == "replaced by low ids":
+            for number in range(1, 5):
+                door.add(1, entry_id=f"5-{number}")
+            door.sent -= 4
+            door.sent += 4
+        door.add(10)
+        expected = 24 if gone == "replaced by low ids" else 20
+        until(died, lambda: door.ledger() == {"ticks_in": expected, "applied": expected})
+        until(died, lambda: door.volume() == expected)
+
+
+def test_a_door_of_low_ids_that_stood_there_before_a_worker_came_back(door, working, until):
+    with working() as died:
+        door.add(10)
+        until(died, lambda: door.ledger().get("applied") == 10)
+    door.redis.delete(FRONT_DOOR)
+    for number in range(1, 8):
+        door.add(1, entry_id=f"5-{number}")
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 17, "applied": 17})
+
+
+def test_a_group_that_is_destroyed_costs_nothing(door, working, until):
+    with working() as died:
+        door.add(10)
+        until(died, lambda: door.ledger().get("applied") == 10)
+        door.redis.xgroup_destroy(FRONT_DOOR, "tickstockpl-group")
+        door.add(10)
+        until(died, lambda: door.ledger() == {"ticks_in": 20, "applied": 20})
+    door.redis.xgroup_destroy(FRONT_DOOR, "tickstockpl-group")
+    door.add(10)
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 30, "applied": 30})
+
+
+def test_entries_of_any_size_cost_at_most_themselves(door, working, until):
+    big = b"x" * (40 << 20)
+    for size in (5 << 20, 40 << 20, 100, 5 << 20, 40 << 20):
+        door.add(3)
+        door.redis.xadd(FRONT_DOOR, {"data": big[:size]})
+    door.redis.xadd(FRONT_DOOR, {str(i): "x" for i in range(9000)})
+    door.add(3)
+    with working() as died:
+        until(died, lambda: door.ledger() == {"ticks_in": 24, "applied": 18, "refused": 6})
+    assert [reason for reason, *_ in sorted(door.letters())] == ["not_json", *["too_large"] * 4, "unknown_shape"]
