@@ -28,6 +28,12 @@ def flow_key(partition: int) -> str:
     return f"tickstock-stream:{{p{partition}}}:flow"
 
 
+def renewal_keys(partition: int) -> tuple[str, str, str]:
+    """Name the keys through which a partition's stream gets new ids: what waits, what one step moves, what comes."""
+    key = stream_key(partition)
+    return f"{key}:aside", f"{key}:moving", f"{key}:next"
+
+
 def results_key(partition: int) -> str:
     """Name the stream of a partition's results; an entry's id is its outbox number."""
     return f"tickstock-results:{{p{partition}}}"

@@ -26,6 +26,9 @@ def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
     return {p: ticks.take(order[first:end]) for p, (first, end) in parts if end > first}
 
 
+_LARGEST = 2**64 - 1  # in each half of an id
+
+
 class Position(NamedTuple):
     """The id of a stream entry, ordered as Redis orders ids."""
 
@@ -50,6 +53,11 @@ class Position(NamedTuple):
     def after(self) -> "Position":
         """Return the smallest id above this one."""
         return Position(self.ms, self.seq + 1) if self.seq < 2**64 - 1 else Position(self.ms + 1, 0)
+
+    @property
+    def exclusive(self) -> str:
+        """Where a range begins behind it, as Redis spells that. Behind the largest id is nothing: that one itself."""
+        return str(self) if self == (_LARGEST, _LARGEST) else f"({self}"
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"

@@ -124,6 +124,11 @@ _SWAP = (
     _FENCE
     + _MOVE
     + """
+-- What needs memory comes first: a server that has none refuses it, and nothing has changed.
+if redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[9], ARGV[10], 'MKSTREAM', 'ENTRIESREAD', 0).err then
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[9], ARGV[10], 'MKSTREAM') -- a server before 7.0, which does not count
+end
+redis.call('XSETID', KEYS[2], ARGV[11])
 local added = about(KEYS[1])['entries-added'] or -1
 local waits = redis.call('EXISTS', KEYS[3]) == 1
 local from = waits and KEYS[5] or KEYS[3]
@@ -133,11 +138,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     redis.call('XTRIM', from, 'MINID', '=', ARGV[8])
     moved = redis.call('XLEN', from)
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]) end
-if redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[9], ARGV[10], 'MKSTREAM', 'ENTRIESREAD', 0).err then
-    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[9], ARGV[10], 'MKSTREAM') -- a server before 7.0, which does not count
-end
-redis.call('XSETID', KEYS[1], ARGV[11])
+redis.call('RENAME', KEYS[2], KEYS[1])
 local after, done = ARGV[2], 1
 if moved > 0 then
     if waits then ARGV[3] = '1e15' end

@@ -77,7 +77,7 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
         for partition, position in some:
             pipeline.hgetall(flow_key(partition))
             pipeline.xinfo_stream(stream_key(partition))
-            pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
+            pipeline.execute_command("XRANGE", stream_key(partition), position.exclusive, "+", "COUNT", 1)
         replies = pipeline.execute(raise_on_error=False)
         found |= {p: _in_redis(*replies[3 * i : 3 * i + 3]) for i, (p, _) in enumerate(some)}
     return found

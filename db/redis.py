@@ -59,6 +59,7 @@ _OPTIONS: dict[str, Any] = {
     "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
+_EXHAUSTED = "exhausted the last possible ID"  # of a stream: a worker gives it new ids
 _SENTINEL_REASON = re.compile("«(.*?)»")
 FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
@@ -207,8 +208,8 @@ def has_aof(client: Client) -> bool:
 
 
 def is_pause(error: Exception) -> bool:
-    """Tell a server that cannot write now (memory or disk full, fail-over) from one that refuses the command."""
-    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS"))
+    """Tell what cannot be written now (memory or disk full, fail-over, a stream without ids) from what is refused."""
+    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", _EXHAUSTED))
 
 
 def is_out_of_memory(error: Exception) -> bool:

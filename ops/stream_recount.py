@@ -144,7 +144,7 @@ def _read(client: Client, partition: int) -> Iterator[_Seen]:
                 yield _Seen(frame, Position.parse(entry_id))
         if len(page) < _PAGE:
             return
-        start = f"({page[-1][0].decode()}"
+        start = Position.parse(page[-1][0]).exclusive
 
 
 def _frame_of(fields: Sequence[bytes]) -> Frame | None:

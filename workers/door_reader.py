@@ -133,8 +133,6 @@ class DoorReader:
         elif look.last < last:
             self._stream.set_last(last)
             log.error("entries of the front door may be lost", after=str(look.last), through=str(last))
-        if look is not None and look.aside:
-            self._stream.finish_moving(last, most_ms)
         if look is not None and look.group is not None:
             lowest, counted = _where_counted(look, lowest)
         self._replaced = False
@@ -202,6 +200,9 @@ class DoorReader:
         self._adapt(len(read.entries), found.bytes)
         if not found.is_whole or not (self._is_full or is_numbered(look.last, most_ms)):
             self._rebuild(most_ms)
+        elif look.aside:  # who set it there did not come to the end
+            self._stream.finish_moving(position_of(self._cursor), most_ms)
+            self._is_full = True
         elif not self._is_full:
             self._count_lost(look)
 

@@ -31,7 +31,7 @@ from .commit_plan import PartitionPlan
 from .committer import Committer
 from .door_reader import DoorReader
 from .front_door import FrontDoor
-from .lookout import Lookout
+from .lookout import IDS_AHEAD, Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
 from .steady_clock import Reading, SteadyClock
@@ -409,8 +409,11 @@ class Worker:
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
-    def restore(self, partition: int) -> None:
-        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this."""
+    def restore(self, partition: int, *, from_start: bool = False) -> None:
+        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this.
+
+        from_start: of the stream, because its ids are not those that the committed position knows.
+        """
         # A database that came back older may have forgotten that a replay ended.
         self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
         held = self._states[partition].held
@@ -425,7 +428,7 @@ class Worker:
         state.load(saved)
         self._states[partition] = state
         self._teller.open(held)
-        self._reader.rewind(state)
+        self._reader.rewind(state, from_start=from_start)
         self._committer.counts.restores += 1
 
     def _finish_restores(self, entries: dict[int, Entries]) -> None:
@@ -450,17 +453,25 @@ class Worker:
 
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
-        odd = self._lookout.look(self._states)
+        latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
+        odd = self._lookout.look(self._states, latest_ms)
         if odd is None:
             return
         for partition, why in odd.items():
             log.info("reading again", partition=partition, why=why)
-            self.restore(partition)
+            if why == IDS_AHEAD:
+                self._renew(partition, latest_ms)
+            self.restore(partition, from_start=why == IDS_AHEAD)
         if self._upkeep.give_up_holes(self._states, self._read_at.ms):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
         self._watch_memory()
         self._ack({}, {}, {})
+
+    def _renew(self, partition: int, latest_ms: int) -> None:
+        """Let a partition's entries get new ids, but those that are dead letters already: read again, they are new."""
+        rows = self._database.connection.execute(query("dead_letter_entries"), {"partition": partition})
+        self._reader.renew(partition, latest_ms, refused=[entry for (entry,) in rows])
 
     def _watch_memory(self) -> None:
         """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
