@@ -12,10 +12,10 @@ REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they r
 
 
 # The front door's own keys share its slot: scripts read and write them together (db/door_stream.py).
-DOOR_OWNER = f"{{{FRONT_DOOR}}}:owner"  # the epoch of the lease of who may rebuild it
-DOOR_NEXT = f"{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
-DOOR_ASIDE = f"{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones
-DOOR_MOVING = f"{{{FRONT_DOOR}}}:moving"  # the same, within one step
+DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # the epoch of the lease of who may rebuild it
+DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
+DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones
+DOOR_MOVING = f"tickstock-door:{{{FRONT_DOOR}}}:moving"  # the same, within one step
 
 
 def stream_key(partition: int) -> str:

@@ -216,7 +216,8 @@ class PartitionReader:
     def renew(self, partition: int, latest_ms: int, *, refused: Sequence[str]) -> None:
         """Give a partition's entries new ids, because its stream has one that is later than latest_ms (Unix ms).
 
-        refused: ids of those that are dealt with, and go. Redis never goes back behind such an id, and at the largest one it takes nothing more. Read them from the start.
+        Redis never goes back behind such an id, and at the largest one it takes nothing more. Read them from the start.
+        refused: ids of entries that are dealt with, and go.
         """
         keys = (stream_key(partition), *renewal_keys(partition))
         log.warning("a stream gets new ids, one was ahead of time", partition=partition)

@@ -1,8 +1,13 @@
 """The front door under what others do to its stream: ids of their own, trims, deletions, entries of any size."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -17,6 +22,7 @@ from tickstockpl.workers.worker import WorkerOptions
 PARTITIONS = 3
 SYMBOLS = ("AAPL", "IBM", "MSFT", "F")  # of several partitions
 LARGEST = 2**64 - 1
+LARGE_ENTRIES = 3000
 
 
 class Door:
@@ -47,6 +53,10 @@ class Door:
         with psycopg.connect(self.servers.database_url) as connection:
             return connection.execute(statement).fetchall()
 
+    def rows_changed(self, statement):
+        with psycopg.connect(self.servers.database_url) as connection:
+            connection.execute(statement)
+
     def volume(self):
         """Return the shares in all bars: one for each tick that is in a bar."""
         ((volume,),) = self.rows("SELECT coalesce(sum(volume), 0)::float8 FROM ohlcv_1min")
@@ -61,6 +71,46 @@ class Door:
 
     def letters(self):
         return self.rows("SELECT reason, detail, convert_from(original, 'UTF8') FROM dead_letter ORDER BY id")
+
+
+class Processes:
+    """Workers as processes of their own, to be killed and to be looked at."""
+
+    def __init__(self, door, folder):
+        self._door = door
+        self._folder = folder
+        self._running = {}
+        self._highest = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self._running):
+            self.kill(name)
+
+    def start(self, name):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATABASE", "TICKSTOCK"))}
+        env = clean | {"REDIS_URL": self._door.servers.redis_url, "DATABASE_URL": self._door.servers.database_url}
+        command = [sys.executable, "-m", "tickstockpl.ops", "worker", "--consumer", name, "--commit-ms", "50"]
+        with (self._folder / f"{name}.log").open("w") as log:
+            self._running[name] = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self, name, after_s=0.0):
+        process = self._running.pop(name)
+        threading.Event().wait(after_s)
+        process.kill()
+        process.wait(60)
+
+    def highest_mb(self):
+        """Return the most that a worker has had resident, of those that run."""
+        for name, process in self._running.items():
+            assert process.poll() is None, self.said()
+            self._highest[name] = max(self._highest.get(name, 0), psutil.Process(process.pid).memory_info().rss / 2**20)
+        return max(self._highest.values())
+
+    def said(self):
+        return "\n".join(file.read_text() for file in sorted(self._folder.glob("*.log")))
 
 
 @pytest.fixture
@@ -101,21 +151,11 @@ def working(door):
 
 
 @pytest.fixture
-def until(wait_for, door):
-    def holds(died, condition, within_s=12):
-        try:
-            wait_for(lambda: died() or condition(), within_s)
-        except AssertionError:
-            print(
-                "LEDGER",
-                door.ledger(),
-                door.letters()[:5],
-                door.rows("SELECT partition, last_number, ticks_in, lost FROM ledger"),
-                door.redis.xinfo_stream(FRONT_DOOR),
-                door.redis.xinfo_groups(FRONT_DOOR),
-                [door.redis.hgetall(f"tickstock-stream:{{p{p}}}:flow") for p in range(3)],
-            )
-            raise
+def until(wait_for):
+    """Give a function that waits for a condition while a worker lives."""
+
+    def holds(died, condition):
+        wait_for(lambda: died() or condition())
         if died():
             raise died()[0]
 
@@ -236,8 +276,6 @@ def test_a_door_that_is_gone_opens_again(door, working, until, gone):
         if gone == "replaced by low ids":
             for number in range(1, 5):
                 door.add(1, entry_id=f"5-{number}")
-            door.sent -= 4
-            door.sent += 4
         door.add(10)
         expected = 24 if gone == "replaced by low ids" else 20
         until(died, lambda: door.ledger() == {"ticks_in": expected, "applied": expected})
@@ -280,6 +318,41 @@ def test_entries_of_any_size_cost_at_most_themselves(door, working, until):
     assert [reason for reason, *_ in sorted(door.letters())] == ["not_json", *["too_large"] * 4, "unknown_shape"]
 
 
+def test_a_backlog_of_large_arrays_stops_nobody_and_needs_little_memory(door, wait_for, tmp_path):
+    """3,000 entries of 64 kB, each an array of 900 ticks: two workers, of which one reads, and leases stay."""
+    element = {"symbol": "IBM", "price": 10, "volume": 1, "timestamp": door.minute_s}
+    body = json.dumps([element] * 900)
+    pipeline = door.redis.pipeline(transaction=False)
+    for _ in range(LARGE_ENTRIES):
+        pipeline.xadd(FRONT_DOOR, {"data": body})
+    pipeline.execute()
+    with Processes(door, tmp_path) as fleet:
+        fleet.start("w1")
+        fleet.start("w2")
+        wait_for(lambda: fleet.highest_mb() and door.ledger().get("applied") == 900 * LARGE_ENTRIES, 240)
+        assert fleet.highest_mb() < 400
+    assert "lease lost" not in fleet.said()
+    assert "server away" not in fleet.said()
+
+
+def test_a_worker_killed_again_and_again_between_bad_ids_and_ticks_leaves_each_tick_once(door, wait_for, tmp_path):
+    with Processes(door, tmp_path) as fleet:
+        for round_ in range(6):
+            fleet.start(f"w{round_}")
+            door.add(40)
+            wait_for(lambda: door.rows("SELECT 1 FROM lease WHERE unit = 'front-door' AND owner IS NOT NULL"))
+            door.redis.xadd(FRONT_DOOR, door.tick(), id=f"{last_ms(door) + 3_600_000}-{round_}")
+            door.add(40)
+            fleet.kill(f"w{round_}", after_s=0.02 * round_)
+            door.rows_changed("UPDATE lease SET expires_at = clock_timestamp()")
+        fleet.start("last")
+        wait_for(lambda: door.ledger().get("ticks_in", 0) >= 486)
+        door.add(10)
+        wait_for(lambda: door.ledger() == {"ticks_in": 496, "applied": 490, "refused": 6})
+        assert door.volume() == 490
+    assert [reason for reason, *_ in door.letters()] == ["entry_id"] * 6
+
+
 # -- a partition's stream ----------------------------------------------------------------------------------------------
 
 
@@ -303,5 +376,6 @@ def test_an_id_far_ahead_in_a_partition_costs_its_own_entry_and_none_that_comes_
     assert door.redis.keys("*:aside") == door.redis.keys("*:moving") == door.redis.keys("*:next") == []
 
 
-def last_ms(door, partition):
-    return int(door.redis.xinfo_stream(stream_key(partition))["last-generated-id"].split(b"-")[0])
+def last_ms(door, partition=None):
+    key = FRONT_DOOR if partition is None else stream_key(partition)
+    return int(door.redis.xinfo_stream(key)["last-generated-id"].split(b"-")[0])
