@@ -11,6 +11,13 @@ MARKET_PRODUCERS = ("massive-", "channel-")  # how the names of those begin who 
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 
 
+# The front door's own keys share its slot: scripts read and write them together (db/door_stream.py).
+DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # the epoch of the lease of who may rebuild it
+DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
+DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones
+DOOR_MOVING = f"tickstock-door:{{{FRONT_DOOR}}}:moving"  # the same, within one step
+
+
 def stream_key(partition: int) -> str:
     """Name the stream that carries the frames of a partition."""
     return f"tickstock-stream:{{p{partition}}}"
@@ -19,6 +26,12 @@ def stream_key(partition: int) -> str:
 def flow_key(partition: int) -> str:
     """Name the hash with `sent:PRODUCER` = "number,sends" and `done:PRODUCER` = "number" of a partition."""
     return f"tickstock-stream:{{p{partition}}}:flow"
+
+
+def renewal_keys(partition: int) -> tuple[str, str, str]:
+    """Name the keys through which a partition's stream gets new ids: what waits, what one step moves, what comes."""
+    key = stream_key(partition)
+    return f"{key}:aside", f"{key}:moving", f"{key}:next"
 
 
 def results_key(partition: int) -> str:

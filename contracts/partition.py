@@ -26,6 +26,9 @@ def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
     return {p: ticks.take(order[first:end]) for p, (first, end) in parts if end > first}
 
 
+_LARGEST = 2**64 - 1  # in each half of an id
+
+
 class Position(NamedTuple):
     """The id of a stream entry, ordered as Redis orders ids."""
 
@@ -51,6 +54,11 @@ class Position(NamedTuple):
         """Return the smallest id above this one."""
         return Position(self.ms, self.seq + 1) if self.seq < 2**64 - 1 else Position(self.ms + 1, 0)
 
+    @property
+    def exclusive(self) -> str:
+        """Where a range begins behind it, as Redis spells that. Behind the largest id is nothing: that one itself."""
+        return str(self) if self == (_LARGEST, _LARGEST) else f"({self}"
+
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 
@@ -58,6 +66,7 @@ class Position(NamedTuple):
 START = Position(0, 0)
 
 _SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
+MAX_POSITION = Position((1 << (63 - _SEQ_BITS)) - 1, (1 << _SEQ_BITS) - 1)  # the last one that has a number
 
 
 def number_of(position: Position) -> int | None:

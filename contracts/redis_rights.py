@@ -14,12 +14,16 @@ from .names import (
     BRIDGE_GROUP,
     COMMAND_CHANNELS,
     DEAD_LETTERS,
+    DOOR_ASIDE,
+    DOOR_NEXT,
+    DOOR_OWNER,
     FRONT_DOOR,
     GROUP,
     HEARTBEAT,
     TICK_CHANNELS,
     bridge_seq_key,
     flow_key,
+    renewal_keys,
     results_key,
     stream_key,
 )
@@ -33,6 +37,7 @@ _CONTAINERS = ("ACL", "CLUSTER", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
 _STREAM, _FLOW, _RESULTS, _SEQ = stream_key(0), flow_key(0), results_key(0), bridge_seq_key(1)
 _STREAM_KEYS = "tickstock-stream*"  # the front door, the partitions and their flows
 _PARTITION_KEYS = "tickstock-stream:*"
+_DOOR_KEYS = "tickstock-door:*"
 _RESULTS_KEYS = "tickstock-results:*"
 _BRIDGE_KEYS = "tickstock-bridge:*"
 _PATTERN_CHANNELS = (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED)
@@ -173,6 +178,21 @@ def _group_calls(key: str) -> Iterable[Call]:
     yield "XTRIM", key, "MINID", "0"
 
 
+def _new_ids(key: str, aside: str, following: str) -> Iterable[Call]:
+    """Return what a worker's scripts do with a stream whose ids are out of bounds."""
+    yield "XRANGE", key, "-", "+", "COUNT", "1"
+    yield "XGROUP", "CREATE", following, GROUP, "0", "MKSTREAM"
+    yield "XADD", following, "0-1", "f", "frame"
+    yield "RENAME", key, aside
+    yield "RENAME", following, key
+    yield "EXISTS", aside
+    yield "XINFO", "STREAM", aside
+    yield "XTRIM", aside, "MINID", "0"
+    yield "XDEL", aside, "0-1"
+    yield "XDEL", key, "0-1"
+    yield "DEL", aside
+
+
 def _publish(channels: Iterable[str]) -> Iterable[Call]:
     return (("PUBLISH", channel, "{}") for channel in channels)
 
@@ -188,7 +208,7 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_subscribe(TICK_CHANNELS)),
     ),
     "worker": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, DEAD_LETTERS),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, DEAD_LETTERS),
         channels=(),
         calls=(
             *_EVERYBODY,
@@ -206,7 +226,11 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XINFO", "CONSUMERS", _STREAM, GROUP),
             ("XGROUP", "DELCONSUMER", _STREAM, GROUP, "doctor"),
             ("XSETID", FRONT_DOOR, f"{2**43}-0"),
-            ("XDEL", FRONT_DOOR, "0-1"),
+            *_new_ids(FRONT_DOOR, DOOR_ASIDE, DOOR_NEXT),
+            ("XSETID", DOOR_NEXT, f"{2**43}-0"),
+            *(("XLEN", DOOR_ASIDE), ("UNLINK", DOOR_NEXT)),
+            *(("GET", DOOR_OWNER), ("SET", DOOR_OWNER, "1")),
+            *_new_ids(_STREAM, *renewal_keys(0)[::2]),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "bars", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
             ("XADD", DEAD_LETTERS, "*", "reason", "unknown_shape"),

@@ -52,6 +52,7 @@ REASONS = (
     "timestamp",  # missing, not a time, outside 1990-2100
     "too_large",  # body over MAX_BODY_BYTES
     "unknown_shape",  # JSON or fields that are no tick we know
+    "entry_id",  # a front-door entry whose id its sender chose, out of all bounds
     "bad_row",  # a CSV row that does not parse
     "future",  # later than its arrival by more than --max-future
     "too_late",  # older than its arrival by more than 15 minutes

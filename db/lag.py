@@ -12,6 +12,7 @@ from .postgres import Connection
 from .queries import query
 from .redis import Client, redis_ms
 
+_MOST_DIGITS = 20  # of a number of ours
 _LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
 
 
@@ -104,7 +105,7 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
         for partition, position in some:
             pipeline.hgetall(flow_key(partition))
             pipeline.xinfo_stream(stream_key(partition))
-            pipeline.execute_command("XRANGE", stream_key(partition), f"({position}", "+", "COUNT", 1)
+            pipeline.execute_command("XRANGE", stream_key(partition), position.exclusive, "+", "COUNT", 1)
         replies = pipeline.execute(raise_on_error=False)
         found |= {p: _in_redis(*replies[3 * i : 3 * i + 3]) for i, (p, _) in enumerate(some)}
     return found
@@ -113,8 +114,15 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
 def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
     """Read the producers' `sent` numbers out of a flow hash."""
     return {
-        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
+        name[5:].decode(errors="replace"): number_in(value) for name, value in flow.items() if name.startswith(b"sent:")
     }
+
+
+def number_in(value: bytes | None) -> int:
+    """Read a number of a flow hash, "number" or "number,sends"; 0 where none of ours stands there."""
+    digits = (value or b"").partition(b",")[0]
+    number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
+    return number if number < 1 << 63 else 0
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:

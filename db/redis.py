@@ -38,7 +38,7 @@ from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
-from .redis_connection import telling_its_end
+from .redis_connection import bounded_parser, telling_its_end
 
 Client = Any  # redis.Redis or Cluster; its replies are untyped
 
@@ -59,19 +59,23 @@ _OPTIONS: dict[str, Any] = {
     "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
+_EXHAUSTED = "exhausted the last possible ID"  # of a stream: a worker gives it new ids
 _SENTINEL_REASON = re.compile("«(.*?)»")
 FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 
-def connect(url: str, *, timeout_s: float = 5.0) -> Client:
+def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None) -> Client:
     """Make a client without retries; timeout_s must be above the longest BLOCK.
 
+    reply_bytes: of a larger reply nothing is taken, and ReplyTooLarge raised.
     Raises UsageError for a wrong URL, SetupError for a wrong file in it.
     """
     where = parse(url)
     tls.check_redis_options(url)
     options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
+    if reply_bytes is not None:
+        options["parser_class"] = bounded_parser(reply_bytes)
     if where.kind == "sentinel":
         return _raw(_master(where, options))
     options["connection_class"] = telling_its_end(options.get("connection_class", Connection))
@@ -204,8 +208,8 @@ def has_aof(client: Client) -> bool:
 
 
 def is_pause(error: Exception) -> bool:
-    """Tell a server that cannot write now (memory or disk full, fail-over) from one that refuses the command."""
-    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS"))
+    """Tell what cannot be written now (memory or disk full, fail-over, a stream without ids) from what is refused."""
+    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", _EXHAUSTED))
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -256,5 +260,10 @@ def _share(memory: tuple[int, int]) -> float:
 
 def redis_ms(client: Client) -> int:
     """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by; of a cluster, one node's."""
-    seconds, micros = client.time()
+    return ms_of_time(client.time())
+
+
+def ms_of_time(reply: tuple[int, int]) -> int:
+    """Read the answer to TIME, of a pipeline too."""
+    seconds, micros = reply
     return int(seconds) * 1000 + int(micros) // 1000

@@ -17,6 +17,7 @@ TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
     "dead_letter": _ALL,
     "detection_flow": _CHANGE,
     "finished_replay": _ADD,
+    "front_door_loss": _CHANGE,
     "gap": _CHANGE,
     "gap_missing": ("SELECT", "INSERT", "DELETE"),
     "indicator_definitions": _ADD,

@@ -7,7 +7,8 @@ import psycopg
 import structlog
 
 from ..contracts.errors import SetupError, UsageError
-from ..contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
+from ..contracts.names import FRONT_DOOR, flow_key, renewal_keys, results_key, stream_key
+from ..contracts.partition import Position
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
@@ -127,7 +128,8 @@ def _unread(client: Client, found: Status) -> list[str]:
     ticks = sum(p.lag_ticks for p in found.partitions)
     pipeline = client.pipeline(transaction=False)
     for p in found.partitions:
-        pipeline.execute_command("XRANGE", stream_key(p.partition), f"({p.position}", "+", "COUNT", 1)
+        start = Position.parse(p.position).exclusive
+        pipeline.execute_command("XRANGE", stream_key(p.partition), start, "+", "COUNT", 1)
     unread = [p.partition for p, entries in zip(found.partitions, pipeline.execute(), strict=True) if entries]
     do = "run a worker until `tickstock status` shows no lag"
     obstacles = []
@@ -247,6 +249,8 @@ def clear_redis(client: Client, former: int, partitions: int) -> None:
     for partition in range(max(former, partitions)):
         pipeline.unlink(stream_key(partition))
         pipeline.unlink(flow_key(partition))
+        for key in renewal_keys(partition):
+            pipeline.unlink(key)
         if partition < partitions:
             pipeline.persist(results_key(partition))
         else:

@@ -151,7 +151,7 @@ def _entries_up_to(client: Client, last: Position) -> int:
         count += len(page)
         if len(page) < _COUNT_PAGE:
             break
-        start = f"({page[-1][0].decode()}"
+        start = Position.parse(page[-1][0]).exclusive
     return count
 
 

@@ -14,7 +14,7 @@ from ..contracts.partition import START, Position, ms_of
 from ..contracts.ticks import Column, Ticks, concat
 from ..db.bars import TableShape
 from ..db.lease import Lease
-from ..db.redis import Client
+from ..db.redis import Client, redis_ms
 from ..workers.partition_state import Held, PartitionState
 from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits
 from ..workers.undo import is_undo, take_back
@@ -104,6 +104,7 @@ class _Counted(NamedTuple):
 def recount_partition(client: Client, committed: Committed, shape: TableShape, max_future_ns: int) -> list[FeedRecount]:
     """Recount every feed of a partition. max_future_ns: the workers' --max-future."""
     seen = list(_read(client, committed.partition))
+    read_ms = redis_ms(client)  # what ids and births say is believed up to there
     state = _load(committed)
     flows = _flows(seen, state)
     frames: dict[str, list[_Seen]] = {feed: [] for feed, _ in committed.numbers.values()}
@@ -117,9 +118,9 @@ def recount_partition(client: Client, committed: Committed, shape: TableShape, m
         if not seen or feed in committed.abandoned or (replay and not whole):
             found.append(FeedRecount(feed, replay, _NEVER, frozenset(), recount(Ticks.empty())))
             continue
-        counted = _count(applied_here, shape, max_future_ns)
+        counted = _count(applied_here, shape, max_future_ns, read_ms)
         # A tick may come ahead of its time: by a minute, or by as much as one in the stream does.
-        first_ns = seen[0].position.ms * MS_NS + max(MINUTE_NS, counted.ahead_ns)
+        first_ns = min(seen[0].position.ms, read_ms) * MS_NS + max(MINUTE_NS, counted.ahead_ns)
         first_minute = 0 if whole else -(-first_ns // MINUTE_NS)
         found += _feed_recounts(feed, counted.ticks, state, replay=replay, first_minute=first_minute)
     return found
@@ -143,7 +144,7 @@ def _read(client: Client, partition: int) -> Iterator[_Seen]:
                 yield _Seen(frame, Position.parse(entry_id))
         if len(page) < _PAGE:
             return
-        start = f"({page[-1][0].decode()}"
+        start = Position.parse(page[-1][0]).exclusive
 
 
 def _frame_of(fields: Sequence[bytes]) -> Frame | None:
@@ -173,10 +174,10 @@ def _in_order(seen: Sequence[_Seen], flows: Mapping[str, _Flow], committed: Comm
         yield from flow.rest()
 
 
-def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int) -> _Counted:
-    batches = [_countable(seen, shape, max_future_ns) for seen in applied]
+def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int, read_ms: int) -> _Counted:
+    batches = [_countable(seen, shape, max_future_ns, read_ms) for seen in applied]
     ahead_ns = [
-        int(ticks.ts.max()) - seen.position.ms * MS_NS
+        int(ticks.ts.max()) - min(seen.position.ms, read_ms) * MS_NS
         for ticks, seen in zip(batches, applied, strict=True)
         if len(ticks)
     ]
@@ -184,7 +185,7 @@ def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int) -> _
     return _Counted(left, max(ahead_ns, default=0))
 
 
-def _countable(seen: _Seen, shape: TableShape, max_future_ns: int) -> Ticks:
+def _countable(seen: _Seen, shape: TableShape, max_future_ns: int, read_ms: int) -> Ticks:
     """Return a frame's ticks that are in bars; a live one is held against its arrival."""
     frame = seen.frame
     try:
@@ -199,14 +200,15 @@ def _countable(seen: _Seen, shape: TableShape, max_future_ns: int) -> Ticks:
             return Ticks.empty()  # numbers that overlap, in a frame that does not say which rows are new
         good &= row_id > seen.above
     if not frame.is_replay:
-        good &= _is_timely(ticks, seen, max_future_ns) | undoes
+        good &= _is_timely(ticks, seen, max_future_ns, read_ms) | undoes
     return ticks.take(good)
 
 
-def _is_timely(ticks: Ticks, seen: _Seen, max_future_ns: int) -> Column:
+def _is_timely(ticks: Ticks, seen: _Seen, max_future_ns: int, read_ms: int) -> Column:
     frame, row_id = seen.frame, ticks.optional.get("row_id")
-    born_ns = np.full(len(ticks), frame.born_ms * MS_NS) if row_id is None else ms_of(row_id) * MS_NS
-    arrived_ns = np.maximum(born_ns, seen.position.ms * MS_NS)
+    born_ms = min(frame.born_ms, read_ms)
+    born_ns = (np.full(len(ticks), born_ms) if row_id is None else np.minimum(ms_of(row_id), born_ms)) * MS_NS
+    arrived_ns = min(max(frame.born_ms, seen.position.ms), read_ms) * MS_NS
     delay_ns = frame.delay_ms * MS_NS
     on_time = ticks.ts >= born_ns - delay_ns - REVISION_WINDOW_NS
     return (ticks.ts <= arrived_ns + max_future_ns) & (on_time | (frame.feed == REPAIR_FEED))

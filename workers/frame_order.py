@@ -6,6 +6,10 @@ from typing import NamedTuple
 from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
 from ..contracts.partition import Position
+from ..contracts.ticks import MAX_TS_NS
+from .steady_clock import Reading
+
+ANY_TIME = Reading(MAX_TS_NS // 1_000_000)
 
 
 class Arrival(NamedTuple):
@@ -13,12 +17,29 @@ class Arrival(NamedTuple):
 
     above: rows with a row_id at or below this number were applied before (a front-door frame that overlaps; else 0).
     was_lost: its numbers were given up before it came.
+    read: when it was read, by Redis's clock: ids and births are said by whoever sends, and believed up to there.
     """
 
     frame: Frame
     position: Position
     above: int = 0
     was_lost: bool = False
+    read: Reading = ANY_TIME
+
+    @property
+    def born_ms(self) -> int:
+        """When it was made."""
+        return min(self.frame.born_ms, self.read.ms)
+
+    @property
+    def arrived_ms(self) -> int:
+        """When it came, at the latest."""
+        return self.read.ms if self.read.behind else min(max(self.frame.born_ms, self.position.ms), self.read.ms)
+
+    @property
+    def stamp_ms(self) -> int:
+        """When it came, at the earliest: what moves a feed's clock."""
+        return min(self.position.ms, self.frame.born_ms, self.read.ms)
 
 
 @dataclass(slots=True)
@@ -46,6 +67,11 @@ class FrameOrder:
     def first_held(self) -> Position | None:
         """Where the earliest held frame stands: the committed position stays below it."""
         return min((a.position for a in self.held.values()), default=None)
+
+    @property
+    def held_since_ms(self) -> int:
+        """When the earliest held frame came."""
+        return min(min(a.position.ms, a.read.ms) for a in self.held.values())
 
     def accept(self, arrival: Arrival) -> list[Arrival]:
         """Take a frame; return the frames that can be applied now, in order (none for a repeat or behind a hole).

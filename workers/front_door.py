@@ -2,13 +2,14 @@
 
 Nothing is kept: the entries stay until every partition has applied them, and are read again from there whenever
 something is odd. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own, so what is
-read again is dropped row by row. The door is read with XREAD, by id: a consumer group would only add pending entries
-that somebody else could hide; the group is moved along so that XINFO GROUPS shows where the door stands.
+read again is dropped row by row. How the stream is read stands in workers/door_reader.py. A turn of the worker brings
+one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
 """
 
 import time
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -16,24 +17,27 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
+from ..contracts.door import FRAME_REFUSED
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
-from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
-from ..contracts.partition import Position, number_of, position_of, split
+from ..contracts.metrics import TICKS_LOST
+from ..contracts.names import FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
+from ..contracts.partition import position_of, split
 from ..contracts.tick_json import SecondStamp, parse_entries
-from ..contracts.ticks import Refused, Ticks
+from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
 from ..db.frame_stream import Send, send
+from ..db.lag import number_in
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_out_of_memory, make_group
+from ..db.redis import Client, is_pause, redis_ms
+from .door_reader import DoorChanged, DoorReader, Loss, Piece
 
 log = structlog.get_logger()
 
-_READ_ENTRIES = 10_000
-_MAX_ROWS_AHEAD = 2_000_000  # framed, but not applied yet by the slowest partition
 _POLL_EVERY_S = 1.0
+_LONG_ROW_BYTES = 1024
 _FULL_WAIT_S = 1.0  # after Redis refused a frame
 _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
@@ -47,14 +51,14 @@ class FrontDoor:
         database: Database,
         consumer: str,
         *,
-        group: str,
         partitions: int,
         second_stamp: SecondStamp,
+        reader: DoorReader,
     ) -> None:
         self._client = client
         self._database = database
         self._consumer = consumer
-        self._group = group
+        self._reader = reader
         self._partitions = partitions
         self._second_stamp: SecondStamp = second_stamp
         self._lease: Lease | None = None
@@ -64,11 +68,10 @@ class FrontDoor:
 
     def reset(self) -> None:
         """Forget where the door stands: the next step looks it up."""
-        self._read_to: int | None = None
+        self._framed_to: int | None = None
         self._previous = [0] * self._partitions
         self._last_sent: list[str | None] = [None] * self._partitions
         self._sends = 0
-        self._ahead: deque[tuple[int, int]] = deque()  # (last number, rows) of each read
         self._poll_at = 0.0
         self._restart_at = 0.0
 
@@ -83,28 +86,35 @@ class FrontDoor:
         if self._lease is None or time.monotonic() < self._full_until:
             return False
         try:
-            return self._frame_next()
+            busy = self._frame_next()
+            self._note_losses()
+        except DoorChanged:
+            log.warning("front door reads again", why="its stream was cut off or replaced")
+            self._note_losses()
+            self.reset()
+            return True
         except ResponseError as e:
-            if not is_out_of_memory(e):
+            if not is_pause(e) and not str(e).startswith("FENCED"):
                 raise
             self._wait_for_room()
             return False
+        return busy
 
     def _wait_for_room(self) -> None:
         self.reset()
         self._full_until = time.monotonic() + _FULL_WAIT_S
 
     def _frame_next(self) -> bool:
-        if self._read_to is None:
+        if self._framed_to is None:
             self._start()
         if time.monotonic() >= self._poll_at:
             self._poll()
-        if self._read_to is None or sum(rows for _, rows in self._ahead) > _MAX_ROWS_AHEAD:
+        if self._framed_to is None or self._reader.is_far_ahead:
             return False
-        entries = self._read(self._read_to)
-        if entries:
-            self._frame(entries)
-        return len(entries) == _READ_ENTRIES
+        piece = self._reader.next_piece()
+        if piece is not None:
+            self._frame(piece)
+        return self._reader.has_more
 
     def _look_at_lease(self) -> None:
         if time.monotonic() < self._lease_at:
@@ -127,35 +137,49 @@ class FrontDoor:
         if self._lease is not None:
             leases.release(self._database.connection, self._consumer, [self._lease])
             self._lease = None
+        self._reader.close()
 
     # -- where it stands -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere."""
+        """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
+
+        The highest is one that was sent, perhaps: its rows may wait in a partition, and no other may get their numbers.
+        """
+        self._register()
         rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
-        self._make_door(max(applied.values(), default=0))
-        self._read_to = start
+        sent = (number_in(sent) for sent, *_ in self._flows())
+        # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
+        start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
+        self._framed_to = start
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
         self._poll_at = time.monotonic() + _POLL_EVERY_S
 
-    def _make_door(self, highest: int) -> None:
-        """Make the key and its group; where Redis came back older, let no entry get an id that was applied before."""
-        make_group(self._client, FRONT_DOOR, self._group)
-        last = Position.parse(self._client.xinfo_stream(FRONT_DOOR)["last-generated-id"])
-        if last < position_of(highest):
-            self._client.execute_command("XSETID", FRONT_DOOR, str(position_of(highest)))
-            log.error("entries of the front door may be lost", after=str(last), through=str(position_of(highest)))
+    def _register(self) -> None:
+        """Fence former owners. Where Redis knows a higher epoch, PostgreSQL came back older: ours goes above it."""
+        if self._lease is None:
+            return
+        while known := self._reader.register(self._lease.epoch):
+            values = {"unit": self._lease.unit, "owner": self._consumer, "epoch": self._lease.epoch, "known": known}
+            row = self._database.connection.execute(query("raise_lease_epoch"), values).fetchone()
+            if row is None:
+                break  # it is another's: the next look at the lease says so
+            self._lease = self._lease._replace(epoch=row[0])
+
+    def _flows(self) -> list[tuple[bytes | None, ...]]:
+        """Return what stands in each partition of the door's frames: sent, done, want."""
+        pipeline = self._client.pipeline(transaction=False)
+        for p in range(self._partitions):
+            pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
+        return list(map(tuple, pipeline.execute()))
 
     def _poll(self) -> None:
         """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
         self._poll_at = time.monotonic() + _POLL_EVERY_S
-        pipeline = self._client.pipeline(transaction=False)
-        for p in range(self._partitions):
-            pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
-        flows = pipeline.execute()
+        flows = self._flows()
         for p, (sent, _, want) in enumerate(flows):
             forgotten = self._last_sent[p] is not None and (sent or b"").decode() != self._last_sent[p]
             wanted = want is not None and time.monotonic() >= self._restart_at
@@ -165,75 +189,69 @@ class FrontDoor:
                 self.reset()
                 self._restart_at = time.monotonic() + _RESTART_EVERY_S
                 return
-        lowest = min(int(done or 0) for _, done, _ in flows)
-        while self._ahead and self._ahead[0][0] <= lowest:
-            self._ahead.popleft()
-        position = str(position_of(lowest))
-        self._client.execute_command("XGROUP", "SETID", FRONT_DOOR, self._group, position)
-        self._client.execute_command("XTRIM", FRONT_DOOR, "MINID", "~", position)
-        self._send([self._make(p, Ticks.empty(), self._read_to or 0) for p in self._behind()])
+        self._reader.applied(min(number_in(done) for _, done, _ in flows))
+        self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
+
+    def _note_losses(self) -> None:
+        while self._reader.losses:
+            self._note_loss(self._reader.losses[0])
+            del self._reader.losses[0]
+
+    def _note_loss(self, loss: Loss) -> None:
+        """Count entries that nobody has read: once in the ledger, however often they are counted from one place."""
+        if self._lease is None:
+            return
+        values = {"epoch": self._lease.epoch, "owner": self._consumer, "base": loss.base, "entries": loss.entries}
+        ends = {"after": str(loss.after), "through": str(loss.through), "producer": FRONT_DOOR_PRODUCER}
+        row = self._database.connection.execute(query("note_front_door_loss"), values | ends).fetchone()
+        if row is not None:
+            TICKS_LOST.inc(row[0])
 
     def _behind(self) -> list[int]:
         """Return the partitions that do not know yet how far the door was read."""
-        return [p for p, previous in enumerate(self._previous) if previous < (self._read_to or 0)]
+        return [p for p, previous in enumerate(self._previous) if previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------
 
-    def _read(self, after: int) -> list[tuple[int, Sequence[bytes]]]:
-        reply = self._client.execute_command(
-            "XREAD", "COUNT", _READ_ENTRIES, "STREAMS", FRONT_DOOR, str(position_of(after))
-        )
-        entries = []
-        for entry_id, fields in reply[0][1] if reply else ():
-            number = number_of(Position.parse(entry_id))
-            if number is None:
-                self._refuse_id(entry_id, fields)
-            else:
-                entries.append((number, fields))
-        return entries
-
-    def _refuse_id(self, entry_id: bytes, fields: Sequence[bytes]) -> None:
-        """Dead-letter an id that somebody chose out of all bounds: it has no number, so no partition can count it."""
-        letter = {"reason": "unknown_shape", "detail": f"entry id {entry_id.decode()} is out of bounds"}
-        self._client.xadd(DEAD_LETTERS, letter | {"original": b" ".join(fields)})
-        self._client.xdel(FRONT_DOOR, entry_id)
-
-    def _frame(self, entries: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        ticks = parse_entries(entries, second_stamp=self._second_stamp)
-        last = entries[-1][0]
-        self._ahead.append((last, len(ticks) + len(ticks.refused)))
-        self._read_to = last
-        self._send(list(self._cut(ticks, last)))
+    def _frame(self, piece: Piece) -> None:
+        ticks = parse_entries(piece.entries, second_stamp=self._second_stamp)
+        if piece.refused:
+            ticks = replace(ticks, refused=[*ticks.refused, *piece.refused])
+        self._framed_to = piece.last
+        self._reader.note_framed(piece, len(ticks) + len(ticks.refused))
+        self._send(list(self._cut(ticks, piece.last)))
 
     def _cut(self, ticks: Ticks, last: int) -> Iterator[tuple[int, Send]]:
-        """Cut a read into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
+        """Cut a piece into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
         parts = split(ticks, self._partitions) if len(ticks) else {}
         refused: dict[int, list[Refused]] = {}
-        for row in ticks.refused:
+        for row in sorted(ticks.refused, key=lambda row: row.row_id):
             home = crc32(str(position_of(row.row_id)).encode()) % self._partitions
             refused.setdefault(home, []).append(row)
         for p in sorted(parts.keys() | refused.keys()):
-            part = parts.get(p, Ticks.empty())
+            part, odd = parts.get(p, Ticks.empty()), refused.get(p, [])
             rows = part.optional.get("row_id", np.empty(0, "<i8"))
-            first = 0
-            while len(part) - first > MAX_TICKS:
-                number = int(rows[first + MAX_TICKS - 1])
+            done = odd_done = 0
+            for number in (*_ends(rows, odd), last):
                 end = int(np.searchsorted(rows, number, side="right"))
-                yield self._make(p, part.take(slice(first, end), _up_to(refused.get(p, []), number)), number)
-                refused[p] = [row for row in refused.get(p, []) if row.row_id > number]
-                first = end
-            yield self._make(p, part.take(slice(first, None), refused.get(p, [])), last)
+                odd_end = bisect_right(odd, number, key=lambda row: row.row_id)
+                yield self._make(p, part.take(slice(done, end), odd[odd_done:odd_end]), number)
+                done, odd_done = end, odd_end
 
     def _make(self, p: int, ticks: Ticks, last: int) -> tuple[int, Send]:
         ticks = frames.only_used_symbols(ticks) if len(ticks) else ticks
         frame = Frame(
-            VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, position_of(last).ms, 0, True,
+            VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, self._born_ms(last), 0, True,
             len(ticks), list(ticks.symbols), list(ticks.optional) if len(ticks) else [], "zstd",
             frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused),
         )  # fmt: skip
         self._previous[p] = last
         self._sends += 1
         return p, Send(p, frames.encode(frame), f"{last},{self._sends}")
+
+    def _born_ms(self, last: int) -> int:
+        """Return when rows up to a number came: an id may be ahead of the time at which it was read."""
+        return min(position_of(last).ms, self._reader.now_ms)
 
     def _send(self, made: Sequence[tuple[int, Send]]) -> None:
         if not made:
@@ -246,5 +264,14 @@ class FrontDoor:
             self._last_sent[p] = sent.sent
 
 
-def _up_to(refused: Sequence[Refused], number: int) -> list[Refused]:
-    return [row for row in refused if row.row_id <= number]
+def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:
+    """Return the numbers at which frames end, but for the last one. Long refused rows fill a frame sooner."""
+    ids = np.array([row.row_id for row in refused], "<i8")
+    weights = [MAX_TICKS // FRAME_REFUSED if len(row.original) > _LONG_ROW_BYTES else 1 for row in refused]
+    ids = np.sort(np.concatenate((rows, ids.repeat(weights))))
+    first = 0
+    while len(ids) - first > MAX_TICKS:
+        number = int(ids[first + MAX_TICKS - 1])
+        first = int(np.searchsorted(ids, number, side="right"))
+        if first < len(ids):
+            yield number

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from .partition_reader import Look, PartitionReader
 from .partition_state import PartitionState
 
+IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0
 _VAIN_RESTORE_WAIT_S = 10.0  # what a restore did not find is looked for again after this time
 
@@ -35,8 +36,10 @@ class Lookout:
         for producer, flow in state.holes:
             self._read_again[state.partition, producer] = flow.number
 
-    def look(self, states: Mapping[int, PartitionState]) -> dict[int, str] | None:
+    def look(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
         """Look once a second, after a read up to the streams' ends; return why which partitions must be restored.
+
+        latest_ms: no id of Redis's own clock is later.
 
         What was sent is compared with what the reads since the last look have brought: a frame may come just after a
         read. None between two looks.
@@ -51,6 +54,8 @@ class Lookout:
         for p, look in self._reader.look([p for p in states if p not in self._reader.restoring]).items():
             if look is None:
                 odd[p] = "stream gone"
+            elif look.aside or look.last_id.ms > latest_ms:
+                odd[p] = IDS_AHEAD
             elif look.pending > len(set(states[p].unacked)):
                 odd[p] = "entries pending that are not held"
             elif look.last_id < states[p].read_to:

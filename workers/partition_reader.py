@@ -5,14 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from redis.exceptions import ResponseError
 
 from ..contracts.frame import FIELD
-from ..contracts.names import GROUP, flow_key, stream_key
+from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
-from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group
+from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group, ms_of_time
 from .partition_state import PartitionState
+
+log = structlog.get_logger()
 
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 
@@ -30,6 +33,38 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 """
 
+# KEYS stream, aside, moving, next. ARGV group, the latest id (ms), bytes in one step. Frames keep their order and their
+# numbers: what was applied before is dropped by those. Returns 1 when nothing waits any more.
+_RENEW = """
+local function move(from, most)
+    local size = 0
+    while size < most do
+        local entry = redis.call('XRANGE', from, '-', '+', 'COUNT', 1)[1]
+        if not entry then redis.call('DEL', from) return 1 end
+        local last = math.min(#entry[2], 4000) -- Lua passes no more, and a frame is one field
+        redis.call('XADD', KEYS[1], '*', unpack(entry[2], 1, last))
+        redis.call('XDEL', from, entry[1])
+        for i = 1, last do size = size + #entry[2][i] + 100 end
+    end
+    return 0
+end
+local last = '0-0'
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
+end
+local waits = redis.call('EXISTS', KEYS[2]) == 1
+if tonumber(string.match(last, '^%d+')) > tonumber(ARGV[2]) then
+    redis.call('DEL', KEYS[4])
+    redis.call('XGROUP', 'CREATE', KEYS[4], ARGV[1], '0', 'MKSTREAM') -- refused where there is no memory
+    redis.call('RENAME', KEYS[1], waits and KEYS[3] or KEYS[2])
+    redis.call('RENAME', KEYS[4], KEYS[1])
+    if waits then move(KEYS[3], math.huge) end
+end
+return move(KEYS[2], tonumber(ARGV[3]))
+"""
+_MOVED_BYTES = 4 << 20
+
 
 @dataclass(slots=True)
 class Restoring:
@@ -42,11 +77,15 @@ class Restoring:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What Redis says of a partition when nothing came: the producers' sent numbers, pending entries, the last id."""
+    """What Redis says of a partition when nothing came: the producers' sent numbers, pending entries, the last id.
+
+    aside: entries wait for new ids.
+    """
 
     sent: dict[str, int]
     pending: int
     last_id: Position
+    aside: bool
 
 
 class PartitionReader:
@@ -57,16 +96,24 @@ class PartitionReader:
         self._consumer = consumer
         self._group = group
         self.restoring: dict[int, Restoring] = {}
+        self.read_at_ms = 0  # Redis TIME of the last read
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
-        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some."""
+        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
+
+        TIME is asked behind the read, in the same round trip: no entry of it came later.
+        """
         keys = {stream_key(p).encode(): p for p in partitions}
         head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count)
         if is_cluster(self._client):
             reply = self._read_each(head, keys, block_ms)
         else:
             wait = ("BLOCK", block_ms) if block_ms else ()
-            reply = self._client.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
+            pipeline.time()
+            reply, time_of_read = pipeline.execute()
+            self.read_at_ms = ms_of_time(time_of_read)
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
 
     def _read_each(self, head: tuple[Any, ...], keys: Iterable[bytes], block_ms: int) -> list[Any]:
@@ -74,7 +121,10 @@ class PartitionReader:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.execute_command(*head, "STREAMS", key, ">")
-        found = [stream for reply in pipeline.execute() for stream in reply or ()]
+        pipeline.time()
+        *replies, time_of_read = pipeline.execute()
+        self.read_at_ms = ms_of_time(time_of_read)
+        found = [stream for reply in replies for stream in reply or ()]
         if not found and block_ms:
             time.sleep(_CLUSTER_WAIT_S)
         return found
@@ -89,7 +139,7 @@ class PartitionReader:
             entries += [(entry_id, _body(entry)) for entry_id, entry in page]
             if len(page) < _PAGE:
                 return entries
-            start = f"({page[-1][0].decode()}"
+            start = Position.parse(page[-1][0]).exclusive
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.
@@ -128,7 +178,7 @@ class PartitionReader:
                 self._client.xack(key, self._group, *ids)
             if len(rows) < _ACK_CHUNK:
                 return
-            first = f"({rows[-1][0].decode()}"
+            first = Position.parse(rows[-1][0]).exclusive
 
     def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
         """Tell whether a restore has read to the end that the stream had; then ack what was not met: it was deleted."""
@@ -137,7 +187,7 @@ class PartitionReader:
             return False
         del self.restoring[state.partition]
         self._ack_pending(
-            stream_key(state.partition), f"({state.position}", str(restoring.until), frozenset(state.unacked)
+            stream_key(state.partition), state.position.exclusive, str(restoring.until), frozenset(state.unacked)
         )
         state.read_to = max(state.read_to, restoring.until)
         return True
@@ -150,11 +200,12 @@ class PartitionReader:
             pipeline.hgetall(flow_key(p))
             pipeline.xinfo_stream(stream_key(p))
             pipeline.xinfo_groups(stream_key(p))
+            pipeline.exists(renewal_keys(p)[0])
         replies = pipeline.execute(raise_on_error=False)
-        return {p: self._look(*replies[3 * i : 3 * i + 3]) for i, p in enumerate(partitions)}
+        return {p: self._look(*replies[4 * i : 4 * i + 4]) for i, p in enumerate(partitions)}
 
-    def _look(self, flow: Any, stream: Any, groups: Any) -> Look | None:
-        for reply in (flow, stream, groups):
+    def _look(self, flow: Any, stream: Any, groups: Any, aside: Any) -> Look | None:
+        for reply in (flow, stream, groups, aside):
             if isinstance(reply, Exception):
                 if is_gone(reply):
                     return None
@@ -162,7 +213,26 @@ class PartitionReader:
         group = next((g for g in groups if g["name"] == self._group.encode()), None)
         if group is None:
             return None
-        return Look(sent_numbers(flow), int(group["pending"]), Position.parse(stream["last-generated-id"]))
+        return Look(sent_numbers(flow), int(group["pending"]), Position.parse(stream["last-generated-id"]), bool(aside))
+
+    def renew(self, partition: int, latest_ms: int, *, refused: Sequence[str]) -> None:
+        """Give a partition's entries new ids, because its stream has one that is later than latest_ms (Unix ms).
+
+        Redis never goes back behind such an id, and at the largest one it takes nothing more. Read them from the start.
+        refused: ids of entries that are dealt with, and go.
+        """
+        keys = (stream_key(partition), *renewal_keys(partition))
+        log.warning("a stream gets new ids, one was ahead of time", partition=partition)
+        done = 0
+        for key in keys[:2] if refused else ():
+            self._client.xdel(key, *refused)
+        while not done:
+            try:
+                done = self._client.eval(_RENEW, len(keys), *keys, self._group, latest_ms, _MOVED_BYTES)
+            except ResponseError as e:
+                if not is_out_of_memory(e):
+                    raise
+                return  # the next look tries again
 
     def ack(
         self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]

@@ -22,9 +22,10 @@ from ..db.lease import Lease
 from .bar_book import bars_of, latest_of, merge
 from .detector import Detector
 from .feed_bars import ClosedBars, FeedBars
-from .frame_order import Arrival, FrameOrder
+from .frame_order import ANY_TIME, Arrival, FrameOrder
 from .marks import NO_MARKS
 from .saved_state import load_state, save_state
+from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
 from .undo import Found, Undo, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
@@ -113,37 +114,47 @@ class PartitionState:
     # -- apply -------------------------------------------------------------------------------------------------
 
     def apply(
-        self, entries: Sequence[tuple[bytes, bytes]], *, now_ns: int, finished: Callable[[str], int | None]
+        self,
+        entries: Sequence[tuple[bytes, bytes]],
+        *,
+        now_ns: int,
+        finished: Callable[[str], int | None],
+        read: Reading = ANY_TIME,
     ) -> None:
         """Apply stream entries (id, frame bytes) in their order.
 
-        now_ns: the worker's monotonic time. finished: the last number of a replay that ended here before, or None.
+        now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: the last number of
+        a replay that ended here before, or None.
         """
         ready: dict[str, list[Arrival]] = {}
         for entry_id, body in entries:
             position = Position.parse(entry_id)
             self.unacked.append(entry_id)
-            for arrival in self._in_order(position, body, finished):
+            for arrival in self._in_order(position, body, read, finished):
                 ready.setdefault(arrival.frame.feed, []).append(arrival)
             self.read_to = position
         self.dirty = self.dirty or bool(entries)
         for feed, arrivals in ready.items():
             self._apply_feed(feed, arrivals, now_ns)
 
-    def _in_order(self, position: Position, body: bytes, finished: Callable[[str], int | None]) -> list[Arrival]:
+    def _in_order(
+        self, position: Position, body: bytes, read: Reading, finished: Callable[[str], int | None]
+    ) -> list[Arrival]:
         try:
             frame = frames.decode(body)
             self.heard.add(frame.producer)
             flow = self._flow(frame, finished)
             if frame.kind == "abandon":
-                arrivals = [] if flow.ended else [Arrival(frame, position)]  # said before, or it ended after all
+                arrivals = (
+                    [] if flow.ended else [Arrival(frame, position, read=read)]
+                )  # said before, or it ended after all
                 flow.ended = True
                 return arrivals
             before = flow.number
             if frame.previous > before and len(flow.held) >= _HELD_FRAMES and not flow.ended:
                 self.overflow = min(self.overflow or position, position)
                 return []
-            ready = flow.accept(Arrival(frame, position))
+            ready = flow.accept(Arrival(frame, position, read=read))
             if not ready and frame.last <= before:
                 self.repeats += frame.count + len(frame.refused)
         except BadFrame as e:
@@ -340,7 +351,7 @@ class PartitionState:
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
-        self.arrived_ns = max(self.arrived_ns, _stamp_ms(arrivals[-1]) * MS_NS)
+        self.arrived_ns = max(self.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
         delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
@@ -367,18 +378,17 @@ class PartitionState:
         flows = [flow for flow in self.flows.values() if flow.held and feed in (flow.feed, minute_feed(flow.feed))]
         return min((_arrived_ns(arrival) for flow in flows for arrival in flow.held.values()), default=MAX_TS_NS)
 
-    def give_up_holes(self, redis_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
+    def give_up_holes(self, read_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
         """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each."""
         given_up = []
         for producer, flow in self.flows.items():
-            first = flow.first_held
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
-            if first is None or can_be_sent_again or redis_ms <= first.ms + hole_wait_ms:
+            if not flow.held or can_be_sent_again or read_ms <= (since_ms := flow.held_since_ms) + hole_wait_ms:
                 continue
             hole, ready = flow.give_up()
             self._count_lost(producer, hole)
             if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
-                self.given_up.append(self._hole(producer, flow.feed, first, hole))
+                self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
             self._apply_feed(flow.feed, ready, now_ns)
             self.dirty = True
             given_up.append((producer, hole))
@@ -402,10 +412,10 @@ class PartitionState:
         counts.ticks_in += hole[1] - hole[0]
         counts.lost += hole[1] - hole[0]
 
-    def _hole(self, producer: str, feed: str, behind: Position, numbers: tuple[int, int]) -> Hole:
+    def _hole(self, producer: str, feed: str, behind_ms: int, numbers: tuple[int, int]) -> Hole:
         book = self.feeds.get(feed)
-        before_ms = book.base_ns // MS_NS if book else behind.ms
-        return Hole(feed, self.partition, before_ms, behind.ms, producer, numbers[1] - numbers[0])
+        before_ms = book.base_ns // MS_NS if book else behind_ms
+        return Hole(feed, self.partition, before_ms, behind_ms, producer, numbers[1] - numbers[0])
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:
@@ -495,11 +505,7 @@ def _keys_of(bars: Column) -> list[tuple[int, int]]:
 
 def _arrived_ns(arrival: Arrival) -> int:
     """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
-    return (_stamp_ms(arrival) - arrival.frame.delay_ms) * MS_NS
-
-
-def _stamp_ms(arrival: Arrival) -> int:
-    return min(arrival.position.ms, arrival.frame.born_ms)
+    return (arrival.stamp_ms - arrival.frame.delay_ms) * MS_NS
 
 
 def _rows_above(ticks: Ticks, number: int) -> Ticks:

@@ -13,6 +13,7 @@ from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column,
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
+
 REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long (design, section 4)
 
 
@@ -38,7 +39,7 @@ class Checked(NamedTuple):
 class RowArrivals(NamedTuple):
     """When rows were born and when they arrived, the later of birth and entry id: Unix ns by Redis's clock.
 
-    born_ns: 0 for rows that are never too late.
+    Neither is later than the read that brought them. born_ns: 0 for rows that are never too late.
     """
 
     born_ns: Column
@@ -50,15 +51,17 @@ def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowAr
     if arrivals[0].frame.is_replay:
         return None
     lengths = [len(batch) for batch in batches]
-    entry_ns = np.repeat([a.position.ms * MS_NS for a in arrivals], lengths)
+    arrived_ns = np.repeat([a.arrived_ms * MS_NS for a in arrivals], lengths)
     delay_ns = np.repeat([a.frame.delay_ms * MS_NS for a in arrivals], lengths)
     born = [
-        ms_of(batch.optional["row_id"]) if "row_id" in batch.optional else np.full(len(batch), arrival.frame.born_ms)
+        np.minimum(ms_of(batch.optional["row_id"]), arrival.born_ms)
+        if "row_id" in batch.optional
+        else np.full(len(batch), arrival.born_ms)
         for arrival, batch in zip(arrivals, batches, strict=True)
     ]
     born_ns = np.concatenate(born) * MS_NS
     is_repair = arrivals[0].frame.feed == REPAIR_FEED  # fetched for what was missed, perhaps hours ago
-    return RowArrivals(np.zeros_like(born_ns) if is_repair else born_ns - delay_ns, np.maximum(born_ns, entry_ns))
+    return RowArrivals(np.zeros_like(born_ns) if is_repair else born_ns - delay_ns, arrived_ns)
 
 
 def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked:

@@ -31,16 +31,18 @@ class Upkeep:
         self._hole_wait_ms = int(hole_wait_s * 1000)
         self._clean_at = 0.0
 
-    def give_up_holes(self, states: Mapping[int, PartitionState]) -> bool:
-        """Ask for what holes lack, and give up those that waited too long; return whether any was given up."""
+    def give_up_holes(self, states: Mapping[int, PartitionState], read_ms: int) -> bool:
+        """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
+
+        read_ms: when the partitions were read last, up to their ends.
+        """
         holes = [state for state in states.values() if state.holes]
         if not holes:
             return False
-        redis_ms = redis.redis_ms(self._client)
         lost = False
         for state in holes:
             self.ask_again(state, [producer for producer, _ in state.holes])
-            given_up = state.give_up_holes(redis_ms, hole_wait_ms=self._hole_wait_ms, now_ns=time.monotonic_ns())
+            given_up = state.give_up_holes(read_ms, hole_wait_ms=self._hole_wait_ms, now_ns=time.monotonic_ns())
             for producer, (first, last) in given_up:
                 log.error("ticks lost", partition=state.partition, producer=producer, after=first, through=last)
                 lost = True

@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from ..contracts.door import REPLY_BYTES
 from ..contracts.errors import LeaseTaken, ServerAway, TlsRefused
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
@@ -19,6 +20,7 @@ from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp
 from ..db import postgres, redis
+from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Database
 from ..db.queries import query
@@ -27,10 +29,12 @@ from ..db.vitals import VITALS
 from .assignment import Assignment
 from .commit_plan import PartitionPlan
 from .committer import Committer
+from .door_reader import DoorReader
 from .front_door import FrontDoor
-from .lookout import Lookout
+from .lookout import IDS_AHEAD, Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
+from .steady_clock import Reading, SteadyClock
 from .teller import Teller
 from .tick_check import MS_NS, Limits
 from .upkeep import Upkeep
@@ -96,19 +100,26 @@ class Worker:
         self._reader = PartitionReader(client, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
         self._assignment = Assignment(database, options.consumer, partitions)
+        self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
         self._front_door = FrontDoor(
             client,
             database,
             options.consumer,
-            group=options.group,
             partitions=partitions,
             second_stamp=options.second_stamp,
+            reader=DoorReader(
+                DoorStream(redis.connect(redis_url, reply_bytes=REPLY_BYTES), group=options.group),
+                clock=self._clock,
+                max_ahead_ms=int(options.max_future_s * 1000),
+            ),
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
         self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
+        self._read_at = Reading(0)  # of the last read of the partitions
+        self._stepped = False  # Redis's clock, and it is not followed
         self._read_count = 1
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
@@ -178,7 +189,22 @@ class Worker:
         waits = self._news_since is not None or any(state.has_detectable() for state in self._states.values())
         at_once = self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
-        return self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
+        entries = self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
+        self._read_at = self._clock.read(self._reader.read_at_ms)
+        self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
+        return entries
+
+    def _database_ms(self) -> int:
+        (now_s,) = self._database.connection.execute(query("database_clock")).fetchone() or (0.0,)
+        return int(now_s * 1000)
+
+    def _say_stepped(self, ahead_ms: int) -> None:
+        """Say once that Redis's clock went wrong, and once that it is right again."""
+        if ahead_ms and not self._stepped:
+            log.error("the clock of Redis has stepped, PostgreSQL's has not: it is not followed", ahead_ms=ahead_ms)
+        elif self._stepped and not ahead_ms:
+            log.info("the clock of Redis is right again")
+        self._stepped = bool(ahead_ms)
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
         """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read."""
@@ -186,7 +212,7 @@ class Worker:
         for partition, state in self._states.items():
             if partition in entries:
                 finished = partial(self._finished_number, partition)
-                state.apply(entries[partition], now_ns=now_ns, finished=finished)
+                state.apply(entries[partition], read=self._read_at, now_ns=now_ns, finished=finished)
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
@@ -386,7 +412,10 @@ class Worker:
     # -- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, partition: int, *, from_start: bool = False) -> None:
-        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this."""
+        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this.
+
+        from_start: of the stream, because its ids are not those that the committed position knows.
+        """
         # A database that came back older may have forgotten that a replay ended.
         self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
         held = self._states[partition].held
@@ -402,7 +431,7 @@ class Worker:
         self._states[partition] = state
         self._teller.open(held)
         ends = self._reader.rewind(state, from_start=from_start)
-        if ends < state.position:
+        if ends < state.position and not from_start:
             log.warning(
                 "redis has lost entries", partition=partition, stream_ends=str(ends), committed_to=str(state.position)
             )
@@ -430,20 +459,28 @@ class Worker:
 
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
-        odd = self._lookout.look(self._states)
+        latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
+        odd = self._lookout.look(self._states, latest_ms)
         if odd is None:
             return
         for partition, why in odd.items():
             log.info("reading again", partition=partition, why=why)
-            self.restore(partition)
+            if why == IDS_AHEAD:
+                self._renew(partition, latest_ms)
+            self.restore(partition, from_start=why == IDS_AHEAD)
         for partition in self._vanished.to_read_again(self._states):
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
-        if self._upkeep.give_up_holes(self._states) or self._vanished.give_up(self._states):
+        if self._upkeep.give_up_holes(self._states, self._read_at.ms) or self._vanished.give_up(self._states):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
         self._watch_memory()
         self._ack({}, {}, {})
+
+    def _renew(self, partition: int, latest_ms: int) -> None:
+        """Let a partition's entries get new ids, but those that are dead letters already: read again, they are new."""
+        rows = self._database.connection.execute(query("dead_letter_entries"), {"partition": partition})
+        self._reader.renew(partition, latest_ms, refused=[entry for (entry,) in rows])
 
     def _watch_memory(self) -> None:
         """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""

@@ -10,6 +10,7 @@ from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
 from tickstockpl.workers.partition_state import Counts, Held, PartitionState
+from tickstockpl.workers.steady_clock import Reading
 from tickstockpl.workers.tick_check import Limits
 
 M = 29_000_000  # a minute of 2025
@@ -48,7 +49,8 @@ class Feed:
 def apply(state, *bodies, at, now=0.0, finished=None):
     """Apply frames that came at a time by Redis's clock; now: the worker's monotonic time, in seconds."""
     entries = [(f"{int((START_S + at) * 1000)}-{i}".encode(), body) for i, body in enumerate(bodies)]
-    state.apply(entries, now_ns=int(now * SECOND), finished=(finished or {}).get)
+    read = Reading(int((START_S + at) * 1000))
+    state.apply(entries, read=read, now_ns=int(now * SECOND), finished=(finished or {}).get)
 
 
 def closed(state):

@@ -35,3 +35,7 @@ DELETE FROM dead_letter WHERE id = ANY (%(ids)s);
 DELETE FROM dead_letter
  WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
    AND id <= %(last)s;
+
+-- dead_letter_entries --
+-- Stream entries that were no frames: the latest of a partition.
+SELECT entry FROM dead_letter WHERE partition = %(partition)s AND entry IS NOT NULL ORDER BY id DESC LIMIT 10000;

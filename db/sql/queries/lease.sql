@@ -11,6 +11,11 @@ UPDATE lease
  WHERE unit = %(unit)s AND (owner IS NULL OR expires_at < clock_timestamp())
 RETURNING epoch;
 
+-- raise_lease_epoch --
+-- Of our own lease, above one that Redis knows: a database that came back older counts from below it.
+UPDATE lease SET epoch = %(known)s + 1
+ WHERE unit = %(unit)s AND owner = %(owner)s AND epoch = %(epoch)s RETURNING epoch;
+
 -- renew_leases --
 -- Only on the epochs that the caller holds; a unit that is not returned was taken.
 UPDATE lease l

@@ -12,3 +12,26 @@ SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zer
 -- fleet_totals --
 -- Ticks committed, and bars written, since the tables were made.
 SELECT coalesce(sum(ticks_in), 0)::bigint, (SELECT count(*) FROM recent_bar WHERE open <> 'NaN') FROM ledger;
+
+-- note_front_door_loss --
+-- Entries of the front door that were trimmed or deleted before they were read: so many since `base`, where the door's
+-- owner began to count. Counted again from there, after a crash, only what is more is added.
+WITH held AS (
+    SELECT 1 FROM lease WHERE unit = 'front-door' AND owner = %(owner)s AND epoch = %(epoch)s FOR SHARE),
+news AS (
+    SELECT %(entries)s::bigint - coalesce((SELECT entries FROM front_door_loss WHERE base = %(base)s), 0) AS entries
+      FROM held),
+noted AS (
+    INSERT INTO front_door_loss AS l (base, entries, total, after, through)
+    SELECT %(base)s, %(entries)s, entries, %(after)s, %(through)s FROM news WHERE entries > 0
+    ON CONFLICT (one) DO UPDATE
+       SET base = excluded.base, entries = excluded.entries, total = l.total + excluded.total,
+           after = excluded.after, through = excluded.through, noted_at = clock_timestamp())
+INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, lost)
+SELECT 0, %(producer)s, 'live', 0, entries, entries FROM news WHERE entries > 0
+ON CONFLICT (partition, producer) DO UPDATE
+   SET ticks_in = l.ticks_in + excluded.ticks_in, lost = l.lost + excluded.lost, updated_at = clock_timestamp()
+RETURNING (SELECT entries FROM news);
+
+-- front_door_loss --
+SELECT total, after, through FROM front_door_loss;

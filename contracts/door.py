@@ -1,0 +1,84 @@
+"""The front door: which entry ids are numbers, how much is read at once, and the mark of an entry that is refused.
+
+The bounds hold for whatever waits there. Of its entries an owner has in memory one reply of Redis at most, and of their
+rows those of one piece; a lease is renewed between pieces.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .partition import MAX_POSITION, Position, number_of
+from .ticks import MAX_BODY_BYTES, Refused
+
+READ_ENTRIES = 10_000  # at most, in one reply
+READ_BYTES = 4 << 20  # about, in one reply: fewer entries are asked for where they are large
+REPLY_BYTES = 32 << 20  # at most, in one reply: beyond, the connection is given up, and less is asked for
+PIECE_WEIGHT = 256 << 10  # of entries that are parsed together: 4,000 ticks of JSON, 130,000 elements that are none
+PLAIN_WEIGHT = 24  # of an entry that cannot hold more than one row; any other weighs its bytes
+ROWS_AHEAD = 1_000_000  # framed, but not applied yet by the slowest partition
+BYTES_AHEAD = (
+    128 << 20
+)  # of entries that were read, but are not applied yet: they are copied where the stream is rebuilt
+FRAME_REFUSED = 64  # long refused rows in one frame: 64 KiB each
+
+MARK = b"tickstock:id"  # the first field of an entry that had an id of its sender's own; its value is that id
+
+Fields = Sequence[bytes]
+
+
+class Entry(NamedTuple):
+    """An entry of the front door under its number. weight: see PIECE_WEIGHT."""
+
+    number: int
+    fields: Fields
+    weight: int
+
+
+class Numbered(NamedTuple):
+    """Entries that have a number, in order. bytes: of their fields. is_whole: every entry has one."""
+
+    entries: list[Entry]
+    bytes: int
+    is_whole: bool
+
+
+def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Numbered:
+    """Give entries the numbers that their ids are, up to the first whose id is none.
+
+    most_ms: no id may be later (Unix ms): Redis gives none that is, but behind one that somebody chose.
+    """
+    numbered: list[Entry] = []
+    total = 0
+    for entry_id, fields in entries:
+        ms, seq = map(int, entry_id.split(b"-"))
+        number = number_of(Position(ms, seq)) if ms <= most_ms else None
+        if number is None:
+            return Numbered(numbered, total, is_whole=False)
+        size = sum(map(len, fields))
+        numbered.append(Entry(number, fields, size if b"data" in fields else PLAIN_WEIGHT))
+        total += size
+    return Numbered(numbered, total, is_whole=True)
+
+
+def is_numbered(position: Position, most_ms: int) -> bool:
+    """Tell whether an id is a number of ours."""
+    return position.ms <= most_ms and position <= MAX_POSITION and number_of(position) is not None
+
+
+def refused_mark(number: int, fields: Fields) -> Refused:
+    """Refuse an entry that had an id of its sender's own; what is kept of it can be sent again."""
+    _, chosen, *rest = fields
+    detail = f"id {chosen.decode('ascii', 'replace')[:64]} was chosen by its sender, and is out of bounds"
+    return Refused("entry_id", detail, spelled(rest), number)
+
+
+def refused_giant(number: int, size: int, beginning: bytes) -> Refused:
+    """Refuse an entry that is too large to be read; beginning: of its fields."""
+    return Refused("too_large", f"{size} bytes", beginning[:MAX_BODY_BYTES], number)
+
+
+def spelled(fields: Fields) -> bytes:
+    """Return what is kept of an entry: its JSON, else its plain fields."""
+    if len(fields) == 2 and fields[0] == b"data":
+        return fields[1][:MAX_BODY_BYTES]
+    return b" ".join(fields)[:MAX_BODY_BYTES]

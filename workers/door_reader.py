@@ -1,0 +1,308 @@
+"""The entries of the front door in their order, each under its number, in pieces; and what nobody will read any more.
+
+A number is the id of an entry, held against Redis TIME (contracts/door.py). Where an id is no number the stream is
+built anew (db/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted before
+they were read are seen by the count that the server keeps: it counts those that it added, this those that it read.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from ..contracts.door import (
+    BYTES_AHEAD,
+    MARK,
+    PIECE_WEIGHT,
+    READ_BYTES,
+    READ_ENTRIES,
+    ROWS_AHEAD,
+    Entry,
+    Fields,
+    is_numbered,
+    number_entries,
+    refused_giant,
+    refused_mark,
+)
+from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
+from ..contracts.ticks import Refused
+from ..db.door_stream import DoorStream, Look, Read
+from ..db.redis_connection import ReplyTooLarge
+from .steady_clock import SteadyClock
+
+log = structlog.get_logger()
+
+_FIRST_ENTRIES = 256  # in the first reply: nobody knows yet how large they are
+_FEWER = 16  # times fewer entries are asked for where a reply was too large
+
+
+class Piece(NamedTuple):
+    """Entries to be parsed together. last: the number of the last one; refused: those that are not even looked at."""
+
+    entries: Sequence[tuple[int, Fields]]
+    refused: list[Refused]
+    last: int
+
+
+class Loss(NamedTuple):
+    """Entries that nobody has read, and nobody will. base: from where on they were counted; entries: since there."""
+
+    base: str
+    entries: int
+    after: Position
+    through: Position
+
+
+class DoorChanged(Exception):  # no error
+    """The stream is not the one that was read: begin anew."""
+
+
+class _Framed(NamedTuple):
+    """A piece that is framed, and not applied everywhere yet. seen: entries read up to its end."""
+
+    last: int
+    rows: int
+    bytes: int
+    seen: int
+
+
+class DoorReader:
+    """Reads for the door's one owner. max_ahead_ms: how far an id may be ahead of Redis TIME."""
+
+    def __init__(self, stream: DoorStream, *, clock: SteadyClock, max_ahead_ms: int) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._max_ahead_ms = max_ahead_ms
+        self.losses: list[Loss] = []  # that were found; who counted them takes them away
+        self._replaced = False  # the stream that was read is gone, and another stands there
+        self._begin(0, 0, None)
+
+    def _begin(self, number: int, highest: int, counted: int | None) -> None:
+        self._cursor = number  # everything up to here was read
+        self._highest = highest  # number that was ever given
+        self._waiting: deque[Entry] = deque()
+        self._framed: deque[_Framed] = deque()
+        self._count = _FIRST_ENTRIES
+        self._is_full = False  # the last reply was: there may be more
+        self._bytes = 0  # that were read since the last piece was framed
+        self._seen = 0  # entries read
+        self._lost = 0  # entries that were not, since the group was moved
+        self._offset = None if counted is None else -counted  # entries added = seen - offset + lost; None: unknown
+        self._added: int | None = None  # at the last look
+        self._group_at = position_of(number)
+        self._base = f"{self._group_at} {counted}"
+        self._counted_to = self._group_at  # everything up to here was read, or is counted as lost
+        self._at_ms = self.now_ms = 0  # of the last read: as Redis said, and as it is believed
+
+    @property
+    def has_more(self) -> bool:
+        """There may be entries that could be framed at once."""
+        return bool(self._waiting) or self._is_full
+
+    @property
+    def is_far_ahead(self) -> bool:
+        """The slowest partition has so much to apply that nothing more is read."""
+        rows, size = (sum(framed[i] for framed in self._framed) for i in (1, 2))
+        return rows > ROWS_AHEAD or size > BYTES_AHEAD
+
+    def register(self, epoch: int) -> int:
+        """Fence former owners; return a higher epoch that Redis knows, or 0."""
+        return self._stream.register(epoch)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    # -- where it begins -------------------------------------------------------------------------------------------
+
+    def open(self, lowest: int, highest: int, now_ms: int) -> int:
+        """Begin where everything is applied in every partition, or before; return the number behind which it reads.
+
+        highest: number that was ever given to an entry.
+        """
+        look, last = self._stream.look(), position_of(highest)
+        most_ms = self._most_ms(now_ms, highest)
+        counted: int | None = 0
+        if look is None or (look.group is None and highest and (self._replaced or look.last < last)):
+            self._replace(look, last, most_ms)
+            lowest = highest
+        elif look.group is None:
+            counted = None if highest else 0
+            self._stream.make(counted=counted)
+        elif look.last < last:
+            self._stream.set_last(last)
+            log.error("entries of the front door may be lost", after=str(look.last), through=str(last))
+        if look is not None and look.group is not None:
+            lowest, counted = _where_counted(look, lowest)
+        self._replaced = False
+        self._begin(lowest, max(lowest, highest), counted)
+        return lowest
+
+    def _replace(self, look: Look | None, last: Position, most_ms: int) -> None:
+        swapped = self._stream.replace(last, most_ms)
+        if look is not None:
+            log.warning("front door holds another stream: its entries get new ids", entries=swapped.moved)
+
+    def _most_ms(self, now_ms: int, highest: int) -> int:
+        """Return the latest id that can be a number: behind one that is ahead, Redis goes on counting in its ms."""
+        return min(max(now_ms + self._max_ahead_ms, position_of(highest).ms), MAX_POSITION.ms)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def next_piece(self) -> Piece | None:
+        """Return the next entries, few enough to be parsed in a moment; None where none came."""
+        if not self._waiting:
+            giant = self._read()
+            if giant is not None:
+                return Piece((), [giant], giant.row_id)
+        if not self._waiting:
+            return None
+        taken: list[Entry] = []
+        weight = 0
+        while self._waiting and (not taken or weight + self._waiting[0].weight <= PIECE_WEIGHT):
+            taken.append(entry := self._waiting.popleft())
+            weight += entry.weight
+        marks = [entry for entry in taken if entry.fields[0] == MARK]
+        plain = [(entry.number, entry.fields) for entry in taken if entry.fields[0] != MARK]
+        return Piece(plain, [refused_mark(entry.number, entry.fields) for entry in marks], taken[-1].number)
+
+    def note_framed(self, piece: Piece, rows: int) -> None:
+        """Note that a piece is on its way to the partitions."""
+        seen = self._seen - len(self._waiting)
+        self._framed.append(_Framed(piece.last, rows, self._bytes, seen))
+        self._bytes = 0
+
+    def _read(self) -> Refused | None:
+        """Read what is next; return an entry that is too large to be read."""
+        try:
+            read = self._stream.read(position_of(self._cursor), self._count)
+        except ReplyTooLarge:
+            self._is_full = True
+            if self._count > 1:
+                self._count = max(1, self._count // _FEWER)
+                return None
+            return self._pass_giant()
+        self._at_ms, self.now_ms = read.at_ms, self._clock.read(read.at_ms).ms
+        self._take(read, self._expect_same(read))
+        return None
+
+    def _take(self, read: Read, look: Look) -> None:
+        most_ms = self._most_ms(read.at_ms, self._highest)
+        found = number_entries(read.entries, most_ms)
+        self._is_full = len(read.entries) >= self._count
+        if found.entries:
+            self._cursor = found.entries[-1].number
+            self._highest = max(self._highest, self._cursor)
+            self._waiting.extend(found.entries)
+            self._seen += len(found.entries)
+            self._bytes += found.bytes
+        self._adapt(len(read.entries), found.bytes)
+        if not found.is_whole or not (self._is_full or is_numbered(look.last, most_ms)):
+            self._rebuild(most_ms)
+        elif look.aside:  # who set it there did not come to the end
+            self._stream.finish_moving(position_of(self._cursor), most_ms)
+            self._is_full = True
+        elif not self._is_full:
+            self._count_lost(look)
+
+    def _adapt(self, entries: int, size: int) -> None:
+        """Ask for as many entries as make a fair reply."""
+        if size > READ_BYTES:
+            self._count = max(1, self._count * READ_BYTES // size)
+        elif entries >= self._count and size * 4 <= READ_BYTES:
+            self._count = min(READ_ENTRIES, self._count * 4)
+
+    def _pass_giant(self) -> Refused | None:
+        giant = self._stream.peek(position_of(self._cursor))
+        most_ms = self._most_ms(self._at_ms, self._highest)
+        number = number_of(giant.position) if giant is not None and giant.position.ms <= most_ms else None
+        if giant is None or number is None:
+            self._count = _FEWER
+            if giant is not None:
+                self._rebuild(most_ms)
+            return None
+        self._cursor = number
+        self._highest = max(self._highest, number)
+        self._seen += 1
+        self._bytes += giant.size
+        log.error("an entry of the front door is too large to be read", id=str(giant.position), bytes=giant.size)
+        return refused_giant(number, giant.size, giant.beginning)
+
+    def _rebuild(self, most_ms: int) -> None:
+        """Let the stream be built anew behind what was read, because an id there is no number."""
+        if self._at_ms > MAX_POSITION.ms:
+            log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
+            self._is_full = False
+            return
+        through = position_of(self._cursor)
+        swapped = self._stream.rebuild(self._group_at, through, most_ms)
+        log.warning("front door built anew, an id was out of bounds", after=str(through), moved=swapped.moved)
+        if self._expected is not None and swapped.added is not None:
+            self._note(swapped.added - self._expected - swapped.moved, through)
+        self._offset, self._lost = self._seen - swapped.kept, 0
+        self._base, self._counted_to = f"{self._group_at} 0", through
+        self._added, self._is_full = None, True
+
+    # -- what was not read -----------------------------------------------------------------------------------------
+
+    @property
+    def _expected(self) -> int | None:
+        """How many entries the server has added, if nobody else takes any away."""
+        return None if self._offset is None else self._seen - self._offset + self._lost
+
+    def _expect_same(self, read: Read) -> Look:
+        """Return what the stream says of itself.
+
+        Raises DoorChanged where it ends below what was read, or another has taken its place.
+        """
+        look, cursor = read.look, position_of(self._cursor)
+        if look is not None and look.group is not None:
+            if look.last < cursor:
+                raise DoorChanged  # Redis came back older
+            return look
+        fewest = (self._expected or 0) + len(read.entries)
+        if look is not None and look.last >= cursor and (look.added is None or look.added >= fewest):
+            self._stream.make(counted=None)  # only the group is gone
+            return look
+        if self._added is not None and self._expected is not None:
+            self._note(self._added - self._expected, cursor)
+        self._replaced = True
+        raise DoorChanged
+
+    def _count_lost(self, look: Look) -> None:
+        """Compare what was read with what the server has added, at a moment at which nothing is unread."""
+        self._added = look.added
+        if look.added is None:
+            return
+        if self._expected is None or look.added < self._expected:
+            self._offset = self._seen + self._lost - look.added
+        self._note(look.added - (self._expected or 0), look.last)
+        self._counted_to = look.last
+
+    def _note(self, lost: int, through: Position) -> None:
+        if lost <= 0:
+            return
+        self._lost += lost
+        log.error("entries of the front door are lost", entries=lost, after=str(self._counted_to), through=str(through))
+        self.losses.append(Loss(self._base, self._lost, self._counted_to, through))
+
+    def applied(self, lowest: int) -> None:
+        """Let go of what every partition has applied."""
+        done = None
+        while self._framed and self._framed[0].last <= lowest:
+            done = self._framed.popleft()
+        if done is None:
+            return
+        self._group_at = position_of(done.last)
+        counted = None if self._offset is None else done.seen - self._offset + self._lost
+        self._stream.move_group(self._group_at, counted)
+        if self._offset is not None:
+            self._offset, self._lost = self._offset - self._lost, 0
+        self._base = f"{self._group_at} {counted}"
+
+
+def _where_counted(look: Look, lowest: int) -> tuple[int, int | None]:
+    """Return where to begin, and how many entries were added up to there: where our group stands, if that is below."""
+    at = number_of(look.group) if look.group is not None else None
+    return (at, look.counted) if at is not None and at <= lowest and look.counted is not None else (lowest, None)

@@ -1,0 +1,48 @@
+"""Redis's clock as this worker believes it: one that steps is not followed before a second clock says so too. Pure.
+
+A step forward would close every open bar at once and refuse what comes as too late, a step back would refuse it as
+ahead of its time. So each TIME is held against this worker's own monotonic clock, and where the two part, PostgreSQL's
+clock decides: a host that slept, and whose clock was put right, is followed, a clock of Redis alone that went wrong is
+not.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+_STEP_MS = 2_000  # more than a pause of this process that a reply meets; slower drift is followed
+_ASK_EVERY_MS = 1_000  # the second clock, while the two do not agree
+
+
+class Reading(NamedTuple):
+    """A moment, in Unix ms. behind: Redis's own clock says much less, and so do ids and births that it gives now."""
+
+    ms: int
+    behind: bool = False
+
+
+class SteadyClock:
+    """Carries Redis's clock on by the monotonic one where it stepped."""
+
+    def __init__(self, *, monotonic_ms: Callable[[], int], witness_ms: Callable[[], int]) -> None:
+        """witness_ms: asks the second clock, Unix ms."""
+        self._monotonic_ms = monotonic_ms
+        self._witness_ms = witness_ms
+        self._base_ms: int | None = None  # what was believed at `_since_ms`
+        self._since_ms = 0
+        self._ask_at_ms = 0
+
+    def read(self, redis_ms: int) -> Reading:
+        """Return the time for a TIME that Redis has just said."""
+        now_ms = self._monotonic_ms()
+        expected = redis_ms if self._base_ms is None else self._base_ms + now_ms - self._since_ms
+        if abs(redis_ms - expected) <= _STEP_MS or self._is_confirmed(redis_ms, expected, now_ms):
+            self._base_ms, self._since_ms = redis_ms, now_ms
+            return Reading(redis_ms)
+        return Reading(expected, behind=redis_ms < expected)
+
+    def _is_confirmed(self, redis_ms: int, expected: int, now_ms: int) -> bool:
+        if now_ms < self._ask_at_ms:
+            return False
+        self._ask_at_ms = now_ms + _ASK_EVERY_MS
+        witness = self._witness_ms()
+        return abs(witness - redis_ms) <= abs(witness - expected)
