@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ..contracts.bounds import HELD_BYTES
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import ms_of
 from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column, Refused, Ticks
@@ -25,6 +26,7 @@ class Limits:
     min_price: float = 0.0000005  # less is stored as 0
     max_price: float = MAX_PRICE
     max_size: float = MAX_SIZE
+    held_bytes: int = HELD_BYTES  # that may wait behind the holes of one partition
 
 
 class Checked(NamedTuple):
