@@ -18,14 +18,15 @@ import msgspec
 import numpy as np
 import zstandard
 
+from . import bounds
 from .bounds import MAX_BODY_BYTES, MAX_DETAIL_LENGTH, MAX_FRAME_BYTES, MAX_FRAME_ROWS, MAX_NUMBER
-from .bounds import MAX_TICKS as MAX_TICKS
 from .errors import BadFrame, UnknownFrameVersion
 from .names import LIVE_FEED, MINUTE_FEED_ENDING, REPAIR_FEED, is_front_door
 from .ticks import MAX_PRICE, MAX_SIZE, OPTIONAL_COLUMNS, Column, Refused, Ticks
 from .trade_key import NO_KEY
 
 VERSION = 1
+MAX_TICKS = bounds.MAX_TICKS
 MAX_NAME_LENGTH = 64  # of a producer or feed
 FIELD = b"f"  # the one field of a stream entry that holds a frame
 

@@ -485,7 +485,8 @@ def test_no_damage_to_a_frame_stops_the_partition():
 @pytest.mark.parametrize(
     "change",
     [
-        {"symbols": ["A" * 21]}, {"symbols": ["A\x00B"]}, {"symbols": [""]}, {"symbols": []}, {"columns": ["nothing"]}, {"block": b""}, {"codec": "none"},
+        {"symbols": ["A" * 21]}, {"symbols": ["A\x00B"]}, {"symbols": [""]}, {"symbols": []},
+        {"columns": ["nothing"]}, {"block": b""}, {"codec": "none"},
     ],
 )  # fmt: skip
 def test_a_header_that_does_not_fit_its_block_refuses_the_frames_ticks(change):
