@@ -29,6 +29,7 @@ VERSION = 1
 MAX_TICKS = bounds.MAX_TICKS
 MAX_NAME_LENGTH = 64  # of a producer or feed
 FIELD = b"f"  # the one field of a stream entry that holds a frame
+TOO_LARGE = b"an entry of so many bytes: "  # what a reader hands on of one that it does not read, with their number
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
 _CHECKSUM_BYTES = 4
@@ -132,6 +133,8 @@ def decode(body: bytes) -> Frame:
     Raises UnknownFrameVersion for another version, BadFrame for anything that no program of ours sends: what is no
     frame has no numbers either.
     """
+    if body.startswith(TOO_LARGE):
+        raise BadFrame(f"{ascii(body[:_MAX_TEXT_LENGTH].decode('latin-1'))[1:-1]}, at most {MAX_FRAME_BYTES} are read")
     if len(body) > MAX_FRAME_BYTES:
         raise BadFrame(f"{len(body)} bytes, but a frame has at most {MAX_FRAME_BYTES}")
     array, checksum = body[:-_CHECKSUM_BYTES], body[-_CHECKSUM_BYTES:]

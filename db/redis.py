@@ -38,7 +38,7 @@ from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
-from .redis_connection import telling_its_end
+from .redis_connection import bounded_parser, telling_its_end
 
 Client = Any  # redis.Redis or Cluster; its replies are untyped
 
@@ -64,14 +64,17 @@ FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers t
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 
-def connect(url: str, *, timeout_s: float = 5.0) -> Client:
+def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None) -> Client:
     """Make a client without retries; timeout_s must be above the longest BLOCK.
 
+    reply_bytes: of a larger reply nothing is taken, and ReplyTooLarge raised.
     Raises UsageError for a wrong URL, SetupError for a wrong file in it.
     """
     where = parse(url)
     tls.check_redis_options(url)
     options = _OPTIONS | {"socket_timeout": timeout_s} | where.options
+    if reply_bytes is not None:
+        options["parser_class"] = bounded_parser(reply_bytes)
     if where.kind == "sentinel":
         return _raw(_master(where, options))
     options["connection_class"] = telling_its_end(options.get("connection_class", Connection))
@@ -256,5 +259,10 @@ def _share(memory: tuple[int, int]) -> float:
 
 def redis_ms(client: Client) -> int:
     """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by; of a cluster, one node's."""
-    seconds, micros = client.time()
+    return ms_of_time(client.time())
+
+
+def ms_of_time(reply: tuple[int, int]) -> int:
+    """Read the answer to TIME, of a pipeline too."""
+    seconds, micros = reply
     return int(seconds) * 1000 + int(micros) // 1000

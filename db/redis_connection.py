@@ -1,9 +1,11 @@
-"""A connection to Redis whose end is always an error to whoever uses it next."""
+"""A connection to Redis whose end is always an error to whoever uses it next, and one whose replies have a bound."""
 
+import socket
 from typing import Any
 
-from redis.connection import AbstractConnection
+from redis.connection import AbstractConnection, DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -31,3 +33,42 @@ def telling_its_end(connection_class: type[AbstractConnection]) -> type[Abstract
             super().connect()
 
     return TellingItsEnd
+
+
+class ReplyTooLarge(RedisError):
+    """Redis answers more than this connection takes: it is closed, the next command opens it again. Ask for less."""
+
+
+class _BoundedSocket:
+    """A socket that takes so many bytes of a reply and no more."""
+
+    def __init__(self, wrapped: socket.socket, most: int) -> None:
+        self._wrapped = wrapped
+        self._most = most
+        self.taken = 0
+
+    def recv_into(self, buffer: bytearray) -> int:
+        count = self._wrapped.recv_into(buffer)
+        self.taken += count
+        if self.taken > self._most:
+            raise ReplyTooLarge(f"a reply of more than {self._most} bytes")
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+def bounded_parser(most: int) -> type[Any]:
+    """Return a parser that takes at most so many bytes of a reply, and gives up the connection of a larger one."""
+
+    class Bounded(DefaultParser):  # type: ignore[valid-type, misc]
+        def on_connect(self, connection: Any, **named: Any) -> None:
+            super().on_connect(connection, **named)
+            self._bounded = _BoundedSocket(self._sock, most)
+            self._sock: Any = self._bounded
+
+        def read_response(self, *args: Any, **named: Any) -> Any:
+            self._bounded.taken = 0
+            return super().read_response(*args, **named)
+
+    return Bounded

@@ -345,12 +345,12 @@ class PartitionState:
 
     # -- what is taken back ----------------------------------------------------------------------------------------
 
-    def take_back(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+    def take_back(self, stream: Callable[[], Iterable[tuple[bytes, bytes]]]) -> None:
         """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
         for feed in {pending.feed for pending in self.undos}:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
             mine = [pending for pending in self.undos if pending.feed == feed]
-            past = read_past(entries, feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
+            past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:

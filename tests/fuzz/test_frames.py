@@ -67,7 +67,7 @@ class Shadow:
     def commit(self):
         state = self.state
         if state.undos:
-            state.take_back([entry for entry in self.entries if ms_of(entry) <= state.read_to.ms])
+            state.take_back(lambda: (entry for entry in self.entries if ms_of(entry) <= state.read_to.ms))
         for name, counts in state.counts.items():
             assert counts.ticks_in == sum(astuple(counts)[1:]), (name, counts)
             self.counts[name].update(dict(zip(counts.__dataclass_fields__, astuple(counts), strict=True)))
