@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.text import Text
 
 from ..contracts.errors import UsageError
@@ -16,6 +15,7 @@ from ..contracts.json_text import NotJson, read_json
 from ..contracts.printable import printable
 from ..contracts.spoken import SPOKEN
 from ..db.redis import AWAY, Client
+from .console import make_console
 from .shutdown import Stop
 
 CHANNELS = tuple(sorted({spoken.channel for spoken in SPOKEN}))
@@ -97,7 +97,7 @@ class View:
     def __init__(self, *, symbols: Sequence[str], raw: bool) -> None:
         self._symbols = frozenset(symbols)
         self._raw = raw
-        self._console = Console(highlight=False) if sys.stdout.isatty() and not raw else None
+        self._console = make_console(highlight=False) if sys.stdout.isatty() and not raw else None
         self._shown: Counter[str] = Counter()
         self._sequences = Sequences()
 

@@ -212,7 +212,7 @@ class Worker:
             self._uncommitted_since = time.monotonic()
 
     def _stay_alive(self) -> None:
-        """Renew the leases, where it is time, in the middle of long work; one that is lost meanwhile fences the commit."""
+        """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
         VITALS.turn()
         self._assignment.renew_if_due(self._held())
 
