@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from ..contracts.frame import is_name
 from ..contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ..contracts.partition import START, Position
+from .frame_stream import is_number
 from .postgres import Connection
 from .queries import query
 from .redis import Client, redis_ms
@@ -83,10 +85,10 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
 
 
 def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers out of a flow hash."""
-    return {
-        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
-    }
+    """Read the producers' `sent` numbers out of a flow hash; a field that no producer of ours writes says nothing."""
+    fields = ((name[5:].decode(errors="replace"), value.partition(b",")[0]) for name, value in flow.items()
+              if name.startswith(b"sent:"))  # fmt: skip
+    return {name: int(number) for name, number in fields if is_name(name) and is_number(number)}
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:

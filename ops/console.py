@@ -61,7 +61,7 @@ class _EscapingHook(RenderHook):
 
 
 class Escaped:
-    """Draws something, of a live picture the whole of it, and then escapes the texts in it: moves of the cursor are ours."""
+    """Draws something, of a live picture the whole of it, and escapes the texts in it: moves of the cursor are ours."""
 
     def __init__(self, drawn: ConsoleRenderable) -> None:
         self._drawn = drawn
