@@ -8,6 +8,7 @@ FRONT_DOOR_PRODUCER = "front-door"
 DETECTOR = "detector"  # the dead letters' producer of what was found and cannot be stored
 LIVE_FEED = "live"
 MARKET_PRODUCERS = ("massive-", "channel-")  # how the names of those begin who bring the real market in
+MINUTE_FEED_ENDING = ".AM"  # no feed of a producer's is called so
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 
 
@@ -16,6 +17,11 @@ DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # the epoch of the lease 
 DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
 DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones
 DOOR_MOVING = f"tickstock-door:{{{FRONT_DOOR}}}:moving"  # the same, within one step
+
+
+def is_front_door(producer: str) -> bool:
+    """Tell whether a producer numbers its rows by the ids of the front door's entries: of one of its generations."""
+    return producer == FRONT_DOOR_PRODUCER or producer.startswith(f"{FRONT_DOOR_PRODUCER}#")
 
 
 def stream_key(partition: int) -> str:
@@ -41,7 +47,7 @@ def results_key(partition: int) -> str:
 
 def minute_feed(feed: str) -> str:
     """Name the feed of whole-minute aggregates (Massive `AM`) that came in with a feed: the two are never mixed."""
-    return f"{feed}.AM"
+    return f"{feed}{MINUTE_FEED_ENDING}"
 
 
 # The bridge's own keys share a slot: one script reads and writes them.

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bounds
+
 # (n,), its dtype named where it is made. Rows of several fields are chosen by take() and compress(): an index copies
 # them field by field, 20 times slower.
 Column = NDArray[Any]
@@ -14,7 +16,7 @@ Column = NDArray[Any]
 MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
 MAX_PRICE = 1e12  # numeric(18,6) holds less than this
 MAX_SIZE = 1e14  # numeric(20,6) holds less than this
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES = bounds.MAX_BODY_BYTES
 MIN_TS_NS = 631_152_000_000_000_000  # 1990-01-01T00:00:00Z
 MAX_TS_NS = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
 

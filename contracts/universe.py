@@ -4,9 +4,8 @@ import csv
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
 from .errors import UsageError
+from .json_text import NotJson, read_json
 from .tick_values import NotATick, symbol_of
 
 EVERY_SYMBOL = "*"
@@ -70,8 +69,8 @@ def symbols_of_text(text: str, where: str) -> list[str]:
     text = text.removeprefix("\ufeff").lstrip()
     if text[:1] in ("[", "{"):
         try:
-            return symbols_of_value(msgspec.json.decode(text), where)
-        except (msgspec.DecodeError, RecursionError) as e:
+            return symbols_of_value(read_json(text), where)
+        except NotJson as e:
             raise UsageError(f"{where} is no JSON: {e}") from e
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     column = _column_of_symbols(lines[0]) if lines else None

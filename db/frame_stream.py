@@ -7,6 +7,18 @@ from ..contracts.frame import FIELD
 from ..contracts.names import flow_key, stream_key
 from .redis import Client, is_pause
 
+_MOST_DIGITS = 19  # of an int64
+
+
+def is_number(text: bytes) -> bool:
+    """Tell whether a field of a flow hash holds a number: anybody may write there."""
+    return text.isdigit() and len(text) <= _MOST_DIGITS and int(text) < 1 << 63
+
+
+def number_of(text: bytes | None) -> int:
+    """Return the number that a field of a flow hash holds; 0 where it is absent, or none."""
+    return int(text) if text is not None and is_number(text) else 0
+
 
 class Send(NamedTuple):
     """One frame on its way. sent: the value for `sent:PRODUCER`, "number,sends"."""
@@ -46,7 +58,7 @@ def _outcome(replies: Sequence[object]) -> FrameOutcome:
     errors = [reply for reply in (*replies, *(done if isinstance(done, list) else ())) if isinstance(reply, Exception)]
     if not errors and isinstance(done, list):
         before = done[0]
-        return FrameOutcome(before.decode() if before is not None else None, None)
+        return FrameOutcome(before.decode(errors="replace") if before is not None else None, None)
     for error in errors:
         if not is_pause(error):
             raise error

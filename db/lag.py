@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from ..contracts.frame import is_name
 from ..contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ..contracts.partition import START, Position
+from .frame_stream import is_number, number_of
 from .postgres import Connection
 from .queries import query
 from .redis import Client, redis_ms
 
-_MOST_DIGITS = 20  # of a number of ours
 _LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
 
 
@@ -112,17 +113,15 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
 
 
 def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers out of a flow hash."""
-    return {
-        name[5:].decode(errors="replace"): number_in(value) for name, value in flow.items() if name.startswith(b"sent:")
-    }
+    """Read the producers' `sent` numbers out of a flow hash; a field that no producer of ours writes says nothing."""
+    fields = ((name[5:].decode(errors="replace"), value.partition(b",")[0]) for name, value in flow.items()
+              if name.startswith(b"sent:"))  # fmt: skip
+    return {name: int(number) for name, number in fields if is_name(name) and is_number(number)}
 
 
 def number_in(value: bytes | None) -> int:
     """Read a number of a flow hash, "number" or "number,sends"; 0 where none of ours stands there."""
-    digits = (value or b"").partition(b",")[0]
-    number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
-    return number if number < 1 << 63 else 0
+    return number_of((value or b"").partition(b",")[0])
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:

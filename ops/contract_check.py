@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import msgspec
-
 from ..contracts.acceptance import ACCEPTED, first_violation
 from ..contracts.errors import ServerAway
+from ..contracts.json_text import NotJson, read_json
+from ..contracts.printable import printable
 from ..db.redis import AWAY, Client
 from .watch import Sequences
 
 _LOOK_EVERY_S = 0.2
 _SAY_EVERY_S = 5.0
+_SHOWN_LENGTH = 300  # of a violation: a foreign message may have a key of any length
+_SHOWN_ODD = 10  # messages out of order that the report names
 # The application publishes messages of its own on these, to see whether it may (contracts.md section 1).
 _SHARED = frozenset(channel for channel in ACCEPTED if channel.startswith("tickstock."))
 
@@ -32,8 +34,8 @@ class Heard:
     def take(self, channel: str, body: bytes) -> None:
         """Take in one message."""
         try:
-            message = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            message = read_json(body)
+        except NotJson as e:
             self._violated(channel, f"no JSON: {e}")
             return
         if channel in _SHARED and isinstance(message, dict) and "test" in message:
@@ -45,13 +47,13 @@ class Heard:
         self.messages[channel] += 1
         missed = self.sequences.missed[channel]
         odd = self.sequences.note(channel, message["epoch"], message["seq"])
-        if odd and self.sequences.missed[channel] == missed:
+        if odd and self.sequences.missed[channel] == missed and len(self.out_of_order) < _SHOWN_ODD:
             self.out_of_order.append(odd)
 
     def _violated(self, channel: str, found: str) -> None:
         self.messages[channel] += 1
         self.violations[channel] += 1
-        self.first.setdefault(channel, found)
+        self.first.setdefault(channel, printable(found)[:_SHOWN_LENGTH])
 
 
 def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Heard:
@@ -100,7 +102,7 @@ def report(heard: Heard) -> Iterator[str]:
         valid = messages - heard.violations[channel]
         row = f"{channel:<{width}}  {messages:>9,}  {valid:>9,}  {heard.sequences.missed[channel]:>7,}"
         yield f"{row}  {heard.first.get(channel, '')}".rstrip()
-    yield from (f"out of order: {odd}" for odd in heard.out_of_order[:10])
+    yield from (f"out of order: {odd}" for odd in heard.out_of_order)
     if heard.probes:
         yield f"{heard.probes:,} test messages of the application were left out"
     yield _verdict(heard)

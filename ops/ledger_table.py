@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Column, Table
 
+from .console import make_console
 from .ledger import OUTCOMES, LedgerRow
 
 _NAME_WIDTH = 24
@@ -19,7 +19,7 @@ def print_ledger(rows: Sequence[LedgerRow], *, left_out: int = 0, seconds: float
     for row in rows:
         counts = [f"{getattr(row, name):,}" for name in OUTCOMES]
         table.add_row(_short(row.producer), f"{row.ticks_in:,}", *counts, "ok" if not row.gap else f"{row.gap:+,}")
-    Console(width=max(_LEAST_WIDTH, Console().width)).print(table)
+    make_console(width=max(_LEAST_WIDTH, make_console().width)).print(table)
     if refused := sum(row.refused + row.future + row.too_late for row in rows):
         print(f"{refused:,} ticks were refused: `tickstock dlq ls` says why")
     if left_out:

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .console import make_console
 from .first_few import first_few
 from .integration import Integration
 from .monitor import Report
@@ -23,7 +24,7 @@ def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> No
 
     A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
     """
-    out = Console(highlight=False, markup=False)
+    out = make_console(highlight=False, markup=False)
     is_wide = out.width >= WIDE or not out.is_terminal
     if is_wide:
         out.width = max(WIDE, out.width)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
-from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from ..producer.produce import Progress
 from ..producer.replay import ReplaySource
+from .console import make_console
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ def show_progress(recording: ReplaySource | None) -> Iterator[Callable[[Progress
         return
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     started_s = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("replay", total=recording.bytes_total, said="")
 
         def show(progress: Progress) -> None:

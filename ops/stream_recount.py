@@ -16,7 +16,7 @@ from ..db.bars import TableShape
 from ..db.lease import Lease
 from ..db.redis import Client, redis_ms
 from ..workers.partition_state import Held, PartitionState
-from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits
+from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, widened
 from ..workers.undo import is_undo, take_back
 from .recount import Key, Recount, may_touch_a_bar, recount, recount_whole_minutes
 
@@ -201,7 +201,7 @@ def _countable(seen: _Seen, shape: TableShape, max_future_ns: int, read_ms: int)
         good &= row_id > seen.above
     if not frame.is_replay:
         good &= _is_timely(ticks, seen, max_future_ns, read_ms) | undoes
-    return ticks.take(good)
+    return widened(ticks.take(good))
 
 
 def _is_timely(ticks: Ticks, seen: _Seen, max_future_ns: int, read_ms: int) -> Column:

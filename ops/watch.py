@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from ..contracts.errors import UsageError
+from ..contracts.json_text import NotJson, read_json
+from ..contracts.printable import printable
 from ..contracts.spoken import SPOKEN
 from ..db.redis import AWAY, Client
+from .console import make_console
 from .shutdown import Stop
 
 CHANNELS = tuple(sorted({spoken.channel for spoken in SPOKEN}))
@@ -96,7 +97,7 @@ class View:
     def __init__(self, *, symbols: Sequence[str], raw: bool) -> None:
         self._symbols = frozenset(symbols)
         self._raw = raw
-        self._console = Console(highlight=False) if sys.stdout.isatty() and not raw else None
+        self._console = make_console(highlight=False) if sys.stdout.isatty() and not raw else None
         self._shown: Counter[str] = Counter()
         self._sequences = Sequences()
 
@@ -111,7 +112,7 @@ class View:
             return
         self._shown[heard.channel] += 1
         if self._raw:
-            print(heard.channel, heard.body.decode(errors="replace"), flush=True)
+            print(heard.channel, printable(heard.body.decode(errors="backslashreplace")), flush=True)
         else:
             self._print(line(heard, datetime.now(UTC)), _style(heard.channel))
 
@@ -176,7 +177,7 @@ def _messages(client: Client, channels: Sequence[str]) -> Iterator[Heard | None]
         pubsub.subscribe(*channels)
         while True:
             got = pubsub.get_message(timeout=_LOOK_EVERY_S)
-            yield Heard(got["channel"].decode(), got["data"], _object(got["data"])) if got else None
+            yield heard_of(got["channel"].decode(), got["data"]) if got else None
 
 
 def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -185,12 +186,13 @@ def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def heard_of(channel: str, body: bytes) -> Heard:
+    """Return a message as it came."""
     try:
-        message = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return message if isinstance(message, dict) else {}
+        message = read_json(body)
+    except NotJson:
+        message = None
+    return Heard(channel, body, message if isinstance(message, dict) else {})
 
 
 def _at(message: Any, path: str) -> Any:
@@ -209,7 +211,7 @@ def _written(value: Any) -> str:
     """Write a value on one line, without what a terminal would obey."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{round(value, 4):,}"
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = printable(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import msgspec
 
 from ..contracts.bar import MINUTE_MS
+from ..contracts.json_text import NOT_JSON
 from ..contracts.tick_values import NotATick, Row, price_of, size_of, symbol_of, ticks_of_rows
 from ..contracts.ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, Refused, Ticks, concat
 from .rest_client import RestBroken, RestClient
@@ -88,7 +89,7 @@ class MassiveRest:
             return _Page()
         try:
             return _pages.decode(body)
-        except msgspec.DecodeError as e:
+        except NOT_JSON as e:
             raise RestBroken(f"{self._client.host}: the answer is not a page of bars: {e}") from e
 
 
@@ -98,9 +99,16 @@ def _ticks_of(symbol: str, bars: Iterable[_Bar]) -> Ticks:
         try:
             rows.append(_row_of(symbol, bar))
         except NotATick as e:
-            original = msgspec.json.encode({"ev": "AM", "sym": symbol, "bar": bar})
+            original = _spelled({"ev": "AM", "sym": symbol, "bar": bar})
             refused.append(Refused(e.reason, e.detail, original[:MAX_BODY_BYTES]))
     return ticks_of_rows(rows, refused)
+
+
+def _spelled(message: object) -> bytes:
+    try:
+        return msgspec.json.encode(message)
+    except RecursionError:  # a field of ours holds what is nested as deep as the stack
+        return b"nested too deeply"
 
 
 def _row_of(symbol: str, bar: _Bar) -> Row:
@@ -111,4 +119,6 @@ def _row_of(symbol: str, bar: _Bar) -> Row:
     close = price_of(bar.c, "close")
     vwap = None if bar.vw is None else price_of(bar.vw, "vwap")
     size = size_of(bar.v if bar.dv is None else bar.dv)
+    # Widened as those of the live feed are.
+    high, low = max(high, opened, close), min(low, opened, close)
     return Row(symbol_of(symbol), ts, close, size, opened, high, low, vwap, 1)

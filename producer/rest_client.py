@@ -17,6 +17,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ..contracts.errors import TickStockError, UsageError
+from ..contracts.json_text import NOT_JSON
 
 log = structlog.get_logger()
 
@@ -197,7 +198,7 @@ class RestClient:
         try:
             problem = _problems.decode(answer.body)
             said = ascii(problem.error or problem.message)[1:-1]
-        except msgspec.DecodeError:
+        except NOT_JSON:
             said = ""
         if self._key:
             said = said.replace(self._key, "***")  # it may quote what we sent

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.names import flow_key
 from ..db import redis
-from ..db.frame_stream import FrameOutcome, Send, send
+from ..db.frame_stream import FrameOutcome, Send, number_of, send
 from ..db.redis import AWAY, FULL_SHARE, Client, is_pause
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
@@ -233,12 +233,12 @@ class StreamWriter:
         for p in self._flows:
             pipeline.hmget(flow_key(p), names)
         for (p, flow), (sent, done, want) in zip(self._flows.items(), pipeline.execute(), strict=True):
-            self._forget_done(flow, int(done or 0))
-            if flow.last_sent is not None and (sent or b"").decode() != flow.last_sent:
+            self._forget_done(flow, number_of(done))
+            if flow.last_sent is not None and (sent or b"").decode(errors="replace") != flow.last_sent:
                 flow.last_sent = None
                 self._send_again(p, "Redis forgot what was sent")
             if want is not None:
-                self._answer(p, flow, int(want))
+                self._answer(p, flow, number_of(want))
 
     def _forget_done(self, flow: _Flow, done: int) -> None:
         flow.done = max(flow.done, done)

@@ -32,12 +32,26 @@ def spool_folder(tmp_path_factory):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Show why a test was run once more: what fails now and then is to be understood, too."""
+    """Show what the fuzzers tried, and why a test was run once more: what fails now and then is to be understood."""
+    show_fuzzers(terminalreporter)
     for report in terminalreporter.stats.get("rerun", ()):
         terminalreporter.section(f"failed at first: {report.nodeid} ({report.when})")
         terminalreporter.write_line(report.longreprtext)
         for title, text in report.sections:
             terminalreporter.write_line(f"-- {title}\n{text}")
+
+
+def show_fuzzers(terminalreporter):
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    found = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "fuzz"]
+    if not found:
+        return
+    terminalreporter.section("fuzzers")
+    for line, outcomes in sorted(map(tuple, found), key=lambda target: target[0]):
+        terminalreporter.write_line(line)
+        if terminalreporter.config.get_verbosity() >= 0:
+            for outcome, count in outcomes:
+                terminalreporter.write_line(f"    {count:>9,}  {outcome}")
 
 
 @pytest.fixture(autouse=True)

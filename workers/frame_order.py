@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..contracts.bounds import LOST_RANGES
 from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
+from ..contracts.names import is_front_door
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_TS_NS
 from .steady_clock import Reading
@@ -48,7 +50,8 @@ class FrameOrder:
 
     number: everything up to here is applied, but for `lost`: ranges (from, to] given up, each applied once if it comes
     after all. held: frames ahead of a hole, by their previous number. ended: nothing more will be applied;
-    end_applied: because its end frame was, which took one number.
+    end_applied: because its end frame was, which took one number. overlapping: frames that waited, and whose numbers
+    are partly applied by now, so that nobody knows which of their rows are: whoever follows takes them out.
     """
 
     feed: str
@@ -57,6 +60,8 @@ class FrameOrder:
     end_applied: bool = False
     lost: list[tuple[int, int]] = field(default_factory=list)
     held: dict[int, Arrival] = field(default_factory=dict)
+    held_bytes: int = 0
+    overlapping: list[Arrival] = field(default_factory=list)
 
     @property
     def seen(self) -> int:
@@ -84,14 +89,25 @@ class FrameOrder:
         if self.ended:
             return []  # an abandoned replay whose producer goes on
         if frame.previous > self.number:
-            self.held.setdefault(frame.previous, arrival)
+            self._hold(arrival)
             return []
         if frame.previous < self.number:
-            if "row_id" not in frame.columns and frame.count:
+            if not is_front_door(frame.producer):
                 raise BadFrame(f"numbers {frame.previous}-{frame.last} overlap {self.number}")
             arrival = arrival._replace(above=self.number)
         self.number = frame.last
         return [arrival, *self._follow()]
+
+    def _hold(self, arrival: Arrival) -> None:
+        """Keep a frame until its hole is filled; of two that begin alike, the one that came first."""
+        if arrival.frame.previous not in self.held:
+            self.held[arrival.frame.previous] = arrival
+            self.held_bytes += arrival.frame.held_bytes
+
+    def drop_held(self) -> None:
+        """Forget what waits."""
+        self.held.clear()
+        self.held_bytes = 0
 
     def give_up(self) -> tuple[tuple[int, int], list[Arrival]]:
         """Call the hole lost; return its range (from, to] and the held frames that can be applied now."""
@@ -100,7 +116,7 @@ class FrameOrder:
     def give_up_to(self, number: int) -> tuple[int, int]:
         """Call lost what was not applied up to a number, where a frame ended; return its range (from, to]."""
         hole = (self.number, number)
-        self.lost.append(hole)
+        self.lost = [*self.lost[1 - LOST_RANGES :], hole]
         self.number = number
         return hole
 
@@ -108,10 +124,16 @@ class FrameOrder:
         ready = []
         while self.held and (first := min(self.held)) <= self.number:
             arrival = self.held.pop(first)
-            if arrival.frame.last > self.number:
-                above = self.number if arrival.frame.previous < self.number else 0
-                self.number = arrival.frame.last
-                ready.append(arrival._replace(above=above))
+            self.held_bytes -= arrival.frame.held_bytes
+            frame = arrival.frame
+            if frame.last <= self.number:
+                continue
+            above = self.number if frame.previous < self.number else 0
+            if above and not is_front_door(frame.producer):
+                self.overlapping.append(arrival)
+                continue
+            self.number = frame.last
+            ready.append(arrival._replace(above=above))
         return ready
 
     def _was_lost(self, frame: Frame) -> bool:

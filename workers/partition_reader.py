@@ -1,18 +1,20 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from redis.exceptions import ResponseError
 
-from ..contracts.frame import FIELD
+from ..contracts.bounds import MAX_FRAME_BYTES
+from ..contracts.frame import FIELD, TOO_LARGE
 from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group, ms_of_time
+from ..db.redis_connection import ReplyTooLarge
 from .partition_state import PartitionState
 
 log = structlog.get_logger()
@@ -22,6 +24,54 @@ Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 _ACK_CHUNK = 1000
 _CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
 _PAGE = 1000  # entries in one reply of a range
+_SHORTENED_BYTES = 4 << 20  # about, in one reply of entries that are read one by one
+
+# What XINFO says of a stream without the two entries that it shows, which may be large.
+_LAST_ID = """
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
+end
+"""
+
+# Of an entry that is too large to be one of ours its size alone: ARGV are the most bytes of it, and of all of them.
+_SHORTENED = """
+local function shortened(fields)
+    local size = 0
+    for _, part in ipairs(fields) do size = size + #part end
+    if size > tonumber(ARGV[1]) then return {ARGV[3] .. string.format('%d', size)}, 100 end
+    return fields, size + 100
+end
+local taken, size = {}, 0
+while #taken < tonumber(ARGV[4]) and size < tonumber(ARGV[2]) do
+    local entry = next_entry(taken)
+    if not entry then break end
+    local fields, its_size = shortened(entry[2])
+    size = size + its_size
+    taken[#taken + 1] = {entry[1], fields}
+end
+return taken
+"""
+# ARGV[5], [6]: group and consumer.
+_READ_SHORTENED = (
+    """
+local function next_entry()
+    local reply = redis.call('XREADGROUP', 'GROUP', ARGV[5], ARGV[6], 'COUNT', 1, 'STREAMS', KEYS[1], '>')
+    return reply and reply[1][2][1]
+end
+"""
+    + _SHORTENED
+)
+# ARGV[5], [6]: the first id, and the last.
+_RANGE_SHORTENED = (
+    """
+local function next_entry(taken)
+    local first = #taken > 0 and '(' .. taken[#taken][1] or ARGV[5]
+    return redis.call('XRANGE', KEYS[1], first, ARGV[6], 'COUNT', 1)[1]
+end
+"""
+    + _SHORTENED
+)
 
 # XGROUP DELCONSUMER drops what is pending, so the look and the deletion are one step.
 _DROP_IDLE_CONSUMERS = """
@@ -97,12 +147,36 @@ class PartitionReader:
         self._group = group
         self.restoring: dict[int, Restoring] = {}
         self.read_at_ms = 0  # Redis TIME of the last read
+        self._large: set[int] = set()  # partitions with entries that one reply cannot hold
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
 
         TIME is asked behind the read, in the same round trip: no entry of it came later.
+        Raises ReplyTooLarge where somebody sent more than any program of ours: what was read is lost to us, so that the
+        partitions must be restored; from then on they are read entry by entry, until what waits is read.
         """
+        found: dict[int, Entries] = {}
+        for partition in self._large.intersection(partitions):
+            found[partition] = self._read_shortened(partition, count)
+            if len(found[partition]) < count:
+                self._large.discard(partition)
+        rest = [partition for partition in partitions if partition not in found]
+        if not rest:
+            self.read_at_ms = ms_of_time(self._client.time())
+        try:
+            found |= self._read_at_once(rest, count=count, block_ms=0 if found else block_ms) if rest else {}
+        except ReplyTooLarge:
+            self._large.update(rest)
+            raise
+        return {partition: entries for partition, entries in found.items() if entries}
+
+    def _read_shortened(self, partition: int, count: int) -> Entries:
+        arguments = (MAX_FRAME_BYTES, _SHORTENED_BYTES, TOO_LARGE, count, self._group, self._consumer)
+        taken = self._client.execute_command("EVAL", _READ_SHORTENED, 1, stream_key(partition), *arguments)
+        return [(entry_id, _body(entry)) for entry_id, entry in taken]
+
+    def _read_at_once(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         keys = {stream_key(p).encode(): p for p in partitions}
         head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count)
         if is_cluster(self._client):
@@ -129,17 +203,16 @@ class PartitionReader:
             time.sleep(_CLUSTER_WAIT_S)
         return found
 
-    def past(self, state: PartitionState) -> Entries:
+    def past(self, state: PartitionState) -> Iterator[tuple[bytes, bytes]]:
         """Read again what the stream holds of a partition, up to what was read."""
-        entries: Entries = []
-        start = "-"
+        first = "-"
         while True:
-            key = stream_key(state.partition)
-            page = self._client.execute_command("XRANGE", key, start, str(state.read_to), "COUNT", _PAGE)
-            entries += [(entry_id, _body(entry)) for entry_id, entry in page]
-            if len(page) < _PAGE:
-                return entries
-            start = Position.parse(page[-1][0]).exclusive
+            arguments = (MAX_FRAME_BYTES, _SHORTENED_BYTES, TOO_LARGE, _PAGE, first, str(state.read_to))
+            page = self._client.execute_command("EVAL", _RANGE_SHORTENED, 1, stream_key(state.partition), *arguments)
+            if not page:
+                return
+            yield from ((entry_id, _body(entry)) for entry_id, entry in page)
+            first = f"({page[-1][0].decode()}"
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.
@@ -151,7 +224,7 @@ class PartitionReader:
         key = stream_key(state.partition)
         self._make_group(key)
         sent = sent_numbers(self._client.hgetall(flow_key(state.partition)))
-        last = Position.parse(self._client.xinfo_stream(key)["last-generated-id"])
+        last = Position.parse(self._client.execute_command("EVAL", _LAST_ID, 1, key))
         from_start = from_start or last < state.position
         self._ack_pending(key, "-", str(state.position))
         start = START if from_start else state.position
@@ -198,14 +271,14 @@ class PartitionReader:
         pipeline = self._client.pipeline(transaction=False)
         for p in partitions:
             pipeline.hgetall(flow_key(p))
-            pipeline.xinfo_stream(stream_key(p))
+            pipeline.execute_command("EVAL", _LAST_ID, 1, stream_key(p))
             pipeline.xinfo_groups(stream_key(p))
             pipeline.exists(renewal_keys(p)[0])
         replies = pipeline.execute(raise_on_error=False)
         return {p: self._look(*replies[4 * i : 4 * i + 4]) for i, p in enumerate(partitions)}
 
-    def _look(self, flow: Any, stream: Any, groups: Any, aside: Any) -> Look | None:
-        for reply in (flow, stream, groups, aside):
+    def _look(self, flow: Any, last_id: Any, groups: Any, aside: Any) -> Look | None:
+        for reply in (flow, last_id, groups, aside):
             if isinstance(reply, Exception):
                 if is_gone(reply):
                     return None
@@ -213,7 +286,7 @@ class PartitionReader:
         group = next((g for g in groups if g["name"] == self._group.encode()), None)
         if group is None:
             return None
-        return Look(sent_numbers(flow), int(group["pending"]), Position.parse(stream["last-generated-id"]), bool(aside))
+        return Look(sent_numbers(flow), int(group["pending"]), Position.parse(last_id), bool(aside))
 
     def renew(self, partition: int, latest_ms: int, *, refused: Sequence[str]) -> None:
         """Give a partition's entries new ids, because its stream has one that is later than latest_ms (Unix ms).

@@ -4,7 +4,7 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..contracts import frame as frames
+from ..contracts.bounds import HELD_FRAMES, MAX_BODY_BYTES, MAX_PRODUCERS, READ_TICKS
 from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
@@ -29,7 +30,8 @@ from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
 from .undo import Found, Undo, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
-_HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
+_HELD_FRAMES = HELD_FRAMES
+_PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
 
 
 @dataclass(slots=True)
@@ -120,30 +122,41 @@ class PartitionState:
         now_ns: int,
         finished: Callable[[str], int | None],
         read: Reading = ANY_TIME,
-    ) -> None:
-        """Apply stream entries (id, frame bytes) in their order.
+        most_rows: int = READ_TICKS,
+        between: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Apply stream entries (id, frame bytes) in their order; return how many of them: the rest has too many rows.
 
         now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: the last number of
-        a replay that ended here before, or None.
+        a replay that ended here before, or None. most_rows: of the frames that are unpacked; the first entry is always
+        taken. between: called between two pieces of the work, none of which takes long.
         """
         ready: dict[str, list[Arrival]] = {}
+        rows = taken = 0
         for entry_id, body in entries:
+            if rows >= most_rows:
+                break
             position = Position.parse(entry_id)
             self.unacked.append(entry_id)
             for arrival in self._in_order(position, body, read, finished):
                 ready.setdefault(arrival.frame.feed, []).append(arrival)
+                rows += arrival.frame.rows
             self.read_to = position
+            taken += 1
         self.dirty = self.dirty or bool(entries)
         for feed, arrivals in ready.items():
-            self._apply_feed(feed, arrivals, now_ns)
+            for piece in _pieces(arrivals):
+                self._apply_feed(feed, piece, now_ns)
+                between()
+        return taken
 
     def _in_order(
         self, position: Position, body: bytes, read: Reading, finished: Callable[[str], int | None]
     ) -> list[Arrival]:
         try:
             frame = frames.decode(body)
-            self.heard.add(frame.producer)
             flow = self._flow(frame, finished)
+            self.heard.add(frame.producer)
             if frame.kind == "abandon":
                 arrivals = (
                     [] if flow.ended else [Arrival(frame, position, read=read)]
@@ -151,24 +164,53 @@ class PartitionState:
                 flow.ended = True
                 return arrivals
             before = flow.number
-            if frame.previous > before and len(flow.held) >= _HELD_FRAMES and not flow.ended:
+            if frame.previous > before and not flow.ended and not self._has_room(flow, frame):
                 self.overflow = min(self.overflow or position, position)
                 return []
             ready = flow.accept(Arrival(frame, position, read=read))
             if not ready and frame.last <= before:
-                self.repeats += frame.count + len(frame.refused)
+                self.repeats += frame.rows
+            self._refuse_overlapping(flow)
         except BadFrame as e:
-            self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body), str(position)))
+            self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body[:MAX_BODY_BYTES]), str(position)))
             return []
         return ready
 
+    def _has_room(self, flow: FrameOrder, frame: Frame) -> bool:
+        """Tell whether a frame may wait behind a hole: all that waits in the partition has a bound in bytes."""
+        if len(flow.held) >= _HELD_FRAMES:
+            return False
+        held_bytes = sum(flow.held_bytes for flow in self.flows.values())
+        return held_bytes + frame.held_bytes <= self.limits.held_bytes
+
+    def _refuse_overlapping(self, flow: FrameOrder) -> None:
+        for frame, position, *_ in flow.overlapping:
+            why = f"numbers {frame.previous}-{frame.last} overlap {flow.number}"
+            refused = Refused("bad_frame", why, frames.encode(frame)[:MAX_BODY_BYTES])
+            self.dead_letters.append(DeadLetter("", refused, str(position)))
+        flow.overlapping.clear()
+
     def _flow(self, frame: Frame, finished: Callable[[str], int | None]) -> FrameOrder:
+        """Return where a frame's producer stands. Raises BadFrame for one that speaks for another's feed."""
         flow = self.flows.get(frame.producer)
         if flow is None:
+            self._expect_own_feed(frame)
             flow = self.flows[frame.producer] = FrameOrder(frame.feed)
             if frame.is_replay and (number := finished(frame.producer)) is not None:
                 flow.number, flow.ended = number, True
+        elif flow.feed != frame.feed:
+            raise BadFrame(f"{frame.producer} sends to the feed {flow.feed}, not to {frame.feed}")
         return flow
+
+    def _expect_own_feed(self, frame: Frame) -> None:
+        """Raise BadFrame for a live frame to a replay's feed, or a replay named as a live feed: its end closes bars."""
+        if len(self.flows) >= MAX_PRODUCERS:
+            raise BadFrame(f"more than {MAX_PRODUCERS} producers in one partition")
+        replays = {flow.feed for producer, flow in self.flows.items() if flow.feed == producer}
+        others = {flow.feed for flow in self.flows.values()} - replays
+        books = {feed for feed, book in self.feeds.items() if book.replay != frame.is_replay}
+        if frame.feed in (others if frame.is_replay else replays) | books:
+            raise BadFrame(f"the feed {frame.feed} is no feed of {frame.producer}")
 
     def _apply_feed(self, feed: str, arrivals: list[Arrival], now_ns: int) -> None:
         last = arrivals[-1].frame
@@ -227,10 +269,13 @@ class PartitionState:
             self._expect_symbols(frame.symbols)
             return _rows_above(frames.ticks_of(frame), arrival.above)
         except BadFrame as e:
-            rows = frame.count + len(frame.refused)
-            self.counts[frame.producer].ticks_in += rows
-            self.counts[frame.producer].refused += rows
-            self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), frames.encode(frame))))
+            counts = self.counts[frame.producer]
+            counts.refused += frame.rows
+            # Numbers that were given up as lost stand in the ledger already.
+            counts.lost -= frame.rows if arrival.was_lost else 0
+            counts.ticks_in += 0 if arrival.was_lost else frame.rows
+            original = frames.encode(frame)[:MAX_BODY_BYTES]
+            self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), original)))
             return Ticks.empty()
 
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
@@ -268,7 +313,7 @@ class PartitionState:
         counts = self.counts.setdefault(frame.producer, Counts())
         counts.applied -= dropped
         counts.lost += dropped
-        flow.held.clear()
+        flow.drop_held()
         self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
 
     def _feeds_of(self, feed: str) -> list[str]:
@@ -306,12 +351,12 @@ class PartitionState:
 
     # -- what is taken back ----------------------------------------------------------------------------------------
 
-    def take_back(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+    def take_back(self, stream: Callable[[], Iterable[tuple[bytes, bytes]]]) -> None:
         """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
         for feed in {pending.feed for pending in self.undos}:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
             mine = [pending for pending in self.undos if pending.feed == feed]
-            past = read_past(entries, feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
+            past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:
@@ -386,10 +431,12 @@ class PartitionState:
             if not flow.held or can_be_sent_again or read_ms <= (since_ms := flow.held_since_ms) + hole_wait_ms:
                 continue
             hole, ready = flow.give_up()
+            self._refuse_overlapping(flow)
             self._count_lost(producer, hole)
             if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
                 self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
-            self._apply_feed(flow.feed, ready, now_ns)
+            if ready:  # not where what waited brings nothing
+                self._apply_feed(flow.feed, ready, now_ns)
             self.dirty = True
             given_up.append((producer, hole))
         return given_up
@@ -497,6 +544,17 @@ class PartitionState:
         self.uncommitted_ticks = self.arrived_ns = 0
         self.dirty = False
         return acked
+
+
+def _pieces(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
+    """Cut frames that can be applied into runs of few rows, in their order."""
+    first = rows = 0
+    for i, arrival in enumerate(arrivals):
+        if rows + arrival.frame.count > _PIECE_ROWS and i > first:
+            yield arrivals[first:i]
+            first, rows = i, 0
+        rows += arrival.frame.count
+    yield arrivals[first:]
 
 
 def _keys_of(bars: Column) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import zstandard
 
 from ..contracts.bar import BAR_DTYPE
 from ..contracts.errors import SetupError
+from ..contracts.json_text import NOT_JSON
 from ..contracts.ticks import Column
 from .feed_bars import FeedBars
 from .frame_order import FrameOrder
@@ -108,8 +109,11 @@ def save_state(
 
 
 def load_state(state: bytes, partition: int) -> LoadedState:
-    """Read a state. Raises SetupError for one that a newer program wrote."""
-    saved = _decoder.decode(_decompressor.decompress(state))
+    """Read a state. Raises SetupError for one that a newer program wrote, or that is damaged."""
+    try:
+        saved = _decoder.decode(_decompressor.decompress(state))
+    except (*NOT_JSON, zstandard.ZstdError) as e:
+        raise SetupError(f"checkpoint of partition {partition} cannot be read: {e}: restore it from a backup") from e
     if saved.version > _VERSION:
         raise SetupError(
             f"checkpoint of partition {partition} has version {saved.version}, this program knows {_VERSION}: "

@@ -1,12 +1,13 @@
 """Which ticks may touch a bar: time against arrival, and what the database's columns hold. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from ..contracts.bounds import HELD_BYTES
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import ms_of
 from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column, Refused, Ticks
@@ -26,6 +27,7 @@ class Limits:
     min_price: float = 0.0000005  # less is stored as 0
     max_price: float = MAX_PRICE
     max_size: float = MAX_SIZE
+    held_bytes: int = HELD_BYTES  # that may wait behind the holes of one partition
 
 
 class Checked(NamedTuple):
@@ -77,7 +79,18 @@ def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked
             refused += [Refused(reason, detail, original) for original in _originals(ticks.take(mask))]
             good &= ~mask
     kept = ticks if good.all() else ticks.take(good)
-    return Checked(kept, int(zero.sum()), refused)
+    return Checked(widened(kept), int(zero.sum()), refused)
+
+
+def widened(ticks: Ticks) -> Ticks:
+    """Let the high and low of aggregates hold their open and close, as the readers of their messages do."""
+    told = ticks.optional
+    if not {"open", "high", "low"} & told.keys():
+        return ticks
+    first, close = told.get("open", ticks.price), ticks.price
+    high, low = np.maximum(told.get("high", close), close), np.minimum(told.get("low", close), close)
+    extremes = {"high": np.maximum(high, first), "low": np.minimum(low, first)}
+    return replace(ticks, optional={**told, **extremes})
 
 
 def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Iterator[tuple[str, str, Column]]:

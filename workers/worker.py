@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
 from ..contracts.door import REPLY_BYTES
 from ..contracts.errors import LeaseTaken, ServerAway, TlsRefused
 from ..contracts.frame import MAX_TICKS
@@ -25,6 +26,7 @@ from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
 from .assignment import Assignment
 from .commit_plan import PartitionPlan
@@ -45,7 +47,6 @@ if TYPE_CHECKING:  # it needs what may not be installed
 
 log = structlog.get_logger()
 
-_READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
@@ -97,7 +98,8 @@ class Worker:
         self._tracing = tracing
         self._committer = Committer(database, client, options.consumer, detects=options.detects)
         self._limits = self._make_limits()
-        self._reader = PartitionReader(client, options.consumer, group=options.group)
+        reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
+        self._reader = PartitionReader(reading, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
         self._assignment = Assignment(database, options.consumer, partitions)
         self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
@@ -121,6 +123,7 @@ class Worker:
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
         self._read_count = 1
+        self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
         self._finished: dict[tuple[int, str], int] = {}
@@ -137,6 +140,7 @@ class Worker:
             0.5 * 10.0**-shape.price_decimals,
             shape.max_price,
             shape.max_size,
+            max(MAX_FRAME_BYTES, HELD_BYTES // self._partitions),
         )
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -165,7 +169,7 @@ class Worker:
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
-        caught_up = all(len(frames) < self._read_count for frames in entries.values())
+        caught_up = not self._left and all(len(frames) < self._read_count for frames in entries.values())
         if caught_up:
             self._look_for_unread()
         if self._is_commit_due(caught_up=caught_up):
@@ -182,14 +186,23 @@ class Worker:
         UNDETECTED_BARS.set(sum(len(state.marks) for state in self._states.values()))
 
     def read(self) -> dict[int, Entries]:
-        """④ Read new frames of all owned partitions."""
-        partitions = list(self._states)
-        self._read_count = self.options.read_count or max(1, _READ_TICKS // MAX_TICKS // len(partitions))
+        """④ Read new frames of all owned partitions; those with frames left over from the last read wait."""
+        partitions = [partition for partition in self._states if partition not in self._left]
+        entries, self._left = self._left, {}
+        if not partitions:
+            return entries
+        self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
         # A take-over goes on at once: there may be one more partition to take.
         waits = self._news_since is not None or any(state.has_detectable() for state in self._states.values())
-        at_once = self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
+        at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
-        entries = self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
+        try:
+            entries |= self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
+        except ReplyTooLarge as e:
+            log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
+            for partition in partitions:
+                self.restore(partition)
+            return {partition: frames for partition, frames in entries.items() if partition in self._states}
         self._read_at = self._clock.read(self._reader.read_at_ms)
         self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
         return entries
@@ -207,16 +220,34 @@ class Worker:
         self._stepped = bool(ahead_ms)
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
-        """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read."""
+        """⑤ Bring what was read into the open bars; before_ns: monotonic time before the read.
+
+        So many rows at most, whatever the frames claim: the rest is left for the next turn, a commit between the two.
+        """
         now_ns = time.monotonic_ns()
+        rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
                 finished = partial(self._finished_number, partition)
-                state.apply(entries[partition], read=self._read_at, now_ns=now_ns, finished=finished)
+                taken = state.apply(
+                    entries[partition],
+                    read=self._read_at,
+                    now_ns=now_ns,
+                    finished=finished,
+                    most_rows=rows,
+                    between=self._stay_alive,
+                )
+                if taken < len(entries[partition]):
+                    self._left[partition] = entries[partition][taken:]
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
             self._uncommitted_since = time.monotonic()
+
+    def _stay_alive(self) -> None:
+        """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
+        VITALS.turn()
+        self._assignment.renew_if_due(self._held())
 
     def check(self) -> list[PartitionState]:
         """Return the states that can be committed; one that met a new hole is restored first: it may have misread.
@@ -234,7 +265,7 @@ class Worker:
                 ready.append(state)
         for state in ready:
             if state.undos:
-                state.take_back(self._reader.past(state))
+                state.take_back(partial(self._reader.past, state))
         return ready
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
@@ -398,6 +429,7 @@ class Worker:
         for held in surplus:
             del self._states[held.partition]
             self._reader.restoring.pop(held.partition, None)
+            self._left.pop(held.partition, None)
             self._undone.pop(held.partition, None)
         self._assignment.release(surplus)
         if surplus:
@@ -406,6 +438,7 @@ class Worker:
     def _drop(self, partition: int, why: str) -> None:
         if self._states.pop(partition, None):
             self._reader.restoring.pop(partition, None)
+            self._left.pop(partition, None)
             self._undone.pop(partition, None)
             log.info("partition dropped", partition=partition, why=why)
 
@@ -418,6 +451,7 @@ class Worker:
         """
         # A database that came back older may have forgotten that a replay ended.
         self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
+        self._left.pop(partition, None)
         held = self._states[partition].held
         with self._database.connection.transaction():
             row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
@@ -524,6 +558,7 @@ class Worker:
                 self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
             self._failures += 1
             if self._stop.is_set():
+                self._left.clear()
                 self._states.clear()  # they may not fit what is committed: the next owner restores
                 return
             try:

@@ -13,6 +13,7 @@ from ..tracing import Wanted, tracing
 from ..wiring import Place
 from .options import (
     CONTEXT,
+    Name,
     Number,
     default_name,
     metrics_options,
@@ -26,6 +27,7 @@ from .options import (
 @click.command("tickstock-bridge", context_settings=CONTEXT)
 @option(
     "--name",
+    type=Name(),
     default=default_name,
     show_default="HOST-PID",
     envvar="TICKSTOCK_BRIDGE_NAME",
@@ -37,7 +39,7 @@ from .options import (
     help="Messages a second on each of tickstock:patterns:streaming and tickstock:indicators:streaming; those that "
     "come faster wait, and while 100,000 do, nothing more is read.  [default: no limit]",
 )
-@option("--universe", default="live", help="Name of the symbol universe in the session messages.")
+@option("--universe", type=Name(), default="live", help="Name of the symbol universe in the session messages.")
 @metrics_options(9103)
 @otel_option
 @stop_with_stdin_option

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from ...contracts.ticks import REASONS
 from ...db.migrate import check_schema
 from ...db.postgres import Connection
 from .. import dead_letters
+from ..console import make_console
 from ..dead_letters import DeadLetter, as_object
 from ..wiring import Place, open_postgres, open_redis
 from .options import CONTEXT, option, server_options
@@ -66,8 +66,8 @@ def _print_table(letters: list[DeadLetter]) -> None:
         row = (letter.producer or "-", letter.reason, letter.detail, _shortened(original))
         # Text, not markup: an original may hold anything, [red] too.
         table.add_row(str(letter.id), at, str(letter.partition), *map(Text, row))
-    console = Console()
-    (console if console.is_terminal else Console(width=_LEAST_WIDTH)).print(table)
+    console = make_console()
+    (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)
 
 
 def _shortened(text: str) -> str:

@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager
 
 import click
 
+from ...contracts.printable import printable_lines
 from ...contracts.redis_rights import RIGHTS, Role
+from ..console import plain
 from ..doctor import diagnose
 from ..doctor_finding import Finding
 from ..wiring import Place
@@ -47,5 +49,6 @@ def doctor(where: AbstractContextManager[Place], partitions: int | None, roles: 
 def _said(findings: Iterator[Finding]) -> Iterator[Finding]:
     for finding in findings:
         level = click.style(f"{finding.level:<4}", fg=_COLORS[finding.level], bold=finding.level == "FAIL")
-        click.echo(f"{level}  {finding.subject:<22} {finding.says}{f'  -> {finding.do}' if finding.do else ''}")
+        said = f"{finding.subject:<22} {finding.says}{f'  -> {finding.do}' if finding.do else ''}"
+        click.echo(f"{level}  {printable_lines(said)}", file=plain(sys.stdout))
         yield finding

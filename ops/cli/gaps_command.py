@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import msgspec
 from click.core import ParameterSource
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from ...contracts.names import LIVE_FEED
 from ...db.migrate import check_schema
 from ...db.universe import Universe
 from ...producer.massive_rest import REST_URL, MassiveRest
+from ..console import make_console
 from ..gaps import KnownGap, Repaired, as_object, iso_minute, read_gaps, repair_now
 from ..shutdown import Stop
 from ..wiring import Place, open_both, open_postgres
@@ -72,8 +72,8 @@ def _print_table(found: list[KnownGap]) -> None:
         times = (iso_minute(gap.first_minute), iso_minute(gap.last_minute))
         texts = (str(gap.id), gap.state, gap.feed, *times, _symbols(gap), gap.why, *counts, _note(gap))
         table.add_row(*map(Text, texts))  # text, not markup: a reason may hold anything
-    console = Console()
-    (console if console.is_terminal else Console(width=_LEAST_WIDTH)).print(table)
+    console = make_console()
+    (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)
 
 
 def _symbols(gap: KnownGap) -> str:

@@ -16,6 +16,7 @@ import psycopg
 from redis.exceptions import ResponseError
 
 from ...contracts.errors import NothingFound, TickStockError, UsageError
+from ...contracts.printable import printable
 from ...db.redis import AWAY, is_pause
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
@@ -25,7 +26,23 @@ from ..wiring import place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_MAX_NAME_LENGTH = 128  # of a consumer, group or bridge
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
+
+
+class Name(click.ParamType[str]):
+    """A name that others will see, in tables, logs and errors: nothing that a terminal obeys, and not too long."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        text = str(value)
+        if not 0 < len(text) <= _MAX_NAME_LENGTH or not text.isprintable():
+            shown = printable(text[:_MAX_NAME_LENGTH])
+            self.fail(f"'{shown}' is not 1 to {_MAX_NAME_LENGTH} printable characters", param, ctx)
+        return text
 
 
 class Number(click.FloatRange):

@@ -8,7 +8,7 @@ import click
 
 from ...contracts.errors import SetupError
 from ...contracts.frame import MAX_NAME_LENGTH, is_name
-from ...contracts.names import LIVE_FEED
+from ...contracts.names import LIVE_FEED, MINUTE_FEED_ENDING
 from ...contracts.trade_conditions import TRADE_RULES
 from ...db.redis import redis_ms
 from ...producer.replay import ReplaySource
@@ -119,6 +119,10 @@ def producer(  # one parameter for each option
     """
     if not is_name(feed):
         raise click.UsageError(f"--feed {feed!r}: 1 to {MAX_NAME_LENGTH} printable ASCII characters are needed")
+    if feed.endswith(MINUTE_FEED_ENDING):
+        raise click.UsageError(
+            f"--feed {feed!r}: no name ends in {MINUTE_FEED_ENDING}, under which a feed's whole minutes are kept"
+        )
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
     options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir,

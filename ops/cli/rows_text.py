@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import IO
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from ..console import make_console
 
 _FILE_WIDTH = 120
 
@@ -34,7 +35,7 @@ def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
 
 
 def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
-    console = Console(file=file)
+    console = make_console(file)
     table = Table(*columns)
     for row in rows:
         # Text, not markup: a symbol may be [red].

@@ -5,17 +5,20 @@ from typing import NoReturn
 
 import click
 
+from ..console import escaping
+
 
 def run(command: click.Command) -> NoReturn:
     """Run a command with the process's arguments, and exit. Raises KeyboardInterrupt."""
-    try:
-        code = command.main(standalone_mode=False)
-    except click.ClickException as e:
-        e.show()
-        code = e.exit_code
-    except click.Abort as e:
-        if isinstance(e.__cause__, KeyboardInterrupt):
-            raise e.__cause__ from None
-        click.echo("Aborted!", err=True)
-        code = 1
+    with escaping():
+        try:
+            code = command.main(standalone_mode=False)
+        except click.ClickException as e:
+            e.show()
+            code = e.exit_code
+        except click.Abort as e:
+            if isinstance(e.__cause__, KeyboardInterrupt):
+                raise e.__cause__ from None
+            click.echo("Aborted!", err=True)
+            code = 1
     sys.exit(code)

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from ..console import Escaped, make_console
 from ..monitor import Monitor
 from ..monitor_tables import picture_of, print_report, verdict
 from ..observer import Look, Observer
@@ -51,7 +52,7 @@ def status(  # one parameter for each option
             look = observer.look()
             _print(look, as_json=as_json)
             sys.exit(0 if look.is_healthy else 1)
-        console = Console(highlight=False, markup=False)
+        console = make_console(highlight=False, markup=False)
         if console.is_terminal and not as_json:
             _watch_live(observer, console, stop, every)
         else:
@@ -63,7 +64,7 @@ def _watch_live(observer: Observer, console: Console, stop: Stop, every_s: float
     look = observer.look()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(picture_of(look.report, look.findings, width=console.width), refresh=True)
+            live.update(Escaped(picture_of(look.report, look.findings, width=console.width)), refresh=True)
             if stop.wait(every_s):
                 break
             look = observer.look()

@@ -5,13 +5,13 @@ from typing import BinaryIO
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ...contracts.universe import UniverseEntry, read_entry_name
 from ...db.migrate import check_schema
 from ...db.universe import ListedUniverse, list_universes, read_universe, symbols_of_bytes, write_universe
+from ..console import make_console
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 
@@ -49,8 +49,8 @@ def _print_table(universes: list[ListedUniverse]) -> None:
         # Text, not markup: a name may hold anything, [red] too.
         texts = (str(listed.entry), listed.type, listed.environment, f"{len(listed.symbols):,}", first)
         table.add_row(*map(Text, texts))
-    console = Console()
-    (console if console.is_terminal else Console(width=_LEAST_WIDTH)).print(table)
+    console = make_console()
+    (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)
 
 
 @universe.command(context_settings=CONTEXT)

@@ -15,6 +15,7 @@ from ..wiring import Place
 from ..worker_wiring import make_worker
 from .options import (
     CONTEXT,
+    Name,
     Number,
     default_name,
     metrics_options,
@@ -26,9 +27,10 @@ from .options import (
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
-@option("--group", default=GROUP, help="Consumer group. All workers of a database share its partitions.")
+@option("--group", type=Name(), default=GROUP, help="Consumer group. All workers of a database share its partitions.")
 @option(
     "--consumer",
+    type=Name(),
     default=default_name,
     show_default="HOST-PID",
     envvar=["TICKSTOCK_CONSUMER", "TICKSTOCKPL_CONSUMER_ID"],

@@ -111,8 +111,8 @@ def test_a_header_out_of_bounds_is_refused(changed):
     ("changed", "said"),
     [
         ({"columns": ["nothing"]}, "unknown column"),
-        ({"count": 5}, "truncated block"),
-        ({"count": 3}, "bytes, but 3 ticks take"),
+        ({"count": 5, "last": 17}, "truncated block"),
+        ({"count": 3, "last": 15}, "bytes, but 3 ticks take"),
         ({"columns": ["open"]}, "bytes, but 4 ticks take"),
         ({"symbols": ["A", "B"]}, "symbol index 2 of 2 symbols"),
         ({"block": b"no zstd"}, "corrupt block"),

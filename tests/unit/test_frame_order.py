@@ -5,10 +5,8 @@ from tickstockpl.contracts.partition import Position
 from tickstockpl.workers.frame_order import Arrival, FrameOrder
 
 
-def arrival(previous: int, last: int, ms: int = 0, columns: tuple[str, ...] = ()) -> Arrival:
-    frame = Frame(
-        1, "p", "live", "live", previous, last, 0, 0, False, last - previous, ["A"], list(columns), "none", b"", []
-    )
+def arrival(previous: int, last: int, ms: int = 0, producer: str = "p") -> Arrival:
+    frame = Frame(1, producer, "live", "live", previous, last, 0, 0, False, last - previous, ["A"], [], "none", b"", [])
     return Arrival(frame, Position(ms or last, 0))
 
 
@@ -57,10 +55,26 @@ def test_a_hole_given_up_is_applied_once_if_it_comes_after_all():
 
 def test_an_overlapping_frame_of_the_front_door_brings_only_its_rows_above_what_is_applied():
     order = FrameOrder("live", number=15)
-    (only,) = order.accept(arrival(10, 20, columns=("row_id",)))
+    (only,) = order.accept(arrival(10, 20, producer="front-door"))
     assert (only.above, order.number) == (15, 20)
 
 
 def test_an_overlapping_frame_without_row_ids_is_refused():
     with pytest.raises(BadFrame, match="overlap"):
         FrameOrder("live", number=15).accept(arrival(10, 20))
+
+
+def test_held_frames_that_overlap_are_taken_out_and_take_no_numbers():
+    order = FrameOrder("live")
+    order.accept(arrival(3, 6))
+    order.accept(arrival(5, 9))
+    assert numbers(order.accept(arrival(0, 3))) == [(0, 3), (3, 6)]
+    assert (numbers(order.overlapping), order.number, order.held_bytes) == ([(5, 9)], 6, 0)
+
+
+def test_a_producer_keeps_its_last_thousand_lost_ranges():
+    order = FrameOrder("live")
+    for n in range(1005):
+        order.accept(arrival(2 * n + 1, 2 * n + 2))
+        order.give_up()
+    assert (len(order.lost), order.lost[0], order.lost[-1]) == (1000, (10, 11), (2008, 2009))

@@ -488,18 +488,80 @@ def test_no_damage_to_a_frame_stops_the_partition():
 @pytest.mark.parametrize(
     "change",
     [
-        {"symbols": ["A" * 21]}, {"symbols": ["A\x00B"]}, {"symbols": [""]}, {"symbols": []}, {"count": 2},
-        {"count": 0}, {"columns": ["nothing"]}, {"block": b""}, {"codec": "none"},
+        {"symbols": ["A" * 21]}, {"symbols": ["A\x00B"]}, {"symbols": [""]}, {"symbols": []},
+        {"columns": ["nothing"]}, {"block": b""}, {"codec": "none"},
     ],
 )  # fmt: skip
 def test_a_header_that_does_not_fit_its_block_refuses_the_frames_ticks(change):
-    frame = decode(Feed().body(("A", 1, 10, 1), born=1))
-    names = frame.__struct_fields__
-    body = encode(type(frame)(**{name: change.get(name, getattr(frame, name)) for name in names}))
     state = new_state()
-    apply(state, body, at=1)
+    apply(state, changed(Feed().body(("A", 1, 10, 1), born=1), **change), at=1)
     assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"]
-    assert state.counts["p"].applied == 0
+    assert state.counts["p"] == Counts(ticks_in=1, refused=1)
+
+
+def changed(body, **change):
+    """Return a frame with some fields of its header changed, sealed again."""
+    frame = decode(body)
+    return encode(type(frame)(**{name: change.get(name, getattr(frame, name)) for name in frame.__struct_fields__}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"last": 10_000_001}, {"last": 1}, {"previous": 1}, {"count": 3}, {"count": 0}, {"kind": "end"},
+        {"refused": [Refused("price", "", b"")]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ahead", [False, True])
+def test_numbers_that_do_not_fit_the_rows_drop_nothing_of_what_the_producer_sends(change, ahead):
+    state, feed = new_state(), Feed()
+    first, second, third = (feed.body(("A", s, 10, 1), ("A", s, 10, 1), born=s) for s in (1, 2, 3))
+    foreign = changed(third if ahead else second, **change)
+    apply(state, first, foreign, second, third, at=4)
+    assert [(letter.producer, letter.refused.reason) for letter in state.dead_letters] == [("", "bad_frame")]
+    assert state.counts["p"] == Counts(ticks_in=6, applied=6)
+
+
+def test_a_producer_that_speaks_for_the_feed_of_another_is_refused():
+    state, live, replay = new_state(), Feed(), Feed("r", "r")
+    bodies = [live.body(("A", 1, 10, 1), born=1), replay.body(("A", 1, 10, 1), born=1)]
+    foreign = [
+        Feed("x", "r").body(("A", 1, 99, 1), born=1),  # a live producer to a replay's feed
+        Feed("live", "live").body(born=1, kind="end"),  # a replay named as the live feed: its end would close all bars
+        Feed("p", "p").body(born=1, kind="end"),  # a replay named as a live producer
+        Feed("y", "live.AM").body(("A", 1, 99, 1), born=1),  # whole minutes are kept beside their feed
+        Feed("front-door", "front-door").body(born=1, kind="end"),
+    ]
+    apply(state, *bodies, *foreign, at=5)
+    assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"] * 5
+    assert not state.ended_replays
+    assert {name: book.bars["high"].tolist() for name, book in state.feeds.items()} == {"live": [10.0], "r": [10.0]}
+
+
+def test_a_frame_without_rows_behind_a_hole_is_given_up_with_it():
+    state, feed = new_state(), Feed()
+    feed.number = 5
+    apply(state, feed.body(born=1), at=1)
+    assert state.give_up_holes((START_S + 99) * 1000, hole_wait_ms=0, now_ns=0) == [("p", (0, 5))]
+
+
+def test_what_waits_behind_holes_has_a_bound_in_bytes():
+    state = PartitionState(Held(0, Lease("partition:0", 1), 7), position=START, limits=Limits(held_bytes=3_000))
+    feeds = [Feed(f"p{i}") for i in range(3)]
+    for feed in feeds:
+        feed.number = 5
+    apply(state, *(feed.body(("A", 1, 10, 1), born=1) for feed in feeds), at=1)
+    assert [len(flow.held) for flow in state.flows.values()] == [1, 1, 0]
+    assert state.overflow == Position((START_S + 1) * 1000, 2)
+
+
+def test_a_read_takes_so_many_rows_and_leaves_the_rest():
+    state, feed = new_state(), Feed()
+    bodies = [feed.body(("A", s, 10, 1), ("A", s, 11, 1), born=s) for s in range(1, 6)]
+    entries = [(f"{i}-0".encode(), body) for i, body in enumerate(bodies, 1)]
+    pieces = []
+    taken = state.apply(entries, now_ns=0, finished={}.get, most_rows=3, between=lambda: pieces.append(1))
+    assert (taken, len(pieces), state.read_to, state.counts["p"].applied) == (2, 1, Position(2, 0), 4)
 
 
 def test_the_rest_of_a_producer_that_is_gone_is_lost_until_it_comes_after_all():

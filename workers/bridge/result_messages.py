@@ -8,6 +8,7 @@ import structlog
 
 from ...contracts.channels import Message, alert_message, indicator_message, pattern_messages
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ...contracts.json_text import NOT_JSON
 from ...contracts.timeframe import INTRADAY
 from .results_reader import Row
 
@@ -61,7 +62,7 @@ def _results(row: Row) -> list[Any]:
         return _DECODE[row.kind](row.body)
     except KeyError:
         why = "its kind is unknown"
-    except msgspec.MsgspecError as e:
+    except NOT_JSON as e:
         why = str(e)
     log.error("results cannot be told", result_id=f"{row.partition}-{row.number}", kind=row.kind, why=why)
     return []
