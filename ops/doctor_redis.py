@@ -34,7 +34,6 @@ def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[F
         ("Redis eviction", _eviction),
         ("Redis memory", _memory),
         ("Redis persistence", _persistence),
-        ("Redis replay", _replay),
         ("Redis rights", lambda c: check_rights(c, roles)),
     )
     return findings_of(client, checks)
@@ -97,18 +96,13 @@ def _memory(client: Client) -> Iterator[Finding]:
 
 
 def _persistence(client: Client) -> Iterator[Finding]:
-    if client.info("persistence").get("aof_enabled"):
-        yield Finding("ok", "Redis persistence", "AOF is on")
-    else:
+    subject, replay = "Redis persistence", replay_of(client)
+    if not client.info("persistence").get("aof_enabled"):
         says = "no AOF: entries that are not committed yet are lost when it stops"
-        yield Finding("warn", "Redis persistence", says, "set `appendonly yes`")
-
-
-def _replay(client: Client) -> Iterator[Finding]:
-    replay = replay_of(client)
-    if replay == "whole":
-        yield Finding("ok", "Redis replay", "a start of it brings back what it holds, transactions and scripts too")
+        yield Finding("warn", subject, says, "set `appendonly yes`")
     elif replay == "drops":
-        yield Finding("FAIL", "Redis replay", DROPS, GRANT)
+        yield Finding("FAIL", subject, DROPS, GRANT)
+    elif replay == "unknown":
+        yield Finding("warn", subject, UNKNOWN, PRINT_AGAIN)
     else:
-        yield Finding("warn", "Redis replay", UNKNOWN, PRINT_AGAIN)
+        yield Finding("ok", subject, "AOF is on, and a start brings back all of it, transactions and scripts too")

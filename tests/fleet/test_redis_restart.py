@@ -133,7 +133,7 @@ def test_the_doctor_and_the_start_see_an_older_file_that_forgets(tmp_path, kind)
             "operator": "drops",
             "producer": "unknown",
         }
-        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis replay")
+        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis persistence")
         assert finding.level == "FAIL"
         assert "ACL SETUSER default off resetpass ~* &* +@all" in finding.do
         server.end("SIGTERM")
@@ -151,7 +151,7 @@ def test_the_doctor_and_the_start_see_an_older_file_that_forgets(tmp_path, kind)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_brings_everything_back_is_no_finding(tmp_path, kind):
     with server_of(kind, tmp_path) as server:
-        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis replay")
+        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis persistence")
         assert (finding.level, replay_of(server.client("worker"))) == ("ok", "whole")
 
 
@@ -177,6 +177,6 @@ def test_a_start_says_what_a_redis_would_forget(tmp_path, role, may_ask, said):
 def test_whoever_may_not_ask_is_told_so(tmp_path, kind):
     with server_of(kind, tmp_path) as server:
         server.admin.execute_command("ACL", "SETUSER", "operator", "-acl|dryrun")
-        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis replay")
+        (finding,) = (f for f in check_redis(server.client("operator"), "here", []) if f.subject == "Redis persistence")
         assert finding.level == "warn"
         assert "tickstock redis-acl" in finding.do
