@@ -122,6 +122,7 @@ _LOOK: tuple[Call, ...] = (
     ("XLEN", _STREAM),
     ("XLEN", _RESULTS),
     ("XLEN", FRONT_DOOR),
+    ("XLEN", DOOR_ASIDE),
     ("XLEN", DEAD_LETTERS),
 )
 
@@ -193,7 +194,7 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -204,7 +205,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
         ),
-        only_read=(_STREAM_KEYS, DEAD_LETTERS),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
     "application": RedisRights(
@@ -225,7 +226,7 @@ RIGHTS: dict[Role, RedisRights] = {
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.
     "operator": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -246,5 +247,6 @@ RIGHTS: dict[Role, RedisRights] = {
                 (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED),
             ),
         ),
+        only_read=(_DOOR_KEYS,),
     ),
 }
