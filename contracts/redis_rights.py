@@ -166,6 +166,7 @@ _LOOK: tuple[Call, ...] = (
     ("XLEN", _STREAM),
     ("XLEN", _RESULTS),
     ("XLEN", FRONT_DOOR),
+    ("XLEN", DOOR_ASIDE),
     ("XLEN", DEAD_LETTERS),
 )
 
@@ -238,7 +239,7 @@ RIGHTS: dict[Role, RedisRights] = {
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -249,7 +250,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
         ),
-        only_read=(_STREAM_KEYS, DEAD_LETTERS),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
     # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:
@@ -278,7 +279,7 @@ RIGHTS: dict[Role, RedisRights] = {
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.
     "operator": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -293,7 +294,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SCRIPT", "LOAD", "return 1"),
             *_subscribe(_ALL_CHANNELS),
         ),
-        only_read=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         selectors=(
             # dlq requeue; replay --abandon. Partitions that are no more: ops/repartition.py.
             Selector(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER
+from ..contracts.names import DOOR_ASIDE, FRONT_DOOR, FRONT_DOOR_PRODUCER
 from ..contracts.partition import START, Position, position_of
 from ..db.lag import Committed, Lag, committed_numbers, lags, look, noted_numbers, with_noted
 from ..db.postgres import Connection
@@ -13,7 +13,8 @@ from ..db.redis import Client, redis_ms
 from .forgotten import Forgotten, forgotten_entries, forgotten_ticks
 from .redis_replay import Replay, replay_of
 
-_COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
+_COUNTS_ENTRIES = 7  # the first version of Redis that does
+_COUNT_PAGE = 500  # entries of the front door looked at in one reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,16 @@ class ReplayStatus:
 
 @dataclass(frozen=True, slots=True)
 class FrontDoorStatus:
-    """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it."""
+    """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it.
+
+    lost: entries that were trimmed or deleted before they were read; None where Redis does not count what it adds.
+    lost_between: the ids between which that was so last.
+    """
 
     applied: str
     lag_entries: int
+    lost: int | None = 0
+    lost_between: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         lag_ticks=sum(partition.lag_ticks for partition in partitions),
         lag_s=None if None in ages else max((age for age in ages if age is not None), default=0.0),
         partitions=partitions,
-        front_door=_front_door(client, committed, list(positions)),
+        front_door=_front_door(connection, client, committed, list(positions)),
         workers=_workers(connection, partitions),
         replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
@@ -136,11 +143,21 @@ def _partition(row: tuple[Any, ...], lag: Lag) -> PartitionStatus:
     return PartitionStatus(partition, owner, epoch, lag.ticks, lag.age_s, position, committed_at, pause_s)
 
 
-def _front_door(client: Client, committed: dict[int, dict[str, Committed]], partitions: list[int]) -> FrontDoorStatus:
+def _front_door(
+    connection: Connection, client: Client, committed: dict[int, dict[str, Committed]], partitions: list[int]
+) -> FrontDoorStatus:
     nothing = Committed(0, finished=False)
     numbers = [committed.get(p, {}).get(FRONT_DOOR_PRODUCER, nothing).number for p in partitions]
     applied = position_of(min(numbers, default=0))
-    return FrontDoorStatus(str(applied), client.xlen(FRONT_DOOR) - _entries_up_to(client, applied))
+    waiting = client.xlen(FRONT_DOOR) + client.xlen(DOOR_ASIDE) - _entries_up_to(client, applied)
+    lost, *between = connection.execute(query("front_door_loss")).fetchone() or (0, None, None)
+    counts = _counts_entries(client)
+    return FrontDoorStatus(str(applied), waiting, lost if counts else None, tuple(between) if lost else None)
+
+
+def _counts_entries(client: Client) -> bool:
+    """Tell whether the server counts the entries that it adds to a stream: Redis 7.0 and later, Valkey."""
+    return int(str(client.info("server")["redis_version"]).partition(".")[0]) >= _COUNTS_ENTRIES
 
 
 def _entries_up_to(client: Client, last: Position) -> int:

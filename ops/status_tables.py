@@ -7,7 +7,8 @@ from rich.console import JustifyMethod, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from .status import PartitionStatus, ReplayStatus, Status, WorkerStatus
+from ..contracts.partition import Position
+from .status import FrontDoorStatus, PartitionStatus, ReplayStatus, Status, WorkerStatus
 
 _ENDED_SHOWN = 5
 _TEXTS = {
@@ -88,10 +89,25 @@ def fleet_lines(status: Status) -> list[str]:
     return [
         f"Stream        {status.stream}: {stream}, {running} worker{'' if running == 1 else 's'}",
         f"Lag           {status.lag_ticks:,} ticks, {'unknown' if status.lag_s is None else f'{status.lag_s:,.1f} s'}",
-        f"Front door    {status.front_door.lag_entries:,} entries wait",
+        f"Front door    {_front_door(status.front_door)}",
         f"Dead letters  {dead or 'none'}",
         f"Redis         {redis.version}, {used}, policy {redis.policy}, AOF {'on' if redis.aof else 'off'}",
     ]
+
+
+def _front_door(door: FrontDoorStatus) -> str:
+    waits = f"{door.lag_entries:,} entries wait"
+    if door.lost is None:
+        return f"{waits}; whether some were trimmed unread is unknown: this Redis does not count them"
+    if not door.lost or door.lost_between is None:
+        return waits
+    after, through = map(_time_of_id, door.lost_between)
+    return f"{waits}; {door.lost:,} were trimmed or deleted unread, the last between {after} and {through}"
+
+
+def _time_of_id(entry_id: str) -> str:
+    ms = Position.parse(entry_id).ms
+    return "its start" if not ms else datetime.fromtimestamp(ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
 
 
 def table_of(title: str, *columns: str) -> Table:

@@ -127,7 +127,7 @@ def test_status_of_a_stream_that_nobody_created_yet_says_so(migrated_servers, ti
     found = status(tickstock, migrated_servers)
     assert (found["partitions_total"], found["partitions"], found["workers"], found["replays"]) == (0, [], [], [])
     assert (found["lag_ticks"], found["lag_s"], found["dead_letters"]) == (0, 0.0, {})
-    assert found["front_door"] == {"applied": "0-0", "lag_entries": 0}
+    assert found["front_door"] == {"applied": "0-0", "lag_entries": 0, "lost": 0, "lost_between": None}
     assert found["redis"]["policy"] == "noeviction"
     assert "not created yet" in tickstock("status", servers=migrated_servers).stdout
 
@@ -181,7 +181,12 @@ def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers
             client.xadd(FRONT_DOOR, {"symbol": "IBM"}, id=f"{number}-0")
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
         open_stream(connection, 2)
-    assert status(tickstock, migrated_servers)["front_door"] == {"applied": "0-0", "lag_entries": 3}
+    assert status(tickstock, migrated_servers)["front_door"] == {
+        "applied": "0-0",
+        "lag_entries": 3,
+        "lost": 0,
+        "lost_between": None,
+    }
     for partition, entry_id in ((0, 1 << 20), (1, 3 << 20)):  # an entry id, folded: milliseconds above 20 bits
         execute(
             migrated_servers,
@@ -189,7 +194,12 @@ def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers
             partition,
             entry_id,
         )
-    assert status(tickstock, migrated_servers)["front_door"] == {"applied": "1-0", "lag_entries": 2}
+    assert status(tickstock, migrated_servers)["front_door"] == {
+        "applied": "1-0",
+        "lag_entries": 2,
+        "lost": 0,
+        "lost_between": None,
+    }
 
 
 def test_status_counts_one_worker_as_one(migrated_servers, tickstock, tmp_path, wait_for):

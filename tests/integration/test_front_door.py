@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from redis.exceptions import ResponseError
+from tickstockpl.contracts import metrics
 from tickstockpl.contracts.names import FRONT_DOOR, stream_key
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
@@ -177,7 +179,8 @@ OUT_OF_BOUNDS = ("microseconds", "an hour ahead", "a century ahead", "a sequence
 
 
 @pytest.mark.parametrize("which", OUT_OF_BOUNDS)
-def test_an_id_out_of_bounds_costs_its_own_entry_and_none_that_comes_later(door, working, until, which):
+def test_an_id_out_of_bounds_costs_its_own_entry_and_none_that_comes_later(door, working, until, tickstock, which):
+    letters = metrics.DEAD_LETTERS.labels("entry_id")._value.get()
     with working() as died:
         door.add(10)
         until(died, lambda: door.ledger().get("applied") == 10)
@@ -185,6 +188,9 @@ def test_an_id_out_of_bounds_costs_its_own_entry_and_none_that_comes_later(door,
         door.redis.xadd(FRONT_DOOR, {"symbol": "IBM", "price": "99", "volume": "1000", "timestamp": "1"}, id=chosen)
         add_when_possible(door, 20, until, died)
         until(died, lambda: door.ledger() == {"ticks_in": 31, "applied": 30, "refused": 1})
+    shown = tickstock("dlq", "ls", servers=door.servers).stdout
+    assert "entry_id" in shown
+    assert metrics.DEAD_LETTERS.labels("entry_id")._value.get() - letters == 1
     assert door.letters() == [
         ("entry_id", f"id {chosen} was chosen by its sender, and is out of bounds",
          "symbol IBM price 99 volume 1000 timestamp 1"),
@@ -251,7 +257,8 @@ def test_an_id_a_little_ahead_is_its_number_and_its_tick_came_when_it_was_read(d
         until(died, lambda: door.ledger() == {"ticks_in": 6, "applied": 5, "future": 1})
 
 
-def test_what_is_trimmed_before_it_was_read_is_counted_as_lost(door, working, until):
+def test_what_is_trimmed_before_it_was_read_is_counted_as_lost(door, working, until, tickstock):
+    lost = metrics.TICKS_LOST._value.get()
     door.add(200, maxlen=20, approximate=False)
     with working() as died:
         until(died, lambda: door.ledger() == {"ticks_in": 200, "applied": 20, "lost": 180})
@@ -260,6 +267,11 @@ def test_what_is_trimmed_before_it_was_read_is_counted_as_lost(door, working, un
     with working("w2") as died:
         door.add(5)
         until(died, lambda: door.ledger() == {"ticks_in": 215, "applied": 35, "lost": 180})
+        assert metrics.TICKS_LOST._value.get() - lost == 180
+    shown = tickstock("status", servers=door.servers).stdout
+    assert re.search("180 were trimmed or deleted unread, the last between its start and [0-9-]+ [0-9:]+", shown)
+    assert json.loads(tickstock("status", "--json", servers=door.servers).stdout)["front_door"]["lost"] == 180
+    assert re.search("front-door.*180", tickstock("audit", servers=door.servers).stdout)
 
 
 @pytest.mark.parametrize("gone", ["deleted", "flushed", "renamed", "replaced by low ids"])
