@@ -47,7 +47,7 @@ test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-ser
 	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
 	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 4 --dist loadfile) $(TEST_SERVERS)
 
-soak: $(VENV)/test  ## the slow proofs
+soak: $(VENV)/test  ## the slow proofs; an hour of them are the fuzzers (TICKSTOCK_FUZZ_SECONDS)
 	$(BIN)/pytest -m slow
 
 lint: $(VENV)/lint

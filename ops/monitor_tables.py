@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .console import make_console
+from .console import make_console, plain
 from .first_few import first_few
 from .integration import Integration
 from .monitor import Report
@@ -39,7 +39,7 @@ def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> No
     text = captured.get()
     if not out.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-    sys.stdout.write(text)
+    plain(sys.stdout).write(text)  # the console has escaped what others wrote
     sys.stdout.flush()
 
 

@@ -211,7 +211,7 @@ def _written(value: Any) -> str:
     """Write a value on one line, without what a terminal would obey."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{round(value, 4):,}"
-    text = printable(value)
+    text = printable(str(value).replace("\n", " "))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

@@ -1,10 +1,12 @@
 import zlib
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
+import zstandard
 from tickstockpl.contracts.errors import BadFrame, UnknownFrameVersion
-from tickstockpl.contracts.frame import Frame, decode, encode, only_used_symbols, pack_columns, ticks_of
+from tickstockpl.contracts.frame import Frame, decode, encode, only_used_symbols, pack_columns, ticks_of, ticks_of_alike
 from tickstockpl.contracts.ticks import Refused, Ticks
 
 TICKS = Ticks(
@@ -130,3 +132,66 @@ def test_a_block_that_claims_gigabytes_is_refused_without_being_unpacked():
     bomb = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little")
     with pytest.raises(BadFrame, match="block claims 1099511627776 bytes"):
         ticks_of(frame(block=bomb))
+
+
+def test_a_text_that_is_no_utf_8_is_refused_though_the_checksum_is_right():
+    array = encode(frame())[:-4].replace(b"\xa5BRK.B", b"\xa5BRK.\xff")
+    with pytest.raises(BadFrame, match="not a frame: 'utf-8' codec can't decode"):
+        decode(sealed(array))
+
+
+@pytest.mark.parametrize(
+    "odd", [b"\x91" * 100_000 + b"\xc0", b"\x81\xa1a" * 100_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"]
+)
+@pytest.mark.parametrize("place", [0, 15])
+def test_nesting_without_end_and_claims_of_any_size_are_refused(odd, place):
+    values = [msgspec.msgpack.encode(value) for value in msgspec.structs.astuple(frame())]
+    values.insert(place, odd)
+    with pytest.raises(BadFrame):
+        decode(sealed(b"\xdc\x00\x10" + b"".join(values)))
+
+
+@pytest.mark.parametrize(("rows", "claimed"), [(1, 645_000), (1, 16_700_000), (512, 511), (33_280, 33_279)])
+def test_a_block_unpacks_to_its_rows_exactly_or_not_at_all(rows, claimed):
+    bomb = frame(Ticks.empty(), last=10 + rows, count=rows, symbols=["A"], refused=[],
+                 block=zstandard.ZstdCompressor(level=1).compress(bytes(26 * claimed)))  # fmt: skip
+    with pytest.raises(BadFrame, match=r"block"):
+        ticks_of(decode(encode(bomb)))
+    with pytest.raises(BadFrame, match=r"block"):
+        ticks_of_alike([bomb, bomb])
+
+
+def test_a_block_that_does_not_say_its_size_is_refused():
+    block = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(26))
+    with pytest.raises(BadFrame, match="block claims -1 bytes"):
+        ticks_of(decode(encode(frame(Ticks.empty(), last=11, count=1, symbols=["A"], refused=[], block=block))))
+
+
+@pytest.mark.parametrize("changed", [{"count": 33_281, "last": 33_293}, {"last": 2**49, "previous": 2**49 - 6}])
+def test_more_rows_and_higher_numbers_than_anybody_sends_are_refused(changed):
+    with pytest.raises(BadFrame):
+        decode(encode(frame(**changed)))
+
+
+def test_an_entry_of_more_bytes_than_a_frame_may_have_is_refused_by_its_length():
+    with pytest.raises(BadFrame, match="8388609 bytes, but a frame has at most 8388608"):
+        decode(bytes((8 << 20) + 1))
+
+
+@pytest.mark.parametrize(
+    ("row_ids", "refused_id"), [([10, 11, 12, 13], 11), ([11, 12, 13, 17], 11), ([13, 12, 14, 15], 11), ([11, 12, 13, 14], 17)]
+)  # fmt: skip
+def test_front_door_rows_lie_within_the_frames_numbers_in_order(row_ids, refused_id):
+    made = replace(TICKS, optional={"row_id": np.array(row_ids, "<i8")})
+    with pytest.raises(BadFrame, match="numbered"):
+        ticks_of(decode(encode(frame(made, producer="front-door", refused=[Refused("price", "", b"", refused_id)]))))
+
+
+@pytest.mark.parametrize("undo", [{"undoes": [0, 3, 0, 0]}, {"undoes": [1, 0, 0, 0], "trade_key": [0, 1, 1, 1]},
+                                  {"undoes": [0, 2, 0, 0], "trade_key": [1, 1, 1, 1]}])  # fmt: skip
+def test_an_undo_names_a_trade_and_what_stands_in_its_place(undo):
+    kinds = {"undoes": "<u1", "trade_key": "<i8"}
+    prices = np.array([1.0, np.nan, 1.0, 1.0])
+    made = replace(TICKS, price=prices, optional={name: np.array(rows, kinds[name]) for name, rows in undo.items()})
+    with pytest.raises(BadFrame):
+        ticks_of(decode(encode(frame(made))))
