@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import zstandard
 
+from .aside import ASIDE_COLUMNS, NOTHING, Aside, unpack_aside
 from .errors import BadFrame, UnknownFrameVersion
 from .ticks import OPTIONAL_COLUMNS, Refused, Ticks
 
@@ -24,6 +25,7 @@ MAX_NAME_LENGTH = 64  # of a producer or feed
 FIELD = b"f"  # the one field of a stream entry that holds a frame
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
+_BLOCK_COLUMNS = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in ASIDE_COLUMNS}
 _CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = 16 << 20  # a corrupt length must not allocate more
 
@@ -60,6 +62,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     codec: Literal["zstd", "none"]
     block: bytes
     refused: list[Refused]
+    aside: Aside = NOTHING
 
     @property
     def is_replay(self) -> bool:
@@ -85,10 +88,15 @@ def only_used_symbols(ticks: Ticks) -> Ticks:
     return replace(ticks, symbols=symbols, symbol_index=codes.astype("<u2"))
 
 
+def block_columns(ticks: Ticks) -> list[str]:
+    """Return the names of the optional columns that stand in the block; the others stand aside (contracts.aside)."""
+    return [name for name in ticks.optional if name not in ASIDE_COLUMNS]
+
+
 def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes:
     """Lay the columns of some ticks one after the other and compress them."""
     parts = [ticks.ts.astype("<i8", copy=False), ticks.price, ticks.size, ticks.symbol_index.astype("<u2")]
-    parts += ticks.optional.values()
+    parts += [ticks.optional[name] for name in block_columns(ticks)]
     raw = b"".join([parts[i].tobytes() for i in range(len(parts))])
     return _compressor.compress(raw) if codec == "zstd" else raw
 
@@ -136,7 +144,7 @@ def ticks_of(frame: Frame) -> Ticks:
     offset = 0
     columns = []
     try:
-        layout = [*_BASE_COLUMNS, *(OPTIONAL_COLUMNS[name] for name in frame.columns)]
+        layout = [*_BASE_COLUMNS, *(_BLOCK_COLUMNS[name] for name in frame.columns)]
     except KeyError as e:
         raise BadFrame(f"unknown column {e}") from e
     for dtype in layout:
@@ -151,7 +159,8 @@ def ticks_of(frame: Frame) -> Ticks:
     if frame.count and int(symbol_index.max()) >= len(frame.symbols):
         raise BadFrame(f"symbol index {symbol_index.max()} of {len(frame.symbols)} symbols")
     named = dict(zip(frame.columns, optional, strict=True))
-    return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused)
+    named |= unpack_aside(frame.aside, frame.count, frame.codec)
+    return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused, frame.aside.notes)
 
 
 def is_name(text: str) -> bool:
@@ -162,7 +171,7 @@ def is_name(text: str) -> bool:
 def are_alike(batch: Sequence[Frame]) -> bool:
     """Tell whether frames can be unpacked together: full frames of a replay are."""
     shape = (batch[0].count, "zstd")
-    return shape[0] > 0 and all((f.count, f.codec) == shape and not f.columns and not f.refused for f in batch)
+    return shape[0] > 0 and all((f.count, f.codec) == shape and not (f.columns or f.refused or f.aside.columns) for f in batch)
 
 
 def ticks_of_alike(batch: Sequence[Frame]) -> Ticks:

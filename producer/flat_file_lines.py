@@ -13,6 +13,7 @@ from ..contracts.flat_file import (
     CORRECTION,
     CORRECTIONS_THAT_COUNT,
     EXCHANGE,
+    FACILITY,
     PRICE,
     READ,
     SIZE,
@@ -23,9 +24,9 @@ from ..contracts.flat_file import (
     read_line,
 )
 from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
-from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused, Ticks, concat
+from ..contracts.ticks import MAX_BODY_BYTES, Refused, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES, unknown_of
-from .flat_file_columns import flags_of_block, keys_of_block
+from .flat_file_columns import flags_of_block, is_extreme, keys_of_block, notes_of_block
 
 _FEW_LINES = 256  # so few are read faster one by one than halved again
 _TYPES = {
@@ -37,6 +38,7 @@ _TYPES = {
     CONDITIONS: pa.dictionary(pa.int32(), pa.string()),
     EXCHANGE: pa.dictionary(pa.int32(), pa.string()),
     TRADE_ID: pa.string(),
+    FACILITY: pa.dictionary(pa.int32(), pa.string()),
 }
 
 
@@ -105,10 +107,11 @@ class LineReader:
         kept = self._counts(column[CORRECTION]) if CORRECTION in column else np.ones_like(sound)
         refused = self._refuse(block, first_line, np.flatnonzero(kept & ~sound))
         self._left_out += len(kept) - int(kept.sum())
-        optional: dict[str, Column] = {}
+        optional = keys_of_block(column)
         if self._rules == "sip":
-            optional = {**flags_of_block(column, ts, self.unknown), **keys_of_block(column)}
-        ticks = Ticks(symbols, code, ts, price, size, optional, refused)
+            optional |= flags_of_block(column, ts, self.unknown)
+        note, notes = notes_of_block(column, np.flatnonzero(sound & is_extreme(price, size)))
+        ticks = Ticks(symbols, code, ts, price, size, optional | note, refused, notes)
         return ticks if (kept & sound).all() else ticks.take(kept & sound, refused)
 
     def _counts(self, correction: Any) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
+from ..contracts.aside import pack_aside
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
@@ -228,8 +229,8 @@ class FrontDoor:
         ticks = frames.only_used_symbols(ticks) if len(ticks) else ticks
         frame = Frame(
             VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, position_of(last).ms, 0, True,
-            len(ticks), list(ticks.symbols), list(ticks.optional) if len(ticks) else [], "zstd",
-            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused),
+            len(ticks), list(ticks.symbols), frames.block_columns(ticks) if len(ticks) else [], "zstd",
+            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused), pack_aside(ticks),
         )  # fmt: skip
         self._previous[p] = last
         self._sends += 1

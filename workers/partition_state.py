@@ -43,6 +43,7 @@ class Counts:
     too_late: int = 0
     superseded: int = 0
     lost: int = 0
+    repeated: int = 0
 
 
 class DeadLetter(NamedTuple):
@@ -193,6 +194,7 @@ class PartitionState:
             ticks, times = ticks.take(~undoes), RowArrivals(times.born_ns[~undoes], times.arrived_ns[~undoes])
         checked = check(ticks, times, self.limits)
         counts.quote_or_zero += checked.quote_or_zero
+        counts.repeated += checked.repeated
         counts.applied += len(checked.ticks)
         self._refuse(producer, checked.refused)
         return checked.ticks
