@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from .contracts.errors import ServerAway, UsageError
 from .contracts.settings import without_driver
 from .contracts.tick_json import SecondStamp
+from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .db.bars import TableShape
 from .workers.bar_writer import BarWriter
 from .workers.minute_book import MinuteBook
@@ -49,7 +50,8 @@ class LiveOHLCVWriter:
     stands. A minute that another feed wrote, a worker's for one, is left as it is.
 
     database_config: host, port, database, user, password (and what else libpq knows), or a URL. second_stamp: what a
-    stamp on a whole second means where a tick does not say its kind, the second's end or its start. write_every_s: what
+    stamp on a whole second means where a tick does not say its kind, the second's end or its start. trade_rules: sip lets a trade's conditions say what it sets
+    of its bar, all lets each set everything. A trade that is handed in twice counts twice. write_every_s: what
     closes sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
 
     Raises UsageError for a wrong configuration, SetupError where the database refuses us or its schema is not this
@@ -61,13 +63,14 @@ class LiveOHLCVWriter:
         database_config: Mapping[str, Any] | str,
         *,
         second_stamp: SecondStamp = "end",
+        trade_rules: TRADE_RULES = DEFAULT_RULES,
         write_every_s: float = 1.0,
     ) -> None:
         self._write_every_s = write_every_s
         self._write_at_s = 0.0  # monotonic
         self._failures = 0
         self._is_closed = False
-        self._book = MinuteBook(Limits(), second_stamp=second_stamp)
+        self._book = MinuteBook(Limits(), second_stamp=second_stamp, rules=trade_rules)
         self._writer = BarWriter(_conninfo(database_config), self._book.symbols)
         self._book.limits = _limits(self._writer.shape)
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from .errors import UsageError
 from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
 from .ticks import MAX_TS_NS, MIN_TS_NS, SETS_ALL
-from .trade_conditions import TRADE_RULES, Conditions, conditions_of_text, flags_of
+from .trade_conditions import DEFAULT_RULES, TRADE_RULES, Conditions, conditions_of_text, flags_of
 from .undo import with_names
 
 TICKER, PRICE, SIZE, TIME, CORRECTION = "ticker", "price", "size", "sip_timestamp", "correction"
@@ -37,9 +37,9 @@ _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def rules_of(line: bytes) -> TRADE_RULES:
-    """Return the rules of a file that nobody gave any, by its first line: sip where it has conditions."""
-    return "sip" if CONDITIONS.encode() in line else "all"
+def rules_of(names: Sequence[str]) -> TRADE_RULES:
+    """Return the rules of a file that nobody gave any, by its columns: sip where it has conditions."""
+    return DEFAULT_RULES if CONDITIONS in names else "all"
 
 
 def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]:

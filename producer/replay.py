@@ -116,7 +116,7 @@ def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int,
         if not first:
             raise UsageError(f"{file}: empty")
         header = first.partition(b"\n")[0]
-        rules = rules or rules_of(header)
+        rules = rules or rules_of(read_header(header, file, "all"))
         read_header(header, file, rules)
     return Path(file).stat().st_size, rules
 

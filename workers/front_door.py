@@ -23,12 +23,15 @@ from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIV
 from ..contracts.partition import Position, number_of, position_of, split
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.ticks import Refused, Ticks
+from ..contracts.trade_conditions import TRADE_RULES
 from ..db import lease as leases
 from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_out_of_memory, make_group
+from .door_repeats import DoorRepeats
+from .tick_check import Limits
 
 log = structlog.get_logger()
 
@@ -51,6 +54,8 @@ class FrontDoor:
         group: str,
         partitions: int,
         second_stamp: SecondStamp,
+        rules: TRADE_RULES,
+        limits: Limits,
     ) -> None:
         self._client = client
         self._database = database
@@ -58,6 +63,8 @@ class FrontDoor:
         self._group = group
         self._partitions = partitions
         self._second_stamp: SecondStamp = second_stamp
+        self._rules: TRADE_RULES = rules
+        self._repeats = DoorRepeats(client, partitions, limits)
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -100,6 +107,9 @@ class FrontDoor:
             self._start()
         if time.monotonic() >= self._poll_at:
             self._poll()
+        if not self._repeats.is_ready:
+            self._repeats.read_on()
+            return True
         if self._read_to is None or sum(rows for _, rows in self._ahead) > _MAX_ROWS_AHEAD:
             return False
         entries = self._read(self._read_to)
@@ -138,6 +148,7 @@ class FrontDoor:
         start = min(applied.values()) if len(applied) == self._partitions else 0
         self._make_door(max(applied.values(), default=0))
         self._read_to = start
+        self._repeats.restart(start)
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
         self._poll_at = time.monotonic() + _POLL_EVERY_S
@@ -200,7 +211,7 @@ class FrontDoor:
         self._client.xdel(FRONT_DOOR, entry_id)
 
     def _frame(self, entries: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        ticks = parse_entries(entries, second_stamp=self._second_stamp)
+        ticks = self._repeats.mark(parse_entries(entries, second_stamp=self._second_stamp, rules=self._rules))
         last = entries[-1][0]
         self._ahead.append((last, len(ticks) + len(ticks.refused)))
         self._read_to = last

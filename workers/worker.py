@@ -18,6 +18,7 @@ from ..contracts.names import GROUP
 from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Database
@@ -62,6 +63,7 @@ class WorkerOptions:
     retention_s: float = 900.0
     block_ms: int = 50
     second_stamp: SecondStamp = "end"
+    trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
     detects: bool = True  # patterns and indicators, not bars alone
 
 
@@ -102,6 +104,8 @@ class Worker:
             group=options.group,
             partitions=partitions,
             second_stamp=options.second_stamp,
+            rules=options.trade_rules,
+            limits=self._limits,
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
@@ -207,6 +211,7 @@ class Worker:
         for state in ready:
             if state.undos:
                 state.take_back(self._reader.past(state))
+            state.give_up_undos()
         return ready
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:

@@ -1,0 +1,92 @@
+"""Trades that come again at the front door, also where another worker framed the ones before.
+
+What a door that starts has to know stands in the partition streams: the frames of the last door, with the names of their
+trades. So nothing is kept for it, and the same entries, read again, are marked as before.
+"""
+
+from collections.abc import Iterator
+
+from ..contracts import frame as frames
+from ..contracts.errors import BadFrame
+from ..contracts.frame import FIELD, Frame
+from ..contracts.names import FRONT_DOOR_PRODUCER, stream_key
+from ..contracts.partition import Position, ms_of, position_of
+from ..contracts.same_trade import SameTrades
+from ..contracts.ticks import Column, Ticks
+from ..db.redis import Client
+from .tick_check import MS_NS, Limits, RowArrivals, may_count
+
+_LOOK_BACK_MS = 90_000  # the minute in which a trade is known again, and what its frame was under way
+_PAGE = 500  # entries in one step: a lease is renewed between two
+_MOST = 1_000_000  # trades in each half of the memory, which is 64 MB then: a worker has other things to hold
+
+
+class DoorRepeats:
+    """Marks the trades that come again; `restart` forgets all and reads what a new door has to know."""
+
+    def __init__(self, client: Client, partitions: int, limits: Limits) -> None:
+        self._client = client
+        self._partitions = partitions
+        self._limits = limits
+        self._same = SameTrades(most=_MOST)
+        self._pages: Iterator[None] = iter(())
+        self.is_ready = False
+
+    def restart(self, number: int) -> None:
+        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, step by step."""
+        self._same = SameTrades(most=_MOST)
+        self._pages = self._read_partitions(number)
+        self.is_ready = False
+
+    def read_on(self) -> None:
+        """Read one page of what was framed before; `is_ready` behind the last."""
+        self.is_ready = next(self._pages, self) is self
+
+    def mark(self, ticks: Ticks) -> Ticks:
+        """Return the rows of some entries with their repeats marked; what will be refused may come again."""
+        return self._mark(ticks, ms_of(ticks.optional["row_id"]) * MS_NS if len(ticks) else None)
+
+    def _mark(self, ticks: Ticks, arrived_ns: Column | None) -> Ticks:
+        if arrived_ns is None:
+            return ticks
+        return self._same.mark(
+            ticks, may_count=lambda: may_count(ticks, RowArrivals(arrived_ns, arrived_ns), self._limits)
+        )
+
+    def _read_partitions(self, number: int) -> Iterator[None]:
+        since = Position(max(0, position_of(number).ms - _LOOK_BACK_MS), 0)
+        for partition in range(self._partitions if number else 0):
+            start = str(since)
+            while page := self._client.execute_command("XRANGE", stream_key(partition), start, "+", "COUNT", _PAGE):
+                for _, fields in page:
+                    self._remember(fields, number)
+                start = f"({page[-1][0].decode()}"
+                yield
+
+    def _remember(self, fields: list[bytes], number: int) -> None:
+        ticks = _rows_up_to(_door_frame(fields), number)
+        if len(ticks):
+            self._mark(ticks, ms_of(ticks.optional["row_id"]) * MS_NS)
+
+
+def _door_frame(fields: list[bytes]) -> Frame | None:
+    """Return the front door's frame of an entry; None for any other, and for one whose rows have no names."""
+    if len(fields) != 2 or fields[0] != FIELD:
+        return None
+    try:
+        frame = frames.decode(fields[1])
+    except BadFrame:
+        return None  # it is in the dead letters
+    named = frame.producer == FRONT_DOOR_PRODUCER and {"trade_key", "row_id"} <= set(frame.columns)
+    return frame if named else None
+
+
+def _rows_up_to(frame: Frame | None, number: int) -> Ticks:
+    """Return the rows that are committed everywhere: those above are framed again."""
+    if frame is None or frame.previous >= number:
+        return Ticks.empty()
+    try:
+        ticks = frames.ticks_of(frame)
+    except BadFrame:
+        return Ticks.empty()
+    return ticks.take(ticks.optional["row_id"] <= number)
