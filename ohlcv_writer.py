@@ -47,12 +47,13 @@ class LiveOHLCVWriter:
     """Writes the bars of its caller's ticks to `ohlcv_1min`; for one thread.
 
     A minute closes when its own symbol's next one begins, or by flush or close. A late tick is merged into the bar that
-    stands. A minute that another feed wrote, a worker's for one, is left as it is.
+    stands. A minute that another feed wrote, a worker's for one, is left as it is. What is handed in twice counts
+    twice, whatever its id.
 
     database_config: host, port, database, user, password (and what else libpq knows), or a URL. second_stamp: what a
-    stamp on a whole second means where a tick does not say its kind, the second's end or its start. trade_rules: sip lets a trade's conditions say what it sets
-    of its bar, all lets each set everything. A trade that is handed in twice counts twice. write_every_s: what
-    closes sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
+    stamp on a whole second means where a tick does not say its kind, the second's end or its start. trade_rules: sip
+    lets a trade's conditions say what it sets of its bar, all lets each set everything. write_every_s: what closes
+    sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
 
     Raises UsageError for a wrong configuration, SetupError where the database refuses us or its schema is not this
     program's (`tickstock migrate`), ServerAway where none answers.

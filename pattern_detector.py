@@ -44,7 +44,8 @@ class LivePatternDetector:
     Histories begin with the first tick.
 
     config: `patterns`, names or {name: {"threshold": 0..1, "parameters": {...}}}, and `timeframes`, names; what is left
-    out, or None, is the default. second_stamp, trade_rules: as of LiveOHLCVWriter. Raises UsageError for a wrong configuration.
+    out, or None, is the default. second_stamp, trade_rules: as of LiveOHLCVWriter. Raises UsageError for a wrong
+    configuration.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from .errors import UsageError
 from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
-from .ticks import MAX_TS_NS, MIN_TS_NS, SETS_ALL
+from .ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, SETS_ALL, Refused
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, Conditions, conditions_of_text, flags_of
 from .undo import with_names
 
@@ -33,6 +33,14 @@ READ: Mapping[TRADE_RULES, Sequence[str]] = {
 }
 CORRECTIONS_THAT_COUNT: Mapping[TRADE_RULES, Sequence[int]] = {"all": (0,), "sip": (0, 1)}
 
+# The vendor's own layout.
+STANDARD_COLUMNS = (
+    "ticker", "conditions", "correction", "exchange", "id", "participant_timestamp", "price", "sequence_number",
+    "sip_timestamp", "size", "tape", "trf_id", "trf_timestamp",
+)  # fmt: skip
+
+_COLUMNS_ARE = " (columns: "
+_MAX_COLUMNS_LENGTH = 2_000
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -71,6 +79,22 @@ def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> 
     row = Row(symbol, ts, price, size, flags=flags_of(conditions, ts) if conditions else SETS_ALL)
     names_of_trade = (named.get(name) for name in (EXCHANGE, TRADE_ID, FACILITY))
     return with_names(row, *names_of_trade, conditions=conditions)
+
+
+def refused_line(error: NotATick, line: bytes, names: Sequence[str], place: str) -> Refused:
+    """Return a line that is no trade as a dead letter. place: FILE:LINE.
+
+    The detail says the columns where the layout is not the vendor's own: without them the line says nothing.
+    """
+    columns = ",".join(names)
+    told = "" if tuple(names) == STANDARD_COLUMNS or len(columns) > _MAX_COLUMNS_LENGTH else f"{_COLUMNS_ARE}{columns})"
+    return Refused(error.reason, f"{place}: {error.detail}{told}", line[:MAX_BODY_BYTES])
+
+
+def columns_in(detail: str) -> Sequence[str]:
+    """Return the columns of a line that is a dead letter, by its detail."""
+    _, told, columns = detail.rpartition(_COLUMNS_ARE)
+    return columns.removesuffix(")").split(",") if told else STANDARD_COLUMNS
 
 
 def conditions_of_line(line: bytes, names: Sequence[str]) -> Conditions:

@@ -171,7 +171,9 @@ def is_name(text: str) -> bool:
 def are_alike(batch: Sequence[Frame]) -> bool:
     """Tell whether frames can be unpacked together: full frames of a replay are."""
     shape = (batch[0].count, "zstd")
-    return shape[0] > 0 and all((f.count, f.codec) == shape and not (f.columns or f.refused or f.aside.columns) for f in batch)
+    return shape[0] > 0 and all(
+        (f.count, f.codec) == shape and not (f.columns or f.refused or f.aside.columns) for f in batch
+    )
 
 
 def ticks_of_alike(batch: Sequence[Frame]) -> Ticks:

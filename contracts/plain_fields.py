@@ -1,8 +1,8 @@
 """Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
 
 Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
-A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the entries
-that take such a trade back.
+A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the
+entries that take such a trade back.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The same trade that comes twice: told by its name, never by its content, and counted once. Pure.
 
-A trade's name is (symbol, exchange, trade id, reporting facility), hashed to 64 bits. Of n trades that are remembered, two
-others share a hash with a probability of n^2 / 2^65: 10^-7 for 2 million.
+A trade's name is (symbol, exchange, trade id, reporting facility), hashed to 64 bits: two of n trades that are
+remembered have one hash with a probability of n^2 / 2^65, which is 10^-7 for 2 million.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ class SameTrades:
     """Remembers the trades of a feed for a minute of tick time, and marks those that come again as REPEATED.
 
     A trade is repeated where the one of its name before it lies within a minute of tick time, earlier or later. Two
-    halves are remembered; a new one is begun a minute of tick time after the last, or where that is full. So what comes
-    again within a minute, behind fewer than `most` other trades, is found. A slot takes 16 bytes, and `most` of 2 million
-    need 2^22 of them: both halves are never more than 128 MB.
+    halves are remembered; a new one is begun a minute of tick time after the last, or where that is full. So what
+    comes again within a minute, behind fewer than `most` other trades, is found. A slot takes 16 bytes, and 2 million
+    trades need 2^22 of them: both halves are never more than 128 MB.
     repeated: how many were marked.
     """
 

@@ -95,9 +95,7 @@ def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
     return members
 
 
-def _read_one_by_one(
-    entries: Sequence[Entry], chosen: Sequence[int], how: _How
-) -> tuple[NDArray[np.intp], Ticks]:
+def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How) -> tuple[NDArray[np.intp], Ticks]:
     rows: list[Row] = []
     refused: list[Refused] = []
     where: list[int] = []

@@ -30,9 +30,7 @@ _ATTRIBUTES = (
 )
 
 
-def ticks_of_object(
-    tick: object, *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
-) -> Ticks:
+def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES) -> Ticks:
     """Read one tick as the channels' JSON is read; no row where it is none and means no harm (a health check).
 
     Raises NotATick, whose reason is one of ticks.REASONS.

@@ -8,8 +8,8 @@ Output Specification (utpplan.com). Where these let a late trade set "last" only
 38 sets prices in that list, of the day: in no minute bar, as Alpaca's table of minute bars has it.
 
 Two lines are in doubt, because public sources say two things, and one live answer would decide:
-17  sets all in a copy of the reference in Markdown (2025), and here; a C++ copy has "updates volume: no". If that holds,
-    the volume of 09:30 lacks the opening auctions of NYSE and Arca here no longer.
+17  sets all in a copy of the reference in Markdown (2025), and here; a copy in C++ has "updates open and close: no". If
+    that holds, the open of 09:30 is not the opening auction of NYSE or Arca.
 22  sets high, low and volume in every copy of the reference, and here; who rebuilt Massive's own minute and daily files
     found their volumes without it (AAPL on 2022-01-03: by 2,079,610 shares).
 """
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .market_hours import day_of, hours_if_open
-from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column
+from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_VOLUME, Column
 
 TABLE_VERSION = "2026-10"
 FORM_T = 12  # traded outside the regular hours

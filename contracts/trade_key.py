@@ -47,7 +47,8 @@ def names_of_key(key: int) -> tuple[int, str] | None:
 
 def is_unique(keys: Column) -> NDArray[np.bool_]:
     """Tell which keys stand for one trade and no other; keys: (n,) int64. Not NO_KEY, and not an id of 0."""
-    return (keys >= _EXCHANGES) | ((keys < 0) & ((keys & _LOW) != 0))
+    unique: NDArray[np.bool_] = (keys >= _EXCHANGES) | ((keys < 0) & ((keys & _LOW) != 0))
+    return unique
 
 
 def facility_of(name: int | str) -> int:

@@ -17,6 +17,7 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..db.vitals import VITALS
+from ..producer.flat_file_columns import without_names
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted

@@ -43,7 +43,8 @@ class ChannelSource:
     """The ticks of a channel family, as they come; None while there are none.
 
     family: one of names.TICK_CHANNELS. second_stamp: what a stamp on a whole second means where a tick does not say its
-    kind. rules: whether trades' conditions say what they set. on_gap: called in the thread that iterates. symbols: only these; None: all that are published.
+    kind. rules: whether trades' conditions say what they set. on_gap: called in the thread that iterates. symbols: only
+    these; None: all that are published.
     """
 
     def __init__(

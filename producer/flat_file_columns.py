@@ -68,7 +68,7 @@ def is_extreme(price: Column, size: Column) -> Column:
 
 
 def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Return the column `note` with its texts, for some rows alone: a dead letter is made of no other trade of a file."""
+    """Return the column `note` with its texts, for some rows: no other trade of a file can become a dead letter."""
     if not len(rows):
         return {}, ()
     rows_read = pa.array(rows)

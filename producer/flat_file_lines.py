@@ -22,9 +22,10 @@ from ..contracts.flat_file import (
     TRADE_ID,
     conditions_of_line,
     read_line,
+    refused_line,
 )
 from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
-from ..contracts.ticks import MAX_BODY_BYTES, Refused, Ticks, concat
+from ..contracts.ticks import Refused, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES, unknown_of
 from .flat_file_columns import flags_of_block, is_extreme, keys_of_block, notes_of_block
 
@@ -137,7 +138,7 @@ class LineReader:
         try:
             row = read_line(line, self._names, self._rules)
         except NotATick as e:
-            return Refused(e.reason, f"{self._file}:{number}: {e.detail}", line[:MAX_BODY_BYTES])
+            return refused_line(e, line, self._names, f"{self._file}:{number}")
         if row and self._rules == "sip":
             self.unknown |= unknown_of([conditions_of_line(line, self._names)])
         return row

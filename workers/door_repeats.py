@@ -1,7 +1,7 @@
 """Trades that come again at the front door, also where another worker framed the ones before.
 
-What a door that starts has to know stands in the partition streams: the frames of the last door, with the names of their
-trades. So nothing is kept for it, and the same entries, read again, are marked as before.
+What a door that starts has to know stands in the partition streams: the frames of the last door, with the names of
+their trades. So nothing is kept for it, and the same entries, read again, are marked as before.
 """
 
 from collections.abc import Iterator

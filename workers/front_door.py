@@ -8,7 +8,7 @@ that somebody else could hide; the group is moved along so that XINFO GROUPS sho
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -21,9 +21,8 @@ from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
 from ..contracts.partition import Position, number_of, position_of, split
-from ..contracts.tick_json import SecondStamp, parse_entries
+from ..contracts.tick_json import Entry
 from ..contracts.ticks import Refused, Ticks
-from ..contracts.trade_conditions import TRADE_RULES
 from ..db import lease as leases
 from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S, Lease
@@ -53,8 +52,7 @@ class FrontDoor:
         *,
         group: str,
         partitions: int,
-        second_stamp: SecondStamp,
-        rules: TRADE_RULES,
+        parse: Callable[[Sequence[Entry]], Ticks],
         limits: Limits,
     ) -> None:
         self._client = client
@@ -62,8 +60,7 @@ class FrontDoor:
         self._consumer = consumer
         self._group = group
         self._partitions = partitions
-        self._second_stamp: SecondStamp = second_stamp
-        self._rules: TRADE_RULES = rules
+        self._parse = parse
         self._repeats = DoorRepeats(client, partitions, limits)
         self._lease: Lease | None = None
         self._lease_at = 0.0
@@ -211,7 +208,7 @@ class FrontDoor:
         self._client.xdel(FRONT_DOOR, entry_id)
 
     def _frame(self, entries: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        ticks = self._repeats.mark(parse_entries(entries, second_stamp=self._second_stamp, rules=self._rules))
+        ticks = self._repeats.mark(self._parse(entries))
         last = entries[-1][0]
         self._ahead.append((last, len(ticks) + len(ticks.refused)))
         self._read_to = last

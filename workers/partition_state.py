@@ -183,7 +183,8 @@ class PartitionState:
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
         if times is not None and (self.early or "undoes" in ticks.optional):
             # A replay takes nothing back: its source leaves such trades out.
-            kept, ticks = self._without_undone(producer, arrivals[0].frame.feed, ticks, arrived_ms(arrivals, batches), times)
+            stamps_ms = arrived_ms(arrivals, batches)
+            kept, ticks = self._without_undone(producer, arrivals[0].frame.feed, ticks, stamps_ms, times)
             counts.applied += len(kept) - int(kept.sum())
             times = RowArrivals(times.born_ns[kept], times.arrived_ns[kept])
         checked = check(ticks, times, self.limits)
@@ -440,9 +441,13 @@ class PartitionState:
     def has_news(self) -> bool:
         """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
         lateness_ns = self.limits.lateness_ns
-        return bool(self.ended_replays) or any(map(self._is_overdue, self.early)) or any(
-            not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
-            for book in self.feeds.values()
+        return (
+            bool(self.ended_replays)
+            or any(map(self._is_overdue, self.early))
+            or any(
+                not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
+                for book in self.feeds.values()
+            )
         )
 
     def has_detectable(self) -> bool:
@@ -453,7 +458,9 @@ class PartitionState:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
         kept |= {bars.feed: bars.book.bars.compress(~bars.mask) for bars in closed}
-        return save_state(self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks, early=self.early)
+        return save_state(
+            self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks, early=self.early
+        )  # fmt: skip
 
     def load(self, state: bytes | None) -> None:
         """Take over a committed state. Raises SetupError for one that a newer program wrote."""
@@ -462,7 +469,7 @@ class PartitionState:
         saved = load_state(state, self.partition)
         for symbol in saved.symbols:
             self._code(symbol)
-        self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, saved.early
+        self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
         self.done = {producer: flow.number for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:

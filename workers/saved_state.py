@@ -72,13 +72,13 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 class LoadedState(NamedTuple):
-    """What a checkpoint holds. symbols: those that the rows of bars and marks point into."""
+    """What a checkpoint holds. symbols: those that the rows of bars and marks point into. early: undos that wait."""
 
     symbols: list[str]
     flows: dict[str, FrameOrder]
     feeds: dict[str, FeedBars]
     marks: Column
-    early: list[EarlyUndo] = []  # noqa: RUF012
+    early: Sequence[EarlyUndo] = ()
 
 
 def save_state(
@@ -91,7 +91,7 @@ def save_state(
     marks: Column,
     early: Sequence[EarlyUndo] = (),
 ) -> bytes:
-    """Return the bytes of a state; ended replays are left out. bars, waiting: by feed, as they will be. early: undos."""
+    """Return the bytes of a state; ended replays are left out. bars, waiting: by feed, as they will be."""
     parts = [*bars.values(), *waiting.values(), marks]
     used = np.unique(np.concatenate([part["symbol"] for part in parts]))
     renumber = np.zeros(len(symbols) + 1, "<i4")
@@ -123,7 +123,9 @@ def save_state(
         if not (flow.ended and flow.feed == producer)
     ]
     saved_early = [_SavedUndo(one.feed, one.producer, *one.undo, one.ts, one.arrived_ms) for one in early]
-    saved = _Saved(_VERSION, [symbols[code] for code in used.tolist()], saved_flows, saved_feeds, saved_rows(marks), saved_early)
+    saved = _Saved(
+        _VERSION, [symbols[code] for code in used.tolist()], saved_flows, saved_feeds, saved_rows(marks), saved_early
+    )  # fmt: skip
     return _compressor.compress(_encoder.encode(saved))
 
 

@@ -99,5 +99,3 @@ def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Ite
         yield "future", "later than its arrival allows", ticks.ts > arrivals.arrived_ns + limits.max_future_ns
         too_late = ticks.ts < arrivals.born_ns - REVISION_WINDOW_NS
         yield "too_late", "more than 15 minutes before its arrival", too_late
-
-

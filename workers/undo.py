@@ -1,7 +1,8 @@
 """Trades that are cancelled or corrected: found again among the ticks that the stream still holds. Pure.
 
-One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to undo a high takes all trades of its minute, and the stream has them for as
-long as it keeps what is committed (`--retention`). So a bar is made again from there, without the trade.
+One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
+undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
+(`--retention`). So a bar is made again from there, without the trade.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,14 +68,13 @@ def undos_of(ticks: Ticks) -> list[Undo]:
     if not len(rows):
         return []
     none = np.zeros(len(rows), OPTIONAL_COLUMNS["note"])
+    named = (rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size)
+    others = (rows.optional.get("facility", none), rows.optional.get("note", none))
+    columns = [column.tolist() for column in (rows.symbol_index, *named, *others)]
     notes = ["", *rows.notes]
-    columns = (
-        rows.symbol_index, rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size,
-        rows.optional.get("facility", none), rows.optional.get("note", none),
-    )  # fmt: skip
     return [
-        Undo(rows.symbols[code], *rest, notes[note])
-        for code, *rest, note in zip(*(column.tolist() for column in columns), strict=True)
+        Undo(rows.symbols[code], key, undoes, price, size, facility, notes[note])
+        for code, key, undoes, price, size, facility, note in zip(*columns, strict=True)
     ]
 
 
@@ -253,5 +253,5 @@ def refused_undo(undo: Undo, ts: int, *, trimmed: bool) -> Refused:
     if trimmed:
         why = "its minute is older than what the stream keeps (--retention)"
     else:
-        why = "no such trade in what the stream keeps (--retention) nor in 15 minutes since, or it was taken back before"
+        why = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
     return Refused("cannot_undo", why, originals(ticks_of_rows([row]))[0])

@@ -17,7 +17,7 @@ from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_B
 from ..contracts.names import GROUP
 from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
-from ..contracts.tick_json import SecondStamp
+from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
 from ..db.lease import LEASE_TTL_S
@@ -103,8 +103,7 @@ class Worker:
             options.consumer,
             group=options.group,
             partitions=partitions,
-            second_stamp=options.second_stamp,
-            rules=options.trade_rules,
+            parse=partial(parse_entries, second_stamp=options.second_stamp, rules=options.trade_rules),
             limits=self._limits,
         )
         self._front_door_busy = False

@@ -218,7 +218,7 @@ def metrics_options(usual_port: int) -> Callable[[F], F]:
 
 
 def trade_rules_option(command: F) -> F:
-    """Add the option that says whether a trade's conditions count; the command gets `trade_rules`, None where unsaid."""
+    """Add the option that says whether trades' conditions count; the command gets `trade_rules`, None where unsaid."""
     return option(
         "--trade-rules",
         type=click.Choice(["sip", "all"]),

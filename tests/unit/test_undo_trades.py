@@ -54,11 +54,11 @@ def test_a_correction_stands_at_the_trades_own_time():
     assert found == [Found(Undo("A", 7, 2, 12.0, 3.0), MINUTE)]
 
 
-def test_a_trade_is_taken_back_once_and_never_before_it_came():
+def test_a_trade_is_taken_back_once_by_a_cancel_that_may_come_first():
     ticks = ticks_of(("A", 1, 0, 0, 7, 1), ("A", 1, 10, 5, 7, 0), ("A", 2, 0, 0, 7, 1), ("A", 3, 0, 0, 7, 1))
     left, found = take_back(ticks)
     assert len(left) == 0
-    assert [f.minute for f in found] == [None, MINUTE, None]
+    assert [(f.minute, f.too_late) for f in found] == [(MINUTE, False), (None, True), (None, True)]
 
 
 def test_what_the_stream_holds_is_read_once_and_in_the_order_of_the_numbers():
