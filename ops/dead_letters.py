@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from ..contracts.errors import UsageError
 from ..contracts.flat_file import columns_in, read_line, rules_of
-from ..contracts.names import FRONT_DOOR
+from ..contracts.names import FRONT_DOOR, REQUEUED
 from ..contracts.original import originals
 from ..contracts.tick_json import parse_entries
 from ..contracts.tick_values import NotATick, ticks_of_rows
@@ -138,7 +138,8 @@ def _spell(original: bytes, detail: str, oldest_ns: int) -> _Entry | str:
     for fields in ([b"data", original], original.split(), _fields_of_line(original, columns_in(detail))):
         ticks = parse_entries([(0, fields)])
         if len(ticks) and not ticks.refused:
-            return _Entry(fields, bool((ticks.ts < oldest_ns).any()))
+            named = [REQUEUED, b"1"] if "trade_key" in ticks.optional else []
+            return _Entry([*fields, *named], bool((ticks.ts < oldest_ns).any()))
         why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it holds no tick")
     return f"the front door cannot read it ({why})"
 

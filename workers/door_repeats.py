@@ -4,15 +4,19 @@ What a door that starts has to know stands in the partition streams: the frames 
 their trades. So nothing is kept for it, and the same entries, read again, are marked as before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from ..contracts import frame as frames
 from ..contracts.errors import BadFrame
 from ..contracts.frame import FIELD, Frame
-from ..contracts.names import FRONT_DOOR_PRODUCER, stream_key
+from ..contracts.names import FRONT_DOOR_PRODUCER, REQUEUED, stream_key
 from ..contracts.partition import Position, ms_of, position_of
 from ..contracts.same_trade import SameTrades
-from ..contracts.ticks import Column, Ticks
+from ..contracts.tick_json import Entry
+from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
 from ..db.redis import Client
 from .tick_check import MS_NS, Limits, RowArrivals, may_count
 
@@ -29,6 +33,7 @@ class DoorRepeats:
         self._partitions = partitions
         self._limits = limits
         self._same = SameTrades(most=_MOST)
+        self._requeued = SameTrades(most=_MOST)
         self._pages: Iterator[None] = iter(())
         self.is_ready = False
 
@@ -42,16 +47,24 @@ class DoorRepeats:
         """Read one page of what was framed before; `is_ready` behind the last."""
         self.is_ready = next(self._pages, self) is self
 
-    def mark(self, ticks: Ticks) -> Ticks:
-        """Return the rows of some entries with their repeats marked; what will be refused may come again."""
-        return self._mark(ticks, ms_of(ticks.optional["row_id"]) * MS_NS if len(ticks) else None)
+    def mark(self, ticks: Ticks, entries: Sequence[Entry]) -> Ticks:
+        """Return the rows of some entries with their repeats marked; what will be refused may come again.
 
-    def _mark(self, ticks: Ticks, arrived_ns: Column | None) -> Ticks:
-        if arrived_ns is None:
+        A dead letter that is sent again was never counted: it repeats nothing but another dead letter.
+        """
+        if "trade_key" not in ticks.optional:
             return ticks
-        return self._same.mark(
-            ticks, may_count=lambda: may_count(ticks, RowArrivals(arrived_ns, arrived_ns), self._limits)
-        )
+        marked = self._mark(self._same, ticks)
+        if not (letters := [row_id for row_id, fields in entries if REQUEUED in fields[::2]]):
+            return marked
+        requeued = np.isin(ticks.optional["row_id"], letters)
+        flags = np.where(requeued, _flags(self._mark(self._requeued, ticks, requeued)), _flags(marked))
+        return replace(ticks, optional={**ticks.optional, "flags": flags})
+
+    def _mark(self, same: SameTrades, ticks: Ticks, chosen: Column | bool = True) -> Ticks:
+        arrived_ns = ms_of(ticks.optional["row_id"]) * MS_NS
+        arrivals = RowArrivals(arrived_ns, arrived_ns)
+        return same.mark(ticks, may_count=lambda: chosen & may_count(ticks, arrivals, self._limits))
 
     def _read_partitions(self, number: int) -> Iterator[None]:
         since = Position(max(0, position_of(number).ms - _LOOK_BACK_MS), 0)
@@ -66,7 +79,11 @@ class DoorRepeats:
     def _remember(self, fields: list[bytes], number: int) -> None:
         ticks = _rows_up_to(_door_frame(fields), number)
         if len(ticks):
-            self._mark(ticks, ms_of(ticks.optional["row_id"]) * MS_NS)
+            self._mark(self._same, ticks)
+
+
+def _flags(ticks: Ticks) -> Column:
+    return ticks.optional.get("flags", np.full(len(ticks), SETS_ALL, OPTIONAL_COLUMNS["flags"]))
 
 
 def _door_frame(fields: list[bytes]) -> Frame | None:

@@ -208,7 +208,7 @@ class FrontDoor:
         self._client.xdel(FRONT_DOOR, entry_id)
 
     def _frame(self, entries: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        ticks = self._repeats.mark(self._parse(entries))
+        ticks = self._repeats.mark(self._parse(entries), entries)
         last = entries[-1][0]
         self._ahead.append((last, len(ticks) + len(ticks.refused)))
         self._read_to = last

@@ -81,7 +81,7 @@ def undos_of(ticks: Ticks) -> list[Undo]:
 def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, list[Found]]:
     """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
 
-    An undo takes the last trade of its name before it; where there is none, the first that arrives while it waits. Each
+    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits. Each
     trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
     """
     rows = np.flatnonzero(is_undo(ticks))
@@ -96,19 +96,20 @@ def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, li
         same = is_trade & (ticks.symbol_index == ticks.symbol_index[row]) & (keys == undo.trade_key)
         if undo.facility:
             same &= facility == undo.facility
-        was_there = bool(same.any())
+        was_there = bool(same[:row].any())
         same &= alive
-        before = np.flatnonzero(same[:row])
-        after = row + np.flatnonzero(same[row:] & (arrived_ms[row:] <= arrived_ms[row] + UNDO_WAIT_MS))
-        place = before[-1] if len(before) else after[0] if len(after) else None
-        if place is None:
+        places = np.flatnonzero(same[:row])[::-1]
+        if not was_there:
+            places = row + np.flatnonzero(same[row:] & (arrived_ms[row:] <= arrived_ms[row] + UNDO_WAIT_MS))
+        if not len(places):
             found.append(Found(undo, None, was_there))
             continue
+        place = int(places[0])
         found.append(Found(undo, int(ticks.ts[place]) // MINUTE_NS))
         if undo.undoes == CANCEL:
             alive[place] = False
         else:
-            ticks = corrected(ticks, int(place), undo)
+            ticks = corrected(ticks, place, undo)
     return ticks.take(alive), found
 
 

@@ -114,6 +114,7 @@ class Door:
         self.second = (self.redis.time()[0] - 180) // 60 * 60
 
     def plain(self, symbol, price, **fields):
+        """Add a plain entry; it is of 2 shares."""
         said = {"symbol": symbol, "price": price, "volume": 2, "timestamp": self.second} | fields
         self.redis.xadd(FRONT_DOOR, said)
 
