@@ -322,7 +322,7 @@ class PartitionState:
         self, pending: Sequence[EarlyUndo], found: Sequence[Found], first_ms: int
     ) -> list[tuple[str, int]]:
         """Return the (symbol, minute) that changed; an undo without its trade waits, or goes to the dead letters."""
-        minutes = []
+        minutes, early = [], []
         outcomes = list(found)
         for one in reversed(pending):  # of several that are alike, the last ones are those of now
             alike = [i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo]
@@ -332,9 +332,10 @@ class PartitionState:
             if outcome.too_late or trimmed:
                 self._refuse_undo(one, trimmed=trimmed)
             elif outcome.minute is None:
-                self.early.append(one)
+                early.append(one)
             else:
                 minutes.append((one.undo.symbol, outcome.minute))
+        self.early += reversed(early)
         return minutes
 
     def _refuse_undo(self, one: EarlyUndo, *, trimmed: bool = False) -> None:

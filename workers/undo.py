@@ -81,8 +81,8 @@ def undos_of(ticks: Ticks) -> list[Undo]:
 def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, list[Found]]:
     """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
 
-    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits. Each
-    trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
+    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits.
+    Each trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
     """
     rows = np.flatnonzero(is_undo(ticks))
     if not len(rows):
