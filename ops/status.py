@@ -88,7 +88,7 @@ class RedisStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """partitions_total: 0 where no process has created the stream yet."""
+    """partitions_total: 0 where no process has created the stream yet. repeated_ticks: trades that came again, ever."""
 
     stream: str
     partitions_total: int
@@ -100,6 +100,7 @@ class Status:
     replays: list[ReplayStatus]
     dead_letters: dict[str, int]
     redis: RedisStatus
+    repeated_ticks: int = 0
 
 
 def read_status(connection: Connection, client: Client) -> Status:
@@ -122,6 +123,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         workers=_workers(connection, partitions),
         replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
+        repeated_ticks=(connection.execute(query("repeated_ticks")).fetchone() or (0,))[0],
         redis=redis_status(client),
     )
 

@@ -158,7 +158,7 @@ def door(migrated_servers):
         yield door
 
 
-def test_the_same_trade_at_the_front_door_counts_once_however_it_is_spelled(door, wait_for):
+def test_the_same_trade_at_the_front_door_counts_once_however_it_is_spelled(door, wait_for, tickstock):
     with door.worker():
         door.data(door.trade("JSON", 10.0), door.trade("JSON", 10.0))
         for _ in range(20):  # as many as are read as columns
@@ -173,6 +173,7 @@ def test_the_same_trade_at_the_front_door_counts_once_however_it_is_spelled(door
         wait_for(lambda: ledger(door.servers, "ticks_in") == {"ticks_in": 28})
     assert [(symbol, n) for symbol, *_, n in minutes(door.servers)] == [("JSON", 1), ("PLAIN", 6)]
     assert ledger(door.servers, "applied", "repeated") == {"applied": 7, "repeated": 21}
+    assert json.loads(tickstock("status", "--json", servers=door.servers).stdout)["repeated_ticks"] == 21
 
 
 def test_another_worker_knows_the_trades_of_the_last_door(door, wait_for):

@@ -13,3 +13,7 @@ SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zer
 -- fleet_totals --
 -- Ticks committed, and bars written, since the tables were made.
 SELECT coalesce(sum(ticks_in), 0)::bigint, (SELECT count(*) FROM recent_bar WHERE open <> 'NaN') FROM ledger;
+
+-- repeated_ticks --
+-- Trades that came again under the same name, since the tables were made.
+SELECT coalesce(sum(repeated), 0)::bigint FROM ledger;
