@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from .contracts.errors import ServerAway, UsageError
 from .contracts.settings import without_driver
 from .contracts.tick_json import SecondStamp
+from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .db.bars import TableShape
 from .workers.bar_writer import BarWriter
 from .workers.minute_book import MinuteBook
@@ -46,11 +47,13 @@ class LiveOHLCVWriter:
     """Writes the bars of its caller's ticks to `ohlcv_1min`; for one thread.
 
     A minute closes when its own symbol's next one begins, or by flush or close. A late tick is merged into the bar that
-    stands. A minute that another feed wrote, a worker's for one, is left as it is.
+    stands. A minute that another feed wrote, a worker's for one, is left as it is. What is handed in twice counts
+    twice, whatever its id.
 
     database_config: host, port, database, user, password (and what else libpq knows), or a URL. second_stamp: what a
-    stamp on a whole second means where a tick does not say its kind, the second's end or its start. write_every_s: what
-    closes sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
+    stamp on a whole second means where a tick does not say its kind, the second's end or its start. trade_rules: sip
+    lets a trade's conditions say what it sets of its bar, all lets each set everything. write_every_s: what closes
+    sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
 
     Raises UsageError for a wrong configuration, SetupError where the database refuses us or its schema is not this
     program's (`tickstock migrate`), ServerAway where none answers.
@@ -61,13 +64,14 @@ class LiveOHLCVWriter:
         database_config: Mapping[str, Any] | str,
         *,
         second_stamp: SecondStamp = "end",
+        trade_rules: TRADE_RULES = DEFAULT_RULES,
         write_every_s: float = 1.0,
     ) -> None:
         self._write_every_s = write_every_s
         self._write_at_s = 0.0  # monotonic
         self._failures = 0
         self._is_closed = False
-        self._book = MinuteBook(Limits(), second_stamp=second_stamp)
+        self._book = MinuteBook(Limits(), second_stamp=second_stamp, rules=trade_rules)
         self._writer = BarWriter(_conninfo(database_config), self._book.symbols)
         self._book.limits = _limits(self._writer.shape)
 

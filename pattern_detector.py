@@ -13,12 +13,14 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
+from .contracts.bar import has_prices
 from .contracts.detection import Detection, iso_minute
 from .contracts.errors import UsageError
 from .contracts.pattern_messages import pattern_messages
 from .contracts.tick_json import SecondStamp
 from .contracts.ticks import Column
 from .contracts.timeframe import HIGHER, INTRADAY
+from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .workers.bar_book import NO_BARS, merge
 from .workers.definitions import Definitions, PatternDefinition, default_definitions, pattern_definition
 from .workers.detector import WHOLE, Detector
@@ -42,12 +44,21 @@ class LivePatternDetector:
     Histories begin with the first tick.
 
     config: `patterns`, names or {name: {"threshold": 0..1, "parameters": {...}}}, and `timeframes`, names; what is left
-    out, or None, is the default. second_stamp: as of LiveOHLCVWriter. Raises UsageError for a wrong configuration.
+    out, or None, is the default. second_stamp, trade_rules: as of LiveOHLCVWriter. Raises UsageError for a wrong
+    configuration.
     """
 
-    def __init__(self, config: Mapping[str, Any] | None = None, *, second_stamp: SecondStamp = "end") -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        second_stamp: SecondStamp = "end",
+        trade_rules: TRADE_RULES = DEFAULT_RULES,
+    ) -> None:
         self.definitions = _definitions(config or {})
-        self._book = MinuteBook(Limits(), second_stamp=second_stamp, revision_minutes=_REVISION_MINUTES)
+        self._book = MinuteBook(
+            Limits(), second_stamp=second_stamp, rules=trade_rules, revision_minutes=_REVISION_MINUTES
+        )
         self._detector = Detector(self._book.symbols, loads=False)
         self._recent: dict[int, Column] = {}  # bars that a late tick may still change, by symbol
         self._told: dict[str, dict[UUID, int]] = {}  # flow_id -> minute, by symbol
@@ -100,8 +111,9 @@ class LivePatternDetector:
         kept = self._recent.get(code, NO_BARS)
         bars = merge(np.concatenate((kept, mine)))
         self._recent[code] = bars[bars["minute"] >= self._book.newest[code] - _REVISION_MINUTES]
-        bars = bars[np.isin(bars["minute"], mine["minute"])]
-        return bars, np.isin(bars["minute"], kept["minute"])
+        # A minute whose trades set no price is no bar: a late trade may make it one.
+        bars = bars[np.isin(bars["minute"], mine["minute"]) & has_prices(bars)]
+        return bars, np.isin(bars["minute"], kept["minute"][has_prices(kept)])
 
     def _is_news(self, detection: Detection) -> bool:
         told = self._told.setdefault(detection.symbol, {})

@@ -1,7 +1,8 @@
 """The CSV of Massive's trade flat files: which columns we need, and one line of it -> a row.
 
 Columns are found by their names, in any order, among any others. A file without `correction` has only trades that
-count. The rest of what is read depends on the trade rules: `all` reads no `conditions`, and no trade has a key.
+count. `exchange`, `id` and `trf_id` name a trade, where they are there. The trade rules decide the rest: `all` reads no
+`conditions`.
 
 Corrections, by the list in Massive's glossary of conditions and indicators, which is that of NYSE's Daily TAQ Client
 Specification ("Trade Correction Indicator"; massive.com/glossary/conditions-indicators, polygon-io/issues#306):
@@ -16,25 +17,37 @@ from collections.abc import Mapping, Sequence
 
 from .errors import UsageError
 from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
-from .ticks import MAX_TS_NS, MIN_TS_NS, SETS_ALL
-from .trade_conditions import TRADE_RULES, Conditions, conditions_of_text, flags_of
-from .trade_key import NO_KEY
-from .undo import key_of_trade
+from .ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, SETS_ALL, Refused
+from .trade_conditions import DEFAULT_RULES, TRADE_RULES, Conditions, conditions_of_text, flags_of
+from .undo import with_names
 
 TICKER, PRICE, SIZE, TIME, CORRECTION = "ticker", "price", "size", "sip_timestamp", "correction"
-CONDITIONS, EXCHANGE, TRADE_ID = "conditions", "exchange", "id"
+CONDITIONS, EXCHANGE, TRADE_ID, FACILITY = "conditions", "exchange", "id", "trf_id"
 REQUIRED: Mapping[TRADE_RULES, Sequence[str]] = {
     "all": (TICKER, PRICE, SIZE, TIME),
     "sip": (TICKER, PRICE, SIZE, TIME, CONDITIONS),  # without it every trade would pass for a regular sale
 }
 READ: Mapping[TRADE_RULES, Sequence[str]] = {
-    "all": (*REQUIRED["all"], CORRECTION),
-    "sip": (*REQUIRED["sip"], CORRECTION, EXCHANGE, TRADE_ID),
+    "all": (*REQUIRED["all"], CORRECTION, EXCHANGE, TRADE_ID, FACILITY),
+    "sip": (*REQUIRED["sip"], CORRECTION, EXCHANGE, TRADE_ID, FACILITY),
 }
 CORRECTIONS_THAT_COUNT: Mapping[TRADE_RULES, Sequence[int]] = {"all": (0,), "sip": (0, 1)}
 
+# The vendor's own layout.
+STANDARD_COLUMNS = (
+    "ticker", "conditions", "correction", "exchange", "id", "participant_timestamp", "price", "sequence_number",
+    "sip_timestamp", "size", "tape", "trf_id", "trf_timestamp",
+)  # fmt: skip
+
+_COLUMNS_ARE = " (columns: "
+_MAX_COLUMNS_LENGTH = 2_000
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def rules_of(names: Sequence[str]) -> TRADE_RULES:
+    """Return the rules of a file that nobody gave any, by its columns: sip where it has conditions."""
+    return DEFAULT_RULES if CONDITIONS in names else "all"
 
 
 def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]:
@@ -62,11 +75,26 @@ def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> 
         return None
     symbol, size = symbol_of(named[TICKER]), size_of(named[SIZE])
     ts, price = _nanoseconds(named[TIME]), price_with_size(named[PRICE], size)
-    flags, key = SETS_ALL, NO_KEY
-    if rules == "sip":
-        flags = flags_of(conditions_of_text(named[CONDITIONS]), ts)
-        key = key_of_trade(named.get(EXCHANGE), named.get(TRADE_ID))
-    return Row(symbol, ts, price, size, flags=flags, trade_key=key)
+    conditions = conditions_of_text(named[CONDITIONS]) if rules == "sip" else ()
+    row = Row(symbol, ts, price, size, flags=flags_of(conditions, ts) if conditions else SETS_ALL)
+    names_of_trade = (named.get(name) for name in (EXCHANGE, TRADE_ID, FACILITY))
+    return with_names(row, *names_of_trade, conditions=conditions)
+
+
+def refused_line(error: NotATick, line: bytes, names: Sequence[str], place: str) -> Refused:
+    """Return a line that is no trade as a dead letter. place: FILE:LINE.
+
+    The detail says the columns where the layout is not the vendor's own: without them the line says nothing.
+    """
+    columns = ",".join(names)
+    told = "" if tuple(names) == STANDARD_COLUMNS or len(columns) > _MAX_COLUMNS_LENGTH else f"{_COLUMNS_ARE}{columns})"
+    return Refused(error.reason, f"{place}: {error.detail}{told}", line[:MAX_BODY_BYTES])
+
+
+def columns_in(detail: str) -> Sequence[str]:
+    """Return the columns of a line that is a dead letter, by its detail."""
+    _, told, columns = detail.rpartition(_COLUMNS_ARE)
+    return columns.removesuffix(")").split(",") if told else STANDARD_COLUMNS
 
 
 def conditions_of_line(line: bytes, names: Sequence[str]) -> Conditions:

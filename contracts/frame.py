@@ -19,6 +19,7 @@ import numpy as np
 import zstandard
 
 from . import bounds
+from .aside import ASIDE_COLUMNS, NOTHING, Aside, unpack_aside
 from .bounds import MAX_BODY_BYTES, MAX_DETAIL_LENGTH, MAX_FRAME_BYTES, MAX_FRAME_ROWS, MAX_NUMBER
 from .errors import BadFrame, UnknownFrameVersion
 from .names import LIVE_FEED, MINUTE_FEED_ENDING, REPAIR_FEED, is_front_door
@@ -32,6 +33,7 @@ FIELD = b"f"  # the one field of a stream entry that holds a frame
 TOO_LARGE = b"an entry of so many bytes: "  # what a reader hands on of one that it does not read, with their number
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
+_BLOCK_COLUMNS = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in ASIDE_COLUMNS}
 _CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = MAX_FRAME_ROWS * 128  # unpacked: a row with every column takes less
 _MAX_TEXT_LENGTH = 255  # of a symbol or column: what is longer is none, and need not be made a text
@@ -75,6 +77,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     codec: Literal["zstd", "none"]
     block: bytes
     refused: _Refused
+    aside: Aside = NOTHING
 
     @property
     def rows(self) -> int:
@@ -84,7 +87,8 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def held_bytes(self) -> int:
         """How much memory it takes while it waits, about."""
-        return len(self.block) + 100 * len(self.symbols) + sum(200 + len(row.original) for row in self.refused) + 1000
+        blocks = len(self.block) + len(self.aside.block) + sum(map(len, self.aside.notes))
+        return blocks + 100 * len(self.symbols) + sum(200 + len(row.original) for row in self.refused) + 1000
 
     @property
     def is_replay(self) -> bool:
@@ -113,10 +117,15 @@ def only_used_symbols(ticks: Ticks) -> Ticks:
     return replace(ticks, symbols=symbols, symbol_index=codes.astype("<u2"))
 
 
+def block_columns(ticks: Ticks) -> list[str]:
+    """Return the names of the optional columns that stand in the block; the others stand aside (contracts.aside)."""
+    return [name for name in ticks.optional if name not in ASIDE_COLUMNS]
+
+
 def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes:
     """Lay the columns of some ticks one after the other and compress them."""
     parts = [ticks.ts.astype("<i8", copy=False), ticks.price, ticks.size, ticks.symbol_index.astype("<u2")]
-    parts += ticks.optional.values()
+    parts += [ticks.optional[name] for name in block_columns(ticks)]
     raw = b"".join([parts[i].tobytes() for i in range(len(parts))])
     return _compressor.compress(raw) if codec == "zstd" else raw
 
@@ -218,14 +227,15 @@ def ticks_of(frame: Frame) -> Ticks:
         _check_undos(named, price, size_column)
     if is_front_door(frame.producer) and frame.count:
         _check_row_ids(frame, named.get("row_id"))
-    return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused)
+    named |= unpack_aside(frame.aside, frame.count, frame.codec)
+    return Ticks(frame.symbols, symbol_index, ts, price, size_column, named, frame.refused, frame.aside.notes)
 
 
 def _layout_of(frame: Frame) -> list[np.dtype[Any]]:
     if len(set(frame.columns)) < len(frame.columns):
         raise BadFrame("a column stands twice")
     try:
-        return [*_BASE_COLUMNS, *(OPTIONAL_COLUMNS[name] for name in frame.columns)]
+        return [*_BASE_COLUMNS, *(_BLOCK_COLUMNS[name] for name in frame.columns)]
     except KeyError as e:
         raise BadFrame(f"unknown column {e}") from e
 
@@ -259,7 +269,9 @@ def is_name(text: str) -> bool:
 def are_alike(batch: Sequence[Frame]) -> bool:
     """Tell whether frames can be unpacked together: full frames of a replay are."""
     shape = (batch[0].count, "zstd")
-    return shape[0] > 0 and all((f.count, f.codec) == shape and not f.columns and not f.refused for f in batch)
+    return shape[0] > 0 and all(
+        (f.count, f.codec) == shape and not (f.columns or f.refused or f.aside.columns) for f in batch
+    )
 
 
 def ticks_of_alike(batch: Sequence[Frame]) -> Ticks:

@@ -23,14 +23,13 @@ from .ticks import (
     MAX_TS_NS,
     MIN_TS_NS,
     OPTIONAL_COLUMNS,
-    SETS_ALL,
     Column,
     Refused,
     Ticks,
     concat,
 )  # fmt: skip
-from .trade_conditions import TRADE_RULES, Conditions, flags_column, unknown_of
-from .trade_key import trade_keys
+from .trade_columns import told_columns
+from .trade_conditions import DEFAULT_RULES, TRADE_RULES, unknown_of
 
 _MS_NS = 1_000_000
 _MIN_MS, _MAX_MS = MIN_TS_NS // _MS_NS, MAX_TS_NS // _MS_NS
@@ -51,6 +50,7 @@ class _Trade(_Event, tag="T"):
     x: int | str = ""
     i: str = ""
     c: tuple[int, ...] | None = ()
+    trfi: int | None = 0
 
 
 class _Second(_Event, tag="A"):
@@ -95,10 +95,11 @@ class Parsed(NamedTuple):
     unknown: set[Hashable]
 
 
-def parse_messages(bodies: Sequence[bytes], rules: TRADE_RULES = "sip") -> Parsed:
+def parse_messages(bodies: Sequence[bytes], rules: TRADE_RULES = DEFAULT_RULES) -> Parsed:
     """Read messages, in order, into one batch.
 
-    rules: sip gives trades the column `flags`, by their conditions. Every trade with an id has its `trade_key`.
+    rules: sip gives trades the column `flags`, by their conditions. Every trade with an id has its `trade_key`, and
+    each what it says beside that as its `facility` and `note`.
     """
     events, starts = _events(bodies)
     readers = _Readers(rules)
@@ -197,20 +198,18 @@ class _Readers:
         price = np.array([trade.p for trade in trades], "<f8")
         size = _sizes([trade.s for trade in trades], [trade.ds for trade in trades])
         ticks, sound = _columns([trade.sym for trade in trades], [trade.t for trade in trades], price, size)
-        keys = trade_keys([trade.x for trade in trades], [trade.i for trade in trades])
-        optional: dict[str, Column] = {"trade_key": keys}
+        conditions = [trade.c or () for trade in trades]
+        told = told_columns(
+            exchanges=[trade.x for trade in trades],
+            ids=[trade.i for trade in trades],
+            facilities=[trade.trfi or 0 for trade in trades],
+            conditions=conditions,
+            ts=ticks.ts,
+            rules=self._rules,
+        )
         if self._rules == "sip":
-            flags = self._flags([trade.c for trade in trades], ticks.ts)
-            if (flags != SETS_ALL).any():
-                optional["flags"] = flags
-        return replace(ticks, optional=optional), sound
-
-    def _flags(self, conditions: Sequence[Conditions | None], ts: Column) -> Column:
-        places = {c: place for place, c in enumerate(set(conditions))}
-        codes = np.array([places[c] for c in conditions], "<i4")
-        combinations = [c or () for c in places]
-        self.unknown |= unknown_of(combinations)
-        return flags_column(codes, combinations, ts)
+            self.unknown |= unknown_of(set(conditions))
+        return replace(ticks, optional=told.columns, notes=told.notes), sound
 
 
 def _aggregates(rows: Sequence[_Second], *, whole_minute: bool) -> _Columns:

@@ -49,7 +49,7 @@ RECONNECTS = _counter(
 
 TICKS_IN = _counter(
     "tickstock_ticks_in_total",
-    "Committed ticks by their numbers: the sum of applied, late, rejected, superseded, without trade and lost ones.",
+    "Committed ticks by their numbers: applied, late, rejected, superseded, repeated, without trade and lost ones.",
     "partition",
 )
 TICKS_APPLIED = _counter("tickstock_ticks_applied_total", "Ticks that are in a committed or open bar.", "partition")
@@ -57,6 +57,10 @@ TICKS_DUPLICATE = _counter(
     "tickstock_ticks_duplicate_total",
     "Ticks that came again and were dropped by their number; not among the ticks in.",
     "partition",
+)
+TICKS_REPEATED = _counter(
+    "tickstock_ticks_repeated_total",
+    "Trades that came again under the same name within a minute, and were counted once; among the ticks in.",
 )
 TICKS_LATE = _counter(
     "tickstock_ticks_late_total",
@@ -163,9 +167,10 @@ GAPS = _counter("tickstock_gaps_total", "Stretches of market time that a live fe
 
 COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
 WORKER: tuple[MetricWrapperBase, ...] = (
-    TICKS_IN, TICKS_APPLIED, TICKS_DUPLICATE, TICKS_LATE, TICKS_REJECTED, TICKS_SUPERSEDED, TICKS_WITHOUT_TRADE,
-    TICKS_LOST, BARS_CLOSED, BARS_REVISED, PATTERNS_DETECTED, INDICATORS_CALCULATED, UNDETECTED_BARS, COMMIT_DURATION,
-    COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES, DEAD_LETTERS,
+    TICKS_IN, TICKS_APPLIED, TICKS_DUPLICATE, TICKS_REPEATED, TICKS_LATE, TICKS_REJECTED, TICKS_SUPERSEDED,
+    TICKS_WITHOUT_TRADE, TICKS_LOST, BARS_CLOSED, BARS_REVISED, PATTERNS_DETECTED, INDICATORS_CALCULATED,
+    UNDETECTED_BARS, COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES,
+    DEAD_LETTERS,
 )  # fmt: skip
 BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)
 FLEET: tuple[MetricWrapperBase, ...] = (

@@ -4,6 +4,7 @@ FRONT_DOOR = "tickstock-stream"
 GROUP = "tickstockpl-group"
 DEAD_LETTERS = "tickstock-dlq"
 
+REQUEUED = b"requeued"  # the field that says of a front-door entry: a dead letter, whose trades were never counted
 FRONT_DOOR_PRODUCER = "front-door"
 DETECTOR = "detector"  # the dead letters' producer of what was found and cannot be stored
 LIVE_FEED = "live"

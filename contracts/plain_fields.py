@@ -1,7 +1,8 @@
 """Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
 
 Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
-A trade may name itself by `exchange` and `trade_id`; contracts.undo reads the entries that take such a trade back.
+A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the
+entries that take such a trade back.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .tick_values import NotATick, Row, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
-from .ticks import MAX_BODY_BYTES, Column, Ticks
+from .ticks import MAX_BODY_BYTES, SETS_ALL, Column, Ticks
 from .timestamps import timestamp_column, timestamp_of
-from .trade_key import NO_KEY, trade_keys
-from .undo import UNDOES, key_of_trade, text_of, undo_of
+from .trade_columns import Told, told_columns
+from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
+from .undo import UNDOES, text_of, undo_of, with_names
 
 _QUOTES = frozenset((b"Q", b"quote"))
 _WHOLE_MINUTES = frozenset((b"AM",))
 _UNDOS = frozenset(kind.encode() for kind in UNDOES)
 _NO_TRADES = _QUOTES | _WHOLE_MINUTES | _UNDOS
+_TRADE_NAMES, _CONDITIONS = (b"exchange", b"trade_id", b"trf_id"), b"conditions"
 
 
 class _Names(NamedTuple):
@@ -37,7 +40,7 @@ def is_plain(fields: Mapping[bytes, bytes]) -> bool:
     return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
 
 
-def row_of_fields(fields: Mapping[bytes, bytes], *, row_id: int = 0) -> Row:
+def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> Row:
     """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick.
 
     row_id: the entry's id, whose time a cancel or a correction has that says none.
@@ -53,12 +56,15 @@ def row_of_fields(fields: Mapping[bytes, bytes], *, row_id: int = 0) -> Row:
         return Row(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
     size = size_of(fields[names.size] if names.size else None)
     price = price_with_size(fields.get(b"price"), size)
-    key = key_of_trade(fields.get(b"exchange"), fields.get(b"trade_id"))
-    return Row(symbol, timestamp_of(fields.get(b"timestamp")), price, size, trade_key=key)
+    ts, conditions = timestamp_of(fields.get(b"timestamp")), conditions_of_json(fields.get(_CONDITIONS))
+    flags = flags_of(conditions, ts) if rules == "sip" else SETS_ALL
+    return with_names(
+        Row(symbol, ts, price, size, flags=flags), *(fields.get(name) for name in _TRADE_NAMES), conditions=conditions
+    )
 
 
 def columns_of_fields(
-    names: Sequence[bytes], entries: Sequence[Sequence[bytes]]
+    names: Sequence[bytes], entries: Sequence[Sequence[bytes]], rules: TRADE_RULES
 ) -> tuple[Ticks, NDArray[np.bool_]] | None:
     """Read entries of the same field names at once: the rows that are ticks, and which entries these are.
 
@@ -77,7 +83,8 @@ def columns_of_fields(
     sound, price = sound_rows(codes, ts, price, size)
     if found.kind:
         sound &= _trades(columns[found.kind])
-    ticks = Ticks(symbols, codes, ts, price, size, _keys(columns))
+    told = _told(columns, ts, rules)
+    ticks = Ticks(symbols, codes, ts, price, size, told.columns, notes=told.notes)
     return (ticks if sound.all() else ticks.take(sound)), sound
 
 
@@ -105,13 +112,12 @@ def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
     return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
 
 
-def _keys(columns: Mapping[bytes, Sequence[bytes]]) -> dict[str, Column]:
-    if b"trade_id" not in columns:
-        return {}
-    ids = [text_of(trade_id) for trade_id in columns[b"trade_id"]]
-    exchanges: Sequence[str | int] = [text_of(name) for name in columns.get(b"exchange", ())] or [0] * len(ids)
-    keys = trade_keys(exchanges, ids)
-    return {"trade_key": keys} if (keys != NO_KEY).any() else {}
+def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> Told:
+    exchanges, ids, facilities = ([text_of(text) for text in columns.get(name, ())] for name in _TRADE_NAMES)
+    conditions = [conditions_of_json(text) for text in columns.get(_CONDITIONS, ())]
+    return told_columns(
+        exchanges=exchanges, ids=ids, facilities=facilities, conditions=conditions, ts=ts, rules=rules
+    )  # fmt: skip
 
 
 def _trades(kinds: Sequence[bytes]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ The JSON of the application's channels and of Massive, and the entries of the fr
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import msgspec
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from .plain_fields import columns_of_fields, is_plain, row_of_fields
 from .tick_values import NotATick, Row, either, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
-from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, Refused, Ticks, concat
+from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, SETS_ALL, Refused, Ticks, concat
 from .timestamps import SECOND_NS, timestamp_of
-from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
-from .undo import UNDOES, key_of_trade, undo_of
+from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
+from .undo import UNDOES, undo_of, with_names
 
 SecondStamp = Literal["end", "start"]  # what a stamp on a whole second means where the tick does not say its kind
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
@@ -24,20 +25,23 @@ Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 _FEW = 16  # entries; so few are read faster one by one than as columns
 _ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these means a tick
 _Object = Mapping[str, Any]
+_Reader = Callable[[_Object, TRADE_RULES], Row | None]
 
 
 class _How(NamedTuple):
     """What a message does not say of itself."""
 
     second_stamp: SecondStamp
-    rules: TRADE_RULES = "all"
+    rules: TRADE_RULES = DEFAULT_RULES
     row_id: int = 0
 
 
-def parse_json(body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end", rules: TRADE_RULES = "all") -> Ticks:
+def parse_json(
+    body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+) -> Ticks:
     """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column.
 
-    rules: sip lets the conditions of Massive's trades say which fields of their bar they set; no other form has any.
+    rules: sip lets the conditions of trades say which fields of their bar they set.
     """
     rows: list[Row] = []
     refused: list[Refused] = []
@@ -45,7 +49,9 @@ def parse_json(body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end
     return ticks_of_rows(rows, refused)
 
 
-def parse_bodies(bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = "all") -> Ticks:
+def parse_bodies(
+    bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+) -> Ticks:
     """Read messages as parse_json does, in order, into one batch."""
     rows: list[Row] = []
     refused: list[Refused] = []
@@ -55,14 +61,17 @@ def parse_bodies(bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", 
     return ticks_of_rows(rows, refused)
 
 
-def parse_entries(entries: Sequence[Entry], *, second_stamp: SecondStamp = "end") -> Ticks:
+def parse_entries(
+    entries: Sequence[Entry], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+) -> Ticks:
     """Read entries of the front door, in order. The column `row_id` is always there: each row has its entry's id."""
+    how = _How(second_stamp, rules)
     parts: list[tuple[NDArray[np.intp], Ticks]] = []
     odd: list[int] = []
     for names, members in _by_names(entries).items():
         columns = None
         if len(members) >= _FEW:
-            columns = columns_of_fields(names, [entries[i][1] for i in members])
+            columns = columns_of_fields(names, [entries[i][1] for i in members], rules)
         if columns is None:
             odd += members
             continue
@@ -70,7 +79,7 @@ def parse_entries(entries: Sequence[Entry], *, second_stamp: SecondStamp = "end"
         where = np.array(members)
         parts.append((where[sound], ticks))
         odd += where[~sound].tolist()
-    parts.append(_read_one_by_one(entries, sorted(odd), second_stamp))
+    parts.append(_read_one_by_one(entries, sorted(odd), how))
     return _joined(parts, np.fromiter((row_id for row_id, _ in entries), "<i8", len(entries)))
 
 
@@ -86,14 +95,13 @@ def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
     return members
 
 
-def _read_one_by_one(
-    entries: Sequence[Entry], chosen: Sequence[int], second_stamp: SecondStamp
-) -> tuple[NDArray[np.intp], Ticks]:
+def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How) -> tuple[NDArray[np.intp], Ticks]:
     rows: list[Row] = []
     refused: list[Refused] = []
     where: list[int] = []
     for i in chosen:
-        _read_entry(*entries[i], second_stamp, rows, refused)
+        row_id, fields = entries[i]
+        _read_entry(fields, how._replace(row_id=row_id), rows, refused)
         where += [i] * (len(rows) - len(where))
     return np.array(where, np.intp), ticks_of_rows(rows, refused)
 
@@ -113,29 +121,27 @@ def _joined(parts: Sequence[tuple[NDArray[np.intp], Ticks]], row_ids: NDArray[np
 
 def _with_row_ids(ticks: Ticks, row_ids: NDArray[np.int64]) -> Ticks:
     optional = {**ticks.optional, "row_id": row_ids.astype(OPTIONAL_COLUMNS["row_id"], copy=False)}
-    return Ticks(ticks.symbols, ticks.symbol_index, ticks.ts, ticks.price, ticks.size, optional, ticks.refused)
+    return replace(ticks, optional=optional)
 
 
-def _read_entry(
-    row_id: int, fields: Sequence[bytes], second_stamp: SecondStamp, rows: list[Row], refused: list[Refused]
-) -> None:
+def _read_entry(fields: Sequence[bytes], how: _How, rows: list[Row], refused: list[Refused]) -> None:
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     if b"data" in named and not is_plain(named):
-        _read_body(named[b"data"], _How(second_stamp, row_id=row_id), rows, refused)
+        _read_body(named[b"data"], how, rows, refused)
         return
     try:
-        rows.append(_plain_row(fields, named, row_id))
+        rows.append(_plain_row(fields, named, how))
     except NotATick as e:
-        refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], row_id))
+        refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], how.row_id))
 
 
-def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], row_id: int) -> Row:
+def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How) -> Row:
     size = sum(map(len, fields))
     if size > MAX_BODY_BYTES:
         raise NotATick("too_large", f"{size} bytes")
     if len(fields) % 2 or not is_plain(named):
         raise NotATick("unknown_shape", f"no tick has the fields {shown(b' '.join(named))}")
-    return row_of_fields(named, row_id=row_id)
+    return row_of_fields(named, how.rules, row_id=how.row_id)
 
 
 def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) -> None:
@@ -203,50 +209,59 @@ def _row_of(message: Any, how: _How) -> Row | None:
     if kind is None:
         kind = message.get("type")
     if kind in ("market_tick", "tick_data"):
-        return _untold_tick(message, how.second_stamp)
+        return _untold_tick(message, how)
     if isinstance(kind, str) and kind in UNDOES:
         return undo_of(kind, message, how.row_id)
     if kind is not None:
-        return _read_as(message, kind, _APPLICATION_EVENTS)
+        return _read_as(message, kind, how.rules, _APPLICATION_EVENTS)
     if any(name in message for name in _ELEMENT_NAMES):
-        return _trade(message)
+        return _trade(message, how.rules)
     if "test" in message:
         return None  # the application's probes: permission_check, health_check
     raise NotATick("unknown_shape", f"no tick has the keys {shown(' '.join(message))}")
 
 
 def _massive_row(message: _Object, rules: TRADE_RULES) -> Row | None:
-    row = _read_as(message, message["ev"], _MASSIVE_EVENTS)
-    if row and rules == "sip" and message["ev"] == "T":
-        return row._replace(flags=flags_of(conditions_of_json(message.get("c")), row.ts))
-    return row
+    return _read_as(message, message["ev"], rules, _MASSIVE_EVENTS)
 
 
-def _read_as(message: _Object, kind: Any, readers: Mapping[str, Callable[[_Object], Row | None]]) -> Row | None:
+def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[str, _Reader]) -> Row | None:
     if not isinstance(kind, str) or kind not in readers:
         raise NotATick("unknown_shape", f"unknown kind of event: {shown(kind)}")
-    return readers[kind](message)
+    return readers[kind](message, rules)
 
 
-def _trade(message: _Object) -> Row:
+def _trade(message: _Object, rules: TRADE_RULES) -> Row:
     """Read a trade of the application, or an object that says no kind: its stamp is its time, as with plain fields."""
-    return _tick_at(message, timestamp_of)
+    return _tick_at(message, rules, timestamp_of)
 
 
-def _untold_tick(message: _Object, second_stamp: SecondStamp) -> Row:
+def _untold_tick(message: _Object, how: _How) -> Row:
     """Read a form that may carry trades or seconds, and does not say which."""
-    return _tick_at(message, timestamp_of if second_stamp == "start" else _inside_second)
+    return _tick_at(message, how.rules, timestamp_of if how.second_stamp == "start" else _inside_second)
 
 
-def _tick_at(message: _Object, time_of: Callable[[Any], int]) -> Row:
+def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]) -> Row:
     symbol = symbol_of(either(message, "symbol", "ticker"))
     size = size_of(either(message, "volume", "size"))
     price = price_with_size(message.get("price"), size)
-    key = key_of_trade(message.get("exchange"), message.get("trade_id"))
-    return Row(symbol, time_of(message.get("timestamp")), price, size, trade_key=key)
+    row = Row(symbol, time_of(message.get("timestamp")), price, size)
+    names = ("exchange", "trade_id", "trf_id", "conditions")
+    return _as_said(row, rules, *(message.get(name) for name in names))
 
 
-def _application_second(message: _Object) -> Row:
+def _as_said(
+    row: Row, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
+) -> Row:
+    """Return a trade with what it says of itself, and what its conditions make of it."""
+    if exchange is trade_id is facility is conditions is None:
+        return row
+    told = conditions_of_json(conditions)
+    flags = flags_of(told, row.ts) if rules == "sip" else SETS_ALL
+    return with_names(row._replace(flags=flags), exchange, trade_id, facility, conditions=told)
+
+
+def _application_second(message: _Object, _: TRADE_RULES) -> Row:
     return _aggregate(
         symbol_of(either(message, "symbol", "ticker")),
         _inside_second(message.get("timestamp")),
@@ -256,17 +271,17 @@ def _application_second(message: _Object) -> Row:
     )
 
 
-def _application_quote(message: _Object) -> Row:
+def _application_quote(message: _Object, _: TRADE_RULES) -> Row:
     return Row(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
 
 
-def _massive_trade(message: _Object) -> Row:
+def _massive_trade(message: _Object, rules: TRADE_RULES) -> Row:
     symbol, size = symbol_of(message.get("sym")), size_of(either(message, "ds", "s"))
     ts, price = timestamp_of(message.get("t")), price_with_size(message.get("p"), size)
-    return Row(symbol, ts, price, size, trade_key=key_of_trade(message.get("x"), message.get("i")))
+    return _as_said(Row(symbol, ts, price, size), rules, *(message.get(name) for name in ("x", "i", "trfi", "c")))
 
 
-def _massive_second(message: _Object) -> Row:
+def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
     return _aggregate(
         symbol_of(message.get("sym")),
         timestamp_of(message.get("s")),
@@ -276,25 +291,25 @@ def _massive_second(message: _Object) -> Row:
     )
 
 
-def _massive_minute(message: _Object) -> Row:
-    return _massive_second(message)._replace(whole_minute=1)
+def _massive_minute(message: _Object, rules: TRADE_RULES) -> Row:
+    return _massive_second(message, rules)._replace(whole_minute=1)
 
 
-def _massive_quote(message: _Object) -> Row:
+def _massive_quote(message: _Object, _: TRADE_RULES) -> Row:
     return Row(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
 
 
-def _massive_status(_: _Object) -> None:
+def _massive_status(_: _Object, __: TRADE_RULES) -> None:
     return None
 
 
-_APPLICATION_EVENTS: Mapping[str, Callable[[_Object], Row | None]] = {
+_APPLICATION_EVENTS: Mapping[str, _Reader] = {
     "A": _application_second,
     "T": _trade,
     "trade": _trade,
     "Q": _application_quote,
 }
-_MASSIVE_EVENTS: Mapping[str, Callable[[_Object], Row | None]] = {
+_MASSIVE_EVENTS: Mapping[str, _Reader] = {
     "T": _massive_trade,
     "A": _massive_second,
     "AM": _massive_minute,

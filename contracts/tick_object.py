@@ -8,6 +8,7 @@ from typing import Any
 from .tick_json import SecondStamp, parse_json
 from .tick_values import NotATick, shown
 from .ticks import Ticks
+from .trade_conditions import DEFAULT_RULES, TRADE_RULES
 
 # What is read of an object: the names of the application's ticks (contracts.md, section 1).
 _ATTRIBUTES = (
@@ -25,10 +26,11 @@ _ATTRIBUTES = (
     "tick_close",
     "tick_volume",
     "tick_vwap",
+    "conditions",
 )
 
 
-def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end") -> Ticks:
+def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES) -> Ticks:
     """Read one tick as the channels' JSON is read; no row where it is none and means no harm (a health check).
 
     Raises NotATick, whose reason is one of ticks.REASONS.
@@ -39,7 +41,7 @@ def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end") -> Ticks
         named = {name: _plain(value) for name in _ATTRIBUTES if (value := getattr(tick, name, None)) is not None}
         if not named:
             raise NotATick("not_an_object", f"neither a mapping nor an object with a tick's attributes: {shown(tick)}")
-    ticks = parse_json(json.dumps(named).encode(), second_stamp=second_stamp)
+    ticks = parse_json(json.dumps(named).encode(), second_stamp=second_stamp, rules=rules)
     if ticks.refused:
         raise NotATick(ticks.refused[0].reason, ticks.refused[0].detail)
     if "undoes" in ticks.optional:
@@ -52,8 +54,12 @@ def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end") -> Ticks
 def _plain(value: Any) -> Any:
     """Return a value as JSON holds it; what JSON has no form for, as the text that it shows itself as.
 
-    NaN becomes a text too: as null it would be taken for a value that the feed does not say.
+    NaN becomes a text too: as null it would be taken for a value that the feed does not say. Conditions are a list.
     """
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(element) for element in value]
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
+        return _plain(value.tolist())  # a numpy array
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0 and not hasattr(value, "astimezone"):

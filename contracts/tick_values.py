@@ -20,6 +20,7 @@ from .ticks import (
     Ticks,
 )
 from .trade_key import NO_KEY
+from .trade_note import note_columns
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMBER_BYTES = b"0123456789.+-eE"  # of these, float() reads exactly what _NUMBER matches: no nan, no 1_000, no spaces
@@ -51,6 +52,8 @@ class Row(NamedTuple):
     flags: int = SETS_ALL
     trade_key: int = NO_KEY
     undoes: int = 0
+    facility: int = 0
+    note: str = ""
 
 
 def shown(value: object) -> str:
@@ -164,11 +167,11 @@ def ticks_of_rows(rows: Sequence[Row], refused: Sequence[Refused] = ()) -> Ticks
     symbols, ts, price, size, *others = zip(*rows, strict=True)
     places: dict[str, int] = {}
     symbol_index = np.fromiter((places.setdefault(symbol, len(places)) for symbol in symbols), "<i4", len(rows))
-    optional: dict[str, NDArray[Any]] = {}
-    for name, values in zip(Row._fields[4:], others, strict=True):
+    optional, notes = note_columns(others.pop())
+    for name, values in zip(Row._fields[4:-1], others, strict=True):
         absent = Row._field_defaults[name]
         if values.count(absent) < len(rows):
             told = [p if value is None else value for value, p in zip(values, price, strict=True)]
             optional[name] = np.array(told, OPTIONAL_COLUMNS[name])
     ts_column, price_column, size_column = np.array(ts, "<i8"), np.array(price, "<f8"), np.array(size, "<f8")
-    return Ticks(list(places), symbol_index, ts_column, price_column, size_column, optional, refused)
+    return Ticks(list(places), symbol_index, ts_column, price_column, size_column, optional, refused, notes)

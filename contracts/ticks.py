@@ -1,7 +1,7 @@
 """Ticks: a batch of trades as numpy columns, the one form between a feed and the commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -27,13 +27,16 @@ OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
     "vwap": np.dtype("<f8"),
     "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
     "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
-    "flags": np.dtype("<u1"),  # which fields of its bar a trade may set: the bits below; absent means all
+    "flags": np.dtype("<u1"),  # which fields of its bar a trade may set, or REPEATED: the bits below; absent means all
     "trade_key": np.dtype("<i8"),  # names a trade among those of its symbol (contracts.trade_key); 0: it has no id
     "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: and stands in its place, corrected
+    "facility": np.dtype("<u4"),  # who reported the trade (contracts.trade_key); 0: nobody is named
+    "note": np.dtype("<u4"),  # what else a tick said of itself: the place of its text in `notes`, from 1 on; 0: nothing
 }
 
 SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME = 1, 2, 4
 SETS_ALL = SETS_OPEN_CLOSE | SETS_HIGH_LOW | SETS_VOLUME
+REPEATED = 8  # the same trade came before: it is counted, and sets nothing
 
 
 class Refused(NamedTuple):
@@ -73,6 +76,7 @@ class Ticks:
     symbol_index: (n,) integers. ts: (n,) int64, Unix nanoseconds UTC. price: (n,) float64, US dollars.
     size: (n,) float64, shares, may be fractional; 0 marks a quote or an empty tick, which never touches a bar.
     optional: some of OPTIONAL_COLUMNS, each (n,). refused: rows that came with this batch and are no ticks.
+    notes: the texts that the column `note` points into (contracts.trade_note).
     """
 
     symbols: Sequence[str]
@@ -82,6 +86,7 @@ class Ticks:
     size: NDArray[np.float64]
     optional: Mapping[str, Column] = field(default_factory=dict)
     refused: Sequence[Refused] = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -96,8 +101,9 @@ class Ticks:
         """Return the rows chosen by a slice, a mask or indices; the symbols stay as they are."""
         optional = {name: column[rows] for name, column in self.optional.items()}
         return type(self)(
-            self.symbols, self.symbol_index[rows], self.ts[rows], self.price[rows], self.size[rows], optional, refused
-        )
+            self.symbols, self.symbol_index[rows], self.ts[rows], self.price[rows], self.size[rows], optional, refused,
+            self.notes,
+        )  # fmt: skip
 
 
 def concat(batches: Iterable[Ticks]) -> Ticks:
@@ -115,6 +121,9 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
         codes = np.fromiter((symbols.setdefault(s, len(symbols)) for s in batch.symbols), "<i4", len(batch.symbols))
         indices.append(codes[batch.symbol_index])
     names = [name for name in OPTIONAL_COLUMNS if any(name in b.optional for b in kept)]
+    notes: dict[str, int] = {}
+    if "note" in names:
+        kept = [_with_notes(batch, notes) for batch in kept]
     return Ticks(
         tuple(symbols),
         np.concatenate(indices) if indices else np.empty(0, "<i4"),
@@ -123,7 +132,17 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
         np.concatenate([b.size for b in kept]) if kept else np.empty(0, "<f8"),
         {name: np.concatenate([_column(b, name) for b in kept]) for name in names},
         tuple(r for b in kept for r in b.refused),
+        tuple(notes),
     )
+
+
+def _with_notes(batch: Ticks, notes: dict[str, int]) -> Ticks:
+    """Let a batch's notes point into a common list, which grows; the place of a text in it begins with 1."""
+    if "note" not in batch.optional:
+        return batch
+    places = [0, *(notes.setdefault(text, len(notes) + 1) for text in batch.notes)]
+    note = np.array(places, OPTIONAL_COLUMNS["note"])[batch.optional["note"]]
+    return replace(batch, optional={**batch.optional, "note": note})
 
 
 def _column(batch: Ticks, name: str) -> Column:

@@ -5,6 +5,13 @@ data_type=trade, as copies of it in public code had it by October 2026, and for 
 Compared with the matrices of sale conditions in the CTS Pillar Output Specification (ctaplan.com) and the UTP Binary
 Output Specification (utpplan.com). Where these let a late trade set "last" only if it is the day's first or only one
 (codes 5, 10, 22, 32, 33), Massive says no, and so do we. Older lists let 29 set high and low: today neither plan does.
+38 sets prices in that list, of the day: in no minute bar, as Alpaca's table of minute bars has it.
+
+Two lines are in doubt, because public sources say two things, and one live answer would decide:
+17  sets all in a copy of the reference in Markdown (2025), and here; a copy in C++ has "updates open and close: no". If
+    that holds, the open of 09:30 is not the opening auction of NYSE or Arca.
+22  sets high, low and volume in every copy of the reference, and here; who rebuilt Massive's own minute and daily files
+    found their volumes without it (AAPL on 2022-01-03: by 2,079,610 shares).
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -16,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .market_hours import day_of, hours_if_open
-from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column
+from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_VOLUME, Column
 
 TABLE_VERSION = "2026-10"
 FORM_T = 12  # traded outside the regular hours
 
 TRADE_RULES = Literal["sip", "all"]  # sip: by the table below; all: every trade sets every field
+DEFAULT_RULES: TRADE_RULES = "sip"  # on whichever way a trade comes: one that says no conditions is a regular sale
 
 # A condition that is no number is unknown, like a number that nobody listed.
 Conditions = tuple[Hashable, ...]
 
-_PRICES = SETS_OPEN_CLOSE | SETS_HIGH_LOW
 _FLAGS = np.dtype(OPTIONAL_COLUMNS["flags"])
 
 _SETS_ALL = {
@@ -88,14 +95,16 @@ _SETS_VOLUME = {
     52: "Contingent Trade",
     53: "Qualified Contingent Trade",
 }
-_SETS_PRICES = {38: "Corrected Consolidated Close"}
-_SETS_NOTHING = {15: "Market Center Official Close", 16: "Market Center Official Open"}
+_SETS_NOTHING = {
+    15: "Market Center Official Close",
+    16: "Market Center Official Open",
+    38: "Corrected Consolidated Close",  # a day's price that is corrected later: no trade of the minute it comes in
+}
 
 _SETS: dict[Hashable, int] = {
     **dict.fromkeys(_SETS_ALL, SETS_ALL),
     **dict.fromkeys(_SETS_HIGH_LOW_AND_VOLUME, SETS_HIGH_LOW | SETS_VOLUME),
     **dict.fromkeys(_SETS_VOLUME, SETS_VOLUME),
-    **dict.fromkeys(_SETS_PRICES, _PRICES),
     **dict.fromkeys(_SETS_NOTHING, 0),
 }
 
@@ -180,9 +189,14 @@ def conditions_of_text(text: str) -> Conditions:
 
 
 def conditions_of_json(value: object) -> Conditions:
-    """Read the `c` of a Massive trade: an array of numbers, absent for a regular sale; anything else is unknown."""
+    """Read the conditions of a trade: an array of numbers, or a text as in a flat file; absent for a regular sale.
+
+    Anything else is unknown.
+    """
     if value is None:
         return ()
+    if isinstance(value, str | bytes):
+        return conditions_of_text(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
     if isinstance(value, list):
         return tuple(c if isinstance(c, int | str) and not isinstance(c, bool) else repr(c)[:80] for c in value)
     return (repr(value)[:80],)

@@ -1,7 +1,10 @@
 """A trade's name among those of its symbol, as one number: the column `trade_key`. Pure.
 
 Massive says that a trade's id is unique for its ticker, exchange and reporting facility. The facility is no part of the
-key: the plain `cancel` names only symbol, exchange and trade id, and must find the trade of any feed.
+key, but a column of its own: the plain `cancel` names only symbol, exchange and trade id, and must find the trade of
+any feed.
+
+An id of 0 can be cancelled, but tells no trade from another: 0 is what programs write where they have no id.
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,8 @@ NO_KEY = 0  # the trade has no id: nothing can cancel it
 _EXCHANGES = 1 << 8
 _IDS = 1 << 54  # so many fit above the exchange's 8 bits; the two top bits stay clear
 _TOP_BIT = 1 << 63
+_LOW = (1 << 32) - 1  # bits that are clear in the hash of an id of 0; in another's by chance, once in 4 billion
+_FACILITY_IS_HASH = 1 << 31
 _DTYPE = OPTIONAL_COLUMNS["trade_key"]
 
 
@@ -31,8 +36,36 @@ def trade_key(exchange: int | str, trade_id: str) -> int:
         key = number << 8 | exchange
         if key != NO_KEY:
             return key
-    text = f"{exchange}\0{number}".encode("utf-8", "surrogatepass")
-    return (int.from_bytes(blake2b(text, digest_size=8).digest()) | _TOP_BIT) - 2 * _TOP_BIT
+    hashed = _hash(f"{exchange}\0{number}", 8)
+    return ((hashed & ~_LOW if number == 0 else hashed) | _TOP_BIT) - 2 * _TOP_BIT
+
+
+def names_of_key(key: int) -> tuple[int, str] | None:
+    """Return the exchange and the trade id that a key is made of; None for a hash, which does not tell."""
+    return (key & _EXCHANGES - 1, str(key >> 8)) if key > 0 else None
+
+
+def is_unique(keys: Column) -> NDArray[np.bool_]:
+    """Tell which keys stand for one trade and no other; keys: (n,) int64. Not NO_KEY, and not an id of 0."""
+    unique: NDArray[np.bool_] = (keys >= _EXCHANGES) | ((keys < 0) & ((keys & _LOW) != 0))
+    return unique
+
+
+def facility_of(name: int | str) -> int:
+    """Return who reported a trade as a number of 32 bits: 0 for nobody, itself below 2^31, else a hash."""
+    number = _number(name) or 0
+    if isinstance(number, int) and number < _FACILITY_IS_HASH:
+        return number
+    return _hash(str(number), 4) | _FACILITY_IS_HASH
+
+
+def is_hashed(facility: int) -> bool:
+    """Tell whether a facility's number does not tell its name."""
+    return facility >= _FACILITY_IS_HASH
+
+
+def _hash(text: str, size: int) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest())
 
 
 def trade_keys(exchanges: Sequence[int | str] | Column, trade_ids: Sequence[str] | Column) -> NDArray[np.int64]:
@@ -69,7 +102,7 @@ def _keys_of_numbers(exchanges: Sequence[int | str] | Column, trade_ids: Sequenc
     if ((exchange < 0) | (exchange >= _EXCHANGES) | (number < 0) | (number >= _IDS)).any():
         return None
     keys = number << 8 | exchange
-    return keys if keys.all() else None
+    return keys if keys.all() else None  # exchange 0 and id 0
 
 
 def _numbers(values: Sequence[int | str] | Column) -> NDArray[np.int64] | None:

@@ -111,7 +111,7 @@ class _Covered(NamedTuple):
 
 
 def audit_files(
-    connection: Connection, files: Sequence[str], say: Say = _in_silence, *, rules: TRADE_RULES = "all"
+    connection: Connection, files: Sequence[str], say: Say = _in_silence, *, rules: TRADE_RULES | None = None
 ) -> AuditResult:
     """Compare every bar of some flat files, and every bar of the table that they cover. say: is told how far it is.
 

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from ..contracts.errors import UsageError
-from ..contracts.names import FRONT_DOOR
+from ..contracts.flat_file import columns_in, read_line, rules_of
+from ..contracts.names import FRONT_DOOR, REQUEUED
+from ..contracts.original import originals
 from ..contracts.tick_json import parse_entries
+from ..contracts.tick_values import NotATick, ticks_of_rows
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, is_pause, redis_ms
@@ -111,7 +114,7 @@ def requeue(connection: Connection, client: Client, chosen: Chosen) -> Requeued:
             if not letters:
                 return Requeued(sent, too_old, refused)
             above = letters[-1][0]
-            spelled = {letter: _spell(original, oldest_ns) for letter, original in letters}
+            spelled = {letter: _spell(original, detail, oldest_ns) for letter, original, detail in letters}
             entries = {letter: entry for letter, entry in spelled.items() if isinstance(entry, _Entry)}
             refused += [(letter, why) for letter, why in spelled.items() if isinstance(why, str)]
             taken, not_taken = _send(client, entries)
@@ -126,15 +129,27 @@ class _Entry(NamedTuple):
     too_old: bool
 
 
-def _spell(original: bytes, oldest_ns: int) -> _Entry | str:
-    """Return the front-door entry that says an original, or why there is none: JSON in `data`, else plain fields."""
+def _spell(original: bytes, detail: str, oldest_ns: int) -> _Entry | str:
+    """Return the front-door entry that says an original, or why there is none.
+
+    It is JSON, the fields of a plain entry, or a line of a flat file, whose columns its detail tells.
+    """
     why = ""
-    for fields in ([b"data", original], original.split()):
+    for fields in ([b"data", original], original.split(), _fields_of_line(original, columns_in(detail))):
         ticks = parse_entries([(0, fields)])
         if len(ticks) and not ticks.refused:
-            return _Entry(fields, bool((ticks.ts < oldest_ns).any()))
+            named = [REQUEUED, b"1"] if "trade_key" in ticks.optional else []
+            return _Entry([*fields, *named], bool((ticks.ts < oldest_ns).any()))
         why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it holds no tick")
     return f"the front door cannot read it ({why})"
+
+
+def _fields_of_line(line: bytes, columns: Sequence[str]) -> list[bytes]:
+    try:
+        row = read_line(line, columns, rules_of(columns))
+    except (NotATick, KeyError):
+        return []
+    return [] if row is None else [b"data", originals(ticks_of_rows([row]))[0]]
 
 
 def _send(client: Client, entries: dict[int, _Entry]) -> tuple[list[int], list[tuple[int, str]]]:

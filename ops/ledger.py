@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ..db.postgres import Connection
 from ..db.queries import query
 
-OUTCOMES = ("applied", "quote_or_zero", "refused", "future", "too_late", "superseded", "lost")
+OUTCOMES = ("applied", "quote_or_zero", "refused", "future", "too_late", "superseded", "lost", "repeated")
 
 
 class LedgerRow(NamedTuple):
@@ -20,6 +20,7 @@ class LedgerRow(NamedTuple):
     too_late: int
     superseded: int
     lost: int
+    repeated: int
     uncounted: int
 
     @property

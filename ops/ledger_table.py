@@ -8,7 +8,7 @@ from .console import make_console
 from .ledger import OUTCOMES, LedgerRow
 
 _NAME_WIDTH = 24
-_LEAST_WIDTH = 132  # what the table takes; a narrow terminal wraps its lines
+_LEAST_WIDTH = 144  # what the table takes; a narrow terminal wraps its lines
 
 
 def print_ledger(rows: Sequence[LedgerRow], *, left_out: int = 0, seconds: float | None = None) -> None:

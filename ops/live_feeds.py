@@ -22,7 +22,7 @@ from ..contracts.metrics import count_gap
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
 from ..contracts.ticks import Ticks
-from ..contracts.trade_conditions import TRADE_RULES
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import Gap, OnGap
 from ..db.queries import query
@@ -66,7 +66,7 @@ class LiveOptions:
     rest_per_minute: float = 3000.0
     channel: str = "T"
     massive_url: str = MASSIVE_URL
-    rules: TRADE_RULES = "sip"
+    rules: TRADE_RULES = DEFAULT_RULES
     delay_s: float | None = None
     silence_s: float | None = None
     watch: Literal["market", "always"] = "market"
@@ -131,8 +131,8 @@ def _source(
     symbols = _listed(universe.symbols())
     if live.source == "channel":
         return ChannelSource(
-            where.servers.redis_url, live.family, second_stamp=live.second_stamp, stop=stop, on_gap=on_gap,
-            symbols=symbols,
+            where.servers.redis_url, live.family, second_stamp=live.second_stamp, rules=live.rules, stop=stop,
+            on_gap=on_gap, symbols=symbols,
         )  # fmt: skip
     silence_s = live.silence_s or _SILENCE_S[live.channel]
     massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)

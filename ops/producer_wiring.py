@@ -12,12 +12,12 @@ import structlog
 from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
-from ..contracts.trade_conditions import TRADE_RULES
 from ..db.gaps import OnGap
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, open_replay
 from ..db.vitals import VITALS
+from ..producer.flat_file_columns import without_names
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted
@@ -53,7 +53,6 @@ class ProducerOptions(NamedTuple):
     record: Path | None = None
     spool_max_bytes: int = 0  # 0: no spool, a live source waits while Redis is away
     spool_dir: Path | None = None
-    rules: TRADE_RULES = "all"  # of a replay
 
 
 def replay_feed(
@@ -62,13 +61,15 @@ def replay_feed(
     """Make a replay of flat files; None where it is finished already."""
     speed = options.speed
     said = f"partitions={partitions} codec={options.codec} publish={options.publish}"
-    base = content_hash(files, said if options.rules == "all" else f"{said} rules={options.rules}")
+    rules = ",".join(source.rules if len(set(source.rules)) > 1 else source.rules[:1])
+    base = content_hash(files, said if rules == "all" else f"{said} rules={rules}")
     run = _open_run(where, f"replay-{base[:32]}", " ".join(files), partitions, options)
     if run is None:
         return None
     skip = sum(run.numbers.values())
+    unnamed = map(without_names, source)
     ticks: Iterable[Ticks | None] = (
-        source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait, skip=skip)
+        unnamed if speed is None else paced(by_tick_time(unnamed), speed, wait=stop.wait, skip=skip)
     )
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
     return Feed(identity, ticks, run.numbers, "replay", None, ends=False)

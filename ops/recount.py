@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts.bar import MINUTE_NS, SHARE_MICRO
-from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
+from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, REPEATED, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
 from ..db.bars import TableShape
 
 Key = tuple[str, int]  # symbol, minute since 1970
@@ -30,7 +30,7 @@ def may_touch_a_bar(ticks: Ticks, shape: TableShape) -> NDArray[np.bool_]:
     """Mark the ticks of sizes, prices and times that the table holds; a size of 0 is a quote."""
     good: NDArray[np.bool_] = (ticks.size > 0) & (ticks.size < shape.max_size)
     if "flags" in ticks.optional:
-        good &= ticks.optional["flags"] != 0
+        good &= (ticks.optional["flags"] != 0) & (ticks.optional["flags"] != REPEATED)
     good &= (ticks.ts >= MIN_TS_NS) & (ticks.ts < MAX_TS_NS)
     least = 0.5 * 10.0**-shape.price_decimals  # what is below is stored as 0
     for price in (ticks.price, *(ticks.optional[name] for name in _PRICES if name in ticks.optional)):

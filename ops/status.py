@@ -98,7 +98,10 @@ class RedisStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """partitions_total: 0 where no process has created the stream yet. forgotten: what Redis held and holds no more."""
+    """partitions_total: 0 where no process has created the stream yet. forgotten: what Redis held and holds no more.
+
+    repeated_ticks: trades that came again, ever.
+    """
 
     stream: str
     partitions_total: int
@@ -111,6 +114,7 @@ class Status:
     dead_letters: dict[str, int]
     redis: RedisStatus
     forgotten: list[Forgotten] = field(default_factory=list)
+    repeated_ticks: int = 0
 
 
 def read_status(connection: Connection, client: Client) -> Status:
@@ -133,6 +137,7 @@ def read_status(connection: Connection, client: Client) -> Status:
         workers=_workers(connection, partitions),
         replays=_replays(connection),
         dead_letters=dict(connection.execute(query("dead_letter_reasons")).fetchall()),
+        repeated_ticks=(connection.execute(query("repeated_ticks")).fetchone() or (0,))[0],
         redis=redis_status(client),
         forgotten=[*forgotten_ticks(committed, noted, in_redis), *forgotten_entries(positions, in_redis)],
     )

@@ -91,6 +91,11 @@ def fleet_lines(status: Status) -> list[str]:
         f"Lag           {status.lag_ticks:,} ticks, {'unknown' if status.lag_s is None else f'{status.lag_s:,.1f} s'}",
         f"Front door    {_front_door(status.front_door)}",
         f"Dead letters  {dead or 'none'}",
+        *(
+            [f"Repeated      {status.repeated_ticks:,} trades came again and count once"]
+            if status.repeated_ticks
+            else []
+        ),
         f"Redis         {redis.version}, {used}, policy {redis.policy}, AOF {'on' if redis.aof else 'off'}",
     ]
 

@@ -181,7 +181,8 @@ def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int, read
         for ticks, seen in zip(batches, applied, strict=True)
         if len(ticks)
     ]
-    left, _ = take_back(concat(batches))
+    stamps = [min(seen.position.ms, seen.frame.born_ms) for seen in applied]
+    left, _ = take_back(concat(batches), np.repeat(np.array(stamps, np.int64), [len(ticks) for ticks in batches]))
     return _Counted(left, max(ahead_ns, default=0))
 
 

@@ -19,9 +19,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ..contracts.errors import SetupError, UsageError
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
+from ..contracts.same_trade import SameTrades
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_bodies
 from ..contracts.ticks import Ticks
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import OnGap
 from ..db.redis import AWAY, address, connect, node_of
@@ -41,7 +43,8 @@ class ChannelSource:
     """The ticks of a channel family, as they come; None while there are none.
 
     family: one of names.TICK_CHANNELS. second_stamp: what a stamp on a whole second means where a tick does not say its
-    kind. on_gap: called in the thread that iterates. symbols: only these; None: all that are published.
+    kind. rules: whether trades' conditions say what they set. on_gap: called in the thread that iterates. symbols: only
+    these; None: all that are published.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class ChannelSource:
         family: str = TICK_CHANNELS[0],
         *,
         second_stamp: SecondStamp = "end",
+        rules: TRADE_RULES = DEFAULT_RULES,
         stop: Stop,
         on_gap: OnGap = lambda *_: None,
         symbols: Collection[str] | None = None,
@@ -59,6 +63,8 @@ class ChannelSource:
         self.family = family
         self._redis_url = redis_url
         self._second_stamp: SecondStamp = second_stamp
+        self._rules: TRADE_RULES = rules
+        self._same = SameTrades()
         self._stop = stop
         self._on_gap = on_gap
         self._last_ms: int | None = None  # market time of what was heard last
@@ -102,7 +108,7 @@ class ChannelSource:
     def _ticks_of(self, bodies: Sequence[bytes], since_ms: int) -> Ticks | None:
         if not bodies:
             return None
-        ticks = parse_bodies(bodies, second_stamp=self._second_stamp)
+        ticks = self._same.mark(parse_bodies(bodies, second_stamp=self._second_stamp, rules=self._rules))
         if len(ticks):
             at_ms = _market_ms(ticks)
             if self._cut:

@@ -1,16 +1,21 @@
-"""The columns of a block of a flat file that the trade rules need: which fields each trade sets, and its key. Pure."""
+"""The columns of a block of a flat file beside the prices: which fields each trade sets, and what names it. Pure."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contracts.flat_file import CONDITIONS, EXCHANGE, TRADE_ID
-from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column
+from ..contracts.flat_file import CONDITIONS, EXCHANGE, FACILITY, PRICE, TRADE_ID
+from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
+from ..contracts.trade_columns import facility_column, told_columns
 from ..contracts.trade_conditions import conditions_of_text, flags_column, unknown_of
 from ..contracts.trade_key import NO_KEY, trade_keys
+
+_LEAST_PRICE, _MOST_PRICE, _MOST_SIZE = 0.005, 999_999.0, 1e12
+_NAMES = frozenset(("trade_key", "facility", "note"))
 
 Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and exchange as dictionaries
 
@@ -24,16 +29,17 @@ def flags_of_block(read: Read, ts: Column, unknown: set[Hashable]) -> dict[str, 
 
 
 def keys_of_block(read: Read) -> dict[str, Column]:
-    """Return the column `trade_key`, none where no trade has an id."""
+    """Return the columns `trade_key` and `facility`, none where no trade has an id."""
     if TRADE_ID not in read:
         return {}
     named = pc.not_equal(read[TRADE_ID], "").to_numpy(zero_copy_only=False)
     if not named.any():
         return {}
-    ids = read[TRADE_ID].filter(pa.array(named))
+    ids = read[TRADE_ID] if named.all() else read[TRADE_ID].filter(pa.array(named))
     keys = np.full(len(named), NO_KEY, OPTIONAL_COLUMNS["trade_key"])
     keys[named] = trade_keys(_exchanges(read)[named], _numbers_or_texts(ids))
-    return {"trade_key": keys}
+    facility = _facilities(read)
+    return {"trade_key": keys, "facility": facility} if facility.any() else {"trade_key": keys}
 
 
 def _exchanges(read: Read) -> Column:
@@ -42,6 +48,55 @@ def _exchanges(read: Read) -> Column:
     distinct = _numbers_or_texts(read[EXCHANGE].dictionary)
     places: Column = read[EXCHANGE].indices.to_numpy()
     return distinct[places]
+
+
+def _facilities(read: Read) -> Column:
+    if FACILITY not in read:
+        return np.zeros(len(read[TRADE_ID]), OPTIONAL_COLUMNS["facility"])
+    distinct = facility_column(read[FACILITY].dictionary.to_pylist())
+    places: Column = read[FACILITY].indices.to_numpy()
+    return distinct[places]
+
+
+def is_extreme(price: Column, size: Column) -> Column:
+    """Tell which trades some table of bars may refuse; (n,) bool.
+
+    The application's own may have numeric(10,4) for prices, and a table with cents stores less than half of one as 0.
+    """
+    extreme: Column = (price < _LEAST_PRICE) | (price >= _MOST_PRICE) | (size >= _MOST_SIZE)
+    return extreme
+
+
+def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """Return the column `note` with its texts, for some rows: no other trade of a file can become a dead letter."""
+    if not len(rows):
+        return {}, ()
+    rows_read = pa.array(rows)
+    none = [""] * len(rows)
+    exchanges, ids, facilities, conditions = (
+        read[name].take(rows_read).to_pylist() if name in read else none
+        for name in (EXCHANGE, TRADE_ID, FACILITY, CONDITIONS)
+    )
+    told = told_columns(
+        exchanges=exchanges, ids=ids, facilities=facilities, conditions=[conditions_of_text(c) for c in conditions],
+        ts=np.zeros(len(rows), "<i8"), rules="all",
+    )  # fmt: skip
+    if not told.notes:
+        return {}, ()
+    note = np.zeros(len(read[PRICE]), OPTIONAL_COLUMNS["note"])
+    note[rows] = told.columns["note"]
+    return {"note": note}, told.notes
+
+
+def without_names(ticks: Ticks) -> Ticks:
+    """Drop what names the trades of a replay: its repeats are marked, and nothing takes one back.
+
+    Where a table may refuse one of them, all keep their names: a dead letter has them.
+    """
+    if _NAMES.isdisjoint(ticks.optional) or is_extreme(ticks.price, ticks.size).any():
+        return ticks
+    kept = {name: column for name, column in ticks.optional.items() if name not in _NAMES}
+    return replace(ticks, optional=kept, notes=())
 
 
 def _numbers_or_texts(texts: Any) -> Column:

@@ -13,6 +13,7 @@ from ..contracts.flat_file import (
     CORRECTION,
     CORRECTIONS_THAT_COUNT,
     EXCHANGE,
+    FACILITY,
     PRICE,
     READ,
     SIZE,
@@ -21,11 +22,12 @@ from ..contracts.flat_file import (
     TRADE_ID,
     conditions_of_line,
     read_line,
+    refused_line,
 )
 from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
-from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused, Ticks, concat
+from ..contracts.ticks import Refused, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES, unknown_of
-from .flat_file_columns import flags_of_block, keys_of_block
+from .flat_file_columns import flags_of_block, is_extreme, keys_of_block, notes_of_block
 
 _FEW_LINES = 256  # so few are read faster one by one than halved again
 _TYPES = {
@@ -37,6 +39,7 @@ _TYPES = {
     CONDITIONS: pa.dictionary(pa.int32(), pa.string()),
     EXCHANGE: pa.dictionary(pa.int32(), pa.string()),
     TRADE_ID: pa.string(),
+    FACILITY: pa.dictionary(pa.int32(), pa.string()),
 }
 
 
@@ -105,10 +108,11 @@ class LineReader:
         kept = self._counts(column[CORRECTION]) if CORRECTION in column else np.ones_like(sound)
         refused = self._refuse(block, first_line, np.flatnonzero(kept & ~sound))
         self._left_out += len(kept) - int(kept.sum())
-        optional: dict[str, Column] = {}
+        optional = keys_of_block(column)
         if self._rules == "sip":
-            optional = {**flags_of_block(column, ts, self.unknown), **keys_of_block(column)}
-        ticks = Ticks(symbols, code, ts, price, size, optional, refused)
+            optional |= flags_of_block(column, ts, self.unknown)
+        note, notes = notes_of_block(column, np.flatnonzero(sound & is_extreme(price, size)))
+        ticks = Ticks(symbols, code, ts, price, size, optional | note, refused, notes)
         return ticks if (kept & sound).all() else ticks.take(kept & sound, refused)
 
     def _counts(self, correction: Any) -> NDArray[np.bool_]:
@@ -134,7 +138,7 @@ class LineReader:
         try:
             row = read_line(line, self._names, self._rules)
         except NotATick as e:
-            return Refused(e.reason, f"{self._file}:{number}: {e.detail}", line[:MAX_BODY_BYTES])
+            return refused_line(e, line, self._names, f"{self._file}:{number}")
         if row and self._rules == "sip":
             self.unknown |= unknown_of([conditions_of_line(line, self._names)])
         return row

@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from ..contracts.frame import MAX_TICKS, VERSION, Frame, Kind, encode, only_used_symbols, pack_columns
+from ..contracts.aside import pack_aside
+from ..contracts.frame import MAX_TICKS, VERSION, Frame, Kind, block_columns, encode, only_used_symbols, pack_columns
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
 
@@ -115,7 +116,8 @@ def make_frame(identity: Identity, ticks: Ticks, kind: Kind, previous: int, last
     ticks = only_used_symbols(ticks) if len(ticks) else ticks
     frame = Frame(
         VERSION, identity.producer, identity.feed, kind, previous, last, born_ms, identity.delay_ms, identity.publish,
-        len(ticks), list(ticks.symbols), list(ticks.optional), identity.codec,
+        len(ticks), list(ticks.symbols), block_columns(ticks), identity.codec,
         pack_columns(ticks, identity.codec) if len(ticks) else b"", list(ticks.refused),
+        pack_aside(ticks, identity.codec),
     )  # fmt: skip
     return encode(frame)

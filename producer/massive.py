@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import structlog
 
 from ..contracts.massive_json import parse_messages
+from ..contracts.same_trade import SameTrades
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db.gaps import OnGap
@@ -87,6 +88,7 @@ class MassiveSource:
         self._stop = stop
         self._inbox = Inbox()
         self._unknown: set[Hashable] = set()
+        self._same = SameTrades()
         self._reader = MassiveReader(
             options, symbols, put=self._inbox.put, on_gap=on_gap, now_ms=now_ms, is_watched=is_watched
         )  # fmt: skip
@@ -127,4 +129,4 @@ class MassiveSource:
         if new := parsed.unknown - self._unknown:
             self._unknown |= new
             log.warning("unknown trade conditions: such trades count for volume only", conditions=sorted(map(str, new)))
-        return parsed.ticks if len(parsed.ticks) or parsed.ticks.refused else None
+        return self._same.mark(parsed.ticks) if len(parsed.ticks) or parsed.ticks.refused else None

@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from ..contracts import gap_reasons
 from ..contracts.errors import SetupError, TickStockError, UsageError
 from ..contracts.massive_json import Status, parse_messages
-from ..contracts.trade_conditions import TRADE_RULES
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db.gaps import OnGap
 from .massive_breaks import Breaks
 
@@ -54,7 +54,7 @@ class MassiveOptions:
     url: str
     key: str = field(repr=False)
     channel: str = "T"
-    rules: TRADE_RULES = "sip"
+    rules: TRADE_RULES = DEFAULT_RULES
     silence_s: float = 30.0
     held_s: float = 60.0
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import structlog
 
 from ..contracts.errors import UsageError
-from ..contracts.flat_file import read_header
+from ..contracts.flat_file import read_header, rules_of
+from ..contracts.same_trade import SameTrades
 from ..contracts.tick_values import shown
 from ..contracts.ticks import MAX_BODY_BYTES, Ticks
 from ..contracts.trade_conditions import TRADE_RULES
@@ -36,7 +37,8 @@ class _Readable(Protocol):
 class ReplaySource:
     """The trades of some flat files, file after file, as batches of Ticks; each iteration starts anew.
 
-    rules: `all` reads neither conditions nor ids; `sip` adds the columns flags and trade_key where they say something.
+    rules: `all` reads no conditions; `sip` adds the column flags where they say something; None: sip for each file that
+    has conditions. A trade that comes twice, by its id, is marked (contracts.same_trade); rows_repeated counts them.
     bytes_total, bytes_read: as the files lie on the disk, for a progress bar. rows_left_out: trades whose correction
     says that they do not count. unknown_conditions: those met that no table has; each is logged once.
     A row that is no trade is Refused, at its place, with FILE:LINE. Raises UsageError: at once for a file that is
@@ -45,34 +47,37 @@ class ReplaySource:
     """
 
     def __init__(
-        self, files: Sequence[str | PathLike[str]], *, rules: TRADE_RULES = "all", block_bytes: int = BLOCK_BYTES
+        self, files: Sequence[str | PathLike[str]], *, rules: TRADE_RULES | None = None, block_bytes: int = BLOCK_BYTES
     ) -> None:
         if not files:
             raise UsageError("no file to replay")
         self._files = [str(file) for file in files]
-        self._rules = rules
         self._block_bytes = block_bytes
-        self._sizes = [_check(file, rules, block_bytes) for file in self._files]
+        checked = [_check(file, rules, block_bytes) for file in self._files]
+        self._sizes = [size for size, _ in checked]
+        self.rules = [rules for _, rules in checked]  # of each file
         self.bytes_total = sum(self._sizes)
         self.bytes_read = 0
-        self.rows_left_out = 0
+        self.rows_left_out = self.rows_repeated = 0
         self.unknown_conditions: set[Hashable] = set()
 
     def __iter__(self) -> Iterator[Ticks]:
         """Yield batches that have rows or refused rows, in file order."""
-        self.bytes_read = self.rows_left_out = bytes_before = 0
-        for file, size in zip(self._files, self._sizes, strict=True):
+        self.bytes_read = self.rows_left_out = self.rows_repeated = bytes_before = 0
+        same = SameTrades()
+        for file, size, rules in zip(self._files, self._sizes, self.rules, strict=True):
             with _opened(file) as (raw, plain):
                 reader, first_line = None, 1
                 for block in _blocks(file, plain, self._block_bytes):
                     rows = block
                     if reader is None:
                         header, _, rows = block.partition(b"\n")
-                        reader, first_line = LineReader(file, read_header(header, file, self._rules), self._rules), 2
-                    ticks = reader.read(rows, first_line)
+                        reader, first_line = LineReader(file, read_header(header, file, rules), rules), 2
+                    ticks = same.mark(reader.read(rows, first_line))
                     first_line += rows.count(b"\n")
                     self.bytes_read = bytes_before + raw.tell()
                     self.rows_left_out += reader.taken_left_out()
+                    self.rows_repeated = same.repeated
                     self._report(file, reader.unknown)
                     if len(ticks) or ticks.refused:
                         yield ticks
@@ -104,14 +109,16 @@ def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
     return digest.hexdigest()
 
 
-def _check(file: str, rules: TRADE_RULES, block_bytes: int) -> int:
-    """Refuse a file that is no trade flat file, by its header; return its size on the disk."""
+def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int, TRADE_RULES]:
+    """Refuse a file that is no trade flat file, by its header; return its size on the disk, and its rules."""
     with _opened(file) as (_, plain):
         first = next(_blocks(file, plain, min(block_bytes, MAX_BODY_BYTES)), b"")
         if not first:
             raise UsageError(f"{file}: empty")
-        read_header(first.partition(b"\n")[0], file, rules)
-    return Path(file).stat().st_size
+        header = first.partition(b"\n")[0]
+        rules = rules or rules_of(read_header(header, file, "all"))
+        read_header(header, file, rules)
+    return Path(file).stat().st_size, rules
 
 
 @contextmanager

@@ -43,11 +43,15 @@ def deal(states: Sequence[LoadedState], partitions: int, flows: Mapping[int, Map
     bars = {feed: merge(np.concatenate([book.bars for book in parts])) for feed, parts in books.items()}
     waiting = {feed: joined([book.waiting for book in parts]) for feed, parts in books.items()}
     marks = joined([state.marks for state in states])
+    early = [one for state in states for one in state.early]
 
     def deal_to(partition: int) -> Dealt:
         here = [_at(rows, homes, partition) for rows in (*bars.values(), *waiting.values(), marks)]
         mine, later = (dict(zip(feeds, rows, strict=True)) for rows in (here[: len(feeds)], here[len(feeds) : -1]))
-        state = save_state(symbols, flows[partition], clocks, bars=mine, waiting=later, marks=here[-1])
+        undos = [one for one in early if partition_of(one.undo.symbol, partitions) == partition]
+        state = save_state(
+            symbols, flows[partition], clocks, bars=mine, waiting=later, marks=here[-1], early=undos
+        )  # fmt: skip
         return Dealt(state, len(here[-1]), sum(map(len, mine.values())))
 
     return [deal_to(partition) for partition in range(partitions)]

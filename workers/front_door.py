@@ -8,7 +8,7 @@ one piece to the partitions, so that leases are renewed and other feeds go on ho
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from zlib import crc32
 
@@ -17,13 +17,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
+from ..contracts.aside import pack_aside
 from ..contracts.door import FRAME_REFUSED
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.metrics import TICKS_LOST
 from ..contracts.names import FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
 from ..contracts.partition import position_of, split
-from ..contracts.tick_json import SecondStamp, parse_entries
+from ..contracts.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
 from ..db.frame_stream import Send, send
@@ -33,6 +34,8 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_pause, redis_ms
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
+from .door_repeats import DoorRepeats
+from .tick_check import Limits
 
 log = structlog.get_logger()
 
@@ -52,15 +55,17 @@ class FrontDoor:
         consumer: str,
         *,
         partitions: int,
-        second_stamp: SecondStamp,
         reader: DoorReader,
+        parse: Callable[[Sequence[Entry]], Ticks],
+        limits: Limits,
     ) -> None:
         self._client = client
         self._database = database
         self._consumer = consumer
         self._reader = reader
         self._partitions = partitions
-        self._second_stamp: SecondStamp = second_stamp
+        self._parse = parse
+        self._repeats = DoorRepeats(client, partitions, limits)
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -109,6 +114,9 @@ class FrontDoor:
             self._start()
         if time.monotonic() >= self._poll_at:
             self._poll()
+        if not self._repeats.is_ready:
+            self._repeats.read_on()
+            return True
         if self._framed_to is None or self._reader.is_far_ahead:
             return False
         piece = self._reader.next_piece()
@@ -154,6 +162,7 @@ class FrontDoor:
         # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
+        self._repeats.restart(start)
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
         self._poll_at = time.monotonic() + _POLL_EVERY_S
@@ -214,7 +223,7 @@ class FrontDoor:
     # -- entries to frames -----------------------------------------------------------------------------------------
 
     def _frame(self, piece: Piece) -> None:
-        ticks = parse_entries(piece.entries, second_stamp=self._second_stamp)
+        ticks = self._repeats.mark(self._parse(piece.entries), piece.entries)
         if piece.refused:
             ticks = replace(ticks, refused=[*ticks.refused, *piece.refused])
         self._framed_to = piece.last
@@ -242,8 +251,8 @@ class FrontDoor:
         ticks = frames.only_used_symbols(ticks) if len(ticks) else ticks
         frame = Frame(
             VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, self._born_ms(last), 0, True,
-            len(ticks), list(ticks.symbols), list(ticks.optional) if len(ticks) else [], "zstd",
-            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused),
+            len(ticks), list(ticks.symbols), frames.block_columns(ticks) if len(ticks) else [], "zstd",
+            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused), pack_aside(ticks),
         )  # fmt: skip
         self._previous[p] = last
         self._sends += 1

@@ -11,6 +11,7 @@ from ..contracts.tick_json import SecondStamp
 from ..contracts.tick_object import ticks_of_object
 from ..contracts.tick_values import NotATick
 from ..contracts.ticks import Column, Ticks, concat
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .bar_book import NO_BARS, bars_of, merge
 from .tick_check import Limits, RowArrivals, check
 
@@ -25,16 +26,24 @@ class MinuteBook:
     """
 
     def __init__(
-        self, limits: Limits, *, second_stamp: SecondStamp = "end", revision_minutes: int | None = None
+        self,
+        limits: Limits,
+        *,
+        second_stamp: SecondStamp = "end",
+        rules: TRADE_RULES = DEFAULT_RULES,
+        revision_minutes: int | None = None,
     ) -> None:
         if second_stamp not in ("end", "start"):
             raise UsageError(f"second_stamp is {second_stamp!r}: end or start")
+        if rules not in ("sip", "all"):
+            raise UsageError(f"trade_rules is {rules!r}: sip or all")
         self.limits = limits
         self.symbols: list[str] = []
         self.newest: list[int] = []
         self.ticks = 0  # that touched a bar
         self.quote_or_zero = 0
         self._second_stamp = second_stamp
+        self._rules: TRADE_RULES = rules
         self._revision_minutes = revision_minutes
         self._codes: dict[str, int] = {}
         self._ticks: dict[int, list[Ticks]] = {}
@@ -71,7 +80,7 @@ class MinuteBook:
         )
 
     def _checked(self, tick: object, now_ns: int) -> Ticks:
-        ticks = ticks_of_object(tick, second_stamp=self._second_stamp)
+        ticks = ticks_of_object(tick, second_stamp=self._second_stamp, rules=self._rules)
         # Only the future is held against a tick here: a caller's loop may bring yesterday's.
         arrivals = RowArrivals(np.zeros(len(ticks), np.int64), np.full(len(ticks), now_ns))
         checked = check(ticks, arrivals, self.limits)

@@ -138,6 +138,17 @@ class Look:
     aside: bool
 
 
+def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[Entries]:
+    """Read what a partition's stream holds between two ids, in pages that are bounded in entries and in bytes."""
+    while True:
+        arguments = (MAX_FRAME_BYTES, _SHORTENED_BYTES, TOO_LARGE, _PAGE, first, last)
+        page = client.execute_command("EVAL", _RANGE_SHORTENED, 1, stream_key(partition), *arguments)
+        if not page:
+            return
+        yield [(entry_id, _body(entry)) for entry_id, entry in page]
+        first = f"({page[-1][0].decode()}"
+
+
 class PartitionReader:
     """Reads through the consumer group, which only spreads the work's view to the outside: the position decides."""
 
@@ -205,14 +216,8 @@ class PartitionReader:
 
     def past(self, state: PartitionState) -> Iterator[tuple[bytes, bytes]]:
         """Read again what the stream holds of a partition, up to what was read."""
-        first = "-"
-        while True:
-            arguments = (MAX_FRAME_BYTES, _SHORTENED_BYTES, TOO_LARGE, _PAGE, first, str(state.read_to))
-            page = self._client.execute_command("EVAL", _RANGE_SHORTENED, 1, stream_key(state.partition), *arguments)
-            if not page:
-                return
-            yield from ((entry_id, _body(entry)) for entry_id, entry in page)
-            first = f"({page[-1][0].decode()}"
+        for page in pages_of(self._client, state.partition, "-", str(state.read_to)):
+            yield from page
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.

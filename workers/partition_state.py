@@ -22,13 +22,14 @@ from ..db.gaps import Hole
 from ..db.lease import Lease
 from .bar_book import bars_of, latest_of, merge
 from .detector import Detector
+from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars
 from .frame_order import ANY_TIME, Arrival, FrameOrder
 from .marks import NO_MARKS
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
-from .undo import Found, Undo, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
+from .undo import Found, arrived_ms, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
 _HELD_FRAMES = HELD_FRAMES
 _PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
@@ -46,6 +47,7 @@ class Counts:
     too_late: int = 0
     superseded: int = 0
     lost: int = 0
+    repeated: int = 0
 
 
 class DeadLetter(NamedTuple):
@@ -54,14 +56,6 @@ class DeadLetter(NamedTuple):
     producer: str
     refused: Refused
     entry: str | None = None
-
-
-class PendingUndo(NamedTuple):
-    """A trade to take back, and who said so."""
-
-    feed: str
-    producer: str
-    undo: Undo
 
 
 class EndedReplay(NamedTuple):
@@ -109,7 +103,8 @@ class PartitionState:
         self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.dirty = False
         self.given_up: list[Hole] = []  # of the market's feeds, since the last commit
-        self.undos: list[PendingUndo] = []  # since the last commit, which carries them out
+        self.undos: list[EarlyUndo] = []  # since the last commit, which carries them out
+        self.early: list[EarlyUndo] = []  # which wait for their trades
         # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
         self.rebuilt: dict[str, dict[tuple[int, int], int]] = {}
 
@@ -239,16 +234,31 @@ class PartitionState:
             counts.lost -= rows if arrival.was_lost else 0
             self._refuse(producer, ticks.refused)
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
-        undoes = is_undo(ticks)
-        if undoes.any() and times is not None:  # a replay takes nothing back: its source leaves such trades out
-            self.undos += [PendingUndo(arrivals[0].frame.feed, producer, undo) for undo in undos_of(ticks)]
-            counts.applied += int(undoes.sum())
-            ticks, times = ticks.take(~undoes), RowArrivals(times.born_ns[~undoes], times.arrived_ns[~undoes])
+        if times is not None and (self.early or "undoes" in ticks.optional):
+            # A replay takes nothing back: its source leaves such trades out.
+            stamps_ms = arrived_ms(arrivals, batches)
+            kept, ticks = self._without_undone(producer, arrivals[0].frame.feed, ticks, stamps_ms, times)
+            counts.applied += len(kept) - int(kept.sum())
+            times = RowArrivals(times.born_ns[kept], times.arrived_ns[kept])
         checked = check(ticks, times, self.limits)
         counts.quote_or_zero += checked.quote_or_zero
+        counts.repeated += checked.repeated
         counts.applied += len(checked.ticks)
         self._refuse(producer, checked.refused)
         return checked.ticks
+
+    def _without_undone(
+        self, producer: str, feed: str, ticks: Ticks, stamps_ms: Column, times: RowArrivals
+    ) -> tuple[Column, Ticks]:
+        """Note what takes trades back, and carry out what waits for these; return which rows are left, and these."""
+        undoes = is_undo(ticks)
+        said = ticks.take(undoes)
+        told = zip(undos_of(ticks), said.ts.tolist(), stamps_ms[undoes].tolist(), strict=True)
+        self.undos += [EarlyUndo(feed, producer, undo, ts, at_ms) for undo, ts, at_ms in told]
+        met = meet(ticks, times, stamps_ms, feed=feed, waiting=self.early, limits=self.limits)
+        self.early = met.waiting
+        kept = ~(undoes | met.gone)
+        return kept, met.ticks.take(kept)
 
     def _unpack_together(self, arrivals: list[Arrival]) -> list[Ticks]:
         """Return full frames of a replay as one batch; nothing where some frame must be looked at by itself."""
@@ -357,7 +367,7 @@ class PartitionState:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
             mine = [pending for pending in self.undos if pending.feed == feed]
             past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
-            left, found = take_back(past.ticks)
+            left, found = take_back(past.ticks, past.arrived_ms)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:
                 codes = {symbol: self._code(symbol) for symbol, _ in minutes}
@@ -365,24 +375,44 @@ class PartitionState:
         self.undos = []
 
     def _minutes_taken_back(
-        self, pending: Sequence[PendingUndo], found: Sequence[Found], first_ms: int
+        self, pending: Sequence[EarlyUndo], found: Sequence[Found], first_ms: int
     ) -> list[tuple[str, int]]:
-        """Return the (symbol, minute) that changed; an undo without its trade goes to the dead letters."""
-        minutes = []
+        """Return the (symbol, minute) that changed; an undo without its trade waits, or goes to the dead letters."""
+        minutes, early = [], []
         outcomes = list(found)
         for one in reversed(pending):  # of several that are alike, the last ones are those of now
             alike = [i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo]
-            minute = outcomes.pop(alike[-1]).minute if alike else None  # None: Redis lost the undo itself meanwhile
+            outcome = outcomes.pop(alike[-1]) if alike else Found(one.undo, None)  # Redis lost the undo itself
             # A minute's trade may arrive ahead of it, where clocks differ.
-            trimmed = minute is not None and (minute - 1) * 60_000 < first_ms
-            if minute is None or trimmed:
-                counts = self.counts.setdefault(one.producer, Counts())
-                counts.applied -= 1
-                counts.refused += 1
-                self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, trimmed=trimmed)))
+            trimmed = outcome.minute is not None and (outcome.minute - 1) * 60_000 < first_ms
+            if outcome.too_late or trimmed:
+                self._refuse_undo(one, trimmed=trimmed)
+            elif outcome.minute is None:
+                early.append(one)
             else:
-                minutes.append((one.undo.symbol, minute))
+                minutes.append((one.undo.symbol, outcome.minute))
+        self.early += reversed(early)
         return minutes
+
+    def _refuse_undo(self, one: EarlyUndo, *, trimmed: bool = False) -> None:
+        if one.producer in self.flows:  # else its numbers are forgotten, and its counts closed
+            counts = self.counts.setdefault(one.producer, Counts())
+            counts.applied -= 1
+            counts.refused += 1
+        self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, trimmed=trimmed)))
+
+    def give_up_undos(self) -> None:
+        """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
+        self.early.sort(key=lambda one: one.arrived_ms)
+        spare = len(self.early) - MOST_EARLY
+        gone = [one for i, one in enumerate(self.early) if i < spare or self._is_overdue(one)]
+        for one in gone:
+            self.early.remove(one)
+            self._refuse_undo(one)
+
+    def _is_overdue(self, one: EarlyUndo) -> bool:
+        book = self.feeds.get(one.feed)
+        return is_overdue(one, self.read_to.ms if book is None else book.clock_ns // MS_NS + book.delay_ms)
 
     def _replace(self, feed: str, producer: str, bars: Column) -> None:
         book = self._book(feed, replay=False, whole=False, producer=producer, publish=True)
@@ -485,9 +515,13 @@ class PartitionState:
     def has_news(self) -> bool:
         """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
         lateness_ns = self.limits.lateness_ns
-        return bool(self.ended_replays) or any(
-            not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
-            for book in self.feeds.values()
+        return (
+            bool(self.ended_replays)
+            or any(map(self._is_overdue, self.early))
+            or any(
+                not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
+                for book in self.feeds.values()
+            )
         )
 
     def has_detectable(self) -> bool:
@@ -498,7 +532,9 @@ class PartitionState:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
         kept |= {bars.feed: bars.book.bars.compress(~bars.mask) for bars in closed}
-        return save_state(self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks)
+        return save_state(
+            self.symbols, self.flows, self.feeds, bars=kept, waiting=waiting, marks=marks, early=self.early
+        )  # fmt: skip
 
     def load(self, state: bytes | None) -> None:
         """Take over a committed state. Raises SetupError for one that a newer program wrote."""
@@ -507,7 +543,7 @@ class PartitionState:
         saved = load_state(state, self.partition)
         for symbol in saved.symbols:
             self._code(symbol)
-        self.flows, self.feeds, self.marks = saved.flows, saved.feeds, saved.marks
+        self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
         self.done = {producer: flow.number for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:

@@ -14,9 +14,11 @@ from ..contracts.bar import BAR_DTYPE
 from ..contracts.errors import SetupError
 from ..contracts.json_text import NOT_JSON
 from ..contracts.ticks import Column
+from .early_undos import EarlyUndo
 from .feed_bars import FeedBars
 from .frame_order import FrameOrder
 from .marks import MARK_DTYPE, NO_MARKS
+from .undo import Undo
 
 _VERSION = 2
 
@@ -41,12 +43,27 @@ class _SavedFeed(msgspec.Struct, array_like=True):
     delay_ms: int = 0
 
 
+class _SavedUndo(msgspec.Struct, array_like=True):
+    feed: str
+    producer: str
+    symbol: str
+    trade_key: int
+    undoes: int
+    price: float
+    size: float
+    facility: int
+    note: str
+    ts: int
+    arrived_ms: int
+
+
 class _Saved(msgspec.Struct, array_like=True):
     version: int
     symbols: list[str]
     flows: list[_SavedFlow]
     feeds: list[_SavedFeed]
     marks: bytes = b""
+    early: list[_SavedUndo] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,12 +73,13 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 class LoadedState(NamedTuple):
-    """What a checkpoint holds. symbols: those that the rows of bars and marks point into."""
+    """What a checkpoint holds. symbols: those that the rows of bars and marks point into. early: undos that wait."""
 
     symbols: list[str]
     flows: dict[str, FrameOrder]
     feeds: dict[str, FeedBars]
     marks: Column
+    early: Sequence[EarlyUndo] = ()
 
 
 def save_state(
@@ -72,6 +90,7 @@ def save_state(
     bars: Mapping[str, Column],
     waiting: Mapping[str, Column],
     marks: Column,
+    early: Sequence[EarlyUndo] = (),
 ) -> bytes:
     """Return the bytes of a state; ended replays are left out. bars, waiting: by feed, as they will be."""
     parts = [*bars.values(), *waiting.values(), marks]
@@ -104,7 +123,10 @@ def save_state(
         for producer, flow in flows.items()
         if not (flow.ended and flow.feed == producer)
     ]
-    saved = _Saved(_VERSION, [symbols[code] for code in used.tolist()], saved_flows, saved_feeds, saved_rows(marks))
+    saved_early = [_SavedUndo(one.feed, one.producer, *one.undo, one.ts, one.arrived_ms) for one in early]
+    saved = _Saved(
+        _VERSION, [symbols[code] for code in used.tolist()], saved_flows, saved_feeds, saved_rows(marks), saved_early
+    )  # fmt: skip
     return _compressor.compress(_encoder.encode(saved))
 
 
@@ -137,4 +159,11 @@ def load_state(state: bytes, partition: int) -> LoadedState:
         )
         for feed in saved.feeds
     }
-    return LoadedState(saved.symbols, flows, feeds, np.frombuffer(saved.marks, MARK_DTYPE).copy())
+    early = [EarlyUndo(one.feed, one.producer, _undo(one), one.ts, one.arrived_ms) for one in saved.early]
+    return LoadedState(saved.symbols, flows, feeds, np.frombuffer(saved.marks, MARK_DTYPE).copy(), early)
+
+
+def _undo(saved: _SavedUndo) -> Undo:
+    return Undo(
+        saved.symbol, saved.trade_key, saved.undoes, saved.price, saved.size, saved.facility, saved.note
+    )  # fmt: skip

@@ -34,6 +34,7 @@ class Tally:
         self._raise(metrics.TICKS_IN.labels(partition), sum(c.ticks_in for c in counts))
         self._raise(metrics.TICKS_APPLIED.labels(partition), sum(c.applied for c in counts))
         self._raise(metrics.TICKS_DUPLICATE.labels(partition), plan.repeats)
+        self._raise(metrics.TICKS_REPEATED, sum(c.repeated for c in counts))
         self._raise(metrics.TICKS_LATE.labels(partition), sum(c.too_late for c in counts))
         self._raise(metrics.TICKS_REJECTED.labels("refused"), sum(c.refused for c in counts))
         self._raise(metrics.TICKS_REJECTED.labels("future"), sum(c.future for c in counts))

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from ..contracts.bounds import HELD_BYTES
 from ..contracts.names import REPAIR_FEED
+from ..contracts.original import originals
 from ..contracts.partition import ms_of
-from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, Column, Refused, Ticks
+from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, REPEATED, Column, Refused, Ticks
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
@@ -31,11 +31,12 @@ class Limits:
 
 
 class Checked(NamedTuple):
-    """The ticks that may touch a bar, the count of those that silently may not, and the refused ones."""
+    """The ticks that may touch a bar, the counts of those that silently may not, and the refused ones."""
 
     ticks: Ticks
     quote_or_zero: int
     refused: list[Refused]
+    repeated: int = 0
 
 
 class RowArrivals(NamedTuple):
@@ -68,18 +69,19 @@ def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowAr
 
 def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked:
     """Sort out ticks. Only live ones, which have arrivals, are held against their time."""
-    zero = ticks.size == 0
+    zero, repeated = ticks.size == 0, np.zeros(len(ticks), bool)
     if "flags" in ticks.optional:
         zero |= ticks.optional["flags"] == 0
-    good = ~zero
+        repeated = ticks.optional["flags"] == REPEATED
+    good = ~(zero | repeated)
     refused: list[Refused] = []
     for reason, detail, bad in _problems(ticks, arrivals, limits):
         mask = bad & good
         if mask.any():
-            refused += [Refused(reason, detail, original) for original in _originals(ticks.take(mask))]
+            refused += [Refused(reason, detail, original) for original in originals(ticks.take(mask))]
             good &= ~mask
     kept = ticks if good.all() else ticks.take(good)
-    return Checked(widened(kept), int(zero.sum()), refused)
+    return Checked(widened(kept), int(zero.sum()), refused, int(repeated.sum()))
 
 
 def widened(ticks: Ticks) -> Ticks:
@@ -91,6 +93,14 @@ def widened(ticks: Ticks) -> Ticks:
     high, low = np.maximum(told.get("high", close), close), np.minimum(told.get("low", close), close)
     extremes = {"high": np.maximum(high, first), "low": np.minimum(low, first)}
     return replace(ticks, optional={**told, **extremes})
+
+
+def may_count(ticks: Ticks, arrivals: RowArrivals, limits: Limits) -> Column:
+    """Tell which ticks would not be refused, (n,) bool."""
+    good = np.ones(len(ticks), bool)
+    for _, _, bad in _problems(ticks, arrivals, limits):
+        good &= ~bad
+    return good
 
 
 def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Iterator[tuple[str, str, Column]]:
@@ -105,12 +115,3 @@ def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Ite
         yield "future", "later than its arrival allows", ticks.ts > arrivals.arrived_ns + limits.max_future_ns
         too_late = ticks.ts < arrivals.born_ns - REVISION_WINDOW_NS
         yield "too_late", "more than 15 minutes before its arrival", too_late
-
-
-def _originals(ticks: Ticks) -> Sequence[bytes]:
-    """Write refused ticks in a spelling that the front door reads, so that they can be sent again."""
-    columns = (ticks.symbol_index.tolist(), ticks.price.tolist(), ticks.size.tolist(), ticks.ts.tolist())
-    return [
-        msgspec.json.encode({"symbol": ticks.symbols[s], "price": price, "volume": size, "timestamp": ts})
-        for s, price, size, ts in zip(*columns, strict=True)
-    ]

@@ -1,7 +1,8 @@
 """Trades that are cancelled or corrected: found again among the ticks that the stream still holds. Pure.
 
-Nothing is kept for it in the meantime: to undo a high takes all trades of its minute, and the stream has them for as
-long as it keeps what is committed (`--retention`). So a bar is made again from there, without the trade.
+One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
+undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
+(`--retention`). So a bar is made again from there, without the trade.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,37 +10,49 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from ..contracts import frame as frames
 from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
 from ..contracts.errors import BadFrame
+from ..contracts.original import originals
 from ..contracts.partition import Position
-from ..contracts.ticks import Column, Refused, Ticks, concat
+from ..contracts.tick_values import Row, ticks_of_rows
+from ..contracts.ticks import OPTIONAL_COLUMNS, Column, Refused, Ticks, concat
+from ..contracts.undo import UNDOES
 from .bar_book import bars_of
 from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
-CANCEL, CORRECT = 1, 2
+CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
+UNDO_WAIT_MS = 900_000  # an undo that came ahead of its trade waits so long: as late as a trade may be
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
 
 class Undo(NamedTuple):
-    """One trade to take back. price, size: what stands in its place, 0 for a cancel."""
+    """One trade to take back. price, size: what stands in its place, 0 for a cancel.
+
+    facility: who reported it, 0 where nobody is named: any. note: what of its name no column holds.
+    """
 
     symbol: str
     trade_key: int
     undoes: int
     price: float
     size: float
+    facility: int = 0
+    note: str = ""
 
 
 class Found(NamedTuple):
-    """An undo, and the minute of the trade that it took back; None where there was no such trade."""
+    """An undo, and the minute of the trade that it took back; None where there was no such trade.
+
+    too_late: there was one, and an undo before took it back.
+    """
 
     undo: Undo
     minute: int | None
+    too_late: bool = False
 
 
 def is_undo(ticks: Ticks) -> Column:
@@ -54,42 +67,72 @@ def undos_of(ticks: Ticks) -> list[Undo]:
     rows = ticks.take(is_undo(ticks))
     if not len(rows):
         return []
-    columns = (rows.symbol_index, rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size)
+    none = np.zeros(len(rows), OPTIONAL_COLUMNS["note"])
+    named = (rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size)
+    others = (rows.optional.get("facility", none), rows.optional.get("note", none))
+    columns = [column.tolist() for column in (rows.symbol_index, *named, *others)]
+    notes = ["", *rows.notes]
     return [
-        Undo(rows.symbols[code], *rest) for code, *rest in zip(*(column.tolist() for column in columns), strict=True)
+        Undo(rows.symbols[code], key, undoes, price, size, facility, notes[note])
+        for code, key, undoes, price, size, facility, note in zip(*columns, strict=True)
     ]
 
 
-def take_back(ticks: Ticks) -> tuple[Ticks, list[Found]]:
+def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, list[Found]]:
     """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
 
-    A trade must come before what takes it back, and is taken back once.
+    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits.
+    Each trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
     """
     rows = np.flatnonzero(is_undo(ticks))
     if not len(rows):
         return ticks, []
-    alive, price, size = ~is_undo(ticks), ticks.price.copy(), ticks.size.copy()
-    optional = {name: column.copy() for name, column in ticks.optional.items()}
+    arrived_ms = np.zeros(len(ticks), np.int64) if arrived_ms is None else arrived_ms
+    facility = ticks.optional.get("facility", np.zeros(len(ticks), OPTIONAL_COLUMNS["facility"]))
+    is_trade, keys = ~is_undo(ticks), ticks.optional["trade_key"]
+    alive = is_trade.copy()
     found = []
     for row, undo in zip(rows.tolist(), undos_of(ticks), strict=True):
-        same = (ticks.symbol_index[:row] == ticks.symbol_index[row]) & (optional["trade_key"][:row] == undo.trade_key)
-        places = np.flatnonzero(same & alive[:row])
-        found.append(Found(undo, int(ticks.ts[places[-1]]) // MINUTE_NS if len(places) else None))
-        if len(places) and undo.undoes == CANCEL:
-            alive[places[-1]] = False
-        elif len(places):
-            price[places[-1]], size[places[-1]] = undo.price, undo.size
-            for name in _EXTREMES_OF_A_TICK:
-                if name in optional:
-                    optional[name][places[-1]] = undo.price
-    return replace(ticks, price=price, size=size, optional=optional).take(alive), found
+        same = is_trade & (ticks.symbol_index == ticks.symbol_index[row]) & (keys == undo.trade_key)
+        if undo.facility:
+            same &= facility == undo.facility
+        was_there = bool(same[:row].any())
+        same &= alive
+        places = np.flatnonzero(same[:row])[::-1]
+        if not was_there:
+            places = row + np.flatnonzero(same[row:] & (arrived_ms[row:] <= arrived_ms[row] + UNDO_WAIT_MS))
+        if not len(places):
+            found.append(Found(undo, None, was_there))
+            continue
+        place = int(places[0])
+        found.append(Found(undo, int(ticks.ts[place]) // MINUTE_NS))
+        if undo.undoes == CANCEL:
+            alive[place] = False
+        else:
+            ticks = corrected(ticks, place, undo)
+    return ticks.take(alive), found
+
+
+def corrected(ticks: Ticks, row: int, undo: Undo) -> Ticks:
+    """Return some ticks with what a correction puts in a trade's place."""
+    columns = {"price": ticks.price, "size": ticks.size, **ticks.optional}
+    for name, value in {"size": undo.size, **dict.fromkeys(("price", *_EXTREMES_OF_A_TICK), undo.price)}.items():
+        if name in columns:
+            columns[name] = columns[name].copy()
+            columns[name][row] = value
+    price, size = columns.pop("price"), columns.pop("size")
+    return replace(ticks, price=price, size=size, optional=columns)
 
 
 class Past(NamedTuple):
-    """What a partition's stream holds of a feed. first_ms: before it, ticks may be missing; 0 where none is."""
+    """What a partition's stream holds of a feed. first_ms: before it, ticks may be missing; 0 where none is.
+
+    arrived_ms: (n,) when each of the ticks arrived.
+    """
 
     ticks: Ticks
     first_ms: int
+    arrived_ms: Column
 
 
 def read_past(
@@ -111,9 +154,16 @@ def read_past(
     flows = {producer: FrameOrder(feed, number) for producer, number in first.items()}
     whole = all(name in flows and flows[name].number == 0 for name, number in applied.items() if number)
     ordered = _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows)
-    batches = [_timely(a, symbols, limits) for a in ordered if not symbols.isdisjoint(a.frame.symbols)]
+    chosen = [a for a in ordered if not symbols.isdisjoint(a.frame.symbols)]
+    batches = [_timely(a, symbols, limits) for a in chosen]
     first_ms = 0 if whole or not seen else seen[0].position.ms - _delay_ms(seen)
-    return Past(concat(batches), first_ms)
+    return Past(concat(batches), first_ms, arrived_ms(chosen, batches))
+
+
+def arrived_ms(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> Column:
+    """Return when each row of some frames arrived, by Redis's clock; read again, the same."""
+    stamps = [min(a.position.ms, a.frame.born_ms) for a in arrivals]
+    return np.repeat(np.array(stamps, np.int64), [len(batch) for batch in batches])
 
 
 def _delay_ms(seen: Sequence[Arrival]) -> int:
@@ -195,13 +245,14 @@ def _empty_bar(code: int, minute: int) -> Column:
     return bar
 
 
-def refused_undo(undo: Undo, *, trimmed: bool) -> Refused:
-    """Return an undo that cannot be carried out as a dead letter."""
-    kind = "cancel" if undo.undoes == CANCEL else "correct"
-    original = {"type": kind, "symbol": undo.symbol, "trade_key": undo.trade_key}
-    original |= {"price": undo.price, "volume": undo.size} if undo.undoes == CORRECT else {}
+def refused_undo(undo: Undo, ts: int, *, trimmed: bool) -> Refused:
+    """Return an undo that cannot be carried out as a dead letter. ts: its own time, Unix ns."""
+    row = Row(
+        undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
+        note=undo.note,
+    )  # fmt: skip
     if trimmed:
         why = "its minute is older than what the stream keeps (--retention)"
     else:
-        why = "no such trade in what the stream keeps (--retention), or it was taken back before"
-    return Refused("cannot_undo", why, msgspec.json.encode(original))
+        why = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
+    return Refused("cannot_undo", why, originals(ticks_of_rows([row]))[0])

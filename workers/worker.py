@@ -19,7 +19,8 @@ from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_B
 from ..contracts.names import GROUP
 from ..contracts.partition import START, Position
 from ..contracts.stop import Stop
-from ..contracts.tick_json import SecondStamp
+from ..contracts.tick_json import SecondStamp, parse_entries
+from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
 from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
@@ -68,6 +69,7 @@ class WorkerOptions:
     retention_s: float = 900.0
     block_ms: int = 50
     second_stamp: SecondStamp = "end"
+    trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
     detects: bool = True  # patterns and indicators, not bars alone
 
 
@@ -108,12 +110,13 @@ class Worker:
             database,
             options.consumer,
             partitions=partitions,
-            second_stamp=options.second_stamp,
             reader=DoorReader(
                 DoorStream(redis.connect(redis_url, reply_bytes=REPLY_BYTES), group=options.group),
                 clock=self._clock,
                 max_ahead_ms=int(options.max_future_s * 1000),
             ),
+            parse=partial(parse_entries, second_stamp=options.second_stamp, rules=options.trade_rules),
+            limits=self._limits,
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
@@ -266,6 +269,7 @@ class Worker:
         for state in ready:
             if state.undos:
                 state.take_back(partial(self._reader.past, state))
+            state.give_up_undos()
         return ready
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:

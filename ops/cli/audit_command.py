@@ -24,7 +24,7 @@ from .options import CONTEXT, Number, option, server_options, trade_rules_option
     default=900.0,
     help="The workers' --max-future, where they were given one.",
 )
-@trade_rules_option("all")
+@trade_rules_option
 @server_options
 def audit(
     where: AbstractContextManager[Place], files: tuple[str, ...], max_future: float, trade_rules: TRADE_RULES | None
@@ -42,7 +42,7 @@ def audit(
         unbalanced = unbalanced_rows(connection)
         say = now_and_then(lambda line: click.echo(line, err=True))
         if files:
-            result = audit_files(connection, files, say, rules=trade_rules or "all")
+            result = audit_files(connection, files, say, rules=trade_rules)
         else:
             result = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
     for row in unbalanced:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...contracts.names import TICK_CHANNELS
-from ...contracts.trade_conditions import TRADE_RULES
+from ...contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ...producer.massive_rest import REST_URL
 from ..live_feeds import MASSIVE_URL, LiveOptions
 from .options import F, Number, api_key, option
@@ -89,11 +89,9 @@ def live_options(command: F) -> F:
     ) -> Any:
         said = {name: others.pop(name) for name in _NAMES}
         live = None
-        if source == "channel" and trade_rules == "sip":
-            raise click.UsageError("--trade-rules sip: the application's ticks carry no conditions")
         if source in LIVE_SOURCES:
             key = api_key(api_key_file, needed=source == "massive")
-            live = LiveOptions(source=source, key=key, rules=trade_rules or "sip", **said)  # type: ignore[arg-type]  # click has checked the choice
+            live = LiveOptions(source=source, key=key, rules=trade_rules or DEFAULT_RULES, **said)  # type: ignore[arg-type]  # click has checked the choice
         return command(*args, source=source, trade_rules=trade_rules, live=live, **others)
 
     for add in reversed(_OPTIONS):

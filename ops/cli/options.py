@@ -234,11 +234,11 @@ def metrics_options(usual_port: int) -> Callable[[F], F]:
     return decorate
 
 
-def trade_rules_option(shown_default: str) -> Callable[[F], F]:
-    """Make the option that says whether a trade's conditions count."""
+def trade_rules_option(command: F) -> F:
+    """Add the option that says whether trades' conditions count; the command gets `trade_rules`, None where unsaid."""
     return option(
         "--trade-rules",
         type=click.Choice(["sip", "all"]),
-        show_default=shown_default,
-        help="sip: a trade's conditions say what it sets of its bar (Massive, flat files); all: everything.",
-    )
+        show_default="sip, wherever a trade says conditions",
+        help="sip: a trade's conditions say what it sets of its bar; all: everything.",
+    )(command)

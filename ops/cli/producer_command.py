@@ -68,7 +68,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     show_default="spool in the data folder",
     help="Live: folder of the spool; give the next start the same one.",
 )
-@trade_rules_option("massive: sip, replay: all")
+@trade_rules_option
 @live_options
 @option("--record", type=OutputFile(), help="Write every tick to this CSV file too.")
 @option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
@@ -125,13 +125,12 @@ def producer(  # one parameter for each option
         )
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
-    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir,
-                              trade_rules or "all")  # fmt: skip
+    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir)
     if source == "replay" and not files:
         raise click.UsageError("--source replay needs at least one FILE")
     if source != "replay" and files:
         raise click.UsageError(f"--source {source} takes no FILE")
-    recording = ReplaySource(files, rules=options.rules) if files else None
+    recording = ReplaySource(files, rules=trade_rules) if files else None
     with metrics_server(metrics, "producer"), where as servers:
         client, count = open_both(servers, partitions=partitions)
         with show_progress(recording if pace is None else None) as on_progress:

@@ -27,7 +27,7 @@ from .options import CONTEXT, option, server_options, trade_rules_option
 @option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
 @option("--read-count", type=click.IntRange(1, 100_000), help="Workers: entries of a partition in one read.")
 @option("--commit-ms", type=click.IntRange(1, 60_000), default=1000, help="Workers: commit at the latest after this.")
-@trade_rules_option("all")
+@trade_rules_option
 @option("--publish", is_flag=True, help="Tell the results on the channels too.")
 @option("--again", is_flag=True, help="Once more, where these files were replayed already.")
 @click.option("--abandon", "abandoned", metavar="NAME", help="Give up this unfinished replay: drop its open minutes.")
@@ -62,9 +62,8 @@ def replay(  # one parameter for each option
         kept = f"{became.kept:,} ticks stay in bars that were closed"
         click.echo(f"{kept}; the same files with --again replay all of them")
         return
-    rules: TRADE_RULES = trade_rules or "all"
-    source = ReplaySource(files, rules=rules)
-    options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again, rules=rules)
+    source = ReplaySource(files, rules=trade_rules)
+    options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again)
     turns = ["--commit-ms", str(commit_ms), *(["--read-count", str(read_count)] if read_count else [])]
     fleet = [["--consumer", f"replay-{os.getpid()}-{i + 1}", *turns] for i in range(workers)]
     started_s = time.monotonic()

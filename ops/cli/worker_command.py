@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.names import GROUP
+from ...contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
@@ -23,6 +24,7 @@ from .options import (
     otel_option,
     server_options,
     stop_with_stdin_option,
+    trade_rules_option,
 )
 
 
@@ -64,6 +66,7 @@ from .options import (
     default="end",
     help="Front door: which end of its second the application's untyped ticks are stamped with.",
 )
+@trade_rules_option
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
 @metrics_options(9101)
 @otel_option
@@ -76,6 +79,7 @@ def worker(
     max_future: float,
     hole_wait: float,
     retention: float,
+    trade_rules: TRADE_RULES | None,
     detect: bool,
     metrics: MetricsAddress,
     otel: Wanted,
@@ -92,6 +96,7 @@ def worker(
         max_future_s=max_future,
         hole_wait_s=hole_wait,
         retention_s=retention,
+        trade_rules=trade_rules or DEFAULT_RULES,
         detects=detect,
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )

@@ -77,10 +77,12 @@ def data_quality() -> Dashboard:
             graph(
                 "Repeats and holes",
                 {
-                    "repeated ticks": "sum(increase(tickstock_ticks_duplicate_total[$__rate_interval]))",
+                    "sent again": "sum(increase(tickstock_ticks_duplicate_total[$__rate_interval]))",
+                    "same trade again": "sum(increase(tickstock_ticks_repeated_total[$__rate_interval]))",
                     "holes met": "sum(increase(tickstock_holes_total[$__rate_interval]))",
                 },
-                says="Dropped by their number, and frames that stood ahead of a hole; most holes are filled.",
+                says="Ticks dropped by their number, trades by their id, and frames that stood ahead of a hole; most "
+                "holes are filled.",
                 unit=units.Short,
             ),
             graph(

@@ -48,7 +48,11 @@ class RecordedTape:
             self._next += 1
             at_ms = at_ns // 1_000_000
             trf_at_ms = None if trade.trf_id is None else at_ms
-            trades.append(structs.replace(trade, at_ms=at_ms, trf_at_ms=trf_at_ms, sequence=self._next))
+            # A recording without ids: one id for two trades would make one trade of them.
+            trade_id = trade.trade_id or str(self._next)
+            trades.append(
+                structs.replace(trade, at_ms=at_ms, trf_at_ms=trf_at_ms, sequence=self._next, trade_id=trade_id)
+            )
         return trades
 
 
@@ -72,7 +76,7 @@ def _trade(row: dict[str, str], understood: bool) -> tuple[int, Trade]:
         float(row["size"]),
         conditions=tuple(map(int, _codes(row["conditions"]))) if understood else (),
         exchange=int(row.get("exchange") or 0),
-        trade_id=row.get("id") or str(at_ns),
+        trade_id=row.get("id") or "",
         tape=int(row.get("tape") or 0),
         trf_id=int(row.get("trf_id") or 0) or None,
     )

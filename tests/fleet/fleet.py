@@ -69,7 +69,7 @@ class Fleet:
         return self.start(name, "worker", "--consumer", name, *options, **how)
 
     def start_replay(self, name, files, *options, **how):
-        return self.start(name, "producer", "--source", "replay", *options, *files, **how)
+        return self.start(name, "producer", "--source", "replay", "--trade-rules", "all", *options, *files, **how)
 
     def kill(self, name):
         """SIGKILL, and wait until the process is gone."""

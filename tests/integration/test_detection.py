@@ -429,7 +429,7 @@ def test_half_an_hour_of_real_trades_equals_talib(tickstock, seeded):
     if not folder:
         pytest.skip("TICKSTOCK_TEST_DATA does not name a folder with flat files")
     enable_every_indicator(seeded)
-    replay(tickstock, seeded, Path(folder) / "tiny_IBM_2013-10-07.csv")
+    replay(tickstock, seeded, Path(folder) / "tiny_IBM_2013-10-07.csv", "--trade-rules", "all")
     assert_indicators_equal_talib(seeded)
 
 

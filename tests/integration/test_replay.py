@@ -68,7 +68,7 @@ def grouped_by_ticker(file, folder):
 
 
 def replay(tickstock, servers, file, *options):
-    ran = tickstock("replay", file, *options, servers=servers)
+    ran = tickstock("replay", file, "--trade-rules", "all", *options, servers=servers)
     assert ran.returncode == 0, ran.stderr
     return ran
 

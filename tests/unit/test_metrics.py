@@ -17,6 +17,7 @@ LABELS = {
     "tickstock_ticks_in_total": ("partition",),
     "tickstock_ticks_applied_total": ("partition",),
     "tickstock_ticks_duplicate_total": ("partition",),
+    "tickstock_ticks_repeated_total": (),
     "tickstock_ticks_late_total": ("partition",),
     "tickstock_ticks_rejected_total": ("reason",),
     "tickstock_ticks_superseded_total": (),

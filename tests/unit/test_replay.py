@@ -60,7 +60,7 @@ def test_rows_become_ticks_in_file_order(write):
         line("BRK.B", "115.25", "0.5", time=str(NS + 1), conditions='"12,37"'),
         line("NA", "1", "3", time=str(NS - 1), conditions=""),
     )
-    ticks = replayed(path)
+    ticks = replayed(path, rules="all")
     assert rows(ticks) == [("SPY", NS, 167.41, 100.0), ("BRK.B", NS + 1, 115.25, 0.5), ("NA", NS - 1, 1.0, 3.0)]
     assert (dict(ticks.optional), list(ticks.refused)) == ({}, [])
 
@@ -104,7 +104,7 @@ def test_corrected_trades_are_left_out_and_counted(write):
     path = write(
         GOOD, line(correction="1"), line(correction="12", price="bad"), line(correction="00"), line(correction="")
     )
-    source = ReplaySource([path])
+    source = ReplaySource([path], rules="all")
     assert len(concat(source)) == 3
     assert source.rows_left_out == 2
 
@@ -181,7 +181,7 @@ def test_progress_is_counted_in_bytes_on_the_disk(write):
 
 
 def test_iterating_again_starts_anew(write):
-    source = ReplaySource([write(GOOD, line(correction="1"))])
+    source = ReplaySource([write(GOOD, line(correction="1"))], rules="all")
     assert [len(concat(source)), len(concat(source))] == [1, 1]
     assert source.rows_left_out == 1
 
@@ -295,11 +295,11 @@ SIP_LINES = [
     (trade("12,37", "7"), 4, 7 * 256 + 4),
     (trade("12", "8", exchange="11"), 4, 8 * 256 + 11),
     (trade("12", "9", time=EARLY), 7, 9 * 256 + 4),
-    (trade("12,37", "9", time=EARLY), 4, 9 * 256 + 4),
+    (trade("12,37", "10", time=EARLY), 4, 10 * 256 + 4),
     (trade("14,41", ""), 7, 0),
     (trade("15"), 0, 0),
     (trade("10"), 6, 0),
-    (trade("38"), 3, 0),
+    (trade("38"), 0, 0),
     (trade("4a00"), 4, 0),
 ]
 
@@ -308,13 +308,23 @@ SIP_LINES = [
 def test_the_sip_rules_give_each_trade_its_flags_and_its_key(write, odd):
     ticks = replayed(write(*odd, *[text for text, _, _ in SIP_LINES]), rules="sip")
     flags, keys = [flags for _, flags, _ in SIP_LINES], [key for _, _, key in SIP_LINES]
-    assert columns(ticks) == {"flags": flags, "trade_key": keys}
-    assert {name: column.dtype.str for name, column in ticks.optional.items()} == {"flags": "|u1", "trade_key": "<i8"}
+    told = {name: column.tolist() for name, column in ticks.optional.items() if name in ("flags", "trade_key")}
+    assert told == {"flags": flags, "trade_key": keys}
+    assert [ticks.optional[name].dtype.str for name in ("flags", "trade_key")] == ["|u1", "<i8"]
 
 
-def test_by_default_conditions_and_ids_say_nothing(write):
-    ticks = replayed(write(*[text for text, _, _ in SIP_LINES]))
-    assert (len(ticks), columns(ticks)) == (10, {})
+def test_without_the_rules_conditions_say_nothing_and_ids_name_their_trades(write):
+    ticks = replayed(write(*[text for text, _, _ in SIP_LINES]), rules="all")
+    assert (len(ticks), columns(ticks)) == (10, {"trade_key": [key for _, _, key in SIP_LINES]})
+
+
+def test_by_default_conditions_count_where_a_file_has_them(write):
+    with_conditions = write(trade("37", "7"), name="1.csv")
+    without = write(f"IBM,182.5,100,{NS},1", header="ticker,price,size,sip_timestamp,correction", name="2.csv")
+    source = ReplaySource([with_conditions, without])
+    assert source.rules == ["sip", "all"]
+    assert columns(concat(source)) == {"flags": [4], "trade_key": [7 * 256 + 4]}
+    assert source.rows_left_out == 1  # by `all`, a correction of 1 does not count
 
 
 def test_columns_that_would_say_nothing_are_left_out(write):
@@ -349,7 +359,7 @@ def test_the_published_list_says_which_corrections_count(write, code, counts, od
 
 
 def test_without_the_rules_only_a_trade_that_was_never_corrected_counts(write):
-    source = ReplaySource([write(*[trade(correction=code) for code in CODES])])
+    source = ReplaySource([write(*[trade(correction=code) for code in CODES])], rules="all")
     assert (len(concat(source)), source.rows_left_out) == (3, 8)
 
 

@@ -200,7 +200,10 @@ def test_an_array_mixes_kinds_and_keeps_their_order():
         "low": [114.125, 0.0, 25.36],
         "vwap": [114.125, 0.0, 25.3981],
         "trade_key": [12345 * 256 + 4, 0, 0],
+        "flags": [4, 7, 7],
+        "note": [1, 0, 0],
     }
+    assert ticks.notes == ('{"conditions": [0, 12]}',)
 
 
 @pytest.mark.parametrize("message", [{"ev": "Q", "t": S}, {"event_type": "Q", "timestamp": S}])

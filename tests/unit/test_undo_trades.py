@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import pytest
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.frame import decode, encode
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
+from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.bar_book import bars_of, merge
+from tickstockpl.workers.partition_state import Counts, Held, PartitionState
 from tickstockpl.workers.tick_check import Limits
 from tickstockpl.workers.undo import Found, Undo, bars_again, read_past, take_back
 
@@ -54,11 +57,11 @@ def test_a_correction_stands_at_the_trades_own_time():
     assert found == [Found(Undo("A", 7, 2, 12.0, 3.0), MINUTE)]
 
 
-def test_a_trade_is_taken_back_once_and_never_before_it_came():
+def test_a_trade_is_taken_back_once_by_a_cancel_that_may_come_first():
     ticks = ticks_of(("A", 1, 0, 0, 7, 1), ("A", 1, 10, 5, 7, 0), ("A", 2, 0, 0, 7, 1), ("A", 3, 0, 0, 7, 1))
     left, found = take_back(ticks)
     assert len(left) == 0
-    assert [f.minute for f in found] == [None, MINUTE, None]
+    assert [(f.minute, f.too_late) for f in found] == [(MINUTE, False), (None, True), (None, True)]
 
 
 def test_what_the_stream_holds_is_read_once_and_in_the_order_of_the_numbers():
@@ -180,3 +183,95 @@ def test_bars_are_made_again_of_the_wanted_symbols_alone():
     ticks = ticks_of(("A", 1, 10, 5, 1, 0), ("B", 1, 20, 5, 2, 0))
     (bar,) = bars_again(ticks, {"A": 3}, [("A", MINUTE)])
     assert (bar["symbol"], bar["close"], bar["trades"]) == (3, 10, 1)
+
+
+# -- undos that come first -----------------------------------------------------------------------------------------
+
+
+def arrival_times(*seconds):
+    return np.array([NOW_MS + second * 1000 for second in seconds], "<i8")
+
+
+@pytest.mark.parametrize(("seconds", "found_there"), [(0, True), (900, True), (901, False)])
+def test_an_undo_that_came_first_waits_fifteen_minutes(seconds, found_there):
+    ticks = ticks_of(("A", 0, 0, 0, 7, 1), ("A", 1, 10, 5, 7, 0))
+    left, found = take_back(ticks, arrival_times(0, seconds))
+    assert [(f.minute is not None, f.too_late) for f in found] == [(found_there, False)]
+    assert len(left) == (0 if found_there else 1)
+
+
+def test_an_undo_whose_trade_was_taken_back_waits_for_no_other():
+    ticks = ticks_of(("A", 1, 10, 5, 7, 0), ("A", 1, 0, 0, 7, 1), ("A", 1, 0, 0, 7, 1), ("A", 70, 10, 5, 7, 0))
+    left, found = take_back(ticks)
+    assert [(f.minute, f.too_late) for f in found] == [(MINUTE, False), (None, True)]
+    assert left.ts.tolist() == [(MINUTE * 60 + 70) * 10**9]
+
+
+def state_of(saved=None):
+    state = PartitionState(Held(0, Lease("partition:0", 1), 7), position=Position(0, 0), limits=Limits())
+    state.load(saved)
+    return state
+
+
+def applied(state, body, at_ms=NOW_MS):
+    state.apply([(f"{at_ms}-{state.read_to.seq + 1}".encode(), body)], now_ns=0, finished=lambda _: None)
+
+
+def kept(state):
+    return state.save([], state.marks, {})
+
+
+def volumes(state):
+    bars = state.feeds["live"].bars
+    return {(state.symbols[bar["symbol"]], bar["high"].item(), bar["volume_micro"].item() / 1e6) for bar in bars}
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_an_early_undo_meets_its_trade_also_where_another_worker_has_the_partition_by_then(is_restored):
+    state = state_of()
+    early = frame(0, ticks_of(("A", 0, 0, 0, 7, 1), ("B", 0, 12, 3, 8, 2)))
+    applied(state, early)
+    state.take_back(entries(early))
+    assert len(state.early) == 2
+    assert state.counts["massive-1"] == Counts(ticks_in=2, applied=2)
+    if is_restored:
+        state = state_of(kept(state))
+    trades = ticks_of(("A", 1, 99, 5, 7, 0), ("A", 1, 10, 5, 9, 0), ("B", 1, 99, 5, 8, 0), ("B", 1, 10, 5, 7, 0))
+    applied(state, frame(2, trades))
+    assert volumes(state) == {("A", 10.0, 5.0), ("B", 12.0, 8.0)}
+    assert state.early == []
+    assert state.dead_letters == []
+    assert state_of(kept(state)).early == []
+
+
+def test_an_early_undo_whose_trade_does_not_come_is_a_dead_letter_that_says_all_of_it():
+    state = state_of()
+    early = frame(0, replace(ticks_of(("A", 0, 12, 3, 7 << 8 | 4, 2)), notes=()))
+    applied(state, early)
+    state.take_back(entries(early))
+    state.feeds["live"].clock_ns = (NOW_MS + 900_000) * 10**6
+    assert not state.has_news()
+    state.give_up_undos()
+    assert state.dead_letters == []
+    state.feeds["live"].clock_ns += 10**6
+    assert state.has_news()
+    state.give_up_undos()
+    ((producer, refused, _),) = state.dead_letters
+    assert (producer, refused.reason) == ("massive-1", "cannot_undo")
+    assert msgspec.json.decode(refused.original) == {
+        "type": "correct", "symbol": "A", "price": 12.0, "volume": 3.0, "timestamp": MINUTE * 60 * 10**9,
+        "exchange": 4, "trade_id": "7",
+    }  # fmt: skip
+    assert state.counts["massive-1"] == Counts(ticks_in=1, refused=1)
+
+
+def test_too_many_early_undos_cost_the_oldest(monkeypatch):
+    monkeypatch.setattr("tickstockpl.workers.partition_state.MOST_EARLY", 2)
+    state = state_of()
+    bodies = [frame(i, ticks_of(("A", 0, 0, 0, 7 + i, 1))) for i in range(3)]
+    for body in bodies:
+        applied(state, body)
+    state.take_back(entries(*bodies))
+    state.give_up_undos()
+    assert sorted(early.undo.trade_key for early in state.early) == [8, 9]
+    assert [letter.refused.reason for letter in state.dead_letters] == ["cannot_undo"]

@@ -3,7 +3,8 @@
 -- ledger_by_producer.
 SELECT partition, producer, gap, uncounted
   FROM (SELECT partition, producer,
-               ticks_in - applied - quote_or_zero - refused - future - too_late - superseded - lost AS gap,
+               ticks_in - applied - quote_or_zero - refused - future - too_late - superseded - lost - repeated
+                 AS gap,
                CASE WHEN producer = 'front-door' THEN 0 ELSE last_number - ticks_in - ended::int END AS uncounted
           FROM ledger) AS sums
  WHERE gap <> 0 OR uncounted <> 0

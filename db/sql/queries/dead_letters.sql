@@ -19,7 +19,7 @@ SELECT count(*) FROM dead_letter
 
 -- lock_dead_letters --
 -- What another command sends or drops at this moment is left to that one.
-SELECT id, original FROM dead_letter
+SELECT id, original, detail FROM dead_letter
  WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
    AND id > %(above)s AND id <= %(last)s
  ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED;

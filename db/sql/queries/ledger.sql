@@ -3,6 +3,7 @@
 -- the end frame of a replay or a live producer takes one number in each partition.
 SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zero)::bigint, sum(refused)::bigint,
        sum(future)::bigint, sum(too_late)::bigint, sum(superseded)::bigint, sum(lost)::bigint,
+       sum(repeated)::bigint,
        CASE WHEN l.producer = 'front-door' THEN 0
             ELSE sum(l.last_number - ticks_in - ended::int)::bigint END
   FROM ledger l
@@ -35,3 +36,7 @@ RETURNING (SELECT entries FROM news);
 
 -- front_door_loss --
 SELECT total, after, through FROM front_door_loss;
+
+-- repeated_ticks --
+-- Trades that came again under the same name, since the tables were made.
+SELECT coalesce(sum(repeated), 0)::bigint FROM ledger;

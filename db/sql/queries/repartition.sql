@@ -86,12 +86,14 @@ sums AS (
     SELECT coalesce(sum(ticks_in), 0) AS ticks_in, coalesce(sum(applied), 0) AS applied,
            coalesce(sum(quote_or_zero), 0) AS quote_or_zero, coalesce(sum(refused), 0) AS refused,
            coalesce(sum(future), 0) AS future, coalesce(sum(too_late), 0) AS too_late,
-           coalesce(sum(superseded), 0) AS superseded, coalesce(sum(lost), 0) AS lost FROM gone)
+           coalesce(sum(superseded), 0) AS superseded, coalesce(sum(lost), 0) AS lost,
+           coalesce(sum(repeated), 0) AS repeated FROM gone)
 UPDATE ledger l
    SET ticks_in = l.ticks_in + sums.ticks_in, applied = l.applied + sums.applied,
        quote_or_zero = l.quote_or_zero + sums.quote_or_zero, refused = l.refused + sums.refused,
        future = l.future + sums.future, too_late = l.too_late + sums.too_late,
-       superseded = l.superseded + sums.superseded, lost = l.lost + sums.lost
+       superseded = l.superseded + sums.superseded, lost = l.lost + sums.lost,
+       repeated = l.repeated + sums.repeated
   FROM sums WHERE l.partition = 0 AND l.producer = 'front-door';
 
 -- ended_flows --

@@ -1,0 +1,105 @@
+"""Trades that come again at the front door, also where another worker framed the ones before.
+
+What a door that starts has to know stands in the partition streams: the frames of the last door, with the names of
+their trades. So nothing is kept for it, and the same entries, read again, are marked as before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..contracts import frame as frames
+from ..contracts.errors import BadFrame
+from ..contracts.frame import Frame
+from ..contracts.names import FRONT_DOOR_PRODUCER, REQUEUED
+from ..contracts.partition import Position, ms_of, position_of
+from ..contracts.same_trade import SameTrades
+from ..contracts.tick_json import Entry
+from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
+from ..db.redis import Client
+from .partition_reader import pages_of
+from .tick_check import MS_NS, Limits, RowArrivals, may_count
+
+_LOOK_BACK_MS = 90_000  # the minute in which a trade is known again, and what its frame was under way
+_MOST = 1_000_000  # trades in each half of the memory, which is 64 MB then: a worker has other things to hold
+
+
+class DoorRepeats:
+    """Marks the trades that come again; `restart` forgets all and reads what a new door has to know."""
+
+    def __init__(self, client: Client, partitions: int, limits: Limits) -> None:
+        self._client = client
+        self._partitions = partitions
+        self._limits = limits
+        self._same = SameTrades(most=_MOST)
+        self._requeued = SameTrades(most=_MOST)
+        self._pages: Iterator[None] = iter(())
+        self.is_ready = False
+
+    def restart(self, number: int) -> None:
+        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, step by step."""
+        self._same = SameTrades(most=_MOST)
+        self._pages = self._read_partitions(number)
+        self.is_ready = False
+
+    def read_on(self) -> None:
+        """Read one page of what was framed before; `is_ready` behind the last."""
+        self.is_ready = next(self._pages, self) is self
+
+    def mark(self, ticks: Ticks, entries: Sequence[Entry]) -> Ticks:
+        """Return the rows of some entries with their repeats marked; what will be refused may come again.
+
+        A dead letter that is sent again was never counted: it repeats nothing but another dead letter.
+        """
+        if "trade_key" not in ticks.optional:
+            return ticks
+        marked = self._mark(self._same, ticks)
+        if not (letters := [row_id for row_id, fields in entries if REQUEUED in fields[::2]]):
+            return marked
+        requeued = np.isin(ticks.optional["row_id"], letters)
+        flags = np.where(requeued, _flags(self._mark(self._requeued, ticks, requeued)), _flags(marked))
+        return replace(ticks, optional={**ticks.optional, "flags": flags})
+
+    def _mark(self, same: SameTrades, ticks: Ticks, chosen: Column | bool = True) -> Ticks:
+        arrived_ns = ms_of(ticks.optional["row_id"]) * MS_NS
+        arrivals = RowArrivals(arrived_ns, arrived_ns)
+        return same.mark(ticks, may_count=lambda: chosen & may_count(ticks, arrivals, self._limits))
+
+    def _read_partitions(self, number: int) -> Iterator[None]:
+        since = Position(max(0, position_of(number).ms - _LOOK_BACK_MS), 0)
+        for partition in range(self._partitions if number else 0):
+            for page in pages_of(self._client, partition, str(since), "+"):
+                for _, body in page:
+                    self._remember(body, number)
+                yield
+
+    def _remember(self, body: bytes, number: int) -> None:
+        ticks = _rows_up_to(_door_frame(body), number)
+        if len(ticks):
+            self._mark(self._same, ticks)
+
+
+def _flags(ticks: Ticks) -> Column:
+    return ticks.optional.get("flags", np.full(len(ticks), SETS_ALL, OPTIONAL_COLUMNS["flags"]))
+
+
+def _door_frame(body: bytes) -> Frame | None:
+    """Return the front door's frame of an entry; None for any other, and for one whose rows have no names."""
+    try:
+        frame = frames.decode(body)
+    except BadFrame:
+        return None  # it is in the dead letters
+    named = frame.producer == FRONT_DOOR_PRODUCER and {"trade_key", "row_id"} <= set(frame.columns)
+    return frame if named else None
+
+
+def _rows_up_to(frame: Frame | None, number: int) -> Ticks:
+    """Return the rows that are committed everywhere: those above are framed again."""
+    if frame is None or frame.previous >= number:
+        return Ticks.empty()
+    try:
+        ticks = frames.ticks_of(frame)
+    except BadFrame:
+        return Ticks.empty()
+    return ticks.take(ticks.optional["row_id"] <= number)
