@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from ..contracts.bar import MINUTE_NS, SHARE_MICRO
+from ..contracts.bar import MINUTE_NS
 from ..contracts.partition import partition_of
-from ..contracts.ticks import Column, Ticks, concat
+from ..contracts.ticks import SHARE_MICRO, Column, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES
 from ..db.bars import TableShape, table_shape
 from ..db.postgres import Connection
@@ -259,8 +259,9 @@ def _first_different_field(bar: Column, row: _Row, shape: TableShape) -> tuple[s
     counted, table = (_stored(value, shape.volume_decimals) for value in (volume, row.volume))
     if counted != table:
         return "volume", table, counted
-    if row.trade_count != bar["trades"]:
-        return "trade_count", row.trade_count, int(bar["trades"])
+    trades = int(bar["trades"]) or None
+    if row.trade_count != trades:
+        return "trade_count", row.trade_count, trades
     shares = float(bar["volume_micro"]) / SHARE_MICRO
     vwap = float(bar["notional"]) / shares if shares else float(bar["close"])
     if row.vwap is None or not abs(row.vwap - vwap) <= _VWAP_TOLERANCE * abs(vwap):

@@ -6,8 +6,8 @@ come in must be in arrival order; so merging partial bars gives the same bar as 
 
 import numpy as np
 
-from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS, SHARE_MICRO
-from ..contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
+from ..contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, SHARE_MICRO, Column, Ticks
 
 NO_BARS = np.empty(0, BAR_DTYPE)
 _MAX_DENSE_CELLS = 1 << 16  # a uint16 key sorts by radix, 15 times faster than an int64
@@ -85,15 +85,17 @@ def _compact_key(symbol: Column, minute: Column) -> Column:
 
 
 def latest_of(ticks: Ticks, symbol: Column) -> Column:
-    """Group whole-minute aggregates: the one that came last is the minute."""
-    bars = bars_of(ticks, symbol)
-    if len(bars) == len(ticks):
-        return bars
+    """Group whole-minute aggregates: the one that came last is the minute, with the count of trades that it says."""
+    if not len(ticks):
+        return NO_BARS
     key = _compact_key(symbol, ticks.ts // MINUTE_NS)
     order = np.argsort(key, kind="stable")
     last = np.append(np.flatnonzero(key[order][1:] != key[order][:-1]), len(order) - 1)
-    rows = np.sort(order[last])
-    return bars_of(ticks.take(rows), symbol[rows])
+    rows = order[last]  # by symbol, then minute, as bars are
+    bars = bars_of(ticks.take(rows), symbol[rows])
+    if "trade_count" in ticks.optional:
+        bars["trades"] = ticks.optional["trade_count"][rows]
+    return bars
 
 
 def merge(rows: Column, *, whole: bool = False) -> Column:

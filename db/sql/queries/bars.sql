@@ -29,7 +29,7 @@ SELECT DISTINCT symbol::text FROM stage_bar
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
@@ -55,7 +55,7 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
 -- upsert_bar_detail --
 INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
