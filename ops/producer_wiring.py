@@ -16,7 +16,7 @@ from ..contracts.trade_conditions import TRADE_RULES
 from ..db.gaps import OnGap
 from ..db.queries import query
 from ..db.redis import Client
-from ..db.replays import ReplayRun, open_replay
+from ..db.replays import ReplayRun, note_cover, open_replay
 from ..db.vitals import VITALS
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
@@ -71,7 +71,12 @@ def replay_feed(
         source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait, skip=skip)
     )
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
-    return Feed(identity, ticks, run.numbers, "replay", None, ends=False)
+
+    def tell_cover() -> None:
+        with open_postgres(where, name="tickstock-producer") as connection:
+            note_cover(connection, run.name, source.coverage.spans(), partitions)
+
+    return Feed(identity, ticks, run.numbers, "replay", None, ends=False, before_end=tell_cover)
 
 
 def synthetic_feed(

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contracts.flat_file import CONDITIONS, EXCHANGE, TRADE_ID
+from ..contracts.flat_file import CONDITIONS, EXCHANGE, TRADE_ID, conditions_of_field, whole_text
 from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column
-from ..contracts.trade_conditions import conditions_of_text, flags_column, unknown_of
+from ..contracts.trade_conditions import flags_column, unknown_of
 from ..contracts.trade_key import NO_KEY, trade_keys
 
 Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and exchange as dictionaries
@@ -17,7 +17,7 @@ Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and e
 
 def flags_of_block(read: Read, ts: Column, unknown: set[Hashable]) -> dict[str, Column]:
     """Return the column `flags`, none where every trade sets all; add the conditions that nobody knows to `unknown`."""
-    combinations = [conditions_of_text(text) for text in read[CONDITIONS].dictionary.to_pylist()]
+    combinations = [conditions_of_field(text) for text in read[CONDITIONS].dictionary.to_pylist()]
     unknown |= unknown_of(combinations)
     flags = flags_column(read[CONDITIONS].indices.to_numpy(), combinations, ts)
     return {} if (flags == SETS_ALL).all() else {"flags": flags}
@@ -46,6 +46,8 @@ def _exchanges(read: Read) -> Column:
 
 def _numbers_or_texts(texts: Any) -> Column:
     """Read decimal numbers at once; where a text is none, or none that fits, all stay texts."""
+    if not pc.all(pc.ascii_is_decimal(texts)).as_py():
+        texts = pa.array([whole_text(text) for text in texts.to_pylist()], pa.string())
     if pc.all(pc.ascii_is_decimal(texts)).as_py():
         try:
             return np.asarray(texts.cast(pa.int64()))

@@ -4,6 +4,8 @@ Inside a bar the order is (tick time, arrival): open is the earliest trade, clos
 come in must be in arrival order; so merging partial bars gives the same bar as grouping all of their ticks at once.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
@@ -122,6 +124,16 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
     for column in ("volume_micro", "notional", "trades"):
         merged[column] = np.add.reduceat(bars[column], starts)
     return merged
+
+
+def empty_bars(keys: Sequence[tuple[int, int]]) -> Column:
+    """Return a bar without a trade for each (symbol, minute): merged with another it changes nothing."""
+    bars = np.zeros(len(keys), BAR_DTYPE)
+    bars["symbol"], bars["minute"] = np.array(keys, "<i8").T
+    bars["open"] = bars["close"] = np.nan
+    bars["high"], bars["low"] = -np.inf, np.inf
+    bars["open_ts"], bars["close_ts"] = NO_OPEN_TS, NO_CLOSE_TS
+    return bars
 
 
 def closed_by_clock(bars: Column, clock_ns: int, lateness_ns: int) -> Column:

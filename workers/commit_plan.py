@@ -260,6 +260,7 @@ class Resolved:
     superseded: Column
     changed: Column
     compared: bool  # something stood: the rows are not as they were staged
+    replaces: bool = False  # some row takes the place of what another feed wrote
 
 
 def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
@@ -287,7 +288,8 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     merged["revision"] = np.where(was_a_bar, revision, 0)
     rows[at] = merged
     changed[at] = differs & (has_prices(merged) | has_prices(standing))
-    return Resolved(rows, superseded, changed, compared=True)
+    replaces = bool((~same_feed & ~superseded[at]).any())
+    return Resolved(rows, superseded, changed, compared=True, replaces=replaces)
 
 
 def _bound_extremes(rows: Column) -> None:

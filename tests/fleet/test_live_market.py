@@ -344,7 +344,7 @@ def test_a_repair_replaces_live_bars_once_and_leaves_a_replays_alone(market):
     market.run("producer", "--source", "replay", file)
 
     assert "1 gaps: 2 minutes repaired" in market.repair()
-    repaired = (10.0, 90.0, 10.0, 90.0, 150.0, round(5500 / 150, 4), 1, "repair", 1)
+    repaired = (10.0, 90.0, 10.0, 90.0, 150.0, round(5500 / 150, 4), 2, "repair", 1)
     assert market.bar("AAPL", minute) == repaired
     assert market.bar("SPY", minute) == (20.5, 20.5, 20.5, 20.5, 7.0, 20.5, 1, "replay", 1)
     market.repair()  # other minutes of the gap are missing, so all of it is fetched again
