@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 
+from ..contracts.errors import UsageError
 from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
@@ -21,7 +22,7 @@ from ..db.vitals import VITALS
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted
-from ..producer.pace import by_tick_time, paced
+from ..producer.pace import NOT_BY_TIME, by_tick_time, find_jumps, paced
 from ..producer.produce import Feed, Progress, produce
 from ..producer.producer_lease import ProducerLease
 from ..producer.record import recorded
@@ -67,9 +68,10 @@ def replay_feed(
     if run is None:
         return None
     skip = sum(run.numbers.values())
-    ticks: Iterable[Ticks | None] = (
-        source if speed is None else paced(by_tick_time(source), speed, wait=stop.wait, skip=skip)
-    )
+    ticks: Iterable[Ticks | None] = source
+    if speed is not None:
+        _expect_by_time(source)
+        ticks = paced(by_tick_time(source), speed, wait=stop.wait, skip=skip)
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
 
     def tell_cover() -> None:
@@ -77,6 +79,13 @@ def replay_feed(
             note_cover(connection, run.name, source.coverage.spans(), partitions)
 
     return Feed(identity, ticks, run.numbers, "replay", None, ends=False, before_end=tell_cover)
+
+
+def _expect_by_time(source: ReplaySource) -> None:
+    """Read files that are to be paced once before. Raises UsageError where they are not in the order of their time."""
+    jumps = find_jumps(source)
+    if any(jump.to_ns < jump.from_ns for jump in jumps) and source.coverage.groups_by_ticker:
+        raise UsageError(f"these ticks are grouped by ticker: {NOT_BY_TIME}")
 
 
 def synthetic_feed(

@@ -46,6 +46,11 @@ class Coverage:
         if len(ts):
             self._files[-1].note(symbols, code, ts)
 
+    @property
+    def groups_by_ticker(self) -> bool:
+        """Tell whether some file has its rows ticker by ticker, and not by time."""
+        return any(file.is_grouped and not file.is_by_time for file in self._files)
+
     def spans(self) -> list[Covered]:
         """Return what the files cover."""
         return [span for file in self._files for span in file.spans()]
@@ -56,7 +61,7 @@ class _File:
         self._codes: dict[str, int] = {}
         self._bounds: dict[int, Column] = {}  # by day: the first and last time of each symbol
         self._latest = 0
-        self._is_by_time = True
+        self.is_by_time = True
         self._runs = 0
         self._first_code = self._last_code = -1
 
@@ -64,7 +69,7 @@ class _File:
         known = self._codes
         codes = np.fromiter((known.setdefault(symbol, len(known)) for symbol in symbols), "<i8", len(symbols))
         code = codes[code]
-        self._is_by_time = self._is_by_time and int(ts[0]) >= self._latest and bool((ts[1:] >= ts[:-1]).all())
+        self.is_by_time = self.is_by_time and int(ts[0]) >= self._latest and bool((ts[1:] >= ts[:-1]).all())
         self._latest = int(ts[-1])
         self._runs += int((code[1:] != code[:-1]).sum()) + (int(code[0]) != self._last_code)
         self._first_code = int(code[0]) if self._first_code < 0 else self._first_code
@@ -89,16 +94,18 @@ class _File:
         np.minimum.at(bounds[0], code, ts)
         np.maximum.at(bounds[1], code, ts)
 
+    @property
+    def is_grouped(self) -> bool:
+        return len(self._codes) > 1 and self._runs == len(self._codes)
+
     def spans(self) -> Iterator[Covered]:
         symbols = list(self._codes)
-        is_grouped = self._runs == len(symbols)
         for _, bounds in sorted(self._bounds.items()):
             first, last = bounds[:, : len(symbols)]
             there = np.flatnonzero(first <= last)
             earliest, latest = int(first[there].min()), int(last[there].max())
             for code in there.tolist():
-                is_whole = self._is_by_time or is_grouped
-                begins_whole = is_whole and (self._is_by_time or code != self._first_code)
-                ends_whole = is_whole and (self._is_by_time or code != self._last_code)
+                begins_whole = self.is_by_time or (self.is_grouped and code != self._first_code)
+                ends_whole = self.is_by_time or (self.is_grouped and code != self._last_code)
                 first_ns = earliest if begins_whole else int(first[code])
                 yield Covered(symbols[code], first_ns, latest if ends_whole else int(last[code]))

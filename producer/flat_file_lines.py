@@ -142,7 +142,11 @@ class LineReader:
         return refused
 
     def _read_line_by_line(self, block: bytes, first_line: int) -> Ticks:
-        numbered = [(number, line) for number, line in enumerate(block.split(b"\n")[:-1], first_line) if line not in (b"", b"\r")]
+        numbered = [
+            (number, line)
+            for number, line in enumerate(block.split(b"\n")[:-1], first_line)
+            if line not in (b"", b"\r")
+        ]
         self._cover([line for _, line in numbered])
         read = [self._read_line(line, number) for number, line in numbered]
         self._left_out += read.count(None)
