@@ -94,9 +94,7 @@ def test_the_second_half_of_a_minute_in_a_command_of_its_own_is_told_as_a_cut(re
     assert audit("--file", first, "--file", second).returncode == 0
 
 
-def test_ticks_that_vanish_from_the_bars_of_a_replay_are_found_by_the_audit(
-    replay, ask, audit, tmp_path, migrated_servers
-):
+def test_ticks_that_vanish_from_the_bars_of_a_replay_are_found_by_the_audit(replay, audit, tmp_path, migrated_servers):
     replay(part(tmp_path / "a.csv", 0, 120))
     with psycopg.connect(migrated_servers.database_url) as connection:
         connection.execute("DELETE FROM recent_bar WHERE minute % 2 = 0")
@@ -142,28 +140,24 @@ def test_what_stood_on_a_bar_that_is_gone_is_gone(replay, ask, tmp_path):
     lonely = [("REPUB", 3600 * 2 + 30, 500, 10, 0), ("REPUB", 3600 * 4, 100, 10, 0)]
     replay(flat_file(tmp_path / "published.csv", *trades, *lonely))
     assert ("REPUB", 120) in [bar[:2] for bar in bars(ask, "ohlcv_hourly")]
-    doji = "SELECT count(*) FROM detection_flow WHERE minute = {} AND superseded_at IS NULL"
-    indicators = "SELECT count(*) FROM intraday_indicators WHERE calculation_timestamp BETWEEN to_timestamp({}) AND to_timestamp({})"
-    span = (JUNE_5 + 7200, JUNE_5 + 7200 + 3600)
-    assert ask(indicators.format(*span)) != [(0,)]
+    of_the_hour = f"BETWEEN to_timestamp({JUNE_5 + 7200}) AND to_timestamp({JUNE_5 + 10_800})"
+    indicators = f"SELECT count(*) FROM intraday_indicators WHERE calculation_timestamp {of_the_hour}"
+    assert ask(indicators) != [(0,)]
     hourly = [bar for bar in bars(ask, "ohlcv_hourly") if bar[1] == 0]
     assert hourly == [("REPUB", 0, 100.0, 106.0, 100.0, 104.0, 400.0)]
 
-    # Minute 20 holds 106, as others do; the last of the hour holds its close.
+    # The last minute of the hour, which holds its close, and the lonely one go.
     kept = [trade for trade in trades if trade[1] != 39 * 60]
     replay(flat_file(tmp_path / "again.csv", *kept, lonely[1]))
 
     assert [bar[1] for bar in bars(ask)] == [*range(39), 240]
     for table, minutes in (("ohlcv_5min", 5), ("ohlcv_15min", 15), ("ohlcv_30min", 30), ("ohlcv_hourly", 60)):
         assert [bar[1] for bar in bars(ask, table)] == [*range(0, 39, minutes), 240], table
-    assert [bar for bar in bars(ask, "ohlcv_hourly") if bar[1] == 0] == [
-        ("REPUB", 0, 100.0, 106.0, 100.0, 103.0, 390.0)
-    ]
-    assert ask(indicators.format(*span)) == [(0,)]
-    assert ask(doji.format((JUNE_5 + 7200) // 60)) == [(0,)]
-    assert ask(
-        f"SELECT count(*) FROM recent_higher_bar WHERE minute BETWEEN {JUNE_5 // 60 + 60} AND {JUNE_5 // 60 + 200}"
-    ) == [(0,)]
+    assert bars(ask, "ohlcv_hourly")[0] == ("REPUB", 0, 100.0, 106.0, 100.0, 103.0, 390.0)
+    assert ask(indicators) == [(0,)]
+    there = f"minute BETWEEN {JUNE_5 // 60 + 60} AND {JUNE_5 // 60 + 200}"
+    assert ask(f"SELECT count(*) FROM recent_higher_bar WHERE {there}") == [(0,)]
+    assert ask(f"SELECT count(*) FROM detection_flow WHERE {there} AND superseded_at IS NULL") == [(0,)]
 
 
 def test_what_lies_outside_of_a_file_or_between_two_of_its_days_stays(replay, ask, tmp_path):
@@ -192,3 +186,23 @@ def test_a_file_of_refused_rows_alone_fails_and_says_why(replay, tmp_path):
 def test_a_file_with_some_refused_rows_says_how_many_and_why(replay, tmp_path):
     said = replay(flat_file(tmp_path / "some.csv", ("A", 0, -1, 10, 0), ("A", 1, 10, 10, 0), ("O:AAPL", 0, 5, 1, 0)))
     assert "rows that were refused: 1 price, 1 symbol" in said.stdout
+
+
+YEAR_2099 = 4_070_908_800  # seconds
+
+
+def test_a_row_of_another_year_in_a_paced_file_is_named_and_not_waited_for(replay, ask, tmp_path):
+    trades = [("WILDX", second, 100 + second / 100, 10, 0) for second in range(150)]
+    trades.insert(75, ("WILDX", YEAR_2099 - JUNE_5, 100, 10, 0))
+    said = replay(flat_file(tmp_path / "one_row_of_2099.csv", *trades), "--speed", "60x")
+
+    assert "to 2099-01-01T00:00:00Z" in said.stderr
+    assert [bar[6] for bar in bars(ask)] == [600.0, 600.0, 300.0, 10.0]
+
+
+def test_a_file_grouped_by_ticker_is_refused_for_any_speed_but_max(replay, ask, tmp_path):
+    hours = [(symbol, hour * 3600, 10, 1, 0) for symbol in ("A", "B") for hour in range(3)]
+    file = flat_file(tmp_path / "grouped.csv", *hours)
+    assert "grouped by ticker" in replay(file, "--speed", "60x", code=2).stderr
+    assert bars(ask) == []
+    replay(file)
