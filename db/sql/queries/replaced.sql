@@ -6,7 +6,8 @@ WITH thrown AS (
     SELECT s.partition, s.feed::text AS by_feed,
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
            count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
-           count(*) FILTER (WHERE b.replay AND s.trades > 0 AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
+           count(*) FILTER (WHERE b.replay AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
+                              AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
            sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
       FROM stage_bar s
      CROSS JOIN LATERAL (SELECT r.feed, r.replay, r.trades, r.open_ts, r.close_ts FROM recent_bar r
@@ -51,7 +52,7 @@ SELECT DISTINCT c.symbol, b.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
        SELECT r.minute FROM recent_bar r
-        WHERE r.symbol = c.symbol AND r.feed <> c.replay AND r.trades > 0
+        WHERE r.symbol = c.symbol AND r.feed <> c.replay AND (r.open <> 'NaN' OR r.trades > 0)
           AND r.minute BETWEEN (c.first_ns / 60000000000)::int AND (c.last_ns / 60000000000)::int
           AND (r.open = 'NaN' OR (r.close_ts >= c.first_ns AND r.open_ts <= c.last_ns)) OFFSET 0) AS b
  WHERE c.replay = %(replay)s AND c.partition = %(partition)s
