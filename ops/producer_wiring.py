@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import structlog
 
-from ..contracts.errors import UsageError
+from ..contracts.errors import SetupError, UsageError
 from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
@@ -32,6 +32,7 @@ from ..producer.spooled_writer import SpooledWriter
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
 from .embedded import default_data_dir
+from .ledger import read_ledger
 from .redis_refusals import refusals_named
 from .shutdown import Stop
 from .wiring import Place, open_postgres
@@ -114,6 +115,9 @@ def synthetic_feed(
 def _open_run(where: Place, base: str, source: str, partitions: int, options: ProducerOptions) -> ReplayRun | None:
     with open_postgres(where, name="tickstock-producer") as connection:
         run = open_replay(connection, base, source, partitions, again=options.again)
+        rows = read_ledger(connection, run.name) if run.finished else []
+    if any(row.ticks_in and row.ticks_in == row.refused for row in rows):
+        raise SetupError(f"{run.name}: replayed already, and no row was taken: `tickstock dlq ls` shows them")
     if run.finished:
         log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
         return None

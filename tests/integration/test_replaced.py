@@ -4,6 +4,7 @@ import gzip
 
 import psycopg
 import pytest
+from tickstockpl.contracts.partition import partition_of
 
 HEADER = (
     "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,"
@@ -181,6 +182,7 @@ def test_the_same_content_twice_in_one_command_is_refused(replay, tmp_path):
 def test_a_file_of_refused_rows_alone_fails_and_says_why(replay, tmp_path):
     said = replay(flat_file(tmp_path / "bad.csv", ("A", 0, -1, 10, 0), ("B", 0, 10, -1, 0), ("C", 0, 0, 1, 0)), code=1)
     assert "no row of the files was taken (refused: 2 price, 1 size)" in said.stderr
+    assert "no row was taken" in replay(tmp_path / "bad.csv", code=1).stderr
 
 
 def test_a_file_with_some_refused_rows_says_how_many_and_why(replay, tmp_path):
@@ -206,3 +208,35 @@ def test_a_file_grouped_by_ticker_is_refused_for_any_speed_but_max(replay, ask, 
     assert "grouped by ticker" in replay(file, "--speed", "60x", code=2).stderr
     assert bars(ask) == []
     replay(file)
+
+
+def test_a_bar_of_a_live_feed_that_the_file_does_not_hold_goes_and_its_producers_answer(
+    replay, ask, tmp_path, migrated_servers
+):
+    replay(flat_file(tmp_path / "day.csv", ("LIVE", 0, 10, 1, 0), ("LIVE", 120, 10, 1, 0), ("OUT", 300, 1, 1, 0)))
+    first = JUNE_5 // 60
+    with psycopg.connect(migrated_servers.database_url) as connection:
+        for symbol, minute in (("LIVE", 1), ("OUT", 1)):
+            values = {"symbol": symbol, "minute": first + minute, "at": JUNE_5 + 60 * minute}
+            connection.execute(
+                """INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)
+                   VALUES (%(symbol)s, to_timestamp(%(at)s), 9, 9, 9, 9, 5)""",
+                values,
+            )
+            connection.execute(
+                """INSERT INTO recent_bar VALUES (%(symbol)s, %(minute)s, 'live', false, false, 0, 9, 9, 9, 9,
+                                                  5000000, 45, 5, %(at)s * 1000000000::bigint, %(at)s * 1000000000::bigint)""",
+                values,
+            )
+        home = partition_of("LIVE", 2)
+        for producer, applied in (("old", 4), ("new", 3)):
+            connection.execute(
+                "INSERT INTO ledger (partition, producer, feed, last_number, ticks_in, applied)"
+                " VALUES (%s, %s, 'live', %s, %s, %s)",
+                (home, producer, applied, applied, applied),
+            )
+    replay(flat_file(tmp_path / "again.csv", ("LIVE", 0, 10, 1, 0), ("LIVE", 120, 11, 1, 0)))
+
+    assert [bar[:3] for bar in bars(ask)] == [("LIVE", 0, 10.0), ("LIVE", 2, 11.0), ("OUT", 1, 9.0), ("OUT", 5, 1.0)]
+    live = "SELECT producer, applied, superseded FROM ledger WHERE feed = 'live' ORDER BY 1"
+    assert ask(live) == [("new", 0, 3), ("old", 2, 2)]
