@@ -218,6 +218,7 @@ def test_a_bar_of_a_live_feed_that_the_file_does_not_hold_goes_and_its_producers
     with psycopg.connect(migrated_servers.database_url) as connection:
         for symbol, minute in (("LIVE", 1), ("OUT", 1)):
             values = {"symbol": symbol, "minute": first + minute, "at": JUNE_5 + 60 * minute}
+            values["ns"] = values["at"] * SECOND_NS
             connection.execute(
                 """INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)
                    VALUES (%(symbol)s, to_timestamp(%(at)s), 9, 9, 9, 9, 5)""",
@@ -225,7 +226,7 @@ def test_a_bar_of_a_live_feed_that_the_file_does_not_hold_goes_and_its_producers
             )
             connection.execute(
                 """INSERT INTO recent_bar VALUES (%(symbol)s, %(minute)s, 'live', false, false, 0, 9, 9, 9, 9,
-                                                  5000000, 45, 5, %(at)s * 1000000000::bigint, %(at)s * 1000000000::bigint)""",
+                                                  5000000, 45, 5, %(ns)s, %(ns)s)""",
                 values,
             )
         home = partition_of("LIVE", 2)
