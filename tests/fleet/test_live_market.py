@@ -349,7 +349,7 @@ def test_a_repair_replaces_live_bars_once_and_leaves_a_replays_alone(market):
     assert market.bar("SPY", minute) == (20.5, 20.5, 20.5, 20.5, 7.0, 20.5, 1, "replay", 1)
     market.repair()  # other minutes of the gap are missing, so all of it is fetched again
     market.fake.tell(market.trade("AAPL", minute + 3_000, 99.0, 100))
-    # SPY's minute, fetched twice, and the late trade of AAPL; and the live trades that the repair and the replay replaced.
+    # SPY's minute, fetched twice; the late trade of AAPL; the live trades that the repair and the replay replaced.
     wait_for(lambda: market.ledger("superseded") == 5, 90, lambda: market.fleet.rows("SELECT * FROM ledger"))
     take_back(market, "cancel", trades[0])  # it is not in the bar any more, and was counted before
     counted = "SELECT sum(applied)::int, sum(superseded)::int FROM ledger WHERE producer = 'front-door'"
