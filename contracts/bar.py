@@ -27,8 +27,6 @@ BAR_DTYPE = np.dtype(
     ]
 )
 
-SHARE_MICRO = 1e6
-
 # A minute in which no trade set a price yet (odd lots only) has NaN for open and close, no bound for high and low, and
 # these times, which any trade's own beat when two parts of a minute are merged.
 NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
@@ -50,5 +48,5 @@ class ToldBar(msgspec.Struct, gc=False):
     close: float
     volume: float
     vwap: float
-    trade_count: int
+    trade_count: int | None  # None: nobody knows
     revision: int

@@ -42,6 +42,8 @@ STANDARD_COLUMNS = (
 _COLUMNS_ARE = " (columns: "
 _MAX_COLUMNS_LENGTH = 2_000
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
+_FLOAT = re.compile(r"\d{1,19}(?:\.\d*)?(?:[eE]\+?\d{1,2})?", re.ASCII)
+NOTHING = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "<NA>")  # how data frames write what is not there
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -53,7 +55,7 @@ def rules_of(names: Sequence[str]) -> TRADE_RULES:
 def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]:
     """Return the names of a file's columns. Raises UsageError where it is no trade flat file."""
     try:
-        names = [name.strip() for name in _fields(line.removeprefix(_BYTE_ORDER_MARK))]
+        names = [name.strip().lower() for name in _fields(line.removeprefix(_BYTE_ORDER_MARK))]
     except NotATick as e:
         raise UsageError(f"{file}: the first line is no CSV header: {e.detail}") from e
     missing = [name for name in REQUIRED[rules] if name not in names]
@@ -75,9 +77,9 @@ def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> 
         return None
     symbol, size = symbol_of(named[TICKER]), size_of(named[SIZE])
     ts, price = _nanoseconds(named[TIME]), price_with_size(named[PRICE], size)
-    conditions = conditions_of_text(named[CONDITIONS]) if rules == "sip" else ()
+    conditions = conditions_of_field(named[CONDITIONS]) if rules == "sip" else ()
     row = Row(symbol, ts, price, size, flags=flags_of(conditions, ts) if conditions else SETS_ALL)
-    names_of_trade = (named.get(name) for name in (EXCHANGE, TRADE_ID, FACILITY))
+    names_of_trade = (whole_text(named.get(name, "")) for name in (EXCHANGE, TRADE_ID, FACILITY))
     return with_names(row, *names_of_trade, conditions=conditions)
 
 
@@ -99,19 +101,48 @@ def columns_in(detail: str) -> Sequence[str]:
 
 def conditions_of_line(line: bytes, names: Sequence[str]) -> Conditions:
     """Return the conditions of a line that read_line has read."""
-    return conditions_of_text(_fields(line)[names.index(CONDITIONS)])
+    return conditions_of_field(_fields(line)[names.index(CONDITIONS)])
+
+
+def conditions_of_field(text: str) -> Conditions:
+    """Return the conditions of a field: numbers with commas between, or one number as a data frame writes it."""
+    return conditions_of_text(whole_text(text))
 
 
 def _fields(line: bytes) -> list[str]:
     text = line.removesuffix(b"\r").decode("utf-8", "surrogateescape")  # symbol_of refuses what is no UTF-8
     try:
-        return next(csv.reader([text], strict=True), [])
+        return next(csv.reader([text], strict=True, skipinitialspace=True), [])
     except csv.Error as e:
         raise NotATick("bad_row", str(e)) from e
 
 
-def _correction(text: str) -> int:
+def place_of_line(line: bytes, names: Sequence[str]) -> tuple[str, int] | None:
+    """Return the symbol and the time of a line, whatever else it holds; None where these are none."""
+    try:
+        fields = _fields(line)
+        if len(fields) != len(names):
+            return None
+        return symbol_of(fields[names.index(TICKER)]), _nanoseconds(fields[names.index(TIME)])
+    except NotATick:
+        return None
+
+
+def whole_text(text: str) -> str:
+    """Return a whole number that a data frame has written as a float as its digits; any other text as it is.
+
+    A column with an empty field holds floats: `4.0`, `7.1675577320245e+16`.
+    """
     text = text.strip()
+    if text in NOTHING:
+        return ""
+    if not _WHOLE.fullmatch(text) and _FLOAT.fullmatch(text) and float(text).is_integer():
+        return str(int(float(text)))
+    return text
+
+
+def _correction(text: str) -> int:
+    text = whole_text(text)
     if text and not _WHOLE.fullmatch(text):
         raise NotATick("bad_row", f"correction is not a whole number: {shown(text)}")
     return int(text or 0)
@@ -119,7 +150,8 @@ def _correction(text: str) -> int:
 
 def _nanoseconds(text: str) -> int:
     """Read nanoseconds and no other unit: in a file of billions a guess would be no kindness."""
-    ns = int(text) if _WHOLE.fullmatch(text.strip()) else 0
+    digits = whole_text(text)
+    ns = int(digits) if _WHOLE.fullmatch(digits) else 0
     if not MIN_TS_NS <= ns < MAX_TS_NS:
         raise NotATick("timestamp", f"{TIME} is not a time from 1990 to 2099 in nanoseconds: {shown(text)}")
     return ns

@@ -213,17 +213,19 @@ class _Readers:
 
 
 def _aggregates(rows: Sequence[_Second], *, whole_minute: bool) -> _Columns:
-    """Read seconds or minutes: a missing price is the close; high and low are widened to hold open and close."""
+    """Read seconds or minutes by the rules of aggregate_row: those that it refuses are left to it."""
     size = _sizes([row.v for row in rows], [row.dv for row in rows])
     ticks, sound = _columns(
         [row.sym for row in rows], [row.s for row in rows], np.array([row.c for row in rows], "<f8"), size
     )
     close = ticks.price
     told = np.array([(row.o, row.h, row.l, row.vw) for row in rows], "<f8").T
+    sound &= ~(told[1] < told[2]) | (size == 0)
     told = np.where(np.isnan(told) | (size == 0), close, told)
     sound &= ((told > 0) & (told < MAX_PRICE)).all(axis=0) | (size == 0)
     first, high, low, vwap = told
     high, low = np.maximum(np.maximum(high, first), close), np.minimum(np.minimum(low, first), close)
+    vwap = np.maximum(np.minimum(vwap, high), low)
     optional: dict[str, Column] = {"open": first, "high": high, "low": low, "vwap": vwap}
     if whole_minute:
         optional["whole_minute"] = np.ones(len(rows), OPTIONAL_COLUMNS["whole_minute"])

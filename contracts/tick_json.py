@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .aggregate import aggregate_row
 from .plain_fields import columns_of_fields, is_plain, row_of_fields
-from .tick_values import NotATick, Row, either, price_of, price_with_size, shown, size_of, symbol_of, ticks_of_rows
+from .tick_values import NotATick, Row, either, price_with_size, shown, size_of, symbol_of, ticks_of_rows
 from .ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, SETS_ALL, Refused, Ticks, concat
 from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
@@ -262,7 +263,7 @@ def _as_said(
 
 
 def _application_second(message: _Object, _: TRADE_RULES) -> Row:
-    return _aggregate(
+    return aggregate_row(
         symbol_of(either(message, "symbol", "ticker")),
         _inside_second(message.get("timestamp")),
         size_of(either(message, "tick_volume", "volume", "size")),
@@ -282,7 +283,7 @@ def _massive_trade(message: _Object, rules: TRADE_RULES) -> Row:
 
 
 def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
-    return _aggregate(
+    return aggregate_row(
         symbol_of(message.get("sym")),
         timestamp_of(message.get("s")),
         size_of(either(message, "dv", "v")),
@@ -325,17 +326,3 @@ def _inside_second(stamp: Any) -> int:
     if inside < MIN_TS_NS:
         raise NotATick("timestamp", f"a second that ended when 1990 began: {shown(stamp)}")
     return inside
-
-
-def _aggregate(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> Row:
-    """Return a row with the prices that the feed says.
-
-    others: open, high, low, vwap. A null one is the close; high and low are widened to hold open and close.
-    """
-    if not size:
-        return Row(symbol, ts, price_with_size(close, size), size)
-    price = price_of(close, "close")
-    names = ("open", "high", "low", "vwap")
-    told = [None if value is None else price_of(value, name) for name, value in zip(names, others, strict=True)]
-    first, highest, lowest = (price if value is None else value for value in told[:3])
-    return Row(symbol, ts, price, size, first, max(highest, first, price), min(lowest, first, price), told[3])

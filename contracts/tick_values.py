@@ -16,6 +16,7 @@ from .ticks import (
     MIN_TS_NS,
     OPTIONAL_COLUMNS,
     SETS_ALL,
+    SHARE_MICRO,
     Refused,
     Ticks,
 )
@@ -25,6 +26,7 @@ from .trade_note import note_columns
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMBER_BYTES = b"0123456789.+-eE"  # of these, float() reads exactly what _NUMBER matches: no nan, no 1_000, no spaces
 _BLANKS = " \t\r\n"
+_OPTION = "O:"  # how the vendor's option tickers begin
 _SHOWN_LENGTH = 80
 
 
@@ -50,6 +52,7 @@ class Row(NamedTuple):
     vwap: float | None = None
     whole_minute: int = 0
     flags: int = SETS_ALL
+    trade_count: int = 1
     trade_key: int = NO_KEY
     undoes: int = 0
     facility: int = 0
@@ -75,12 +78,18 @@ def either(fields: Mapping[str, Any], *names: str) -> Any:
 
 
 def symbol_of(value: object) -> str:
-    """Return a symbol trimmed, its case as it came."""
+    """Return a symbol trimmed, its case as it came.
+
+    Options are refused, all of them: most of their tickers are longer than a symbol may be, and to take those that are
+    not would be half a market. Raises NotATick.
+    """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")  # what is no UTF-8 becomes a surrogate: not printable
     if not isinstance(value, str):
         raise NotATick("symbol", f"symbol is {'missing' if value is None else 'no text'}: {shown(value)}")
     symbol = value.strip(_BLANKS)
+    if symbol.startswith(_OPTION):
+        raise NotATick("symbol", f"options are not taken: their tickers are too long for a symbol: {shown(value)}")
     # Not printable are control characters and lone surrogates, and what makes two symbols look like one (a zero-width
     # space).
     if not symbol or len(symbol) > MAX_SYMBOL_LENGTH or not symbol.isprintable():
@@ -118,7 +127,14 @@ def size_of(value: object) -> float:
     size = number_of(value)
     if not 0 <= size < MAX_SIZE:
         raise NotATick("size", f"size is not 0 or more and below {MAX_SIZE:g}: {shown(value)}")
+    if is_too_small(size):
+        raise NotATick("size", f"size is below half a millionth of a share, and would count as 0: {shown(value)}")
     return size
+
+
+def is_too_small(size: Any) -> Any:
+    """Tell of a size, or of a column of them, whether it is not 0 and would be counted as 0 millionths."""
+    return (size > 0) & (np.rint(size * SHARE_MICRO) == 0)
 
 
 def price_with_size(value: object, size: float) -> float:
@@ -157,6 +173,7 @@ def sound_rows(
     """Return which rows are ticks, and the prices, 0 where the size is 0 and the price is none."""
     fair = (price > 0) & (price < MAX_PRICE)
     sound = (codes >= 0) & (ts >= MIN_TS_NS) & (ts < MAX_TS_NS) & (size >= 0) & (size < MAX_SIZE) & (fair | (size == 0))
+    sound &= ~is_too_small(size)
     return sound, price if fair.all() else np.where(fair, price, 0.0)
 
 

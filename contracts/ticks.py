@@ -16,6 +16,8 @@ Column = NDArray[Any]
 MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
 MAX_PRICE = 1e12  # numeric(18,6) holds less than this
 MAX_SIZE = 1e14  # numeric(20,6) holds less than this
+SHARE_MICRO = 1e6  # volumes are counted in whole millionths of a share
+MAX_TRADE_COUNT = 1 << 31  # trade_count is an integer: less than this
 MAX_BODY_BYTES = bounds.MAX_BODY_BYTES
 MIN_TS_NS = 631_152_000_000_000_000  # 1990-01-01T00:00:00Z
 MAX_TS_NS = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
@@ -28,6 +30,7 @@ OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
     "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
     "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
     "flags": np.dtype("<u1"),  # which fields of its bar a trade may set, or REPEATED: the bits below; absent means all
+    "trade_count": np.dtype("<i8"),  # so many trades an aggregate stands for; 0: nobody knows; absent means 1
     "trade_key": np.dtype("<i8"),  # names a trade among those of its symbol (contracts.trade_key); 0: it has no id
     "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: and stands in its place, corrected
     "facility": np.dtype("<u4"),  # who reported the trade (contracts.trade_key); 0: nobody is named
@@ -37,6 +40,8 @@ OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
 SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME = 1, 2, 4
 SETS_ALL = SETS_OPEN_CLOSE | SETS_HIGH_LOW | SETS_VOLUME
 REPEATED = 8  # the same trade came before: it is counted, and sets nothing
+
+_ABSENT = {"flags": SETS_ALL, "trade_count": 1}  # what a column that is not there says, where that is not 0
 
 
 class Refused(NamedTuple):
@@ -51,9 +56,9 @@ class Refused(NamedTuple):
 REASONS = (
     "not_json",
     "not_an_object",
-    "symbol",  # missing, empty, too long, control characters, invalid Unicode
+    "symbol",  # missing, empty, too long, control characters, invalid Unicode; an option
     "price",  # missing, not a number, NaN, infinite, zero, negative, too large
-    "size",  # not a number, NaN, infinite, negative, too large
+    "size",  # not a number, NaN, infinite, negative, too large, or too small: it would be counted as 0
     "timestamp",  # missing, not a time, outside 1990-2100
     "too_large",  # body over MAX_BODY_BYTES
     "unknown_shape",  # JSON or fields that are no tick we know
@@ -110,7 +115,7 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
     """Join batches in order into one with a common list of symbols.
 
     Where only some batches have an optional column, the others get what its absence means: the price for open, high,
-    low and vwap, all fields for flags, 0 for the rest.
+    low and vwap, all fields for flags, 1 for trade_count, 0 for the rest.
     """
     kept = list(batches)
     if len(kept) == 1:
@@ -151,4 +156,4 @@ def _column(batch: Ticks, name: str) -> Column:
     dtype = OPTIONAL_COLUMNS[name]
     if dtype.kind == "f":
         return batch.price
-    return np.full(len(batch), SETS_ALL if name == "flags" else 0, dtype)
+    return np.full(len(batch), _ABSENT.get(name, 0), dtype)

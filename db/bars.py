@@ -102,9 +102,14 @@ def existing(connection: Connection) -> Column:
     return np.array(rows, _EXISTING_DTYPE)
 
 
-def delete_unpriced(connection: Connection, partitions: Sequence[int]) -> None:
-    """Delete the bars of staged minutes that have no prices any more."""
-    connection.execute(query("delete_unpriced_bars"), {"partitions": list(partitions)})
+def delete_unpriced(connection: Connection, shape: TableShape, partitions: Sequence[int]) -> None:
+    """Delete the bars of staged minutes that have no prices any more, and what was made of them."""
+    values = {"partitions": list(partitions)}
+    connection.execute(query("delete_unpriced_bars"), values)
+    if shape.has_detail:
+        connection.execute(query("delete_unpriced_bar_details"), values)
+    connection.execute(query("delete_indicators_of_gone_bars"), values)
+    connection.execute(query("delete_emptied_higher_bars"), values)
 
 
 def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:

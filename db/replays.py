@@ -1,7 +1,9 @@
 """Replays: which attempt at a content is the current one, and how far it is."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..contracts.partition import partition_of
 from .postgres import Connection
 from .queries import query
 
@@ -36,3 +38,38 @@ def _read(connection: Connection, name: str, partitions: int) -> ReplayRun:
         numbers[partition] = max(numbers[partition], number)
         finished += is_finished
     return ReplayRun(name, numbers, finished == partitions)
+
+
+class Replaced(NamedTuple):
+    """What a replay has put its bars in the place of. source: the files of an earlier replay, None for another feed.
+
+    taken_away: of these bars, those that the replay has no trade of; cut: those of another replay whose trades all came
+    before or after its own. ticks: that are superseded now.
+    """
+
+    feed: str
+    source: str | None
+    bars: int
+    taken_away: int
+    cut: int
+    ticks: int
+
+
+def replaced_by(connection: Connection, replay: str) -> list[Replaced]:
+    """Return what a replay has replaced, by feed."""
+    return [Replaced(*row) for row in connection.execute(query("replaced_by"), {"replay": replay})]
+
+
+def note_cover(connection: Connection, replay: str, spans: Sequence[tuple[str, int, int]], partitions: int) -> None:
+    """Note what a replay's files speak of, before its end frames: (symbol, first, last) in Unix ns."""
+    symbols, first_ns, last_ns = (list(column) for column in zip(*spans, strict=True)) if spans else ([], [], [])
+    values = {"replay": replay, "symbols": symbols, "first_ns": first_ns, "last_ns": last_ns}
+    homes = [partition_of(str(symbol), partitions) for symbol in symbols]
+    with connection.transaction():
+        connection.execute(query("forget_cover"), {"replay": replay})
+        connection.execute(query("note_cover"), values | {"partitions": homes})
+
+
+def minutes_not_held(connection: Connection, replay: str, partition: int) -> list[tuple[str, int]]:
+    """Return the (symbol, minute) of bars that other feeds wrote where a replay's files speak, and have no trade."""
+    return connection.execute(query("minutes_not_held"), {"replay": replay, "partition": partition}).fetchall()

@@ -9,19 +9,20 @@ from uuid import uuid4
 
 import structlog
 
+from ..contracts.errors import SetupError, UsageError
 from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
 from ..db.gaps import OnGap
 from ..db.queries import query
 from ..db.redis import Client
-from ..db.replays import ReplayRun, open_replay
+from ..db.replays import ReplayRun, note_cover, open_replay
 from ..db.vitals import VITALS
 from ..producer.flat_file_columns import without_names
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
 from ..producer.overflow import admitted
-from ..producer.pace import by_tick_time, paced
+from ..producer.pace import NOT_BY_TIME, by_tick_time, find_jumps, paced
 from ..producer.produce import Feed, Progress, produce
 from ..producer.producer_lease import ProducerLease
 from ..producer.record import recorded
@@ -31,6 +32,7 @@ from ..producer.spooled_writer import SpooledWriter
 from ..producer.stream_writer import StreamWriter
 from ..producer.synthetic import SyntheticSource
 from .embedded import default_data_dir
+from .ledger import read_ledger
 from .redis_refusals import refusals_named
 from .shutdown import Stop
 from .wiring import Place, open_postgres
@@ -68,11 +70,24 @@ def replay_feed(
         return None
     skip = sum(run.numbers.values())
     unnamed = map(without_names, source)
-    ticks: Iterable[Ticks | None] = (
-        unnamed if speed is None else paced(by_tick_time(unnamed), speed, wait=stop.wait, skip=skip)
-    )
+    ticks: Iterable[Ticks | None] = unnamed
+    if speed is not None:
+        _expect_by_time(source)
+        ticks = paced(by_tick_time(unnamed), speed, wait=stop.wait, skip=skip)
     identity = Identity(run.name, run.name, "replay", options.publish, 0, options.codec)
-    return Feed(identity, ticks, run.numbers, "replay", None, ends=False)
+
+    def tell_cover() -> None:
+        with open_postgres(where, name="tickstock-producer") as connection:
+            note_cover(connection, run.name, source.coverage.spans(), partitions)
+
+    return Feed(identity, ticks, run.numbers, "replay", None, ends=False, before_end=tell_cover)
+
+
+def _expect_by_time(source: ReplaySource) -> None:
+    """Read files that are to be paced once before. Raises UsageError where they are not in the order of their time."""
+    jumps = find_jumps(source)
+    if any(jump.to_ns < jump.from_ns for jump in jumps) and source.coverage.groups_by_ticker:
+        raise UsageError(f"these ticks are grouped by ticker: {NOT_BY_TIME}")
 
 
 def synthetic_feed(
@@ -101,6 +116,9 @@ def synthetic_feed(
 def _open_run(where: Place, base: str, source: str, partitions: int, options: ProducerOptions) -> ReplayRun | None:
     with open_postgres(where, name="tickstock-producer") as connection:
         run = open_replay(connection, base, source, partitions, again=options.again)
+        rows = read_ledger(connection, run.name) if run.finished else []
+    if any(row.ticks_in and row.ticks_in == row.refused for row in rows):
+        raise SetupError(f"{run.name}: replayed already, and no row was taken: `tickstock dlq ls` shows them")
     if run.finished:
         log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
         return None

@@ -9,8 +9,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts.bar import MINUTE_NS, SHARE_MICRO
-from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, REPEATED, SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
+from ..contracts.bar import MINUTE_NS
+from ..contracts.tick_values import is_too_small
+from ..contracts.ticks import (
+    MAX_TS_NS,
+    MIN_TS_NS,
+    REPEATED,
+    SETS_HIGH_LOW,
+    SETS_OPEN_CLOSE,
+    SETS_VOLUME,
+    SHARE_MICRO,
+    Column,
+    Ticks,
+)
 from ..db.bars import TableShape
 
 Key = tuple[str, int]  # symbol, minute since 1970
@@ -28,7 +39,7 @@ _COUNTED = np.dtype(
 
 def may_touch_a_bar(ticks: Ticks, shape: TableShape) -> NDArray[np.bool_]:
     """Mark the ticks of sizes, prices and times that the table holds; a size of 0 is a quote."""
-    good: NDArray[np.bool_] = (ticks.size > 0) & (ticks.size < shape.max_size)
+    good: NDArray[np.bool_] = (ticks.size > 0) & (ticks.size < shape.max_size) & ~is_too_small(ticks.size)
     if "flags" in ticks.optional:
         good &= (ticks.optional["flags"] != 0) & (ticks.optional["flags"] != REPEATED)
     good &= (ticks.ts >= MIN_TS_NS) & (ticks.ts < MAX_TS_NS)
@@ -95,6 +106,8 @@ def recount(ticks: Ticks) -> Recount:
     bars["volume_micro"] = np.add.reduceat(np.rint(size * SHARE_MICRO), starts)
     bars["notional"] = np.add.reduceat(told["vwap"] * size, starts)
     bars["trades"] = ends - starts + 1
+    if "trade_count" in ticks.optional:
+        bars["trades"] = np.add.reduceat(ticks.optional["trade_count"][order], starts)
     if "flags" in ticks.optional:
         return Recount(symbols, _by_flags(bars, ticks.take(order), starts, ends))
     return Recount(symbols, bars)

@@ -57,3 +57,15 @@ def run_replay(
         return None
     with open_postgres(where, name="tickstock-replay") as connection:
         return read_result(connection, feed.identity.producer)
+
+
+def expect_taken(source: ReplaySource) -> None:
+    """Say why rows were refused. Raises SetupError where files had rows and none of them was taken."""
+    refused = ", ".join(f"{count:,} {reason}" for reason, count in source.refused.most_common())
+    if not source.rows_taken and (refused or source.rows_left_out):
+        why = f"refused: {refused}" if refused else f"all {source.rows_left_out:,} have a correction"
+        raise SetupError(
+            f"no row of the files was taken ({why}): `tickstock dlq ls` shows the first of what was refused"
+        )
+    if refused:
+        print(f"rows that were refused: {refused}")

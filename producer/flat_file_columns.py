@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contracts.flat_file import CONDITIONS, EXCHANGE, FACILITY, PRICE, TRADE_ID
+from ..contracts.flat_file import CONDITIONS, EXCHANGE, FACILITY, PRICE, TRADE_ID, conditions_of_field, whole_text
 from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
 from ..contracts.trade_columns import facility_column, told_columns
-from ..contracts.trade_conditions import conditions_of_text, flags_column, unknown_of
+from ..contracts.trade_conditions import flags_column, unknown_of
 from ..contracts.trade_key import NO_KEY, trade_keys
 
 _LEAST_PRICE, _MOST_PRICE, _MOST_SIZE = 0.005, 999_999.0, 1e12
@@ -22,7 +22,7 @@ Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and e
 
 def flags_of_block(read: Read, ts: Column, unknown: set[Hashable]) -> dict[str, Column]:
     """Return the column `flags`, none where every trade sets all; add the conditions that nobody knows to `unknown`."""
-    combinations = [conditions_of_text(text) for text in read[CONDITIONS].dictionary.to_pylist()]
+    combinations = [conditions_of_field(text) for text in read[CONDITIONS].dictionary.to_pylist()]
     unknown |= unknown_of(combinations)
     flags = flags_column(read[CONDITIONS].indices.to_numpy(), combinations, ts)
     return {} if (flags == SETS_ALL).all() else {"flags": flags}
@@ -53,7 +53,7 @@ def _exchanges(read: Read) -> Column:
 def _facilities(read: Read) -> Column:
     if FACILITY not in read:
         return np.zeros(len(read[TRADE_ID]), OPTIONAL_COLUMNS["facility"])
-    distinct = facility_column(read[FACILITY].dictionary.to_pylist())
+    distinct = facility_column([whole_text(text) for text in read[FACILITY].dictionary.to_pylist()])
     places: Column = read[FACILITY].indices.to_numpy()
     return distinct[places]
 
@@ -78,7 +78,7 @@ def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[s
         for name in (EXCHANGE, TRADE_ID, FACILITY, CONDITIONS)
     )
     told = told_columns(
-        exchanges=exchanges, ids=ids, facilities=facilities, conditions=[conditions_of_text(c) for c in conditions],
+        exchanges=exchanges, ids=ids, facilities=facilities, conditions=[conditions_of_field(c) for c in conditions],
         ts=np.zeros(len(rows), "<i8"), rules="all",
     )  # fmt: skip
     if not told.notes:
@@ -101,6 +101,8 @@ def without_names(ticks: Ticks) -> Ticks:
 
 def _numbers_or_texts(texts: Any) -> Column:
     """Read decimal numbers at once; where a text is none, or none that fits, all stay texts."""
+    if not pc.all(pc.ascii_is_decimal(texts)).as_py():
+        texts = pa.array([whole_text(text) for text in texts.to_pylist()], pa.string())
     if pc.all(pc.ascii_is_decimal(texts)).as_py():
         try:
             return np.asarray(texts.cast(pa.int64()))

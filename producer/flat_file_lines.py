@@ -1,6 +1,6 @@
 """Lines of a flat file -> Ticks: a block at once where each line is a plain trade, else closer and closer. Pure."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,18 @@ from ..contracts.flat_file import (
     TIME,
     TRADE_ID,
     conditions_of_line,
+    place_of_line,
     read_line,
     refused_line,
 )
 from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
-from ..contracts.ticks import Refused, Ticks, concat
+from ..contracts.ticks import Column, Refused, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES, unknown_of
+from .coverage import Coverage
 from .flat_file_columns import flags_of_block, is_extreme, keys_of_block, notes_of_block
 
 _FEW_LINES = 256  # so few are read faster one by one than halved again
+_BOUND = 2.0**63  # a float of nanoseconds at or above this fits no int64
 _TYPES = {
     TICKER: pa.dictionary(pa.int32(), pa.string()),
     PRICE: pa.float64(),
@@ -42,6 +45,8 @@ _TYPES = {
     FACILITY: pa.dictionary(pa.int32(), pa.string()),
 }
 
+_FLOATS = {TIME: pa.float64(), CORRECTION: pa.float64()}  # of a file that a data frame has written
+
 
 class _OddLine(Exception):
     """Some line of this block cannot be read at once with the others: look closer."""
@@ -53,8 +58,9 @@ class LineReader:
     unknown: the conditions met so far that no table has.
     """
 
-    def __init__(self, file: str, names: list[str], rules: TRADE_RULES) -> None:
+    def __init__(self, file: str, names: list[str], rules: TRADE_RULES, coverage: Coverage) -> None:
         self._file = file
+        self._coverage = coverage
         self._names = names
         self._rules = rules
         self._left_out = 0
@@ -62,8 +68,13 @@ class LineReader:
         self._numbered = [str(i) for i in range(len(names))]
         # By number: only the names that we read need to be unique.
         self._places = {name: self._numbered[names.index(name)] for name in READ[rules] if name in names}
-        self._convert = csv.ConvertOptions(
-            column_types={place: _TYPES[name] for name, place in self._places.items()},
+        self._whole_numbers = self._convert_options(_TYPES)
+        self._floats = self._convert_options(_TYPES | _FLOATS)
+        self._convert = self._whole_numbers
+
+    def _convert_options(self, types: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
+        return csv.ConvertOptions(
+            column_types={place: types[name] for name, place in self._places.items()},
             include_columns=list(self._places.values()),
             null_values=[""],  # arrow's own list holds NA, which is a ticker
         )
@@ -77,23 +88,26 @@ class LineReader:
         """Read whole lines. A block with an odd line is halved until that line stands among few."""
         if not block:
             return Ticks.empty()
-        try:
-            return self._read_at_once(block, first_line)
-        except (pa.ArrowInvalid, _OddLine):
-            pass
+        for convert in (self._convert, self._floats if self._convert is self._whole_numbers else self._whole_numbers):
+            try:
+                ticks = self._read_at_once(block, first_line, convert)
+            except (pa.ArrowInvalid, _OddLine):
+                continue
+            self._convert = convert  # the next block is most likely like this one
+            return ticks
         middle = _middle(block)
         if not middle:
             return self._read_line_by_line(block, first_line)
         halves = block[:middle], block[middle:]
         return concat([self.read(halves[0], first_line), self.read(halves[1], first_line + halves[0].count(b"\n"))])
 
-    def _read_at_once(self, block: bytes, first_line: int) -> Ticks:
+    def _read_at_once(self, block: bytes, first_line: int, convert: csv.ConvertOptions) -> Ticks:
         table = csv.read_csv(
             pa.BufferReader(block),
             # One thread and one block: the workers need the other cores, and the symbols come as one dictionary.
             csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self._numbered),
             csv.ParseOptions(),
-            self._convert,
+            convert,
         )
         # Blank lines, lone carriage returns and open quotes make rows that are not lines.
         if table.num_rows != block.count(b"\n"):
@@ -101,7 +115,7 @@ class LineReader:
         column = {name: table.column(place).combine_chunks() for name, place in self._places.items()}
         symbols, codes = symbol_table(column[TICKER].dictionary.to_pylist())
         code = np.array(codes, "<i4")[column[TICKER].indices.to_numpy()]
-        ts = column[TIME].fill_null(0).to_numpy()
+        ts = _nanoseconds(column[TIME].fill_null(0).to_numpy())
         # An empty field is NaN here, which is neither a price nor a size.
         price, size = (column[name].to_numpy(zero_copy_only=False) for name in (PRICE, SIZE))
         sound, price = sound_rows(code, ts, price, size)
@@ -113,10 +127,13 @@ class LineReader:
             optional |= flags_of_block(column, ts, self.unknown)
         note, notes = notes_of_block(column, np.flatnonzero(sound & is_extreme(price, size)))
         ticks = Ticks(symbols, code, ts, price, size, optional | note, refused, notes)
+        self._coverage.note(symbols, code, ts)
         return ticks if (kept & sound).all() else ticks.take(kept & sound, refused)
 
     def _counts(self, correction: Any) -> NDArray[np.bool_]:
-        codes = correction.fill_null(0).to_numpy()
+        codes = np.nan_to_num(correction.fill_null(0).to_numpy())
+        if not (codes == np.floor(codes)).all():
+            raise _OddLine
         codes_that_count = CORRECTIONS_THAT_COUNT[self._rules]
         return codes == codes_that_count[0] if len(codes_that_count) == 1 else np.isin(codes, codes_that_count)
 
@@ -129,10 +146,22 @@ class LineReader:
         return refused
 
     def _read_line_by_line(self, block: bytes, first_line: int) -> Ticks:
-        numbered = enumerate(block.split(b"\n")[:-1], first_line)
-        read = [self._read_line(line, number) for number, line in numbered if line not in (b"", b"\r")]
+        numbered = [
+            (number, line)
+            for number, line in enumerate(block.split(b"\n")[:-1], first_line)
+            if line not in (b"", b"\r")
+        ]
+        self._cover([line for _, line in numbered])
+        read = [self._read_line(line, number) for number, line in numbered]
         self._left_out += read.count(None)
         return ticks_of_rows([x for x in read if isinstance(x, Row)], [x for x in read if isinstance(x, Refused)])
+
+    def _cover(self, lines: Sequence[bytes]) -> None:
+        places = [place for line in lines if (place := place_of_line(line, self._names))]
+        symbols = list(dict.fromkeys(symbol for symbol, _ in places))
+        codes = {symbol: code for code, symbol in enumerate(symbols)}
+        code = np.array([codes[symbol] for symbol, _ in places], "<i8")
+        self._coverage.note(symbols, code, np.array([ts for _, ts in places], "<i8"))
 
     def _read_line(self, line: bytes, number: int) -> Row | Refused | None:
         try:
@@ -142,6 +171,16 @@ class LineReader:
         if row and self._rules == "sip":
             self.unknown |= unknown_of([conditions_of_line(line, self._names)])
         return row
+
+
+def _nanoseconds(ts: Column) -> Column:
+    """Return times as int64, 0 for a float that is none; one that is no whole number is a line to look closer at."""
+    if ts.dtype.kind == "i":
+        return ts
+    ts = np.where((ts >= 0) & (ts < _BOUND), ts, 0.0)
+    if not (ts == np.floor(ts)).all():
+        raise _OddLine
+    return ts.astype("<i8")
 
 
 def _middle(block: bytes) -> int:

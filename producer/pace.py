@@ -2,12 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
+import structlog
 
+from ..contracts.errors import UsageError
 from ..contracts.ticks import Column, Ticks
 
+log = structlog.get_logger()
+
+JUMP_NS = 15 * 60 * 1_000_000_000  # so long nobody trades a quiet share; a night is longer
+JUMP_PASSES_NS = 60 * 1_000_000_000
+MAX_JUMPS = 1000
+NOT_BY_TIME = "only a file that is sorted by sip_timestamp can be paced; sort it, or leave out --speed"
+
 _STEP_S = 0.02
+_SAY_EVERY_S = 5.0
 
 
 def parse_speed(text: str) -> float | None:
@@ -30,6 +42,7 @@ def paced(
     """
     started_s: float | None = None
     first_ns = 0
+    said_s = time.monotonic()
     for ticks, arrival_ns in batches:
         sent, refused = 0, ticks.refused
         if skipped := min(skip, len(ticks)):
@@ -44,17 +57,85 @@ def paced(
             if due > sent or refused:
                 yield ticks.take(slice(sent, due), refused)
                 sent, refused = max(sent, due), ()
+                said_s = time.monotonic()
                 continue
             yield None
             ahead_s = (int(arrival_ns[sent]) - first_ns - elapsed_ns) / speed / 1e9
+            if time.monotonic() >= said_s + _SAY_EVERY_S:
+                said_s = time.monotonic()
+                log.info("waiting for the next tick", of=_spelled(int(ticks.ts[sent])), in_s=round(ahead_s, 1))
             if wait(min(_STEP_S, max(0.001, ahead_s))):
                 return
 
 
+class Jump(NamedTuple):
+    """Two ticks, one behind the other, whose times lie too far apart to be waited for. Unix ns."""
+
+    from_ns: int
+    to_ns: int
+
+    def __str__(self) -> str:
+        return f"from {_spelled(self.from_ns)} to {_spelled(self.to_ns)}"
+
+
+class TickTimes:
+    """Turns the times of recorded ticks into arrival times that never fall, batch after batch.
+
+    A step of more than JUMP_NS, on or back, is no wait of a market: a night, a weekend, a row of another year. On, it
+    passes like JUMP_PASSES_NS; back, like nothing. A tick that steps back by less comes at once.
+    """
+
+    def __init__(self) -> None:
+        self._latest: int | None = None  # tick time that is reached
+        self._ahead_ns = 0  # of the arrival times: less than this is the tick's own
+
+    def arrivals(self, ts: Column) -> tuple[Column, list[Jump]]:
+        """Return when each tick arrives, and the jumps among them."""
+        arrival_ns = np.empty(len(ts), "<i8")
+        jumps = []
+        first = 0
+        while first < len(ts):
+            if self._latest is None:
+                self._latest = int(ts[first])
+            reached = np.maximum.accumulate(np.maximum(ts[first:], self._latest))
+            before = np.concatenate(([self._latest], reached[:-1]))
+            far = np.flatnonzero(np.abs(ts[first:] - before) > JUMP_NS)
+            count = int(far[0]) if len(far) else len(reached)
+            arrival_ns[first : first + count] = reached[:count] - self._ahead_ns
+            self._latest = int(reached[count - 1]) if count else self._latest
+            first += count
+            if first < len(ts):
+                jump = Jump(self._latest, int(ts[first]))
+                passes_ns = JUMP_PASSES_NS if jump.to_ns > jump.from_ns else 0
+                self._ahead_ns += jump.to_ns - jump.from_ns - passes_ns
+                self._latest = jump.to_ns
+                jumps.append(jump)
+        return arrival_ns, jumps
+
+
 def by_tick_time(batches: Iterable[Ticks]) -> Iterator[tuple[Ticks, Column]]:
-    """Pace recorded ticks by their own time; one that steps back comes at once."""
-    latest = 0
+    """Pace recorded ticks by their own time; jumps in it are named, and not waited for."""
+    times = TickTimes()
     for ticks in batches:
-        arrival_ns = np.maximum.accumulate(np.maximum(ticks.ts, latest))
-        latest = int(arrival_ns[-1]) if len(ticks) else latest
+        arrival_ns, jumps = times.arrivals(ticks.ts)
+        for jump in jumps:
+            log.warning("jump in tick time: it is not waited for", jump=str(jump))
         yield ticks, arrival_ns
+
+
+def find_jumps(batches: Iterable[Ticks]) -> list[Jump]:
+    """Read recorded ticks to their end for their jumps. Raises UsageError where there are too many to pace them."""
+    times = TickTimes()
+    found: list[Jump] = []
+    for ticks in batches:
+        found += times.arrivals(ticks.ts)[1]
+        if len(found) > MAX_JUMPS:
+            raise UsageError(
+                f"these ticks are not in the order of their time (they jump {found[0]}, and {MAX_JUMPS} times more): "
+                f"{NOT_BY_TIME}"
+            )
+    return found
+
+
+def _spelled(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -35,6 +35,7 @@ class Feed(NamedTuple):
     is_ingest: it brings the live market in, which only one process may.
     linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
     the feed (a live or synthetic one), or an interruption (a file). is_up: whether the source is connected.
+    before_end: what is to be done between its last ticks and its end frames.
     """
 
     identity: Identity
@@ -45,6 +46,7 @@ class Feed(NamedTuple):
     ends: bool
     is_ingest: bool = False
     is_up: Callable[[], bool] = lambda: True
+    before_end: Callable[[], None] = lambda: None
 
 
 def produce(
@@ -81,6 +83,7 @@ def produce(
             break
     if stop.is_set() and not feed.ends:
         return False
+    feed.before_end()
     writer.write(framer.end())
 
     def show() -> None:

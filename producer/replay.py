@@ -4,6 +4,7 @@ Whether a file is compressed is told by its first bytes. Pacing belongs to the c
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -19,6 +20,7 @@ from ..contracts.same_trade import SameTrades
 from ..contracts.tick_values import shown
 from ..contracts.ticks import MAX_BODY_BYTES, Ticks
 from ..contracts.trade_conditions import TRADE_RULES
+from .coverage import Coverage
 from .flat_file_lines import LineReader
 
 log = structlog.get_logger()
@@ -40,7 +42,8 @@ class ReplaySource:
     rules: `all` reads no conditions; `sip` adds the column flags where they say something; None: sip for each file that
     has conditions. A trade that comes twice, by its id, is marked (contracts.same_trade); rows_repeated counts them.
     bytes_total, bytes_read: as the files lie on the disk, for a progress bar. rows_left_out: trades whose correction
-    says that they do not count. unknown_conditions: those met that no table has; each is logged once.
+    says that they do not count. rows_taken, refused (by reason), coverage: of what was read so far.
+    unknown_conditions: those met that no table has; each is logged once.
     A row that is no trade is Refused, at its place, with FILE:LINE. Raises UsageError: at once for a file that is
     missing, empty or no trade flat file; in the middle, after the batches before it, where a compressed file is cut off
     or broken.
@@ -59,25 +62,33 @@ class ReplaySource:
         self.bytes_total = sum(self._sizes)
         self.bytes_read = 0
         self.rows_left_out = self.rows_repeated = 0
+        self.rows_taken = 0
+        self.refused: Counter[str] = Counter()
+        self.coverage = Coverage()
         self.unknown_conditions: set[Hashable] = set()
 
     def __iter__(self) -> Iterator[Ticks]:
         """Yield batches that have rows or refused rows, in file order."""
-        self.bytes_read = self.rows_left_out = self.rows_repeated = bytes_before = 0
+        self.bytes_read = self.rows_left_out = self.rows_repeated = self.rows_taken = bytes_before = 0
+        self.refused, self.coverage = Counter(), Coverage()
         same = SameTrades()
         for file, size, rules in zip(self._files, self._sizes, self.rules, strict=True):
             with _opened(file) as (raw, plain):
                 reader, first_line = None, 1
+                self.coverage.begin_file()
                 for block in _blocks(file, plain, self._block_bytes):
                     rows = block
                     if reader is None:
                         header, _, rows = block.partition(b"\n")
-                        reader, first_line = LineReader(file, read_header(header, file, rules), rules), 2
+                        reader = LineReader(file, read_header(header, file, rules), rules, self.coverage)
+                        first_line = 2
                     ticks = same.mark(reader.read(rows, first_line))
                     first_line += rows.count(b"\n")
                     self.bytes_read = bytes_before + raw.tell()
                     self.rows_left_out += reader.taken_left_out()
                     self.rows_repeated = same.repeated
+                    self.rows_taken += len(ticks)
+                    self.refused.update(row.reason for row in ticks.refused)
                     self._report(file, reader.unknown)
                     if len(ticks) or ticks.refused:
                         yield ticks
@@ -95,16 +106,23 @@ class ReplaySource:
 def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
     """Return the sha256 (hex) of the files' contents in order, uncompressed, and of an options string.
 
-    Uncompressed, because a file and its .gz hold the same trades: they are the same replay.
+    Uncompressed, because a file and its .gz hold the same trades: they are the same replay. Raises UsageError where two
+    of the files have the same content: each of their trades would count twice.
     """
     digest = hashlib.sha256()
-    for file in files:
-        length = 0
-        with _opened(str(file)) as (_, plain):
-            while chunk := _read(str(file), plain, HASH_BYTES):
+    met: dict[bytes, str] = {}
+    for file in map(str, files):
+        length, alone = 0, hashlib.blake2b()
+        with _opened(file) as (_, plain):
+            while chunk := _read(file, plain, HASH_BYTES):
                 digest.update(chunk)
                 length += len(chunk)
+                if len(files) > 1:
+                    alone.update(chunk)
         digest.update(b"\0%d\0" % length)  # where a file ends is part of its content
+        if other := met.get(alone.digest()):
+            raise UsageError(f"{other} and {file} have the same content, which would count twice: name one of them")
+        met[alone.digest()] = file
     digest.update(options.encode())
     return digest.hexdigest()
 

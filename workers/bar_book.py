@@ -4,10 +4,12 @@ Inside a bar the order is (tick time, arrival): open is the earliest trade, clos
 come in must be in arrival order; so merging partial bars gives the same bar as grouping all of their ticks at once.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS, SHARE_MICRO
-from ..contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, Column, Ticks
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
+from ..contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, SHARE_MICRO, Column, Ticks
 
 NO_BARS = np.empty(0, BAR_DTYPE)
 _MAX_DENSE_CELLS = 1 << 16  # a uint16 key sorts by radix, 15 times faster than an int64
@@ -85,15 +87,17 @@ def _compact_key(symbol: Column, minute: Column) -> Column:
 
 
 def latest_of(ticks: Ticks, symbol: Column) -> Column:
-    """Group whole-minute aggregates: the one that came last is the minute."""
-    bars = bars_of(ticks, symbol)
-    if len(bars) == len(ticks):
-        return bars
+    """Group whole-minute aggregates: the one that came last is the minute, with the count of trades that it says."""
+    if not len(ticks):
+        return NO_BARS
     key = _compact_key(symbol, ticks.ts // MINUTE_NS)
     order = np.argsort(key, kind="stable")
     last = np.append(np.flatnonzero(key[order][1:] != key[order][:-1]), len(order) - 1)
-    rows = np.sort(order[last])
-    return bars_of(ticks.take(rows), symbol[rows])
+    rows = order[last]  # by symbol, then minute, as bars are
+    bars = bars_of(ticks.take(rows), symbol[rows])
+    if "trade_count" in ticks.optional:
+        bars["trades"] = ticks.optional["trade_count"][rows]
+    return bars
 
 
 def merge(rows: Column, *, whole: bool = False) -> Column:
@@ -120,6 +124,16 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
     for column in ("volume_micro", "notional", "trades"):
         merged[column] = np.add.reduceat(bars[column], starts)
     return merged
+
+
+def empty_bars(keys: Sequence[tuple[int, int]]) -> Column:
+    """Return a bar without a trade for each (symbol, minute): merged with another it changes nothing."""
+    bars = np.zeros(len(keys), BAR_DTYPE)
+    bars["symbol"], bars["minute"] = np.array(keys, "<i8").T
+    bars["open"] = bars["close"] = np.nan
+    bars["high"], bars["low"] = -np.inf, np.inf
+    bars["open_ts"], bars["close_ts"] = NO_OPEN_TS, NO_CLOSE_TS
+    return bars
 
 
 def closed_by_clock(bars: Column, clock_ns: int, lateness_ns: int) -> Column:

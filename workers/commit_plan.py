@@ -10,11 +10,11 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from ..contracts.bar import SHARE_MICRO, ToldBar, has_prices
+from ..contracts.bar import ToldBar, has_prices
 from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ..contracts.partition import Position
-from ..contracts.ticks import MAX_BODY_BYTES, Column, Refused
+from ..contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
@@ -105,7 +105,8 @@ class PartitionPlan:
         """
         rebuilt = self.state.rebuilt.get(closed.feed, {})
         (code,) = self.state.codes_of([bar["symbol"].item().decode()]).tolist()
-        trades = rebuilt.get((code, int(bar["minute"])), int(bar["trades"]))
+        ticks = 1 if closed.book.whole else int(bar["trades"])  # a whole minute came as one, whatever it stands for
+        trades = rebuilt.get((code, int(bar["minute"])), ticks)
         counts = self.counts.setdefault(closed.book.producer, Counts())
         counts.applied -= trades
         setattr(counts, outcome, getattr(counts, outcome) + trades)
@@ -259,6 +260,7 @@ class Resolved:
     superseded: Column
     changed: Column
     compared: bool  # something stood: the rows are not as they were staged
+    replaces: bool = False  # some row takes the place of what another feed wrote
 
 
 def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
@@ -286,7 +288,8 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     merged["revision"] = np.where(was_a_bar, revision, 0)
     rows[at] = merged
     changed[at] = differs & (has_prices(merged) | has_prices(standing))
-    return Resolved(rows, superseded, changed, compared=True)
+    replaces = bool((~same_feed & ~superseded[at]).any())
+    return Resolved(rows, superseded, changed, compared=True, replaces=replaces)
 
 
 def _bound_extremes(rows: Column) -> None:
@@ -452,7 +455,6 @@ def told_bars(rows: Column) -> list[ToldBar]:
         *(rows[name] for name in ("open", "high", "low", "close")),
         volume,
         np.where(some, rows["notional"] / np.where(some, volume, 1.0), rows["close"]),
-        rows["trades"],
-        rows["revision"],
     ]
-    return list(map(ToldBar, *(column.tolist() for column in columns)))
+    counts = [count or None for count in rows["trades"].tolist()]
+    return list(map(ToldBar, *(column.tolist() for column in columns), counts, rows["revision"].tolist()))

@@ -29,6 +29,7 @@ from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
+from ..db.replays import minutes_not_held
 from .commit_plan import (
     NO_ROWS,
     HeldBack,
@@ -89,6 +90,7 @@ class Committer:
         self._consumer = consumer
         self._rows: Column = NO_ROWS
         self._changed: Column = np.empty(0, bool)  # which of them differ from what stood: these are told
+        self._replaces = False  # some of them take the place of what another feed wrote
         self._held_back: HeldBack | None = None
         self.tally = Tally()
         self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
@@ -113,8 +115,11 @@ class Committer:
         Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
         """
         self._began_at = time.monotonic()
+        for state in states:
+            self._take_away(state)
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
+        self._replaces = False
         self._changed = np.ones(len(rows), bool)
         if len(rows):
             self._stage_bars(plans, rows)
@@ -141,6 +146,13 @@ class Committer:
             self._plan_messages(plans)
         return plans
 
+    def _take_away(self, state: PartitionState) -> None:
+        """Let a replay that ends here take away the bars that its files do not hold, where they speak."""
+        for ended in state.ended_replays:
+            if not ended.abandoned:
+                minutes = minutes_not_held(self._database.connection, ended.replay, state.partition)
+                state.take_away(ended.replay, minutes)
+
     def _leave_out(self, numbers: Column) -> None:
         kept = ~np.isin(self._rows["row_number"], numbers)
         self._restage(self._rows.compress(kept), self._changed[kept])
@@ -154,6 +166,7 @@ class Committer:
         connection = self._database.connection
         stage(connection, rows)
         resolved = resolve(rows, existing(connection), self.shape)
+        self._replaces = resolved.replaces
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
         kept = ~superseded
         self._rows, self._changed = resolved.rows.compress(kept), resolved.changed[kept]
@@ -270,9 +283,11 @@ class Committer:
     def _write_bars(self, connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
         if any(plan.symbols - self._known_symbols for plan in plans):
             connection.execute(query("insert_symbols"), {"partitions": partitions, "first": 0, "last": 2**31 - 1})
+        if self._replaces:
+            connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
         upsert(connection, self.shape, partitions, 0, 2**31 - 1)
         if not has_prices(self._rows).all():
-            delete_unpriced(connection, partitions)
+            delete_unpriced(connection, self.shape, partitions)
 
     def worker_row(self) -> dict[str, object]:
         """Return the values of this worker's row."""
@@ -473,6 +488,7 @@ def _finish_replays(connection: Connection, plans: Sequence[PartitionPlan]) -> N
     ]
     if rows:
         _insert(connection, "finish_replays", ("replay", "partition", "last_number", "abandoned"), rows)
+        _insert(connection, "forget_covers", ("replay", "partition"), [row[:2] for row in rows])
 
 
 def _insert(connection: Connection, name: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:

@@ -216,12 +216,12 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     for feed, book in state.feeds.items():
         mine = rows.compress(rows["feed"] == feed.encode())
         priced = has_prices(mine)
-        marks.append(_take_gone(state, mine.compress(~priced), publish=book.publish))
+        gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        waiting = joined([book.waiting, higher_marks(new.compress(new["kind"] != HANGING))])
+        waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != HANGING)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
-        marks += [new, waiting.compress(due)]
+        marks += [gone, new, waiting.compress(due)]
         plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
 

@@ -141,10 +141,23 @@ class Detector:
             if not len(mine):
                 continue
             bars, there = self._higher_bars(mine, timeframe)
+            changed.append(self._emptied(timeframe, mine.compress(~there)))
             for publish in (True, False):
                 part = bars.compress(there & (mine["publish"] == publish))
                 changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
         return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
+
+    def _emptied(self, timeframe: int, marks: Column) -> Column:
+        """Mark the bars of a higher timeframe that have no 1-minute bar any more, and those that hang on them."""
+        gone = marks.copy()
+        gone["kind"] = REVISED
+        behind = []
+        for mark in gone:
+            minutes = self.histories[timeframe].minutes(int(mark["symbol"]))
+            later = minutes[minutes > mark["minute"]]
+            symbols = np.full(len(later), mark["symbol"])
+            behind.append(marks_of(symbols, later, HANGING, publish=bool(mark["publish"]), timeframe=timeframe))
+        return joined([gone, *behind])
 
     def _absorb_higher(self, timeframe: int, bars: Column, rows: list[Column], *, publish: bool) -> Column:
         history = self.histories[timeframe]

@@ -20,7 +20,7 @@ from ..contracts.partition import Position
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
 from ..db.gaps import Hole
 from ..db.lease import Lease
-from .bar_book import bars_of, latest_of, merge
+from .bar_book import bars_of, empty_bars, latest_of, merge
 from .detector import Detector
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars
@@ -308,8 +308,20 @@ class PartitionState:
         flow.ended = flow.end_applied = True
         if frame.is_replay:
             self.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
+            self._book(frame.feed, replay=True, whole=False, producer=frame.producer, publish=frame.publish)
             for feed in self._feeds_of(frame.feed):
                 self.feeds[feed].ended = True
+
+    def take_away(self, replay: str, minutes: Sequence[tuple[str, int]]) -> None:
+        """Let the next commit take away what others wrote in some (symbol, minute), where nothing is open.
+
+        replay: ended here since the last commit.
+        """
+        book = self.feeds[replay]
+        open_here = set(_keys_of(book.bars))
+        keys = [key for symbol, minute in minutes if (key := (self._code(symbol), minute)) not in open_here]
+        if keys:
+            book.bars = merge(np.concatenate((book.bars, empty_bars(keys))))
 
     def _abandon(self, frame: Frame) -> None:
         flow = self.flows[frame.producer]

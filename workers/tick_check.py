@@ -10,7 +10,18 @@ from ..contracts.bounds import HELD_BYTES
 from ..contracts.names import REPAIR_FEED
 from ..contracts.original import originals
 from ..contracts.partition import ms_of
-from ..contracts.ticks import MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, REPEATED, Column, Refused, Ticks
+from ..contracts.tick_values import is_too_small
+from ..contracts.ticks import (
+    MAX_PRICE,
+    MAX_SIZE,
+    MAX_TRADE_COUNT,
+    MAX_TS_NS,
+    MIN_TS_NS,
+    REPEATED,
+    Column,
+    Refused,
+    Ticks,
+)
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
@@ -110,6 +121,13 @@ def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Ite
             bad = ~((column >= limits.min_price) & (column < limits.max_price))
             yield "price", f"{name} is not a price that the table's columns hold", bad
     yield "size", "more than the table's column holds", ~((ticks.size >= 0) & (ticks.size < limits.max_size))
+    yield "size", "below half a millionth of a share: it would count as 0", is_too_small(ticks.size)
+    if (count := ticks.optional.get("trade_count")) is not None:
+        yield (
+            "size",
+            "trade_count is more than its column holds, or negative",
+            (count < 0) | (count >= MAX_TRADE_COUNT),
+        )
     yield "timestamp", "outside 1990-2100", (ticks.ts < MIN_TS_NS) | (ticks.ts >= MAX_TS_NS)
     if arrivals is not None:
         yield "future", "later than its arrival allows", ticks.ts > arrivals.arrived_ns + limits.max_future_ns

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..contracts import frame as frames
-from ..contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
+from ..contracts.bar import BAR_DTYPE, MINUTE_NS
 from ..contracts.errors import BadFrame
 from ..contracts.original import originals
 from ..contracts.partition import Position
 from ..contracts.tick_values import Row, ticks_of_rows
 from ..contracts.ticks import OPTIONAL_COLUMNS, Column, Refused, Ticks, concat
 from ..contracts.undo import UNDOES
-from .bar_book import bars_of
+from .bar_book import bars_of, empty_bars
 from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
@@ -232,17 +232,8 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
     rows = []
     for code, minute in sorted((codes[symbol], minute) for symbol, minute in wanted):
         here = bars[(bars["symbol"] == code) & (bars["minute"] == minute)]
-        rows.append(here if len(here) else _empty_bar(code, minute))
+        rows.append(here if len(here) else empty_bars([(code, minute)]))
     return np.concatenate(rows)
-
-
-def _empty_bar(code: int, minute: int) -> Column:
-    bar = np.zeros(1, BAR_DTYPE)
-    bar["symbol"], bar["minute"] = code, minute
-    bar["open"] = bar["close"] = np.nan
-    bar["high"], bar["low"] = -np.inf, np.inf
-    bar["open_ts"], bar["close_ts"] = NO_OPEN_TS, NO_CLOSE_TS
-    return bar
 
 
 def refused_undo(undo: Undo, ts: int, *, trimmed: bool) -> Refused:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..contracts.bar import SHARE_MICRO
 from ..contracts.market_hours import hours_if_open
-from ..contracts.ticks import Column
+from ..contracts.ticks import SHARE_MICRO, Column
 
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
 SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised

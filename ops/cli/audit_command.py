@@ -8,7 +8,7 @@ import click
 
 from ...contracts.trade_conditions import TRADE_RULES
 from ...db.migrate import check_schema
-from ..audit import AuditResult, Difference, audit_files, audit_streams, unbalanced_rows
+from ..audit import AuditResult, Difference, audit_files, audit_streams, differing_feeds, unbalanced_rows
 from ..ledger import read_ledger
 from ..ledger_table import print_ledger
 from ..progress import now_and_then
@@ -34,12 +34,13 @@ def audit(
     Without --file the trades are those that the partition streams still hold, for the minutes that they hold
     completely; with --file all of the file's, by the --trade-rules that it was replayed with, and the table must have
     no other bar of its symbols in its time.
-    Exit 1 if a row of the ledger does not balance or a bar differs.
+    Each replay's bars must have as many ticks as the ledger calls applied: what another replay threw out is superseded.
+    Exit 1 if a row of the ledger does not balance, a replay's ticks are not in its bars, or a bar differs.
     """
     with where as place, open_postgres(place, name="tickstock-audit") as connection:
         check_schema(connection)
         print_ledger(read_ledger(connection))
-        unbalanced = unbalanced_rows(connection)
+        unbalanced, differing = unbalanced_rows(connection), differing_feeds(connection)
         say = now_and_then(lambda line: click.echo(line, err=True))
         if files:
             result = audit_files(connection, files, say, rules=trade_rules)
@@ -48,8 +49,10 @@ def audit(
     for row in unbalanced:
         click.echo(f"partition {row.partition}, {row.producer}: {row.gap:+,} ticks, {row.uncounted:+,} numbers")
     click.echo("the ledger balances in every row" if not unbalanced else "the ledger does NOT balance")
+    for feed in differing:
+        click.echo(f"{feed.feed}: {feed.applied:,} ticks are applied, but its bars have {feed.in_bars:,}")
     _say(result, "from the file" if files else "from the streams")
-    if unbalanced or result.differ:
+    if unbalanced or differing or result.differ:
         sys.exit(1)
 
 

@@ -27,6 +27,8 @@ _COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "tr
 def bars(where: AbstractContextManager[Place], chosen: Selection, form: str, output: Path | None) -> None:
     """Print the 1-minute bars, by symbol and time. A timestamp is the start of the minute, UTC.
 
+    In CSV a symbol that a spreadsheet would compute has an apostrophe before it: '=1+1.
+
     Exit 1 if there is none of what was asked for.
     """
     if form == "parquet" and output is None:

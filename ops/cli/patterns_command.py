@@ -34,7 +34,8 @@ def patterns(
     """Print the patterns that stand on the bars, of any feed, told on the channels or not, by symbol and time.
 
     `bar` is the start of the bar that a pattern was found on, UTC; `tickstock flow` shows one by its flow_id, and those
-    too that a late tick took away. Exit 1 if there is none of what was asked for.
+    too that a late tick took away. In CSV a text that a spreadsheet would compute has an apostrophe before it: '=1+1.
+    Exit 1 if there is none of what was asked for.
     """
     values = chosen.values() | {"patterns": list(names) if names else None}
     with where as servers, open_postgres(servers, name="tickstock-patterns") as connection:

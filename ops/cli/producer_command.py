@@ -17,6 +17,7 @@ from ..live_feeds import LiveOptions, run_live
 from ..metrics_server import MetricsAddress, metrics_server
 from ..producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, synthetic_feed
 from ..progress import show_progress
+from ..replay_run import expect_taken
 from ..shutdown import Stop
 from ..wiring import Place, open_both
 from .live_options import LIVE_SOURCES, live_options
@@ -143,6 +144,8 @@ def producer(  # one parameter for each option
                 tape = _synthetic(options, seconds, market, redis_ms(client))
                 made = synthetic_feed(servers, tape, options, count, stop)
                 complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
+    if complete and recording is not None and made is not None:
+        expect_taken(recording)
     if not complete:
         raise SetupError(STOPPED_REPLAY if recording is not None else "stopped before all was committed")
 

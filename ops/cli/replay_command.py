@@ -14,7 +14,7 @@ from ..abandon import abandon_replay
 from ..feed_result import print_result
 from ..fleet import WatchedStop
 from ..producer_wiring import ProducerOptions
-from ..replay_run import run_replay
+from ..replay_run import expect_taken, run_replay
 from ..wiring import Place
 from .market_options import SpeedType
 from .options import CONTEXT, option, server_options, trade_rules_option
@@ -47,8 +47,12 @@ def replay(  # one parameter for each option
 ) -> None:
     """Turn trade flat files (.csv, .csv.gz) into bars: a producer, workers, and a summary with the ledger.
 
-    Exit 0 only if every tick is accounted for. The same files once more change nothing. A replay that was interrupted
+    Exit 0 only if every tick is accounted for, some were taken, and no minute was cut. Refused rows are counted with
+    their reasons, and alone do not change that. The same files once more change nothing. A replay that was interrupted
     goes on with the same command, or is given up with --abandon NAME (the name that `tickstock status` shows).
+
+    What the files say replaces what stands: for each of their symbols, on each day, from the first row to the last. A
+    bar of those minutes that they have no trade of is taken away. Parts of one minute belong into one command.
     """
     if files and abandoned:
         raise UsageError("FILES are replayed, --abandon gives a replay up: not both")
@@ -73,5 +77,6 @@ def replay(  # one parameter for each option
         return
     print_result(result, seconds=time.monotonic() - started_s, left_out=source.rows_left_out)
     click.echo("`tickstock bars` and `tickstock patterns` print them")
-    if not result.rows or any(row.gap or row.lost for row in result.rows):
+    expect_taken(source)
+    if not result.rows or result.cut or any(row.gap or row.lost for row in result.rows):
         sys.exit(1)

@@ -13,12 +13,17 @@ from rich.text import Text
 from ..console import make_console
 
 _FILE_WIDTH = 120
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+_TEXT = "'"  # how one begins that it takes as text
 
 Rows = Iterator[Sequence[str | float | None]]
 
 
 def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
-    """Write rows as they come, to a file or to stdout. A table of none is left out; CSV always has its header."""
+    """Write rows as they come, to a file or to stdout. A table of none is left out; CSV always has its header.
+
+    In CSV a text that a spreadsheet would compute, such as the symbol =1+1, has an apostrophe before it: '=1+1.
+    """
     with output.open("w", newline="") if output else click.open_file("-", "w") as file:
         {"csv": _write_csv, "json": _write_json, "table": _write_table}[form](columns, rows, file)
 
@@ -26,7 +31,19 @@ def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | Non
 def _write_csv(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows(map(_as_cell, row) for row in rows)
+
+
+def _as_cell(value: str | float | None) -> str | float | None:
+    return _TEXT + value if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:

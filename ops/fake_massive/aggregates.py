@@ -69,7 +69,9 @@ class Window:
     def add_second(self, told: "Window", at: tuple[int, int]) -> None:
         """Add one A event. at: its start (Unix ms) and its place among all events."""
         self.micros += told.micros
-        self.dollars += round(told.vwap, _VWAP_DECIMALS) * told.micros / 1e6
+        low, high = min(told.low, told.open, told.close), max(told.high, told.open, told.close)
+        vwap = min(max(round(told.vwap, _VWAP_DECIMALS), low), high)  # who reads it keeps it between the two
+        self.dollars += vwap * told.micros / 1e6
         self.count += 1
         self.high, self.low = max(self.high, told.high), min(self.low, told.low)
         if self.opened_at is None or at < self.opened_at:

@@ -23,6 +23,7 @@ MIGRATIONS = [
     "0008_repartition.sql",
     "0009_sent.sql",
     "0010_front_door_loss.sql",
+    "0012_replaced.sql",
     "0013_repeated.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z

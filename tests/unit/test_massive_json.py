@@ -101,6 +101,15 @@ def test_a_high_below_the_close_is_widened_and_a_missing_price_is_the_close():
     assert optional(ticks) == {"open": [25.5], "high": [25.5], "low": [25.5], "vwap": [25.5]}
 
 
+@pytest.mark.parametrize("kind", [SECOND, MINUTE])
+def test_a_high_below_the_low_is_refused_and_a_vwap_outside_is_brought_to_the_nearer_bound(kind):
+    events = ({**kind, "h": 25.2, "l": 25.3}, {**kind, "vw": 26.0}, {**kind, "vw": 0.01}, {**kind, "dv": "4e-7"})
+    ticks = parsed(*events).ticks
+
+    assert [refused.reason for refused in ticks.refused] == ["price", "size"]
+    assert ticks.optional["vwap"].tolist() == [25.41, 25.3]
+
+
 def test_a_second_without_volume_touches_no_bar_whatever_its_prices():
     ticks = parsed({"ev": "A", "sym": "AAPL", "v": 0, "c": 0, "o": 0, "h": -1, "s": MS}).ticks
 

@@ -127,7 +127,7 @@ def test_each_minute_is_a_whole_minute_row_with_its_own_prices(ask):
     assert columns(ticks) == {
         "minute": [0, 1, 3], "close": [201.0, 199.5, 199.0], "volume": [500.0, 0.25, 10.0],
         "open": [200.0, 199.5, 199.0], "high": [202.0, 199.5, 199.0], "low": [200.0, 199.5, 199.0],
-        "vwap": [201.4, 199.5, 199.0], "whole_minute": [1, 1, 1],
+        "vwap": [201.4, 199.5, 199.0], "whole_minute": [1, 1, 1], "trade_count": [3, 1, 1],
     }  # fmt: skip
 
 
@@ -184,14 +184,31 @@ def test_a_long_time_is_asked_for_a_month_at_a_time(scripted):
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [({"c": 0}, "price"), ({"h": None}, "price"), ({"l": -1}, "price"), ({"v": -5}, "size"), ({"vw": "x"}, "price")],
-)
+    [
+        ({"c": 0}, "price"), ({"h": None}, "price"), ({"l": -1}, "price"), ({"v": -5}, "size"), ({"vw": "x"}, "price"),
+        ({"h": 9.0, "l": 12.0}, "price"), ({"v": 4e-7}, "size"), ({"v": "-0.1"}, "size"), ({"n": -3}, "size"),
+        ({"n": 1.5}, "size"), ({"n": 1 << 31}, "size"), ({"n": True}, "size"), ({"n": "many"}, "size"),
+    ],
+)  # fmt: skip
 def test_a_bar_that_is_none_is_refused_with_its_reason_and_the_others_stay(scripted, wrong, reason):
     later = BAR | {"t": MINUTE + MINUTE_MS}
     _, rest = scripted(page(BAR | wrong, later))
     ticks = rest.minute_bars("AAPL", MINUTE, MINUTE + MINUTE_MS)
     assert columns(ticks)["minute"] == [1]
     assert [refused.reason for refused in ticks.refused] == [reason]
+
+
+def test_high_and_low_are_widened_to_hold_open_and_close_and_vwap_is_kept_between_them(scripted):
+    wide = BAR | {"o": 8.5, "c": 12.5, "vw": 12.75}
+    _, rest = scripted(page(wide, wide | {"t": MINUTE + MINUTE_MS, "vw": 8.25}))
+    found = columns(rest.minute_bars("AAPL", MINUTE, MINUTE + MINUTE_MS))
+    assert (found["high"], found["low"], found["vwap"]) == ([12.5, 12.5], [8.5, 8.5], [12.5, 8.5])
+
+
+@pytest.mark.parametrize(("said", "count"), [({"n": 3}, 3), ({"n": 3.0}, 3), ({"n": "3"}, 3), ({"n": None}, 0)])
+def test_the_count_of_trades_is_kept_and_is_none_where_the_vendor_says_none(scripted, said, count):
+    _, rest = scripted(page(BAR | said))
+    assert columns(one_minute(rest))["trade_count"] == [count]
 
 
 # -- what may go wrong -------------------------------------------------------------------------------------------------
@@ -204,6 +221,36 @@ def test_a_next_page_that_leads_astray_is_broken(ask, fake, what, says):
     fake.misbehave(what)
     with pytest.raises(RestBroken, match=says):
         ask("AAPL", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "ERROR", "results": [BAR]},
+        {"status": "ERROR", "error": "try later"},
+        {"status": "NOT_AUTHORIZED", "resultsCount": 0},
+        {"results": [BAR]},
+        {"status": "OK", "results": None},
+        {"status": "OK", "results": None, "resultsCount": 0},
+        {"status": "OK"},
+        {"status": "OK", "resultsCount": 2},
+        {"status": "OK", "resultsCount": 2, "results": []},
+        {"status": "OK", "resultsCount": 2, "results": [BAR]},
+        {"status": "OK", "resultsCount": 1, "results": [None]},
+        {},
+        [],
+        None,
+    ],
+)
+def test_no_answer_is_never_no_bars(scripted, answer):
+    _, rest = scripted((200, {}, json.dumps(answer).encode()))
+    with pytest.raises(RestBroken):
+        one_minute(rest)
+
+
+def test_a_plan_with_delayed_data_answers_too(scripted):
+    _, rest = scripted(page(BAR, status="DELAYED", resultsCount=1))
+    assert columns(one_minute(rest))["minute"] == [0]
 
 
 def test_a_redirect_is_not_followed(scripted):

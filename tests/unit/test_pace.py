@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.producer import pace
-from tickstockpl.producer.pace import by_tick_time, paced, parse_speed
+from tickstockpl.producer.pace import TickTimes, by_tick_time, find_jumps, paced, parse_speed
 
 SECOND = 1_000_000_000
 
@@ -96,3 +97,31 @@ def test_nothing_is_lost_or_repeated_at_any_speed(clock):
     times = np.sort(rng.random(500) * 20).round(3).tolist()
     out = let_out(by_tick_time([ticks(*times[:100]), ticks(*times[100:])]), 7.0, clock)
     assert [round(second, 3) for _, found in out for second in found] == times
+
+
+def seconds(*times):
+    """Return when ticks of these times arrive, in seconds since the first one, in batches of two."""
+    kinds = TickTimes()
+    parts = [kinds.arrivals(np.array(times[i : i + 2], "<i8") * 10**9)[0] for i in range(0, len(times), 2)]
+    return ((np.concatenate(parts) - parts[0][0]) // 10**9).tolist()
+
+
+@pytest.mark.parametrize(
+    ("times", "arrivals"),
+    [
+        ((0, 1, 2_000_000_000, 2, 3), [0, 1, 61, 61, 62]),  # a row of 2033 among those of 1970
+        ((0, 1, 2_000_000_000, 2_000_000_001, 2, 3), [0, 1, 61, 62, 62, 63]),
+        ((5000, 5001, 1, 5002, 5003), [0, 1, 1, 61, 62]),  # a row of the past
+        ((0, 86_400, 86_401), [0, 60, 61]),  # a night
+        ((0, 900, 1801), [0, 900, 960]),  # a quiet share is waited for
+        ((86_400, 86_401, 0, 1), [0, 1, 1, 2]),  # the day before comes second
+        ((10, 11, 3, 12), [0, 1, 1, 2]),
+    ],
+)
+def test_a_jump_in_tick_time_passes_like_a_minute_and_one_back_like_nothing(times, arrivals):
+    assert seconds(*times) == arrivals
+
+
+def test_ticks_that_jump_all_the_time_cannot_be_paced():
+    with pytest.raises(UsageError, match="not in the order of their time"):
+        find_jumps(ticks(0, 10_000) for _ in range(600))

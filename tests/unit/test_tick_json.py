@@ -126,6 +126,12 @@ def test_high_and_low_are_widened_to_hold_open_and_close():
     assert optional(ticks) == {"open": [150.1], "high": [150.25], "low": [150.1], "vwap": [150.22]}
 
 
+def test_a_high_below_the_low_refuses_a_second_and_a_vwap_outside_is_brought_to_the_nearer_bound():
+    assert reasons(parsed({**RAW_SECOND, "tick_high": 150.1, "tick_low": 150.2})) == ["price"]
+    assert optional(parsed({**RAW_SECOND, "tick_vwap": 151.0}))["vwap"] == [150.3]
+    assert optional(parsed({**RAW_SECOND, "tick_vwap": 0.5}))["vwap"] == [150.15]
+
+
 @pytest.mark.parametrize("name", ["tick_open", "tick_high", "tick_low", "tick_close", "tick_vwap"])
 @pytest.mark.parametrize("value", [0, -1, 1e308, "x", True])
 def test_a_bad_price_anywhere_in_a_second_refuses_it(name, value):

@@ -23,6 +23,10 @@ SELECT replay, partition FROM finished_replay WHERE abandoned;
 -- Bars that the database refused: they are in the dead letters, not in the table.
 SELECT original FROM dead_letter WHERE reason = 'unstorable';
 
+-- audit_taken_away --
+-- Minutes that a replay has no trade of, where others wrote a bar before.
+SELECT symbol, minute FROM recent_bar WHERE replay AND trades = 0 AND open = 'NaN';
+
 -- audited_bars --
 -- minute: since 1970. feed: who wrote the bar last; NULL where nobody of us did.
 SELECT b.symbol, (extract(epoch FROM b."timestamp") / 60)::int, b.open, b.high, b.low, b.close, b.volume, b.trade_count,

@@ -29,7 +29,7 @@ SELECT DISTINCT symbol::text FROM stage_bar
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
@@ -55,7 +55,7 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
 -- upsert_bar_detail --
 INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       trades, revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
 ON CONFLICT (symbol, "timestamp") DO UPDATE
@@ -65,10 +65,48 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
        IS DISTINCT FROM (excluded.trade_count, excluded.revision, excluded.provenance);
 
 -- delete_unpriced_bars --
--- Bars all of whose trades were cancelled; no trade, no bar.
+-- Bars all of whose trades were cancelled, or that a newer file does not hold; no trade, no bar.
 DELETE FROM ohlcv_1min b USING stage_bar s
  WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
    AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0);
+
+-- delete_unpriced_bar_details --
+DELETE FROM bar_detail b USING stage_bar s
+ WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
+   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0);
+
+-- delete_indicators_of_gone_bars --
+DELETE FROM intraday_indicators i USING stage_bar s
+ WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN' AND s.revision > 0 AND i.symbol = s.symbol::text
+   AND i.timeframe = '1min' AND i.calculation_timestamp = to_timestamp((s.minute + 1) * 60.0);
+
+-- delete_emptied_higher_bars --
+-- After the upsert: bars of higher timeframes that have no 1-minute bar any more, with the indicators computed on them.
+WITH emptied AS (
+    SELECT DISTINCT s.symbol::text AS symbol, t.name, t.minutes, s.minute / t.minutes * t.minutes AS minute,
+           to_timestamp(s.minute / t.minutes * t.minutes * 60.0) AS at
+      FROM stage_bar s
+     CROSS JOIN (VALUES ('5min', 5), ('15min', 15), ('30min', 30), ('hourly', 60)) AS t (name, minutes)
+     WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN' AND s.revision > 0
+       AND NOT EXISTS (SELECT FROM recent_bar r
+                        WHERE r.symbol = s.symbol::text COLLATE "C" AND r.open <> 'NaN'
+                          AND r.minute BETWEEN s.minute / t.minutes * t.minutes
+                                           AND s.minute / t.minutes * t.minutes + t.minutes - 1)
+), recent AS (
+    DELETE FROM recent_higher_bar h USING emptied e
+     WHERE h.symbol = e.symbol COLLATE "C" AND h.timeframe = e.minutes AND h.minute = e.minute
+), of_5min AS (
+    DELETE FROM ohlcv_5min b USING emptied e WHERE e.minutes = 5 AND b.symbol = e.symbol AND b."timestamp" = e.at
+), of_15min AS (
+    DELETE FROM ohlcv_15min b USING emptied e WHERE e.minutes = 15 AND b.symbol = e.symbol AND b."timestamp" = e.at
+), of_30min AS (
+    DELETE FROM ohlcv_30min b USING emptied e WHERE e.minutes = 30 AND b.symbol = e.symbol AND b."timestamp" = e.at
+), of_hour AS (
+    DELETE FROM ohlcv_hourly b USING emptied e WHERE e.minutes = 60 AND b.symbol = e.symbol AND b."timestamp" = e.at
+)
+DELETE FROM intraday_indicators i USING emptied e
+ WHERE i.symbol = e.symbol AND i.timeframe = e.name
+   AND i.calculation_timestamp = e.at + make_interval(mins => e.minutes);
 
 -- upsert_recent_bar --
 INSERT INTO recent_bar AS t (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,
@@ -113,7 +151,7 @@ SELECT symbol, "timestamp", trim_scale(open), trim_scale(high), trim_scale(low),
 
 -- bars_of_feed --
 -- The minutes that a feed wrote last, and the patterns that stand on them.
-SELECT (SELECT count(*) FROM recent_bar WHERE feed = %(feed)s),
+SELECT (SELECT count(*) FROM recent_bar WHERE feed = %(feed)s AND open <> 'NaN'),
        (SELECT count(*) FROM detection_flow d
          WHERE d.superseded_at IS NULL
            AND EXISTS (SELECT FROM recent_bar b WHERE b.symbol = d.symbol AND b.feed = %(feed)s

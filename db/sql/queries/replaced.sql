@@ -1,0 +1,76 @@
+-- supersede_replaced_ticks --
+-- Before the upsert: what staged bars take the place of, where another feed wrote it. Whole minutes (.AM) are of the
+-- producers of their feed, and came as one tick each. Where several producers share a feed, the one that contributed
+-- last answers first. LATERAL with OFFSET: looked up by key, whatever the statistics of a temporary table say.
+WITH thrown AS (
+    SELECT s.partition, s.feed::text AS by_feed,
+           CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
+           count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
+           count(*) FILTER (WHERE b.replay AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
+                              AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
+           sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
+      FROM stage_bar s
+     CROSS JOIN LATERAL (SELECT r.feed, r.replay, r.trades, r.open_ts, r.close_ts FROM recent_bar r
+                          WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute = s.minute OFFSET 0) AS b
+     WHERE s.partition = ANY (%(partitions)s) AND b.feed <> s.feed::text
+     GROUP BY 1, 2, 3
+), answers AS (
+    SELECT l.partition, l.producer, l.applied, t.ticks,
+           coalesce(sum(l.applied) OVER (PARTITION BY l.partition, l.feed ORDER BY l.updated_at DESC, l.producer
+                                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+      FROM (SELECT partition, feed, sum(ticks)::bigint AS ticks FROM thrown GROUP BY 1, 2) AS t
+      JOIN ledger l USING (partition, feed)
+), moved AS (
+    UPDATE ledger l SET applied = l.applied - a.share, superseded = l.superseded + a.share
+      FROM (SELECT partition, producer, greatest(0, least(applied, ticks - before))::bigint AS share FROM answers) AS a
+     WHERE l.partition = a.partition AND l.producer = a.producer AND a.share > 0
+)
+INSERT INTO replaced AS r (partition, by_feed, feed, bars, taken_away, cut, ticks)
+SELECT partition, by_feed, feed, bars, taken_away, cut, ticks FROM thrown
+ON CONFLICT (partition, by_feed, feed) DO UPDATE
+   SET bars = r.bars + excluded.bars, taken_away = r.taken_away + excluded.taken_away, cut = r.cut + excluded.cut,
+       ticks = r.ticks + excluded.ticks;
+
+-- note_cover --
+-- Not where the replay has ended already: an attempt of it that died between two partitions.
+INSERT INTO replay_cover (replay, partition, symbol, first_ns, last_ns)
+SELECT %(replay)s, c.* FROM unnest(%(partitions)s::int[], %(symbols)s::text[], %(first_ns)s::bigint[], %(last_ns)s::bigint[])
+    AS c (partition, symbol, first_ns, last_ns)
+ WHERE NOT EXISTS (SELECT FROM finished_replay f WHERE f.replay = %(replay)s AND f.partition = c.partition);
+
+-- forget_cover --
+DELETE FROM replay_cover WHERE replay = %(replay)s;
+
+-- forget_covers --
+DELETE FROM replay_cover c USING unnest(%(replay)s::text[], %(partition)s::int[]) AS ended (replay, partition)
+ WHERE c.replay = ended.replay AND c.partition = ended.partition;
+
+-- minutes_not_held --
+-- Minutes that other feeds wrote where a replay's files speak, and have no trade. One at the edge of what they cover
+-- stays where all of its trades lie outside.
+SELECT DISTINCT c.symbol, b.minute
+  FROM replay_cover c
+ CROSS JOIN LATERAL (
+       SELECT r.minute FROM recent_bar r
+        WHERE r.symbol = c.symbol AND r.feed <> c.replay AND (r.open <> 'NaN' OR r.trades > 0)
+          AND r.minute BETWEEN (c.first_ns / 60000000000)::int AND (c.last_ns / 60000000000)::int
+          AND (r.open = 'NaN' OR (r.close_ts >= c.first_ns AND r.open_ts <= c.last_ns)) OFFSET 0) AS b
+ WHERE c.replay = %(replay)s AND c.partition = %(partition)s
+ ORDER BY 1, 2;
+
+-- replaced_by --
+-- What a replay has put its bars in the place of; source: the files of an earlier one.
+SELECT d.feed, p.source, sum(d.bars)::bigint, sum(d.taken_away)::bigint, sum(d.cut)::bigint,
+       sum(d.ticks)::bigint
+  FROM replaced d LEFT JOIN replay p ON p.name = d.feed
+ WHERE d.by_feed = %(replay)s GROUP BY 1, 2 ORDER BY 1;
+
+-- ticks_by_feed --
+-- For each replay that has a score: ticks that are applied by the ledger, and those that its bars have.
+SELECT l.feed, l.applied, coalesce(b.ticks, 0) + coalesce(p.ticks, 0)
+  FROM (SELECT feed, sum(applied)::bigint AS applied FROM ledger WHERE feed = producer
+         GROUP BY feed HAVING bool_and(is_exact)) AS l
+  LEFT JOIN (SELECT feed, sum(trades)::bigint AS ticks FROM recent_bar GROUP BY feed) AS b USING (feed)
+  LEFT JOIN (SELECT feed, sum(ticks)::bigint AS ticks FROM replaced WHERE by_feed = 'pruned' GROUP BY feed) AS p
+      USING (feed)
+ ORDER BY l.feed;
