@@ -179,7 +179,8 @@ def test_an_entry_of_more_bytes_than_a_frame_may_have_is_refused_by_its_length()
 
 
 @pytest.mark.parametrize(
-    ("row_ids", "refused_id"), [([10, 11, 12, 13], 11), ([11, 12, 13, 17], 11), ([13, 12, 14, 15], 11), ([11, 12, 13, 14], 17)]
+    ("row_ids", "refused_id"),
+    [([10, 11, 12, 13], 11), ([11, 12, 13, 17], 11), ([13, 12, 14, 15], 11), ([11, 12, 13, 14], 17)],
 )  # fmt: skip
 def test_front_door_rows_lie_within_the_frames_numbers_in_order(row_ids, refused_id):
     made = replace(TICKS, optional={"row_id": np.array(row_ids, "<i8")})
