@@ -1,4 +1,4 @@
-"""A Redis whose clock steps while everything runs, by a library that is loaded before libc; PostgreSQL's stays right."""
+"""A Redis whose clock steps while everything runs, by a library loaded before libc; PostgreSQL's stays right."""
 
 import shutil
 import subprocess
@@ -104,19 +104,20 @@ def test_a_clock_that_steps_closes_no_bar_early_and_refuses_nothing(clocked, mig
         wait_for(lambda: ledger(servers)[0] == sent)
 
     with client, worker._client, closing(worker._database):
-        send(5)
-        for seconds in (step, 0, step, 0):
-            clocked.set(seconds)
-            wait_for(lambda at=seconds: abs(client.time()[0] - time.time() - at) < 30)
-            for _ in range(10):  # rounds of reads, in which a clock that ran ahead would close the minute
-                send(2)
-            assert not bars_after(servers, int(time.time()) // 60)
-        assert ledger(servers) == (85, 85)
-        last_minute = int(time.time()) // 60
-        wait_for(lambda: bars_after(servers, last_minute), 90)
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
+        try:
+            send(5)
+            for seconds in (step, 0, step, 0):
+                clocked.set(seconds)
+                wait_for(lambda at=seconds: abs(client.time()[0] - time.time() - at) < 30)
+                for _ in range(10):  # rounds of reads, in which a clock that ran ahead would close the minute
+                    send(2)
+                assert not bars_after(servers, int(time.time()) // 60)
+            assert ledger(servers) == (85, 85)
+            last_minute = int(time.time()) // 60
+            wait_for(lambda: bars_after(servers, last_minute), 90)
+        finally:
+            stop.set()
+            thread.join(60)
 
 
 def ledger(servers):
