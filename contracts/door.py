@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .partition import MAX_POSITION, Position, number_of
+from .tick_values import shown
 from .ticks import MAX_BODY_BYTES, Refused
 
 READ_ENTRIES = 10_000  # at most, in one reply
@@ -68,7 +69,7 @@ def is_numbered(position: Position, most_ms: int) -> bool:
 def refused_mark(number: int, fields: Fields) -> Refused:
     """Refuse an entry that had an id of its sender's own; what is kept of it can be sent again."""
     _, chosen, *rest = fields
-    detail = f"id {chosen.decode('ascii', 'replace')[:64]} was chosen by its sender, and is out of bounds"
+    detail = f"id {shown(chosen)} was chosen by its sender, and is out of bounds"
     return Refused("entry_id", detail, spelled(rest), number)
 
 

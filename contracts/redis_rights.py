@@ -187,8 +187,6 @@ def _new_ids(key: str, aside: str, following: str) -> Iterable[Call]:
     yield "RENAME", key, aside
     yield "RENAME", following, key
     yield "EXISTS", aside
-    yield "XINFO", "STREAM", aside
-    yield "XTRIM", aside, "MINID", "0"
     yield "XDEL", aside, "0-1"
     yield "XDEL", key, "0-1"
     yield "DEL", aside
@@ -229,7 +227,8 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XSETID", FRONT_DOOR, f"{2**43}-0"),
             *_new_ids(FRONT_DOOR, DOOR_ASIDE, DOOR_NEXT),
             ("XSETID", DOOR_NEXT, f"{2**43}-0"),
-            *(("XLEN", DOOR_ASIDE), ("UNLINK", DOOR_NEXT)),
+            *(("XLEN", DOOR_ASIDE), ("XINFO", "STREAM", DOOR_ASIDE), ("XTRIM", DOOR_ASIDE, "MINID", "0")),
+            ("UNLINK", DOOR_NEXT),
             *(("GET", DOOR_OWNER), ("SET", DOOR_OWNER, "1")),
             *_new_ids(_STREAM, *renewal_keys(0)[::2]),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "bars", "body", ""),

@@ -59,7 +59,7 @@ _OPTIONS: dict[str, Any] = {
     "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
 }
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
-_EXHAUSTED = "exhausted the last possible ID"  # of a stream: a worker gives it new ids
+_EXHAUSTED = "exhausted the last possible ID"
 _SENTINEL_REASON = re.compile("«(.*?)»")
 FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
@@ -209,7 +209,16 @@ def has_aof(client: Client) -> bool:
 
 def is_pause(error: Exception) -> bool:
     """Tell what cannot be written now (memory or disk full, fail-over, a stream without ids) from what is refused."""
-    return isinstance(error, _PAUSES) or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", _EXHAUSTED))
+    return (
+        isinstance(error, _PAUSES)
+        or any(code in str(error) for code in ("MISCONF", "NOREPLICAS"))
+        or is_exhausted(error)
+    )
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Tell that a stream has no id left, because somebody chose the largest: a worker will give it new ids."""
+    return _EXHAUSTED in str(error)
 
 
 def is_out_of_memory(error: Exception) -> bool:

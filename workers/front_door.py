@@ -32,7 +32,7 @@ from ..db.lag import number_in
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_pause, redis_ms
+from ..db.redis import Client, is_exhausted, is_out_of_memory, redis_ms
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
 from .tick_check import Limits
@@ -99,7 +99,7 @@ class FrontDoor:
             self.reset()
             return True
         except ResponseError as e:
-            if not is_pause(e) and not str(e).startswith("FENCED"):
+            if not is_out_of_memory(e) and not is_exhausted(e) and not str(e).startswith("FENCED"):
                 raise
             self._wait_for_room()
             return False

@@ -249,6 +249,31 @@ def test_a_frame_whose_numbers_overlap_is_a_dead_letter_and_the_partition_goes_o
     assert (reason, detail) == ("bad_frame", "numbers 1-3 overlap 2")
 
 
+def test_entries_that_no_reply_can_hold_are_dead_letters_by_their_size(stream, work):
+    stream.send(("A", 10.0, 100))
+    for _ in range(5):
+        stream.add(bytes(9 << 20))
+    stream.send(("A", 11.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
+    found = dead_letters(stream.servers)
+    assert [(reason, detail) for _, reason, detail, _ in found] == [
+        ("bad_frame", "an entry of so many bytes: 9437185, at most 8388608 are read")
+    ] * 5
+    stream.send(("A", 12.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 12, 200)])
+
+
+def test_a_text_that_is_no_utf_8_stops_no_worker(stream, work):
+    stream.send(("A", 10.0, 100))
+    array = stream.frame(("BAD", 99.0, 1))[:-4].replace(b"\xa3BAD", b"\xa3B\xffD")
+    stream.number = 1
+    stream.add(array + crc32(array).to_bytes(4, "little"))
+    stream.send(("A", 11.0, 50))
+    work(lambda: bars(stream.servers) == [("A", 10, 11, 150)])
+    ((_, reason, detail, _),) = dead_letters(stream.servers)
+    assert (reason, detail[:35]) == ("bad_frame", "not a frame: 'utf-8' codec can't de")
+
+
 def test_bad_frames_are_not_read_over_and_over_by_the_next_worker(stream, work):
     stream.add(b"no frame")
     stream.send(("A", 10.0, 100))

@@ -192,7 +192,7 @@ def test_an_id_out_of_bounds_costs_its_own_entry_and_none_that_comes_later(door,
     assert "entry_id" in shown
     assert metrics.DEAD_LETTERS.labels("entry_id")._value.get() - letters == 1
     assert door.letters() == [
-        ("entry_id", f"id {chosen} was chosen by its sender, and is out of bounds",
+        ("entry_id", f"id '{chosen}' was chosen by its sender, and is out of bounds",
          "symbol IBM price 99 volume 1000 timestamp 1"),
     ]  # fmt: skip
     assert door.volume() == 30
