@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from tickstockpl.contracts.ticks import concat
+from tickstockpl.contracts.ticks import REPEATED, concat
 from tickstockpl.contracts.trade_key import trade_key
 from tickstockpl.producer.replay import ReplaySource
 
@@ -49,7 +49,8 @@ def test_a_row_means_the_same_however_its_numbers_are_written(read, line, beside
 
     assert values(ticks) == [("PDF", AT, 10.5, 100.0)] * (1 + beside)
     assert ticks.optional["trade_key"].tolist() == [trade_key(4, "71675577320245")] * (1 + beside)
-    assert ticks.optional["flags"].tolist() == [4] * (1 + beside)  # 12, Form T, in regular hours: volume only
+    # 12, Form T, in regular hours: volume only; and the same trade again.
+    assert ticks.optional["flags"].tolist() == [4, *[REPEATED] * beside]
     assert (list(ticks.refused), source.rows_taken) == ([], 1 + beside)
 
 

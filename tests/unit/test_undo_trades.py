@@ -231,7 +231,7 @@ def test_an_early_undo_meets_its_trade_also_where_another_worker_has_the_partiti
     state = state_of()
     early = frame(0, ticks_of(("A", 0, 0, 0, 7, 1), ("B", 0, 12, 3, 8, 2)))
     applied(state, early)
-    state.take_back(entries(early))
+    state.take_back(lambda: entries(early))
     assert len(state.early) == 2
     assert state.counts["massive-1"] == Counts(ticks_in=2, applied=2)
     if is_restored:
@@ -248,7 +248,7 @@ def test_an_early_undo_whose_trade_does_not_come_is_a_dead_letter_that_says_all_
     state = state_of()
     early = frame(0, replace(ticks_of(("A", 0, 12, 3, 7 << 8 | 4, 2)), notes=()))
     applied(state, early)
-    state.take_back(entries(early))
+    state.take_back(lambda: entries(early))
     state.feeds["live"].clock_ns = (NOW_MS + 900_000) * 10**6
     assert not state.has_news()
     state.give_up_undos()
@@ -271,7 +271,7 @@ def test_too_many_early_undos_cost_the_oldest(monkeypatch):
     bodies = [frame(i, ticks_of(("A", 0, 0, 0, 7 + i, 1))) for i in range(3)]
     for body in bodies:
         applied(state, body)
-    state.take_back(entries(*bodies))
+    state.take_back(lambda: entries(*bodies))
     state.give_up_undos()
     assert sorted(early.undo.trade_key for early in state.early) == [8, 9]
     assert [letter.refused.reason for letter in state.dead_letters] == ["cannot_undo"]
