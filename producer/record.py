@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from ..contracts.ticks import Ticks
+from ..contracts.ticks import REPEATED, Ticks
 
 
 def recorded(ticks: Iterable[Ticks | None], file: Path | None) -> Iterator[Ticks | None]:
@@ -20,6 +20,13 @@ def recorded(ticks: Iterable[Ticks | None], file: Path | None) -> Iterator[Ticks
     with csv.CSVWriter(str(file), schema) as writer:
         for batch in ticks:
             if batch is not None and len(batch):
-                symbols = pa.DictionaryArray.from_arrays(batch.symbol_index, list(batch.symbols)).cast(pa.string())
-                writer.write_table(pa.table([symbols, batch.price, batch.size, batch.ts], schema))
+                once = _once(batch)
+                symbols = pa.DictionaryArray.from_arrays(once.symbol_index, list(once.symbols)).cast(pa.string())
+                writer.write_table(pa.table([symbols, once.price, once.size, once.ts], schema))
             yield batch
+
+
+def _once(ticks: Ticks) -> Ticks:
+    """Leave out the trades that came again: the file has no ids to tell them by."""
+    flags = ticks.optional.get("flags")
+    return ticks if flags is None else ticks.take(flags != REPEATED)
