@@ -79,6 +79,14 @@ _EVERYBODY: tuple[Call, ...] = (
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
 
+# db/foreign_keys.py: whether a key of ours holds what it should.
+_TYPES_OF_FRAMES: tuple[Call, ...] = (("TYPE", _STREAM), ("TYPE", _FLOW))
+_TYPES: tuple[Call, ...] = (
+    *_TYPES_OF_FRAMES,
+    *(("TYPE", key) for key in (_RESULTS, FRONT_DOOR, DEAD_LETTERS)),
+)
+_ALL_TYPES: tuple[Call, ...] = (*_TYPES, *(("TYPE", key) for key in (BRIDGE_EPOCH, _SEQ, HEARTBEAT)))
+
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
@@ -141,7 +149,7 @@ RIGHTS: dict[Role, RedisRights] = {
     "producer": RedisRights(
         keys=(_STREAM_KEYS,),
         channels=TICK_CHANNELS,
-        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_subscribe(TICK_CHANNELS)),
+        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_TYPES_OF_FRAMES, *_subscribe(TICK_CHANNELS)),
     ),
     "worker": RedisRights(
         keys=(_STREAM_KEYS, _RESULTS_KEYS, DEAD_LETTERS),
@@ -149,6 +157,7 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(
             *_EVERYBODY,
             *_SEND_FRAMES,  # of the front door
+            *_TYPES,
             *_group_calls(_STREAM),
             *_group_calls(FRONT_DOOR),
             ("XREADGROUP", "GROUP", GROUP, "doctor", "COUNT", "1", "STREAMS", _STREAM, ">"),
@@ -176,6 +185,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_LOOK,
             *_READ_RESULTS,
             *_SPEAK,
+            *_ALL_TYPES,
             *_publish(_ALL_CHANNELS),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
@@ -207,6 +217,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_EVERYBODY,
             *_LOOK,
             *_SPEAK,
+            *_ALL_TYPES,
             ("GET", HEARTBEAT),
             ("ACL", "WHOAMI"),
             ("PUBSUB", "NUMSUB", channel_names.PATTERNS),

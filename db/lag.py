@@ -11,6 +11,9 @@ from .postgres import Connection
 from .queries import query
 from .redis import Client, redis_ms
 
+MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
+_MAX_FIELD_BYTES = 300  # of a flow hash; our names are shorter
+_MAX_DIGITS = 19  # of it; to read a longer text takes time
 _LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
 
 
@@ -83,10 +86,25 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
 
 
 def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers out of a flow hash."""
-    return {
-        name[5:].decode(): int(value.partition(b",")[0]) for name, value in flow.items() if name.startswith(b"sent:")
-    }
+    """Read the producers' `sent` numbers out of a flow hash; what no producer of ours wrote there is left out."""
+    sent = ((_name_in(field), number_in(value.partition(b",")[0])) for field, value in flow.items())
+    return {name: number for name, number in sent if name}
+
+
+def _name_in(field: bytes) -> str:
+    """Return the producer's name of a field `sent:NAME`; "" where it is another field, or no name."""
+    if not field.startswith(b"sent:") or len(field) > _MAX_FIELD_BYTES:
+        return ""
+    name = field[5:].decode(errors="replace")
+    return name if name.isprintable() else ""
+
+
+def number_in(value: bytes | None) -> int:
+    """Read a number of ticks, or of the front door, out of a flow hash; anybody may have written it: then it is 0."""
+    if value is None or not value.isdigit() or len(value) > _MAX_DIGITS:
+        return 0
+    number = int(value)
+    return number if number <= MAX_NUMBER else 0
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:

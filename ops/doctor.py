@@ -8,13 +8,13 @@ from typing import NamedTuple
 import psycopg
 from redis.exceptions import RedisError
 
-from ..contracts.errors import TickStockError
+from ..contracts.errors import TickStockError, first_line
 from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers
 from ..db import postgres, redis
 from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
-from .doctor_finding import Finding, first_line
+from .doctor_finding import Finding
 from .doctor_postgres import check_postgres, recorded_shape
 from .doctor_redis import check_hiredis, check_keys, check_redis
 

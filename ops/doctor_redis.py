@@ -6,10 +6,11 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ..contracts.errors import first_line
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ..db.redis import FULL_SHARE, Client, is_cluster
-from .doctor_finding import Finding, findings_of, first_line
+from .doctor_finding import Finding, findings_of
 from .doctor_rights import check_rights
 from .first_few import first_few
 from .status import redis_version

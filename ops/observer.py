@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import psycopg
 from redis.exceptions import ResponseError
 
-from ..contracts.errors import ServerAway, SetupError, TickStockError
+from ..contracts.errors import ServerAway, SetupError, TickStockError, first_line
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, is_pause
-from .doctor_finding import first_line
 from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
 from .verdict import HealthFinding, findings_of, is_healthy, server_away

@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from ..contracts.errors import ServerAway, TlsRefused, UsageError
+from ..contracts.errors import DatabaseGone, ServerAway, TlsRefused, UsageError
 from ..contracts.names import GROUP, stream_key
 from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers, servers_from
@@ -76,7 +76,7 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
             log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
 
     retrying = retry(
-        retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, TlsRefused)),
+        retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, DatabaseGone | TlsRefused)),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         stop=stop_after_delay(timeout_s),
         before_sleep=say,
@@ -134,9 +134,11 @@ def open_both(where: Place, *, partitions: int | None, role: Role = "producer") 
 
 def _make_groups(client: Client, partitions: int) -> None:
     """Make the groups before a producer can fill the memory: then Redis would refuse to, and nobody could drain it."""
-    try:
-        for partition in range(partitions):
+    for partition in range(partitions):
+        try:
             redis.make_group(client, stream_key(partition), GROUP)
-    except ResponseError as e:
-        if not redis.is_pause(e):
-            raise
+        except ResponseError as e:
+            if redis.is_pause(e):
+                return
+            if not redis.is_foreign(e):  # whoever works on the partition says more, and leaves it out
+                raise

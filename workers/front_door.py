@@ -18,16 +18,18 @@ from redis.exceptions import ResponseError
 from ..contracts import frame as frames
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
-from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
+from ..contracts.names import DEAD_LETTERS, FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import Position, number_of, position_of, split
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.ticks import Refused, Ticks
 from ..db import lease as leases
+from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import Send, send
+from ..db.lag import number_in
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_out_of_memory, make_group
+from ..db.redis import Client, is_foreign, is_out_of_memory, make_group
 
 log = structlog.get_logger()
 
@@ -57,6 +59,8 @@ class FrontDoor:
         self._group = group
         self._partitions = partitions
         self._second_stamp: SecondStamp = second_stamp
+        self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that no frame can be sent to
+        self._foreign_door = ForeignKeyWatch(client, lambda _: {FRONT_DOOR: "stream"})
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -83,12 +87,25 @@ class FrontDoor:
         if self._lease is None or time.monotonic() < self._full_until:
             return False
         try:
-            return self._frame_next()
+            self._look_at_foreign()
+            return False if self._foreign_door.left_out else self._frame_next()
         except ResponseError as e:
-            if not is_out_of_memory(e):
+            if not is_out_of_memory(e) and not is_foreign(e):
                 raise
+            if is_foreign(e):
+                self._leave_out()
             self._wait_for_room()
             return False
+
+    def _leave_out(self) -> None:
+        """Find the keys that hold something else: what is for their partitions stays at the door, and is read again."""
+        self._foreign_door.look([0])
+        self._foreign.look(range(self._partitions))
+
+    def _look_at_foreign(self) -> None:
+        """Begin anew where a key is right again, at the lowest number that is applied."""
+        if self._foreign_door.put_right() | self._foreign.put_right():
+            self.reset()
 
     def _wait_for_room(self) -> None:
         self.reset()
@@ -153,11 +170,12 @@ class FrontDoor:
         """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
         self._poll_at = time.monotonic() + _POLL_EVERY_S
         pipeline = self._client.pipeline(transaction=False)
-        for p in range(self._partitions):
+        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
+        for p in open_to:
             pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
         flows = pipeline.execute()
-        for p, (sent, _, want) in enumerate(flows):
-            forgotten = self._last_sent[p] is not None and (sent or b"").decode() != self._last_sent[p]
+        for p, (sent, _, want) in zip(open_to, flows, strict=True):
+            forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
             wanted = want is not None and time.monotonic() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door reads again", partition=p, why="Redis forgot" if forgotten else "a hole")
@@ -165,12 +183,13 @@ class FrontDoor:
                 self.reset()
                 self._restart_at = time.monotonic() + _RESTART_EVERY_S
                 return
-        lowest = min(int(done or 0) for _, done, _ in flows)
+        lowest = min((number_in(done) for _, done, _ in flows), default=0)
         while self._ahead and self._ahead[0][0] <= lowest:
             self._ahead.popleft()
-        position = str(position_of(lowest))
-        self._client.execute_command("XGROUP", "SETID", FRONT_DOOR, self._group, position)
-        self._client.execute_command("XTRIM", FRONT_DOOR, "MINID", "~", position)
+        if len(open_to) == self._partitions:  # what a partition that is left out has not applied must stay
+            position = str(position_of(lowest))
+            self._client.execute_command("XGROUP", "SETID", FRONT_DOOR, self._group, position)
+            self._client.execute_command("XTRIM", FRONT_DOOR, "MINID", "~", position)
         self._send([self._make(p, Ticks.empty(), self._read_to or 0) for p in self._behind()])
 
     def _behind(self) -> list[int]:
@@ -235,10 +254,15 @@ class FrontDoor:
         self._sends += 1
         return p, Send(p, frames.encode(frame), f"{last},{self._sends}")
 
-    def _send(self, made: Sequence[tuple[int, Send]]) -> None:
+    def _send(self, all_made: Sequence[tuple[int, Send]]) -> None:
+        made = [(p, sent) for p, sent in all_made if p not in self._foreign.left_out]
         if not made:
             return
         for (p, sent), outcome in zip(made, send(self._client, FRONT_DOOR_PRODUCER, [s for _, s in made]), strict=True):
+            if outcome.is_foreign:
+                self._leave_out()
+                self._wait_for_room()
+                return
             if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
                 log.warning("front door reads again", partition=p, why=outcome.refused or "Redis forgot what was sent")
                 self._wait_for_room()
