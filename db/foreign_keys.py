@@ -6,7 +6,7 @@ them to leave out, and goes on with the others.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import structlog
 
@@ -22,7 +22,8 @@ _ARTICLES = {"string": "a string", "list": "a list", "set": "a set", "zset": "a 
 KeysOf = Callable[[int], Mapping[str, KeyType]]
 
 
-class ForeignKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
     """A key that holds something else than ours. holds, wants: types as people say them, "a list"."""
 
     key: str

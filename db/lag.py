@@ -9,7 +9,7 @@ from ..contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ..contracts.partition import START, Position
 from .postgres import Connection
 from .queries import query
-from .redis import Client, redis_ms
+from .redis import Client, is_foreign, redis_ms
 
 MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
 _MAX_FIELD_BYTES = 300  # of a flow hash; our names are shorter
@@ -25,12 +25,16 @@ class Committed(NamedTuple):
 
 
 class InRedis(NamedTuple):
-    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position."""
+    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position.
+
+    is_foreign: one of its keys holds something else, so that nothing is known.
+    """
 
     sent: dict[str, int]
     entries: int
     last: Position | None
     oldest: Position | None
+    is_foreign: bool = False
 
 
 class Lag(NamedTuple):
@@ -108,6 +112,8 @@ def number_in(value: bytes | None) -> int:
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:
+    if any(is_foreign(reply) for reply in (flow, stream, entries)):
+        return InRedis({}, 0, None, None, is_foreign=True)
     for reply in (flow, stream, entries):
         if isinstance(reply, Exception) and "no such key" not in str(reply):
             raise reply
@@ -133,6 +139,8 @@ def _waiting(sent: int, committed: Committed | None) -> int:
 
 
 def _age_s(position: Position, in_redis: InRedis, ticks: int, now_ms: int) -> float | None:
+    if in_redis.is_foreign:
+        return None
     if in_redis.oldest is not None:
         return max(0, now_ms - in_redis.oldest.ms) / 1000
     # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis

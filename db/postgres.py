@@ -31,9 +31,7 @@ _KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 # A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
-_REFUSED = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist"
-)
+_REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist")
 _NO_DATABASE = re.compile(r"database .* does not exist")
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
@@ -284,5 +282,6 @@ def is_busy(error: psycopg.Error) -> bool:
 
 
 def is_away(connection: Connection, error: psycopg.Error) -> bool:
-    """Tell whether PostgreSQL did not serve, rather than refuse."""
-    return is_lost(connection, error) or is_busy(error)
+    """Tell whether PostgreSQL did not serve; a deadlock is its work, and rolled back whole."""
+    is_deadlock = (error.sqlstate or "").startswith("40")
+    return is_lost(connection, error) or is_busy(error) or (can_pass(error) and not is_deadlock)

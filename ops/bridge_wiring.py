@@ -1,17 +1,16 @@
 """Puts a bridge together."""
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ..contracts.market_hours import load_calendar
 from ..db.migrate import check_schema, recorded_partitions
-from ..db.postgres import Database
+from ..db.postgres import Connection, Database
 from ..workers.bridge.bridge import Bridge, BridgeOptions
 from ..workers.bridge.voice import Voice
 from .shutdown import Stop
-from .wiring import Place, open_postgres, open_redis
+from .wiring import Place, open_redis, wait_for_server, with_postgres
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from ..workers.tracing import Tracing
@@ -39,7 +38,10 @@ def make_bridge(
         return None
     load_calendar()
     client = open_redis(where, "bridge")
-    database = Database(where.servers.database_url, name=f"tickstock-bridge {name}", impatient=True)
+    url = where.servers.database_url
+    database = wait_for_server(
+        lambda: Database(url, name=f"tickstock-bridge {name}", impatient=True), where.connect_timeout_s
+    )
     return Bridge(
         BridgeOptions(name, partitions, streaming_rate),
         database=database,
@@ -54,13 +56,16 @@ def make_bridge(
 def _await_stream(where: Place, stop: Stop) -> int | None:
     """Return the partition count of the stream, once there is one."""
     waits = False
-    with closing(open_postgres(where, name="tickstock-bridge")) as connection:
-        check_schema(connection)
-        while not stop.is_set():
-            if partitions := recorded_partitions(connection):
-                return partitions
-            if not waits:
-                log.info("waiting for a stream", made_by="the first worker or producer")
-            waits = True
-            stop.wait(_LOOK_EVERY_S)
+    while not stop.is_set():
+        if partitions := with_postgres(where, "tickstock-bridge", _recorded):
+            return partitions
+        if not waits:
+            log.info("waiting for a stream", made_by="the first worker or producer")
+        waits = True
+        stop.wait(_LOOK_EVERY_S)
     return None
+
+
+def _recorded(connection: Connection) -> int | None:
+    check_schema(connection)
+    return recorded_partitions(connection)

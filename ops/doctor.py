@@ -16,7 +16,7 @@ from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
 from .doctor_finding import Finding
 from .doctor_postgres import check_postgres, recorded_shape
-from .doctor_redis import check_hiredis, check_keys, check_redis
+from .doctor_redis import check_hiredis, check_keys, check_redis, check_types
 
 _MAX_SKEW_S = 1.0
 
@@ -39,8 +39,11 @@ def diagnose(
     yield check_hiredis()
     client = yield from _redis(servers, roles, clocks)
     recorded = yield from _postgres(servers, partitions, embedded, clocks)
-    if client is not None and roles:
-        yield check_keys(client, roles, recorded or partitions or DEFAULT_PARTITIONS)
+    if client is not None:
+        count = recorded or partitions or DEFAULT_PARTITIONS
+        yield from check_types(client, count)
+        if roles:
+            yield check_keys(client, roles, count)
     yield judge_clocks(clocks)
 
 

@@ -25,6 +25,7 @@ from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import Gap, OnGap
+from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.universe import Universe
@@ -38,7 +39,7 @@ from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
 from .producer_wiring import ProducerOptions, run_producer
 from .shutdown import Stop
-from .wiring import Place, open_postgres
+from .wiring import Place, with_postgres
 
 log = structlog.get_logger()
 
@@ -201,9 +202,13 @@ def _repair_thread(
 
 def _last_minute_ms(where: Place, feed: str) -> int | None:
     """Return the start of the last minute that a live feed brought, Unix ms."""
-    with open_postgres(where, name="tickstock-producer") as connection:
-        values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
-        minute = (connection.execute(query("last_live_minute"), values).fetchone() or (None,))[0]
+    values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
+
+    def ask(connection: Connection) -> int | None:
+        row = connection.execute(query("last_live_minute"), values).fetchone()
+        return row[0] if row else None
+
+    minute = with_postgres(where, "tickstock-producer", ask)
     return None if minute is None else minute * MINUTE_MS
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ..contracts.market_hours import is_market_open
 from ..contracts.names import FRONT_DOOR
+from ..db.foreign_keys import ForeignKey, all_keys, foreign_keys
 from ..db.freshness import Freshness, FreshnessReader
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -75,12 +76,14 @@ class FeedStatus:
 class Report:
     """unowned_s: for how long each partition has had no owner. workers_silent_s: since a worker's last sign of life.
 
-    redis_nodes: the one server, or each of a cluster that takes writes.
+    redis_nodes: the one server, or each of a cluster that takes writes. foreign_keys: keys of ours in it that hold
+    something else.
     """
 
     at: datetime
     fleet: Status
     redis_nodes: list[RedisStatus]
+    foreign_keys: list[ForeignKey]
     unowned_s: dict[int, float]
     workers_silent_s: float | None
     bridge: BridgeStatus
@@ -104,10 +107,12 @@ class Monitor:
         """Look at both servers. Raises what PostgreSQL and Redis raise."""
         workers_s, bridge_s = connection.execute(query("monitor_signs")).fetchone() or (None, None)
         at = datetime.fromtimestamp(redis_ms(client) / 1000, UTC)
+        fleet = read_status(connection, client)
         return Report(
             at=at,
-            fleet=read_status(connection, client),
+            fleet=fleet,
             redis_nodes=[redis_status(node) for node in masters(client)],
+            foreign_keys=foreign_keys(client, all_keys(fleet.partitions_total)),
             unowned_s=dict(connection.execute(query("monitor_unowned"), {"stream": FRONT_DOOR}).fetchall()),
             workers_silent_s=workers_s,
             bridge=_bridge(connection, bridge_s),

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from ..contracts.errors import ServerAway, SetupError, TickStockError, first_line
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
-from ..db.redis import AWAY, Client, is_pause
+from ..db.redis import AWAY, Client, can_pass
 from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
 from .verdict import HealthFinding, findings_of, is_healthy, server_away
@@ -60,7 +60,7 @@ class Observer:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
         except (psycopg.OperationalError, ServerAway, ResponseError, *AWAY) as e:
-            if isinstance(e, ResponseError) and not is_pause(e):
+            if isinstance(e, ResponseError) and not can_pass(e):
                 raise
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER
 from ..contracts.partition import START, Position, position_of
 from ..db.lag import Committed, Lag, committed_numbers, lags, look
 from ..db.postgres import Connection
 from ..db.queries import query
-from ..db.redis import Client, redis_ms
+from ..db.redis import Client, is_foreign, redis_ms
 
 _COUNT_PAGE = 10_000  # entries of the front door looked at in one reply
 
@@ -69,10 +71,13 @@ class ReplayStatus:
 
 @dataclass(frozen=True, slots=True)
 class FrontDoorStatus:
-    """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it."""
+    """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it.
+
+    None: unknown, because the key holds something else.
+    """
 
     applied: str
-    lag_entries: int
+    lag_entries: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,12 @@ def _front_door(client: Client, committed: dict[int, dict[str, Committed]], part
     nothing = Committed(0, finished=False)
     numbers = [committed.get(p, {}).get(FRONT_DOOR_PRODUCER, nothing).number for p in partitions]
     applied = position_of(min(numbers, default=0))
-    return FrontDoorStatus(str(applied), client.xlen(FRONT_DOOR) - _entries_up_to(client, applied))
+    try:
+        return FrontDoorStatus(str(applied), client.xlen(FRONT_DOOR) - _entries_up_to(client, applied))
+    except ResponseError as e:
+        if not is_foreign(e):
+            raise
+        return FrontDoorStatus(str(applied), None)
 
 
 def _entries_up_to(client: Client, last: Position) -> int:

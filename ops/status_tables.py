@@ -84,11 +84,12 @@ def fleet_lines(status: Status) -> list[str]:
     running = sum(worker.running for worker in status.workers)
     unowned = sum(partition.owner is None for partition in status.partitions)
     free = f", {unowned} of them without an owner" if unowned else ""
+    door_lag = status.front_door.lag_entries
     stream = f"{status.partitions_total} partitions{free}" if status.partitions_total else "not created yet"
     return [
         f"Stream        {status.stream}: {stream}, {running} worker{'' if running == 1 else 's'}",
         f"Lag           {status.lag_ticks:,} ticks, {'unknown' if status.lag_s is None else f'{status.lag_s:,.1f} s'}",
-        f"Front door    {status.front_door.lag_entries:,} entries wait",
+        f"Front door    {'?' if door_lag is None else f'{door_lag:,}'} entries wait",
         f"Dead letters  {dead or 'none'}",
         f"Redis         {redis.version}, {used}, policy {redis.policy}, AOF {'on' if redis.aof else 'off'}",
     ]

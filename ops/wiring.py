@@ -87,10 +87,24 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
 
 def open_postgres(where: Place, *, name: str) -> Connection:
     """Connect to PostgreSQL, waiting for it; the embedded one is migrated."""
-    connection = wait_for_server(lambda: connect(where.servers.database_url, name=name), where.connect_timeout_s)
-    if where.embedded:
-        migrate(connection)
-    return connection
+
+    def opened() -> Connection:
+        connection = connect(where.servers.database_url, name=name)
+        if where.embedded:
+            migrate(connection)
+        return connection
+
+    return wait_for_server(opened, where.connect_timeout_s)
+
+
+def with_postgres(where: Place, name: str, ask: Callable[[Connection], T]) -> T:
+    """Connect, and ask: a server that goes away in the middle is waited for, and asked again from the beginning."""
+
+    def asked() -> T:
+        with closing(open_postgres(where._replace(connect_timeout_s=0), name=name)) as connection:
+            return ask(connection)
+
+    return wait_for_server(asked, where.connect_timeout_s)
 
 
 def open_redis(where: Place, role: Role = "operator") -> Client:

@@ -6,9 +6,10 @@ SELECT extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE star
 
 -- monitor_unowned --
 -- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made.
-SELECT substr(l.unit, 11)::int, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
-  FROM lease l CROSS JOIN stream s
- WHERE starts_with(l.unit, 'partition:') AND s.name = %(stream)s
+-- Only those that the stream has: anybody may have written another unit of such a name.
+SELECT c.partition, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
+  FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition CROSS JOIN stream s
+ WHERE s.name = %(stream)s
    AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
  ORDER BY 1;
 
