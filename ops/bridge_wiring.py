@@ -1,16 +1,19 @@
 """Puts a bridge together."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import psycopg
 import structlog
 
+from ..contracts.errors import first_line
 from ..contracts.market_hours import load_calendar
 from ..db.migrate import check_schema, recorded_partitions
 from ..db.postgres import Connection, Database
 from ..workers.bridge.bridge import Bridge, BridgeOptions
 from ..workers.bridge.voice import Voice
 from .shutdown import Stop
-from .wiring import Place, open_redis, wait_for_server, with_postgres
+from .wiring import Place, open_postgres, open_redis, wait_for_server
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from ..workers.tracing import Tracing
@@ -55,17 +58,24 @@ def make_bridge(
 
 def _await_stream(where: Place, stop: Stop) -> int | None:
     """Return the partition count of the stream, once there is one."""
+    while not stop.is_set():
+        try:
+            with closing(open_postgres(where, name="tickstock-bridge")) as connection:
+                check_schema(connection)
+                return _look_for_stream(connection, stop)
+        except psycopg.OperationalError as e:  # it went away meanwhile: the next connection waits for it
+            log.warning("waiting for a server", why=first_line(e), seconds=where.connect_timeout_s)
+            stop.wait(_LOOK_EVERY_S)
+    return None
+
+
+def _look_for_stream(connection: Connection, stop: Stop) -> int | None:
     waits = False
     while not stop.is_set():
-        if partitions := with_postgres(where, "tickstock-bridge", _recorded):
+        if partitions := recorded_partitions(connection):
             return partitions
         if not waits:
             log.info("waiting for a stream", made_by="the first worker or producer")
         waits = True
         stop.wait(_LOOK_EVERY_S)
     return None
-
-
-def _recorded(connection: Connection) -> int | None:
-    check_schema(connection)
-    return recorded_partitions(connection)

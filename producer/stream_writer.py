@@ -253,7 +253,8 @@ class StreamWriter:
                     continue
                 raise reply
             flow, (sent, done, want) = self._flows[p], reply
-            self._forget_done(flow, min(number_in(done), max(flow.done, self._last_known(p, flow))))
+            if number_in(done) <= self._last_known(p, flow):
+                self._forget_done(flow, number_in(done))
             if flow.last_sent is not None and (sent or b"").decode(errors="replace") != flow.last_sent:
                 flow.last_sent = None
                 self._send_again(p, "Redis forgot what was sent")

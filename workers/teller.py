@@ -53,6 +53,11 @@ class Teller:
         self._behind.add(held.partition)
         self.catch_up()
 
+    def leave(self, partition: int) -> None:
+        """Tell nothing more of a partition: whoever restores it finds out what is untold."""
+        self._behind.discard(partition)
+        self._unlettered.discard(partition)
+
     def tell(self, plans: list[PartitionPlan]) -> None:
         """Tell what was just committed; where Redis has no room, keep it for `catch_up`."""
         for plan in plans:

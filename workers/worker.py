@@ -141,7 +141,7 @@ class Worker:
                 self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
-        self._leave()
+        self._end()
 
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
@@ -395,9 +395,14 @@ class Worker:
 
     def _forget(self, partition: int) -> bool:
         """Keep nothing of a partition; return whether it was here."""
+        self._leave(partition)
+        return self._states.pop(partition, None) is not None or self._set_aside.drop(partition)
+
+    def _leave(self, partition: int) -> None:
+        """Do nothing more for a partition in Redis."""
         self._reader.restoring.pop(partition, None)
         self._undone.pop(partition, None)
-        return self._states.pop(partition, None) is not None or self._set_aside.drop(partition)
+        self._teller.leave(partition)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
@@ -555,8 +560,7 @@ class Worker:
         self._uncommitted_since = None
         self._front_door.reset()
         for partition in self._set_aside.look(self._states):
-            self._reader.restoring.pop(partition, None)
-            self._undone.pop(partition, None)
+            self._leave(partition)
         for partition in list(self._states):
             self.restore(partition)
 
@@ -568,7 +572,7 @@ class Worker:
             self._committer.open()
             self._assignment.listen()
 
-    def _leave(self) -> None:
+    def _end(self) -> None:
         """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
         try:
             self._step_through_commit()
