@@ -98,10 +98,6 @@ TICK_TO_COMMIT = _histogram(
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 PARTITIONS_OWNED = _gauge("tickstock_partitions_owned", "Partitions that this worker holds the lease of.")
-PARTITIONS_SET_ASIDE = _gauge(
-    "tickstock_partitions_set_aside",
-    "Partitions of this worker that wait: a Redis key of theirs holds something else.",
-)
 TAKEOVERS = _counter("tickstock_takeovers_total", "Partitions that this worker took.")
 COMMITS_FENCED = _counter(
     "tickstock_commits_fenced_total",
@@ -170,8 +166,7 @@ COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
 WORKER: tuple[MetricWrapperBase, ...] = (
     TICKS_IN, TICKS_APPLIED, TICKS_DUPLICATE, TICKS_LATE, TICKS_REJECTED, TICKS_SUPERSEDED, TICKS_WITHOUT_TRADE,
     TICKS_LOST, BARS_CLOSED, BARS_REVISED, PATTERNS_DETECTED, INDICATORS_CALCULATED, UNDETECTED_BARS, COMMIT_DURATION,
-    COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, PARTITIONS_SET_ASIDE, TAKEOVERS, COMMITS_FENCED, HOLES,
-    DEAD_LETTERS,
+    COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES, DEAD_LETTERS,
 )  # fmt: skip
 BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)
 FLEET: tuple[MetricWrapperBase, ...] = (

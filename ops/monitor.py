@@ -1,7 +1,7 @@
 """The system health monitor: the fleet, the bridge, the feeds and the application at one moment. Nothing is changed."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..contracts.market_hours import is_market_open
@@ -83,7 +83,6 @@ class Report:
     at: datetime
     fleet: Status
     redis_nodes: list[RedisStatus]
-    foreign_keys: list[ForeignKey]
     unowned_s: dict[int, float]
     workers_silent_s: float | None
     bridge: BridgeStatus
@@ -92,6 +91,7 @@ class Report:
     feed: FeedStatus
     symbols: Freshness
     integration: Integration
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
 
 
 class Monitor:

@@ -3,7 +3,6 @@
 Nothing of them is kept in memory: when the key is right again, they are restored like a partition that was just taken.
 """
 
-from ..contracts.metrics import PARTITIONS_SET_ASIDE
 from ..contracts.names import partition_keys
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.redis import Client
@@ -27,23 +26,15 @@ class SetAside:
         found = self._watch.look(states)
         for partition in found:
             self._held[partition] = states.pop(partition).held
-        self._show()
         return found
 
     def put_right(self) -> list[Held]:
         """Return the partitions whose keys are right again: they are to be restored."""
         if not self._held:
             return []
-        right = [self._held.pop(partition) for partition in sorted(self._watch.put_right())]
-        self._show()
-        return right
+        return [self._held.pop(partition) for partition in sorted(self._watch.put_right())]
 
     def drop(self, partition: int) -> bool:
         """Forget a partition that is another worker's now; return whether it was here."""
         self._watch.forget(partition)
-        was_here = self._held.pop(partition, None) is not None
-        self._show()
-        return was_here
-
-    def _show(self) -> None:
-        PARTITIONS_SET_ASIDE.set(len(self._held))
+        return self._held.pop(partition, None) is not None

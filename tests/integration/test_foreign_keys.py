@@ -221,7 +221,8 @@ def test_a_fleet_starts_beside_a_foreign_key_and_heals(key, stream, client, feed
 
         def until(condition):
             wait_for(lambda: feed.writer.poll_if_due(every_s=0.05) or worker_died or bridge_died or condition())
-            assert not (worker_died or bridge_died), (worker_died, bridge_died)
+            assert not worker_died, worker_died
+            assert not bridge_died, bridge_died
 
         until(lambda: volumes(stream).get("C") == 1)
         client.delete(key)
@@ -381,19 +382,16 @@ def test_an_entry_of_the_results_that_no_worker_wrote_costs_no_result(
     monkeypatch.setattr("tickstockpl.workers.bridge.bridge._LOOK_EVERY_S", 0.1)
     client.xadd(results_key(BAD), fields, id=entry_id)
     with worker_on(stream) as worker_died, bridge_on(stream) as bridge_died:
-        for n in range(1, 4):
+        for _ in range(3):
             feed.send(BAD)
             feed.send(GOOD)
             wait_for(lambda: worker_died or bridge_died or volumes(stream) == feed.sent)
-        with psycopg.connect(stream.database_url, autocommit=True) as connection:
-            count = "SELECT count(*) FROM outbox WHERE partition = %s"
-            assert connection.execute(count, (BAD,)).fetchone()[0] + n > 0
         wait_for(
             lambda: worker_died or bridge_died or all(told >= count for told, count in told_by_bridge(stream).values())
         )
 
 
-# -- the watch ----------------------------------------------------------------------------------------------------------
+# -- the watch ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_is_said_once_and_said_to_be_right_once(stream, client, wait_for):
@@ -426,4 +424,3 @@ def test_every_key_of_ours_is_looked_at(stream, client):
     with closing(connect(stream.redis_url)) as ours:
         assert [foreign.key for foreign in foreign_keys(ours, wanted)] == list(wanted)
     assert client.type(DEAD_LETTERS) == b"list"
-
