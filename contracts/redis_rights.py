@@ -80,12 +80,7 @@ _EVERYBODY: tuple[Call, ...] = (
 )
 
 # db/foreign_keys.py: whether a key of ours holds what it should.
-_TYPES_OF_FRAMES: tuple[Call, ...] = (("TYPE", _STREAM), ("TYPE", _FLOW))
-_TYPES: tuple[Call, ...] = (
-    *_TYPES_OF_FRAMES,
-    *(("TYPE", key) for key in (_RESULTS, FRONT_DOOR, DEAD_LETTERS)),
-)
-_ALL_TYPES: tuple[Call, ...] = (*_TYPES, *(("TYPE", key) for key in (BRIDGE_EPOCH, _SEQ, HEARTBEAT)))
+_TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
 
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
@@ -149,7 +144,7 @@ RIGHTS: dict[Role, RedisRights] = {
     "producer": RedisRights(
         keys=(_STREAM_KEYS,),
         channels=TICK_CHANNELS,
-        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_TYPES_OF_FRAMES, *_subscribe(TICK_CHANNELS)),
+        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_TYPES, *_subscribe(TICK_CHANNELS)),
     ),
     "worker": RedisRights(
         keys=(_STREAM_KEYS, _RESULTS_KEYS, DEAD_LETTERS),
@@ -185,7 +180,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_LOOK,
             *_READ_RESULTS,
             *_SPEAK,
-            *_ALL_TYPES,
+            *_TYPES,
             *_publish(_ALL_CHANNELS),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
@@ -217,7 +212,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_EVERYBODY,
             *_LOOK,
             *_SPEAK,
-            *_ALL_TYPES,
+            *_TYPES,
             ("GET", HEARTBEAT),
             ("ACL", "WHOAMI"),
             ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
