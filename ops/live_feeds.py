@@ -39,7 +39,7 @@ from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
 from .producer_wiring import ProducerOptions, run_producer
 from .shutdown import Stop
-from .wiring import Place, with_postgres
+from .wiring import Place, wait_for_server, with_postgres
 
 log = structlog.get_logger()
 
@@ -97,10 +97,12 @@ def run_live(
     Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
     """
     load_calendar()
-    universe = Universe(live.universe or EVERY_SYMBOL, where.servers.database_url)
+    universe = wait_for_server(
+        lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
+    )
     repair = _repair_thread(where, live, options, partitions, universe, stop)
     since_ms = _last_minute_ms(where, options.feed)
-    now_ms = _clock(client, live.delay_ms)
+    now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
         count_gap(why)
@@ -169,9 +171,9 @@ class _UniverseWatch(threading.Thread):
 # -- time, and what was missed ----------------------------------------------------------------------------------------
 
 
-def _clock(client: Client, delay_ms: int) -> Callable[[], int]:
+def _clock(now_ms: int, delay_ms: int) -> Callable[[], int]:
     """Return a clock of the feed's market time, Unix ms: that of Redis, carried on by the monotonic one."""
-    base_ms, base_s = redis_ms(client) - delay_ms, time.monotonic()
+    base_ms, base_s = now_ms - delay_ms, time.monotonic()
     return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
 
 
