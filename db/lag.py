@@ -48,7 +48,7 @@ def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
     """Return the lag of each partition."""
     committed = committed_numbers(connection)
     rows = connection.execute(query("committed_positions"))
-    positions = {partition: Position.parse(position) for partition, position in rows}
+    positions = {partition: Position.kept(position) for partition, position in rows}
     return lags(positions, committed, look(client, positions), redis_ms(client))
 
 

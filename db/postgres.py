@@ -264,10 +264,10 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
 def can_pass(error: psycopg.Error) -> bool:
     """Tell whether a process that runs waits for this to pass: all that a server answers, for somebody may mend it.
 
-    A right given back, a table restored, room made: to begin anew would not help. What has no SQLSTATE, the library
-    says of a mistake of ours.
+    A right given back, a table restored, room made: to begin anew would not help. What else has no SQLSTATE, the
+    library says of a mistake of ours; but a DataError is a value in a table that Python has no word for.
     """
-    return error.sqlstate is not None
+    return error.sqlstate is not None or isinstance(error, psycopg.DataError)
 
 
 def advice(error: psycopg.Error) -> str:

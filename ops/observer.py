@@ -59,6 +59,8 @@ class Observer:
         except psycopg.errors.InsufficientPrivilege as e:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
+        except psycopg.DataError as e:
+            raise SetupError(f"a table holds a value that cannot be shown: {first_line(e)}: put it right") from e
         except (psycopg.OperationalError, ServerAway, ResponseError, *AWAY) as e:
             if isinstance(e, ResponseError) and not can_pass(e):
                 raise

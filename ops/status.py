@@ -112,7 +112,7 @@ def read_status(connection: Connection, client: Client) -> Status:
     row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
     committed = committed_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
-    positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
+    positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
     in_redis = look(client, positions)
     lag = lags(positions, committed, in_redis, redis_ms(client))
     partitions = [_partition(row, lag[row[0]]) for row in rows]

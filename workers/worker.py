@@ -418,7 +418,7 @@ class Worker:
             return
         _, held.token, position, held.outbox_number, saved = row
         self._committer.settle(partition, held.token)
-        state = PartitionState(held, position=Position.parse(position), limits=self._limits)
+        state = PartitionState(held, position=Position.kept(position), limits=self._limits)
         state.load(saved)
         self._states[partition] = state
         self._teller.open(held)

@@ -92,7 +92,7 @@ class FleetGauges:
         workers, outbox_rows, open_gaps = connection.execute(query("fleet_figures")).fetchone() or (0, 0, 0)
         committed = lag.committed_numbers(connection)
         rows = connection.execute(query("partition_status")).fetchall()
-        positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
+        positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
         in_redis = lag.look(self._client, positions)
         now_ms = redis_ms(self._client)
         self._redis_ahead_ms = now_ms - time.monotonic() * 1000

@@ -49,7 +49,7 @@ SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %
 
 -- worker_counts --
 -- Every row, also of workers that ended: one that comes back under its old name must not look new.
-SELECT w.consumer, w.started_at, l.unit IS NOT NULL AS living,
+SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.unit IS NOT NULL AS living,
        extract(epoch FROM clock_timestamp() - w.updated_at)::float8 AS idle_s,
        extract(epoch FROM w.updated_at - w.started_at)::float8 AS age_s,
        w.ticks, w.bars, w.cpu_s, w.memory_mb, w.lag_ms, w.undetected
@@ -96,4 +96,4 @@ SELECT coalesce((SELECT id FROM dead_letter
                   WHERE created_at <= coalesce(%(at)s::timestamptz, 'infinity') ORDER BY id DESC LIMIT 1), 0);
 
 -- ticks_lost --
-SELECT coalesce(sum(lost), 0)::bigint FROM ledger;
+SELECT least(coalesce(sum(lost), 0), 9223372036854775807)::bigint FROM ledger;
