@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
+from redis.exceptions import NoPermissionError
 
 from ..contracts.names import SHARED_KEYS, KeyType, partition_keys
 from .redis import Client
@@ -42,13 +43,24 @@ class ForeignKey:
 
 
 def foreign_keys(client: Client, wanted: Mapping[str, KeyType]) -> list[ForeignKey]:
-    """Return those keys that hold another type. wanted: each key with its type. Raises what Redis raises."""
+    """Return those keys that hold another type. wanted: each key with its type. Raises what Redis raises.
+
+    A key that our user may not look at is passed over: whoever needs it hears that from Redis.
+    """
     pipeline = client.pipeline(transaction=False)
     for key in wanted:
         pipeline.execute_command("TYPE", key)
-    held = (reply.decode() for reply in pipeline.execute())
+    held = (_type_in(reply) for reply in pipeline.execute(raise_on_error=False))
     pairs = ((key, wants, holds) for (key, wants), holds in zip(wanted.items(), held, strict=True))
     return [ForeignKey(key, _said(holds), _said(wants)) for key, wants, holds in pairs if holds not in ("none", wants)]
+
+
+def _type_in(reply: bytes | Exception) -> str:
+    if isinstance(reply, NoPermissionError):
+        return "none"
+    if isinstance(reply, Exception):
+        raise reply
+    return reply.decode()
 
 
 def all_keys(partitions: int) -> dict[str, KeyType]:

@@ -41,8 +41,9 @@ def diagnose(
     recorded = yield from _postgres(servers, partitions, embedded, clocks)
     if client is not None:
         count = recorded or partitions or DEFAULT_PARTITIONS
-        yield from check_types(client, count)
-        if roles:
+        wrong = list(check_types(client, count))
+        yield from wrong
+        if roles and not wrong:
             yield check_keys(client, roles, count)
     yield judge_clocks(clocks)
 

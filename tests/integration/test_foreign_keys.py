@@ -166,7 +166,7 @@ def look(servers):
 
 def types_found(servers):
     found = diagnose(servers, partitions=None, roles=["operator"])
-    return [(finding.level, finding.says, finding.do) for finding in found if finding.subject == "Redis types"]
+    return [(finding.level, finding.says, finding.do) for finding in found if finding.subject == "Redis keys"]
 
 
 # -- every key, every wrong type -------------------------------------------------------------------------------------
