@@ -1,6 +1,11 @@
 """The error tree: one class for each thing that a caller does differently. A docstring tells what to do."""
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error says first."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class TickStockError(Exception):
     """Base of every error that we raise on purpose."""
 
@@ -22,6 +27,13 @@ class SetupError(TickStockError):
 
 class ServerAway(TickStockError):
     """Redis or PostgreSQL does not answer: wait with back-off, then restore."""
+
+
+class DatabaseGone(ServerAway):
+    """The server has no database of this name: at the start print the message, exit 1.
+
+    Later it is as any server that is away: one that was renamed or is being restored comes back.
+    """
 
 
 class TlsRefused(ServerAway):

@@ -151,6 +151,7 @@ ACTIVE_SYMBOLS = _gauge(
     "tickstock_active_symbols", "Symbols with a bar in the last 5 minutes, by the newest bar's time."
 )
 MARKET_OPEN = _gauge("tickstock_market_open", "1: the US stock market trades, by its calendar and the clock.")
+FOREIGN_KEYS = _gauge("tickstock_foreign_keys", "Redis keys of ours that hold something else: others use their names.")
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
 
 # -- a producer --------------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_
 FLEET: tuple[MetricWrapperBase, ...] = (
     LAG_TICKS, LAG_SECONDS, PARTITIONS, PARTITIONS_WITHOUT_OWNER, WORKERS, STREAM_ENTRIES, RESULTS_ENTRIES,
     FRONT_DOOR_ENTRIES, DEAD_LETTER_ENTRIES, OUTBOX_ROWS, REDIS_MEMORY, REDIS_MAX_MEMORY, CHANNEL_RECEIVERS,
-    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS,
+    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS, FOREIGN_KEYS,
 )  # fmt: skip
 PRODUCER: tuple[MetricWrapperBase, ...] = (
     PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,

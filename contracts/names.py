@@ -1,5 +1,7 @@
 """Every Redis key, stream and group. The braces are the Redis Cluster hash tag: a partition's keys share a slot."""
 
+from typing import Literal
+
 FRONT_DOOR = "tickstock-stream"
 GROUP = "tickstockpl-group"
 DEAD_LETTERS = "tickstock-dlq"
@@ -60,6 +62,32 @@ HEARTBEAT = "tickstock:producer:heartbeat"
 def bridge_seq_key(epoch: int) -> str:
     """Name the hash that counts, for each channel, the messages said in a bridge's epoch."""
     return f"tickstock-bridge:{{bridge}}:seq:{epoch}"
+
+
+KeyType = Literal["stream", "hash", "string"]  # as TYPE names them
+
+# Every key of ours that is no partition's, and what it holds.
+SHARED_KEYS: dict[str, KeyType] = {
+    FRONT_DOOR: "stream",
+    DEAD_LETTERS: "stream",
+    BRIDGE_EPOCH: "string",
+    HEARTBEAT: "string",
+}
+
+
+def frame_keys(partition: int) -> dict[str, KeyType]:
+    """Name the keys that a partition's frames go through, and what each holds."""
+    return {stream_key(partition): "stream", flow_key(partition): "hash"}
+
+
+def partition_keys(partition: int) -> dict[str, KeyType]:
+    """Name every key of a partition, and what each holds."""
+    return frame_keys(partition) | results_keys(partition)
+
+
+def results_keys(partition: int) -> dict[str, KeyType]:
+    """Name the key that a partition's results go through, and what it holds."""
+    return {results_key(partition): "stream"}
 
 
 # The application publishes each tick in every one of these families: who reads two doubles every volume.

@@ -44,6 +44,18 @@ class Position(NamedTuple):
         except ValueError as e:
             raise UsageError(f"not a stream id: {text!r}") from e
 
+    @classmethod
+    def kept(cls, text: str) -> "Position":
+        """Read a position that was kept in a table; the start of the stream where it is none that a stream can have.
+
+        There the producers' numbers decide what is new.
+        """
+        try:
+            position = cls.parse(text)
+        except UsageError:
+            return START
+        return position if max(position) < 2**64 and min(position) >= 0 else START
+
     def before(self) -> "Position":
         """Return the largest id below this one (the start of the stream is its own)."""
         if self.seq:

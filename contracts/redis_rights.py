@@ -127,6 +127,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (ops/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
+# db/foreign_keys.py: whether a key of ours holds what it should.
+_TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
 
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
@@ -204,7 +206,7 @@ RIGHTS: dict[Role, RedisRights] = {
     "producer": RedisRights(
         keys=(_STREAM_KEYS,),
         channels=TICK_CHANNELS,
-        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_subscribe(TICK_CHANNELS)),
+        calls=(*_EVERYBODY, *_SEND_FRAMES, ("EXISTS", _FLOW), *_TYPES, *_subscribe(TICK_CHANNELS)),
     ),
     "worker": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, DEAD_LETTERS),
@@ -212,6 +214,7 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(
             *_EVERYBODY,
             *_SEND_FRAMES,  # of the front door
+            *_TYPES,
             *_group_calls(_STREAM),
             *_group_calls(FRONT_DOOR),
             ("XREADGROUP", "GROUP", GROUP, "doctor", "COUNT", "1", "STREAMS", _STREAM, ">"),
@@ -245,6 +248,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_LOOK,
             *_READ_RESULTS,
             *_SPEAK,
+            *_TYPES,
             *_publish(_ALL_CHANNELS),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
@@ -283,6 +287,7 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(
             *_EVERYBODY,
             *_LOOK,
+            *_TYPES,
             ("GET", HEARTBEAT),
             ("GET", BRIDGE_EPOCH),
             ("HGET", _SEQ, ""),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..contracts.frame import FIELD
 from ..contracts.names import flow_key, stream_key
-from .redis import Client, is_pause
+from .redis import Client, is_foreign, is_pause
 
 _MOST_DIGITS = 19  # of an int64
 
@@ -29,10 +29,14 @@ class Send(NamedTuple):
 
 
 class FrameOutcome(NamedTuple):
-    """What became of a Send. before: the `sent` that stood there (None: none); refused: why Redis did not take it."""
+    """What became of a Send. before: the `sent` that stood there (None: none); refused: why Redis did not take it.
+
+    is_foreign: a key of the partition holds something else, so that sending again would not help.
+    """
 
     before: str | None
     refused: str | None
+    is_foreign: bool = False
 
 
 def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutcome]:
@@ -60,6 +64,7 @@ def _outcome(replies: Sequence[object]) -> FrameOutcome:
         before = done[0]
         return FrameOutcome(before.decode(errors="replace") if before is not None else None, None)
     for error in errors:
-        if not is_pause(error):
+        if not is_pause(error) and not is_foreign(error):
             raise error
-    return FrameOutcome(None, str(errors[0]) if errors else "EXEC answered nothing")
+    is_left_out = any(is_foreign(error) for error in errors)
+    return FrameOutcome(None, str(errors[0]) if errors else "EXEC answered nothing", is_left_out)

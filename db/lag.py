@@ -12,8 +12,9 @@ from ..contracts.partition import START, Position
 from .frame_stream import is_number, number_of
 from .postgres import Connection
 from .queries import query
-from .redis import Client, redis_ms
+from .redis import Client, is_foreign, redis_ms
 
+MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
 _LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
 
 
@@ -25,12 +26,16 @@ class Committed(NamedTuple):
 
 
 class InRedis(NamedTuple):
-    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position."""
+    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position.
+
+    is_foreign: one of its keys holds something else, so that nothing is known.
+    """
 
     sent: dict[str, int]
     entries: int
     last: Position | None
     oldest: Position | None
+    is_foreign: bool = False
 
 
 class Sent(NamedTuple):
@@ -54,7 +59,7 @@ def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
     committed = committed_numbers(connection)
     noted = noted_numbers(connection)
     rows = connection.execute(query("committed_positions"))
-    positions = {partition: Position.parse(position) for partition, position in rows}
+    positions = {partition: Position.kept(position) for partition, position in rows}
     return lags(positions, committed, with_noted(look(client, positions), noted), redis_ms(client))
 
 
@@ -125,6 +130,8 @@ def number_in(value: bytes | None) -> int:
 
 
 def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:
+    if any(is_foreign(reply) for reply in (flow, stream, entries)):
+        return InRedis({}, 0, None, None, is_foreign=True)
     for reply in (flow, stream, entries):
         if isinstance(reply, Exception) and "no such key" not in str(reply):
             raise reply
@@ -150,6 +157,8 @@ def _waiting(sent: int, committed: Committed | None) -> int:
 
 
 def _age_s(position: Position, in_redis: InRedis, ticks: int, now_ms: int) -> float | None:
+    if in_redis.is_foreign:
+        return None
     if in_redis.oldest is not None:
         return max(0, now_ms - in_redis.oldest.ms) / 1000
     # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis

@@ -11,7 +11,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus
 
-from ..contracts.errors import ServerAway, SetupError, TlsRefused, UsageError
+from ..contracts.errors import DatabaseGone, ServerAway, SetupError, TlsRefused, UsageError
 from . import tls
 from .queries import query
 from .vitals import VITALS
@@ -31,9 +31,8 @@ _KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 # A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
-_REFUSED = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) .* does not exist"
-)
+_REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist")
+_NO_DATABASE = re.compile(r"database .* does not exist")
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
@@ -41,6 +40,20 @@ _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
 _LATE_S = 10.0  # after so long whoever may wait says so; a main loop is not served then, whatever it waits for
+_ADVICE = {  # by SQLSTATE, or its class
+    "25006": "the database is read only: is it a standby? else look at default_transaction_read_only",
+    "28": "look at the password and at pg_hba.conf",
+    "3D000": "the database is gone: restore it, or rename it back",
+    "42501": "a right is missing: `tickstock doctor` names it",
+    "42": "the schema is not ours any more: restore what is missing; `tickstock doctor` looks at it",
+    "3F000": "the schema is not ours any more: restore what is missing; `tickstock doctor` looks at it",
+    "53100": "its disk is full: make room",
+    "53300": "it has too many connections: end some, or raise max_connections",
+    "53": "it lacks memory or another resource: look at its log",
+    "57014": "somebody cancelled a statement: nothing is lost, it is tried again",
+    "57P01": "somebody ended our connection, or stops the server: nothing is lost",
+    "XX": "look at its log: it may be damaged",
+}
 # One of several attempts; and what stands before its reason.
 _ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
 _PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
@@ -188,6 +201,8 @@ def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | S
     message = f"PostgreSQL at {where}: {'; '.join(reasons)}"
     if any(_WRONG_VALUE.search(reason) for reason in reasons):
         return UsageError(message)
+    if any(_NO_DATABASE.search(reason) for reason in reasons):
+        return DatabaseGone(message)
     return SetupError(message) if _REFUSED.search(message) else ServerAway(message)
 
 
@@ -246,11 +261,27 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     return connection.broken or connection.closed or state[:3] == "57P" or state[:2] in ("08", "53") or state == "25006"
 
 
+def can_pass(error: psycopg.Error) -> bool:
+    """Tell whether a process that runs waits for this to pass: all that a server answers, for somebody may mend it.
+
+    A right given back, a table restored, room made: to begin anew would not help. What else has no SQLSTATE, the
+    library says of a mistake of ours; but a DataError is a value in a table that Python has no word for.
+    """
+    return error.sqlstate is not None or isinstance(error, psycopg.DataError)
+
+
+def advice(error: psycopg.Error) -> str:
+    """Say what a person can do about what PostgreSQL answered; "" where it is only away."""
+    state = error.sqlstate or ""
+    return next((do for code, do in _ADVICE.items() if state.startswith(code)), "")
+
+
 def is_busy(error: psycopg.Error) -> bool:
     """Tell whether a statement of an impatient connection waited or ran too long: it may be tried again, later."""
     return error.sqlstate in ("55P03", "57014")
 
 
 def is_away(connection: Connection, error: psycopg.Error) -> bool:
-    """Tell whether PostgreSQL did not serve, rather than refuse."""
-    return is_lost(connection, error) or is_busy(error)
+    """Tell whether PostgreSQL did not serve; a deadlock is its work, and rolled back whole."""
+    is_deadlock = (error.sqlstate or "").startswith("40")
+    return is_lost(connection, error) or is_busy(error) or (can_pass(error) and not is_deadlock)

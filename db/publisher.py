@@ -6,16 +6,23 @@ keeps a bridge that was stalled from speaking beside the one that took over.
 
 from collections.abc import Sequence
 
+from redis.exceptions import ResponseError
+
 from ..contracts.errors import EpochForgotten, LeaseLost
 from ..contracts.message import Message
 from ..contracts.names import BRIDGE_EPOCH, bridge_seq_key
-from .redis import Client, node_of
+from .foreign_keys import foreign_keys
+from .lag import number_in
+from .redis import Client, is_foreign, node_of
 
 MESSAGES_A_CALL = 200  # the script blocks Redis for about 2 ms then
 
 _SEQ_KEPT_S = 86_400
-_CHECK_EPOCH = """
-local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
+_NO_COUNT = ("not an integer", "would overflow")  # as HINCRBY says it
+_MAX_EPOCH = 2**53 - 1  # the last whole number that a script, or a reader of JSON, can tell from the next one
+_CHECK_EPOCH = f"""
+local newest = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+if newest > {_MAX_EPOCH} then newest = 0 end
 if newest > tonumber(ARGV[1]) then return 'newer' end
 """
 _OPEN = f"""{_CHECK_EPOCH}
@@ -27,7 +34,7 @@ return 'open'
 # Memory that is full refuses the first HINCRBY, so nothing was said; once that has gone through, nothing is refused.
 _PUBLISH = f"""{_CHECK_EPOCH}
 if newest < tonumber(ARGV[1]) then return 'forgotten' end
-if tonumber(redis.call('HGET', KEYS[2], '') or '0') < tonumber(ARGV[2]) then return 'forgotten' end
+if (tonumber(redis.call('HGET', KEYS[2], '') or '0') or -1) < tonumber(ARGV[2]) then return 'forgotten' end
 local reply = {{redis.call('HINCRBY', KEYS[2], '', (#ARGV - 3) / 2)}}
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 for i = 4, #ARGV, 2 do
@@ -79,7 +86,11 @@ class Publisher:
 
     def _call(self, messages: Sequence[Message]) -> list[int]:
         fields = [part for message in messages for part in message]
-        reply = self._publish(keys=self._keys, args=(self.epoch, self._said, _SEQ_KEPT_S, *fields))
+        try:
+            reply = self._publish(keys=self._keys, args=(self.epoch, self._said, _SEQ_KEPT_S, *fields))
+        except ResponseError as e:
+            self._look_at_counts(e)
+            raise
         if reply == b"newer":
             raise LeaseLost(f"a bridge of a newer epoch than {self.epoch} speaks")
         if reply == b"forgotten":
@@ -89,10 +100,19 @@ class Publisher:
         self.receivers.update(zip((channel for channel, _ in messages), receivers, strict=True))
         return receivers
 
+    def _look_at_counts(self, error: ResponseError) -> None:
+        """Raise EpochForgotten where others wrote to this epoch's counts, so that it cannot count on."""
+        key = self._keys[1]
+        is_ours = not any(words in str(error) for words in _NO_COUNT)
+        if is_ours and (not is_foreign(error) or not foreign_keys(self._client, {key: "hash"})):
+            return
+        raise EpochForgotten(f"{key} holds what others wrote: {error}") from error
+
 
 def current_epoch(client: Client) -> int:
-    """Return the epoch that the running bridge speaks in; 0 where there was none yet."""
-    return int(client.get(BRIDGE_EPOCH) or 0)
+    """Return the epoch that the running bridge speaks in; 0 where there was none yet, or others wrote there."""
+    epoch = number_in(client.get(BRIDGE_EPOCH))
+    return epoch if epoch <= _MAX_EPOCH else 0
 
 
 def _run_id(client: Client) -> str:

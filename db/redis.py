@@ -61,6 +61,16 @@ _OPTIONS: dict[str, Any] = {
 _MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
 _EXHAUSTED = "exhausted the last possible ID"
 _SENTINEL_REASON = re.compile("«(.*?)»")
+_ADVICE = {  # by words of its answer
+    "MISCONF": "it cannot write to its disk: make room there, or look at its log",
+    "BUSY Redis": "a script runs for too long: SCRIPT KILL ends it",
+    "NOREPLICAS": "too few replicas follow it: look at them, or at min-replicas-to-write",
+    "READONLY": "it is a replica: address the master",
+    "read only replica": "it is a replica: address the master",
+    "unknown command": "a command is renamed or disabled in its configuration: allow it again",
+    "CLUSTERDOWN": "slots of the cluster are not served: CLUSTER INFO and CLUSTER NODES name them",
+    "WRONGTYPE": "a key of ours holds something else: `tickstock doctor` names it",
+}
 FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
@@ -208,10 +218,10 @@ def has_aof(client: Client) -> bool:
 
 
 def is_pause(error: Exception) -> bool:
-    """Tell what cannot be written now (memory or disk full, fail-over, a stream without ids) from what is refused."""
+    """Tell a server that cannot do it now (memory or disk full, fail-over, a script, no id) from one that refuses."""
     return (
         isinstance(error, _PAUSES)
-        or any(code in str(error) for code in ("MISCONF", "NOREPLICAS"))
+        or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", "BUSY Redis"))
         or is_exhausted(error)
     )
 
@@ -219,6 +229,24 @@ def is_pause(error: Exception) -> bool:
 def is_exhausted(error: Exception) -> bool:
     """Tell that a stream has no id left, because somebody chose the largest: a worker will give it new ids."""
     return _EXHAUSTED in str(error)
+
+
+def is_foreign(error: object) -> bool:
+    """Tell that a key of ours holds something of another type: somebody else wrote to its name."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def advice(error: Exception) -> str:
+    """Say what a person can do about what Redis answered; "" where it is only away."""
+    return next((do for words, do in _ADVICE.items() if words in str(error)), "")
+
+
+def can_pass(error: Exception) -> bool:
+    """Tell whether a process that runs waits for this to pass: all that Redis can answer, but that we lack a right.
+
+    What is refused today may be allowed after a SCRIPT KILL, a DEL or a CONFIG SET; to begin anew would not help.
+    """
+    return isinstance(error, AWAY) or (isinstance(error, ResponseError) and not is_refused(error))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 
 from ..contracts.names import results_key
 from ..contracts.partition import Position
-from .redis import Client
+from .redis import Client, is_foreign
 
 
 def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
-    """Return the highest number that each partition's results stream has heard; 0 where there is no such stream."""
+    """Return the highest number that each partition's results stream has heard.
+
+    0 where there is no such stream, or its key holds something else.
+    """
     asked = list(partitions)
     pipeline = client.pipeline(transaction=False)
     for partition in asked:
@@ -18,7 +21,7 @@ def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
 
 def _last_number(stream: dict[str, bytes] | Exception) -> int:
     if isinstance(stream, Exception):
-        if "no such key" in str(stream):
+        if "no such key" in str(stream) or is_foreign(stream):
             return 0
         raise stream
     return Position.parse(stream["last-generated-id"]).ms

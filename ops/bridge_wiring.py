@@ -3,15 +3,17 @@
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import psycopg
 import structlog
 
+from ..contracts.errors import first_line
 from ..contracts.market_hours import load_calendar
 from ..db.migrate import check_schema, recorded_partitions
-from ..db.postgres import Database
+from ..db.postgres import Connection, Database
 from ..workers.bridge.bridge import Bridge, BridgeOptions
 from ..workers.bridge.voice import Voice
 from .shutdown import Stop
-from .wiring import Place, open_postgres, open_redis
+from .wiring import Place, open_postgres, open_redis, wait_for_server
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from ..workers.tracing import Tracing
@@ -39,7 +41,10 @@ def make_bridge(
         return None
     load_calendar()
     client = open_redis(where, "bridge")
-    database = Database(where.servers.database_url, name=f"tickstock-bridge {name}", impatient=True)
+    url = where.servers.database_url
+    database = wait_for_server(
+        lambda: Database(url, name=f"tickstock-bridge {name}", impatient=True), where.connect_timeout_s
+    )
     return Bridge(
         BridgeOptions(name, partitions, streaming_rate),
         database=database,
@@ -53,14 +58,24 @@ def make_bridge(
 
 def _await_stream(where: Place, stop: Stop) -> int | None:
     """Return the partition count of the stream, once there is one."""
-    waits = False
-    with closing(open_postgres(where, name="tickstock-bridge")) as connection:
-        check_schema(connection)
-        while not stop.is_set():
-            if partitions := recorded_partitions(connection):
-                return partitions
-            if not waits:
-                log.info("waiting for a stream", made_by="the first worker or producer")
-            waits = True
+    while not stop.is_set():
+        try:
+            with closing(open_postgres(where, name="tickstock-bridge")) as connection:
+                check_schema(connection)
+                return _look_for_stream(connection, stop)
+        except psycopg.OperationalError as e:  # it went away meanwhile: the next connection waits for it
+            log.warning("waiting for a server", why=first_line(e), seconds=where.connect_timeout_s)
             stop.wait(_LOOK_EVERY_S)
+    return None
+
+
+def _look_for_stream(connection: Connection, stop: Stop) -> int | None:
+    waits = False
+    while not stop.is_set():
+        if partitions := recorded_partitions(connection):
+            return partitions
+        if not waits:
+            log.info("waiting for a stream", made_by="the first worker or producer")
+        waits = True
+        stop.wait(_LOOK_EVERY_S)
     return None

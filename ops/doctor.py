@@ -8,15 +8,15 @@ from typing import NamedTuple
 import psycopg
 from redis.exceptions import NoPermissionError, RedisError
 
-from ..contracts.errors import TickStockError
+from ..contracts.errors import TickStockError, first_line
 from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers
 from ..db import postgres, redis
 from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
-from .doctor_finding import Finding, first_line
+from .doctor_finding import Finding
 from .doctor_postgres import check_postgres, recorded_shape
-from .doctor_redis import check_hiredis, check_keys, check_redis
+from .doctor_redis import check_hiredis, check_keys, check_redis, check_types
 from .forgotten import read_forgotten
 
 _MAX_SKEW_S = 1.0
@@ -41,8 +41,12 @@ def diagnose(
     yield check_hiredis()
     client = yield from _redis(servers, roles, clocks)
     recorded = yield from _postgres(servers, client, partitions, embedded, clocks)
-    if client is not None and roles:
-        yield check_keys(client, roles, recorded or partitions or DEFAULT_PARTITIONS)
+    if client is not None:
+        count = recorded or partitions or DEFAULT_PARTITIONS
+        wrong = list(check_types(client, count))
+        yield from wrong
+        if roles and not wrong:
+            yield check_keys(client, roles, count)
     yield judge_clocks(clocks)
 
 

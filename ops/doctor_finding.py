@@ -7,6 +7,8 @@ from typing import Literal, TypeVar
 import psycopg
 from redis.exceptions import RedisError
 
+from ..contracts.errors import first_line
+
 T = TypeVar("T")
 
 
@@ -28,8 +30,3 @@ def findings_of(server: T, checks: Iterable[tuple[str, Callable[[T], Iterator[Fi
         except (RedisError, psycopg.Error, OSError) as e:
             says = f"could not be checked: {first_line(e)}"
             yield Finding("FAIL", subject, says, "grant the right, or look at the server's log")
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says first."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,10 +6,12 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ..contracts.errors import first_line
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
+from ..db.foreign_keys import all_keys, foreign_keys
 from ..db.redis import FULL_SHARE, Client, is_cluster
-from .doctor_finding import Finding, findings_of, first_line
+from .doctor_finding import Finding, findings_of
 from .doctor_rights import check_rights
 from .first_few import first_few
 from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
@@ -37,6 +39,16 @@ def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[F
         ("Redis rights", lambda c: check_rights(c, roles)),
     )
     return findings_of(client, checks)
+
+
+def check_types(client: Client, partitions: int) -> Iterator[Finding]:
+    """Make a finding of each key of ours that holds something else."""
+    try:
+        found = foreign_keys(client, all_keys(partitions))
+    except (RedisError, OSError):
+        return  # `check_keys` reads them one by one, and says why it cannot
+    for foreign in found:
+        yield Finding("FAIL", _KEYS, foreign.says, foreign.do)
 
 
 def check_keys(client: Client, roles: Sequence[Role], partitions: int) -> Finding:

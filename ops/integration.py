@@ -1,14 +1,17 @@
 """Both systems as the flow log shows them: their signs of life, how far patterns came, and which of them got stuck."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from redis.exceptions import ResponseError
 
 from ..contracts.channel_names import PATTERNS
 from ..contracts.names import HEARTBEAT
 from ..db.postgres import Connection
 from ..db.queries import query
-from ..db.redis import Client, masters, redis_ms
+from ..db.redis import Client, is_foreign, masters, redis_ms
 
 OURS = "TickStockPL"
 
@@ -116,8 +119,12 @@ def _heartbeats(client: Client, checkpoints: list[CheckpointCount]) -> Heartbeat
 
 
 def _key_s(client: Client) -> float | None:
-    beat = client.get(HEARTBEAT)
     try:
-        return None if beat is None else max(0.0, redis_ms(client) / 1000 - float(beat))
+        beat_s = float(client.get(HEARTBEAT) or "nan")
     except ValueError:  # somebody else wrote it: no sign of life of ours
         return None
+    except ResponseError as e:
+        if not is_foreign(e):
+            raise
+        return None
+    return max(0.0, redis_ms(client) / 1000 - beat_s) if math.isfinite(beat_s) else None

@@ -25,6 +25,7 @@ from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import Gap, OnGap
+from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.universe import Universe
@@ -38,7 +39,7 @@ from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
 from .producer_wiring import ProducerOptions, run_producer
 from .shutdown import Stop
-from .wiring import Place, open_postgres
+from .wiring import Place, wait_for_server, with_postgres
 
 log = structlog.get_logger()
 
@@ -96,10 +97,12 @@ def run_live(
     Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
     """
     load_calendar()
-    universe = Universe(live.universe or EVERY_SYMBOL, where.servers.database_url)
+    universe = wait_for_server(
+        lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
+    )
     repair = _repair_thread(where, live, options, partitions, universe, stop)
     since_ms = _last_minute_ms(where, options.feed)
-    now_ms = _clock(client, live.delay_ms)
+    now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
         count_gap(why)
@@ -168,9 +171,9 @@ class _UniverseWatch(threading.Thread):
 # -- time, and what was missed ----------------------------------------------------------------------------------------
 
 
-def _clock(client: Client, delay_ms: int) -> Callable[[], int]:
+def _clock(now_ms: int, delay_ms: int) -> Callable[[], int]:
     """Return a clock of the feed's market time, Unix ms: that of Redis, carried on by the monotonic one."""
-    base_ms, base_s = redis_ms(client) - delay_ms, time.monotonic()
+    base_ms, base_s = now_ms - delay_ms, time.monotonic()
     return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
 
 
@@ -201,9 +204,13 @@ def _repair_thread(
 
 def _last_minute_ms(where: Place, feed: str) -> int | None:
     """Return the start of the last minute that a live feed brought, Unix ms."""
-    with open_postgres(where, name="tickstock-producer") as connection:
-        values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
-        minute = (connection.execute(query("last_live_minute"), values).fetchone() or (None,))[0]
+    values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
+
+    def ask(connection: Connection) -> int | None:
+        row = connection.execute(query("last_live_minute"), values).fetchone()
+        return row[0] if row else None
+
+    minute = with_postgres(where, "tickstock-producer", ask)
     return None if minute is None else minute * MINUTE_MS
 
 

@@ -1,11 +1,12 @@
 """The system health monitor: the fleet, the bridge, the feeds and the application at one moment. Nothing is changed."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..contracts.market_hours import is_market_open
 from ..contracts.names import FRONT_DOOR
+from ..db.foreign_keys import ForeignKey, all_keys, foreign_keys
 from ..db.freshness import Freshness, FreshnessReader
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -75,7 +76,8 @@ class FeedStatus:
 class Report:
     """unowned_s: for how long each partition has had no owner. workers_silent_s: since a worker's last sign of life.
 
-    redis_nodes: the one server, or each of a cluster that takes writes.
+    redis_nodes: the one server, or each of a cluster that takes writes. foreign_keys: keys of ours in it that hold
+    something else.
     """
 
     at: datetime
@@ -89,6 +91,7 @@ class Report:
     feed: FeedStatus
     symbols: Freshness
     integration: Integration
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
 
 
 class Monitor:
@@ -104,10 +107,12 @@ class Monitor:
         """Look at both servers. Raises what PostgreSQL and Redis raise."""
         workers_s, bridge_s = connection.execute(query("monitor_signs")).fetchone() or (None, None)
         at = datetime.fromtimestamp(redis_ms(client) / 1000, UTC)
+        fleet = read_status(connection, client)
         return Report(
             at=at,
-            fleet=read_status(connection, client),
+            fleet=fleet,
             redis_nodes=[redis_status(node) for node in masters(client)],
+            foreign_keys=foreign_keys(client, all_keys(fleet.partitions_total)),
             unowned_s=dict(connection.execute(query("monitor_unowned"), {"stream": FRONT_DOOR}).fetchall()),
             workers_silent_s=workers_s,
             bridge=_bridge(connection, bridge_s),

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import psycopg
 from redis.exceptions import ResponseError
 
-from ..contracts.errors import ServerAway, SetupError, TickStockError
+from ..contracts.errors import ServerAway, SetupError, TickStockError, first_line
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
-from ..db.redis import AWAY, Client, is_pause
-from .doctor_finding import first_line
+from ..db.redis import AWAY, Client, can_pass
 from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
 from .verdict import HealthFinding, findings_of, is_healthy, server_away
@@ -60,8 +59,10 @@ class Observer:
         except psycopg.errors.InsufficientPrivilege as e:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
+        except psycopg.DataError as e:
+            raise SetupError(f"a table holds a value that cannot be shown: {first_line(e)}: put it right") from e
         except (psycopg.OperationalError, ServerAway, ResponseError, *AWAY) as e:
-            if isinstance(e, ResponseError) and not is_pause(e):
+            if isinstance(e, ResponseError) and not can_pass(e):
                 raise
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None

@@ -14,6 +14,7 @@ from ..contracts.metrics import count_gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
 from ..db.gaps import OnGap
+from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, note_cover, open_replay
@@ -35,9 +36,11 @@ from .embedded import default_data_dir
 from .ledger import read_ledger
 from .redis_refusals import refusals_named
 from .shutdown import Stop
-from .wiring import Place, open_postgres
+from .wiring import Place, open_postgres, wait_for_server, with_postgres
 
 log = structlog.get_logger()
+
+_NAME = "tickstock-producer"  # of our connections
 
 STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
 
@@ -114,10 +117,13 @@ def synthetic_feed(
 
 
 def _open_run(where: Place, base: str, source: str, partitions: int, options: ProducerOptions) -> ReplayRun | None:
-    with open_postgres(where, name="tickstock-producer") as connection:
+    def open_run(connection: Connection) -> tuple[ReplayRun, bool]:
         run = open_replay(connection, base, source, partitions, again=options.again)
         rows = read_ledger(connection, run.name) if run.finished else []
-    if any(row.ticks_in and row.ticks_in == row.refused for row in rows):
+        return run, any(row.ticks_in and row.ticks_in == row.refused for row in rows)
+
+    run, took_nothing = with_postgres(where, _NAME, open_run)
+    if took_nothing:
         raise SetupError(f"{run.name}: replayed already, and no row was taken: `tickstock dlq ls` shows them")
     if run.finished:
         log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
@@ -143,13 +149,16 @@ def run_producer(
 ) -> bool:
     """Produce a feed; return whether all of it is committed."""
     wait = VITALS.turning(stop.wait)
-    lease = ProducerLease(
-        where.servers.database_url,
-        feed.lease,
-        feed.identity.producer,
-        wait=wait,
-        is_ingest=feed.is_ingest,
-        partitions=len(feed.numbers),
+    lease = wait_for_server(
+        lambda: ProducerLease(
+            where.servers.database_url,
+            feed.lease,
+            feed.identity.producer,
+            wait=wait,
+            is_ingest=feed.is_ingest,
+            partitions=len(feed.numbers),
+        ),
+        where.connect_timeout_s,
     )
     with ExitStack() as opened:
         opened.enter_context(refusals_named(where.servers.redis_url, "producer"))
@@ -200,14 +209,17 @@ def _make_writer(
 
 def has_undetected_bars(where: Place) -> bool:
     """Tell whether committed bars wait for their detectors."""
-    with open_postgres(where, name="tickstock-producer") as connection:
-        return connection.execute(query("undetected_bars")).fetchone() != (0,)
+    return with_postgres(where, _NAME, _has_undetected_bars)
+
+
+def _has_undetected_bars(connection: Connection) -> bool:
+    return connection.execute(query("undetected_bars")).fetchone() != (0,)
 
 
 def wait_for_detectors(where: Place, stop: Stop) -> bool:
     """Wait until no committed bar waits for its detectors any more; return False where it was stopped before."""
-    with open_postgres(where, name="tickstock-producer") as connection:
-        while connection.execute(query("undetected_bars")).fetchone() != (0,):
+    with open_postgres(where, name=_NAME) as connection:
+        while _has_undetected_bars(connection):
             if stop.wait(0.05):
                 return False
     return True

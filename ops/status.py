@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ..contracts.names import DOOR_ASIDE, FRONT_DOOR, FRONT_DOOR_PRODUCER
 from ..contracts.partition import START, Position, position_of
 from ..db.lag import Committed, Lag, committed_numbers, lags, look, noted_numbers, with_noted
 from ..db.postgres import Connection
 from ..db.queries import query
-from ..db.redis import Client, redis_ms
+from ..db.redis import Client, is_foreign, redis_ms
 from .forgotten import Forgotten, forgotten_entries, forgotten_ticks
 from .redis_replay import Replay, replay_of
 
@@ -74,12 +76,12 @@ class ReplayStatus:
 class FrontDoorStatus:
     """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it.
 
-    lost: entries that were trimmed or deleted before they were read; None where Redis does not count what it adds.
-    lost_between: the ids between which that was so last.
+    None: unknown, because the key holds something else. lost: entries that were trimmed or deleted before they were
+    read; None where Redis does not count what it adds. lost_between: the ids between which that was so last.
     """
 
     applied: str
-    lag_entries: int
+    lag_entries: int | None
     lost: int | None = 0
     lost_between: tuple[str, str] | None = None
 
@@ -122,7 +124,7 @@ def read_status(connection: Connection, client: Client) -> Status:
     row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
-    positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
+    positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
     in_redis = look(client, positions)
     lag = lags(positions, committed, with_noted(in_redis, noted), redis_ms(client))
     partitions = [_partition(row, lag[row[0]]) for row in rows]
@@ -154,10 +156,21 @@ def _front_door(
     nothing = Committed(0, finished=False)
     numbers = [committed.get(p, {}).get(FRONT_DOOR_PRODUCER, nothing).number for p in partitions]
     applied = position_of(min(numbers, default=0))
-    waiting = client.xlen(FRONT_DOOR) + client.xlen(DOOR_ASIDE) - _entries_up_to(client, applied)
     lost, *between = connection.execute(query("front_door_loss")).fetchone() or (0, None, None)
-    counts = _counts_entries(client)
-    return FrontDoorStatus(str(applied), waiting, lost if counts else None, tuple(between) if lost else None)
+    lost_between = tuple(between) if lost else None
+    return FrontDoorStatus(
+        str(applied), _waiting(client, applied), lost if _counts_entries(client) else None, lost_between
+    )
+
+
+def _waiting(client: Client, applied: Position) -> int | None:
+    """Return how many entries of the front door wait; None where its key holds something else."""
+    try:
+        return int(client.xlen(FRONT_DOOR) + client.xlen(DOOR_ASIDE)) - _entries_up_to(client, applied)
+    except ResponseError as e:
+        if not is_foreign(e):
+            raise
+        return None
 
 
 def _counts_entries(client: Client) -> bool:

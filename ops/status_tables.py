@@ -102,7 +102,7 @@ def fleet_lines(status: Status) -> list[str]:
 
 def _front_door(door: FrontDoorStatus) -> str:
     waits = f"{door.lag_entries:,} entries wait"
-    if door.lost is None:
+    waits = f"{'?' if door.lag_entries is None else f"{door.lag_entries:,}"} entries wait"
         return f"{waits}; whether some were trimmed unread is unknown: this Redis does not count them"
     if not door.lost or door.lost_between is None:
         return waits

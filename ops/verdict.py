@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..contracts.metrics import Server
+from ..contracts.names import frame_keys
 from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .first_few import first_few
@@ -78,7 +79,12 @@ def _partitions_unowned(report: Report) -> Iterator[HealthFinding]:
 
 def _lag(report: Report) -> Iterator[HealthFinding]:
     lags = [partition.lag_s for partition in report.fleet.partitions]
-    unknown = [str(p.partition) for p in report.fleet.partitions if p.lag_s is None]
+    foreign = {foreign.key for foreign in report.foreign_keys}  # of which that finding says more
+    unknown = [
+        str(p.partition)
+        for p in report.fleet.partitions
+        if p.lag_s is None and foreign.isdisjoint(frame_keys(p.partition))
+    ]
     if unknown:
         says = f"ticks wait in partition {', '.join(unknown)}, and Redis has lost when they came"
         yield _error("LAG_UNKNOWN", says, "look whether their producers run: they send again what they keep")
@@ -91,7 +97,7 @@ def _lag(report: Report) -> Iterator[HealthFinding]:
 
 def _front_door(report: Report) -> Iterator[HealthFinding]:
     entries = report.fleet.front_door.lag_entries
-    if entries > _FRONT_DOOR:
+    if entries is not None and entries > _FRONT_DOOR:
         says = f"{entries:,} entries wait at the front door"
         yield _warn("FRONT_DOOR_WAITS", says, "run workers; the slowest partition holds it up: look at its worker")
 
@@ -228,6 +234,12 @@ def _redis(report: Report) -> Iterator[HealthFinding]:
         yield _warn("REDIS_NO_AOF", says, "set `appendonly yes`")
 
 
+def _foreign_keys(report: Report) -> Iterator[HealthFinding]:
+    if report.foreign_keys:
+        says = first_few([foreign.says for foreign in report.foreign_keys])
+        yield _error("FOREIGN_KEYS", f"{says}: what needs it waits", report.foreign_keys[0].do)
+
+
 _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _no_stream,
     _no_workers,
@@ -239,6 +251,7 @@ _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _forgotten,
     _feed_silent,
     _redis,
+    _foreign_keys,
     _orphans,
     _application,
     _producers_gone,

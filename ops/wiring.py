@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from ..contracts.errors import ServerAway, TlsRefused, UsageError
+from ..contracts.errors import DatabaseGone, ServerAway, TlsRefused, UsageError
 from ..contracts.names import GROUP, stream_key
 from ..contracts.redis_rights import RIGHTS, Role
 from ..contracts.settings import Servers, servers_from
@@ -83,7 +83,7 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
             log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
 
     retrying = retry(
-        retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, TlsRefused)),
+        retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, DatabaseGone | TlsRefused)),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         stop=stop_after_delay(timeout_s),
         before_sleep=say,
@@ -94,10 +94,24 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
 
 def open_postgres(where: Place, *, name: str) -> Connection:
     """Connect to PostgreSQL, waiting for it; the embedded one is migrated."""
-    connection = wait_for_server(lambda: connect(where.servers.database_url, name=name), where.connect_timeout_s)
-    if where.embedded:
-        migrate(connection)
-    return connection
+
+    def opened() -> Connection:
+        connection = connect(where.servers.database_url, name=name)
+        if where.embedded:
+            migrate(connection)
+        return connection
+
+    return wait_for_server(opened, where.connect_timeout_s)
+
+
+def with_postgres(where: Place, name: str, ask: Callable[[Connection], T]) -> T:
+    """Connect, and ask: a server that goes away in the middle is waited for, and asked again from the beginning."""
+
+    def asked() -> T:
+        with closing(open_postgres(where._replace(connect_timeout_s=0), name=name)) as connection:
+            return ask(connection)
+
+    return wait_for_server(asked, where.connect_timeout_s)
 
 
 def open_redis(where: Place, role: Role = "operator") -> Client:
@@ -160,9 +174,11 @@ def _say_what_is_forgotten(where: Place, client: Client) -> None:
 
 def _make_groups(client: Client, partitions: int) -> None:
     """Make the groups before a producer can fill the memory: then Redis would refuse to, and nobody could drain it."""
-    try:
-        for partition in range(partitions):
+    for partition in range(partitions):
+        try:
             redis.make_group(client, stream_key(partition), GROUP)
-    except ResponseError as e:
-        if not redis.is_pause(e):
-            raise
+        except ResponseError as e:
+            if redis.is_pause(e):
+                return
+            if not redis.is_foreign(e):  # whoever works on the partition says more, and leaves it out
+                raise

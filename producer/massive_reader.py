@@ -19,6 +19,7 @@ import certifi
 import msgspec
 import structlog
 from websockets.exceptions import WebSocketException
+from websockets.sync import client as websocket_client
 from websockets.sync.client import ClientConnection, connect
 
 from ..contracts import gap_reasons
@@ -36,11 +37,18 @@ _LOGIN_S = 15.0
 _LOOK_EVERY_S = 0.5  # for silence, while nothing comes
 _MAX_PAUSE_S = 30.0
 _STEADY_S = 10.0  # a connection that held so long makes the next pause short again
+_MOST_SAID = 100  # different things that the server says of itself
+_SHOWN_LENGTH = 200
+_LOOK_AT_ACCOUNT = "check the account, and MASSIVE_API_KEY or --api-key-file"
 _LONGEST_SILENCE = 16  # times silence_s: with symbols that hardly trade, or while trading is halted, all are silent
 
 # The library's own logger writes every message at its debug level, and one of them holds the key.
 _SILENT = logging.getLogger("tickstockpl.massive.websocket")
 _SILENT.setLevel(logging.CRITICAL + 1)
+
+
+# Only the address itself is tried: a redirect would take the key to another host.
+websocket_client.MAX_REDIRECTS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,9 @@ class MassiveReader(threading.Thread):
         super().__init__(name="tickstock-massive", daemon=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once
+        self._said: set[tuple[str, str]] = set()
+        self._away_for: set[str] = set()
+        self._where = _shown(options.url)
         self._options = options
         self._put = put
         self._breaks = Breaks(options.channel, now_ms=now_ms, on_gap=on_gap)
@@ -197,15 +208,32 @@ class MassiveReader(threading.Thread):
         for status in statuses:
             match status.status:
                 case "auth_failed" if not self._was_in:
-                    raise SetupError("Massive refuses the API key: check MASSIVE_API_KEY or --api-key-file")
+                    raise SetupError(
+                        f"Massive at {self._where} refuses the API key: check MASSIVE_API_KEY or --api-key-file"
+                    )
                 case "auth_failed":  # it took the key before: it may again
-                    log.error("massive refuses the API key that it took before", do="check the account")
+                    log.error("massive refuses the API key that it took before", url=self._where, do=_LOOK_AT_ACCOUNT)
                     raise _Held(gap_reasons.KEY_REFUSED)
                 case "max_connections":
                     raise _Held(gap_reasons.FEED_TAKEN)
                 case "error" | "not_authorized":
-                    log.error("massive refuses", channel=self._options.channel, why=self._masked(status.message))
+                    self._say(status, "look at what the plan allows, and at the symbols")
+                case "connected" | "auth_success" | "success":
+                    pass
+                case _:
+                    self._say(status, "nothing, if ticks come; else look at what the vendor says of it")
         return statuses
+
+    def _say(self, status: Status, do: str) -> None:
+        """Pass on what the server says, each thing once: it may say it for each symbol, or each second."""
+        what = (status.status, self._masked(status.message)[:_SHOWN_LENGTH])
+        if what in self._said or len(self._said) >= _MOST_SAID:
+            return
+        self._said.add(what)
+        log.error(
+            "massive says", url=self._where, channel=self._options.channel, status=ascii(what[0][:_SHOWN_LENGTH])[1:-1],
+            why=ascii(what[1])[1:-1], do=do,
+        )  # fmt: skip
 
     def _subscribe(self, connection: ClientConnection) -> None:
         with self._lock:
@@ -252,11 +280,19 @@ class MassiveReader(threading.Thread):
         if self._closed.is_set():
             return
         if self._breaks.is_away:
-            log.debug("massive still away", why=why)
+            self._say_away(why)
             return
-        log.warning("massive lost", why=why, silent_s=round(self._breaks.silent_s, 1))
+        log.warning("massive lost", url=self._where, why=why, silent_s=round(self._breaks.silent_s, 1))
         reason = str(error) if isinstance(error, _Held | _Silent) else gap_reasons.CONNECTION_LOST
         self._breaks.begin(reason, was_silent=isinstance(error, _Silent))
+
+    def _say_away(self, why: str) -> None:
+        """Say once each reason for which there is no connection, at the start too; then wait in silence."""
+        if why in self._away_for or len(self._away_for) >= _MOST_SAID:
+            log.debug("massive still away", why=why)
+            return
+        self._away_for.add(why)
+        log.warning("massive away", url=self._where, why=why, do="look at --massive-url and the network")
 
     def _masked(self, text: str) -> str:
         """Take the key out of what a server says, which may quote it."""
@@ -266,8 +302,15 @@ class MassiveReader(threading.Thread):
         with self._lock:
             symbols = self._symbols
         count = "*" if symbols is None else len(symbols)
-        log.info("massive connected", url=self._options.url, channel=self._options.channel, symbols=count)
+        self._away_for.clear()
+        log.info("massive connected", url=self._where, channel=self._options.channel, symbols=count)
         self._breaks.end(symbols)
+
+
+def _shown(url: str) -> str:
+    """Return an address as it may be logged: a query may hold a key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _chunks(topics: Sequence[str]) -> Iterator[list[str]]:

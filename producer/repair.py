@@ -8,14 +8,14 @@ from queue import Empty, SimpleQueue
 
 import psycopg
 import structlog
+from redis.exceptions import RedisError
 
-from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
+from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError, first_line
 from ..contracts.names import LIVE_FEED
 from ..contracts.stop import Stop
 from ..db import gaps
 from ..db.gaps import Gap
 from ..db.postgres import Connection, connect
-from ..db.redis import AWAY
 from .gap_repair import SETTLE_S, Bars, GapRepair
 
 log = structlog.get_logger()
@@ -70,8 +70,8 @@ class RepairThread(threading.Thread):
             try:
                 with connect(self._database_url, name="tickstock-repair") as connection:
                     self._attend(connection, partial(self._wait, connection))
-            except (psycopg.OperationalError, ServerAway, SetupError, LeaseLost, *AWAY) as e:
-                self._say(str(e).strip())
+            except (psycopg.Error, RedisError, ServerAway, SetupError, LeaseLost, OSError) as e:
+                self._say(first_line(e))
             except Exception:  # noqa: BLE001  # a mistake here must not stop the live feed
                 # As text: a renderer that shows variables would show the key.
                 self._say(traceback.format_exc())

@@ -17,7 +17,6 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ..contracts.errors import TickStockError, UsageError
-from ..contracts.json_text import NOT_JSON
 
 log = structlog.get_logger()
 
@@ -150,28 +149,28 @@ class RestClient:
             answer = self._ask(target)
             if answer.status == 200:
                 return answer.body
-            if answer.status == 404:
+            if answer.status == 404 and _problem_of(answer) is not None:
                 return None
             if answer.status == 429:
                 refusals += 1
-                self._wait_for_quota(answer, last=refusals == _REFUSALS)
+                self._wait_for_quota(answer, target, last=refusals == _REFUSALS)
             elif answer.status == 0 or answer.status >= 500:
                 failures += 1
-                self._wait_after_failure(answer, failures)
+                self._wait_after_failure(answer, target, failures)
             else:
-                raise self._error(answer)
+                raise self._error(answer, target)
 
-    def _wait_for_quota(self, answer: _Answer, *, last: bool) -> None:
+    def _wait_for_quota(self, answer: _Answer, target: str, *, last: bool) -> None:
         seconds = _retry_after_s(answer.retry_after)
         if last or seconds > _MAX_RETRY_AFTER_S:
-            raise RestAway(f"{self.host}: the quota of requests is used up", after_s=seconds)
+            raise RestAway(f"{self.host}: the quota of requests is used up ({_shown(target)})", after_s=seconds)
         log.info("rest quota used up: waiting", seconds=round(seconds, 1))
         self._bucket.pause(time.monotonic(), seconds)
 
-    def _wait_after_failure(self, answer: _Answer, failures: int) -> None:
+    def _wait_after_failure(self, answer: _Answer, target: str, failures: int) -> None:
         why = answer.why or f"status {answer.status}"
         if failures == _ATTEMPTS:
-            raise RestAway(f"{self.host} fails: {why}")
+            raise RestAway(f"{self.host} fails: {why} ({_shown(target)})")
         log.debug("rest failed: trying again", why=why)
         self._sleep(random.uniform(0.5, 1) * min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**failures))
 
@@ -194,18 +193,32 @@ class RestClient:
             return _Answer(0, why=type(e).__name__)  # its text holds the address, which may be long
         return _Answer(response.status, body, response.headers.get("Retry-After"))
 
-    def _error(self, answer: _Answer) -> TickStockError:
-        try:
-            problem = _problems.decode(answer.body)
-            said = ascii(problem.error or problem.message)[1:-1]
-        except NOT_JSON:
-            said = ""
+    def _error(self, answer: _Answer, target: str) -> TickStockError:
+        problem = _problem_of(answer)
+        said = "no JSON" if problem is None else ascii(problem.error or problem.message)[1:-1]
         if self._key:
             said = said.replace(self._key, "***")  # it may quote what we sent
         message = f"{self.host} answers {answer.status}: {said[:_SHOWN_LENGTH]}"
         if answer.status in (401, 402, 403):
-            return RestRefused(f"{message}: check the API key and what its plan allows")
-        return RestBroken(message)
+            return RestRefused(f"{message}: check the API key and what its plan allows ({_shown(target)})")
+        do = "is --rest-url the vendor's API?"
+        if 300 <= answer.status < 400:
+            do = "a redirect is not followed, the key would go along: correct --rest-url"
+        return RestBroken(f"{message}: {do} ({_shown(target)})")
+
+
+def _problem_of(answer: _Answer) -> _Problem | None:
+    """Return what an answer says of itself; None where it is no answer of an API (a proxy's page, nothing at all)."""
+    try:
+        return _problems.decode(answer.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _shown(url: str) -> str:
+    """Return an address as it may be logged: a query may hold a key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:

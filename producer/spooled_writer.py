@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from ..db.redis import AWAY, FULL_SHARE, Client, is_pause, masters
+from ..db.lag import MAX_NUMBER
+from ..db.redis import AWAY, FULL_SHARE, Client, advice, can_pass, masters
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
 from .spool import Spool
-from .stream_writer import MEMORY_EVERY_S, NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter
+from .stream_writer import MEMORY_EVERY_S, NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter, _Flow
 
 log = structlog.get_logger()
 
@@ -49,6 +50,7 @@ class SpooledWriter(StreamWriter):
         super().__init__(client, redis_url, producer, done=done, wait=wait, max_lag=max_lag)
         self._spool = spool
         self._spooling = not spool.is_empty
+        self._is_inherited = self._spooling
         self._tops = dict(done)
         self._said_at = -_SAY_EVERY_S
         self._away = False  # as we said it last
@@ -106,9 +108,9 @@ class SpooledWriter(StreamWriter):
                 self._step(every_s)
                 VITALS.serves("redis")
             except (RedisError, OSError) as e:
-                if not isinstance(e, AWAY) and not (isinstance(e, ResponseError) and is_pause(e)):
+                if not can_pass(e):
                     raise
-                self._lose_redis(str(e))
+                self._lose_redis(f"{e}: {do}" if (do := advice(e)) else str(e))
         self._spool.sync_if_due()
 
     def forget(self) -> None:
@@ -131,6 +133,20 @@ class SpooledWriter(StreamWriter):
             self._send_spooled()
         elif self._send_waiting():
             self._give_way("Redis refuses to write")
+        if self._foreign.left_out:
+            self._spill()  # what their partitions do not take stays on disk, and what comes for them follows it there
+
+    def _take_back(self) -> None:
+        right = self._foreign.put_right()
+        for partition in right:
+            flow = self._flows[partition]
+            flow.last_sent = None
+            flow.sent_to = flow.done
+            flow.kept.clear()
+            flow.to_send.clear()
+        if right:
+            self._spill()
+            self._spool.rewind()
 
     def _send_spooled(self) -> None:
         """Send what is on disk, up to its end or for a moment; frames that Redis has are dropped from memory again."""
@@ -144,7 +160,8 @@ class SpooledWriter(StreamWriter):
                 flow.kept.clear()
             frames = self._spool.read(_FRAMES_A_STEP)
             if not frames:
-                self._end_spooling()
+                if not self._foreign.left_out:
+                    self._end_spooling()
                 return
             for frame in frames:
                 self._take_up(frame)
@@ -154,7 +171,7 @@ class SpooledWriter(StreamWriter):
     def _take_up(self, frame: Numbered) -> None:
         flow = self._flows[frame.partition]
         self._tops[frame.partition] = max(self._tops[frame.partition], frame.last)
-        if frame.last > max(flow.sent_to, flow.done):
+        if frame.last > max(flow.sent_to, flow.done) and frame.partition not in self._foreign.left_out:
             flow.to_send.append(frame)
 
     def _end_spooling(self) -> None:
@@ -175,6 +192,10 @@ class SpooledWriter(StreamWriter):
             self._look_at_memory()
             self._memory_at = time.monotonic() + MEMORY_EVERY_S
         return NEARLY_FULL if self._memory_share >= FULL_SHARE else ""
+
+    def _last_known(self, partition: int, flow: _Flow) -> int:
+        """Return the last number that can be done; what another process left behind, nobody knows before it is read."""
+        return MAX_NUMBER if self._is_inherited else max(self._tops[partition], self._top(flow))
 
     # -- changes of state --------------------------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from ..contracts.names import flow_key
+from ..contracts.names import flow_key, frame_keys
 from ..db import redis
-from ..db.frame_stream import FrameOutcome, Send, number_of, send
-from ..db.redis import AWAY, FULL_SHARE, Client, is_pause
+from ..db.foreign_keys import ForeignKeyWatch
+from ..db.frame_stream import FrameOutcome, Send, send
+from ..db.lag import number_in
+from ..db.redis import FULL_SHARE, Client, can_pass, is_foreign
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered
@@ -66,6 +68,7 @@ class StreamWriter:
         self._redis_url = redis_url
         self._producer = producer
         self._flows = {p: _Flow(number) for p, number in done.items()}
+        self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that take no frame: theirs are kept
         self._wait = wait
         self._max_lag = max_lag
         self._polled_at = 0.0
@@ -148,15 +151,15 @@ class StreamWriter:
                 refused = step()
                 if not refused:
                     break
-                why = "Redis refuses to write"
+                why, do = "Redis refuses to write", ""
             except (RedisError, OSError) as e:
-                if not isinstance(e, AWAY) and not (isinstance(e, ResponseError) and is_pause(e)):
+                if not can_pass(e):
                     raise
-                why = str(e)
+                why, do = str(e), redis.advice(e)
                 self._send_again_all()
             news = is_refusal(why) and not tls_refused
             if news or not away:
-                log.warning("redis away", why=why)
+                log.warning("redis away", why=why, **({"do": do} if do else {}))
                 VITALS.lost("redis")
             away, tls_refused = True, tls_refused or news
             if self._wait(pause_s):
@@ -167,7 +170,10 @@ class StreamWriter:
             log.info("redis back")
 
     def _send_waiting(self) -> bool:
-        """Send what waits, batch by batch; return whether Redis refused something, which is then still waiting."""
+        """Send what waits, batch by batch; return whether Redis refused something, which is then still waiting.
+
+        What is for a partition that takes no frame waits too, and is no refusal.
+        """
         while batch := list(islice(self._waiting(), _FRAMES_A_PIPELINE)):
             sends = [self._stamp(frame) for frame in batch]
             refused = self._note(batch, sends, send(self._client, self._producer, sends))
@@ -176,7 +182,8 @@ class StreamWriter:
         return False
 
     def _waiting(self) -> Iterable[Numbered]:
-        return (frame for flow in self._flows.values() for frame in flow.to_send)
+        left_out = self._foreign.left_out
+        return (frame for p, flow in self._flows.items() if p not in left_out for frame in flow.to_send)
 
     def _stamp(self, frame: Numbered) -> Send:
         flow = self._flows[frame.partition]
@@ -186,9 +193,11 @@ class StreamWriter:
 
     def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[FrameOutcome]) -> bool:
         rolled_back, refused = set(), set()
+        if foreign := {sent.partition for sent, outcome in zip(sends, outcomes, strict=True) if outcome.is_foreign}:
+            self._foreign.look(foreign)
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
             flow = self._flows[frame.partition]
-            if outcome.refused:
+            if outcome.refused or frame.partition in self._foreign.left_out:
                 refused.add(frame.partition)
                 continue
             if flow.last_sent is not None and outcome.before != flow.last_sent:
@@ -204,7 +213,13 @@ class StreamWriter:
                 self.sent_frames += 1
         for partition in rolled_back:
             self._send_again(partition, "Redis forgot what was sent")
-        return bool(refused)
+        return bool(refused - self._foreign.left_out)
+
+    def _take_back(self) -> None:
+        """Send again to partitions whose keys are right again: what stood there is gone."""
+        for partition in self._foreign.put_right():
+            self._flows[partition].last_sent = None
+            self._send_again(partition, "the partition's keys are right again")
 
     def _send_again(self, partition: int, why: str, above: int = 0) -> None:
         """Put every frame above `done` back to be sent, in the order of their numbers."""
@@ -228,17 +243,27 @@ class StreamWriter:
 
     def _poll(self) -> None:
         self._read_clock()
+        self._take_back()
         pipeline = self._client.pipeline(transaction=False)
         names = [f"{name}:{self._producer}" for name in ("sent", "done", "want")]
-        for p in self._flows:
+        asked = [p for p in self._flows if p not in self._foreign.left_out]
+        for p in asked:
             pipeline.hmget(flow_key(p), names)
-        for (p, flow), (sent, done, want) in zip(self._flows.items(), pipeline.execute(), strict=True):
-            self._forget_done(flow, number_of(done))
+        replies = dict(zip(asked, pipeline.execute(raise_on_error=False), strict=True))
+        self._foreign.look([p for p, reply in replies.items() if is_foreign(reply)])
+        for p, reply in replies.items():
+            if isinstance(reply, Exception):
+                if is_foreign(reply):
+                    continue
+                raise reply
+            flow, (sent, done, want) = self._flows[p], reply
+            if number_in(done) <= self._last_known(p, flow):
+                self._forget_done(flow, number_in(done))
             if flow.last_sent is not None and (sent or b"").decode(errors="replace") != flow.last_sent:
                 flow.last_sent = None
                 self._send_again(p, "Redis forgot what was sent")
             if want is not None:
-                self._answer(p, flow, number_of(want))
+                self._answer(p, flow, number_in(want))
 
     def _forget_done(self, flow: _Flow, done: int) -> None:
         flow.done = max(flow.done, done)
@@ -251,6 +276,10 @@ class StreamWriter:
             return
         flow.wanted, flow.wanted_at = want, time.monotonic()
         self._send_again(partition, "a worker met a hole", above=want)
+
+    def _last_known(self, partition: int, flow: _Flow) -> int:  # noqa: ARG002  # a spooled writer's is by partition
+        """Return the last number that can be done: a `done` above it, somebody else wrote."""
+        return self._top(flow)
 
     def _top(self, flow: _Flow) -> int:
         return max(flow.highest, flow.to_send[-1].last if flow.to_send else 0)
@@ -276,4 +305,6 @@ class StreamWriter:
         pipeline = self._client.pipeline(transaction=False)
         for p in self._flows:
             pipeline.hdel(flow_key(p), *names)
-        pipeline.execute()
+        for reply in pipeline.execute(raise_on_error=False):
+            if isinstance(reply, Exception) and not is_foreign(reply):  # a foreign key holds no numbers of ours
+                raise reply

@@ -22,17 +22,18 @@ from ..contracts.door import FRAME_REFUSED
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.metrics import TICKS_LOST
-from ..contracts.names import FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key
+from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
+from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import Send, send
 from ..db.lag import number_in
 from ..db.lease import RENEW_EVERY_S, Lease
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_exhausted, is_out_of_memory, redis_ms
+from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
 from .tick_check import Limits
@@ -66,6 +67,8 @@ class FrontDoor:
         self._partitions = partitions
         self._parse = parse
         self._repeats = DoorRepeats(client, partitions, limits)
+        self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that no frame can be sent to
+        self._foreign_door = ForeignKeyWatch(client, lambda _: {FRONT_DOOR: "stream"})
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -91,7 +94,8 @@ class FrontDoor:
         if self._lease is None or time.monotonic() < self._full_until:
             return False
         try:
-            busy = self._frame_next()
+            self._look_at_foreign()
+            busy = False if self._foreign_door.left_out else self._frame_next()
             self._note_losses()
         except DoorChanged:
             log.warning("front door reads again", why="its stream was cut off or replaced")
@@ -99,11 +103,24 @@ class FrontDoor:
             self.reset()
             return True
         except ResponseError as e:
-            if not is_out_of_memory(e) and not is_exhausted(e) and not str(e).startswith("FENCED"):
+            may_pass = is_out_of_memory(e) or is_exhausted(e) or is_foreign(e) or str(e).startswith("FENCED")
+            if not may_pass:
                 raise
+            if is_foreign(e):
+                self._leave_out()
             self._wait_for_room()
             return False
         return busy
+
+    def _leave_out(self) -> None:
+        """Find the keys that hold something else: what is for their partitions stays at the door, and is read again."""
+        self._foreign_door.look([0])
+        self._foreign.look(range(self._partitions))
+
+    def _look_at_foreign(self) -> None:
+        """Begin anew where a key is right again, at the lowest number that is applied."""
+        if self._foreign_door.put_right() | self._foreign.put_right():
+            self.reset()
 
     def _wait_for_room(self) -> None:
         self.reset()
@@ -158,7 +175,8 @@ class FrontDoor:
         rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
-        sent = (number_in(sent) for sent, *_ in self._flows())
+        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
+        sent = (number_in(sent) for sent, *_ in self._flows(open_to))
         # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
@@ -178,19 +196,20 @@ class FrontDoor:
                 break  # it is another's: the next look at the lease says so
             self._lease = self._lease._replace(epoch=row[0])
 
-    def _flows(self) -> list[tuple[bytes | None, ...]]:
-        """Return what stands in each partition of the door's frames: sent, done, want."""
+    def _flows(self, partitions: Sequence[int]) -> list[tuple[bytes | None, ...]]:
+        """Return what stands in some partitions of the door's frames: sent, done, want."""
         pipeline = self._client.pipeline(transaction=False)
-        for p in range(self._partitions):
+        for p in partitions:
             pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
         return list(map(tuple, pipeline.execute()))
 
     def _poll(self) -> None:
         """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
         self._poll_at = time.monotonic() + _POLL_EVERY_S
-        flows = self._flows()
-        for p, (sent, _, want) in enumerate(flows):
-            forgotten = self._last_sent[p] is not None and (sent or b"").decode() != self._last_sent[p]
+        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
+        flows = self._flows(open_to)
+        for p, (sent, _, want) in zip(open_to, flows, strict=True):
+            forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
             wanted = want is not None and time.monotonic() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door reads again", partition=p, why="Redis forgot" if forgotten else "a hole")
@@ -198,7 +217,8 @@ class FrontDoor:
                 self.reset()
                 self._restart_at = time.monotonic() + _RESTART_EVERY_S
                 return
-        self._reader.applied(min(number_in(done) for _, done, _ in flows))
+        if len(open_to) == self._partitions:  # what a partition that is left out has not applied must stay
+            self._reader.applied(min(number_in(done) for _, done, _ in flows))
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
     def _note_losses(self) -> None:
@@ -262,10 +282,15 @@ class FrontDoor:
         """Return when rows up to a number came: an id may be ahead of the time at which it was read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
-    def _send(self, made: Sequence[tuple[int, Send]]) -> None:
+    def _send(self, all_made: Sequence[tuple[int, Send]]) -> None:
+        made = [(p, sent) for p, sent in all_made if p not in self._foreign.left_out]
         if not made:
             return
         for (p, sent), outcome in zip(made, send(self._client, FRONT_DOOR_PRODUCER, [s for _, s in made]), strict=True):
+            if outcome.is_foreign:
+                self._leave_out()
+                self._wait_for_room()
+                return
             if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
                 log.warning("front door reads again", partition=p, why=outcome.refused or "Redis forgot what was sent")
                 self._wait_for_room()

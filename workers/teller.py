@@ -5,9 +5,10 @@ import structlog
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ..contracts.names import DEAD_LETTERS, results_key
+from ..db.foreign_keys import ForeignKeyWatch
 from ..db.postgres import Database
 from ..db.queries import query
-from ..db.redis import Client, is_pause, node_of
+from ..db.redis import Client, is_foreign, is_pause, node_of
 from ..db.results import told_numbers
 from .commit_plan import PartitionPlan, new_token
 from .partition_state import Held
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 _MAX_RESULTS = 100_000  # even unread: the outbox has them
 _MAX_DEAD_LETTERS = 100_000
 _PRUNE_EVERY = 256  # commits
+_MOST_TOLD = 2**53  # far above every outbox number; an id above was written by others
 
 OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
 
@@ -31,6 +33,8 @@ class Teller:
         self._behind: set[int] = set()
         self._told: dict[int, int] = {}
         self._commits = 0
+        self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
+        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"})
 
     def open(self, held: Held) -> None:
         """Find out what the results stream has heard, and tell the rest.
@@ -39,11 +43,20 @@ class Teller:
         `void` says which numbers have no row.
         """
         (told,) = told_numbers(self._client, [held.partition]).values()
+        if told > _MOST_TOLD:
+            do = f"RENAME or DEL {results_key(held.partition)}; meanwhile the bridge takes the results from the outbox"
+            log.error("a results stream ends at an id that no result has", partition=held.partition, id=told, do=do)
+            told = held.outbox_number
         self._told[held.partition] = told
         if told > held.outbox_number:
             self._jump(held, told)
         self._behind.add(held.partition)
         self.catch_up()
+
+    def leave(self, partition: int) -> None:
+        """Tell nothing more of a partition: whoever restores it finds out what is untold."""
+        self._behind.discard(partition)
+        self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
         """Tell what was just committed; where Redis has no room, keep it for `catch_up`."""
@@ -59,6 +72,9 @@ class Teller:
 
     def catch_up(self) -> None:
         """Tell from the tables what could not be told at once."""
+        if self._foreign_letters.put_right():
+            self._behind |= self._unlettered
+            self._unlettered = set()
         for partition in sorted(self._behind):
             self._behind.discard(partition)
             values = {"partition": partition, "told": self._told.get(partition, 0)}
@@ -73,7 +89,7 @@ class Teller:
     @property
     def is_behind(self) -> bool:
         """Tell whether something committed waits to be told."""
-        return bool(self._behind)
+        return bool(self._behind or self._unlettered)
 
     def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
         """Add messages in one MULTI/EXEC; an id that Redis knows already was told before."""
@@ -112,7 +128,10 @@ class Teller:
         log.warning("results are ahead of the database", partition=held.partition, **gap)
 
     def _tell_dead_letters(self, partition: int) -> bool:
-        """Copy untold dead letters to Redis; return whether there may be more."""
+        """Copy untold dead letters to Redis; return whether there may be more, and they can be told now."""
+        if self._foreign_letters.left_out:
+            self._unlettered.add(partition)
+            return False
         connection = self._database.connection
         rows = connection.execute(query("untold_dead_letters"), {"partition": partition}).fetchall()
         if not rows:
@@ -124,6 +143,8 @@ class Teller:
         replies = pipeline.execute(raise_on_error=False)
         if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
             raise refused
+        if any(is_foreign(reply) for reply in replies):
+            self._foreign_letters.look([0])
         told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
         connection.execute(query("note_dead_letters_told"), {"ids": told})
         return True

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
 from ..contracts.door import REPLY_BYTES
-from ..contracts.errors import LeaseTaken, ServerAway, TlsRefused
+from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP
@@ -37,6 +37,7 @@ from .front_door import FrontDoor
 from .lookout import IDS_AHEAD, Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
+from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
 from .teller import Teller
 from .tick_check import MS_NS, Limits
@@ -53,6 +54,7 @@ _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _GATHER_S = 0.015  # from the first closed bar to the commit
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
+_FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Worker:
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
+        self._set_aside = SetAside(client)
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
         self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
         self._read_at = Reading(0)  # of the last read of the partitions
@@ -134,6 +137,7 @@ class Worker:
         self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
         self._failures = 0  # since a whole turn went well
+        self._said: set[str] = set()  # why a server does not serve, each said once
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -157,12 +161,13 @@ class Worker:
                 self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
-        self._leave()
+        self._end()
 
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
         VITALS.turn()
         self._look_at_leases()
+        self._take_back()
         self._show()
         self._front_door_busy = self._front_door.step()
         if not self._states:
@@ -185,7 +190,7 @@ class Worker:
             self._teller.catch_up()
 
     def _show(self) -> None:
-        PARTITIONS_OWNED.set(len(self._states))
+        PARTITIONS_OWNED.set(len(self._held()))
         UNDETECTED_BARS.set(sum(len(state.marks) for state in self._states.values()))
 
     def read(self) -> dict[int, Entries]:
@@ -409,7 +414,7 @@ class Worker:
                 deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
 
     def _held(self) -> list[Held]:
-        return [state.held for state in self._states.values()]
+        return [state.held for state in self._states.values()] + self._set_aside.held
 
     def _look_at_leases(self) -> None:
         for lost in self._assignment.renew_if_due(self._held()):
@@ -422,29 +427,46 @@ class Worker:
         elif taken := self._assignment.take_one(self._held()):
             TAKEOVERS.inc()
             self._committer.tally.begin(taken.partition)
-            self._states[taken.partition] = PartitionState(taken, position=START, limits=self._limits)
-            self.restore(taken.partition)
+            self._begin(taken)
+
+    def _begin(self, held: Held) -> None:
+        self._states[held.partition] = PartitionState(held, position=START, limits=self._limits)
+        self.restore(held.partition)
+
+    def _take_back(self) -> None:
+        """Go on with partitions that were set aside, where their keys are right again."""
+        for held in self._set_aside.put_right():
+            self._begin(held)
 
     def _wait_for_partitions(self) -> None:
         self._stop.wait(self.options.block_ms / 1000)
 
     def _release_surplus(self) -> None:
-        surplus = [held for held in self._assignment.surplus(self._held()) if not self._states[held.partition].dirty]
+        surplus = [held for held in self._assignment.surplus(self._held()) if not self._is_dirty(held.partition)]
         for held in surplus:
-            del self._states[held.partition]
-            self._reader.restoring.pop(held.partition, None)
-            self._left.pop(held.partition, None)
-            self._undone.pop(held.partition, None)
+            self._forget(held.partition)
         self._assignment.release(surplus)
         if surplus:
             log.info("partitions released", partitions=[held.partition for held in surplus])
 
+    def _is_dirty(self, partition: int) -> bool:
+        return partition in self._states and self._states[partition].dirty
+
     def _drop(self, partition: int, why: str) -> None:
-        if self._states.pop(partition, None):
-            self._reader.restoring.pop(partition, None)
-            self._left.pop(partition, None)
-            self._undone.pop(partition, None)
+        if self._forget(partition):
             log.info("partition dropped", partition=partition, why=why)
+
+    def _forget(self, partition: int) -> bool:
+        """Keep nothing of a partition; return whether it was here."""
+        self._leave(partition)
+        return self._states.pop(partition, None) is not None or self._set_aside.drop(partition)
+
+    def _leave(self, partition: int) -> None:
+        """Do nothing more for a partition in Redis."""
+        self._reader.restoring.pop(partition, None)
+        self._left.pop(partition, None)
+        self._undone.pop(partition, None)
+        self._teller.leave(partition)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
@@ -464,7 +486,7 @@ class Worker:
             return
         _, held.token, position, held.outbox_number, saved = row
         self._committer.settle(partition, held.token)
-        state = PartitionState(held, position=Position.parse(position), limits=self._limits)
+        state = PartitionState(held, position=Position.kept(position), limits=self._limits)
         state.load(saved)
         self._states[partition] = state
         self._teller.open(held)
@@ -549,13 +571,11 @@ class Worker:
         """Wait until both servers serve again, then restore everything; anything but a server away is raised."""
         if not self._is_away(error):
             raise error
-        if isinstance(error, psycopg.Error) and error.sqlstate == "57P01":
-            # Somebody ended this backend: it kept a row locked for too long.
-            self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
-        if not self._failures:
-            log.warning("server away", why=str(error).strip())
+        if isinstance(error, psycopg.Error):
+            self._give_up_connection(error)
+        if not redis.is_foreign(error) or self._failures > _FOREIGN_IN_A_ROW:  # the look at the types says more
+            self._say_away(error)
         _note_lost(error)
-        said = ""
         while True:
             VITALS.turn()
             if self._failures:
@@ -569,24 +589,46 @@ class Worker:
                 self._reconnect()
                 return  # whether both serve, the next turn shows
             except (psycopg.Error, RedisError, OSError, ServerAway) as again:
-                if isinstance(again, psycopg.Error):
-                    self._database.close()  # half prepared, or a standby: begin with a new connection
-                _note_lost(again)
-                if isinstance(again, TlsRefused) and str(again) != said:
-                    said = str(again)
-                    log.warning("server away", why=said)
-                log.debug("still away", why=str(again).strip())
+                self._note_still_away(again)
+
+    def _give_up_connection(self, error: psycopg.Error) -> None:
+        """Begin with a new connection, also where a statement was refused: it may have left something behind."""
+        if error.sqlstate == "57P01":
+            # Somebody ended this backend: it kept a row locked for too long.
+            self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
+        if not postgres.is_lost(self._database.connection, error):
+            self._database.close()
+
+    def _note_still_away(self, error: Exception) -> None:
+        if not self._is_away(error):
+            raise error
+        if isinstance(error, psycopg.Error):
+            self._database.close()  # half prepared, or a standby
+        _note_lost(error)
+        if isinstance(error, TlsRefused | DatabaseGone | ResponseError) or getattr(error, "sqlstate", None):
+            self._say_away(error)
+        log.debug("still away", why=str(error).strip())
 
     def _is_away(self, error: Exception) -> bool:
         if isinstance(error, psycopg.Error):
-            return postgres.is_lost(self._database.connection, error)
-        return not isinstance(error, ResponseError) or redis.is_pause(error) or redis.is_gone(error)
+            return postgres.is_lost(self._database.connection, error) or postgres.can_pass(error)
+        return not isinstance(error, ResponseError) or redis.can_pass(error)
+
+    def _say_away(self, error: Exception) -> None:
+        """Say why nothing is committed, each reason once until both servers serve again."""
+        why = first_line(error)
+        if why not in self._said:
+            do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
+            log.warning("server away", why=why, **({"do": do} if do else {}))
+            self._said.add(why)
 
     def _note_served(self) -> None:
         """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
         if self._failures:
             self._failures = 0
             VITALS.serves("redis")
+        if self._said:
+            self._said = set()
             log.info("server back")
 
     def _reconnect(self) -> None:
@@ -601,6 +643,8 @@ class Worker:
             self._drop(lost.partition, "lease lost")
         self._uncommitted_since = None
         self._front_door.reset()
+        for partition in self._set_aside.look(self._states):
+            self._leave(partition)
         for partition in list(self._states):
             self.restore(partition)
 
@@ -612,7 +656,7 @@ class Worker:
             self._committer.open()
             self._assignment.listen()
 
-    def _leave(self) -> None:
+    def _end(self) -> None:
         """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
         try:
             self._step_through_commit()
@@ -627,5 +671,5 @@ def _note_lost(error: Exception) -> None:
     """Note which server did not serve; a group that is gone is none that is away, and who opens a server notes it."""
     if isinstance(error, psycopg.Error):
         VITALS.lost("postgresql")
-    elif not isinstance(error, ServerAway) and not redis.is_gone(error):
+    elif not isinstance(error, ServerAway) and not redis.is_gone(error) and not redis.is_foreign(error):
         VITALS.lost("redis")

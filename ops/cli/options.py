@@ -15,9 +15,10 @@ import click
 import psycopg
 from redis.exceptions import ResponseError
 
-from ...contracts.errors import NothingFound, TickStockError, UsageError
+from ...contracts.errors import NothingFound, TickStockError, UsageError, first_line
 from ...contracts.printable import printable
-from ...db.redis import AWAY, is_pause
+from ...db import postgres, redis
+from ...db.redis import AWAY
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
@@ -192,10 +193,17 @@ def errors_end_the_command() -> Iterator[None]:
         click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
         sys.exit(1)
     except ResponseError as e:
-        if not is_pause(e):
-            raise
-        click.echo(f"Error: Redis cannot do this now: {e}", err=True)
+        click.echo(f"Error: Redis cannot do this now: {_with_advice(e, redis.advice(e))}", err=True)
         sys.exit(1)
+    except psycopg.Error as e:
+        if e.sqlstate is None:  # the library's own complaint: a mistake of ours
+            raise
+        click.echo(f"Error: PostgreSQL refuses a statement: {_with_advice(e, postgres.advice(e))}", err=True)
+        sys.exit(1)
+
+
+def _with_advice(error: Exception, do: str) -> str:
+    return f"{first_line(error)}: {do}" if do else first_line(error)
 
 
 def content_of(file: Path) -> bytes:

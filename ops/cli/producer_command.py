@@ -10,7 +10,7 @@ from ...contracts.errors import SetupError
 from ...contracts.frame import MAX_NAME_LENGTH, is_name
 from ...contracts.names import LIVE_FEED, MINUTE_FEED_ENDING
 from ...contracts.trade_conditions import TRADE_RULES
-from ...db.redis import redis_ms
+from ...db.redis import Client, redis_ms
 from ...producer.replay import ReplaySource
 from ...producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
 from ..live_feeds import LiveOptions, run_live
@@ -19,7 +19,7 @@ from ..producer_wiring import STOPPED_REPLAY, ProducerOptions, replay_feed, run_
 from ..progress import show_progress
 from ..replay_run import expect_taken
 from ..shutdown import Stop
-from ..wiring import Place, open_both
+from ..wiring import Place, open_both, wait_for_server
 from .live_options import LIVE_SOURCES, live_options
 from .market_options import SpeedType, share
 from .options import (
@@ -141,13 +141,17 @@ def producer(  # one parameter for each option
                 made = replay_feed(servers, files, options, count, stop, recording)
                 complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
             else:
-                tape = _synthetic(options, seconds, market, redis_ms(client))
+                tape = _synthetic(options, seconds, market, _now_ms(servers, client))
                 made = synthetic_feed(servers, tape, options, count, stop)
                 complete = made is None or run_producer(servers, client, made, options, stop, on_progress)
     if complete and recording is not None and made is not None:
         expect_taken(recording)
     if not complete:
         raise SetupError(STOPPED_REPLAY if recording is not None else "stopped before all was committed")
+
+
+def _now_ms(where: Place, client: Client) -> int:
+    return wait_for_server(lambda: redis_ms(client), where.connect_timeout_s)
 
 
 def _pace(speed: float | str | None, *, default: float | None) -> float | None:

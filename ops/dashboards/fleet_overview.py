@@ -87,6 +87,13 @@ def fleet_overview() -> Dashboard:
                 steps=[(0.7, ORANGE), (0.9, RED)],
             ),
             figure(
+                "Foreign keys",
+                "max(tickstock_foreign_keys)",
+                says="Keys of ours in Redis that hold something else: `tickstock status` names them.",
+                unit=units.NoUnit,
+                steps=[(1, RED)],
+            ),
+            figure(
                 "Open gaps",
                 "max(tickstock_open_gaps)",
                 says="What live feeds missed and nobody has fetched yet.",

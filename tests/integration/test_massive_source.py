@@ -1,5 +1,6 @@
 """Massive's live feed -> ticks, against the pretend server: login, subscriptions, breaks, silence."""
 
+import http.server
 import threading
 import time
 from contextlib import contextmanager
@@ -273,3 +274,78 @@ def test_a_reader_that_was_behind_when_it_was_cut_has_missed_more():
     assert before_ms - 24_000 <= first_ms <= before_ms - 20_000
     assert last_ms >= before_ms
     assert (symbols, why) == (None, "cut")
+
+
+# -- what the server says of itself, and answers of no feed ------------------------------------------------------------
+
+
+def says(status, message):
+    return msgspec.json.encode([{"ev": "status", "status": status, "message": message}]).decode()
+
+
+def test_an_unknown_status_is_said_once_without_the_key_and_ticks_come_on(fake, wait_for):
+    with capture_logs() as lines, subscribed(fake, wait_for) as heard:
+        for n in range(3):
+            fake.say(says("maintenance\x1b[31m", f"{KEY} moves\nat noon"))
+            fake.tell(trade(n + 1))
+        wait_for(lambda: heard.prices == [1.0, 2.0, 3.0])
+
+    (line,) = [line for line in lines if line["event"] == "massive says"]
+    assert (line["status"], line["why"]) == (r"maintenance\x1b[31m", r"*** moves\nat noon")
+    assert line["url"] == fake.websocket_url
+    assert heard.gaps == []
+
+
+def test_a_plan_without_the_channel_is_said_with_the_address_and_what_to_look_at(fake, wait_for):
+    with capture_logs() as lines, subscribed(fake, wait_for) as heard:
+        for _ in range(3):
+            fake.say(says("not_authorized", "not authorized for T.*"))
+        fake.tell(trade(1))
+        wait_for(lambda: heard.prices == [1.0])
+
+    (line,) = [line for line in lines if line["event"] == "massive says"]
+    assert "plan" in line["do"]
+    assert line["url"] == fake.websocket_url
+
+
+class ProxyPage(http.server.BaseHTTPRequestHandler):
+    """A proxy, or another server, where the feed should be."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.times.append(time.monotonic())
+        self.send_response(self.server.status)
+        self.send_header("Location", "ws://127.0.0.1:1/elsewhere")
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(params=[200, 301, 302, 401, 403, 404, 503])
+def no_feed(request):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ProxyPage)
+    server.status, server.times = request.param, []
+    server.websocket_url = f"ws://127.0.0.1:{server.server_port}/stocks?apiKey={KEY}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_address_without_a_feed_is_said_once_and_asked_later_each_time(no_feed, wait_for):
+    with capture_logs() as lines, hearing(no_feed):
+        wait_for(lambda: len(no_feed.times) == 4)
+
+    (line,) = [line for line in lines if line["event"] == "massive away"]
+    assert ("redirects" if no_feed.status in (301, 302) else str(no_feed.status)) in line["why"]
+    assert line["url"] == f"ws://127.0.0.1:{no_feed.server_port}/stocks"
+    assert KEY not in str(lines)
+    first, second, third, fourth = no_feed.times
+    assert fourth - third > 0.4  # 0.1 s * 2 ** 3, of which jitter takes a half at most
+    assert fourth - first > third - second

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tickstockpl.contracts.channels import Component, Issue
+from tickstockpl.db.foreign_keys import ForeignKey
 from tickstockpl.workers.bridge.figures import Figures
 from tickstockpl.workers.bridge.health import (
     RULES,
@@ -53,6 +54,7 @@ def issue(code, since="2026-01-15T14:00:00.000000+00:00"):
         ("TICKS_LOST", {"ticks_lost": 0}, {"ticks_lost": 1}),
         ("REDIS_MEMORY_HIGH", {"redis_memory_share": 0.9}, {"redis_memory_share": 0.91}),
         ("DATABASE_AWAY", {"database_away_s": None}, {"database_away_s": 0.0}),
+        ("FOREIGN_KEYS", {}, {"foreign_keys": (ForeignKey("tickstock-dlq", "a list", "a stream"),)}),
         ("UNDETECTED_BARS", {"undetected": 1000}, {"undetected": 1001}),
     ],
 )
@@ -61,7 +63,7 @@ def test_each_issue_begins_at_its_bound(code, just_well, just_not):
 
 
 def test_every_rule_has_a_bound_tested_here():
-    assert len(RULES) == 9
+    assert len(RULES) == 10
 
 
 def test_bars_that_wait_are_no_issue_while_a_minute_brings_as_many():

@@ -400,3 +400,37 @@ def test_a_pause_lets_nothing_through_before_it_is_over():
     bucket = TokenBucket(600)
     bucket.pause(0.0, 30.0)
     assert bucket.take(10.0) == pytest.approx(20.0)
+
+
+# -- answers of no API -------------------------------------------------------------------------------------------------
+
+PAGE_OF_A_PROXY = b"<html><body>502 Bad Gateway</body></html>"
+
+
+@pytest.mark.parametrize("status", [300, 301, 307, 308, 400, 404, 405, 410, 418, 451])
+def test_a_page_of_a_proxy_is_no_answer_and_names_the_address_once(scripted, status):
+    server, rest = scripted((status, {"Location": f"/login?apiKey={KEY}"}, PAGE_OF_A_PROXY))
+    with pytest.raises(RestBroken) as raised:
+        one_minute(rest)
+    assert str(raised.value).startswith(f"127.0.0.1 answers {status}: no JSON: ")
+    assert f"({server.url}/v2/aggs/ticker/AAPL/" in str(raised.value)
+    assert KEY not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refusal_without_json_says_what_to_do_and_where(scripted, status):
+    server, rest = scripted((status, {}, PAGE_OF_A_PROXY))
+    with pytest.raises(RestRefused) as raised:
+        one_minute(rest)
+    assert f"answers {status}: no JSON: check the API key" in str(raised.value)
+    assert server.url in str(raised.value)
+
+
+def test_a_host_that_fails_is_named_with_its_address_and_no_query(scripted):
+    server, rest = scripted((599, {}, PAGE_OF_A_PROXY))
+    with pytest.raises(RestAway) as raised:
+        one_minute(rest)
+    assert str(raised.value).startswith(f"127.0.0.1 fails: status 599 ({server.url}/v2/aggs/ticker/AAPL/")
+    assert "?" not in str(raised.value)

@@ -56,6 +56,7 @@ LABELS = {
     "tickstock_active_symbols": (),
     "tickstock_market_open": (),
     "tickstock_open_gaps": (),
+    "tickstock_foreign_keys": (),
     "tickstock_producer_ticks_total": ("feed",),
     "tickstock_producer_frames_total": ("feed",),
     "tickstock_producer_lag_ticks": ("feed",),

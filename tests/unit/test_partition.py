@@ -78,3 +78,14 @@ def test_an_id_that_does_not_fit_has_no_number():
 
 def test_the_milliseconds_of_folded_ids():
     assert ms_of(np.array([0, 5, (7 << 20) + 3])).tolist() == [0, 0, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("5-7", Position(5, 7)), ("5", Position(5, 0)), ("", START), ("abc", START), ("-5-7", START), ("5--7", START),
+        (f"{2**64}-0", START), (f"0-{2**64}", START), (f"{2**64 - 1}-{2**64 - 1}", Position(2**64 - 1, 2**64 - 1)),
+    ],
+)  # fmt: skip
+def test_a_kept_position_that_no_stream_can_have_is_the_start(text, position):
+    assert Position.kept(text) == position

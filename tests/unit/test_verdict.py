@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tickstockpl.db.foreign_keys import ForeignKey
 from tickstockpl.db.freshness import Freshness
 from tickstockpl.ops import verdict
 from tickstockpl.ops.integration import Flows, Heartbeats, Integration
@@ -115,6 +116,10 @@ def test_a_fleet_that_works_has_no_findings():
         (lag(0.0, None), "error", "LAG_UNKNOWN", "ticks wait in partition 1,"),
         (feed(silent_s=61.0), "error", "FEED_SILENT", "no live tick was committed for 61 s"),
         (redis(policy="allkeys-lru"), "error", "REDIS_EVICTS", "the eviction policy is allkeys-lru"),
+        (
+            replace(HEALTHY, foreign_keys=[ForeignKey("tickstock-dlq", "a list", "a stream")]),
+            "error", "FOREIGN_KEYS", "tickstock-dlq holds a list, not a stream of ours",
+        ),
         (redis(memory_bytes=901), "error", "REDIS_MEMORY_HIGH", "90% of maxmemory"),
         (redis(replay="drops"), "error", "REDIS_FORGETS", "MULTI/EXEC"),
         (redis(aof=False), "warn", "REDIS_NO_AOF", "no AOF"),

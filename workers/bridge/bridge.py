@@ -80,6 +80,8 @@ class Bridge:
         self._tracing = tracing
         self._database_outage = Outage("postgresql")
         self._redis_outage = Outage("redis")
+        self._refusal = Outage("postgresql")  # it answers, and refuses a statement
+        self._listens = False
         self._database_is_busy = False
         self._lacks_room = False
         self._no_room_until = 0.0
@@ -99,8 +101,6 @@ class Bridge:
 
     def run(self) -> None:
         """Stand by and speak until told to stop; then say what was read, and release the lease."""
-        self._database.connection.execute(query("listen_leases"))
-        VITALS.join()
         while not self._stop.is_set():
             try:
                 VITALS.turn()
@@ -125,6 +125,10 @@ class Bridge:
         """Take one turn."""
         if not self._has_servers():
             return
+        if not self._listens:
+            self._database.connection.execute(query("listen_leases"))
+            self._listens = True
+            VITALS.join()
         if self._lease is None:
             self._stand_by()
             return
@@ -150,13 +154,7 @@ class Bridge:
 
     def _look_at_fleet(self) -> None:
         if self._publisher and self._gauges.is_due():
-            seen = self._voice.figures
-            self._gauges.look(
-                self._database.connection,
-                active=seen.active_symbols,
-                stale=seen.stale_symbol_count,
-                receivers=self.receivers,
-            )
+            self._gauges.look(self._database.connection, seen=self._voice.figures, receivers=self.receivers)
 
     def _read(self) -> None:
         if not self._pacing.is_full:
@@ -247,6 +245,7 @@ class Bridge:
                 self._say_who_speaks(str(e))
             self._waits_for = str(e)
             list(self._database.connection.notifies(timeout=_STAND_BY_S, stop_after=1))
+            self._note_served()
             return
         self._waits_for = ""
         self._renew_at = renewed_at + RENEW_EVERY_S
@@ -321,12 +320,13 @@ class Bridge:
         """
         if self._database_outage.is_on and self._database_outage.is_retry_due:
             self._database.reopen()
-            self._database.connection.execute(query("listen_leases"))
+            self._listens = False
             self._database_outage.end()
         if self._redis_outage.is_on and self._redis_outage.is_retry_due:
             self._look_at_redis()
             self._redis_outage.end()
-        if not (self._database_outage.is_on or self._redis_outage.is_on):
+        waits = self._refusal.is_on and not self._refusal.is_retry_due
+        if not (self._database_outage.is_on or self._redis_outage.is_on or waits):
             return True
         if self._lease and not self._redis_outage.is_on:
             self._voice.beat(time.monotonic())
@@ -355,8 +355,11 @@ class Bridge:
                 self._note_busy(error)
                 return
             if not postgres.is_lost(self._database.connection, error):
-                raise error
-        self._database_outage.note(error)
+                if not postgres.can_pass(error):
+                    raise error
+                self._refusal.note(error, do=postgres.advice(error))
+                return
+        self._database_outage.note(error, do=postgres.advice(error) if isinstance(error, psycopg.Error) else "")
 
     def _note_busy(self, error: psycopg.Error) -> None:
         """Try again in the next turn: the statement itself has waited."""
@@ -368,16 +371,18 @@ class Bridge:
         if self._database_is_busy:
             log.info("statements no longer wait")
         self._database_is_busy = False
+        if self._refusal.is_on:
+            self._refusal.end()
 
     def _note_redis(self, error: RedisError | OSError) -> None:
         """Wait for Redis, or for room in it; raise what is neither."""
         self._restored = False
         if isinstance(error, ResponseError):
-            if not redis.is_pause(error):
+            if not redis.can_pass(error):
                 raise error
             self._no_room_until = time.monotonic() + _NO_ROOM_WAIT_S
             if not self._lacks_room:
-                log.warning("messages wait: Redis does not take them", why=str(error))
+                log.warning("messages wait: Redis does not take them", why=str(error), do=redis.advice(error))
             self._lacks_room = True
         else:
             self._renew_at = 0.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from ...db.foreign_keys import ForeignKey, all_keys, foreign_keys
 from ...db.freshness import FreshnessReader
 from ...db.lag import read_lags
 from ...db.postgres import Connection
@@ -36,6 +37,7 @@ class Figures:
     stale_symbol_count: int = 0
     stale_symbols: tuple[str, ...] = ()
     redis_memory_share: float = 0.0
+    foreign_keys: tuple[ForeignKey, ...] = ()
     silent_s: float = 0.0
     workerless_s: float = 0.0
     unowned_s: float = 0.0
@@ -82,6 +84,7 @@ class FigureReader:
             stale_symbol_count=symbols.stale,
             stale_symbols=tuple(symbols.stale_symbols),
             redis_memory_share=share,
+            foreign_keys=tuple(foreign_keys(self._client, all_keys(self._partitions))),
             silent_s=now_s - self._ticked_s,
             workerless_s=now_s - self._worked_s,
             unowned_s=now_s - self._owned_s,

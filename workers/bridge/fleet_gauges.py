@@ -16,7 +16,8 @@ from ...contracts.partition import Position
 from ...db import lag
 from ...db.postgres import Connection
 from ...db.queries import query
-from ...db.redis import Client, fullest_memory, redis_ms
+from ...db.redis import Client, fullest_memory, is_foreign, redis_ms
+from .figures import Figures
 
 _LOOK_EVERY_S = 2.0
 _LOOK_SHARE = 0.05  # of the bridge's time, however many partitions there are
@@ -25,7 +26,7 @@ _LOOK_SHARE = 0.05  # of the bridge's time, however many partitions there are
 _READ = (
     metrics.PARTITIONS_WITHOUT_OWNER, metrics.WORKERS, metrics.FRONT_DOOR_ENTRIES, metrics.DEAD_LETTER_ENTRIES,
     metrics.OUTBOX_ROWS, metrics.REDIS_MEMORY, metrics.REDIS_MAX_MEMORY, metrics.STALE_SYMBOLS, metrics.ACTIVE_SYMBOLS,
-    metrics.MARKET_OPEN, metrics.OPEN_GAPS,
+    metrics.MARKET_OPEN, metrics.OPEN_GAPS, metrics.FOREIGN_KEYS,
 )  # fmt: skip
 _READ_OF_PARTITIONS = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_ENTRIES, metrics.RESULTS_ENTRIES)
 
@@ -67,8 +68,8 @@ class FleetGauges:
         """Tell whether it is time to look."""
         return time.monotonic() >= self._due_at
 
-    def look(self, connection: Connection, *, active: int, stale: int, receivers: Mapping[str, int]) -> None:
-        """Look at both servers. active, stale: symbols; receivers: of each channel's last message.
+    def look(self, connection: Connection, *, seen: Figures, receivers: Mapping[str, int]) -> None:
+        """Look at both servers. seen: the voice's last look; receivers: of each channel's last message.
 
         Raises what PostgreSQL and Redis raise; nothing is known then.
         """
@@ -78,8 +79,9 @@ class FleetGauges:
         except (psycopg.Error, RedisError, OSError):
             self.forget()
             raise
-        metrics.ACTIVE_SYMBOLS.set(active)
-        metrics.STALE_SYMBOLS.set(stale)
+        metrics.ACTIVE_SYMBOLS.set(seen.active_symbols)
+        metrics.STALE_SYMBOLS.set(seen.stale_symbol_count)
+        metrics.FOREIGN_KEYS.set(len(seen.foreign_keys))
         for channel, count in receivers.items():
             metrics.CHANNEL_RECEIVERS.labels(channel).set(count)
         took_s = time.monotonic() - began_at
@@ -90,7 +92,7 @@ class FleetGauges:
         workers, outbox_rows, open_gaps = connection.execute(query("fleet_figures")).fetchone() or (0, 0, 0)
         committed = lag.committed_numbers(connection)
         rows = connection.execute(query("partition_status")).fetchall()
-        positions = {partition: Position.parse(position) for partition, _, _, position, *_ in rows}
+        positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
         in_redis = lag.look(self._client, positions)
         now_ms = redis_ms(self._client)
         self._redis_ahead_ms = now_ms - time.monotonic() * 1000
@@ -100,9 +102,10 @@ class FleetGauges:
         metrics.PARTITIONS_WITHOUT_OWNER.set(sum(owner is None for _, owner, *_ in rows))
         metrics.MARKET_OPEN.set(is_market_open(datetime.fromtimestamp(now_ms / 1000, UTC)))
         for partition, found in lag.lags(positions, committed, in_redis, now_ms).items():
-            metrics.LAG_TICKS.labels(partition).set(found.ticks)
+            metrics.LAG_TICKS.labels(partition).set(math.nan if in_redis[partition].is_foreign else found.ticks)
             metrics.LAG_SECONDS.labels(partition).set(math.nan if found.age_s is None else found.age_s)
-            metrics.STREAM_ENTRIES.labels(partition).set(in_redis[partition].entries)
+            here = in_redis[partition]
+            metrics.STREAM_ENTRIES.labels(partition).set(math.nan if here.is_foreign else here.entries)
         self._look_at_redis()
 
     def _look_at_redis(self) -> None:
@@ -113,8 +116,10 @@ class FleetGauges:
         keys |= {FRONT_DOOR: metrics.FRONT_DOOR_ENTRIES, DEAD_LETTERS: metrics.DEAD_LETTER_ENTRIES}
         for key in keys:
             pipeline.xlen(key)
-        for gauge, entries in zip(keys.values(), pipeline.execute(), strict=True):
-            gauge.set(entries)
+        for gauge, entries in zip(keys.values(), pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(entries, Exception) and not is_foreign(entries):
+                raise entries
+            gauge.set(math.nan if isinstance(entries, Exception) else entries)
         used, most = fullest_memory(self._client)
         metrics.REDIS_MEMORY.set(used)
         metrics.REDIS_MAX_MEMORY.set(most)

@@ -97,6 +97,15 @@ def _redis_memory_high(figures: Figures, _: datetime) -> str | None:
     return f"Redis uses {share:.0%} of its memory: producers wait" if share > FULL_SHARE else None
 
 
+def _foreign_keys(figures: Figures, _: datetime) -> str | None:
+    """Look for keys of ours in Redis that hold something else, because others use their names."""
+    if not figures.foreign_keys:
+        return None
+    first, *others = figures.foreign_keys
+    more = f", and {len(others):,} more" if others else ""
+    return f"{first.says}{more}: their partitions wait; {first.do}"
+
+
 def _undetected_bars(figures: Figures, _: datetime) -> str | None:
     """More closed bars wait for their detectors than a minute brings, and at least 1,000."""
     if figures.undetected <= max(UNDETECTED_BARS, figures.bars_per_minute):
@@ -113,6 +122,7 @@ RULES = (
     Rule("LAG_HIGH", "workers", False, False, _lag_high),
     Rule("DEAD_LETTERS", "feed", False, False, _dead_letters),
     Rule("REDIS_MEMORY_HIGH", "redis", False, False, _redis_memory_high),
+    Rule("FOREIGN_KEYS", "redis", False, True, _foreign_keys),
     Rule("UNDETECTED_BARS", "workers", False, False, _undetected_bars),
 )
 _RULES = {rule.code: rule for rule in RULES}

@@ -33,12 +33,15 @@ class Outage:
         """Tell whether it is time to try again."""
         return time.monotonic() >= self._retry_at
 
-    def note(self, error: Exception) -> None:
-        """Note that the server did not serve; the next try comes after a pause that grows, with jitter."""
+    def note(self, error: Exception, *, do: str = "") -> None:
+        """Note that the server did not serve; the next try comes after a pause that grows, with jitter.
+
+        do: what a person can do about it.
+        """
         why = str(error).strip()
         news = is_refusal(why) and not self._is_tls
         if news or not self.is_on:
-            log.warning("server away", server=self._server, why=why)
+            log.warning("server away", server=self._server, why=why, **({"do": do} if do else {}))
         self._is_tls = self._is_tls or news
         VITALS.lost(self._server)
         pause_s = min(_LONGEST_PAUSE_S, 0.05 * 2 ** min(self._attempts, 10))

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from redis.exceptions import ResponseError
 
-from ...contracts.names import BRIDGE_GROUP, results_key
+from ...contracts.names import BRIDGE_GROUP, results_key, results_keys
 from ...contracts.partition import Position
+from ...db.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
-from ...db.redis import Client, is_cluster
+from ...db.redis import Client, is_cluster, is_foreign
 
 log = structlog.get_logger()
 
@@ -52,6 +54,8 @@ class ResultsReader:
         self.lost = 0
         self._client = client
         self._database = database
+        self._foreign = ForeignKeyWatch(client, results_keys)  # the outbox has their results
+        self._odd: dict[int, str] = {}  # the last entry of a partition that was passed over
         self.seek({})
 
     def seek(self, positions: Mapping[int, int]) -> None:
@@ -60,6 +64,7 @@ class ResultsReader:
         self._queues: dict[int, deque[Row]] = {}  # of the partitions that have some
         self._silent: set[int] = set()  # whose stream brought nothing when it was read last
         self._behind: set[int] = set()  # whose outbox has rows that the stream did not bring
+        self._at: dict[int, str] = {p: f"{number}-0" for p, number in positions.items()}  # read up to, in the stream
         self._shown: dict[int, int] = {}
 
     # -- rows out --------------------------------------------------------------------------------------------------
@@ -89,20 +94,46 @@ class ResultsReader:
         """Read on where few rows wait; where none wait at all, wait up to block_ms for some."""
         for partition in self._behind - self._queues.keys():
             self._read_outbox(partition)
-        wanted = {p: at for p, at in self._read_to.items() if len(self._queues.get(p, ())) < _QUEUED}
-        if not wanted:
+        self._foreign.put_right()
+        wanted = [p for p in self._read_to if len(self._queues.get(p, ())) < _QUEUED]
+        self._silent |= set(wanted)
+        keys = {results_key(p).encode(): p for p in wanted if p not in self._foreign.left_out}
+        if not keys:
+            time.sleep(0 if self._queues else block_ms / 1000)
             return
-        keys = {results_key(p).encode(): p for p in wanted}
-        ids = [f"{at}-0" for at in wanted.values()]
-        if is_cluster(self._client):
-            reply = self._read_each(dict(zip(keys, ids, strict=True)))
-        else:
-            wait = () if self._queues else ("BLOCK", block_ms)
-            reply = self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *keys, *ids)
-        self._silent |= wanted.keys()
+        try:
+            reply = self._read_streams({key: self._at[p] for key, p in keys.items()}, block_ms)
+        except ResponseError as e:
+            if not is_foreign(e) or not self._foreign.look(keys.values()):
+                raise
+            return
         for key, entries in reply or ():
-            self._silent.discard(keys[key])
-            self._add(keys[key], [_row_of(keys[key], entry_id, fields) for entry_id, fields in entries])
+            self._add_entries(keys[key], entries)
+
+    def _read_streams(self, ids: Mapping[bytes, str], block_ms: int) -> Any:
+        if is_cluster(self._client):
+            return self._read_each(ids)
+        wait = () if self._queues else ("BLOCK", block_ms)
+        return self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *ids, *ids.values())
+
+    def _add_entries(self, partition: int, entries: Iterable[tuple[bytes, list[Any]]]) -> None:
+        """Queue what the stream brought; an entry that no worker wrote is passed over: the outbox has no such row."""
+        for entry_id, fields in entries:
+            row = _row_of(partition, entry_id, fields)
+            if row is None:
+                self._pass_over(partition, entry_id.decode())
+            elif row.kind == "void":
+                self._behind.add(partition)  # it speaks for other rows, so the outbox itself must say it
+            elif not self._add(partition, [row]):
+                return
+            self._at[partition] = entry_id.decode()
+            if row is not None and self._read_to[partition] >= row.number:
+                self._silent.discard(partition)
+
+    def _pass_over(self, partition: int, entry_id: str) -> None:
+        if self._odd.get(partition) != entry_id:
+            log.warning("an entry of the results is passed over", key=results_key(partition), id=entry_id)
+        self._odd[partition] = entry_id
 
     def _read_each(self, ids: Mapping[bytes, str]) -> list[Any]:
         """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
@@ -133,20 +164,34 @@ class ResultsReader:
                 through=rows[-1].number,
             )
         self._add(partition, rows, from_outbox=True)
+        self._at[partition] = f"{self._read_to[partition]}-0"
 
-    def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> None:
-        """Queue rows; where numbers are missing before one, what the outbox has of them comes first."""
+    def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> bool:
+        """Queue rows; where numbers are missing before one, what the outbox has of them comes first.
+
+        Return False where that was so: then nothing behind it is queued.
+        """
         for row in rows:
             first, last = self._read_to[partition] + 1, _last_missing_before(row)
             if first <= last:
                 found = [] if from_outbox else self._fetch(partition, first, last)
                 if found:
                     self._add(partition, found, from_outbox=True)
-                    return  # what comes behind it is read again
+                    self._at[partition] = f"{self._read_to[partition]}-0"
+                    return False
+                if not from_outbox and not self._is_given(row):
+                    self._pass_over(partition, f"{row.number}-0")
+                    continue
                 self._give_up(partition, first, last)
             if row.number >= first:
                 self._queues.setdefault(partition, deque()).append(row)
                 self._read_to[partition] = row.number
+        return True
+
+    def _is_given(self, row: Row) -> bool:
+        """Tell whether the partition has given a number to a result: anybody may add an entry, with any id."""
+        numbers: dict[int, int] = dict(self._database.connection.execute(query("last_outbox_numbers")).fetchall())
+        return row.number <= numbers.get(row.partition, 0)
 
     def _fetch(self, partition: int, first: int, last: int) -> list[Row]:
         values = {"partition": partition, "first": first, "last": last, "limit": _FETCHED}
@@ -171,9 +216,13 @@ class ResultsReader:
         self._shown = dict(positions)
 
 
-def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> Row:
+def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> Row | None:
+    """Return the row of an entry; None where it is not as a worker writes it."""
     values = dict(zip(fields[::2], fields[1::2], strict=True))
-    return _row(partition, Position.parse(entry_id).ms, values[b"kind"].decode(), values[b"body"])
+    number, sequence = Position.parse(entry_id)
+    if sequence or not values.keys() >= {b"kind", b"body"}:
+        return None
+    return _row(partition, number, values[b"kind"].decode(errors="replace"), values[b"body"])
 
 
 def _row(partition: int, number: int, kind: str, body: bytes) -> Row:

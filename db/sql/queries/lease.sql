@@ -48,10 +48,10 @@ SELECT substr(unit, 10) FROM lease
  ORDER BY unit COLLATE "C";
 
 -- free_partitions --
--- Longest without an owner first.
-SELECT substr(unit, 11)::int FROM lease
- WHERE unit LIKE 'partition:%%' AND (owner IS NULL OR expires_at < clock_timestamp())
- ORDER BY renewed_at NULLS FIRST, unit;
+-- Longest without an owner first; only those that the stream has.
+SELECT c.partition FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition
+ WHERE l.owner IS NULL OR l.expires_at < clock_timestamp()
+ ORDER BY l.renewed_at NULLS FIRST, l.unit;
 
 -- former_owner --
 -- The backend of the process that held this partition last, if it still lives, and whether it waits for its client.

@@ -6,9 +6,10 @@ SELECT extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE star
 
 -- monitor_unowned --
 -- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made.
-SELECT substr(l.unit, 11)::int, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
-  FROM lease l CROSS JOIN stream s
- WHERE starts_with(l.unit, 'partition:') AND s.name = %(stream)s
+-- Only those that the stream has: anybody may have written another unit of such a name.
+SELECT c.partition, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
+  FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition CROSS JOIN stream s
+ WHERE s.name = %(stream)s
    AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
  ORDER BY 1;
 
@@ -22,8 +23,8 @@ SELECT unit, owner, epoch, extract(epoch FROM expires_at - clock_timestamp())::f
 -- monitor_producers --
 -- Live producers: those that run, and those that fell silent within the last hour without a word (a release clears the
 -- owner). What they sent is counted when it is committed.
-SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), coalesce(sum(g.ticks_in), 0)::bigint,
-       coalesce(sum(g.lost), 0)::bigint, extract(epoch FROM clock_timestamp() - max(g.updated_at))::float8
+SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least(coalesce(sum(g.ticks_in), 0), 9223372036854775807)::bigint,
+       least(coalesce(sum(g.lost), 0), 9223372036854775807)::bigint, extract(epoch FROM clock_timestamp() - max(g.updated_at))::float8
   FROM lease l LEFT JOIN ledger g ON g.producer = substr(l.unit, 10)
  WHERE starts_with(l.unit, 'producer:') AND l.owner IS NOT NULL
    AND l.expires_at >= clock_timestamp() - interval '1 hour'
@@ -49,9 +50,9 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
 -- were counted within lately_s; closed bars that wait for their detectors.
 SELECT extract(epoch FROM clock_timestamp() - max(l.updated_at) FILTER (WHERE r.name IS NULL))::float8,
-       coalesce(sum(l.lost), 0)::bigint,
-       coalesce(sum(l.lost) FILTER (
-           WHERE l.updated_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0)::bigint,
+       least(coalesce(sum(l.lost), 0), 9223372036854775807)::bigint,
+       least(coalesce(sum(l.lost) FILTER (
+           WHERE l.updated_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0), 9223372036854775807)::bigint,
        (SELECT coalesce(sum(undetected), 0)::bigint FROM checkpoint)
   FROM ledger l LEFT JOIN replay r ON r.name = l.producer;
 
@@ -66,11 +67,12 @@ SELECT count(*) FROM dead_letter
 SELECT state, count(*) FROM gap WHERE state <> 'repaired' GROUP BY state;
 
 -- monitor_checkpoints --
--- What each system logged lately, by checkpoint, and how many seconds ago it did so last.
+-- What each system logged lately, by checkpoint, and how many seconds ago it did so last. The log is everybody's: a
+-- time without an end is none, here and below.
 SELECT coalesce(source_system, '-'), coalesce(checkpoint, '-'), count(*),
        extract(epoch FROM clock_timestamp() - max("timestamp"))::float8
   FROM integration_events
- WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s)
+ WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND isfinite("timestamp")
  GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- monitor_flows --
@@ -84,7 +86,8 @@ WITH flow AS (
            min("timestamp") FILTER (WHERE checkpoint = 'EVENT_PARSED') AS parsed,
            min("timestamp") FILTER (WHERE checkpoint = 'WEBSOCKET_DELIVERED') AS delivered
       FROM integration_events
-     WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND flow_id IS NOT NULL
+     WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND isfinite("timestamp")
+       AND flow_id IS NOT NULL
      GROUP BY flow_id),
 step AS (
     SELECT *, extract(epoch FROM received - published) * 1000 AS received_ms,
@@ -107,8 +110,8 @@ SELECT count(*), count(received), count(parsed), count(delivered),
 SELECT flow_id FROM (
     SELECT flow_id, max("timestamp") AS at FROM (
         SELECT flow_id, "timestamp" FROM integration_events
-         WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND flow_id IS NOT NULL
-           AND event_type = 'pattern_detected' AND checkpoint = 'PATTERN_PUBLISHED'
+         WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND isfinite("timestamp")
+           AND flow_id IS NOT NULL AND event_type = 'pattern_detected' AND checkpoint = 'PATTERN_PUBLISHED'
          ORDER BY "timestamp" DESC LIMIT 100) AS latest
      GROUP BY flow_id) AS flow
  ORDER BY at DESC LIMIT %(count)s;

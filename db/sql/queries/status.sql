@@ -18,7 +18,8 @@ SELECT partition, producer, max(last_number), bool_or(finished)
 
 -- worker_status --
 -- Running workers first, then those that ended last. A worker that has just joined may have no row yet.
-SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running, w.host, w.pid, w.started_at, w.updated_at,
+SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running, w.host, w.pid,
+       CASE WHEN isfinite(w.started_at) THEN w.started_at END, CASE WHEN isfinite(w.updated_at) THEN w.updated_at END,
        coalesce(w.ticks, 0), coalesce(w.bars, 0), coalesce(w.revisions, 0), coalesce(w.commits, 0),
        coalesce(w.fenced, 0), coalesce(w.restores, 0)
   FROM worker w
@@ -35,7 +36,7 @@ SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesc
   FROM replay r
   LEFT JOIN (SELECT replay, count(*) AS ended, bool_or(abandoned) AS abandoned, max(ended_at) AS ended_at
                FROM finished_replay GROUP BY replay) AS f ON f.replay = r.name
-  LEFT JOIN (SELECT producer, sum(ticks_in)::bigint AS ticks FROM ledger GROUP BY producer) AS l ON l.producer = r.name
+  LEFT JOIN (SELECT producer, least(sum(ticks_in), 9223372036854775807)::bigint AS ticks FROM ledger GROUP BY producer) AS l ON l.producer = r.name
  ORDER BY r.started_at;
 
 -- replay_end --

@@ -49,7 +49,7 @@ SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %
 
 -- worker_counts --
 -- Every row, also of workers that ended: one that comes back under its old name must not look new.
-SELECT w.consumer, w.started_at, l.unit IS NOT NULL AS living,
+SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.unit IS NOT NULL AS living,
        extract(epoch FROM clock_timestamp() - w.updated_at)::float8 AS idle_s,
        extract(epoch FROM w.updated_at - w.started_at)::float8 AS age_s,
        w.ticks, w.bars, w.cpu_s, w.memory_mb, w.lag_ms, w.undetected
@@ -58,7 +58,7 @@ SELECT w.consumer, w.started_at, l.unit IS NOT NULL AS living,
 
 -- partitions_owned --
 SELECT count(*) FROM lease
- WHERE starts_with(unit, 'partition:') AND owner IS NOT NULL AND expires_at >= clock_timestamp();
+ WHERE unit ~ '^partition:[0-9]+$' AND owner IS NOT NULL AND expires_at >= clock_timestamp();
 
 -- fleet_figures --
 -- Workers that run; results that the bridge has not passed, by the numbers, for to count the rows takes long where many
@@ -96,4 +96,4 @@ SELECT coalesce((SELECT id FROM dead_letter
                   WHERE created_at <= coalesce(%(at)s::timestamptz, 'infinity') ORDER BY id DESC LIMIT 1), 0);
 
 -- ticks_lost --
-SELECT coalesce(sum(lost), 0)::bigint FROM ledger;
+SELECT least(coalesce(sum(lost), 0), 9223372036854775807)::bigint FROM ledger;
