@@ -1,10 +1,11 @@
-"""Everything at once, for half an hour: a live feed with all its troubles, the front door, a channel, a stranger's bytes,
-kills in groups, stops and restarts of the servers. Every bar is exact in the end, and no memory grows.
+"""Everything at once, for half an hour: every bar is exact in the end, and no memory grows.
+
+Two live feeds with all their troubles, the front door, a channel, a stranger's bytes, kills in groups, stops longer
+than a lease, restarts of the servers.
 
 TICKSTOCK_SOAK_SECONDS: how long (1800). TICKSTOCK_SOAK_STRANGER: his kinds of mischief (stranger.py: chosen_kinds).
 """
 
-import logging
 import os
 import random
 import signal
@@ -15,20 +16,16 @@ from threading import Event
 
 import polars as pl
 import pytest
-import redis
-from tickstockpl.contracts.names import results_key
 from tickstockpl.ops.embedded_folder import read_state
 
-from .background import AWAY, client_of
+from .background import client_of
 from .crew import Crew
-from .fleet import assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
+from .fleet import BAR_FIELDS, assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
 from .listener import Listener
 from .resident_memory import MemoryLog
-from .stranger import SYMBOLS as STRANGE_SYMBOLS
 from .stranger import Stranger, chosen_kinds
+from .stranger_hand import SYMBOLS as STRANGE_SYMBOLS
 from .tick_writers import ChannelWriter, DoorWriter
-
-log = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("TICKSTOCK_SOAK_SECONDS", "1800"))
 KINDS = chosen_kinds(os.environ.get("TICKSTOCK_SOAK_STRANGER", "all"))
@@ -42,6 +39,7 @@ KILL_EVERY_S = 5.0
 STOP_EVERY_S = min(60.0, SECONDS / 4)
 STOPPED_S = 7.0  # a lease lives 5 s
 SERVERS_EVERY_S = min(150.0, SECONDS / 4)
+SAY_EVERY_S = 60.0
 STAYERS = ("worker1", "bridge1", "live1")  # never killed: their memory is looked at
 TROUBLES = (
     "--disorder-ms", "400", "--late-share", "0.02", "--zero-share", "0.02", "--bad-share", "0.01", "--repeat-share",
@@ -50,6 +48,7 @@ TROUBLES = (
 
 MEMORY_OF_A_WORKER_MB = 400
 GROWTH_SHARE, GROWTH_MB = 0.15, 20  # of the last third of a run over its middle one
+COLUMNS = {"ticker": pl.String, "sip_timestamp": pl.Int64, "price": pl.Float64, "size": pl.Float64}
 DAY_NS = 86_400 * 10**9
 
 
@@ -111,9 +110,10 @@ class Run:
         for thread in self.threads:
             thread.start()
 
-    def trouble(self, length_s):
+    def trouble(self, length_s, say):
         """Kill, stop and restart for so long, each in its own rhythm."""
         began = time.monotonic()
+        say_at = SAY_EVERY_S
         servers = [self.restart_redis, self.kill_postgres, self.kill_redis, self.kill_both]
         due = {self.kill_a_group: KILL_EVERY_S, self.stop_one: STOP_EVERY_S, self.next_server: SERVERS_EVERY_S}
         self._next_servers = servers
@@ -126,6 +126,9 @@ class Run:
             for thread in self.threads:
                 thread.check()
             self.crew.look()
+            if now >= say_at:
+                say(f"{now:.0f} of {length_s:.0f} s, {self.kills.total()} kills and stops, {len(self.crew.died)} died")
+                say_at += SAY_EVERY_S
             Event().wait(0.5)
 
     def kill_a_group(self):
@@ -180,24 +183,18 @@ class Run:
         """Write every tick of ours that was accepted to a flat file, and return it with the producers' names."""
         taken = list(self.crew.taken())
         parts = [self.crew.framed(one) for one in taken]
-        door = pl.DataFrame(
-            self.door.ticks, schema={"ticker": pl.String, "sip_timestamp": pl.Int64, "price": pl.Float64, "size": pl.Float64},
-            orient="row",
-        )  # fmt: skip
-        columns = ["ticker", "sip_timestamp", "price", "size"]
-        rows = pl.concat([part.select(columns) for part in (*parts, door)])
-        ours = rows.filter(
-            ~pl.col("ticker").is_in(STRANGE_SYMBOLS), pl.col("sip_timestamp") < time.time_ns() + DAY_NS
-        )
+        door = pl.DataFrame(self.door.ticks, schema=COLUMNS, orient="row")
+        rows = pl.concat([part.select(COLUMNS) for part in (*parts, door)])
+        ours = rows.filter(~pl.col("ticker").is_in(STRANGE_SYMBOLS), pl.col("sip_timestamp") < time.time_ns() + DAY_NS)
         file = self.fleet.folder / "accepted.csv"
         ours.write_csv(file)
         return file, {one.producer: one.role for one in taken}
 
 
 @pytest.fixture
-def run(own_servers, tmp_path):
+def run(own_servers, tmp_path, figure):
     seed = random.SystemRandom().randrange(2**32)
-    log.warning("seed %d", seed)
+    figure(f"seed {seed}")
     servers_folder, servers = own_servers
     with fleet_on(servers, tmp_path, partitions=PARTITIONS) as fleet:
         run = Run(fleet, servers_folder, seed)
@@ -207,9 +204,11 @@ def run(own_servers, tmp_path):
 
 
 @pytest.mark.slow
-def test_everything_at_once_leaves_exact_bars_and_flat_memory(run):
+@pytest.mark.timeout(SECONDS + 1800)
+def test_everything_at_once_leaves_exact_bars_and_flat_memory(run, say_progress, figure):
     run.start()
-    run.trouble(SECONDS)
+    run.trouble(SECONDS, say_progress)
+    say_progress("drains")
     run.drain()
     file, producers = run.accepted()
     assert_bars_are_exact(run, file)
@@ -217,8 +216,9 @@ def test_everything_at_once_leaves_exact_bars_and_flat_memory(run):
     assert_ledger(run, producers)
     assert_all_results_are_told(run)
     assert_channel_ticks_are_those_published(run)
-    tell(run)
     run.memory.finish()
+    for line in figures(run):
+        figure(line)
     assert_memory_is_flat(run)
     assert run.crew.died == []
     assert run.crew.end_others() == dict.fromkeys(("worker1", "worker2", "worker3", "bridge1", "bridge2"), 0)
@@ -231,14 +231,15 @@ def assert_bars_are_exact(run, file):
     def bars():
         return {key: bar for key, bar in run.fleet.bars().items() if key[0] in ours}
 
-    ticks = sum(bar[-2] for bar in expected.values())
-    trade_count = -2
+    def ticks_in(bars):
+        return sum(bar[BAR_FIELDS.index("trade_count")] for bar in bars.values())
+
     # The last minute closes by the clock, in its own time.
+    expected_ticks = ticks_in(expected)
     wait_for(
-        lambda: sum(bar[trade_count] for bar in bars().values()) >= ticks,
-        180,
-        lambda: f"{ticks} ticks in bars, there are {sum(bar[trade_count] for bar in bars().values())}\n{run.fleet.logs()}",
-    )
+        lambda: ticks_in(bars()) >= expected_ticks, 180,
+        lambda: f"{expected_ticks} ticks in bars, there are {ticks_in(bars())}\n{run.fleet.logs()}",
+    )  # fmt: skip
     assert_same_bars(bars(), expected)
 
 
@@ -289,18 +290,18 @@ def assert_channel_ticks_are_those_published(run):
 
 def assert_memory_is_flat(run):
     grown = list(run.memory.growth(at_least_s=SECONDS * 0.8))
-    for name, middle, end, highest in grown:
-        log.warning("memory of %s: %.0f MB, then %.0f, at most %.0f", name, middle, end, highest)
-    highest_of_workers = max(size for name, s in run.memory.samples.items() if name.startswith("worker") for _, size in s)
-    assert highest_of_workers < MEMORY_OF_A_WORKER_MB
+    of_workers = [samples for name, samples in run.memory.samples.items() if name.startswith("worker")]
+    assert max(size for samples in of_workers for _, size in samples) < MEMORY_OF_A_WORKER_MB
     assert {name.split()[0] for name, *_ in grown} >= set(STAYERS)
     bent = [row for row in grown if "redis" not in row[0] and row[2] > row[1] * (1 + GROWTH_SHARE) + GROWTH_MB]
     assert bent == []
 
 
-def tell(run):
-    log.warning("kills and stops: %s", dict(run.kills))
-    log.warning("the stranger did %d things: %s", run.stranger.done.total(), dict(sorted(run.stranger.done.items())))
-    log.warning("of them refused by Redis: %s", dict(run.stranger.refused))
-    log.warning("door: %d ticks, %d answers that took nothing", len(run.door.ticks), run.door.refused)
-    log.warning("%d messages heard", run.listener.heard)
+def figures(run):
+    yield f"{SECONDS:.0f} s; kills and stops: {dict(run.kills)}"
+    yield f"the stranger: {run.stranger.turns} turns; commands {dict(sorted(run.stranger.done.items()))}"
+    yield f"of Redis itself refused: {dict(sorted(run.stranger.refused.items()))}"
+    ticks = sum(taken.rows.height for taken in run.crew.taken())
+    yield f"ticks: {ticks} by producers, {len(run.door.ticks)} through the door; {run.listener.heard} messages heard"
+    for name, middle, end, highest in run.memory.growth(at_least_s=SECONDS * 0.8):
+        yield f"memory of {name}: {middle:.0f} MB, then {end:.0f}, at most {highest:.0f}"

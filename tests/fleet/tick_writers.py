@@ -1,4 +1,4 @@
-"""The application's two ways in, as threads that remember each tick: entries of the front door, messages on channels."""
+"""The application's two ways in, as threads that remember each tick: entries of the front door, and channels."""
 
 import itertools
 import json
@@ -37,7 +37,8 @@ class RandomTicks:
             at_ms -= numbers.randrange(1000, LATE_MS)
         at_ms += at_ms % 1000 == 0
         size = numbers.choice((0, 1, 25, 100, 300, 0.5, 1.25, 0.000001 * numbers.randrange(1, 10**6)))
-        return Tick(numbers.choice(self._symbols), at_ms * MS_NS, numbers.randrange(9_000, 11_000) / 100, round(size, 6))
+        price = numbers.randrange(9_000, 11_000) / 100
+        return Tick(numbers.choice(self._symbols), at_ms * MS_NS, price, round(size, 6))
 
     def choice(self, values):
         return self._numbers.choice(values)
@@ -58,16 +59,16 @@ def text(size):
     return f"{size:.6f}".rstrip("0").rstrip(".")
 
 
-def plain_seconds(tick, number):
+def plain_seconds(tick, _):
     return ["symbol", tick.symbol, "price", tick.price, "volume", text(tick.size), "timestamp", seconds(tick.ts_ns)]
 
 
-def plain_milliseconds(tick, number):
+def plain_milliseconds(tick, _):
     at_ms = tick.ts_ns // MS_NS
     return ["ticker", tick.symbol, "price", tick.price, "size", text(tick.size), "timestamp", at_ms, "source", "soak"]
 
 
-def plain_nanoseconds(tick, number):
+def plain_nanoseconds(tick, _):
     return ["timestamp", tick.ts_ns, "type", "trade", "symbol", f" {tick.symbol} ", "volume", text(tick.size), "price",
             f"{tick.price:.4f}"]  # fmt: skip
 
@@ -77,7 +78,7 @@ def plain_iso(tick, number):
             iso(tick.ts_ns), "exchange", "11", "trade_id", f"soak-{number}"]  # fmt: skip
 
 
-def json_of_the_application(tick, number):
+def json_of_the_application(tick, _):
     message = {"event_type": "T", "ticker": tick.symbol, "price": tick.price, "volume": tick.size}
     return ["data", json.dumps(message | {"timestamp": tick.ts_ns / 1e9})]
 
@@ -143,11 +144,11 @@ class DoorWriter(Background):
 
     def finish(self, within_s=300):
         """End with a batch that was answered: of any other, nobody knows."""
-        self._told_to_end.set()
-        self.join(within_s)
-        while self._waiting and not self._error:
+        super().finish(within_s)
+        deadline = time.monotonic() + within_s
+        while self._waiting:
+            assert time.monotonic() < deadline, f"the front door takes nothing, {self.refused} answers were errors"
             self._turn()
-        super().finish()
         self._client.close()
 
 
