@@ -31,11 +31,11 @@ class Crew:
 
     def __init__(self, fleet, roles, *, producers):
         self.fleet = fleet
+        self.pids = {}  # {role: pid} of the process that was started last; another thread may read it
         self.died = []  # (role, exit code, the end of its output): by itself, which nobody should
         self._roles = roles
         self._producers = producers
         self._starts = dict.fromkeys(roles, 0)
-        self._stopped = set()
 
     def start_all(self):
         for role in self._roles:
@@ -44,7 +44,7 @@ class Crew:
     def start(self, role):
         self._starts[role] += 1
         name = self.name_of(role)
-        self.fleet.start(name, *self._roles[role](name, self._starts[role]))
+        self.pids[role] = self.fleet.start(name, *self._roles[role](name, self._starts[role])).pid
 
     def name_of(self, role):
         """Return the name of the process that plays a role now."""
@@ -52,9 +52,6 @@ class Crew:
 
     def process(self, role):
         return self.fleet.processes[self.name_of(role)]
-
-    def pids(self):
-        return {role: self.process(role).pid for role in self._roles if self.process(role).poll() is None}
 
     def kill(self, roles):
         """SIGKILL all of them at once, and start them again."""
@@ -72,6 +69,10 @@ class Crew:
                 text = self.fleet.log_file(self.name_of(role)).read_text()
                 self.died.append((role, code, text[-2000:]))
                 self.start(role)
+
+    def has_producers(self):
+        """Tell whether each producer takes ticks: before, a stop would end it as a kill does."""
+        return all(_STARTED.search(self.fleet.log_file(self.name_of(role)).read_text()) for role in self._producers)
 
     def end_producers(self):
         """SIGTERM to each producer; return the exit codes."""

@@ -34,9 +34,9 @@ KINDS = {
 
 
 def chosen_kinds(text):
-    """Read which kinds are wanted: `all`, a list, or a list of those left out, each with a minus before it."""
+    """Read which kinds are wanted: `all`, a list (an empty one: none), or those left out, each with a minus before."""
     words = [word for word in text.split(",") if word]
-    if text == "all" or all(word.startswith("-") for word in words):
+    if text == "all" or (words and all(word.startswith("-") for word in words)):
         return [name for name in KINDS if f"-{name}" not in words]
     assert set(words) <= KINDS.keys(), f"{text}: the kinds are {', '.join(KINDS)}"
     return words
@@ -55,31 +55,39 @@ class Stranger(Background):
         self.refused = Counter()
         self._client = client_of(servers)
         self._kinds = [KINDS[name] for name in kinds]
-        self._every_s = 1 / rate
+        self._rate = rate
         self._hand = Hand(self._do, random.Random(seed), self._client, partitions)
-        self._next = time.monotonic()
+        self._commands = []  # (kind, words) of this turn
         self._kind = ""
+        self._next = time.monotonic()
 
     def turn(self):
-        while self._kinds and time.monotonic() >= self._next:
-            self._next += self._every_s
-            kind = self._hand.some(self._kinds)
-            self._kind = kind.__name__
-            self.turns += 1
-            kind(self._hand)
-        return self._every_s
+        """Do what is due; what a busy machine has kept us from for more than a second is left out."""
+        now = time.monotonic()
+        self._next = max(self._next, now - 1.0)
+        while self._kinds and self._next <= now:
+            self._next += 1 / self._rate
+            self._act(self._hand.some(self._kinds))
+        self._send()
+        return 0.05
 
-    def on_away(self):
-        self._next = time.monotonic()
+    def _act(self, kind):
+        self._kind = kind.__name__
+        self.turns += 1
+        kind(self._hand)
 
     def _do(self, *words):
-        try:
-            self._client.execute_command(*words)
-            self.done[self._kind] += 1
-        except AWAY:
-            raise
-        except ResponseError:
-            self.refused[self._kind] += 1
+        self._commands.append((self._kind, words))
+
+    def _send(self):
+        pipeline = self._client.pipeline(transaction=False)
+        for _, words in self._commands:
+            pipeline.execute_command(*words)
+        commands, self._commands = self._commands, []
+        for (kind, _), reply in zip(commands, pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, AWAY):
+                raise reply
+            (self.refused if isinstance(reply, ResponseError) else self.done).update([kind])
 
     def finish(self, within_s=120):
         super().finish(within_s)

@@ -1,11 +1,13 @@
 """Entries of the partitions' streams and of the results, by who has every right of Redis."""
 
 import time
+from contextlib import suppress
 from zlib import crc32
 
 import msgspec
 import numpy as np
 import zstandard
+from tickstockpl.contracts.errors import BadFrame, UnknownFrameVersion
 from tickstockpl.contracts.frame import VERSION, Frame, decode, encode, pack_columns
 from tickstockpl.contracts.names import DEAD_LETTERS, GROUP, HEARTBEAT, flow_key, results_key, stream_key
 from tickstockpl.contracts.ticks import OPTIONAL_COLUMNS, Refused, Ticks
@@ -46,11 +48,14 @@ def flipped(hand, body):
 
 
 def newest_frame(hand):
-    """Return (partition, bytes) of a frame that stands in a stream; None where there is none."""
+    """Return (partition, bytes) of a frame of somebody else's that stands in a stream; None where there is none."""
     partition = hand.partition()
-    entries = hand.client.xrevrange(stream_key(partition), count=5)
-    bodies = [fields[b"f"] for _, fields in entries if b"f" in fields]
-    return (partition, bodies[-1]) if bodies else None
+    for _, fields in hand.client.xrevrange(stream_key(partition), count=20):
+        body = fields.get(b"f", b"")
+        with suppress(BadFrame, UnknownFrameVersion):
+            if not decode(body).producer.startswith("stranger"):
+                return partition, body
+    return None
 
 
 # -- the kinds -------------------------------------------------------------------------------------------------------

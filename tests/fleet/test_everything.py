@@ -91,10 +91,7 @@ class Run:
         self.channel = ChannelWriter(servers, CHANNEL_SYMBOLS, rate=200, seed=seed)
         self.listener = Listener(servers)
         self.stranger = Stranger(servers, KINDS, partitions=PARTITIONS, rate=100, seed=seed)
-        self.memory = MemoryLog(BUILD / "everything_memory.csv", self._pids, self._redis_memory)
-
-    def _pids(self):
-        return self.crew.pids()
+        self.memory = MemoryLog(BUILD / "everything_memory.csv", lambda: dict(self.crew.pids), self._redis_memory)
 
     def _redis_memory(self):
         with client_of(self.fleet.servers) as client:
@@ -166,10 +163,19 @@ class Run:
         self.kill_redis()
         self.kill_postgres()
 
+    def settle(self):
+        """Wait until what was killed last works again, and little waits: a producer that is stopped waits 20 s."""
+        wait_for(self.crew.has_producers, 300, self.fleet.logs)
+        wait_for(lambda: sum(self.fleet.owners().values()) == PARTITIONS, 300, self.fleet.logs)
+        wait_for(
+            lambda: sum(p["lag_ticks"] or 0 for p in self.fleet.status()["partitions"]) < 2000, 300, self.fleet.logs
+        )
+
     def drain(self):
         """End all that sends, and let a last producer send what killed ones left on disk."""
         for thread in (self.stranger, self.door, self.channel):
             thread.finish(300)
+        self.settle()
         assert self.crew.end_producers() == {"live1": 0, "live2": 0, "channel": 0}, self.fleet.logs()
         self.fleet.start(
             "last", "producer", "--source", "synthetic", "--rate", "1", "--seconds", "0.001",
