@@ -34,7 +34,7 @@ BUILD = Path(__file__).parents[2] / "build"
 PARTITIONS = 8
 DOOR_SYMBOLS = tuple(f"DOOR.{n}" for n in range(20))
 CHANNEL_SYMBOLS = tuple(f"CHAN.{n}" for n in range(20))
-RETENTION_S = 60  # so that the streams are full, and their memory flat, early in the run
+RETENTION_S = 300  # so that the streams are full early in the run
 KILL_EVERY_S = 5.0
 STOP_EVERY_S = min(60.0, SECONDS / 4)
 STOPPED_S = 7.0  # a lease lives 5 s
@@ -61,7 +61,7 @@ def roles(folder):
 
     def live(name, start):
         return (
-            "producer", "--source", "synthetic", "--rate", "400", "--seed", start, *TROUBLES,
+            "producer", "--source", "synthetic", "--rate", "150", "--symbols", "40", "--seed", start, *TROUBLES,
             "--record", folder / f"{name}.csv", "--spool-dir", folder / "spool",
         )  # fmt: skip
 
@@ -87,8 +87,8 @@ class Run:
         self._servers_folder = servers_folder
         self._random = random.Random(seed)
         servers = fleet.servers
-        self.door = DoorWriter(servers, DOOR_SYMBOLS, rate=200, seed=seed)
-        self.channel = ChannelWriter(servers, CHANNEL_SYMBOLS, rate=200, seed=seed)
+        self.door = DoorWriter(servers, DOOR_SYMBOLS, rate=100, seed=seed)
+        self.channel = ChannelWriter(servers, CHANNEL_SYMBOLS, rate=100, seed=seed)
         self.listener = Listener(servers)
         self.stranger = Stranger(servers, KINDS, partitions=PARTITIONS, rate=100, seed=seed)
         self.memory = MemoryLog(BUILD / "everything_memory.csv", lambda: dict(self.crew.pids), self._redis_memory)
