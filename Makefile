@@ -47,8 +47,10 @@ test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-ser
 	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
 	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 4 --dist loadfile) $(TEST_SERVERS)
 
-soak: $(VENV)/test  ## the slow proofs; an hour of them are the fuzzers (TICKSTOCK_FUZZ_SECONDS)
-	$(BIN)/pytest -m slow
+# Two at a time: each starts servers and processes of its own, and waits for conditions, not for times.
+SOAK_PROCESSES ?= 2
+soak: $(VENV)/test  ## the slow proofs, about two hours: make soak SOAK_PROCESSES=1; TICKSTOCK_SOAK_SECONDS=300 for a short one
+	$(BIN)/pytest -m slow -v -n $(SOAK_PROCESSES) --dist worksteal --durations 0 --durations-min 5 -r a
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
@@ -56,7 +58,7 @@ lint: $(VENV)/lint
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CHECKED)
 
-# It asks pypi.org's vulnerability service: an index of packages alone does not know, and then it fails (--strict). A
+# It asks the service of known vulnerabilities; an index of packages alone does not know, and then it fails (--strict). A
 # finding that cannot hurt us goes here, one a line, as --ignore-vuln ID, with its reason.
 IGNORED_FINDINGS :=
 audit-packages: $(VENV)/lint  ## known vulnerabilities in the packages of constraints.txt; needs the network

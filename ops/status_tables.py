@@ -101,8 +101,9 @@ def fleet_lines(status: Status) -> list[str]:
 
 
 def _front_door(door: FrontDoorStatus) -> str:
-    waits = f"{door.lag_entries:,} entries wait"
-    waits = f"{'?' if door.lag_entries is None else f"{door.lag_entries:,}"} entries wait"
+    waiting = "?" if door.lag_entries is None else f"{door.lag_entries:,}"
+    waits = f"{waiting} entries wait"
+    if door.lost is None:
         return f"{waits}; whether some were trimmed unread is unknown: this Redis does not count them"
     if not door.lost or door.lost_between is None:
         return waits

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -172,6 +173,7 @@ class _Listener(threading.Thread):
         self._bytes_put = 0
         self._bytes_taken = 0
         self._queue: SimpleQueue[bytes | _Heard | Exception] = SimpleQueue()
+        self._arrived = threading.Event()
 
     @property
     def is_subscribed(self) -> bool:
@@ -182,7 +184,7 @@ class _Listener(threading.Thread):
         """Return what waits, at most up to a cut; nothing after 10 ms without a message. Raises SetupError."""
         bodies: list[bytes] = []
         try:
-            item = self._queue.get(timeout=_WAIT_S)
+            item = self._first()
             self._closed.wait(_COMPANY_S)
             while isinstance(item, bytes):
                 bodies.append(item)
@@ -195,6 +197,18 @@ class _Listener(threading.Thread):
         if isinstance(item, Exception):
             raise item
         return _Heard(bodies, item.cut if isinstance(item, _Heard) else None)
+
+    def _first(self) -> bytes | _Heard | Exception:
+        """Return what waits first. Raises Empty after 10 ms without anything.
+
+        Not by the queue's own timeout: Python 3.11 to 3.12 wait for ever where a signal's handler outlasts it, and the
+        signal that stops us would be the one.
+        """
+        with suppress(Empty):
+            return self._queue.get_nowait()
+        self._arrived.wait(_WAIT_S)
+        self._arrived.clear()
+        return self._queue.get_nowait()
 
     def close(self) -> None:
         """Stop listening."""
@@ -216,14 +230,14 @@ class _Listener(threading.Thread):
                 self._listen()
             except (*AWAY, RedisError) as e:
                 if isinstance(e, AuthenticationError | ResponseError) and not self.since_ms:
-                    self._queue.put(SetupError(f"Redis at {address(self._url)}, {self._family}: {e}"))
+                    self._hand_over(SetupError(f"Redis at {address(self._url)}, {self._family}: {e}"))
                     return
                 if isinstance(e, NoPermissionError):
-                    self._queue.put(e)
+                    self._hand_over(e)
                     return
                 self._note_cut(str(e))
             except Exception as e:  # noqa: BLE001  # raised again by the loop that takes: it must not wait for ever
-                self._queue.put(e)
+                self._hand_over(e)
                 return
             finally:
                 if self._connection is not None:
@@ -257,10 +271,14 @@ class _Listener(threading.Thread):
                 self._put(reply[-1])
 
     def _put(self, body: bytes) -> None:
-        self._queue.put(body)
+        self._hand_over(body)
         self._bytes_put += len(body)
         if self._bytes_put - self._bytes_taken > MAX_WAITING_BYTES:
             self._await_room()
+
+    def _hand_over(self, item: bytes | _Heard | Exception) -> None:
+        self._queue.put(item)
+        self._arrived.set()
 
     def _await_room(self) -> None:
         """Read nothing until half of what waits is taken. Redis may cut us meanwhile: then the gap is known."""
@@ -275,4 +293,4 @@ class _Listener(threading.Thread):
         self._away = True
         log.warning("channel lost", channel=self._family, why=why)
         if self.since_ms:
-            self._queue.put(_Heard([], channel_lost(self._family, why)))
+            self._hand_over(_Heard([], channel_lost(self._family, why)))

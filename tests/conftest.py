@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -31,8 +32,14 @@ def spool_folder(tmp_path_factory):
         yield
 
 
+def pytest_collection_modifyitems(items):
+    """Let tests that may take longest begin first: then two processes end at about the same time."""
+    items.sort(key=lambda item: -(item.get_closest_marker("timeout") or pytest.mark.timeout(0).mark).args[0])
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Show what the fuzzers tried, and why a test was run once more: what fails now and then is to be understood."""
+    """Show what long tests have measured, what the fuzzers tried, and why a test was run once more."""
+    show_figures(terminalreporter)
     show_fuzzers(terminalreporter)
     for report in terminalreporter.stats.get("rerun", ()):
         terminalreporter.section(f"failed at first: {report.nodeid} ({report.when})")
@@ -52,6 +59,35 @@ def show_fuzzers(terminalreporter):
         if terminalreporter.config.get_verbosity() >= 0:
             for outcome, count in outcomes:
                 terminalreporter.write_line(f"    {count:>9,}  {outcome}")
+
+
+def show_figures(terminalreporter):
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        lines = [value for name, value in getattr(report, "user_properties", ()) if name == "figure"]
+        if lines and report.when == "call":
+            terminalreporter.section(f"figures of {report.nodeid}")
+            for line in lines:
+                terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def say_progress(request, pytestconfig):
+    """Give a function that tells at once how far a long test is; what else is printed is kept for a failure."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def say(text):
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {request.node.name}: {text}\n")
+            sys.stderr.flush()
+
+    return say
+
+
+@pytest.fixture
+def figure(record_property):
+    """Give a function that puts a line into the summary at the end of a run."""
+    return lambda line: record_property("figure", line)
 
 
 @pytest.fixture(autouse=True)

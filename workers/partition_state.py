@@ -4,7 +4,7 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -465,12 +465,19 @@ class PartitionState:
         flows = [flow for flow in self.flows.values() if flow.held and feed in (flow.feed, minute_feed(flow.feed))]
         return min((_arrived_ns(arrival) for flow in flows for arrival in flow.held.values()), default=MAX_TS_NS)
 
-    def give_up_holes(self, read_ms: int, *, hole_wait_ms: int, now_ns: int) -> list[tuple[str, tuple[int, int]]]:
-        """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each."""
+    def give_up_holes(
+        self, read_ms: int, *, hole_wait_ms: int, now_ns: int, only: Collection[str] | None = None
+    ) -> list[tuple[str, tuple[int, int]]]:
+        """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each.
+
+        only: of these producers; None: of all.
+        """
         given_up = []
         for producer, flow in self.flows.items():
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
             if not flow.held or can_be_sent_again or read_ms <= (since_ms := flow.held_since_ms) + hole_wait_ms:
+                continue
+            if only is not None and producer not in only:
                 continue
             hole, ready = flow.give_up()
             self._refuse_overlapping(flow)

@@ -29,24 +29,42 @@ class Upkeep:
         self._database = database
         self._reader = reader
         self._hole_wait_ms = int(hole_wait_s * 1000)
+        self._asked: dict[tuple[int, str, int], float] = {}  # partition, producer, number below the hole: since when
         self._clean_at = 0.0
 
     def give_up_holes(self, states: Mapping[int, PartitionState], read_ms: int) -> bool:
         """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
 
-        read_ms: when the partitions were read last, up to their ends.
+        read_ms: when the partitions were read last, up to their ends. A hole waits from when we asked for it: what
+        stands behind it may have come long before, while nobody read.
         """
+        now = time.monotonic()
         holes = [state for state in states.values() if state.holes]
+        self._asked = {
+            (key := (state.partition, producer, flow.number)): self._asked.get(key, now)
+            for state in holes
+            for producer, flow in state.holes
+        }
         if not holes:
             return False
         lost = False
         for state in holes:
             self.ask_again(state, [producer for producer, _ in state.holes])
-            given_up = state.give_up_holes(read_ms, hole_wait_ms=self._hole_wait_ms, now_ns=time.monotonic_ns())
+            given_up = state.give_up_holes(
+                read_ms,
+                hole_wait_ms=self._hole_wait_ms,
+                now_ns=time.monotonic_ns(),
+                only=self._waited_for(state, now),
+            )
             for producer, (first, last) in given_up:
                 log.error("ticks lost", partition=state.partition, producer=producer, after=first, through=last)
                 lost = True
         return lost
+
+    def _waited_for(self, state: PartitionState, now: float) -> set[str]:
+        """Return the producers that were asked for long enough."""
+        until = now - self._hole_wait_ms / 1000
+        return {p for p, flow in state.holes if self._asked[state.partition, p, flow.number] <= until}
 
     def ask_again(self, state: PartitionState, producers: Sequence[str]) -> None:
         """Ask producers to send again what comes after the number that was reached: `want:PRODUCER`."""

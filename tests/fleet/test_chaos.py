@@ -146,5 +146,6 @@ def test_a_day_under_kills_of_everything_gives_exact_bars(own_servers, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_ten_minutes_of_kills_give_exact_bars_of_two_days(own_servers, tmp_path, days_of_trades):
     survive(own_servers, tmp_path, days_of_trades, ["2013-10-07", "2013-10-08"], length_s=600, speed="230x")

@@ -3,6 +3,7 @@ import re
 import socket
 import threading
 from contextlib import closing
+from dataclasses import replace
 from urllib.parse import urlsplit
 from zlib import crc32
 
@@ -101,6 +102,7 @@ class Stream:
         self.now_ms = seconds * 1000
         self.minute_ns = (seconds - 180) // 60 * 60 * 10**9  # over for longer than the allowed lateness
         self.number = 0
+        self.hole_wait_s = 0.2
 
     def frame(self, *ticks, identity=LIVE):
         """Make the next frame of (symbol, price, size[, minutes later]), all within one minute."""
@@ -136,7 +138,7 @@ def work(stream, wait_for):
     stop, died = threading.Event(), []
 
     def run():
-        options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=0.2, block_ms=10)
+        options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=stream.hole_wait_s, block_ms=10)
         try:
             worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop)
             with worker._client, closing(worker._database):
@@ -305,6 +307,19 @@ def test_a_hole_is_read_twice_before_it_is_believed(stream, work):
     stream.add(first)
     work(lambda: ledger(stream.servers) == {"ticks_in": 3, "applied": 3})
     assert met() == before + 1
+
+
+def test_a_hole_that_nobody_read_for_long_is_asked_for_before_it_is_called_lost(stream, work):
+    stream.hole_wait_s = 30
+    first, second = stream.frame(("A", 10.0, 1)), stream.frame(("A", 11.0, 1))
+    stream.redis.xadd(stream_key(0), {FIELD: second}, id=f"{stream.now_ms - 60_000}-0")
+    work(lambda: stream.redis.hget(flow_key(0), f"want:{LIVE.producer}") == b"0")
+    stream.number = 0
+    stream.add(stream.frame(("A", 12.0, 1), identity=replace(LIVE, producer="another")))
+    work(lambda: ledger(stream.servers).get("applied"))
+    assert ledger(stream.servers) == {"ticks_in": 1, "applied": 1}
+    stream.add(first)
+    work(lambda: ledger(stream.servers) == {"ticks_in": 3, "applied": 3})
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):

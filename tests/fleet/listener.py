@@ -1,0 +1,54 @@
+"""A subscriber of everything that the bridge says, who sees what it missed."""
+
+import json
+
+from .background import Background, client_of
+
+RESULT_CHANNELS = ("tickstock.events.*", "tickstock:patterns:*", "tickstock:indicators:*", "tickstock:streaming:*",
+                   "tickstock:alerts:*", "tickstock:monitoring")  # fmt: skip
+
+
+class Listener(Background):
+    """Hears all results. holes: (epoch, channel, expected, heard), where a number was left out while we listened."""
+
+    def __init__(self, servers):
+        super().__init__()
+        self.heard = 0
+        self.results = set()
+        self.holes = []
+        self._client = client_of(servers)
+        self._pubsub = None
+        self._next = {}
+
+    def turn(self):
+        if self._pubsub is None:
+            self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+            self._pubsub.psubscribe(*RESULT_CHANNELS)
+        while message := self._pubsub.get_message(timeout=0.2):
+            self._hear(message["channel"].decode(), message["data"])
+        return 0
+
+    def on_away(self):
+        """Begin anew: what was said meanwhile is missed, and the application would ask for it by its number."""
+        if self._pubsub is not None:
+            self._pubsub.close()
+        self._pubsub = None
+        self._next = {}
+
+    def _hear(self, channel, body):
+        try:
+            message = json.loads(body)
+            epoch, seq = message["epoch"], message["seq"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return  # a stranger's
+        self.heard += 1
+        expected = self._next.get((epoch, channel), seq)
+        if seq != expected:
+            self.holes.append((epoch, channel, expected, seq))
+        self._next[epoch, channel] = seq + 1
+        if result_id := message.get("result_id"):
+            self.results.add(result_id)
+
+    def finish(self, within_s=120):
+        super().finish(within_s)
+        self._client.close()
