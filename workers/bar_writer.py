@@ -58,7 +58,7 @@ class BarWriter:
         self._waiting: list[Column] = []  # batches in arrival order; only the first one can be under way
         self._unanswered: _Unanswered | None = None
         self._lost = False
-        self._database = Database(url, name="tickstock-library")
+        self._database = Database(url, name="tickstock-library", by_keys=True)
         try:
             check_schema(self._database.connection)
             self.shape = self._prepare()

@@ -12,20 +12,20 @@ UPDATE lease
 RETURNING epoch;
 
 -- renew_leases --
--- Only on the epochs that the caller holds; a unit that is not returned was taken.
+-- Only on the epochs that the caller holds; a unit that is not returned was taken. ANY: by the key, as many as there are.
 UPDATE lease l
    SET expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s), renewed_at = clock_timestamp(),
        backend_pid = pg_backend_pid(),
        backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
   FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
- WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s
+ WHERE l.unit = ANY (%(units)s::text[]) AND l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s
 RETURNING l.unit;
 
 -- release_leases --
 UPDATE lease l
    SET owner = NULL, expires_at = '-infinity', renewed_at = clock_timestamp()
   FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
- WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s;
+ WHERE l.unit = ANY (%(units)s::text[]) AND l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s;
 
 -- tell_lease_moved --
 NOTIFY tickstock_lease;
