@@ -37,8 +37,8 @@ _REFUSED = re.compile(
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
-# For whose every statement finds its rows by a key: plans that are kept from the time when a table was short, of prepared
-# statements, foreign keys and functions, would read it whole when it has grown.
+# For whom finds every row by a key: plans that are kept from the time when a table was short, of prepared statements,
+# foreign keys and functions, would read it whole when it has grown.
 _BY_KEYS_OPTIONS = "-c enable_seqscan=off"
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"

@@ -10,6 +10,7 @@ import structlog
 from ..contracts.errors import ServerAway, SetupError
 from ..contracts.ticks import Column
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.forgotten_bars import put_back_staged
 from ..db.migrate import check_schema
 from ..db.postgres import Connection, Database, is_lost
 from ..db.queries import query
@@ -142,6 +143,7 @@ class BarWriter:
 
     def _write(self, connection: Connection, rows: Column) -> BarCounts:
         stage(connection, rows)
+        put_back_staged(connection, self.shape)
         resolved = resolve(rows, existing(connection), self.shape)
         kept = resolved.rows[~resolved.superseded]
         if resolved.compared:

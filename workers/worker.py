@@ -25,9 +25,11 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.vitals import VITALS
 from .assignment import Assignment
+from .bounds import KEEP, Bounds, Keep
 from .commit_plan import PartitionPlan
 from .committer import Committer
 from .front_door import FrontDoor
+from .history_memory import HISTORY_MB
 from .lookout import Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
@@ -63,6 +65,8 @@ class WorkerOptions:
     block_ms: int = 50
     second_stamp: SecondStamp = "end"
     detects: bool = True  # patterns and indicators, not bars alone
+    history_mb: int = HISTORY_MB
+    keep: Keep = KEEP
 
 
 class Worker:
@@ -90,7 +94,9 @@ class Worker:
         self._partitions = partitions
         self._stop = stop
         self._tracing = tracing
-        self._committer = Committer(database, client, options.consumer, detects=options.detects)
+        self._committer = Committer(
+            database, client, options.consumer, detects=options.detects, history_mb=options.history_mb
+        )
         self._limits = self._make_limits()
         self._reader = PartitionReader(client, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
@@ -107,6 +113,7 @@ class Worker:
         self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished_number)
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
+        self._bounds = Bounds(options.keep)
         self._read_count = 1
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
@@ -363,6 +370,7 @@ class Worker:
             self.restore(taken.partition)
 
     def _wait_for_partitions(self) -> None:
+        self._bounds.step_if_due(self._database.connection)
         self._stop.wait(self.options.block_ms / 1000)
 
     def _release_surplus(self) -> None:
@@ -433,6 +441,7 @@ class Worker:
         if self._upkeep.give_up_holes(self._states):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
+        self._bounds.step_if_due(self._database.connection)
         self._watch_memory()
         self._ack({}, {}, {})
 

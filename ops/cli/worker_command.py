@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 import click
 
 from ...contracts.names import GROUP
+from ...workers.bounds import KEEP, SHORTEST_BARS_DAYS, Keep
+from ...workers.history_memory import HISTORY_MB
 from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
@@ -23,6 +25,10 @@ from .options import (
     server_options,
     stop_with_stdin_option,
 )
+
+_LONGEST_DAYS = 36_500  # for ever
+_DAYS = click.IntRange(1, _LONGEST_DAYS)
+_BARS_DAYS = click.IntRange(SHORTEST_BARS_DAYS, _LONGEST_DAYS)
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
@@ -63,6 +69,22 @@ from .options import (
     help="Front door: which end of its second the application's untyped ticks are stamped with.",
 )
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
+@option(
+    "--history-mb",
+    type=click.IntRange(1, 1_000_000),
+    default=HISTORY_MB,
+    help="Memory for the bars that detectors read; what was not used for longest is loaded again.",
+)
+@option(
+    "--keep-bars-days",
+    type=_BARS_DAYS,
+    default=KEEP.bars,
+    help="Days to keep our own copy of a bar after its last change.",
+)
+@option("--keep-patterns-days", type=_DAYS, default=KEEP.patterns, help="Days to keep rows of intraday_patterns.")
+@option("--keep-events-days", type=_DAYS, default=KEEP.events, help="Days to keep rows of integration_events.")
+@option("--keep-indicators-days", type=_DAYS, default=KEEP.indicators, help="Days to keep rows of intraday_indicators.")
+@option("--keep-records-days", type=_DAYS, default=KEEP.records, help="Days to keep dead letters, and who ran what.")
 @metrics_options(9101)
 @otel_option
 @stop_with_stdin_option
@@ -75,6 +97,11 @@ def worker(
     hole_wait: float,
     retention: float,
     detect: bool,
+    keep_bars_days: int,
+    keep_patterns_days: int,
+    keep_events_days: int,
+    keep_indicators_days: int,
+    keep_records_days: int,
     metrics: MetricsAddress,
     otel: Wanted,
     stop_with_stdin: bool,
@@ -91,6 +118,7 @@ def worker(
         hole_wait_s=hole_wait,
         retention_s=retention,
         detects=detect,
+        keep=Keep(keep_bars_days, keep_patterns_days, keep_events_days, keep_indicators_days, keep_records_days),
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
     with (

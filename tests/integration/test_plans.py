@@ -41,7 +41,8 @@ INSERT INTO integration_events (flow_id, event_type, "timestamp")
 SELECT gen_random_uuid(), 'pattern_detected', to_timestamp(n) FROM generate_series(1, 40000) AS n;
 INSERT INTO intraday_indicators (symbol, indicator_type, value, calculation_timestamp)
 SELECT 'S' || n, 'RSI', 50, to_timestamp(m * 60.0) FROM generate_series(1, 300) AS n, generate_series(1, 100) AS m;
-INSERT INTO ledger (partition, producer, feed, last_number) SELECT 0, 'old-' || n, 'live', 1 FROM generate_series(1, 20000) AS n;
+INSERT INTO ledger (partition, producer, feed, last_number)
+SELECT 0, 'old-' || n, 'live', 1 FROM generate_series(1, 20000) AS n;
 INSERT INTO finished_replay (replay, partition, last_number, abandoned)
 SELECT 'replay-' || n, 0, 1, false FROM generate_series(1, 20000) AS n;
 INSERT INTO lease (unit) SELECT 'producer:old-' || n FROM generate_series(1, 20000) AS n;
@@ -52,7 +53,8 @@ SELECT 0, 'old', 'price', '', '', true FROM generate_series(1, 20000) AS n;
 """
 GROWN = {
     "symbols", "recent_bar", "recent_higher_bar", "ohlcv_1min", "intraday_patterns", "detection_flow",
-    "integration_events", "intraday_indicators", "ledger", "finished_replay", "lease", "worker", "outbox", "dead_letter",
+    "integration_events", "intraday_indicators", "ledger", "finished_replay", "lease", "worker", "outbox",
+    "dead_letter",
 }  # fmt: skip
 
 

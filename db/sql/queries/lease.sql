@@ -75,5 +75,16 @@ SELECT substr(unit, 10) FROM lease
  WHERE unit LIKE 'producer:%%' AND expires_at < clock_timestamp() - interval '24 hours'
    AND renewed_at < clock_timestamp() - interval '24 hours';
 
+-- producers_that_are_over --
+-- Of some names those that no frame is waited for any more in a partition: live ones whose lease ended a day ago or is
+-- forgotten, replays that came to their end here a day ago or are forgotten.
+SELECT p.name FROM unnest(%(names)s::text[]) AS p (name)
+ WHERE NOT starts_with(p.name, 'front-door')
+   AND NOT EXISTS (SELECT FROM lease l WHERE l.unit = 'producer:' || p.name
+                      AND greatest(l.expires_at, l.renewed_at) > clock_timestamp() - interval '24 hours')
+   AND (NOT EXISTS (SELECT FROM replay r WHERE r.name = p.name)
+        OR EXISTS (SELECT FROM finished_replay f WHERE f.replay = p.name AND f.partition = %(partition)s
+                      AND f.ended_at < clock_timestamp() - interval '24 hours'));
+
 -- limit_lock_wait --
 SELECT set_config('lock_timeout', %(wait)s, true);
