@@ -46,6 +46,7 @@ _READ_TICKS = 262_144  # at most, in one read of all partitions
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
+_STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
 _GATHER_S = 0.015  # from the first closed bar to the commit
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
@@ -371,7 +372,7 @@ class Worker:
 
     def _wait_for_partitions(self) -> None:
         self._bounds.step_if_due(self._database.connection)
-        self._stop.wait(self.options.block_ms / 1000)
+        self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     def _release_surplus(self) -> None:
         surplus = [held for held in self._assignment.surplus(self._held()) if not self._states[held.partition].dirty]

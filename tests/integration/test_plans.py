@@ -94,16 +94,22 @@ class Worker:
         }
 
 
-def nodes(plan):
-    yield plan
+def nodes(plan, parent=None):
+    yield plan | {"Parent": parent}
     for child in plan.get("Plans", ()):
-        yield from nodes(child)
+        yield from nodes(child, plan["Node Type"])
 
 
 def is_bounded(node):
-    """Tell whether a node finds its rows by a key; what is written to a table names it, too, and reads nothing."""
-    has_key = "Index Cond" in node and not node["Index Cond"].endswith("IS NOT NULL)")  # as of min() by an index
-    return has_key or "TID Cond" in node or "Recheck Cond" in node or node["Node Type"] == "ModifyTable"
+    """Tell whether a node finds its rows by a key; what is written to a table names it, too, and reads nothing.
+
+    By an index from one end to the other, as min() does, it ends at the first row where nothing is filtered.
+    """
+    from_an_end = node.get("Index Cond", "IS NOT NULL)").endswith("IS NOT NULL)")
+    if node["Node Type"].startswith("Index") and from_an_end:
+        return node["Parent"] == "Limit" and "Filter" not in node
+    keys = ("Index Cond", "TID Cond", "Recheck Cond")
+    return node["Node Type"] == "ModifyTable" or any(key in node for key in keys)
 
 
 @pytest.fixture
