@@ -177,6 +177,7 @@ class ResultFinder:
             symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
             if len(symbols):
                 self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
+        detector.level_reach(missing)
         return joined([marks, *(_hanging(detector, mine[mine["symbol"] == symbol]) for symbol in short.tolist())])
 
     def _load_timeframe(
@@ -278,7 +279,8 @@ def _closed_bars(symbol: int, rows: Column) -> Column:
 
 
 def _first_minutes(marks: Column, symbols: Column) -> Column:
-    """Return the earliest marked minute of each symbol; far in the future where none is marked."""
+    """Return the earliest marked minute of each of some symbols; far in the future where none is marked."""
+    marks = marks[np.isin(marks["symbol"], symbols)]
     first = np.full(int(symbols.max()) + 1, _NO_MINUTE, np.int64)
     np.minimum.at(first, marks["symbol"], marks["minute"])
     earliest: Column = first[symbols]

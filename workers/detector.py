@@ -92,6 +92,12 @@ class Detector:
             self._used = np.pad(self._used, more)
         self._reach[slice(None) if timeframe is None else _PLACE[timeframe], symbol] = minute
 
+    def level_reach(self, symbols: Column) -> None:
+        """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
+        reach = self._reach[:, symbols]
+        held = reach != NOWHERE
+        self._reach[:, symbols] = np.where(held, np.where(held, reach, WHOLE).min(axis=0), NOWHERE)
+
     def expect_fit(self, marks: Column) -> None:
         """Take the histories away of symbols where later bars pushed a marked bar's window out."""
         for timeframe in TIMEFRAMES:

@@ -110,26 +110,26 @@ def hundred_workers(servers: Servers) -> str:
 
 
 def whole_windows(servers: Servers) -> str:
-    """A worker with 250 bars of each timeframe of 4,000 symbols, with the usual bound and without one."""
+    """A worker with 250 bars of each timeframe of 2,000 symbols, with the usual bound and without one."""
     said = []
     for options in ((), ("--history-mb", "100000")):
         with fresh_place(servers, 16) as place:
-            values = {"now": int(time.time()) // 60, "symbols": 4000}
+            values = {"now": int(time.time()) // 60, "symbols": 2000}
             place.database.execute(_FILL_WINDOWS, values)
             place.database.execute(_FILL_HIGHER_WINDOWS, values)
             said.append(f"{' '.join(options) or 'as usual'}: {_resident_after_closes(place, *options):.0f} MB")
-    return f"4,000 symbols, resident after two minutes: {'; '.join(said)}"
+    return f"2,000 symbols, resident after two minutes: {'; '.join(said)}"
 
 
 def _resident_after_closes(place: Place, *options: str) -> float:
     with running(place, "worker", *options) as worker:
         wait_for(lambda: has_partition(place), within_s=_WITHIN_S)
-        names = [f"S{n:05}" for n in range(4000)]
-        codes = np.arange(4000, dtype="<u2")
+        names = [f"S{n:05}" for n in range(2000)]
+        codes = np.arange(2000, dtype="<u2")
         minute_ns = (int(time.time()) // 60 - 2) * 60 * 10**9
         ticks = [
             Ticks(
-                names, codes, np.full(4000, minute_ns + later * 60 * 10**9), np.full(4000, 50.0), np.full(4000, 100.0)
+                names, codes, np.full(2000, minute_ns + later * 60 * 10**9), np.full(2000, 50.0), np.full(2000, 100.0)
             )
             for later in range(2)
         ]

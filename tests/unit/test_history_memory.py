@@ -1,6 +1,8 @@
 import numpy as np
+from tickstockpl.workers.detection import _first_minutes
 from tickstockpl.workers.detector import NOWHERE, WHOLE, Detector
 from tickstockpl.workers.history_memory import HistoryMemory
+from tickstockpl.workers.marks import HANGING, marks_of
 from tickstockpl.workers.windows import CLOSED_DTYPE, History
 
 MINUTE = 29_000_000
@@ -79,6 +81,27 @@ def test_a_step_loads_a_share_of_the_bound_and_never_nothing():
     memory = HistoryMemory(1 << 40)
     memory.begin([detector_of(1)])
     assert memory.symbols_of_a_step == 256
+
+
+def test_the_first_marked_minute_of_some_symbols_is_not_that_of_others():
+    """Of two symbols one has its 5-minute history and waits for its 1-minute one alone."""
+    marks = marks_of(np.array([3, 9, 3, 40]), np.array([50, 7, 20, 1]), HANGING, publish=False)
+    assert _first_minutes(marks, np.array([3, 4, 9])).tolist() == [20, 2**31 - 1, 7]
+
+
+def test_histories_of_a_symbol_reach_as_far_as_the_shortest_that_is_held():
+    detector = Detector(["A", "B"])
+    for symbol in (0, 1):
+        detector.set_reach(symbol, NOWHERE)
+    detector.set_reach(0, WHOLE, 1)
+    detector.set_reach(0, MINUTE, 5)
+    detector.set_reach(1, WHOLE, 1)
+    detector.level_reach(np.array([0, 1]))
+    assert detector.has(np.array([0, 1])).tolist() == [False, True]
+    five = marks_of(
+        np.array([0, 0, 1]), np.array([MINUTE - 4, MINUTE, MINUTE - 4]), HANGING, publish=False, timeframe=5
+    )
+    assert detector.covers(five).tolist() == [True, False, False]
 
 
 def test_rows_of_many_lengths_move_left_each_by_itself():
