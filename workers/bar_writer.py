@@ -143,7 +143,8 @@ class BarWriter:
 
     def _write(self, connection: Connection, rows: Column) -> BarCounts:
         stage(connection, rows)
-        put_back_staged(connection, self.shape)
+        connection.execute(query("lock_forgotten_bars"))
+        put_back_staged(connection, self.shape, int(rows["minute"].min()))
         resolved = resolve(rows, existing(connection), self.shape)
         kept = resolved.rows[~resolved.superseded]
         if resolved.compared:

@@ -113,6 +113,8 @@ class Bounds:
         _put_off(connection, task, _Step(0, ""), _BUSY_WAIT_S if is_busy else _REFUSED_WAIT_S, refused=why)
 
     def _forget_bars(self, connection: Connection, after: str, name: str) -> _Step:
+        if connection.execute(query("try_to_forget_bars")).fetchone() != (True,):
+            return _Step(0, after or " ")  # somebody loads bars at this moment
         found = connection.execute(query("symbols_of_bars"), {"after": after, "count": _SYMBOLS})
         symbols = [symbol for (symbol,) in found]
         values = {

@@ -24,7 +24,7 @@ from ..db.detections import (
     write_higher_bars,
     write_indicators,
 )
-from ..db.forgotten_bars import may_be_forgotten, put_back_staged
+from ..db.forgotten_bars import bars_kept, put_back_staged
 from ..db.gaps import note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
@@ -157,9 +157,10 @@ class Committer:
     def _stage_bars(self, plans: Sequence[PartitionPlan], rows: Column, now_s: float) -> None:
         connection = self._database.connection
         stage(connection, rows)
-        if may_be_forgotten(rows["minute"], now_s):
-            put_back_staged(connection, self.shape)
-        resolved = resolve(rows, existing(connection), self.shape)
+        with bars_kept(connection, rows["minute"], now_s) as are_old:
+            if are_old:
+                put_back_staged(connection, self.shape, int(rows["minute"].min()))
+            resolved = resolve(rows, existing(connection), self.shape)
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
         kept = ~superseded
         self._rows, self._changed = resolved.rows.compress(kept), resolved.changed[kept]

@@ -13,7 +13,7 @@ from ..contracts.bar import has_prices
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
-from ..db.forgotten_bars import may_be_forgotten, put_back_around
+from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
@@ -189,12 +189,15 @@ class ResultFinder:
         """
         names = [state.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
-        if now_s is not None and may_be_forgotten(first, now_s):
-            put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-        loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-        runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
-        bars = [_closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)]
-        sums = self._session_sums(names, bars) if timeframe == 1 else {}
+        with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
+            if are_old:
+                put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+            loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+            runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
+            bars = [
+                _closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)
+            ]
+            sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
         history.append(np.concatenate(bars))

@@ -8,7 +8,7 @@ import numpy as np
 from .detector import Detector
 from .windows import WINDOW
 
-HISTORY_MB = 192  # with all that a worker needs besides it stays below 400 MB
+HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
 _WINDOWS_OF_A_SYMBOL = 5
@@ -27,12 +27,14 @@ class HistoryMemory:
     def begin(self, detectors: Sequence[Detector]) -> None:
         """Begin the work of a commit on some partitions: what it uses is used later than all before.
 
-        What a commit loads stays well below the bound, so that it is there until it was used.
+        What a commit loads stays below the bound, so that it is there until it was used.
         """
         self._turn += 1
         for detector in detectors:
             self.note(detector)
-        share = self._bound // 2 // (_WINDOWS_OF_A_SYMBOL * WHOLE_WINDOW_BYTES * max(1, len(detectors)))
+        share = max(self._bound // 2, self.room()) // (
+            _WINDOWS_OF_A_SYMBOL * WHOLE_WINDOW_BYTES * max(1, len(detectors))
+        )
         self.symbols_of_a_step = max(1, min(_LOADED_SYMBOLS, share))
 
     def note(self, detector: Detector) -> None:

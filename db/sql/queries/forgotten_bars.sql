@@ -1,3 +1,13 @@
+-- lock_forgotten_bars --
+-- Until this transaction ends nobody forgets a bar: what is put back and what is loaded fit together.
+SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.forgotten_bar'));
+
+-- try_to_forget_bars --
+SELECT pg_try_advisory_xact_lock(hashtext('tickstockpl.forgotten_bar'));
+
+-- forgotten_before --
+SELECT coalesce(max(before), 0) FROM forgotten_bar WHERE timeframe = %(timeframe)s;
+
 -- put_back_staged --
 -- Bars that our copy has forgotten: with the feed '', which is nobody's, so that nothing is merged with them; a replay and
 -- a repair are still told apart from what was live. Rounded as the table has them.
