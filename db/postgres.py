@@ -36,6 +36,9 @@ _NO_DATABASE = re.compile(r"database .* does not exist")
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
+# For whom finds every row by a key: plans that are kept from the time when a table was short, of prepared statements,
+# foreign keys and functions, would read it whole when it has grown.
+_BY_KEYS_OPTIONS = "-c enable_seqscan=off"
 # What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
@@ -141,12 +144,15 @@ def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Gener
         return returned
 
 
-def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = False) -> Connection:
+def connect(
+    url: str, *, name: str, impatient: bool = False, of_loop: bool = False, by_keys: bool = False
+) -> Connection:
     """Open an autocommit connection.
 
     Raises ServerAway where no server answers, SetupError where it says no, UsageError where the address is wrong.
     impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
-    or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait.
+    or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait. by_keys: no table is to
+    be read whole that has an index for what is asked.
     """
     kind = _Impatient if impatient else _OfLoop if of_loop else _Patient
     try:
@@ -154,7 +160,9 @@ def connect(url: str, *, name: str, impatient: bool = False, of_loop: bool = Fal
             url,
             autocommit=True,
             application_name=name,
-            options=f"{_OPTIONS} {_IMPATIENT_OPTIONS}" if impatient else _OPTIONS,
+            options=" ".join(
+                [_OPTIONS, *[_IMPATIENT_OPTIONS] * impatient, *[_BY_KEYS_OPTIONS] * by_keys],
+            ),
             **_KEEPALIVES,
             **_unsaid(url),
         )
@@ -219,18 +227,20 @@ def address(url: str) -> str:
 class Database:
     """The connection that a worker commits through, or a bridge."""
 
-    def __init__(self, url: str, *, name: str, impatient: bool = False, of_loop: bool = False) -> None:
+    def __init__(
+        self, url: str, *, name: str, impatient: bool = False, of_loop: bool = False, by_keys: bool = False
+    ) -> None:
         self.url = url
         self.name = name
-        self._patience = {"impatient": impatient, "of_loop": of_loop}
-        self.connection = connect(url, name=name, **self._patience)
+        self._kind = {"impatient": impatient, "of_loop": of_loop, "by_keys": by_keys}
+        self.connection = connect(url, name=name, **self._kind)
         self.backend = self._my_backend()
 
     def reopen(self) -> None:
         """Connect again, and end the backend of the lost connection: what it still does must be over before we look."""
         lost = self.backend
         self.close()
-        self.connection = connect(self.url, name=self.name, **self._patience)
+        self.connection = connect(self.url, name=self.name, **self._kind)
         self.backend = self._my_backend()
         values = {"pid": lost.pid, "backend_start": lost.started_at}
         if self.connection.execute(query("live_backend"), values).fetchone() == (True,):

@@ -214,7 +214,7 @@ class Postgres(EmbeddedServer):
             "listen_addresses": "127.0.0.1",
             "port": self.record.port,
             "unix_socket_directories": "",
-            "max_connections": 100,
+            "max_connections": 300,  # one for each worker
             "authentication_timeout": "5s",  # so long may a stranger hold one of them
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",

@@ -23,7 +23,9 @@ def make_worker(
     def make() -> Worker:
         return Worker(
             options,
-            database=Database(where.servers.database_url, name=f"tickstock-worker {options.consumer}", of_loop=True),
+            database=Database(
+                where.servers.database_url, name=f"tickstock-worker {options.consumer}", of_loop=True, by_keys=True
+            ),
             client=client,
             redis_url=where.servers.redis_url,
             partitions=count,

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 _LOCK_WAIT = "200ms"  # a commit takes less; who holds the row longer is looked at
 _WORKING_OWNER_WAIT_S = 60.0
 _LOOK_EVERY_S = 0.2  # at the leases: a killed worker tells nobody
+_STANDBY_LOOK_EVERY_S = 1.0  # for whom no partition is left: a hundred of them cost a server little
 
 
 class Assignment:
@@ -32,6 +33,7 @@ class Assignment:
         self._blocked_since: dict[int, float] = {}
         self._renew_at = 0.0
         self._look_at = 0.0
+        self._share = 1  # as it was seen last
 
     def join(self) -> None:
         """Take the consumer's name, and tell the others.
@@ -77,7 +79,7 @@ class Assignment:
         heard = list(self._database.connection.notifies(timeout=0))
         due = time.monotonic() >= self._look_at
         if heard or due:
-            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._look_at = time.monotonic() + (_LOOK_EVERY_S if self._share else _STANDBY_LOOK_EVERY_S)
         return bool(heard) or due
 
     def surplus(self, held: list[Held]) -> list[Held]:
@@ -98,7 +100,13 @@ class Assignment:
         """Return floor(P/n), and one more for the first P mod n by name."""
         names = [name for (name,) in self._database.connection.execute(query("live_consumers"))]
         share, rest = divmod(self._partitions, max(1, len(names)))
-        return share + (self._consumer in names[:rest])
+        self._share = share + (self._consumer in names[:rest])
+        return self._share
+
+    @property
+    def stands_by(self) -> bool:
+        """Tell whether others have all partitions."""
+        return self._share == 0
 
     def _take(self, partition: int) -> Held | None:
         connection = self._database.connection

@@ -10,6 +10,7 @@ import structlog
 from ..contracts.errors import ServerAway, SetupError
 from ..contracts.ticks import Column
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.forgotten_bars import put_back_staged
 from ..db.migrate import check_schema
 from ..db.postgres import Connection, Database, is_lost
 from ..db.queries import query
@@ -58,7 +59,7 @@ class BarWriter:
         self._waiting: list[Column] = []  # batches in arrival order; only the first one can be under way
         self._unanswered: _Unanswered | None = None
         self._lost = False
-        self._database = Database(url, name="tickstock-library")
+        self._database = Database(url, name="tickstock-library", by_keys=True)
         try:
             check_schema(self._database.connection)
             self.shape = self._prepare()
@@ -142,6 +143,8 @@ class BarWriter:
 
     def _write(self, connection: Connection, rows: Column) -> BarCounts:
         stage(connection, rows)
+        connection.execute(query("lock_forgotten_bars"))
+        put_back_staged(connection, self.shape, int(rows["minute"].min()))
         resolved = resolve(rows, existing(connection), self.shape)
         kept = resolved.rows[~resolved.superseded]
         if resolved.compared:

@@ -25,6 +25,7 @@ from .partition_state import Counts, DeadLetter, PartitionState
 NO_ROWS = np.empty(0, STAGED_DTYPE)
 
 _REPAIR = minute_feed(REPAIR_FEED).encode()
+STORED_FEED = b""  # of a bar that was put back from the application's table (db/sql/queries/forgotten_bars.sql)
 _MAX_REVISION = 32_767
 _MANY_BARS = 500  # so many take as long to commit as another transaction costs
 _PATTERNS_A_MESSAGE = 256
@@ -332,12 +333,20 @@ def _merged(mine: Column, standing: Column, where: Column) -> Column:
 def _differs(mine: Column, standing: Column, shape: TableShape) -> Column:
     """Compare as stored: rounded to the table's decimals. vwap never decides, its sum depends on the order."""
     differs = mine["trades"] != standing["trades"]
+    stored = standing["feed"] == STORED_FEED
     for price in ("open", "high", "low", "close"):
-        differs |= np.round(mine[price], shape.price_decimals) != np.round(standing[price], shape.price_decimals)
-    decimals = shape.volume_decimals
+        differs |= _differ_stored(mine[price], standing[price], shape.price_decimals, stored)
     volume, stood = mine["volume_micro"] / SHARE_MICRO, standing["volume_micro"] / SHARE_MICRO
-    different: Column = differs | (np.round(volume, decimals) != np.round(stood, decimals))
+    different: Column = differs | _differ_stored(volume, stood, shape.volume_decimals, stored)
     return different
+
+
+def _differ_stored(mine: Column, stands: Column, decimals: int, stored: Column) -> Column:
+    """Tell which values differ by their decimals. stored: what stands was rounded already, half away from zero."""
+    differ: Column = np.round(mine, decimals) != np.round(stands, decimals)
+    if stored.any():
+        differ[stored] = np.abs(mine[stored] - stands[stored]) > 0.5 * 10.0**-decimals * (1 + 1e-6)
+    return differ
 
 
 def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Column) -> None:

@@ -24,6 +24,7 @@ from ..db.detections import (
     write_higher_bars,
     write_indicators,
 )
+from ..db.forgotten_bars import bars_kept, put_back_staged
 from ..db.gaps import note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
@@ -52,6 +53,7 @@ from .commit_plan import (
     take_unstorable,
 )
 from .detection import ResultFinder
+from .history_memory import HISTORY_MB
 from .partition_state import Counts, PartitionState
 from .tally import Tally
 
@@ -81,11 +83,13 @@ class WorkerCounts:
 class Committer:
     """Commits partitions through one connection, in two steps: `stage`, then `transact`."""
 
-    def __init__(self, database: Database, client: Client, consumer: str, *, detects: bool) -> None:
+    def __init__(
+        self, database: Database, client: Client, consumer: str, *, detects: bool, history_mb: int = HISTORY_MB
+    ) -> None:
         self.counts = WorkerCounts()
         self._database = database
         self._client = client
-        self._finder = ResultFinder(database.connection) if detects else None
+        self._finder = ResultFinder(database.connection, history_mb=history_mb) if detects else None
         self._process = psutil.Process()
         self._consumer = consumer
         self._rows: Column = NO_ROWS
@@ -121,9 +125,9 @@ class Committer:
         rows = self._rows = stage_rows(plans)
         self._replaces = False
         self._changed = np.ones(len(rows), bool)
-        if len(rows):
-            self._stage_bars(plans, rows)
         now_s = self._now_s()
+        if len(rows):
+            self._stage_bars(plans, rows, now_s)
         read_ms = [state.read_to.ms for state in states if state.uncommitted_ticks]
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
@@ -162,10 +166,13 @@ class Committer:
         self._rows, self._changed = rows, changed
         stage(self._database.connection, rows)
 
-    def _stage_bars(self, plans: Sequence[PartitionPlan], rows: Column) -> None:
+    def _stage_bars(self, plans: Sequence[PartitionPlan], rows: Column, now_s: float) -> None:
         connection = self._database.connection
         stage(connection, rows)
-        resolved = resolve(rows, existing(connection), self.shape)
+        with bars_kept(connection, rows["minute"], now_s) as are_old:
+            if are_old:
+                put_back_staged(connection, self.shape, int(rows["minute"].min()))
+            resolved = resolve(rows, existing(connection), self.shape)
         self._replaces = resolved.replaces
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
         kept = ~superseded

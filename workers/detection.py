@@ -13,17 +13,19 @@ from ..contracts.bar import has_prices
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
+from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
-from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from .detector import NOWHERE, TIMEFRAMES, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
 
 _READ_EVERY_S = 60.0
-_LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
+_LOADED_SYMBOLS = 256  # of a partition in one step ahead: bars flow on between two
 _PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
@@ -32,7 +34,8 @@ _NO_MINUTE = 2**31 - 1
 class ResultFinder:
     """Finds results for the commits of one worker. definitions: read again each minute."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, history_mb: int = HISTORY_MB) -> None:
+        self._memory = HistoryMemory(history_mb << 20)
         self.open(connection)
 
     def open(self, connection: Connection) -> None:
@@ -53,22 +56,26 @@ class ResultFinder:
         rows: staged bars; now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
+        self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
             here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
             _absorb(plan, here)
         self._find_patterns(plans, now_s)
+        self._memory.keep_within()
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
+        self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
-            plan.marks = self._load(plan.state, plan.marks)
+            plan.marks = self._load(plan.state, plan.marks, now_s)
         self._find_patterns(plans, now_s)
         is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
         for plan in plans:
             if not is_awaited:
                 self._find_indicators(plan, now_s)
             plan.state.detector.drop_parts()
+        self._memory.keep_within()
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
@@ -130,57 +137,81 @@ class ResultFinder:
     # -- histories -------------------------------------------------------------------------------------------------
 
     def load_ahead(self, state: PartitionState) -> bool:
-        """Load histories of symbols with open bars, before those close; return whether there were any to load."""
+        """Load histories of symbols with open bars, before those close; return whether there were any to load.
+
+        Only as far as there is room: what was loaded to make room for it would be loaded again, without an end.
+        """
         symbols = np.unique(
             np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
         )
-        missing = symbols[~state.detector.has(symbols)]
-        if not len(missing) or len(state.marks):
+        if len(state.marks) or not len(symbols):
             return False
-        self._load(state, marks_of(missing[:_LOADED_SYMBOLS], _NO_MINUTE, HANGING, publish=False))
-        state.detector.drop_parts()
-        return True
+        for timeframe in TIMEFRAMES:
+            missing = symbols[~state.detector.has(symbols, timeframe)]
+            if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, _LOADED_SYMBOLS)):
+                self._memory.note(state.detector)
+                marks = marks_of(missing[:most], _NO_MINUTE, HANGING, publish=False, timeframe=timeframe)
+                self._load_timeframe(state, timeframe, np.unique(marks["symbol"]), marks["minute"])
+                state.detector.drop_parts()
+                return True
+        return False
 
-    def _load(self, state: PartitionState, marks: Column) -> Column:
+    def _load(self, state: PartitionState, marks: Column, now_s: float) -> Column:
         """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
-        missing = np.unique(marks["symbol"][~state.detector.covers(marks)])[:_LOADED_SYMBOLS]
+        detector = state.detector
+        missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
         if not len(missing):
             return marks
         mine = marks[np.isin(marks["symbol"], missing)]
-        reach = np.full(len(missing), WHOLE)
-        for timeframe in (1, *HIGHER):
-            first = _first_minutes(mine[mine["timeframe"] == timeframe], missing)
-            if timeframe == 1:  # a higher bar needs those of its own span alone, which stand before its end
-                first = np.minimum(first, _first_minutes(mine[mine["timeframe"] > 1], missing) + HIGHER[-1])
-                first = np.minimum(first, _NO_MINUTE)
-            reach = np.minimum(reach, self._load_timeframe(state, timeframe, missing, first))
-        hanging = []
-        for symbol, minute in zip(missing.tolist(), reach.tolist(), strict=True):
-            state.detector.set_reach(symbol, minute)
-            hanging.append(_hanging(state.detector, mine[mine["symbol"] == symbol]))
-        return joined([marks, *hanging])
+        short = np.unique(mine["symbol"][detector.short_of(1, mine)])
+        if len(short):
+            of_short = mine[np.isin(mine["symbol"], short)]
+            # A higher bar needs those of its own span alone, which stand before its end.
+            first = np.minimum(
+                _first_minutes(of_short[of_short["timeframe"] == 1], short),
+                _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
+            )
+            self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
+        for timeframe in HIGHER:
+            its = mine[mine["timeframe"] == timeframe]
+            symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
+            if len(symbols):
+                self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
+        detector.level_reach(missing)
+        return joined([marks, *(_hanging(detector, mine[mine["symbol"] == symbol]) for symbol in short.tolist())])
 
-    def _load_timeframe(self, state: PartitionState, timeframe: int, symbols: Column, first: Column) -> Column:
-        """Load one timeframe of some symbols; return how far each reaches."""
+    def _load_timeframe(
+        self, state: PartitionState, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
+    ) -> None:
+        """Load one timeframe of some symbols, around these minutes, and note how far each reaches.
+
+        now_s: None where the newest bars are loaded, which are always there.
+        """
         names = [state.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
-        loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-        runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
-        bars = [_closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)]
-        sums = self._session_sums(names, bars) if timeframe == 1 else {}
+        with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
+            if are_old:
+                put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+            loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+            runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
+            bars = [
+                _closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)
+            ]
+            sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
         history.note_cut(symbols, np.array(before) >= WINDOW)
-        reach = np.full(len(symbols), WHOLE)
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
+            reach = WHOLE
             if runs[i].stop < len(loaded[i]):  # nothing stands up to where the next run begins
-                reach[i] = loaded[i]["minute"][runs[i].stop] - 1
+                reach = loaded[i]["minute"][runs[i].stop] - 1
             elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
-                reach[i] = rows["minute"][-1]
-        return reach
+                reach = rows["minute"][-1]
+            state.detector.set_reach(symbol, reach, timeframe)
+        state.detector.note_used(timeframe, symbols)
 
     def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
         """Return the session sums up to the first loaded bar of those that begin within a session."""
@@ -251,7 +282,8 @@ def _closed_bars(symbol: int, rows: Column) -> Column:
 
 
 def _first_minutes(marks: Column, symbols: Column) -> Column:
-    """Return the earliest marked minute of each symbol; far in the future where none is marked."""
+    """Return the earliest marked minute of each of some symbols; far in the future where none is marked."""
+    marks = marks[np.isin(marks["symbol"], symbols)]
     first = np.full(int(symbols.max()) + 1, _NO_MINUTE, np.int64)
     np.minimum.at(first, marks["symbol"], marks["minute"])
     earliest: Column = first[symbols]

@@ -22,12 +22,17 @@ from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
+TIMEFRAMES = (1, *HIGHER)
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 _LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
+_SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
 _MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
+
+
+_PLACE = {timeframe: place for place, timeframe in enumerate(TIMEFRAMES)}
 
 
 class FoundPatterns(NamedTuple):
@@ -56,29 +61,46 @@ class Detector:
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
-        self.histories = {minutes: History() for minutes in INTRADAY.values()}
-        self._reach = np.zeros(0, np.int64)
-        self._told: dict[tuple[int, int, str], tuple[int, list[float]]] = {}  # by symbol, timeframe, indicator
+        self.histories = {minutes: History(_SLACK if loads else SLACK) for minutes in TIMEFRAMES}
+        self._reach = np.zeros((len(TIMEFRAMES), 0), np.int64)
+        self._used = np.zeros((len(TIMEFRAMES), 0), np.int64)
+        self.turn = 0  # counted on by who wants to know what was used last
+        # By timeframe and symbol: of each indicator the minute and values that were told last.
+        self._told: dict[tuple[int, int], dict[str, tuple[int, list[float]]]] = {}
 
     # -- histories -------------------------------------------------------------------------------------------------
 
-    def has(self, symbols: Column) -> Column:
-        """Tell which symbols have their histories up to the newest committed bar."""
-        return np.asarray(self._reach_of(symbols) == WHOLE)
+    def has(self, symbols: Column, timeframe: int = 1) -> Column:
+        """Tell which symbols have their history of a timeframe up to the newest committed bar."""
+        return np.asarray(self._reach_of(symbols)[_PLACE[timeframe]] == WHOLE)
 
     def covers(self, marks: Column) -> Column:
-        """Tell which marked bars the histories can answer for."""
-        return np.asarray(marks["minute"] + marks["timeframe"] - 1 <= self._reach_of(marks["symbol"]))
+        """Tell which marked bars the histories can answer for: that of their timeframe, and the 1-minute bars."""
+        reach = self._reach_of(marks["symbol"])
+        mine = reach[_places_of(marks["timeframe"]), np.arange(len(marks))]
+        return np.asarray(_ends_of(marks) <= np.minimum(mine, reach[0]))
 
-    def set_reach(self, symbol: int, minute: int) -> None:
-        """Note up to which minute a symbol's histories are there: WHOLE, or NOWHERE."""
-        if symbol >= len(self._reach):
-            self._reach = np.pad(self._reach, (0, symbol + 1), constant_values=NOWHERE)
-        self._reach[symbol] = minute
+    def short_of(self, timeframe: int, marks: Column) -> Column:
+        """Tell which marked bars a timeframe's history does not reach."""
+        return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[timeframe]])
+
+    def set_reach(self, symbol: int, minute: int, timeframe: int | None = None) -> None:
+        """Note up to which minute a symbol's history of a timeframe, or each of them, is there: WHOLE, or NOWHERE."""
+        if symbol >= self._reach.shape[1]:
+            more = ((0, 0), (0, symbol + 1))
+            self._reach = np.pad(self._reach, more, constant_values=NOWHERE)
+            self._used = np.pad(self._used, more)
+        self._reach[slice(None) if timeframe is None else _PLACE[timeframe], symbol] = minute
+
+    def level_reach(self, symbols: Column) -> None:
+        """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
+        reach = self._reach[:, symbols]
+        held = reach != NOWHERE
+        self._reach[:, symbols] = np.where(held, np.where(held, reach, WHOLE).min(axis=0), NOWHERE)
 
     def expect_fit(self, marks: Column) -> None:
         """Take the histories away of symbols where later bars pushed a marked bar's window out."""
-        for timeframe in INTRADAY.values():
+        for timeframe in TIMEFRAMES:
             history, mine = self.histories[timeframe], marks[marks["timeframe"] == timeframe]
             for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
                 if not history.fits(int(mark["symbol"]), int(mark["minute"])):
@@ -89,10 +111,39 @@ class Detector:
         self._reach[self._reach < WHOLE] = NOWHERE
 
     def _reach_of(self, symbols: Column) -> Column:
-        known = symbols < len(self._reach)
-        reach = np.full(len(symbols), NOWHERE, np.int64)
-        reach[known] = self._reach[symbols[known]]
+        known = symbols < self._reach.shape[1]
+        reach = np.full((len(TIMEFRAMES), len(symbols)), NOWHERE, np.int64)
+        reach[:, known] = self._reach[:, symbols[known]]
         return reach
+
+    def note_used(self, timeframe: int, symbols: Column) -> None:
+        """Note that some histories are used now."""
+        self._used[_PLACE[timeframe], symbols[symbols < self._used.shape[1]]] = self.turn
+
+    @property
+    def allocated(self) -> int:
+        """Return the memory of all histories, in bytes."""
+        return sum(history.allocated for history in self.histories.values())
+
+    def held(self) -> Column:
+        """Return the histories that are held: place of the timeframe, symbol, turn of its last use, bytes: (4, n)."""
+        parts = []
+        for place, timeframe in enumerate(TIMEFRAMES):
+            history = self.histories[timeframe]
+            symbols = history.holds()
+            known = symbols < self._used.shape[1]
+            used = np.where(known, self._used[place, np.where(known, symbols, 0)] if known.any() else 0, 0)
+            parts.append([np.full(len(symbols), place), symbols, used, np.full(len(symbols), history.row_bytes)])
+        return np.concatenate([np.array(part, np.int64) for part in parts], axis=1)
+
+    def let_go(self, place: int, symbols: Column) -> None:
+        """Forget some symbols' histories of a timeframe: they are loaded again when they are needed."""
+        timeframe = TIMEFRAMES[place]
+        known = symbols[symbols < self._reach.shape[1]]
+        self._reach[place, known] = NOWHERE
+        self.histories[timeframe].clear(symbols)
+        for symbol in symbols.tolist():
+            self._told.pop((timeframe, symbol), None)
 
     def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
         """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
@@ -102,6 +153,7 @@ class Detector:
         """
         marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
         here = self.has(bars["symbol"])
+        self.note_used(1, bars["symbol"])
         history = self.histories[1]
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
@@ -232,6 +284,7 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
+        heard = self._told.setdefault((minutes, code), {})
         is_first = kind in (NEW, NEW_AGAIN)
         for definition, keys in wanted:
             indicator = definition.indicator
@@ -254,20 +307,31 @@ class Detector:
             found.values.append(value)
             found.again.append(not is_first)
             # A value that was computed again is told only where it is the symbol's newest, and another than was told.
-            key, told = (code, minutes, indicator.name), (minute, last)
-            if publish and (is_first or (is_newest and self._told.get(key) != told)):
+            told = (minute, last)
+            if publish and (is_first or (is_newest and heard.get(indicator.name) != told)):
                 found.told.append(value)
-                self._told[key] = told
+                heard[indicator.name] = told
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
     def by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
         """Group marks by timeframe, with the place of each bar; a bar that no history holds any more is left out."""
-        for timeframe in INTRADAY.values():
+        for timeframe in TIMEFRAMES:
             mine = marks.compress(marks["timeframe"] == timeframe)
             if len(mine):
+                self.note_used(timeframe, mine["symbol"])
+                self.note_used(1, mine["symbol"])
                 ends = self.histories[timeframe].find(mine["symbol"].astype(np.int64), mine["minute"])
                 yield timeframe, mine.compress(ends > 0), ends[ends > 0]
+
+
+def _ends_of(marks: Column) -> Column:
+    """Return the last minute of each marked bar."""
+    return np.asarray(marks["minute"] + marks["timeframe"] - 1)
+
+
+def _places_of(timeframes: Column) -> Column:
+    return np.searchsorted(np.array(TIMEFRAMES), timeframes)
 
 
 class _Sought(NamedTuple):

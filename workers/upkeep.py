@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from redis.exceptions import ResponseError
@@ -87,6 +88,16 @@ class Upkeep:
             old = [name for name in names if name in state.flows and name not in state.counts]
             if old and not state.holes:
                 self._forget(state, old)
+            self._drop_fields(state)
+
+    def _drop_fields(self, state: PartitionState) -> None:
+        """Delete the numbers in Redis of producers that are over: replays that ended, and names that nobody knows."""
+        fields = {field: _producer_of(field) for field in self._client.hgetall(flow_key(state.partition))}
+        names = {name for name in fields.values() if name is not None} - state.flows.keys()
+        values = {"names": sorted(names), "partition": state.partition}
+        over = {name for (name,) in self._database.connection.execute(query("producers_that_are_over"), values)}
+        if gone := [field for field, name in fields.items() if name is None or name in over]:
+            self._client.hdel(flow_key(state.partition), *gone)
 
     def _forget(self, state: PartitionState, producers: Sequence[str]) -> None:
         """Forget numbers, but first what could still be read of their frames: without numbers it would count again."""
@@ -97,3 +108,11 @@ class Upkeep:
         for producer in producers:
             del state.flows[producer]
         state.dirty = True
+
+
+def _producer_of(field: bytes) -> str | None:
+    """Return whose number a field of the flow hash holds; None where no producer of ours has such a name."""
+    _, colon, name = field.partition(b":")
+    with suppress(UnicodeDecodeError):
+        return name.decode() if colon and b"\0" not in name else None
+    return None

@@ -20,6 +20,9 @@ MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is n
 
 _CAPACITY = WINDOW + SLACK
 _FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
+_EMPTY = 0  # the row of every symbol that has none of its own
+_BAR_BYTES = 72  # of a column of one row
+_ROWS_MOVED = 512  # at once: a copy of 10 MB
 _DAY_MINUTES = 1440
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -81,15 +84,46 @@ class Series(NamedTuple):
 class History:
     """The last bars of each symbol in one timeframe; a symbol is its index in the partition's symbols.
 
+    A symbol with bars has a row of the columns; the rows of those that were cleared are given out again.
     sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
     """
 
-    def __init__(self) -> None:
-        self.end = np.zeros(0, np.int64)  # how many columns of a row are filled
+    def __init__(self, slack: int = SLACK) -> None:
+        """slack: bars beyond a window that a row which grows bar by bar has room for, at most SLACK."""
+        self._usual_capacity = WINDOW + slack
+        self.end = np.zeros(0, np.int64)  # how many columns of a symbol's row are filled
         self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
-        self._minute = np.zeros((0, _FIRST_CAPACITY), np.int64)
-        self._values = np.full((6, 0, _FIRST_CAPACITY), np.nan)
-        self._sums = np.zeros((2, 0, _FIRST_CAPACITY), np.int64)
+        self._row = np.zeros(0, np.int32)
+        self._free = np.zeros(0, np.int32)  # rows that no symbol has
+        self._minute = np.zeros((1, _FIRST_CAPACITY), np.int64)
+        self._values = np.zeros((6, 1, _FIRST_CAPACITY))
+        self._sums = np.zeros((2, 1, _FIRST_CAPACITY), np.int64)
+
+    @property
+    def row_bytes(self) -> int:
+        """Return the memory of one symbol that has bars."""
+        return self._minute.shape[1] * _BAR_BYTES
+
+    @property
+    def allocated(self) -> int:
+        """Return the memory of all rows, given out or not, in bytes."""
+        return len(self._minute) * self.row_bytes
+
+    def holds(self) -> Column:
+        """Return the symbols that have a row."""
+        return np.flatnonzero(self._row != _EMPTY)
+
+    def give_back(self) -> None:
+        """Let the memory of free rows go, where they are more than an eighth."""
+        if len(self._free) * 8 <= len(self._minute):
+            return
+        symbols = self.holds()
+        rows = np.concatenate([[_EMPTY], self._row[symbols]])
+        self._minute = self._minute[rows]
+        self._values = self._values[:, rows]
+        self._sums = self._sums[:, rows]
+        self._row[symbols] = np.arange(1, len(rows))
+        self._free = np.zeros(0, np.int32)
 
     def load(self, symbol: int, bars: Column, before: tuple[int, int] = (0, 0)) -> None:
         """Take over a symbol's bars (CLOSED_DTYPE, by minute), at most WINDOW + SLACK.
@@ -102,8 +136,10 @@ class History:
 
     def clear(self, symbols: Column) -> None:
         """Forget the bars of some symbols."""
-        self._make_room(int(symbols.max()) + 1, 0)
-        self.end[symbols], self._is_cut[symbols] = 0, False
+        self._know(int(symbols.max()) + 1)
+        rows = self._row[symbols]
+        self._free = np.concatenate([self._free, rows[rows != _EMPTY]])
+        self.end[symbols], self._is_cut[symbols], self._row[symbols] = 0, False, _EMPTY
 
     def note_cut(self, symbols: Column, is_cut: Column) -> None:
         """Note which of some symbols have bars before the first one here."""
@@ -115,7 +151,7 @@ class History:
         if len(minutes) and any(before):
             sessions = session_of(minutes)
             same = (sessions == sessions[0]) & (sessions >= 0)
-            sums = self._sums[:, symbol, : len(minutes)]
+            sums = self._sums[:, self._row[symbol], : len(minutes)]
             sums[:] = _added(sums, np.where(same, np.array(before)[:, None], 0))
 
     def append(self, bars: Column) -> None:
@@ -126,12 +162,13 @@ class History:
         jumped = symbols[self._jumps(symbols, bars["minute"][first])]
         if len(jumped):
             self.clear(jumped)
-        self._make_room(int(symbols[-1]) + 1, int((self._ends_of(symbols) + counts).max()))
+        self._know(int(symbols[-1]) + 1)
+        self._make_room(symbols, int(counts.max()), int((self.end[symbols] + counts).max()))
         full = symbols[self.end[symbols] + counts > self._minute.shape[1]]
         self._move_left(full)
-        rows = bars["symbol"]
+        rows = self._row[bars["symbol"]]
         rank = np.arange(len(bars)) - np.repeat(first, counts)
-        at = self.end[rows] + rank
+        at = self.end[bars["symbol"]] + rank
         self._minute[rows, at] = bars["minute"]
         for value, name in enumerate(_PRICES):
             self._values[value, rows, at] = bars[name]
@@ -161,7 +198,7 @@ class History:
         about = own.cumsum(axis=1, dtype=np.float64)
         about -= (about - own)[:, start]
         sums = np.where(about < LARGEST_SUM, sums, LARGEST_SUM)
-        last = (bars["symbol"], np.maximum(at - 1, 0))
+        last = (self._row[bars["symbol"]], np.maximum(at - 1, 0))
         goes_on = (rank == 0) & (at > 0) & (sessions >= 0) & (session_of(self._minute[last]) == sessions)
         before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
         return _added(sums, before[:, start])
@@ -171,7 +208,7 @@ class History:
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
-        before = self._sums[:, symbol, 0]
+        before = self._sums[:, self._row[symbol], 0].copy()
         before = np.where(before < LARGEST_SUM, before - _millionths(bars[0]), before)
         is_cut = bool(self._is_cut[symbol])
         first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
@@ -197,11 +234,12 @@ class History:
         bars = np.empty(end, CLOSED_DTYPE)
         bars["symbol"] = symbol
         if end:
-            bars["minute"] = self._minute[symbol, :end]
+            row = self._row[symbol]
+            bars["minute"] = self._minute[row, :end]
             for value, name in enumerate(_PRICES):
-                bars[name] = self._values[value, symbol, :end]
-            bars["volume_micro"] = np.rint(self._values[_VOLUME, symbol, :end] * SHARE_MICRO)
-            bars["notional"] = self._values[_NOTIONAL, symbol, :end]
+                bars[name] = self._values[value, row, :end]
+            bars["volume_micro"] = np.rint(self._values[_VOLUME, row, :end] * SHARE_MICRO)
+            bars["notional"] = self._values[_NOTIONAL, row, :end]
         return bars
 
     def end_of(self, symbol: int) -> int:
@@ -210,14 +248,16 @@ class History:
 
     def minutes(self, symbol: int) -> Column:
         """Return the minutes of a symbol's bars, oldest first."""
-        return self._minute[symbol, : self.end_of(symbol)] if symbol < len(self.end) else np.zeros(0, np.int64)
+        if symbol >= len(self.end):
+            return np.zeros(0, np.int64)
+        return self._minute[self._row[symbol], : self.end_of(symbol)]
 
     def last_minutes(self, symbols: Column) -> Column:
         """Return the minute of each symbol's last bar, -1 where it has none."""
         ends = self._ends_of(symbols)
         last = np.full(len(symbols), -1, np.int64)
         has = ends > 0
-        last[has] = self._minute[symbols[has], ends[has] - 1]
+        last[has] = self._minute[self._row[symbols[has]], ends[has] - 1]
         return last
 
     def find(self, symbols: Column, minutes: Column) -> Column:
@@ -225,11 +265,13 @@ class History:
         found = np.zeros(len(symbols), np.int64)
         ends = self._ends_of(symbols)
         last = np.flatnonzero(ends > 0)
-        last = last[self._minute[symbols[last], ends[last] - 1] == minutes[last]]  # the usual case: it just closed
+        newest = self._minute[self._row[symbols[last]], ends[last] - 1]
+        last = last[newest == minutes[last]]  # the usual case: it just closed
         found[last] = ends[last]
         for i in np.flatnonzero((found == 0) & (ends > 0)):
-            at = int(np.searchsorted(self.minutes(symbols[i]), minutes[i]))
-            if at < ends[i] and self._minute[symbols[i], at] == minutes[i]:
+            mine = self.minutes(symbols[i])
+            at = int(np.searchsorted(mine, minutes[i]))
+            if at < ends[i] and mine[at] == minutes[i]:
                 found[i] = at + 1
         return found
 
@@ -251,7 +293,7 @@ class History:
         for i in np.flatnonzero(~whole):
             ends[i] = np.searchsorted(self.minutes(int(symbols[i])), starts[i] + length)
         at = ends[:, None] + np.arange(-length, 0)
-        rows, columns = symbols[:, None], np.maximum(at, 0)
+        rows, columns = self._rows_of(symbols)[:, None], np.maximum(at, 0)
         bars = np.empty(at.shape, CLOSED_DTYPE)
         bars["symbol"], bars["minute"] = symbols[:, None], self._minute[rows, columns]
         for value, name in enumerate(_PRICES):
@@ -267,17 +309,18 @@ class History:
 
     def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
         """Write the windows up to these places into columns (5, n, depth), NaN where a bar is missing."""
-        depth = columns.shape[2]
+        depth, mine = columns.shape[2], self._rows_of(symbols)
         for end in np.unique(ends):  # rows of one length are copied as slices, ten times faster than bar by bar
             rows, length = np.flatnonzero(ends == end), min(int(end), depth)
             columns[:, rows, : depth - length] = np.nan
-            columns[:, rows, depth - length :] = self._values[:_NOTIONAL, symbols[rows], end - length : end]
+            columns[:, rows, depth - length :] = self._values[:_NOTIONAL, mine[rows], end - length : end]
 
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
-        values = self._values[:_NOTIONAL, symbol, max(0, end - WINDOW) : end]
-        notional, volume = self._sums[:, symbol, end - 1].tolist()
-        is_known = _is_in_session(int(self._minute[symbol, end - 1])) and max(notional, volume) < LARGEST_SUM
+        row = self._row[symbol]
+        values = self._values[:_NOTIONAL, row, max(0, end - WINDOW) : end]
+        notional, volume = self._sums[:, row, end - 1].tolist()
+        is_known = _is_in_session(int(self._minute[row, end - 1])) and max(notional, volume) < LARGEST_SUM
         sums = (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
         return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
 
@@ -287,32 +330,63 @@ class History:
         ends[known] = self.end[symbols[known]]
         return ends
 
-    def _make_room(self, rows: int, columns: int) -> None:
-        """Let there be rows for so many symbols, and columns for so many bars, up to the capacity."""
-        have_rows, have_columns = self._minute.shape
-        if rows > have_rows:
-            more = max(rows, 2 * have_rows) - have_rows
-            self.end, self._is_cut = np.pad(self.end, (0, more)), np.pad(self._is_cut, (0, more))
-            self._minute = np.pad(self._minute, ((0, more), (0, 0)))
-            self._values = np.pad(self._values, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
-            self._sums = np.pad(self._sums, ((0, 0), (0, more), (0, 0)))
-        if columns > have_columns < _CAPACITY:
-            # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
-            more = (_CAPACITY if columns >= WINDOW else max(columns, 2 * have_columns)) - have_columns
-            self._minute = np.pad(self._minute, ((0, 0), (0, more)))
-            self._values = np.pad(self._values, ((0, 0), (0, 0), (0, more)), constant_values=np.nan)
-            self._sums = np.pad(self._sums, ((0, 0), (0, 0), (0, more)))
+    def _rows_of(self, symbols: Column) -> Column:
+        known = symbols < len(self._row)
+        rows = np.full(len(symbols), _EMPTY, np.int32)
+        rows[known] = self._row[symbols[known]]
+        return rows
 
-    def _move_left(self, rows: Column) -> None:
-        """Drop the oldest bars of full rows: what stays is a window and room for SLACK more."""
-        for row in rows:
-            kept = min(WINDOW, int(self.end[row]))
-            begin = int(self.end[row]) - kept
-            self._minute[row, :kept] = self._minute[row, begin : begin + kept]
-            self._values[:, row, :kept] = self._values[:, row, begin : begin + kept]
-            self._sums[:, row, :kept] = self._sums[:, row, begin : begin + kept]
-            self.end[row] = kept
-            self._is_cut[row] |= begin > 0
+    def _know(self, symbols: int) -> None:
+        """Let there be so many symbols."""
+        if (more := max(symbols, 2 * len(self.end)) - len(self.end)) > 0 and symbols > len(self.end):
+            self.end, self._is_cut = np.pad(self.end, (0, more)), np.pad(self._is_cut, (0, more))
+            self._row = np.pad(self._row, (0, more))
+
+    def _make_room(self, symbols: Column, most: int, columns: int) -> None:
+        """Give each of some symbols a row, and let it have columns for so many bars, up to what a full row keeps.
+
+        most: so many bars at most are appended to one of them.
+        """
+        rows, have = self._minute.shape
+        without = symbols[self._row[symbols] == _EMPTY]
+        if lacking := max(0, len(without) - len(self._free)):
+            lacking = max(lacking, rows // 8)
+            self._free = np.concatenate([self._free, np.arange(rows, rows + lacking, dtype=np.int32)])
+            rows += lacking
+        usual = self._usual_capacity
+        wanted = columns if columns <= usual else WINDOW + most
+        if wanted > have:
+            # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
+            grown = usual if wanted >= WINDOW else min(usual, max(wanted, 2 * have))
+            have = grown if wanted <= grown else _CAPACITY
+        self._minute, self._sums = _grown(self._minute, rows, have), _grown(self._sums, rows, have)
+        self._values = _grown(self._values, rows, have)
+        if len(without):
+            self._row[without] = self._free[-len(without) :]
+            self._free = self._free[: -len(without)]
+
+    def _move_left(self, symbols: Column) -> None:
+        """Drop the oldest bars of full rows: what stays is a window and room for more."""
+        ends = self.end[symbols]
+        for end in np.unique(ends).tolist():
+            kept = min(WINDOW, end)
+            begin = end - kept
+            mine = symbols[ends == end]
+            for some in np.array_split(self._row[mine], range(_ROWS_MOVED, len(mine), _ROWS_MOVED)):
+                self._minute[some, :kept] = self._minute[some, begin:end]
+                self._values[:, some, :kept] = self._values[:, some, begin:end]
+                self._sums[:, some, :kept] = self._sums[:, some, begin:end]
+            self.end[mine] = kept
+            self._is_cut[mine] |= begin > 0
+
+
+def _grown(columns: Column, rows: int, length: int) -> Column:
+    """Return columns (..., rows, bars) with room for more; memory that nothing was written to is not there yet."""
+    if columns.shape[-2:] == (rows, length):
+        return columns
+    grown = np.zeros((*columns.shape[:-2], rows, length), columns.dtype)
+    grown[..., : columns.shape[-2], : columns.shape[-1]] = columns
+    return grown
 
 
 def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> Windows:

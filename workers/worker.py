@@ -30,10 +30,12 @@ from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
 from .assignment import Assignment
+from .bounds import KEEP, Bounds, Keep
 from .commit_plan import PartitionPlan
 from .committer import Committer
 from .door_reader import DoorReader
 from .front_door import FrontDoor
+from .history_memory import HISTORY_MB
 from .lookout import IDS_AHEAD, Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
@@ -52,6 +54,7 @@ log = structlog.get_logger()
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
+_STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
 _GATHER_S = 0.015  # from the first closed bar to the commit
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
@@ -73,6 +76,8 @@ class WorkerOptions:
     second_stamp: SecondStamp = "end"
     trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
     detects: bool = True  # patterns and indicators, not bars alone
+    history_mb: int = HISTORY_MB
+    keep: Keep = KEEP
 
 
 class Worker:
@@ -100,7 +105,9 @@ class Worker:
         self._partitions = partitions
         self._stop = stop
         self._tracing = tracing
-        self._committer = Committer(database, client, options.consumer, detects=options.detects)
+        self._committer = Committer(
+            database, client, options.consumer, detects=options.detects, history_mb=options.history_mb
+        )
         self._limits = self._make_limits()
         reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
         self._reader = PartitionReader(reading, options.consumer, group=options.group)
@@ -128,6 +135,7 @@ class Worker:
         self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
+        self._bounds = Bounds(options.keep)
         self._read_count = 1
         self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
         self._pressed = False  # Redis is nearly full
@@ -439,7 +447,8 @@ class Worker:
             self._begin(held)
 
     def _wait_for_partitions(self) -> None:
-        self._stop.wait(self.options.block_ms / 1000)
+        self._bounds.step_if_due(self._database.connection)
+        self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     def _release_surplus(self) -> None:
         surplus = [held for held in self._assignment.surplus(self._held()) if not self._is_dirty(held.partition)]
@@ -534,6 +543,7 @@ class Worker:
         if self._upkeep.give_up_holes(self._states, self._read_at.ms) or self._vanished.give_up(self._states):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
+        self._bounds.step_if_due(self._database.connection)
         self._watch_memory()
         self._ack({}, {}, {})
 

@@ -7,6 +7,8 @@ import click
 
 from ...contracts.names import GROUP
 from ...contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from ...workers.bounds import KEEP, SHORTEST_BARS_DAYS, Keep
+from ...workers.history_memory import HISTORY_MB
 from ...workers.worker import WorkerOptions
 from ..metrics_server import MetricsAddress, metrics_server
 from ..redis_refusals import refusals_named
@@ -26,6 +28,10 @@ from .options import (
     stop_with_stdin_option,
     trade_rules_option,
 )
+
+_LONGEST_DAYS = 36_500  # for ever
+_DAYS = click.IntRange(1, _LONGEST_DAYS)
+_BARS_DAYS = click.IntRange(SHORTEST_BARS_DAYS, _LONGEST_DAYS)
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
@@ -68,6 +74,22 @@ from .options import (
 )
 @trade_rules_option
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")
+@option(
+    "--history-mb",
+    type=click.IntRange(1, 1_000_000),
+    default=HISTORY_MB,
+    help="Memory for the bars that detectors read; what was not used for longest is loaded again.",
+)
+@option(
+    "--keep-bars-days",
+    type=_BARS_DAYS,
+    default=KEEP.bars,
+    help="Days to keep our own copy of a bar after its last change.",
+)
+@option("--keep-patterns-days", type=_DAYS, default=KEEP.patterns, help="Days to keep rows of intraday_patterns.")
+@option("--keep-events-days", type=_DAYS, default=KEEP.events, help="Days to keep rows of integration_events.")
+@option("--keep-indicators-days", type=_DAYS, default=KEEP.indicators, help="Days to keep rows of intraday_indicators.")
+@option("--keep-records-days", type=_DAYS, default=KEEP.records, help="Days to keep dead letters, and who ran what.")
 @metrics_options(9101)
 @otel_option
 @stop_with_stdin_option
@@ -81,6 +103,11 @@ def worker(
     retention: float,
     trade_rules: TRADE_RULES | None,
     detect: bool,
+    keep_bars_days: int,
+    keep_patterns_days: int,
+    keep_events_days: int,
+    keep_indicators_days: int,
+    keep_records_days: int,
     metrics: MetricsAddress,
     otel: Wanted,
     stop_with_stdin: bool,
@@ -98,6 +125,7 @@ def worker(
         retention_s=retention,
         trade_rules=trade_rules or DEFAULT_RULES,
         detects=detect,
+        keep=Keep(keep_bars_days, keep_patterns_days, keep_events_days, keep_indicators_days, keep_records_days),
         **options,  # type: ignore[arg-type]  # the options of the same names, checked by click
     )
     with (

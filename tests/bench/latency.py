@@ -28,8 +28,15 @@ class Latency:
     max_s: float
 
 
-def publish_latency(place: Place, *, symbols: int, rate: float) -> dict[str, Latency]:
-    """Run a live market over two ends of a minute; return what a subscriber measured at the second, by kind."""
+def publish_latency(place: Place, *, symbols: int, rate: float, young: bool = False) -> dict[str, Latency]:
+    """Run a live market over two ends of a minute; return what a subscriber measured at the second, by kind.
+
+    young: the statistics are those of the empty tables, as on the first day of a database.
+    """
+    if young:
+        for table in ("recent_bar", "detection_flow", "intraday_patterns", "integration_events"):
+            place.database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        place.database.execute("ANALYZE")
     _fill_history(place, symbols, rate)
     heard: dict[str, list[tuple[str, float]]] = {kind: [] for kind in _CHANNELS}
     ended = threading.Event()

@@ -34,7 +34,8 @@ OUT = Path(__file__).parents[2] / "build" / "bench.json"
 _WIDTH = 140
 TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
-LATENCY_CASES = ((70, 1_000), (5_000, 10_000), (10_000, 20_000))  # symbols, ticks a second
+# symbols, ticks a second, young database
+LATENCY_CASES = ((70, 1_000, False), (5_000, 10_000, False), (5_000, 10_000, True), (10_000, 20_000, False))
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
 
 
@@ -157,11 +158,11 @@ def _live_sources(report: Report, servers: Servers) -> None:
 
 def _latencies(report: Report, servers: Servers) -> None:
     """From a bar's close to its results at a subscriber, one worker and one bridge."""
-    for symbols, rate in LATENCY_CASES:
+    for symbols, rate, young in LATENCY_CASES:
         with fresh_place(servers, PARTITIONS) as place:
-            for kind, measured in publish_latency(place, symbols=symbols, rate=rate).items():
+            for kind, measured in publish_latency(place, symbols=symbols, rate=rate, young=young).items():
                 note = f"{measured.messages:,} messages; p50 {measured.p50_s:.3f} s, max {measured.max_s:.3f} s"
-                case = f"(h) bar close to PUBLISH, {symbols:,} symbols"
+                case = f"(h) bar close to PUBLISH, {symbols:,} symbols{', young database' if young else ''}"
                 report.add(case, f"{kind}, p99", measured.p99_s, "s", note, **asdict(measured))
 
 

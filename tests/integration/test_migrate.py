@@ -25,6 +25,7 @@ MIGRATIONS = [
     "0010_front_door_loss.sql",
     "0012_replaced.sql",
     "0013_repeated.sql",
+    "0015_bounds.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

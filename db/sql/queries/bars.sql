@@ -12,10 +12,13 @@ TRUNCATE stage_bar;
 COPY stage_bar FROM STDIN (FORMAT binary);
 
 -- staged_over_existing --
--- What stands already where staged bars go. feed is compared in the worker.
+-- What stands already where staged bars go. feed is compared in the worker. LATERAL and OFFSET 0: one look into the key
+-- for each bar, whatever the statistics say; a young table would be read whole.
 SELECT s.row_number, b.feed, b.replay, b.whole, b.revision, b.open, b.high, b.low, b.close, b.volume_micro, b.notional,
        b.trades, b.open_ts, b.close_ts
-  FROM stage_bar s JOIN recent_bar b ON b.symbol = s.symbol::text COLLATE "C" AND b.minute = s.minute;
+  FROM stage_bar s
+ CROSS JOIN LATERAL (SELECT * FROM recent_bar r
+                      WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute = s.minute OFFSET 0) AS b;
 
 -- insert_symbols --
 -- In name order, so that two workers never wait for each other in a circle.
@@ -118,7 +121,7 @@ ON CONFLICT (symbol, minute) DO UPDATE
    SET feed = excluded.feed, replay = excluded.replay, whole = excluded.whole, revision = excluded.revision,
        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
        volume_micro = excluded.volume_micro, notional = excluded.notional, trades = excluded.trades,
-       open_ts = excluded.open_ts, close_ts = excluded.close_ts;
+       open_ts = excluded.open_ts, close_ts = excluded.close_ts, written_day = excluded.written_day;
 
 -- has_bar_detail --
 SELECT to_regclass('bar_detail') IS NOT NULL;

@@ -22,7 +22,7 @@ SELECT symbol::text, timeframe, minute, open, high, low, close, volume_micro, no
   FROM stage_higher_bar WHERE partition = ANY (%(partitions)s)
 ON CONFLICT (symbol, timeframe, minute) DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-       volume_micro = excluded.volume_micro, notional = excluded.notional;
+       volume_micro = excluded.volume_micro, notional = excluded.notional, written_day = excluded.written_day;
 
 -- upsert_ohlcv_5min --
 INSERT INTO ohlcv_5min AS t (symbol, "timestamp", open, high, low, close, volume)
@@ -70,10 +70,13 @@ SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at +
   FROM stage_indicator WHERE partition = ANY (%(partitions)s);
 
 -- standing_detections --
--- Those of some bars (computed again), and those with some ids (found now).
+-- Those of some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as
+-- staged_over_existing.
 SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL
   FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
-  JOIN detection_flow f ON f.symbol = bar.symbol COLLATE "C" AND f.timeframe = bar.timeframe AND f.minute = bar.minute
+  CROSS JOIN LATERAL (SELECT d.flow_id, d.symbol, d.superseded_at FROM detection_flow d
+                       WHERE d.symbol = bar.symbol COLLATE "C" AND d.timeframe = bar.timeframe
+                         AND d.minute = bar.minute OFFSET 0) AS f
 UNION
 SELECT flow_id, symbol, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
 
@@ -102,7 +105,7 @@ UPDATE intraday_patterns p
        expiration_timestamp = to_timestamp(f.at) + make_interval(secs => %(lifetime_s)s)
   FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS f (flow_id uuid, confidence numeric, pattern_data jsonb, at float8, levels jsonb, metadata jsonb)
-  JOIN detection_flow d ON d.flow_id = f.flow_id
+  CROSS JOIN LATERAL (SELECT s.pattern_id FROM detection_flow s WHERE s.flow_id = f.flow_id OFFSET 0) AS d
  WHERE p.id = d.pattern_id;
 
 -- note_detections_stand --
@@ -160,6 +163,7 @@ COPY (
 SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::bigint), 2305843009213693952)::bigint,
        least(sum(least(b.volume_micro, 2305843009213693952)::bigint), 2305843009213693952)::bigint
   FROM unnest(%(number)s::int[], %(symbol)s::text[], %(from)s::int[], %(before)s::int[]) AS w (number, symbol, first, before)
-  JOIN recent_bar b ON b.symbol = w.symbol COLLATE "C" AND b.minute >= w.first AND b.minute < w.before
-                   AND b.open <> 'NaN'
+  CROSS JOIN LATERAL (SELECT r.notional, r.volume_micro FROM recent_bar r
+                       WHERE r.symbol = w.symbol COLLATE "C" AND r.minute >= w.first AND r.minute < w.before
+                         AND r.open <> 'NaN' OFFSET 0) AS b
  GROUP BY w.number;

@@ -17,20 +17,20 @@ UPDATE lease SET epoch = %(known)s + 1
  WHERE unit = %(unit)s AND owner = %(owner)s AND epoch = %(epoch)s RETURNING epoch;
 
 -- renew_leases --
--- Only on the epochs that the caller holds; a unit that is not returned was taken.
+-- Only on the epochs that the caller holds; a unit that is not returned was taken. ANY: by the key, as many as there are.
 UPDATE lease l
    SET expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s), renewed_at = clock_timestamp(),
        backend_pid = pg_backend_pid(),
        backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
   FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
- WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s
+ WHERE l.unit = ANY (%(units)s::text[]) AND l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s
 RETURNING l.unit;
 
 -- release_leases --
 UPDATE lease l
    SET owner = NULL, expires_at = '-infinity', renewed_at = clock_timestamp()
   FROM unnest(%(units)s::text[], %(epochs)s::bigint[]) AS held (unit, epoch)
- WHERE l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s;
+ WHERE l.unit = ANY (%(units)s::text[]) AND l.unit = held.unit AND l.epoch = held.epoch AND l.owner = %(owner)s;
 
 -- tell_lease_moved --
 NOTIFY tickstock_lease;
@@ -79,6 +79,17 @@ UPDATE lease SET pause_s = extract(epoch FROM clock_timestamp() - idle_since)
 SELECT substr(unit, 10) FROM lease
  WHERE unit LIKE 'producer:%%' AND expires_at < clock_timestamp() - interval '24 hours'
    AND renewed_at < clock_timestamp() - interval '24 hours';
+
+-- producers_that_are_over --
+-- Of some names those that no frame is waited for any more in a partition: live ones whose lease ended a day ago or is
+-- forgotten, replays that came to their end here a day ago or are forgotten.
+SELECT p.name FROM unnest(%(names)s::text[]) AS p (name)
+ WHERE NOT starts_with(p.name, 'front-door')
+   AND NOT EXISTS (SELECT FROM lease l WHERE l.unit = 'producer:' || p.name
+                      AND greatest(l.expires_at, l.renewed_at) > clock_timestamp() - interval '24 hours')
+   AND (NOT EXISTS (SELECT FROM replay r WHERE r.name = p.name)
+        OR EXISTS (SELECT FROM finished_replay f WHERE f.replay = p.name AND f.partition = %(partition)s
+                      AND f.ended_at < clock_timestamp() - interval '24 hours'));
 
 -- limit_lock_wait --
 SELECT set_config('lock_timeout', %(wait)s, true);

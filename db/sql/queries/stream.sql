@@ -23,4 +23,4 @@ INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(part
 TRUNCATE symbols, ohlcv_1min, recent_bar, stream, lease, worker, checkpoint, ledger, replay, finished_replay, outbox,
          dead_letter, recent_higher_bar, ohlcv_5min, ohlcv_15min, ohlcv_30min, ohlcv_hourly, intraday_patterns,
          detection_flow, intraday_indicators, integration_events, bridge_position, streaming_session, gap,
-         gap_missing, former_partition, front_door_loss, replaced, replay_cover CASCADE;
+         gap_missing, former_partition, front_door_loss, replaced, replay_cover, upkeep, id_mark, forgotten_bar CASCADE;
