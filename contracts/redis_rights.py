@@ -177,6 +177,7 @@ RIGHTS: dict[Role, RedisRights] = {
             *_READ_RESULTS,
             *_SPEAK,
             *_publish(_ALL_CHANNELS),
+            ("PUBSUB", "NUMSUB", channel_names.ERRORS),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
         ),

@@ -21,6 +21,7 @@ MIGRATIONS = [
     "0006_universe.sql",
     "0007_trades.sql",
     "0008_repartition.sql",
+    "0020_application_tables.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

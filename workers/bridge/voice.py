@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 import psycopg
 import structlog
 
+from ...contracts.channel_names import ERRORS
 from ...contracts.channels import Component, Issue, Message, Status, health_status, streaming_health
 from ...db.postgres import Database, is_away
-from ...db.redis import Client
+from ...db.redis import Client, masters
 from . import health, heartbeat
 from .figures import FigureReader, Figures
 from .monitoring import Monitoring
@@ -220,8 +221,11 @@ class Voice:
         connection, at_s = self._database.connection, at.timestamp()
         self._unsaid += self._watch.look(connection, at_s, now_s)
         if self._definitions_timer.is_due(now_s):
-            self._unsaid += self._watch.look_at_definitions(connection, at_s)
+            self._unsaid += self._watch.look_at_definitions(connection, at_s, self._error_listeners())
             self._definitions_timer.done(now_s)
+
+    def _error_listeners(self) -> int:
+        return sum(count for node in masters(self._client) for _, count in node.pubsub_numsub(ERRORS))
 
     def _note_away(self, error: psycopg.Error, at: datetime, now_s: float) -> None:
         if self._away_since_s is None:
