@@ -35,6 +35,7 @@ def minute_feed(feed: str) -> str:
 BRIDGE_GROUP = "tickstock-bridge"
 BRIDGE_EPOCH = "tickstock-bridge:{bridge}:epoch"
 HEARTBEAT = "tickstock:producer:heartbeat"
+APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"  # the application shows us as connected only while this key exists, too
 
 
 def bridge_seq_key(epoch: int) -> str:
@@ -43,4 +44,5 @@ def bridge_seq_key(epoch: int) -> str:
 
 
 # The application publishes each tick in every one of these families: who reads two doubles every volume.
+MONITORING_CONTROL = "tickstock:monitoring:control"  # what the application asks of the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")

@@ -10,12 +10,14 @@ from typing import Literal
 
 from . import channel_names
 from .names import (
+    APPLICATION_HEARTBEAT,
     BRIDGE_EPOCH,
     BRIDGE_GROUP,
     DEAD_LETTERS,
     FRONT_DOOR,
     GROUP,
     HEARTBEAT,
+    MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
     flow_key,
@@ -169,8 +171,8 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
-        channels=_ALL_CHANNELS,
+        keys=(_STREAM_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
+        channels=(*_ALL_CHANNELS, MONITORING_CONTROL),
         calls=(
             *_EVERYBODY,
             *_LOOK,
@@ -178,14 +180,16 @@ RIGHTS: dict[Role, RedisRights] = {
             *_SPEAK,
             *_publish(_ALL_CHANNELS),
             ("PUBSUB", "NUMSUB", channel_names.ERRORS),
+            *_subscribe((MONITORING_CONTROL,)),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
+            ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
         only_read=(_STREAM_KEYS, DEAD_LETTERS),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
     "application": RedisRights(
-        keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT),
+        keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
         channels=(*_ALL_CHANNELS, *TICK_CHANNELS),
         calls=(
             *_EVERYBODY,
@@ -194,10 +198,11 @@ RIGHTS: dict[Role, RedisRights] = {
             *_publish(TICK_CHANNELS),
             ("XADD", FRONT_DOOR, "*", "data", "{}"),
             ("GET", HEARTBEAT),
+            ("EXISTS", APPLICATION_HEARTBEAT),
             ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # what a hole in `seq` missed
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),
         ),
-        only_read=(_RESULTS_KEYS, HEARTBEAT),
+        only_read=(_RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
     ),
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.

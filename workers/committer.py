@@ -109,6 +109,11 @@ class Committer:
         self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
         self.undetected = 0  # closed bars that wait for their detectors
 
+    def read_definitions_again(self) -> None:
+        """Read which detectors are on before the next bars, not only when the minute is over."""
+        if self._finder:
+            self._finder.read_again()
+
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
 

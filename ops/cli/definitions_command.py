@@ -6,6 +6,7 @@ import click
 
 from ...contracts.timeframe import INTRADAY, TIMEFRAME_OF
 from ...db.migrate import check_schema
+from ...db.queries import query
 from ...workers.definitions import IndicatorDefinition, PatternDefinition, read_definitions, run_live
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
@@ -60,5 +61,6 @@ def live(where: AbstractContextManager[Place]) -> None:
     with where as servers, open_postgres(servers, name="tickstock-definitions") as connection:
         check_schema(connection)
         changed = run_live(connection)
+        connection.execute(query("tell_definitions_changed"))
     timeframes = ", ".join(INTRADAY)
     click.echo(f"switched on for {timeframes}: {', '.join(changed)}" if changed else f"all are on for {timeframes}")
