@@ -18,7 +18,6 @@ _REPEATED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "tickstock.events.patterns": (("data.flow_id", "flow_id"), ("data.source", "data.tier")),
     "tickstock:patterns:streaming": (("detection.metadata.session_id", "session_id"),),
     "tickstock:patterns:detected": (("detection.metadata.session_id", "session_id"),),
-    "tickstock:indicators:streaming": (("calculation.values.value", "calculation.value"),),
     "tickstock:streaming:session_started": (("data", "session"),),
     "tickstock:streaming:session_stopped": (("data", "session"),),
     "tickstock:streaming:health": tuple((f"health.{key}", key) for key in HEALTH),

@@ -19,6 +19,7 @@ from .shape import (
     UNIX_SECONDS,
     WORD,
     Rule,
+    either,
     list_of,
     map_of,
     one_of,
@@ -27,13 +28,15 @@ from .shape import (
 
 Shape = Mapping[str, Rule]
 
-_FLEET_STATUS = one_of("healthy", "degraded", "error", "starting", "stopping")
+_NOT_WELL = ("degraded", "error", "starting", "stopping")
+_FLEET_STATUS = one_of("healthy", *_NOT_WELL)
 _SEVERITY = one_of("critical", "error", "warning", "info", "debug")
 _CATEGORY = one_of(
     *("pattern", "database", "network", "validation", "performance"),
     *("security", "configuration", "integration", "websocket", "redis"),
 )
 _COMPONENT: Shape = {"status": _FLEET_STATUS, "details": OBJECT}
+_CHECKED: Shape = {"status": one_of("OK", *_NOT_WELL), "details": OBJECT}
 
 _PATTERN_EVENT: Shape = {
     "event_type": "pattern_detected",
@@ -82,7 +85,7 @@ _STREAMING_INDICATOR: Shape = {
         "indicator": WORD,
         "indicator_type": WORD,
         "value": NUMBER,
-        "values": map_of(NUMBER),
+        "values": either(NUMBER, map_of(NUMBER)),
         "timestamp": TIME,
         "timeframe": WORD,
         "metadata": {"period": or_null(ORDINAL)},
@@ -199,9 +202,9 @@ SHAPES: Mapping[str, list[Shape]] = {
         {"event_type": "ALERT_RESOLVED", "alert_id": WORD},
         {
             "event_type": "HEALTH_CHECK",
-            "health": {"overall_score": PERCENT, "status": _FLEET_STATUS, "components": map_of(_COMPONENT)},
+            "health": {"overall_score": PERCENT, "status": _FLEET_STATUS, "components": map_of(_CHECKED)},
         },
-        {"event_type": "SYSTEM_STATUS", "status": _FLEET_STATUS, "details": OBJECT},
+        {"event_type": "SYSTEM_STATUS", "status": one_of("RUNNING", *_NOT_WELL), "details": OBJECT},
     ],
     "tickstock.events.backtesting.progress": [
         {**_BACKTEST, "progress": FRACTION, "current_symbol": or_null(WORD), "estimated_completion": or_null(TIME)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from . import channel_names as channel
-from .message import Body, Message, Percent, check_figures, check_finite, message
+from .message import Body, Figure, Message, Percent, check_figures, check_finite, message
 from .streaming_messages import Status
 from .system_messages import Component
 
@@ -58,12 +58,19 @@ class AlertResolved(Body, frozen=True, kw_only=True):
     alert_id: str
 
 
+class CheckedComponent(Body, frozen=True, kw_only=True):
+    """A part in a HEALTH_CHECK. status: OK where all is well: the application logs a warning for any other word."""
+
+    status: Literal["OK", "degraded", "error", "starting", "stopping"]
+    details: dict[str, Figure]
+
+
 class CheckedHealth(Body, frozen=True, kw_only=True):
     """The health that a HEALTH_CHECK found."""
 
     overall_score: Percent
     status: Status
-    components: dict[str, Component]
+    components: dict[str, CheckedComponent]
 
 
 class HealthCheck(Body, frozen=True, kw_only=True):
@@ -74,10 +81,10 @@ class HealthCheck(Body, frozen=True, kw_only=True):
 
 
 class SystemStatus(Body, frozen=True, kw_only=True):
-    """SYSTEM_STATUS."""
+    """SYSTEM_STATUS. status: RUNNING where all is well: the application logs a warning for any other word."""
 
     event_type: Literal["SYSTEM_STATUS"] = "SYSTEM_STATUS"
-    status: Status
+    status: Literal["RUNNING", "degraded", "error", "starting", "stopping"]
     details: dict[str, Any]
 
 
@@ -106,11 +113,17 @@ def monitoring_health_check(*, overall_score: float, status: Status, components:
     check_finite(overall_score)
     for component in components.values():
         check_figures(component.details)
-    health = CheckedHealth(overall_score=overall_score, status=status, components=dict(components))
+    checked = {
+        name: CheckedComponent(status="OK" if part.status == "healthy" else part.status, details=part.details)
+        for name, part in components.items()
+    }
+    health = CheckedHealth(overall_score=overall_score, status=status, components=checked)
     return message(channel.MONITORING, HealthCheck(health=health))
 
 
 def monitoring_system_status(*, status: Status, details: Mapping[str, Any]) -> Message:
     """Say a change of the system's status; details: what was measured."""
     check_figures(details)
-    return message(channel.MONITORING, SystemStatus(status=status, details=dict(details)))
+    word: Literal["RUNNING", "degraded", "error", "starting", "stopping"]
+    word = "RUNNING" if status == "healthy" else status
+    return message(channel.MONITORING, SystemStatus(status=word, details=dict(details)))

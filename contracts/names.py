@@ -57,6 +57,7 @@ def minute_feed(feed: str) -> str:
 BRIDGE_GROUP = "tickstock-bridge"
 BRIDGE_EPOCH = "tickstock-bridge:{bridge}:epoch"
 HEARTBEAT = "tickstock:producer:heartbeat"
+APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"  # the application shows us as connected only while this key exists, too
 
 
 def bridge_seq_key(epoch: int) -> str:
@@ -91,6 +92,7 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 
 
 # The application publishes each tick in every one of these families: who reads two doubles every volume.
+MONITORING_CONTROL = "tickstock:monitoring:control"  # what the application asks of the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
 # What the application asks us to do, and tries connections on.

@@ -112,13 +112,18 @@ class CalculationMetadata(Body, frozen=True, kw_only=True):
 
 
 class Calculation(Body, frozen=True, kw_only=True):
-    """An indicator's value. The application drops `value` and shows `values`: both are said."""
+    """An indicator's value.
+
+    The application drops `value` and shows `values` as JSON text: one value is a number there, several are an object.
+    It keeps the last message of each symbol and indicator, whatever its timeframe: one of more than a minute has the
+    timeframe in its name, as SMA_5_5min.
+    """
 
     symbol: str
     indicator: str
     indicator_type: str
     value: float
-    values: dict[str, float]
+    values: float | dict[str, float]
     timestamp: IsoTime
     timeframe: str
     metadata: CalculationMetadata
@@ -183,12 +188,13 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
 def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | None) -> Message:
     """Return what is said of an indicator's value. Raises ValueError for a number that JSON cannot hold."""
     check_finite(v.value, v.calculated_at, *v.values.values())
+    name = v.indicator if v.timeframe == "1min" else f"{v.indicator}_{v.timeframe}"
     calculation = Calculation(
         symbol=v.symbol,
-        indicator=v.indicator,
-        indicator_type=v.indicator,
+        indicator=name,
+        indicator_type=name,
         value=v.value,
-        values={"value": v.value, **v.values},
+        values=v.value if len(v.values) == 1 else v.values,
         timestamp=iso_minute(v.minute),
         timeframe=v.timeframe,
         metadata=CalculationMetadata(period=v.period),

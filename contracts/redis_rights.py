@@ -10,6 +10,7 @@ from typing import Literal
 
 from . import channel_names
 from .names import (
+    APPLICATION_HEARTBEAT,
     BRIDGE_EPOCH,
     BRIDGE_GROUP,
     COMMAND_CHANNELS,
@@ -20,6 +21,7 @@ from .names import (
     FRONT_DOOR,
     GROUP,
     HEARTBEAT,
+    MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
     flow_key,
@@ -241,8 +243,8 @@ RIGHTS: dict[Role, RedisRights] = {
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
-        channels=_ALL_CHANNELS,
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
+        channels=(*_ALL_CHANNELS, MONITORING_CONTROL),
         calls=(
             *_EVERYBODY,
             *_LOOK,
@@ -250,8 +252,11 @@ RIGHTS: dict[Role, RedisRights] = {
             *_SPEAK,
             *_TYPES,
             *_publish(_ALL_CHANNELS),
+            ("PUBSUB", "NUMSUB", channel_names.ERRORS),
+            *_subscribe((MONITORING_CONTROL,)),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
+            ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
     ),
@@ -259,7 +264,7 @@ RIGHTS: dict[Role, RedisRights] = {
     # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:
     # the front door is made for those.
     "application": RedisRights(
-        keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT),
+        keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -267,10 +272,11 @@ RIGHTS: dict[Role, RedisRights] = {
             *(("UNSUBSCRIBE",), ("PUNSUBSCRIBE",)),
             ("XADD", FRONT_DOOR, "*", "data", "{}"),
             ("GET", HEARTBEAT),
+            ("EXISTS", APPLICATION_HEARTBEAT),
             ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # what a hole in `seq` missed
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),
         ),
-        only_read=(_RESULTS_KEYS, HEARTBEAT),
+        only_read=(_RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
         only_written=(FRONT_DOOR,),
         selectors=(
             Selector(

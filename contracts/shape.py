@@ -85,6 +85,15 @@ def one_of(*texts: str) -> Rule:
     return _kept_if(lambda value: value in texts, " or ".join(map(repr, texts)))
 
 
+def either(first: Rule, second: Rule) -> Rule:
+    """Make the rule that a value keeps one of two rules; what breaks both is told by the second."""
+
+    def check(value: Any, path: str) -> str | None:
+        return None if violation(value, first, path) is None else violation(value, second, path)
+
+    return check
+
+
 def or_null(rule: Rule) -> Rule:
     """Make the rule that a value keeps another rule or is null."""
     return lambda value, path: None if value is None else violation(value, rule, path)

@@ -80,12 +80,19 @@ def write_higher_bars(connection: Connection, partitions: Sequence[int]) -> None
         connection.execute(query(name), values)
 
 
-def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool) -> None:
-    """Insert the staged indicator values; again: some replace rows that stand."""
+def has_indicator_value(connection: Connection) -> bool:
+    """Tell whether intraday_indicators, which may be the application's, has a column for the value alone."""
+    (there,) = connection.execute(query("has_indicator_value")).fetchone() or (False,)
+    return bool(there)
+
+
+def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool, has_value: bool) -> None:
+    """Insert the staged indicator values; again: some replace rows that stand; has_value: the table's shape."""
     values = {"partitions": list(partitions)}
     if again:
         connection.execute(query("delete_indicators_again"), values)
-    connection.execute(query("insert_indicators"), values | {"lifetime_s": LIFETIME_S})
+    insert = "insert_indicators" if has_value else "insert_indicators_without_value"
+    connection.execute(query(insert), values | {"lifetime_s": LIFETIME_S})
 
 
 def standing_detections(

@@ -8,6 +8,7 @@ from psycopg.sql import SQL
 
 from ..contracts.errors import SetupError, UsageError
 from ..contracts.names import FRONT_DOOR
+from .foreign_tables import expect_columns
 from .postgres import Connection
 from .queries import query
 
@@ -22,18 +23,27 @@ def migrate(connection: Connection) -> list[str]:
     try:
         with connection.transaction():
             connection.execute(query("migration_lock"))
+            expect_columns(connection)  # of tables that the application made before us
             connection.execute(query("create_schema_migration"))
             missing = [file for file in _migrations() if file.name not in _applied(connection)]
             for file in missing:
                 connection.execute(SQL(file.read_text()))
                 connection.execute(query("note_migration"), {"name": file.name})
     except psycopg.errors.InsufficientPrivilege as e:
-        raise SetupError(f"migrate: {str(e).strip().splitlines()[0]}: grant CREATE on the schema to this role") from e
+        raise SetupError(f"migrate: {_refusal(connection, str(e).strip().splitlines()[0])}") from e
     return [file.name for file in missing]
 
 
+def _refusal(connection: Connection, why: str) -> str:
+    """Return what to do about a right that is missing; CREATE on the schema is not advised to who has it."""
+    may_create, role = connection.execute(query("may_create")).fetchone() or (False, "this role")
+    if not may_create:
+        return f"{why}: grant CREATE on the schema to this role"
+    return f"{why}: run `tickstock migrate` once as the owner of that table, and then grant its rights to {role}"
+
+
 def check_schema(connection: Connection) -> None:
-    """Raise SetupError where the database is older or newer than this program."""
+    """Raise SetupError where the database is older or newer than this program, or a table of its does not fit."""
     known = {file.name for file in _migrations()}
     exists = connection.execute(query("schema_migration_exists")).fetchone() == (True,)
     applied = _applied(connection) if exists else set()
@@ -43,6 +53,7 @@ def check_schema(connection: Connection) -> None:
         )
     if newer := sorted(applied - known):
         raise SetupError(f"the schema is newer than this program (has {newer[-1]}): upgrade this program")
+    expect_columns(connection)
 
 
 def open_stream(connection: Connection, wanted: int | None) -> int:

@@ -1,11 +1,13 @@
 """What PostgreSQL must be and allow, for commits to be safe on it."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from psycopg.sql import Identifier
 
 from ..contracts.errors import SetupError
 from ..contracts.names import FRONT_DOOR
+from ..db.foreign_tables import lacking_columns
 from ..db.migrate import DEFAULT_PARTITIONS, check_schema
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -22,6 +24,8 @@ def check_postgres(connection: Connection, where: str, partitions: int | None, e
         ("PostgreSQL durability", _durability),
         ("PostgreSQL schema", lambda c: _schema(c, embedded)),
         ("PostgreSQL rights", _rights),
+        ("application's tables", _foreign_tables),
+        ("definitions", _definitions),
         ("partitions", lambda c: _partitions(c, partitions)),
         ("TimescaleDB", _timescaledb),
     )
@@ -83,6 +87,32 @@ def _rights(connection: Connection) -> Iterator[Finding]:
         yield Finding("FAIL", "PostgreSQL rights", f"missing: {says}", do)
     else:
         yield Finding("ok", "PostgreSQL rights", "all that is needed")
+
+
+def _foreign_tables(connection: Connection) -> Iterator[Finding]:
+    lacks = lacking_columns(connection)
+    for lack in lacks:
+        level: Literal["warn", "FAIL"] = "FAIL" if lack.column.without is None else "warn"
+        yield Finding(level, "application's tables", str(lack), f"as the table's owner: {lack.mend}")
+    if not lacks:
+        yield Finding("ok", "application's tables", "every column that is used is there")
+
+
+def _definitions(connection: Connection) -> Iterator[Finding]:
+    # With it comes TA-Lib, which the other findings need not wait for.
+    from ..workers.definitions import read_definitions  # noqa: PLC0415
+
+    if connection.execute(query("definitions_exist")).fetchone() != (True,):
+        return
+    definitions = read_definitions(connection)
+    for row in definitions.wrong:
+        yield Finding("warn", "definitions", f"{row.table}: {row.name}: {row.why}", "correct the row, or switch it off")
+    for row in definitions.idle:
+        do = "`tickstock definitions live` switches the default set on for the timeframes of workers"
+        yield Finding("warn", "definitions", f"{row.name} is never looked for: {row.why}", do)
+    if not definitions.wrong and not definitions.idle:
+        on = len(definitions.patterns), len(definitions.indicators)
+        yield Finding("ok", "definitions", f"{on[0]} patterns and {on[1]} indicators are on")
 
 
 def recorded_shape(connection: Connection) -> tuple[int, int | None] | None:

@@ -92,6 +92,8 @@ class Report:
     symbols: Freshness
     integration: Integration
     foreign_keys: list[ForeignKey] = field(default_factory=list)
+    idle_definitions: list[str] = field(default_factory=list)  # on for no timeframe that workers detect on
+    wrong_definitions: list[str] = field(default_factory=list)
 
 
 class Monitor:
@@ -121,11 +123,23 @@ class Monitor:
             feed=_feed(connection, at, bars_per_minute=self._bars_per_minute(connection)),
             symbols=self._symbols.look(connection, time.monotonic()),
             integration=read_integration(connection, client, window_s=self._window_s, latest=self._latest_flows),
+            **_definitions(connection),
         )
 
     def _bars_per_minute(self, connection: Connection) -> float:
         rows = [WorkerRow(*row) for row in connection.execute(query("worker_counts"))]
         return self._rates.add(rows, time.monotonic()).bars * 60
+
+
+def _definitions(connection: Connection) -> dict[str, list[str]]:
+    # With it comes TA-Lib: only once there is a stream to look at.
+    from ..workers.definitions import read_definitions  # noqa: PLC0415
+
+    read = read_definitions(connection)
+    return {
+        "idle_definitions": [row.name for row in read.idle],
+        "wrong_definitions": [f"{row.name} ({row.why})" for row in read.wrong],
+    }
 
 
 def _bridge(connection: Connection, silent_s: float | None) -> BridgeStatus:

@@ -240,6 +240,15 @@ def _foreign_keys(report: Report) -> Iterator[HealthFinding]:
         yield _error("FOREIGN_KEYS", f"{says}: what needs it waits", report.foreign_keys[0].do)
 
 
+def _definitions(report: Report) -> Iterator[HealthFinding]:
+    if report.idle_definitions:
+        says = f"on, but for no timeframe that workers detect on: {first_few(report.idle_definitions)}"
+        yield _warn("DEFINITIONS_IDLE", says, "`tickstock definitions live` switches the default set on")
+    if report.wrong_definitions:
+        says = f"definition rows that are skipped: {first_few(report.wrong_definitions)}"
+        yield _warn("DEFINITIONS_WRONG", says, "correct the rows, or switch them off; `tickstock definitions ls`")
+
+
 _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _no_stream,
     _no_workers,
@@ -262,6 +271,7 @@ _CHECKS: tuple[Callable[[Report], Iterator[HealthFinding]], ...] = (
     _undetected_bars,
     _stale_symbols,
     _unfinished_replays,
+    _definitions,
 )
 
 

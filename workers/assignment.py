@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 _LOCK_WAIT = "200ms"  # a commit takes less; who holds the row longer is looked at
 _WORKING_OWNER_WAIT_S = 60.0
+DEFINITIONS_CHANNEL = "tickstock_definitions"  # what NOTIFY says of them
 _LOOK_EVERY_S = 0.2  # at the leases: a killed worker tells nobody
 _STANDBY_LOOK_EVERY_S = 1.0  # for whom no partition is left: a hundred of them cost a server little
 
@@ -34,6 +35,7 @@ class Assignment:
         self._renew_at = 0.0
         self._look_at = 0.0
         self._share = 1  # as it was seen last
+        self._definitions_changed = False
 
     def join(self) -> None:
         """Take the consumer's name, and tell the others.
@@ -54,8 +56,9 @@ class Assignment:
             raise
 
     def listen(self) -> None:
-        """Hear when leases move, on this connection."""
+        """Hear when leases move and definitions change, on this connection."""
         self._database.connection.execute(query("listen_leases"))
+        self._database.connection.execute(query("listen_definitions"))
         self._look_at = 0.0
 
     def renew_if_due(self, held: list[Held]) -> list[Held]:
@@ -76,11 +79,18 @@ class Assignment:
 
     def moved(self) -> bool:
         """Tell whether it is time to look at the leases: one moved, or a while has passed."""
-        heard = list(self._database.connection.notifies(timeout=0))
+        told = [notify.channel for notify in self._database.connection.notifies(timeout=0)]
+        self._definitions_changed |= DEFINITIONS_CHANNEL in told
+        heard = [channel for channel in told if channel != DEFINITIONS_CHANNEL]
         due = time.monotonic() >= self._look_at
         if heard or due:
             self._look_at = time.monotonic() + (_LOOK_EVERY_S if self._share else _STANDBY_LOOK_EVERY_S)
         return bool(heard) or due
+
+    def definitions_changed(self) -> bool:
+        """Tell whether somebody said so since the last question."""
+        changed, self._definitions_changed = self._definitions_changed, False
+        return changed
 
     def surplus(self, held: list[Held]) -> list[Held]:
         """Return the partitions beyond the fair share."""

@@ -17,6 +17,7 @@ from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, T
 from ..contracts.ticks import Column
 from ..db.bars import TableShape, delete_unpriced, existing, open_stage, stage, table_shape, upsert
 from ..db.detections import (
+    has_indicator_value,
     log_published,
     open_result_stages,
     stage_results,
@@ -109,9 +110,15 @@ class Committer:
         if self._finder:
             self._finder.open(self._database.connection)
         self.shape: TableShape = table_shape(self._database.connection)
+        self._has_indicator_value = has_indicator_value(self._database.connection)
         self._known_symbols: set[str] = set()
         self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
         self.undetected = 0  # closed bars that wait for their detectors
+
+    def read_definitions_again(self) -> None:
+        """Read which detectors are on before the next bars, not only when the minute is over."""
+        if self._finder:
+            self._finder.read_again()
 
     def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
@@ -264,7 +271,7 @@ class Committer:
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
         if len(self._rows):
             self._write_bars(connection, partitions, plans)
-        _write_findings(connection, partitions, plans)
+        self._write_findings(connection, partitions, plans)
         _append_outbox(connection, plans)
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
@@ -295,6 +302,22 @@ class Committer:
         upsert(connection, self.shape, partitions, 0, 2**31 - 1)
         if not has_prices(self._rows).all():
             delete_unpriced(connection, self.shape, partitions)
+
+    def _write_findings(self, connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
+        found = [plan.found for plan in plans]
+        if any(len(f.higher) for f in found):
+            write_higher_bars(connection, partitions)
+        write_detections(
+            connection,
+            [detection for f in found for detection in f.new],
+            [detection for f in found for detection in f.again],
+            [flow_id for f in found for flow_id in f.superseded],
+        )
+        log_published(connection, [detection for f in found for detection in f.told])
+        staged = [indicator for f in found for indicator in f.indicators]
+        if staged:
+            again = any(indicator.again for indicator in staged)
+            write_indicators(connection, partitions, again=again, has_value=self._has_indicator_value)
 
     def worker_row(self) -> dict[str, object]:
         """Return the values of this worker's row."""
@@ -401,7 +424,7 @@ class Committer:
             with connection.transaction(force_rollback=True):
                 if len(self._rows):
                     self._try_bars(partitions, 0, len(self._rows))
-                _write_findings(connection, partitions, trial)
+                self._write_findings(connection, partitions, trial)
         except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
             return False
         return True
@@ -430,22 +453,6 @@ class Committer:
         except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
             return False
         return True
-
-
-def _write_findings(connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
-    found = [plan.found for plan in plans]
-    if any(len(f.higher) for f in found):
-        write_higher_bars(connection, partitions)
-    write_detections(
-        connection,
-        [detection for f in found for detection in f.new],
-        [detection for f in found for detection in f.again],
-        [flow_id for f in found for flow_id in f.superseded],
-    )
-    log_published(connection, [detection for f in found for detection in f.told])
-    staged = [indicator for f in found for indicator in f.indicators]
-    if staged:
-        write_indicators(connection, partitions, again=any(indicator.again for indicator in staged))
 
 
 def _append_outbox(connection: Connection, plans: Sequence[PartitionPlan]) -> None:

@@ -56,6 +56,7 @@ class Definitions:
     patterns: list[PatternDefinition] = field(default_factory=list)
     indicators: list[IndicatorDefinition] = field(default_factory=list)
     wrong: list[WrongRow] = field(default_factory=list)
+    idle: list[WrongRow] = field(default_factory=list)  # on, but for no timeframe that workers detect on
 
 
 def default_definitions() -> Definitions:
@@ -73,12 +74,16 @@ def read_definitions(connection: Connection) -> Definitions:
     for name, threshold, timeframes, parameters in connection.execute(query("pattern_definitions")):
         try:
             least = None if threshold is None else float(threshold)
-            definitions.patterns.append(pattern_definition(name, least, timeframes, _decoded(parameters)))
+            pattern = pattern_definition(name, least, timeframes, _decoded(parameters))
+            definitions.patterns.append(pattern)
+            definitions.idle += _idle("pattern_definitions", name, timeframes, pattern.timeframes)
         except ValueError as e:
             definitions.wrong.append(WrongRow("pattern_definitions", name, str(e)))
     for name, period, timeframes, parameters in connection.execute(query("indicator_definitions")):
         try:
-            definitions.indicators.append(_indicator(name, period, timeframes, _decoded(parameters)))
+            indicator = _indicator(name, period, timeframes, _decoded(parameters))
+            definitions.indicators.append(indicator)
+            definitions.idle += _idle("indicator_definitions", name, timeframes, indicator.timeframes)
         except ValueError as e:
             definitions.wrong.append(WrongRow("indicator_definitions", name, str(e)))
     return definitions
@@ -120,6 +125,13 @@ def _indicator(name: str, period: int | None, timeframes: list[str] | None, para
     return IndicatorDefinition(indicator, period, _timeframes(timeframes), checked)
 
 
+def _idle(table: str, name: str, named: Sequence[str] | None, runs_on: frozenset[int]) -> list[WrongRow]:
+    if runs_on:
+        return []
+    why = f"it is on for {', '.join(named or ())} alone, and workers detect on {', '.join(INTRADAY)}"
+    return [WrongRow(table, name, why)]
+
+
 def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
     """Return the intraday timeframes among these in minutes; nothing said means all of them."""
     if unknown := [name for name in names or () if name not in INTRADAY and name not in _LONGER]:
@@ -147,34 +159,60 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
     return parameters
 
 
+def live_names() -> tuple[list[str], list[str]]:
+    """Return the patterns and the indicators that are on by default."""
+    patterns = [kind.name for kind in PATTERNS.values() if kind.enabled]
+    return patterns, [indicator.name for indicator in INDICATORS.values() if indicator.enabled]
+
+
+def run_live(connection: Connection) -> list[str]:
+    """Switch the default patterns and indicators on, on every intraday timeframe; return the rows that changed."""
+    changed = []
+    with connection.transaction():
+        for name, names in zip(("run_patterns_live", "run_indicators_live"), live_names(), strict=True):
+            rows = connection.execute(query(name), {"names": names, "timeframes": list(INTRADAY)})
+            changed += [row for (row,) in rows]
+    return changed
+
+
 def seed_definitions(connection: Connection) -> None:
     """Insert the rows that are missing, of every pattern and indicator of this program."""
-    patterns, indicators = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
-    everywhere = ",".join(INTRADAY)
-    if missing := [kind for kind in PATTERNS.values() if kind.name not in (patterns or ())]:
-        connection.execute(
-            query("seed_pattern_definitions"),
-            {
-                "name": [kind.name for kind in missing],
-                "description": [kind.description for kind in missing],
-                "code": [f"tickstockpl.workers.patterns:{kind.name}" for kind in missing],
-                "enabled": [kind.enabled for kind in missing],
-                "place": [list(PATTERNS).index(kind.name) for kind in missing],
-                "threshold": [kind.threshold for kind in missing],
-                "timeframes": [everywhere] * len(missing),
-                "parameters": [msgspec.json.encode(dict(kind.parameters)).decode() for kind in missing],
-            },
-        )
-    if absent := [indicator for indicator in INDICATORS.values() if indicator.name not in (indicators or ())]:
-        connection.execute(
-            query("seed_indicator_definitions"),
-            {
-                "name": [indicator.name for indicator in absent],
-                "description": [indicator.description for indicator in absent],
-                "code": [f"tickstockpl.workers.indicators:{indicator.name}" for indicator in absent],
-                "enabled": [indicator.enabled for indicator in absent],
-                "place": [list(INDICATORS).index(indicator.name) for indicator in absent],
-                "period": [indicator.period for indicator in absent],
-                "timeframes": [everywhere] * len(absent),
-            },
-        )
+    there = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
+    patterns, indicators = (set(names or ()) for names in there)
+    missing = [kind for kind in PATTERNS.values() if kind.name not in patterns]
+    absent = [indicator for indicator in INDICATORS.values() if indicator.name not in indicators]
+    _seed(connection, "pattern_definitions", [_pattern_row(kind) for kind in missing])
+    _seed(connection, "indicator_definitions", [_indicator_row(indicator) for indicator in absent])
+
+
+def _seed(connection: Connection, table: str, rows: Sequence[dict[str, object]]) -> None:
+    if rows:
+        connection.execute(query("seed_definitions"), {"table": table, "rows": msgspec.json.encode(rows).decode()})
+
+
+def _pattern_row(kind: PatternKind) -> dict[str, object]:
+    return {
+        "name": kind.name,
+        "short_description": kind.description,
+        "code_reference": f"tickstockpl.workers.patterns:{kind.name}",
+        "category": "pattern",
+        "enabled": kind.enabled,
+        "display_order": list(PATTERNS).index(kind.name),
+        "confidence_threshold": kind.threshold,
+        "applicable_timeframes": list(INTRADAY),
+        "parameters": dict(kind.parameters),
+    }
+
+
+def _indicator_row(indicator: Indicator) -> dict[str, object]:
+    return {
+        "name": indicator.name,
+        "short_description": indicator.description,
+        "code_reference": f"tickstockpl.workers.indicators:{indicator.name}",
+        "category": "indicator",
+        "enabled": indicator.enabled,
+        "display_order": list(INDICATORS).index(indicator.name),
+        "period": indicator.period,
+        "applicable_timeframes": list(INTRADAY),
+        "parameters": {},
+    }

@@ -44,6 +44,10 @@ class ResultFinder:
         self.definitions = Definitions()
         self._read_at = 0.0
 
+    def read_again(self) -> None:
+        """Read the definitions with the next bars."""
+        self._read_at = 0.0
+
     def _read_definitions_if_due(self) -> None:
         """Read which detectors are on."""
         if time.monotonic() >= self._read_at:

@@ -427,7 +427,10 @@ class Worker:
     def _look_at_leases(self) -> None:
         for lost in self._assignment.renew_if_due(self._held()):
             self._drop(lost.partition, "lease lost")
-        if not self._assignment.moved():
+        moved = self._assignment.moved()
+        if self._assignment.definitions_changed():
+            self._committer.read_definitions_again()
+        if not moved:
             return
         if self._assignment.surplus(self._held()):
             self._step_through_commit()

@@ -14,6 +14,7 @@ COMMANDS = {
         "bars",
         "contract",
         "dashboards",
+        "definitions",
         "demo",
         "dlq",
         "doctor",

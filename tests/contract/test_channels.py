@@ -206,12 +206,19 @@ def test_an_indicator_without_a_period_says_null():
     assert json.loads(body)["calculation"]["metadata"] == {"period": None}
 
 
-def test_an_indicator_of_several_outputs_says_all_of_them_after_value():
+def test_an_indicator_of_several_outputs_says_all_of_them():
     outputs = {"macd": 1.5, "macd_signal": 1.25, "macd_histogram": 0.25}
     _, body = channels.indicator_message(
         value(indicator="MACD", value=1.5, values=outputs), session_id="s", result_id="1-1"
     )
-    assert list(json.loads(body)["calculation"]["values"].items()) == [("value", 1.5), *outputs.items()]
+    assert json.loads(body)["calculation"]["values"] == outputs
+
+
+def test_an_indicator_of_a_higher_timeframe_has_it_in_its_name():
+    # The application keeps the last message of each symbol and indicator: the minute's must stay.
+    _, body = channels.indicator_message(value(indicator="SMA_5", timeframe="5min"), session_id="s", result_id="1-1")
+    said = json.loads(body)["calculation"]
+    assert (said["indicator"], said["indicator_type"], said["timeframe"]) == ("SMA_5_5min", "SMA_5_5min", "5min")
 
 
 @pytest.mark.parametrize("changed", [{"value": float("nan")}, {"values": {"rsi_14": float("inf")}}])

@@ -105,7 +105,6 @@ def test_an_extra_key_is_not_accepted(sample):
         ("tickstock:patterns:detected", "detection.confidence", 0.79, "below 0.8"),
         ("tickstock:patterns:streaming", "timestamp", "2025-11-21T14:31:00", "ISO 8601 time in UTC"),
         ("tickstock:patterns:streaming", "timestamp", 1763735460.25, "ISO 8601 time in UTC"),
-        ("tickstock:indicators:streaming", "calculation.values.value", 1.0, "is not what calculation.value says"),
         (HEALTH, "status", "good", "'healthy' or"),
         (HEALTH, "health.active_symbols", 68, "is not what active_symbols says"),
         (HEALTH, "issues", [{"code": "a", "message": "b"}], "issues[0].since"),

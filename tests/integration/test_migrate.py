@@ -23,9 +23,10 @@ MIGRATIONS = [
     "0008_repartition.sql",
     "0009_sent.sql",
     "0010_front_door_loss.sql",
-    "0012_replaced.sql",
-    "0013_repeated.sql",
-    "0015_bounds.sql",
+    "0011_replaced.sql",
+    "0012_repeated.sql",
+    "0013_bounds.sql",
+    "0014_application_tables.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

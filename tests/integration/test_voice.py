@@ -1,13 +1,14 @@
 """The fleet's voice on real servers: what it says, when, and what it writes down. The clocks are handed in."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
 from redis.exceptions import ResponseError
-from tickstockpl.contracts.names import HEARTBEAT, stream_key
+from tickstockpl.contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT, MONITORING_CONTROL, stream_key
 from tickstockpl.db import lease, redis
 from tickstockpl.db.postgres import Database
 from tickstockpl.workers.bridge.voice import Voice
@@ -136,6 +137,8 @@ def monitoring(kind, said):
 def test_the_heartbeat_key_holds_unix_seconds_and_ends_after_two_minutes(fleet):
     fleet.speak(fleet.begun())
     assert float(fleet.client.get(HEARTBEAT)) == TRADING.timestamp()
+    assert fleet.client.get(APPLICATION_HEARTBEAT) == fleet.client.get(HEARTBEAT)
+    assert 110 < fleet.client.ttl(APPLICATION_HEARTBEAT) <= 120
     assert 110 < fleet.client.ttl(HEARTBEAT) <= 120
 
 
@@ -357,6 +360,19 @@ def test_a_shutdown_stops_the_session_and_says_so_everywhere(fleet):
     assert on(STATUS, said)[0]["data"]["status"] == "stopping"
     assert monitoring("SYSTEM_STATUS", said)[0]["status"] == "stopping"
     assert fleet.rows("SELECT stopped_at FROM streaming_session") == [(TRADING + timedelta(seconds=30),)]
+
+
+@pytest.mark.parametrize(("away_s", "goes_on"), [(59, True), (61, False)])
+def test_a_bridge_that_is_started_again_within_a_minute_goes_on_with_the_session(fleet, away_s, goes_on):
+    fleet.worker()
+    first = fleet.begun()
+    session = first.session_id
+    first.end(another_takes_over=False)
+    fleet.later(away_s)
+    second = fleet.voice(name="b2")
+    (started,) = on(STARTED, heard(second.begin(2)))
+    assert (started["session"]["session_id"] == session) is goes_on
+    assert fleet.rows("SELECT count(*) FROM streaming_session WHERE stopped_at IS NULL") == [(1,)]
 
 
 def test_a_bridge_that_leaves_the_word_to_another_leaves_the_session_too(fleet):
@@ -636,6 +652,61 @@ def test_a_wrong_definition_is_told_once_and_again_when_it_changes(fleet):
         "INSERT INTO pattern_definitions (name, short_description, enabled) VALUES ('NoSuchPattern', 'x', true)"
     )
     assert len(on(ERRORS, fleet.speak(voice, after_s=60))) == 1
+
+
+def test_who_begins_to_listen_hears_of_wrong_and_idle_definitions_again(fleet, wait_for):
+    fleet.worker()
+    fleet.admin.execute(
+        "INSERT INTO pattern_definitions (name, short_description, enabled, applicable_timeframes)"
+        " VALUES ('NoSuchPattern', 'x', true, NULL), ('Doji', 'x', true, '{daily}')"
+    )
+    voice = fleet.begun()
+    codes = ["WRONG_DEFINITION", "IDLE_DEFINITION"]
+    assert [error["payload"]["error_code"] for error in on(ERRORS, fleet.speak(voice, after_s=120))] == codes
+    with closing(fleet.client.pubsub()) as application:
+        application.subscribe(ERRORS)
+        wait_for(lambda: fleet.client.pubsub_numsub(ERRORS)[0][1])
+        again = on(ERRORS, fleet.speak(voice, after_s=120))
+    assert [error["payload"]["error_code"] for error in again] == codes
+    assert "`tickstock definitions live` switches it on there" in again[1]["message"]
+
+
+# -- what the application asks for -------------------------------------------------------------------------------------
+
+
+def test_a_health_check_that_is_asked_for_is_said_at_once(fleet, wait_for):
+    fleet.worker()
+    voice = fleet.begun()
+    fleet.speak(voice, after_s=1)
+    assert monitoring("HEALTH_CHECK", fleet.speak(voice, after_s=1)) == []
+    fleet.client.publish(MONITORING_CONTROL, json.dumps({"action": "FORCE_HEALTH_CHECK", "requested_by": "admin"}))
+    (check,) = wait_for(lambda: monitoring("HEALTH_CHECK", fleet.speak(voice)))
+    assert check["health"]["components"]["workers"]["status"] == "OK"
+
+
+def test_definitions_are_read_at_once_when_asked_for_and_the_workers_are_told(fleet, wait_for):
+    fleet.worker()
+    voice = fleet.begun()
+    fleet.speak(voice, after_s=1)
+    fleet.admin.execute("LISTEN tickstock_definitions")
+    fleet.admin.execute(
+        "INSERT INTO pattern_definitions (name, short_description, enabled) VALUES ('NoSuchPattern', 'x', true)"
+    )
+    fleet.client.publish(MONITORING_CONTROL, json.dumps({"action": "RELOAD_PATTERNS"}))
+    wait_for(lambda: on(ERRORS, fleet.speak(voice)))
+    assert [notify.channel for notify in fleet.admin.notifies(timeout=0)] == ["tickstock_definitions"]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[" * 100_000, b"\xff", '{"action": 1}', '{"action": "RESTART_WORKERS"}', '{"a": {}}']
+)
+def test_what_asks_nothing_of_us_is_passed_over(fleet, wait_for, body):
+    fleet.worker()
+    voice = fleet.begun()
+    fleet.speak(voice)
+    fleet.client.publish(MONITORING_CONTROL, body)
+    fleet.client.publish(MONITORING_CONTROL, json.dumps({"action": "FORCE_HEALTH_CHECK"}))
+    wait_for(lambda: monitoring("HEALTH_CHECK", fleet.speak(voice)))
 
 
 def test_each_error_has_an_id_of_its_own(fleet):

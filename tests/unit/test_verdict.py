@@ -137,6 +137,8 @@ def test_a_fleet_that_works_has_no_findings():
         (fleet(front_door=FrontDoorStatus("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
         (feed(undetected_bars=1_001), "warn", "UNDETECTED_BARS", "1,001 closed bars"),
         (replace(HEALTHY, symbols=Freshness(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
+        (replace(HEALTHY, idle_definitions=["Doji"]), "warn", "DEFINITIONS_IDLE", "Doji"),
+        (replace(HEALTHY, wrong_definitions=["Cup (why)"]), "warn", "DEFINITIONS_WRONG", "Cup (why)"),
         (
             fleet(replays=[ReplayStatus("replay-1", "unfinished", "day.csv", AT, None, 1, 10, 16)]),
             "warn", "REPLAY_UNFINISHED", "replay-1 stopped before its end",

@@ -1,10 +1,10 @@
-"""The fleet's sign of life: a key in Redis that the application looks at, and rows in the flow log."""
+"""The fleet's sign of life: keys in Redis that the application looks at, and rows in the flow log."""
 
 import json
 from datetime import datetime
 from uuid import uuid4
 
-from ...contracts.names import HEARTBEAT
+from ...contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
@@ -13,8 +13,9 @@ _KEPT_S = 120  # the application calls us offline after 30 s in one place and 60
 
 
 def beat(client: Client, at: datetime) -> None:
-    """Set the key to Unix seconds. Raises what Redis raises."""
-    client.set(HEARTBEAT, str(at.timestamp()), ex=_KEPT_S)
+    """Set both keys to Unix seconds. Raises what Redis raises."""
+    for key in (HEARTBEAT, APPLICATION_HEARTBEAT):
+        client.set(key, str(at.timestamp()), ex=_KEPT_S)
 
 
 def log_alive(connection: Connection, *, patterns: int, uptime_s: float, last_pattern_at: datetime | None) -> None:

@@ -17,6 +17,7 @@ from ...db.queries import query
 
 log = structlog.get_logger()
 
+_RESTART_S = 60.0  # a bridge that is started again within a minute goes on with the session that its end stopped
 _TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a process manager restarts in less
 
 
@@ -72,12 +73,21 @@ class Sessions:
         A bridge that takes over from another after the close starts none: the session ended with the market.
         """
         self.find()
+        self._reopen(at)
         said = self.turn(at)
         if self.active:
             return said or self.announce(at)
         if self._session and self._is_after_close(self._session, at):
             return said
         return said + self._start(at)
+
+    def _reopen(self, at: datetime) -> None:
+        last = self._session
+        if last is None or self.active or last.stopped_at is None or is_close(last.stopped_at):
+            return
+        values = {"universe": self._universe, "at": at, "within_s": _RESTART_S}
+        self._database.connection.execute(query("reopen_session"), values)
+        self.find()
 
     def find(self) -> None:
         """Look up the active session, or else the last one."""
@@ -98,7 +108,7 @@ class Sessions:
             session_started(
                 now_s=at.timestamp(),
                 session_id=self._session.session_id,
-                universe=self._session.universe,
+                universe=self._session.universe.partition(":")[0],
                 symbol_universe_key=self._session.universe,
                 started_at_s=self._session.started_at.timestamp(),
                 symbol_count=self._symbol_count(self._session.universe),

@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 import psycopg
 import structlog
 
+from ...contracts.channel_names import ERRORS
 from ...contracts.channels import Component, Issue, Message, Status, health_status, streaming_health
 from ...db.postgres import Database, is_away
-from ...db.redis import Client
+from ...db.queries import query
+from ...db.redis import Client, masters
 from . import health, heartbeat
+from .controls import FORCE_HEALTH_CHECK, RELOAD_PATTERNS, Controls
 from .figures import FigureReader, Figures
 from .monitoring import Monitoring
 from .session import Sessions
@@ -75,6 +78,7 @@ class Voice:
         self._sessions = Sessions(database, universe)
         self._watch = ErrorWatch()
         self._monitoring = Monitoring()
+        self._controls = Controls(client)
         self._epoch: int | None = None  # None until this bridge is the active one
         self._forget()
 
@@ -145,6 +149,7 @@ class Voice:
         """
         at = self._clock()
         self.beat(now_s)
+        self._obey(self._controls.take(), at, now_s)
         if self._health_timer.is_due(now_s):
             self._look(at, now_s)
             self._tell_health(at, now_s)
@@ -154,6 +159,7 @@ class Voice:
 
     def end(self, *, another_takes_over: bool) -> list[Message]:
         """Stop to speak. Where nobody takes over, the session and the fleet stop too."""
+        self._controls.close()
         if self._epoch is None:
             return []
         self._epoch = None
@@ -171,6 +177,20 @@ class Voice:
             self._unsaid += [self._streaming_health(at), self._health_status(at), self._system_status()]
         said, self._unsaid = self._unsaid, []
         return said
+
+    def _obey(self, actions: set[str], at: datetime, now_s: float) -> None:
+        """Do at once what the application asks for; a check says the last figures, at most five seconds old."""
+        if FORCE_HEALTH_CHECK in actions:
+            self._unsaid.append(self._health_check())
+        if RELOAD_PATTERNS in actions and self._away_since_s is None:
+            self._definitions_timer = _Timer(_DEFINITIONS_EVERY_S)
+            try:
+                self._database.connection.execute(query("tell_definitions_changed"))
+                self._look_at_definitions(at, now_s)
+            except psycopg.Error as e:
+                if not is_away(self._database.connection, e):
+                    raise
+                self._note_away(e, at, now_s)
 
     # -- what is asked of PostgreSQL -------------------------------------------------------------------------------
 
@@ -219,9 +239,16 @@ class Voice:
     def _watch_errors(self, at: datetime, now_s: float) -> None:
         connection, at_s = self._database.connection, at.timestamp()
         self._unsaid += self._watch.look(connection, at_s, now_s)
+        self._look_at_definitions(at, now_s)
+
+    def _look_at_definitions(self, at: datetime, now_s: float) -> None:
         if self._definitions_timer.is_due(now_s):
-            self._unsaid += self._watch.look_at_definitions(connection, at_s)
+            listeners = self._error_listeners()
+            self._unsaid += self._watch.look_at_definitions(self._database.connection, at.timestamp(), listeners)
             self._definitions_timer.done(now_s)
+
+    def _error_listeners(self) -> int:
+        return sum(count for node in masters(self._client) for _, count in node.pubsub_numsub(ERRORS))
 
     def _note_away(self, error: psycopg.Error, at: datetime, now_s: float) -> None:
         if self._away_since_s is None:
@@ -247,9 +274,8 @@ class Voice:
         if changed or regular:
             self._unsaid.append(self._health_status(at))
         if regular:
-            components = health.components_of(self._figures, self._issues, self._bridge())
             self._unsaid.append(self._monitoring.metric_update(self._issues))
-            self._unsaid.append(self._monitoring.health_check(status, self._issues, components))
+            self._unsaid.append(self._health_check())
             self._status_timer.done(now_s)
 
     def _streaming_health(self, at: datetime) -> Message:
@@ -266,6 +292,10 @@ class Voice:
             stale_symbols=health.stale_symbols_of(self._figures),
             issues=self._issues,
         )
+
+    def _health_check(self) -> Message:
+        components = health.components_of(self._figures, self._issues, self._bridge())
+        return self._monitoring.health_check(self._status or "starting", self._issues, components)
 
     def _health_status(self, at: datetime) -> Message:
         components = health.components_of(self._figures, self._issues, self._bridge())

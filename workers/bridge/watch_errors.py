@@ -39,7 +39,8 @@ class ErrorWatch:
     def __init__(self) -> None:
         self._letter = 0  # the last one that was looked at
         self._lost = 0
-        self._wrong: set[WrongRow] = set()
+        self._said_rows: set[WrongRow] = set()
+        self._listeners = 0
         self._letters_lately = Lately(LETTERS_ARE_NEW_S)
         self._lost_lately = Lately(LOSSES_ARE_NEW_S)
         self.dead_letters = 0  # of the last 5 minutes
@@ -68,12 +69,21 @@ class ErrorWatch:
         said = [_dead_letters(at_s, reasons)] if reasons else []
         return [*said, _lost_ticks(at_s, more_lost, lost)] if more_lost else said
 
-    def look_at_definitions(self, connection: Connection, at_s: float) -> list[Message]:
-        """Return one error for each definition row that is wrong, or wrong in another way than before."""
-        wrong = read_definitions(connection).wrong
-        new = [row for row in wrong if row not in self._wrong]
-        self._wrong = set(wrong)
-        return [_wrong_row(at_s, row) for row in new]
+    def look_at_definitions(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
+        """Return one error for each definition row that is wrong or idle, or so in another way than before.
+
+        listeners: of `tickstock:errors`. Who came since the last look hears of all of them.
+        """
+        definitions = read_definitions(connection)
+        if listeners > self._listeners:
+            self._said_rows = set()
+        self._listeners = listeners
+        wrong, idle = set(definitions.wrong) - self._said_rows, set(definitions.idle) - self._said_rows
+        self._said_rows = {*definitions.wrong, *definitions.idle}
+        return [
+            *(_wrong_row(at_s, row) for row in definitions.wrong if row in wrong),
+            *(_idle_row(at_s, row) for row in definitions.idle if row in idle),
+        ]
 
 
 def database_away(at_s: float, why: str) -> Message:
@@ -103,6 +113,11 @@ def _lost_ticks(at_s: float, count: int, total: int) -> Message:
 def _wrong_row(at_s: float, row: WrongRow) -> Message:
     text = f"{row.table}: the row {row.name} is skipped: {row.why}"
     return _error(at_s, "warning", "configuration", "worker", "WRONG_DEFINITION", text, row._asdict())
+
+
+def _idle_row(at_s: float, row: WrongRow) -> Message:
+    text = f"{row.table}: {row.name} is never looked for: {row.why}: `tickstock definitions live` switches it on there"
+    return _error(at_s, "warning", "configuration", "worker", "IDLE_DEFINITION", text, row._asdict())
 
 
 def _error(  # one for each part of the message that differs

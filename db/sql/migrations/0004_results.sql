@@ -73,7 +73,12 @@ CREATE TABLE IF NOT EXISTS intraday_patterns (
     timeframe             text NOT NULL DEFAULT '1min',
     flow_id               uuid GENERATED ALWAYS AS ((metadata ->> 'flow_id')::uuid) STORED UNIQUE
 );
-CREATE INDEX IF NOT EXISTS intraday_patterns_symbol ON intraday_patterns (symbol, detection_timestamp);
+DO $$
+BEGIN
+    CREATE INDEX IF NOT EXISTS intraday_patterns_symbol ON intraday_patterns (symbol, detection_timestamp);
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;  -- the application's table, and its indexes
+END $$;
 
 -- Every detection once. pattern_id: its row in intraday_patterns, which may be the application's own table.
 CREATE TABLE detection_flow (
@@ -116,11 +121,15 @@ CREATE TABLE IF NOT EXISTS integration_events (
     latency_ms     numeric(10,2),
     created_at     timestamptz DEFAULT now()
 );
-CREATE INDEX IF NOT EXISTS integration_events_flow_id ON integration_events (flow_id);
-CREATE INDEX IF NOT EXISTS integration_events_timestamp ON integration_events ("timestamp");
 
 DO $$
 BEGIN
+    BEGIN
+        CREATE INDEX IF NOT EXISTS integration_events_flow_id ON integration_events (flow_id);
+        CREATE INDEX IF NOT EXISTS integration_events_timestamp ON integration_events ("timestamp");
+    EXCEPTION WHEN insufficient_privilege THEN
+        NULL;  -- the application's table, and its indexes
+    END;
     IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'log_integration_event') THEN
         -- latency_ms: since the flow's first checkpoint. clock_timestamp(), because a transaction may log many.
         CREATE FUNCTION log_integration_event(

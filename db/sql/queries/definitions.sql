@@ -1,30 +1,46 @@
 -- pattern_definitions --
--- Numbers and JSON as text: what no float8 or driver can hold is wrong in its own row, and not in all of them.
-SELECT name, confidence_threshold::text, applicable_timeframes, parameters::text
-  FROM pattern_definitions WHERE enabled ORDER BY display_order, name;
+-- Through JSON: the application's table may lack columns of ours. Numbers and JSON as text: what no float8 or driver can
+-- hold is wrong in its own row, and not in all of them.
+SELECT d.name, d.given ->> 'confidence_threshold',
+       CASE jsonb_typeof(d.given -> 'applicable_timeframes')
+           WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(d.given -> 'applicable_timeframes')) END,
+       (d.given -> 'parameters')::text
+  FROM (SELECT p.name, to_jsonb(p) AS given FROM pattern_definitions p WHERE p.enabled) AS d
+ ORDER BY (d.given ->> 'display_order')::numeric, d.name;
 
 -- indicator_definitions --
-SELECT name, period, applicable_timeframes, parameters::text
-  FROM indicator_definitions WHERE enabled ORDER BY display_order, name;
+SELECT d.name, (d.given ->> 'period')::int,
+       CASE jsonb_typeof(d.given -> 'applicable_timeframes')
+           WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(d.given -> 'applicable_timeframes')) END,
+       (d.given -> 'parameters')::text
+  FROM (SELECT i.name, to_jsonb(i) AS given FROM indicator_definitions i WHERE i.enabled) AS d
+ ORDER BY (d.given ->> 'display_order')::numeric, d.name;
 
--- seed_pattern_definitions --
+-- seed_definitions --
 -- A row that is there already, the application's or an edited one, stays as it is.
-INSERT INTO pattern_definitions (name, short_description, code_reference, category, enabled, display_order,
-                                 confidence_threshold, applicable_timeframes, parameters)
-SELECT name, description, code, 'pattern', enabled, place, threshold, string_to_array(timeframes, ','), parameters::jsonb
-  FROM unnest(%(name)s::text[], %(description)s::text[], %(code)s::text[], %(enabled)s::bool[], %(place)s::int[],
-              %(threshold)s::float8[], %(timeframes)s::text[], %(parameters)s::text[])
-       AS seed (name, description, code, enabled, place, threshold, timeframes, parameters)
-ON CONFLICT (name) DO NOTHING;
-
--- seed_indicator_definitions --
-INSERT INTO indicator_definitions (name, short_description, code_reference, category, enabled, display_order, period,
-                                   applicable_timeframes, parameters)
-SELECT name, description, code, 'indicator', enabled, place, period, string_to_array(timeframes, ','), '{}'
-  FROM unnest(%(name)s::text[], %(description)s::text[], %(code)s::text[], %(enabled)s::bool[], %(place)s::int[],
-              %(period)s::int[], %(timeframes)s::text[])
-       AS seed (name, description, code, enabled, place, period, timeframes)
-ON CONFLICT (name) DO NOTHING;
+SELECT insert_known_columns(%(table)s::regclass, %(rows)s::jsonb);
 
 -- seeded_definitions --
 SELECT (SELECT array_agg(name::text) FROM pattern_definitions), (SELECT array_agg(name::text) FROM indicator_definitions);
+
+-- run_patterns_live --
+-- On, and for these timeframes beside those that a row names. A row that names none is for all of them.
+UPDATE pattern_definitions
+   SET enabled = true,
+       applicable_timeframes = applicable_timeframes
+           || ARRAY(SELECT t FROM unnest(%(timeframes)s::text[]) AS t WHERE t <> ALL (applicable_timeframes))
+ WHERE name = ANY (%(names)s)
+   AND NOT (enabled AND (applicable_timeframes IS NULL OR applicable_timeframes @> %(timeframes)s::text[]))
+RETURNING name;
+
+-- run_indicators_live --
+UPDATE indicator_definitions
+   SET enabled = true,
+       applicable_timeframes = applicable_timeframes
+           || ARRAY(SELECT t FROM unnest(%(timeframes)s::text[]) AS t WHERE t <> ALL (applicable_timeframes))
+ WHERE name = ANY (%(names)s)
+   AND NOT (enabled AND (applicable_timeframes IS NULL OR applicable_timeframes @> %(timeframes)s::text[]))
+RETURNING name;
+
+-- definitions_exist --
+SELECT to_regclass('pattern_definitions') IS NOT NULL AND to_regclass('indicator_definitions') IS NOT NULL;

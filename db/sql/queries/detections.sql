@@ -69,6 +69,18 @@ SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at +
        metadata, timeframe
   FROM stage_indicator WHERE partition = ANY (%(partitions)s);
 
+-- insert_indicators_without_value --
+-- The application's table without `value`: value_data holds every output, the value first.
+INSERT INTO intraday_indicators (symbol, indicator_type, value_data, calculation_timestamp, expiration_timestamp,
+                                 metadata, timeframe)
+SELECT symbol, indicator_type, value_data, calculated_at, calculated_at + make_interval(secs => %(lifetime_s)s),
+       metadata, timeframe
+  FROM stage_indicator WHERE partition = ANY (%(partitions)s);
+
+-- has_indicator_value --
+SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('intraday_indicators') AND attname = 'value'
+                  AND NOT attisdropped);
+
 -- standing_detections --
 -- Those of some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as
 -- staged_over_existing.

@@ -36,3 +36,12 @@ SELECT to_regclass('stream') IS NOT NULL;
 
 -- database_clock --
 SELECT extract(epoch FROM clock_timestamp())::float8;
+
+-- lacking_columns --
+-- ohlcv_1min's own columns of ours may stand in bar_detail. A table that is not there is the schema's business.
+SELECT wanted.table_name, wanted.column_name
+  FROM unnest(%(tables)s::text[], %(columns)s::text[]) WITH ORDINALITY AS wanted (table_name, column_name, place)
+ WHERE to_regclass(wanted.table_name) IS NOT NULL
+   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(wanted.table_name)
+                      AND a.attname = wanted.column_name AND NOT a.attisdropped)
+ ORDER BY wanted.place;

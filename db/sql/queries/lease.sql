@@ -38,6 +38,13 @@ NOTIFY tickstock_lease;
 -- listen_leases --
 LISTEN tickstock_lease;
 
+-- tell_definitions_changed --
+-- Workers read them each minute; who changes them may ask for it at once.
+NOTIFY tickstock_definitions;
+
+-- listen_definitions --
+LISTEN tickstock_definitions;
+
 -- lease_holder --
 SELECT owner
   FROM lease WHERE unit = %(unit)s AND owner IS NOT NULL AND expires_at >= clock_timestamp();

@@ -14,3 +14,6 @@ SELECT name FROM schema_migration ORDER BY name;
 
 -- note_migration --
 INSERT INTO schema_migration (name) VALUES (%(name)s);
+
+-- may_create --
+SELECT has_schema_privilege(current_schema(), 'CREATE'), quote_ident(current_user);

@@ -1,0 +1,153 @@
+"""Its tables first, ours first, or some of each; as the owner, and as a role that owns nothing but has the rights."""
+
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import pytest
+from application_schema import QUERIES, ROWS, SCHEMA
+from tickstockpl.contracts.settings import Servers
+from tickstockpl.db import postgres
+
+NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
+ROLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
+BARS = """\
+symbol,timestamp,open,high,low,close,volume,trade_count,vwap
+IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285
+IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25
+"""
+
+
+def statements(script):
+    """Split a script where a line ends a statement; the body of a function holds others."""
+    parts, inside = [""], False
+    for line in script.splitlines(keepends=True):
+        parts[-1] += line
+        inside ^= line.count("$f$") % 2 == 1
+        if line.rstrip().endswith(";") and not inside:
+            parts.append("")
+    return [part for part in parts if part.strip()]
+
+
+@contextmanager
+def role_of_the_application(servers):
+    """Make a role that owns nothing and may use what others made; yield servers that it logs in to."""
+    role, password = f"role_{uuid4().hex}", uuid4().hex
+    with postgres.connect(servers.database_url, name="test") as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+        connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT {ROLE_RIGHTS} ON TABLES TO {role}")
+        connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {role}")
+        url = urlsplit(servers.database_url)
+        login = f"{role}:{quote(password)}@{url.hostname}:{url.port}"
+        try:
+            yield Servers(servers.redis_url, url._replace(netloc=login).geturl())
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE")
+            connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture(params=["owner", "app_readwrite"])
+def login(request, empty_servers):
+    """Give the servers as whoever runs `tickstock migrate`; the application's tables belong to the owner."""
+    if request.param == "owner":
+        yield empty_servers
+        return
+    with role_of_the_application(empty_servers) as servers:
+        yield servers
+
+
+def run_script(servers, parts):
+    with postgres.connect(servers.database_url, name="test") as connection:
+        for statement in parts:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def flat_file(tmp_path):
+    """Write half an hour of one symbol; its last minute is a hammer: opened at 98.7, down to 90, closed at 98.75."""
+    trades = [
+        (first - 0.01 * minute, 60 * minute + second, 100)
+        for minute in range(30)
+        for second, first in ((0, 100.0), (30, 99.0))
+    ]
+    trades += [(price, 60 * 30 + second, 100) for second, price in enumerate([98.7, 90.0, 98.75])]
+    lines = [f"IBM,{price:.2f},{NOON + second * 10**9},{size}" for price, second, size in trades]
+    file = tmp_path / "trades.csv"
+    file.write_text("\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n")
+    return file
+
+
+def rows(servers, statement):
+    with postgres.connect(servers.database_url, name="test") as connection:
+        return connection.execute(statement).fetchall()
+
+
+HALVES = (statements(SCHEMA)[::2], statements(SCHEMA)[1::2])
+
+
+@pytest.mark.parametrize("order", ["its first", "ours first", "its first in part"])
+def test_both_programs_work_whoever_made_the_tables(empty_servers, login, tickstock, flat_file, order):
+    first, rest = {
+        "its first": (statements(SCHEMA + ROWS), []),
+        "ours first": ([], statements(SCHEMA + ROWS)),
+        # What others refer to comes first in any case.
+        "its first in part": (statements(SCHEMA)[:1] + HALVES[1][:-1], statements(SCHEMA + ROWS)),
+    }[order]
+    run_script(empty_servers, first)
+    migrated = tickstock("migrate", "--partitions", "2", servers=login)
+    assert migrated.returncode == 0, migrated.stderr
+    # What runs later, runs as who owns the database; where we made a table, it needs what it gives itself elsewhere.
+    run_script(empty_servers, [*rest, *QUERIES])
+    switched = tickstock("definitions", "live", servers=login)
+    assert switched.returncode == 0, switched.stderr
+    ran = tickstock("replay", flat_file, "--workers", "1", "--publish", servers=login)
+    assert ran.returncode == 0, ran.stderr
+    bars = tickstock("bars", "--format", "csv", servers=login).stdout.splitlines()
+    assert (len(bars), bars[-1]) == (32, "IBM,2013-10-07T12:30:00Z,98.7,98.75,90,98.75,300,3,95.81666666666666")
+    found = rows(login, "SELECT DISTINCT pattern_type, timeframe FROM intraday_patterns WHERE timeframe = '1min'")
+    assert ("Hammer", "1min") in found
+    statement = (
+        "SELECT (value_data ->> 'sma_5')::float8 FROM intraday_indicators WHERE indicator_type = 'SMA_5'"
+        " AND timeframe = '1min' ORDER BY calculation_timestamp LIMIT 1"
+    )
+    assert rows(login, statement) == [(98.98,)]  # of 99, 98.99 ... 98.96
+    assert rows(login, "SELECT count(*) FROM dead_letter") == [(0,)]
+    run_script(empty_servers, QUERIES)
+
+
+def test_rows_for_days_alone_are_named_and_one_command_switches_them_on(empty_servers, tickstock):
+    run_script(empty_servers, statements(SCHEMA + ROWS))
+    migrated = tickstock("migrate", "--partitions", "2", servers=empty_servers).stdout
+    assert "note: Doji is never looked for: it is on for daily alone" in migrated
+    doctor = tickstock("doctor", servers=empty_servers).stdout
+    for words in (
+        "Doji is never looked for",
+        "Hammer is never looked for",
+        "WeeklyCup: there is no pattern of this name",
+    ):
+        assert words in " ".join(doctor.split())
+    live = tickstock("definitions", "live", servers=empty_servers)
+    assert live.stdout == "switched on for 1min, 5min, 15min, 30min, hourly: Doji, Hammer\n"
+    again = tickstock("definitions", "live", servers=empty_servers)
+    assert again.stdout == "all are on for 1min, 5min, 15min, 30min, hourly\n"
+    kept = "SELECT applicable_timeframes, confidence_threshold::float8 FROM pattern_definitions WHERE name = 'Doji'"
+    assert rows(empty_servers, kept) == [(["daily", "1min", "5min", "15min", "30min", "hourly"], 0.5)]
+
+
+def test_a_column_that_is_needed_and_lacking_is_named_with_what_adds_it(empty_servers, tickstock):
+    run_script(empty_servers, ["CREATE TABLE intraday_patterns (id serial, symbol varchar(20), confidence numeric)"])
+    ran = tickstock("migrate", servers=empty_servers)
+    assert ran.returncode == 1
+    assert "intraday_patterns has no column pattern_type" in ran.stderr
+    assert 'ALTER TABLE intraday_patterns ADD COLUMN "pattern_type" varchar(50)' in ran.stderr
+
+
+def test_a_role_that_may_create_is_not_told_to_be_granted_that(empty_servers, tickstock):
+    with role_of_the_application(empty_servers) as login:
+        run_script(empty_servers, ["CREATE TABLE schema_migration (name text PRIMARY KEY)"])
+        run_script(empty_servers, ["REVOKE ALL ON schema_migration FROM " + urlsplit(login.database_url).username])
+        ran = tickstock("migrate", servers=login)
+    assert ran.returncode == 1
+    assert "permission denied for table schema_migration" in ran.stderr
+    assert "grant CREATE" not in ran.stderr

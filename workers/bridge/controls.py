@@ -1,0 +1,72 @@
+"""What the application asks of the fleet on `tickstock:monitoring:control`: heard by the bridge that speaks."""
+
+from typing import Any
+
+import msgspec
+import structlog
+
+from ...contracts.names import MONITORING_CONTROL
+from ...db.redis import Client, masters
+
+log = structlog.get_logger()
+
+FORCE_HEALTH_CHECK = "FORCE_HEALTH_CHECK"
+RELOAD_PATTERNS = "RELOAD_PATTERNS"
+# The application's page has buttons for these, too; it awaits nothing of them, and there is nothing to do.
+_UNUSED = {"FORCE_GC", "CLEAR_CACHE", "RESTART_WORKERS", "ENABLE_COMPONENT", "ALERT_RESOLVED"}
+_MOST = 100  # messages in one look
+
+
+class _Control(msgspec.Struct):
+    action: str
+
+
+_decode = msgspec.json.Decoder(_Control).decode
+
+
+class Controls:
+    """A subscription, opened by the first look and again after Redis was away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._subscription: Any = None
+
+    def take(self) -> set[str]:
+        """Return the actions that were asked for since the last look; never waits. Raises what Redis raises."""
+        if self._subscription is None:
+            self._subscription = masters(self._client)[0].pubsub(ignore_subscribe_messages=True)
+            self._subscription.subscribe(MONITORING_CONTROL)
+        try:
+            return {action for action in map(_action, self._heard()) if action}
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def _heard(self) -> list[bytes]:
+        bodies = []
+        for _ in range(_MOST):
+            message = self._subscription.get_message(timeout=0)
+            if message is not None:
+                bodies.append(message["data"])
+            elif not self._subscription.connection.can_read(timeout=0):
+                break
+        return bodies
+
+
+def _action(body: bytes) -> str | None:
+    try:
+        action = _decode(body).action
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # whatever was said there, it asks nothing of us
+    if action in (FORCE_HEALTH_CHECK, RELOAD_PATTERNS):
+        log.info("asked for", action=action)
+        return action
+    if action not in _UNUSED:
+        log.info("unknown action", action=action[:64])
+    return None
