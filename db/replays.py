@@ -70,6 +70,11 @@ def note_cover(connection: Connection, replay: str, spans: Sequence[tuple[str, i
         connection.execute(query("note_cover"), values | {"partitions": homes})
 
 
-def minutes_not_held(connection: Connection, replay: str, partition: int) -> list[tuple[str, int]]:
-    """Return the (symbol, minute) of bars that other feeds wrote where a replay's files speak, and have no trade."""
-    return connection.execute(query("minutes_not_held"), {"replay": replay, "partition": partition}).fetchall()
+def minutes_not_held(connection: Connection, replay: str, partition: int, *, has_detail: bool) -> list[tuple[str, int]]:
+    """Return the (symbol, minute) of bars that other feeds wrote where a replay's files speak, and have no trade.
+
+    Bars that our own copy has forgotten are among them. has_detail: who wrote a bar stands in the side table.
+    """
+    values = {"replay": replay, "partition": partition}
+    forgotten = "forgotten_minutes_not_held_with_detail" if has_detail else "forgotten_minutes_not_held"
+    return [row for name in ("minutes_not_held", forgotten) for row in connection.execute(query(name), values)]

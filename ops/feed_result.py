@@ -34,7 +34,10 @@ def print_result(result: FeedResult, *, seconds: float, left_out: int = 0) -> No
     print_ledger(result.rows, left_out=left_out, seconds=seconds)
     print(f"{result.bars:,} bars, {result.patterns:,} patterns on them")
     for one in result.replaced:
-        print(f"{one.bars:,} bars took the place of {one.feed}: {one.ticks:,} of its ticks are superseded now")
+        if one.feed:
+            print(f"{one.bars:,} bars took the place of {one.feed}: {one.ticks:,} of its ticks are superseded now")
+        else:
+            print(f"{one.bars:,} bars took the place of older ones, of which only the table still knows")
         if one.taken_away:
             print(f"{one.taken_away:,} of them are gone: these files speak of their minutes, and hold no trade of them")
         if one.cut:

@@ -161,7 +161,9 @@ class Committer:
         """Let a replay that ends here take away the bars that its files do not hold, where they speak."""
         for ended in state.ended_replays:
             if not ended.abandoned:
-                minutes = minutes_not_held(self._database.connection, ended.replay, state.partition)
+                minutes = minutes_not_held(
+                    self._database.connection, ended.replay, state.partition, has_detail=self.shape.has_detail
+                )
                 state.take_away(ended.replay, minutes)
 
     def _leave_out(self, numbers: Column) -> None:

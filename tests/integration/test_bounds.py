@@ -246,6 +246,26 @@ def test_a_later_replay_of_one_minute_of_a_day_that_was_forgotten_revises_it_and
     assert [tuple(map(float, row)) for row in rows(servers, five)] == [(50.714286, 60.0, 50.142857, 50.285714, 85.0)]
 
 
+def test_a_day_that_was_forgotten_and_is_published_again_loses_what_its_file_does_not_hold(
+    replayed, tickstock, tmp_path
+):
+    servers, _, _ = replayed
+    left = [line for i, line in enumerate(DAY) if i // 2 != 300]  # without its minute 300, 18:30 UTC
+    replay(tickstock, servers, write(tmp_path / "again.csv", left))
+    minute = "SELECT count(*) FROM ohlcv_1min WHERE symbol = 'A' AND \"timestamp\" = '2013-10-07 %sZ'"
+    assert [rows(servers, minute % at) for at in ("18:29", "18:30", "18:31")] == [[(1,)], [(0,)], [(1,)]]
+    assert rows(servers, "SELECT count(*) FROM ohlcv_1min WHERE symbol = 'A'") == [(699,)]
+
+
+def test_the_audit_knows_of_the_bars_of_a_replay_that_were_forgotten(replayed, tickstock):
+    servers, _, _ = replayed
+    forgotten = "SELECT by_feed, bars, ticks FROM replaced"
+    assert rows(servers, forgotten) == [("pruned", 700, 1400)]
+    assert rows(servers, "SELECT sum(applied) FROM ledger WHERE feed = producer") == [(1400,)]
+    audited = tickstock("audit", servers=servers)
+    assert "but its bars have" not in audited.stdout
+
+
 def test_a_live_write_does_not_touch_a_replayed_bar_that_was_forgotten(replayed):
     servers, _, _ = replayed
     standing = rows(servers, STANDING)

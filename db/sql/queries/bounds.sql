@@ -47,11 +47,17 @@ WITH gone AS (
                                 AND b.minute < least(oldest.minute, %(day)s * 1440) AND b.feed <> ALL (%(unfinished)s)
                               ORDER BY b.minute LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS old
          LIMIT %(most)s))
-    RETURNING minute),
+    RETURNING minute, feed, trades),
 noted AS (
     INSERT INTO forgotten_bar AS f (timeframe, before)
     SELECT 1, max(minute) + 1 FROM gone HAVING count(*) > 0
-        ON CONFLICT (timeframe) DO UPDATE SET before = greatest(f.before, excluded.before))
+        ON CONFLICT (timeframe) DO UPDATE SET before = greatest(f.before, excluded.before)),
+-- The audit holds the ticks of a replay against its bars: these are still its own, though not here any more.
+pruned AS (
+    INSERT INTO replaced AS r (partition, by_feed, feed, bars, taken_away, cut, ticks)
+    SELECT 0, 'pruned', g.feed, count(*), 0, 0, sum(g.trades)::bigint FROM gone g
+     WHERE EXISTS (SELECT FROM replay p WHERE p.name = g.feed) GROUP BY g.feed
+        ON CONFLICT (partition, by_feed, feed) DO UPDATE SET bars = r.bars + excluded.bars, ticks = r.ticks + excluded.ticks)
 SELECT count(*) FROM gone;
 
 -- forget_higher_bars --
@@ -155,6 +161,7 @@ gone AS (
        AND (starts_with(l.unit, 'producer:') OR starts_with(l.unit, 'consumer:'))
        AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
        AND l.renewed_at < clock_timestamp() - make_interval(days => %(days)s)
+       AND l.sent IS NULL  -- of what is not settled yet, nobody else knows
     RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT max(unit) FROM next);
 
@@ -180,6 +187,7 @@ gone AS (
     DELETE FROM ledger l USING next n
      WHERE l.partition = n.partition AND l.producer = n.producer AND NOT starts_with(l.producer, 'front-door')
        AND l.updated_at < clock_timestamp() - make_interval(days => %(days)s)
+       AND NOT EXISTS (SELECT FROM lease s WHERE s.unit = 'producer:' || l.producer AND s.sent IS NOT NULL)
        AND NOT EXISTS (SELECT FROM lease s WHERE s.unit = 'producer:' || l.producer
                           AND s.renewed_at > clock_timestamp() - interval '25 hours')
        AND (EXISTS (SELECT FROM finished_replay f WHERE f.replay = l.producer AND f.partition = l.partition)

@@ -6,7 +6,7 @@ WITH thrown AS (
     SELECT s.partition, s.feed::text AS by_feed,
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
            count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
-           count(*) FILTER (WHERE b.replay AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
+           count(*) FILTER (WHERE b.replay AND b.feed <> '' AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
                               AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
            sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
       FROM stage_bar s
@@ -56,6 +56,31 @@ SELECT DISTINCT c.symbol, b.minute
           AND r.minute BETWEEN (c.first_ns / 60000000000)::int AND (c.last_ns / 60000000000)::int
           AND (r.open = 'NaN' OR (r.close_ts >= c.first_ns AND r.open_ts <= c.last_ns)) OFFSET 0) AS b
  WHERE c.replay = %(replay)s AND c.partition = %(partition)s
+ ORDER BY 1, 2;
+
+-- forgotten_minutes_not_held --
+-- The same of bars that our own copy has forgotten, which the application's table still has.
+SELECT c.symbol, o.minute
+  FROM replay_cover c
+ CROSS JOIN LATERAL (
+       SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM ohlcv_1min x
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+          AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
+          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0) OFFSET 0) AS o
+ WHERE c.replay = %(replay)s AND c.partition = %(partition)s
+   AND NOT EXISTS (SELECT FROM recent_bar r WHERE r.symbol = c.symbol AND r.minute = o.minute)
+ ORDER BY 1, 2;
+
+-- forgotten_minutes_not_held_with_detail --
+SELECT c.symbol, o.minute
+  FROM replay_cover c
+ CROSS JOIN LATERAL (
+       SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM bar_detail x
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+          AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
+          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0) OFFSET 0) AS o
+ WHERE c.replay = %(replay)s AND c.partition = %(partition)s
+   AND NOT EXISTS (SELECT FROM recent_bar r WHERE r.symbol = c.symbol AND r.minute = o.minute)
  ORDER BY 1, 2;
 
 -- replaced_by --
