@@ -350,7 +350,7 @@ class History:
         rows, have = self._minute.shape
         without = symbols[self._row[symbols] == _EMPTY]
         if lacking := max(0, len(without) - len(self._free)):
-            lacking = max(lacking, rows // 8)
+            lacking = max(lacking, rows // 4)
             self._free = np.concatenate([self._free, np.arange(rows, rows + lacking, dtype=np.int32)])
             rows += lacking
         usual = self._usual_capacity
