@@ -12,6 +12,7 @@ from zlib import crc32
 import polars as pl
 
 _STARTED = re.compile(r"producer started.*?producer=(\S+)")
+_WORKS = re.compile(r"(worker|producer) started|bridge speaks|standing by")
 _FLOATS = {"price": pl.Float64, "size": pl.Float64}
 
 
@@ -33,6 +34,7 @@ class Crew:
         self.fleet = fleet
         self.pids = {}  # {role: pid} of the process that was started last; another thread may read it
         self.died = []  # (role, exit code, the end of its output): by itself, which nobody should
+        self.failed_starts = []  # the same of those that had not begun to work: a server went away under their start
         self._roles = roles
         self._producers = producers
         self._starts = dict.fromkeys(roles, 0)
@@ -67,7 +69,7 @@ class Crew:
         for role in self._roles:
             if (code := self.process(role).poll()) is not None:
                 text = self.fleet.log_file(self.name_of(role)).read_text()
-                self.died.append((role, code, text[-2000:]))
+                (self.died if _WORKS.search(text) else self.failed_starts).append((role, code, text[-2000:]))
                 self.start(role)
 
     def has_producers(self):

@@ -190,7 +190,7 @@ class Run:
         taken = list(self.crew.taken())
         parts = [self.crew.framed(one) for one in taken]
         door = pl.DataFrame(self.door.ticks, schema=COLUMNS, orient="row")
-        rows = pl.concat([part.select(COLUMNS) for part in (*parts, door)])
+        rows = pl.concat([part.select(COLUMNS.keys()) for part in (*parts, door)])
         ours = rows.filter(~pl.col("ticker").is_in(STRANGE_SYMBOLS), pl.col("sip_timestamp") < time.time_ns() + DAY_NS)
         file = self.fleet.folder / "accepted.csv"
         ours.write_csv(file)
@@ -227,6 +227,7 @@ def test_everything_at_once_leaves_exact_bars_and_flat_memory(run, say_progress,
         figure(line)
     assert_memory_is_flat(run)
     assert run.crew.died == []
+    assert {code for _, code, _ in run.crew.failed_starts} <= {1}
     assert run.crew.end_others() == dict.fromkeys(("worker1", "worker2", "worker3", "bridge1", "bridge2"), 0)
 
 
@@ -307,6 +308,7 @@ def figures(run):
     yield f"{SECONDS:.0f} s; kills and stops: {dict(run.kills)}"
     yield f"the stranger: {run.stranger.turns} turns; commands {dict(sorted(run.stranger.done.items()))}"
     yield f"of Redis itself refused: {dict(sorted(run.stranger.refused.items()))}"
+    yield f"starts that failed: {[(role, text[-100:]) for role, _, text in run.crew.failed_starts]}"
     ticks = sum(taken.rows.height for taken in run.crew.taken())
     yield f"ticks: {ticks} by producers, {len(run.door.ticks)} through the door; {run.listener.heard} messages heard"
     for name, middle, end, highest in run.memory.growth(at_least_s=SECONDS * 0.8):
