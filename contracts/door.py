@@ -7,7 +7,7 @@ rows those of one piece; a lease is renewed between pieces.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .partition import MAX_POSITION, Position, number_of
+from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
 from .tick_values import shown
 from .ticks import MAX_BODY_BYTES, Refused
 
@@ -27,19 +27,16 @@ MARK = b"tickstock:id"  # the first field of an entry that had an id of its send
 Fields = Sequence[bytes]
 
 
-class Entry(NamedTuple):
-    """An entry of the front door under its number. weight: see PIECE_WEIGHT."""
-
-    number: int
-    fields: Fields
-    weight: int
-
-
 class Numbered(NamedTuple):
-    """Entries that have a number, in order. bytes: of their fields. is_whole: every entry has one."""
+    """Entries that have a number, (number, fields), in order. weights: of each, see PIECE_WEIGHT.
 
-    entries: list[Entry]
+    bytes: of their fields. marks: how many of them are marked to be refused. is_whole: every entry has a number.
+    """
+
+    entries: list[tuple[int, Fields]]
+    weights: list[int]
     bytes: int
+    marks: int
     is_whole: bool
 
 
@@ -48,17 +45,20 @@ def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Num
 
     most_ms: no id may be later (Unix ms): Redis gives none that is, but behind one that somebody chose.
     """
-    numbered: list[Entry] = []
-    total = 0
+    numbered: list[tuple[int, Fields]] = []
+    weights: list[int] = []
+    total = marks = 0
+    most_ms = min(most_ms, MAX_POSITION.ms)
     for entry_id, fields in entries:
         ms, seq = map(int, entry_id.split(b"-"))
-        number = number_of(Position(ms, seq)) if ms <= most_ms else None
-        if number is None:
-            return Numbered(numbered, total, is_whole=False)
+        if ms > most_ms or seq > MAX_POSITION.seq:
+            return Numbered(numbered, weights, total, marks, is_whole=False)
         size = sum(map(len, fields))
-        numbered.append(Entry(number, fields, size if b"data" in fields else PLAIN_WEIGHT))
         total += size
-    return Numbered(numbered, total, is_whole=True)
+        marks += fields[0] == MARK
+        numbered.append((ms << SEQ_BITS | seq, fields))
+        weights.append(size if b"data" in fields else PLAIN_WEIGHT)
+    return Numbered(numbered, weights, total, marks, is_whole=True)
 
 
 def is_numbered(position: Position, most_ms: int) -> bool:

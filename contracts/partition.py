@@ -77,22 +77,22 @@ class Position(NamedTuple):
 
 START = Position(0, 0)
 
-_SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
-MAX_POSITION = Position((1 << (63 - _SEQ_BITS)) - 1, (1 << _SEQ_BITS) - 1)  # the last one that has a number
+SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
+MAX_POSITION = Position((1 << (63 - SEQ_BITS)) - 1, (1 << SEQ_BITS) - 1)  # the last one that has a number
 
 
 def number_of(position: Position) -> int | None:
     """Fold an entry id into one int64 that keeps its order; None where it does not fit."""
-    if position.seq >> _SEQ_BITS or position.ms >> (63 - _SEQ_BITS):
+    if position.seq >> SEQ_BITS or position.ms >> (63 - SEQ_BITS):
         return None
-    return position.ms << _SEQ_BITS | position.seq
+    return position.ms << SEQ_BITS | position.seq
 
 
 def position_of(number: int) -> Position:
     """Undo number_of."""
-    return Position(number >> _SEQ_BITS, number & ((1 << _SEQ_BITS) - 1))
+    return Position(number >> SEQ_BITS, number & ((1 << SEQ_BITS) - 1))
 
 
 def ms_of(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the milliseconds of folded entry ids."""
-    return numbers >> _SEQ_BITS
+    return numbers >> SEQ_BITS

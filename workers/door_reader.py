@@ -5,8 +5,10 @@ built anew (db/door_stream.py), so that none of those behind it is lost. Entries
 they were read are seen by the count that the server keeps: it counts those that it added, this those that it read.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import structlog
@@ -18,7 +20,6 @@ from ..contracts.door import (
     READ_BYTES,
     READ_ENTRIES,
     ROWS_AHEAD,
-    Entry,
     Fields,
     is_numbered,
     number_entries,
@@ -81,7 +82,9 @@ class DoorReader:
     def _begin(self, number: int, highest: int, counted: int | None) -> None:
         self._cursor = number  # everything up to here was read
         self._highest = highest  # number that was ever given
-        self._waiting: deque[Entry] = deque()
+        self._waiting: list[tuple[int, Fields]] = []  # entries that were read, and are not parsed yet
+        self._weights: list[int] = []
+        self._marks = 0  # of them
         self._framed: deque[_Framed] = deque()
         self._count = _FIRST_ENTRIES
         self._is_full = False  # the last reply was: there may be more
@@ -158,14 +161,15 @@ class DoorReader:
                 return Piece((), [giant], giant.row_id)
         if not self._waiting:
             return None
-        taken: list[Entry] = []
-        weight = 0
-        while self._waiting and (not taken or weight + self._waiting[0].weight <= PIECE_WEIGHT):
-            taken.append(entry := self._waiting.popleft())
-            weight += entry.weight
-        marks = [entry for entry in taken if entry.fields[0] == MARK]
-        plain = [(entry.number, entry.fields) for entry in taken if entry.fields[0] != MARK]
-        return Piece(plain, [refused_mark(entry.number, entry.fields) for entry in marks], taken[-1].number)
+        end = max(1, bisect_right(list(accumulate(self._weights)), PIECE_WEIGHT))
+        taken, self._waiting = self._waiting[:end], self._waiting[end:]
+        self._weights = self._weights[end:]
+        if not self._marks:
+            return Piece(taken, [], taken[-1][0])
+        marked = [(number, fields) for number, fields in taken if fields[0] == MARK]
+        self._marks -= len(marked)
+        plain = [(number, fields) for number, fields in taken if fields[0] != MARK]
+        return Piece(plain, [refused_mark(number, fields) for number, fields in marked], taken[-1][0])
 
     def note_framed(self, piece: Piece, rows: int) -> None:
         """Note that a piece is on its way to the partitions."""
@@ -192,9 +196,9 @@ class DoorReader:
         found = number_entries(read.entries, most_ms)
         self._is_full = len(read.entries) >= self._count
         if found.entries:
-            self._cursor = found.entries[-1].number
+            self._cursor = found.entries[-1][0]
             self._highest = max(self._highest, self._cursor)
-            self._waiting.extend(found.entries)
+            self._waiting, self._weights, self._marks = found.entries, found.weights, found.marks
             self._seen += len(found.entries)
             self._bytes += found.bytes
         self._adapt(len(read.entries), found.bytes)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
-from tickstockpl.contracts.names import DEAD_LETTERS
+from tickstockpl.contracts.names import DEAD_LETTERS, DOOR_ASIDE
 from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
@@ -71,7 +71,7 @@ def test_a_role_may_not_do_what_another_one_needs(empty_servers):
 @pytest.mark.parametrize(
     ("role", "taken", "says", "rule"),
     [
-        ("worker", "+xtrim", "XTRIM tickstock-stream:{p0}; XTRIM tickstock-stream", "+xtrim"),
+        ("worker", "+xtrim", f"XTRIM tickstock-stream:{{p0}}; XTRIM tickstock-stream; XTRIM {DOOR_ASIDE}", "+xtrim"),
         ("worker", "+xack", "XACK tickstock-stream:{p0}", "+xack"),
         ("worker", f"~{DEAD_LETTERS}", "XADD tickstock-dlq", "~tickstock-dlq"),
         ("bridge", "&tickstock:errors", "PUBLISH tickstock:errors", "&tickstock:errors"),
