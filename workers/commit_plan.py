@@ -433,13 +433,23 @@ def found_on(plan: PartitionPlan, symbols: AbstractSet[str]) -> Findings:
 def drop_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
     """Leave what was found on some symbols out of the commit, and send it to the dead letters: bars go on."""
     mine = symbols & set(found_symbols(plan))
-    for symbol in sorted(mine):
+    _add_lost_findings(plan, mine, why)
+    plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))
+
+
+def drop_all_findings(plan: PartitionPlan, why: str) -> None:
+    """Leave every pattern and indicator out of the commit, where a table of theirs is not as it was: bars go on."""
+    _add_lost_findings(plan, plan.found.symbols, why)
+    plan.found = Findings(higher=plan.found.higher)
+
+
+def _add_lost_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
+    for symbol in sorted(symbols):
         found = found_on(plan, {symbol})
         lost = msgspec.json.encode(
             {"symbol": symbol, "patterns": found.new + found.again, "indicators": [i.value for i in found.indicators]}
         )
         plan.dead_letters.append(DeadLetter(DETECTOR, Refused("unstorable_finding", why, lost[:MAX_BODY_BYTES])))
-    plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))
 
 
 def add_findings(plan: PartitionPlan) -> None:

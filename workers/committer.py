@@ -38,6 +38,7 @@ from .commit_plan import (
     PartitionPlan,
     add_findings,
     add_messages,
+    drop_all_findings,
     drop_findings,
     found_on,
     found_symbols,
@@ -241,6 +242,9 @@ class Committer:
                 plans = [plan for plan in plans if plan.state.partition not in e.partitions]
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
                 self._take_out_unstorable(plans, e)
+            except psycopg.errors.ProgrammingError as e:  # a table or a right that is gone
+                if not self._leave_findings_out(plans, e):
+                    raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 attempt += 1
                 if attempt == _ATTEMPTS:
@@ -376,6 +380,17 @@ class Committer:
         if not self._known_symbols:
             raise error
         self._known_symbols = set()
+
+    def _leave_findings_out(self, plans: Sequence[PartitionPlan], error: psycopg.Error) -> bool:
+        """Leave patterns and indicators out, where there are any; return whether the commit may go through without."""
+        why = str(error).strip().splitlines()[0]
+        if not any(plan.found.symbols or plan.found.superseded for plan in plans):
+            return False
+        for plan in plans:
+            drop_all_findings(plan, why)
+        log.error("findings refused by the database", why=why, do="`tickstock doctor` names what a table lacks")
+        self._plan_messages(plans)
+        return True
 
     def _take_out_bars(self, plans: Sequence[PartitionPlan], why: str) -> bool:
         rows = self._rows

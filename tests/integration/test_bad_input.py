@@ -496,6 +496,26 @@ def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(strea
     assert {reason for _, reason, *_ in dead_letters(stream.servers)} == {"unstorable_finding"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE intraday_patterns DROP COLUMN levels",
+        "ALTER TABLE intraday_patterns RENAME TO patterns_of_before",
+        "ALTER TABLE intraday_indicators DROP COLUMN metadata",
+    ],
+)
+def test_a_table_of_findings_that_changes_in_the_middle_stops_no_bar(stream, work, change):
+    stream.send(("B", 10.0, 100))
+    work(lambda: len(bars(stream.servers)) == 1)
+    execute(stream.servers, change)
+    ordinary, doji = (10.0, 10.5, 9.5, 10.4), (10.0, 10.5, 9.5, 10.0)
+    ends = [(ordinary, -back) for back in range(10, 0, -1)] + [(doji, 0)]
+    stream.send(*(("A", price, 100, later) for bar, later in ends for price in bar))
+    lost = "SELECT DISTINCT reason FROM dead_letter"
+    work(lambda: len(bars(stream.servers)) == 12 and execute(stream.servers, lost) == [("unstorable_finding",)])
+    assert ledger(stream.servers) == {"ticks_in": 45, "applied": 45}
+
+
 # -- servers -------------------------------------------------------------------------------------------------------
 
 
