@@ -36,8 +36,8 @@ def test_no_process_ends_or_stalls(migrated_servers, tmp_path, kind):
         wait_for(lambda: stranger.turns > 300, 90)
         for thread in (stranger, door):
             thread.finish()
-        said = {name: fleet.log_file(name).read_text()[-3000:] for name, p in fleet.processes.items() if p.poll()}
-        assert said == {}
+        died = {name: process.poll() for name, process in fleet.processes.items() if process.poll()}
+        assert died == {}, "\n".join(f"-- {name}\n{fleet.log_file(name).read_text()[-2000:]}" for name in died)
         assert_ticks_still_become_bars(fleet)
         assert {name: fleet.stop(name) for name in reversed(PROCESSES)} == dict.fromkeys(PROCESSES, 0), fleet.logs()
 
