@@ -14,10 +14,11 @@ from redis.exceptions import ResponseError
 from ..contracts.door import MARK, Fields
 from ..contracts.names import DOOR_ASIDE, DOOR_MOVING, DOOR_NEXT, DOOR_OWNER, FRONT_DOOR
 from ..contracts.partition import START, Position
-from .redis import Client, ms_of_time
+from .redis import Client, is_exhausted, ms_of_time
 
 _COPY_ENTRIES = 1000  # in one script, which stops the server for some milliseconds
 _COPY_BYTES = 4 << 20
+_STEPS = 10  # scripts in one call: a worker's turn must not take long
 _MOST_VALUES = 4000  # names and values of an entry that is copied: Lua passes no more, and no tick has as many
 _SHOWN_BYTES = 65_536
 _KEYS = (FRONT_DOOR, DOOR_NEXT, DOOR_ASIDE, DOOR_OWNER, DOOR_MOVING)
@@ -205,14 +206,18 @@ class Giant(NamedTuple):
 
 
 class Swapped(NamedTuple):
-    """added: entries that the former stream ever had, None: unknown. moved: those of them that get new ids.
-
-    kept: those that keep theirs.
-    """
+    """added: entries that the former stream ever had, None: unknown. moved: those of them that get new ids."""
 
     added: int | None
     moved: int
-    kept: int
+
+
+class Copied(NamedTuple):
+    """after: up to where; entries: how many of them; is_done: those are all."""
+
+    after: Position
+    entries: int
+    is_done: bool
 
 
 class DoorStream:
@@ -222,6 +227,7 @@ class DoorStream:
         self._client = client
         self._group = group
         self._epoch = 0
+        self._moved_to: bytes | None = None  # the former id of the last entry that got a new one, if more wait
 
     def close(self) -> None:
         """Close the connection; it is opened again by the next use."""
@@ -229,7 +235,7 @@ class DoorStream:
 
     def register(self, epoch: int) -> int:
         """Say whose the door is, so that no former owner builds it anew; return a higher epoch that is there, or 0."""
-        self._epoch = epoch
+        self._epoch, self._moved_to = epoch, None
         return int(self._run(_REGISTER))
 
     def look(self) -> Look | None:
@@ -280,37 +286,54 @@ class DoorStream:
         pipeline.execute_command("XTRIM", FRONT_DOOR, "MINID", "~", str(position))
         pipeline.execute()
 
-    def rebuild(self, kept_after: Position, through: Position, most_ms: int) -> Swapped:
-        """Build the stream anew: entries of (kept_after, through] keep their ids, all behind them get new ones.
+    def begin_copy(self) -> None:
+        """Begin a stream that will take the place of this one."""
+        self._client.unlink(DOOR_NEXT)
+
+    def copy(self, after: Position, through: Position) -> Copied:
+        """Copy some entries of (after, through] into it, under their ids."""
+        kept, done = 0, 0
+        for _ in range(_STEPS):
+            reached, done, copied = self._run(_COPY, after, _COPY_BYTES, _MOST_VALUES, through, _COPY_ENTRIES)
+            after, kept = Position.parse(reached), kept + int(copied)
+            if done:
+                break
+        return Copied(after, kept, bool(done))
+
+    def swap(self, kept_after: Position, through: Position, most_ms: int) -> Swapped:
+        """Put the copy of (kept_after, through] in the stream's place; all entries behind get new ids.
 
         most_ms: an id above it that follows no other was chosen by its sender.
         """
-        self._client.unlink(DOOR_NEXT)
-        after, done, kept = kept_after, 0, 0
-        while not done:
-            head = (after, _COPY_BYTES, _MOST_VALUES, through, _COPY_ENTRIES)
-            after, done, copied = self._run(_COPY, *head)
-            kept += int(copied)
-        return self._swap(kept_after, through, most_ms, first=through.after())._replace(kept=kept)
+        return self._swap(kept_after, through, most_ms, first=through.after())
 
     def replace(self, last: Position, most_ms: int) -> Swapped:
         """Give new ids, above `last`, to all entries: the stream is not the one that was read."""
-        self._client.unlink(DOOR_NEXT)
+        self.begin_copy()
         return self._swap(last, last, most_ms, first=START.after())
 
     def _swap(self, group_at: Position, last: Position, most_ms: int, *, first: Position) -> Swapped:
         move = (last, _COPY_BYTES, _MOST_VALUES, MARK, most_ms, _COPY_ENTRIES)
-        added, moved, moved_to, done = self._run(_SWAP, *move, first, self._group, group_at, last)
-        if not done:
-            self.finish_moving(moved_to, most_ms)
-        return Swapped(int(added) if added >= 0 else None, int(moved), 0)
+        added, moved, self._moved_to, _ = self._run(_SWAP, *move, first, self._group, group_at, last)
+        return Swapped(int(added) if added >= 0 else None, int(moved))
 
-    def finish_moving(self, after: Position | bytes, most_ms: int) -> None:
-        """Give new ids to what waits aside. after: the id before the first of it, if that is known."""
-        done = 0
-        while not done:
-            head = (after, _COPY_BYTES, _MOST_VALUES, MARK, most_ms, _COPY_ENTRIES)
-            after, done = self._run(_GO_ON, *head)
+    def go_on_moving(self, cursor: Position, most_ms: int) -> None:
+        """Give new ids to some of what waits aside, unless the stream has no more: then it is built anew once more.
+
+        cursor: the last entry that was read; what follows it was not chosen.
+        """
+        after = self._moved_to or cursor
+        for _ in range(_STEPS):
+            move = (after, _COPY_BYTES, _MOST_VALUES, MARK, most_ms, _COPY_ENTRIES)
+            try:
+                after, done = self._run(_GO_ON, *move)
+            except ResponseError as e:
+                if not is_exhausted(e):
+                    raise
+                return
+            self._moved_to = None if done else after
+            if done:
+                return
 
     def _run(self, script: str, *values: Any) -> Any:
         return self._client.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_said, values))

@@ -68,6 +68,15 @@ class _Framed(NamedTuple):
     seen: int
 
 
+class _Copying(NamedTuple):
+    """The entries of (kept_after, through] are copied up to `after`, so many as are kept."""
+
+    kept_after: Position
+    after: Position
+    through: Position
+    kept: int
+
+
 class DoorReader:
     """Reads for the door's one owner. max_ahead_ms: how far an id may be ahead of Redis TIME."""
 
@@ -86,6 +95,7 @@ class DoorReader:
         self._weights: list[int] = []
         self._marks = 0  # of them
         self._framed: deque[_Framed] = deque()
+        self._copying: _Copying | None = None  # while the stream is built anew
         self._count = _FIRST_ENTRIES
         self._is_full = False  # the last reply was: there may be more
         self._bytes = 0  # that were read since the last piece was framed
@@ -101,7 +111,7 @@ class DoorReader:
     @property
     def has_more(self) -> bool:
         """There may be entries that could be framed at once."""
-        return bool(self._waiting) or self._is_full
+        return bool(self._waiting) or self._copying is not None or self._is_full
 
     @property
     def is_far_ahead(self) -> bool:
@@ -155,6 +165,9 @@ class DoorReader:
 
     def next_piece(self) -> Piece | None:
         """Return the next entries, few enough to be parsed in a moment; None where none came."""
+        if not self._waiting and self._copying is not None:
+            self._go_on_rebuilding(self._copying)
+            return None
         if not self._waiting:
             giant = self._read()
             if giant is not None:
@@ -202,10 +215,11 @@ class DoorReader:
             self._seen += len(found.entries)
             self._bytes += found.bytes
         self._adapt(len(read.entries), found.bytes)
-        if not found.is_whole or not (self._is_full or is_numbered(look.last, most_ms)):
-            self._rebuild(most_ms)
-        elif look.aside:  # who set it there did not come to the end
-            self._stream.finish_moving(position_of(self._cursor), most_ms)
+        is_sound = is_numbered(look.last, most_ms)
+        if not found.is_whole or not (self._is_full or is_sound):
+            self._begin_rebuild()
+        elif look.aside and is_sound:
+            self._stream.go_on_moving(position_of(self._cursor), most_ms)
             self._is_full = True
         elif not self._is_full:
             self._count_lost(look)
@@ -224,7 +238,7 @@ class DoorReader:
         if giant is None or number is None:
             self._count = _FEWER
             if giant is not None:
-                self._rebuild(most_ms)
+                self._begin_rebuild()
             return None
         self._cursor = number
         self._highest = max(self._highest, number)
@@ -233,19 +247,32 @@ class DoorReader:
         log.error("an entry of the front door is too large to be read", id=str(giant.position), bytes=giant.size)
         return refused_giant(number, giant.size, giant.beginning)
 
-    def _rebuild(self, most_ms: int) -> None:
+    # -- built anew ------------------------------------------------------------------------------------------------
+
+    def _begin_rebuild(self) -> None:
         """Let the stream be built anew behind what was read, because an id there is no number."""
         if self._at_ms > MAX_POSITION.ms:
             log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
             self._is_full = False
             return
-        through = position_of(self._cursor)
-        swapped = self._stream.rebuild(self._group_at, through, most_ms)
-        log.warning("front door built anew, an id was out of bounds", after=str(through), moved=swapped.moved)
+        self._stream.begin_copy()
+        self._copying = _Copying(self._group_at, self._group_at, position_of(self._cursor), 0)
+
+    def _go_on_rebuilding(self, copying: _Copying) -> None:
+        """Copy some of what keeps its ids; put the copy in the stream's place when all of it is there."""
+        copied = self._stream.copy(copying.after, copying.through)
+        kept = copying.kept + copied.entries
+        self._copying = copying._replace(after=copied.after, kept=kept)
+        if not copied.is_done:
+            return
+        most_ms = self._most_ms(self._at_ms, self._highest)
+        swapped = self._stream.swap(copying.kept_after, copying.through, most_ms)
+        log.warning("front door built anew, an id was out of bounds", after=str(copying.through), moved=swapped.moved)
         if self._expected is not None and swapped.added is not None:
-            self._note(swapped.added - self._expected - swapped.moved, through)
-        self._offset, self._lost = self._seen - swapped.kept, 0
-        self._base, self._counted_to = f"{self._group_at} 0", through
+            self._note(swapped.added - self._expected - swapped.moved, copying.through)
+        self._copying, self._group_at = None, copying.kept_after
+        self._offset, self._lost = self._seen - kept, 0
+        self._base, self._counted_to = f"{self._group_at} 0", copying.through
         self._added, self._is_full = None, True
 
     # -- what was not read -----------------------------------------------------------------------------------------

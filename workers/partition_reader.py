@@ -13,7 +13,7 @@ from ..contracts.frame import FIELD, TOO_LARGE
 from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
-from ..db.redis import Client, is_cluster, is_gone, is_out_of_memory, make_group, ms_of_time
+from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
 from .partition_state import PartitionState
 
@@ -114,6 +114,7 @@ end
 return move(KEYS[2], tonumber(ARGV[3]))
 """
 _MOVED_BYTES = 4 << 20
+_MOST_STEPS = 100  # in one go: a lease waits meanwhile
 
 
 @dataclass(slots=True)
@@ -297,20 +298,21 @@ class PartitionReader:
         """Give a partition's entries new ids, because its stream has one that is later than latest_ms (Unix ms).
 
         Redis never goes back behind such an id, and at the largest one it takes nothing more. Read them from the start.
-        refused: ids of entries that are dealt with, and go.
+        The next look goes on with what is left here. refused: ids of entries that are dealt with, and go.
         """
         keys = (stream_key(partition), *renewal_keys(partition))
         log.warning("a stream gets new ids, one was ahead of time", partition=partition)
-        done = 0
         for key in keys[:2] if refused else ():
             self._client.xdel(key, *refused)
-        while not done:
+        for _ in range(_MOST_STEPS):
             try:
                 done = self._client.eval(_RENEW, len(keys), *keys, self._group, latest_ms, _MOVED_BYTES)
             except ResponseError as e:
-                if not is_out_of_memory(e):
-                    raise
-                return  # the next look tries again
+                if is_out_of_memory(e) or is_exhausted(e):
+                    return
+                raise
+            if done:
+                return
 
     def ack(
         self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]

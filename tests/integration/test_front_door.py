@@ -200,19 +200,9 @@ def test_an_id_out_of_bounds_costs_its_own_entry_and_none_that_comes_later(door,
 
 def add_when_possible(door, count, until, died):
     """Add ticks; behind the largest id Redis refuses all until the door was built anew."""
-
-    def added():
-        try:
-            door.add()
-        except ResponseError as e:
-            if "last possible ID" not in str(e):
-                raise
-            door.sent -= 1
-            return False
-        return True
-
     for _ in range(count):
-        until(died, added)
+        fields = door.tick()
+        until(died, lambda fields=fields: is_added(door.redis, fields))
 
 
 def test_ids_out_of_bounds_all_over_a_backlog_cost_one_entry_each(door, working, until):
@@ -391,3 +381,56 @@ def test_an_id_far_ahead_in_a_partition_costs_its_own_entry_and_none_that_comes_
 def last_ms(door, partition=None):
     key = FRONT_DOOR if partition is None else stream_key(partition)
     return int(door.redis.xinfo_stream(key)["last-generated-id"].split(b"-")[0])
+
+
+@pytest.mark.parametrize("which", ["an hour ahead", "the largest"])
+def test_a_producer_goes_on_behind_an_id_far_ahead_in_each_partition(door, tickstock, tmp_path, which):
+    """Behind the largest one Redis takes none of its frames, until a worker has given new ids."""
+    chosen = ids_out_of_bounds(door)[which]
+    for partition in range(PARTITIONS):
+        door.redis.xadd(stream_key(partition), {"f": "no frame"}, id=chosen)
+    file = tmp_path / "trades.csv"
+    rows = [f"{SYMBOLS[i % 4]},10,{1_381_147_200_000_000_000 + i * 10**9},1" for i in range(200)]
+    file.write_text("\n".join(["ticker,price,sip_timestamp,size", *rows]) + "\n")
+    ran = tickstock("replay", file, "--workers", "1", servers=door.servers)
+    assert ran.returncode == 0, ran.stderr
+    assert door.volume() == 200
+    assert [reason for reason, *_ in door.letters()] == ["bad_frame"] * PARTITIONS
+
+
+def test_many_senders_beside_a_stranger_of_bad_ids_lose_nothing(door, working, until):
+    """The stranger uses the largest id now and then: the others are refused for a moment, and try again."""
+    senders, ended = 20, threading.Event()
+    added = [0] * senders
+    bad = 40
+
+    def send(sender):
+        with redis.Redis.from_url(door.servers.redis_url) as client:
+            fields = {"symbol": SYMBOLS[sender % 4], "price": "10", "volume": "1", "timestamp": door.minute_s}
+            while not ended.is_set():
+                added[sender] += is_added(client, fields)
+
+    threads = [threading.Thread(target=send, args=[sender]) for sender in range(senders)]
+    with working() as died:
+        for thread in threads:
+            thread.start()
+        for i in range(bad):
+            which = OUT_OF_BOUNDS[i % len(OUT_OF_BOUNDS)]
+            until(died, lambda which=which: is_added(door.redis, {"data": "bad"}, ids_out_of_bounds(door)[which]))
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+        until(died, lambda: door.ledger().get("ticks_in") == sum(added) + bad)
+    assert door.ledger() == {"ticks_in": sum(added) + bad, "applied": sum(added), "refused": bad}
+    assert [reason for reason, *_ in door.letters()] == ["entry_id"] * bad
+
+
+def is_added(client, fields, entry_id="*"):
+    """Add an entry, if its id can be one just now."""
+    try:
+        client.xadd(FRONT_DOOR, fields, id=entry_id)
+    except ResponseError as e:
+        if "last possible ID" not in str(e) and "equal or smaller" not in str(e):
+            raise
+        return False
+    return True

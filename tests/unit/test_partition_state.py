@@ -46,10 +46,13 @@ class Feed:
         return make_frame(self.identity, made, kind or self.identity.kind, previous, self.number, born_ms)
 
 
-def apply(state, *bodies, at, now=0.0, finished=None):
-    """Apply frames that came at a time by Redis's clock; now: the worker's monotonic time, in seconds."""
+def apply(state, *bodies, at, now=0.0, finished=None, read_at=None):
+    """Apply frames that came at a time by Redis's clock; now: the worker's monotonic time, in seconds.
+
+    read_at: when they were read by Redis's clock; None: at once.
+    """
     entries = [(f"{int((START_S + at) * 1000)}-{i}".encode(), body) for i, body in enumerate(bodies)]
-    read = Reading(int((START_S + at) * 1000))
+    read = Reading(int((START_S + (at if read_at is None else read_at)) * 1000))
     state.apply(entries, read=read, now_ns=int(now * SECOND), finished=(finished or {}).get)
 
 
@@ -149,6 +152,37 @@ def test_a_delayed_feed_has_a_clock_that_runs_behind():
     assert closed(state) == []
     apply(state, feed.body(("A", 61, 10, 1), born=961), at=961)
     assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+@pytest.mark.parametrize(("born", "at"), [(3600, 3600), (3600, 2), (2, 3600), (250 * 86_400, 250 * 86_400)])
+def test_no_birth_and_no_id_carries_the_clock_beyond_the_time_of_the_read(born, at):
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=born), at=at, read_at=2)
+    state.tick_clocks(int(58.4 * SECOND))  # 60.4 s, as far as anybody knows
+    assert closed(state) == []
+    state.tick_clocks(int(58.5 * SECOND))
+    assert closed(state) == [("live", "A", 0, 10.0, 10.0, 1)]
+
+
+def test_a_tick_of_the_future_is_held_against_the_read_whatever_its_frame_says():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 901, 10, 1), ("A", 903, 11, 1), born=3600), at=3600, read_at=2)
+    assert state.counts["p"] == Counts(ticks_in=2, applied=1, future=1)
+
+
+def test_a_tick_of_now_is_not_too_late_because_its_frame_says_that_it_is_born_later():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=3600), at=3600, read_at=2)
+    assert state.counts["p"] == Counts(ticks_in=1, applied=1)
+
+
+def test_a_hole_behind_an_id_of_the_future_is_given_up_in_time():
+    state, feed = new_state(), Feed()
+    feed.body(("A", 1, 10, 1), born=1)  # lost
+    apply(state, feed.body(("A", 2, 11, 1), born=2), at=10**9, read_at=2)
+    ms = (START_S + 2) * 1000
+    assert state.give_up_holes(ms + 10_000, hole_wait_ms=10_000, now_ns=0) == []
+    assert state.give_up_holes(ms + 10_001, hole_wait_ms=10_000, now_ns=0) == [("p", (0, 1))]
 
 
 @pytest.mark.parametrize("together", [True, False])
