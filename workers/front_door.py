@@ -22,7 +22,7 @@ from ..contracts.door import FRAME_REFUSED
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.metrics import TICKS_LOST
-from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
+from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
@@ -68,7 +68,7 @@ class FrontDoor:
         self._parse = parse
         self._repeats = DoorRepeats(client, partitions, limits)
         self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that no frame can be sent to
-        self._foreign_door = ForeignKeyWatch(client, lambda _: {FRONT_DOOR: "stream"})
+        self._foreign_door = ForeignKeyWatch(client, lambda _: DOOR_KEYS)
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
