@@ -142,6 +142,12 @@ class DoorReader:
         self._begin(lowest, max(lowest, highest), counted)
         return lowest
 
+    def gone_to(self) -> int:
+        """Return up to which number nothing is read again: all below the first entry that is there is gone."""
+        first = self._stream.peek(position_of(self._cursor))
+        number = None if first is None else number_of(first.position)
+        return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
+
     def _replace(self, look: Look | None, last: Position, most_ms: int) -> None:
         swapped = self._stream.replace(last, most_ms)
         if look is not None:
