@@ -297,6 +297,11 @@ class DoorReader:
         log.error("entries of the front door are lost", entries=lost, after=str(self._counted_to), through=str(through))
         self.losses.append(Loss(self._base, self._lost, self._counted_to, through))
 
+    def passed(self, lowest: int) -> None:
+        """Count no more what has been applied wherever it can be: the stream keeps it for who is left out."""
+        while self._framed and self._framed[0].last <= lowest:
+            self._framed.popleft()
+
     def applied(self, lowest: int) -> None:
         """Let go of what every partition has applied."""
         done = None

@@ -217,8 +217,11 @@ class FrontDoor:
                 self.reset()
                 self._restart_at = time.monotonic() + _RESTART_EVERY_S
                 return
-        if len(open_to) == self._partitions:  # what a partition that is left out has not applied must stay
-            self._reader.applied(min(number_in(done) for _, done, _ in flows))
+        lowest = min((number_in(done) for _, done, _ in flows), default=0)
+        if len(open_to) == self._partitions:
+            self._reader.applied(lowest)
+        else:  # what a partition that is left out has not applied must stay
+            self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
     def _note_losses(self) -> None:

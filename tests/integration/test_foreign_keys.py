@@ -264,6 +264,19 @@ def test_the_front_door_goes_on_for_the_other_partitions(stream, client, wait_fo
         wait_for(lambda: died or ledger_of(stream) == {BAD: 3, GOOD: 3})
 
 
+def test_the_front_door_goes_on_for_the_others_however_long(stream, client, monkeypatch, wait_for):
+    monkeypatch.setattr("tickstockpl.workers.door_reader.ROWS_AHEAD", 2)
+    client.set(flow_key(BAD), "x")
+    with worker_on(stream) as died:
+        for n in range(4):
+            for symbol in (SYMBOLS[BAD], *[SYMBOLS[GOOD]] * 2):
+                knock(client, symbol)
+            wait_for(lambda n=n: died or ledger_of(stream) == {GOOD: 2 * n + 2})
+        client.delete(flow_key(BAD))
+        wait_for(lambda: died or ledger_of(stream) == {BAD: 4, GOOD: 8})
+    assert not died, died
+
+
 @pytest.mark.parametrize("key", [DOOR_OWNER, DOOR_ASIDE, DOOR_NEXT, DOOR_MOVING])
 @pytest.mark.parametrize("feed", ["stream writer"], indirect=True)
 def test_the_front_door_opens_again_when_its_own_key_is_right(key, stream, client, feed, wait_for):
