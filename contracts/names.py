@@ -73,7 +73,12 @@ SHARED_KEYS: dict[str, KeyType] = {
     DEAD_LETTERS: "stream",
     BRIDGE_EPOCH: "string",
     HEARTBEAT: "string",
+    DOOR_OWNER: "string",
+    DOOR_ASIDE: "stream",
 }
+
+# Those that the owner of the front door reads. What stands under its other names is overwritten.
+DOOR_KEYS: dict[str, KeyType] = {key: SHARED_KEYS[key] for key in (FRONT_DOOR, DOOR_OWNER, DOOR_ASIDE)}
 
 
 def frame_keys(partition: int) -> dict[str, KeyType]:
@@ -82,8 +87,9 @@ def frame_keys(partition: int) -> dict[str, KeyType]:
 
 
 def partition_keys(partition: int) -> dict[str, KeyType]:
-    """Name every key of a partition, and what each holds."""
-    return frame_keys(partition) | results_keys(partition)
+    """Name every key of a partition that is read, and what each holds."""
+    aside, _, _ = renewal_keys(partition)
+    return frame_keys(partition) | results_keys(partition) | {aside: "stream"}
 
 
 def results_keys(partition: int) -> dict[str, KeyType]:

@@ -39,6 +39,7 @@ _CONTAINERS = ("ACL", "CLUSTER", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
 _STREAM, _FLOW, _RESULTS, _SEQ = stream_key(0), flow_key(0), results_key(0), bridge_seq_key(1)
 _STREAM_KEYS = "tickstock-stream*"  # the front door, the partitions and their flows
 _PARTITION_KEYS = "tickstock-stream:*"
+_RENEWAL_KEYS = tuple(key.replace("{p0}", "{p*}") for key in renewal_keys(0))
 _DOOR_KEYS = "tickstock-door:*"
 _RESULTS_KEYS = "tickstock-results:*"
 _BRIDGE_KEYS = "tickstock-bridge:*"
@@ -193,7 +194,6 @@ def _new_ids(key: str, aside: str, following: str) -> Iterable[Call]:
     yield "EXISTS", aside
     yield "XDEL", aside, "0-1"
     yield "XDEL", key, "0-1"
-    yield "DEL", aside
 
 
 def _publish(channels: Iterable[str]) -> Iterable[Call]:
@@ -233,18 +233,21 @@ RIGHTS: dict[Role, RedisRights] = {
             *_new_ids(FRONT_DOOR, DOOR_ASIDE, DOOR_NEXT),
             ("XSETID", DOOR_NEXT, f"{2**43}-0"),
             *(("XLEN", DOOR_ASIDE), ("XINFO", "STREAM", DOOR_ASIDE), ("XTRIM", DOOR_ASIDE, "MINID", "0")),
-            ("UNLINK", DOOR_NEXT),
             *(("GET", DOOR_OWNER), ("SET", DOOR_OWNER, "1")),
             *_new_ids(_STREAM, *renewal_keys(0)[::2]),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "bars", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
             ("XADD", DEAD_LETTERS, "*", "reason", "unknown_shape"),
         ),
+        selectors=(
+            Selector((f"~{_DOOR_KEYS}",), (("UNLINK", DOOR_NEXT), ("DEL", DOOR_ASIDE))),
+            Selector(tuple(f"~{key}" for key in _RENEWAL_KEYS), tuple(("DEL", key) for key in renewal_keys(0))),
+        ),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     "bridge": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
-        channels=(*_ALL_CHANNELS, MONITORING_CONTROL),
+        channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
             *_LOOK,
@@ -253,12 +256,12 @@ RIGHTS: dict[Role, RedisRights] = {
             *_TYPES,
             *_publish(_ALL_CHANNELS),
             ("PUBSUB", "NUMSUB", channel_names.ERRORS),
-            *_subscribe((MONITORING_CONTROL,)),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
             ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
+        selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
     # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:

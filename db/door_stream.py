@@ -75,9 +75,11 @@ end
 """
 )
 
-# ARGV: epoch. Returns the epoch that stands there if it is higher: that of a database that is newer than ours.
+# ARGV: epoch. Returns the epoch that stands there if it is higher: that of a database that is newer than ours. What has
+# more digits than a whole number of Lua's holds is no epoch of ours, and nobody's.
 _REGISTER = """
-local held = tonumber(redis.call('GET', KEYS[4]) or 0) or 0
+local said = redis.call('GET', KEYS[4]) or ''
+local held = string.match(said, '^%d+$') and #said <= 15 and tonumber(said) or 0
 if held > tonumber(ARGV[1]) then return held end
 redis.call('SET', KEYS[4], ARGV[1])
 return 0

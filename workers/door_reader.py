@@ -152,6 +152,12 @@ class DoorReader:
         self._begin(lowest, max(lowest, highest), counted)
         return lowest
 
+    def gone_to(self) -> int:
+        """Return up to which number nothing is read again: all below the first entry that is there is gone."""
+        first = self._stream.peek(position_of(self._cursor))
+        number = None if first is None else number_of(first.position)
+        return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
+
     def _replace(self, look: Look | None, last: Position, most_ms: int) -> None:
         swapped = self._stream.replace(last, most_ms)
         if look is not None:
@@ -317,6 +323,11 @@ class DoorReader:
         self._lost += lost
         log.error("entries of the front door are lost", entries=lost, after=str(self._counted_to), through=str(through))
         self.losses.append(Loss(self._base, self._lost, self._counted_to, through))
+
+    def passed(self, lowest: int) -> None:
+        """Count no more what has been applied wherever it can be: the stream keeps it for who is left out."""
+        while self._framed and self._framed[0].last <= lowest:
+            self._framed.popleft()
 
     def applied(self, lowest: int) -> None:
         """Let go of what every partition has applied."""

@@ -32,14 +32,14 @@ class DoorRepeats:
         self._client = client
         self._partitions = partitions
         self._limits = limits
-        self._same = SameTrades(most=_MOST)
-        self._requeued = SameTrades(most=_MOST)
+        self._same, self._requeued = SameTrades(most=_MOST), SameTrades(most=_MOST)
         self._pages: Iterator[None] = iter(())
         self.is_ready = False
 
     def restart(self, number: int) -> None:
-        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, step by step."""
+        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, in steps."""
         self._same = SameTrades(most=_MOST)
+        self._requeued = SameTrades(most=_MOST)  # what is framed again is no repeat of itself
         self._pages = self._read_partitions(number)
         self.is_ready = False
 
@@ -95,7 +95,7 @@ def _door_frame(body: bytes) -> Frame | None:
 
 
 def _rows_up_to(frame: Frame | None, number: int) -> Ticks:
-    """Return the rows that are committed everywhere: those above are framed again."""
+    """Return the rows whose entries are behind the door: those above are framed again."""
     if frame is None or frame.previous >= number:
         return Ticks.empty()
     try:

@@ -22,7 +22,7 @@ from ..contracts.door import FRAME_REFUSED
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.metrics import TICKS_LOST
-from ..contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
+from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
@@ -68,7 +68,7 @@ class FrontDoor:
         self._parse = parse
         self._repeats = DoorRepeats(client, partitions, limits)
         self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that no frame can be sent to
-        self._foreign_door = ForeignKeyWatch(client, lambda _: {FRONT_DOOR: "stream"})
+        self._foreign_door = ForeignKeyWatch(client, lambda _: DOOR_KEYS)
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -180,7 +180,7 @@ class FrontDoor:
         # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
-        self._repeats.restart(start)
+        self._repeats.restart(self._reader.gone_to())
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
         self._poll_at = time.monotonic() + _POLL_EVERY_S
@@ -217,8 +217,11 @@ class FrontDoor:
                 self.reset()
                 self._restart_at = time.monotonic() + _RESTART_EVERY_S
                 return
-        if len(open_to) == self._partitions:  # what a partition that is left out has not applied must stay
-            self._reader.applied(min(number_in(done) for _, done, _ in flows))
+        lowest = min((number_in(done) for _, done, _ in flows), default=0)
+        if len(open_to) == self._partitions:
+            self._reader.applied(lowest)
+        else:  # what a partition that is left out has not applied must stay
+            self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
     def _note_losses(self) -> None:

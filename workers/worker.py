@@ -182,10 +182,11 @@ class Worker:
             self._wait_for_partitions()
             return
         before_ns = time.monotonic_ns()
+        had_left = bool(self._left)  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
-        caught_up = not self._left and all(len(frames) < self._read_count for frames in entries.values())
+        caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
         if self._is_commit_due(caught_up=caught_up):
@@ -196,6 +197,9 @@ class Worker:
             self._committer.load_ahead(list(self._states.values()))
         if self._teller.is_behind:
             self._teller.catch_up()
+
+    def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
+        return not self._left and all(len(frames) < self._read_count for frames in entries.values())
 
     def _show(self) -> None:
         PARTITIONS_OWNED.set(len(self._held()))
@@ -218,7 +222,8 @@ class Worker:
             log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
             for partition in partitions:
                 self.restore(partition)
-            return {partition: frames for partition, frames in entries.items() if partition in self._states}
+            self._left = entries
+            return self.read()  # a turn that has read nothing is taken for one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
         self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
         return entries

@@ -146,6 +146,53 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
     assert [entry["object"] for entry in valkey.admin.acl_log() if entry["username"] != "application"] == []
 
 
+def test_a_fleet_among_strangers_is_refused_nothing(on_users, valkey, tmp_path, tickstock):
+    """Each path that only bad input opens: new ids, large replies, keys of another type, a door that is taken over."""
+    application = redis.Redis.from_url(valkey.url("application"))
+    ahead, partition, other = f"{2**60}-0", stream_key(0), stream_key(1)
+    letters = "SELECT count(*) FROM dead_letter"
+    with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+
+        def knock(symbol, **fields):
+            said = {"symbol": symbol, "price": "1", "volume": "1", "timestamp": str(time.time())}
+            application.xadd(FRONT_DOOR, said | fields)
+
+        def counted(what):
+            return sum(getattr(row, what) for row in fleet.ledger())
+
+        def start(name):
+            fleet.start_worker(name, "--commit-ms", 50, servers=on_users("worker"))
+            wait_for(lambda: fleet.owners() == {name: PARTITIONS}, 30, lambda: f"{name}\n{fleet.logs()}")
+
+        start("first")
+        fleet.start("bridge", "bridge", "--name", "b1", servers=on_users("bridge"))
+        wait_for(lambda: application.get(HEARTBEAT), 30, lambda: f"the heartbeat\n{fleet.logs()}")
+        knock("IBM", exchange="4", trade_id="11")
+        wait_for(lambda: counted("applied") == 1, 30, lambda: f"a tick\n{fleet.logs()}")
+        application.xadd(FRONT_DOOR, {"data": "chosen"}, id=ahead)
+        valkey.admin.xadd(partition, {"f": "chosen"}, id=ahead)
+        for _ in range(5):
+            valkey.admin.xadd(other, {"f": bytes(9 << 20)})
+        valkey.admin.xadd(FRONT_DOOR, {"data": bytes(40 << 20)})
+        application.publish("tickstock:monitoring:control", '{"action": "force_health_check"}')
+        wait_for(lambda: counted("refused") >= 2, 60, lambda: f"what is refused\n{fleet.logs()}")
+        wait_for(lambda: fleet.rows(letters) == [(8,)], 60, lambda: f"{fleet.rows(letters)} letters\n{fleet.logs()}")
+        valkey.admin.rename(partition, "elsewhere")
+        valkey.admin.set(partition, "x")
+        wait_for(lambda: "holds a string" in fleet.logs(), 30, lambda: f"the foreign key\n{fleet.logs()}")
+        valkey.admin.delete(partition)
+        assert fleet.stop("first") == 0, fleet.logs()
+        start("second")
+        knock("IBM", exchange="4", trade_id="11")
+        wait_for(lambda: counted("repeated") == 1, 60, lambda: f"the repeat\n{fleet.logs()}")
+        for command in (("status",), ("dlq", "ls"), ("audit",), ("doctor", "--role", "operator")):
+            ran = tickstock(*command, servers=on_users("operator"))
+            assert "NOPERM" not in ran.stdout + ran.stderr, (command, ran)
+            assert "may not" not in ran.stdout + ran.stderr, (command, ran)
+        assert [fleet.stop(name) for name in ("second", "bridge")] == [0, 0], fleet.logs()
+    assert [entry["object"] for entry in valkey.admin.acl_log() if entry["username"] != "application"] == []
+
+
 def test_who_only_reads_may_not_write(on_users, valkey):
     on_users("test")
     for name, key in (("application", results_key(0)), ("bridge", stream_key(0)), ("bridge", FRONT_DOOR)):

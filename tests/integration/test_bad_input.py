@@ -265,6 +265,21 @@ def test_entries_that_no_reply_can_hold_are_dead_letters_by_their_size(stream, w
     work(lambda: bars(stream.servers) == [("A", 10, 12, 200)])
 
 
+def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothing(stream):
+    for _ in range(5):
+        stream.add(bytes(9 << 20))
+    stop = threading.Event()
+    place = Place(stream.servers, False, 5.0)
+    worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, block_ms=1), partitions=None, stop=stop)
+    with worker._client, closing(worker._database):
+        worker._join()
+        while not worker._states:
+            worker.turn()  # the one in which it has the partition reads it, too
+        (state,) = worker._states.values()
+        assert [len(state.unacked), len(state.dead_letters)] == [5, 5]
+        worker._end()
+
+
 def test_a_text_that_is_no_utf_8_stops_no_worker(stream, work):
     stream.send(("A", 10.0, 100))
     array = stream.frame(("BAD", 99.0, 1))[:-4].replace(b"\xa3BAD", b"\xa3B\xffD")

@@ -11,6 +11,10 @@ from structlog.testing import capture_logs
 from tickstockpl.contracts.names import (
     BRIDGE_EPOCH,
     DEAD_LETTERS,
+    DOOR_ASIDE,
+    DOOR_MOVING,
+    DOOR_NEXT,
+    DOOR_OWNER,
     FRONT_DOOR,
     HEARTBEAT,
     SHARED_KEYS,
@@ -260,6 +264,47 @@ def test_the_front_door_goes_on_for_the_other_partitions(stream, client, wait_fo
         wait_for(lambda: died or ledger_of(stream) == {BAD: 3, GOOD: 3})
 
 
+def test_the_front_door_goes_on_for_the_others_however_long(stream, client, monkeypatch, wait_for):
+    monkeypatch.setattr("tickstockpl.workers.door_reader.ROWS_AHEAD", 2)
+    client.set(flow_key(BAD), "x")
+    with worker_on(stream) as died:
+        for n in range(4):
+            for symbol in (SYMBOLS[BAD], *[SYMBOLS[GOOD]] * 2):
+                knock(client, symbol)
+            wait_for(lambda n=n: died or ledger_of(stream) == {GOOD: 2 * n + 2})
+        client.delete(flow_key(BAD))
+        wait_for(lambda: died or ledger_of(stream) == {BAD: 4, GOOD: 8})
+    assert not died, died
+
+
+@pytest.mark.parametrize("key", [DOOR_OWNER, DOOR_ASIDE, DOOR_NEXT, DOOR_MOVING])
+@pytest.mark.parametrize("feed", ["stream writer"], indirect=True)
+def test_the_front_door_opens_again_when_its_own_key_is_right(key, stream, client, feed, wait_for):
+    with worker_on(stream) as died:
+        knock(client, SYMBOLS[GOOD])
+        wait_for(lambda: died or ledger_of(stream) == {GOOD: 1})
+        client.delete(key)
+        FILLS["list"](client, key)
+        client.xadd(FRONT_DOOR, {"data": "late"}, id=f"{2**60}-0")  # so that every key of the door is needed
+        knock(client, SYMBOLS[GOOD])
+        feed.send(GOOD)
+        wait_for(lambda: died or volumes(stream) == {"C": 1})
+        if key in SHARED_KEYS:
+            ((level, says, _),) = types_found(stream)
+            assert (level, says.startswith(f"{key} holds a ")) == ("FAIL", True)
+            client.delete(key)
+        wait_for(lambda: died or ledger_of(stream).get(GOOD) == 2)
+    assert not died, died
+
+
+@pytest.mark.parametrize("epoch", ["inf", "9223372036854775807", "nan", "-5", "0x10", b"\xff\x00"])
+def test_an_owner_of_the_front_door_that_is_no_epoch_of_ours_is_nobody(epoch, stream, client, wait_for):
+    client.set(DOOR_OWNER, epoch)
+    with worker_on(stream) as died:
+        knock(client, SYMBOLS[GOOD])
+        wait_for(lambda: died or ledger_of(stream) == {GOOD: 1})
+
+
 def knock(client, symbol):
     """Send a tick of now to the front door."""
     seconds, _ = client.time()
@@ -417,7 +462,8 @@ def test_every_key_of_ours_is_looked_at(stream, client):
     assert set(wanted) == {
         "tickstock-stream", "tickstock-dlq", "tickstock-bridge:{bridge}:epoch", "tickstock:producer:heartbeat",
         *(f"tickstock-stream:{{p{p}}}" for p in range(2)), *(f"tickstock-stream:{{p{p}}}:flow" for p in range(2)),
-        *(f"tickstock-results:{{p{p}}}" for p in range(2)),
+        *(f"tickstock-results:{{p{p}}}" for p in range(2)), *(f"tickstock-stream:{{p{p}}}:aside" for p in range(2)),
+        "tickstock-door:{tickstock-stream}:owner", "tickstock-door:{tickstock-stream}:aside",
     }  # fmt: skip
     for key in wanted:
         client.rpush(key, "x")

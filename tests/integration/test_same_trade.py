@@ -8,8 +8,14 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.names import FRONT_DOOR
+from tickstockpl.contracts.partition import Position, number_of
+from tickstockpl.contracts.tick_json import parse_entries
+from tickstockpl.contracts.ticks import REPEATED
+from tickstockpl.db.redis import connect
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.workers.door_repeats import DoorRepeats
+from tickstockpl.workers.tick_check import Limits
 from tickstockpl.workers.worker import WorkerOptions
 
 HEADER = "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,trf_timestamp"  # fmt: skip  # noqa: E501
@@ -195,6 +201,32 @@ def test_entries_that_nobody_took_yet_are_marked_among_themselves(door, wait_for
     with door.worker():
         wait_for(lambda: ledger(door.servers, "ticks_in") == {"ticks_in": 2})
     assert minutes(door.servers) == [("A", 10.0, 10.0, 10.0, 10.0, 2.0, 1)]
+
+
+def test_a_door_whose_stream_is_gone_knows_what_no_partition_but_one_has_applied(door, wait_for):
+    with door.worker():
+        door.plain("A", 10.0, exchange=4, trade_id=11)
+        wait_for(lambda: ledger(door.servers, "applied") == {"applied": 1})
+    rows(door.servers, "DELETE FROM ledger WHERE applied = 0")  # as if the other had not heard yet how far the door is
+    door.redis.delete(FRONT_DOOR)
+    door.plain("A", 10.0, exchange=4, trade_id=11)
+    with door.worker():
+        wait_for(lambda: ledger(door.servers, "ticks_in") == {"ticks_in": 2})
+    assert ledger(door.servers, "applied", "repeated") == {"applied": 1, "repeated": 1}
+
+
+def test_a_dead_letter_that_is_framed_again_is_no_repeat_of_itself(door):
+    client = connect(door.servers.redis_url)
+    repeats = DoorRepeats(client, 2, Limits())
+    said = f"symbol A price 10 volume 2 timestamp {door.second} exchange 4 trade_id 11 requeued 1".encode().split()
+    entries = [(number_of(Position(door.second * 1000, seq)), said) for seq in (1, 2)]
+    for _ in range(2):  # Redis had no room for the frames of the first time
+        repeats.restart(0)
+        while not repeats.is_ready:
+            repeats.read_on()
+        marked = repeats.mark(parse_entries(entries), entries)
+        assert (marked.optional["flags"] == REPEATED).tolist() == [False, True]
+    client.close()
 
 
 @pytest.mark.parametrize("rules", ["sip", "all"])
