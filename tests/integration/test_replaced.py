@@ -95,6 +95,19 @@ def test_the_second_half_of_a_minute_in_a_command_of_its_own_is_told_as_a_cut(re
     assert audit("--file", first, "--file", second).returncode == 0
 
 
+@pytest.mark.parametrize(("before", "after"), [("37", "37"), ("", "37"), ("37", "")])
+def test_a_minute_without_a_price_is_no_cut_when_it_is_published_again(before, after, replay, ask, tmp_path):
+    odd = ("ODD", 60, 101, 1, 0)
+    for name, conditions, last in (("first", before, 102), ("again", after, 103)):
+        file = flat_file(tmp_path / f"{name}.csv", ("ODD", 0, 100, 10, 0), odd, ("ODD", 120, last, 10, 0))
+        file.write_text(file.read_text().replace("ODD,,0,4,1,", f'ODD,"{conditions}",0,4,1,'))
+        said = replay(file, "--trade-rules", "sip").stdout  # an odd lot is volume, and no price
+
+    assert "3 of its ticks are superseded now" in said
+    assert "CUT" not in said
+    assert [minute for _, minute, *_ in bars(ask)] == ([0, 2] if after else [0, 1, 2])
+
+
 def test_ticks_that_vanish_from_the_bars_of_a_replay_are_found_by_the_audit(replay, audit, tmp_path, migrated_servers):
     replay(part(tmp_path / "a.csv", 0, 120))
     with psycopg.connect(migrated_servers.database_url) as connection:

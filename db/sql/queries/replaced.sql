@@ -7,10 +7,11 @@ WITH thrown AS (
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
            count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
            count(*) FILTER (WHERE b.replay AND b.feed <> '' AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
+                              AND b.open <> 'NaN' AND s.open <> 'NaN'  -- else no trade of it says when it was
                               AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
            sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
       FROM stage_bar s
-     CROSS JOIN LATERAL (SELECT r.feed, r.replay, r.trades, r.open_ts, r.close_ts FROM recent_bar r
+     CROSS JOIN LATERAL (SELECT r.feed, r.replay, r.trades, r.open, r.open_ts, r.close_ts FROM recent_bar r
                           WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute = s.minute OFFSET 0) AS b
      WHERE s.partition = ANY (%(partitions)s) AND b.feed <> s.feed::text
      GROUP BY 1, 2, 3
