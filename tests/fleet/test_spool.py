@@ -11,6 +11,7 @@ import signal
 from threading import Event
 from zlib import crc32
 
+import numpy as np
 import polars as pl
 import pytest
 import redis
@@ -238,7 +239,9 @@ def spool_of(producer, folder, born_ms):
     identity = Identity(producer, "live", "live")
     with Spool(folder / producer, max_bytes=1 << 20) as spool:
         for n, at_ms in enumerate(born_ms):
-            spool.append([Numbered(0, n, n + 1, make_frame(identity, Ticks.empty(), "live", n, n + 1, at_ms))])
+            ts, price = np.array([at_ms * 10**6], "<i8"), np.array([10.0])
+            tick = Ticks(["A"], np.zeros(1, "<u2"), ts, price, np.array([100.0]))
+            spool.append([Numbered(0, n, n + 1, make_frame(identity, tick, "live", n, n + 1, at_ms))])
     return folder / producer
 
 
