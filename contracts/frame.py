@@ -104,6 +104,8 @@ class _Version(msgspec.Struct, array_like=True):
 _NOT_MSGPACK = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.msgpack.Encoder()
+_NO_ASIDE = _encoder.encode(NOTHING)
+_ARRAY_OF_15, _ARRAY_HEADER_BYTES = b"\x9f", 3  # msgpack's fixarray; one of 16 elements has a longer header
 _decoder = msgspec.msgpack.Decoder(Frame)
 _version_decoder = msgspec.msgpack.Decoder(_Version)
 _compressor = zstandard.ZstdCompressor(level=1, write_content_size=True)
@@ -133,6 +135,8 @@ def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes
 def encode(frame: Frame) -> bytes:
     """Return the bytes of a frame: the array, and its crc32 behind it."""
     body = _encoder.encode(frame)
+    if not frame.aside.columns:  # as frames were before there was anything aside: a byte says that these are 15 fields
+        body = _ARRAY_OF_15 + body[_ARRAY_HEADER_BYTES : -len(_NO_ASIDE)]
     return body + crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 
 

@@ -306,8 +306,8 @@ def test_doctor_finds_nothing_wrong_with_a_good_setup(replayed, tickstock):
     assert levels(ran) == dict.fromkeys(
         (
             "hiredis", "Redis version", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights",
-            "PostgreSQL version", "PostgreSQL durability", "PostgreSQL schema", "PostgreSQL rights", "partitions",
-            "TimescaleDB", "Redis keys", "clocks",
+            "PostgreSQL version", "PostgreSQL durability", "PostgreSQL schema", "PostgreSQL rights",
+            "application's tables", "definitions", "partitions", "TimescaleDB", "Redis keys", "clocks",
         ),
         "ok",
     )  # fmt: skip
@@ -369,7 +369,7 @@ def test_doctor_names_the_rights_that_a_role_lacks(replayed, tickstock):
         execute(replayed, f"DROP ROLE {role}")
     assert ran.returncode == 1
     (line,) = [line for line in ran.stdout.splitlines() if "PostgreSQL rights" in line]
-    assert "missing: DELETE on dead_letter, DELETE on gap_missing, " in line
+    assert "missing: DELETE on dead_letter, DELETE on detection_flow, " in line
     assert "UPDATE on ohlcv_1min, " in line
     assert "USAGE on sequence dead_letter_id_seq" in line
     assert f'; GRANT USAGE ON SEQUENCE dead_letter_id_seq TO "{role}"' in line

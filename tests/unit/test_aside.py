@@ -38,6 +38,8 @@ def test_notes_and_facilities_come_through_a_frame_those_alone_that_it_needs(cod
 def test_a_frame_that_says_nothing_beside_carries_nothing() -> None:
     frame = decode(make_frame(LIVE, ticks([0, 0], ("one",)), "live", 0, 2, 1))
     assert frame.aside == NOTHING
+    body = make_frame(LIVE, ticks([0, 0], ()), "live", 0, 2, 1)
+    assert (body[0], len(msgspec.msgpack.decode(body[:-4]))) == (0x9F, 15)
 
 
 def test_batches_with_notes_of_their_own_are_joined() -> None:

@@ -10,7 +10,7 @@ SELECT session_id::text, universe, started_at, stopped_at, patterns, indicators 
 -- A bridge that is started again soon: the session that its end stopped goes on. (Its close would have stopped it, too.)
 UPDATE streaming_session SET stopped_at = NULL
  WHERE session_id = (SELECT session_id FROM streaming_session ORDER BY started_at DESC LIMIT 1)
-   AND universe = %(universe)s AND stopped_at >= %(at)s - make_interval(secs => %(within_s)s);
+   AND universe = %(universe)s AND stopped_at >= %(at)s::timestamptz - make_interval(secs => %(within_s)s);
 
 -- start_session --
 -- Where another bridge was quicker, its session is the one.
