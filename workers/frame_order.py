@@ -69,6 +69,15 @@ class FrameOrder:
         return max((a.frame.last for a in self.held.values()), default=self.number)
 
     @property
+    def done(self) -> int:
+        """The number up to which nobody has to keep a frame: below the last numbers, where those were given up.
+
+        Who gave its numbers may be gone, and have left their frames on a disk: they are sent from there in order.
+        """
+        start, end = self.lost[-1] if self.lost else (self.number, 0)
+        return start if end == self.number else self.number
+
+    @property
     def first_held(self) -> Position | None:
         """Where the earliest held frame stands: the committed position stays below it."""
         return min((a.position for a in self.held.values()), default=None)

@@ -86,7 +86,7 @@ class PartitionState:
         self.read_to = position
         self.limits = limits
         self.flows: dict[str, FrameOrder] = {}
-        self.done: dict[str, int] = {}  # the numbers at the last commit: what a producer may forget
+        self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
         self.heard: set[str] = set()  # who sent something since, repeats too
         self.feeds: dict[str, FeedBars] = {}
         self.symbols: list[str] = []
@@ -563,7 +563,7 @@ class PartitionState:
         for symbol in saved.symbols:
             self._code(symbol)
         self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
-        self.done = {producer: flow.number for producer, flow in self.flows.items()}
+        self.done = {producer: flow.done for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:
         """Tell whether a symbol is one of this partition's."""
@@ -587,7 +587,7 @@ class PartitionState:
             self.feeds[feed].waiting = higher
         for feed in [feed for feed, book in self.feeds.items() if book.ended]:
             del self.feeds[feed]
-        self.done = {producer: flow.number for producer, flow in self.flows.items()}
+        self.done = {producer: flow.done for producer, flow in self.flows.items()}
         self.heard.clear()
         for ended in self.ended_replays:
             self.flows.pop(ended.replay, None)

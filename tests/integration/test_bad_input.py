@@ -265,6 +265,28 @@ def test_entries_that_no_reply_can_hold_are_dead_letters_by_their_size(stream, w
     work(lambda: bars(stream.servers) == [("A", 10, 12, 200)])
 
 
+def test_what_was_given_up_is_kept_by_who_still_has_it_until_it_came(stream, work):
+    """The producer is gone, and so is what Redis had; another process finds its frames on a disk, and sends them."""
+    execute(
+        stream.servers,
+        f"""INSERT INTO lease (unit, owner, expires_at, renewed_at, feed, sent, sent_since, sent_at) VALUES
+            ('producer:{LIVE.producer}', NULL, '-infinity', now() - interval '1 minute', '{LIVE.feed}', '{{3}}',
+             now() - interval '2 minutes', now() - interval '1 minute')""",
+    )
+    work(lambda: ledger(stream.servers).get("lost") == 3)
+
+    def done():
+        return int(stream.redis.hget(flow_key(0), f"done:{LIVE.producer}") or 0)
+
+    for number, price in enumerate((10.0, 11.0, 12.0), 1):
+        stream.send(("A", price, 1))
+        work(lambda number=number: ledger(stream.servers).get("lost", 0) == 3 - number and done() >= number)
+        assert done() == number
+    work(lambda: bars(stream.servers) == [("A", 10, 12, 3)])
+    stream.send(("A", 13.0, 1))
+    work(lambda: done() == 4)
+
+
 def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothing(stream):
     for _ in range(5):
         stream.add(bytes(9 << 20))

@@ -93,6 +93,9 @@ def test_records_of_who_ran_what_go_after_their_days(database):
             ('replay-ancient', 'c', now() - interval '500 days');
         INSERT INTO finished_replay VALUES ('replay-ended', 0, 1, false, {OLD}),
             ('replay-ancient', 0, 1, false, now() - interval '499 days');
+        INSERT INTO replaced VALUES (0, 'replay-ancient', 'live', 1, 0, 0, 1), (0, 'pruned', 'replay-ancient', 1, 0, 0, 1),
+            (0, 'replay-ended', 'replay-ancient', 1, 0, 0, 1), (0, 'replay-ended', 'live', 1, 0, 0, 1);
+        INSERT INTO replay_cover VALUES ('replay-ancient', 0, 'A', 1, 2), ('replay-begun', 0, 'A', 1, 2);
         INSERT INTO ledger (partition, producer, feed, last_number, ended, updated_at) VALUES
             (0, 'old', 'live', 1, true, {OLD}), (0, 'killed', 'live', 1, false, {OLD}),
             (0, 'new', 'live', 1, false, now()),
@@ -117,6 +120,8 @@ def test_records_of_who_ran_what_go_after_their_days(database):
     assert left("producer", "ledger") == {"new", "front-door", "replay-begun"}
     assert left("name", "replay") == {"replay-ended", "replay-begun"}
     assert left("replay", "finished_replay") == {"replay-ended"}
+    assert left("by_feed || ' ' || feed", "replaced") == {"replay-ended live"}
+    assert left("replay", "replay_cover") == {"replay-begun"}
     assert left("universe", "streaming_session") == {"running"}
     assert left("why", "gap") == {"open", "new"}
     assert count(database, "gap_missing") == 0

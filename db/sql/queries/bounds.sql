@@ -224,5 +224,8 @@ gone AS (
        AND NOT EXISTS (SELECT FROM ledger l WHERE l.producer = r.name AND NOT l.ended
                           AND l.updated_at >= clock_timestamp() - make_interval(days => %(days)s))
     RETURNING r.name),
-ends AS (DELETE FROM finished_replay f WHERE f.replay = ANY (ARRAY(SELECT name FROM gone)))
+ends AS (DELETE FROM finished_replay f WHERE f.replay = ANY (ARRAY(SELECT name FROM gone))),
+covers AS (DELETE FROM replay_cover c WHERE c.replay = ANY (ARRAY(SELECT name FROM gone))),
+scores AS (DELETE FROM replaced d WHERE d.by_feed = ANY (ARRAY(SELECT name FROM gone))
+                                     OR d.feed = ANY (ARRAY(SELECT name FROM gone)))
 SELECT (SELECT count(*) FROM gone), (SELECT max(name) FROM next);
