@@ -185,7 +185,7 @@ def _is_extended(half_hour: int) -> bool:
 def conditions_of_text(text: str) -> Conditions:
     """Read the conditions of a flat file: numbers with commas between; what is no number stays, as unknown."""
     parts = (part.strip() for part in text.split(","))
-    return tuple(int(part) if part.isascii() and part.isdigit() and len(part) < 19 else part for part in parts if part)
+    return tuple(_condition(part) for part in parts if part)
 
 
 def conditions_of_json(value: object) -> Conditions:
@@ -198,5 +198,19 @@ def conditions_of_json(value: object) -> Conditions:
     if isinstance(value, str | bytes):
         return conditions_of_text(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
     if isinstance(value, list):
-        return tuple(c if isinstance(c, int | str) and not isinstance(c, bool) else repr(c)[:80] for c in value)
+        return tuple(map(_condition_of_json, value))
     return (repr(value)[:80],)
+
+
+def _condition(text: str) -> int | str:
+    """Return a number, also one that a data frame has written (14.0); what is none stays as it is."""
+    digits = text.removesuffix(".0")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
+
+
+def _condition_of_json(value: object) -> int | str:
+    if isinstance(value, str):
+        return _condition(value.strip())
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else repr(value)[:80]

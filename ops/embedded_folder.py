@@ -67,9 +67,9 @@ class State(msgspec.Struct):
     postgres: ServerRecord
 
     def servers(self) -> Servers:
-        """Return the two addresses, for clients."""
+        """Return the two addresses, for clients: redis-cli takes a user left out for one without a name."""
         return Servers(
-            f"redis://:{self.valkey.password}@127.0.0.1:{self.valkey.port}/0",
+            f"redis://default:{self.valkey.password}@127.0.0.1:{self.valkey.port}/0",
             f"postgresql://tickstock:{self.postgres.password}@127.0.0.1:{self.postgres.port}/tickstock",
         )
 

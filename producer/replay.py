@@ -107,18 +107,21 @@ def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
     """Return the sha256 (hex) of the files' contents in order, uncompressed, and of an options string.
 
     Uncompressed, because a file and its .gz hold the same trades: they are the same replay. Raises UsageError where two
-    of the files have the same content: each of their trades would count twice.
+    of the files have the same lines, however these end: each of their trades would count twice.
     """
     digest = hashlib.sha256()
     met: dict[bytes, str] = {}
     for file in map(str, files):
-        length, alone = 0, hashlib.blake2b()
+        length, alone, line_ends = 0, hashlib.blake2b(), b""
         with _opened(file) as (_, plain):
             while chunk := _read(file, plain, HASH_BYTES):
                 digest.update(chunk)
                 length += len(chunk)
                 if len(files) > 1:
-                    alone.update(chunk)
+                    text = line_ends + chunk.replace(b"\r", b"")
+                    lines = text.rstrip(b"\n")  # the last line may lack its newline
+                    line_ends = text[len(lines) :]
+                    alone.update(lines)
         digest.update(b"\0%d\0" % length)  # where a file ends is part of its content
         if other := met.get(alone.digest()):
             raise UsageError(f"{other} and {file} have the same content, which would count twice: name one of them")

@@ -86,7 +86,7 @@ def _number(name: str, value: float | str) -> float:
 
 
 def _of_rsi(steps: list[Step], parameters: Parameters) -> list[Crossing]:
-    """Look at the close too: an RSI that moves while the close stands has only lost its history (it ends at 0)."""
+    """Look at the close too: an RSI that moves while the close stands has only lost its history (it ends at 50)."""
     rsi, close = steps
     overbought, oversold = float(parameters["overbought"]), float(parameters["oversold"])
     if close.now > close.before and rsi.before <= overbought < rsi.now:

@@ -1,6 +1,6 @@
 """Closed bars to indicator values: TA-Lib over the last bars of one symbol. Pure; a new indicator is one entry below.
 
-Values equal TA-Lib's on the same bars, also where one may wonder: the RSI of a series without any change is 0.
+Values equal TA-Lib's on the same bars, with one exception: the RSI of closes that stand still (see there).
 A last value of NaN means: none yet.
 """
 
@@ -16,6 +16,7 @@ from .windows import Series
 
 # Session sums are added up in the order of arrival; this many decimals are the same however the stream was split.
 VWAP_DECIMALS = 9
+NEUTRAL_RSI = 50.0
 
 Outputs = tuple[NDArray[np.float64], ...]
 
@@ -39,8 +40,16 @@ class Indicator(NamedTuple):
 
 
 def relative_strength_index(series: Series, period: int | None) -> Outputs:
-    """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978)."""
-    return (talib.RSI(series.close, timeperiod=_bars(period)),)
+    """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978).
+
+    50, neither strong nor weak, where none of the last `period` closes is a change: TA-Lib says 0, or what a move of
+    long ago has left.
+    """
+    bars = _bars(period)
+    last = series.close[-bars - 1 :]
+    if len(last) > bars and bool((last == last[-1]).all()):
+        return (np.array([NEUTRAL_RSI]),)
+    return (talib.RSI(series.close, timeperiod=bars),)
 
 
 def simple_average(series: Series, period: int | None) -> Outputs:

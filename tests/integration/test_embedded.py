@@ -131,6 +131,7 @@ def test_urls_keeps_the_servers_running_until_ctrl_c_where_it_is_told_to_hold(fo
         exports = [holding.stdout.readline() for _ in range(2)]
         other = subprocess.run(command, check=True, timeout=120, **options)
         assert other.stdout.splitlines(keepends=True) == exports
+        assert exports[0].startswith("export REDIS_URL='redis://default:")  # without a name redis-cli is let in nowhere
         assert "stop with the last command that uses them" in other.stderr
         keep_something(SimpleNamespace(redis_url=exports[0].split("'")[1], database_url=exports[1].split("'")[1]))
         holding.send_signal(signal.SIGINT)

@@ -188,7 +188,9 @@ def test_the_same_content_twice_in_one_command_is_refused(replay, tmp_path):
     day = flat_file(tmp_path / "day.csv", *(("TWICE", second, 100, 10, 0) for second in range(60)))
     packed = tmp_path / "day.csv.gz"
     packed.write_bytes(gzip.compress(day.read_bytes()))
-    for files in ((day, packed), (day, day)):
+    windows = tmp_path / "windows.csv"
+    windows.write_bytes(day.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
+    for files in ((day, packed), (day, day), (windows, packed)):
         assert "have the same content" in replay(*files, code=2).stderr
 
 

@@ -35,8 +35,13 @@ def test_rsi_goes_on_by_wilders_rule():
     assert value_of("RSI", series([100, 101] * 8)) == pytest.approx((100 * 7.5 / 14,))
 
 
-def test_rsi_of_a_series_without_any_change_is_zero_as_in_talib():
-    assert value_of("RSI", series([100.0] * 30)) == (0.0,)
+@pytest.mark.parametrize("before", [[], [100.01], [99.99], list(range(80, 100))])
+def test_rsi_of_closes_that_stand_still_is_neither_high_nor_low(before):
+    assert value_of("RSI", series([*before, *[100.0] * 15])) == (50.0,)
+
+
+def test_rsi_of_one_change_among_14_is_wilders():
+    assert value_of("RSI", series([101.0, *[100.0] * 14])) == (0.0,)
 
 
 def test_rsi_of_a_series_that_only_rises_is_100():

@@ -48,8 +48,13 @@ class Bars(NamedTuple):
         return Bars(*(column[max(0, bar + 1 - BARS) : bar + 1].copy() for column in self))
 
 
+def rsi(bars):
+    still = len(bars.close) > 14 and len(set(bars.close[-15:].tolist())) == 1
+    return [[50.0]] if still else [talib.RSI(bars.close, timeperiod=14)]
+
+
 TALIB = {
-    "RSI": lambda bars: [talib.RSI(bars.close, timeperiod=14)],
+    "RSI": rsi,
     "SMA_5": lambda bars: [talib.SMA(bars.close, timeperiod=5)],
     "SMA_20": lambda bars: [talib.SMA(bars.close, timeperiod=20)],
     "SMA_50": lambda bars: [talib.SMA(bars.close, timeperiod=50)],

@@ -228,7 +228,18 @@ def test_no_trades_have_no_flags() -> None:
 
 @pytest.mark.parametrize(
     ("text", "conditions"),
-    [("", ()), ("12", (12,)), ("12,37", (12, 37)), (" 12, 37 ", (12, 37)), ("4a00", ("4a00",)), ("12,@", (12, "@"))],
+    [
+        ("", ()),
+        ("12", (12,)),
+        ("12,37", (12, 37)),
+        (" 12, 37 ", (12, 37)),
+        ("4a00", ("4a00",)),
+        ("12,@", (12, "@")),
+        ("14.0", (14,)),
+        ("12.0,37.0", (12, 37)),
+        ("1.5", ("1.5",)),
+        (".0", (".0",)),
+    ],
 )
 def test_conditions_of_a_flat_file_are_numbers_with_commas_between(text: str, conditions: tuple[object, ...]) -> None:
     assert conditions_of_text(text) == conditions
@@ -236,7 +247,19 @@ def test_conditions_of_a_flat_file_are_numbers_with_commas_between(text: str, co
 
 @pytest.mark.parametrize(
     ("value", "conditions"),
-    [(None, ()), ([], ()), ([14, 41], (14, 41)), ([1.5], ("1.5",)), (12, ("12",)), ([[1]], ("[1]",))],
+    [
+        (None, ()),
+        ([], ()),
+        ([14, 41], (14, 41)),
+        ([1.5], ("1.5",)),
+        (12, ("12",)),
+        ([[1]], ("[1]",)),
+        ([14.0], (14,)),
+        (["14", " 41.0"], (14, 41)),
+        (["@"], ("@",)),
+        ([True], ("True",)),
+        ("14.0", (14,)),
+    ],
 )
 def test_conditions_in_json_are_an_array_of_numbers(value: object, conditions: tuple[object, ...]) -> None:
     assert conditions_of_json(value) == conditions
