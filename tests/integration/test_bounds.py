@@ -93,7 +93,8 @@ def test_records_of_who_ran_what_go_after_their_days(database):
             ('replay-ancient', 'c', now() - interval '500 days');
         INSERT INTO finished_replay VALUES ('replay-ended', 0, 1, false, {OLD}),
             ('replay-ancient', 0, 1, false, now() - interval '499 days');
-        INSERT INTO replaced VALUES (0, 'replay-ancient', 'live', 1, 0, 0, 1), (0, 'pruned', 'replay-ancient', 1, 0, 0, 1),
+        INSERT INTO replaced VALUES (0, 'replay-ancient', 'live', 1, 0, 0, 1),
+            (0, 'pruned', 'replay-ancient', 1, 0, 0, 1),
             (0, 'replay-ended', 'replay-ancient', 1, 0, 0, 1), (0, 'replay-ended', 'live', 1, 0, 0, 1);
         INSERT INTO replay_cover VALUES ('replay-ancient', 0, 'A', 1, 2), ('replay-begun', 0, 'A', 1, 2);
         INSERT INTO ledger (partition, producer, feed, last_number, ended, updated_at) VALUES
@@ -267,6 +268,14 @@ def test_the_audit_knows_of_the_bars_of_a_replay_that_were_forgotten(replayed, t
     forgotten = "SELECT by_feed, bars, ticks FROM replaced"
     assert rows(servers, forgotten) == [("pruned", 700, 1400)]
     assert rows(servers, "SELECT sum(applied) FROM ledger WHERE feed = producer") == [(1400,)]
+    audited = tickstock("audit", servers=servers)
+    assert "but its bars have" not in audited.stdout
+
+
+def test_the_audit_holds_nothing_against_a_replay_whose_ledger_is_half_forgotten(replayed, tickstock):
+    servers, _, _ = replayed
+    rows(servers, "DELETE FROM ledger WHERE applied > 0 RETURNING 1")  # partition by partition, as the workers do it
+    assert rows(servers, "SELECT count(*) > 0 FROM ledger WHERE feed = producer") == [(True,)]
     audited = tickstock("audit", servers=servers)
     assert "but its bars have" not in audited.stdout
 

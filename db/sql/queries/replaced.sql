@@ -92,10 +92,14 @@ SELECT d.feed, p.source, sum(d.bars)::bigint, sum(d.taken_away)::bigint, sum(d.c
  WHERE d.by_feed = %(replay)s GROUP BY 1, 2 ORDER BY 1;
 
 -- ticks_by_feed --
--- For each replay that has a score: ticks that are applied by the ledger, and those that its bars have.
+-- For each replay that has a score: ticks that are applied by the ledger, and those that its bars have. Not where rows of
+-- the ledger are forgotten already: that goes by partition.
 SELECT l.feed, l.applied, coalesce(b.ticks, 0) + coalesce(p.ticks, 0)
   FROM (SELECT feed, sum(applied)::bigint AS applied FROM ledger WHERE feed = producer
-         GROUP BY feed HAVING bool_and(is_exact)) AS l
+         GROUP BY feed HAVING bool_and(is_exact)
+            AND NOT EXISTS (SELECT FROM finished_replay f WHERE f.replay = feed AND NOT f.abandoned
+                               AND NOT EXISTS (SELECT FROM ledger o
+                                                WHERE o.partition = f.partition AND o.producer = f.replay))) AS l
   LEFT JOIN (SELECT feed, sum(trades)::bigint AS ticks FROM recent_bar GROUP BY feed) AS b USING (feed)
   LEFT JOIN (SELECT feed, sum(ticks)::bigint AS ticks FROM replaced WHERE by_feed = 'pruned' GROUP BY feed) AS p
       USING (feed)
