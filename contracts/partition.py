@@ -16,6 +16,11 @@ def partition_of(symbol: str, partitions: int) -> int:
     return zlib.crc32(symbol.encode()) % partitions
 
 
+def is_at_home(symbol: str, partition: int, partitions: int | None) -> bool:
+    """Tell whether a symbol's ticks belong in a partition; partitions: how many there are, None: nobody says."""
+    return partitions is None or partition_of(symbol, partitions) == partition
+
+
 def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
     """Deal ticks out to their partitions; their order inside each stays. The refused rows are left to the caller."""
     homes = np.fromiter((partition_of(s, partitions) for s in ticks.symbols), "<u2", len(ticks.symbols))

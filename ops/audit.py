@@ -19,6 +19,7 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..producer.replay import ReplaySource
 from ..workers.saved_state import load_state
+from ..workers.tick_check import MS_NS
 from .recount import Key, Recount, may_touch_a_bar, recount
 from .stream_recount import Committed, FeedRecount, recount_partition
 
@@ -190,7 +191,7 @@ def audit_streams(
         feeds = []
         for committed in partitions:
             say(f"partition {committed.partition} of {len(partitions)} is recounted")
-            feeds.append(recount_partition(client, committed, shape, int(max_future_s * 1000) * 1_000_000))
+            feeds.append(recount_partition(client, committed, len(partitions), shape, int(max_future_s * 1000) * MS_NS))
         refused = _refused_keys(connection)
         taken_away = frozenset(connection.execute(query("audit_taken_away")).fetchall())
         result = AuditResult(open=sum(len(feed.open) for found in feeds for feed in found))

@@ -10,7 +10,7 @@ from ..contracts.bar import MINUTE_NS
 from ..contracts.errors import BadFrame
 from ..contracts.frame import FIELD, Frame, decode, ticks_of
 from ..contracts.names import REPAIR_FEED, minute_feed, stream_key
-from ..contracts.partition import START, Position, ms_of
+from ..contracts.partition import START, Position, is_at_home, ms_of
 from ..contracts.ticks import Column, Ticks, concat
 from ..db.bars import TableShape
 from ..db.lease import Lease
@@ -101,15 +101,18 @@ class _Counted(NamedTuple):
     ahead_ns: int
 
 
-def recount_partition(client: Client, committed: Committed, shape: TableShape, max_future_ns: int) -> list[FeedRecount]:
-    """Recount every feed of a partition. max_future_ns: the workers' --max-future."""
+def recount_partition(
+    client: Client, committed: Committed, partitions: int, shape: TableShape, max_future_ns: int
+) -> list[FeedRecount]:
+    """Recount every feed of a partition, one of so many. max_future_ns: the workers' --max-future."""
     seen = list(_read(client, committed.partition))
     read_ms = redis_ms(client)  # what ids and births say is believed up to there
     state = _load(committed)
     flows = _flows(seen, state)
     frames: dict[str, list[_Seen]] = {feed: [] for feed, _ in committed.numbers.values()}
     for applied in _in_order(seen, flows, committed):
-        frames[applied.frame.feed].append(applied)
+        if all(is_at_home(symbol, committed.partition, partitions) for symbol in applied.frame.symbols):
+            frames[applied.frame.feed].append(applied)
     found: list[FeedRecount] = []
     for feed, applied_here in frames.items():
         producers = [producer for producer, (its_feed, _) in committed.numbers.items() if its_feed == feed]

@@ -16,7 +16,7 @@ from ..contracts.bounds import HELD_FRAMES, MAX_BODY_BYTES, MAX_PRODUCERS, READ_
 from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
-from ..contracts.partition import Position
+from ..contracts.partition import Position, is_at_home
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
 from ..db.gaps import Hole
 from ..db.lease import Lease
@@ -289,10 +289,14 @@ class PartitionState:
             return Ticks.empty()
 
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
-        """Raise BadFrame for a new symbol that no producer of ours lets through, and that no column holds."""
+        """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
         for symbol in symbols:
-            if symbol not in self._codes and not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
+            if symbol in self._codes:
+                continue
+            if not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
                 raise BadFrame(f"{symbol!r} is not a symbol")
+            if not is_at_home(symbol, self.partition, self.limits.partitions):
+                raise BadFrame(f"{symbol!r} is a symbol of another partition")
 
     def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
         counts = self.counts[producer]

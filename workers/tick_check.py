@@ -39,6 +39,7 @@ class Limits:
     max_price: float = MAX_PRICE
     max_size: float = MAX_SIZE
     held_bytes: int = HELD_BYTES  # that may wait behind the holes of one partition
+    partitions: int | None = None  # of the stream; None: of any number, each symbol is at home anywhere
 
 
 class Checked(NamedTuple):

@@ -156,6 +156,7 @@ class Worker:
             shape.max_price,
             shape.max_size,
             max(MAX_FRAME_BYTES, HELD_BYTES // self._partitions),
+            self._partitions,
         )
 
     # -- the loop --------------------------------------------------------------------------------------------------

@@ -572,6 +572,15 @@ def test_a_producer_that_speaks_for_the_feed_of_another_is_refused():
     assert {name: book.bars["high"].tolist() for name, book in state.feeds.items()} == {"live": [10.0], "r": [10.0]}
 
 
+def test_a_symbol_of_another_partition_is_refused_with_its_frame():
+    # crc32("A") mod 4 is 3, that of "E" is 2: two partitions that write one bar would overwrite each other.
+    state = PartitionState(Held(3, Lease("partition:3", 1), 7), position=START, limits=Limits(partitions=4))
+    feed = Feed()
+    apply(state, *(feed.body((symbol, 1, 10, 1), born=1) for symbol in ("A", "E", "A")), at=2)
+    assert [letter.refused.detail for letter in state.dead_letters] == ["'E' is a symbol of another partition"]
+    assert state.counts["p"] == Counts(ticks_in=3, applied=2, refused=1)
+
+
 def test_a_frame_without_rows_behind_a_hole_is_given_up_with_it():
     state, feed = new_state(), Feed()
     feed.number = 5
