@@ -31,15 +31,13 @@ _EVERYTHING = (
 )
 _HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
 _VOLUME_ONLY = (2, 7, 13, 20, 21, 29, 37, 52, 53)
-_NOTHING = (15, 16)
-_PRICES_ONLY = (38,)
+_NOTHING = (15, 16, 38)  # 38: the list lets it set prices, of the day; Alpaca's has it in no minute bar
 
 _TABLE = {
     **dict.fromkeys(_EVERYTHING, Sets(True, True, True)),
     **dict.fromkeys(_HIGH_LOW_AND_VOLUME, Sets(False, True, True)),
     **dict.fromkeys(_VOLUME_ONLY, Sets(False, False, True)),
     **dict.fromkeys(_NOTHING, Sets(False, False, False)),
-    **dict.fromkeys(_PRICES_ONLY, Sets(True, True, False)),
 }
 _UNKNOWN = Sets(False, False, True)
 

@@ -193,7 +193,7 @@ def test_bars_by_the_sips_rules_with_a_cut_and_a_stall_are_those_of_the_vendor(m
     market.fake.tell(
         market.trade("ODD", first + 1_000, 55.0, 7, conditions=(37,)),
         market.trade("ODD", second + 1_000, 54.0, 5, conditions=(37,)),
-        market.trade("ONE", first + 1_000, 57.0, 200, conditions=(38,)),  # prices alone
+        market.trade("ONE", first + 1_000, 57.0, 200, conditions=(38,)),  # sets nothing of a minute
         *market.some_trades(first, 0, 60),
         *market.some_trades(second, 0, 60),
     )

@@ -188,7 +188,7 @@ def test_a_minute_of_odd_lots_has_no_bar(fake, rest):
         ((14, 37), False, False, True),
         ((10,), False, True, True),
         ((15,), False, False, False),
-        ((38,), True, True, False),
+        ((38,), False, False, False),
         ((2, 38), False, False, False),
         ((12,), False, False, True),
         ((240,), False, False, True),
