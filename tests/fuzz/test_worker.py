@@ -1,4 +1,5 @@
 import threading
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -33,12 +34,15 @@ def test_a_worker_among_strangers(tally, stream, wait_for):
     def run():
         try:
             place = Place(servers, embedded=False, connect_timeout_s=10)
-            make_worker(place, WorkerOptions("fuzzed", commit_ms=50, hole_wait_s=0.2), partitions=None, stop=stop).run()
+            options = WorkerOptions("fuzzed", commit_ms=50, hole_wait_s=0.2)
+            worker = make_worker(place, options, partitions=None, stop=stop)
+            with worker._client, closing(worker._database):
+                worker.run()
         except BaseException as e:  # noqa: BLE001  # raised again by the test
             failed.append(e)
 
-    worker = threading.Thread(target=run)
-    worker.start()
+    thread = threading.Thread(target=run)
+    thread.start()
     connection = psycopg.connect(servers.database_url, autocommit=True)
 
     def applied():
@@ -70,6 +74,6 @@ def test_a_worker_among_strangers(tally, stream, wait_for):
         assert connection.execute(odd).fetchall() == []
     finally:
         stop.set()
-        worker.join()
+        thread.join()
         connection.close()
     assert failed == []
