@@ -4,7 +4,7 @@ What a door that starts has to know stands in the partition streams: the frames 
 their trades. So nothing is kept for it, and the same entries, read again, are marked as before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,11 +36,14 @@ class DoorRepeats:
         self._pages: Iterator[None] = iter(())
         self.is_ready = False
 
-    def restart(self, number: int) -> None:
-        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, in steps."""
+    def restart(self, number: int, left_out: Collection[int] = ()) -> None:
+        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, in steps.
+
+        left_out: partitions whose keys hold something else; nothing is sent to them, and the door begins anew after.
+        """
         self._same = SameTrades(most=_MOST)
         self._requeued = SameTrades(most=_MOST)  # what is framed again is no repeat of itself
-        self._pages = self._read_partitions(number)
+        self._pages = self._read_partitions(number, left_out)
         self.is_ready = False
 
     def read_on(self) -> None:
@@ -66,9 +69,9 @@ class DoorRepeats:
         arrivals = RowArrivals(arrived_ns, arrived_ns)
         return same.mark(ticks, may_count=lambda: chosen & may_count(ticks, arrivals, self._limits))
 
-    def _read_partitions(self, number: int) -> Iterator[None]:
+    def _read_partitions(self, number: int, left_out: Collection[int]) -> Iterator[None]:
         since = Position(max(0, position_of(number).ms - _LOOK_BACK_MS), 0)
-        for partition in range(self._partitions if number else 0):
+        for partition in (p for p in range(self._partitions if number else 0) if p not in left_out):
             for page in pages_of(self._client, partition, str(since), "+"):
                 for _, body in page:
                     self._remember(body, number)

@@ -180,7 +180,7 @@ class FrontDoor:
         # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
-        self._repeats.restart(self._reader.gone_to())
+        self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
         self._poll_at = time.monotonic() + _POLL_EVERY_S
