@@ -26,6 +26,8 @@ def stream(migrated_servers):
         yield migrated_servers, client
 
 
+# The worker's own thread draws random tokens and pauses while hypothesis makes inputs.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 def test_a_worker_among_strangers(tally, stream, wait_for):
     """One worker for all inputs: what any of them left behind, the next ones meet."""
     servers, client = stream
