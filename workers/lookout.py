@@ -20,7 +20,7 @@ class Lookout:
         self._finished = finished
         self._looks: dict[int, Look] = {}
         self._look_at = 0.0
-        self._read_again: dict[tuple[int, str], int] = {}  # the number below the hole
+        self._read_again: dict[tuple[int, str], set[int]] = {}  # the numbers below holes that were read twice
         self._vain: dict[tuple[int, str], tuple[int, float]] = {}
 
     def new_holes(self, state: PartitionState) -> list[str]:
@@ -28,13 +28,18 @@ class Lookout:
         return [
             producer
             for producer, flow in state.holes
-            if self._read_again.get((state.partition, producer)) != flow.number
+            if flow.number not in self._read_again.get((state.partition, producer), ())
         ]
 
     def read_again(self, state: PartitionState) -> None:
-        """Note that a restore reads a partition's holes a second time: those that it meets are the stream's own."""
+        """Note that a restore reads a partition's holes a second time: those that it meets are the stream's own.
+
+        Those behind other frames that wait, too: each of them would else be new where the one before it is given up.
+        """
         for producer, flow in state.holes:
-            self._read_again[state.partition, producer] = flow.number
+            key, done = (state.partition, producer), state.done.get(producer, 0)
+            known = {number for number in self._read_again.get(key, ()) if number >= done}
+            self._read_again[key] = known | {flow.number, *(arrival.frame.last for arrival in flow.held.values())}
 
     def look(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
         """Look once a second, after a read up to the streams' ends; return why which partitions must be restored.

@@ -66,7 +66,9 @@ end
 _RANGE_SHORTENED = (
     """
 local function next_entry(taken)
-    local first = #taken > 0 and '(' .. taken[#taken][1] or ARGV[5]
+    local last = #taken > 0 and taken[#taken][1]
+    if last == '18446744073709551615-18446744073709551615' then return nil end -- nothing is behind it, nor may be asked
+    local first = last and '(' .. last or ARGV[5]
     return redis.call('XRANGE', KEYS[1], first, ARGV[6], 'COUNT', 1)[1]
 end
 """
@@ -147,7 +149,9 @@ def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[
         if not page:
             return
         yield [(entry_id, _body(entry)) for entry_id, entry in page]
-        first = f"({page[-1][0].decode()}"
+        first = Position.parse(page[-1][0]).exclusive
+        if not first.startswith("("):  # the largest id: nothing is behind it
+            return
 
 
 class PartitionReader:

@@ -23,6 +23,7 @@ from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers import partition_state
+from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 
 HEADER = "ticker,price,sip_timestamp,size"
@@ -551,6 +552,13 @@ def test_a_table_of_findings_that_changes_in_the_middle_stops_no_bar(stream, wor
     lost = "SELECT DISTINCT reason FROM dead_letter"
     work(lambda: len(bars(stream.servers)) == 12 and execute(stream.servers, lost) == [("unstorable_finding",)])
     assert ledger(stream.servers) == {"ticks_in": 45, "applied": 45}
+
+
+def test_a_stream_is_read_again_to_its_end_also_behind_the_largest_id_there_is(stream):
+    stream.send(("A", 10.0, 100))
+    stream.redis.xadd(stream_key(0), {"f": "x"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    (page,) = pages_of(stream.redis, 0, "-", "+")
+    assert [body for _, body in page][1:] == [b"x"]
 
 
 # -- servers -------------------------------------------------------------------------------------------------------
