@@ -479,20 +479,23 @@ class PartitionState:
         given_up = []
         for producer, flow in self.flows.items():
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
-            if not flow.held or can_be_sent_again or read_ms <= (since_ms := flow.held_since_ms) + hole_wait_ms:
+            if can_be_sent_again or (only is not None and producer not in only):
                 continue
-            if only is not None and producer not in only:
-                continue
-            hole, ready = flow.give_up()
-            self._refuse_overlapping(flow)
-            self._count_lost(producer, hole)
-            if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
-                self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
-            if ready:  # not where what waited brings nothing
-                self._apply_feed(flow.feed, ready, now_ns)
-            self.dirty = True
-            given_up.append((producer, hole))
+            # Who was asked for the first was asked for all that follows it: the others do not wait in turn.
+            while flow.held and read_ms > (since_ms := flow.held_since_ms) + hole_wait_ms:
+                given_up.append((producer, self._give_up(producer, flow, since_ms, now_ns)))
         return given_up
+
+    def _give_up(self, producer: str, flow: FrameOrder, since_ms: int, now_ns: int) -> tuple[int, int]:
+        hole, ready = flow.give_up()
+        self._refuse_overlapping(flow)
+        self._count_lost(producer, hole)
+        if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
+            self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
+        if ready:  # not where what waited brings nothing
+            self._apply_feed(flow.feed, ready, now_ns)
+        self.dirty = True
+        return hole
 
     def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
         """Call lost what a producer that is gone had sent and nobody has: its last numbers.

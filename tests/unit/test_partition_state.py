@@ -581,6 +581,14 @@ def test_a_symbol_of_another_partition_is_refused_with_its_frame():
     assert state.counts["p"] == Counts(ticks_in=3, applied=2, refused=1)
 
 
+def test_holes_that_waited_together_are_given_up_together():
+    state, feed = new_state(), Feed()
+    frames = [feed.body(("A", s, 10, 1), born=s) for s in range(1, 6)]
+    apply(state, frames[0], frames[2], frames[4], at=9)  # 2 and 4 are missing
+    assert state.give_up_holes((START_S + 30) * 1000, hole_wait_ms=10_000, now_ns=0) == [("p", (1, 2)), ("p", (3, 4))]
+    assert state.counts["p"] == Counts(ticks_in=5, applied=3, lost=2)
+
+
 def test_a_frame_without_rows_behind_a_hole_is_given_up_with_it():
     state, feed = new_state(), Feed()
     feed.number = 5
