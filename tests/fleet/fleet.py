@@ -167,9 +167,13 @@ class Fleet:
         return self.rows("SELECT number, kind, body FROM outbox WHERE partition = %s ORDER BY number", partition)
 
     def results(self, partition):
-        """Read a results stream as the bridge would: [(outbox number, kind, body)]."""
+        """Read a results stream as the bridge would, past entries of strangers: [(outbox number, kind, body)]."""
         entries = self.redis.xrange(results_key(partition))
-        return [(int(key.partition(b"-")[0]), fields[b"kind"].decode(), fields[b"body"]) for key, fields in entries]
+        ours = [(key, fields) for key, fields in entries if {b"kind", b"body"} <= fields.keys()]
+        return [
+            (int(key.partition(b"-")[0]), fields[b"kind"].decode(errors="replace"), fields[b"body"])
+            for key, fields in ours
+        ]
 
 
 @contextmanager
