@@ -2,13 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from .partition_reader import Look, PartitionReader
 from .partition_state import PartitionState
 
 IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0
-_VAIN_RESTORE_WAIT_S = 10.0  # what a restore did not find is looked for again after this time
+# What a restore did not find is looked for again after this time, then after twice as long, and so on.
+_VAIN_RESTORE_WAIT_S, _MAX_VAIN_RESTORE_WAIT_S = 10.0, 600.0
+
+
+class _Vain(NamedTuple):
+    """A producer's number that no restore found. until: of the monotonic clock, after which it is looked for again."""
+
+    number: int
+    wait_s: float
+    until: float
+
+
+_NEVER = _Vain(-1, _VAIN_RESTORE_WAIT_S, 0.0)
 
 
 class Lookout:
@@ -21,7 +34,7 @@ class Lookout:
         self._looks: dict[int, Look] = {}
         self._look_at = 0.0
         self._read_again: dict[tuple[int, str], set[int]] = {}  # the numbers below holes that were read twice
-        self._vain: dict[tuple[int, str], tuple[int, float]] = {}
+        self._vain: dict[tuple[int, str], _Vain] = {}
 
     def new_holes(self, state: PartitionState) -> list[str]:
         """Return the producers with a hole that was read once only."""
@@ -80,11 +93,12 @@ class Lookout:
             if flow is None and self._finished(state.partition, producer) is not None:
                 continue
             key = (state.partition, producer)
-            vain_number, until = self._vain.get(key, (-1, 0.0))
-            waits = vain_number == number and time.monotonic() < until
+            vain = self._vain.get(key, _NEVER)
+            waits = vain.number == number and time.monotonic() < vain.until
             if number <= (flow.seen if flow else 0) or (flow and flow.ended) or waits:
                 continue
             if in_vain:
-                self._vain[key] = (number, time.monotonic() + _VAIN_RESTORE_WAIT_S)
+                wait_s = min(2 * vain.wait_s, _MAX_VAIN_RESTORE_WAIT_S) if vain.number == number else _NEVER.wait_s
+                self._vain[key] = _Vain(number, wait_s, time.monotonic() + wait_s)
             unread.append(producer)
         return unread

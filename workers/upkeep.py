@@ -37,15 +37,18 @@ class Upkeep:
         """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
 
         read_ms: when the partitions were read last, up to their ends. A hole waits from when we asked for it: what
-        stands behind it may have come long before, while nobody read.
+        stands behind it may have come long before, while nobody read. A restore does not begin the wait anew: where
+        something else lets a partition be read again and again, its holes would else stay for ever.
         """
         now = time.monotonic()
-        holes = [state for state in states.values() if state.holes]
-        self._asked = {
-            (key := (state.partition, producer, flow.number)): self._asked.get(key, now)
-            for state in holes
-            for producer, flow in state.holes
-        }
+        restoring = self._reader.restoring
+        holes = [state for partition, state in states.items() if state.holes and partition not in restoring]
+        asked = {key: since for key, since in self._asked.items() if key[0] in restoring}
+        for state in holes:
+            for producer, flow in state.holes:
+                key = (state.partition, producer, flow.number)
+                asked[key] = self._asked.get(key, now)
+        self._asked = asked
         if not holes:
             return False
         lost = False

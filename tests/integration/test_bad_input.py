@@ -22,7 +22,7 @@ from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers import partition_state
+from tickstockpl.workers import lookout, partition_state
 from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 
@@ -358,6 +358,21 @@ def test_a_hole_that_nobody_read_for_long_is_asked_for_before_it_is_called_lost(
     assert ledger(stream.servers) == {"ticks_in": 1, "applied": 1}
     stream.add(first)
     work(lambda: ledger(stream.servers) == {"ticks_in": 3, "applied": 3})
+
+
+def test_a_hole_is_given_up_though_what_was_sent_elsewhere_is_looked_for_again_and_again(stream, work, monkeypatch):
+    """The partition is restored more often than a hole waits: that must not begin its wait anew."""
+    monkeypatch.setattr(lookout, "_NEVER", lookout._NEVER._replace(wait_s=0.5))
+    monkeypatch.setattr(lookout, "_MAX_VAIN_RESTORE_WAIT_S", 0.5)
+    monkeypatch.setattr(lookout, "_LOOK_EVERY_S", 0.1)
+    stream.hole_wait_s = 3
+    with psycopg.connect(stream.servers.database_url) as connection:
+        connection.execute("INSERT INTO lease (unit, renewed_at) VALUES ('producer:gone', clock_timestamp())")
+    stream.redis.hset(flow_key(0), "sent:gone", "5,5")
+    stream.frame(("A", 10.0, 1))
+    stream.send(("A", 11.0, 1))
+    work(lambda: ledger(stream.servers).get("lost"))
+    assert ledger(stream.servers) == {"ticks_in": 2, "applied": 1, "lost": 1}
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):
