@@ -168,6 +168,7 @@ class ResultFinder:
             return marks
         mine = marks[np.isin(marks["symbol"], missing)]
         short = np.unique(mine["symbol"][detector.short_of(1, mine)])
+        loaded: list[Column] = []
         if len(short):
             of_short = mine[np.isin(mine["symbol"], short)]
             # A higher bar needs those of its own span alone, which stand before its end.
@@ -175,20 +176,25 @@ class ResultFinder:
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
             )
-            self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
+            loaded = self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
         for timeframe in HIGHER:
             its = mine[mine["timeframe"] == timeframe]
             symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
             if len(symbols):
                 self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
-        return joined([marks, *(_hanging(detector, mine[mine["symbol"] == symbol]) for symbol in short.tolist())])
+        hanging = [
+            _hanging(mine[mine["symbol"] == symbol], minutes)
+            for symbol, minutes in zip(short.tolist(), loaded, strict=True)
+        ]
+        return joined([marks, *hanging])
 
     def _load_timeframe(
         self, state: PartitionState, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
-    ) -> None:
+    ) -> list[Column]:
         """Load one timeframe of some symbols, around these minutes, and note how far each reaches.
 
+        Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
         names = [state.symbols[symbol] for symbol in symbols]
@@ -197,7 +203,7 @@ class ResultFinder:
             if are_old:
                 put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
             loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-            runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
+            runs = [run_around(rows, minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
             bars = [
                 _closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)
             ]
@@ -206,7 +212,8 @@ class ResultFinder:
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
-        history.note_cut(symbols, np.array(before) >= WINDOW)
+        begins = [rows["minute"][0] if run.start else 0 for rows, run in zip(bars, runs, strict=True)]
+        history.note_cut(symbols, np.array(before) >= WINDOW, np.array(begins))
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
             reach = WHOLE
@@ -216,6 +223,7 @@ class ResultFinder:
                 reach = rows["minute"][-1]
             state.detector.set_reach(symbol, reach, timeframe)
         state.detector.note_used(timeframe, symbols)
+        return [rows["minute"] for rows in loaded]
 
     def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
         """Return the session sums up to the first loaded bar of those that begin within a session."""
@@ -294,13 +302,14 @@ def _first_minutes(marks: Column, symbols: Column) -> Column:
     return earliest
 
 
-def _hanging(detector: Detector, marks: Column) -> Column:
-    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it."""
+def _hanging(marks: Column, minutes: Column) -> Column:
+    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it.
+
+    Those of the next run, too: where it begins may hang on the marked bar.
+    """
     mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
     if not len(mine):
         return mine
-    symbol = int(mine["symbol"][0])
-    minutes = detector.histories[1].minutes(symbol)
     behind = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
     publish = bool(mine["publish"].any())
-    return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish)
+    return marks_of(np.full(len(behind), mine["symbol"][0]), behind, HANGING, publish=publish)

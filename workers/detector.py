@@ -19,7 +19,7 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap, windows_of
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
 TIMEFRAMES = (1, *HIGHER)
@@ -158,7 +158,7 @@ class Detector:
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
         symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
-        jumps = in_order & after_gap(bars, history.last_minutes(bars["symbol"])) & self._loads
+        jumps = in_order & history.begin_runs(bars) & self._loads
         jumping = bars["symbol"][jumps]
         for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
             self.set_reach(symbol, NOWHERE)
@@ -178,6 +178,10 @@ class Detector:
             return NO_MARKS
         behind = minutes[minutes > minute].copy()
         history.put(bar)
+        is_first = minute == history.begins(symbol)  # it may belong to the run before it now
+        if self._loads and timeframe == 1 and (is_first or not history.is_one_run(symbol)):
+            self.set_reach(symbol, NOWHERE)
+            return NO_MARKS
         return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish, timeframe=timeframe)
 
     def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
