@@ -180,7 +180,7 @@ def test_detections_stand_in_the_tables_of_its_pages_as_long_as_they_stand_in_ou
         file.write_text(hours(last_price))
         ran = tickstock("replay", file, "--workers", "1", "--again", servers=empty_servers)
         assert ran.returncode == 0, ran.stderr
-        ends = [*(f"2013-10-0{7 if hour < 24 else 8} {hour % 24:02}:00:00" for hour in (23, 24)), *last]
+        ends = [*(f"2013-10-0{7 if hour < 24 else 8} {hour % 24:02}:00:00" for hour in range(13, 25)), *last]
         assert rows(empty_servers, COPIES) == [("Doji", "IBM", end, 100.0, 400, "hourly") for end in ends]
         assert [(*row[:2], str(row[2])) for row in rows(empty_servers, HOURLY)] == [
             ("Doji", "IBM", end) for end in ends
@@ -198,7 +198,7 @@ def test_a_table_of_its_pages_that_does_not_fit_stops_nothing(empty_servers, tic
     ran = tickstock("replay", file, "--workers", "1", servers=empty_servers)
     assert ran.returncode == 0, ran.stderr
     found = "SELECT count(*) FROM intraday_patterns WHERE timeframe = 'hourly' AND pattern_type = 'Doji'"
-    assert rows(empty_servers, found) == [(3,)]
+    assert rows(empty_servers, found) == [(13,)]
     assert rows(empty_servers, "SELECT count(*) FROM pattern_detections") == [(0,)]
     said = [line for line in ran.stderr.splitlines() if "does not take detections" in line]
     assert len(said) == 1
