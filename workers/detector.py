@@ -288,6 +288,9 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
+        if minutes > 1:  # a bar may reach over the session's beginning: its 1-minute bars tell what belongs to it
+            notional, volume = self.histories[1].session_sums(code, minute, minute + minutes)
+            series = series._replace(session_notional=notional, session_volume=volume)
         heard = self._told.setdefault((minutes, code), {})
         is_first = kind in (NEW, NEW_AGAIN)
         for definition, keys in wanted:

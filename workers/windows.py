@@ -345,10 +345,19 @@ class History:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
         row = self._row[symbol]
         values = self._values[:_NOTIONAL, row, max(0, end - WINDOW) : end]
-        notional, volume = self._sums[:, row, end - 1].tolist()
-        is_known = _is_in_session(int(self._minute[row, end - 1])) and max(notional, volume) < LARGEST_SUM
-        sums = (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
-        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
+        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *self._session_sums(row, end - 1))
+
+    def session_sums(self, symbol: int, start: int, end: int) -> tuple[float, float]:
+        """Return the session sums (dollars, shares) up to a symbol's last bar within [start, end) minutes, or NaN."""
+        place = int(np.searchsorted(self.minutes(symbol), end)) - 1
+        if place < 0 or self.minutes(symbol)[place] < start:
+            return np.nan, np.nan
+        return self._session_sums(self._row[symbol], place)
+
+    def _session_sums(self, row: int, place: int) -> tuple[float, float]:
+        notional, volume = self._sums[:, row, place].tolist()
+        is_known = _is_in_session(int(self._minute[row, place])) and max(notional, volume) < LARGEST_SUM
+        return (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
 
     def _ends_of(self, symbols: Column) -> Column:
         known = symbols < len(self.end)

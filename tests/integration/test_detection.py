@@ -242,6 +242,22 @@ def test_the_sessions_vwap_is_its_dollars_by_its_shares(day, *, tickstock, seede
         assert value == pytest.approx(bar["vwap"], abs=1e-8)
 
 
+def test_the_vwap_of_a_bar_that_reaches_over_the_opening_holds_the_sessions_part_of_it(tickstock, seeded, tmp_path):
+    """Opening at 09:30: 09:10, 09:35 and 10:05 in New York, and a trade behind that closes the bars."""
+    rows(seeded, "UPDATE indicator_definitions SET enabled = name = 'VWAP'")
+    trades = [(50.0, -20, 500), (100.0, 5, 1000), (110.0, 35, 1000), (120.0, 95, 1000)]
+    file = write(tmp_path / "day.csv", [trade("AIG", price, minute * 60, size) for price, minute, size in trades])
+    replay(tickstock, seeded, file)
+    statement = (
+        "SELECT timeframe, to_char(calculation_timestamp AT TIME ZONE 'America/New_York', 'HH24:MI'), value::float8"
+        " FROM intraday_indicators WHERE calculation_timestamp <= %s ORDER BY 1, 2"
+    )
+    ends = {"1min": ("09:36", "10:06"), "5min": ("09:40", "10:10"), "15min": ("09:45", "10:15"),
+            "30min": ("10:00", "10:30"), "hourly": ("10:00", "11:00")}  # fmt: skip
+    expected = [(name, at, vwap) for name, both in ends.items() for at, vwap in zip(both, (100.0, 105.0), strict=True)]
+    assert sorted(rows(seeded, statement, datetime.fromtimestamp(OPENING_S + 5400, UTC))) == sorted(expected)
+
+
 def test_higher_bars_are_the_minute_bars_grouped(day, *, tickstock, seeded):
     replay(tickstock, seeded, day)
     bars = minute_bars(seeded)
