@@ -16,7 +16,6 @@ from .windows import Series
 
 # Session sums are added up in the order of arrival; this many decimals are the same however the stream was split.
 VWAP_DECIMALS = 9
-NEUTRAL_RSI = 50.0
 
 Outputs = tuple[NDArray[np.float64], ...]
 
@@ -42,13 +41,12 @@ class Indicator(NamedTuple):
 def relative_strength_index(series: Series, period: int | None) -> Outputs:
     """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978).
 
-    50, neither strong nor weak, where none of the last `period` closes is a change: TA-Lib says 0, or what a move of
-    long ago has left.
+    None where none of the last `period` closes is a change: TA-Lib says 0, or what a move of long ago has left.
     """
     bars = _bars(period)
     last = series.close[-bars - 1 :]
     if len(last) > bars and bool((last == last[-1]).all()):
-        return (np.array([NEUTRAL_RSI]),)
+        return (np.array([np.nan]),)
     return (talib.RSI(series.close, timeperiod=bars),)
 
 

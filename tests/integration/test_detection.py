@@ -122,7 +122,7 @@ def all_outputs(bars):
     upper, middle, lower = talib.BBANDS(close, 20, 2.0, 2.0)
     usual = volume[-21:-1].mean() if len(volume) > 20 else 0
     outputs = {
-        ("RSI", "rsi_14"): [50.0] if len(close) > 14 and len(set(close[-15:])) == 1 else talib.RSI(close, 14),
+        ("RSI", "rsi_14"): [np.nan] if len(close) > 14 and len(set(close[-15:])) == 1 else talib.RSI(close, 14),
         ("SMA_5", "sma_5"): talib.SMA(close, 5),
         ("SMA_20", "sma_20"): talib.SMA(close, 20),
         ("SMA_50", "sma_50"): talib.SMA(close, 50),

@@ -36,8 +36,8 @@ def test_rsi_goes_on_by_wilders_rule():
 
 
 @pytest.mark.parametrize("before", [[], [100.01], [99.99], list(range(80, 100))])
-def test_rsi_of_closes_that_stand_still_is_neither_high_nor_low(before):
-    assert value_of("RSI", series([*before, *[100.0] * 15])) == (50.0,)
+def test_closes_that_stand_still_have_no_rsi(before):
+    assert np.isnan(value_of("RSI", series([*before, *[100.0] * 15])))
 
 
 def test_rsi_of_one_change_among_14_is_wilders():
