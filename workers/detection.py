@@ -8,13 +8,16 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import structlog
 
 from ..contracts.bar import has_prices
+from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
+from ..db.splits import split_minutes
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
@@ -23,6 +26,8 @@ from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
+
+log = structlog.get_logger()
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step ahead: bars flow on between two
@@ -42,6 +47,7 @@ class ResultFinder:
         """Use this connection from now on."""
         self._connection = connection
         self.definitions = Definitions()
+        self._splits: dict[str, tuple[int, ...]] = {}
         self._read_at = 0.0
 
     def read_again(self) -> None:
@@ -52,6 +58,8 @@ class ResultFinder:
         """Read which detectors are on."""
         if time.monotonic() >= self._read_at:
             self.definitions = read_definitions(self._connection)
+            if (splits := split_minutes(self._connection)) != self._splits:
+                self._splits = splits
             self._read_at = time.monotonic() + _READ_EVERY_S
 
     def find(self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, now_s: float) -> None:
@@ -62,6 +70,7 @@ class ResultFinder:
         self._read_definitions_if_due()
         self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
+            plan.state.detector.take_splits(self._splits)
             here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
             _absorb(plan, here)
         self._find_patterns(plans, now_s)
@@ -197,16 +206,17 @@ class ResultFinder:
         Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
+        state.detector.take_splits(self._splits)
         names = [state.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
         with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
             if are_old:
                 put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
             loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-            runs = [run_around(rows, minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
-            bars = [
-                _closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)
-            ]
+            found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
+            splits = state.detector.splits
+            runs = [run_around(rows, minute, splits) for rows, minute in zip(found, first.tolist(), strict=True)]
+            bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
             sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
@@ -262,6 +272,8 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
         gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
+        for symbol, minute in state.detector.jumped:
+            log.info("a history begins anew: a split, or a long gap", symbol=symbol, minute=iso_minute(minute))
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != HANGING)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [gone, new, waiting.compress(due)]

@@ -4,7 +4,7 @@ A window is a function of the bars that stand before its bar, never of what was 
 finds the very numbers that the dead one would have found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -84,6 +84,26 @@ class Series(NamedTuple):
     session_volume: float
 
 
+class Splits:
+    """Where the splits of one partition's symbols lie. symbols: the partition's own list, which grows."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = symbols
+        self.minutes: Mapping[str, tuple[int, ...]] = {}  # of a symbol: when the days begin that trade another unit
+
+    def lie_between(self, symbols: Column, before: Column, minutes: Column) -> Column:
+        """Tell for which symbols (indices) one lies behind a minute `before` and up to another."""
+        found = np.zeros(len(symbols), bool)
+        if self.minutes:
+            for i, symbol in enumerate(symbols.tolist()):
+                days = self.minutes.get(self._symbols[symbol], ())
+                found[i] = any(before[i] < day <= minutes[i] for day in days)
+        return found
+
+
+NO_SPLITS = Splits(())
+
+
 class History:
     """The last bars of each symbol in one timeframe; a symbol is its index in the partition's symbols.
 
@@ -91,8 +111,9 @@ class History:
     sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
     """
 
-    def __init__(self, slack: int = SLACK) -> None:
+    def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS) -> None:
         """slack: bars beyond a window that a row which grows bar by bar has room for, at most SLACK."""
+        self._splits = splits
         self._usual_capacity = WINDOW + slack
         self.end = np.zeros(0, np.int64)  # how many columns of a symbol's row are filled
         self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
@@ -190,7 +211,7 @@ class History:
         first = np.flatnonzero(np.diff(bars["symbol"], prepend=-1))
         minutes[first] = self.last_minutes(bars["symbol"][first])
         closes[first] = self._last_closes(bars["symbol"][first])
-        return (minutes >= 0) & _begin_runs(minutes, closes, bars)
+        return (minutes >= 0) & _begin_runs(minutes, closes, bars, self._splits)
 
     def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
         """Return the session sums up to each bar, those of the bars that stand before included: (2, n).
@@ -247,7 +268,7 @@ class History:
     def is_one_run(self, symbol: int) -> bool:
         """Tell whether no bar here but the first begins a run."""
         bars = self.bars(symbol)
-        return not _begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:]).any()
+        return not _begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], self._splits).any()
 
     def bars(self, symbol: int) -> Column:
         """Return a copy of a symbol's bars (CLOSED_DTYPE), oldest first."""
@@ -436,23 +457,28 @@ def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> W
     return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
 
 
-def run_around(bars: Column, minute: int) -> slice:
-    """Return where the run of bars (by minute) lies that leads up to a minute, or follows it.
+def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
+    """Return where the run of a symbol's bars (CLOSED_DTYPE, by minute) lies that leads up to a minute, or follows it.
 
     No window reaches from one run into the next: they lie too far apart, or a split lies between them.
     """
-    cuts = np.flatnonzero(_begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:])) + 1
+    cuts = np.flatnonzero(_begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], splits)) + 1
     at = max(0, int(np.searchsorted(bars["minute"], minute, side="right")) - 1)
     place = int(np.searchsorted(cuts, at, side="right"))
     bounds = [0, *cuts.tolist(), len(bars)]
     return slice(bounds[place], bounds[place + 1])
 
 
-def _begin_runs(minutes: Column, closes: Column, bars: Column) -> Column:
+def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:
     """Tell which bars begin a run; minutes, closes: of the bar before each."""
     gap = bars["minute"] - minutes
+    nights = np.flatnonzero(gap >= NIGHT_MINUTES)
+    if not len(nights):
+        return np.zeros(len(bars), bool)
     other_unit = (bars["open"] * MAX_NIGHT_RATIO < closes) | (bars["open"] > closes * MAX_NIGHT_RATIO)
-    return np.asarray((gap > MAX_GAP_MINUTES) | (gap >= NIGHT_MINUTES) & other_unit)
+    begin = np.asarray((gap > MAX_GAP_MINUTES) | (gap >= NIGHT_MINUTES) & other_unit)
+    begin[nights] |= splits.lie_between(bars["symbol"][nights], minutes[nights], bars["minute"][nights])
+    return begin
 
 
 def _millionths(bars: Column) -> Column:

@@ -30,6 +30,7 @@ COMMANDS = {
         "repartition",
         "replay",
         "secrets",
+        "splits",
         "status",
         "universe",
         "urls",
