@@ -29,7 +29,7 @@ from .marks import NO_MARKS
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
-from .undo import Found, arrived_ms, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
+from .undo import Found, Undo, arrived_ms, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
 
 _HELD_FRAMES = HELD_FRAMES
 _PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
@@ -395,10 +395,12 @@ class PartitionState:
     ) -> list[tuple[str, int]]:
         """Return the (symbol, minute) that changed; an undo without its trade waits, or goes to the dead letters."""
         minutes, early = [], []
-        outcomes = list(found)
+        outcomes: dict[Undo, list[Found]] = {}
+        for outcome in found:
+            outcomes.setdefault(outcome.undo, []).append(outcome)
         for one in reversed(pending):  # of several that are alike, the last ones are those of now
-            alike = [i for i, outcome in enumerate(outcomes) if outcome.undo == one.undo]
-            outcome = outcomes.pop(alike[-1]) if alike else Found(one.undo, None)  # Redis lost the undo itself
+            alike = outcomes.get(one.undo)
+            outcome = alike.pop() if alike else Found(one.undo, None)  # Redis lost the undo itself
             # A minute's trade may arrive ahead of it, where clocks differ.
             trimmed = outcome.minute is not None and (outcome.minute - 1) * 60_000 < first_ms
             if outcome.too_late or trimmed:
@@ -421,10 +423,13 @@ class PartitionState:
         """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
         self.early.sort(key=lambda one: one.arrived_ms)
         spare = len(self.early) - MOST_EARLY
-        gone = [one for i, one in enumerate(self.early) if i < spare or self._is_overdue(one)]
-        for one in gone:
-            self.early.remove(one)
-            self._refuse_undo(one)
+        kept = []
+        for i, one in enumerate(self.early):
+            if i < spare or self._is_overdue(one):
+                self._refuse_undo(one)
+            else:
+                kept.append(one)
+        self.early = kept
 
     def _is_overdue(self, one: EarlyUndo) -> bool:
         book = self.feeds.get(one.feed)
