@@ -21,6 +21,7 @@ from .detector import NO_HIGHER_BARS, NOWHERE
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
 from .partition_state import Counts, DeadLetter, PartitionState
+from .undo import REPLACED, refused_undo
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
 
@@ -350,9 +351,15 @@ def _differ_stored(mine: Column, stands: Column, decimals: int, stored: Column) 
 
 
 def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Column) -> None:
-    """Count the ticks of superseded bars as such."""
-    for plan, bar, _ in _drop(plans, rows, superseded, "superseded"):
-        plan.superseded.add(bar["symbol"].item().decode())
+    """Count the ticks of superseded bars as such; what would have taken trades out of them goes to the dead letters."""
+    for plan, bar, closed in _drop(plans, rows, superseded, "superseded"):
+        symbol = bar["symbol"].item().decode()
+        plan.superseded.add(symbol)
+        for one in plan.state.undone.get((closed.feed, symbol, int(bar["minute"])), []):
+            counts = plan.counts.setdefault(one.producer, Counts())
+            counts.applied -= 1
+            counts.refused += 1
+            plan.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, REPLACED)))
 
 
 def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:

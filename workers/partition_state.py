@@ -29,7 +29,19 @@ from .marks import NO_MARKS
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
-from .undo import Found, Undo, arrived_ms, bars_again, is_undo, read_past, refused_undo, take_back, undos_of
+from .undo import (
+    NO_TRADE,
+    TRIMMED,
+    Found,
+    Undo,
+    arrived_ms,
+    bars_again,
+    is_undo,
+    read_past,
+    refused_undo,
+    take_back,
+    undos_of,
+)
 
 _HELD_FRAMES = HELD_FRAMES
 _PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
@@ -107,6 +119,7 @@ class PartitionState:
         self.early: list[EarlyUndo] = []  # which wait for their trades
         # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
         self.rebuilt: dict[str, dict[tuple[int, int], int]] = {}
+        self.undone: dict[tuple[str, str, int], list[EarlyUndo]] = {}  # what made a (feed, symbol, minute) again
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -404,20 +417,21 @@ class PartitionState:
             # A minute's trade may arrive ahead of it, where clocks differ.
             trimmed = outcome.minute is not None and (outcome.minute - 1) * 60_000 < first_ms
             if outcome.too_late or trimmed:
-                self._refuse_undo(one, trimmed=trimmed)
+                self._refuse_undo(one, TRIMMED if trimmed else NO_TRADE)
             elif outcome.minute is None:
                 early.append(one)
             else:
                 minutes.append((one.undo.symbol, outcome.minute))
+                self.undone.setdefault((one.feed, *minutes[-1]), []).append(one)
         self.early += reversed(early)
         return minutes
 
-    def _refuse_undo(self, one: EarlyUndo, *, trimmed: bool = False) -> None:
+    def _refuse_undo(self, one: EarlyUndo, why: str) -> None:
         if one.producer in self.flows:  # else its numbers are forgotten, and its counts closed
             counts = self.counts.setdefault(one.producer, Counts())
             counts.applied -= 1
             counts.refused += 1
-        self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, trimmed=trimmed)))
+        self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, why)))
 
     def give_up_undos(self) -> None:
         """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
@@ -426,7 +440,7 @@ class PartitionState:
         kept = []
         for i, one in enumerate(self.early):
             if i < spare or self._is_overdue(one):
-                self._refuse_undo(one)
+                self._refuse_undo(one, NO_TRADE)
             else:
                 kept.append(one)
         self.early = kept
@@ -604,7 +618,7 @@ class PartitionState:
         for ended in self.ended_replays:
             self.flows.pop(ended.replay, None)
         self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
-        self.rebuilt, self.given_up = {}, []
+        self.rebuilt, self.undone, self.given_up = {}, {}, []
         self.position = position
         acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
         self.unacked = self.unacked[len(acked) :]

@@ -25,6 +25,9 @@ from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
+NO_TRADE = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
+TRIMMED = "its minute is older than what the stream keeps (--retention)"
+REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
 UNDO_WAIT_MS = 900_000  # an undo that came ahead of its trade waits so long: as late as a trade may be
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
@@ -294,14 +297,10 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
     return np.concatenate(rows)
 
 
-def refused_undo(undo: Undo, ts: int, *, trimmed: bool) -> Refused:
+def refused_undo(undo: Undo, ts: int, why: str) -> Refused:
     """Return an undo that cannot be carried out as a dead letter. ts: its own time, Unix ns."""
     row = Row(
         undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
         note=undo.note,
     )  # fmt: skip
-    if trimmed:
-        why = "its minute is older than what the stream keeps (--retention)"
-    else:
-        why = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
     return Refused("cannot_undo", why, originals(ticks_of_rows([row]))[0])

@@ -14,6 +14,7 @@ from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.producer.synthetic import Market
+from tickstockpl.workers.undo import REPLACED
 
 from .fleet import fleet_on, wait_for
 
@@ -351,10 +352,15 @@ def test_a_repair_replaces_live_bars_once_and_leaves_a_replays_alone(market):
     market.fake.tell(market.trade("AAPL", minute + 3_000, 99.0, 100))
     # SPY's minute, fetched twice; the late trade of AAPL; the live trades that the repair and the replay replaced.
     wait_for(lambda: market.ledger("superseded") == 5, 90, lambda: market.fleet.rows("SELECT * FROM ledger"))
-    take_back(market, "cancel", trades[0])  # it is not in the bar any more, and was counted before
-    counted = "SELECT sum(applied)::int, sum(superseded)::int FROM ledger WHERE producer = 'front-door'"
-    wait_for(lambda: market.fleet.rows(counted) == [(1, 0)], 90, lambda: market.fleet.rows("SELECT * FROM ledger"))
+    for trade in trades:
+        take_back(market, "cancel", trade)  # it is not in the bar any more, and was counted before
+    counted = (
+        "SELECT sum(applied)::int, sum(refused)::int, sum(superseded)::int FROM ledger WHERE producer = 'front-door'"
+    )
+    wait_for(lambda: market.fleet.rows(counted) == [(0, 2, 0)], 90, lambda: market.fleet.rows("SELECT * FROM ledger"))
 
+    letters = "SELECT reason, detail FROM dead_letter ORDER BY id"
+    assert market.fleet.rows(letters) == [("cannot_undo", REPLACED)] * 2
     assert market.bar("AAPL", minute) == repaired
     assert times_told(market, "AAPL", minute) == [(10.0, 0), (90.0, 1)]
     assert market.bar("SPY", minute)[-2:] == ("replay", 1)

@@ -6,7 +6,7 @@ import pytest
 from tickstockpl.contracts.original import originals
 from tickstockpl.contracts.tick_json import parse_entries, parse_json
 from tickstockpl.contracts.tick_values import Row, ticks_of_rows
-from tickstockpl.workers.undo import refused_undo, undos_of
+from tickstockpl.workers.undo import TRIMMED, refused_undo, undos_of
 
 TS = 1_700_000_000 * 10**9
 
@@ -19,7 +19,7 @@ def test_a_cancel_with_an_id_that_is_no_utf_8_is_told_so_that_it_can_be_sent_aga
     said = b"type cancel symbol A exchange 4 timestamp 1700000000 trade_id x\xed\xa0\x80y"
     ticks = parse_entries([((1_700_000_000_000 << 20) + 5, said.split())])
     (undo,) = undos_of(ticks)
-    original = refused_undo(undo, int(ticks.ts[0]), trimmed=True).original
+    original = refused_undo(undo, int(ticks.ts[0]), TRIMMED).original
     assert json.loads(original)["trade_id"] == "x\udced\udca0\udc80y"
     (again,) = undos_of(parse_json(original))
     assert again.trade_key == undo.trade_key
