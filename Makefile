@@ -25,6 +25,10 @@ $(VENV)/lint: $(VENV)/test
 	$(INSTALL) -e '.[lint]'
 	@touch $@
 
+$(VENV)/containers: $(VENV)/test
+	$(INSTALL) -e '.[containers]'
+	@touch $@
+
 $(VENV)/bench: $(VENV)/test
 	-$(INSTALL) -e '.[bench]'
 	@touch $@
@@ -53,6 +57,12 @@ NO_ENGINE := echo "skipped: no container engine with its compose plugin answers 
 ON_ENGINE := TICKSTOCK_TEST_ENGINE=1 $(BIN)/pytest -v -r s
 test-compose: $(VENV)/test  ## compose.yaml for real, where a container engine is: about five minutes
 	@if $(ENGINE); then $(ON_ENGINE) tests/containers/test_compose_up.py; else $(NO_ENGINE); fi
+
+# Each test process starts a pair of its own. TICKSTOCK_CONTAINER_PROCESSES=4 where there are the cores for it.
+TICKSTOCK_CONTAINER_PROCESSES ?= 2
+test-containers: $(VENV)/containers  ## the tests of `make test-servers` on Redis 8 and TimescaleDB, as containers
+	@if $(ENGINE); then TICKSTOCK_TEST_SERVERS=containers \
+	$(BIN)/pytest -m "not slow" -n $(TICKSTOCK_CONTAINER_PROCESSES) --dist loadfile $(TEST_SERVERS); else $(NO_ENGINE); fi
 
 # Two at a time: each starts servers and processes of its own, and waits for conditions, not for times.
 SOAK_PROCESSES ?= 2
