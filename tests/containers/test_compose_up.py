@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,36 @@ def test_a_worker_that_is_killed_comes_back(project, wait_for):
     wait_for(project.is_well, WITHIN_S)
     applied = int(project.asked("SELECT sum(applied) FROM ledger"))
     wait_for(lambda: int(project.asked("SELECT sum(applied) FROM ledger")) > applied, WITHIN_S)
+
+
+def test_the_live_market_without_its_key_says_which_file_is_missing(project):
+    files = ("--file", "compose.yaml", "--file", "compose/massive.yaml")
+    with pytest.raises(AssertionError, match=r"there is no compose/secrets/massive_api_key: write it there"):
+        project.compose(*files, "run", "--rm", "secrets")
+
+
+def test_who_knows_no_password_is_the_application_on_this_host_alone(project, wait_for):
+    project.environment["REDIS_PORT"], project.environment["POSTGRES_PORT"] = str(free_port()), str(free_port())
+    project.environment["REDIS_WITHOUT_PASSWORD_PORT"] = port = str(free_port())
+    files = ("--file", "compose.yaml", "--file", "compose/published.yaml", "--profile", "without-password")
+    project.compose(*files, "up", "--scale", "worker=4", "--detach")
+    wait_for(project.is_well, WITHIN_S)
+    with redis.Redis(port=int(port)) as client:
+        wait_for(lambda: answers(client), WITHIN_S)
+        assert client.xadd("tickstock-stream", {"data": "{}"})
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.flushall()
+    with redis.Redis(port=int(project.environment["REDIS_PORT"])) as closed:
+        wait_for(lambda: answers(closed) is None, WITHIN_S)  # it wants a login
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except redis.exceptions.AuthenticationError:
+        return None
+    except redis.exceptions.RedisError:
+        return False
 
 
 def test_down_takes_ten_seconds_and_up_again_goes_on_with_the_same_passwords(project, wait_for, slack, figure):
