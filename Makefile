@@ -90,7 +90,7 @@ rules:  ## the rules of ops/prometheus/rules.yml once more, as the Prometheus op
 	sed -i '/^spec:/q' $(RULE)
 	sed -n '/^groups:/,$$ { s/^\(.\)/  \1/; p }' ops/prometheus/rules.yml >> $(RULE)
 
-secrets: $(VENV)/base  ## passwords for compose.yaml of your own making: it makes those that are missing
+secrets: $(VENV)/base  ## what `docker compose up` makes by itself, as files that you can see and change before
 	$(BIN)/tickstock secrets compose/secrets
 
 clean:
