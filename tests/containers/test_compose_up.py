@@ -76,6 +76,7 @@ def project(tmp_path_factory, wait_for):
     """Give a project that is up, as a user starts it who does nothing else."""
     project = Project(tmp_path_factory.mktemp("clone") / "tickstock")
     try:
+        project.compose("build")  # `up` does so where there is no image, and takes one of older sources as it is
         project.compose("up", "--scale", "worker=4", "--detach")
         wait_for(project.is_well, WITHIN_S)
         yield project
