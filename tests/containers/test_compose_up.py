@@ -81,7 +81,7 @@ def project(tmp_path_factory, wait_for):
         wait_for(project.is_well, WITHIN_S)
         yield project
     finally:
-        project.compose("down", "--volumes", "--timeout", "5")
+        project.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
 
 @pytest.fixture
@@ -141,6 +141,7 @@ def test_who_knows_no_password_is_the_application_on_this_host_alone(project, wa
             client.flushall()
     with redis.Redis(port=int(project.environment["REDIS_PORT"])) as closed:
         wait_for(lambda: answers(closed) is None, WITHIN_S)  # it wants a login
+    project.compose(*files, "rm", "--stop", "--force", "application-login")
 
 
 def answers(client):
