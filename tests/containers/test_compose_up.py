@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 AS_CLONED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "secrets", "node_modules")
 WITHIN_S = 600
 MOST_BYTES = 300_000_000
+PUBLISHED = ("--file", "compose.yaml", "--file", "compose/published.yaml", "--profile", "without-password")
 LONG_RUNNING = {"redis", "timescaledb", "bridge", "worker", "producer", "prometheus", "grafana"}
 pytestmark = pytest.mark.skipif(
     os.environ.get("TICKSTOCK_TEST_ENGINE") != "1", reason="`make test-compose` runs it, where a container engine is"
@@ -81,7 +82,7 @@ def project(tmp_path_factory, wait_for):
         wait_for(project.is_well, WITHIN_S)
         yield project
     finally:
-        project.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        project.compose(*PUBLISHED, "down", "--volumes", "--timeout", "5")
 
 
 @pytest.fixture
@@ -131,8 +132,7 @@ def test_the_live_market_without_its_key_says_which_file_is_missing(project):
 def test_who_knows_no_password_is_the_application_on_this_host_alone(project, wait_for):
     project.environment["REDIS_PORT"], project.environment["POSTGRES_PORT"] = str(free_port()), str(free_port())
     project.environment["REDIS_WITHOUT_PASSWORD_PORT"] = port = str(free_port())
-    files = ("--file", "compose.yaml", "--file", "compose/published.yaml", "--profile", "without-password")
-    project.compose(*files, "up", "--scale", "worker=4", "--detach")
+    project.compose(*PUBLISHED, "up", "--scale", "worker=4", "--detach")
     wait_for(project.is_well, WITHIN_S)
     with redis.Redis(port=int(port)) as client:
         wait_for(lambda: answers(client), WITHIN_S)
@@ -141,7 +141,7 @@ def test_who_knows_no_password_is_the_application_on_this_host_alone(project, wa
             client.flushall()
     with redis.Redis(port=int(project.environment["REDIS_PORT"])) as closed:
         wait_for(lambda: answers(closed) is None, WITHIN_S)  # it wants a login
-    project.compose(*files, "rm", "--stop", "--force", "application-login")
+    project.compose(*PUBLISHED, "rm", "--stop", "--force", "application-login")
 
 
 def answers(client):
