@@ -7,7 +7,7 @@ WORKERS ?= 4
 CHECKED := contracts db ops producer workers $(wildcard *.py)  # what ships
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo run test test-servers lint audit-packages bench soak rules secrets clean
+.PHONY: demo run test test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
@@ -23,6 +23,10 @@ $(VENV)/test: $(VENV)/base
 
 $(VENV)/lint: $(VENV)/test
 	$(INSTALL) -e '.[lint]'
+	@touch $@
+
+$(VENV)/containers: $(VENV)/test
+	$(INSTALL) -e '.[containers]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test
@@ -46,6 +50,19 @@ TEST_SERVERS ?= tests/integration tests/fleet
 test-servers: $(VENV)/test  ## make test-servers REDIS_SERVER=/usr/bin/redis-server POSTGRES_BIN=/usr/lib/postgresql/15/bin
 	TICKSTOCK_REDIS_SERVER='$(REDIS_SERVER)' TICKSTOCK_POSTGRES_BIN='$(POSTGRES_BIN)' \
 	$(BIN)/pytest -m "not slow" $(if $(TICKSTOCK_TEST_REDIS_URL),,-n 4 --dist loadfile) $(TEST_SERVERS)
+
+# Where an engine answers, and says so where none does.
+ENGINE := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
+NO_ENGINE := echo "skipped: no container engine with its compose plugin answers here (docker info, docker compose version)"
+ON_ENGINE := TICKSTOCK_TEST_ENGINE=1 $(BIN)/pytest -v -r s
+test-compose: $(VENV)/test  ## compose.yaml for real, where a container engine is: about five minutes
+	@if $(ENGINE); then $(ON_ENGINE) tests/containers/test_compose_up.py; else $(NO_ENGINE); fi
+
+# Each test process starts a pair of its own. TICKSTOCK_CONTAINER_PROCESSES=4 where there are the cores for it.
+TICKSTOCK_CONTAINER_PROCESSES ?= 2
+test-containers: $(VENV)/containers  ## the tests of `make test-servers` on Redis 8 and TimescaleDB, as containers
+	@if $(ENGINE); then TICKSTOCK_TEST_SERVERS=containers \
+	$(BIN)/pytest -m "not slow" -n $(TICKSTOCK_CONTAINER_PROCESSES) --dist loadfile $(TEST_SERVERS); else $(NO_ENGINE); fi
 
 # Two at a time: each starts servers and processes of its own, and waits for conditions, not for times.
 SOAK_PROCESSES ?= 2
@@ -73,7 +90,7 @@ rules:  ## the rules of ops/prometheus/rules.yml once more, as the Prometheus op
 	sed -i '/^spec:/q' $(RULE)
 	sed -n '/^groups:/,$$ { s/^\(.\)/  \1/; p }' ops/prometheus/rules.yml >> $(RULE)
 
-secrets: $(VENV)/base  ## passwords for compose/compose.yaml, once
+secrets: $(VENV)/base  ## what `docker compose up` makes by itself, as files that you can see and change before
 	$(BIN)/tickstock secrets compose/secrets
 
 clean:

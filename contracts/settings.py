@@ -35,10 +35,11 @@ def servers_from(environ: Mapping[str, str]) -> Servers | None:
         raise UsageError(
             f"{redis_named} is set but no database: set DATABASE_URL (or TICKSTOCK_DB_HOST), or unset both"
         )
-    return Servers(_redis_url(environ), _database_url(environ))
+    return Servers(redis_url_from(environ), _database_url(environ))
 
 
-def _redis_url(environ: Mapping[str, str]) -> str:
+def redis_url_from(environ: Mapping[str, str]) -> str:
+    """Return Redis's address, from REDIS_URL or from REDIS_HOST and what goes with it: one of both is set."""
     if url := environ.get("REDIS_URL"):
         return url
     user, password = environ.get("REDIS_USER", ""), environ.get("REDIS_PASSWORD", "")

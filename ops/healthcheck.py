@@ -7,7 +7,7 @@ import os
 import sys
 import urllib.request
 
-_WITHIN_S = 3.0
+_WITHIN_S = 20.0  # less than an engine gives the whole check: a busy machine makes both slow
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, note_cover, open_replay
 from ..db.vitals import VITALS
-from ..producer.flat_file_columns import without_names
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
+from ..producer.names_of_trades import without_names
 from ..producer.overflow import admitted
 from ..producer.pace import NOT_BY_TIME, by_tick_time, find_jumps, paced
 from ..producer.produce import Feed, Progress, produce

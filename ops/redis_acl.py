@@ -26,12 +26,15 @@ _DEFAULT = "user default off resetpass ~* &* +@all"
 USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)
 
 
-def users_acl(passwords: Mapping[str, bytes], *, cluster: bool = False) -> str:
+def users_acl(
+    passwords: Mapping[str, bytes], *, cluster: bool = False, application_without_password: bool = False
+) -> str:
     """Return the file's text: a line a user, `default` first, locked out. Who has no password here cannot log in.
 
+    application_without_password: `default` is on and has the rights of `application`, and no others.
     Redis reads no comments in it.
     """
-    lines = [_DEFAULT]
+    lines = [f"user default on nopass {_rules('application', cluster)}" if application_without_password else _DEFAULT]
     for name in USERS:
         word = f"#{sha256(passwords[name]).hexdigest()} " if name in passwords else ""
         lines.append(f"user {name} on {word}{_rules(name, cluster)}")

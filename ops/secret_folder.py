@@ -34,7 +34,7 @@ def make_secrets(folder: Path) -> Iterator[tuple[str, What]]:
         if (folder / name).exists():
             yield name, "kept"
         else:
-            _replace(folder / name, secrets.token_urlsafe(_BYTES))
+            replace_secret(folder / name, secrets.token_urlsafe(_BYTES).encode())
             yield name, "made"
     # Always anew: what a role may do is this version's business.
     passwords: dict[str, bytes] = {
@@ -47,13 +47,14 @@ def _write_users(file: Path, text: str) -> What:
     before = file.read_text() if file.exists() else None
     if before == text:
         return "kept"
-    _replace(file, text)
+    replace_secret(file, text.encode())
     return "made" if before is None else "changed"
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_secret(file: Path, content: bytes) -> None:
+    """Write a file in one step, never to be seen half; its folder says who may look."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.touch(mode=0o600)
-    fresh.write_text(text)
+    fresh.write_bytes(content)
     fresh.chmod(_FILE_MODE)
     fresh.replace(file)

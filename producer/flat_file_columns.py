@@ -1,7 +1,6 @@
 """The columns of a block of a flat file beside the prices: which fields each trade sets, and what names it. Pure."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..contracts.flat_file import CONDITIONS, EXCHANGE, FACILITY, PRICE, TRADE_ID, conditions_of_field, whole_text
-from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
+from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column
 from ..contracts.trade_columns import facility_column, told_columns
 from ..contracts.trade_conditions import flags_column, unknown_of
 from ..contracts.trade_key import NO_KEY, trade_keys
-
-_LEAST_PRICE, _MOST_PRICE, _MOST_SIZE = 0.005, 999_999.0, 1e12
-_NAMES = frozenset(("trade_key", "facility", "note"))
 
 Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and exchange as dictionaries
 
@@ -58,15 +54,6 @@ def _facilities(read: Read) -> Column:
     return distinct[places]
 
 
-def is_extreme(price: Column, size: Column) -> Column:
-    """Tell which trades some table of bars may refuse; (n,) bool.
-
-    The application's own may have numeric(10,4) for prices, and a table with cents stores less than half of one as 0.
-    """
-    extreme: Column = (price < _LEAST_PRICE) | (price >= _MOST_PRICE) | (size >= _MOST_SIZE)
-    return extreme
-
-
 def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[str, ...]]:
     """Return the column `note` with its texts, for some rows: no other trade of a file can become a dead letter."""
     if not len(rows):
@@ -86,17 +73,6 @@ def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[s
     note = np.zeros(len(read[PRICE]), OPTIONAL_COLUMNS["note"])
     note[rows] = told.columns["note"]
     return {"note": note}, told.notes
-
-
-def without_names(ticks: Ticks) -> Ticks:
-    """Drop what names the trades of a replay: its repeats are marked, and nothing takes one back.
-
-    Where a table may refuse one of them, all keep their names: a dead letter has them.
-    """
-    if _NAMES.isdisjoint(ticks.optional) or is_extreme(ticks.price, ticks.size).any():
-        return ticks
-    kept = {name: column for name, column in ticks.optional.items() if name not in _NAMES}
-    return replace(ticks, optional=kept, notes=())
 
 
 def _numbers_or_texts(texts: Any) -> Column:

@@ -29,7 +29,8 @@ from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, tic
 from ..contracts.ticks import Column, Refused, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES, unknown_of
 from .coverage import Coverage
-from .flat_file_columns import flags_of_block, is_extreme, keys_of_block, notes_of_block
+from .flat_file_columns import flags_of_block, keys_of_block, notes_of_block
+from .names_of_trades import is_extreme
 
 _FEW_LINES = 256  # so few are read faster one by one than halved again
 _BOUND = 2.0**63  # a float of nanoseconds at or above this fits no int64

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import csv
-
 from ..contracts.ticks import REPEATED, Ticks
+from .arrow import need_arrow
 
 
 def recorded(ticks: Iterable[Ticks | None], file: Path | None) -> Iterator[Ticks | None]:
@@ -14,6 +12,10 @@ def recorded(ticks: Iterable[Ticks | None], file: Path | None) -> Iterator[Ticks
     if file is None:
         yield from ticks
         return
+    need_arrow()
+    import pyarrow as pa  # noqa: PLC0415  # arrow.py
+    from pyarrow import csv  # noqa: PLC0415
+
     schema = pa.schema(
         [("ticker", pa.string()), ("price", pa.float64()), ("size", pa.float64()), ("sip_timestamp", pa.int64())]
     )

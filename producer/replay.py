@@ -11,7 +11,6 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import pyarrow as pa
 import structlog
 
 from ..contracts.errors import UsageError
@@ -20,8 +19,8 @@ from ..contracts.same_trade import SameTrades
 from ..contracts.tick_values import shown
 from ..contracts.ticks import MAX_BODY_BYTES, Ticks
 from ..contracts.trade_conditions import TRADE_RULES
+from .arrow import need_arrow
 from .coverage import Coverage
-from .flat_file_lines import LineReader
 
 log = structlog.get_logger()
 
@@ -54,6 +53,7 @@ class ReplaySource:
     ) -> None:
         if not files:
             raise UsageError("no file to replay")
+        need_arrow()
         self._files = [str(file) for file in files]
         self._block_bytes = block_bytes
         checked = [_check(file, rules, block_bytes) for file in self._files]
@@ -72,6 +72,8 @@ class ReplaySource:
         self.bytes_read = self.rows_left_out = self.rows_repeated = self.rows_taken = bytes_before = 0
         self.refused, self.coverage = Counter(), Coverage()
         same = SameTrades()
+        from .flat_file_lines import LineReader  # noqa: PLC0415  # arrow.py
+
         for file, size, rules in zip(self._files, self._sizes, self.rules, strict=True):
             with _opened(file) as (raw, plain):
                 reader, first_line = None, 1
@@ -155,6 +157,8 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, _Readable]]:
             raise UsageError(f"{file}: {e.strerror}") from e
         packed = raw.read(len(_GZIP)) == _GZIP
         raw.seek(0)
+        import pyarrow as pa  # noqa: PLC0415  # arrow.py
+
         yield raw, pa.CompressedInputStream(raw, "gzip") if packed else raw
 
 

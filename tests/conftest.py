@@ -1,4 +1,7 @@
-"""The servers that tests run against: one embedded pair for the whole session, or those that the environment names."""
+"""The servers that tests run against: one embedded pair for the whole session, or those that the environment names.
+
+TICKSTOCK_TEST_SERVERS=containers: one pair of containers, of the images of compose.yaml.
+"""
 
 import os
 import shutil
@@ -107,6 +110,12 @@ def servers():
         return
     if redis_url or database_url:
         raise pytest.UsageError("set both TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL, or neither")
+    if os.environ.get("TICKSTOCK_TEST_SERVERS") == "containers":
+        from container_servers import container_servers  # noqa: PLC0415  # testcontainers is an extra
+
+        with container_servers(wait_for_condition) as started:
+            yield started
+        return
     with own_servers() as (_, started):
         yield started
 

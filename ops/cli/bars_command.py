@@ -10,6 +10,7 @@ import click
 from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.queries import query
+from ...producer.arrow import need_arrow
 from ..bars_text import short, shortest
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, OutputFile, option, server_options
@@ -46,6 +47,7 @@ def bars(where: AbstractContextManager[Place], chosen: Selection, form: str, out
 
 def _write(rows: Iterator[tuple[Any, ...]], form: str, output: Path | None) -> None:
     if form == "parquet" and output is not None:
+        need_arrow()
         from ..bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
 
         write_parquet(rows, output)

@@ -9,6 +9,7 @@ from .options import CONTEXT
 COMMANDS = {
     name: f"{name.replace('-', '_')}_command"
     for name in (
+        "application-login",
         "asyncapi",
         "audit",
         "bars",

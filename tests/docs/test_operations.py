@@ -23,18 +23,17 @@ from .commands import BIN, ROOT, commands_in, is_ours, parse, shell_on
 
 COMMANDS = commands_in("operations.md")
 NOT_RUN = {
-    "docker": "there is no engine here: tests/integration/test_compose.py runs the services' own command lines",
+    "docker": "it needs an engine; tests/integration/test_compose.py runs the services' own command lines",
     "kubectl": "there is no cluster here: tests/kubernetes runs the containers' own command lines",
     "honcho": "tests/fleet/test_honcho.py runs it",
     "make": "what it makes is the checkout's own",
     "cp": "the file .env is the checkout's own",
-    "chmod": "the key is the checkout's own",
 }
 COMPOSE_OPTIONS = {
     "up": {"--build", "--detach", "--no-recreate", "--scale"},
     "run": {"--rm", "--no-deps"},
     "exec": {"-T"},
-    **{verb: set() for verb in ("build", "ps", "stop", "restart")},
+    **{verb: set() for verb in ("build", "logs", "ps", "stop", "restart")},
 }
 PORTS = ("9101", "9102", "9103", "9111")
 STOPPED = ("PostgreSQL, from a copy", "Change the number of partitions")  # sections that begin with a fleet at rest
@@ -82,7 +81,7 @@ def read_kubectl(arguments):
 def read_compose(arguments):
     compose, verb, *rest = arguments
     assert compose == "compose"
-    services = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())["services"]
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
         assert option in COMPOSE_OPTIONS[verb], option
@@ -106,13 +105,6 @@ def read_cp(arguments):
     assert target == ".env"
 
 
-def read_chmod(arguments):
-    assert arguments == ["444", "compose/secrets/massive_api_key"]
-    assert yaml.safe_load((ROOT / "compose" / "massive.yaml").read_text())["secrets"] == {
-        "massive_api_key": {"file": "secrets/massive_api_key"}
-    }
-
-
 def read_honcho(arguments):
     """Hold a command against the Procfile, which honcho reads in the folder that it starts in."""
     assert arguments[:2] == ["start", "-c"]
@@ -128,7 +120,6 @@ def read_make(arguments):
 
 READERS = {
     "kubectl": read_kubectl, "docker": read_compose, "honcho": read_honcho, "make": read_make, "cp": read_cp,
-    "chmod": read_chmod,
 }  # fmt: skip
 
 

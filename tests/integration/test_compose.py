@@ -4,9 +4,7 @@ Redis and PostgreSQL are the embedded programs under the flags of the compose fi
 and rights are those that a container would meet.
 """
 
-import json
 import os
-import re
 import resource
 import shlex
 import shutil
@@ -19,8 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from compose_files import ROOT, SECRETS, SERVICES, image_environment, image_health_check
 from ports import free_port
-from ruamel.yaml import YAML
 from tickstockpl.contracts.names import HEARTBEAT
 from tickstockpl.ops.embedded_programs import (
     ENVIRONMENT,
@@ -30,111 +28,9 @@ from tickstockpl.ops.embedded_programs import (
     server_account,
     valkey_program,
 )
-from tickstockpl.ops.secret_folder import make_secrets
 
-ROOT = Path(__file__).parents[2]
-COMPOSE = ROOT / "compose"
-FILES = sorted(COMPOSE.glob("*.yaml"))
 BIN = Path(sys.executable).parent
-IMAGE = "tickstockpl:local"
 OWNERS = "SELECT owner, count(*) FROM lease WHERE unit LIKE 'partition:%' AND expires_at > clock_timestamp() GROUP BY 1"
-
-
-def variables_of(file):
-    """Read a file of variables, as .env is one."""
-    return dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.MULTILINE))
-
-
-def said_by(file, variables):
-    """Read a compose file as compose does: variables or their defaults, and $$ as $."""
-
-    def value(found):
-        name, otherwise, default = found.groups()
-        return variables[name] if otherwise == "?" else variables.get(name, default)
-
-    text = re.sub(r"\$\{(\w+):([-?])([^}]*)\}", value, file.read_text())
-    return YAML(typ="safe").load(text.replace("$$", "$"))
-
-
-SAID = said_by(COMPOSE / "compose.yaml", variables_of(COMPOSE / "synthetic.env"))
-SERVICES = SAID["services"]
-OURS = [name for name, service in SERVICES.items() if service["image"] == IMAGE]
-
-
-def test_the_compose_files_are_what_the_specification_says():
-    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *map(str, FILES)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout
-
-
-def test_the_dockerfile_has_no_finding():
-    ran = subprocess.run(
-        [str(BIN / "hadolint"), str(COMPOSE / "Dockerfile")], capture_output=True, text=True, check=False
-    )
-    assert (ran.returncode, ran.stdout) == (0, "")
-
-
-def test_every_file_that_is_mounted_or_built_from_is_there(tmp_path):
-    secrets = tmp_path / "secrets"
-    list(make_secrets(secrets))
-    for name, service in SERVICES.items():
-        for volume in service.get("volumes", ()):
-            source, inside, *_ = volume.split(":")
-            if source in SAID["volumes"]:
-                continue
-            assert (COMPOSE / source).exists(), f"{name}: {source}"
-            for word in service.get("command", ()):  # what its command line names inside
-                place = word.partition("=")[2] or word
-                if place.startswith(f"{inside}/"):
-                    assert (COMPOSE / source / place.removeprefix(f"{inside}/")).exists(), word
-        for secret in service.get("secrets", ()):
-            assert (secrets / Path(SAID["secrets"][secret]["file"]).name).exists(), secret
-    for name in OURS:
-        assert (COMPOSE / SERVICES[name]["build"]["context"] / SERVICES[name]["build"]["dockerfile"]).exists()
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_confined_pinned_and_watched(name):
-    service = SERVICES[name]
-    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["restart"]
-    assert service["image"] == IMAGE or re.fullmatch(r".+:v?\d+\.\d+\.\d+[\w.-]*", service["image"])
-    assert name in OURS or "test" in service["healthcheck"]  # ours have the image's
-    assert [v for v in service.get("environment", {}) if "PASSWORD" in v and not v.endswith("_FILE")] == []
-
-
-@pytest.mark.parametrize(("source", "secret"), [("synthetic", None), ("massive", "massive_api_key")])
-def test_a_file_for_env_names_the_files_of_its_source(source, secret):
-    variables = variables_of(COMPOSE / f"{source}.env")
-    files = [ROOT / name for name in variables["COMPOSE_FILE"].split(":")]
-    producers = [said_by(file, variables)["services"]["producer"] for file in files]
-    assert (
-        {**producers[0], **producers[-1]}["environment"]["TICKSTOCK_SOURCE"] == variables["TICKSTOCK_SOURCE"] == source
-    )
-    assert (secret in producers[-1]["secrets"]) == (secret is not None)
-
-
-def test_without_a_source_nothing_starts():
-    assert re.findall(r"\$\{TICKSTOCK_SOURCE:(.)", (COMPOSE / "compose.yaml").read_text()) == ["?"]
-
-
-def test_as_many_workers_start_as_the_variable_says():
-    assert said_by(COMPOSE / "compose.yaml", {"TICKSTOCK_SOURCE": "x"})["services"]["worker"]["deploy"]["replicas"] == 4
-    variables = {"TICKSTOCK_SOURCE": "x", "TICKSTOCK_WORKER_REPLICAS": "6"}
-    assert said_by(COMPOSE / "compose.yaml", variables)["services"]["worker"]["deploy"]["replicas"] == 6
-
-
-def test_workers_can_be_scaled():
-    assert SERVICES["worker"].keys() & {"container_name", "hostname", "ports"} == set()
-    assert not any(name.endswith("CONSUMER") for name in SERVICES["worker"]["environment"])
-
-
-def test_the_image_gets_every_folder_and_runs_as_nobody_of_note():
-    allowed = set(re.findall(r"^!(\S+)$", (COMPOSE / "Dockerfile.dockerignore").read_text(), re.MULTILINE))
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert folders | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "py.typed", "*.py"} == allowed
-    assert re.findall(r"^USER (\S+)$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE) == ["10001:10001"]
 
 
 class Stack:
@@ -146,21 +42,32 @@ class Stack:
         self.ports = {"redis": free_port(), "timescaledb": free_port()}
         self.processes = {}
         self.environments = {}
-        for name in ("redis", "pg", "sockets", "spool"):
+        for name in ("redis", "pg", "sockets", "spool", "project", "secrets"):
             (folder / name).mkdir()
-        list(make_secrets(self.secrets))
+        for volume in SECRETS["volumes"]:
+            if volume.startswith("secrets"):
+                Path(self.inside(volume.partition(":")[2], "secrets")).mkdir()
+        command = [self.inside(word, "secrets") for word in SECRETS["command"]]
+        subprocess.run([BIN / command[0], *command[1:]], cwd=folder / "project", check=True, capture_output=True)
 
     def secret(self, name):
-        return (self.secrets / name).read_text()
+        return (self.secrets / "all" / "made" / name).read_text()
 
-    def inside(self, text):
-        """Lead a path of a container to where its content is here."""
-        return text.replace("/run/secrets", str(self.secrets)).replace("/var/lib/tickstock", str(self.folder))
+    def inside(self, text, name):
+        """Lead a path in a service's container to where its content is here."""
+        places = {
+            "/run/secrets": self.secrets / name,
+            "/var/lib/tickstock": self.folder,
+            **({"/secrets": self.secrets} if name == "secrets" else {}),
+        }
+        for place, here in places.items():
+            text = text.replace(place, str(here))
+        return text
 
     def start_redis(self):
         """Start Redis under the service's flags."""
         flags = [
-            str(self.folder / "redis") if word == "/data" else self.inside(word)
+            str(self.folder / "redis") if word == "/data" else self.inside(word, "redis")
             for word in SERVICES["redis"]["command"][1:]
         ]
         program = [valkey_program(), *flags, "--bind", "127.0.0.1", "--port", str(self.ports["redis"])]
@@ -208,7 +115,7 @@ class Stack:
             connection.execute(f"CREATE DATABASE {name}")
         (mounted,) = (v for v in SERVICES["timescaledb"]["volumes"] if "initdb.d" in v)
         script = self.folder / "script"
-        script.write_text(self.inside((COMPOSE / mounted.partition(":")[0]).read_text()))
+        script.write_text(self.inside((ROOT / mounted.partition(":")[0]).read_text(), "timescaledb"))
         environment = ENVIRONMENT | {
             "PATH": f"{postgres_program('psql').parent}:{os.defpath}",
             "PGHOST": str(self.folder / "sockets"),
@@ -232,7 +139,7 @@ class Stack:
     def environment(self, name):
         """Return what a process of a service finds: the image's and the service's variables, led to this machine."""
         said = {**image_environment(), **SERVICES[name]["environment"]}
-        found = {variable: self.inside(value) for variable, value in said.items() if value is not None}
+        found = {variable: self.inside(value, name) for variable, value in said.items() if value is not None}
         assert (found["REDIS_HOST"], found["TICKSTOCK_DB_HOST"]) == ("redis", "timescaledb")
         return found | {
             "PATH": f"{BIN}:{os.defpath}",
@@ -247,7 +154,8 @@ class Stack:
     def start(self, name, replica=1):
         """Start one of our services; what has no volume may write no file, as in its container."""
         self.environments[f"{name}.{replica}"] = environment = self.environment(name)
-        limit = (0, 0) if not SERVICES[name].get("volumes") else (resource.RLIM_INFINITY,) * 2
+        writes = any(not volume.endswith(":ro") for volume in SERVICES[name]["volumes"])
+        limit = (resource.RLIM_INFINITY,) * 2 if writes else (0, 0)
         self.processes[f"{name}.{replica}"] = self.spawn(
             SERVICES[name]["command"],
             environment,
@@ -287,20 +195,6 @@ class Stack:
         for process in self.processes.values():
             process.kill()
             process.communicate()
-
-
-def image_environment():
-    """Read ENV of the image's last stage."""
-    (block,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE)
-    return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
-
-
-def image_health_check():
-    """Read HEALTHCHECK of the image's last stage."""
-    (command,) = re.findall(
-        r"^HEALTHCHECK (?:.*\\\n)*.*CMD (\[.*\])$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE
-    )
-    return json.loads(command)
 
 
 @pytest.fixture
@@ -359,17 +253,10 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
     assert stack.stop("timescaledb")[0] == 0
 
 
-def test_services_stop_in_the_order_in_which_the_ticks_come():
-    needs = {name: set(service.get("depends_on", ())) for name, service in SERVICES.items()}
-    assert "worker" in needs["producer"]
-    assert "bridge" in needs["worker"]
-    assert needs["bridge"] == {"redis", "timescaledb", "migrate"}
-
-
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="no Prometheus on this machine: no package of Python has it")
 def test_prometheus_starts_under_the_flags_of_its_service(tmp_path, wait_for):
     service = SERVICES["prometheus"]
-    mounted = {inside: COMPOSE / source for source, inside, *_ in (v.split(":") for v in service["volumes"])}
+    mounted = {inside: ROOT / source for source, inside, *_ in (v.split(":") for v in service["volumes"])}
     port = free_port()
     flags = [
         word.replace("/etc/prometheus", str(mounted["/etc/prometheus"])).replace("=/prometheus", f"={tmp_path}")

@@ -1,0 +1,19 @@
+"""What reads flat files and writes Parquet, where it is installed: the image of a live fleet goes without its 170 MB.
+
+Who needs it imports it at the moment of use, through `need_arrow`.
+"""
+
+from ..contracts.errors import UsageError
+
+_WITHOUT = (
+    "this installation reads no flat files and writes no Parquet ({}): `pip install pyarrow`, or, for the image of "
+    "compose.yaml, TICKSTOCK_IMAGE_FLAT_FILES=yes in .env and `docker compose build`"
+)
+
+
+def need_arrow() -> None:
+    """Look for pyarrow. Raises UsageError where it is not installed."""
+    try:
+        import pyarrow as pa  # noqa: F401, PLC0415
+    except ImportError as e:
+        raise UsageError(_WITHOUT.format(e)) from e
