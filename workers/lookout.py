@@ -9,6 +9,7 @@ from .partition_state import PartitionState
 
 IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0
+_RESTS_FOR = 10  # times what a restore took that was in vain: so it takes a tenth of a worker's time at most
 # What a restore did not find is looked for again after this time, then after twice as long, and so on.
 _VAIN_RESTORE_WAIT_S, _MAX_VAIN_RESTORE_WAIT_S = 10.0, 600.0
 
@@ -35,6 +36,7 @@ class Lookout:
         self._look_at = 0.0
         self._read_again: dict[tuple[int, str], set[int]] = {}  # the numbers below holes that were read twice
         self._vain: dict[tuple[int, str], _Vain] = {}
+        self._rests_until: dict[int, float] = {}
 
     def new_holes(self, state: PartitionState) -> list[str]:
         """Return the producers with a hole that was read once only."""
@@ -66,7 +68,9 @@ class Lookout:
             return None
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         odd = {
-            p: "unread frames" for p, look in self._looks.items() if p in states and self.unread(states[p], look.sent)
+            p: "unread frames"
+            for p, look in self._looks.items()
+            if p in states and time.monotonic() >= self._rests_until.get(p, 0.0) and self.unread(states[p], look.sent)
         }
         self._looks = {}
         for p, look in self._reader.look([p for p in states if p not in self._reader.restoring]).items():
@@ -81,6 +85,13 @@ class Lookout:
             else:
                 self._looks[p] = look
         return odd
+
+    def rest(self, partition: int, took_s: float) -> None:
+        """Look for unread frames in a partition after a while only: it was read from the start in vain, and that took so long.
+
+        Many producers that died one after the other would else let it be read all the time.
+        """
+        self._rests_until[partition] = time.monotonic() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers that had sent more than was read since, but for what was looked for in vain just now.

@@ -126,6 +126,7 @@ class Restoring:
     until: Position
     sent: dict[str, int]
     from_start: bool
+    began: float  # monotonic time
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class PartitionReader:
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
         state.read_to = start
-        self.restoring[state.partition] = Restoring(last, sent, from_start)
+        self.restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
         return last
 
     def _make_group(self, key: str) -> None:

@@ -525,6 +525,8 @@ class Worker:
             if unread and not restoring.from_start:
                 self._reader.rewind(state, from_start=True)
                 continue
+            if unread:
+                self._lookout.rest(partition, time.monotonic() - restoring.began)
             self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held)

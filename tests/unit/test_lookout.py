@@ -1,4 +1,9 @@
+import time
+from types import SimpleNamespace
+
+from tickstockpl.contracts.partition import Position
 from tickstockpl.workers.lookout import Lookout
+from tickstockpl.workers.partition_reader import Look
 
 from .test_partition_state import Feed, apply, new_state
 
@@ -15,3 +20,24 @@ def test_holes_behind_a_hole_that_was_read_twice_were_read_twice_too():
     again = new_state()
     apply(again, frames[0], frames[2], frames[4], at=9)  # restored before the commit
     assert lookout.new_holes(again) == []
+
+
+def test_a_partition_rests_after_a_look_in_vain_ten_times_as_long_as_that_took(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    state = new_state()
+    look = Look({"dead": 5}, 0, Position(0, 0), aside=False)
+    reader = SimpleNamespace(restoring={}, look=lambda partitions: dict.fromkeys(partitions, look))
+    lookout = Lookout(reader, lambda *_: None)
+
+    def odd_at(seconds):
+        now[0] = seconds
+        return lookout.look({0: state}, 0)
+
+    assert odd_at(100.0) == {}  # what was sent is compared with what the next reads bring
+    assert odd_at(102.0) == {0: "unread frames"}
+    assert lookout.unread(state, look.sent, in_vain=True) == ["dead"]
+    lookout.rest(0, 3.0)
+    look.sent["dead, too"] = 7  # meanwhile
+    assert [odd_at(at) for at in (104.0, 115.0, 131.9)] == [{}, {}, {}]
+    assert odd_at(133.0) == {0: "unread frames"}
