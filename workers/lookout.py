@@ -87,7 +87,7 @@ class Lookout:
         return odd
 
     def rest(self, partition: int, took_s: float) -> None:
-        """Look for unread frames in a partition after a while only: it was read from the start in vain, and that took so long.
+        """Look for unread frames in a partition after a while only: reading it from the start was in vain, and took long.
 
         Many producers that died one after the other would else let it be read all the time.
         """
