@@ -55,7 +55,7 @@ def put_back_around(
     for days in _REACH_DAYS if before else ():
         symbols, minutes = (list(column) for column in zip(*short, strict=True))
         reach = days * _DAY_MINUTES
-        last = min(max(minutes) + reach, before)
+        last = max(minutes) + reach
         values = {
             "symbols": symbols,
             "minutes": minutes,
@@ -63,7 +63,7 @@ def put_back_around(
             "slack": slack,
             "behind": slack if last < before else 0,
             "first_minute": max(min(minutes) - reach, 0),
-            "last_minute": max(last, 0),
+            "last_minute": last,
         }
         short = connection.execute(query(name), values, prepare=False).fetchall()
         if not short:

@@ -51,11 +51,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
@@ -81,11 +81,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
@@ -114,11 +114,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_5min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_5min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -145,11 +145,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_15min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_15min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -176,11 +176,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_30min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_30min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -207,11 +207,11 @@ WITH o AS MATERIALIZED (
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_hourly x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
-               AND x."timestamp" >= to_timestamp(%(first_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_hourly x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
-               AND x."timestamp" <= to_timestamp(%(last_minute)s * 60.0)
+               AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
