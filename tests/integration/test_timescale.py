@@ -228,10 +228,8 @@ def test_a_plain_table_with_bars_becomes_a_hypertable_whose_policies_the_doctor_
     assert (level, says.split(": ")[1]) == ("ok", kept)
     assert rows(empty_servers, "SELECT symbol, close FROM ohlcv_1min") == [("OLD", Decimal("9.2500"))]
     by = "SELECT attname, segmentby_column_index, orderby_column_index"
-    assert rows(empty_servers, f"{by} FROM timescaledb_information.compression_settings ORDER BY 1") == [
-        ("symbol", 1, None),
-        ("timestamp", None, 1),
-    ]
+    columns = rows(empty_servers, f"{by} FROM timescaledb_information.compression_settings ORDER BY 1")
+    assert columns == [("symbol", 1, None), ("timestamp", None, 1)]
 
 
 def test_policies_are_changed_and_taken_away_again(timescale, tickstock):
