@@ -84,14 +84,14 @@ def _set(connection: Connection, wishes: Wishes) -> None:
         connection.execute(query("set_chunk_interval"), days)
     if wishes.compress_after_days and not (standing and standing.compresses):
         connection.execute(query("allow_compression"))
-    for policy, after_days in (
-        ("compression_policy", wishes.compress_after_days),
-        ("retention_policy", wishes.drop_after_days),
+    for remove, add, after_days in (
+        ("remove_compression_policy", "add_compression_policy", wishes.compress_after_days),
+        ("remove_retention_policy", "add_retention_policy", wishes.drop_after_days),
     ):
         if after_days is not None:
-            connection.execute(query(f"remove_{policy}"))
+            connection.execute(query(remove))
         if after_days:
-            connection.execute(query(f"add_{policy}"), {"days": after_days})
+            connection.execute(query(add), {"days": after_days})
 
 
 def _days(days: float) -> str:
