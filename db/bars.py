@@ -102,14 +102,48 @@ def existing(connection: Connection) -> Column:
     return np.array(rows, _EXISTING_DTYPE)
 
 
-def delete_unpriced(connection: Connection, shape: TableShape, partitions: Sequence[int]) -> None:
-    """Delete the bars of staged minutes that have no prices any more, and what was made of them."""
-    values = {"partitions": list(partitions)}
-    connection.execute(query("delete_unpriced_bars"), values)
+def unpriced_bars_stand(connection: Connection, partitions: Sequence[int], minutes: Column) -> bool:
+    """Tell whether the table has bars of staged minutes without prices; minutes: all that are staged."""
+    values = {"partitions": list(partitions)} | time_bounds(minutes)
+    return connection.execute(query("unpriced_bars_stand"), values, prepare=False).fetchone() == (True,)
+
+
+def delete_unpriced(
+    connection: Connection, shape: TableShape, partitions: Sequence[int], minutes: Column, *, stand: bool
+) -> None:
+    """Delete the bars of staged minutes that have no prices any more, and what was made of them.
+
+    minutes: all that are staged; stand: whether the table has any of these bars.
+    """
+    values = {"partitions": list(partitions)} | time_bounds(minutes)
+    if stand:
+        connection.execute(query("delete_unpriced_bars"), values, prepare=False)
     if shape.has_detail:
-        connection.execute(query("delete_unpriced_bar_details"), values)
+        connection.execute(query("delete_unpriced_bar_details"), values, prepare=False)
     connection.execute(query("delete_indicators_of_gone_bars"), values)
-    connection.execute(query("delete_emptied_higher_bars"), values)
+    connection.execute(query("delete_emptied_higher_bars"), values, prepare=False)
+
+
+def mark_standing(connection: Connection, shape: TableShape, partitions: Sequence[int], rows: Column) -> None:
+    """Mark staged bars that the table has as they are, so that upsert leaves them alone; rows: those to look at.
+
+    In a transaction of the caller's.
+    """
+    symbols = sorted({symbol.decode() for symbol in rows["symbol"].tolist()})
+    decimals = {"price_decimals": shape.price_decimals, "volume_decimals": shape.volume_decimals}
+    values = {"partitions": list(partitions), "symbols": symbols} | decimals | time_bounds(rows["minute"])
+    name = "mark_foreign_standing" if shape.has_detail else "mark_standing"
+    connection.execute(query("look_for_each"), {"on": "off"})
+    connection.execute(query(name), values, prepare=False)
+    connection.execute(query("look_for_each"), {"on": "on"})
+
+
+def time_bounds(minutes: Column) -> dict[str, int]:
+    """Bound a statement on bars in time: TimescaleDB plans for the chunks between alone.
+
+    With prepare=False, because a plan that is kept is made for no values, and so for every chunk.
+    """
+    return {"first_minute": int(minutes.min()), "last_minute": int(minutes.max())}
 
 
 def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:

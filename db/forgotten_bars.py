@@ -6,12 +6,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..contracts.ticks import Column
-from .bars import TableShape
+from .bars import TableShape, time_bounds
 from .postgres import Connection
 from .queries import query
 
 _DAY_MINUTES = 1440
 _SESSION_BARS = 390  # 1-minute bars before a window that its session sums need
+# How far from a minute bars are looked for: TimescaleDB plans for every chunk in reach, and few symbols need the rest.
+_REACH_DAYS = (10, 100, 1_000, 50_000)
 _AROUND = {
     5: "put_back_5min_bars",
     15: "put_back_15min_bars",
@@ -34,29 +36,38 @@ def bars_kept(connection: Connection, minutes: Column, now_s: float) -> Iterator
         yield True
 
 
-def put_back_staged(connection: Connection, shape: TableShape, first_minute: int) -> None:
-    """Put back what stands in ohlcv_1min where staged bars go; first_minute: of these bars."""
-    if first_minute < _forgotten_before(connection, 1):
-        connection.execute(query("put_back_staged_with_detail" if shape.has_detail else "put_back_staged"))
+def put_back_staged(connection: Connection, shape: TableShape, minutes: Column) -> None:
+    """Put back what stands in ohlcv_1min where staged bars go; minutes: of these bars."""
+    if minutes.min() < _forgotten_before(connection, 1):
+        name = "put_back_staged_with_detail" if shape.has_detail else "put_back_staged"
+        connection.execute(query(name), time_bounds(minutes), prepare=False)
 
 
 def put_back_around(
     connection: Connection, timeframe: int, wanted: Mapping[str, int], *, window: int, slack: int
 ) -> None:
     """Put back what detectors read around one minute of each symbol, as `load_bars` does; wanted: symbol -> minute."""
-    if not _forgotten_before(connection, timeframe):
-        return
-    values = {
-        "symbols": list(wanted),
-        "minutes": list(wanted.values()),
-        "window": window + _SESSION_BARS,
-        "slack": slack,
-    }
-    if timeframe > 1:
-        connection.execute(query(_AROUND[timeframe]), values)
-        return
-    (has_detail,) = connection.execute(query("has_bar_detail")).fetchone() or (False,)
-    connection.execute(query("put_back_around_with_detail" if has_detail else "put_back_around"), values)
+    before = _forgotten_before(connection, timeframe)
+    name = _AROUND.get(timeframe, "put_back_around")
+    if before and timeframe == 1 and connection.execute(query("has_bar_detail")).fetchone() == (True,):
+        name = "put_back_around_with_detail"
+    short = list(wanted.items())
+    for days in _REACH_DAYS if before else ():
+        symbols, minutes = (list(column) for column in zip(*short, strict=True))
+        reach = days * _DAY_MINUTES
+        last = max(minutes) + reach
+        values = {
+            "symbols": symbols,
+            "minutes": minutes,
+            "window": window + _SESSION_BARS,
+            "slack": slack,
+            "behind": slack if last < before else 0,
+            "first_minute": max(min(minutes) - reach, 0),
+            "last_minute": last,
+        }
+        short = connection.execute(query(name), values, prepare=False).fetchall()
+        if not short:
+            return
 
 
 def _forgotten_before(connection: Connection, timeframe: int) -> int:

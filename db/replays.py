@@ -76,5 +76,10 @@ def minutes_not_held(connection: Connection, replay: str, partition: int, *, has
     Bars that our own copy has forgotten are among them. has_detail: who wrote a bar stands in the side table.
     """
     values = {"replay": replay, "partition": partition}
+    first, last = connection.execute(query("cover_bounds"), values).fetchone() or (None, None)
+    if first is None:
+        return []
     forgotten = "forgotten_minutes_not_held_with_detail" if has_detail else "forgotten_minutes_not_held"
-    return [row for name in ("minutes_not_held", forgotten) for row in connection.execute(query(name), values)]
+    bounds = {"first_minute": first, "last_minute": last}
+    rows = connection.execute(query("minutes_not_held"), values).fetchall()
+    return rows + connection.execute(query(forgotten), values | bounds, prepare=False).fetchall()

@@ -8,12 +8,14 @@ from psycopg.sql import Identifier
 from ..contracts.errors import SetupError
 from ..contracts.names import FRONT_DOOR
 from ..db.foreign_tables import lacking_columns
+from ..db.hypertable import read_hypertable
 from ..db.migrate import DEFAULT_PARTITIONS, check_schema
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.table_rights import TABLE_RIGHTS
 from .doctor_finding import Finding, findings_of
 
+_DELETES_AT_ONCE = 8  # by workers, each of every chunk; the server has room for some more locks than it says
 _LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has got no fixes since November 2025
 
 
@@ -153,5 +155,19 @@ def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]
 
 def _timescaledb(connection: Connection) -> Iterator[Finding]:
     installed, available = connection.execute(query("timescaledb")).fetchone() or (None, False)
-    says = f"{installed} is installed" if installed else "available, not in this database" if available else "not there"
-    yield Finding("ok", "TimescaleDB", says if installed else f"{says}: ohlcv_1min is a plain table, which is enough")
+    kept = read_hypertable(connection) if installed else None
+    if kept and kept.locks > kept.room_for_locks // _DELETES_AT_ONCE:
+        says = f"{installed}, {kept}: a DELETE locks each of them, {kept.locks} locks of {kept.room_for_locks}"
+        do = "raise max_locks_per_transaction, or `tickstock migrate --timescale --chunk-days 7` for new chunks"
+        yield Finding("warn", "TimescaleDB", says, do)
+    elif kept:
+        yield Finding("ok", "TimescaleDB", f"{installed} is installed: {kept}")
+    else:
+        says = (
+            f"{installed} is installed"
+            if installed
+            else "available, not in this database"
+            if available
+            else "not there"
+        )
+        yield Finding("ok", "TimescaleDB", f"{says}: ohlcv_1min is a plain table, which is enough")

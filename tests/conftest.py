@@ -133,7 +133,7 @@ def migrated_template(servers):
     with own_database(servers) as url:
         with postgres.connect(url, name="test") as connection:
             migrate(connection)
-        yield urlsplit(url).path.lstrip("/")
+        yield as_template(servers, url)
 
 
 @pytest.fixture
@@ -166,13 +166,28 @@ def own_servers():
 
 
 @contextmanager
-def own_database(servers, *, template="template1"):
-    """Make a database under a new name; yield its URL, and drop it."""
+def own_database(servers, *, template="template0"):
+    """Make a database under a new name; yield its URL, and drop it.
+
+    template: one that nobody connects to; TimescaleDB looks into template1 now and then.
+    """
     name = f"test_{uuid4().hex}"
     with psycopg.connect(servers.database_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def as_template(servers, url):
+    """Let nobody connect to a database any more, so that it can be copied at any time; return its name.
+
+    TimescaleDB's scheduler would: it connects to each database that has the extension, and stays.
+    """
+    name = urlsplit(url).path.lstrip("/")
+    with psycopg.connect(servers.database_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", [name])
+    return name
 
 
 def emptied_redis(servers):

@@ -14,6 +14,7 @@ from ..db.forgotten_bars import put_back_staged
 from ..db.migrate import check_schema
 from ..db.postgres import Connection, Database, is_lost
 from ..db.queries import query
+from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from .bar_book import merge
 from .commit_plan import resolve
 
@@ -69,6 +70,8 @@ class BarWriter:
 
     def _prepare(self) -> TableShape:
         open_stage(self._database.connection)
+        lift_limits(self._database.connection)
+        self._chunks = Chunks(self._database.connection)
         return table_shape(self._database.connection)
 
     @property
@@ -133,7 +136,10 @@ class BarWriter:
 
     def _transaction(self, batch: Column) -> BarCounts:
         connection = self._database.connection
+        makes_chunks = self._chunks.lacks(connection, batch["minute"])
         with connection.transaction():
+            if makes_chunks:
+                lock_chunk_making(connection)
             # Before the comparison: what another program of this feed merges now must be seen.
             connection.execute(query("lock_library_writer"))
             counts = self._write(connection, self._staged(batch))
@@ -144,7 +150,7 @@ class BarWriter:
     def _write(self, connection: Connection, rows: Column) -> BarCounts:
         stage(connection, rows)
         connection.execute(query("lock_forgotten_bars"))
-        put_back_staged(connection, self.shape, int(rows["minute"].min()))
+        put_back_staged(connection, self.shape, rows["minute"])
         resolved = resolve(rows, existing(connection), self.shape)
         kept = resolved.rows[~resolved.superseded]
         if resolved.compared:

@@ -16,7 +16,17 @@ from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
 from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, TICK_TO_COMMIT
 from ..contracts.ticks import Column
-from ..db.bars import TableShape, delete_unpriced, existing, open_stage, stage, table_shape, upsert
+from ..db.bars import (
+    TableShape,
+    delete_unpriced,
+    existing,
+    mark_standing,
+    open_stage,
+    stage,
+    table_shape,
+    unpriced_bars_stand,
+    upsert,
+)
 from ..db.detections import (
     copy_detections,
     has_detection_copies,
@@ -35,6 +45,7 @@ from ..db.postgres import Connection, Database
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.replays import minutes_not_held
+from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from .commit_plan import (
     NO_ROWS,
     HeldBack,
@@ -114,6 +125,9 @@ class Committer:
         if self._finder:
             self._finder.open(self._database.connection)
         self.shape: TableShape = table_shape(self._database.connection)
+        lift_limits(self._database.connection)
+        self._chunks = Chunks(self._database.connection)
+        self._makes_chunks = self._unpriced_stand = False
         self._has_indicator_value = has_indicator_value(self._database.connection)
         self._has_detection_copies = has_detection_copies(self._database.connection)
         self._copies_said: list[Cursor[tuple[str | None]]] = []
@@ -187,7 +201,7 @@ class Committer:
         stage(connection, rows)
         with bars_kept(connection, rows["minute"], now_s) as are_old:
             if are_old:
-                put_back_staged(connection, self.shape, int(rows["minute"].min()))
+                put_back_staged(connection, self.shape, rows["minute"])
             resolved = resolve(rows, existing(connection), self.shape)
         self._replaces = resolved.replaces
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
@@ -279,6 +293,7 @@ class Committer:
 
     def _transaction(self, plans: Sequence[PartitionPlan]) -> None:
         connection = self._database.connection
+        self._look_at_bars([plan.state.partition for plan in plans])
         try:
             with connection.transaction(), connection.pipeline():
                 self._write(connection, sorted(plans, key=lambda plan: plan.state.partition))
@@ -287,9 +302,18 @@ class Committer:
                 raise Fenced([int(p) for p in (e.diag.message_detail or "").split(",")]) from e
             raise
 
+    def _look_at_bars(self, partitions: list[int]) -> None:
+        """Learn of the tables of bars what a transaction has to know before its first statement."""
+        connection, minutes = self._database.connection, self._rows["minute"]
+        self._makes_chunks = self._chunks.lacks(connection, minutes)
+        lacks_prices = not has_prices(self._rows).all()
+        self._unpriced_stand = lacks_prices and unpriced_bars_stand(connection, partitions, minutes)
+
     def _write(self, connection: Connection, plans: Sequence[PartitionPlan]) -> None:
         partitions = [plan.state.partition for plan in plans]
         tokens = [plan.state.held.token for plan in plans]
+        if self._makes_chunks:
+            lock_chunk_making(connection)
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
         if len(self._rows):
             self._write_bars(connection, partitions, plans)
@@ -321,9 +345,13 @@ class Committer:
             connection.execute(query("insert_symbols"), {"partitions": partitions, "first": 0, "last": 2**31 - 1})
         if self._replaces:
             connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
+        again = has_prices(self._rows) & ~self._changed
+        if again.any():
+            mark_standing(connection, self.shape, partitions, self._rows.compress(again))
         upsert(connection, self.shape, partitions, 0, 2**31 - 1)
         if not has_prices(self._rows).all():
-            delete_unpriced(connection, self.shape, partitions)
+            minutes, stand = self._rows["minute"], self._unpriced_stand
+            delete_unpriced(connection, self.shape, partitions, minutes, stand=stand)
 
     def _write_findings(self, connection: Connection, partitions: list[int], plans: Sequence[PartitionPlan]) -> None:
         found = [plan.found for plan in plans]
@@ -476,6 +504,8 @@ class Committer:
 
     def _try_bars(self, partitions: list[int], first: int, end: int) -> None:
         connection = self._database.connection
+        if self._makes_chunks:
+            lock_chunk_making(connection)
         values = {"partitions": partitions, "first": first, "last": end - 1}
         connection.execute(query("insert_symbols"), values)
         upsert(connection, self.shape, partitions, first, end - 1)

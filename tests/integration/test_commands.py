@@ -21,7 +21,7 @@ from tickstockpl.ops.doctor import diagnose
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.replay import ReplaySource
 
-from ..conftest import emptied_redis, own_database
+from ..conftest import as_template, emptied_redis, own_database
 
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 SECOND = 1_000_000_000
@@ -58,7 +58,7 @@ def replay_made(servers, migrated_template, flat_file, tickstock):
         assert ran.returncode == 0, ran.stderr
         with redis.Redis.from_url(made.redis_url) as client:
             keys = {key: client.dump(key) for key in client.scan_iter()}
-        yield urlsplit(url).path.lstrip("/"), keys
+        yield as_template(servers, url), keys
 
 
 @pytest.fixture

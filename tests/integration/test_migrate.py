@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-import psycopg
 import pytest
 from tickstockpl.contracts.errors import SetupError, UsageError
 from tickstockpl.contracts.settings import Servers
@@ -219,19 +218,3 @@ def test_another_partition_count_is_refused_with_both_numbers(migrated_servers, 
         ran = tickstock(*command, "--partitions", "16", servers=migrated_servers)
         assert ran.returncode == 2
         assert ran.stderr == ("Error: --partitions is 16, but this stream has 2: leave the option out\n")
-
-
-def test_where_timescaledb_is_the_bars_are_a_hypertable():
-    url = os.environ.get("TICKSTOCK_TEST_TIMESCALE_URL")
-    if not url:
-        pytest.skip("TICKSTOCK_TEST_TIMESCALE_URL does not name a server with TimescaleDB")
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            with postgres.connect(urlsplit(url)._replace(path=f"/{name}").geturl(), name="test") as connection:
-                assert migrate(connection) == MIGRATIONS
-                found = connection.execute("SELECT hypertable_name FROM timescaledb_information.hypertables").fetchall()
-                assert found == [("ohlcv_1min",)]
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,15 +1,17 @@
 -- create_stage --
 -- Of this connection alone: COPY fills it outside the transaction, where it holds no lock that others wait for.
+-- stands: the bars' table has this row already, with every value.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_bar (
     row_number integer, partition integer, symbol bpchar, minute integer, feed bpchar, replay boolean, whole boolean,
     revision smallint, open float8, high float8, low float8, close float8, volume_micro float8, notional float8,
-    trades bigint, open_ts bigint, close_ts bigint);
+    trades bigint, open_ts bigint, close_ts bigint, stands boolean NOT NULL DEFAULT false);
 
 -- empty_stage --
 TRUNCATE stage_bar;
 
 -- copy_stage --
-COPY stage_bar FROM STDIN (FORMAT binary);
+COPY stage_bar (row_number, partition, symbol, minute, feed, replay, whole, revision, open, high, low, close,
+                volume_micro, notional, trades, open_ts, close_ts) FROM STDIN (FORMAT binary);
 
 -- staged_over_existing --
 -- What stands already where staged bars go. feed is compared in the worker. LATERAL and OFFSET 0: one look into the key
@@ -27,6 +29,50 @@ SELECT DISTINCT symbol::text FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
  ORDER BY 1 ON CONFLICT DO NOTHING;
 
+-- look_for_each --
+-- Off: rows are joined as sets, for the rest of a transaction or until it is on again. Of a compressed chunk each look
+-- takes a block of rows apart.
+SELECT set_config('enable_nestloop', %(on)s, true);
+
+-- mark_standing --
+-- Even ON CONFLICT without a change takes a lock on the row, and TimescaleDB decompresses it for that.
+WITH standing AS MATERIALIZED (
+    SELECT b.symbol::text AS symbol, b."timestamp", b.open, b.high, b.low, b.close, b.volume, b.trade_count, b.revision,
+           b.provenance
+      FROM ohlcv_1min b
+     WHERE b.symbol = ANY (%(symbols)s::text[])
+       AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0))
+UPDATE stage_bar s SET stands = true
+  FROM standing b
+ WHERE s.partition = ANY (%(partitions)s) AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
+   AND s.open <> 'NaN'
+   AND (b.open, b.high, b.low, b.close, b.volume, b.trade_count, b.revision, b.provenance)
+       IS NOT DISTINCT FROM (
+           round(s.open::text::numeric, %(price_decimals)s), round(s.high::text::numeric, %(price_decimals)s),
+           round(s.low::text::numeric, %(price_decimals)s), round(s.close::text::numeric, %(price_decimals)s),
+           round((s.volume_micro / 1e6)::text::numeric, %(volume_decimals)s), nullif(s.trades, 0), s.revision,
+           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay' ELSE 'live' END);
+
+-- mark_foreign_standing --
+WITH standing AS MATERIALIZED (
+    SELECT b.symbol::text AS symbol, b."timestamp", b.open, b.high, b.low, b.close, b.volume, d.trade_count, d.revision,
+           d.provenance
+      FROM ohlcv_1min b
+      JOIN bar_detail d ON d.symbol = b.symbol AND d."timestamp" = b."timestamp"
+     WHERE b.symbol = ANY (%(symbols)s::text[])
+       AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+       AND d."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0))
+UPDATE stage_bar s SET stands = true
+  FROM standing b
+ WHERE s.partition = ANY (%(partitions)s) AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
+   AND s.open <> 'NaN'
+   AND (b.open, b.high, b.low, b.close, b.volume, b.trade_count, b.revision, b.provenance)
+       IS NOT DISTINCT FROM (
+           round(s.open::text::numeric, %(price_decimals)s), round(s.high::text::numeric, %(price_decimals)s),
+           round(s.low::text::numeric, %(price_decimals)s), round(s.close::text::numeric, %(price_decimals)s),
+           round((s.volume_micro / 1e6)::text::numeric, %(volume_decimals)s), nullif(s.trades, 0), s.revision,
+           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay' ELSE 'live' END);
+
 -- upsert_ohlcv_1min --
 -- Absolute values; a row that would not change is not touched.
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
@@ -34,7 +80,7 @@ SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::tex
        close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
        nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
- WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN' AND NOT stands
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
        vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
@@ -49,7 +95,7 @@ INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric
   FROM stage_bar
- WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN' AND NOT stands
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
  WHERE (t.open, t.high, t.low, t.close, t.volume)
@@ -60,23 +106,32 @@ INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, p
 SELECT symbol::text, to_timestamp(minute * 60.0), coalesce(notional / nullif(volume_micro / 1e6, 0), close),
        nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
   FROM stage_bar
- WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN'
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN' AND NOT stands
 ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET vwap = excluded.vwap, trade_count = excluded.trade_count, revision = excluded.revision,
        provenance = excluded.provenance
  WHERE (t.trade_count, t.revision, t.provenance)
        IS DISTINCT FROM (excluded.trade_count, excluded.revision, excluded.provenance);
 
+-- unpriced_bars_stand --
+-- Asked before the DELETE, which locks every chunk of a hypertable with its indexes, whatever its bounds.
+SELECT EXISTS (
+    SELECT FROM stage_bar s JOIN ohlcv_1min b ON b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
+     WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
+       AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0));
+
 -- delete_unpriced_bars --
 -- Bars all of whose trades were cancelled, or that a newer file does not hold; no trade, no bar.
 DELETE FROM ohlcv_1min b USING stage_bar s
  WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
-   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0);
+   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
+   AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0);
 
 -- delete_unpriced_bar_details --
 DELETE FROM bar_detail b USING stage_bar s
  WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
-   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0);
+   AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
+   AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0);
 
 -- delete_indicators_of_gone_bars --
 DELETE FROM intraday_indicators i USING stage_bar s
@@ -99,13 +154,21 @@ WITH emptied AS (
     DELETE FROM recent_higher_bar h USING emptied e
      WHERE h.symbol = e.symbol COLLATE "C" AND h.timeframe = e.minutes AND h.minute = e.minute
 ), of_5min AS (
-    DELETE FROM ohlcv_5min b USING emptied e WHERE e.minutes = 5 AND b.symbol = e.symbol AND b."timestamp" = e.at
+    DELETE FROM ohlcv_5min b USING emptied e
+     WHERE e.minutes = 5 AND b.symbol = e.symbol AND b."timestamp" = e.at
+       AND b."timestamp" BETWEEN to_timestamp((%(first_minute)s - 5) * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
 ), of_15min AS (
-    DELETE FROM ohlcv_15min b USING emptied e WHERE e.minutes = 15 AND b.symbol = e.symbol AND b."timestamp" = e.at
+    DELETE FROM ohlcv_15min b USING emptied e
+     WHERE e.minutes = 15 AND b.symbol = e.symbol AND b."timestamp" = e.at
+       AND b."timestamp" BETWEEN to_timestamp((%(first_minute)s - 15) * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
 ), of_30min AS (
-    DELETE FROM ohlcv_30min b USING emptied e WHERE e.minutes = 30 AND b.symbol = e.symbol AND b."timestamp" = e.at
+    DELETE FROM ohlcv_30min b USING emptied e
+     WHERE e.minutes = 30 AND b.symbol = e.symbol AND b."timestamp" = e.at
+       AND b."timestamp" BETWEEN to_timestamp((%(first_minute)s - 30) * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
 ), of_hour AS (
-    DELETE FROM ohlcv_hourly b USING emptied e WHERE e.minutes = 60 AND b.symbol = e.symbol AND b."timestamp" = e.at
+    DELETE FROM ohlcv_hourly b USING emptied e
+     WHERE e.minutes = 60 AND b.symbol = e.symbol AND b."timestamp" = e.at
+       AND b."timestamp" BETWEEN to_timestamp((%(first_minute)s - 60) * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
 )
 DELETE FROM intraday_indicators i USING emptied e
  WHERE i.symbol = e.symbol AND i.timeframe = e.name

@@ -27,10 +27,6 @@ SELECT 'EXECUTE', 'FUNCTION ' || f.oid::regprocedure
  WHERE f.proname IN ('lock_checkpoints', 'log_integration_event', 'pg_terminate_backend')
    AND pg_function_is_visible(f.oid) AND NOT has_function_privilege(f.oid, 'EXECUTE');
 
--- timescaledb --
-SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
-       EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb');
-
 -- stream_exists --
 SELECT to_regclass('stream') IS NOT NULL;
 

@@ -46,6 +46,10 @@ DELETE FROM replay_cover WHERE replay = %(replay)s;
 DELETE FROM replay_cover c USING unnest(%(replay)s::text[], %(partition)s::int[]) AS ended (replay, partition)
  WHERE c.replay = ended.replay AND c.partition = ended.partition;
 
+-- cover_bounds --
+SELECT (min(first_ns) / 60000000000)::bigint, (max(last_ns) / 60000000000)::bigint FROM replay_cover
+ WHERE replay = %(replay)s AND partition = %(partition)s;
+
 -- minutes_not_held --
 -- Minutes that other feeds wrote where a replay's files speak, and have no trade. One at the edge of what they cover
 -- stays where all of its trades lie outside.
@@ -67,7 +71,9 @@ SELECT c.symbol, o.minute
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM ohlcv_1min x
         WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
-          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0) OFFSET 0) AS o
+          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
+          AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
+       OFFSET 0) AS o
  WHERE c.replay = %(replay)s AND c.partition = %(partition)s
    AND NOT EXISTS (SELECT FROM recent_bar r WHERE r.symbol = c.symbol AND r.minute = o.minute)
  ORDER BY 1, 2;
@@ -79,7 +85,9 @@ SELECT c.symbol, o.minute
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM bar_detail x
         WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
-          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0) OFFSET 0) AS o
+          AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
+          AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
+       OFFSET 0) AS o
  WHERE c.replay = %(replay)s AND c.partition = %(partition)s
    AND NOT EXISTS (SELECT FROM recent_bar r WHERE r.symbol = c.symbol AND r.minute = o.minute)
  ORDER BY 1, 2;

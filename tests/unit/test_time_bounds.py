@@ -1,0 +1,22 @@
+"""Statements that read or delete bars say between which times: a hypertable may have thousands of chunks."""
+
+import re
+
+import pytest
+from tickstockpl.db.queries import _load
+
+READS = re.compile(r"\b(?:FROM|JOIN|USING)\s+(ohlcv_\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?")  # a table, its alias
+ALL_BARS = {"latest_bars": "of the demo, on servers of its own"}
+READERS = sorted(name for name, text in _load().items() if READS.search(text))
+
+
+def test_statements_on_bars_are_found():
+    assert {"mark_standing", "delete_unpriced_bars", "delete_emptied_higher_bars", "audited_bars"} <= set(READERS)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_each_statement_on_bars_is_bound_in_time_by_values_of_its_caller(name):
+    text = _load()[name]
+    for table, alias in READS.findall(text):
+        bound = re.compile(rf'\b{alias}\."timestamp" (BETWEEN|>=|<=) (to_timestamp\(\(*)?%\(') if alias else None
+        assert name in ALL_BARS or (bound and bound.search(text)), f"{table} {alias}"
