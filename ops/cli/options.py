@@ -19,6 +19,7 @@ from ...contracts.errors import NothingFound, TickStockError, UsageError, first_
 from ...contracts.printable import printable
 from ...db import postgres, redis
 from ...db.redis import AWAY
+from ...version import __version__
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
@@ -79,6 +80,11 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
     kwargs.setdefault("envvar", variable)
     return click.option(*names, show_envvar=True, **kwargs)
+
+
+def version_option(program: str) -> Callable[[F], F]:
+    """Make a decorator that adds --version."""
+    return click.version_option(__version__, prog_name=program)
 
 
 def default_name() -> str:

@@ -31,12 +31,14 @@ from .options import (
     server_options,
     stop_with_stdin_option,
     trade_rules_option,
+    version_option,
 )
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
 
 @click.command("tickstock-producer", context_settings=CONTEXT)
+@version_option("tickstock-producer")
 @click.argument("files", nargs=-1, type=click.Path())
 @option(
     "--source",
