@@ -107,10 +107,11 @@ def otel_option(command: F) -> F:
     )(command)
 
 
-def server_options_in(subfolder: str | None) -> Callable[[F], F]:
+def server_options_in(subfolder: str | None, *, to_look: bool = False) -> Callable[[F], F]:
     """Make a decorator that adds the options of every command that needs the servers.
 
     The command gets `where`, a context manager of a Place. subfolder: of the data folder, for servers of its own.
+    to_look: the command says what it sees at once, and what a variable says of waiting is for others.
     """
 
     def decorate(command: F) -> F:
@@ -129,8 +130,8 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
         @option(
             "--connect-timeout",
             type=Number(0, 3600),
-            default=30.0,
-            envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
+            default=0.0 if to_look else 30.0,
+            envvar=None if to_look else ["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
             help="Seconds to wait for the servers at the start.",
         )
         @option(
@@ -152,7 +153,11 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
                 return command(
                     *args,
                     where=place(
-                        data_dir, subfolder=subfolder, embedded=embedded == "auto", connect_timeout_s=connect_timeout
+                        data_dir,
+                        subfolder=subfolder,
+                        embedded=embedded == "auto",
+                        connect_timeout_s=connect_timeout,
+                        to_look=to_look,
                     ),
                     **kwargs,
                 )
@@ -163,6 +168,7 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
 
 
 server_options = server_options_in(None)
+look_options = server_options_in(None, to_look=True)
 
 
 @contextmanager

@@ -29,8 +29,8 @@ def taken(migrated_servers, admin):
     first = lease.take(admin, "partition:0", "w1")
     lease.release(admin, "w1", [first])
     admin.execute(
-        "UPDATE lease SET renewed_at = pg_postmaster_start_time() + (clock_timestamp() - pg_postmaster_start_time()) / 2"
-        " WHERE unit = 'partition:0'"
+        "UPDATE lease SET renewed_at = started + (clock_timestamp() - started) / 2"
+        " FROM pg_postmaster_start_time() AS started WHERE unit = 'partition:0'"
     )
     held = Held(0, lease.take(admin, "partition:0", "w2"), token=1)
     database = Database(migrated_servers.database_url, name="test")
