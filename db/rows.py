@@ -18,7 +18,7 @@ PATTERN = (
 )
 INDICATOR = ("symbol", "bar", "timeframe", "indicator", "value", "values")
 
-_DIRECTIONS = {1: "bullish", -1: "bearish", 0: "neutral"}
+DIRECTIONS = {1: "bullish", -1: "bearish", 0: "neutral"}
 
 
 def select_bars(cursor: psycopg.Cursor[Any], values: dict[str, Any], timeframe: str) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def pattern_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a row in words: its timeframe's name, its direction (None where the row that said it was pruned)."""
     symbol, bar, minutes, pattern, confidence, direction, price, volume, levels, flow_id = row
     name = next((name for name, length in INTRADAY.items() if length == minutes), f"{minutes}min")
-    says = None if direction is None else _DIRECTIONS.get(direction)
+    says = None if direction is None else DIRECTIONS.get(direction)
     return symbol, bar, name, pattern, confidence, says, price, volume, levels or [], str(flow_id)
 
 

@@ -51,9 +51,9 @@ SELECT i.symbol, i.calculation_timestamp - make_interval(mins => t.minutes), i.t
  ORDER BY i.symbol COLLATE "C", t.minutes, i.indicator_type COLLATE "C", i.calculation_timestamp;
 
 -- latest_patterns --
-SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8
+SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8, (p.pattern_data ->> 'direction')::int
   FROM detection_flow d JOIN intraday_patterns p ON p.id = d.pattern_id
- WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, d.symbol, d.pattern LIMIT %(count)s;
+ WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, p.confidence DESC, d.symbol, d.pattern LIMIT %(count)s;
 
 -- log_test_pattern --
 -- As seed 001 section 5 calls it. The casts: the application's function is found by the types of its arguments.
