@@ -17,4 +17,6 @@ READ_BYTES = 32 << 20  # in one reply of Redis: what 512 full frames take uncomp
 HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled
 HELD_BYTES = 64 << 20  # of all that a worker holds behind holes, shared out among the partitions
 LOST_RANGES = 1_000  # of one producer in one partition; a frame of an older one counts as a repeat
-MAX_PRODUCERS = 4_096  # known in one partition; one leaves a day after its lease ended, a replay when it has ended
+# Known in one partition. One leaves a day after its lease ended, a replay when it has ended; from half of them on names
+# that never had a lease leave at once.
+MAX_PRODUCERS = 4_096

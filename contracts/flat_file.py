@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from .errors import UsageError
+from .printable import printable
 from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
 from .ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, SETS_ALL, Refused
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, Conditions, conditions_of_text, flags_of
@@ -40,6 +41,7 @@ STANDARD_COLUMNS = (
 )  # fmt: skip
 
 _COLUMNS_ARE = " (columns: "
+_PLAIN_NAME = re.compile(r"[\w .-]+", re.ASCII)
 _MAX_COLUMNS_LENGTH = 2_000
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _FLOAT = re.compile(r"\d{1,19}(?:\.\d*)?(?:[eE]\+?\d{1,2})?", re.ASCII)
@@ -86,11 +88,12 @@ def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> 
 def refused_line(error: NotATick, line: bytes, names: Sequence[str], place: str) -> Refused:
     """Return a line that is no trade as a dead letter. place: FILE:LINE.
 
-    The detail says the columns where the layout is not the vendor's own: without them the line says nothing.
+    The detail says the columns where the layout is not the vendor's own: without them the line says nothing. A name
+    that is no plain word is `?`: none of ours, but it keeps the others in their places.
     """
-    columns = ",".join(names)
+    columns = ",".join(name if _PLAIN_NAME.fullmatch(name) else "?" for name in names)
     told = "" if tuple(names) == STANDARD_COLUMNS or len(columns) > _MAX_COLUMNS_LENGTH else f"{_COLUMNS_ARE}{columns})"
-    return Refused(error.reason, f"{place}: {error.detail}{told}", line[:MAX_BODY_BYTES])
+    return Refused(error.reason, f"{printable(place)}: {error.detail}{told}", line[:MAX_BODY_BYTES])
 
 
 def columns_in(detail: str) -> Sequence[str]:

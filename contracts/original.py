@@ -3,6 +3,7 @@
 Kind, symbol, time, prices, size, and what a trade said of itself: sent again, the same tick comes of it.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,9 +26,17 @@ def originals(ticks: Ticks) -> Sequence[bytes]:
     told = [dict(zip(names, row, strict=True)) for row in rows]
     base = (ticks.symbol_index.tolist(), ticks.price.tolist(), ticks.size.tolist(), ticks.ts.tolist())
     return [
-        msgspec.json.encode(_spelled(ticks.symbols[code], price, size, ts, row, ticks.notes))
+        _encoded(_spelled(ticks.symbols[code], price, size, ts, row, ticks.notes))
         for code, price, size, ts, row in zip(*base, told, strict=True)
     ]
+
+
+def _encoded(spelled: dict[str, Any]) -> bytes:
+    """Return the JSON of a tick; of names that are no UTF-8, or numbers of any length, too."""
+    try:
+        return msgspec.json.encode(spelled)
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(spelled, separators=(",", ":")).encode()
 
 
 def _listed(column: Column) -> list[Any]:

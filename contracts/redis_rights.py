@@ -238,6 +238,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "bars", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
             ("XADD", DEAD_LETTERS, "*", "reason", "unknown_shape"),
+            *(("XLEN", DEAD_LETTERS), ("MEMORY", "USAGE", DEAD_LETTERS), ("XTRIM", DEAD_LETTERS, "MAXLEN", "100000")),
         ),
         selectors=(
             Selector((f"~{_DOOR_KEYS}",), (("UNLINK", DOOR_NEXT), ("DEL", DOOR_ASIDE))),

@@ -14,6 +14,7 @@ from .ticks import OPTIONAL_COLUMNS, Column
 from .trade_key import NO_KEY, facility_of, is_hashed, names_of_key
 
 EXCHANGE, TRADE_ID, FACILITY, CONDITIONS = "exchange", "trade_id", "trf_id", "conditions"
+_NAMES = {EXCHANGE, TRADE_ID, FACILITY, CONDITIONS}
 _MAX_NOTE_LENGTH = 4096  # what is longer is no name of a trade
 
 
@@ -40,7 +41,23 @@ def said_of(key: int, facility: int, note: str) -> dict[str, Any]:
         said = {EXCHANGE: names[0], TRADE_ID: names[1]}
     if facility and not is_hashed(facility):
         said[FACILITY] = facility
-    return said | (json.loads(note) if note else {})
+    return said | (_said_in(note) if note else {})
+
+
+def _said_in(note: str) -> dict[str, Any]:
+    """Read a note; one that no program of ours wrote is told as it is."""
+    try:
+        said = json.loads(note)
+    except (ValueError, RecursionError):
+        said = None
+    if isinstance(said, dict) and said.keys() <= _NAMES and all(map(_is_flat, said.values())):
+        return said
+    return {"note": note}
+
+
+def _is_flat(value: object) -> bool:
+    parts = value if isinstance(value, list) else [value]
+    return not any(isinstance(part, list | dict) for part in parts)
 
 
 def note_columns(notes: Sequence[str]) -> tuple[dict[str, Column], tuple[str, ...]]:

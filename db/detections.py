@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+from psycopg import Cursor
 
 from ..contracts.detection import LIFETIME_S, Detection, IndicatorValue, iso_minute
 from ..contracts.ticks import Column
@@ -116,6 +117,27 @@ def write_detections(
         connection.execute(query("note_detections_stand"), {"flow_ids": [detection.flow_id for detection in again]})
     if superseded:
         connection.execute(query("supersede_detections"), {"flow_ids": list(superseded)})
+
+
+def has_detection_copies(connection: Connection) -> bool:
+    """Tell whether there is a table of the application's that holds detections once more."""
+    (there,) = connection.execute(query("has_detection_copies")).fetchone() or (False,)
+    return bool(there)
+
+
+def copy_detections(
+    connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
+) -> list[Cursor[tuple[str | None]]]:
+    """Do in those tables what write_detections did. What goes wrong there does not touch this transaction.
+
+    Each of the cursors returns one row, with what went wrong, or NULL.
+    """
+    cursors = []
+    if changed := [*superseded, *(detection.flow_id for detection in again)]:
+        cursors.append(connection.execute(query("remove_detection_copies"), {"flow_ids": changed}))
+    if there := [*new, *again]:
+        cursors.append(connection.execute(query("copy_detections"), _rows(there)))
+    return cursors
 
 
 def log_published(connection: Connection, detections: Sequence[Detection]) -> None:

@@ -60,6 +60,16 @@ _NEEDED: dict[str, dict[str, str]] = {
         "environment": "varchar(50)",
     },
 }  # fmt: skip
+# Where they exist, detections stand there once more (0016_detection_copies.sql).
+_COPIES = {
+    "pattern_detections": {
+        "pattern_id": "integer", "symbol": "varchar(20)", "detected_at": "timestamp", "confidence": "numeric(4,3)",
+        "price_at_detection": "numeric(18,6)", "volume_at_detection": "bigint", "pattern_data": "jsonb",
+    },
+    "hourly_patterns": {
+        "symbol": "varchar(20)", "pattern_type": "varchar(50)", "detection_timestamp": "timestamptz",
+    },
+}  # fmt: skip
 _DEFAULTS = "the defaults of this program hold"
 _OPTIONAL = (
     *(
@@ -75,6 +85,11 @@ _OPTIONAL = (
         for kind in ("pattern", "indicator")
     ),
     ForeignColumn("intraday_indicators", "value", "numeric", "value_data holds every output, the value first"),
+    *(
+        ForeignColumn(table, name, type_, "no detection is copied there")
+        for table, columns in _COPIES.items()
+        for name, type_ in columns.items()
+    ),
 )
 
 FOREIGN_COLUMNS: tuple[ForeignColumn, ...] = (

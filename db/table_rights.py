@@ -15,6 +15,7 @@ TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
     "cache_entries": _CHANGE,
     "checkpoint": _CHANGE,
     "dead_letter": _ALL,
+    "corporate_action": _ADD,
     "detection_flow": _ALL,
     "finished_replay": ("SELECT", "INSERT", "DELETE"),
     "forgotten_bar": _CHANGE,

@@ -26,6 +26,7 @@ def check_postgres(connection: Connection, where: str, partitions: int | None, e
         ("PostgreSQL rights", _rights),
         ("application's tables", _foreign_tables),
         ("definitions", _definitions),
+        ("bounds", _bounds),
         ("partitions", lambda c: _partitions(c, partitions)),
         ("TimescaleDB", _timescaledb),
     )
@@ -113,6 +114,19 @@ def _definitions(connection: Connection) -> Iterator[Finding]:
     if not definitions.wrong and not definitions.idle:
         on = len(definitions.patterns), len(definitions.indicators)
         yield Finding("ok", "definitions", f"{on[0]} patterns and {on[1]} indicators are on")
+
+
+def _bounds(connection: Connection) -> Iterator[Finding]:
+    if connection.execute(query("upkeep_exists")).fetchone() != (True,):
+        return
+    refused = connection.execute(query("refused_upkeep")).fetchall()
+    for task, why in refused:
+        says = f"rows of {task} that are over stay: {why}"
+        yield Finding(
+            "warn", "bounds", says, "grant what is refused; or drop old rows yourself, where the table is yours"
+        )
+    if not refused:
+        yield Finding("ok", "bounds", "what is over is deleted")
 
 
 def recorded_shape(connection: Connection) -> tuple[int, int | None] | None:

@@ -1,7 +1,7 @@
 """Sends what dead live producers left in their spools: under their names and numbers, then their end, in a thread."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,8 +109,9 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
         writer = SpooledWriter(
             client, target.redis_url, producer, done=done, wait=stop.wait, max_lag=target.max_lag, spool=spool
         )
-        if _advance(writer, lease, stop, lambda: writer.is_sent):
-            writer.write(_end_frames(client, identity, writer))
+        # Its end may be among the frames: that of whoever sent them before and was killed, too.
+        if _advance(writer, lease, stop, lambda: writer.is_drained):
+            writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
             if _advance(writer, lease, stop, lambda: writer.is_drained):
                 writer.forget()
                 log.info("what a producer left behind is committed", producer=producer)
@@ -158,10 +159,20 @@ def _identity(spool: Spool) -> Identity | None:
     return Identity(frame.producer, frame.feed, "live", delay_ms=frame.delay_ms)
 
 
-def _end_frames(client: Client, identity: Identity, writer: SpooledWriter) -> list[Numbered]:
-    """Make the producer's end frame in each partition, behind its last number; one said before is not heard again."""
+def _ended_partitions(target: SpoolTarget, producer: str) -> set[int]:
+    with connect(target.database_url, name="tickstock-producer") as connection:
+        return {partition for (partition,) in connection.execute(query("ended_partitions"), {"producer": producer})}
+
+
+def _end_frames(client: Client, identity: Identity, writer: SpooledWriter, *, ended: Collection[int]) -> list[Numbered]:
+    """Make the producer's end frame in each partition where it has not ended, behind its last number there.
+
+    Nothing is heard of a producer that has ended: a second end would be waited for, for ever.
+    """
     frames = []
     for partition, number in writer.last_numbers().items():
+        if partition in ended:
+            continue
         sent = client.hget(flow_key(partition), f"sent:{identity.producer}") or b"0"
         last = max(number, int(sent.partition(b",")[0]))
         body = make_frame(identity, Ticks.empty(), "end", last, last + 1, writer.now_ms())

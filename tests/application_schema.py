@@ -57,6 +57,10 @@ CREATE TABLE IF NOT EXISTS pattern_detections (
     detected_at timestamp NOT NULL, confidence numeric(4,3), price_at_detection numeric(10,4),
     volume_at_detection bigint, pattern_data jsonb, outcome_1d numeric(6,3), outcome_5d numeric(6,3),
     outcome_30d numeric(6,3), outcome_evaluated_at timestamp);
+CREATE TABLE IF NOT EXISTS hourly_patterns (
+    id bigserial PRIMARY KEY, symbol varchar(20) NOT NULL, pattern_type varchar(50) NOT NULL,
+    confidence numeric(4,3) NOT NULL, pattern_data jsonb NOT NULL, detection_timestamp timestamptz NOT NULL,
+    expiration_timestamp timestamptz NOT NULL, levels numeric[], metadata jsonb);
 CREATE OR REPLACE FUNCTION log_integration_event(
     p_flow_id uuid, p_event_type varchar, p_source varchar, p_checkpoint varchar, p_channel varchar DEFAULT NULL,
     p_symbol varchar DEFAULT NULL, p_pattern varchar DEFAULT NULL, p_confidence numeric DEFAULT NULL,

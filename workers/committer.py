@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import psycopg
 import structlog
+from psycopg import Cursor
 
 from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
@@ -17,6 +18,8 @@ from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, T
 from ..contracts.ticks import Column
 from ..db.bars import TableShape, delete_unpriced, existing, open_stage, stage, table_shape, upsert
 from ..db.detections import (
+    copy_detections,
+    has_detection_copies,
     has_indicator_value,
     log_published,
     open_result_stages,
@@ -112,6 +115,9 @@ class Committer:
             self._finder.open(self._database.connection)
         self.shape: TableShape = table_shape(self._database.connection)
         self._has_indicator_value = has_indicator_value(self._database.connection)
+        self._has_detection_copies = has_detection_copies(self._database.connection)
+        self._copies_said: list[Cursor[tuple[str | None]]] = []
+        self._copies_wrong: set[str] = set()
         self._known_symbols: set[str] = set()
         self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
         self.undetected = 0  # closed bars that wait for their detectors
@@ -251,8 +257,18 @@ class Committer:
                     raise
                 time.sleep(0.01 * 2**attempt)
         self._unanswered = {}
+        self._say_wrong_copies()
         self._note_committed(plans)
         return plans
+
+    def _say_wrong_copies(self) -> None:
+        """Say once what went wrong in the application's copies of detections."""
+        for cursor in self._copies_said:
+            (wrong,) = cursor.fetchone() or (None,)
+            if wrong is not None and wrong not in self._copies_wrong:
+                self._copies_wrong.add(wrong)
+                log.error("a table of the application's does not take detections", why=wrong)
+        self._copies_said = []
 
     def settle(self, partition: int, token: int) -> None:
         """Count a commit whose answer never came, where the partition's token shows that it went through."""
@@ -313,12 +329,14 @@ class Committer:
         found = [plan.found for plan in plans]
         if any(len(f.higher) for f in found):
             write_higher_bars(connection, partitions)
-        write_detections(
-            connection,
+        detections = (
             [detection for f in found for detection in f.new],
             [detection for f in found for detection in f.again],
             [flow_id for f in found for flow_id in f.superseded],
         )
+        write_detections(connection, *detections)
+        if self._has_detection_copies:
+            self._copies_said = copy_detections(connection, *detections)
         log_published(connection, [detection for f in found for detection in f.told])
         staged = [indicator for f in found for indicator in f.indicators]
         if staged:

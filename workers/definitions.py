@@ -16,10 +16,9 @@ from .alerts import checked_alert_parameters
 from .indicators import INDICATORS, Indicator
 from .patterns.kind import Parameters, PatternKind
 from .patterns.registry import PATTERNS
-from .windows import Windows
+from .windows import WINDOW, Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
-_MAX_PERIOD = 249  # an average over more bars than a window has is none
 _LARGEST = sys.float_info.max
 
 
@@ -117,8 +116,9 @@ def _indicator(name: str, period: int | None, timeframes: list[str] | None, para
         raise ValueError("there is no indicator of this name")
     if indicator.period is not None:
         period = indicator.period if period is None else period
-        if not 2 <= period <= _MAX_PERIOD:
-            raise ValueError(f"period is {period}: from 2 to {_MAX_PERIOD}")
+        if not 2 <= period <= indicator.longest:
+            why = f"over {WINDOW} bars, as many as are kept, a longer one is not what it is over all history"
+            raise ValueError(f"period is {period}: from 2 to {indicator.longest}; {why}")
     else:
         period = None
     checked = checked_alert_parameters(name, _parameters(parameters))

@@ -8,13 +8,16 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import structlog
 
 from ..contracts.bar import has_prices
+from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
+from ..db.splits import split_minutes
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
@@ -23,6 +26,8 @@ from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
+
+log = structlog.get_logger()
 
 _READ_EVERY_S = 60.0
 _LOADED_SYMBOLS = 256  # of a partition in one step ahead: bars flow on between two
@@ -42,6 +47,7 @@ class ResultFinder:
         """Use this connection from now on."""
         self._connection = connection
         self.definitions = Definitions()
+        self._splits: dict[str, tuple[int, ...]] = {}
         self._read_at = 0.0
 
     def read_again(self) -> None:
@@ -52,6 +58,8 @@ class ResultFinder:
         """Read which detectors are on."""
         if time.monotonic() >= self._read_at:
             self.definitions = read_definitions(self._connection)
+            if (splits := split_minutes(self._connection)) != self._splits:
+                self._splits = splits
             self._read_at = time.monotonic() + _READ_EVERY_S
 
     def find(self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, now_s: float) -> None:
@@ -62,6 +70,7 @@ class ResultFinder:
         self._read_definitions_if_due()
         self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
+            plan.state.detector.take_splits(self._splits)
             here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
             _absorb(plan, here)
         self._find_patterns(plans, now_s)
@@ -168,6 +177,7 @@ class ResultFinder:
             return marks
         mine = marks[np.isin(marks["symbol"], missing)]
         short = np.unique(mine["symbol"][detector.short_of(1, mine)])
+        loaded: list[Column] = []
         if len(short):
             of_short = mine[np.isin(mine["symbol"], short)]
             # A higher bar needs those of its own span alone, which stand before its end.
@@ -175,38 +185,45 @@ class ResultFinder:
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
             )
-            self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
+            loaded = self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
         for timeframe in HIGHER:
             its = mine[mine["timeframe"] == timeframe]
             symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
             if len(symbols):
                 self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
-        return joined([marks, *(_hanging(detector, mine[mine["symbol"] == symbol]) for symbol in short.tolist())])
+        hanging = [
+            _hanging(mine[mine["symbol"] == symbol], minutes)
+            for symbol, minutes in zip(short.tolist(), loaded, strict=True)
+        ]
+        return joined([marks, *hanging])
 
     def _load_timeframe(
         self, state: PartitionState, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
-    ) -> None:
+    ) -> list[Column]:
         """Load one timeframe of some symbols, around these minutes, and note how far each reaches.
 
+        Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
+        state.detector.take_splits(self._splits)
         names = [state.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
         with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
             if are_old:
                 put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
             loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-            runs = [run_around(rows["minute"], minute) for rows, minute in zip(loaded, first.tolist(), strict=True)]
-            bars = [
-                _closed_bars(int(symbol), rows[run]) for symbol, rows, run in zip(symbols, loaded, runs, strict=True)
-            ]
+            found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
+            splits = state.detector.splits
+            runs = [run_around(rows, minute, splits) for rows, minute in zip(found, first.tolist(), strict=True)]
+            bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
             sums = self._session_sums(names, bars) if timeframe == 1 else {}
         history = state.detector.histories[timeframe]
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
-        history.note_cut(symbols, np.array(before) >= WINDOW)
+        begins = [rows["minute"][0] if run.start else 0 for rows, run in zip(bars, runs, strict=True)]
+        history.note_cut(symbols, np.array(before) >= WINDOW, np.array(begins))
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
             reach = WHOLE
@@ -216,6 +233,7 @@ class ResultFinder:
                 reach = rows["minute"][-1]
             state.detector.set_reach(symbol, reach, timeframe)
         state.detector.note_used(timeframe, symbols)
+        return [rows["minute"] for rows in loaded]
 
     def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
         """Return the session sums up to the first loaded bar of those that begin within a session."""
@@ -254,6 +272,8 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
         gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
+        for symbol, minute in state.detector.jumped:
+            log.info("a history begins anew: a split, or a long gap", symbol=symbol, minute=iso_minute(minute))
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != HANGING)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [gone, new, waiting.compress(due)]
@@ -294,13 +314,14 @@ def _first_minutes(marks: Column, symbols: Column) -> Column:
     return earliest
 
 
-def _hanging(detector: Detector, marks: Column) -> Column:
-    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it."""
+def _hanging(marks: Column, minutes: Column) -> Column:
+    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it.
+
+    Those of the next run, too: where it begins may hang on the marked bar.
+    """
     mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
     if not len(mine):
         return mine
-    symbol = int(mine["symbol"][0])
-    minutes = detector.histories[1].minutes(symbol)
     behind = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
     publish = bool(mine["publish"].any())
-    return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish)
+    return marks_of(np.full(len(behind), mine["symbol"][0]), behind, HANGING, publish=publish)

@@ -5,7 +5,7 @@ absorbed when its history was loaded (`workers/detection.py`).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Windows, after_gap, windows_of
+from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
 TIMEFRAMES = (1, *HIGHER)
@@ -61,7 +61,9 @@ class Detector:
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
-        self.histories = {minutes: History(_SLACK if loads else SLACK) for minutes in TIMEFRAMES}
+        self.splits = Splits(symbols)
+        self.histories = {minutes: History(_SLACK if loads else SLACK, self.splits) for minutes in TIMEFRAMES}
+        self.jumped: list[tuple[str, int]] = []  # symbols whose history the last bars began anew, and when
         self._reach = np.zeros((len(TIMEFRAMES), 0), np.int64)
         self._used = np.zeros((len(TIMEFRAMES), 0), np.int64)
         self.turn = 0  # counted on by who wants to know what was used last
@@ -105,6 +107,15 @@ class Detector:
             for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
                 if not history.fits(int(mark["symbol"]), int(mark["minute"])):
                     self.set_reach(int(mark["symbol"]), NOWHERE)
+
+    def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
+        """Know where splits lie from now on; the histories of symbols with others than before are loaded again."""
+        if minutes is self.splits.minutes:
+            return
+        before, self.splits.minutes = self.splits.minutes, minutes
+        for code, symbol in enumerate(self.symbols[: self._reach.shape[1]]):
+            if before.get(symbol) != minutes.get(symbol):
+                self.set_reach(code, NOWHERE)
 
     def drop_parts(self) -> None:
         """Forget the histories that do not reach up to the newest bar."""
@@ -158,8 +169,9 @@ class Detector:
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
         symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
-        jumps = in_order & after_gap(bars, history.last_minutes(bars["symbol"])) & self._loads
+        jumps = in_order & history.begin_runs(bars) & self._loads
         jumping = bars["symbol"][jumps]
+        self.jumped = [(self.symbols[bar["symbol"]], int(bar["minute"])) for bar in bars[jumps]]
         for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
             self.set_reach(symbol, NOWHERE)
         history.append(bars.compress(in_order & self.has(bars["symbol"])))
@@ -178,6 +190,10 @@ class Detector:
             return NO_MARKS
         behind = minutes[minutes > minute].copy()
         history.put(bar)
+        is_first = minute == history.begins(symbol)  # it may belong to the run before it now
+        if self._loads and timeframe == 1 and (is_first or not history.is_one_run(symbol)):
+            self.set_reach(symbol, NOWHERE)
+            return NO_MARKS
         return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish, timeframe=timeframe)
 
     def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
@@ -284,6 +300,9 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[minutes].series(code, end)
+        if minutes > 1:  # a bar may reach over the session's beginning: its 1-minute bars tell what belongs to it
+            notional, volume = self.histories[1].session_sums(code, minute, minute + minutes)
+            series = series._replace(session_notional=notional, session_volume=volume)
         heard = self._told.setdefault((minutes, code), {})
         is_first = kind in (NEW, NEW_AGAIN)
         for definition, keys in wanted:

@@ -12,11 +12,11 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from .windows import Series
+from .windows import WINDOW, Series
 
 # Session sums are added up in the order of arrival; this many decimals are the same however the stream was split.
 VWAP_DECIMALS = 9
-NEUTRAL_RSI = 50.0
+_FORGOTTEN = 1e-6
 
 Outputs = tuple[NDArray[np.float64], ...]
 
@@ -24,7 +24,8 @@ Outputs = tuple[NDArray[np.float64], ...]
 class Indicator(NamedTuple):
     """An indicator and its defaults; a row of indicator_definitions overrides enabled and period.
 
-    period: bars, None where it has none to choose. least_bars: how many the default period needs.
+    period: bars, None where it has none to choose. least_bars: how many the default period needs. longest: the largest
+    period whose value over one window differs from that over all history by less than 1e-6 of the price (of 100: RSI).
     keys: from the period in use, the names of the outputs in value_data; the first is the value.
     compute: from a series and the period, one array for each key, all NaN where bars are too few; the last element
     belongs to the last bar. An array may hold the end of the series only.
@@ -35,6 +36,7 @@ class Indicator(NamedTuple):
     enabled: bool
     period: int | None
     least_bars: int
+    longest: int
     keys: Callable[[int | None], tuple[str, ...]]
     compute: Callable[[Series, int | None], Outputs]
 
@@ -42,13 +44,12 @@ class Indicator(NamedTuple):
 def relative_strength_index(series: Series, period: int | None) -> Outputs:
     """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978).
 
-    50, neither strong nor weak, where none of the last `period` closes is a change: TA-Lib says 0, or what a move of
-    long ago has left.
+    None where none of the last `period` closes is a change: TA-Lib says 0, or what a move of long ago has left.
     """
     bars = _bars(period)
     last = series.close[-bars - 1 :]
     if len(last) > bars and bool((last == last[-1]).all()):
-        return (np.array([NEUTRAL_RSI]),)
+        return (np.array([np.nan]),)
     return (talib.RSI(series.close, timeperiod=bars),)
 
 
@@ -103,10 +104,18 @@ def _keys(names: tuple[str, ...], period: int | None) -> tuple[str, ...]:
     return tuple(name.format(period=period) for name in names)
 
 
+def _longest(share_kept: Callable[[int], float], *, more: int) -> int:
+    """Return the largest period after which a window has forgotten how its average was started.
+
+    share_kept: of the value before, with each bar. more: bars beyond the period that the start takes.
+    """
+    return max(n for n in range(2, WINDOW) if share_kept(n) ** (WINDOW - n - more) <= _FORGOTTEN)
+
+
 def _average(kind: str, period: int, *, enabled: bool) -> Indicator:
-    words, compute = {
-        "SMA": ("Simple moving average", simple_average),
-        "EMA": ("Exponential moving average", exponential_average),
+    words, longest, compute = {
+        "SMA": ("Simple moving average", WINDOW, simple_average),
+        "EMA": ("Exponential moving average", _LONGEST_EXPONENTIAL, exponential_average),
     }[kind]
     return Indicator(
         name=f"{kind}_{period}",
@@ -114,10 +123,14 @@ def _average(kind: str, period: int, *, enabled: bool) -> Indicator:
         enabled=enabled,
         period=period,
         least_bars=period,
+        longest=longest,
         keys=partial(_keys, (kind.lower() + "_{period}",)),
         compute=compute,
     )
 
+
+_LONGEST_EXPONENTIAL = _longest(lambda n: 1 - 2 / (n + 1), more=0)
+_LONGEST_WILDER = _longest(lambda n: 1 - 1 / n, more=1)
 
 _ALL = (
     Indicator(
@@ -126,6 +139,7 @@ _ALL = (
         enabled=True,
         period=14,
         least_bars=15,
+        longest=_LONGEST_WILDER,
         keys=partial(_keys, ("rsi_{period}",)),
         compute=relative_strength_index,
     ),
@@ -141,6 +155,7 @@ _ALL = (
         enabled=False,
         period=None,
         least_bars=34,
+        longest=WINDOW,
         keys=partial(_keys, ("macd", "macd_signal", "macd_histogram")),
         compute=convergence_divergence,
     ),
@@ -150,6 +165,7 @@ _ALL = (
         enabled=False,
         period=20,
         least_bars=20,
+        longest=WINDOW,
         keys=partial(_keys, ("bb_middle", "bb_upper", "bb_lower")),
         compute=bollinger_bands,
     ),
@@ -159,6 +175,7 @@ _ALL = (
         enabled=False,
         period=14,
         least_bars=15,
+        longest=_LONGEST_WILDER,
         keys=partial(_keys, ("atr_{period}",)),
         compute=average_true_range,
     ),
@@ -168,6 +185,7 @@ _ALL = (
         enabled=False,
         period=20,
         least_bars=21,
+        longest=WINDOW - 1,
         keys=partial(_keys, ("relative_volume",)),
         compute=relative_volume,
     ),
@@ -177,6 +195,7 @@ _ALL = (
         enabled=False,
         period=None,
         least_bars=1,
+        longest=WINDOW,
         keys=partial(_keys, ("vwap",)),
         compute=volume_weighted_price,
     ),

@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 _MAX_RESULTS = 100_000  # even unread: the outbox has them
 _MAX_DEAD_LETTERS = 100_000
+_MAX_DEAD_LETTER_BYTES = 64 << 20  # of Redis's memory; the table holds them whole
 _PRUNE_EVERY = 256  # commits
 _MOST_TOLD = 2**53  # far above every outbox number; an id above was written by others
 
@@ -140,11 +141,15 @@ class Teller:
         for number, producer, reason, detail, original in rows:
             letter = {"id": number, "partition": partition, "producer": producer, "reason": reason, "detail": detail}
             pipeline.xadd(DEAD_LETTERS, letter | {"original": original}, maxlen=_MAX_DEAD_LETTERS, approximate=True)
-        replies = pipeline.execute(raise_on_error=False)
+        pipeline.memory_usage(DEAD_LETTERS)
+        *replies, used = pipeline.execute(raise_on_error=False)
         if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
             raise refused
         if any(is_foreign(reply) for reply in replies):
             self._foreign_letters.look([0])
+        elif isinstance(used, int) and used > _MAX_DEAD_LETTER_BYTES:
+            kept = int(self._client.xlen(DEAD_LETTERS) * 0.75 * _MAX_DEAD_LETTER_BYTES / used)
+            self._client.xtrim(DEAD_LETTERS, maxlen=kept, approximate=False)
         told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
         connection.execute(query("note_dead_letters_told"), {"ids": told})
         return True

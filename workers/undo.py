@@ -5,7 +5,7 @@ undo a high takes all trades of its minute, and the stream has them for as long 
 (`--retention`). So a bar is made again from there, without the trade.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import NamedTuple
@@ -84,42 +84,100 @@ def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, li
     An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits.
     Each trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
     """
-    rows = np.flatnonzero(is_undo(ticks))
+    undoes = is_undo(ticks)
+    rows = np.flatnonzero(undoes)
     if not len(rows):
         return ticks, []
     arrived_ms = np.zeros(len(ticks), np.int64) if arrived_ms is None else arrived_ms
-    facility = ticks.optional.get("facility", np.zeros(len(ticks), OPTIONAL_COLUMNS["facility"]))
-    is_trade, keys = ~is_undo(ticks), ticks.optional["trade_key"]
-    alive = is_trade.copy()
-    found = []
+    named = _trades_by_name(ticks, undoes)
+    corrections: dict[int, Undo] = {}
+    gone, found = np.zeros(len(ticks), bool), []
     for row, undo in zip(rows.tolist(), undos_of(ticks), strict=True):
-        same = is_trade & (ticks.symbol_index == ticks.symbol_index[row]) & (keys == undo.trade_key)
-        if undo.facility:
-            same &= facility == undo.facility
-        was_there = bool(same[:row].any())
-        same &= alive
-        places = np.flatnonzero(same[:row])[::-1]
-        if not was_there:
-            places = row + np.flatnonzero(same[row:] & (arrived_ms[row:] <= arrived_ms[row] + UNDO_WAIT_MS))
-        if not len(places):
+        trades = named.get((int(ticks.symbol_index[row]), undo.trade_key))
+        was_there, place = (False, None) if trades is None else trades.find(row, undo.facility, gone, arrived_ms)
+        if place is None:
             found.append(Found(undo, None, was_there))
             continue
-        place = int(places[0])
         found.append(Found(undo, int(ticks.ts[place]) // MINUTE_NS))
         if undo.undoes == CANCEL:
-            alive[place] = False
+            gone[place] = True
         else:
-            ticks = corrected(ticks, place, undo)
-    return ticks.take(alive), found
+            corrections[place] = undo
+    return with_corrections(ticks, corrections).take(~(gone | undoes)), found
 
 
-def corrected(ticks: Ticks, row: int, undo: Undo) -> Ticks:
-    """Return some ticks with what a correction puts in a trade's place."""
+class _TradesOfName:
+    """The trades of one symbol and key, for undos that come in the order of their rows: no step looks at all of them.
+
+    By facility, and all under 0: their rows in order, how many were passed, and those that the last one is among.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[int]] = {0: []}
+        self._passed: dict[int, int] = {}
+        self._stack: dict[int, list[int]] = {}
+        self._later: dict[int, Column] = {}
+
+    def add(self, row: int, facility: int) -> None:
+        self._rows[0].append(row)
+        if facility:
+            self._rows.setdefault(facility, []).append(row)
+
+    def find(self, row: int, facility: int, gone: Column, arrived_ms: Column) -> tuple[bool, int | None]:
+        """Return whether there was a trade before a row, and the row of the one that is meant, None where none is."""
+        rows, passed = self._rows.get(facility, []), self._passed.get(facility, 0)
+        stack = self._stack.setdefault(facility, [])
+        while passed < len(rows) and rows[passed] < row:
+            stack.append(rows[passed])
+            passed += 1
+        self._passed[facility] = passed
+        while stack and gone[stack[-1]]:
+            stack.pop()
+        if passed:
+            return True, stack[-1] if stack else None
+        return False, self._first_later(facility, gone, int(arrived_ms[row]) + UNDO_WAIT_MS, arrived_ms)
+
+    def _first_later(self, facility: int, gone: Column, until_ms: int, arrived_ms: Column) -> int | None:
+        """Return the first trade that is left and arrived in time: usually the very first."""
+        later = self._later.get(facility)
+        if later is None:
+            later = np.array(self._rows.get(facility, []), np.int64)
+        begins = 0
+        while begins < len(later) and gone[later[begins]]:
+            begins += 1
+        self._later[facility] = later = later[begins:]
+        for some in (later[:1], later[1:]):
+            meant = some[~gone[some] & (arrived_ms[some] <= until_ms)]
+            if len(meant):
+                return int(meant[0])
+        return None
+
+
+def _trades_by_name(ticks: Ticks, undoes: Column) -> dict[tuple[int, int], _TradesOfName]:
+    """Return the trades with a key that some undo names, by symbol index and key."""
+    keys = ticks.optional["trade_key"]
+    rows = np.flatnonzero(~undoes & np.isin(keys, keys[undoes]))
+    none = np.zeros(len(ticks), OPTIONAL_COLUMNS["facility"])
+    facility = ticks.optional.get("facility", none)[rows].tolist()
+    named: dict[tuple[int, int], _TradesOfName] = {}
+    for row, code, key, who in zip(
+        rows.tolist(), ticks.symbol_index[rows].tolist(), keys[rows].tolist(), facility, strict=True
+    ):
+        named.setdefault((code, key), _TradesOfName()).add(row, who)
+    return named
+
+
+def with_corrections(ticks: Ticks, corrections: Mapping[int, Undo]) -> Ticks:
+    """Return some ticks with what corrections put in the place of the trades of some rows."""
+    if not corrections:
+        return ticks
     columns = {"price": ticks.price, "size": ticks.size, **ticks.optional}
-    for name, value in {"size": undo.size, **dict.fromkeys(("price", *_EXTREMES_OF_A_TICK), undo.price)}.items():
+    rows = list(corrections)
+    prices, sizes = ([getattr(undo, name) for undo in corrections.values()] for name in ("price", "size"))
+    for name, values in {"size": sizes, **dict.fromkeys(("price", *_EXTREMES_OF_A_TICK), prices)}.items():
         if name in columns:
             columns[name] = columns[name].copy()
-            columns[name][row] = value
+            columns[name][rows] = values
     price, size = columns.pop("price"), columns.pop("size")
     return replace(ticks, price=price, size=size, optional=columns)
 

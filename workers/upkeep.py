@@ -1,12 +1,13 @@
 """What a worker sees after once nothing is unread: holes that nobody fills, and producers that ended long ago."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 from redis.exceptions import ResponseError
 
+from ..contracts.bounds import MAX_PRODUCERS
 from ..contracts.names import flow_key
 from ..contracts.partition import Position
 from ..db import redis
@@ -19,6 +20,7 @@ from .partition_state import PartitionState
 log = structlog.get_logger()
 
 _CLEAN_EVERY_S = 3600.0
+_CROWD = MAX_PRODUCERS // 2
 _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 h ago, so its frames are older
 
 
@@ -82,7 +84,10 @@ class Upkeep:
                 raise
 
     def drop_old_producers(self, states: Mapping[int, PartitionState]) -> None:
-        """Forget the numbers of live producers whose lease ended a day ago, once an hour."""
+        """Forget the numbers of live producers whose lease ended a day ago, once an hour; at once where they crowd."""
+        for state in states.values():
+            if len(state.flows) > _CROWD and not state.holes:
+                self._thin_out(state)
         if time.monotonic() < self._clean_at:
             return
         self._clean_at = time.monotonic() + _CLEAN_EVERY_S
@@ -90,22 +95,35 @@ class Upkeep:
         for state in states.values():
             old = [name for name in names if name in state.flows and name not in state.counts]
             if old and not state.holes:
+                # First what could still be read of their frames: without numbers it would count again.
+                long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
+                self._reader.trim(state.partition, min(long_ago, state.position.after()))
                 self._forget(state, old)
             self._drop_fields(state)
+
+    def _thin_out(self, state: PartitionState) -> None:
+        """Forget the names that PostgreSQL does not know: anybody may send frames under names of his own making."""
+        if names := self._over(state, state.flows.keys() - state.counts.keys()):
+            # The retention ends here: what of theirs were read again would count again.
+            self._reader.trim(state.partition, state.position.after())
+            self._forget(state, names)
+            log.warning("unknown producers are forgotten", partition=state.partition, names=len(names))
+
+    def _over(self, state: PartitionState, names: Collection[str]) -> list[str]:
+        """Return those of some producers of whom no frame is waited for in a partition."""
+        values = {"names": sorted(names), "partition": state.partition}
+        return [name for (name,) in self._database.connection.execute(query("producers_that_are_over"), values)]
 
     def _drop_fields(self, state: PartitionState) -> None:
         """Delete the numbers in Redis of producers that are over: replays that ended, and names that nobody knows."""
         fields = {field: _producer_of(field) for field in self._client.hgetall(flow_key(state.partition))}
         names = {name for name in fields.values() if name is not None} - state.flows.keys()
-        values = {"names": sorted(names), "partition": state.partition}
-        over = {name for (name,) in self._database.connection.execute(query("producers_that_are_over"), values)}
+        over = set(self._over(state, names))
         if gone := [field for field, name in fields.items() if name is None or name in over]:
             self._client.hdel(flow_key(state.partition), *gone)
 
     def _forget(self, state: PartitionState, producers: Sequence[str]) -> None:
-        """Forget numbers, but first what could still be read of their frames: without numbers it would count again."""
-        long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
-        self._reader.trim(state.partition, min(long_ago, state.position.after()))
+        """Forget the numbers of producers whose frames were trimmed."""
         fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
         self._client.hdel(flow_key(state.partition), *fields)
         for producer in producers:

@@ -4,7 +4,7 @@ A window is a function of the bars that stand before its bar, never of what was 
 finds the very numbers that the dead one would have found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from ..contracts.ticks import SHARE_MICRO, Column
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
 SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
 MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is not the market that was before
+# A price that changes by so much over a night is another unit, not a move: a split of 3 for 2 or more, either way.
+NIGHT_MINUTES = 6 * 60
+MAX_NIGHT_RATIO = 1 / 0.7
 
 _CAPACITY = WINDOW + SLACK
 _FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
@@ -42,7 +45,7 @@ CLOSED_DTYPE = np.dtype(
 _PRICES = ("open", "high", "low", "close")
 # Millionths of dollars or shares, 2.3 million millions: session sums from here on are unknown. Two of them still fit.
 LARGEST_SUM = 2**61
-_VOLUME, _NOTIONAL = 4, 5  # rows of a history's values, behind the prices
+_CLOSE, _VOLUME, _NOTIONAL = 3, 4, 5  # rows of a history's values
 
 
 class Windows(NamedTuple):
@@ -81,6 +84,26 @@ class Series(NamedTuple):
     session_volume: float
 
 
+class Splits:
+    """Where the splits of one partition's symbols lie. symbols: the partition's own list, which grows."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = symbols
+        self.minutes: Mapping[str, tuple[int, ...]] = {}  # of a symbol: when the days begin that trade another unit
+
+    def lie_between(self, symbols: Column, before: Column, minutes: Column) -> Column:
+        """Tell for which symbols (indices) one lies behind a minute `before` and up to another."""
+        found = np.zeros(len(symbols), bool)
+        if self.minutes:
+            for i, symbol in enumerate(symbols.tolist()):
+                days = self.minutes.get(self._symbols[symbol], ())
+                found[i] = any(before[i] < day <= minutes[i] for day in days)
+        return found
+
+
+NO_SPLITS = Splits(())
+
+
 class History:
     """The last bars of each symbol in one timeframe; a symbol is its index in the partition's symbols.
 
@@ -88,11 +111,15 @@ class History:
     sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
     """
 
-    def __init__(self, slack: int = SLACK) -> None:
+    def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS) -> None:
         """slack: bars beyond a window that a row which grows bar by bar has room for, at most SLACK."""
+        self._splits = splits
         self._usual_capacity = WINDOW + slack
         self.end = np.zeros(0, np.int64)  # how many columns of a symbol's row are filled
         self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
+        self._begins = np.zeros(
+            0, np.int64
+        )  # the minute of the first one, where those before are of another run; else 0
         self._row = np.zeros(0, np.int32)
         self._free = np.zeros(0, np.int32)  # rows that no symbol has
         self._minute = np.zeros((1, _FIRST_CAPACITY), np.int64)
@@ -139,11 +166,11 @@ class History:
         self._know(int(symbols.max()) + 1)
         rows = self._row[symbols]
         self._free = np.concatenate([self._free, rows[rows != _EMPTY]])
-        self.end[symbols], self._is_cut[symbols], self._row[symbols] = 0, False, _EMPTY
+        self.end[symbols], self._is_cut[symbols], self._row[symbols], self._begins[symbols] = 0, False, _EMPTY, 0
 
-    def note_cut(self, symbols: Column, is_cut: Column) -> None:
-        """Note which of some symbols have bars before the first one here."""
-        self._is_cut[symbols] = is_cut
+    def note_cut(self, symbols: Column, is_cut: Column, begins: Column) -> None:
+        """Note which of some symbols have bars before the first one here, and where that one begins a run, or 0."""
+        self._is_cut[symbols], self._begins[symbols] = is_cut, begins
 
     def add_before(self, symbol: int, before: tuple[int, int]) -> None:
         """Add the session sums up to a symbol's first bar to those of the bars of its session."""
@@ -159,10 +186,11 @@ class History:
         if not len(bars):
             return
         symbols, first, counts = np.unique(bars["symbol"], return_index=True, return_counts=True)
-        jumped = symbols[self._jumps(symbols, bars["minute"][first])]
-        if len(jumped):
-            self.clear(jumped)
         self._know(int(symbols[-1]) + 1)
+        jumps = self.begin_runs(bars)[first]
+        if jumps.any():
+            self.clear(symbols[jumps])
+            self._begins[symbols[jumps]] = bars["minute"][first[jumps]]
         self._make_room(symbols, int(counts.max()), int((self.end[symbols] + counts).max()))
         full = symbols[self.end[symbols] + counts > self._minute.shape[1]]
         self._move_left(full)
@@ -177,10 +205,13 @@ class History:
         self._sums[:, rows, at] = self._running_sums(bars, rank, at)
         self.end[symbols] += counts
 
-    def _jumps(self, symbols: Column, minutes: Column) -> Column:
-        """Tell where a symbol's next bar is so far behind its last one that no window reaches over the gap."""
-        last = self.last_minutes(symbols)
-        return np.asarray((last >= 0) & (minutes - last > MAX_GAP_MINUTES))
+    def begin_runs(self, bars: Column) -> Column:
+        """Tell which bars (by symbol, then minute, all behind the symbol's last one here) begin a run."""
+        minutes, closes = np.roll(bars["minute"], 1), np.roll(bars["close"], 1)
+        first = np.flatnonzero(np.diff(bars["symbol"], prepend=-1))
+        minutes[first] = self.last_minutes(bars["symbol"][first])
+        closes[first] = self._last_closes(bars["symbol"][first])
+        return (minutes >= 0) & _begin_runs(minutes, closes, bars, self._splits)
 
     def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
         """Return the session sums up to each bar, those of the bars that stand before included: (2, n).
@@ -210,7 +241,7 @@ class History:
         at = int(np.searchsorted(bars["minute"], minute))
         before = self._sums[:, self._row[symbol], 0].copy()
         before = np.where(before < LARGEST_SUM, before - _millionths(bars[0]), before)
-        is_cut = bool(self._is_cut[symbol])
+        is_cut, begins = bool(self._is_cut[symbol]), int(self._begins[symbol])
         first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
         if stands:
             bars[at] = bar
@@ -221,12 +252,23 @@ class History:
         same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
         keeps = same_session and (at > 0 or stands)
         self.load(symbol, bars, tuple(before.tolist()) if keeps else (0, 0))
-        self._is_cut[symbol] = is_cut
+        self._is_cut[symbol], self._begins[symbol] = is_cut, begins
 
     def fits(self, symbol: int, minute: int) -> bool:
-        """Tell whether a bar at this minute has a whole window here: all bars before it, or enough of them."""
-        is_whole = symbol >= len(self.end) or not self._is_cut[symbol]
-        return is_whole or bool(np.searchsorted(self.minutes(symbol), minute) >= WINDOW - 1)
+        """Tell whether a bar at this minute has a whole window here: all bars of its run before it, or enough."""
+        if symbol >= len(self.end):
+            return True
+        is_whole = not self._is_cut[symbol] or bool(np.searchsorted(self.minutes(symbol), minute) >= WINDOW - 1)
+        return is_whole and minute >= self.begins(symbol)
+
+    def begins(self, symbol: int) -> int:
+        """Return the minute of the first bar here, where those that stand before it are of another run; else 0."""
+        return int(self._begins[symbol]) if symbol < len(self._begins) else 0
+
+    def is_one_run(self, symbol: int) -> bool:
+        """Tell whether no bar here but the first begins a run."""
+        bars = self.bars(symbol)
+        return not _begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], self._splits).any()
 
     def bars(self, symbol: int) -> Column:
         """Return a copy of a symbol's bars (CLOSED_DTYPE), oldest first."""
@@ -259,6 +301,11 @@ class History:
         has = ends > 0
         last[has] = self._minute[self._row[symbols[has]], ends[has] - 1]
         return last
+
+    def _last_closes(self, symbols: Column) -> Column:
+        """Return the close of each symbol's last bar; any number where it has none."""
+        ends = np.maximum(self._ends_of(symbols), 1)
+        return np.asarray(self._values[_CLOSE, self._rows_of(symbols), ends - 1])
 
     def find(self, symbols: Column, minutes: Column) -> Column:
         """Return for each (symbol, minute) how many bars its window may reach back over, itself included; else 0."""
@@ -319,10 +366,19 @@ class History:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
         row = self._row[symbol]
         values = self._values[:_NOTIONAL, row, max(0, end - WINDOW) : end]
-        notional, volume = self._sums[:, row, end - 1].tolist()
-        is_known = _is_in_session(int(self._minute[row, end - 1])) and max(notional, volume) < LARGEST_SUM
-        sums = (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
-        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *sums)
+        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *self._session_sums(row, end - 1))
+
+    def session_sums(self, symbol: int, start: int, end: int) -> tuple[float, float]:
+        """Return the session sums (dollars, shares) up to a symbol's last bar within [start, end) minutes, or NaN."""
+        place = int(np.searchsorted(self.minutes(symbol), end)) - 1
+        if place < 0 or self.minutes(symbol)[place] < start:
+            return np.nan, np.nan
+        return self._session_sums(self._row[symbol], place)
+
+    def _session_sums(self, row: int, place: int) -> tuple[float, float]:
+        notional, volume = self._sums[:, row, place].tolist()
+        is_known = _is_in_session(int(self._minute[row, place])) and max(notional, volume) < LARGEST_SUM
+        return (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
 
     def _ends_of(self, symbols: Column) -> Column:
         known = symbols < len(self.end)
@@ -339,8 +395,8 @@ class History:
     def _know(self, symbols: int) -> None:
         """Let there be so many symbols."""
         if (more := max(symbols, 2 * len(self.end)) - len(self.end)) > 0 and symbols > len(self.end):
-            self.end, self._is_cut = np.pad(self.end, (0, more)), np.pad(self._is_cut, (0, more))
-            self._row = np.pad(self._row, (0, more))
+            self.end, self._row = np.pad(self.end, (0, more)), np.pad(self._row, (0, more))
+            self._is_cut, self._begins = np.pad(self._is_cut, (0, more)), np.pad(self._begins, (0, more))
 
     def _make_room(self, symbols: Column, most: int, columns: int) -> None:
         """Give each of some symbols a row, and let it have columns for so many bars, up to what a full row keeps.
@@ -401,24 +457,28 @@ def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> W
     return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
 
 
-def after_gap(bars: Column, last: Column) -> Column:
-    """Tell which bars (sorted by symbol, then minute) come behind a gap that no window reaches over.
+def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
+    """Return where the run of a symbol's bars (CLOSED_DTYPE, by minute) lies that leads up to a minute, or follows it.
 
-    last: the minute of each symbol's last bar before them, -1 where there is none.
+    No window reaches from one run into the next: they lie too far apart, or a split lies between them.
     """
-    before = last.copy()
-    same = bars["symbol"][1:] == bars["symbol"][:-1]
-    before[1:] = np.where(same, bars["minute"][:-1], last[1:])
-    return np.asarray((before >= 0) & (bars["minute"] - before > MAX_GAP_MINUTES))
-
-
-def run_around(minutes: Column, minute: int) -> slice:
-    """Return where the run of bars without such a gap lies that leads up to a minute, or follows it."""
-    cuts = np.flatnonzero(np.diff(minutes) > MAX_GAP_MINUTES) + 1
-    at = max(0, int(np.searchsorted(minutes, minute, side="right")) - 1)
+    cuts = np.flatnonzero(_begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], splits)) + 1
+    at = max(0, int(np.searchsorted(bars["minute"], minute, side="right")) - 1)
     place = int(np.searchsorted(cuts, at, side="right"))
-    bounds = [0, *cuts.tolist(), len(minutes)]
+    bounds = [0, *cuts.tolist(), len(bars)]
     return slice(bounds[place], bounds[place + 1])
+
+
+def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:
+    """Tell which bars begin a run; minutes, closes: of the bar before each."""
+    gap = bars["minute"] - minutes
+    nights = np.flatnonzero(gap >= NIGHT_MINUTES)
+    if not len(nights):
+        return np.zeros(len(bars), bool)
+    other_unit = (bars["open"] * MAX_NIGHT_RATIO < closes) | (bars["open"] > closes * MAX_NIGHT_RATIO)
+    begin = np.asarray((gap > MAX_GAP_MINUTES) | (gap >= NIGHT_MINUTES) & other_unit)
+    begin[nights] |= splits.lie_between(bars["symbol"][nights], minutes[nights], bars["minute"][nights])
+    return begin
 
 
 def _millionths(bars: Column) -> Column:

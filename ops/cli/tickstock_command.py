@@ -32,6 +32,7 @@ COMMANDS = {
         "sample",
         "secrets",
         "send",
+        "splits",
         "status",
         "universe",
         "urls",

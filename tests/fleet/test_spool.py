@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import signal
-from threading import Event
+from threading import Event, Thread
 from zlib import crc32
 
 import numpy as np
@@ -245,12 +245,39 @@ def spool_of(producer, folder, born_ms):
     return folder / producer
 
 
-def send(folder, servers):
+def send(folder, servers, stop=None):
     """Send what was left behind; return the gaps that were told."""
     gaps = []
     target = SpoolTarget(servers.redis_url, servers.database_url, PARTITIONS, max_lag=1000)
-    send_left_behind(folder, target, Event(), lambda *gap: gaps.append(gap))
+    send_left_behind(folder, target, stop or Event(), lambda *gap: gaps.append(gap))
     return gaps
+
+
+def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_path):
+    """Two have sent a dead producer's frames and its end before, and were killed while they waited for the commit."""
+    fleet.start_worker("w1")
+    folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[1_000])
+    identity = Identity("synthetic-dead", "live", "live")
+    with Spool(folder, max_bytes=1 << 20) as spool:
+        spool.append([Numbered(0, 1, 2, make_frame(identity, Ticks.empty(), "end", 1, 2, 2_000))])
+    with postgres.connect(fleet.servers.database_url, name="test") as connection:
+        leases.take(connection, "producer:synthetic-dead", "synthetic-dead")
+        connection.execute("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = 'synthetic-dead'")
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for _ in range(2):
+        stop = Event()
+        sender = Thread(target=send, args=(folder.parent, fleet.servers, stop))
+        sender.start()
+        try:
+            wait_for(lambda: not folder.exists(), 60, fleet.logs)
+        finally:
+            stop.set()
+            sender.join(60)
+        shutil.copytree(copy, folder)
+    rows = fleet.rows(
+        "SELECT last_number, ticks_in, ended FROM ledger WHERE producer = 'synthetic-dead' AND partition = 0"
+    )
+    assert rows == [(2, 1, True)]
 
 
 def test_a_spool_whose_numbers_are_forgotten_is_not_sent_but_is_a_gap(migrated_servers, tmp_path):

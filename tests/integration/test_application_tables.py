@@ -151,3 +151,56 @@ def test_a_role_that_may_create_is_not_told_to_be_granted_that(empty_servers, ti
     assert ran.returncode == 1
     assert "permission denied for table schema_migration" in ran.stderr
     assert "grant CREATE" not in ran.stderr
+
+
+# -- detections once more ------------------------------------------------------------------------------------------
+
+COPIES = """
+SELECT d.name, p.symbol, p.detected_at::text, p.price_at_detection::float8, p.volume_at_detection,
+       p.pattern_data ->> 'timeframe'
+  FROM pattern_detections p JOIN pattern_definitions d ON d.id = p.pattern_id ORDER BY p.detected_at
+"""
+HOURLY = "SELECT pattern_type, symbol, detection_timestamp AT TIME ZONE 'UTC' FROM hourly_patterns ORDER BY 3"
+
+
+def hours(last_price):
+    """Make 13 hours of a symbol, each opened and closed at 100, so that it is a Doji; the last one closes as said."""
+    prices = [price for hour in range(13) for price in (100, 101, 99, 100 if hour < 12 else last_price)]
+    lines = [f"IBM,{price},{NOON + i * 15 * 60 * 10**9},100" for i, price in enumerate(prices)]
+    return "\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n"
+
+
+def test_detections_stand_in_the_tables_of_its_pages_as_long_as_they_stand_in_ours(empty_servers, tickstock, tmp_path):
+    run_script(empty_servers, statements(SCHEMA + ROWS))
+    assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
+    only_hours = "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji'"
+    run_script(empty_servers, [only_hours])
+    for last_price, last in ((100, ["2013-10-08 01:00:00"]), (100.9, []), (100, ["2013-10-08 01:00:00"])):
+        file = tmp_path / f"{last_price}.csv"
+        file.write_text(hours(last_price))
+        ran = tickstock("replay", file, "--workers", "1", "--again", servers=empty_servers)
+        assert ran.returncode == 0, ran.stderr
+        ends = [*(f"2013-10-0{7 if hour < 24 else 8} {hour % 24:02}:00:00" for hour in range(13, 25)), *last]
+        assert rows(empty_servers, COPIES) == [("Doji", "IBM", end, 100.0, 400, "hourly") for end in ends]
+        assert [(*row[:2], str(row[2])) for row in rows(empty_servers, HOURLY)] == [
+            ("Doji", "IBM", end) for end in ends
+        ]
+
+
+def test_a_table_of_its_pages_that_does_not_fit_stops_nothing(empty_servers, tickstock, tmp_path):
+    run_script(empty_servers, statements(SCHEMA + ROWS))
+    assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
+    odd = "ALTER TABLE pattern_detections ADD COLUMN ours integer NOT NULL CHECK (ours > 0)"
+    run_script(empty_servers, [odd, "DROP TABLE hourly_patterns", "CREATE VIEW hourly_patterns AS SELECT 1 AS one"])
+    file = tmp_path / "hours.csv"
+    file.write_text(hours(100))
+    assert tickstock("definitions", "live", servers=empty_servers).returncode == 0
+    ran = tickstock("replay", file, "--workers", "1", servers=empty_servers)
+    assert ran.returncode == 0, ran.stderr
+    found = "SELECT count(*) FROM intraday_patterns WHERE timeframe = 'hourly' AND pattern_type = 'Doji'"
+    assert rows(empty_servers, found) == [(13,)]
+    assert rows(empty_servers, "SELECT count(*) FROM pattern_detections") == [(0,)]
+    said = [line for line in ran.stderr.splitlines() if "does not take detections" in line]
+    assert len(said) == 1
+    assert "pattern_detections: null value in column" in said[0]
+    assert "hourly_patterns: " in said[0]

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import socket
 import threading
@@ -22,7 +23,7 @@ from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers import lookout, partition_state
+from tickstockpl.workers import lookout, partition_state, teller, upkeep
 from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 
@@ -373,6 +374,28 @@ def test_a_hole_is_given_up_though_what_was_sent_elsewhere_is_looked_for_again_a
     stream.send(("A", 11.0, 1))
     work(lambda: ledger(stream.servers).get("lost"))
     assert ledger(stream.servers) == {"ticks_in": 2, "applied": 1, "lost": 1}
+
+
+def test_invented_producers_do_not_keep_their_places_until_none_is_left(stream, work, monkeypatch):
+    monkeypatch.setattr(partition_state, "MAX_PRODUCERS", 8)
+    monkeypatch.setattr(upkeep, "_CROWD", 4)
+    for i in range(20):
+        stream.number = 0
+        stream.add(stream.frame(("A", 10.0, 1), identity=replace(LIVE, producer=f"invented-{i}")))
+        work(lambda sent=i + 1: ledger(stream.servers) == {"ticks_in": sent, "applied": sent})
+        if i % 5 == 4:
+            work(lambda: not any(b"invented" in field for field in stream.redis.hkeys(flow_key(0))))
+    assert dead_letters(stream.servers) == []
+
+
+def test_large_dead_letters_have_a_bound_in_bytes_in_redis_and_stay_whole_in_the_table(stream, work, monkeypatch):
+    monkeypatch.setattr(teller, "_MAX_DEAD_LETTER_BYTES", 1 << 20)
+    for i in range(100):
+        stream.add(b"%03d" % i + os.urandom(40_000))
+    work(lambda: len(dead_letters(stream.servers)) == 100)
+    work(lambda: stream.redis.xrevrange(DEAD_LETTERS, count=1)[0][1][b"original"].startswith(b"099"))
+    work(lambda: stream.redis.xlen(DEAD_LETTERS) < 30)
+    assert {len(original) for *_, original in dead_letters(stream.servers)} == {40_003}
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):

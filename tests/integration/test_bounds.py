@@ -7,6 +7,7 @@ import pytest
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import postgres
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
+from tickstockpl.ops.doctor_postgres import check_postgres
 from tickstockpl.workers.bounds import KEPT_BARS, Bounds, Keep
 from tickstockpl.workers.upkeep import Upkeep
 
@@ -181,6 +182,10 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
         refused = database.execute("SELECT task, refused, next_at > now() + interval '23 hours' FROM upkeep"
                                    " WHERE refused IS NOT NULL").fetchall()  # fmt: skip
         assert refused == [("sessions", "permission denied for table streaming_session", True)]
+        found = [finding for finding in check_postgres(database, "here", None, False) if finding.subject == "bounds"]
+        assert [finding.says for finding in found] == [
+            "rows of sessions that are over stay: permission denied for table streaming_session"
+        ]
     finally:
         database.execute("RESET ROLE")
         database.execute("DROP OWNED BY somebody_else")

@@ -40,7 +40,7 @@ def test_seeded_rows_switch_on_what_is_on_by_default(connection):
 def test_seeding_again_leaves_an_edited_row_alone(connection):
     edited = {"enabled": False, "confidence_threshold": 0.9, "applicable_timeframes": ["5min"]}
     change(connection, "pattern_definitions", "Doji", **edited, short_description="mine")
-    change(connection, "indicator_definitions", "RSI", period=21, enabled=False)
+    change(connection, "indicator_definitions", "RSI", period=16, enabled=False)
     connection.execute("DELETE FROM pattern_definitions WHERE name = 'Hammer'")
     seed_definitions(connection)
     statement = (
@@ -49,7 +49,7 @@ def test_seeding_again_leaves_an_edited_row_alone(connection):
     )
     assert connection.execute(statement).fetchall() == [(False, 0.9, ["5min"], "mine")]
     statement = "SELECT enabled, period FROM indicator_definitions WHERE name = 'RSI'"
-    assert connection.execute(statement).fetchall() == [(False, 21)]
+    assert connection.execute(statement).fetchall() == [(False, 16)]
     statement = "SELECT count(*) FROM pattern_definitions WHERE name = 'Hammer'"
     assert connection.execute(statement).fetchall() == [(1,)]
 
@@ -57,12 +57,12 @@ def test_seeding_again_leaves_an_edited_row_alone(connection):
 def test_a_row_says_threshold_timeframes_and_period(connection):
     change(connection, "pattern_definitions", "Doji", confidence_threshold=0.25)
     change(connection, "pattern_definitions", "Doji", applicable_timeframes=["5min", "hourly"])
-    change(connection, "indicator_definitions", "RSI", period=21, applicable_timeframes=["1min"])
+    change(connection, "indicator_definitions", "RSI", period=16, applicable_timeframes=["1min"])
     definitions = read_definitions(connection)
     (doji,) = [pattern for pattern in definitions.patterns if pattern.kind.name == "Doji"]
     (rsi,) = [indicator for indicator in definitions.indicators if indicator.indicator.name == "RSI"]
     assert (doji.threshold, doji.timeframes) == (0.25, {5, 60})
-    assert (rsi.period, rsi.timeframes) == (21, {1})
+    assert (rsi.period, rsi.timeframes) == (16, {1})
 
 
 def test_a_row_that_says_nothing_means_the_defaults(connection):
@@ -122,8 +122,8 @@ def test_a_pattern_parameter_of_another_type_is_wrong(connection):
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"period": 1}, "period is 1: from 2 to 249"),
-        ({"period": 250}, "period is 250: from 2 to 249"),
+        ({"period": 1}, "period is 1: from 2 to 17"),
+        ({"period": 18}, "period is 18: from 2 to 17"),
         ({"applicable_timeframes": ["hour"]}, "unknown timeframe hour"),
         ({"parameters": "text"}, "parameters is no JSON object"),
         ({"name": "RSI_9"}, "there is no indicator of this name"),

@@ -24,6 +24,7 @@ OPENING_S = 1_381_152_600  # 2013-10-07 13:30 UTC, 09:30 in New York
 SYMBOLS = ("AIG", "BAC", "BRK.B")
 MINUTES = 300  # more than a window has
 MAX_GAP_MINUTES = 10 * 24 * 60
+NIGHT_MINUTES = 6 * 60
 HEADER = "ticker,price,sip_timestamp,size"
 
 # Of the application, as contracts.md section 5 tells of the older ones.
@@ -121,7 +122,7 @@ def all_outputs(bars):
     upper, middle, lower = talib.BBANDS(close, 20, 2.0, 2.0)
     usual = volume[-21:-1].mean() if len(volume) > 20 else 0
     outputs = {
-        ("RSI", "rsi_14"): [50.0] if len(close) > 14 and len(set(close[-15:])) == 1 else talib.RSI(close, 14),
+        ("RSI", "rsi_14"): [np.nan] if len(close) > 14 and len(set(close[-15:])) == 1 else talib.RSI(close, 14),
         ("SMA_5", "sma_5"): talib.SMA(close, 5),
         ("SMA_20", "sma_20"): talib.SMA(close, 20),
         ("SMA_50", "sma_50"): talib.SMA(close, 50),
@@ -143,9 +144,13 @@ def all_outputs(bars):
 def expected_indicators(servers):
     """Compute every indicator of every bar offline, over the 1-minute bars that are recorded."""
     found = {}
-    far = (pl.col("minute").diff() > MAX_GAP_MINUTES).fill_null(value=False)  # what is behind it is another market
+    gap, ratio = pl.col("minute").diff(), pl.col("open") / pl.col("close").shift()
+    is_split = (gap >= NIGHT_MINUTES) & ((ratio < 0.7) | (ratio > 1 / 0.7))
+    other = ((gap > MAX_GAP_MINUTES) | is_split).fill_null(value=False)  # what is behind it is another market or unit
     for timeframe, bars in bars_of(servers).items():
-        runs = bars.with_columns(shares=pl.col("volume_micro") / 1e6, run=far.cum_sum().over("symbol"))
+        runs = bars.with_columns(
+            shares=pl.col("volume_micro") / 1e6, run=other.over("symbol").cast(int).cum_sum().over("symbol")
+        )
         for (symbol, _), mine in runs.group_by("symbol", "run"):
             for i, minute in enumerate(mine["minute"]):
                 window = mine[max(0, i - 249) : i + 1]
@@ -237,6 +242,22 @@ def test_the_sessions_vwap_is_its_dollars_by_its_shares(day, *, tickstock, seede
         assert value == pytest.approx(bar["vwap"], abs=1e-8)
 
 
+def test_the_vwap_of_a_bar_that_reaches_over_the_opening_holds_the_sessions_part_of_it(tickstock, seeded, tmp_path):
+    """Opening at 09:30: 09:10, 09:35 and 10:05 in New York, and a trade behind that closes the bars."""
+    rows(seeded, "UPDATE indicator_definitions SET enabled = name = 'VWAP'")
+    trades = [(50.0, -20, 500), (100.0, 5, 1000), (110.0, 35, 1000), (120.0, 95, 1000)]
+    file = write(tmp_path / "day.csv", [trade("AIG", price, minute * 60, size) for price, minute, size in trades])
+    replay(tickstock, seeded, file)
+    statement = (
+        "SELECT timeframe, to_char(calculation_timestamp AT TIME ZONE 'America/New_York', 'HH24:MI'), value::float8"
+        " FROM intraday_indicators WHERE calculation_timestamp <= %s ORDER BY 1, 2"
+    )
+    ends = {"1min": ("09:36", "10:06"), "5min": ("09:40", "10:10"), "15min": ("09:45", "10:15"),
+            "30min": ("10:00", "10:30"), "hourly": ("10:00", "11:00")}  # fmt: skip
+    expected = [(name, at, vwap) for name, both in ends.items() for at, vwap in zip(both, (100.0, 105.0), strict=True)]
+    assert sorted(rows(seeded, statement, datetime.fromtimestamp(OPENING_S + 5400, UTC))) == sorted(expected)
+
+
 def test_higher_bars_are_the_minute_bars_grouped(day, *, tickstock, seeded):
     replay(tickstock, seeded, day)
     bars = minute_bars(seeded)
@@ -313,6 +334,56 @@ def test_days_far_apart_are_detected_to_the_end(files, *, tickstock, seeded, tmp
         replay(tickstock, seeded, write(tmp_path / f"{number}.csv", lines))
     assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
     assert_indicators_equal_talib(seeded)
+
+
+def calm(symbol, day, price, size, *, minutes=70):
+    """Make a trade every 20 s around a price: nothing that a trader would call a breakout."""
+    numbers = random.Random(f"{symbol} {day}")
+    return [
+        trade(
+            symbol, round(price * (1 + numbers.gauss(0, 1e-4)), 4), day * 86_400 + second, size + numbers.randrange(50)
+        )
+        for second in range(0, minutes * 60, 20)
+    ]
+
+
+@pytest.mark.parametrize(("price", "size"), [(120.0, 10_000), (800.0, 1500), (9600.0, 125)], ids=["10:1", "3:2", "1:8"])
+def test_nothing_is_found_over_a_split(price, size, *, tickstock, seeded, tmp_path):
+    enable_every_indicator(seeded)
+    file = write(tmp_path / "split.csv", [*calm("AIG", 0, 1200.0, 1000), *calm("AIG", 1, price, size)])
+    replay(tickstock, seeded, file)
+    assert_indicators_equal_talib(seeded)
+    alerts = "SELECT pattern_type FROM intraday_patterns WHERE pattern_type IN ('Price_Breakout', 'Volume_Spike')"
+    assert rows(seeded, alerts + " AND detection_timestamp > to_timestamp(%s)", OPENING_S + 86_400) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "again"),
+    [(slice(0, -9), slice(-9, None)), (slice(9, None), slice(9))],
+    ids=["the last minutes of the first day come late", "the first ones"],
+)
+def test_bars_that_come_after_a_split_for_the_day_before_it_stay_on_their_side(
+    kept, again, *, tickstock, seeded, tmp_path
+):
+    enable_every_indicator(seeded)
+    first, second = calm("AIG", 0, 90.0, 100), calm("AIG", 1, 30.0, 300)
+    replay(tickstock, seeded, write(tmp_path / "1.csv", first[kept]))
+    replay(tickstock, seeded, write(tmp_path / "2.csv", second))
+    replay(tickstock, seeded, write(tmp_path / "3.csv", first[again]))
+    assert_indicators_equal_talib(seeded)
+    assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
+
+
+def test_a_corrected_price_that_makes_a_split_or_unmakes_it_changes_what_lies_behind(tickstock, seeded, tmp_path):
+    """The first minute after the night opens at half the price, which a corrected file puts right, and back."""
+    rows(seeded, "UPDATE indicator_definitions SET enabled = true, applicable_timeframes = '{1min}'")
+    first, second = calm("AIG", 0, 90.0, 100), calm("AIG", 1, 91.0, 100)
+    ticker, _, at, size = second[0].split(",")
+    for number, opened in enumerate((45.0, 91.0, 45.0)):
+        file = write(tmp_path / f"{number}.csv", [*first, f"{ticker},{opened},{at},{size}", *second[1:]])
+        replay(tickstock, seeded, file)
+        found, expected = stored_indicators(seeded), expected_indicators(seeded)
+        assert {k: v for k, v in expected.items() if k[1] == "1min"} == pytest.approx(found, rel=1e-9, abs=1e-9)
 
 
 def test_a_replay_that_is_stopped_while_it_detects_goes_on_with_it(day, *, tickstock, seeded, wait_for):

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tickstockpl.workers.indicators import INDICATORS
@@ -36,8 +39,8 @@ def test_rsi_goes_on_by_wilders_rule():
 
 
 @pytest.mark.parametrize("before", [[], [100.01], [99.99], list(range(80, 100))])
-def test_rsi_of_closes_that_stand_still_is_neither_high_nor_low(before):
-    assert value_of("RSI", series([*before, *[100.0] * 15])) == (50.0,)
+def test_closes_that_stand_still_have_no_rsi(before):
+    assert np.isnan(value_of("RSI", series([*before, *[100.0] * 15])))
 
 
 def test_rsi_of_one_change_among_14_is_wilders():
@@ -124,3 +127,27 @@ def test_each_output_is_a_number_from_the_least_bars_on_and_none_before(indicato
     assert all(np.isfinite(output[-1]) for output in outputs)
     if indicator.least_bars > 1:
         assert all(np.isnan(output[-1]) for output in indicator.compute(few, indicator.period))
+
+
+FALLEN = [1000.0] * 600 + [1.0, 1.001] * 125  # before the window begins: nothing worse can have been
+FALLING = [1000.0 - i for i in range(600)] + [400.0, 401.0] * 125
+
+
+@pytest.mark.parametrize(
+    ("name", "prices", "scale"), [("RSI", FALLING, 100.0), ("EMA_12", FALLEN, 1000.0), ("ATR", FALLEN, 1000.0)]
+)
+def test_a_window_says_of_the_longest_period_what_all_history_says_and_of_twice_it_not(name, prices, scale):
+    indicator = INDICATORS[name]
+
+    def error(period):
+        whole, window = (value_of(name, series(part), period=period)[0] for part in (prices, prices[-250:]))
+        return abs(whole - window) / scale
+
+    assert error(indicator.longest) < 1e-6
+    assert error(indicator.longest * 2) > 1e-6
+
+
+def test_the_longest_periods_are_those_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "indicators.md").read_text()
+    listed = dict(re.findall(r"^\| (\w+) \| [^|]+ \| (\d+) \|$", text, re.MULTILINE))
+    assert listed == {name: str(i.longest) for name, i in INDICATORS.items() if i.period is not None}

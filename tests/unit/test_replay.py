@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from structlog.testing import CapturingLogger
 from tickstockpl.contracts.errors import UsageError
+from tickstockpl.contracts.flat_file import columns_in
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer.replay import ReplaySource, content_hash
 
@@ -399,3 +400,14 @@ def test_the_sip_rules_do_without_ids_and_exchanges(write):
     assert columns(replayed(path, rules="sip")) == {"flags": [4]}
     path = write(f",{NS},1.5,A,7,5", header="conditions,sip_timestamp,price,ticker,size,id")
     assert columns(replayed(path, rules="sip")) == {"trade_key": [5 * 256]}
+
+
+@pytest.mark.parametrize("name", [b"correc\xa1ion", "prix d'exécution".encode(), b'"a,b"', b"\x1b[31m"])
+def test_a_column_with_an_odd_name_keeps_its_place_in_what_is_said_of_a_refused_row(name, tmp_path):
+    file = tmp_path / os.fsdecode(b"od\xffd.csv")
+    file.write_bytes(b"ticker," + name + b",price,sip_timestamp,size\nIBM,x,182.5,1381147200000000000,-1\n")
+    (ticks,) = ReplaySource([file])
+    (refused,) = ticks.refused
+    refused.detail.encode()  # as a frame holds it
+    assert refused.detail.isprintable()
+    assert columns_in(refused.detail) == ["ticker", "?", "price", "sip_timestamp", "size"]

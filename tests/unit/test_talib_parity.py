@@ -118,7 +118,8 @@ def differences(kinds, symbols, step=1):
 
 def differing_bars(kind, bars, step):
     windows = Windows(*(column[::step] for column in all_windows(bars)))
-    found = kind.find(windows, kind.parameters)
+    by_talib = {"rule": "talib"} if "rule" in kind.parameters else {}
+    found = kind.find(windows, {**kind.parameters, **by_talib})
     function = getattr(talib, {"Doji": "CDLDOJI", "Hammer": "CDLHAMMER", **FUNCTIONS}[kind.name])
     for row, bar in enumerate(range(0, len(bars.close), step)):
         given = bars.up_to(bar)

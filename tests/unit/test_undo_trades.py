@@ -207,6 +207,46 @@ def test_an_undo_whose_trade_was_taken_back_waits_for_no_other():
     assert left.ts.tolist() == [(MINUTE * 60 + 70) * 10**9]
 
 
+def recounted(ticks, arrived_ms):
+    """Carry undos out by looking at every tick for each of them: what is left as (row, price), and what was found."""
+    prices, alive, found = ticks.price.tolist(), ticks.optional["undoes"] == 0, []
+    said = list(zip(ticks.symbol_index.tolist(), *(ticks.optional[n].tolist() for n in NAMES), strict=True))
+    for row in np.flatnonzero(ticks.optional["undoes"]).tolist():
+        symbol, key, facility, undoes = said[row]
+        same = [
+            i for i, (s, k, f, u) in enumerate(said)
+            if (s, k, u) == (symbol, key, 0) and facility in (0, f)
+        ]  # fmt: skip
+        before = [i for i in same if i < row]
+        later = [i for i in same if i > row and arrived_ms[i] <= arrived_ms[row] + 900_000]
+        meant = [i for i in before[::-1] or later if alive[i]]
+        found.append(meant[0] if meant else None)
+        if meant and undoes == 1:
+            alive[meant[0]] = False
+        elif meant:
+            prices[meant[0]] = prices[row]
+    return [(i, prices[i]) for i in range(len(said)) if alive[i]], found
+
+
+NAMES = ("trade_key", "facility", "undoes")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_undos_of_few_names_do_what_one_after_the_other_does(seed):
+    numbers = np.random.default_rng(seed)
+    n = 300
+    kinds, seconds = numbers.choice([0, 0, 1, 2], n), np.sort(numbers.integers(0, 1800, n))
+    columns = {"trade_key": numbers.integers(1, 5, n), "undoes": kinds.astype("u1")}
+    columns["facility"] = numbers.choice([0, 0, 1, 2], n).astype("<u4")
+    ts = (MINUTE * 60 + np.arange(n)) * 10**9  # tells the row
+    ticks = Ticks(("A", "B"), numbers.integers(0, 2, n).astype("<u2"), ts, np.arange(1.0, n + 1), np.ones(n), columns)
+    left, found = take_back(ticks, NOW_MS + seconds * 1000)
+    expected, meant = recounted(ticks, NOW_MS + seconds * 1000)
+    rows = left.ts // 10**9 - MINUTE * 60
+    assert list(zip(rows.tolist(), left.price.tolist(), strict=True)) == expected
+    assert [f.minute for f in found] == [None if i is None else MINUTE + i // 60 for i in meant]
+
+
 def state_of(saved=None):
     state = PartitionState(Held(0, Lease("partition:0", 1), 7), position=Position(0, 0), limits=Limits())
     state.load(saved)

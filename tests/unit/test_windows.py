@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, after_gap, run_around, session_of
+from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, run_around, session_of
 
 OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 NIGHT = OPENING - 600
@@ -88,10 +88,10 @@ def test_a_series_is_always_the_last_250_bars_however_they_came(step):
 
 
 def test_each_symbol_moves_to_the_left_by_itself():
-    history = history_of(*(bars(0, [NIGHT + i]) for i in range(WINDOW + SLACK)), bars(1, NIGHT + np.arange(3)))
+    history = history_of(*(bars(0, [NIGHT + i]) for i in range(WINDOW + SLACK)), bars(1, NIGHT + 300 + np.arange(3)))
     history.append(np.concatenate([bars(0, [NIGHT + 500]), bars(1, [NIGHT + 500])]))
     assert closes(history, 0) == list(range(251, 501))
-    assert closes(history, 1) == [0, 1, 2, 500]
+    assert closes(history, 1) == [300, 301, 302, 500]
     assert history.end_of(0) == WINDOW + 1
 
 
@@ -281,7 +281,7 @@ def test_bars_that_are_put_leave_sums_whole_above_what_a_double_holds():
 @pytest.mark.parametrize("notional", [2.5e12, 1e26, 1e30])
 @pytest.mark.parametrize("together", [True, False])
 def test_a_session_with_a_sum_that_is_too_large_has_none_from_there_on_and_the_next_one_has(notional, together):
-    large = bars(0, OPENING + np.array([0, 1, 2, 1440]), shares=2, notional=[3.0, notional, 3.0, 5.0])
+    large = bars(0, OPENING + np.array([0, 1, 2, 1440]), price=2.0, shares=2, notional=[3.0, notional, 3.0, 5.0])
     other = bars(1, OPENING + np.array([0, 1]), shares=2, notional=3.0)
     rows = np.concatenate([large, other])
     history = history_of(rows) if together else history_of(*(rows[i : i + 1] for i in range(len(rows))))
@@ -350,7 +350,7 @@ def test_a_bar_fits_where_a_whole_window_stands_before_it():
     assert short.fits(0, NIGHT + 20)
     full = history_of(*(bars(0, [NIGHT + i]) for i in range(300)))
     assert full.fits(0, NIGHT + 248)
-    full.note_cut(np.array([0]), np.array([True]))
+    full.note_cut(np.array([0]), np.array([True]), np.array([0]))
     assert full.fits(0, NIGHT + 249)
     assert not full.fits(0, NIGHT + 248)
 
@@ -367,21 +367,49 @@ def test_a_bar_far_behind_the_last_one_begins_a_new_history():
 
 
 def test_a_weekend_with_a_holiday_is_no_gap():
-    history = history_of(bars(0, NIGHT + np.arange(30)))
-    history.append(bars(0, [NIGHT + 5 * 1440]))
+    history = history_of(bars(0, NIGHT + np.arange(30), price=50.0))
+    history.append(bars(0, [NIGHT + 5 * 1440], price=50.0))
     assert history.end_of(0) == 31
 
 
 def test_bars_behind_a_gap_are_told_apart_within_a_batch_and_from_the_last_bar_before():
-    rows = np.concatenate([bars(0, [NIGHT, NIGHT + YEARS]), bars(1, [NIGHT]), bars(2, [NIGHT])])
-    last = np.array([-1, -1, NIGHT - YEARS, NIGHT - 1])
-    assert after_gap(rows, last).tolist() == [False, True, True, False]
+    history = history_of(bars(2, [NIGHT - YEARS], price=1.0), bars(3, [NIGHT - 1], price=1.0))
+    rows = np.concatenate(
+        [bars(i, minutes, price=1.0) for i, minutes in [(0, [NIGHT, NIGHT + YEARS]), (2, [NIGHT]), (3, [NIGHT])]]
+    )
+    assert history.begin_runs(rows).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
     ("minute", "run"), [(1, (0, 3)), (2, (0, 3)), (YEARS - 5, (0, 3)), (YEARS, (3, 5)), (2**31 - 1, (3, 5))]
 )
 def test_the_run_around_a_minute_ends_at_the_gaps(minute, run):
-    minutes = np.array([0, 1, 2, YEARS, YEARS + 1])
-    chosen = run_around(minutes, minute)
+    chosen = run_around(bars(0, [0, 1, 2, YEARS, YEARS + 1], price=1.0), minute)
     assert (chosen.start, chosen.stop) == run
+
+
+@pytest.mark.parametrize(
+    ("closed", "opened", "minutes", "begins"),
+    [
+        (1200.0, 120.0, 1050, True),  # 10 for 1
+        (90.0, 60.0, 1050, True),  # 3 for 2
+        (2.0, 16.0, 1050, True),  # 1 for 8
+        (100.0, 71.0, 1050, False),  # a bad night
+        (100.0, 140.0, 1050, False),  # a good one
+        (100.0, 50.0, 5, False),  # a crash within the day
+        (100.0, 50.0, 3 * 1440, True),  # over a weekend
+    ],
+)
+def test_a_night_that_changes_the_unit_of_the_price_begins_a_new_history(closed, opened, minutes, begins):
+    before, after = bars(0, [OPENING], price=closed), bars(0, [OPENING + minutes], price=opened)
+    after["open"] = opened
+    assert history_of(before).begin_runs(after).tolist() == [begins]
+    assert history_of(before, after).end_of(0) == (1 if begins else 2)
+    assert run_around(np.concatenate([before, after]), OPENING + minutes).start == (1 if begins else 0)
+
+
+def test_a_late_bar_from_before_a_split_does_not_fit_into_the_history_behind_it():
+    history = history_of(bars(0, [OPENING], price=90.0), bars(0, OPENING + 1440 + np.arange(20), price=30.0))
+    assert not history.fits(0, OPENING + 1)
+    assert history.fits(0, OPENING + 1440)
+    assert history.begins(0) == OPENING + 1440

@@ -72,11 +72,11 @@ def find_doji(windows: Windows, parameters: Parameters) -> Found:
     most = number(parameters, "max_body_of_range", 0.0, 1.0)
     least_range = number(parameters, "min_range", 0.0, math.inf)
     candle = _last_candle(windows)
-    ready = _ready(windows, candle, "CDLDOJI")
     if rule == "ratios":
         body = candle.share(candle.body)
-        here = ready & (body < most) & (candle.range >= least_range)
+        here = (candle.range > 0) & (body < most) & (candle.range >= least_range)
         return _found(here, NEITHER, 1 - 0.5 * body / max(most, _SLACK))
+    ready = _ready(windows, candle, "CDLDOJI")
     limit = 0.1 * _mean(windows.high[:, -11:-1] - windows.low[:, -11:-1])
     signal = _signals("CDLDOJI", windows, ready & (candle.body <= limit + _slack(windows)))
     of_limit = np.divide(candle.body, limit, out=np.zeros(len(limit)), where=limit > 0)
@@ -91,12 +91,12 @@ def find_hammer(windows: Windows, parameters: Parameters) -> Found:
     least_lower = number(parameters, "min_lower_of_range", 0.0, 1.0)
     most_body = number(parameters, "max_body_of_range", 0.0, 1.0)
     candle = _last_candle(windows)
-    ready = _ready(windows, candle, "CDLHAMMER")
     body, lower, upper = (candle.share(part) for part in (candle.body, candle.lower, candle.upper))
     if rule == "ratios":
-        here = ready & (candle.lower >= least_of_body * candle.body)
+        here = (candle.range > 0) & (candle.lower >= least_of_body * candle.body)
         here &= (upper < most_upper) & (lower > least_lower) & (body < most_body)
     else:
+        ready = _ready(windows, candle, "CDLHAMMER")
         here = _signals("CDLHAMMER", windows, ready & _maybe_hammer(windows, candle)) != 0
     return _found(here, BULLISH, lower * (1 - upper))
 
@@ -265,19 +265,19 @@ def _by_talib(name: str, function: str) -> PatternKind:
 
 DOJI = PatternKind(
     name="Doji",
-    description="Open and close near each other: indecision (TA-Lib CDLDOJI)",
+    description="Open and close near each other: indecision (by the bar's own range, or TA-Lib CDLDOJI)",
     depth=WINDOW,
-    least_bars=_least_bars("CDLDOJI"),
+    least_bars=1,
     threshold=0.5,
     enabled=True,
-    parameters={"rule": "talib", "max_body_of_range": 0.1, "min_range": 0.001},
+    parameters={"rule": "ratios", "max_body_of_range": 0.1, "min_range": 0.001},
     find=find_doji,
 )
 HAMMER = PatternKind(
     name="Hammer",
     description="A small body above a long lower shadow, near the low of the bar before (TA-Lib CDLHAMMER)",
     depth=WINDOW,
-    least_bars=_least_bars("CDLHAMMER"),
+    least_bars=1,
     threshold=0.6,
     enabled=True,
     parameters={

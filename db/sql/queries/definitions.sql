@@ -44,8 +44,3 @@ RETURNING name;
 
 -- definitions_exist --
 SELECT to_regclass('pattern_definitions') IS NOT NULL AND to_regclass('indicator_definitions') IS NOT NULL;
-
--- rules_of_one_bar --
--- For the demo, on servers of its own: by the application's ratios a pattern needs no bars before it.
-UPDATE pattern_definitions SET parameters = coalesce(parameters, '{}') || '{"rule": "ratios"}'
- WHERE name IN ('Doji', 'Hammer');

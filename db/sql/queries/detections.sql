@@ -133,6 +133,15 @@ UPDATE intraday_patterns p
        metadata = coalesce(p.metadata, '{}') || '{"superseded": true}'
   FROM gone WHERE p.id = gone.pattern_id;
 
+-- has_detection_copies --
+SELECT to_regclass('pattern_detections') IS NOT NULL OR to_regclass('hourly_patterns') IS NOT NULL;
+
+-- copy_detections --
+SELECT copy_detections(%(rows)s::jsonb, %(lifetime_s)s);
+
+-- remove_detection_copies --
+SELECT remove_detection_copies(%(flow_ids)s::uuid[]);
+
 -- log_patterns_published --
 -- Before they are published: whoever hears one finds it here.
 SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED',

@@ -45,3 +45,9 @@ SELECT wanted.table_name, wanted.column_name
    AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(wanted.table_name)
                       AND a.attname = wanted.column_name AND NOT a.attisdropped)
  ORDER BY wanted.place;
+
+-- upkeep_exists --
+SELECT to_regclass('upkeep') IS NOT NULL;
+
+-- refused_upkeep --
+SELECT task, refused FROM upkeep WHERE refused IS NOT NULL ORDER BY task;

@@ -29,7 +29,7 @@ ON CONFLICT (partition, entry) DO NOTHING;
 
 -- untold_dead_letters --
 SELECT id, producer, reason, detail, original FROM dead_letter
- WHERE partition = %(partition)s AND NOT told ORDER BY id LIMIT 1000;
+ WHERE partition = %(partition)s AND NOT told ORDER BY id LIMIT 200;
 
 -- note_dead_letters_told --
 UPDATE dead_letter SET told = true WHERE id = ANY (%(ids)s);

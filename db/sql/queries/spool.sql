@@ -4,3 +4,7 @@
 SELECT CASE WHEN renewed_at < (SELECT max(repartitioned_at) FROM stream) THEN 'infinity'
             ELSE extract(epoch FROM clock_timestamp() - renewed_at)::float8 END FROM lease
  WHERE unit = %(unit)s AND renewed_at IS NOT NULL;
+
+-- ended_partitions --
+-- Where a live producer's end is committed.
+SELECT partition FROM ledger WHERE producer = %(producer)s AND ended;
