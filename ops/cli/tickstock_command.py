@@ -11,6 +11,7 @@ COMMANDS = {
         "asyncapi",
         "audit",
         "bars",
+        "chart",
         "contract",
         "dashboards",
         "definitions",
