@@ -20,6 +20,7 @@ from .console import make_console
 log = structlog.get_logger()
 
 _LINE_EVERY_S = 5.0
+_AT_FIRST_S = 60.0  # a process that runs for days then says so each minute
 
 
 class ShownProgress:
@@ -123,7 +124,8 @@ def _lines(recording: ReplaySource | None) -> Callable[[Progress], None]:
     def show(progress: Progress) -> None:
         nonlocal said_s
         now_s = time.monotonic()
-        if now_s < said_s + _LINE_EVERY_S:
+        every_s = _LINE_EVERY_S if recording or now_s < started_s + _AT_FIRST_S else _AT_FIRST_S
+        if now_s < said_s + every_s:
             return
         said_s = now_s
         read = {"read": f"{recording.bytes_read / max(1, recording.bytes_total):.0%}"} if recording else {}
