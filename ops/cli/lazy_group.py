@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name. Raises UsageError, which says what may have been meant."""
         if args and args[0] not in self.modules and not ctx.resilient_parsing and not args[0].startswith("-"):
-            close = get_close_matches(args[0], self.modules, n=3, cutoff=0.5)
+            close = get_close_matches(args[0], self.modules, n=3)
             meant = f" Did you mean {' or '.join(close)}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{meant}")
         return super().resolve_command(ctx, args)
