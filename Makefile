@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 WORKERS ?= 4
+PORT ?= 5000
 CHECKED := contracts db ops producer workers $(wildcard *.py)  # what ships
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo run test test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
+.PHONY: help demo run test test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
@@ -33,11 +34,14 @@ $(VENV)/bench: $(VENV)/test
 	-$(INSTALL) -e '.[bench]'
 	@touch $@
 
+help:  ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-16s %s\n", $$1, $$2 }'
+
 demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo SECONDS=20
 	$(BIN)/tickstock demo --seconds $(SECONDS)
 
-run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4
-	exec $(BIN)/honcho start -c worker=$(WORKERS)
+run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4; metrics begin at PORT + 4101
+	exec $(BIN)/honcho start -p $(PORT) -c worker=$(WORKERS)
 
 # The fault tests race real processes on whatever machine it is: one that fails is run once more, and named as such in the
 # last line; who fails twice, fails.
@@ -69,7 +73,7 @@ SOAK_PROCESSES ?= 2
 soak: $(VENV)/test  ## the slow proofs, about two hours: make soak SOAK_PROCESSES=1; TICKSTOCK_SOAK_SECONDS=300 for a short one
 	$(BIN)/pytest -m slow -v -n $(SOAK_PROCESSES) --dist worksteal --durations 0 --durations-min 5 -r a
 
-lint: $(VENV)/lint
+lint: $(VENV)/lint  ## ruff, mypy strict, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -93,5 +97,5 @@ rules:  ## the rules of ops/prometheus/rules.yml once more, as the Prometheus op
 secrets: $(VENV)/base  ## what `docker compose up` makes by itself, as files that you can see and change before
 	$(BIN)/tickstock secrets compose/secrets
 
-clean:
+clean:  ## removes what make made
 	rm -rf $(VENV) build dist *.egg-info

@@ -11,6 +11,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from ..contracts.errors import ServerAway, SetupError, UsageError
+from ..contracts.file_kind import PEEK_BYTES, kind_of_binary
 from ..contracts.universe import (
     UniverseEntry,
     UniverseFile,
@@ -106,7 +107,8 @@ def symbols_of_bytes(content: bytes, where: str) -> list[str]:
     try:
         return symbols_of_text(content.decode(), where)
     except UnicodeDecodeError as e:
-        raise UsageError(f"{where} is no UTF-8 text") from e
+        kind = kind_of_binary(content[:PEEK_BYTES])
+        raise UsageError(f"{where} is {kind}" if kind else f"{where} is no UTF-8 text") from e
 
 
 def read_universe(connection: Connection, entry: UniverseEntry) -> list[str]:

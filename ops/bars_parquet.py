@@ -1,6 +1,6 @@
 """Bars as a Parquet file, for data frames: prices decimal(18,6), volume decimal(20,6), as the table holds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path) -> None:
-    """Write rows of (symbol, timestamp, open, high, low, close, volume, trade_count, vwap)."""
-    with parquet.ParquetWriter(output, _SCHEMA) as writer:
+def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path, columns: Sequence[str]) -> None:
+    """Write rows of these columns of the schema."""
+    schema = pa.schema([_SCHEMA.field(name) for name in columns])
+    with parquet.ParquetWriter(output, schema) as writer:
         while group := list(islice(rows, _ROWS_OF_A_GROUP)):
-            columns = zip(zip(*group, strict=True), _SCHEMA, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in columns]
-            writer.write_table(pa.table(arrays, _SCHEMA))
+            arrays = [pa.array(c, field.type) for c, field in zip(zip(*group, strict=True), schema, strict=True)]
+            writer.write_table(pa.table(arrays, schema))

@@ -21,8 +21,10 @@ from ..contracts.settings import Servers
 from .embedded_folder import DECISION, USERS, WATCHDOG, State, is_held, locked, read_state
 from .embedded_servers import READY_WITHIN_S, both_answer, stop_orphans
 from .embedded_watchdog import READY
+from .server_probe import away_servers
 
 _LOOK_EVERY_S = 0.02
+_ANSWER_WITHIN_S = 0.3
 
 
 def default_data_dir() -> Path:
@@ -54,6 +56,41 @@ def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[
                 f"Valkey on 127.0.0.1:{state.valkey.port}, PostgreSQL on 127.0.0.1:{state.postgres.port}"
             )
         yield state.servers()
+
+
+@contextmanager
+def servers_to_look_at(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[Servers]:
+    """Give the two servers of a data folder to whoever only looks: also where they run and do not answer.
+
+    Where none run they are started, as `embedded_servers` does; where some do, no decision to start or stop them is
+    waited for, which another process may be making for long.
+    """
+    folder = data_dir.expanduser().absolute()
+    with ExitStack() as use:
+        state = _running(folder, use)
+        if state is not None:
+            yield state.servers()
+            return
+        yield use.enter_context(embedded_servers(data_dir, log=log))
+
+
+def _running(folder: Path, use: ExitStack) -> State | None:
+    """Take the users' lock where a watchdog runs, so that it goes on; None where it is about to end, or none does."""
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    with ExitStack() as looking:
+        try:
+            looking.enter_context(locked(folder / USERS, fcntl.LOCK_SH))
+            while is_held(folder / WATCHDOG):
+                state = read_state(folder)
+                # One that has just seen its last user go stops them now.
+                answers = state is not None and not away_servers(state.servers(), within_s=_ANSWER_WITHIN_S)
+                if state is not None and (answers or time.monotonic() > deadline):
+                    use.push(looking.pop_all())
+                    return state
+                time.sleep(_LOOK_EVERY_S)
+        except OSError:  # there is no such folder yet, or it cannot be used: who starts them says so
+            return None
+    return None
 
 
 def _join(folder: Path, use: ExitStack, log: Callable[[str], None]) -> tuple[bool, State]:

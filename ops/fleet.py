@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from ..contracts.errors import SetupError
 from .shutdown import Stop
@@ -13,14 +15,25 @@ from .wiring import Place
 STOP_WAIT_S = 10.0  # a worker's own deadline is half of it
 
 
-def start(where: Place, *arguments: str, log_level: str = "warning") -> subprocess.Popen[bytes]:
+def start(
+    where: Place, *arguments: str, log_level: str = "warning", lines: IO[str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us.
 
-    It stops when its standard input ends: also when we are killed.
+    It stops when its standard input ends: also when we are killed. lines: takes what it logs; None: our own stderr.
     """
     command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
     command.append("--stop-with-stdin")
-    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, env=_environment())
+    logs = None if lines is None else subprocess.PIPE
+    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, stderr=logs, env=_environment())
+    if lines is not None and process.stderr is not None:
+        threading.Thread(target=_pass_on, args=(process.stderr, lines), daemon=True).start()
+    return process
+
+
+def _pass_on(logged: IO[bytes], lines: IO[str]) -> None:
+    for line in logged:
+        lines.write(line.decode(errors="replace"))
 
 
 @contextmanager

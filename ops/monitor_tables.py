@@ -11,8 +11,8 @@ from .console import make_console, plain
 from .first_few import first_few
 from .integration import Integration
 from .monitor import Report
-from .status_tables import fleet_lines, fleet_tables, moment, seconds, table_of
-from .verdict import HealthFinding, is_healthy
+from .status_tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
+from .verdict import HealthFinding, has_only_replayed, is_healthy
 
 WIDE = 150  # what the widest table takes
 _MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
@@ -52,6 +52,21 @@ def picture_of(report: Report | None, findings: Sequence[HealthFinding], *, widt
     return Group(*parts)
 
 
+def glance_of(report: Report | None, findings: Sequence[HealthFinding], *, width: int, height: int) -> Group:
+    """Make a picture for a small screen, 80 by 24: the verdict, then one line for each part; nothing is wrapped."""
+    health, *found = verdict(findings)
+    parts = [health]
+    lines = list(glance_lines(report)) if report else []
+    room = max(1, height - len(lines) - 2)  # the health's line, and the last, on which the cursor stands
+    if len(found) > room:
+        more = Text(f"  and {len(found) - room + 1} more: tickstock status")
+        found = [*found[: room - 1], more]
+    parts += [*found, *lines]
+    for line in parts:
+        line.truncate(width, overflow="ellipsis")
+    return Group(*parts)
+
+
 def verdict(findings: Sequence[HealthFinding]) -> Iterator[Text]:
     """Yield the verdict, and a line for each finding."""
     if is_healthy(findings):
@@ -63,10 +78,28 @@ def verdict(findings: Sequence[HealthFinding]) -> Iterator[Text]:
         yield line.append(f"  {finding.message}  -> {finding.do}", "not bold")
 
 
+def glance_lines(report: Report) -> Iterator[Text]:
+    """Yield one line for each part of the fleet."""
+    first, *others = map(Text, fleet_lines(report.fleet))
+    yield first
+    for line in parts_lines(report.fleet):
+        yield Text(line)
+    if report.producers:
+        running = sum(producer.running for producer in report.producers)
+        ticks = sum(producer.ticks for producer in report.producers)
+        yield Text(f"Producers     {running} live of {len(report.producers)}, {ticks:,} ticks")
+    yield from others
+    yield from _rest(report)
+
+
 def _lines(report: Report) -> Iterator[Text]:
     for line in fleet_lines(report.fleet):
         yield Text(line)
-    bridge, feed, symbols = report.bridge, report.feed, report.symbols
+    yield from _rest(report)
+
+
+def _rest(report: Report) -> Iterator[Text]:
+    bridge, feed = report.bridge, report.feed
     speaks = f"{bridge.owner} speaks" if bridge.owner else "nobody speaks"
     yield Text(f"Bridge        {speaks}, epoch {bridge.epoch}, {bridge.standbys} standing by, {bridge.untold:,} untold")
     market = "open" if feed.market_open else "closed"
@@ -75,9 +108,16 @@ def _lines(report: Report) -> Iterator[Text]:
         f"Feed          market {market}, last live tick {last}, {feed.lost:,} lost, "
         f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
     )
-    names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
-    yield Text(f"Symbols       {symbols.active:,} active, {symbols.stale:,} stale{names}")
+    yield Text(f"Symbols       {_symbols(report)}")
     yield from _systems(report.integration)
+
+
+def _symbols(report: Report) -> str:
+    symbols = report.symbols
+    if has_only_replayed(report):  # of old days: none of them is late
+        return f"{symbols.active + symbols.stale:,} have bars of replays"
+    names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
+    return f"{symbols.active:,} active, {symbols.stale:,} stale{names}"
 
 
 def _systems(integration: Integration) -> Iterator[Text]:

@@ -1,7 +1,6 @@
 """Looks at the fleet for `tickstock status`, once or again and again, also while a server is away."""
 
-from collections.abc import Iterator
-from contextlib import closing
+import time
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -9,14 +8,18 @@ from typing import Any, NamedTuple
 import psycopg
 from redis.exceptions import ResponseError
 
-from ..contracts.errors import ServerAway, SetupError, TickStockError, first_line
+from ..contracts.errors import ServerAway, SetupError, first_line
+from ..contracts.metrics import Server
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, can_pass
 from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
+from .server_probe import away_servers
 from .verdict import HealthFinding, findings_of, is_healthy, server_away
 from .wiring import Place, open_postgres, open_redis_to_look
+
+_RETRY_EVERY_S = 0.1
 
 
 class Look(NamedTuple):
@@ -43,7 +46,10 @@ class Look(NamedTuple):
 
 
 class Observer:
-    """Holds a connection to each server. The first look waits for them, a later one finds out whether they are back."""
+    """Holds a connection to each server. Each look finds out first whether both serve.
+
+    The first look waits for them as long as the place's connect_timeout_s says, and for a second at least.
+    """
 
     def __init__(self, where: Place, monitor: Monitor) -> None:
         self._where = where
@@ -53,6 +59,11 @@ class Observer:
 
     def look(self) -> Look:
         """Look once. Raises SetupError where the schema does not fit, or a right is missing."""
+        wait_s = self._where.connect_timeout_s
+        self._where = self._where._replace(connect_timeout_s=0)  # from now on, each look tries once
+        if away := _away_after(self._where, wait_s):
+            self.close()
+            return Look(None, [server_away(server, why) for server, why in away.items()])
         try:
             with refusals_named(self._where.servers.redis_url, "operator"):
                 report = self._look()
@@ -67,28 +78,15 @@ class Observer:
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()
-            away = [server_away("postgresql" if is_postgres else "redis", first_line(e))]
-            return Look(None, [*away, *(self._redis_too() if is_postgres else ())])
+            return Look(None, [server_away("postgresql" if is_postgres else "redis", first_line(e))])
         return Look(report, findings_of(report))
 
-    def _redis_too(self) -> Iterator[HealthFinding]:
-        """Ask Redis where PostgreSQL is away: a person then starts both at once."""
-        try:
-            with closing(open_redis_to_look(self._where)):
-                return
-        except (ServerAway, *AWAY) as e:
-            yield server_away("redis", first_line(e))
-        except TickStockError:
-            return  # it answers; what it says against us is told once PostgreSQL is back
-
     def _look(self) -> Report:
-        where = self._where
-        self._where = where._replace(connect_timeout_s=0)  # from now on, each look tries once
         if self._connection is None:
-            self._connection = open_postgres(where, name="tickstock-status")
+            self._connection = open_postgres(self._where, name="tickstock-status")
             check_schema(self._connection)
         if self._client is None:
-            self._client = open_redis_to_look(where)
+            self._client = open_redis_to_look(self._where)
         return self._monitor.look(self._connection, self._client)
 
     def close(self) -> None:
@@ -98,3 +96,19 @@ class Observer:
         if self._client is not None:
             self._client.close()
         self._connection = self._client = None
+
+
+def _away_after(where: Place, wait_s: float) -> dict[Server, str]:
+    """Return the servers that do not serve, also after some seconds."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        away = away_servers(where.servers)
+        if not away or time.monotonic() >= deadline_s:
+            return away
+        time.sleep(_RETRY_EVERY_S)
+
+
+def embedded_away(error: SetupError) -> Look:
+    """Make the look at embedded servers of which one does not start."""
+    server: Server = "redis" if "valkey" in str(error) else "postgresql"
+    return Look(None, [server_away(server, str(error))])

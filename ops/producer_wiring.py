@@ -213,13 +213,20 @@ def has_undetected_bars(where: Place) -> bool:
 
 
 def _has_undetected_bars(connection: Connection) -> bool:
-    return connection.execute(query("undetected_bars")).fetchone() != (0,)
+    return _undetected_bars(connection) != 0
 
 
-def wait_for_detectors(where: Place, stop: Stop) -> bool:
+def _undetected_bars(connection: Connection) -> int:
+    (waiting,) = connection.execute(query("undetected_bars")).fetchone() or (0,)
+    return int(waiting or 0)
+
+
+def wait_for_detectors(where: Place, stop: Stop, on_undetected: Callable[[int], None]) -> bool:
     """Wait until no committed bar waits for its detectors any more; return False where it was stopped before."""
     with open_postgres(where, name=_NAME) as connection:
-        while _has_undetected_bars(connection):
+        while waiting := _undetected_bars(connection):
+            on_undetected(waiting)
             if stop.wait(0.05):
                 return False
+    on_undetected(0)
     return True

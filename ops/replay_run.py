@@ -44,13 +44,13 @@ def run_replay(
         if not has_undetected_bars(where):
             return None
         log.info("committed bars wait for their detectors: that goes on")
-    stop.workers = [fleet.start(where, "worker", *its_options) for its_options in workers]
     with (
+        show_progress(source if options.speed is None else None, detecting=True) as shown,
         fleet.stopped_at_the_end(stop.workers),
-        show_progress(source if options.speed is None else None) as on_progress,
     ):
-        sent = feed is None or run_producer(where, client, feed, options, stop, on_progress)
-        complete = sent and wait_for_detectors(where, stop)
+        stop.workers += [fleet.start(where, "worker", *its_options, lines=shown.lines) for its_options in workers]
+        sent = feed is None or run_producer(where, client, feed, options, stop, shown.on_progress)
+        complete = sent and wait_for_detectors(where, stop, shown.on_undetected)
     if not complete:
         raise SetupError(STOPPED_REPLAY)
     if feed is None:

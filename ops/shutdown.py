@@ -2,8 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
+
+import structlog
+
+log = structlog.get_logger()
 
 STOP_DEADLINE_S = 5.0  # of the whole stop; what is not committed by then, the next owner restores
 
@@ -27,10 +32,20 @@ class Stop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # signal's own signature
         if not self._event.is_set():
-            timer = threading.Timer(self._deadline_s, os._exit, (1,))
+            timer = threading.Timer(self._deadline_s, self._give_up)
             timer.daemon = True
             timer.start()
         self._event.set()
+
+    def _give_up(self) -> None:
+        """End the process at its deadline, whatever it waits for; nothing is lost that was committed."""
+        log.error(
+            "stopped at the deadline: the work was not finished",
+            seconds=self._deadline_s,
+            do="nothing: the next start, or another worker, goes on from what is committed",
+        )
+        sys.stderr.flush()
+        os._exit(1)
 
     def is_set(self) -> bool:
         """Tell whether to stop."""

@@ -1,5 +1,6 @@
 """The fleet as people read it: short tables, and a few lines."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -98,6 +99,22 @@ def fleet_lines(status: Status) -> list[str]:
         ),
         f"Redis         {redis.version}, {used}, policy {redis.policy}, AOF {'on' if redis.aof else 'off'}",
     ]
+
+
+def parts_lines(status: Status) -> Iterator[str]:
+    """Yield a line each of the partitions, the workers and the replays, in place of their tables."""
+    if status.partitions:
+        worst = min(status.partitions, key=_worst_first)
+        lag = "unknown" if worst.lag_s is None else f"{worst.lag_s:,.1f} s, {worst.lag_ticks:,} ticks"
+        whose = worst.owner or "nobody"
+        yield f"Partitions    {len(status.partitions)}; most behind: {worst.partition} of {whose}, {lag}"
+    if status.workers:
+        running = [worker for worker in status.workers if worker.running]
+        shares = ", ".join(f"{worker.consumer} {len(worker.partitions)}" for worker in running) or "none runs"
+        yield f"Workers       {shares}; {len(status.workers) - len(running)} ended"
+    if status.replays:
+        states = Counter(replay.state for replay in status.replays)
+        yield f"Replays       {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
 def _front_door(door: FrontDoorStatus) -> str:

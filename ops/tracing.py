@@ -10,6 +10,7 @@ import structlog
 
 from ..contracts.errors import UsageError
 from ..version import __version__
+from .extras import how_to_install
 
 if TYPE_CHECKING:  # the module needs what may not be installed
     from ..workers.tracing import Tracing
@@ -52,7 +53,7 @@ def tracing(wanted: Wanted, *, service: str, instance: str) -> "Iterator[Tracing
 
         from ..workers.tracing import FlowIds, Tracing  # noqa: PLC0415
     except ImportError as e:
-        do = "pip install 'tickstockpl[otel]'"
+        do = how_to_install("otel")
         if wanted == "yes":
             raise UsageError(f"OpenTelemetry is not installed ({e}): {do}") from e
         log.warning("no spans: OpenTelemetry is not installed, and the environment asks for it", why=str(e), do=do)

@@ -52,6 +52,15 @@ def server_away(server: Server, why: str) -> HealthFinding:
     return _error("DATABASE_AWAY", why, "start PostgreSQL; ticks wait in Redis meanwhile")
 
 
+def has_only_replayed(report: Report) -> bool:
+    """Tell whether nothing but replays ever came in, all of them ended, and nothing waits: then no process need run."""
+    fleet = report.fleet
+    ended = all(replay.state in ("finished", "abandoned") for replay in fleet.replays)
+    waits = fleet.lag_ticks or fleet.lag_s != 0.0 or fleet.front_door.lag_entries or report.feed.undetected_bars
+    is_live = report.feed.silent_s is not None or report.producers
+    return bool(fleet.replays) and ended and not waits and not is_live
+
+
 # -- workers -----------------------------------------------------------------------------------------------------------
 
 
@@ -65,6 +74,9 @@ def _no_workers(report: Report) -> Iterator[HealthFinding]:
     if any(worker.running for worker in report.fleet.workers) or (silent_s is not None and silent_s < GRACE_S):
         return
     since = "no worker was ever started" if silent_s is None else f"no worker for {_duration(silent_s)}"
+    if has_only_replayed(report):
+        yield _warn("NO_WORKERS", f"{since}, and none is needed: every replay has come to its end", "nothing")
+        return
     yield _error("NO_WORKERS", since, "start one: tickstock-worker")
 
 
@@ -123,6 +135,9 @@ def _no_bridge(report: Report) -> Iterator[HealthFinding]:
     if bridge.owner is None and (bridge.silent_s is None or bridge.silent_s >= GRACE_S):
         never = "no bridge was ever started"
         since = never if bridge.silent_s is None else f"no bridge has spoken for {_duration(bridge.silent_s)}"
+        if has_only_replayed(report) and not bridge.untold:
+            yield _warn("NO_BRIDGE", f"{since}, and no result waits to be told", "nothing")
+            return
         yield _error("NO_BRIDGE", f"nobody tells the results: {since}", "start one: tickstock-bridge")
 
 

@@ -19,7 +19,7 @@ from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, connect
 from ..db.redis import Client
-from .embedded import default_data_dir, embedded_servers
+from .embedded import default_data_dir, embedded_servers, servers_to_look_at
 from .forgotten import read_forgotten
 from .redis_refusals import refusals_named, require_rights
 from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
@@ -49,9 +49,17 @@ class Place(NamedTuple):
 
 @contextmanager
 def place(
-    data_dir: Path | None, *, embedded: bool, connect_timeout_s: float, subfolder: str | None = None
+    data_dir: Path | None,
+    *,
+    embedded: bool,
+    connect_timeout_s: float,
+    subfolder: str | None = None,
+    to_look: bool = False,
 ) -> Iterator[Place]:
-    """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be."""
+    """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be.
+
+    to_look: also embedded ones that run and do not answer.
+    """
     outside = servers_from(with_secrets(os.environ))
     if outside or not embedded:
         if outside is None:
@@ -62,7 +70,7 @@ def place(
     folder = data_dir or default_data_dir()
     if subfolder:
         folder /= subfolder
-    with embedded_servers(folder, log=log.info) as servers:
+    with (servers_to_look_at if to_look else embedded_servers)(folder, log=log.info) as servers:
         safe = Servers(servers.redis_url, servers.database_url + REQUIRE_SCRAM)
         yield Place(safe, embedded=True, connect_timeout_s=connect_timeout_s, data_dir=folder)
 

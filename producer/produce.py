@@ -26,6 +26,7 @@ class Progress:
 
     ticks: int = 0
     refused: int = 0
+    uncommitted: int = 0  # of those that were sent
 
 
 class Feed(NamedTuple):
@@ -77,6 +78,7 @@ def produce(
                 linger_until = None
         writer.write(frames)
         lease.check()
+        progress.uncommitted = writer.lag
         on_progress(progress)
         metrics.show_if_due()
         if stop.is_set():  # not before: what was taken from the source, and recorded, is sent
@@ -87,6 +89,7 @@ def produce(
     writer.write(framer.end())
 
     def show() -> None:
+        progress.uncommitted = writer.lag
         on_progress(progress)
         metrics.show_if_due()
 

@@ -7,13 +7,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import structlog
 
 from ..contracts.errors import UsageError
+from ..contracts.file_kind import PEEK_BYTES, kind_of_binary
 from ..contracts.flat_file import read_header, rules_of
 from ..contracts.same_trade import SameTrades
 from ..contracts.tick_values import shown
@@ -134,10 +136,14 @@ def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
 
 def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int, TRADE_RULES]:
     """Refuse a file that is no trade flat file, by its header; return its size on the disk, and its rules."""
-    with _opened(file) as (_, plain):
+    with _opened(file) as (raw, plain):
+        if raw is plain and (kind := kind_of_binary(raw.peek(PEEK_BYTES)[:PEEK_BYTES])):
+            raise UsageError(f"{file}: no trade flat file, but {kind}")
         first = next(_blocks(file, plain, min(block_bytes, MAX_BODY_BYTES)), b"")
         if not first:
             raise UsageError(f"{file}: empty")
+        if kind := kind_of_binary(first[:PEEK_BYTES]):  # of a gzip file
+            raise UsageError(f"{file}: no trade flat file, but in gzip {kind}")
         header = first.partition(b"\n")[0]
         rules = rules or rules_of(read_header(header, file, "all"))
         read_header(header, file, rules)
@@ -145,7 +151,7 @@ def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int,
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[tuple[BinaryIO, _Readable]]:
+def _opened(file: str) -> Iterator[tuple[BufferedReader, _Readable]]:
     """Open a file: as it lies on the disk, and as its plain text."""
     path = Path(file)
     with ExitStack() as stack:

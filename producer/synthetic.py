@@ -31,11 +31,15 @@ _TICKERS = (  # noqa: SIM905 - 70 quoted names on 70 lines read worse
 
 
 class Scenario(NamedTuple):
-    """A market's character. story: (market seconds, factor on every price), a line in between; bell: extra rush."""
+    """A market's character. story: (market seconds, factor on every price), a line in between; bell: extra rush.
+
+    doji_every: of so many symbols one ends each minute where that began, far from its high and low: a Doji.
+    """
 
     sigma: float = 1.0
     story: tuple[tuple[float, float], ...] = ()
     bell: float = 0.0
+    doji_every: int = 0
 
 
 SCENARIOS = {
@@ -44,6 +48,7 @@ SCENARIOS = {
     "crash": Scenario(sigma=2.0, story=((300, 1.0), (900, 0.85), (2700, 0.92))),
     "rally": Scenario(story=((300, 1.0), (2700, 1.12))),
     "opening_bell": Scenario(sigma=2.0, bell=8.0),
+    "lively": Scenario(doji_every=5),
 }
 _STORY_S = 3_600  # a shorter run tells its scenario's whole story, faster
 _BELL_S = 120  # the rush after the bell fades by a factor e in this time
@@ -189,6 +194,16 @@ class SyntheticSource:
         # Rounding the running total, not each chunk's share, gives the asked rate exactly for chunks of any length.
         return round(self._rows_per_busy_s * self._busy_s(offset_ns / SECOND_NS))
 
+    def seconds_of(self, rows: int) -> float:
+        """Return how many market seconds it takes until so many rows have arrived."""
+        low, high = 0.0, 1.0
+        while self._rows_until(int(high * SECOND_NS)) < rows:
+            low, high = high, 2 * high
+        while high - low > 0.001:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._rows_until(int(middle * SECOND_NS)) < rows else (low, middle)
+        return high
+
     def _busy_s(self, at_s: float) -> float:
         """Return the integral over time of how busy the market is, from its start."""
         blocks, within_s = divmod(at_s, BLOCK_S)
@@ -204,6 +219,8 @@ class SyntheticSource:
 _STEP_S = 10  # a price moves along a line between two nodes, this far apart
 _OCTAVES = 12  # of noise, from 10 s to 5.7 h
 _STEP_SIGMA = 0.0002  # of one step; a minute's is 0.05 %, a day's near 1.3 %
+_SWING = 0.003  # of a price, on the way to a Doji
+_MINUTE_S = 60
 _BOUNCE = 0.0001  # of single trades around the line: a cent for 100 dollars
 
 
@@ -222,6 +239,9 @@ class _Prices:
         self._base = np.clip(np.exp(4.4 + 0.8 * draws[:, 0]), 5.0, 2000.0)
         self._beta = np.clip(1 + 0.15 * draws[:, 1], 0.7, 1.3)  # how much of the story a symbol shares
         self._sigma = scenario.sigma
+        every = scenario.doji_every
+        # By their place, so that some of the busiest are among them.
+        self._swings = np.arange(market.symbols) % every == every // 2 if every else None
         self._story_s = [at_s * pace for at_s, _ in scenario.story]
         self._story_log = [math.log(factor) for _, factor in scenario.story]
         self._node = lru_cache(maxsize=64)(self._make_node)  # late ticks look 30 nodes back
@@ -234,12 +254,16 @@ class _Prices:
         if not len(offset):
             return np.empty(0)
         at_s = np.maximum(offset, 0) / SECOND_NS
+        swing: NDArray[np.float64] | float = 1.0
+        if self._swings is not None:
+            at_s, swing = _swung(at_s, self._swings[symbol_index])
         step = (at_s / _STEP_S).astype(np.int64)
         first = int(step.min())
         nodes = np.concatenate([self._node(index) for index in range(first, int(step.max()) + 2)])
         left = (step - first) * len(self._base) + symbol_index
         before, after = nodes[left], nodes[left + len(self._base)]
         price = before + (after - before) * (at_s / _STEP_S - step)
+        price *= swing
         price *= 1 + _BOUNCE * self._sigma * rng.standard_normal(len(offset), dtype=np.float32)
         if self._story_s:
             price *= np.exp(self._beta[symbol_index] * np.interp(at_s, self._story_s, self._story_log))
@@ -257,6 +281,16 @@ class _Prices:
 
     def _make_knot(self, octave: int, knot: int) -> NDArray[np.float64]:
         return _generator(self._seed, _KNOTS, octave, knot).standard_normal(len(self._base))
+
+
+def _swung(at_s: NDArray[np.float64], swings: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Hold the price of some rows at that of their minute's start; return the times, and a factor that swings round it.
+
+    The cube of a sine is flat at both ends of a minute: also a symbol of few trades ends it where it began.
+    """
+    in_minute_s = at_s % _MINUTE_S
+    factor = np.where(swings, 1 + _SWING * np.sin(2 * np.pi * in_minute_s / _MINUTE_S) ** 3, 1.0)
+    return np.where(swings, at_s - in_minute_s, at_s), factor
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

@@ -5,6 +5,7 @@ TICKSTOCK_TEST_SERVERS=containers: one pair of containers, of the images of comp
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,17 @@ def spool_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TICKSTOCK_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
         yield
+
+
+def pytest_configure(config):
+    """Under `nohup`, let what tests start be ended by SIGHUP as elsewhere, and still outlive the terminal ourselves.
+
+    What ignores a signal hands that on to every process that it starts; what handles it does not. A process that only
+    starts those that run the tests (-n) leaves it to them.
+    """
+    starts_others = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if not starts_others and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,46 @@ def test_every_folder_with_python_in_it_is_a_package():
     for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.py"):
             assert (file.parent / "__init__.py").exists(), file.parent
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """Copy the tree into a folder whose name no module can have."""
+    folder = tmp_path_factory.mktemp("clones") / "tick-stock"
+    ignored = shutil.ignore_patterns(".venv", ".git", ".*_cache", "build", "dist", "*.egg-info", "__pycache__")
+    return shutil.copytree(ROOT, folder, ignore=ignored, symlinks=True)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ("pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/test_marks.py"),
+        ("ruff", "check", "--no-cache", "__init__.py", "contracts"),
+        ("mypy", "--cache-dir", os.devnull, "-m", "tickstockpl.contracts.bar"),
+    ],
+    ids=lambda check: check[0],
+)
+def test_a_clone_of_any_name_is_checked_and_tested(clone, check):
+    if find_spec(check[0]) is None:
+        pytest.skip(f"{check[0]} is not installed: make lint")
+    ran = subprocess.run([sys.executable, "-m", *check], cwd=clone, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_run_of_the_tests_under_nohup_starts_processes_that_a_hangup_ends(tmp_path):
+    """As `nohup make test` runs them: each process inherits that SIGHUP is ignored."""
+    (tmp_path / "test_hangup.py").write_text(
+        "import signal, subprocess, sys\n"
+        "def test_hangup():\n"
+        "    sleeper = [sys.executable, '-c', 'import signal; print(signal.getsignal(signal.SIGHUP).name)']\n"
+        "    assert subprocess.check_output(sleeper, text=True) == 'SIG_DFL\\n'\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+    )
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    for processes in "02":
+        ran = subprocess.run(
+            ["nohup", sys.executable, "-m", "pytest", "-q", "-n", processes, "-p", "no:cacheprovider", tmp_path],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stdout + ran.stderr

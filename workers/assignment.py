@@ -149,9 +149,16 @@ class Assignment:
             log.warning("former owner ended", partition=partition, backend=pid)
             self._database.connection.execute(query("end_backend"), {"pid": pid})
 
-    def note_pause(self, held: Held) -> float | None:
-        """Keep, and return, how many seconds the partition stood still in its last move; None where it had no owner."""
-        values = {"unit": held.lease.unit, "epoch": held.lease.epoch}
+    def note_pause(self, held: Held, *, served_s: float | None) -> float | None:
+        """Keep, and return, how many seconds the partition stood still when it moved to us; of each move once.
+
+        None where it had no owner before, where this move's is kept already, or where a server was away meanwhile.
+        served_s: for how long both have served us since one of them was away; None: none was.
+        """
+        if held.pause_is_noted:
+            return None
+        held.pause_is_noted = True
+        values = {"unit": held.lease.unit, "epoch": held.lease.epoch, "served_s": served_s}
         (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
         return None if pause_s is None else float(pause_s)
 

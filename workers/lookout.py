@@ -87,7 +87,7 @@ class Lookout:
         return odd
 
     def rest(self, partition: int, took_s: float) -> None:
-        """Look for unread frames in a partition after a while only: reading it from the start was in vain, and took long.
+        """Look for unread frames of a partition only after a while: reading it from the start was in vain, and slow.
 
         Many producers that died one after the other would else let it be read all the time.
         """

@@ -86,6 +86,7 @@ class Held:
     lease: Lease
     token: int
     outbox_number: int = 0
+    pause_is_noted: bool = False  # for how long it stood still when it moved to us
 
 
 class PartitionState:

@@ -145,6 +145,7 @@ class Worker:
         self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
         self._failures = 0  # since a whole turn went well
+        self._served_since: float | None = None  # after a failure
         self._said: set[str] = set()  # why a server does not serve, each said once
 
     def _make_limits(self) -> Limits:
@@ -529,7 +530,7 @@ class Worker:
                 self._lookout.rest(partition, time.monotonic() - restoring.began)
             self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
-            pause_s = self._assignment.note_pause(state.held)
+            pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
 
     def _finished_numbers(self, partition: int, sent: dict[str, int]) -> dict[str, int]:
@@ -647,10 +648,17 @@ class Worker:
         """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
         if self._failures:
             self._failures = 0
+            self._served_since = time.monotonic()
             VITALS.serves("redis")
         if self._said:
             self._said = set()
             log.info("server back")
+
+    def _served_s(self) -> float | None:
+        """Return for how long both servers have served since one was away; None where none ever was."""
+        if self._failures:
+            return 0.0
+        return None if self._served_since is None else time.monotonic() - self._served_since
 
     def _reconnect(self) -> None:
         with VITALS.asking("postgresql"):

@@ -21,10 +21,12 @@ from .options import (
     otel_option,
     server_options,
     stop_with_stdin_option,
+    version_option,
 )
 
 
 @click.command("tickstock-bridge", context_settings=CONTEXT)
+@version_option("tickstock-bridge")
 @option(
     "--name",
     type=Name(),

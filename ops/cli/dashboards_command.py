@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ...contracts.errors import UsageError
+from ..extras import how_to_install
 from .options import CONTEXT, errors_end_the_command, option
 
 
@@ -21,12 +22,12 @@ from .options import CONTEXT, errors_end_the_command, option
 def dashboards(folder: Path | None, check: bool) -> None:
     """Write Grafana's dashboards as JSON files, one a dashboard.
 
-    They stand ready in ops/grafana; this makes them again after a change in ops/dashboards. It needs Grafana's SDK:
-    pip install 'tickstockpl[dashboards]'.
+    They stand ready in ops/grafana; this makes them again after a change in ops/dashboards. It needs Grafana's SDK,
+    the extra `dashboards`.
     """
     with errors_end_the_command():  # exit 2, for with --check a 1 is a difference
         if find_spec("grafana_foundation_sdk") is None:
-            raise UsageError("Grafana's SDK is not installed: pip install 'tickstockpl[dashboards]'")
+            raise UsageError(f"Grafana's SDK is not installed: {how_to_install('dashboards')}")
     from ..dashboards import dashboard_files  # noqa: PLC0415  # the SDK is an extra
 
     folder = folder or dashboard_files.FOLDER

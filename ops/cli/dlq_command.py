@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 import msgspec
@@ -24,7 +25,24 @@ _LEAST_WIDTH = 160
 _REFUSED_SHOWN = 20
 
 _reason = option("--reason", type=click.Choice(REASONS), metavar="REASON", help=f"Only this: {', '.join(REASONS)}.")
-_ids = click.argument("ids", nargs=-1, type=click.IntRange(1))
+
+
+class LetterId(click.IntRange):
+    """The number of a dead letter: no entry's id of a stream."""
+
+    name = "id"
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is no number of a dead letter: `tickstock dlq ls` shows them, as 17", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+_ids = click.argument("ids", nargs=-1, type=LetterId())
 # No variable of the environment must choose what is sent or deleted.
 _all = click.option("--all", "everything", is_flag=True, help="All of them.")
 
@@ -80,7 +98,7 @@ def _moment(at: datetime) -> str:
 
 
 @dlq.command(context_settings=CONTEXT, short_help="Print all of one.")
-@click.argument("letter_id", metavar="ID", type=click.IntRange(1))
+@click.argument("letter_id", metavar="ID", type=LetterId())
 @server_options
 def show(where: AbstractContextManager[Place], letter_id: int) -> None:
     """Print all of one: its original as text, or as hex where it is none."""

@@ -3,12 +3,13 @@
 import click
 
 from .lazy_group import LazyGroup
-from .options import CONTEXT
+from .options import CONTEXT, version_option
 from .tickstock_command import COMMANDS
 
 PROGRAMS = {name: f"{name}_command" for name in ("worker", "bridge", "producer")}
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS | PROGRAMS, context_settings=CONTEXT)
+@version_option("tickstockpl")
 def every_command() -> None:
     """Everything: the commands of `tickstock`, and worker, bridge and producer."""

@@ -1,6 +1,7 @@
 """A group of commands each of which is imported when it is asked for: they need different halves of the program."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,16 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(f".{self.modules[cmd_name]}", __package__), _attribute(cmd_name))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name. Raises UsageError, which says what may have been meant."""
+        if args and args[0] not in self.modules and not ctx.resilient_parsing and not args[0].startswith("-"):
+            close = get_close_matches(args[0], self.modules, n=3)
+            meant = f" Did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
 
 
 def _attribute(name: str) -> str:

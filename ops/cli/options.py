@@ -19,6 +19,7 @@ from ...contracts.errors import NothingFound, TickStockError, UsageError, first_
 from ...contracts.printable import printable
 from ...db import postgres, redis
 from ...db.redis import AWAY
+from ...version import __version__
 from ..logs import set_up_logs
 from ..metrics_server import MetricsAddress
 from ..secret_files import with_secrets
@@ -81,6 +82,11 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     return click.option(*names, show_envvar=True, **kwargs)
 
 
+def version_option(program: str) -> Callable[[F], F]:
+    """Make a decorator that adds --version."""
+    return click.version_option(__version__, prog_name=program)
+
+
 def default_name() -> str:
     """Return a name that is unique among containers and under a process manager."""
     return f"{platform.node()}-{os.getpid()}"
@@ -101,10 +107,11 @@ def otel_option(command: F) -> F:
     )(command)
 
 
-def server_options_in(subfolder: str | None) -> Callable[[F], F]:
+def server_options_in(subfolder: str | None, *, to_look: bool = False) -> Callable[[F], F]:
     """Make a decorator that adds the options of every command that needs the servers.
 
     The command gets `where`, a context manager of a Place. subfolder: of the data folder, for servers of its own.
+    to_look: the command says what it sees at once, and what a variable says of waiting is for others.
     """
 
     def decorate(command: F) -> F:
@@ -123,8 +130,8 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
         @option(
             "--connect-timeout",
             type=Number(0, 3600),
-            default=30.0,
-            envvar=["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
+            default=0.0 if to_look else 30.0,
+            envvar=None if to_look else ["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
             help="Seconds to wait for the servers at the start.",
         )
         @option(
@@ -146,7 +153,11 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
                 return command(
                     *args,
                     where=place(
-                        data_dir, subfolder=subfolder, embedded=embedded == "auto", connect_timeout_s=connect_timeout
+                        data_dir,
+                        subfolder=subfolder,
+                        embedded=embedded == "auto",
+                        connect_timeout_s=connect_timeout,
+                        to_look=to_look,
                     ),
                     **kwargs,
                 )
@@ -157,6 +168,7 @@ def server_options_in(subfolder: str | None) -> Callable[[F], F]:
 
 
 server_options = server_options_in(None)
+look_options = server_options_in(None, to_look=True)
 
 
 @contextmanager

@@ -2,50 +2,68 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ...contracts.timeframe import TIMEFRAME_OF
 from ...db.migrate import check_schema
-from ...db.queries import query
+from ...db.rows import PATTERN, pattern_row, select_patterns
+from ..bars_text import short
+from ..known_names import known_patterns
 from ..wiring import Place, open_postgres
-from .options import CONTEXT, OutputFile, option, server_options
+from .options import CONTEXT, OutputFile, server_options
 from .rows_text import write_rows
-from .selection import MOMENT, NamesType, Selection, as_moment, selection_options
+from .selection import MOMENT, NamesType, Selection, as_moment, selection_options, timeframe_option
 
-_COLUMNS = ("symbol", "bar", "timeframe", "pattern", "confidence", "flow_id")
+# A person's table has no room for the flow_id: `--format json` and `csv` have it.
+_SHOWN = PATTERN[:-1]
 
 
 @click.command(context_settings=CONTEXT, short_help="Print the patterns that were found.")
 @selection_options
-@option("--pattern", "names", type=NamesType(), show_default="all", help="Only these patterns, by their names.")
-@option(
+@timeframe_option(None)
+@click.option("--pattern", "names", type=NamesType(), show_default="all", help="Only these patterns, by their names.")
+@click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="json: an object a line."
 )
-@option("--output", type=OutputFile(), help="File to write.")
+@click.option("--output", type=OutputFile(), help="File to write.")
+@click.option("--flow-ids", is_flag=True, help="In the table too: the flow_id of each, which `tickstock flow` takes.")
 @server_options
 def patterns(
     where: AbstractContextManager[Place],
     chosen: Selection,
+    timeframe: str | None,
     names: tuple[str, ...] | None,
     form: str,
     output: Path | None,
+    flow_ids: bool,
 ) -> None:
     """Print the patterns that stand on the bars, of any feed, told on the channels or not, by symbol and time.
 
-    `bar` is the start of the bar that a pattern was found on, UTC; `tickstock flow` shows one by its flow_id, and those
-    too that a late tick took away. In CSV a text that a spreadsheet would compute has an apostrophe before it: '=1+1.
-    Exit 1 if there is none of what was asked for.
+    `bar` is the start of the bar that a pattern was found on, UTC; price and volume are that bar's close and volume;
+    levels are the prices that belong to the pattern (a neckline, a support), see docs/patterns.md. `tickstock flow`
+    shows one by its flow_id, and those too that a late tick took away. In CSV a text that a spreadsheet would compute
+    has an apostrophe before it: '=1+1. Exit 1 if there is none of what was asked for.
     """
-    values = chosen.values() | {"patterns": list(names) if names else None}
     with where as servers, open_postgres(servers, name="tickstock-patterns") as connection:
         check_schema(connection)
+        known_patterns(connection).check(names or ())
+        columns = _SHOWN if form == "table" and not flow_ids else PATTERN
         with connection.transaction(), connection.cursor(name="patterns") as cursor:
             cursor.itersize = 10_000
-            cursor.execute(query("patterns_found"), values)
-            rows = (
-                (symbol, as_moment(bar, MOMENT[form]), TIMEFRAME_OF[minutes], pattern, confidence, str(flow_id))
-                for symbol, bar, minutes, pattern, confidence, flow_id in chosen.noted(cursor)
-            )
-            write_rows(_COLUMNS, rows, form, output)
+            select_patterns(cursor, chosen.values(), timeframe=timeframe, patterns=list(names) if names else None)
+            rows = (_spelled(pattern_row(row), form)[: len(columns)] for row in chosen.chosen(cursor))
+            write_rows(columns, rows, form, output)
     chosen.check_found("patterns" if not names else f"{', '.join(names)} patterns")
+
+
+def _spelled(row: tuple[Any, ...], form: str) -> tuple[Any, ...]:
+    symbol, bar, timeframe, pattern, confidence, direction, price, volume, levels, flow_id = row
+    if form != "json":
+        levels = " ".join(map(short, levels))
+    if form == "table":
+        price, volume = short(price), "" if volume is None else f"{volume:,.0f}"
+    return (
+        *(symbol, as_moment(bar, MOMENT[form]), timeframe, pattern, confidence),
+        *(direction, price, volume, levels, flow_id),
+    )

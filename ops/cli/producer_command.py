@@ -31,12 +31,14 @@ from .options import (
     server_options,
     stop_with_stdin_option,
     trade_rules_option,
+    version_option,
 )
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
 
 @click.command("tickstock-producer", context_settings=CONTEXT)
+@version_option("tickstock-producer")
 @click.argument("files", nargs=-1, type=click.Path())
 @option(
     "--source",
@@ -134,7 +136,8 @@ def producer(  # one parameter for each option
     recording = ReplaySource(files, rules=trade_rules) if files else None
     with metrics_server(metrics, "producer"), where as servers:
         client, count = open_both(servers, partitions=partitions)
-        with show_progress(recording if pace is None else None) as on_progress:
+        with show_progress(recording if pace is None else None) as shown:
+            on_progress = shown.on_progress
             if live is not None:
                 complete = run_live(servers, client, live, options, count, stop, on_progress)
             elif recording is not None:

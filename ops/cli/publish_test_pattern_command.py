@@ -7,6 +7,7 @@ import click
 
 from ...db.migrate import check_schema
 from ..drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
+from ..known_names import known_patterns
 from ..wiring import Place, open_postgres, open_redis_to_look
 from .options import CONTEXT, Number, option, server_options
 from .selection import NamesType
@@ -30,7 +31,7 @@ class NameType(click.ParamType[str]):
 
 @click.command("publish-test-pattern", context_settings=CONTEXT, short_help="Send test patterns on the channels.")
 @option("--symbol", "symbols", type=NamesType(20), show_default="drawn", help="Its symbol; of several, one of each.")
-@option("--pattern", type=NameType(50), show_default="drawn", help="Its pattern's name.")
+@option("--pattern", type=NameType(50), show_default="drawn", help="Its pattern's name, one that exists.")
 @option("--confidence", type=Number(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
 @option("--tier", type=click.Choice(["test", "intraday", "daily", "combo"]), default="test", help="Its tier.")
 @option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them, or of each symbol.")
@@ -52,6 +53,7 @@ def publish_test_pattern(
     chance = random.Random(seed)
     with where as servers, open_postgres(servers, name="tickstock-publish-test-pattern") as connection:
         check_schema(connection)
+        known_patterns(connection).check([pattern] if pattern else [])
         client = open_redis_to_look(servers)
         for symbol in (symbols or (None,)) * count:
             drawn = draw(

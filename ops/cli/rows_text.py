@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import IO
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..console import make_console
 
-_FILE_WIDTH = 120
+_FILE_WIDTH = 160
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 _TEXT = "'"  # how one begins that it takes as text
 
@@ -53,7 +53,8 @@ def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
 
 def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
     console = make_console(file)
-    table = Table(*columns)
+    # An id is copied into a command: it stays on one line.
+    table = Table(*(Column(name, no_wrap=name == "flow_id") for name in columns))
     for row in rows:
         # Text, not markup: a symbol may be [red].
         table.add_row(*(Text(_short(value)) for value in row))

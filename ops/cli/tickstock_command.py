@@ -2,9 +2,8 @@
 
 import click
 
-from ...version import __version__
 from .lazy_group import LazyGroup
-from .options import CONTEXT
+from .options import CONTEXT, version_option
 
 COMMANDS = {
     name: f"{name.replace('-', '_')}_command"
@@ -13,6 +12,7 @@ COMMANDS = {
         "asyncapi",
         "audit",
         "bars",
+        "chart",
         "contract",
         "dashboards",
         "definitions",
@@ -22,6 +22,7 @@ COMMANDS = {
         "fake-massive",
         "flow",
         "gaps",
+        "indicators",
         "keep",
         "migrate",
         "patterns",
@@ -30,7 +31,9 @@ COMMANDS = {
         "redis-acl",
         "repartition",
         "replay",
+        "sample",
         "secrets",
+        "send",
         "splits",
         "status",
         "universe",
@@ -41,6 +44,6 @@ COMMANDS = {
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="tickstock")
+@version_option("tickstock")
 def tickstock() -> None:
     """TickStockPL: market ticks to exact 1-minute bars, by a fleet of workers on Redis Streams and PostgreSQL."""

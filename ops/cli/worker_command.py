@@ -27,6 +27,7 @@ from .options import (
     server_options,
     stop_with_stdin_option,
     trade_rules_option,
+    version_option,
 )
 
 _LONGEST_DAYS = 36_500  # for ever
@@ -35,6 +36,7 @@ _BARS_DAYS = click.IntRange(SHORTEST_BARS_DAYS, _LONGEST_DAYS)
 
 
 @click.command("tickstock-worker", context_settings=CONTEXT)
+@version_option("tickstock-worker")
 @option("--group", type=Name(), default=GROUP, help="Consumer group. All workers of a database share its partitions.")
 @option(
     "--consumer",

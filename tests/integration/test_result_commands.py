@@ -289,9 +289,10 @@ def detected(followed):
     """The same servers, where FLOW is of a detection that is stored."""
     ((pattern_id,),) = execute(
         followed,
-        """INSERT INTO intraday_patterns (symbol, pattern_type, confidence, detection_timestamp, expiration_timestamp,
-                                          levels, metadata, timeframe)
-           VALUES ('AAPL', 'Doji', 0.85, '2026-03-02 14:31:00.2+00', '2026-03-02 15:31:00.2+00', '{185.5,186}',
+        """INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,
+                                          expiration_timestamp, levels, metadata, timeframe)
+           VALUES ('AAPL', 'Doji', 0.85, '{"direction": 1, "bar": {"close": 186.25, "volume": 1200.5}}',
+                   '2026-03-02 14:31:00.2+00', '2026-03-02 15:31:00.2+00', '{185.5,186}',
                    jsonb_build_object('flow_id', %s::text), '5min') RETURNING id""",
         str(FLOW),
     )
@@ -381,22 +382,32 @@ def test_patterns_are_printed_with_the_bar_that_they_were_found_on(detected, tic
     assert (ran.returncode, ran.stdout.splitlines()) == (
         0,
         [
-            "symbol,bar,timeframe,pattern,confidence,flow_id",
-            f"AAPL,2026-03-02T14:25:00Z,5min,Doji,0.85,{FLOW}",
+            "symbol,bar,timeframe,pattern,confidence,direction,price,volume,levels,flow_id",
+            f"AAPL,2026-03-02T14:25:00Z,5min,Doji,0.85,bullish,186.25,1200.5,185.5 186,{FLOW}",
         ],
     )
     ran = tickstock("patterns", "--format", "json", servers=detected)
     assert json.loads(ran.stdout) == {
         "symbol": "AAPL", "bar": "2026-03-02T14:25:00Z", "timeframe": "5min", "pattern": "Doji", "confidence": 0.85,
-        "flow_id": str(FLOW),
+        "direction": "bullish", "price": 186.25, "volume": 1200.5, "levels": [185.5, 186.0], "flow_id": str(FLOW),
     }  # fmt: skip
-    assert "2026-03-02 14:25 │ 5min      │ Doji    │ 0.85" in tickstock("patterns", servers=detected).stdout
+    shown = tickstock("patterns", servers=detected).stdout
+    assert "2026-03-02 14:25 │ 5min      │ Doji    │ 0.85       │ bullish   │ 186.25 │ 1,200  │ 185.5 186 │" in shown
+    assert str(FLOW) in tickstock("patterns", "--flow-ids", servers=detected).stdout
+
+
+def test_a_pattern_whose_row_was_pruned_is_printed_without_what_it_said(detected, tickstock):
+    execute(detected, "DELETE FROM intraday_patterns")
+    found = json.loads(tickstock("patterns", "--format", "json", servers=detected).stdout)
+    assert [found[name] for name in ("pattern", "direction", "price", "levels")] == ["Doji", None, None, []]
 
 
 @pytest.mark.parametrize(
     ("arguments", "found", "note"),
     [
         (("--symbol", "AAPL,IBM"), True, "no patterns of IBM"),
+        (("--timeframe", "5min"), True, ""),
+        (("--timeframe", "1min"), False, "no patterns"),
         (("--pattern", "Hammer,Doji"), True, ""),
         (("--from", "2026-03-02T14:25", "--to", "2026-03-02T14:26"), True, ""),
         (("--symbol", "IBM"), False, "no patterns of IBM"),
@@ -406,13 +417,23 @@ def test_patterns_are_printed_with_the_bar_that_they_were_found_on(detected, tic
     ],
 )
 def test_patterns_are_chosen_by_symbol_name_and_time_and_none_is_exit_1(detected, tickstock, arguments, found, note):
-    ran = tickstock("patterns", *arguments, servers=detected)
+    ran = tickstock("patterns", "--flow-ids", *arguments, servers=detected)
     assert (ran.returncode, str(FLOW) in ran.stdout, ran.stderr.strip()) == (0 if found else 1, found, note)
 
 
 def test_a_pattern_that_a_revision_took_away_stands_no_more(detected, tickstock):
     execute(detected, "UPDATE detection_flow SET superseded_at = now()")
     assert tickstock("patterns", servers=detected).returncode == 1
+
+
+@pytest.mark.parametrize("command", ["patterns", "publish-test-pattern"])
+def test_a_pattern_that_does_not_exist_is_refused_with_those_that_do(detected, tickstock, command):
+    execute(detected, "INSERT INTO pattern_definitions (name, short_description) VALUES ('TheirOwn', 'of the app')")
+    ran = tickstock(command, "--pattern", "dojo", servers=detected)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("Error: there is no pattern 'dojo': did you mean Doji? There are: AbandonedBaby, ")
+    assert ", TheirOwn, " in ran.stderr
+    assert tickstock(command, "--pattern", "TheirOwn", servers=detected).returncode != 2
 
 
 # -- flow, for people --------------------------------------------------------------------------------------------------

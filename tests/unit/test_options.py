@@ -2,8 +2,10 @@ from importlib.resources import files
 
 import click
 import pytest
+from click.testing import CliRunner
 from tickstockpl.ops.cli.every_command import every_command
 from tickstockpl.ops.cli.options import Number, content_of, errors_end_the_command
+from tickstockpl.version import __version__
 
 
 def commands_below(command):
@@ -69,3 +71,19 @@ def test_a_file_that_the_user_names_and_that_is_not_there_is_a_usage_error(tmp_p
         content_of(tmp_path / "key")
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"Error: {tmp_path / 'key'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("program", ["worker", "bridge", "producer"])
+def test_every_program_says_its_version(program):
+    said = CliRunner().invoke(every_command, [program, "--version"])
+    assert (said.exit_code, said.output) == (0, f"tickstock-{program}, version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [("bar", "No such command 'bar'. Did you mean bars?"), ("stauts", "Did you mean status"), ("qqqq", "'qqqq'.\n")],
+)
+def test_a_command_that_does_not_exist_is_told_what_may_be_meant(typed, says):
+    said = CliRunner().invoke(every_command, [typed])
+    assert said.exit_code == 2
+    assert says in said.stderr

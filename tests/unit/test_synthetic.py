@@ -286,3 +286,28 @@ def test_a_market_that_cannot_be_is_refused(options):
 def test_trouble_that_cannot_be_is_refused(options):
     with pytest.raises(UsageError):
         Trouble(**options)
+
+
+def test_seconds_of_rows_are_when_so_many_have_arrived():
+    source = SyntheticSource(Market(rate=100, chunk_ns=SECOND_NS), seconds=None)
+    assert source.seconds_of(0) == pytest.approx(0, abs=0.01)
+    arrived = sum(len(source.chunk(number).ticks) for number in range(90))
+    assert source.seconds_of(arrived) == pytest.approx(90, abs=0.02)
+
+
+def test_in_a_lively_market_every_fifth_symbol_ends_each_minute_where_it_began():
+    ticks, _ = all_of(Market(rate=500, scenario="lively", chunk_ns=MINUTE_CHUNK_NS), 180)
+    for symbol in (2, 7, 12, 67):
+        for minute in range(3):
+            rows = (ticks.symbol_index == symbol) & ((ticks.ts - START_NS) // MINUTE_CHUNK_NS == minute)
+            prices = ticks.price[rows][np.argsort(ticks.ts[rows])]
+            assert np.ptp(prices) > 0.004 * prices[0]
+            assert abs(prices[-1] - prices[0]) <= 0.1 * np.ptp(prices)
+
+
+def test_a_lively_market_leaves_the_other_symbols_as_they_are():
+    one = all_of(Market(rate=50, scenario="lively", chunk_ns=MINUTE_CHUNK_NS), 120)[0]
+    assert len(one) == 6000
+    other = SyntheticSource(Market(rate=50, scenario="normal", chunk_ns=MINUTE_CHUNK_NS), seconds=120)
+    normal = concat([chunk.ticks for chunk in other])
+    assert one.price[one.symbol_index == 0].tolist() == normal.price[normal.symbol_index == 0].tolist()

@@ -1,16 +1,19 @@
 """What makes the fleet unhealthy: each case is one report by hand, with one thing wrong in it."""
 
+import io
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tickstockpl.db.foreign_keys import ForeignKey
 from tickstockpl.db.freshness import Freshness
 from tickstockpl.ops import verdict
 from tickstockpl.ops.integration import Flows, Heartbeats, Integration
 from tickstockpl.ops.monitor import BridgeStatus, FeedStatus, ProducerStatus, Report
+from tickstockpl.ops.monitor_tables import glance_of
 from tickstockpl.ops.status import (
     FrontDoorStatus,
     PartitionStatus,
@@ -19,7 +22,7 @@ from tickstockpl.ops.status import (
     Status,
     WorkerStatus,
 )
-from tickstockpl.ops.verdict import findings_of, is_healthy, server_away
+from tickstockpl.ops.verdict import HealthFinding, findings_of, is_healthy, server_away
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 REDIS = RedisStatus("Redis 7.0.15", 500, 1_000, "noeviction", aof=True)
@@ -197,3 +200,80 @@ def test_every_finding_is_documented(pytestconfig):
     documented = re.findall(r"^\| `([A-Z_]+)` \|", (pytestconfig.rootpath / "docs/status.md").read_text(), re.MULTILINE)
     assert len(codes) > 25
     assert set(documented) == codes
+
+
+ENDED_REPLAY = ReplayStatus("replay-1", "finished", "day.csv", AT, AT, 2, 10, 2)
+AFTER_A_REPLAY = replace(
+    HEALTHY,
+    fleet=replace(FLEET, workers=[ENDED], replays=[ENDED_REPLAY]),
+    workers_silent_s=90.0,
+    bridge=BridgeStatus(None, 0, None, 0, 0, None),
+    producers=[],
+    feed=replace(FEED, silent_s=None, undetected_bars=0),
+)
+
+
+def test_after_replays_alone_no_process_need_run():
+    found = findings_of(AFTER_A_REPLAY)
+    assert [(finding.level, finding.code) for finding in found] == [("warn", "NO_WORKERS"), ("warn", "NO_BRIDGE")]
+    assert is_healthy(found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fleet": replace(AFTER_A_REPLAY.fleet, replays=[replace(ENDED_REPLAY, state="unfinished")])},
+        {"fleet": replace(AFTER_A_REPLAY.fleet, lag_ticks=5)},
+        {"fleet": replace(AFTER_A_REPLAY.fleet, replays=[])},
+        {"feed": replace(FEED, silent_s=3_600.0)},
+        {"feed": replace(FEED, silent_s=None, undetected_bars=1)},
+        {"producers": HEALTHY.producers},
+    ],
+)
+def test_where_more_than_ended_replays_came_in_workers_are_missed(changes):
+    assert not is_healthy(findings_of(replace(AFTER_A_REPLAY, **changes)))
+
+
+# -- the picture of a small terminal --------------------------------------------------------------------------------
+
+
+def picture(findings=(), *, width=80, height=24, report=HEALTHY):
+    console = Console(file=io.StringIO(), width=width, height=height)
+    console.print(glance_of(report, list(findings), width=width, height=height))
+    return console.file.getvalue().splitlines()
+
+
+def finding(number):
+    return HealthFinding("error", f"CODE_{number}", "a message that goes on for very long " * 3, "do something")
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 30])
+def test_it_fits_80_by_24(count):
+    lines = picture(map(finding, range(count)))
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_verdict_stands_first_and_then_a_line_for_each_part():
+    names = [line.split("  ")[0] for line in picture()]
+    assert names == [
+        "Health", "Stream", "Partitions", "Workers", "Producers", "Lag", "Front door", "Dead letters", "Redis",
+        "Bridge", "Feed", "Symbols", "TickStockPL", "Application", "Flows", "Latency",
+    ]  # fmt: skip
+
+
+def test_findings_that_do_not_fit_are_counted():
+    lines = picture(map(finding, range(30)))
+    shown = sum("CODE_" in line for line in lines)
+    assert f"and {30 - shown} more: tickstock status" in "\n".join(lines)
+
+
+def test_workers_are_named_with_their_partitions():
+    workers = [WORKER, replace(WORKER, consumer="c2", running=False, partitions=[])]
+    text = "\n".join(picture(report=replace(HEALTHY, fleet=replace(FLEET, workers=workers))))
+    assert "Workers       c1 2; 1 ended" in text
+    assert "Partitions    2; most behind: 0 of c1, 0.0 s, 0 ticks" in text
+
+
+def test_without_a_report_only_the_verdict_is_shown():
+    assert picture([finding(1)], report=None)[0].startswith("Health")

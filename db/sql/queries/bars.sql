@@ -210,10 +210,24 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
    AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
  ORDER BY b.symbol COLLATE "C", b."timestamp";
 
+-- higher_bars --
+-- Each branch but one is left out when the statement is planned: its timeframe is another.
+SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
+       trim_scale(b.volume::numeric)
+  FROM (SELECT 5 AS timeframe, symbol, "timestamp", open, high, low, close, volume FROM ohlcv_5min
+        UNION ALL SELECT 15, symbol, "timestamp", open, high, low, close, volume FROM ohlcv_15min
+        UNION ALL SELECT 30, symbol, "timestamp", open, high, low, close, volume FROM ohlcv_30min
+        UNION ALL SELECT 60, symbol, "timestamp", open, high, low, close, volume FROM ohlcv_hourly) AS b
+ WHERE b.timeframe = %(timeframe)s
+   AND (%(symbols)s::text[] IS NULL OR b.symbol = ANY (%(symbols)s))
+   AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
+ ORDER BY b.symbol COLLATE "C", b."timestamp";
+
 -- latest_bars --
+-- Of the last minutes, the busiest first.
 SELECT symbol, "timestamp", trim_scale(open), trim_scale(high), trim_scale(low), trim_scale(close),
        trim_scale(volume::numeric)
-  FROM ohlcv_1min ORDER BY "timestamp" DESC, symbol LIMIT %(count)s;
+  FROM ohlcv_1min ORDER BY "timestamp" DESC, volume DESC, symbol LIMIT %(count)s;
 
 -- bars_of_feed --
 -- The minutes that a feed wrote last, and the patterns that stand on them.

@@ -22,20 +22,38 @@ SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.supers
  WHERE d.flow_id = %(flow_id)s;
 
 -- patterns_found --
--- Those that stand. The confidence is in intraday_patterns, where somebody may have pruned it.
-SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confidence::float8, d.flow_id
+-- Those that stand. All but their place is in intraday_patterns, where somebody may have pruned it.
+SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confidence::float8,
+       (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
+       (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], d.flow_id
   FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
  WHERE d.superseded_at IS NULL
    AND (%(symbols)s::text[] IS NULL OR d.symbol = ANY (%(symbols)s))
    AND (%(patterns)s::text[] IS NULL OR d.pattern = ANY (%(patterns)s))
+   AND (%(timeframe)s::int IS NULL OR d.timeframe = %(timeframe)s)
    AND (%(from)s::timestamptz IS NULL OR to_timestamp(d.minute * 60.0) >= %(from)s)
    AND (%(to)s::timestamptz IS NULL OR to_timestamp(d.minute * 60.0) < %(to)s)
  ORDER BY d.symbol, d.minute, d.timeframe, d.pattern;
 
+-- indicators_found --
+-- By JSON: the application's table may have no column `value`, and then value_data alone holds it. A row's bar ends when
+-- it was calculated. Rows of other timeframes are the application's own.
+SELECT i.symbol, i.calculation_timestamp - make_interval(mins => t.minutes), i.timeframe, i.indicator_type,
+       coalesce((to_jsonb(i) ->> 'value')::float8,
+                (SELECT min(o.value::float8) FROM jsonb_each_text(nullif(i.value_data, 'null')) AS o
+                 HAVING count(*) = 1)), i.value_data
+  FROM unnest(%(timeframes)s::text[], %(minutes)s::int[]) AS t (timeframe, minutes)
+  JOIN intraday_indicators i ON i.timeframe = t.timeframe
+ WHERE (%(symbols)s::text[] IS NULL OR i.symbol = ANY (%(symbols)s))
+   AND (%(indicators)s::text[] IS NULL OR i.indicator_type = ANY (%(indicators)s))
+   AND (%(from)s::timestamptz IS NULL OR i.calculation_timestamp - make_interval(mins => t.minutes) >= %(from)s)
+   AND (%(to)s::timestamptz IS NULL OR i.calculation_timestamp - make_interval(mins => t.minutes) < %(to)s)
+ ORDER BY i.symbol COLLATE "C", t.minutes, i.indicator_type COLLATE "C", i.calculation_timestamp;
+
 -- latest_patterns --
-SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8
+SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8, (p.pattern_data ->> 'direction')::int
   FROM detection_flow d JOIN intraday_patterns p ON p.id = d.pattern_id
- WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, d.symbol, d.pattern LIMIT %(count)s;
+ WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, p.confidence DESC, d.symbol, d.pattern LIMIT %(count)s;
 
 -- log_test_pattern --
 -- As seed 001 section 5 calls it. The casts: the application's function is found by the types of its arguments.

@@ -77,8 +77,12 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %(pid)s AND backend_star
 SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid();
 
 -- note_pause --
--- From the former owner's last sign of life until now, when the new owner has read up to the stream's end.
-UPDATE lease SET pause_s = extract(epoch FROM clock_timestamp() - idle_since)
+-- From the former owner's last sign of life until now, when the new owner has read up to the stream's end. Unknown where
+-- a server was away meanwhile: PostgreSQL, which was started since, or one that served this worker only for served_s.
+UPDATE lease
+   SET pause_s = CASE WHEN idle_since > greatest(pg_postmaster_start_time(),
+                                                 clock_timestamp() - make_interval(secs => %(served_s)s))
+                      THEN extract(epoch FROM clock_timestamp() - idle_since) END
  WHERE unit = %(unit)s AND epoch = %(epoch)s RETURNING pause_s;
 
 -- ended_producers --

@@ -11,8 +11,9 @@ SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zer
  GROUP BY l.producer ORDER BY l.producer;
 
 -- fleet_totals --
--- Ticks committed, and bars written, since the tables were made.
-SELECT coalesce(sum(ticks_in), 0)::bigint, (SELECT count(*) FROM recent_bar WHERE open <> 'NaN') FROM ledger;
+-- Ticks committed, bars written, and patterns that stand, since the tables were made.
+SELECT coalesce(sum(ticks_in), 0)::bigint, (SELECT count(*) FROM recent_bar WHERE open <> 'NaN'),
+       (SELECT count(*) FROM detection_flow WHERE superseded_at IS NULL) FROM ledger;
 
 -- note_front_door_loss --
 -- Entries of the front door that were trimmed or deleted before they were read: so many since `base`, where the door's

@@ -1,0 +1,61 @@
+"""Bars, patterns and indicators as people of data read them: each statement with the columns that it returns.
+
+Rows come by symbol and time. `values` binds symbols (None: all), from and to (of the bar's start; None: no bound).
+"""
+
+from typing import Any
+
+import psycopg
+
+from ..contracts.timeframe import INTRADAY
+from .queries import query
+
+HIGHER_BAR = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
+BAR = (*HIGHER_BAR, "trade_count", "vwap")
+PATTERN = (
+    *("symbol", "bar", "timeframe", "pattern", "confidence"),
+    *("direction", "price", "volume", "levels", "flow_id"),
+)
+INDICATOR = ("symbol", "bar", "timeframe", "indicator", "value", "values")
+
+DIRECTIONS = {1: "bullish", -1: "bearish", 0: "neutral"}
+
+
+def select_bars(cursor: psycopg.Cursor[Any], values: dict[str, Any], timeframe: str) -> tuple[str, ...]:
+    """Ask for the bars of a timeframe; return the columns of the cursor's rows. Numbers are Decimal, vwap is float."""
+    if timeframe != "1min":
+        cursor.execute(query("higher_bars"), values | {"timeframe": INTRADAY[timeframe]})
+        return HIGHER_BAR
+    (has_detail,) = cursor.connection.execute(query("has_bar_detail")).fetchone() or (False,)
+    cursor.execute(query("bars_with_detail" if has_detail else "bars"), values)
+    return BAR
+
+
+def select_patterns(
+    cursor: psycopg.Cursor[Any], values: dict[str, Any], *, timeframe: str | None, patterns: list[str] | None
+) -> None:
+    """Ask for the patterns that stand; `pattern_row` makes a row of PATTERN of each."""
+    minutes = None if timeframe is None else INTRADAY[timeframe]
+    cursor.execute(query("patterns_found"), values | {"patterns": patterns, "timeframe": minutes})
+
+
+def pattern_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row in words: its timeframe's name, its direction (None where the row that said it was pruned)."""
+    symbol, bar, minutes, pattern, confidence, direction, price, volume, levels, flow_id = row
+    name = next((name for name, length in INTRADAY.items() if length == minutes), f"{minutes}min")
+    says = None if direction is None else DIRECTIONS.get(direction)
+    return symbol, bar, name, pattern, confidence, says, price, volume, levels or [], str(flow_id)
+
+
+def select_indicators(
+    cursor: psycopg.Cursor[Any], values: dict[str, Any], *, timeframe: str | None, indicators: list[str] | None
+) -> None:
+    """Ask for the values of indicators: rows of INDICATOR.
+
+    value: None where the table has no such column and there are several, of which none tells that it is the first.
+    """
+    timeframes = list(INTRADAY) if timeframe is None else [timeframe]
+    minutes = [INTRADAY[name] for name in timeframes]
+    cursor.execute(
+        query("indicators_found"), values | {"indicators": indicators, "timeframes": timeframes, "minutes": minutes}
+    )

@@ -1,0 +1,94 @@
+"""Draws a symbol's bars as candles, with their volume and the patterns that were found on them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_UP, _DOWN, _NEUTRAL = "#2a7f4f", "#b5413b", "#555555"
+_COLOURS = {"bullish": _UP, "bearish": _DOWN}
+_BODY = 0.7  # of a bar's place
+_TICKS = 8  # times below the candles
+_NAMED = 40  # more patterns than these are marked, and not named
+
+
+class ChartBar(NamedTuple):
+    """One candle. at: its start."""
+
+    at: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class ChartPattern(NamedTuple):
+    """A pattern on the bar that starts at `at`."""
+
+    at: datetime
+    name: str
+    direction: str | None
+    levels: Sequence[float]
+
+
+def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], file: Path) -> None:
+    """Write a picture; its kind is what the file's name ends in. Raises OSError, ValueError for a kind that is none."""
+    mpl.rcParams["svg.hashsalt"] = "tickstock"  # the same bars give the same file
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    _draw_candles(prices, bars)
+    _draw_patterns(prices, bars, patterns)
+    volumes.bar(range(len(bars)), [bar.volume for bar in bars], _BODY, color=[_colour(bar) for bar in bars])
+    prices.set_title(title)
+    prices.set_ylabel("price")
+    volumes.set_ylabel("volume")
+    _label_times(volumes, bars)
+    figure.savefig(file)
+
+
+def _colour(bar: ChartBar) -> str:
+    return _UP if bar.close >= bar.open else _DOWN
+
+
+def _draw_candles(axes: Axes, bars: Sequence[ChartBar]) -> None:
+    colours = [_colour(bar) for bar in bars]
+    places = range(len(bars))
+    axes.vlines(places, [bar.low for bar in bars], [bar.high for bar in bars], colors=colours, linewidth=1)
+    bodies = [abs(bar.close - bar.open) for bar in bars]
+    axes.bar(places, bodies, _BODY, bottom=[min(bar.open, bar.close) for bar in bars], color=colours, edgecolor=colours)
+
+
+def _draw_patterns(axes: Axes, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern]) -> None:
+    places = {bar.at: place for place, bar in enumerate(bars)}
+    names: dict[int, list[ChartPattern]] = {}
+    for pattern in patterns:
+        if pattern.at in places:
+            names.setdefault(places[pattern.at], []).append(pattern)
+    for place, found in names.items():
+        bar, colour = bars[place], _COLOURS.get(found[0].direction or "", _NEUTRAL)
+        is_up = found[0].direction == "bullish"
+        marked: dict[str, Any] = {"color": colour, "marker": "^" if is_up else "v", "linestyle": "none"}
+        axes.plot([place], [bar.low if is_up else bar.high], **marked)
+        if len(names) <= _NAMED:
+            text, offset = "\n".join(one.name for one in found), (0, -8) if is_up else (0, 8)
+            axes.annotate(
+                text, (place, bar.low if is_up else bar.high), offset, textcoords="offset points", fontsize=7,
+                color=colour, ha="center", va="top" if is_up else "bottom", rotation=90,
+            )  # fmt: skip
+        for level in {level for one in found for level in one.levels}:
+            axes.hlines(level, max(0, place - 20), place, colors=colour, linestyles="dotted", linewidth=1)
+
+
+def _label_times(axes: Axes, bars: Sequence[ChartBar]) -> None:
+    """Write times below some bars: the bars stand side by side, and the night between two days takes no room."""
+    step = max(1, len(bars) // _TICKS)
+    places = range(0, len(bars), step)
+    days = {bar.at.astimezone(UTC).date() for bar in bars}
+    form = "%m-%d %H:%M" if len(days) > 1 else "%H:%M"
+    axes.set_xticks(list(places), [bars[place].at.astimezone(UTC).strftime(form) for place in places])
+    axes.set_xlabel("start of the bar, UTC" if len(days) > 1 else f"{bars[0].at.astimezone(UTC):%Y-%m-%d}, UTC")

@@ -1,0 +1,74 @@
+"""The demo shows patterns whatever the load, says the speed that it reached, and fits a terminal of 80 columns."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+from tickstockpl.ops.demo import says_speed
+
+COLOUR, MOVE = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+def read_all(descriptor, into):
+    while True:
+        try:
+            data = os.read(descriptor, 65_536)
+        except OSError:  # the last process has closed it
+            return
+        if not data:
+            return
+        into.append(data)
+
+
+@pytest.fixture(scope="module")
+def shown(make_reachable_folder):
+    """The lines that a short demo drew in a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    said = []
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TICKSTOCK", "REDIS", "DATA"))}
+    command = [sys.executable, "-m", "tickstockpl.ops", "demo", "--seconds", "8", "--rate", "100"]
+    with subprocess.Popen(
+        [*command, "--data-dir", make_reachable_folder()],
+        env=clean | {"COLUMNS": "80", "LINES": "40", "TERM": "xterm"}, stdout=theirs, stderr=theirs,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        reader = threading.Thread(target=read_all, args=(ours, said))
+        reader.start()
+        assert process.wait(300) == 0, b"".join(said)
+        reader.join(60)
+    os.close(ours)
+    return MOVE.sub("\n", COLOUR.sub("", b"".join(said).decode(errors="replace"))).splitlines()
+
+
+def test_a_demo_of_seconds_has_patterns(shown):
+    (found,) = [re.search(r"([\d,]+) bars, ([\d,]+) patterns on them", line) for line in shown if "patterns on" in line]
+    assert int(found[2].replace(",", "")) >= 10
+    assert any("Doji, confidence" in line for line in shown)
+
+
+def test_the_tables_of_a_demo_fit_80_columns(shown):
+    drawn = [line for line in shown if line.strip() and line.strip()[0] in "┃│┏└┡╇━"]
+    assert len(drawn) > 20
+    assert max(map(len, drawn)) <= 80
+    assert any(line.startswith("│ applied") or "applied" in line for line in shown)
+
+
+def test_a_demo_says_how_fast_its_market_ran(shown):
+    (said,) = [line for line in shown if line.startswith("the market ran at ")]
+    assert re.match(r"the market ran at (60x$|\d+x of 60x: this machine is busy)", said)
+
+
+@pytest.mark.parametrize(
+    ("speed", "says"),
+    [
+        (59.2, "the market ran at 60x"),
+        (24.4, "the market ran at 24x of 60x: this machine is busy, or slow; a lower --rate helps"),
+        (0.0, "how fast the market ran cannot be said: it was too short"),
+    ],
+)
+def test_a_speed_that_was_not_reached_is_said(speed, says):
+    assert says_speed(speed) == says
