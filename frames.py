@@ -146,7 +146,7 @@ def _connect(database: str | None) -> postgres.Connection:
     if database is None:
         environment = with_secrets(os.environ)
         servers = None if environment.get("DATABASE_URL") else servers_from(environment)
-        database = environment.get("DATABASE_URL") or (servers and servers.database_url)
+        database = environment.get("DATABASE_URL") or (servers.database_url if servers else None)
     if not database:
         raise UsageError("no database is named: give its address, or set DATABASE_URL (`tickstock urls` prints it)")
     connection = postgres.connect(database, name="tickstock-frames")

@@ -34,7 +34,7 @@ Role = Literal["producer", "worker", "bridge", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
-_CONTAINERS = ("ACL", "CLUSTER", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
+_CONTAINERS = ("ACL", "CLUSTER", "MEMORY", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
 
 _STREAM, _FLOW, _RESULTS, _SEQ = stream_key(0), flow_key(0), results_key(0), bridge_seq_key(1)
 _STREAM_KEYS = "tickstock-stream*"  # the front door, the partitions and their flows

@@ -307,7 +307,7 @@ def test_doctor_finds_nothing_wrong_with_a_good_setup(replayed, tickstock):
         (
             "hiredis", "Redis version", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights",
             "PostgreSQL version", "PostgreSQL durability", "PostgreSQL schema", "PostgreSQL rights",
-            "application's tables", "definitions", "partitions", "TimescaleDB", "Redis keys", "clocks",
+            "application's tables", "definitions", "bounds", "partitions", "TimescaleDB", "Redis keys", "clocks",
         ),
         "ok",
     )  # fmt: skip
@@ -351,7 +351,8 @@ def test_doctor_names_the_redis_commands_that_a_user_may_not_use(migrated_server
     (line,) = [line for line in ran.stdout.splitlines() if "Redis rights" in line]
     assert line.startswith("FAIL")
     streams = "XTRIM tickstock-stream:{p0}; XTRIM tickstock-stream; XINFO CONSUMERS tickstock-stream:{p0}"
-    assert f"may not: {streams}; XTRIM tickstock-door:{{tickstock-stream}}:aside  " in line
+    others = "XTRIM tickstock-door:{tickstock-stream}:aside; XTRIM tickstock-dlq"
+    assert f"may not: {streams}; {others}  " in line
     assert line.endswith("  -> ACL SETUSER limited +xtrim +xinfo|consumers")
 
 
