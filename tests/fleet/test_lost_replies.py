@@ -30,7 +30,7 @@ OF_POSTGRES = [
 LOOKS_OF_POSTGRES = [
     "TRUNCATE stage_bar",
     "COPY stage_bar",
-    "FROM stage_bar s JOIN recent_bar",
+    "SELECT s.row_number, b.feed",
     "SELECT number, kind, body FROM outbox",
     "FROM finished_replay",
 ]
