@@ -38,10 +38,14 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """The counts run since the worker's start; a worker that ended keeps its last ones."""
+    """The counts run since the worker's start; a worker that ended keeps its last ones.
+
+    silent: it fell silent without a word: killed, or cut off.
+    """
 
     consumer: str
     running: bool
+    silent: bool
     partitions: list[int]
     host: str | None
     pid: int | None
@@ -196,8 +200,8 @@ def _workers(connection: Connection, partitions: list[PartitionStatus]) -> list[
         if partition.owner:
             owned.setdefault(partition.owner, []).append(partition.partition)
     return [
-        WorkerStatus(consumer, running, owned.get(consumer, []), *rest)
-        for consumer, running, *rest in connection.execute(query("worker_status"))
+        WorkerStatus(consumer, running, silent, owned.get(consumer, []), *rest)
+        for consumer, running, silent, *rest in connection.execute(query("worker_status"))
     ]
 
 

@@ -55,6 +55,12 @@ def _lag(lag_s: float | None) -> Text:
     return Text(f"{lag_s:,.1f}", "red" if lag_s > _STUCK_S else "yellow" if lag_s > _LATE_S else "")
 
 
+def _state(worker: WorkerStatus) -> Text:
+    if worker.running:
+        return Text("running", "green")
+    return Text("silent", "red") if worker.silent else Text("ended", "dim")
+
+
 def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
     names = (
         ("ticks", "bars", "revisions", "commits", "fenced", "restores") if is_wide else ("ticks", "bars", "restores")
@@ -62,7 +68,7 @@ def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
     table = table_of("Workers", "worker", "state", "partitions", *names, "last commit")
     ended = [worker for worker in workers if not worker.running]
     for worker in [*(w for w in workers if w.running), *ended[:_ENDED_SHOWN]]:
-        state = Text("running", "green") if worker.running else Text("ended", "dim")
+        state = _state(worker)
         counts = [f"{getattr(worker, name):,}" for name in names]
         table.add_row(worker.consumer, state, str(len(worker.partitions)), *counts, moment(worker.updated_at))
     if len(ended) > _ENDED_SHOWN:
@@ -111,7 +117,9 @@ def parts_lines(status: Status) -> Iterator[str]:
     if status.workers:
         running = [worker for worker in status.workers if worker.running]
         shares = ", ".join(f"{worker.consumer} {len(worker.partitions)}" for worker in running) or "none runs"
-        yield f"Workers       {shares}; {len(status.workers) - len(running)} ended"
+        silent = sum(worker.silent for worker in status.workers)
+        others = f"{len(status.workers) - len(running) - silent} ended"
+        yield f"Workers       {shares}; {others}{f', {silent} silent: killed, or cut off' if silent else ''}"
     if status.replays:
         states = Counter(replay.state for replay in status.replays)
         yield f"Replays       {', '.join(f'{count} {state}' for state, count in states.items())}"

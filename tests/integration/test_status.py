@@ -106,6 +106,7 @@ def test_a_fleet_is_healthy_until_its_only_worker_is_killed(migrated_servers, ti
         assert ran.returncode == 1
         assert "Health        UNHEALTHY\n  error  NO_WORKERS  no worker for " in ran.stdout
         assert "│ nobody │" in ran.stdout
+        assert re.search(r"│ c1 +│ silent ", ran.stdout)
         assert "\x1b" not in ran.stdout
         assert "Application   nothing logged in the last 15 min, subscribers: " in ran.stdout
         assert "position" in ran.stdout

@@ -26,7 +26,7 @@ from tickstockpl.ops.verdict import HealthFinding, findings_of, is_healthy, serv
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 REDIS = RedisStatus("Redis 7.0.15", 500, 1_000, "noeviction", aof=True)
-WORKER = WorkerStatus("c1", True, [0, 1], "host", 7, AT, AT, 1_000, 10, 0, 9, 0, 2)
+WORKER = WorkerStatus("c1", True, False, [0, 1], "host", 7, AT, AT, 1_000, 10, 0, 9, 0, 2)
 PARTITION = PartitionStatus(0, "c1", 3, 0, 0.0, "5-0", AT, None)
 FLEET = Status(
     stream="tickstock-stream",

@@ -17,8 +17,12 @@ SELECT partition, producer, max(last_number), bool_or(finished)
  GROUP BY partition, producer;
 
 -- worker_status --
--- Running workers first, then those that ended last. A worker that has just joined may have no row yet.
-SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running, w.host, w.pid,
+-- Running workers first, then those that ended last. A worker that has just joined may have no row yet. silent: its lease
+-- ran out, which one that ends gives back.
+SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running,
+       EXISTS (SELECT FROM lease s WHERE s.unit = 'consumer:' || w.consumer AND s.owner IS NOT NULL
+                  AND s.expires_at < clock_timestamp()) AS silent,
+       w.host, w.pid,
        CASE WHEN isfinite(w.started_at) THEN w.started_at END, CASE WHEN isfinite(w.updated_at) THEN w.updated_at END,
        coalesce(w.ticks, 0), coalesce(w.bars, 0), coalesce(w.revisions, 0), coalesce(w.commits, 0),
        coalesce(w.fenced, 0), coalesce(w.restores, 0)
