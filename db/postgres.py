@@ -211,7 +211,10 @@ def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | S
         return UsageError(message)
     if any(_NO_DATABASE.search(reason) for reason in reasons):
         return DatabaseGone(message)
-    return SetupError(message) if _REFUSED.search(message) else ServerAway(message)
+    if _REFUSED.search(message):
+        do = "give role and password in DATABASE_URL, or as TICKSTOCK_DB_USER and TICKSTOCK_DB_PASSWORD"
+        return SetupError(f"{message}: {do}")
+    return ServerAway(message)
 
 
 def address(url: str) -> str:

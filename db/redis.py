@@ -188,7 +188,8 @@ def answer_of(url: str, ask: Callable[[], str]) -> str:
     try:
         return ask()
     except AuthenticationError as e:
-        raise SetupError(f"Redis at {address(url)}: {e}") from e
+        do = "give user and password in REDIS_URL, or as REDIS_USER and REDIS_PASSWORD"
+        raise SetupError(f"Redis at {address(url)}: {str(e).rstrip('.')}: {do}") from e
     except AWAY as e:
         if why := tls.refused_by_redis(url, str(e)):
             raise TlsRefused(f"Redis at {address(url)}: {why}") from e

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 from redis.exceptions import NoPermissionError, RedisError
 
-from ..contracts.errors import TickStockError, first_line
+from ..contracts.errors import ServerAway, TickStockError, first_line
 from ..contracts.redis_rights import Role
 from ..contracts.settings import Servers
 from ..db import postgres, redis
@@ -58,7 +58,7 @@ def _redis(
         client = redis.connect(servers.redis_url)
         redis.eviction_policy(client, servers.redis_url)
     except TickStockError as e:
-        yield Finding("FAIL", "Redis", str(e), "start it, or set REDIS_URL to an address and a user that it lets in")
+        yield Finding("FAIL", "Redis", str(e), "start it, or set REDIS_URL" if isinstance(e, ServerAway) else "")
         return None
     nodes = redis.masters(client)
     if len(nodes) == 1:
@@ -82,7 +82,7 @@ def _postgres(
     try:
         connection = postgres.connect(servers.database_url, name="tickstock-doctor")
     except TickStockError as e:
-        do = "start it, or set DATABASE_URL to an address and a role that it lets in"
+        do = "start it, or set DATABASE_URL" if isinstance(e, ServerAway) else ""
         yield Finding("FAIL", "PostgreSQL", str(e), do)
         return None
     with connection:
