@@ -261,8 +261,8 @@ class Resolved:
     rows: Column
     superseded: Column
     changed: Column
+    replaces: Column  # the row takes the place of what another feed wrote
     compared: bool  # something stood: the rows are not as they were staged
-    replaces: bool = False  # some row takes the place of what another feed wrote
 
 
 def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
@@ -276,7 +276,7 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     _bound_extremes(rows)
     superseded, changed = np.zeros(len(rows), bool), has_prices(rows)
     if not len(standing):
-        return Resolved(rows, superseded, changed, compared=False)
+        return Resolved(rows, superseded, changed, replaces=np.zeros(len(rows), bool), compared=False)
     at = standing["row_number"]
     mine = rows[at]
     same_feed = standing["feed"] == mine["feed"]
@@ -290,8 +290,9 @@ def resolve(rows: Column, standing: Column, shape: TableShape) -> Resolved:
     merged["revision"] = np.where(was_a_bar, revision, 0)
     rows[at] = merged
     changed[at] = differs & (has_prices(merged) | has_prices(standing))
-    replaces = bool((~same_feed & ~superseded[at]).any())
-    return Resolved(rows, superseded, changed, compared=True, replaces=replaces)
+    replaces = np.zeros(len(rows), bool)
+    replaces[at] = ~same_feed & ~superseded[at]
+    return Resolved(rows, superseded, changed, replaces, compared=True)
 
 
 def _bound_extremes(rows: Column) -> None:

@@ -152,14 +152,14 @@ class Committer:
         plans = [plan_partition(state) for state in states]
         rows = self._rows = stage_rows(plans)
         self._replaces = False
-        self._changed = np.ones(len(rows), bool)
+        self._changed, self._stand_again = np.ones(len(rows), bool), np.zeros(len(rows), bool)
         now_s = self._now_s()
         if len(rows):
             self._stage_bars(plans, rows, now_s)
         read_ms = [state.read_to.ms for state in states if state.uncommitted_ticks]
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
-            self._finder.find(plans, self._rows, self._changed, now_s)
+            self._finder.find(plans, self._rows, self._changed, self._stand_again, now_s)
         self._held_back = hold_back(plans, self._rows, self._changed)
         if self._held_back:
             self._leave_out(self._held_back.rows["row_number"])
@@ -203,10 +203,11 @@ class Committer:
             if are_old:
                 put_back_staged(connection, self.shape, rows["minute"])
             resolved = resolve(rows, existing(connection), self.shape)
-        self._replaces = resolved.replaces
+        self._replaces = bool(resolved.replaces.any())
         superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
         kept = ~superseded
         self._rows, self._changed = resolved.rows.compress(kept), resolved.changed[kept]
+        self._stand_again = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
         if resolved.compared or superseded.any():
             take_superseded(plans, resolved.rows, superseded)
             self._restage(self._rows, self._changed)

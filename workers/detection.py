@@ -62,17 +62,22 @@ class ResultFinder:
                 self._splits = splits
             self._read_at = time.monotonic() + _READ_EVERY_S
 
-    def find(self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, now_s: float) -> None:
+    def find(
+        self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, stand_again: Column, now_s: float
+    ) -> None:
         """Absorb the bars that a commit changes, and run the patterns on those whose histories are there.
 
-        rows: staged bars; now_s: Unix seconds by Redis's clock.
+        rows: staged bars. stand_again: replayed or repaired to what they were; what is on may be other than then, so
+        they are looked at once more, and nothing is told. now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
         self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
             plan.state.detector.take_splits(self._splits)
-            here = rows.compress(changed & (rows["partition"] == plan.state.partition)) if len(rows) else rows
-            _absorb(plan, here)
+            mine = rows["partition"] == plan.state.partition
+            _absorb(plan, rows.compress(changed & mine))
+            if (again := stand_again & mine).any():
+                plan.marks = joined([plan.marks, _marks_again(plan.state, rows.compress(again))])
         self._find_patterns(plans, now_s)
         self._memory.keep_within()
 
@@ -279,6 +284,15 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
         marks += [gone, new, waiting.compress(due)]
         plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
+
+
+def _marks_again(state: PartitionState, rows: Column) -> Column:
+    """Mark bars that stand as they were, and the higher ones that they belong to."""
+    codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
+    minutes = marks_of(codes, rows["minute"], HANGING, publish=False)
+    higher = higher_marks(minutes)
+    higher["kind"] = HANGING
+    return joined([minutes, higher])
 
 
 def _take_gone(state: PartitionState, rows: Column, *, publish: bool) -> Column:

@@ -209,6 +209,7 @@ class Detector:
             if not len(mine):
                 continue
             bars, there = self._higher_bars(mine, timeframe)
+            changed.append(mine.compress(there & (mine["kind"] == HANGING)))
             changed.append(self._emptied(timeframe, mine.compress(~there)))
             for publish in (True, False):
                 part = bars.compress(there & (mine["publish"] == publish))

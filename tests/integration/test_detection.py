@@ -307,6 +307,19 @@ def test_the_same_file_again_changes_nothing(day, *, tickstock, seeded):
     assert rows(seeded, "SELECT count(*) FROM outbox") == outbox
 
 
+def test_the_same_file_again_computes_what_was_switched_on_since(day, *, tickstock, seeded):
+    replay(tickstock, seeded, day)
+    enable_every_indicator(seeded)
+    rows(seeded, "UPDATE pattern_definitions SET enabled = true WHERE name = 'SpinningTop'")
+    bars = rows(seeded, "SELECT xmin::text, * FROM ohlcv_1min ORDER BY symbol, timestamp")
+    replay(tickstock, seeded, day, "--again")
+    assert_indicators_equal_talib(seeded)
+    tops = "SELECT DISTINCT timeframe FROM intraday_patterns WHERE pattern_type = 'SpinningTop' ORDER BY 1"
+    assert ("5min",) in rows(seeded, tops)
+    assert rows(seeded, "SELECT xmin::text, * FROM ohlcv_1min ORDER BY symbol, timestamp") == bars
+    assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
+
+
 def test_half_a_day_and_then_the_other_gives_what_the_whole_day_gives(day, *, tickstock, seeded, tmp_path):
     """The second worker knows nothing of the first one's histories."""
     enable_every_indicator(seeded)
