@@ -72,6 +72,7 @@ class StreamWriter:
         self._wait = wait
         self._max_lag = max_lag
         self._polled_at = 0.0
+        self._said_away, self._tls_refused = False, False  # until Redis is back
         self._clock_base_ms = 0
         self._monotonic_base = 0.0
         self._memory_at = 0.0
@@ -145,7 +146,7 @@ class StreamWriter:
 
     def _again_until_done(self, step: Callable[[], bool | None]) -> None:
         """Run a step until it succeeds; while Redis is away or full, wait, with one line a change of state."""
-        pause_s, away, tls_refused = 0.02, False, False
+        pause_s = 0.02
         while True:
             try:
                 refused = step()
@@ -157,15 +158,16 @@ class StreamWriter:
                     raise
                 why, do = str(e), redis.advice(e)
                 self._send_again_all()
-            news = is_refusal(why) and not tls_refused
-            if news or not away:
+            news = is_refusal(why) and not self._tls_refused
+            if news or not self._said_away:
                 log.warning("redis away", why=why, **({"do": do} if do else {}))
                 VITALS.lost("redis")
-            away, tls_refused = True, tls_refused or news
+            self._said_away, self._tls_refused = True, self._tls_refused or news
             if self._wait(pause_s):
                 return
             pause_s = min(1.0, pause_s * 2)
-        if away:
+        if self._said_away:
+            self._said_away = self._tls_refused = False
             VITALS.serves("redis")
             log.info("redis back")
 
