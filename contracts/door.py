@@ -1,26 +1,12 @@
-"""The front door: which entry ids are numbers, how much is read at once, and the mark of an entry that is refused.
-
-The bounds hold for whatever waits there. Of its entries an owner has in memory one reply of Redis at most, and of their
-rows those of one piece; a lease is renewed between pieces.
-"""
+"""The front door: which entry ids are numbers, and the mark of an entry that is refused."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .bounds import DOOR_PLAIN_WEIGHT
 from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
 from .tick_values import shown
 from .ticks import MAX_BODY_BYTES, Refused
-
-READ_ENTRIES = 10_000  # at most, in one reply
-READ_BYTES = 4 << 20  # about, in one reply: fewer entries are asked for where they are large
-REPLY_BYTES = 32 << 20  # at most, in one reply: beyond, the connection is given up, and less is asked for
-PIECE_WEIGHT = 256 << 10  # of entries that are parsed together: 4,000 ticks of JSON, 130,000 elements that are none
-PLAIN_WEIGHT = 24  # of an entry that cannot hold more than one row; any other weighs its bytes
-ROWS_AHEAD = 1_000_000  # framed, but not applied yet by the slowest partition
-BYTES_AHEAD = (
-    128 << 20
-)  # of entries that were read, but are not applied yet: they are copied where the stream is rebuilt
-FRAME_REFUSED = 64  # long refused rows in one frame: 64 KiB each
 
 MARK = b"tickstock:id"  # the first field of an entry that had an id of its sender's own; its value is that id
 
@@ -28,7 +14,7 @@ Fields = Sequence[bytes]
 
 
 class Numbered(NamedTuple):
-    """Entries that have a number, (number, fields), in order. weights: of each, see PIECE_WEIGHT.
+    """Entries that have a number, (number, fields), in order. weights: of each, see DOOR_PIECE_WEIGHT.
 
     bytes: of their fields. marks: how many of them are marked to be refused. is_whole: every entry has a number.
     """
@@ -57,7 +43,7 @@ def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Num
         total += size
         marks += fields[0] == MARK
         numbered.append((ms << SEQ_BITS | seq, fields))
-        weights.append(size if b"data" in fields else PLAIN_WEIGHT)
+        weights.append(size if b"data" in fields else DOOR_PLAIN_WEIGHT)
     return Numbered(numbered, weights, total, marks, is_whole=True)
 
 

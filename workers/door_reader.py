@@ -13,19 +13,14 @@ from typing import NamedTuple
 
 import structlog
 
-from ..contracts.door import (
-    BYTES_AHEAD,
-    MARK,
-    PIECE_WEIGHT,
-    READ_BYTES,
-    READ_ENTRIES,
-    ROWS_AHEAD,
-    Fields,
-    is_numbered,
-    number_entries,
-    refused_giant,
-    refused_mark,
+from ..contracts.bounds import (
+    DOOR_BYTES_AHEAD,
+    DOOR_PIECE_WEIGHT,
+    DOOR_READ_BYTES,
+    DOOR_READ_ENTRIES,
+    DOOR_ROWS_AHEAD,
 )
+from ..contracts.door import MARK, Fields, is_numbered, number_entries, refused_giant, refused_mark
 from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
 from ..contracts.ticks import Refused
 from ..db.door_stream import DoorStream, Look, Read
@@ -117,7 +112,7 @@ class DoorReader:
     def is_far_ahead(self) -> bool:
         """The slowest partition has so much to apply that nothing more is read."""
         rows, size = (sum(framed[i] for framed in self._framed) for i in (1, 2))
-        return rows > ROWS_AHEAD or size > BYTES_AHEAD
+        return rows > DOOR_ROWS_AHEAD or size > DOOR_BYTES_AHEAD
 
     def register(self, epoch: int) -> int:
         """Fence former owners; return a higher epoch that Redis knows, or 0."""
@@ -180,7 +175,7 @@ class DoorReader:
                 return Piece((), [giant], giant.row_id)
         if not self._waiting:
             return None
-        end = max(1, bisect_right(list(accumulate(self._weights)), PIECE_WEIGHT))
+        end = max(1, bisect_right(list(accumulate(self._weights)), DOOR_PIECE_WEIGHT))
         taken, self._waiting = self._waiting[:end], self._waiting[end:]
         self._weights = self._weights[end:]
         if not self._marks:
@@ -232,10 +227,10 @@ class DoorReader:
 
     def _adapt(self, entries: int, size: int) -> None:
         """Ask for as many entries as make a fair reply."""
-        if size > READ_BYTES:
-            self._count = max(1, self._count * READ_BYTES // size)
-        elif entries >= self._count and size * 4 <= READ_BYTES:
-            self._count = min(READ_ENTRIES, self._count * 4)
+        if size > DOOR_READ_BYTES:
+            self._count = max(1, self._count * DOOR_READ_BYTES // size)
+        elif entries >= self._count and size * 4 <= DOOR_READ_BYTES:
+            self._count = min(DOOR_READ_ENTRIES, self._count * 4)
 
     def _pass_giant(self) -> Refused | None:
         giant = self._stream.peek(position_of(self._cursor))

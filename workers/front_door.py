@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from ..contracts import frame as frames
 from ..contracts.aside import pack_aside
-from ..contracts.door import FRAME_REFUSED
+from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.metrics import TICKS_LOST
@@ -304,7 +304,7 @@ class FrontDoor:
 def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:
     """Return the numbers at which frames end, but for the last one. Long refused rows fill a frame sooner."""
     ids = np.array([row.row_id for row in refused], "<i8")
-    weights = [MAX_TICKS // FRAME_REFUSED if len(row.original) > _LONG_ROW_BYTES else 1 for row in refused]
+    weights = [MAX_TICKS // LONG_REFUSED_ROWS if len(row.original) > _LONG_ROW_BYTES else 1 for row in refused]
     ids = np.sort(np.concatenate((rows, ids.repeat(weights))))
     first = 0
     while len(ids) - first > MAX_TICKS:

@@ -12,7 +12,6 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
-from ..contracts.door import REPLY_BYTES
 from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
@@ -120,7 +119,7 @@ class Worker:
             options.consumer,
             partitions=partitions,
             reader=DoorReader(
-                DoorStream(redis.connect(redis_url, reply_bytes=REPLY_BYTES), group=options.group),
+                DoorStream(redis.connect(redis_url, reply_bytes=READ_BYTES), group=options.group),
                 clock=self._clock,
                 max_ahead_ms=int(options.max_future_s * 1000),
             ),
