@@ -22,6 +22,7 @@ def live(stream):  # noqa: F811
     """Give a stream whose definitions are there."""
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
+        connection.execute("UPDATE pattern_definitions SET parameters = '{\"rule\": \"talib\"}' WHERE name = 'Doji'")
     return stream
 
 

@@ -18,7 +18,7 @@ def test_each_process_starts_without_it(module):
 
 REPLAY = "from tickstockpl.producer.replay import ReplaySource; ReplaySource(['day.csv'])"
 RECORD = "from tickstockpl.producer.record import recorded; next(recorded([None], 'day.csv'))"
-PARQUET = "from tickstockpl.ops.cli.bars_command import _write; _write(iter(()), 'parquet', 'bars.parquet')"
+PARQUET = "from tickstockpl.ops.cli.bars_command import _write; _write(iter(()), (), 'parquet', 'bars.parquet')"
 
 
 @pytest.mark.parametrize("use", [REPLAY, RECORD, PARQUET])

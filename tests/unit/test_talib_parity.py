@@ -50,7 +50,7 @@ class Bars(NamedTuple):
 
 def rsi(bars):
     still = len(bars.close) > 14 and len(set(bars.close[-15:].tolist())) == 1
-    return [[50.0]] if still else [talib.RSI(bars.close, timeperiod=14)]
+    return [[np.nan]] if still else [talib.RSI(bars.close, timeperiod=14)]
 
 
 TALIB = {

@@ -6,7 +6,10 @@ import pytest
 from tickstockpl.db.queries import _load
 
 READS = re.compile(r"\b(?:FROM|JOIN|USING)\s+(ohlcv_\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?")  # a table, its alias
-ALL_BARS = {"latest_bars": "of the demo, on servers of its own"}
+ALL_BARS = {
+    "latest_bars": "of the demo, on servers of its own",
+    "higher_bars": "bound behind its UNION ALL, which PostgreSQL carries into each branch",
+}
 READERS = sorted(name for name, text in _load().items() if READS.search(text))
 
 
