@@ -277,8 +277,11 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
         gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
         new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        for symbol, minute in state.detector.jumped:
-            log.info("a history begins anew: a split, or a long gap", symbol=symbol, minute=iso_minute(minute))
+        if jumped := state.detector.jumped:
+            first, minute = jumped[0]
+            log.info(
+                "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
+            )
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != HANGING)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [gone, new, waiting.compress(due)]
