@@ -21,9 +21,9 @@ class KnownNames(NamedTuple):
             if name not in self.names:
                 folded = {known.casefold(): known for known in self.names}
                 close = [folded[found] for found in get_close_matches(name.casefold(), folded, n=3)]
-                meant = f"did you mean {' or '.join(close)}? " if close else ""
+                meant = f"did you mean {' or '.join(close)}? There are: " if close else "there are: "
                 there_are = ", ".join(sorted(self.names, key=str.casefold))
-                raise UsageError(f"there is no {self.what} {name!r}: {meant}There are: {there_are}")
+                raise UsageError(f"there is no {self.what} {name!r}: {meant}{there_are}")
 
 
 def known_patterns(connection: Connection) -> KnownNames:

@@ -28,7 +28,7 @@ def fleet_tables(status: Status, *, most_partitions: int | None = None, is_wide:
     if status.workers:
         yield _workers(status.workers, is_wide=is_wide)
     if status.replays:
-        yield _replays(status.replays)
+        yield _replays(status.replays, is_wide=is_wide)
 
 
 def _partitions(partitions: Sequence[PartitionStatus], most: int | None, *, is_wide: bool) -> Table:
@@ -76,11 +76,14 @@ def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
     return table
 
 
-def _replays(replays: Sequence[ReplayStatus]) -> Table:
-    table = table_of("Replays", "replay", "state", "ticks", "ended in", "started", "source")
+def _replays(replays: Sequence[ReplayStatus], *, is_wide: bool) -> Table:
+    # A name stays whole, and leaves 80 columns no room for more than how far the replay is.
+    origin = ("started", "source") if is_wide else ()
+    table = table_of("Replays", "replay", "state", "ticks", "ended in", *origin)
     for r in replays:
         ended = f"{r.partitions_ended}/{r.partitions}"
-        table.add_row(r.name, r.state, f"{r.ticks:,}", ended, moment(r.started_at), _short(r.source))
+        whence = (moment(r.started_at), _short(r.source)) if is_wide else ()
+        table.add_row(r.name, r.state, f"{r.ticks:,}", ended, *whence)
     return table
 
 

@@ -50,7 +50,7 @@ def _row(
     return kind, name, timeframes, threshold, notes.get((f"{kind}_definitions", name), "")
 
 
-@definitions.command(context_settings=CONTEXT)
+@definitions.command(context_settings=CONTEXT, short_help="Switch the default patterns and indicators on.")
 @server_options
 def live(where: AbstractContextManager[Place]) -> None:
     """Switch the default patterns and indicators on, for every timeframe that workers detect on.

@@ -33,8 +33,10 @@ def doctor(where: AbstractContextManager[Place], partitions: int | None, roles: 
 
     \b
     Redis        version, eviction policy, memory, AOF; the ACL rights of its user
-    PostgreSQL   version, durability, schema; the rights of its role on tables, sequences and functions
-    partitions   the recorded count, against --partitions; a key of each is read from Redis
+    PostgreSQL   version, durability, schema; the rights of its role on tables,
+                 sequences and functions
+    partitions   the recorded count, against --partitions; a key of each is read
+                 from Redis
     clocks       this host's and both servers', not more than a second apart
 
     Each server is asked once, --connect-timeout does not apply. Exit 1 if any line says FAIL.

@@ -89,7 +89,7 @@ def _note(gap: KnownGap) -> str:
     return "; ".join(filter(None, (gap.error, lost, missing + (f" and {more} more" if more > 0 else ""))))
 
 
-@gaps.command(context_settings=CONTEXT)
+@gaps.command(context_settings=CONTEXT, short_help="Fetch now what is open or missing.")
 @option("--feed", default=LIVE_FEED, help="Whose gaps.")
 @option(
     "--universe",

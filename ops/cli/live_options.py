@@ -42,7 +42,6 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     ),
     option(
         "--repair/--no-repair",
-        envvar="TICKSTOCK_REPAIR",
         default=True,
         help="Live: fetch what the feed missed by REST; else it is only noted, for `tickstock gaps repair`.",
     ),

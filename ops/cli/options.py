@@ -76,8 +76,8 @@ class OutputFile(click.Path):
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
-    """Make an option that can be set by TICKSTOCK_NAME too."""
-    variable = "TICKSTOCK_" + names[0].lstrip("-").replace("-", "_").upper()
+    """Make an option that can be set by TICKSTOCK_NAME too; --name/--no-name by the first of the two."""
+    variable = "TICKSTOCK_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     kwargs.setdefault("envvar", variable)
     return click.option(*names, show_envvar=True, **kwargs)
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import IO
 
 import click
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from ..console import make_console
 
 _FILE_WIDTH = 160
+_ON_ONE_LINE = ("flow_id", "symbol", "timestamp", "bar")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 _TEXT = "'"  # how one begins that it takes as text
 
@@ -53,15 +55,24 @@ def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
 
 def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
     console = make_console(file)
-    # An id is copied into a command: it stays on one line.
-    table = Table(*(Column(name, no_wrap=name == "flow_id") for name in columns))
+    # An id is copied into a command, and a time is read at one look: they stay on one line. In a narrow terminal the
+    # others take two rather than lose their ends.
+    table = Table(*(Column(name, no_wrap=name in _ON_ONE_LINE, overflow="fold") for name in columns))
     for row in rows:
         # Text, not markup: a symbol may be [red].
         table.add_row(*(Text(_short(value)) for value in row))
     if table.row_count:
         if not console.is_terminal:
             console.width = max(console.width, _FILE_WIDTH)
+        elif (whole := _width_of(table, console)) > console.width:
+            table.box, table.padding = None, (0, 1, 0, 0)
+            if "flow_id" in columns:  # it leaves too little for the others: the terminal breaks the lines
+                console.width = whole
         console.print(table)
+
+
+def _width_of(table: Table, console: Console) -> int:
+    return console.measure(table, options=console.options.update(max_width=_FILE_WIDTH)).maximum
 
 
 def _short(value: str | float | None) -> str:

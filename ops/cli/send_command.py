@@ -35,18 +35,20 @@ def send(
     stop = Stop()
     with where as servers:
         became = send_tick(servers, (symbol, price, volume), at=at, wait_s=wait, stop=stop)
-    for line in _lines(symbol, became):
+    for line in _lines(symbol, became, touches_a_bar=float(volume) > 0):
         click.echo(line)
     if became.refused or (wait and not became.applied):
         sys.exit(1)
 
 
-def _lines(symbol: str, became: Sent) -> list[str]:
+def _lines(symbol: str, became: Sent, *, touches_a_bar: bool) -> list[str]:
     entry = f"entry {became.entry_id} of tickstock-stream"
     if became.refused:
         return [f"{entry}: refused, {became.refused}"]
     if not became.applied:
         return [f"{entry}: nobody has taken it yet: does a worker run? `tickstock status` says so"]
+    if not touches_a_bar:
+        return [f"{entry}: taken; a volume of 0 touches no bar"]
     return [
         f"{entry}: in the bar of {as_moment(became.minute)} UTC",
         f"see it when its minute has ended: tickstock bars --symbol {symbol} --last 1",

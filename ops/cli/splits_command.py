@@ -64,4 +64,4 @@ def import_(where: AbstractContextManager[Place], file: BinaryIO) -> None:
     with where as place, open_postgres(place, name="tickstock-splits") as connection:
         check_schema(connection)
         added = add_splits(connection, given)
-    click.echo(f"{added:,} splits added, {len(given) - added:,} were there")
+    click.echo(f"{added:,} split{'' if added == 1 else 's'} added, {len(given) - added:,} were there")

@@ -50,12 +50,15 @@ def status(  # one parameter for each option
     position     the last entry of tickstock-stream:{pN} that is committed
     pause s      how long it stood still when it changed its owner last
     revisions    bars that a late tick changed after they had been written
-    fenced       times that a partition was left out of a commit, because another worker had taken it
-    restores     how often partitions were read again from their committed state: each take-over is one
+    fenced       times that a partition was left out of a commit, because another
+                 worker had taken it
+    restores     how often partitions were read again from their committed state:
+                 each take-over is one
     ended in     partitions in which a replay has come to its end, of all
     untold       results that the bridge has not told yet
     stale        symbols without a bar for 5 minutes that had one within 8 hours
-    orphans      published patterns that the application did not receive, parse or deliver within 10 s
+    orphans      published patterns that the application did not receive, parse or
+                 deliver within 10 s
     """  # noqa: D301  # \b is for click: it leaves the lines below it as they are
     stop = Stop()
     with ExitStack() as opened:

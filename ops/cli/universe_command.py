@@ -66,7 +66,7 @@ def show(where: AbstractContextManager[Place], name: str, as_json: bool) -> None
     click.echo(msgspec.json.encode(symbols).decode() if as_json else "\n".join(symbols))
 
 
-@universe.command("import", context_settings=CONTEXT)
+@universe.command("import", context_settings=CONTEXT, short_help="Make NAME:KEY hold the symbols of FILE.")
 @click.argument("name", metavar="NAME:KEY")
 @click.argument("file", type=click.File("rb"))
 @option(

@@ -43,6 +43,12 @@ def variables_of(command):
     return found
 
 
+def test_every_variable_can_be_set_by_a_shell():
+    assert [name for name in variables_of(every_command) if not name.isidentifier()] == []
+    assert "TICKSTOCK_DETECT" in variables_of(every_command)
+    assert "TICKSTOCK_REPAIR" in variables_of(every_command)
+
+
 def test_a_producers_channel_is_nothing_that_another_command_reads():
     assert {name for name, _ in variables_of(every_command)["TICKSTOCK_CHANNEL"]} == {"channel"}
     assert "TICKSTOCK_WATCH_CHANNEL" in variables_of(every_command)

@@ -1,6 +1,8 @@
-"""Rows as CSV, which a spreadsheet may open."""
+"""Rows as CSV, which a spreadsheet may open, and as a table, which a narrow terminal shows."""
 
 import pytest
+from rich.console import Console
+from tickstockpl.ops.cli import rows_text
 from tickstockpl.ops.cli.rows_text import write_rows
 
 
@@ -24,3 +26,41 @@ def test_no_text_becomes_a_formula_and_every_number_stays_one(tmp_path, value, c
     file = tmp_path / "rows.csv"
     write_rows(["symbol"], iter([(value,)]), "csv", file)
     assert file.read_text() == f"symbol\n{cell}\n"
+
+
+def in_80_columns(monkeypatch, tmp_path, columns, *row):
+    monkeypatch.setattr(
+        rows_text, "make_console", lambda file: Console(file=file, width=80, force_terminal=True, color_system=None)
+    )
+    file = tmp_path / "rows.txt"
+    write_rows(columns, iter([row]), "table", file)
+    return file.read_text()
+
+
+def test_a_narrow_terminal_cuts_no_time_and_no_number(tmp_path, monkeypatch):
+    columns = ["symbol", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap"]
+    prices = ["1267.04", "1267.64", "1266.99", "1267.54"]
+    text = in_80_columns(
+        monkeypatch, tmp_path, columns, "AAPL", "2025-06-02 13:38", *prices, "1812033.006612", "10454", "1267.315454"
+    )
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "AAPL   2025-06-02 13:38 1267.04 1267.64 1266.99 1267.54" in text
+    assert "…" not in text
+
+
+def test_a_flow_id_leaves_the_other_columns_whole(tmp_path, monkeypatch):
+    columns = ["symbol", "bar", "timeframe", "pattern", "confidence", "direction", "flow_id"]
+    flow_id = "4c8509b0-aa50-598c-9f80-10f287b4e355"
+    text = in_80_columns(
+        monkeypatch,
+        tmp_path,
+        columns,
+        "AAPL",
+        "2025-06-02 13:38",
+        "1min",
+        "EngulfingPattern",
+        "1.00",
+        "bullish",
+        flow_id,
+    )
+    assert "AAPL   2025-06-02 13:38 1min      EngulfingPattern 1.00       bullish   " + flow_id in text
