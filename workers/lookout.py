@@ -73,7 +73,9 @@ class Lookout:
             if p in states and time.monotonic() >= self._rests_until.get(p, 0.0) and self.unread(states[p], look.sent)
         }
         self._looks = {}
-        for p, look in self._reader.look([p for p in states if p not in self._reader.restoring]).items():
+        # What is to be restored now says nothing before that is done: it would be restored a second time.
+        others = [p for p in states if p not in self._reader.restoring and p not in odd]
+        for p, look in self._reader.look(others).items():
             if look is None:
                 odd[p] = "stream gone"
             elif look.aside or look.last_id.ms > latest_ms:
@@ -96,7 +98,8 @@ class Lookout:
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers that had sent more than was read since, but for what was looked for in vain just now.
 
-        in_vain: even reading from the stream's start has not brought them: they are not looked for again for a while.
+        in_vain: even reading from the stream's start has not brought them: none is looked for again for a while, nor are
+        those that were not looked for now: many dead producers let a partition be read no more often than one.
         """
         unread = []
         for producer, number in sent.items():
@@ -106,7 +109,7 @@ class Lookout:
             key = (state.partition, producer)
             vain = self._vain.get(key, _NEVER)
             waits = vain.number == number and time.monotonic() < vain.until
-            if number <= (flow.seen if flow else 0) or (flow and flow.ended) or waits:
+            if number <= (flow.seen if flow else 0) or (flow and flow.ended) or (waits and not in_vain):
                 continue
             if in_vain:
                 wait_s = min(2 * vain.wait_s, _MAX_VAIN_RESTORE_WAIT_S) if vain.number == number else _NEVER.wait_s

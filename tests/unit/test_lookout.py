@@ -41,3 +41,19 @@ def test_a_partition_rests_after_a_look_in_vain_ten_times_as_long_as_that_took(m
     look.sent["dead, too"] = 7  # meanwhile
     assert [odd_at(at) for at in (104.0, 115.0, 131.9)] == [{}, {}, {}]
     assert odd_at(133.0) == {0: "unread frames"}
+
+
+def test_a_look_in_vain_for_one_producer_is_one_for_all_that_lack(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    state, lookout = new_state(), Lookout(None, lambda *_: None)
+    assert lookout.unread(state, {"first": 5}, in_vain=True) == ["first"]
+    now[0] = 109.0  # a second before the first one is looked for again, another is found to lack
+    assert lookout.unread(state, {"first": 5, "second": 7}) == ["second"]
+    assert lookout.unread(state, {"first": 5, "second": 7}, in_vain=True) == ["first", "second"]
+    now[0] = 118.0
+    assert lookout.unread(state, {"first": 5, "second": 7}) == []
+    now[0] = 119.0
+    assert lookout.unread(state, {"first": 5, "second": 7}) == ["second"]
+    now[0] = 129.0
+    assert lookout.unread(state, {"first": 5, "second": 7}) == ["first", "second"]

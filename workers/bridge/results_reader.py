@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ...contracts.names import BRIDGE_GROUP, results_key, results_keys
-from ...contracts.partition import Position
+from ...contracts.partition import START, Position
 from ...db.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
@@ -55,7 +55,7 @@ class ResultsReader:
         self._client = client
         self._database = database
         self._foreign = ForeignKeyWatch(client, results_keys)  # the outbox has their results
-        self._odd: dict[int, str] = {}  # the last entry of a partition that was passed over
+        self._odd: dict[int, Position] = {}  # the last entry of a partition that was passed over, and said
         self.seek({})
 
     def seek(self, positions: Mapping[int, int]) -> None:
@@ -131,9 +131,10 @@ class ResultsReader:
                 self._silent.discard(partition)
 
     def _pass_over(self, partition: int, entry_id: str) -> None:
-        if self._odd.get(partition) != entry_id:
+        position = Position.parse(entry_id)
+        if position > self._odd.get(partition, START):  # met again where the stream is read again
             log.warning("an entry of the results is passed over", key=results_key(partition), id=entry_id)
-        self._odd[partition] = entry_id
+            self._odd[partition] = position
 
     def _read_each(self, ids: Mapping[bytes, str]) -> list[Any]:
         """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
