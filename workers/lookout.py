@@ -98,8 +98,8 @@ class Lookout:
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers that had sent more than was read since, but for what was looked for in vain just now.
 
-        in_vain: even reading from the stream's start has not brought them: none is looked for again for a while, nor are
-        those that were not looked for now: many dead producers let a partition be read no more often than one.
+        in_vain: even reading from the stream's start has not brought them: none is looked for again for a while, nor
+        are those that were not looked for now: many dead producers let a partition be read no more often than one.
         """
         unread = []
         for producer, number in sent.items():
