@@ -51,6 +51,9 @@ class SpooledWriter(StreamWriter):
         self._spool = spool
         self._spooling = not spool.is_empty
         self._is_inherited = self._spooling
+        # What an earlier process left is sent whole once: `done` may be above numbers that were given up, each of which
+        # still counts when it comes.
+        self._owes_all = self._spooling
         self._tops = dict(done)
         self._said_at = -_SAY_EVERY_S
         self._away = False  # as we said it last
@@ -126,7 +129,8 @@ class SpooledWriter(StreamWriter):
         if time.monotonic() >= self._polled_at + poll_every_s:
             self._poll()
             self._polled_at = time.monotonic()
-            self._spool.forget({p: flow.done for p, flow in self._flows.items()})
+            if not self._owes_all:
+                self._spool.forget({p: flow.done for p, flow in self._flows.items()})
         if full := self._what_is_full():
             self._give_way(full)
         elif self._spooling:
@@ -171,12 +175,16 @@ class SpooledWriter(StreamWriter):
     def _take_up(self, frame: Numbered) -> None:
         flow = self._flows[frame.partition]
         self._tops[frame.partition] = max(self._tops[frame.partition], frame.last)
-        if frame.last > max(flow.sent_to, flow.done) and frame.partition not in self._foreign.left_out:
+        if frame.last > max(flow.sent_to, self._settled(flow)) and frame.partition not in self._foreign.left_out:
             flow.to_send.append(frame)
+
+    def _settled(self, flow: _Flow) -> int:
+        """Return the number up to which nothing has to be sent."""
+        return 0 if self._owes_all else flow.done
 
     def _end_spooling(self) -> None:
         """Everything on disk is sent: what the disk had no room for follows, and new frames go to Redis directly."""
-        self._spooling = False
+        self._spooling = self._owes_all = False
         for frame in self._spool.take_unwritten():
             self._take_up(frame)
         if self._away:
@@ -220,7 +228,7 @@ class SpooledWriter(StreamWriter):
         self._spill()
         for flow in self._flows.values():
             flow.last_sent = None
-            flow.sent_to = flow.done
+            flow.sent_to = self._settled(flow)
             flow.kept.clear()
             flow.to_send.clear()
         self._spool.rewind()

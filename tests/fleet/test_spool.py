@@ -253,6 +253,30 @@ def send(folder, servers, stop=None):
     return gaps
 
 
+def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(fleet, tmp_path):
+    """Of five frames the stream has lost the second and the fourth; both holes are given up before somebody sends."""
+    fleet.start_worker("w1", "--hole-wait", "1")
+    folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[int(fleet.redis.time()[0]) * 1000] * 5)
+    with postgres.connect(fleet.servers.database_url, name="test") as connection:
+        leases.take(connection, "producer:synthetic-dead", "synthetic-dead")
+        connection.execute("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = 'synthetic-dead'")
+    with Spool(folder, max_bytes=1 << 20) as spool:
+        frames = spool.read(10)
+    for frame in (frames[0], frames[2], frames[4]):
+        fleet.redis.xadd(stream_key(0), {"f": frame.body})
+    counted = "SELECT ticks_in, lost FROM ledger WHERE producer = 'synthetic-dead' AND partition = 0"
+    wait_for(lambda: fleet.rows(counted) == [(5, 2)], 60, lambda: f"{fleet.rows(counted)}\n{fleet.logs()}")
+    stop = Event()
+    sender = Thread(target=send, args=(folder.parent, fleet.servers, stop))
+    sender.start()
+    try:
+        wait_for(lambda: not folder.exists(), 60, fleet.logs)
+    finally:
+        stop.set()
+        sender.join(60)
+    assert fleet.rows(counted) == [(5, 0)]
+
+
 def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_path):
     """Two have sent a dead producer's frames and its end before, and were killed while they waited for the commit."""
     fleet.start_worker("w1")
