@@ -89,17 +89,17 @@ class Lookout:
         return odd
 
     def rest(self, partition: int, took_s: float) -> None:
-        """Look for unread frames of a partition only after a while: reading it from the start was in vain, and slow.
+        """Let a partition rest after a read from its start that was in vain. took_s: seconds that the read took.
 
-        Many producers that died one after the other would else let it be read all the time.
+        Many producers that die one after the other would else let it be read all the time.
         """
         self._rests_until[partition] = time.monotonic() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
-        """Return the producers that had sent more than was read since, but for what was looked for in vain just now.
+        """Return the producers that had sent more than was read. One that was looked for in vain waits, and is left out.
 
-        in_vain: even reading from the stream's start has not brought them: none is looked for again for a while, nor
-        are those that were not looked for now: many dead producers let a partition be read no more often than one.
+        in_vain: the stream was read from its start, and did not bring them. Then all of them are returned, and all wait:
+        so a partition is read once for many dead producers, not once for each.
         """
         unread = []
         for producer, number in sent.items():

@@ -39,8 +39,8 @@ class Upkeep:
         """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
 
         read_ms: when the partitions were read last, up to their ends. A hole waits from when we asked for it: what
-        stands behind it may have come long before, while nobody read. A restore does not begin the wait anew: where
-        something else lets a partition be read again and again, its holes would else stay for ever.
+        stands behind it may have come long before, while nobody read. A restore does not begin the wait anew:
+        a partition that is restored often would else keep its holes for ever.
         """
         now = time.monotonic()
         restoring = self._reader.restoring
