@@ -96,10 +96,10 @@ class Lookout:
         self._rests_until[partition] = time.monotonic() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
-        """Return the producers that had sent more than was read. One that was looked for in vain waits, and is left out.
+        """Return the producers that had sent more than was read. What was just looked for in vain is left out.
 
-        in_vain: the stream was read from its start, and did not bring them. Then all of them are returned, and all wait:
-        so a partition is read once for many dead producers, not once for each.
+        in_vain: the stream was read from its start, and did not bring them. Then all are returned, and all wait: so a
+        partition is read once for many dead producers, not once for each.
         """
         unread = []
         for producer, number in sent.items():
