@@ -7,6 +7,7 @@ known of those ticks (workers/vanished.py).
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 import structlog
@@ -50,10 +51,18 @@ class ProducerLease:
         self._url = url
         self._owner = owner
         self._connection: Connection = connect(url, name="tickstock-producer", impatient=True)
-        self._leases = [self._take_ingest(wait)] if is_ingest else []
-        self._leases.append(self._take(unit, wait))
-        if partitions:
-            self._expect_partitions(partitions)
+        self._leases: list[Lease] = []
+        try:
+            if is_ingest:
+                self._leases.append(self._take_ingest(wait))
+            self._leases.append(self._take(unit, wait))
+            if partitions:
+                expect_partitions(self._connection, partitions)
+        except BaseException:
+            with suppress(psycopg.Error):
+                leases.release(self._connection, self._owner, self._leases)
+            self._connection.close()
+            raise
         self._feed = ""
         self._sent: Callable[[], list[int]] = list
         self._noted: list[int] = []
@@ -63,20 +72,11 @@ class ProducerLease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
-    def _expect_partitions(self, partitions: int) -> None:
-        try:
-            expect_partitions(self._connection, partitions)
-        except SetupError:
-            leases.release(self._connection, self._owner, self._leases)
-            self._connection.close()
-            raise
-
     def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
         deadline = time.monotonic() + _INGEST_WAIT_S
         try:
             return self._take(_INGEST_UNIT, lambda seconds: wait(seconds) or time.monotonic() > deadline)
         except LeaseTaken as e:
-            self._connection.close()
             raise SetupError(f"{e}: two ingests would double every volume; stop that one first") from e
 
     def _take(self, unit: str, wait: Callable[[float], bool]) -> Lease:

@@ -304,6 +304,28 @@ def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_
     assert rows == [(2, 1, True)]
 
 
+def test_a_spool_that_has_to_wait_keeps_no_other_one_waiting(fleet, tmp_path):
+    """Somebody seems to hold the name of the first one still; the other is committed meanwhile."""
+    fleet.start_worker("w1")
+    born_ms = [int(fleet.redis.time()[0]) * 1000]
+    waits, goes = (spool_of(f"synthetic-{name}", tmp_path / "spool", born_ms) for name in ("a", "b"))
+    with postgres.connect(fleet.servers.database_url, name="test") as connection:
+        for folder in (waits, goes):
+            leases.take(connection, f"producer:{folder.name}", folder.name)
+        expiry = "UPDATE lease SET expires_at = clock_timestamp() + %s::interval WHERE unit = %s"
+        connection.execute(expiry, ("1 hour", f"producer:{waits.name}"))
+        connection.execute(expiry, ("0", f"producer:{goes.name}"))
+    stop = Event()
+    sender = Thread(target=send, args=(waits.parent, fleet.servers, stop))
+    sender.start()
+    try:
+        wait_for(lambda: not goes.exists(), 60, fleet.logs)
+    finally:
+        stop.set()
+        sender.join(60)
+    assert waits.exists()
+
+
 def test_a_spool_whose_numbers_are_forgotten_is_not_sent_but_is_a_gap(migrated_servers, tmp_path):
     folder = spool_of("synthetic-old", tmp_path, born_ms=[2_000, 1_000, 3_000])
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
