@@ -55,6 +55,8 @@ def test_hosts_are_tried_in_any_order_where_the_address_says_so(servers):
 
 
 def test_where_no_host_serves_each_reason_is_told(servers):
+    if urlsplit(servers.database_url).password is None:
+        pytest.skip("TICKSTOCK_TEST_DATABASE_URL names a server that asks for no password")
     wrong = urlsplit(with_dead(servers.database_url))
     login, _, hosts = wrong.netloc.rpartition("@")
     word = secrets.token_hex(8)
