@@ -1,6 +1,7 @@
 """A producer's frames in the order of their numbers, like TCP segments: repeats drop, a frame ahead of a hole waits."""
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from ..contracts.bounds import LOST_RANGES
@@ -61,6 +62,9 @@ class FrameOrder:
     lost: list[tuple[int, int]] = field(default_factory=list)
     held: dict[int, Arrival] = field(default_factory=dict)
     held_bytes: int = 0
+    # Heaps over the held frames: their previous numbers; when each came, with that number (of those that went, too).
+    _order: list[int] = field(default_factory=list)
+    _since: list[tuple[int, int]] = field(default_factory=list)
     overlapping: list[Arrival] = field(default_factory=list)
 
     @property
@@ -85,7 +89,9 @@ class FrameOrder:
     @property
     def held_since_ms(self) -> int:
         """When the earliest held frame came."""
-        return min(min(a.position.ms, a.read.ms) for a in self.held.values())
+        while (first := self._since[0])[1] not in self.held:
+            heappop(self._since)
+        return first[0]
 
     def accept(self, arrival: Arrival) -> list[Arrival]:
         """Take a frame; return the frames that can be applied now, in order (none for a repeat or behind a hole).
@@ -112,15 +118,19 @@ class FrameOrder:
         if arrival.frame.previous not in self.held:
             self.held[arrival.frame.previous] = arrival
             self.held_bytes += arrival.frame.held_bytes
+            heappush(self._order, arrival.frame.previous)
+            heappush(self._since, (min(arrival.position.ms, arrival.read.ms), arrival.frame.previous))
 
     def drop_held(self) -> None:
         """Forget what waits."""
         self.held.clear()
+        self._order.clear()
+        self._since.clear()
         self.held_bytes = 0
 
     def give_up(self) -> tuple[tuple[int, int], list[Arrival]]:
         """Call the hole lost; return its range (from, to] and the held frames that can be applied now."""
-        return self.give_up_to(min(self.held)), self._follow()
+        return self.give_up_to(self._order[0]), self._follow()
 
     def give_up_to(self, number: int) -> tuple[int, int]:
         """Call lost what was not applied up to a number, where a frame ended; return its range (from, to]."""
@@ -131,8 +141,8 @@ class FrameOrder:
 
     def _follow(self) -> list[Arrival]:
         ready = []
-        while self.held and (first := min(self.held)) <= self.number:
-            arrival = self.held.pop(first)
+        while self._order and self._order[0] <= self.number:
+            arrival = self.held.pop(heappop(self._order))
             self.held_bytes -= arrival.frame.held_bytes
             frame = arrival.frame
             if frame.last <= self.number:
@@ -143,6 +153,8 @@ class FrameOrder:
                 continue
             self.number = frame.last
             ready.append(arrival._replace(above=above))
+        if not self.held:
+            self._since.clear()
         return ready
 
     def _was_lost(self, frame: Frame) -> bool:

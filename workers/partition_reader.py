@@ -1,7 +1,7 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,10 +220,11 @@ class PartitionReader:
             time.sleep(_CLUSTER_WAIT_S)
         return found
 
-    def past(self, state: PartitionState) -> Iterator[tuple[bytes, bytes]]:
-        """Read again what the stream holds of a partition, up to what was read."""
+    def past(self, state: PartitionState, between: Callable[[], None]) -> Iterator[tuple[bytes, bytes]]:
+        """Read again what the stream holds of a partition, up to what was read. between: called after each page."""
         for page in pages_of(self._client, state.partition, "-", str(state.read_to)):
             yield from page
+            between()
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
         """Set the group back to the committed position, so that everything above it comes again, whoever had it.

@@ -490,32 +490,47 @@ class PartitionState:
         return min((_arrived_ns(arrival) for flow in flows for arrival in flow.held.values()), default=MAX_TS_NS)
 
     def give_up_holes(
-        self, read_ms: int, *, hole_wait_ms: int, now_ns: int, only: Collection[str] | None = None
+        self,
+        read_ms: int,
+        *,
+        hole_wait_ms: int,
+        now_ns: int,
+        only: Collection[str] | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> list[tuple[str, tuple[int, int]]]:
         """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each.
 
-        only: of these producers; None: of all.
+        only: of these producers; None: of all. between: called between two pieces of what can be applied then.
         """
-        given_up = []
+        given_up: list[tuple[str, tuple[int, int]]] = []
         for producer, flow in self.flows.items():
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
             if can_be_sent_again or (only is not None and producer not in only):
                 continue
             # Who was asked for the first was asked for all that follows it: the others do not wait in turn.
+            ready: list[Arrival] = []
+            before_ms = 0
             while flow.held and read_ms > (since_ms := flow.held_since_ms) + hole_wait_ms:
-                given_up.append((producer, self._give_up(producer, flow, since_ms, now_ns)))
+                hole, some = flow.give_up()
+                self._note_given_up(producer, flow.feed, hole, (before_ms, since_ms))
+                given_up.append((producer, hole))
+                ready += some
+                before_ms = since_ms
+            self._refuse_overlapping(flow)
+            for piece in _pieces(ready) if ready else ():  # together: each of thousands may stand behind its own hole
+                self._apply_feed(flow.feed, piece, now_ns)
+                between()
         return given_up
 
-    def _give_up(self, producer: str, flow: FrameOrder, since_ms: int, now_ns: int) -> tuple[int, int]:
-        hole, ready = flow.give_up()
-        self._refuse_overlapping(flow)
+    def _note_given_up(self, producer: str, feed: str, hole: tuple[int, int], window_ms: tuple[int, int]) -> None:
+        """Note numbers that nobody waits for any more. window_ms: when they came, if no clock says more."""
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
-            self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
-        if ready:  # not where what waited brings nothing
-            self._apply_feed(flow.feed, ready, now_ns)
+            book = self.feeds.get(feed)
+            before_ms, behind_ms = window_ms
+            after_ms = max(before_ms, book.base_ns // MS_NS) if book else behind_ms
+            self.given_up.append(Hole(feed, self.partition, after_ms, behind_ms, producer, hole[1] - hole[0]))
         self.dirty = True
-        return hole
 
     def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
         """Call lost what a producer that is gone had sent and nobody has: its last numbers.
@@ -534,11 +549,6 @@ class PartitionState:
         counts = self.counts.setdefault(producer, Counts())
         counts.ticks_in += hole[1] - hole[0]
         counts.lost += hole[1] - hole[0]
-
-    def _hole(self, producer: str, feed: str, behind_ms: int, numbers: tuple[int, int]) -> Hole:
-        book = self.feeds.get(feed)
-        before_ms = book.base_ns // MS_NS if book else behind_ms
-        return Hole(feed, self.partition, before_ms, behind_ms, producer, numbers[1] - numbers[0])
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:

@@ -1,7 +1,7 @@
 """What a worker sees after once nothing is unread: holes that nobody fills, and producers that ended long ago."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -35,12 +35,14 @@ class Upkeep:
         self._asked: dict[tuple[int, str, int], float] = {}  # partition, producer, number below the hole: since when
         self._clean_at = 0.0
 
-    def give_up_holes(self, states: Mapping[int, PartitionState], read_ms: int) -> bool:
+    def give_up_holes(
+        self, states: Mapping[int, PartitionState], read_ms: int, between: Callable[[], None] = lambda: None
+    ) -> bool:
         """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
 
-        read_ms: when the partitions were read last, up to their ends. A hole waits from when we asked for it: what
-        stands behind it may have come long before, while nobody read. A restore does not begin the wait anew:
-        a partition that is restored often would else keep its holes for ever.
+        read_ms: when the partitions were read last, up to their ends. between: called amid long work.
+        A hole waits from when we asked for it: what stands behind it may have come long before, while nobody read. A
+        restore does not begin the wait anew: a partition that is restored often would else keep its holes for ever.
         """
         now = time.monotonic()
         restoring = self._reader.restoring
@@ -61,6 +63,7 @@ class Upkeep:
                 hole_wait_ms=self._hole_wait_ms,
                 now_ns=time.monotonic_ns(),
                 only=self._waited_for(state, now),
+                between=between,
             )
             for producer, (first, last) in given_up:
                 log.error("ticks lost", partition=state.partition, producer=producer, after=first, through=last)

@@ -287,7 +287,7 @@ class Worker:
                 ready.append(state)
         for state in ready:
             if state.undos:
-                state.take_back(partial(self._reader.past, state))
+                state.take_back(partial(self._reader.past, state, self._stay_alive))
             state.give_up_undos()
         return ready
 
@@ -551,7 +551,9 @@ class Worker:
         for partition in self._vanished.to_read_again(self._states):
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
-        if self._upkeep.give_up_holes(self._states, self._read_at.ms) or self._vanished.give_up(self._states):
+        if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive) or self._vanished.give_up(
+            self._states
+        ):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)

@@ -53,6 +53,34 @@ def test_a_hole_given_up_is_applied_once_if_it_comes_after_all():
     assert order.lost == []
 
 
+def test_the_earliest_of_what_still_waits_is_known_when_what_came_before_it_was_applied():
+    order = FrameOrder("live")
+    for frame in (arrival(30, 40, ms=9), arrival(10, 20, ms=5), arrival(50, 60, ms=7)):
+        order.accept(frame)
+    assert order.held_since_ms == 5
+    assert numbers(order.accept(arrival(0, 10, ms=11))) == [(0, 10), (10, 20)]
+    assert order.held_since_ms == 7
+    assert order.give_up()[0] == (20, 30)
+    assert order.held_since_ms == 7
+    assert order.give_up()[0] == (40, 50)
+    assert order.held == {}
+    order.accept(arrival(70, 80, ms=12))
+    assert order.held_since_ms == 12
+
+
+@pytest.mark.timeout(120)  # to look through all for each of them would take hours
+def test_a_hundred_thousand_frames_each_behind_its_own_hole_are_given_up():
+    order = FrameOrder("live")
+    for n in range(100_000, 0, -1):
+        order.accept(arrival(2 * n - 1, 2 * n))
+    given_up = []
+    while order.held:
+        assert order.held_since_ms == order.number + 2
+        hole, ready = order.give_up()
+        given_up.append((hole, numbers(ready)))
+    assert given_up == [((2 * n - 2, 2 * n - 1), [(2 * n - 1, 2 * n)]) for n in range(1, 100_001)]
+
+
 def test_an_overlapping_frame_of_the_front_door_brings_only_its_rows_above_what_is_applied():
     order = FrameOrder("live", number=15)
     (only,) = order.accept(arrival(10, 20, producer="front-door"))
