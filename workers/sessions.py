@@ -1,0 +1,91 @@
+"""Which bars belong to the regular hours of New York, and to which day's. Pure.
+
+A bar belongs to them where it overlaps them: the hour bar of 09:00 does. Of a symbol whose market never closes, each
+bar does.
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, timedelta
+from functools import cache
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from ..contracts.market_hours import hours_if_open
+from ..contracts.ticks import Column
+from ..contracts.timeframe import HIGHER
+from ..contracts.universe import EVERY_SYMBOL
+
+Session = Literal["regular", "extended"]
+REGULAR: Session = "regular"
+EXTENDED: Session = "extended"
+SESSIONS: tuple[Session, ...] = get_args(Session)
+
+_DAY_MINUTES = 1440
+_FIRST_DAY = date(1970, 1, 1)
+
+
+class Track(NamedTuple):
+    """What one history holds: the bars of one timeframe (minutes), those of the regular hours or all of them."""
+
+    session: Session
+    timeframe: int
+
+
+ALL_MINUTES, REGULAR_MINUTES = Track(EXTENDED, 1), Track(REGULAR, 1)
+TRACKS = tuple(Track(session, timeframe) for session in SESSIONS for timeframe in (1, *HIGHER))
+
+
+class Sessions:
+    """Tells the regular bars of one partition's symbols. symbols: the partition's own list, which grows."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = symbols
+        self.always_open: AbstractSet[str] = frozenset()  # symbols; EVERY_SYMBOL: all of them
+
+    def are_regular(self, symbols: Column, minutes: Column, timeframe: int) -> Column:
+        """Tell which bars of a timeframe are regular; symbols: indices, minutes: where the bars start."""
+        return in_regular_hours(minutes, timeframe) | self.are_always_open(symbols)
+
+    def are_always_open(self, symbols: Column) -> Column:
+        """Tell for which symbols (indices) each bar is a regular one."""
+        if not self.always_open or EVERY_SYMBOL in self.always_open:
+            return np.full(len(symbols), bool(self.always_open))
+        mine, places = np.unique(symbols, return_inverse=True)
+        return np.array([self._symbols[symbol] in self.always_open for symbol in mine.tolist()], bool)[places]
+
+
+def in_regular_hours(minutes: Column, timeframe: int) -> Column:
+    """Tell which bars, by their first minutes since 1970, overlap the regular hours of their day."""
+    opens, closes = _hours(minutes)
+    return np.asarray((minutes + timeframe > opens) & (minutes < closes))
+
+
+def session_of(minutes: Column) -> Column:
+    """Return for each minute the start of its regular session, in minutes since 1970; -1 outside it."""
+    opens, closes = _hours(minutes)
+    return np.where((minutes >= opens) & (minutes < closes), opens, -1)
+
+
+def is_in_session(minute: int) -> bool:
+    """Tell whether a minute since 1970 is one of the regular hours."""
+    opens, closes = _hours_of_day(minute // _DAY_MINUTES)
+    return opens <= minute < closes
+
+
+def _hours(minutes: Column) -> tuple[Column, Column]:
+    """Return the regular hours, [first, end), of the day of each minute."""
+    days = minutes // _DAY_MINUTES
+    opens, closes = np.empty((2, len(minutes)), np.int64)
+    for day in np.unique(days):
+        mine = days == day
+        opens[mine], closes[mine] = _hours_of_day(int(day))
+    return opens, closes
+
+
+@cache
+def _hours_of_day(day: int) -> tuple[int, int]:
+    """Return a day's regular hours, [first, end): they lie within one day of UTC."""
+    hours = hours_if_open(_FIRST_DAY + timedelta(days=day))
+    return int(hours.opens.timestamp()) // 60, int(hours.closes.timestamp()) // 60
