@@ -20,6 +20,13 @@ from .postgres import Connection
 from .queries import query
 
 _OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
+_VOLUMES = {
+    1: "volumes_of_minutes",
+    5: "volumes_of_5_minutes",
+    15: "volumes_of_15_minutes",
+    30: "volumes_of_30_minutes",
+    60: "volumes_of_hours",
+}
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
 _LOADED = np.dtype(
     [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
@@ -244,3 +251,23 @@ def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int,
         number: (notional, volume)
         for number, notional, volume in connection.execute(query("session_sums_before"), values)
     }
+
+
+def volumes_of(connection: Connection, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    """Return the shares of each symbol's bars at some minutes (n, k), -1 for none; NaN where there is no bar."""
+    volumes = np.full(minutes.shape, np.nan)
+    rows, columns = np.nonzero(minutes >= 0)
+    if not len(rows):
+        return volumes
+    wanted = minutes[rows, columns]
+    values = {
+        "number": list(range(len(wanted))),
+        "symbol": [names[row] for row in rows.tolist()],
+        "minute": wanted.tolist(),
+        "first_minute": int(wanted.min()),
+        "last_minute": int(wanted.max()),
+    }
+    found = connection.execute(query(_VOLUMES[timeframe]), values, prepare=False).fetchall()
+    for number, volume in found:
+        volumes[rows[number], columns[number]] = volume
+    return volumes

@@ -6,6 +6,7 @@ or because indicators come after patterns, stands as marks in the checkpoint, an
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import structlog
@@ -14,7 +15,7 @@ from ..contracts.bar import has_prices
 from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
-from ..db.detections import StagedIndicator, WantedBars, load_bars, session_sums_before, standing_detections
+from ..db.detections import StagedIndicator, WantedBars, load_bars, session_sums_before, standing_detections, volumes_of
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from ..db.sessions import always_open_symbols
@@ -128,7 +129,12 @@ class ResultFinder:
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
             plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
-        found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
+        found = find_patterns(
+            [(plan.state.detector, marks) for plan, marks in sought],
+            self.definitions,
+            now_s,
+            partial(volumes_of, self._connection),
+        )
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
     def _compare(self, found: Sequence[tuple[PartitionPlan, Column, FoundPatterns]]) -> None:

@@ -5,7 +5,7 @@ absorbed when its history was loaded (`workers/detection.py`).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +21,18 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
-from .sessions import ALL_MINUTES, EXTENDED, REGULAR, REGULAR_MINUTES, SESSIONS, TRACKS, Session, Sessions, Track
+from .sessions import (
+    ALL_MINUTES,
+    EXTENDED,
+    REGULAR,
+    REGULAR_MINUTES,
+    SESSIONS,
+    TRACKS,
+    Session,
+    Sessions,
+    Track,
+    same_minutes_before,
+)
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
@@ -31,6 +42,7 @@ _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 _LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
 _SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
+_DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
 _MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
 
 
@@ -448,12 +460,25 @@ class _Bar(NamedTuple):
     minute: int
 
 
+# From a timeframe, names of symbols (n) and minutes (n, k), the shares of these bars: (n, k), NaN where there is none.
+VolumesOf = Callable[[int, Sequence[str], Column], Column]
+
+
+def _no_volumes(timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    del timeframe, names
+    return np.full(minutes.shape, np.nan)
+
+
 def find_patterns(
-    sought: Sequence[tuple[Detector, Column]], definitions: Definitions, now_s: float
+    sought: Sequence[tuple[Detector, Column]],
+    definitions: Definitions,
+    now_s: float,
+    volumes_of: VolumesOf = _no_volumes,
 ) -> list[FoundPatterns]:
     """Run the patterns on the marked bars of several partitions at once: a call costs more than its rows.
 
-    now_s: Unix seconds by Redis's clock. Returns what was found for each (detector, marks).
+    now_s: Unix seconds by Redis's clock. volumes_of: of bars that the histories do not hold any more. Returns what was
+    found for each (detector, marks).
     """
     found = [FoundPatterns([], []) for _ in sought]
     for track in TRACKS:
@@ -469,7 +494,7 @@ def find_patterns(
             for number, (detector, marks) in enumerate(sought)
         ]
         for some in _in_batches([part for part in parts if len(part.marks)]):
-            _find_in(found, some, track, wanted, now_s)
+            _find_in(found, some, track, wanted, now_s, volumes_of)
     return found
 
 
@@ -491,13 +516,53 @@ def _find_in(
     track: Track,
     wanted: Sequence[PatternDefinition],
     now_s: float,
+    volumes_of: VolumesOf,
 ) -> None:
     depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
     windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+        if pattern.kind.compares_days and len(rows):
+            again = pattern.kind.find(_with_days(parts, rows, windows, track, volumes_of), pattern.parameters)
+            there.confidence[rows] = again.confidence
+            rows = rows[again.confidence >= max(pattern.threshold, np.nextafter(0, 1))]
         _note(found, parts, rows, pattern, there, windows, now_s)
+
+
+def _with_days(
+    parts: Sequence[_Sought], rows: Column, windows: Windows, track: Track, volumes_of: VolumesOf
+) -> Windows:
+    """Return the windows of some rows (of all parts) with what is known of the same minute on other days."""
+    same_minute, is_opening, first = [], [], 0
+    for part in parts:
+        mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
+        same_minute.append(_same_minute(part, mine, track, volumes_of))
+        is_opening.append(_are_openings(part, mine, track))
+        first += len(part.marks)
+    return windows.of_rows(rows, np.concatenate(same_minute), np.concatenate(is_opening))
+
+
+def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
+    """Return the volumes of the same minute on the days before: none from before a split."""
+    detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
+    before = same_minutes_before(minutes, track.timeframe)
+    each = np.repeat(np.arange(len(rows)), before.shape[1])
+    is_split = detector.splits.lie_between(symbols[each], before.ravel(), minutes[each]).reshape(before.shape)
+    before[is_split] = -1
+    names = [detector.symbols[symbol] for symbol in symbols.tolist()]
+    held = detector.histories[track].volumes_at(symbols, before)  # the bars of this commit, too
+    return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
+
+
+def _are_openings(part: _Sought, rows: Column, track: Track) -> Column:
+    """Tell which bars have another day's among the 20 before; a market that never closes has no opening."""
+    if track.session == EXTENDED:
+        return np.zeros(len(rows), bool)
+    symbols, ends = part.symbols[rows], part.ends[rows]
+    starts = part.detector.histories[track].starts_of(symbols, ends, _LEAST_DEPTH)
+    is_other_day = starts // _DAY_MINUTES < part.marks["minute"][rows] // _DAY_MINUTES
+    return np.asarray(is_other_day & ~part.detector.sessions.are_always_open(symbols))
 
 
 def _note(

@@ -6,13 +6,13 @@ bar does.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date, timedelta
-from functools import cache
+from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..contracts.market_hours import hours_if_open
+from ..contracts.market_hours import NEW_YORK, hours_if_open
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 from ..contracts.universe import EVERY_SYMBOL
@@ -22,6 +22,7 @@ REGULAR: Session = "regular"
 EXTENDED: Session = "extended"
 SESSIONS: tuple[Session, ...] = get_args(Session)
 
+DAYS_BEFORE = 7  # whose same minutes a bar's volume is held against: five of trading, or a whole week
 _DAY_MINUTES = 1440
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -60,6 +61,27 @@ def in_regular_hours(minutes: Column, timeframe: int) -> Column:
     """Tell which bars, by their first minutes since 1970, overlap the regular hours of their day."""
     opens, closes = _hours(minutes)
     return np.asarray((minutes + timeframe > opens) & (minutes < closes))
+
+
+def same_minutes_before(minutes: Column, timeframe: int) -> Column:
+    """Return the minutes that have the same time in New York on each of the 7 days before, the nearest first: (n, 7).
+
+    -1 on a half day that had closed by then: its bar is none of the regular hours.
+    """
+    before = np.empty((len(minutes), DAYS_BEFORE), np.int64)
+    for minute in np.unique(minutes):
+        before[minutes == minute] = _same_time_before(int(minute))
+    has_closed = in_regular_hours(minutes, timeframe)[:, None] & ~in_regular_hours(before.ravel(), timeframe).reshape(
+        before.shape
+    )
+    before[has_closed] = -1
+    return before
+
+
+@lru_cache(maxsize=1024)
+def _same_time_before(minute: int) -> tuple[int, ...]:
+    at = datetime.fromtimestamp(minute * 60, NEW_YORK)
+    return tuple(int((at - timedelta(days=days)).timestamp()) // 60 for days in range(1, DAYS_BEFORE + 1))
 
 
 def session_of(minutes: Column) -> Column:

@@ -47,7 +47,9 @@ class Windows(NamedTuple):
     """n windows, each the last `depth` bars up to one bar, oldest first: the last column is that bar.
 
     open, high, low, close, volume: (n, depth) float64, volume in shares; bars that are missing, at the left, are NaN.
-    length: (n,) int64, how many bars are there.
+    length: (n,) int64, how many bars are there. same_minute: (n, days) shares of the last bar's minute on days before,
+    NaN where there was no bar. is_opening: (n,) bool, whether some of the 20 bars before are of another day.
+    Both are there only for rows whose volume is much against the bars before.
     """
 
     open: Column
@@ -56,11 +58,18 @@ class Windows(NamedTuple):
     close: Column
     volume: Column
     length: Column
+    same_minute: Column | None = None
+    is_opening: Column | None = None
 
     def last(self, depth: int) -> "Windows":
         """Return the last `depth` columns."""
         opened, high, low, close, volume = (column[:, -depth:] for column in self[:5])
         return Windows(opened, high, low, close, volume, np.minimum(self.length, depth))
+
+    def of_rows(self, rows: Column, same_minute: Column, is_opening: Column) -> "Windows":
+        """Return some rows, with what is known of their volumes."""
+        opened, high, low, close, volume, length = (column[rows] for column in self[:6])
+        return Windows(opened, high, low, close, volume, length, same_minute, is_opening)
 
 
 class Series(NamedTuple):
@@ -364,6 +373,21 @@ class History:
             rows, length = np.flatnonzero(ends == end), min(int(end), depth)
             columns[:, rows, : depth - length] = np.nan
             columns[:, rows, depth - length :] = self._values[:_NOTIONAL, mine[rows], end - length : end]
+
+    def volumes_at(self, symbols: Column, minutes: Column) -> Column:
+        """Return the volume of the bars at these minutes (n, k) of each symbol, NaN where none is here."""
+        volumes = np.full(minutes.shape, np.nan)
+        first = self._minute[self._rows_of(symbols), 0]
+        for i in np.flatnonzero((minutes >= first[:, None]).any(axis=1) & (self._ends_of(symbols) > 0)):
+            mine = self.minutes(int(symbols[i]))
+            at = np.minimum(np.searchsorted(mine, minutes[i]), len(mine) - 1)
+            here = mine[at] == minutes[i]
+            volumes[i, here] = self._values[_VOLUME, self._row[symbols[i]], at[here]]
+        return volumes
+
+    def starts_of(self, symbols: Column, ends: Column, depth: int) -> Column:
+        """Return the minute of the first of up to `depth` bars that end at each place (as `find` gives it)."""
+        return np.asarray(self._minute[self._rows_of(symbols), np.maximum(ends - depth, 0)])
 
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import talib
 from tickstockpl.workers.definitions import Definitions, default_definitions, pattern_definition
-from tickstockpl.workers.detector import WHOLE, Detector
+from tickstockpl.workers.detector import WHOLE, Detector, find_patterns
 from tickstockpl.workers.marks import HANGING, NEW, higher_marks, marks_of
-from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours
+from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours, same_minutes_before
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
 
@@ -175,3 +175,91 @@ def test_bars_of_the_whole_day_are_kept_where_a_row_asks_for_them():
     rows = only("Volume_Spike", session="extended")
     detector, _ = detector_of(day("2025-10-06"), pre_market("2025-10-07"), definitions=rows)
     assert len(detector.histories[Track("extended", 1)].bars(0)) >= 250
+
+
+# -- volume, against the same minute of the days before ------------------------------------------------------------
+
+
+def opening_of(date, shares):
+    return bars([minute(f"{date} 09:30")], [100], shares)
+
+
+def spikes(detector, marks, volumes_of=None, *, session="regular"):
+    given = {} if volumes_of is None else {"volumes_of": volumes_of}
+    (found,) = find_patterns([(detector, marks)], only("Volume_Spike", session=session), 0.0, **given)
+    return [(d.minute, round(d.confidence, 4)) for d in found.detections]
+
+
+def openings_of(shares):
+    """Answer for each of the 7 days before with the volume of that day's opening; NaN: there was no bar."""
+
+    def volumes_of(timeframe, names, minutes):
+        assert (timeframe, names) == (1, ["A"])
+        return np.array([shares] * len(minutes))
+
+    return volumes_of
+
+
+def test_an_ordinary_opening_is_no_spike_though_it_trades_twenty_times_what_the_close_did():
+    detector, marks = detector_of(day("2025-10-06"), opening_of("2025-10-07", 21_000.0))
+    usual = [20_000, np.nan, np.nan, 19_000, 22_000, 18_000, 21_000]
+    assert spikes(detector, marks, openings_of(usual)) == []
+
+
+def test_an_opening_that_trades_four_times_the_usual_is_a_spike():
+    """The five days before have a mean of 20,000 and a deviation of 1,414: a quarter of the mean, 5,000, counts.
+
+    (80,000 - 20,000) / 5,000 = 12 deviations; the confidence is 1 - 0.4 x 4 / 12.
+    """
+    detector, marks = detector_of(day("2025-10-06"), opening_of("2025-10-07", 80_000.0))
+    usual = [20_000, np.nan, np.nan, 19_000, 22_000, 18_000, 21_000]
+    assert spikes(detector, marks, openings_of(usual)) == [(minute("2025-10-07 09:30"), 0.8667)]
+
+
+def test_an_opening_without_a_day_to_compare_with_is_no_spike():
+    detector, marks = detector_of(day("2025-10-06"), opening_of("2025-10-07", 80_000.0))
+    assert spikes(detector, marks) == []
+
+
+def test_at_noon_the_bars_before_alone_decide_where_no_day_is_there():
+    noon = bars(minute("2025-10-07 09:30") + np.arange(30), [100.0] * 30, np.where(np.arange(30) == 29, 80_000, 1000))
+    detector, marks = detector_of(day("2025-10-06"), noon)
+    assert spikes(detector, marks) == [(minute("2025-10-07 09:59"), 0.9949)]  # 316 deviations: 1 - 0.4 x 4 / 316
+
+
+def test_a_volume_from_before_a_split_is_not_compared_with():
+    detector, marks = detector_of(day("2025-10-06"), opening_of("2025-10-07", 80_000.0))
+    detector.splits.minutes = {"A": (minute("2025-10-03 00:00"),)}
+    asked = []
+
+    def volumes_of(timeframe, names, minutes):
+        asked.append((timeframe, names, minutes.tolist()))
+        return np.full(minutes.shape, np.nan)
+
+    spikes(detector, marks, volumes_of)
+    days = [minute(f"2025-10-{day} 09:30") for day in ("06", "05", "04", "03")]
+    assert asked == [(1, ["A"], [[*days, -1, -1, -1]])]
+
+
+def test_the_same_minute_is_that_of_new_york_when_its_clocks_change():
+    monday = minute("2025-11-03 09:30")  # 14:30 UTC; the Friday before opened at 13:30
+    assert same_minutes_before(np.array([monday]), 1)[0].tolist() == [
+        minute(f"2025-{day} 09:30") for day in ("11-02", "11-01", "10-31", "10-30", "10-29", "10-28", "10-27")
+    ]
+    assert monday - minute("2025-10-31 09:30") == 3 * 1440 + 60
+
+
+def test_the_afternoon_of_a_half_day_is_not_compared_with():
+    (before,) = same_minutes_before(np.array([minute("2025-12-01 14:00")]), 1)
+    assert before.tolist()[2] == -1  # Friday 2025-11-28
+    assert before.tolist()[5] == minute("2025-11-25 14:00")
+
+
+@pytest.mark.parametrize(("yesterday", "found"), [(80_000.0, []), (1000.0, [(minute("2025-10-07 09:54"), 0.9949)])])
+def test_the_same_minute_may_still_be_in_the_history_and_not_in_the_tables(yesterday, found):
+    """A replay commits several days of a thin symbol at once: 25 bars a day."""
+    thin = [bars(minute(f"2025-10-{date} 09:30") + np.arange(25), [100.0] * 25, 1000.0) for date in ("06", "07")]
+    thin[0]["volume_micro"][-1] = yesterday * 1e6
+    thin[1]["volume_micro"][-1] = 80_000e6
+    detector, marks = detector_of(*thin)
+    assert spikes(detector, marks) == found

@@ -42,6 +42,7 @@ class PatternKind(NamedTuple):
     enabled: bool  # default
     parameters: Parameters  # name -> default; a definition may name only these, and `find` is given all of them
     find: Callable[[Windows, Parameters], Found]
+    compares_days: bool = False  # what is found is looked at again with all columns of Windows: it becomes less at most
 
 
 def nothing_found(rows: int, levels: int = 1) -> Found:

@@ -196,3 +196,39 @@ SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::
                        WHERE r.symbol = w.symbol COLLATE "C" AND r.minute >= w.first AND r.minute < w.before
                          AND r.open <> 'NaN' OFFSET 0) AS b
  GROUP BY w.number;
+
+-- volumes_of_minutes --
+-- The application's tables, because what our own copies have forgotten still counts.
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_1min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_5_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_5min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_15_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_15min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_30_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_30min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_hours --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_hourly o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
