@@ -20,7 +20,7 @@ from ..contracts.universe import EVERY_SYMBOL
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
-from .patterns.kind import Found
+from .patterns.kind import Found, OtherDays
 from .sessions import (
     ALL_MINUTES,
     EXTENDED,
@@ -523,24 +523,22 @@ def _find_in(
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
-        if pattern.kind.compares_days and len(rows):
-            again = pattern.kind.find(_with_days(parts, rows, windows, track, volumes_of), pattern.parameters)
+        if pattern.kind.confirm is not None and len(rows):
+            others = _other_days(parts, rows, track, volumes_of)
+            again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
             there.confidence[rows] = again.confidence
             rows = rows[again.confidence >= max(pattern.threshold, np.nextafter(0, 1))]
         _note(found, parts, rows, pattern, there, windows, now_s)
 
 
-def _with_days(
-    parts: Sequence[_Sought], rows: Column, windows: Windows, track: Track, volumes_of: VolumesOf
-) -> Windows:
-    """Return the windows of some rows (of all parts) with what is known of the same minute on other days."""
-    same_minute, is_opening, first = [], [], 0
+def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
+    """Return what is known of the same minute on other days, of some rows (of all parts)."""
+    found, first = [], 0
     for part in parts:
         mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
-        same_minute.append(_same_minute(part, mine, track, volumes_of))
-        is_opening.append(_are_openings(part, mine, track))
+        found.append((_same_minute(part, mine, track, volumes_of), _are_openings(part, mine, track)))
         first += len(part.marks)
-    return windows.of_rows(rows, np.concatenate(same_minute), np.concatenate(is_opening))
+    return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:

@@ -47,9 +47,7 @@ class Windows(NamedTuple):
     """n windows, each the last `depth` bars up to one bar, oldest first: the last column is that bar.
 
     open, high, low, close, volume: (n, depth) float64, volume in shares; bars that are missing, at the left, are NaN.
-    length: (n,) int64, how many bars are there. same_minute: (n, days) shares of the last bar's minute on days before,
-    NaN where there was no bar. is_opening: (n,) bool, whether some of the 20 bars before are of another day.
-    Both are there only for rows whose volume is much against the bars before.
+    length: (n,) int64, how many bars are there.
     """
 
     open: Column
@@ -58,18 +56,15 @@ class Windows(NamedTuple):
     close: Column
     volume: Column
     length: Column
-    same_minute: Column | None = None
-    is_opening: Column | None = None
 
     def last(self, depth: int) -> "Windows":
         """Return the last `depth` columns."""
         opened, high, low, close, volume = (column[:, -depth:] for column in self[:5])
         return Windows(opened, high, low, close, volume, np.minimum(self.length, depth))
 
-    def of_rows(self, rows: Column, same_minute: Column, is_opening: Column) -> "Windows":
-        """Return some rows, with what is known of their volumes."""
-        opened, high, low, close, volume, length = (column[rows] for column in self[:6])
-        return Windows(opened, high, low, close, volume, length, same_minute, is_opening)
+    def of_rows(self, rows: Column) -> "Windows":
+        """Return some of the windows."""
+        return Windows(*(column[rows] for column in self))
 
 
 class Series(NamedTuple):

@@ -10,30 +10,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..windows import Windows
+from .kind import OtherDays
 
 
 class UsualVolume(NamedTuple):
-    """The volume of some rows' minute on the days before, in shares. days: so many have a bar there."""
+    """The volume of some windows' minute on the days before, in shares.
+
+    deviation: of a population. is_known: whether there is anything to compare with, such a day or bars of the same day.
+    """
 
     mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]  # of a population
-    days: NDArray[np.int64]
+    deviation: NDArray[np.float64]
+    is_known: NDArray[np.bool_]
 
 
-def usual_volume(windows: Windows, rows: NDArray[np.intp]) -> UsualVolume:
-    """Return what is known of the days before; nothing where the windows do not say."""
-    if windows.same_minute is None:
-        return UsualVolume(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows), np.int64))
-    volumes = np.ascontiguousarray(windows.same_minute[rows])
-    count = (~np.isnan(volumes)).sum(axis=1)
-    mean = np.nansum(volumes, axis=1) / np.maximum(count, 1)
-    variance = np.nansum((volumes - mean[:, None]) ** 2, axis=1) / np.maximum(count, 1)
-    return UsualVolume(mean, np.sqrt(variance), count)
-
-
-def may_be_unusual(windows: Windows, rows: NDArray[np.intp], usual: UsualVolume) -> NDArray[np.bool_]:
-    """Tell for which rows there is something to compare with: days before, or bars before of the same day."""
-    if windows.is_opening is None:
-        return np.ones(len(rows), bool)
-    return np.asarray((usual.days > 0) | ~windows.is_opening[rows])
+def usual_volume(others: OtherDays) -> UsualVolume:
+    """Return what the days before say; a mean of 0 where there is none."""
+    volumes = np.ascontiguousarray(others.same_minute)
+    days = (~np.isnan(volumes)).sum(axis=1)
+    mean = np.nansum(volumes, axis=1) / np.maximum(days, 1)
+    variance = np.nansum((volumes - mean[:, None]) ** 2, axis=1) / np.maximum(days, 1)
+    return UsualVolume(mean, np.sqrt(variance), (days > 0) | ~others.is_opening)

@@ -18,15 +18,20 @@ Confidence: 1 - 0.4 x `deviations` / score, the lower of the two: 0.6 at the rul
 import numpy as np
 
 from ..windows import Windows
-from .kind import Found, Parameters, PatternKind, nothing_found, number
-from .usual_volume import may_be_unusual, usual_volume
+from .kind import Found, OtherDays, Parameters, PatternKind, no_other_days, nothing_found, number
+from .usual_volume import usual_volume
 
 BARS = 20  # the bars before; as relative volume is counted
 LEAST_DEVIATION = 0.25  # of the mean
 
 
 def find_volume_spike(windows: Windows, parameters: Parameters) -> Found:
-    """Find the volume spikes on the last bars."""
+    """Find the volume spikes on the last bars, against the bars before alone."""
+    return confirm_volume_spike(windows, parameters, no_other_days(len(windows.close)))
+
+
+def confirm_volume_spike(windows: Windows, parameters: Parameters, others: OtherDays) -> Found:
+    """Find the volume spikes on the last bars, against other days too."""
     deviations = number(parameters, "deviations", 0.5, 100.0)
     ratio = number(parameters, "ratio", 1.0, 1000.0)
     found = nothing_found(len(windows.close))
@@ -36,12 +41,10 @@ def find_volume_spike(windows: Windows, parameters: Parameters) -> Found:
     good = (mean > 0) & (volume >= ratio * mean)
     rows, before, volume, mean = rows[good], before[good], volume[good], mean[good]
     score = (volume - mean) / np.maximum(before.std(axis=1), LEAST_DEVIATION * mean)
-    usual = usual_volume(windows, rows)
+    usual = usual_volume(others.of_rows(rows))
     deviation = np.maximum(usual.deviation, LEAST_DEVIATION * usual.mean)
-    has_days = (usual.days > 0) & (usual.mean > 0)
-    against_days = np.divide(volume - usual.mean, deviation, out=np.full(len(rows), np.inf), where=has_days)
-    score = np.minimum(score, against_days)
-    good = (score >= deviations) & (volume >= ratio * usual.mean) & may_be_unusual(windows, rows, usual)
+    score = np.minimum(score, np.divide(volume - usual.mean, deviation, out=score.copy(), where=deviation > 0))
+    good = (score >= deviations) & (volume >= ratio * usual.mean) & usual.is_known
     rows, score = rows[good], score[good]
     found.confidence[rows] = 1 - 0.4 * (deviations / score)
     found.direction[rows] = np.sign(windows.close[rows, -1] - windows.open[rows, -1]).astype(np.int8)
@@ -57,5 +60,5 @@ KIND = PatternKind(
     enabled=True,
     parameters={"deviations": 4.0, "ratio": 2.5},
     find=find_volume_spike,
-    compares_days=True,
+    confirm=confirm_volume_spike,
 )
