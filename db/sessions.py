@@ -12,5 +12,7 @@ def always_open_symbols(connection: Connection) -> frozenset[str]:
 
 
 def set_always_open(connection: Connection, symbols: Sequence[str], *, is_open: bool) -> None:
-    """Enter symbols, or take them away; EVERY_SYMBOL takes away all that are there."""
-    connection.execute(query("add_always_open" if is_open else "remove_always_open"), {"symbols": list(symbols)})
+    """Enter symbols, or take them away, and tell the workers; EVERY_SYMBOL takes away all that are there."""
+    name = "add_always_open" if is_open else "remove_always_open"
+    if connection.execute(query(name), {"symbols": list(symbols)}).rowcount:
+        connection.execute(query("tell_definitions_changed"))
