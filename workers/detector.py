@@ -48,7 +48,8 @@ _MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
 
 # Of a track that no definition is for, only what is needed to make higher bars is kept: of 1-minute bars those of the
 # longest one and of the time in which late trades come; of a higher timeframe those that a late trade may still change.
-_UNUSED_WINDOWS = {timeframe: max(8, 120 // timeframe) for timeframe in (1, *HIGHER)}
+_UNUSED_WINDOWS = {timeframe: max(8, 80 // timeframe) for timeframe in (1, *HIGHER)}
+_UNUSED_SLACK = 20
 _PLACE = {track: place for place, track in enumerate(TRACKS)}
 
 
@@ -89,8 +90,9 @@ class Detector:
         self._told: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
 
     def _new_history(self, track: Track) -> History:
-        window = WINDOW if track in self.wanted else _UNUSED_WINDOWS[track.timeframe]
-        return History(_SLACK if self._loads else SLACK, self.splits, window)
+        if track in self.wanted:
+            return History(_SLACK if self._loads else SLACK, self.splits)
+        return History(_UNUSED_SLACK, self.splits, _UNUSED_WINDOWS[track.timeframe])
 
     # -- histories -------------------------------------------------------------------------------------------------
 
