@@ -76,7 +76,9 @@ def test_the_last_bars_of_the_regular_hours_stay_whatever_is_traded_beside_them(
     add_bars(database, "DAYS", range(first, first + 4 * 1440), days_ago=100)  # 390 or, on a half day, 210 regular a day
     add_bars(database, "NIGHTS", range(first, first + 30 * 1440, 4), days_ago=100)
     database.execute("DELETE FROM recent_bar WHERE symbol = 'NIGHTS' AND is_regular_bar(minute, 1, '{}')")
+    add_bars(database, "FEW", range(first, first + 14 * 1440, 30), days_ago=100)  # 182 regular ones
     run_all(database)
+    assert database.execute("SELECT count(*) FROM recent_bar WHERE symbol = 'FEW'").fetchone() == (672,)
     regular = (
         "SELECT count(*), count(*) = (SELECT max(minute) - min(minute) + 1 FROM recent_bar WHERE symbol = 'DAYS')"
         " FROM recent_bar WHERE symbol = 'DAYS'"

@@ -51,7 +51,7 @@ WITH gone AS (
                  ORDER BY b.minute DESC OFFSET %(most_kept)s - 1 LIMIT 1)) AS minute) AS oldest
          CROSS JOIN LATERAL (SELECT b.ctid FROM recent_bar b
                               WHERE b.symbol = of.symbol COLLATE "C" AND b.written_day < %(day)s
-                                AND b.minute < least(oldest.minute, %(day)s * 1440) AND b.feed <> ALL (%(unfinished)s)
+                                AND b.minute < oldest.minute AND b.minute < %(day)s * 1440 AND b.feed <> ALL (%(unfinished)s)
                               ORDER BY b.minute LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS old
          LIMIT %(most)s))
     RETURNING minute, feed, trades),
@@ -85,7 +85,7 @@ WITH gone AS (
                  ORDER BY b.minute DESC OFFSET %(most_kept)s - 1 LIMIT 1)) AS minute) AS oldest
          CROSS JOIN LATERAL (SELECT b.ctid FROM recent_higher_bar b
                               WHERE b.symbol = of.symbol COLLATE "C" AND b.timeframe = its.timeframe
-                                AND b.written_day < %(day)s AND b.minute < least(oldest.minute, %(day)s * 1440)
+                                AND b.written_day < %(day)s AND b.minute < oldest.minute AND b.minute < %(day)s * 1440
                               ORDER BY b.minute LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS old
          LIMIT %(most)s))
     RETURNING timeframe, minute),
