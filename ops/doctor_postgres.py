@@ -115,7 +115,11 @@ def _definitions(connection: Connection) -> Iterator[Finding]:
         yield Finding("warn", "definitions", f"{row.name} is never looked for: {row.why}", do)
     if not definitions.wrong and not definitions.idle:
         on = len(definitions.patterns), len(definitions.indicators)
-        yield Finding("ok", "definitions", f"{on[0]} patterns and {on[1]} indicators are on")
+        sessions = [pattern.session for pattern in definitions.patterns]
+        sessions += [indicator.session for indicator in definitions.indicators]
+        extended = sessions.count("extended")
+        hours = f", {extended} of them for bars outside of the regular hours too" if extended else ""
+        yield Finding("ok", "definitions", f"{on[0]} patterns and {on[1]} indicators are on{hours}")
 
 
 def _bounds(connection: Connection) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
+ALWAYS_OPEN = "INSERT INTO always_open VALUES ('*')"  # for that is before the opening
 ROLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 BARS = """\
 symbol,timestamp,open,high,low,close,volume,trade_count,vwap
@@ -99,6 +100,7 @@ def test_both_programs_work_whoever_made_the_tables(empty_servers, login, tickst
     assert migrated.returncode == 0, migrated.stderr
     # What runs later, runs as who owns the database; where we made a table, it needs what it gives itself elsewhere.
     run_script(empty_servers, [*rest, *QUERIES])
+    run_script(empty_servers, [ALWAYS_OPEN])
     switched = tickstock("definitions", "live", servers=login)
     assert switched.returncode == 0, switched.stderr
     ran = tickstock("replay", flat_file, "--workers", "1", "--publish", servers=login)
@@ -174,7 +176,7 @@ def test_detections_stand_in_the_tables_of_its_pages_as_long_as_they_stand_in_ou
     run_script(empty_servers, statements(SCHEMA + ROWS))
     assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
     only_hours = "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji'"
-    run_script(empty_servers, [only_hours])
+    run_script(empty_servers, [only_hours, ALWAYS_OPEN])
     for last_price, last in ((100, ["2013-10-08 01:00:00"]), (100.9, []), (100, ["2013-10-08 01:00:00"])):
         file = tmp_path / f"{last_price}.csv"
         file.write_text(hours(last_price))
@@ -191,7 +193,8 @@ def test_a_table_of_its_pages_that_does_not_fit_stops_nothing(empty_servers, tic
     run_script(empty_servers, statements(SCHEMA + ROWS))
     assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
     odd = "ALTER TABLE pattern_detections ADD COLUMN ours integer NOT NULL CHECK (ours > 0)"
-    run_script(empty_servers, [odd, "DROP TABLE hourly_patterns", "CREATE VIEW hourly_patterns AS SELECT 1 AS one"])
+    no_table = ["DROP TABLE hourly_patterns", "CREATE VIEW hourly_patterns AS SELECT 1 AS one"]
+    run_script(empty_servers, [odd, *no_table, ALWAYS_OPEN])
     file = tmp_path / "hours.csv"
     file.write_text(hours(100))
     assert tickstock("definitions", "live", servers=empty_servers).returncode == 0

@@ -20,6 +20,7 @@ from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
+from tickstockpl.db.sessions import set_always_open
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
@@ -105,6 +106,8 @@ class Stream:
         self.minute_ns = (seconds - 180) // 60 * 60 * 10**9  # over for longer than the allowed lateness
         self.number = 0
         self.hole_wait_s = 0.2
+        with postgres.connect(servers.database_url, name="test") as connection:
+            set_always_open(connection, ["*"], is_open=True)  # a test runs at any time of day
 
     def frame(self, *ticks, identity=LIVE):
         """Make the next frame of (symbol, price, size[, minutes later]), all within one minute."""

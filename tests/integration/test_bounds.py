@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from tickstockpl.contracts.market_hours import half_days
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import postgres
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
@@ -54,6 +55,7 @@ def add_bars(connection, symbol, minutes, *, days_ago):
 def test_of_each_symbol_the_last_bars_stay_and_what_was_written_lately(database):
     (today,) = database.execute("SELECT floor(extract(epoch FROM now()) / 86400)::integer").fetchone()
     first = (today - 100) * 1440
+    database.execute("INSERT INTO always_open VALUES ('*')")
     add_bars(database, "LONG", range(first, first + 3000), days_ago=100)  # more than one step deletes
     add_bars(database, "SHORT", range(first, first + KEPT_BARS), days_ago=100)
     add_bars(database, "NEW", range(today * 1440, today * 1440 + 700), days_ago=0)
@@ -66,6 +68,28 @@ def test_of_each_symbol_the_last_bars_stay_and_what_was_written_lately(database)
     assert database.execute("SELECT before - %s FROM forgotten_bar ORDER BY timeframe", [first]).fetchall() == [
         (2500,), (2500,),
     ]  # fmt: skip
+
+
+def test_the_last_bars_of_the_regular_hours_stay_whatever_is_traded_beside_them(database):
+    (today,) = database.execute("SELECT floor(extract(epoch FROM now()) / 86400)::integer").fetchone()
+    first = (today - 100) * 1440
+    add_bars(database, "DAYS", range(first, first + 4 * 1440), days_ago=100)  # 390 or, on a half day, 210 regular a day
+    add_bars(database, "NIGHTS", range(first, first + 30 * 1440, 4), days_ago=100)
+    database.execute("DELETE FROM recent_bar WHERE symbol = 'NIGHTS' AND is_regular_bar(minute, 1, '{}')")
+    add_bars(database, "FEW", range(first, first + 14 * 1440, 30), days_ago=100)  # 182 regular ones
+    run_all(database)
+    assert database.execute("SELECT count(*) FROM recent_bar WHERE symbol = 'FEW'").fetchone() == (672,)
+    regular = (
+        "SELECT count(*), count(*) = (SELECT max(minute) - min(minute) + 1 FROM recent_bar WHERE symbol = 'DAYS')"
+        " FROM recent_bar WHERE symbol = 'DAYS'"
+    )
+    assert (
+        database.execute(regular + " AND is_regular_bar(minute, 1, %s::date[])", [list(half_days())]).fetchone()[0]
+        == 500
+    )
+    assert database.execute(regular).fetchone()[1] is True  # and all between and behind them
+    nights = "SELECT count(*) FROM recent_bar WHERE symbol = 'NIGHTS'"
+    assert database.execute(nights).fetchone() == (5000,)
 
 
 def test_bars_of_a_replay_that_is_not_finished_stay(database):

@@ -92,6 +92,8 @@ def test_timeframes_of_the_daily_run_are_no_concern_of_a_worker(connection):
         ({"applicable_timeframes": ["2min"]}, "unknown timeframe 2min"),
         ({"parameters": [1]}, "parameters is no JSON object"),
         ({"parameters": {"nonsense": 1}}, "unknown parameter nonsense"),
+        ({"parameters": {"session": "nightly"}}, "session is 'nightly': regular or extended"),
+        ({"parameters": {"session": 5}}, "session is 5: regular or extended"),
         ({"parameters": {"rules": True}}, "parameter rules is neither a number nor a text"),
         ({"parameters": {"rules": None}}, "parameter rules is neither a number nor a text"),
         ({"name": "Unheard_Of"}, "there is no pattern of this name"),
@@ -105,6 +107,14 @@ def test_a_wrong_pattern_row_is_named_and_skipped_and_the_others_stay(connection
     assert (table, name) == ("pattern_definitions", wrong.get("name", "Doji"))
     assert said.startswith(why)
     assert names(definitions) == (before - {"Doji"}, indicators)
+
+
+def test_a_row_says_its_session(connection):
+    change(connection, "pattern_definitions", "Doji", parameters={"session": "extended"})
+    change(connection, "indicator_definitions", "RSI", parameters={"session": "extended"})
+    definitions = read_definitions(connection)
+    assert {pattern.kind.name for pattern in definitions.patterns if pattern.session == "extended"} == {"Doji"}
+    assert {one.indicator.name for one in definitions.indicators if one.session == "extended"} == {"RSI"}
 
 
 def test_a_pattern_parameter_of_another_type_is_wrong(connection):

@@ -369,7 +369,7 @@ def test_a_late_tick_that_makes_a_doji_has_it_found():
 )
 def test_a_late_tick_is_not_lost_however_many_bars_came_before(bars, late):
     start = datetime(2025, 9, 11, 8, 0, tzinfo=UTC)
-    detector = LivePatternDetector(MINUTE_ONLY)
+    detector = LivePatternDetector(MINUTE_ONLY, always_open=True)
     prices = {"tick_open": 100, "tick_high": 100.5, "tick_low": 99.5, "tick_close": 100.25, "price": 100.25}
     aggregate = {"symbol": "AAPL", "volume": 100, "event_type": "A"} | prices  # one second has all prices of its bar
     ordinary = [aggregate | {"timestamp": start + timedelta(minutes=minute, seconds=30)} for minute in range(bars)]
@@ -378,6 +378,17 @@ def test_a_late_tick_is_not_lost_however_many_bars_came_before(bars, late):
     closing = {"symbol": "AAPL", "volume": 100, "price": 100, "timestamp": bar_start + timedelta(seconds=59)}
     (detection,) = detector.analyze_tick(closing)  # where the bar opened
     assert detection["bar_start"] == bar_start.isoformat()
+
+
+def test_before_the_opening_nothing_is_found_unless_a_pattern_asks_for_these_bars_or_the_market_never_closes():
+    early = [
+        given | {"timestamp": given["timestamp"].replace("T14:", "T12:")}  # 08:00 in New York
+        for given in (*ordinary_minutes(), *doji_at(10), tick("14:11:00", 100.2))
+    ]
+    extended = {"patterns": {"Doji": {"parameters": {"session": "extended"}}}, "timeframes": ["1min"]}
+    assert found_by(LivePatternDetector(MINUTE_ONLY), early) == []
+    assert len(found_by(LivePatternDetector(extended), early)) == 1
+    assert len(found_by(LivePatternDetector(MINUTE_ONLY, always_open=True), early)) == 1
 
 
 def test_a_tick_from_before_the_first_bar_disturbs_nothing():

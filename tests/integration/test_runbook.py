@@ -36,6 +36,7 @@ json.dump([(ran.exit_code, ran.stdout, ran.stderr + str(ran.exception or "")) fo
 def fleet(module_servers, tmp_path_factory):
     """Run a worker and a bridge; they have refused an entry, and told a pattern."""
     with fleet_on(module_servers, tmp_path_factory.mktemp("runbook"), partitions=2) as fleet:
+        fleet.rows("INSERT INTO always_open VALUES ('*')")  # whatever time of day it is
         fleet.start_worker("c1")
         fleet.start("bridge", "bridge")
         now_s = int(fleet.redis.time()[0])

@@ -39,7 +39,7 @@ NOTIFY tickstock_lease;
 LISTEN tickstock_lease;
 
 -- tell_definitions_changed --
--- Workers read them each minute; who changes them may ask for it at once.
+-- Workers read them each minute, and always_open with them; who changes them may ask for it at once.
 NOTIFY tickstock_definitions;
 
 -- listen_definitions --
