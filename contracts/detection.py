@@ -6,9 +6,11 @@ of the documented channels (`channels.py`).
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
+from msgspec import Meta
 
 LIFETIME_S = 3600  # of a detection and of an indicator's value: the application hides what has expired
 TIER = "intraday"
@@ -29,13 +31,27 @@ def iso_minute(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()
 
 
+class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What followed such detections on the days that were measured: docs/patterns.md has how, and which days.
+
+    hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
+    `after_bars` bars later. expected: as many as of any bars at the same times of the day.
+    """
+
+    hits: Annotated[int, Meta(ge=0)]
+    of: Annotated[int, Meta(ge=1)]
+    expected: Annotated[float, Meta(ge=0)]
+    after_bars: Annotated[int, Meta(ge=1)]
+    days: Annotated[int, Meta(ge=1)]
+
+
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern on one bar. Prices in dollars, volume in shares.
 
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock.
+    are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured.
     """
 
     symbol: str
@@ -56,6 +72,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     relative_volume: float = 1.0
     relative_strength: float = 1.0
     tier: str = TIER
+    base_rate: BaseRate | None = None
 
     @property
     def flow_id(self) -> UUID:

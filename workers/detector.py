@@ -18,6 +18,7 @@ from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from .patterns.base_rates import shipped_rates
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
@@ -451,13 +452,14 @@ def _detection(
 ) -> Detection:
     close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
     levels = found.levels[row]
+    confidence, direction = float(found.confidence[row]), int(found.direction[row])
     return Detection(
         symbol=bar.symbol,
         pattern=pattern.kind.name,
         timeframe=bar.timeframe,
         minute=bar.minute,
-        confidence=float(found.confidence[row]),
-        direction=int(found.direction[row]),
+        confidence=confidence,
+        direction=direction,
         open=float(windows.open[row, -1]),
         high=float(windows.high[row, -1]),
         low=float(windows.low[row, -1]),
@@ -469,6 +471,7 @@ def _detection(
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),
+        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
     )
 
 
