@@ -41,7 +41,10 @@ class Finds(NamedTuple):
 
 
 def find(
-    market: Market, definitions: Definitions, timeframes: Sequence[str] = TIMEFRAMES, on_step: Callable[[], None] = int
+    market: Market,
+    definitions: Definitions,
+    timeframes: Sequence[str] = TIMEFRAMES,
+    on_step: Callable[[], None] = lambda: None,
 ) -> list[Finds]:
     """Find the patterns of a market in each timeframe that it has bars of.
 

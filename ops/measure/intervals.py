@@ -46,7 +46,7 @@ def student(freedom: int) -> float:
 
     Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
-    z, n = _Z, freedom
+    z, n = _Z, float(freedom)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

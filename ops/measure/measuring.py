@@ -1,8 +1,9 @@
 """The measurement: what is found on bars and on the same bars shuffled, and what followed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ def measure(
     market: Market, definitions: Definitions, options: Options, say: Callable[[str], None]
 ) -> tuple[dict[str, Measured], list[Row]]:
     """Measure a market's patterns. say: is told how far it is, as often as it likes."""
-    real = find(market, definitions, options.timeframes, lambda: say("looking for patterns"))
+    real = find(market, definitions, options.timeframes, partial(say, "looking for patterns"))
     chances = [
         _shuffles(market, definitions, options, say, narrow=narrow) if options.shuffles else None
         for narrow in (False, True)
@@ -90,7 +91,7 @@ def _shuffles(
         rng = np.random.default_rng([options.seed, narrow, number])
         mixed = shuffled(market, stretch, runs, rng)
         line = f"shuffle {number + 1 + narrow * options.shuffles} of {2 * options.shuffles}"
-        by_chance.add(find(mixed, definitions, options.timeframes, lambda line=line: say(line)))  # type: ignore[misc]
+        by_chance.add(find(mixed, definitions, options.timeframes, partial(say, line)))
     return by_chance
 
 
@@ -202,8 +203,3 @@ def _hits(rows: _Rows, by_chance: Column) -> Hits | None:
 def _mean(values: Column) -> float | None:
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else None
-
-
-def rules_of(definitions: Definitions) -> Mapping[str, tuple[float, Mapping[str, float | str]]]:
-    """Return threshold and parameters of each pattern."""
-    return {d.kind.name: (d.threshold, d.parameters) for d in definitions.patterns}

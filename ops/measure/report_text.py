@@ -6,7 +6,7 @@ from .aftermath import AFTER
 from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, Report, Row
 
 _FEW = 10  # of fewer detections no mean is shown
-_SHORT = 5  # cells of a row in a comparison
+_COMPARED = ("found", "told", "told a symbol-day", "shuffled", "hits")
 
 
 def as_markdown(report: Report) -> str:
@@ -93,17 +93,8 @@ def _comparison(before: Report, after: Report) -> Iterator[str]:
     if any(before.measured[name] != after.measured[name] for name in before.measured.keys() & after.measured.keys()):
         yield "The two are of other bars: their rates do not compare."
         yield ""
-    columns = (
-        "timeframe",
-        "pattern",
-        "direction",
-        "found before",
-        "now",
-        "told before",
-        "now",
-        "told a symbol-day before",
-    )
-    columns = (*columns, "now", "shuffled before", "now", "hits before", "now")
+    pairs = [text for cell in _COMPARED for text in (f"{cell} before", "now")]
+    columns = ("timeframe", "pattern", "direction", *pairs)
     yield _line(columns)
     yield _line(["---"] * len(columns))
     rows = [{row.key: row for row in report.rows} for report in (before, after)]
@@ -123,7 +114,7 @@ def _place(key: Key, report: Report) -> tuple[int, str, int]:
 
 def _both(key: Key, before: Row | None, now: Row | None) -> Sequence[str]:
     pattern, timeframe, direction = key
-    cells = [_short_cells(row) if row else [""] * _SHORT for row in (before, now)]
+    cells = [_short_cells(row) if row else [""] * len(_COMPARED) for row in (before, now)]
     return timeframe, pattern, DIRECTIONS[direction], *(cell for both in zip(*cells, strict=True) for cell in both)
 
 
