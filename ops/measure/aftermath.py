@@ -11,7 +11,7 @@ import numpy as np
 
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
-from .bar_files import Market, day_of, openings_of
+from .bar_files import day_of, openings_of
 from .finding import DAILY, begin_runs
 
 AFTER = (5, 20, 60)  # bars
@@ -39,7 +39,7 @@ class Aftermath(NamedTuple):
 
 def aftermath(timeframe: str, bars: Column) -> Aftermath:
     """Look at what followed each bar (CLOSED_DTYPE, by symbol, then minute)."""
-    runs = begin_runs(Market([], bars, is_daily=timeframe == DAILY))
+    runs = begin_runs(bars)
     days = day_of(bars["minute"])
     day_begins = runs.copy()
     day_begins[1:] |= days[1:] != days[:-1]

@@ -54,8 +54,8 @@ def find(
     wanted = [name for name in timeframes if (name == DAILY) == market.is_daily]
     parts: dict[str, list[tuple[Column, list[Detection], list[bool]]]] = {name: [] for name in wanted}
     spans = frozenset([1] if market.is_daily else [INTRADAY[name] for name in wanted])
-    narrowed = Definitions([p._replace(timeframes=p.timeframes & spans or spans) for p in definitions.patterns])
-    for first in range(0, len(market.symbols), _SYMBOLS_AT_ONCE):
+    narrowed = Definitions([p._replace(timeframes=spans) for p in definitions.patterns])
+    for first in range(0, len(market.symbols) if wanted else 0, _SYMBOLS_AT_ONCE):
         among = market.bars["symbol"] - first
         bars = market.bars[(among >= 0) & (among < _SYMBOLS_AT_ONCE)]
         detector = Detector(market.symbols, loads=False)
@@ -67,10 +67,13 @@ def find(
     return [_finds(name, market.symbols, definitions, some) for name, some in parts.items()]
 
 
-def begin_runs(market: Market) -> Column:
-    """Tell which bars begin a run of their symbol: its first one, and one behind a split or a long gap."""
-    runs = History().begin_runs(market.bars) if len(market.bars) else np.zeros(0, bool)
-    return np.asarray(runs | (np.diff(market.bars["symbol"], prepend=-1) != 0))
+def begin_runs(bars: Column) -> Column:
+    """Tell which bars (CLOSED_DTYPE, by symbol, then minute) begin a run of their symbol.
+
+    Its first one does, and one behind a split or a long gap: no window reaches from one run into the next.
+    """
+    runs = History().begin_runs(bars) if len(bars) else np.zeros(0, bool)
+    return np.asarray(runs | (np.diff(bars["symbol"], prepend=-1) != 0))
 
 
 def is_regular(bars: Column, minutes: int) -> Column:
@@ -81,7 +84,7 @@ def is_regular(bars: Column, minutes: int) -> Column:
 def _steps(bars: Column, *, is_daily: bool) -> Iterator[Column]:
     """Cut the bars into steps, each of few enough bars of a symbol for its history, all behind those of the last."""
     if is_daily:
-        runs = begin_runs(Market([], bars, is_daily=True))
+        runs = begin_runs(bars)
         place = np.arange(len(bars))
         in_run = place - np.maximum.accumulate(np.where(runs, place, 0))
         cuts = runs | (in_run % _STEP_BARS == 0)

@@ -86,7 +86,7 @@ def _shuffles(
     market: Market, definitions: Definitions, options: Options, say: Callable[[str], None], *, narrow: bool
 ) -> _ByChance:
     by_chance = _ByChance()
-    stretch, runs = stretches(market, narrow=narrow), begin_runs(market)
+    stretch, runs = stretches(market, narrow=narrow), begin_runs(market.bars)
     for number in range(options.shuffles):
         rng = np.random.default_rng([options.seed, narrow, number])
         mixed = shuffled(market, stretch, runs, rng)

@@ -15,7 +15,7 @@ from ...contracts.ticks import SHARE_MICRO, Column
 from ...contracts.trade_conditions import TRADE_RULES
 from ...workers.patterns.head_shoulders import DEPTH, five_extrema
 from ...workers.patterns.registry import PATTERNS
-from .bar_files import Market, read_markets, regular
+from .bar_files import read_markets, regular
 from .command import definitions_of
 from .finding import DAILY, TIMEFRAMES, Finds, begin_runs, find
 from .report import DIRECTIONS
@@ -99,7 +99,7 @@ def _draw(pattern: str, found: Finds, number: int, file: Path) -> str:
 
 def _around(found: Finds, at: int) -> tuple[int, int]:
     """Return where the bars to draw begin and end: of the same symbol, and not over a split."""
-    run = np.cumsum(begin_runs(Market([], found.bars, found.timeframe == DAILY)))
+    run = np.cumsum(begin_runs(found.bars))
     mine = np.flatnonzero(run == run[at])
     return max(int(mine[0]), at - _BEFORE + 1), min(int(mine[-1]), at + _AFTER) + 1
 

@@ -162,7 +162,7 @@ def test_shuffled_bars_are_the_same_bars_in_another_order(narrow):
     market = Market(["A", "B"], bars, is_daily=False)
     stretch = stretches(market, narrow=narrow)
     assert len(np.unique(stretch)) == (39 if narrow else 3)
-    mixed = shuffled(market, stretch, begin_runs(market), np.random.default_rng(1)).bars
+    mixed = shuffled(market, stretch, begin_runs(market.bars), np.random.default_rng(1)).bars
     assert mixed["minute"].tolist() == bars["minute"].tolist()
     for first in (0, 390, 780):
         day, was = mixed[first : first + 390], bars[first : first + 390]
@@ -180,7 +180,7 @@ def test_shuffled_daily_bars_keep_their_ratios():
     bars = walk(300, seed=8)
     bars["minute"] = OPENS + DAY * np.arange(300)
     market = Market(["A"], bars, is_daily=True)
-    mixed = shuffled(market, stretches(market, narrow=False), begin_runs(market), np.random.default_rng(1)).bars
+    mixed = shuffled(market, stretches(market, narrow=False), begin_runs(market.bars), np.random.default_rng(1)).bars
     assert mixed["close"].tolist() != bars["close"].tolist()
     for name in ("high", "low"):
         now, then = (np.sort(np.round(some[name] / some["open"], 9)) for some in (mixed, bars))
