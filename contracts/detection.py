@@ -16,6 +16,20 @@ LIFETIME_S = 3600  # of a detection and of an indicator's value: the application
 TIER = "intraday"
 
 
+class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What followed such detections on the days that were measured: docs/patterns.md has how, and which days.
+
+    hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
+    `after_bars` bars later. expected: as many as of any bars at the same times of the day.
+    """
+
+    hits: Annotated[int, Meta(ge=0)]
+    of: Annotated[int, Meta(ge=1)]
+    expected: Annotated[float, Meta(ge=0)]
+    after_bars: Annotated[int, Meta(ge=1)]
+    days: Annotated[int, Meta(ge=1)]
+
+
 @lru_cache(maxsize=16_384)  # asked for by each step that a detection goes through
 def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
     """Return the flow_id of a detection; minute: the bar's start, in minutes since 1970 (UTC).
@@ -29,20 +43,6 @@ def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
 def iso_minute(minute: int) -> str:
     """Write a bar's start as ISO 8601 UTC: 2025-11-21T14:30:00+00:00."""
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()
-
-
-class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What followed such detections on the days that were measured: docs/patterns.md has how, and which days.
-
-    hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
-    `after_bars` bars later. expected: as many as of any bars at the same times of the day.
-    """
-
-    hits: Annotated[int, Meta(ge=0)]
-    of: Annotated[int, Meta(ge=1)]
-    expected: Annotated[float, Meta(ge=0)]
-    after_bars: Annotated[int, Meta(ge=1)]
-    days: Annotated[int, Meta(ge=1)]
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,11 +68,11 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     detected_at: float
     levels: list[float] = []
     parameters: dict[str, float | str] = {}
+    base_rate: BaseRate | None = None
     price_change: float = 0.0
     relative_volume: float = 1.0
     relative_strength: float = 1.0
     tier: str = TIER
-    base_rate: BaseRate | None = None
 
     @property
     def flow_id(self) -> UUID:

@@ -468,10 +468,10 @@ def _detection(
         detected_at=now_s,
         levels=levels[~np.isnan(levels)].tolist(),
         parameters=dict(pattern.parameters),
+        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),
-        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
     )
 
 
