@@ -17,7 +17,7 @@ TIER = "intraday"
 
 
 class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What followed such detections on the days that were measured: docs/patterns.md has how, and which days.
+    """What followed such detections on the days that were measured: docs/measured_patterns.md has how, and on which.
 
     hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
     `after_bars` bars later. expected: as many as of any bars at the same times of the day.
