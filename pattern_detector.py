@@ -21,6 +21,7 @@ from .contracts.tick_json import SecondStamp
 from .contracts.ticks import Column
 from .contracts.timeframe import HIGHER, INTRADAY
 from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from .contracts.universe import EVERY_SYMBOL
 from .workers.bar_book import NO_BARS, merge
 from .workers.definitions import Definitions, PatternDefinition, default_definitions, pattern_definition
 from .workers.detector import WHOLE, Detector
@@ -44,8 +45,9 @@ class LivePatternDetector:
     Histories begin with the first tick.
 
     config: `patterns`, names or {name: {"threshold": 0..1, "parameters": {...}}}, and `timeframes`, names; what is left
-    out, or None, is the default. second_stamp, trade_rules: as of LiveOHLCVWriter. Raises UsageError for a wrong
-    configuration.
+    out, or None, is the default. A pattern is looked for in bars of the regular hours; a parameter `session` of
+    `extended` has it look in all. second_stamp, trade_rules: as of LiveOHLCVWriter. always_open: of a market that never
+    closes each bar is a regular one. Raises UsageError for a wrong configuration.
     """
 
     def __init__(
@@ -54,12 +56,15 @@ class LivePatternDetector:
         *,
         second_stamp: SecondStamp = "end",
         trade_rules: TRADE_RULES = DEFAULT_RULES,
+        always_open: bool = False,
     ) -> None:
         self.definitions = _definitions(config or {})
         self._book = MinuteBook(
             Limits(), second_stamp=second_stamp, rules=trade_rules, revision_minutes=_REVISION_MINUTES
         )
         self._detector = Detector(self._book.symbols, loads=False)
+        self._detector.take_wanted(self.definitions.tracks())
+        self._detector.take_always_open(frozenset({EVERY_SYMBOL} if always_open else ()))
         self._recent: dict[int, Column] = {}  # bars that a late tick may still change, by symbol
         self._told: dict[str, dict[UUID, int]] = {}  # flow_id -> minute, by symbol
         self._waiting = NO_MARKS  # open bars of higher timeframes

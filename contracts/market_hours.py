@@ -17,6 +17,7 @@ _FIRST_TRADES, _OPENS, _CLOSES, _LAST_TRADES = time(4), time(9, 30), time(16), t
 # exchanges end at 17:00 then (NYSE Group's yearly "Holiday and Early Closings Calendar").
 _CLOSES_EARLY, _LAST_TRADES_EARLY = time(13), time(17)
 _SATURDAY = 5
+_YEARS = range(1990, 2101)
 
 
 class Hours(NamedTuple):
@@ -69,6 +70,12 @@ def is_close(at: datetime) -> bool:
 def day_of(at: datetime) -> date:
     """Return the day of New York that a time falls into."""
     return at.astimezone(NEW_YORK).date()
+
+
+@cache
+def half_days() -> tuple[date, ...]:
+    """Return every day on which the market closes early, of the years that ticks may be of."""
+    return tuple(sorted(day for year in _YEARS for day in _calendar(year).half))
 
 
 def load_calendar() -> None:

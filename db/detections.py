@@ -12,6 +12,7 @@ import numpy as np
 from psycopg import Cursor
 
 from ..contracts.detection import LIFETIME_S, Detection, IndicatorValue, iso_minute
+from ..contracts.market_hours import half_days
 from ..contracts.ticks import Column
 from ..contracts.timeframe import INTRADAY
 from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
@@ -19,6 +20,13 @@ from .postgres import Connection
 from .queries import query
 
 _OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
+_VOLUMES = {
+    1: "volumes_of_minutes",
+    5: "volumes_of_5_minutes",
+    15: "volumes_of_15_minutes",
+    30: "volumes_of_30_minutes",
+    60: "volumes_of_hours",
+}
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
 _LOADED = np.dtype(
     [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
@@ -200,26 +208,39 @@ def _pattern_data(detection: Detection) -> dict[str, object]:
     }
 
 
-def load_bars(
-    connection: Connection, timeframe: int, wanted: Mapping[str, int], *, window: int, slack: int
-) -> list[Column]:
-    """Load for each symbol up to `window` bars up to a minute, and up to `slack` behind it, oldest first.
+class WantedBars(NamedTuple):
+    """Which bars of one timeframe (minutes) a history is to hold: up to `window` up to a minute, `slack` behind it.
 
-    wanted: symbol -> minute. Returns for each an array of minute, open, high, low, close, volume_micro, notional.
+    minutes: symbol -> minute. is_whole: of each symbol whether all bars are wanted, or those of the regular hours.
+    """
+
+    timeframe: int
+    minutes: Mapping[str, int]
+    is_whole: Sequence[bool]
+    window: int
+    slack: int
+
+
+def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
+    """Load these bars, oldest first.
+
+    Returns for each symbol an array of minute, open, high, low, close, volume_micro, notional.
     """
     values = {
-        "number": list(range(len(wanted))),
-        "symbol": list(wanted),
-        "minute": list(wanted.values()),
-        "timeframe": timeframe,
-        "window": window,
-        "slack": slack,
+        "number": list(range(len(wanted.minutes))),
+        "symbol": list(wanted.minutes),
+        "minute": list(wanted.minutes.values()),
+        "is_whole": list(wanted.is_whole),
+        "half_days": list(half_days()),
+        "timeframe": wanted.timeframe,
+        "window": wanted.window,
+        "slack": wanted.slack,
     }
-    name = "load_recent_bars" if timeframe == 1 else "load_recent_higher_bars"
+    name = "load_recent_bars" if wanted.timeframe == 1 else "load_recent_higher_bars"
     with connection.cursor().copy(query(name), values) as copy:
         loaded = b"".join(copy)
     rows = np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
-    bounds = np.searchsorted(rows["number"], np.arange(len(wanted) + 1))
+    bounds = np.searchsorted(rows["number"], np.arange(len(wanted.minutes) + 1))
     return [rows[first:end] for first, end in pairwise(bounds)]
 
 
@@ -231,3 +252,23 @@ def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int,
         number: (notional, volume)
         for number, notional, volume in connection.execute(query("session_sums_before"), values)
     }
+
+
+def volumes_of(connection: Connection, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    """Return the shares of each symbol's bars at some minutes (n, k), -1 for none; NaN where there is no bar."""
+    volumes = np.full(minutes.shape, np.nan)
+    rows, columns = np.nonzero(minutes >= 0)
+    if not len(rows):
+        return volumes
+    wanted = minutes[rows, columns]
+    values = {
+        "number": list(range(len(wanted))),
+        "symbol": [names[row] for row in rows.tolist()],
+        "minute": wanted.tolist(),
+        "first_minute": int(wanted.min()),
+        "last_minute": int(wanted.max()),
+    }
+    found = connection.execute(query(_VOLUMES[timeframe]), values, prepare=False).fetchall()
+    for number, volume in found:
+        volumes[rows[number], columns[number]] = volume
+    return volumes

@@ -1,12 +1,14 @@
 """Bars that our own copy has forgotten, put back from the application's tables where somebody needs them again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
+from ..contracts.market_hours import half_days
 from ..contracts.ticks import Column
 from .bars import TableShape, time_bounds
+from .detections import WantedBars
 from .postgres import Connection
 from .queries import query
 
@@ -43,23 +45,24 @@ def put_back_staged(connection: Connection, shape: TableShape, minutes: Column) 
         connection.execute(query(name), time_bounds(minutes), prepare=False)
 
 
-def put_back_around(
-    connection: Connection, timeframe: int, wanted: Mapping[str, int], *, window: int, slack: int
-) -> None:
-    """Put back what detectors read around one minute of each symbol, as `load_bars` does; wanted: symbol -> minute."""
+def put_back_around(connection: Connection, wanted: WantedBars) -> None:
+    """Put back what detectors read around one minute of each symbol, as `load_bars` does."""
+    timeframe, slack = wanted.timeframe, wanted.slack
     before = _forgotten_before(connection, timeframe)
     name = _AROUND.get(timeframe, "put_back_around")
     if before and timeframe == 1 and connection.execute(query("has_bar_detail")).fetchone() == (True,):
         name = "put_back_around_with_detail"
-    short = list(wanted.items())
+    short = [(*one, is_whole) for one, is_whole in zip(wanted.minutes.items(), wanted.is_whole, strict=True)]
     for days in _REACH_DAYS if before else ():
-        symbols, minutes = (list(column) for column in zip(*short, strict=True))
+        symbols, minutes, is_whole = (list(column) for column in zip(*short, strict=True))
         reach = days * _DAY_MINUTES
         last = max(minutes) + reach
         values = {
             "symbols": symbols,
             "minutes": minutes,
-            "window": window + _SESSION_BARS,
+            "is_whole": is_whole,
+            "half_days": list(half_days()),
+            "window": wanted.window + _SESSION_BARS,
             "slack": slack,
             "behind": slack if last < before else 0,
             "first_minute": max(min(minutes) - reach, 0),

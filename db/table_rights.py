@@ -10,6 +10,7 @@ _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # bar_detail is there only where the application's ohlcv_1min could not be given our columns.
 TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
+    "always_open": ("SELECT", "INSERT", "DELETE"),
     "bar_detail": _ALL,
     "bridge_position": _CHANGE,
     "cache_entries": _CHANGE,

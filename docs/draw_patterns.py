@@ -36,6 +36,7 @@ DRAWN = {
     "Doji": ("daily", 20, 8),
     "Hammer": ("daily", 20, 8),
 }
+HOURS = ("2013-10-07T13:30:00Z", "2013-10-07T20:00:00Z")  # windows are made of bars of the regular hours
 REGULAR = ("2013-10-07T14:00:00Z", "2013-10-07T20:00:00Z")  # the opening's first half hour is another market
 UP, DOWN, MARK = "#2a9d8f", "#c8553d", "#33658a"
 
@@ -62,7 +63,8 @@ def read_bars(file: Path, time: str) -> list[Symbol]:
     rows = defaultdict(list)
     with file.open() as lines:
         for row in csv.DictReader(lines):
-            rows[row["symbol"]].append(row)
+            if HOURS[0] <= row[time] < HOURS[1] or len(row[time]) == len("2013-10-07"):
+                rows[row["symbol"]].append(row)
     names = ("open", "high", "low", "close", "volume")
     return [
         Symbol(name, [r[time] for r in of], np.array([[float(r[n]) for r in of] for n in names]))

@@ -119,7 +119,7 @@ def run_live(
         ticks = opened.enter_context(closing(_told_of_restart(source, since_ms, now_ms, on_gap)))
         numbers = dict.fromkeys(range(partitions), 0)
         feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
-                    is_up=lambda: source.is_connected)  # fmt: skip
+                    is_up=lambda: source.is_connected, symbols=universe.symbols())  # fmt: skip
         return run_producer(where, client, feed, options, stop, on_progress, on_gap)
 
 

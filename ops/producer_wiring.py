@@ -18,6 +18,7 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.replays import ReplayRun, note_cover, open_replay
+from ..db.sessions import set_always_open
 from ..db.vitals import VITALS
 from ..producer.framer import Framer, Identity
 from ..producer.left_behind import LeftBehind, SpoolTarget
@@ -58,6 +59,7 @@ class ProducerOptions(NamedTuple):
     record: Path | None = None
     spool_max_bytes: int = 0  # 0: no spool, a live source waits while Redis is away
     spool_dir: Path | None = None
+    always_open: bool = False  # the market of the feed's symbols never closes
 
 
 def replay_feed(
@@ -103,7 +105,7 @@ def synthetic_feed(
         identity = Identity(name, options.feed, "live", publish=True, codec=options.codec)
         numbers = dict.fromkeys(range(partitions), 0)
         ticks = paced(chunks, 1.0, wait=stop.wait)
-        return Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True)
+        return Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, symbols=source.symbols)
     description = source.describe()
     base = sha256(f"{description} partitions={partitions} codec={options.codec}".encode()).hexdigest()
     run = _open_run(where, f"synthetic-{base[:32]}", description, partitions, options)
@@ -113,7 +115,7 @@ def synthetic_feed(
     speed = options.speed
     skip = sum(run.numbers.values())
     ticks = (chunk for chunk, _ in chunks) if speed is None else paced(chunks, speed, wait=stop.wait, skip=skip)
-    return Feed(identity, ticks, run.numbers, "replay", None, ends=True)
+    return Feed(identity, ticks, run.numbers, "replay", None, ends=True, symbols=source.symbols)
 
 
 def _open_run(where: Place, base: str, source: str, partitions: int, options: ProducerOptions) -> ReplayRun | None:
@@ -163,6 +165,8 @@ def run_producer(
     with ExitStack() as opened:
         opened.enter_context(refusals_named(where.servers.redis_url, "producer"))
         opened.callback(lease.release)
+        if (symbols := feed.symbols) is not None:
+            with_postgres(where, _NAME, lambda c: set_always_open(c, symbols, is_open=options.always_open))
         writer = _make_writer(where, client, feed, options, stop, opened)
         if feed.identity.kind == "live":  # a replay's ticks can always come again
             lease.note_sent(feed.identity.feed, writer.sent_numbers)

@@ -1,7 +1,7 @@
 """The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,7 +36,8 @@ class Feed(NamedTuple):
     is_ingest: it brings the live market in, which only one process may.
     linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
     the feed (a live or synthetic one), or an interruption (a file). is_up: whether the source is connected.
-    before_end: what is to be done between its last ticks and its end frames.
+    before_end: what is to be done between its last ticks and its end frames. symbols: those that it may bring,
+    EVERY_SYMBOL for all; None: nobody knows.
     """
 
     identity: Identity
@@ -48,6 +49,7 @@ class Feed(NamedTuple):
     is_ingest: bool = False
     is_up: Callable[[], bool] = lambda: True
     before_end: Callable[[], None] = lambda: None
+    symbols: Sequence[str] | None = None
 
 
 def produce(

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
+from ..contracts.market_hours import half_days
 from ..db.postgres import Connection, is_lost
 from ..db.queries import query
 from .windows import SLACK, WINDOW
 
 log = structlog.get_logger()
 
-KEPT_BARS = WINDOW + SLACK  # of each symbol and timeframe, however old: what detectors load
+KEPT_BARS = WINDOW + SLACK  # of the regular hours, of each symbol and timeframe, however old: what detectors load
+MOST_KEPT_BARS = 5_000  # of a symbol that trades little in those hours: no more are kept for the sake of that rule
 KEPT_LETTERS = 100_000  # as many as Redis keeps
 KEPT_REPLAYS_DAYS = 400
 SHORTEST_BARS_DAYS = 2  # a bar of the last day is never forgotten: `detection.py` relies on it
@@ -120,6 +122,8 @@ class Bounds:
         values = {
             "symbols": symbols,
             "kept": KEPT_BARS,
+            "most_kept": MOST_KEPT_BARS,
+            "half_days": list(half_days()),
             "day": _value(connection, "database_day", {}) - max(self._keep.bars, SHORTEST_BARS_DAYS),
             "unfinished": [replay for (replay,) in connection.execute(query("unfinished_replays"))],
             "most": _ROWS,

@@ -16,28 +16,32 @@ from .alerts import checked_alert_parameters
 from .indicators import INDICATORS, Indicator
 from .patterns.kind import Parameters, PatternKind
 from .patterns.registry import PATTERNS
+from .sessions import REGULAR, SESSIONS, Session, Track
 from .windows import WINDOW, Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
+_SESSION = "session"  # of parameters, in both tables
 _LARGEST = sys.float_info.max
 
 
 class PatternDefinition(NamedTuple):
-    """A pattern that is switched on. timeframes: minutes."""
+    """A pattern that is switched on. timeframes: minutes. session: the bars that it is looked for in."""
 
     kind: PatternKind
     threshold: float
     timeframes: frozenset[int]
     parameters: Parameters
+    session: Session = REGULAR
 
 
 class IndicatorDefinition(NamedTuple):
-    """An indicator that is switched on. timeframes: minutes. parameters: of its alerts."""
+    """An indicator that is switched on. timeframes: minutes. parameters: of its alerts. session: its bars."""
 
     indicator: Indicator
     period: int | None
     timeframes: frozenset[int]
     parameters: Parameters
+    session: Session = REGULAR
 
 
 class WrongRow(NamedTuple):
@@ -56,6 +60,12 @@ class Definitions:
     indicators: list[IndicatorDefinition] = field(default_factory=list)
     wrong: list[WrongRow] = field(default_factory=list)
     idle: list[WrongRow] = field(default_factory=list)  # on, but for no timeframe that workers detect on
+
+    def tracks(self) -> frozenset[Track]:
+        """Return the tracks that these look at."""
+        patterns = [Track(pattern.session, minutes) for pattern in self.patterns for minutes in pattern.timeframes]
+        indicators = [Track(one.session, minutes) for one in self.indicators for minutes in one.timeframes]
+        return frozenset(patterns + indicators)
 
 
 def default_definitions() -> Definitions:
@@ -98,16 +108,16 @@ def pattern_definition(
     threshold = kind.threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
         raise ValueError(f"confidence_threshold is {threshold}: from 0 to 1")
-    given = _parameters(parameters)
+    session, given = _session_of(_parameters(parameters))
     if unknown := sorted(given.keys() - kind.parameters.keys()):
-        raise ValueError(f"unknown parameter {unknown[0]}; there are: {', '.join(kind.parameters) or 'none'}")
+        raise ValueError(f"unknown parameter {unknown[0]}; there are: {', '.join([*kind.parameters, _SESSION])}")
     for parameter, value in given.items():
         if isinstance(value, str) is not isinstance(kind.parameters[parameter], str):
             raise ValueError(f"parameter {parameter} is {value!r}; {kind.parameters[parameter]!r} is the default")
     parameters = {**kind.parameters, **given}
     none = np.empty((0, kind.depth))
     kind.find(Windows(none, none, none, none, none, np.empty(0, np.int64)), parameters)  # refuses those out of bounds
-    return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters)
+    return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters, session)
 
 
 def _indicator(name: str, period: int | None, timeframes: list[str] | None, parameters: Any) -> IndicatorDefinition:
@@ -121,8 +131,9 @@ def _indicator(name: str, period: int | None, timeframes: list[str] | None, para
             raise ValueError(f"period is {period}: from 2 to {indicator.longest}; {why}")
     else:
         period = None
-    checked = checked_alert_parameters(name, _parameters(parameters))
-    return IndicatorDefinition(indicator, period, _timeframes(timeframes), checked)
+    session, given = _session_of(_parameters(parameters))
+    checked = checked_alert_parameters(name, given)
+    return IndicatorDefinition(indicator, period, _timeframes(timeframes), checked, session)
 
 
 def _idle(table: str, name: str, named: Sequence[str] | None, runs_on: frozenset[int]) -> list[WrongRow]:
@@ -157,6 +168,15 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
         if not isinstance(value, str) and not abs(value) <= _LARGEST:
             raise ValueError(f"parameter {name} is too large, or not a number")
     return parameters
+
+
+def _session_of(parameters: dict[str, float | str]) -> tuple[Session, dict[str, float | str]]:
+    """Return the session that parameters name, by default the regular hours, and the other parameters."""
+    said = parameters.get(_SESSION, REGULAR)
+    session = next((session for session in SESSIONS if session == said), None)
+    if session is None:
+        raise ValueError(f"{_SESSION} is {said!r}: {' or '.join(SESSIONS)}")
+    return session, {name: value for name, value in parameters.items() if name != _SESSION}
 
 
 def live_names() -> tuple[list[str], list[str]]:
@@ -200,7 +220,7 @@ def _pattern_row(kind: PatternKind) -> dict[str, object]:
         "display_order": list(PATTERNS).index(kind.name),
         "confidence_threshold": kind.threshold,
         "applicable_timeframes": list(INTRADAY),
-        "parameters": dict(kind.parameters),
+        "parameters": {**kind.parameters, _SESSION: REGULAR},
     }
 
 
@@ -214,5 +234,5 @@ def _indicator_row(indicator: Indicator) -> dict[str, object]:
         "display_order": list(INDICATORS).index(indicator.name),
         "period": indicator.period,
         "applicable_timeframes": list(INTRADAY),
-        "parameters": {},
+        "parameters": {_SESSION: REGULAR},
     }

@@ -6,6 +6,7 @@ or because indicators come after patterns, stands as marks in the checkpoint, an
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import structlog
@@ -14,18 +15,20 @@ from ..contracts.bar import has_prices
 from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
-from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
+from ..db.detections import StagedIndicator, WantedBars, load_bars, session_sums_before, standing_detections, volumes_of
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
+from ..db.sessions import always_open_symbols
 from ..db.splits import split_minutes
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
-from .detector import NOWHERE, TIMEFRAMES, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
 from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
-from .windows import CLOSED_DTYPE, SLACK, WINDOW, run_around, session_of
+from .sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
+from .windows import CLOSED_DTYPE, SLACK, run_around
 
 log = structlog.get_logger()
 
@@ -48,6 +51,8 @@ class ResultFinder:
         self._connection = connection
         self.definitions = Definitions()
         self._splits: dict[str, tuple[int, ...]] = {}
+        self._always_open: frozenset[str] = frozenset()
+        self._wanted: frozenset[Track] | None = None  # None: not read yet
         self._read_at = 0.0
 
     def read_again(self) -> None:
@@ -58,9 +63,20 @@ class ResultFinder:
         """Read which detectors are on."""
         if time.monotonic() >= self._read_at:
             self.definitions = read_definitions(self._connection)
+            if (wanted := self.definitions.tracks()) != self._wanted:
+                self._wanted = wanted
+            if (always_open := always_open_symbols(self._connection)) != self._always_open:
+                self._always_open = always_open
             if (splits := split_minutes(self._connection)) != self._splits:
                 self._splits = splits
             self._read_at = time.monotonic() + _READ_EVERY_S
+
+    def _prepare(self, detector: Detector) -> None:
+        """Let a detector know what was read; it loads again what is other than it was."""
+        detector.take_splits(self._splits)
+        detector.take_always_open(self._always_open)
+        if self._wanted is not None:
+            detector.take_wanted(self._wanted)
 
     def find(
         self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, stand_again: Column, now_s: float
@@ -73,7 +89,7 @@ class ResultFinder:
         self._read_definitions_if_due()
         self._memory.begin([plan.state.detector for plan in plans])
         for plan in plans:
-            plan.state.detector.take_splits(self._splits)
+            self._prepare(plan.state.detector)
             mine = rows["partition"] == plan.state.partition
             _absorb(plan, rows.compress(changed & mine))
             if (again := stand_again & mine).any():
@@ -113,7 +129,12 @@ class ResultFinder:
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
             plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
-        found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
+        found = find_patterns(
+            [(plan.state.detector, marks) for plan, marks in sought],
+            self.definitions,
+            now_s,
+            partial(volumes_of, self._connection),
+        )
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
     def _compare(self, found: Sequence[tuple[PartitionPlan, Column, FoundPatterns]]) -> None:
@@ -164,12 +185,13 @@ class ResultFinder:
         )
         if len(state.marks) or not len(symbols):
             return False
-        for timeframe in TIMEFRAMES:
-            missing = symbols[~state.detector.has(symbols, timeframe)]
+        self._prepare(state.detector)
+        for track in TRACKS:
+            missing = symbols[~state.detector.has(symbols, track)]
             if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, _LOADED_SYMBOLS)):
                 self._memory.note(state.detector)
-                marks = marks_of(missing[:most], _NO_MINUTE, HANGING, publish=False, timeframe=timeframe)
-                self._load_timeframe(state, timeframe, np.unique(marks["symbol"]), marks["minute"])
+                some = missing[:most].astype(np.int32)
+                self._load_track(state, track, some, np.full(len(some), _NO_MINUTE))
                 state.detector.drop_parts()
                 return True
         return False
@@ -177,58 +199,67 @@ class ResultFinder:
     def _load(self, state: PartitionState, marks: Column, now_s: float) -> Column:
         """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
         detector = state.detector
+        self._prepare(detector)
         missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
         if not len(missing):
             return marks
         mine = marks[np.isin(marks["symbol"], missing)]
-        short = np.unique(mine["symbol"][detector.short_of(1, mine)])
-        loaded: list[Column] = []
-        if len(short):
+        hanging: list[Column] = []
+        for track in (ALL_MINUTES, REGULAR_MINUTES):
+            short = np.unique(mine["symbol"][detector.short_of(track, mine)])
+            if not len(short):
+                continue
             of_short = mine[np.isin(mine["symbol"], short)]
             # A higher bar needs those of its own span alone, which stand before its end.
             first = np.minimum(
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
             )
-            loaded = self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
-        for timeframe in HIGHER:
-            its = mine[mine["timeframe"] == timeframe]
-            symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
+            loaded = self._load_track(state, track, short, np.minimum(first, _NO_MINUTE), now_s)
+            if track in detector.wanted:
+                its = _of_track(mine, track, detector.sessions)
+                hanging += [
+                    _hanging(its[its["symbol"] == symbol], minutes)
+                    for symbol, minutes in zip(short.tolist(), loaded, strict=True)
+                ]
+        for track in TRACKS:
+            its = mine[(mine["timeframe"] == track.timeframe) & (track.timeframe > 1)]
+            symbols = np.unique(its["symbol"][detector.short_of(track, its)])
             if len(symbols):
-                self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
+                self._load_track(state, track, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
-        hanging = [
-            _hanging(mine[mine["symbol"] == symbol], minutes)
-            for symbol, minutes in zip(short.tolist(), loaded, strict=True)
-        ]
         return joined([marks, *hanging])
 
-    def _load_timeframe(
-        self, state: PartitionState, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
+    def _load_track(
+        self, state: PartitionState, track: Track, symbols: Column, first: Column, now_s: float | None = None
     ) -> list[Column]:
-        """Load one timeframe of some symbols, around these minutes, and note how far each reaches.
+        """Load one track of some symbols, around these minutes, and note how far each reaches.
 
         Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
-        state.detector.take_splits(self._splits)
+        detector, history = state.detector, state.detector.histories[track]
         names = [state.symbols[symbol] for symbol in symbols]
-        wanted = dict(zip(names, first.tolist(), strict=True))
+        is_whole = [True] * len(names)
+        if track.session != EXTENDED:
+            is_whole = detector.sessions.are_always_open(symbols).tolist()
+        minutes = dict(zip(names, first.tolist(), strict=True))
+        wanted = WantedBars(track.timeframe, minutes, is_whole, history.window, SLACK)
         with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
             if are_old:
-                put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
-            loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
+                put_back_around(self._connection, wanted)
+            loaded = load_bars(self._connection, wanted)
             found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
-            splits = state.detector.splits
-            runs = [run_around(rows, minute, splits) for rows, minute in zip(found, first.tolist(), strict=True)]
+            runs = [
+                run_around(rows, minute, detector.splits) for rows, minute in zip(found, first.tolist(), strict=True)
+            ]
             bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
-            sums = self._session_sums(names, bars) if timeframe == 1 else {}
-        history = state.detector.histories[timeframe]
+            sums = self._session_sums(names, bars) if track == REGULAR_MINUTES else {}
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
         begins = [rows["minute"][0] if run.start else 0 for rows, run in zip(bars, runs, strict=True)]
-        history.note_cut(symbols, np.array(before) >= WINDOW, np.array(begins))
+        history.note_cut(symbols, np.array(before) >= history.window, np.array(begins))
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
             reach = WHOLE
@@ -236,8 +267,8 @@ class ResultFinder:
                 reach = loaded[i]["minute"][runs[i].stop] - 1
             elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach = rows["minute"][-1]
-            state.detector.set_reach(symbol, reach, timeframe)
-        state.detector.note_used(timeframe, symbols)
+            detector.set_reach(symbol, reach, track)
+        detector.note_used(track.timeframe, symbols)
         return [rows["minute"] for rows in loaded]
 
     def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
@@ -329,6 +360,14 @@ def _first_minutes(marks: Column, symbols: Column) -> Column:
     np.minimum.at(first, marks["symbol"], marks["minute"])
     earliest: Column = first[symbols]
     return earliest
+
+
+def _of_track(marks: Column, track: Track, sessions: Sessions) -> Column:
+    """Return the marks of a track's bars."""
+    marks = marks[marks["timeframe"] == track.timeframe]
+    if track.session == EXTENDED:
+        return marks
+    return np.asarray(marks[sessions.are_regular(marks["symbol"], marks["minute"], track.timeframe)])
 
 
 def _hanging(marks: Column, minutes: Column) -> Column:

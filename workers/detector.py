@@ -5,7 +5,8 @@ absorbed when its history was loaded (`workers/detection.py`).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,26 +15,42 @@ import talib
 
 from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.ticks import Column
-from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
+from ..contracts.timeframe import HIGHER, TIMEFRAME_OF
+from ..contracts.universe import EVERY_SYMBOL
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.base_rates import shipped_rates
-from .patterns.kind import Found
+from .patterns.kind import Found, OtherDays
+from .sessions import (
+    ALL_MINUTES,
+    EXTENDED,
+    REGULAR,
+    REGULAR_MINUTES,
+    SESSIONS,
+    TRACKS,
+    Session,
+    Sessions,
+    Track,
+    same_minutes_before,
+)
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
 WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
-TIMEFRAMES = (1, *HIGHER)
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 _LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
 _SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
+_DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
 _MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
 
 
-_PLACE = {timeframe: place for place, timeframe in enumerate(TIMEFRAMES)}
+# Of a track that no definition is for, only what is needed to make higher bars is kept: of 1-minute bars those of the
+# longest one and of the time in which late trades come; of a higher timeframe those that a late trade may still change.
+_UNUSED_WINDOWS = {timeframe: max(8, 120 // timeframe) for timeframe in (1, *HIGHER)}
+_PLACE = {track: place for place, track in enumerate(TRACKS)}
 
 
 class FoundPatterns(NamedTuple):
@@ -62,38 +79,45 @@ class Detector:
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
-        self.splits = Splits(symbols)
-        self.histories = {minutes: History(_SLACK if loads else SLACK, self.splits) for minutes in TIMEFRAMES}
+        self.splits, self.sessions = Splits(symbols), Sessions(symbols)
+        self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
+        self.histories = {track: self._new_history(track) for track in TRACKS}
         self.jumped: list[tuple[str, int]] = []  # symbols whose history the last bars began anew, and when
-        self._reach = np.zeros((len(TIMEFRAMES), 0), np.int64)
-        self._used = np.zeros((len(TIMEFRAMES), 0), np.int64)
+        self._reach = np.zeros((len(TRACKS), 0), np.int64)
+        self._used = np.zeros((len(TRACKS), 0), np.int64)
         self.turn = 0  # counted on by who wants to know what was used last
-        # By timeframe and symbol: of each indicator the minute and values that were told last.
-        self._told: dict[tuple[int, int], dict[str, tuple[int, list[float]]]] = {}
+        # By track and symbol: of each indicator the minute and values that were told last.
+        self._told: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
+
+    def _new_history(self, track: Track) -> History:
+        window = WINDOW if track in self.wanted else _UNUSED_WINDOWS[track.timeframe]
+        return History(_SLACK if self._loads else SLACK, self.splits, window)
 
     # -- histories -------------------------------------------------------------------------------------------------
 
-    def has(self, symbols: Column, timeframe: int = 1) -> Column:
-        """Tell which symbols have their history of a timeframe up to the newest committed bar."""
-        return np.asarray(self._reach_of(symbols)[_PLACE[timeframe]] == WHOLE)
+    def has(self, symbols: Column, track: Track) -> Column:
+        """Tell which symbols have a history up to the newest committed bar."""
+        return np.asarray(self._reach_of(symbols)[_PLACE[track]] == WHOLE)
 
     def covers(self, marks: Column) -> Column:
-        """Tell which marked bars the histories can answer for: that of their timeframe, and the 1-minute bars."""
-        reach = self._reach_of(marks["symbol"])
-        mine = reach[_places_of(marks["timeframe"]), np.arange(len(marks))]
-        return np.asarray(_ends_of(marks) <= np.minimum(mine, reach[0]))
+        """Tell which marked bars the histories can answer for: those of their timeframe, and the 1-minute bars."""
+        reach, here = self._reach_of(marks["symbol"]), np.arange(len(marks))
+        whole = np.minimum(reach[_PLACE[ALL_MINUTES]], reach[_PLACE[REGULAR_MINUTES]])
+        for session in SESSIONS:
+            whole = np.minimum(whole, reach[_places_of(session, marks["timeframe"]), here])
+        return np.asarray(_ends_of(marks) <= whole)
 
-    def short_of(self, timeframe: int, marks: Column) -> Column:
-        """Tell which marked bars a timeframe's history does not reach."""
-        return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[timeframe]])
+    def short_of(self, track: Track, marks: Column) -> Column:
+        """Tell which marked bars a history does not reach."""
+        return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[track]])
 
-    def set_reach(self, symbol: int, minute: int, timeframe: int | None = None) -> None:
-        """Note up to which minute a symbol's history of a timeframe, or each of them, is there: WHOLE, or NOWHERE."""
+    def set_reach(self, symbol: int, minute: int, track: Track | None = None) -> None:
+        """Note up to which minute one of a symbol's histories, or each of them, is there: WHOLE, or NOWHERE."""
         if symbol >= self._reach.shape[1]:
             more = ((0, 0), (0, symbol + 1))
             self._reach = np.pad(self._reach, more, constant_values=NOWHERE)
             self._used = np.pad(self._used, more)
-        self._reach[slice(None) if timeframe is None else _PLACE[timeframe], symbol] = minute
+        self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
 
     def level_reach(self, symbols: Column) -> None:
         """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
@@ -102,20 +126,44 @@ class Detector:
         self._reach[:, symbols] = np.where(held, np.where(held, reach, WHOLE).min(axis=0), NOWHERE)
 
     def expect_fit(self, marks: Column) -> None:
-        """Take the histories away of symbols where later bars pushed a marked bar's window out."""
-        for timeframe in TIMEFRAMES:
-            history, mine = self.histories[timeframe], marks[marks["timeframe"] == timeframe]
+        """Take the histories away of symbols where later bars pushed a marked bar's window or its minutes out."""
+        for track in self.wanted:
+            history, mine = self.histories[track], marks[marks["timeframe"] == track.timeframe]
             for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
                 if not history.fits(int(mark["symbol"]), int(mark["minute"])):
                     self.set_reach(int(mark["symbol"]), NOWHERE)
+        higher = marks[marks["timeframe"] > 1]
+        is_there = self.histories[ALL_MINUTES].reach_back(higher["symbol"], higher["minute"])
+        for symbol in np.unique(higher["symbol"][~is_there]).tolist():
+            self.set_reach(symbol, NOWHERE)
 
     def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
         """Know where splits lie from now on; the histories of symbols with others than before are loaded again."""
         if minutes is self.splits.minutes:
             return
         before, self.splits.minutes = self.splits.minutes, minutes
+        self._load_again([symbol for symbol in self.symbols if before.get(symbol) != minutes.get(symbol)])
+
+    def take_always_open(self, symbols: AbstractSet[str]) -> None:
+        """Know which symbols' markets never close; the histories of those that were others before are loaded again."""
+        if symbols is self.sessions.always_open:
+            return
+        changed, self.sessions.always_open = symbols ^ self.sessions.always_open, symbols
+        self._load_again(self.symbols if EVERY_SYMBOL in changed else [s for s in self.symbols if s in changed])
+
+    def take_wanted(self, wanted: frozenset[Track]) -> None:
+        """Keep whole windows of these tracks from now on; histories of which more or less is kept are loaded again."""
+        if wanted is self.wanted:
+            return
+        changed, self.wanted = wanted ^ self.wanted, wanted
+        for track in changed:
+            self.histories[track] = self._new_history(track)
+            self._reach[_PLACE[track]] = NOWHERE
+
+    def _load_again(self, symbols: Sequence[str]) -> None:
+        names = set(symbols)
         for code, symbol in enumerate(self.symbols[: self._reach.shape[1]]):
-            if before.get(symbol) != minutes.get(symbol):
+            if symbol in names:
                 self.set_reach(code, NOWHERE)
 
     def drop_parts(self) -> None:
@@ -124,13 +172,15 @@ class Detector:
 
     def _reach_of(self, symbols: Column) -> Column:
         known = symbols < self._reach.shape[1]
-        reach = np.full((len(TIMEFRAMES), len(symbols)), NOWHERE, np.int64)
+        reach = np.full((len(TRACKS), len(symbols)), NOWHERE, np.int64)
         reach[:, known] = self._reach[:, symbols[known]]
         return reach
 
     def note_used(self, timeframe: int, symbols: Column) -> None:
-        """Note that some histories are used now."""
-        self._used[_PLACE[timeframe], symbols[symbols < self._used.shape[1]]] = self.turn
+        """Note that some symbols' histories of a timeframe are used now."""
+        known = symbols[symbols < self._used.shape[1]]
+        for session in SESSIONS:
+            self._used[_PLACE[Track(session, timeframe)], known] = self.turn
 
     @property
     def allocated(self) -> int:
@@ -138,10 +188,10 @@ class Detector:
         return sum(history.allocated for history in self.histories.values())
 
     def held(self) -> Column:
-        """Return the histories that are held: place of the timeframe, symbol, turn of its last use, bytes: (4, n)."""
+        """Return the histories that are held: place of the track, symbol, turn of its last use, bytes: (4, n)."""
         parts = []
-        for place, timeframe in enumerate(TIMEFRAMES):
-            history = self.histories[timeframe]
+        for place, track in enumerate(TRACKS):
+            history = self.histories[track]
             symbols = history.holds()
             known = symbols < self._used.shape[1]
             used = np.where(known, self._used[place, np.where(known, symbols, 0)] if known.any() else 0, 0)
@@ -149,13 +199,13 @@ class Detector:
         return np.concatenate([np.array(part, np.int64) for part in parts], axis=1)
 
     def let_go(self, place: int, symbols: Column) -> None:
-        """Forget some symbols' histories of a timeframe: they are loaded again when they are needed."""
-        timeframe = TIMEFRAMES[place]
+        """Forget some symbols' histories of a track: they are loaded again when they are needed."""
+        track = TRACKS[place]
         known = symbols[symbols < self._reach.shape[1]]
         self._reach[place, known] = NOWHERE
-        self.histories[timeframe].clear(symbols)
+        self.histories[track].clear(symbols)
         for symbol in symbols.tolist():
-            self._told.pop((timeframe, symbol), None)
+            self._told.pop((track, symbol), None)
 
     def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
         """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
@@ -164,38 +214,60 @@ class Detector:
         long ago, or too many at once) takes it away: it must be loaded again.
         """
         marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
-        here = self.has(bars["symbol"])
         self.note_used(1, bars["symbol"])
-        history = self.histories[1]
+        self.jumped = []
+        regular = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], 1))
+        for track, mine in ((ALL_MINUTES, bars), (REGULAR_MINUTES, regular)):
+            marks.extend(self._absorb(track, mine, publish=publish))
+        return joined(marks)
+
+    def _absorb(self, track: Track, bars: Column, *, publish: bool) -> list[Column]:
+        """Put 1-minute bars into one of their histories; return the marks of those that hang on them."""
+        here, history = self.has(bars["symbol"], track), self.histories[track]
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
-        marks.extend([self._put(1, bar, publish=publish) for bar in bars[here & ~in_order]])
+        marks = [self._put(track, bar, publish=publish) for bar in bars[here & ~in_order]]
         symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
         jumps = in_order & history.begin_runs(bars) & self._loads
         jumping = bars["symbol"][jumps]
-        self.jumped = [(self.symbols[bar["symbol"]], int(bar["minute"])) for bar in bars[jumps]]
+        if track == REGULAR_MINUTES:
+            self.jumped = [(self.symbols[bar["symbol"]], int(bar["minute"])) for bar in bars[jumps]]
         for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
             self.set_reach(symbol, NOWHERE)
-        history.append(bars.compress(in_order & self.has(bars["symbol"])))
-        return joined(marks)
+        history.append(bars.compress(in_order & self.has(bars["symbol"], track)))
+        return marks
 
-    def _put(self, timeframe: int, bar: Column, *, publish: bool) -> Column:
+    def _put(self, track: Track, bar: Column, *, publish: bool) -> Column:
         """Put a bar between others; return the marks of the bars behind it, which hang on it."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
-        history = self.histories[timeframe]
+        history = self.histories[track]
         minutes = history.minutes(symbol)
         if not len(minutes):
             history.append(np.array([bar], CLOSED_DTYPE))
             return NO_MARKS
-        if self._loads and not history.fits(symbol, minute):
+        if self._loads and not self._fits(track, symbol, minute):
             self.set_reach(symbol, NOWHERE)
             return NO_MARKS
-        behind = minutes[minutes > minute].copy()
         history.put(bar)
         is_first = minute == history.begins(symbol)  # it may belong to the run before it now
-        if self._loads and timeframe == 1 and (is_first or not history.is_one_run(symbol)):
+        if self._loads and track.timeframe == 1 and (is_first or not history.is_one_run(symbol)):
             self.set_reach(symbol, NOWHERE)
             return NO_MARKS
-        return marks_of(np.full(len(behind), symbol), behind, HANGING, publish=publish, timeframe=timeframe)
+        return self._behind(track, symbol, minute, publish=publish)
+
+    def _fits(self, track: Track, symbol: int, minute: int) -> bool:
+        history = self.histories[track]
+        if track in self.wanted:
+            return history.fits(symbol, minute)
+        return bool(history.reach_back(np.array([symbol]), np.array([minute]))[0]) and minute >= history.begins(symbol)
+
+    def _behind(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Column:
+        """Mark the bars of a track behind a minute: what is found on them hangs on that one."""
+        if track not in self.wanted:
+            return NO_MARKS
+        minutes = self.histories[track].minutes(symbol)
+        later = minutes[minutes > minute].copy()
+        symbols = np.full(len(later), symbol)
+        return marks_of(symbols, later, HANGING, publish=publish, timeframe=track.timeframe)
 
     def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
         """Make the marked bars of higher timeframes from the 1-minute bars.
@@ -221,16 +293,16 @@ class Detector:
         """Mark the bars of a higher timeframe that have no 1-minute bar any more, and those that hang on them."""
         gone = marks.copy()
         gone["kind"] = REVISED
-        behind = []
-        for mark in gone:
-            minutes = self.histories[timeframe].minutes(int(mark["symbol"]))
-            later = minutes[minutes > mark["minute"]]
-            symbols = np.full(len(later), mark["symbol"])
-            behind.append(marks_of(symbols, later, HANGING, publish=bool(mark["publish"]), timeframe=timeframe))
+        behind = [
+            self._behind(Track(session, timeframe), int(mark["symbol"]), int(mark["minute"]), publish=mark["publish"])
+            for session in SESSIONS
+            for mark in gone
+        ]
         return joined([gone, *behind])
 
     def _absorb_higher(self, timeframe: int, bars: Column, rows: list[Column], *, publish: bool) -> Column:
-        history = self.histories[timeframe]
+        track = Track(EXTENDED, timeframe)
+        history = self.histories[track]
         in_order = bars["minute"] > history.last_minutes(bars["symbol"])
         revised, written, marks = np.zeros(len(bars), bool), in_order.copy(), []
         for i in np.flatnonzero(~in_order):
@@ -238,11 +310,12 @@ class Detector:
             revised[i] = stands is not None
             written[i] = stands is None or stands != bars[i]
             if written[i]:
-                marks.append(self._put(timeframe, bars[i], publish=publish))
+                marks.append(self._put(track, bars[i], publish=publish))
         history.append(bars.compress(in_order))
         kinds = np.where(revised, REVISED, NEW)[written]
         bars = bars.compress(written)
         marks.append(marks_of(bars["symbol"], bars["minute"], kinds, publish=publish, timeframe=timeframe))
+        marks.extend(self._absorb_regular(bars, timeframe, publish=publish))
         row = np.empty(len(bars), NO_HIGHER_BARS.dtype)
         row["timeframe"] = timeframe
         for name in CLOSED_DTYPE.names or ():
@@ -250,10 +323,20 @@ class Detector:
         rows.append(row)
         return joined(marks)
 
+    def _absorb_regular(self, bars: Column, timeframe: int, *, publish: bool) -> list[Column]:
+        """Put those of changed higher bars that are regular ones where they belong; return what hangs on them."""
+        track = Track(REGULAR, timeframe)
+        history = self.histories[track]
+        bars = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], timeframe))
+        in_order = bars["minute"] > history.last_minutes(bars["symbol"])
+        marks = [self._put(track, bar, publish=publish) for bar in bars[~in_order]]
+        history.append(bars.compress(in_order))
+        return marks
+
     def _higher_bars(self, marks: Column, timeframe: int) -> tuple[Column, Column]:
         """Merge the 1-minute bars of each marked bar; return the bars, and which of them have any."""
         symbols = marks["symbol"].astype(np.int64)
-        bars, inside = self.histories[1].span(symbols, marks["minute"], timeframe)
+        bars, inside = self.histories[ALL_MINUTES].span(symbols, marks["minute"], timeframe)
         there = np.asarray(inside.any(axis=1))
         first = inside.argmax(axis=1)[:, None]
         merged = np.zeros(len(marks), CLOSED_DTYPE)
@@ -278,19 +361,21 @@ class Detector:
     def find_indicators(self, marks: Column, definitions: Definitions, now_s: float) -> FoundIndicators:
         """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
         found = FoundIndicators()
-        for timeframe, mine, ends in self.by_timeframe(marks):
+        for track in TRACKS:
             wanted = [
                 (definition, definition.indicator.keys(definition.period))
                 for definition in definitions.indicators
-                if timeframe in definition.timeframes
+                if definition.session == track.session and track.timeframe in definition.timeframes
             ]
-            newest = self.histories[timeframe].last_minutes(mine["symbol"]) == mine["minute"]
+            mine, ends = self.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
+            newest = self.histories[track].last_minutes(mine["symbol"]) == mine["minute"]
             for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
-                self._compute(mark, end, wanted, now_s, found, is_newest=is_newest)
+                self._compute(track, mark, end, wanted, now_s, found, is_newest=is_newest)
         return found
 
     def _compute(
         self,
+        track: Track,
         mark: tuple[int, int, int, int, int, bool],
         end: int,
         wanted: Sequence[tuple[IndicatorDefinition, tuple[str, ...]]],
@@ -301,11 +386,11 @@ class Detector:
     ) -> None:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
-        series = self.histories[minutes].series(code, end)
-        if minutes > 1:  # a bar may reach over the session's beginning: its 1-minute bars tell what belongs to it
-            notional, volume = self.histories[1].session_sums(code, minute, minute + minutes)
+        series = self.histories[track].series(code, end)
+        if track != REGULAR_MINUTES:  # a bar may reach over the session's beginning: its minutes tell what is of it
+            notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
             series = series._replace(session_notional=notional, session_volume=volume)
-        heard = self._told.setdefault((minutes, code), {})
+        heard = self._told.setdefault((track, code), {})
         is_first = kind in (NEW, NEW_AGAIN)
         for definition, keys in wanted:
             indicator = definition.indicator
@@ -335,15 +420,13 @@ class Detector:
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
-    def by_timeframe(self, marks: Column) -> Iterator[tuple[int, Column, Column]]:
-        """Group marks by timeframe, with the place of each bar; a bar that no history holds any more is left out."""
-        for timeframe in TIMEFRAMES:
-            mine = marks.compress(marks["timeframe"] == timeframe)
-            if len(mine):
-                self.note_used(timeframe, mine["symbol"])
-                self.note_used(1, mine["symbol"])
-                ends = self.histories[timeframe].find(mine["symbol"].astype(np.int64), mine["minute"])
-                yield timeframe, mine.compress(ends > 0), ends[ends > 0]
+    def located(self, track: Track, marks: Column) -> tuple[Column, Column]:
+        """Return the marks of a track's bars, and the place of each; a bar that its history does not hold has none."""
+        mine = marks.compress(marks["timeframe"] == track.timeframe)
+        self.note_used(track.timeframe, mine["symbol"])
+        self.note_used(1, mine["symbol"])
+        ends = self.histories[track].find(mine["symbol"].astype(np.int64), mine["minute"])
+        return mine.compress(ends > 0), ends[ends > 0]
 
 
 def _ends_of(marks: Column) -> Column:
@@ -351,12 +434,14 @@ def _ends_of(marks: Column) -> Column:
     return np.asarray(marks["minute"] + marks["timeframe"] - 1)
 
 
-def _places_of(timeframes: Column) -> Column:
-    return np.searchsorted(np.array(TIMEFRAMES), timeframes)
+def _places_of(session: Session, timeframes: Column) -> Column:
+    """Return the places of a session's tracks, which are in the order of their timeframes."""
+    mine = [track.timeframe for track in TRACKS if track.session == session]
+    return _PLACE[Track(session, 1)] + np.searchsorted(np.array(mine), timeframes)
 
 
 class _Sought(NamedTuple):
-    """The marked bars of one partition in one timeframe, and their places in its history."""
+    """The marked bars of one partition on one track, and their places in its history."""
 
     number: int
     detector: Detector
@@ -376,26 +461,41 @@ class _Bar(NamedTuple):
     minute: int
 
 
+# From a timeframe, names of symbols (n) and minutes (n, k), the shares of these bars: (n, k), NaN where there is none.
+VolumesOf = Callable[[int, Sequence[str], Column], Column]
+
+
+def _no_volumes(timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    del timeframe, names
+    return np.full(minutes.shape, np.nan)
+
+
 def find_patterns(
-    sought: Sequence[tuple[Detector, Column]], definitions: Definitions, now_s: float
+    sought: Sequence[tuple[Detector, Column]],
+    definitions: Definitions,
+    now_s: float,
+    volumes_of: VolumesOf = _no_volumes,
 ) -> list[FoundPatterns]:
     """Run the patterns on the marked bars of several partitions at once: a call costs more than its rows.
 
-    now_s: Unix seconds by Redis's clock. Returns what was found for each (detector, marks).
+    now_s: Unix seconds by Redis's clock. volumes_of: of bars that the histories do not hold any more. Returns what was
+    found for each (detector, marks).
     """
     found = [FoundPatterns([], []) for _ in sought]
-    for timeframe in INTRADAY.values():
-        wanted = [pattern for pattern in definitions.patterns if timeframe in pattern.timeframes]
-        parts = [
-            _Sought(number, detector, mine, ends)
-            for number, (detector, marks) in enumerate(sought)
-            for its_timeframe, mine, ends in detector.by_timeframe(marks)
-            if its_timeframe == timeframe
+    for track in TRACKS:
+        wanted = [
+            pattern
+            for pattern in definitions.patterns
+            if pattern.session == track.session and track.timeframe in pattern.timeframes
         ]
-        if not wanted or not parts:
+        if not wanted:
             continue
-        for some in _in_batches(parts):
-            _find_in(found, some, timeframe, wanted, now_s)
+        parts = [
+            _Sought(number, detector, *detector.located(track, marks))
+            for number, (detector, marks) in enumerate(sought)
+        ]
+        for some in _in_batches([part for part in parts if len(part.marks)]):
+            _find_in(found, some, track, wanted, now_s, volumes_of)
     return found
 
 
@@ -414,16 +514,54 @@ def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
 def _find_in(
     found: Sequence[FoundPatterns],
     parts: Sequence[_Sought],
-    timeframe: int,
+    track: Track,
     wanted: Sequence[PatternDefinition],
     now_s: float,
+    volumes_of: VolumesOf,
 ) -> None:
     depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
-    windows = windows_of([(p.detector.histories[timeframe], p.symbols, p.ends) for p in parts], depth)
+    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+        if pattern.kind.confirm is not None and len(rows):
+            others = _other_days(parts, rows, track, volumes_of)
+            again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
+            there.confidence[rows] = again.confidence
+            rows = rows[again.confidence >= max(pattern.threshold, np.nextafter(0, 1))]
         _note(found, parts, rows, pattern, there, windows, now_s)
+
+
+def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
+    """Return what is known of the same minute on other days, of some rows (of all parts)."""
+    found, first = [], 0
+    for part in parts:
+        mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
+        found.append((_same_minute(part, mine, track, volumes_of), _are_openings(part, mine, track)))
+        first += len(part.marks)
+    return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
+    """Return the volumes of the same minute on the days before: none from before a split."""
+    detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
+    before = same_minutes_before(minutes, track.timeframe)
+    each = np.repeat(np.arange(len(rows)), before.shape[1])
+    is_split = detector.splits.lie_between(symbols[each], before.ravel(), minutes[each]).reshape(before.shape)
+    before[is_split] = -1
+    names = [detector.symbols[symbol] for symbol in symbols.tolist()]
+    held = detector.histories[track].volumes_at(symbols, before)  # the bars of this commit, too
+    return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
+
+
+def _are_openings(part: _Sought, rows: Column, track: Track) -> Column:
+    """Tell which bars have another day's among the 20 before; a market that never closes has no opening."""
+    if track.session == EXTENDED:
+        return np.zeros(len(rows), bool)
+    symbols, ends = part.symbols[rows], part.ends[rows]
+    starts = part.detector.histories[track].starts_of(symbols, ends, _LEAST_DEPTH)
+    is_other_day = starts // _DAY_MINUTES < part.marks["minute"][rows] // _DAY_MINUTES
+    return np.asarray(is_other_day & ~part.detector.sessions.are_always_open(symbols))
 
 
 def _note(

@@ -5,14 +5,12 @@ finds the very numbers that the dead one would have found.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ..contracts.market_hours import hours_if_open
 from ..contracts.ticks import SHARE_MICRO, Column
+from .sessions import is_in_session, session_of
 
 WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
 SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
@@ -21,13 +19,10 @@ MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is n
 NIGHT_MINUTES = 6 * 60
 MAX_NIGHT_RATIO = 1 / 0.7
 
-_CAPACITY = WINDOW + SLACK
 _FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
 _EMPTY = 0  # the row of every symbol that has none of its own
 _BAR_BYTES = 72  # of a column of one row
 _ROWS_MOVED = 512  # at once: a copy of 10 MB
-_DAY_MINUTES = 1440
-_FIRST_DAY = date(1970, 1, 1)
 
 # One closed bar, as a history takes it. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
 CLOSED_DTYPE = np.dtype(
@@ -66,6 +61,10 @@ class Windows(NamedTuple):
         """Return the last `depth` columns."""
         opened, high, low, close, volume = (column[:, -depth:] for column in self[:5])
         return Windows(opened, high, low, close, volume, np.minimum(self.length, depth))
+
+    def of_rows(self, rows: Column) -> "Windows":
+        """Return some of the windows."""
+        return Windows(*(column[rows] for column in self))
 
 
 class Series(NamedTuple):
@@ -111,10 +110,11 @@ class History:
     sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
     """
 
-    def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS) -> None:
-        """slack: bars beyond a window that a row which grows bar by bar has room for, at most SLACK."""
+    def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS, window: int = WINDOW) -> None:
+        """window: bars that are kept. slack: more that a row which grows bar by bar has room for, at most SLACK."""
         self._splits = splits
-        self._usual_capacity = WINDOW + slack
+        self.window = window
+        self._capacity, self._usual_capacity = window + SLACK, window + slack
         self.end = np.zeros(0, np.int64)  # how many columns of a symbol's row are filled
         self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
         self._begins = np.zeros(
@@ -153,7 +153,7 @@ class History:
         self._free = np.zeros(0, np.int32)
 
     def load(self, symbol: int, bars: Column, before: tuple[int, int] = (0, 0)) -> None:
-        """Take over a symbol's bars (CLOSED_DTYPE, by minute), at most WINDOW + SLACK.
+        """Take over a symbol's bars (CLOSED_DTYPE, by minute), at most a window and SLACK.
 
         before: session sums of (notional, volume) of the first bar's session up to that bar, in millionths.
         """
@@ -247,7 +247,7 @@ class History:
             bars[at] = bar
         else:
             bars = np.insert(bars, at, bar)
-            if len(bars) > _CAPACITY:
+            if len(bars) > self._capacity:
                 bars, before, is_cut = bars[1:], _added(before, _millionths(bars[0])), True
         same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
         keeps = same_session and (at > 0 or stands)
@@ -258,8 +258,15 @@ class History:
         """Tell whether a bar at this minute has a whole window here: all bars of its run before it, or enough."""
         if symbol >= len(self.end):
             return True
-        is_whole = not self._is_cut[symbol] or bool(np.searchsorted(self.minutes(symbol), minute) >= WINDOW - 1)
+        is_whole = not self._is_cut[symbol] or bool(np.searchsorted(self.minutes(symbol), minute) >= self.window - 1)
         return is_whole and minute >= self.begins(symbol)
+
+    def reach_back(self, symbols: Column, minutes: Column) -> Column:
+        """Tell for each (symbol, minute) whether all bars of the symbol's run from that minute on are here."""
+        known = symbols < len(self.end)
+        is_cut = np.zeros(len(symbols), bool)
+        is_cut[known] = self._is_cut[symbols[known]]
+        return np.asarray(~is_cut | (self._minute[self._rows_of(symbols), 0] <= minutes))
 
     def begins(self, symbol: int) -> int:
         """Return the minute of the first bar here, where those that stand before it are of another run; else 0."""
@@ -362,6 +369,21 @@ class History:
             columns[:, rows, : depth - length] = np.nan
             columns[:, rows, depth - length :] = self._values[:_NOTIONAL, mine[rows], end - length : end]
 
+    def volumes_at(self, symbols: Column, minutes: Column) -> Column:
+        """Return the volume of the bars at these minutes (n, k) of each symbol, NaN where none is here."""
+        volumes = np.full(minutes.shape, np.nan)
+        first = self._minute[self._rows_of(symbols), 0]
+        for i in np.flatnonzero((minutes >= first[:, None]).any(axis=1) & (self._ends_of(symbols) > 0)):
+            mine = self.minutes(int(symbols[i]))
+            at = np.minimum(np.searchsorted(mine, minutes[i]), len(mine) - 1)
+            here = mine[at] == minutes[i]
+            volumes[i, here] = self._values[_VOLUME, self._row[symbols[i]], at[here]]
+        return volumes
+
+    def starts_of(self, symbols: Column, ends: Column, depth: int) -> Column:
+        """Return the minute of the first of up to `depth` bars that end at each place (as `find` gives it)."""
+        return np.asarray(self._minute[self._rows_of(symbols), np.maximum(ends - depth, 0)])
+
     def series(self, symbol: int, end: int) -> Series:
         """Return the window of one symbol up to a place (as `find` gives it), as views."""
         row = self._row[symbol]
@@ -377,7 +399,7 @@ class History:
 
     def _session_sums(self, row: int, place: int) -> tuple[float, float]:
         notional, volume = self._sums[:, row, place].tolist()
-        is_known = _is_in_session(int(self._minute[row, place])) and max(notional, volume) < LARGEST_SUM
+        is_known = is_in_session(int(self._minute[row, place])) and max(notional, volume) < LARGEST_SUM
         return (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
 
     def _ends_of(self, symbols: Column) -> Column:
@@ -410,11 +432,11 @@ class History:
             self._free = np.concatenate([self._free, np.arange(rows, rows + lacking, dtype=np.int32)])
             rows += lacking
         usual = self._usual_capacity
-        wanted = columns if columns <= usual else WINDOW + most
+        wanted = columns if columns <= usual else self.window + most
         if wanted > have:
             # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
-            grown = usual if wanted >= WINDOW else min(usual, max(wanted, 2 * have))
-            have = grown if wanted <= grown else _CAPACITY
+            grown = usual if wanted >= self.window else min(usual, max(wanted, 2 * have))
+            have = grown if wanted <= grown else self._capacity
         self._minute, self._sums = _grown(self._minute, rows, have), _grown(self._sums, rows, have)
         self._values = _grown(self._values, rows, have)
         if len(without):
@@ -425,7 +447,7 @@ class History:
         """Drop the oldest bars of full rows: what stays is a window and room for more."""
         ends = self.end[symbols]
         for end in np.unique(ends).tolist():
-            kept = min(WINDOW, end)
+            kept = min(self.window, end)
             begin = end - kept
             mine = symbols[ends == end]
             for some in np.array_split(self._row[mine], range(_ROWS_MOVED, len(mine), _ROWS_MOVED)):
@@ -490,25 +512,3 @@ def _millionths(bars: Column) -> Column:
 def _added(sums: Column, more: Column) -> Column:
     """Add sums, each at most LARGEST_SUM; so is the result."""
     return np.asarray(np.minimum(sums + more, LARGEST_SUM))
-
-
-def session_of(minutes: Column) -> Column:
-    """Return for each minute the start of its regular session, in minutes since 1970; -1 outside it."""
-    days = minutes // _DAY_MINUTES
-    opens, closes = np.empty((2, len(minutes)), np.int64)
-    for day in np.unique(days):
-        mine = days == day
-        opens[mine], closes[mine] = _session(int(day))
-    return np.where((minutes >= opens) & (minutes < closes), opens, -1)
-
-
-def _is_in_session(minute: int) -> bool:
-    opens, closes = _session(minute // _DAY_MINUTES)
-    return opens <= minute < closes
-
-
-@cache
-def _session(day: int) -> tuple[int, int]:
-    """Return a day's regular hours, [first, end): they lie within one day of UTC."""
-    hours = hours_if_open(_FIRST_DAY + timedelta(days=day))
-    return int(hours.opens.timestamp()) // 60, int(hours.closes.timestamp()) // 60

@@ -12,7 +12,7 @@ from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 from .rows_text import write_rows
 
-_COLUMNS = ("kind", "name", "timeframes", "threshold", "note")
+_COLUMNS = ("kind", "name", "session", "timeframes", "threshold", "note")
 
 
 @click.group(context_settings=CONTEXT, short_help="List the patterns and indicators that are on; switch them on.")
@@ -34,7 +34,7 @@ def ls(where: AbstractContextManager[Place], form: str) -> None:
     rows = [
         *(_row("pattern", p.kind.name, p, f"{p.threshold:g}", notes) for p in read.patterns),
         *(_row("indicator", i.indicator.name, i, "", notes) for i in read.indicators),
-        *((wrong.table.removesuffix("_definitions"), wrong.name, "", "", wrong.why) for wrong in read.wrong),
+        *((wrong.table.removesuffix("_definitions"), wrong.name, "", "", "", wrong.why) for wrong in read.wrong),
     ]
     write_rows(_COLUMNS, iter(rows), form, None)
 
@@ -45,9 +45,9 @@ def _row(
     definition: PatternDefinition | IndicatorDefinition,
     threshold: str,
     notes: dict[tuple[str, str], str],
-) -> tuple[str, str, str, str, str]:
+) -> tuple[str, str, str, str, str, str]:
     timeframes = " ".join(TIMEFRAME_OF[minutes] for minutes in sorted(definition.timeframes))
-    return kind, name, timeframes, threshold, notes.get((f"{kind}_definitions", name), "")
+    return kind, name, definition.session, timeframes, threshold, notes.get((f"{kind}_definitions", name), "")
 
 
 @definitions.command(context_settings=CONTEXT, short_help="Switch the default patterns and indicators on.")

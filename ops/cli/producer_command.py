@@ -71,6 +71,12 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     show_default="spool in the data folder",
     help="Live: folder of the spool; give the next start the same one.",
 )
+@option(
+    "--always-open/--no-always-open",
+    default=None,
+    help="Whether the market of these symbols never closes, as of crypto: else patterns look at regular hours alone."
+    "  [default: only of a synthetic market]",
+)
 @trade_rules_option
 @live_options
 @option("--record", type=OutputFile(), help="Write every tick to this CSV file too.")
@@ -107,6 +113,7 @@ def producer(  # one parameter for each option
     again: bool,
     spool_max_bytes: int,
     spool_dir: Path | None,
+    always_open: bool | None,
     trade_rules: TRADE_RULES | None,
     live: LiveOptions | None,
     record: Path | None,
@@ -128,11 +135,16 @@ def producer(  # one parameter for each option
         )
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
-    options = ProducerOptions(max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir)
+    is_open = source == "synthetic" if always_open is None else always_open
+    options = ProducerOptions(
+        max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir, is_open
+    )
     if source == "replay" and not files:
         raise click.UsageError("--source replay needs at least one FILE")
     if source != "replay" and files:
         raise click.UsageError(f"--source {source} takes no FILE")
+    if source == "replay" and always_open is not None:
+        raise click.UsageError("--always-open is of a feed whose symbols are known: a replay takes what stands")
     recording = ReplaySource(files, rules=trade_rules) if files else None
     with metrics_server(metrics, "producer"), where as servers:
         client, count = open_both(servers, partitions=partitions)

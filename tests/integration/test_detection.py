@@ -332,7 +332,7 @@ def test_half_a_day_and_then_the_other_gives_what_the_whole_day_gives(day, *, ti
 
 
 @pytest.mark.parametrize(
-    "files", [[(0, 20)], [(20,), (0,)], [(0,), (40,), (20,)]], ids=["in one file", "the older one last", "in between"]
+    "files", [[(0, 11)], [(11,), (0,)], [(0,), (22,), (11,)]], ids=["in one file", "the older one last", "in between"]
 )
 def test_days_far_apart_are_detected_to_the_end(files, *, tickstock, seeded, tmp_path):
     """Each day ends within an hour, whose bar no later minute closes."""

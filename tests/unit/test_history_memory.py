@@ -3,6 +3,7 @@ from tickstockpl.workers.detection import _first_minutes
 from tickstockpl.workers.detector import NOWHERE, WHOLE, Detector
 from tickstockpl.workers.history_memory import HistoryMemory
 from tickstockpl.workers.marks import HANGING, marks_of
+from tickstockpl.workers.sessions import ALL_MINUTES, REGULAR_MINUTES, Track
 from tickstockpl.workers.windows import CLOSED_DTYPE, History
 
 MINUTE = 29_000_000
@@ -17,7 +18,7 @@ def bars(symbol, count):
 
 def detector_of(symbols, *, count=300):
     detector = Detector([f"S{n}" for n in range(symbols)])
-    detector.histories[1].append(np.concatenate([bars(symbol, count) for symbol in range(symbols)]))
+    detector.histories[REGULAR_MINUTES].append(np.concatenate([bars(symbol, count) for symbol in range(symbols)]))
     for symbol in range(symbols):
         detector.set_reach(symbol, WHOLE)
     return detector
@@ -29,10 +30,10 @@ def test_what_was_used_last_stays():
     detector.note_used(1, np.arange(60, 70))
     memory.keep_within()
     assert detector.allocated <= 1_000_000
-    held = set(detector.histories[1].holds().tolist())
+    held = set(detector.histories[REGULAR_MINUTES].holds().tolist())
     assert set(range(60, 70)) <= held
     assert 30 < len(held) < 47  # 21.6 kB each
-    assert detector.has(np.arange(100)).tolist() == [symbol in held for symbol in range(100)]
+    assert detector.has(np.arange(100), REGULAR_MINUTES).tolist() == [symbol in held for symbol in range(100)]
 
 
 def test_a_history_that_was_let_go_leaves_the_others_as_they_are():
@@ -41,12 +42,12 @@ def test_a_history_that_was_let_go_leaves_the_others_as_they_are():
     detector.note_used(1, np.array([7, 93]))
     memory.keep_within()
     for symbol in (7, 93):
-        assert detector.histories[1].bars(symbol)["close"].tolist() == [symbol + n for n in range(300)]
-    gone = next(symbol for symbol in range(100) if not detector.has(np.array([symbol]))[0])
-    assert len(detector.histories[1].bars(gone)) == 0
-    detector.histories[1].append(bars(gone, 3))
-    assert detector.histories[1].bars(gone)["close"].tolist() == [gone, gone + 1, gone + 2]
-    assert detector.histories[1].bars(7)["close"][-1] == 306
+        assert detector.histories[REGULAR_MINUTES].bars(symbol)["close"].tolist() == [symbol + n for n in range(300)]
+    gone = next(symbol for symbol in range(100) if not detector.has(np.array([symbol]), REGULAR_MINUTES)[0])
+    assert len(detector.histories[REGULAR_MINUTES].bars(gone)) == 0
+    detector.histories[REGULAR_MINUTES].append(bars(gone, 3))
+    assert detector.histories[REGULAR_MINUTES].bars(gone)["close"].tolist() == [gone, gone + 1, gone + 2]
+    assert detector.histories[REGULAR_MINUTES].bars(7)["close"][-1] == 306
 
 
 def test_of_two_partitions_the_older_use_is_let_go():
@@ -56,8 +57,8 @@ def test_of_two_partitions_the_older_use_is_let_go():
         memory.begin([detector])
         detector.note_used(1, np.arange(40))
     memory.keep_within()
-    assert len(first.histories[1].holds()) == 0
-    assert 30 < len(second.histories[1].holds()) <= 40
+    assert len(first.histories[REGULAR_MINUTES].holds()) == 0
+    assert 30 < len(second.histories[REGULAR_MINUTES].holds()) <= 40
 
 
 def test_a_partition_that_is_gone_does_not_count():
@@ -71,7 +72,7 @@ def test_below_the_bound_nothing_is_let_go():
     detector, memory = detector_of(100), HistoryMemory(10_000_000)
     memory.begin([detector])
     memory.keep_within()
-    assert detector.has(np.arange(100)).all()
+    assert detector.has(np.arange(100), REGULAR_MINUTES).all()
 
 
 def test_a_step_loads_a_share_of_the_bound_and_never_nothing():
@@ -93,11 +94,12 @@ def test_histories_of_a_symbol_reach_as_far_as_the_shortest_that_is_held():
     detector = Detector(["A", "B"])
     for symbol in (0, 1):
         detector.set_reach(symbol, NOWHERE)
-    detector.set_reach(0, WHOLE, 1)
-    detector.set_reach(0, MINUTE, 5)
-    detector.set_reach(1, WHOLE, 1)
+        detector.set_reach(symbol, WHOLE, ALL_MINUTES)
+        detector.set_reach(symbol, WHOLE, REGULAR_MINUTES)
+        detector.set_reach(symbol, WHOLE, Track("extended", 5))
+    detector.set_reach(0, MINUTE, Track("regular", 5))
     detector.level_reach(np.array([0, 1]))
-    assert detector.has(np.array([0, 1])).tolist() == [False, True]
+    assert detector.has(np.array([0, 1]), REGULAR_MINUTES).tolist() == [False, True]
     five = marks_of(
         np.array([0, 0, 1]), np.array([MINUTE - 4, MINUTE, MINUTE - 4]), HANGING, publish=False, timeframe=5
     )

@@ -26,6 +26,26 @@ class Found(NamedTuple):
     levels: NDArray[np.float64]  # (n, k), prices (neckline, support ...), NaN where not found or not used
 
 
+class OtherDays(NamedTuple):
+    """What the last bars of n windows are held against besides their windows.
+
+    same_minute: (n, days), shares of the same minute on days before, NaN where there was no bar. is_opening: (n,),
+    whether some of the 20 bars before are of a day before.
+    """
+
+    same_minute: NDArray[np.float64]
+    is_opening: NDArray[np.bool_]
+
+    def of_rows(self, rows: NDArray[np.intp]) -> "OtherDays":
+        """Return what is of some of the windows."""
+        return OtherDays(self.same_minute[rows], self.is_opening[rows])
+
+
+def no_other_days(rows: int) -> OtherDays:
+    """Return that nothing more is known of `rows` windows."""
+    return OtherDays(np.empty((rows, 0)), np.zeros(rows, bool))
+
+
 class PatternKind(NamedTuple):
     """One pattern as an application knows it; a row of pattern_definitions overrides the defaults.
 
@@ -42,6 +62,9 @@ class PatternKind(NamedTuple):
     enabled: bool  # default
     parameters: Parameters  # name -> default; a definition may name only these, and `find` is given all of them
     find: Callable[[Windows, Parameters], Found]
+    confirm: Callable[[Windows, Parameters, OtherDays], Found] | None = (
+        None  # of what was found: it leaves less, or all
+    )
 
 
 def nothing_found(rows: int, levels: int = 1) -> Found:

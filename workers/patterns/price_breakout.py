@@ -5,25 +5,32 @@ volume (Edwards and Magee, Technical Analysis of Stock Trends) in numbers of our
 before it:
 
 - it closes above their highest high (bullish) or below their lowest low (bearish);
-- its volume is `volume_ratio` x their mean volume or more;
+- its volume is `volume_ratio` x their mean volume or more, and as much against the mean of the same minute in the 7
+  days before, where there are such bars; where there are none, a bar within the first 20 of its day is no breakout;
 - its true range is `range_ratio` x their mean true range (ATR) or more.
 
 levels: the high or low that was broken. Confidence: 1 - 0.4 / (1 + s), s = (distance of the close beyond the level) /
-ATR + (volume / mean volume) / `volume_ratio` - 1: 0.6 at the rule's edge, towards 1 as the close goes farther or the
-volume grows. Needs 22 bars: the first true range wants the close before.
+ATR + (volume / the larger mean volume) / `volume_ratio` - 1: 0.6 at the rule's edge, towards 1 as the close goes
+farther or the volume grows. Needs 22 bars: the first true range wants the close before.
 """
 
 import numpy as np
 
 from ..windows import Windows
-from .kind import Found, Parameters, PatternKind, nothing_found, number
+from .kind import Found, OtherDays, Parameters, PatternKind, no_other_days, nothing_found, number
 from .levels import last_bars, mean_true_range
+from .usual_volume import usual_volume
 
 BARS = 20
 
 
 def find_price_breakout(windows: Windows, parameters: Parameters) -> Found:
-    """Find the breakouts on the last bars, both ways."""
+    """Find the breakouts on the last bars, both ways, with much volume against the bars before."""
+    return confirm_price_breakout(windows, parameters, no_other_days(len(windows.close)))
+
+
+def confirm_price_breakout(windows: Windows, parameters: Parameters, others: OtherDays) -> Found:
+    """Find the breakouts on the last bars, both ways, with much volume against other days too."""
     volume_ratio = number(parameters, "volume_ratio", 0.1, 100.0)
     range_ratio = number(parameters, "range_ratio", 0.0, 100.0)
     found = nothing_found(len(windows.close))
@@ -35,10 +42,12 @@ def find_price_breakout(windows: Windows, parameters: Parameters) -> Found:
     level = np.where(way > 0, top, bottom)
     rows, way, level = rows[way != 0], way[way != 0], level[way != 0]
     bars = last_bars(windows, rows, BARS + 2)
-    atr, mean = mean_true_range(bars, BARS), bars.volume[:, 1:-1].mean(axis=1)
+    usual = usual_volume(others.of_rows(rows))
+    atr, mean = mean_true_range(bars, BARS), np.maximum(bars.volume[:, 1:-1].mean(axis=1), usual.mean)
     close, before = bars.close[:, -1], bars.close[:, -2]
     span = np.maximum(bars.high[:, -1], before) - np.minimum(bars.low[:, -1], before)
     good = (atr > 0) & (mean > 0) & (span >= range_ratio * atr) & (bars.volume[:, -1] >= volume_ratio * mean)
+    good &= usual.is_known
     rows, atr = rows[good], atr[good]
     distance = np.abs(close - level)[good] / atr
     strength = distance + bars.volume[good, -1] / mean[good] / volume_ratio - 1
@@ -57,4 +66,5 @@ KIND = PatternKind(
     enabled=True,
     parameters={"volume_ratio": 1.5, "range_ratio": 1.2},
     find=find_price_breakout,
+    confirm=confirm_price_breakout,
 )

@@ -34,14 +34,21 @@ WITH RECURSIVE walk AS (
 SELECT symbol FROM walk WHERE symbol IS NOT NULL LIMIT %(count)s;
 
 -- forget_bars --
--- Bars that were not written for so many days and are not among the last `kept` of their symbol. Not of a replay that
--- is not finished: its minutes may still grow. Ours is a plain table, so that a ctid is one row.
+-- Bars that were not written for so many days and are not among the last `kept` regular ones of their symbol, nor newer;
+-- nor, where it has fewer of these, among its last `most_kept`. Not of a replay that is not finished: its minutes may still
+-- grow. Ours is a plain table, so that a ctid is one row.
 WITH gone AS (
     DELETE FROM recent_bar WHERE ctid = ANY (ARRAY(
         SELECT old.ctid
           FROM unnest(%(symbols)s::text[]) AS of (symbol)
-         CROSS JOIN LATERAL (SELECT r.minute FROM recent_bar r WHERE r.symbol = of.symbol COLLATE "C"
-                              ORDER BY r.minute DESC OFFSET %(kept)s - 1 LIMIT 1) AS oldest
+         CROSS JOIN LATERAL (SELECT coalesce(
+               (SELECT r.minute FROM (SELECT b.minute FROM recent_bar b WHERE b.symbol = of.symbol COLLATE "C"
+                                       ORDER BY b.minute DESC LIMIT %(most_kept)s) AS r
+                 WHERE EXISTS (SELECT FROM always_open a WHERE a.symbol IN (of.symbol, '*'))
+                    OR is_regular_bar(r.minute, 1, %(half_days)s::date[])
+                 ORDER BY r.minute DESC OFFSET %(kept)s - 1 LIMIT 1),
+               (SELECT b.minute FROM recent_bar b WHERE b.symbol = of.symbol COLLATE "C"
+                 ORDER BY b.minute DESC OFFSET %(most_kept)s - 1 LIMIT 1)) AS minute) AS oldest
          CROSS JOIN LATERAL (SELECT b.ctid FROM recent_bar b
                               WHERE b.symbol = of.symbol COLLATE "C" AND b.written_day < %(day)s
                                 AND b.minute < least(oldest.minute, %(day)s * 1440) AND b.feed <> ALL (%(unfinished)s)
@@ -66,9 +73,16 @@ WITH gone AS (
         SELECT old.ctid
           FROM unnest(%(symbols)s::text[]) AS of (symbol)
          CROSS JOIN unnest(ARRAY[5, 15, 30, 60]::smallint[]) AS its (timeframe)
-         CROSS JOIN LATERAL (SELECT r.minute FROM recent_higher_bar r
-                              WHERE r.symbol = of.symbol COLLATE "C" AND r.timeframe = its.timeframe
-                              ORDER BY r.minute DESC OFFSET %(kept)s - 1 LIMIT 1) AS oldest
+         CROSS JOIN LATERAL (SELECT coalesce(
+               (SELECT r.minute FROM (SELECT b.minute FROM recent_higher_bar b
+                                       WHERE b.symbol = of.symbol COLLATE "C" AND b.timeframe = its.timeframe
+                                       ORDER BY b.minute DESC LIMIT %(most_kept)s) AS r
+                 WHERE EXISTS (SELECT FROM always_open a WHERE a.symbol IN (of.symbol, '*'))
+                    OR is_regular_bar(r.minute, its.timeframe, %(half_days)s::date[])
+                 ORDER BY r.minute DESC OFFSET %(kept)s - 1 LIMIT 1),
+               (SELECT b.minute FROM recent_higher_bar b
+                 WHERE b.symbol = of.symbol COLLATE "C" AND b.timeframe = its.timeframe
+                 ORDER BY b.minute DESC OFFSET %(most_kept)s - 1 LIMIT 1)) AS minute) AS oldest
          CROSS JOIN LATERAL (SELECT b.ctid FROM recent_higher_bar b
                               WHERE b.symbol = of.symbol COLLATE "C" AND b.timeframe = its.timeframe
                                 AND b.written_day < %(day)s AND b.minute < least(oldest.minute, %(day)s * 1440)

@@ -150,30 +150,38 @@ SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATT
     AS f (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb);
 
 -- load_recent_bars --
--- Of each symbol the bars up to one minute, as many as a window has, and those that follow.
+-- Of each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones.
 COPY (
     SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
-      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[]) AS w (number, symbol, minute)
+      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+        AS w (number, symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute AND r.open <> 'NaN' ORDER BY r.minute DESC LIMIT %(window)s)
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute AND r.open <> 'NaN'
+               AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
+             ORDER BY r.minute DESC LIMIT %(window)s)
            UNION ALL
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute AND r.open <> 'NaN' ORDER BY r.minute LIMIT %(slack)s)) AS b
+             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute AND r.open <> 'NaN'
+               AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
+             ORDER BY r.minute LIMIT %(slack)s)) AS b
      ORDER BY 1, 2
 ) TO STDOUT (FORMAT binary);
 
 -- load_recent_higher_bars --
 COPY (
     SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
-      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[]) AS w (number, symbol, minute)
+      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+        AS w (number, symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
              WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute <= w.minute
+               AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
              ORDER BY r.minute DESC LIMIT %(window)s)
            UNION ALL
            (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
              WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute > w.minute
+               AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
              ORDER BY r.minute LIMIT %(slack)s)) AS b
      ORDER BY 1, 2
 ) TO STDOUT (FORMAT binary);
@@ -188,3 +196,39 @@ SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::
                        WHERE r.symbol = w.symbol COLLATE "C" AND r.minute >= w.first AND r.minute < w.before
                          AND r.open <> 'NaN' OFFSET 0) AS b
  GROUP BY w.number;
+
+-- volumes_of_minutes --
+-- The application's tables, because what our own copies have forgotten still counts.
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_1min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_5_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_5min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_15_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_15min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_30_minutes --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_30min o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;
+
+-- volumes_of_hours --
+SELECT w.number, x.volume::float8
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
+ CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_hourly o
+                      WHERE o.symbol = w.symbol AND o."timestamp" = to_timestamp(w.minute * 60.0)
+                        AND o."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS x;

@@ -48,14 +48,16 @@ ON CONFLICT DO NOTHING;
 -- away. behind: as slack, or 0 where all that lies behind the later minute was never forgotten.
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 1, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 1, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
@@ -69,23 +71,26 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
        AND o.provenance IN ('live', 'replay', 'repair')
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
 -- put_back_around_with_detail --
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 1, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_1min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 1, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
@@ -101,9 +106,10 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
        AND d.provenance IN ('live', 'replay', 'repair')
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
@@ -111,14 +117,16 @@ HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < 
 -- The dollars are about those of the 1-minute bars.
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_5min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 5, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_5min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 5, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -133,23 +141,26 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 5) * 60.0)
        AND m.notional IS NOT NULL
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
 -- put_back_15min_bars --
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_15min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 15, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_15min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 15, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -164,23 +175,26 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 15) * 60.0)
        AND m.notional IS NOT NULL
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
 -- put_back_30min_bars --
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_30min x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 30, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_30min x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 30, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -195,23 +209,26 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 30) * 60.0)
        AND m.notional IS NOT NULL
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
 -- put_back_hourly_bars --
 WITH o AS MATERIALIZED (
     SELECT o.*
-      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute)
+      FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
      CROSS JOIN LATERAL (
            (SELECT * FROM ohlcv_hourly x WHERE x.symbol = w.symbol AND x."timestamp" <= to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 60, %(half_days)s::date[]))
              ORDER BY x."timestamp" DESC LIMIT %(window)s)
            UNION ALL
            (SELECT * FROM ohlcv_hourly x WHERE x.symbol = w.symbol AND x."timestamp" > to_timestamp(w.minute * 60.0)
                AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
+               AND (w.is_whole OR is_regular_bar((extract(epoch FROM x."timestamp") / 60)::integer, 60, %(half_days)s::date[]))
              ORDER BY x."timestamp" LIMIT %(slack)s)) AS o),
 put_back AS (
     INSERT INTO recent_higher_bar (symbol, timeframe, minute, open, high, low, close, volume_micro, notional)
@@ -226,8 +243,9 @@ put_back AS (
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 60) * 60.0)
        AND m.notional IS NOT NULL
     ON CONFLICT DO NOTHING)
-SELECT w.symbol, w.minute
-  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[]) AS w (symbol, minute) LEFT JOIN o USING (symbol)
- GROUP BY 1, 2
+SELECT w.symbol, w.minute, w.is_whole
+  FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
+  LEFT JOIN o USING (symbol)
+ GROUP BY 1, 2, 3
 HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < %(window)s
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
