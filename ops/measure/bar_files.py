@@ -14,7 +14,8 @@ from ...contracts.trade_conditions import TRADE_RULES
 from ...producer.arrow import need_arrow
 from ...producer.replay import ReplaySource
 from ...workers.bar_book import NO_BARS, bars_of, merge
-from ...workers.windows import CLOSED_DTYPE, session_of
+from ...workers.sessions import session_of
+from ...workers.windows import CLOSED_DTYPE
 
 DAY_MINUTES = 1440
 EPOCH_DAY = date(1970, 1, 1)

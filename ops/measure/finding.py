@@ -11,11 +11,13 @@ import numpy as np
 from ...contracts.detection import Detection
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
-from ...workers.definitions import Definitions
-from ...workers.detector import NO_HIGHER_BARS, WHOLE, Detector
+from ...workers.definitions import Definitions, PatternDefinition
+from ...workers.detector import NO_HIGHER_BARS, WHOLE, Detector, find_patterns
 from ...workers.marks import higher_marks, joined
-from ...workers.windows import CLOSED_DTYPE, History, session_of
+from ...workers.sessions import in_regular_hours
+from ...workers.windows import CLOSED_DTYPE, History
 from .bar_files import Market
+from .volumes import Volumes
 
 DAILY = "daily"
 TIMEFRAMES = (*INTRADAY, DAILY)
@@ -54,16 +56,17 @@ def find(
     wanted = [name for name in timeframes if (name == DAILY) == market.is_daily]
     parts: dict[str, list[tuple[Column, list[Detection], list[bool]]]] = {name: [] for name in wanted}
     spans = frozenset([1] if market.is_daily else [INTRADAY[name] for name in wanted])
-    narrowed = Definitions([p._replace(timeframes=spans) for p in definitions.patterns])
+    narrowed = Definitions([_as_measured(p, spans, is_daily=market.is_daily) for p in definitions.patterns])
     for first in range(0, len(market.symbols) if wanted else 0, _SYMBOLS_AT_ONCE):
         among = market.bars["symbol"] - first
         bars = market.bars[(among >= 0) & (among < _SYMBOLS_AT_ONCE)]
         detector = Detector(market.symbols, loads=False)
         for symbol in np.unique(bars["symbol"]).tolist():
             detector.set_reach(symbol, WHOLE)
+        volumes = Volumes(market.symbols)
         for step in _steps(bars, is_daily=market.is_daily):
             on_step()
-            _find_step(detector, step, narrowed, parts, is_daily=market.is_daily)
+            _find_step(detector, volumes, step, narrowed, parts, is_daily=market.is_daily)
     return [_finds(name, market.symbols, definitions, some) for name, some in parts.items()]
 
 
@@ -76,9 +79,10 @@ def begin_runs(bars: Column) -> Column:
     return np.asarray(runs | (np.diff(bars["symbol"], prepend=-1) != 0))
 
 
-def is_regular(bars: Column, minutes: int) -> Column:
-    """Tell which bars of so many minutes have a part of the regular hours."""
-    return np.asarray((session_of(bars["minute"]) >= 0) | (session_of(bars["minute"] + minutes - 1) >= 0))
+def _as_measured(pattern: PatternDefinition, timeframes: frozenset[int], *, is_daily: bool) -> PatternDefinition:
+    """Return a definition for some timeframes. Daily bars go in as those of a minute, which no other day has."""
+    kind = pattern.kind._replace(confirm=None) if is_daily else pattern.kind
+    return pattern._replace(kind=kind, timeframes=timeframes)
 
 
 def _steps(bars: Column, *, is_daily: bool) -> Iterator[Column]:
@@ -102,6 +106,7 @@ def _steps(bars: Column, *, is_daily: bool) -> Iterator[Column]:
 
 def _find_step(
     detector: Detector,
+    volumes: Volumes,
     bars: Column,
     definitions: Definitions,
     parts: dict[str, list[tuple[Column, list[Detection], list[bool]]]],
@@ -117,10 +122,12 @@ def _find_step(
         minutes = 1 if is_daily else INTRADAY[name]
         its_bars = bars if minutes == 1 else rows[rows["timeframe"] == minutes][list(CLOSED_DTYPE.names or ())]
         its_marks = marks[marks["timeframe"] == minutes]
+        volumes.add(minutes, its_bars)
         detections: list[Detection] = []
         told: list[bool] = []
         for begin in range(0, len(its_marks), _MARKS_AT_ONCE):
-            found = detector.find_patterns(its_marks[begin : begin + _MARKS_AT_ONCE], definitions, 0.0)
+            some_marks = its_marks[begin : begin + _MARKS_AT_ONCE]
+            (found,) = find_patterns([(detector, some_marks)], definitions, 0.0, volumes.of)
             detections += found.detections
             told += found.publish
         some.append((its_bars.astype(CLOSED_DTYPE), detections, told))
@@ -135,7 +142,7 @@ def _finds(
     bars = np.concatenate([np.empty(0, CLOSED_DTYPE), *(bars for bars, _, _ in parts)])
     bars = bars[np.lexsort((bars["minute"], bars["symbol"]))]
     if name != DAILY:
-        bars = bars[is_regular(bars, INTRADAY[name])]
+        bars = bars[in_regular_hours(bars["minute"], INTRADAY[name])]
     detections = [one for _, some, _ in parts for one in some]
     patterns = [definition.kind.name for definition in definitions.patterns]
     code_of = {symbol: code for code, symbol in enumerate(symbols)}

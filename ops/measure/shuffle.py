@@ -9,7 +9,7 @@ which keeps the grid of cents; those of daily bars are ratios, because a share's
 import numpy as np
 
 from ...contracts.ticks import Column
-from ...workers.windows import session_of
+from ...workers.sessions import session_of
 from .bar_files import EPOCH_DAY, Market, day_of
 
 _DECIMALS = 9  # what sums of steps differ by from the price that was traded is rounding
