@@ -20,7 +20,12 @@ def compared(before: Report, after: Report) -> str:
 
 
 def _heading(report: Report) -> Iterator[str]:
-    yield f"Shuffles: {report.shuffles} of each kind, seed {report.seed}. Bars given to the detectors: {report.given}."
+    yield "# Patterns, measured"
+    yield ""
+    yield (
+        f"By `tickstock patterns measure` {report.version}. Bars given to the detectors: {report.given}. Shuffles: "
+        f"{report.shuffles} of each kind, seed {report.seed}. docs/measured_patterns.md says how to read the columns."
+    )
     yield ""
 
 
