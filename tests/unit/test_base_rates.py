@@ -21,7 +21,7 @@ from tickstockpl.workers.windows import CLOSED_DTYPE
 
 MINUTE = 23_019_210  # 2013-10-07 13:30 UTC
 RATE = BaseRate(hits=3, of=9, expected=4.1, after_bars=20, days=2)
-SPIKE = {"deviations": 4.0, "ratio": 2.5}
+SPIKE = dict(KINDS["Volume_Spike"].parameters)
 MEASURED = RatesOf(
     BaseRates(
         days={"1min": "A: 2013-10-07, 2013-10-08"},
@@ -44,7 +44,7 @@ def test_a_rate_is_found_for_the_very_rule_that_was_measured():
         ("Volume_Spike", "5min", 1, 0.7, SPIKE),
         ("Doji", "1min", 1, 0.7, SPIKE),
         ("Volume_Spike", "1min", 1, 0.5, SPIKE),
-        ("Volume_Spike", "1min", 1, 0.7, {**SPIKE, "ratio": 3}),
+        ("Volume_Spike", "1min", 1, 0.7, {**SPIKE, "ratio": 3.5}),
     ],
 )
 def test_no_other_direction_timeframe_pattern_confidence_or_parameter_has_it(asked):
@@ -57,7 +57,7 @@ def as_measured(monkeypatch):
 
 
 def found_spike(parameters=None):
-    """Find a spike on the last of 22 bars."""
+    """Find a spike on the last of 22 bars: a bar of 20 times the usual volume."""
     bars = np.zeros(22, CLOSED_DTYPE)
     bars["minute"] = MINUTE + np.arange(22)
     bars["open"], bars["high"], bars["low"], bars["close"] = 10.0, 10.2, 9.9, 10.1

@@ -40,7 +40,7 @@ def two_symbols():
     """Make A, which rises by a dollar at its 51st minute and has two spikes of volume, and B, where nothing happens."""
     a, b = bars_of([100.0] * 50 + [101.0] * 80), bars_of([100.0] * 130, symbol=1)
     for spike in (30, 80):
-        a["volume_micro"][spike] = 10_000 * 10**6
+        a["volume_micro"][spike] = 50_000 * 10**6
         a["open"][spike] -= 0.05  # it closes above its open: bullish
     return Market(["A", "B"], np.concatenate([a, b]), is_daily=False)
 
@@ -83,9 +83,10 @@ def test_a_bearish_pattern_hits_where_the_price_falls():
 
 
 def test_what_points_nowhere_has_no_hits():
-    bars = bars_of([100.0, 100.2] * 60)
-    _, row, _ = measured(Market(["A"], bars, is_daily=False), "Doji", shuffles=0)
-    assert (row.direction, row.hits) == (0, None)
+    bars = bars_of([100.0] * 60)
+    bars["volume_micro"][30] = 50_000 * 10**6  # on a bar that closes where it opened
+    _, row, _ = measured(Market(["A"], bars, is_daily=False), "Volume_Spike", shuffles=0)
+    assert (row.direction, row.told, row.hits) == (0, 1, None)
 
 
 def test_the_same_seed_measures_the_same():
