@@ -79,6 +79,7 @@ class Detector:
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
+        shipped_rates()  # read now, and not while the first pattern waits
         self.splits, self.sessions = Splits(symbols), Sessions(symbols)
         self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
         self.histories = {track: self._new_history(track) for track in TRACKS}

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.rows import PATTERN, pattern_row, select_patterns
 from ..bars_text import short
@@ -56,6 +58,9 @@ def patterns(
     before it: '=1+1. Exit 1 if there is none of what was asked for.
     """
     if context.invoked_subcommand:
+        said = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if said:
+            raise UsageError(f"options of `tickstock patterns {context.invoked_subcommand}` stand behind its name")
         return
     with where as servers, open_postgres(servers, name="tickstock-patterns") as connection:
         check_schema(connection)

@@ -164,6 +164,12 @@ def test_what_cannot_be_measured_is_said(tmp_path, trades, arguments, why):
     assert why in ran.output
 
 
+def test_an_option_before_the_command_s_name_is_not_dropped_in_silence(trades):
+    ran = run("--pattern", "Doji", "measure", trades)
+    assert ran.exit_code == 2
+    assert "options of `tickstock patterns measure` stand behind its name" in ran.output
+
+
 def test_told_patterns_are_drawn_as_many_as_there_are(tmp_path, trades):
     ran = run("draw", trades, "--pattern", "Doji,HeadShoulders", "--count", "2", "--out", tmp_path / "pictures")
     assert ran.exit_code == 0, ran.output
