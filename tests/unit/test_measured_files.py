@@ -2,10 +2,14 @@
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from pyarrow import parquet
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.ops.cli.tickstock_command import tickstock
 from tickstockpl.ops.measure.bar_files import read_markets, regular
@@ -57,6 +61,16 @@ def test_the_vendor_s_aggregates_and_packed_files_are_read(tmp_path):
     file.write_bytes(gzip.compress(text.encode()))
     (market,) = read_markets([str(file)], None)
     assert market.bars[["minute", "close", "volume_micro"]].tolist() == [(OPENS, 10.5, 100e6), (OPENS + 1, 10.5, 101e6)]
+
+
+def test_parquet_as_our_own_bars_are_written_is_read(tmp_path):
+    at = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
+    prices = {name: [Decimal("10.5")] * 2 for name in ("open", "high", "low", "close")}
+    times = pa.array([at, at + timedelta(minutes=1)], pa.timestamp("us", "UTC"))
+    table = pa.table({"symbol": ["A", "A"], "timestamp": times, **prices, "volume": [Decimal("7.5"), Decimal(1)]})
+    parquet.write_table(table, tmp_path / "bars.parquet")
+    (market,) = read_markets([str(tmp_path / "bars.parquet")], None)
+    assert market.bars[["minute", "close", "volume_micro"]].tolist() == [(OPENS, 10.5, 7.5e6), (OPENS + 1, 10.5, 1e6)]
 
 
 def test_daily_bars_stand_at_the_opening_of_their_day(tmp_path):
