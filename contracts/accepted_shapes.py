@@ -38,6 +38,8 @@ _CATEGORY = one_of(
 _COMPONENT: Shape = {"status": _FLEET_STATUS, "details": OBJECT}
 _CHECKED: Shape = {"status": one_of("OK", *_NOT_WELL), "details": OBJECT}
 
+_BASE_RATE: Shape = {"hits": COUNT, "of": ORDINAL, "expected": NUMBER, "after_bars": ORDINAL, "days": ORDINAL}
+
 _PATTERN_EVENT: Shape = {
     "event_type": "pattern_detected",
     "source": "TickStockPL",
@@ -72,7 +74,7 @@ _STREAMING_PATTERN: Shape = {
         "timeframe": WORD,
         "parameters": OBJECT,
         "bar_data": {"open": NUMBER, "high": NUMBER, "low": NUMBER, "close": NUMBER, "volume": NUMBER},
-        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID},
+        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID, "base_rate": or_null(_BASE_RATE)},
     },
 }
 _STREAMING_INDICATOR: Shape = {

@@ -6,12 +6,28 @@ of the documented channels (`channels.py`).
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
+from msgspec import Meta
 
 LIFETIME_S = 3600  # of a detection and of an indicator's value: the application hides what has expired
 TIER = "intraday"
+
+
+class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What followed such detections on the days that were measured: docs/measured_patterns.md has how, and on which.
+
+    hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
+    `after_bars` bars later. expected: as many as of any bars at the same times of the day.
+    """
+
+    hits: Annotated[int, Meta(ge=0)]
+    of: Annotated[int, Meta(ge=1)]
+    expected: Annotated[float, Meta(ge=0)]
+    after_bars: Annotated[int, Meta(ge=1)]
+    days: Annotated[int, Meta(ge=1)]
 
 
 @lru_cache(maxsize=16_384)  # asked for by each step that a detection goes through
@@ -35,7 +51,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock.
+    are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured.
     """
 
     symbol: str
@@ -52,6 +68,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     detected_at: float
     levels: list[float] = []
     parameters: dict[str, float | str] = {}
+    base_rate: BaseRate | None = None
     price_change: float = 0.0
     relative_volume: float = 1.0
     relative_strength: float = 1.0

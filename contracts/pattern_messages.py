@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from . import channel_names as channel
-from .detection import LIFETIME_S, Detection, IndicatorAlert, IndicatorValue, iso_minute
+from .detection import LIFETIME_S, BaseRate, Detection, IndicatorAlert, IndicatorValue, iso_minute
 from .message import (
     SOURCE,
     Body,
@@ -73,10 +73,11 @@ class BarData(Body, frozen=True, kw_only=True):
 
 
 class DetectionMetadata(Body, frozen=True, kw_only=True):
-    """Where a streamed detection belongs."""
+    """Where a streamed detection belongs, and how much such ones were worth: null where nobody measured it."""
 
     session_id: str
     flow_id: UUID
+    base_rate: BaseRate | None
 
 
 class StreamedDetection(Body, frozen=True, kw_only=True):
@@ -174,7 +175,7 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
     streaming = StreamingPattern(
         session_id=session_id,
         timestamp=iso(d.detected_at),
-        detection=_streamed(d, DetectionMetadata(session_id=session_id, flow_id=flow_id)),
+        detection=_streamed(d, DetectionMetadata(session_id=session_id, flow_id=flow_id, base_rate=d.base_rate)),
         flow_id=flow_id,
         result_id=result_id,
     )

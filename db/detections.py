@@ -189,6 +189,7 @@ def _row(detection: Detection) -> dict[str, object]:
             "tier": detection.tier,
             "bar_start": iso_minute(detection.minute),
             "source": "TickStockPL",
+            "base_rate": detection.base_rate,
         },
         "timeframe": detection.timeframe,
         "timeframe_minutes": minutes,

@@ -20,6 +20,7 @@ from ..contracts.universe import EVERY_SYMBOL
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from .patterns.base_rates import shipped_rates
 from .patterns.kind import Found, OtherDays
 from .sessions import (
     ALL_MINUTES,
@@ -79,6 +80,7 @@ class Detector:
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
+        shipped_rates()  # read now, and not while the first pattern waits
         self.splits, self.sessions = Splits(symbols), Sessions(symbols)
         self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
         self.histories = {track: self._new_history(track) for track in TRACKS}
@@ -591,13 +593,14 @@ def _detection(
 ) -> Detection:
     close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
     levels = found.levels[row]
+    confidence, direction = float(found.confidence[row]), int(found.direction[row])
     return Detection(
         symbol=bar.symbol,
         pattern=pattern.kind.name,
         timeframe=bar.timeframe,
         minute=bar.minute,
-        confidence=float(found.confidence[row]),
-        direction=int(found.direction[row]),
+        confidence=confidence,
+        direction=direction,
         open=float(windows.open[row, -1]),
         high=float(windows.high[row, -1]),
         low=float(windows.low[row, -1]),
@@ -606,6 +609,7 @@ def _detection(
         detected_at=now_s,
         levels=levels[~np.isnan(levels)].tolist(),
         parameters=dict(pattern.parameters),
+        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),

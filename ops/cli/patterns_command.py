@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from ...contracts.errors import UsageError
 from ...db.migrate import check_schema
 from ...db.rows import PATTERN, pattern_row, select_patterns
 from ..bars_text import short
 from ..known_names import known_patterns
 from ..wiring import Place, open_postgres
+from .lazy_group import LazyGroup
 from .options import CONTEXT, OutputFile, server_options
 from .rows_text import write_rows
 from .selection import MOMENT, NamesType, Selection, as_moment, selection_options, timeframe_option
@@ -19,7 +22,14 @@ from .selection import MOMENT, NamesType, Selection, as_moment, selection_option
 _SHOWN = PATTERN[:-1]
 
 
-@click.command(context_settings=CONTEXT, short_help="Print the patterns that were found.")
+@click.group(
+    cls=LazyGroup,
+    modules={"measure": "patterns_measure_command", "draw": "patterns_draw_command"},
+    invoke_without_command=True,
+    context_settings=CONTEXT,
+    short_help="Print the patterns that were found; measure and draw them on files.",
+)
+@click.pass_context
 @selection_options
 @timeframe_option(None)
 @click.option("--pattern", "names", type=NamesType(), show_default="all", help="Only these patterns, by their names.")
@@ -30,6 +40,7 @@ _SHOWN = PATTERN[:-1]
 @click.option("--flow-ids", is_flag=True, help="In the table too: the flow_id of each, which `tickstock flow` takes.")
 @server_options
 def patterns(
+    context: click.Context,
     where: AbstractContextManager[Place],
     chosen: Selection,
     timeframe: str | None,
@@ -46,6 +57,11 @@ def patterns(
     a pattern, confidence and all behind it are empty. In CSV a text that a spreadsheet would compute has an apostrophe
     before it: '=1+1. Exit 1 if there is none of what was asked for.
     """
+    if context.invoked_subcommand:
+        said = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if said:
+            raise UsageError(f"options of `tickstock patterns {context.invoked_subcommand}` stand behind its name")
+        return
     with where as servers, open_postgres(servers, name="tickstock-patterns") as connection:
         check_schema(connection)
         known_patterns(connection).check(names or ())

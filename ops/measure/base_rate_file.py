@@ -1,0 +1,58 @@
+"""Writes what was measured as the data file that a detection's base rate is taken from."""
+
+from pathlib import Path
+
+import msgspec
+
+from ...workers.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule
+from .report import Measured, Report
+
+
+def base_rates_of(report: Report) -> BaseRates:
+    """Return the rates of every pattern that something followed."""
+    rates = [
+        MeasuredRate(
+            pattern=row.pattern,
+            timeframe=row.timeframe,
+            direction=row.direction,
+            hits=row.hits.hits,
+            of=row.hits.of,
+            expected=round(row.hits.expected, 1),
+            days=report.measured[row.timeframe].days.count,
+        )
+        for row in report.rows
+        if row.hits
+    ]
+    return BaseRates(
+        days={name: _said(measured) for name, measured in report.measured.items()},
+        hit=f"the close lies {report.hit_atr:g} ATR or more in the pattern's direction",
+        after_bars=report.hit_after_bars,
+        rules={
+            name: MeasuredRule(threshold=rule.threshold, parameters=rule.parameters)
+            for name, rule in report.rules.items()
+            if any(rate.pattern == name for rate in rates)
+        },
+        rates=rates,
+    )
+
+
+def write_base_rates(report: Report, file: Path) -> None:
+    """Write them, a rate a line, so that a change of the file can be read."""
+    rates = base_rates_of(report)
+    head = msgspec.to_builtins(rates)
+    lines = [msgspec.json.encode(rate).decode() for rate in head.pop("rates")]
+    rules = [f"  {_text(name)}: {_text(rule)}" for name, rule in head.pop("rules").items()]
+    parts = [f" {_text(name)}: {_text(said)}" for name, said in head.items()]
+    parts.append(' "rules": {\n' + ",\n".join(rules) + "\n }")
+    parts.append(' "rates": [\n' + ",\n".join(f"  {line}" for line in lines) + "\n ]")
+    file.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _said(measured: Measured) -> str:
+    days = measured.days
+    when = ", ".join(days.named) if days.named else f"{days.count} days from {days.first} to {days.last}"
+    return f"{', '.join(measured.symbols)}: {when}"

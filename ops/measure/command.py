@@ -1,0 +1,100 @@
+"""What `tickstock patterns measure` does: files in, a report out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...contracts.errors import NothingFound, UsageError
+from ...contracts.timeframe import INTRADAY
+from ...contracts.trade_conditions import TRADE_RULES
+from ...version import __version__
+from ...workers.definitions import Definitions, default_definitions, pattern_definition
+from ...workers.patterns.registry import PATTERNS
+from .aftermath import HIT_AFTER, HIT_ATR
+from .bar_files import read_markets, regular
+from .base_rate_file import write_base_rates
+from .finding import TIMEFRAMES
+from .measuring import Options, measure
+from .report import Measured, Report, Row, Rule, json_of, read_report, write_report
+from .report_text import as_markdown, compared
+
+EVERY = "all"
+REPORT, TABLES = "patterns.json", "patterns.md"
+
+
+class Asked(NamedTuple):
+    """What to measure. names: None for the patterns that are on by default. timeframes: none for all."""
+
+    files: Sequence[str]
+    names: Sequence[str] | None
+    timeframes: Sequence[str]
+    given: str
+    trade_rules: TRADE_RULES | None
+    shuffles: int
+    seed: int
+
+
+def run_measure(
+    asked: Asked,
+    say: Callable[[str], None],
+    *,
+    out: Path | None,
+    as_json: bool,
+    compare: Path | None,
+    base_rates: Path | None,
+) -> Iterator[str]:
+    """Measure, write the files that are asked for, and return the texts to print. say: is told how far it is."""
+    before = read_report(compare) if compare else None
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+    report = report_on(asked, say)
+    if out:
+        write_report(report, out / REPORT)
+        (out / TABLES).write_text(as_markdown(report))
+    if base_rates:
+        write_base_rates(report, base_rates)
+    if as_json:
+        yield json_of(report)
+    elif before:
+        yield compared(before, report)
+    else:
+        yield as_markdown(report)
+
+
+def report_on(asked: Asked, say: Callable[[str], None]) -> Report:
+    """Measure what is asked for. Raises UsageError for a file or a name that is none, NothingFound without bars."""
+    definitions = definitions_of(asked.names)
+    markets = read_markets(asked.files, asked.trade_rules)
+    measured: dict[str, Measured] = {}
+    rows: list[Row] = []
+    options = Options(asked.timeframes or TIMEFRAMES, asked.shuffles, asked.seed)
+    for market in markets:
+        its_measured, its_rows = measure(
+            regular(market) if asked.given == "regular" else market, definitions, options, say
+        )
+        measured |= its_measured
+        rows += its_rows
+    if not measured:
+        raise NothingFound("the files have no bars of regular hours on these timeframes")
+    return Report(
+        version=__version__,
+        files=[Path(file).name for file in asked.files],
+        given=asked.given,
+        seed=asked.seed,
+        shuffles=asked.shuffles,
+        hit_after_bars=HIT_AFTER,
+        hit_atr=HIT_ATR,
+        rules={d.kind.name: Rule(threshold=d.threshold, parameters=d.parameters) for d in definitions.patterns},
+        measured=measured,
+        rows=rows,
+    )
+
+
+def definitions_of(names: Sequence[str] | None) -> Definitions:
+    """Return the default definitions of some patterns. Raises UsageError for a name that is none."""
+    if names is None:
+        return Definitions(default_definitions().patterns)
+    wanted = list(PATTERNS) if EVERY in names else list(names)
+    if unknown := [name for name in wanted if name not in PATTERNS]:
+        raise UsageError(f"there is no pattern {unknown[0]}; there are: {', '.join(PATTERNS)}")
+    return Definitions([pattern_definition(name, None, list(INTRADAY), None) for name in wanted])
