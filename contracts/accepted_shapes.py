@@ -38,6 +38,10 @@ _CATEGORY = one_of(
 _COMPONENT: Shape = {"status": _FLEET_STATUS, "details": OBJECT}
 _CHECKED: Shape = {"status": one_of("OK", *_NOT_WELL), "details": OBJECT}
 
+# The application hands these on as they are: of its own keys none is `parts`.
+_PARTS = list_of(
+    {"pattern": WORD, "confidence": FRACTION, "direction": NUMBER, "levels": list_of(NUMBER), "flow_id": FLOW_ID}
+)
 _PATTERN_EVENT: Shape = {
     "event_type": "pattern_detected",
     "source": "TickStockPL",
@@ -56,6 +60,7 @@ _PATTERN_EVENT: Shape = {
         "timestamp": UNIX_SECONDS,  # an ISO text breaks the application's cache
         "expires_at": UNIX_SECONDS,
         "indicators": {"relative_strength": NUMBER, "relative_volume": NUMBER},
+        "parts": _PARTS,
     },
 }
 _STREAMING_PATTERN: Shape = {
@@ -72,7 +77,7 @@ _STREAMING_PATTERN: Shape = {
         "timeframe": WORD,
         "parameters": OBJECT,
         "bar_data": {"open": NUMBER, "high": NUMBER, "low": NUMBER, "close": NUMBER, "volume": NUMBER},
-        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID},
+        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID, "parts": _PARTS},
     },
 }
 _STREAMING_INDICATOR: Shape = {

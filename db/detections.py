@@ -39,6 +39,7 @@ class Standing(NamedTuple):
 
     symbol: str
     is_superseded: bool
+    is_repeat: bool
 
 
 def open_result_stages(connection: Connection) -> None:
@@ -103,7 +104,7 @@ def standing_detections(
     symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
     values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
     rows = connection.execute(query("standing_detections"), values)
-    return {flow_id: Standing(symbol, is_superseded) for flow_id, symbol, is_superseded in rows}
+    return {flow_id: Standing(*standing) for flow_id, *standing in rows}
 
 
 def write_detections(
@@ -153,6 +154,7 @@ def log_published(connection: Connection, detections: Sequence[Detection]) -> No
                     "tier": detection.tier,
                     "timestamp": detection.detected_at,
                     "timeframe": detection.timeframe,
+                    "parts": [part.pattern for part in detection.parts],
                 },
             }
             for detection in detections
@@ -196,6 +198,10 @@ def _pattern_data(detection: Detection) -> dict[str, object]:
         "relative_volume": detection.relative_volume,
         "relative_strength": detection.relative_strength,
         "parameters": detection.parameters,
+        "event": detection.event,
+        "repeat_after": detection.repeat_after or None,
+        "part_of": detection.part_of,
+        "parts": [part.pattern for part in detection.parts],
     }
 
 

@@ -5,6 +5,7 @@ absorbed when its history was loaded (`workers/detection.py`).
 """
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import talib
 
-from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ..contracts.detection import Detection, Event, IndicatorAlert, IndicatorValue
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from .one_event import join_parts
+from .patterns.cool_down import bars_since, columns_for
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
@@ -36,7 +39,7 @@ _PLACE = {timeframe: place for place, timeframe in enumerate(TIMEFRAMES)}
 
 
 class FoundPatterns(NamedTuple):
-    """Detections on marked bars, and whether each is told."""
+    """Detections on marked bars, and whether each is told: on a bar that is published, and the first of its event."""
 
     detections: list[Detection]
     publish: list[bool]
@@ -367,12 +370,20 @@ class _Sought(NamedTuple):
         return self.marks["symbol"].astype(np.int64)
 
 
+class _Hits(NamedTuple):
+    """The rows in which a pattern was found; since: bars since the same event was found last, 0 where it is new."""
+
+    rows: Column
+    since: Column
+
+
 class _Bar(NamedTuple):
-    """The bar that a pattern was found on; minute: its start."""
+    """The bar that a pattern was found on; minute: its start. repeat_after: bars since the same was found, or 0."""
 
     symbol: str
     timeframe: str
     minute: int
+    repeat_after: int
 
 
 def find_patterns(
@@ -395,7 +406,14 @@ def find_patterns(
             continue
         for some in _in_batches(parts):
             _find_in(found, some, timeframe, wanted, now_s)
-    return found
+    return [_of_one_event(some) for some in found]
+
+
+def _of_one_event(found: FoundPatterns) -> FoundPatterns:
+    """Leave to be told what is the first of its event."""
+    detections = join_parts(found.detections)
+    told = [one.event is Event.FIRST for one in detections]
+    return FoundPatterns(detections, [*map(operator.and_, found.publish, told)])
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
@@ -417,18 +435,19 @@ def _find_in(
     wanted: Sequence[PatternDefinition],
     now_s: float,
 ) -> None:
-    depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
+    depth = max(_LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
     windows = windows_of([(p.detector.histories[timeframe], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
-        _note(found, parts, rows, pattern, there, windows, now_s)
+        since = bars_since(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
+        _note(found, parts, _Hits(rows, since), pattern, there, windows, now_s)
 
 
 def _note(
     found: Sequence[FoundPatterns],
     parts: Sequence[_Sought],
-    rows: Column,
+    hits: _Hits,
     pattern: PatternDefinition,
     there: Found,
     windows: Windows,
@@ -437,10 +456,11 @@ def _note(
     """Note the rows (of all parts) in which a pattern was found, each with its own part."""
     first = 0
     for part in parts:
-        mine = rows[(rows >= first) & (rows < first + len(part.marks))]
-        for row, mark in zip(mine.tolist(), part.marks.take(mine - first).tolist(), strict=True):
+        among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
+        mine, since = hits.rows[among], hits.since[among].tolist()
+        for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
             code, timeframe, minute, _, _, publish = mark
-            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute)
+            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
             found[part.number].detections.append(_detection(bar, pattern, there, windows, row, now_s))
             found[part.number].publish.append(publish)
         first += len(part.marks)
@@ -469,6 +489,7 @@ def _detection(
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),
+        repeat_after=bar.repeat_after,
     )
 
 

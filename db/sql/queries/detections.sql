@@ -83,14 +83,21 @@ SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('intraday_i
 
 -- standing_detections --
 -- Those of some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as
--- staged_over_existing.
-SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL
+-- staged_over_existing. A repeat was not told; a row that is gone is as if it had been.
+WITH kept AS (
+SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL AS is_superseded, f.pattern_id
   FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
-  CROSS JOIN LATERAL (SELECT d.flow_id, d.symbol, d.superseded_at FROM detection_flow d
+  CROSS JOIN LATERAL (SELECT d.flow_id, d.symbol, d.superseded_at, d.pattern_id FROM detection_flow d
                        WHERE d.symbol = bar.symbol COLLATE "C" AND d.timeframe = bar.timeframe
                          AND d.minute = bar.minute OFFSET 0) AS f
 UNION
-SELECT flow_id, symbol, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
+SELECT flow_id, symbol, superseded_at IS NOT NULL, pattern_id FROM detection_flow
+ WHERE flow_id = ANY (%(flow_ids)s::uuid[])
+)
+SELECT k.flow_id, k.symbol, k.is_superseded,
+       coalesce((SELECT p.pattern_data ->> 'event' = 'repeat' FROM intraday_patterns p
+                  WHERE p.id = k.pattern_id OFFSET 0), false)
+  FROM kept k;
 
 -- insert_detections --
 WITH found AS (
