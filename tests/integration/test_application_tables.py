@@ -173,7 +173,10 @@ def hours(last_price):
 def test_detections_stand_in_the_tables_of_its_pages_as_long_as_they_stand_in_ours(empty_servers, tickstock, tmp_path):
     run_script(empty_servers, statements(SCHEMA + ROWS))
     assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
-    only_hours = "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji'"
+    only_hours = (
+        "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji',"
+        " parameters = '{\"min_move\": 0}'"
+    )
     run_script(empty_servers, [only_hours])
     for last_price, last in ((100, ["2013-10-08 01:00:00"]), (100.9, []), (100, ["2013-10-08 01:00:00"])):
         file = tmp_path / f"{last_price}.csv"
@@ -194,6 +197,7 @@ def test_a_table_of_its_pages_that_does_not_fit_stops_nothing(empty_servers, tic
     run_script(empty_servers, [odd, "DROP TABLE hourly_patterns", "CREATE VIEW hourly_patterns AS SELECT 1 AS one"])
     file = tmp_path / "hours.csv"
     file.write_text(hours(100))
+    run_script(empty_servers, ["UPDATE pattern_definitions SET parameters = '{\"min_move\": 0}' WHERE name = 'Doji'"])
     assert tickstock("definitions", "live", servers=empty_servers).returncode == 0
     ran = tickstock("replay", file, "--workers", "1", servers=empty_servers)
     assert ran.returncode == 0, ran.stderr

@@ -45,8 +45,10 @@ DATA_KEYS = [
     "timestamp",
     "expires_at",
     "indicators",
+    "parts",
 ]
-MINUTE_ONLY = {"patterns": ["Doji"], "timeframes": ["1min"]}
+ANYWHERE = {"Doji": {"parameters": {"min_move": 0}}}  # not at the end of a move alone
+MINUTE_ONLY = {"patterns": ANYWHERE, "timeframes": ["1min"]}
 
 
 def tick(clock, price, volume=100, symbol="AAPL"):
@@ -398,7 +400,7 @@ def test_a_tick_more_than_15_minutes_late_is_refused():
 
 
 def test_a_higher_timeframe_closes_when_its_span_is_over():
-    detector = LivePatternDetector({"patterns": ["Doji"], "timeframes": ["5min"]})
+    detector = LivePatternDetector({"patterns": ANYWHERE, "timeframes": ["5min"]})
     assert found_by(detector, [*ordinary_minutes(every=5), *doji_at(50)]) == []
     assert detector.analyze_tick(tick("14:54:00", 100.2)) == []
     (detection,) = detector.analyze_tick(tick("14:55:00", 100.2))
@@ -407,7 +409,7 @@ def test_a_higher_timeframe_closes_when_its_span_is_over():
 
 
 def test_flush_leaves_a_higher_bar_open_and_close_closes_it():
-    detector = LivePatternDetector({"patterns": ["Doji"]})
+    detector = LivePatternDetector({"patterns": ANYWHERE})
     found_by(detector, [*ordinary_minutes(every=5), *doji_at(50)])
     assert [detection["timeframe"] for detection in detector.flush()] == ["1min"]
     assert [detection["timeframe"] for detection in detector.close()] == ["5min"]
