@@ -2,7 +2,8 @@
 
 A pattern is there where TA-Lib's value for the last bar is not 0; its sign is the direction, but of those that by its
 own comments mean neither bullish nor bearish. One exception: a bar without range (high == low) is never a candlestick,
-because CDLDOJI counts every flat bar of a thin symbol.
+because CDLDOJI counts every flat bar of a thin symbol. Beside the shape each needs a range, and some a move before it
+(stand_out.py).
 
 Source: TA-Lib, src/ta_func/ta_CDL*.c, with its candle settings (ta_global.c). Averages exclude the bar itself:
 - Doji: body <= 0.1 x the mean range of the 10 bars before.
