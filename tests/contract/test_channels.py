@@ -283,7 +283,7 @@ def test_a_message_names_the_other_patterns_on_its_bar_in_both_places():
 @pytest.mark.parametrize("wrong", [{"confidence": 1.1}, {"levels": [float("nan")]}])
 def test_a_part_that_cannot_be_told_is_refused(wrong):
     part = {"pattern": "Volume_Spike", "confidence": 0.9, "direction": 1, "levels": []} | wrong
-    with pytest.raises(ValueError, match="confidence|finite"):
+    with pytest.raises(ValueError, match=r"confidence|finite"):
         channels.pattern_messages(detection(parts=[Part(**part)]), session_id="s", result_id=None)
 
 
