@@ -20,7 +20,7 @@ from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .one_event import join_parts
-from .patterns.cool_down import bars_since, columns_for
+from .patterns.cool_down import bars_since, columns_for, found_before
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
 
@@ -440,8 +440,8 @@ def _find_in(
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
-        since = bars_since(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
-        _note(found, parts, _Hits(rows, since), pattern, there, windows, now_s)
+        before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
+        _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
 
 
 def _note(

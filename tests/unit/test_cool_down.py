@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from tickstockpl.workers.definitions import pattern_definition
-from tickstockpl.workers.patterns.cool_down import bars_since, columns_for, cool_down_of
+from tickstockpl.workers.patterns.cool_down import bars_since, columns_for, cool_down_of, found_before
 from tickstockpl.workers.patterns.kind import Found, PatternKind
 from tickstockpl.workers.patterns.registry import PATTERNS
 from tickstockpl.workers.windows import WINDOW, Windows
@@ -25,7 +25,7 @@ def drawn(same_level=0.25):
     return PatternKind("Drawn", "", 2, 2, 0.5, True, {"cool_down": 10.0}, find_drawn, same_level=same_level)
 
 
-def since(marks, *, bars=WIDTH, cool_down=10.0, same_level=0.25):
+def since(marks, *, bars=WIDTH, cool_down=10.0, same_level=0.25, least=0.5):
     """Return bars_since of the last bar. marks: {bars before the last: (confidence in hundredths, change, level)}.
 
     Every other bar trades between 99.50 and 100.50: an ATR of $1.
@@ -38,7 +38,7 @@ def since(marks, *, bars=WIDTH, cool_down=10.0, same_level=0.25):
     windows = Windows(*columns, np.array([bars]))
     kind, parameters = drawn(same_level), {"cool_down": cool_down}
     there = kind.find(windows.last(kind.depth), parameters)
-    return bars_since(windows, np.array([0]), kind, parameters, kind.threshold, there).tolist()[0]
+    return bars_since(found_before(windows, np.array([0]), kind, parameters, least, there)).tolist()[0]
 
 
 UP, DOWN = (80, 0.2, 100.5), (80, -0.2, 100.5)
@@ -76,6 +76,11 @@ def test_another_level_is_another_event():
 def test_the_cool_down_is_a_parameter_and_may_be_off():
     marks = {0: UP, 4: UP}
     assert [since(marks, cool_down=bars) for bars in (0.0, 3.0, 4.0, 20.0)] == [0, 0, 4, 4]
+
+
+def test_a_bar_on_which_nothing_was_found_is_no_event_though_the_threshold_is_zero():
+    assert since({0: (80, 0.0, 100.5)}, least=0.0) == 0
+    assert since({0: (80, 0.0, 100.5), 4: (1, 0.0, 100.5)}, least=0.0) == 4
 
 
 @pytest.mark.parametrize("bars", [1, 2, 3, 5])
@@ -136,6 +141,6 @@ def test_what_a_window_says_of_the_bars_before_is_what_was_found_on_them(name):
     for row in rows.tolist():
         before = [b for b in rows.tolist() if row - 10 <= b < row and there.direction[b] == there.direction[row]]
         expected.append(row - before[-1] if before else 0)
-    assert bars_since(windows, rows, kind, parameters, 1e-9, there).tolist() == expected, seed
+    assert bars_since(found_before(windows, rows, kind, parameters, 1e-9, there)).tolist() == expected, seed
     assert len(expected) > 20
     assert 0 < np.count_nonzero(expected) < len(expected)

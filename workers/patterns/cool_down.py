@@ -16,6 +16,7 @@ COOL_DOWN = 10.0  # bars, by default; 0 is none
 _LONGEST = 100.0  # bars: with what a pattern looks at they lie within a window
 
 Bars = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def cool_down_of(parameters: Parameters) -> int:
@@ -31,28 +32,37 @@ def columns_for(kind: PatternKind, parameters: Parameters) -> int:
     return max(kind.depth, kind.decisive + cool_down_of(parameters))
 
 
-def bars_since(
+def found_before(
     windows: Windows, rows: NDArray[np.intp], kind: PatternKind, parameters: Parameters, least: float, there: Found
-) -> Bars:
-    """Return, for each row in which a pattern was found, how many bars ago the same was found last; 0 where it is new.
+) -> Mask:
+    """Tell, for each row in which a pattern was found, on which bars of its cool-down the same was: (n, bars).
 
-    The same: the same direction, a confidence of `least` or more, and a level as near as the kind says. A repeat of a
-    repeat has the one before it within its cool-down, and is one, too. there: what was found on the last bars.
+    The same: the same direction, a confidence of `least` or more, and a level as near as the kind says. there: what was
+    found on the last bars. The last column is the bar before.
     """
     cool_down = cool_down_of(parameters)
-    since = np.zeros(len(rows), np.int64)
     if not cool_down or not len(rows):
-        return since
+        return np.zeros((len(rows), cool_down), bool)
     before = kind.find(_earlier(windows, rows, kind.decisive, cool_down), parameters)
     shape = (len(rows), cool_down)
-    same = (before.confidence >= least).reshape(shape)
+    same = ((before.confidence > 0) & (before.confidence >= least)).reshape(shape)
     same &= before.direction.reshape(shape) == there.direction[rows, None]
     if np.isfinite(kind.same_level):
         near = kind.same_level * usual_range(last_bars(windows, rows, ATR_BARS + 2))
         levels, level = before.levels[:, 0].reshape(shape), there.levels[rows, 0][:, None]
         same &= (np.abs(levels - level) <= near[:, None]) | np.isnan(level)
+    return same
+
+
+def bars_since(same: Mask) -> Bars:
+    """Return how many bars ago the same was found last, 0 where it is new; same: as found_before gives it.
+
+    A repeat of a repeat has the one before it within its cool-down, and is one, too.
+    """
+    since = np.zeros(len(same), np.int64)
     found = same.any(axis=1)
-    since[found] = same[found, ::-1].argmax(axis=1) + 1  # the last column is the bar before
+    if found.any():
+        since[found] = same[found, ::-1].argmax(axis=1) + 1
     return since
 
 
