@@ -355,6 +355,26 @@ def test_flush_finds_what_is_on_the_open_minute_and_it_is_told_once():
     assert detector.close() == []
 
 
+def test_the_same_again_within_the_cool_down_is_told_once():
+    detector = LivePatternDetector(MINUTE_ONLY)
+    ticks = [*ordinary_minutes(), *doji_at(10), *doji_at(11), tick("14:12:00", 100.2)]
+    assert [d["bar_start"] for d in found_by(detector, ticks)] == ["2025-09-11T14:10:00+00:00"]
+    # A late tick takes the first one away: the second is the first of its event now.
+    assert [d["bar_start"] for d in detector.analyze_tick(tick("14:10:55", 100.6))] == ["2025-09-11T14:11:00+00:00"]
+
+
+def test_a_breakout_with_its_volume_is_one_detection_that_names_both():
+    detector = LivePatternDetector({"timeframes": ["1min"]})
+    rise = [tick("14:25:01", 100.3, 5_000), tick("14:25:50", 103, 5_000), tick("14:26:00", 103)]
+    (detection,) = found_by(detector, [*ordinary_minutes(25), *rise])
+    assert (detection["pattern"], [part["pattern"] for part in detection["parts"]]) == (
+        "Price_Breakout",
+        ["Volume_Spike"],
+    )
+    late = tick("14:25:55", 103.1)  # it closes the bar anew: all of it was told
+    assert detector.analyze_tick(late) == []
+
+
 def test_a_late_tick_that_makes_a_doji_has_it_found():
     detector = LivePatternDetector(MINUTE_ONLY)
     almost = [*list(doji_at(10))[:3], tick("14:10:50", 100.6)]
