@@ -126,8 +126,10 @@ def told_minutes(live):
 
 
 def send_two_dojis(live):
-    """Send ten ordinary bars, a Doji, two ordinary ones, and a Doji."""
-    prices = [*[(ORDINARY, -back) for back in range(13, 3, -1)], (DOJI, -3), (ORDINARY, -2), (ORDINARY, -1), (DOJI, 0)]
+    """Send four ordinary bars, a Doji by its own range, two ordinary ones, and a Doji."""
+    with psycopg.connect(live.servers.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE pattern_definitions SET parameters = '{\"min_move\": 0}' WHERE name = 'Doji'")
+    prices = [*[(ORDINARY, -back) for back in range(7, 3, -1)], (DOJI, -3), (ORDINARY, -2), (ORDINARY, -1), (DOJI, 0)]
     live.send(*(("A", price, 100, later) for bar, later in prices for price in bar))
 
 
