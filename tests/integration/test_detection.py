@@ -471,6 +471,8 @@ def test_without_publish_nothing_is_told(day, *, tickstock, seeded):
 
 
 def test_every_pattern_has_its_event_and_its_message_under_one_flow_id(day, *, tickstock, seeded):
+    anywhere = '{"min_move": 0, "min_atr": 0}'
+    rows(seeded, "UPDATE pattern_definitions SET parameters = %s WHERE name = 'Doji'", anywhere)
     replay(tickstock, seeded, day, "--publish")
     stored = rows(
         seeded,
