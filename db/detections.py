@@ -115,7 +115,9 @@ def write_detections(
         connection.execute(query("insert_detections"), _rows(new))
     if again:
         connection.execute(query("refresh_detections"), _rows(again))
-        connection.execute(query("note_detections_stand"), {"flow_ids": [detection.flow_id for detection in again]})
+        for is_repeat in {bool(detection.repeat_after) for detection in again}:
+            flow_ids = [detection.flow_id for detection in again if bool(detection.repeat_after) is is_repeat]
+            connection.execute(query("note_detections_stand"), {"flow_ids": flow_ids, "is_repeat": is_repeat})
     if superseded:
         connection.execute(query("supersede_detections"), {"flow_ids": list(superseded)})
 
@@ -187,6 +189,7 @@ def _row(detection: Detection) -> dict[str, object]:
         "timeframe": detection.timeframe,
         "timeframe_minutes": minutes,
         "minute": detection.minute,
+        "is_repeat": bool(detection.repeat_after),
     }
 
 
