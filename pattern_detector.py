@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from .contracts.bar import has_prices
-from .contracts.detection import Detection, iso_minute
+from .contracts.detection import Detection, flow_id_of, iso_minute
 from .contracts.errors import UsageError
 from .contracts.pattern_messages import pattern_messages
 from .contracts.tick_json import SecondStamp
@@ -109,7 +109,8 @@ class LivePatternDetector:
         self._waiting = waiting[~due]
         _, higher = self._detector.absorb_higher(waiting[due])
         found = self._detector.find_patterns(joined([marks, higher]), self.definitions, time.time())
-        return [_data(detection) for detection in found.detections if self._is_news(detection)]
+        told = [detection for detection, is_told in zip(*found, strict=True) if is_told]
+        return [_data(detection) for detection in told if self._is_news(detection)]
 
     def _merged(self, code: int, mine: Column) -> tuple[Column, Column]:
         """Merge a symbol's closed bars with those that they may be late parts of; tell which of them are."""
@@ -126,7 +127,9 @@ class LivePatternDetector:
             return False
         oldest = detection.minute - _TOLD_MINUTES
         told = {flow_id: minute for flow_id, minute in told.items() if minute >= oldest}
-        self._told[detection.symbol] = told | {detection.flow_id: detection.minute}
+        names = [detection.pattern, *(part.pattern for part in detection.parts)]
+        bar = (detection.timeframe, detection.minute)
+        self._told[detection.symbol] = told | {flow_id_of(detection.symbol, n, *bar): bar[1] for n in names}
         return True
 
 

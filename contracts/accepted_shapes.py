@@ -40,6 +40,10 @@ _CHECKED: Shape = {"status": one_of("OK", *_NOT_WELL), "details": OBJECT}
 
 _BASE_RATE: Shape = {"hits": COUNT, "of": ORDINAL, "expected": NUMBER, "after_bars": ORDINAL, "days": ORDINAL}
 
+# The application hands these on as they are: of its own keys none is `parts`.
+_PARTS = list_of(
+    {"pattern": WORD, "confidence": FRACTION, "direction": NUMBER, "levels": list_of(NUMBER), "flow_id": FLOW_ID}
+)
 _PATTERN_EVENT: Shape = {
     "event_type": "pattern_detected",
     "source": "TickStockPL",
@@ -58,6 +62,7 @@ _PATTERN_EVENT: Shape = {
         "timestamp": UNIX_SECONDS,  # an ISO text breaks the application's cache
         "expires_at": UNIX_SECONDS,
         "indicators": {"relative_strength": NUMBER, "relative_volume": NUMBER},
+        "parts": _PARTS,
     },
 }
 _STREAMING_PATTERN: Shape = {
@@ -74,7 +79,7 @@ _STREAMING_PATTERN: Shape = {
         "timeframe": WORD,
         "parameters": OBJECT,
         "bar_data": {"open": NUMBER, "high": NUMBER, "low": NUMBER, "close": NUMBER, "volume": NUMBER},
-        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID, "base_rate": or_null(_BASE_RATE)},
+        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID, "parts": _PARTS, "base_rate": or_null(_BASE_RATE)},
     },
 }
 _STREAMING_INDICATOR: Shape = {

@@ -5,6 +5,7 @@ of the documented channels (`channels.py`).
 """
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -45,6 +46,23 @@ def iso_minute(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What another detection on the same bar tells with itself, as it stands in that one's row."""
+
+    pattern: str
+    confidence: float
+    direction: int
+    levels: list[float]
+
+
+class Event(StrEnum):
+    """What a detection is to whoever listens: only a FIRST is told."""
+
+    FIRST = "first"
+    REPEAT = "repeat"  # the same was found within the cool-down before it
+    PART = "part"  # another pattern on the bar is told, and names this one
+
+
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern on one bar. Prices in dollars, volume in shares.
 
@@ -52,6 +70,9 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
     are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured.
+
+    repeat_after: bars since the same event was found last; 0 where it is new. parts: what else is on the bar, told with
+    this. part_of: the pattern that is told for this one.
     """
 
     symbol: str
@@ -73,11 +94,21 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     relative_volume: float = 1.0
     relative_strength: float = 1.0
     tier: str = TIER
+    repeat_after: int = 0
+    parts: list[Part] = []
+    part_of: str | None = None
 
     @property
     def flow_id(self) -> UUID:
         """Return the detection's stable id."""
         return flow_id_of(self.symbol, self.pattern, self.timeframe, self.minute)
+
+    @property
+    def event(self) -> Event:
+        """Return whether it is told, or why not."""
+        if self.repeat_after:
+            return Event.REPEAT
+        return Event.PART if self.part_of else Event.FIRST
 
 
 class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):

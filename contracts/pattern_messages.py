@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from . import channel_names as channel
-from .detection import LIFETIME_S, BaseRate, Detection, IndicatorAlert, IndicatorValue, iso_minute
+from .detection import LIFETIME_S, BaseRate, Detection, IndicatorAlert, IndicatorValue, flow_id_of, iso_minute
 from .message import (
     SOURCE,
     Body,
@@ -34,8 +34,21 @@ class RelativeFigures(Body, frozen=True, kw_only=True):
     relative_volume: float
 
 
+class PartOfEvent(Body, frozen=True, kw_only=True):
+    """Another pattern on the same bar, which has no message of its own. direction: 1 bullish, -1 bearish, 0 neither."""
+
+    pattern: str
+    confidence: Fraction
+    direction: int
+    levels: list[float]
+    flow_id: UUID
+
+
 class PatternData(Body, frozen=True, kw_only=True):
-    """A pattern as the application caches it. source repeats the tier: the application reads the tier there."""
+    """A pattern as the application caches it. source repeats the tier: the application reads the tier there.
+
+    parts: the other patterns on its bar that this message speaks for.
+    """
 
     symbol: str
     pattern: str
@@ -49,6 +62,7 @@ class PatternData(Body, frozen=True, kw_only=True):
     timestamp: UnixSeconds
     expires_at: UnixSeconds
     indicators: RelativeFigures
+    parts: list[PartOfEvent]
 
 
 class PatternEvent(Body, frozen=True, kw_only=True):
@@ -73,10 +87,14 @@ class BarData(Body, frozen=True, kw_only=True):
 
 
 class DetectionMetadata(Body, frozen=True, kw_only=True):
-    """Where a streamed detection belongs, and how much such ones were worth: null where nobody measured it."""
+    """Where a streamed detection belongs, what else is on its bar, and how much such ones were worth.
+
+    base_rate: null where nobody measured it.
+    """
 
     session_id: str
     flow_id: UUID
+    parts: list[PartOfEvent]
     base_rate: BaseRate | None
 
 
@@ -170,12 +188,15 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
     JSON cannot hold, and for a confidence outside 0..1.
     """
     _check(d)
-    flow_id = d.flow_id
-    event = PatternEvent(timestamp=d.detected_at, flow_id=flow_id, data=_pattern_data(d, flow_id), result_id=result_id)
+    flow_id, parts = d.flow_id, _parts(d)
+    data = _pattern_data(d, flow_id, parts)
+    event = PatternEvent(timestamp=d.detected_at, flow_id=flow_id, data=data, result_id=result_id)
     streaming = StreamingPattern(
         session_id=session_id,
         timestamp=iso(d.detected_at),
-        detection=_streamed(d, DetectionMetadata(session_id=session_id, flow_id=flow_id, base_rate=d.base_rate)),
+        detection=_streamed(
+            d, DetectionMetadata(session_id=session_id, flow_id=flow_id, parts=parts, base_rate=d.base_rate)
+        ),
         flow_id=flow_id,
         result_id=result_id,
     )
@@ -226,11 +247,27 @@ def _check(d: Detection) -> None:
         d.open, d.high, d.low, d.close, d.volume, d.detected_at, d.price_change, d.relative_volume, d.relative_strength
     )
     check_figures(d.parameters)
-    if not 0.0 <= d.confidence <= 1.0:
-        raise ValueError(f"a confidence is 0..1, not {d.confidence}")
+    for confidence in (d.confidence, *(part.confidence for part in d.parts)):
+        if not 0.0 <= confidence <= 1.0:
+            raise ValueError(f"a confidence is 0..1, not {confidence}")
+    for part in d.parts:
+        check_finite(*part.levels)
 
 
-def _pattern_data(d: Detection, flow_id: UUID) -> PatternData:
+def _parts(d: Detection) -> list[PartOfEvent]:
+    return [
+        PartOfEvent(
+            pattern=part.pattern,
+            confidence=part.confidence,
+            direction=part.direction,
+            levels=part.levels,
+            flow_id=flow_id_of(d.symbol, part.pattern, d.timeframe, d.minute),
+        )
+        for part in d.parts
+    ]
+
+
+def _pattern_data(d: Detection, flow_id: UUID, parts: list[PartOfEvent]) -> PatternData:
     return PatternData(
         symbol=d.symbol,
         pattern=d.pattern,
@@ -244,6 +281,7 @@ def _pattern_data(d: Detection, flow_id: UUID) -> PatternData:
         timestamp=d.detected_at,
         expires_at=d.detected_at + LIFETIME_S,
         indicators=RelativeFigures(relative_strength=d.relative_strength, relative_volume=d.relative_volume),
+        parts=parts,
     )
 
 

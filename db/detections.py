@@ -47,6 +47,7 @@ class Standing(NamedTuple):
 
     symbol: str
     is_superseded: bool
+    is_repeat: bool
 
 
 def open_result_stages(connection: Connection) -> None:
@@ -111,7 +112,7 @@ def standing_detections(
     symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
     values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
     rows = connection.execute(query("standing_detections"), values)
-    return {flow_id: Standing(symbol, is_superseded) for flow_id, symbol, is_superseded in rows}
+    return {flow_id: Standing(*standing) for flow_id, *standing in rows}
 
 
 def write_detections(
@@ -122,7 +123,9 @@ def write_detections(
         connection.execute(query("insert_detections"), _rows(new))
     if again:
         connection.execute(query("refresh_detections"), _rows(again))
-        connection.execute(query("note_detections_stand"), {"flow_ids": [detection.flow_id for detection in again]})
+        for is_repeat in {bool(detection.repeat_after) for detection in again}:
+            flow_ids = [detection.flow_id for detection in again if bool(detection.repeat_after) is is_repeat]
+            connection.execute(query("note_detections_stand"), {"flow_ids": flow_ids, "is_repeat": is_repeat})
     if superseded:
         connection.execute(query("supersede_detections"), {"flow_ids": list(superseded)})
 
@@ -161,6 +164,7 @@ def log_published(connection: Connection, detections: Sequence[Detection]) -> No
                     "tier": detection.tier,
                     "timestamp": detection.detected_at,
                     "timeframe": detection.timeframe,
+                    "parts": [part.pattern for part in detection.parts],
                 },
             }
             for detection in detections
@@ -194,6 +198,7 @@ def _row(detection: Detection) -> dict[str, object]:
         "timeframe": detection.timeframe,
         "timeframe_minutes": minutes,
         "minute": detection.minute,
+        "is_repeat": bool(detection.repeat_after),
     }
 
 
@@ -205,6 +210,10 @@ def _pattern_data(detection: Detection) -> dict[str, object]:
         "relative_volume": detection.relative_volume,
         "relative_strength": detection.relative_strength,
         "parameters": detection.parameters,
+        "event": detection.event,
+        "repeat_after": detection.repeat_after or None,
+        "part_of": detection.part_of,
+        "parts": [part.pattern for part in detection.parts],
     }
 
 

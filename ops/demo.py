@@ -58,6 +58,8 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
     options = ["--symbols", str(market.symbols), "--rate", str(market.rate), "--scenario", market.scenario]
     options += ["--speed", f"{SPEED:g}x", "--again"]
     with open_postgres(where, name="tickstock-demo") as connection:
+        if where.embedded:
+            connection.execute(query("let_dojis_stand_anywhere"))
         producer = fleet.start(where, "producer", "--source", "synthetic", *options)
         processes = [fleet.start(where, "worker", "--consumer", f"demo-{i + 1}") for i in range(workers)]
         watcher = _Watcher(connection, client, SyntheticSource(market, seconds=None))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from ..contracts.detection import Event
 from ..contracts.timeframe import TIMEFRAME_OF
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -50,7 +51,8 @@ class Found:
 
     superseded_at: when a revision of the bar took the pattern away, else None. pattern_id: its row in
     intraday_patterns; confidence, detected_at, expires_at and levels are None where that row is gone. in_replay: the
-    bar was written by a replay.
+    bar was written by a replay. event: first, repeat or part; None where the row is gone or older than events are.
+    repeat_after: bars since the same was found last. part_of: the pattern on the bar that was told for this one.
     """
 
     symbol: str
@@ -64,6 +66,9 @@ class Found:
     expires_at: datetime | None
     levels: list[float | None] | None
     in_replay: bool
+    event: str | None
+    repeat_after: int | None
+    part_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,10 @@ def _of_detection(found: Found) -> str:
 def _why_no_pattern(flow: Flow) -> str:
     if flow.checkpoints or flow.detection is None:
         return "no pattern is logged under this id"
+    if flow.detection.event == Event.REPEAT:
+        return f"not told: the same as {flow.detection.repeat_after} bars before (`cool_down` of its definition)"
+    if flow.detection.event == Event.PART:
+        return f"not told by itself: it is a part of the {flow.detection.part_of} on its bar, which names it"
     if flow.detection.in_replay:
         return "found in a replay that was not published: `tickstock replay --publish` tells what it finds"
     return "no checkpoint is logged: it was not published, or the log was emptied since"

@@ -14,6 +14,7 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from .alerts import checked_alert_parameters
 from .indicators import INDICATORS, Indicator
+from .patterns.cool_down import cool_down_of
 from .patterns.kind import Parameters, PatternKind
 from .patterns.registry import PATTERNS
 from .sessions import REGULAR, SESSIONS, Session, Track
@@ -117,6 +118,7 @@ def pattern_definition(
     parameters = {**kind.parameters, **given}
     none = np.empty((0, kind.depth))
     kind.find(Windows(none, none, none, none, none, np.empty(0, np.int64)), parameters)  # refuses those out of bounds
+    cool_down_of(parameters)
     return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters, session)
 
 

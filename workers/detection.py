@@ -149,13 +149,15 @@ class ResultFinder:
             return
         standing = standing_detections(self._connection, bars, flow_ids)
         here = set(flow_ids)
-        gone = {flow_id: symbol for flow_id, (symbol, away) in standing.items() if flow_id not in here and not away}
+        away = {flow_id: one for flow_id, one in standing.items() if flow_id not in here}
+        gone = {flow_id: one.symbol for flow_id, one in away.items() if not one.is_superseded}
         for plan, _, one in found:
             plan.found.superseded |= {i: symbol for i, symbol in gone.items() if plan.state.knows(symbol)}
             for detection, publish in zip(one.detections, one.publish, strict=True):
                 stands = standing.get(detection.flow_id)
                 (plan.found.again if stands else plan.found.new).append(detection)
-                if publish and (stands is None or stands.is_superseded):  # not there yet, or taken away and back
+                # Not there yet, or taken away and back, or the repeat of an event whose first bar is none any more.
+                if publish and (stands is None or stands.is_superseded or stands.is_repeat):
                     plan.found.told.append(detection)
 
     # -- indicators ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ absorbed when its history was loaded (`workers/detection.py`).
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -13,14 +14,16 @@ from typing import NamedTuple
 import numpy as np
 import talib
 
-from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ..contracts.detection import Detection, Event, IndicatorAlert, IndicatorValue
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ..contracts.universe import EVERY_SYMBOL
 from .alerts import alerts_of
 from .definitions import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
+from .patterns.cool_down import bars_since, columns_for, found_before
 from .patterns.kind import Found, OtherDays
 from .sessions import (
     ALL_MINUTES,
@@ -55,7 +58,7 @@ _PLACE = {track: place for place, track in enumerate(TRACKS)}
 
 
 class FoundPatterns(NamedTuple):
-    """Detections on marked bars, and whether each is told."""
+    """Detections on marked bars, and whether each is told: on a bar that is published, and the first of its event."""
 
     detections: list[Detection]
     publish: list[bool]
@@ -456,12 +459,20 @@ class _Sought(NamedTuple):
         return self.marks["symbol"].astype(np.int64)
 
 
+class _Hits(NamedTuple):
+    """The rows in which a pattern was found; since: bars since the same event was found last, 0 where it is new."""
+
+    rows: Column
+    since: Column
+
+
 class _Bar(NamedTuple):
-    """The bar that a pattern was found on; minute: its start."""
+    """The bar that a pattern was found on; minute: its start. repeat_after: bars since the same was found, or 0."""
 
     symbol: str
     timeframe: str
     minute: int
+    repeat_after: int
 
 
 # From a timeframe, names of symbols (n) and minutes (n, k), the shares of these bars: (n, k), NaN where there is none.
@@ -499,7 +510,14 @@ def find_patterns(
         ]
         for some in _in_batches([part for part in parts if len(part.marks)]):
             _find_in(found, some, track, wanted, now_s, volumes_of)
-    return found
+    return [_of_one_event(some) for some in found]
+
+
+def _of_one_event(found: FoundPatterns) -> FoundPatterns:
+    """Leave to be told what is the first of its event."""
+    detections = join_parts(found.detections)
+    told = [one.event is Event.FIRST for one in detections]
+    return FoundPatterns(detections, [*map(operator.and_, found.publish, told)])
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
@@ -522,17 +540,57 @@ def _find_in(
     now_s: float,
     volumes_of: VolumesOf,
 ) -> None:
-    depth = max(_LEAST_DEPTH, *(pattern.kind.depth for pattern in wanted))
+    depth = max(_LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
     windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
-        rows = np.flatnonzero(there.confidence >= max(pattern.threshold, np.nextafter(0, 1)))
+        rows = np.flatnonzero(there.confidence >= _least(pattern))
         if pattern.kind.confirm is not None and len(rows):
             others = _other_days(parts, rows, track, volumes_of)
             again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
             there.confidence[rows] = again.confidence
-            rows = rows[again.confidence >= max(pattern.threshold, np.nextafter(0, 1))]
-        _note(found, parts, rows, pattern, there, windows, now_s)
+            rows = rows[again.confidence >= _least(pattern)]
+        before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
+        before = _confirmed(before, parts, rows, pattern, track, volumes_of)
+        _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
+
+
+def _least(pattern: PatternDefinition) -> float:
+    return max(pattern.threshold, float(np.nextafter(0, 1)))
+
+
+def _confirmed(
+    before: Column,
+    parts: Sequence[_Sought],
+    rows: Column,
+    pattern: PatternDefinition,
+    track: Track,
+    volumes_of: VolumesOf,
+) -> Column:
+    """Leave, of what was found on bars before, what other days confirm there. before: (rows, bars), oldest first."""
+    if pattern.kind.confirm is None or not before.any():
+        return before
+    at, bars = np.nonzero(before)
+    earlier = _moved_back(parts, rows[at], before.shape[1] - bars, track)
+    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in earlier], pattern.kind.depth)
+    others = _other_days(earlier, np.arange(len(at)), track, volumes_of)
+    again = pattern.kind.confirm(windows, pattern.parameters, others)
+    confirmed = before.copy()
+    confirmed[at, bars] = again.confidence >= _least(pattern)
+    return confirmed
+
+
+def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
+    """Return the bars that stand so many bars before some rows (of all parts, ascending)."""
+    earlier, first = [], 0
+    for part in parts:
+        here = (rows >= first) & (rows < first + len(part.marks))
+        mine = rows[here] - first
+        marks, ends = part.marks.take(mine), part.ends[mine] - bars[here]
+        marks["minute"] = part.detector.histories[track].starts_of(part.symbols[mine], ends, 1)
+        earlier.append(part._replace(marks=marks, ends=ends))
+        first += len(part.marks)
+    return earlier
 
 
 def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
@@ -570,7 +628,7 @@ def _are_openings(part: _Sought, rows: Column, track: Track) -> Column:
 def _note(
     found: Sequence[FoundPatterns],
     parts: Sequence[_Sought],
-    rows: Column,
+    hits: _Hits,
     pattern: PatternDefinition,
     there: Found,
     windows: Windows,
@@ -579,10 +637,11 @@ def _note(
     """Note the rows (of all parts) in which a pattern was found, each with its own part."""
     first = 0
     for part in parts:
-        mine = rows[(rows >= first) & (rows < first + len(part.marks))]
-        for row, mark in zip(mine.tolist(), part.marks.take(mine - first).tolist(), strict=True):
+        among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
+        mine, since = hits.rows[among], hits.since[among].tolist()
+        for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
             code, timeframe, minute, _, _, publish = mark
-            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute)
+            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
             found[part.number].detections.append(_detection(bar, pattern, there, windows, row, now_s))
             found[part.number].publish.append(publish)
         first += len(part.marks)
@@ -613,6 +672,7 @@ def _detection(
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),
+        repeat_after=bar.repeat_after,
     )
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import tickstockpl
 from tickstockpl.contracts import channels
-from tickstockpl.contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from tickstockpl.contracts.acceptance import first_violation
+from tickstockpl.contracts.detection import Detection, IndicatorAlert, IndicatorValue, Part, flow_id_of
 
 DOCUMENTED = [
     "tickstock.events.patterns",
@@ -264,3 +265,32 @@ def test_a_body_is_one_json_object_that_ends_with_its_brace(made):
         assert isinstance(msgspec.json.decode(body), dict)
         assert body.startswith(b"{")
         assert body.endswith(b"}")
+
+
+def test_a_message_names_the_other_patterns_on_its_bar_in_both_places():
+    part = {"pattern": "Volume_Spike", "confidence": 0.9, "direction": 1, "levels": [10.5]}
+    found = detection(pattern="Price_Breakout", parts=[Part(**part)])
+    session = "0b6a3c1e-7d52-4f0a-9a6e-2f1d8c4b5e90"
+    messages = channels.pattern_messages(found, session_id=session, result_id="3-1042")
+    said = {channel: json.loads(body) for channel, body in messages}
+    named = [part | {"flow_id": str(flow_id_of("AAPL", "Volume_Spike", "1min", 29_395_590))}]
+    assert said["tickstock.events.patterns"]["data"]["parts"] == named
+    assert said["tickstock:patterns:streaming"]["detection"]["metadata"]["parts"] == named
+    for channel, message in said.items():
+        assert first_violation(channel, message | {"epoch": 1, "seq": 1}) is None
+
+
+@pytest.mark.parametrize("wrong", [{"confidence": 1.1}, {"levels": [float("nan")]}])
+def test_a_part_that_cannot_be_told_is_refused(wrong):
+    part = {"pattern": "Volume_Spike", "confidence": 0.9, "direction": 1, "levels": []} | wrong
+    with pytest.raises(ValueError, match=r"confidence|finite"):
+        channels.pattern_messages(detection(parts=[Part(**part)]), session_id="s", result_id=None)
+
+
+NEWER = ("repeat_after", "parts", "part_of")
+
+
+def test_a_result_of_an_older_worker_has_no_parts():
+    older = msgspec.json.encode({k: v for k, v in msgspec.to_builtins(detection()).items() if k not in NEWER})
+    found = msgspec.json.decode(older, type=Detection)
+    assert (found.parts, found.event) == ([], "first")

@@ -50,10 +50,14 @@ def walk(tmp_path_factory):
 
 
 def prepare(fleet):
-    """Switch every indicator on: each keeps something else of the bars before."""
+    """Switch every indicator on: each keeps something else of the bars before; and let more bars be candlesticks."""
     with postgres.connect(fleet.servers.database_url, name="test") as connection:
         seed_definitions(connection)
         connection.execute("UPDATE indicator_definitions SET enabled = true")
+        anywhere = '{"min_move": 0, "min_atr": 0, "min_ticks": 0}'
+        connection.execute(
+            "UPDATE pattern_definitions SET parameters = %s WHERE name IN ('Doji', 'Hammer')", [anywhere]
+        )
 
 
 def found(fleet):

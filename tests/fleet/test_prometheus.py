@@ -103,7 +103,7 @@ def watched(module_servers, tmp_path_factory):
         source = ("--source", "synthetic", "--symbols", 20, "--rate", 500)
         fleet.start("live", "producer", *source, *ports["producer"][0].options)
         this_minute = int(fleet.redis.time()[0]) // 60
-        send_minutes(fleet.redis, this_minute - 13, [UP, DOWN] * 6)
+        send_minutes(fleet.redis, this_minute - 13, FALLING)
         with prometheus_of(ports, tmp_path_factory.mktemp("prometheus")) as server:
             # A rate sees what happens after the first look, at the bridges too.
             ready = f"sum(tickstock_bars_closed_total) >= 12 and sum(up) == {sum(map(len, ports.values()))}"
@@ -121,7 +121,8 @@ def limited(client):
     client.config_set("maxmemory", before)
 
 
-UP, DOWN, DOJI = ((0, 100.0), (58, 100.5)), ((0, 100.5), (58, 100.0)), ((0, 100.25), (20, 100.6), (58, 100.25))
+FALLING = [((0, 100.5 + back / 2), (58, 100.0 + back / 2)) for back in range(11, -1, -1)]
+DOJI = ((0, 100.0), (20, 99.4), (58, 100.0))
 
 
 def send_minutes(client, first_minute, minutes):

@@ -34,7 +34,8 @@ with tracing("no", service="s", instance="i") as traced:
 ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "tickstockpl.workers.tracing")
 print([name for name in sys.modules if name.startswith(ours)])
 """
-ORDINARY, DOJI = (10.0, 10.5, 9.5, 10.4), (10.0, 10.5, 9.5, 10.0)
+FALLING = [[round(price + 0.3 * back, 1) for price in (10.0, 10.5, 9.5, 10.4)] for back in range(10, 0, -1)]
+DOJI = (10.0, 10.5, 9.0, 10.0)
 
 
 def detections(count):
@@ -83,7 +84,8 @@ def test_one_trace_holds_the_spans_of_worker_and_bridge(migrated_servers, tmp_pa
         fleet.start("b1", "bridge", "--name", "b1")
         stream = Stream(migrated_servers)
         with stream.redis:
-            stream.send(*(("A", price, 100, -back) for back in range(10, 0, -1) for price in ORDINARY))
+            bars = zip(range(10, 0, -1), FALLING, strict=True)
+            stream.send(*(("A", price, 100, -back) for back, bar in bars for price in bar))
             wait_for(lambda: len(fleet.bars()) == 10, 30, fleet.logs)
             wait_until_detected(fleet)
             stream.send(*(("A", price, 100) for price in DOJI))

@@ -66,13 +66,16 @@ def run_script(servers, parts):
 
 @pytest.fixture
 def flat_file(tmp_path):
-    """Write half an hour of one symbol; its last minute is a hammer: opened at 98.7, down to 90, closed at 98.75."""
+    """Write half an hour of one symbol; after a fall of ten minutes its last one is a hammer.
+
+    It opens at 96.70, goes down to 88 and closes at 96.75.
+    """
     trades = [
-        (first - 0.01 * minute, 60 * minute + second, 100)
+        (first - 0.01 * minute - 0.2 * max(0, minute - 20), 60 * minute + second, 100)
         for minute in range(30)
         for second, first in ((0, 100.0), (30, 99.0))
     ]
-    trades += [(price, 60 * 30 + second, 100) for second, price in enumerate([98.7, 90.0, 98.75])]
+    trades += [(price, 60 * 30 + second, 100) for second, price in enumerate([96.7, 88.0, 96.75])]
     lines = [f"IBM,{price:.2f},{NOON + second * 10**9},{size}" for price, second, size in trades]
     file = tmp_path / "trades.csv"
     file.write_text("\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n")
@@ -106,7 +109,7 @@ def test_both_programs_work_whoever_made_the_tables(empty_servers, login, tickst
     ran = tickstock("replay", flat_file, "--workers", "1", "--publish", servers=login)
     assert ran.returncode == 0, ran.stderr
     bars = tickstock("bars", "--format", "csv", servers=login).stdout.splitlines()
-    assert (len(bars), bars[-1]) == (32, "IBM,2013-10-07T12:30:00Z,98.7,98.75,90,98.75,300,3,95.81666666666666")
+    assert (len(bars), bars[-1]) == (32, "IBM,2013-10-07T12:30:00Z,96.7,96.75,88,96.75,300,3,93.81666666666666")
     found = rows(login, "SELECT DISTINCT pattern_type, timeframe FROM intraday_patterns WHERE timeframe = '1min'")
     assert ("Hammer", "1min") in found
     statement = (
@@ -175,7 +178,10 @@ def hours(last_price):
 def test_detections_stand_in_the_tables_of_its_pages_as_long_as_they_stand_in_ours(empty_servers, tickstock, tmp_path):
     run_script(empty_servers, statements(SCHEMA + ROWS))
     assert tickstock("migrate", "--partitions", "1", servers=empty_servers).returncode == 0
-    only_hours = "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji'"
+    only_hours = (
+        "UPDATE pattern_definitions SET applicable_timeframes = '{hourly}', enabled = name = 'Doji',"
+        " parameters = '{\"min_move\": 0}'"
+    )
     run_script(empty_servers, [only_hours, ALWAYS_OPEN])
     for last_price, last in ((100, ["2013-10-08 01:00:00"]), (100.9, []), (100, ["2013-10-08 01:00:00"])):
         file = tmp_path / f"{last_price}.csv"
@@ -197,6 +203,7 @@ def test_a_table_of_its_pages_that_does_not_fit_stops_nothing(empty_servers, tic
     run_script(empty_servers, [odd, *no_table, ALWAYS_OPEN])
     file = tmp_path / "hours.csv"
     file.write_text(hours(100))
+    run_script(empty_servers, ["UPDATE pattern_definitions SET parameters = '{\"min_move\": 0}' WHERE name = 'Doji'"])
     assert tickstock("definitions", "live", servers=empty_servers).returncode == 0
     ran = tickstock("replay", file, "--workers", "1", servers=empty_servers)
     assert ran.returncode == 0, ran.stderr

@@ -565,10 +565,15 @@ def test_a_sum_of_bars_that_no_column_holds_costs_its_higher_bars_and_no_worker(
     assert ledger(migrated_servers) == {"ticks_in": 5, "applied": 5}
 
 
+def falling_to_a_doji():
+    """Make ten falling bars and a Doji at the low: (prices, minutes later)."""
+    fall = [(tuple(round(p + 0.3 * back, 1) for p in (10.0, 10.5, 9.5, 10.4)), -back) for back in range(10, 0, -1)]
+    return [*fall, ((10.0, 10.5, 9.0, 10.0), 0)]
+
+
 def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(stream, work):
     execute(stream.servers, "ALTER TABLE intraday_patterns ADD CHECK (symbol <> 'A')")
-    ordinary, doji = (10.0, 10.5, 9.5, 10.4), (10.0, 10.5, 9.5, 10.0)
-    ends = [(ordinary, -back) for back in range(10, 0, -1)] + [(doji, 0)]
+    ends = falling_to_a_doji()
     stream.send(*((symbol, price, 100, later) for symbol in "AB" for bar, later in ends for price in bar))
     found = "SELECT DISTINCT symbol FROM intraday_patterns WHERE pattern_type = 'Doji' AND timeframe = '1min'"
     work(lambda: execute(stream.servers, found) == [("B",)] and len(bars(stream.servers)) == 22)
@@ -587,8 +592,7 @@ def test_a_table_of_findings_that_changes_in_the_middle_stops_no_bar(stream, wor
     stream.send(("B", 10.0, 100))
     work(lambda: len(bars(stream.servers)) == 1)
     execute(stream.servers, change)
-    ordinary, doji = (10.0, 10.5, 9.5, 10.4), (10.0, 10.5, 9.5, 10.0)
-    ends = [(ordinary, -back) for back in range(10, 0, -1)] + [(doji, 0)]
+    ends = falling_to_a_doji()
     stream.send(*(("A", price, 100, later) for bar, later in ends for price in bar))
     lost = "SELECT DISTINCT reason FROM dead_letter"
     work(lambda: len(bars(stream.servers)) == 12 and execute(stream.servers, lost) == [("unstorable_finding",)])

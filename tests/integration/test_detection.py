@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 import talib
+from tickstockpl.contracts.detection import flow_id_of
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
 from tickstockpl.db.detections import session_sums_before
@@ -470,21 +471,26 @@ def test_without_publish_nothing_is_told(day, *, tickstock, seeded):
 
 
 def test_every_pattern_has_its_event_and_its_message_under_one_flow_id(day, *, tickstock, seeded):
+    anywhere = '{"min_move": 0, "min_atr": 0}'
+    rows(seeded, "UPDATE pattern_definitions SET parameters = %s WHERE name = 'Doji'", anywhere)
     replay(tickstock, seeded, day, "--publish")
     stored = rows(
         seeded,
         "SELECT metadata ->> 'flow_id', symbol, pattern_type, confidence::float8, timeframe FROM intraday_patterns"
-        " ORDER BY 1",
+        " WHERE pattern_data ->> 'event' = 'first' ORDER BY 1",
     )
     events = rows(
         seeded,
         "SELECT flow_id::text, symbol, pattern_name, confidence::float8 FROM integration_events"
         " WHERE checkpoint = 'PATTERN_PUBLISHED' AND event_type = 'pattern_detected' ORDER BY 1",
     )
+    kept = "SELECT metadata ->> 'flow_id', symbol, pattern_type FROM intraday_patterns ORDER BY 1"
     flows = rows(seeded, "SELECT flow_id::text, symbol, pattern FROM detection_flow ORDER BY 1")
     messages = told(seeded, "patterns")
     assert len(stored) > 20
-    assert [row[:3] for row in events] == [row[:3] for row in stored] == flows
+    assert [row[:3] for row in events] == [row[:3] for row in stored]
+    assert flows == rows(seeded, kept)
+    assert len(flows) > len(stored)  # a repeat is written, and is no news
     assert all(abs(event[3] - row[3]) <= 0.005 for event, row in zip(events, stored, strict=True))
     names = ("symbol", "pattern", "confidence", "timeframe")
     assert sorted(tuple(m[n] for n in names) for m in messages) == sorted(row[1:] for row in stored)
@@ -492,6 +498,77 @@ def test_every_pattern_has_its_event_and_its_message_under_one_flow_id(day, *, t
         in_redis = [entry[b"body"] for p in (0, 1) for _, entry in client.xrange(results_key(p))]
     bodies = rows(seeded, "SELECT body FROM outbox")
     assert sorted(in_redis) == sorted(bytes(body) for (body,) in bodies)
+
+
+EVENTS = (
+    "SELECT extract(epoch FROM detection_timestamp)::int / 60 - 1 - %s, pattern_type, pattern_data ->> 'event',"
+    " pattern_data -> 'repeat_after', pattern_data ->> 'part_of', pattern_data -> 'parts' FROM intraday_patterns"
+    " WHERE timeframe = '1min' ORDER BY 1, 2"
+)
+
+
+def quiet_minutes(numbers, *, price=50.0):
+    """Make four trades in each of some minutes: a range of 10 cents, and 400 shares."""
+    for minute in numbers:
+        for second, change in enumerate((0.0, 0.05, -0.05, 0.02)):
+            yield trade("AIG", round(price + change, 2), minute * 60 + 10 * second, 100)
+
+
+def risen_minute(minute, *, to, size):
+    """Make a minute that rises by 50 cents to a price, in two trades of a size."""
+    return [trade("AIG", round(to - 0.5, 2), minute * 60, size), trade("AIG", to, minute * 60 + 30, size)]
+
+
+def test_a_breakout_with_its_volume_is_one_message_with_both_named(tickstock, seeded, tmp_path):
+    lines = [*quiet_minutes(range(25)), *risen_minute(25, to=50.5, size=5000), *quiet_minutes([26])]
+    replay(tickstock, seeded, write(tmp_path / "day.csv", lines), "--publish")
+    first = OPENING_S // 60
+    assert rows(seeded, EVENTS, first) == [
+        (25, "Price_Breakout", "first", None, None, ["Volume_Spike"]),
+        (25, "Volume_Spike", "part", None, "Price_Breakout", []),
+    ]
+    (message,) = [m for m in told(seeded, "patterns") if m["timeframe"] == "1min"]
+    assert (message["pattern"], message["levels"]) == ("Price_Breakout", [50.05])
+    # 10,000 shares after 400 a minute: a deviation of at least 100, so 96 of them; 1 - 0.4 x 8 / 96.
+    (part,) = message["parts"]
+    assert part == {"pattern": "Volume_Spike", "confidence": pytest.approx(1 - 0.4 / 12), "direction": 1, "levels": []}
+    logged = (
+        "SELECT flow_id::text, pattern_name, details -> 'parts' FROM integration_events"
+        " WHERE details ->> 'timeframe' = '1min'"
+    )
+    ((flow_id, name, parts),) = rows(seeded, logged)
+    assert (name, parts) == ("Price_Breakout", ["Volume_Spike"])
+    spike = str(flow_id_of("AIG", "Volume_Spike", "1min", first + 25))
+    assert flow_id != spike
+    said = tickstock("flow", spike, servers=seeded).stdout
+    assert "not told by itself: it is a part of the Price_Breakout on its bar, which names it" in said
+
+
+@pytest.mark.parametrize("cut", [None, 26, 28], ids=["one file", "two, behind the first", "two, before the second"])
+def test_an_event_is_the_same_over_commits_and_workers(cut, *, tickstock, seeded, tmp_path):
+    """The second file's worker knows nothing of what the first one told; the third breakout is 13 bars behind."""
+    breaks, lines, price = {25: 50.5, 28: 51.5, 41: 53.0}, [], 50.0
+    for minute in range(43):
+        if to := breaks.get(minute):
+            price = to
+            lines.append((minute, list(risen_minute(minute, to=to, size=5000))))
+        else:
+            lines.append((minute, list(quiet_minutes([minute], price=price))))
+    for number, within in enumerate([range(43)] if cut is None else [range(cut), range(cut, 43)]):
+        part = [line for minute, of in lines if minute in within for line in of]
+        replay(tickstock, seeded, write(tmp_path / f"{number}.csv", part), "--publish")
+    first = OPENING_S // 60
+    assert rows(seeded, EVENTS, first) == [
+        (25, "Price_Breakout", "first", None, None, ["Volume_Spike"]),
+        (25, "Volume_Spike", "part", None, "Price_Breakout", []),
+        (28, "Price_Breakout", "repeat", 3, None, []),
+        (41, "Price_Breakout", "first", None, None, []),
+    ]
+    messages = [(m["minute"] - first, m["pattern"]) for m in told(seeded, "patterns") if m["timeframe"] == "1min"]
+    assert messages == [(25, "Price_Breakout"), (41, "Price_Breakout")]
+    second = str(flow_id_of("AIG", "Price_Breakout", "1min", first + 28))
+    said = tickstock("flow", second, servers=seeded).stdout
+    assert "not told: the same as 3 bars before" in said
 
 
 def test_every_indicator_value_is_told_once(day, *, tickstock, seeded):

@@ -22,7 +22,9 @@ def live(stream):  # noqa: F811
     """Give a stream whose definitions are there."""
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
-        connection.execute("UPDATE pattern_definitions SET parameters = '{\"rule\": \"talib\"}' WHERE name = 'Doji'")
+        connection.execute(
+            'UPDATE pattern_definitions SET parameters = \'{"rule": "talib", "min_move": 0}\' WHERE name = \'Doji\''
+        )
     return stream
 
 
@@ -106,6 +108,47 @@ def test_a_pattern_that_was_taken_away_and_comes_back_is_told_again(live, work):
     work(lambda: doji(live) == [(True, True)])
     live.send(*[("B", 5.0, 1)] * 50, ("A", 10.4, 100))  # now it closes where it opened
     work(lambda: doji(live) == [(False, False)] and len(told_patterns(live)) == 2)
+
+
+def events(live):
+    """Return {minutes from the newest bar: (event, is superseded)} of each Doji of a minute."""
+    found = rows(
+        live,
+        "SELECT f.minute, p.pattern_data ->> 'event', f.superseded_at IS NOT NULL"
+        " FROM detection_flow f JOIN intraday_patterns p ON p.id = f.pattern_id"
+        " WHERE f.pattern = 'Doji' AND f.timeframe = 1",
+    )
+    return {minute - live.minute_ns // MINUTE_NS: (event, gone) for minute, event, gone in found}
+
+
+def told_minutes(live):
+    return [found["minute"] - live.minute_ns // MINUTE_NS for found in told_patterns(live)]
+
+
+def send_two_dojis(live):
+    """Send four ordinary bars, a Doji by its own range, two ordinary ones, and a Doji."""
+    with psycopg.connect(live.servers.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE pattern_definitions SET parameters = '{\"min_move\": 0}' WHERE name = 'Doji'")
+    prices = [*[(ORDINARY, -back) for back in range(7, 3, -1)], (DOJI, -3), (ORDINARY, -2), (ORDINARY, -1), (DOJI, 0)]
+    live.send(*(("A", price, 100, later) for bar, later in prices for price in bar))
+
+
+def test_the_same_again_is_written_and_not_told(live, work):  # noqa: F811
+    send_two_dojis(live)
+    work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)})
+    assert told_minutes(live) == [-3]
+    logged = "SELECT count(*) FROM integration_events WHERE pattern_name = 'Doji' AND details ->> 'timeframe' = '1min'"
+    assert rows(live, logged) == [(1,)]
+
+
+def test_a_repeat_is_told_when_a_late_trade_takes_the_first_of_its_event_away(live, work):  # noqa: F811
+    send_two_dojis(live)
+    work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)})
+    live.send(("A", 10.4, 100, -3))  # it opens the bar now
+    work(lambda: events(live) == {-3: ("first", True), 0: ("first", False)} and told_minutes(live) == [-3, 0])
+    # Back again, under its own name; what was told on the newest bar is a repeat now, and is not told again.
+    live.send(*[("B", 5.0, 1)] * 50, ("A", 10.4, 100, -3))  # now it closes where it opened
+    work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)} and told_minutes(live) == [-3, 0, -3])
 
 
 def test_a_higher_bar_closes_by_the_clock_alone(live, work):  # noqa: F811

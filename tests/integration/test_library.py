@@ -45,8 +45,10 @@ DATA_KEYS = [
     "timestamp",
     "expires_at",
     "indicators",
+    "parts",
 ]
-MINUTE_ONLY = {"patterns": ["Doji"], "timeframes": ["1min"]}
+ANYWHERE = {"Doji": {"parameters": {"min_move": 0}}}  # not at the end of a move alone
+MINUTE_ONLY = {"patterns": ANYWHERE, "timeframes": ["1min"]}
 
 
 def tick(clock, price, volume=100, symbol="AAPL"):
@@ -353,6 +355,26 @@ def test_flush_finds_what_is_on_the_open_minute_and_it_is_told_once():
     assert detector.close() == []
 
 
+def test_the_same_again_within_the_cool_down_is_told_once():
+    detector = LivePatternDetector(MINUTE_ONLY)
+    ticks = [*ordinary_minutes(), *doji_at(10), *doji_at(11), tick("14:12:00", 100.2)]
+    assert [d["bar_start"] for d in found_by(detector, ticks)] == ["2025-09-11T14:10:00+00:00"]
+    # A late tick takes the first one away: the second is the first of its event now.
+    assert [d["bar_start"] for d in detector.analyze_tick(tick("14:10:55", 100.6))] == ["2025-09-11T14:11:00+00:00"]
+
+
+def test_a_breakout_with_its_volume_is_one_detection_that_names_both():
+    detector = LivePatternDetector({"timeframes": ["1min"]})
+    rise = [tick("14:25:01", 100.3, 5_000), tick("14:25:50", 103, 5_000), tick("14:26:00", 103)]
+    (detection,) = found_by(detector, [*ordinary_minutes(25), *rise])
+    assert (detection["pattern"], [part["pattern"] for part in detection["parts"]]) == (
+        "Price_Breakout",
+        ["Volume_Spike"],
+    )
+    late = tick("14:25:55", 103.1)  # it closes the bar anew: all of it was told
+    assert detector.analyze_tick(late) == []
+
+
 def test_a_late_tick_that_makes_a_doji_has_it_found():
     detector = LivePatternDetector(MINUTE_ONLY)
     almost = [*list(doji_at(10))[:3], tick("14:10:50", 100.6)]
@@ -409,7 +431,7 @@ def test_a_tick_more_than_15_minutes_late_is_refused():
 
 
 def test_a_higher_timeframe_closes_when_its_span_is_over():
-    detector = LivePatternDetector({"patterns": ["Doji"], "timeframes": ["5min"]})
+    detector = LivePatternDetector({"patterns": ANYWHERE, "timeframes": ["5min"]})
     assert found_by(detector, [*ordinary_minutes(every=5), *doji_at(50)]) == []
     assert detector.analyze_tick(tick("14:54:00", 100.2)) == []
     (detection,) = detector.analyze_tick(tick("14:55:00", 100.2))
@@ -418,7 +440,7 @@ def test_a_higher_timeframe_closes_when_its_span_is_over():
 
 
 def test_flush_leaves_a_higher_bar_open_and_close_closes_it():
-    detector = LivePatternDetector({"patterns": ["Doji"]})
+    detector = LivePatternDetector({"patterns": ANYWHERE})
     found_by(detector, [*ordinary_minutes(every=5), *doji_at(50)])
     assert [detection["timeframe"] for detection in detector.flush()] == ["1min"]
     assert [detection["timeframe"] for detection in detector.close()] == ["5min"]

@@ -29,6 +29,7 @@ MIGRATIONS = [
     "0016_detection_copies.sql",
     "0017_corporate_action.sql",
     "0018_sessions.sql",
+    "0019_repeats.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

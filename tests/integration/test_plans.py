@@ -121,7 +121,9 @@ def close(stream, wait_for):  # noqa: F811
     """Give a worker on a young database, and a function that sends ticks and waits until so many bars stand."""
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
-        connection.execute("UPDATE pattern_definitions SET parameters = '{\"rule\": \"talib\"}' WHERE name = 'Doji'")
+        connection.execute(
+            'UPDATE pattern_definitions SET parameters = \'{"rule": "talib", "min_move": 0}\' WHERE name = \'Doji\''
+        )
         connection.execute("UPDATE indicator_definitions SET enabled = true")
         for table in GROWN:
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")

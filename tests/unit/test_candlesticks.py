@@ -21,15 +21,20 @@ def windows(*rows):
     return Windows(*columns, volume, np.array([len(bars) for bars in rows]))
 
 
+def shape_of(kind):
+    """Return a kind's parameters without what is asked for beside the shape: a range, and a move before it."""
+    return {**kind.parameters, **dict.fromkeys(kind.parameters.keys() & {"min_ticks", "min_atr", "min_move"}, 0.0)}
+
+
 def one(kind, bars, **parameters):
-    """Return (confidence, direction) of a pattern on the last of these bars."""
-    found = kind.find(windows(bars), {**kind.parameters, **parameters})
+    """Return (confidence, direction) of a pattern's shape on the last of these bars."""
+    found = kind.find(windows(bars), {**shape_of(kind), **parameters})
     return found.confidence.item(), found.direction.item()
 
 
 def by_talib(kind):
-    """Return a kind's parameters with TA-Lib's rule."""
-    return {**kind.parameters, "rule": "talib"} if "rule" in kind.parameters else kind.parameters
+    """Return a kind's parameters with TA-Lib's rule and nothing else."""
+    return {**shape_of(kind), "rule": "talib"} if "rule" in kind.parameters else shape_of(kind)
 
 
 def after_ordinary(*bars, count=10):
@@ -310,7 +315,7 @@ def test_hammers_that_are_near_but_for_rounding_are_decided_as_by_talib(spike):
     given.length[:] = np.maximum(given.length, 12)
     expected = asked_of_talib("CDLHAMMER", given)
     assert 0 < np.count_nonzero(expected) < ROWS
-    assert (HAMMER.find(given, HAMMER.parameters).direction == np.sign(expected)).all()
+    assert (HAMMER.find(given, by_talib(HAMMER)).direction == np.sign(expected)).all()
 
 
 def test_talib_is_asked_about_few_bars_that_it_does_not_find(monkeypatch):
@@ -322,7 +327,7 @@ def test_talib_is_asked_about_few_bars_that_it_does_not_find(monkeypatch):
 
     hammer = type("Counted", (), {"CDLHAMMER": staticmethod(counted)})
     monkeypatch.setattr(candlesticks, "talib", hammer)
-    found = HAMMER.find(given, HAMMER.parameters)
+    found = HAMMER.find(given, by_talib(HAMMER))
     assert len(asked) <= (found.confidence > 0).sum() + 0.05 * ROWS
 
 
@@ -330,7 +335,7 @@ def test_talib_is_asked_about_few_bars_that_it_does_not_find(monkeypatch):
 @pytest.mark.parametrize("rule", ["talib", "ratios"])
 def test_a_window_gives_the_same_bits_alone_among_others_and_in_any_memory_layout(kind, rule):
     given = random_windows(5)
-    parameters = {**kind.parameters, "rule": rule} if "rule" in kind.parameters else kind.parameters
+    parameters = {**kind.parameters, "min_move": 0.0, "rule": rule} if "rule" in kind.parameters else kind.parameters
     together = kind.find(given, parameters)
     columns = kind.find(Windows(*(np.asfortranarray(column) for column in given)), parameters)
     assert together.confidence.any()
@@ -352,6 +357,10 @@ def test_a_window_gives_the_same_bits_alone_among_others_and_in_any_memory_layou
         ("Hammer", {"rule": 1.0}),
         ("Hammer", {"min_lower_of_body": "wide"}),
         ("MorningStar", {"penetration": -0.1}),
+        ("MorningStar", {"min_ticks": -1.0}),
+        ("Doji", {"min_atr": 101.0}),
+        ("Hammer", {"min_move": "far"}),
+        ("ShootingStar", {"min_move": -1.0}),
     ],
 )
 def test_wrong_parameter_is_named(name, wrong):

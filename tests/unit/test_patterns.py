@@ -156,15 +156,15 @@ def bars_of_volume(volumes, change=0.0):
 
 @pytest.mark.parametrize(("change", "direction"), [(0.5, 1), (-0.5, -1), (0.0, 0)])
 def test_a_spike_has_the_direction_of_its_bar(change, direction):
-    # All alike before: the deviation counts as 25, so the score is (300 - 100) / 25 = 8 and 1 - 0.4 x 4 / 8 = 0.8.
-    found = found_on(SPIKE, bars_of_volume([100] * 20 + [300], change))
+    # All alike before: the deviation counts as 25, so the score is (500 - 100) / 25 = 16 and 1 - 0.4 x 8 / 16 = 0.8.
+    found = found_on(SPIKE, bars_of_volume([100] * 20 + [500], change))
     assert found[20][:2] == pytest.approx((0.8, direction))
 
 
 def test_a_spike_is_measured_by_the_deviation_before():
-    # 50 and 150 in turn: mean 100, deviation 50. 290 is 3.8 deviations off, 350 is 5: 1 - 0.4 x 4 / 5 = 0.68.
-    assert found_on(SPIKE, bars_of_volume([50, 150] * 10 + [290])) == {}
-    assert found_on(SPIKE, bars_of_volume([50, 150] * 10 + [350]))[20][0] == pytest.approx(0.68)
+    # 50 and 150 in turn: mean 100, deviation 50. 490 is 7.8 deviations off, 600 is 10: 1 - 0.4 x 8 / 10 = 0.68.
+    assert found_on(SPIKE, bars_of_volume([50, 150] * 10 + [490])) == {}
+    assert found_on(SPIKE, bars_of_volume([50, 150] * 10 + [600]))[20][0] == pytest.approx(0.68)
 
 
 def test_a_volume_after_bars_without_any_is_no_spike():
@@ -188,19 +188,34 @@ def range_then(close, volume, high=None):
 
 
 def test_a_breakout_goes_beyond_the_range_with_volume():
-    # $2 beyond at a mean true range of $2, and 3 x the volume where 1.5 x is asked: s = 1 + 3 / 1.5 - 1 = 2.
-    found = found_on(BREAKOUT, range_then(103, 3000))
-    assert found[21] == (pytest.approx(1 - 0.4 / 3), 1, [101.0])
-    assert found_on(BREAKOUT, range_then(97, 3000))[21] == (pytest.approx(1 - 0.4 / 3), -1, [99.0])
+    # $2 beyond at a mean true range of $2, a quarter of which is asked, and 5 x the volume where 2.5 x is:
+    # s = 1 - 0.25 + 5 / 2.5 - 1 = 1.75.
+    found = found_on(BREAKOUT, range_then(103, 5000))
+    assert found[21] == (pytest.approx(1 - 0.4 / 2.75), 1, [101.0])
+    assert found_on(BREAKOUT, range_then(97, 5000))[21] == (pytest.approx(1 - 0.4 / 2.75), -1, [99.0])
 
 
 @pytest.mark.parametrize(
     "bars",
-    [range_then(103, 1400), range_then(101, 3000, high=103), range_then(101.5, 3000)],
-    ids=["too little volume", "closes on the level", "a narrow bar"],
+    [
+        range_then(103, 2400),
+        range_then(101, 3000, high=103),
+        range_then(101.49, 3000, high=103),
+        range_then(101.5, 3000),
+    ],
+    ids=["too little volume", "closes on the level", "less than a quarter of an ATR beyond it", "a narrow bar"],
 )
 def test_a_breakout_wants_volume_and_range_and_a_close_beyond(bars):
     assert found_on(BREAKOUT, bars) == {}
+
+
+def test_a_breakout_of_less_than_three_cents_is_none_however_still_the_stock_is():
+    still = np.tile([[10.0], [10.01], [10.0], [10.005], [1000.0]], 22)  # a mean true range of one cent
+    found = {}
+    for cents in (2, 3):
+        still[:, -1] = [10.0, 10.01 + cents / 100, 10.0, 10.01 + cents / 100, 3000.0]
+        found[cents] = list(found_on(BREAKOUT, still))
+    assert found == {2: [], 3: [21]}
 
 
 def test_nine_of_ten_breakouts_drawn_into_noise_are_found():
@@ -368,8 +383,8 @@ def test_a_parameter_out_of_its_bounds_is_refused_by_name(kind):
 
 
 def test_confidence_grows_with_the_strength():
-    spikes = [found_on(SPIKE, bars_of_volume([100] * 20 + [volume]))[20][0] for volume in (250, 400, 4000)]
-    breakouts = [found_on(BREAKOUT, range_then(close, 3000))[21][0] for close in (102.5, 104, 110)]
+    spikes = [found_on(SPIKE, bars_of_volume([100] * 20 + [volume]))[20][0] for volume in (400, 700, 4000)]
+    breakouts = [found_on(BREAKOUT, range_then(close, 3000))[21][0] for close in (103, 104, 110)]
     falling = swings_between_100_and_104(103.2, 102.4, 101.6)
     tests = [found_on(SUPPORT, bounced(falling, low=100.1, close=close))[69][0] for close in (100.9, 101.2, 101.5)]
     breaks = [

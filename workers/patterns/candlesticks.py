@@ -2,7 +2,8 @@
 
 A pattern is there where TA-Lib's value for the last bar is not 0; its sign is the direction, but of those that by its
 own comments mean neither bullish nor bearish. One exception: a bar without range (high == low) is never a candlestick,
-because CDLDOJI counts every flat bar of a thin symbol.
+because CDLDOJI counts every flat bar of a thin symbol. Beside the shape each needs a range, and some a move before it
+(stand_out.py).
 
 Source: TA-Lib, src/ta_func/ta_CDL*.c, with its candle settings (ta_global.c). Averages exclude the bar itself:
 - Doji: body <= 0.1 x the mean range of the 10 bars before.
@@ -29,6 +30,7 @@ from talib import abstract
 
 from ..windows import WINDOW, Windows
 from .kind import BULLISH, NEITHER, Found, Parameters, PatternKind, nothing_found, number
+from .stand_out import EITHER, FALL, RISE, stand_out
 
 # TA-Lib keeps running totals, whose rounding depends on every bar given: an average differs from the one over its own
 # 10 bars by less than 4e-14 of the window's highest price. The prefilters keep what is 25 times nearer than that to a
@@ -46,7 +48,12 @@ _NEITHER = {
     "CDLSPINNINGTOP",
     "CDLTAKURI",
 }
+_AFTER = {"CDLHANGINGMAN": RISE, "CDLINVERTEDHAMMER": FALL, "CDLSHOOTINGSTAR": RISE}  # by TA-Lib's own comments
 _LARGEST_PENETRATION = 100.0  # share of a body; TA-Lib's own bound is 3e37
+_OPTIONS = ("penetration",)  # what TA-Lib's functions take
+_REACH = 32  # bars: the least that each of them needs is 15, and a range is measured against 15
+_MIN_MOVE = 1.0  # ATR
+_MIN_RANGE = {"min_ticks": 5.0, "min_atr": 0.75}
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -75,12 +82,14 @@ def find_doji(windows: Windows, parameters: Parameters) -> Found:
     if rule == "ratios":
         body = candle.share(candle.body)
         here = (candle.range > 0) & (body < most) & (candle.range >= least_range)
+        here = stand_out(windows, here, parameters, EITHER)
         return _found(here, NEITHER, 1 - 0.5 * body / max(most, _SLACK))
     ready = _ready(windows, candle, "CDLDOJI")
     limit = 0.1 * _mean(windows.high[:, -11:-1] - windows.low[:, -11:-1])
     signal = _signals("CDLDOJI", windows, ready & (candle.body <= limit + _slack(windows)))
     of_limit = np.divide(candle.body, limit, out=np.zeros(len(limit)), where=limit > 0)
-    return _found(signal != 0, NEITHER, 1 - 0.5 * np.minimum(of_limit, 1.0))
+    here = stand_out(windows, signal != 0, parameters, EITHER)
+    return _found(here, NEITHER, 1 - 0.5 * np.minimum(of_limit, 1.0))
 
 
 def find_hammer(windows: Windows, parameters: Parameters) -> Found:
@@ -98,7 +107,7 @@ def find_hammer(windows: Windows, parameters: Parameters) -> Found:
     else:
         ready = _ready(windows, candle, "CDLHAMMER")
         here = _signals("CDLHAMMER", windows, ready & _maybe_hammer(windows, candle)) != 0
-    return _found(here, BULLISH, lower * (1 - upper))
+    return _found(stand_out(windows, here, parameters, FALL), BULLISH, lower * (1 - upper))
 
 
 def _maybe_hammer(windows: Windows, candle: Candle) -> Mask:
@@ -116,12 +125,13 @@ def _maybe_hammer(windows: Windows, candle: Candle) -> Mask:
 
 def find_by_talib(windows: Windows, parameters: Parameters, *, function: str) -> Found:
     """Find what a TA-Lib function finds. Raises ValueError for a wrong parameter."""
-    options = {name: number(parameters, name, 0.0, _LARGEST_PENETRATION) for name in parameters}
+    options = {name: number(parameters, name, 0.0, _LARGEST_PENETRATION) for name in _OPTIONS if name in parameters}
     ready = _ready(windows, _last_candle(windows), function)
     signal = _signals(function, windows, ready, **options)
+    here = stand_out(windows, signal != 0, parameters, _AFTER.get(function))
     strength = np.abs(signal)
     direction = NEITHER if function in _NEITHER else np.sign(signal)
-    return _found(signal != 0, direction, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
+    return _found(here, direction, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
 
 
 def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> NDArray[np.int64]:
@@ -251,6 +261,7 @@ FUNCTIONS = {
 
 def _by_talib(name: str, function: str) -> PatternKind:
     information = getattr(abstract, function).info
+    move = {"min_move": _MIN_MOVE} if function in _AFTER else {}
     return PatternKind(
         name=name,
         description=f"{information['display_name']} (TA-Lib {function})",
@@ -258,8 +269,9 @@ def _by_talib(name: str, function: str) -> PatternKind:
         least_bars=_least_bars(function),
         threshold=0.5,
         enabled=False,
-        parameters=dict(information["parameters"]),  # penetration, or none
+        parameters={**information["parameters"], **_MIN_RANGE, **move},  # TA-Lib's: penetration, or none
         find=partial(find_by_talib, function=function),
+        reach=_REACH,
     )
 
 
@@ -270,8 +282,9 @@ DOJI = PatternKind(
     least_bars=1,
     threshold=0.5,
     enabled=True,
-    parameters={"rule": "ratios", "max_body_of_range": 0.1, "min_range": 0.001},
+    parameters={"rule": "ratios", "max_body_of_range": 0.1, "min_range": 0.001, **_MIN_RANGE, "min_move": _MIN_MOVE},
     find=find_doji,
+    reach=_REACH,
 )
 HAMMER = PatternKind(
     name="Hammer",
@@ -286,7 +299,10 @@ HAMMER = PatternKind(
         "max_upper_of_range": 0.1,
         "min_lower_of_range": 0.6,
         "max_body_of_range": 0.3,
+        **_MIN_RANGE,
+        "min_move": _MIN_MOVE,
     },
     find=find_hammer,
+    reach=_REACH,
 )
 KINDS: list[PatternKind] = [DOJI, HAMMER, *(_by_talib(name, function) for name, function in FUNCTIONS.items())]

@@ -65,6 +65,13 @@ class PatternKind(NamedTuple):
     confirm: Callable[[Windows, Parameters, OtherDays], Found] | None = (
         None  # of what was found: it leaves less, or all
     )
+    reach: int = 0  # how many of these columns decide, where the others only make the rounding what it is; 0: all
+    same_level: float = 0.25  # ATR: two finds within a cool-down whose levels are no farther apart are one event
+
+    @property
+    def decisive(self) -> int:
+        """Return how many columns decide whether the pattern is on the last bar."""
+        return self.reach or self.depth
 
 
 def nothing_found(rows: int, levels: int = 1) -> Found:

@@ -58,7 +58,7 @@ KIND = PatternKind(
     least_bars=BARS + 1,
     threshold=0.6,
     enabled=True,
-    parameters={"deviations": 4.0, "ratio": 2.5},
+    parameters={"deviations": 8.0, "ratio": 4.0},
     find=find_volume_spike,
     confirm=confirm_volume_spike,
 )

@@ -42,5 +42,9 @@ UPDATE indicator_definitions
    AND NOT (enabled AND (applicable_timeframes IS NULL OR applicable_timeframes @> %(timeframes)s::text[]))
 RETURNING name;
 
+-- let_dojis_stand_anywhere --
+-- For the demo, on servers of its own: a market of seconds has no move yet that one could end.
+UPDATE pattern_definitions SET parameters = coalesce(parameters, '{}') || '{"min_move": 0}' WHERE name = 'Doji';
+
 -- definitions_exist --
 SELECT to_regclass('pattern_definitions') IS NOT NULL AND to_regclass('indicator_definitions') IS NOT NULL;

@@ -84,20 +84,21 @@ SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('intraday_i
 -- standing_detections --
 -- Those of some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as
 -- staged_over_existing.
-SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL
+SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL, f.is_repeat
   FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
-  CROSS JOIN LATERAL (SELECT d.flow_id, d.symbol, d.superseded_at FROM detection_flow d
+  CROSS JOIN LATERAL (SELECT d.flow_id, d.symbol, d.superseded_at, d.is_repeat FROM detection_flow d
                        WHERE d.symbol = bar.symbol COLLATE "C" AND d.timeframe = bar.timeframe
                          AND d.minute = bar.minute OFFSET 0) AS f
 UNION
-SELECT flow_id, symbol, superseded_at IS NOT NULL FROM detection_flow WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
+SELECT flow_id, symbol, superseded_at IS NOT NULL, is_repeat FROM detection_flow
+ WHERE flow_id = ANY (%(flow_ids)s::uuid[]);
 
 -- insert_detections --
 WITH found AS (
     SELECT f.*, to_timestamp(f.at) AS ended, ARRAY(SELECT jsonb_array_elements_text(f.levels)::numeric) AS prices
       FROM jsonb_to_recordset(%(rows)s::jsonb)
         AS f (flow_id uuid, symbol text, pattern text, confidence numeric, pattern_data jsonb, at float8, levels jsonb,
-              metadata jsonb, timeframe text, timeframe_minutes smallint, minute int)
+              metadata jsonb, timeframe text, timeframe_minutes smallint, minute int, is_repeat boolean)
 ), inserted AS (
     INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,
                                    expiration_timestamp, levels, metadata, timeframe)
@@ -106,8 +107,9 @@ WITH found AS (
       FROM found
     RETURNING id, (metadata ->> 'flow_id')::uuid AS flow_id
 )
-INSERT INTO detection_flow (flow_id, symbol, timeframe, minute, pattern, pattern_id)
-SELECT f.flow_id, f.symbol, f.timeframe_minutes, f.minute, f.pattern, i.id FROM found f JOIN inserted i USING (flow_id);
+INSERT INTO detection_flow (flow_id, symbol, timeframe, minute, pattern, pattern_id, is_repeat)
+SELECT f.flow_id, f.symbol, f.timeframe_minutes, f.minute, f.pattern, i.id, f.is_repeat
+  FROM found f JOIN inserted i USING (flow_id);
 
 -- refresh_detections --
 -- Found again on a revised bar: the same detection, as it is now.
@@ -121,7 +123,8 @@ UPDATE intraday_patterns p
  WHERE p.id = d.pattern_id;
 
 -- note_detections_stand --
-UPDATE detection_flow SET superseded_at = NULL WHERE flow_id = ANY (%(flow_ids)s::uuid[]) AND superseded_at IS NOT NULL;
+UPDATE detection_flow SET superseded_at = NULL, is_repeat = %(is_repeat)s
+ WHERE flow_id = ANY (%(flow_ids)s::uuid[]) AND (superseded_at IS NOT NULL OR is_repeat <> %(is_repeat)s);
 
 -- supersede_detections --
 WITH gone AS (

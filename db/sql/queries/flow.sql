@@ -17,7 +17,8 @@ SELECT flow_id, start_time, end_time, total_latency_ms::float8, symbol, pattern_
 SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.superseded_at, d.pattern_id,
        p.confidence::float8, p.detection_timestamp, p.expiration_timestamp, p.levels::float8[],
        EXISTS (SELECT FROM recent_bar b WHERE b.symbol = d.symbol AND b.replay
-                  AND b.minute BETWEEN d.minute AND d.minute + d.timeframe - 1)
+                  AND b.minute BETWEEN d.minute AND d.minute + d.timeframe - 1),
+       p.pattern_data ->> 'event', (p.pattern_data ->> 'repeat_after')::int, p.pattern_data ->> 'part_of'
   FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
  WHERE d.flow_id = %(flow_id)s;
 
