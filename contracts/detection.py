@@ -35,7 +35,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock.
+    are too few bars. detected_at: Unix seconds by Redis's clock. partial: the feed did not hear all of the bar's time.
     """
 
     symbol: str
@@ -56,6 +56,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     relative_volume: float = 1.0
     relative_strength: float = 1.0
     tier: str = TIER
+    partial: bool = False
 
     @property
     def flow_id(self) -> UUID:
@@ -64,7 +65,10 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
-    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them."""
+    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them.
+
+    partial: as of a Detection.
+    """
 
     symbol: str
     indicator: str
@@ -74,12 +78,14 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     period: int | None
     calculated_at: float
+    partial: bool = False
 
 
 class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
     """An indicator crossed a threshold on this bar: said on the crossing only.
 
     alert_type: RSI_OVERBOUGHT, RSI_OVERSOLD, MACD_BULLISH_CROSS, MACD_BEARISH_CROSS, BB_UPPER_BREAK, BB_LOWER_BREAK.
+    partial: as of a Detection.
     """
 
     symbol: str
@@ -92,3 +98,4 @@ class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
     severity: str
     raised_at: float
     rsi: float | None = None
+    partial: bool = False

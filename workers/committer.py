@@ -39,7 +39,7 @@ from ..db.detections import (
     write_indicators,
 )
 from ..db.forgotten_bars import bars_kept, put_back_staged
-from ..db.gaps import note_hole
+from ..db.gaps import hold_gaps, mark_staged, note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
 from ..db.queries import query
@@ -70,6 +70,7 @@ from .commit_plan import (
 )
 from .detection import ResultFinder
 from .history_memory import HISTORY_MB
+from .partial_bars import mark_partial
 from .partition_state import Counts, PartitionState
 from .tally import Tally
 
@@ -160,6 +161,7 @@ class Committer:
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
             self._finder.find(plans, self._rows, self._changed, self._stand_again, now_s)
+            mark_partial(self._database.connection, plans, self._rows)
         self._held_back = hold_back(plans, self._rows, self._changed)
         if self._held_back:
             self._leave_out(self._held_back.rows["row_number"])
@@ -219,6 +221,7 @@ class Committer:
         self._rows, self._changed = NO_ROWS, np.empty(0, bool)
         if self._finder:
             self._finder.find_marked(plans, self._now_s())
+            mark_partial(self._database.connection, plans, self._rows)
         self._stage_findings(plans)
         return plans
 
@@ -315,7 +318,14 @@ class Committer:
         tokens = [plan.state.held.token for plan in plans]
         if self._makes_chunks:
             lock_chunk_making(connection)
+        if are_live := not self._rows["replay"].all():
+            hold_gaps(connection)
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
+        for plan in plans:
+            for hole in plan.state.given_up:
+                note_hole(connection, hole, plan.state.symbols, has_detail=self.shape.has_detail)
+        if are_live:
+            mark_staged(connection, partitions, self._rows["minute"])
         if len(self._rows):
             self._write_bars(connection, partitions, plans)
         self._write_findings(connection, partitions, plans)
@@ -323,8 +333,6 @@ class Committer:
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
         _finish_replays(connection, plans)
-        for hole in (hole for plan in plans for hole in plan.state.given_up):
-            note_hole(connection, hole)
         connection.execute(
             query("advance_checkpoints"),
             {

@@ -28,6 +28,7 @@ MIGRATIONS = [
     "0014_application_tables.sql",
     "0016_detection_copies.sql",
     "0017_corporate_action.sql",
+    "0021_partial_bars.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

@@ -69,7 +69,7 @@ SELECT c.symbol, o.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM ohlcv_1min x
-        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'partial', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
           AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
           AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
@@ -83,7 +83,7 @@ SELECT c.symbol, o.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM bar_detail x
-        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'partial', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
           AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
           AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
