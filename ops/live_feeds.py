@@ -5,7 +5,7 @@ Beside the producer's loop: a thread that notes and repairs gaps, and one that l
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,6 @@ from ..contracts.market_hours import day_of, hours_of, is_market_open, is_traded
 from ..contracts.metrics import count_gap
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
-from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import Gap, OnGap
