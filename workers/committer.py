@@ -132,6 +132,7 @@ class Committer:
         self._has_indicator_value = has_indicator_value(self._database.connection)
         self._has_detection_copies = has_detection_copies(self._database.connection)
         self._copies_said: list[Cursor[tuple[str | None]]] = []
+        self._superseded_said: Cursor[tuple[int, int]] | None = None
         self._copies_wrong: set[str] = set()
         self._known_symbols: set[str] = set()
         self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
@@ -277,7 +278,14 @@ class Committer:
         self._unanswered = {}
         self._say_wrong_copies()
         self._note_committed(plans)
+        self._count_superseded()
         return plans
+
+    def _count_superseded(self) -> None:
+        """Count the ticks that the ledger has moved, of bars whose place a replay's or a repair's have now."""
+        if self._superseded_said is not None:
+            self.tally.supersede(dict(self._superseded_said.fetchall()))
+            self._superseded_said = None
 
     def _say_wrong_copies(self) -> None:
         """Say once what went wrong in the application's copies of detections."""
@@ -314,6 +322,7 @@ class Committer:
         self._unpriced_stand = lacks_prices and unpriced_bars_stand(connection, partitions, minutes)
 
     def _write(self, connection: Connection, plans: Sequence[PartitionPlan]) -> None:
+        self._superseded_said = None  # of a try that was rolled back
         partitions = [plan.state.partition for plan in plans]
         tokens = [plan.state.held.token for plan in plans]
         if self._makes_chunks:
@@ -353,7 +362,7 @@ class Committer:
         if any(plan.symbols - self._known_symbols for plan in plans):
             connection.execute(query("insert_symbols"), {"partitions": partitions, "first": 0, "last": 2**31 - 1})
         if self._replaces:
-            connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
+            self._superseded_said = connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
         again = has_prices(self._rows) & ~self._changed
         if again.any():
             mark_standing(connection, self.shape, partitions, self._rows.compress(again))
