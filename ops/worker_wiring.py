@@ -26,9 +26,9 @@ def make_worker(
     if options.detects:
         load_calendar()
     client, count = open_both(where, partitions=partitions, role="worker")
-    _warn_of_other_groups(client, count, options.group)
 
     def make() -> Worker:
+        _warn_of_other_groups(client, count, options.group)
         return Worker(
             options,
             database=Database(
