@@ -35,7 +35,8 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock. partial: the feed did not hear all of the bar's time.
+    are too few bars. detected_at: Unix seconds by Redis's clock. partial: the feed did not hear all of the bar's time;
+    of a whole bar it is not said.
     """
 
     symbol: str
@@ -56,7 +57,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     relative_volume: float = 1.0
     relative_strength: float = 1.0
     tier: str = TIER
-    partial: bool = False
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def flow_id(self) -> UUID:
@@ -78,7 +79,7 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     period: int | None
     calculated_at: float
-    partial: bool = False
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,4 +99,4 @@ class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
     severity: str
     raised_at: float
     rsi: float | None = None
-    partial: bool = False
+    partial: bool | msgspec.UnsetType = msgspec.UNSET

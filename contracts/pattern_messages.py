@@ -234,7 +234,7 @@ def alert_message(a: IndicatorAlert, *, session_id: str, result_id: str | None) 
 
 
 def _provenance(result: Detection | IndicatorValue | IndicatorAlert) -> Provenance:
-    return "partial" if result.partial else UNSET
+    return "partial" if result.partial is True else UNSET
 
 
 def _check(d: Detection) -> None:

@@ -16,6 +16,7 @@ from .commit_plan import PartitionPlan
 
 _Result = TypeVar("_Result", Detection, IndicatorValue, IndicatorAlert)
 _Minute = tuple[str, int]  # a symbol's
+_LONGEST = max(INTRADAY.values())
 
 
 def mark_partial(connection: Connection, plans: Sequence[PartitionPlan], rows: Column) -> None:
@@ -24,10 +25,10 @@ def mark_partial(connection: Connection, plans: Sequence[PartitionPlan], rows: C
     Almost always nothing was missed in these minutes: one question tells. A minute that was repaired or replayed is
     whole, whatever was missed.
     """
-    spans = [_span(result) for plan in plans for result in _told(plan)]
-    if not spans:
+    minutes = {result.minute for plan in plans for result in _told(plan)}  # many results are of few minutes
+    if not minutes:
         return
-    known = gaps.gaps_between(connection, min(first for first, _ in spans), max(last for _, last in spans))
+    known = gaps.gaps_between(connection, min(minutes), max(minutes) + _LONGEST - 1)
     if known:
         for plan in plans:
             _mark_plan(connection, plan, known, rows)

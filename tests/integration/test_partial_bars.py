@@ -106,7 +106,7 @@ def test_what_is_found_on_a_partial_bar_is_told_as_such(stream, work):  # noqa: 
     stream.send(*(("A", 10.0 + minute, 100, minute) for minute in range(-4, 2)))
     work(lambda: len(sma_5(stream)) == 2)
     first = stream.minute_ns // 60_000_000_000
-    assert [(one["minute"] - first, one["value"], one["partial"]) for one in sma_5(stream)] == [
+    assert [(one["minute"] - first, one["value"], one.get("partial", False)) for one in sma_5(stream)] == [
         (0, 8.0, True),
         (1, 9.0, False),
     ]

@@ -16,7 +16,7 @@ INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, hig
 SELECT s.symbol::text, s.minute, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance NOT IN ('live', 'partial'), false,
        coalesce(o.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
        round(o.volume::numeric * 1000000)::float8, coalesce(o.vwap, o.close::float8) * o.volume::float8,
-       coalesce(o.trade_count, 1),
+       coalesce(o.trade_count, 0),
        s.minute * 60000000000, s.minute * 60000000000
   FROM stage_bar s
   CROSS JOIN LATERAL (SELECT * FROM ohlcv_1min x
@@ -31,7 +31,7 @@ INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, hig
 SELECT s.symbol::text, s.minute, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance NOT IN ('live', 'partial'), false,
        coalesce(d.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
        round(o.volume::numeric * 1000000)::float8, coalesce(d.vwap, o.close::float8) * o.volume::float8,
-       coalesce(d.trade_count, 1),
+       coalesce(d.trade_count, 0),
        s.minute * 60000000000, s.minute * 60000000000
   FROM stage_bar s
   CROSS JOIN LATERAL (SELECT * FROM ohlcv_1min x
@@ -63,7 +63,7 @@ put_back AS (
     SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance NOT IN ('live', 'partial'), false,
            coalesce(o.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
            round(o.volume::numeric * 1000000)::float8, coalesce(o.vwap, o.close::float8) * o.volume::float8,
-           coalesce(o.trade_count, 1),
+           coalesce(o.trade_count, 0),
            extract(epoch FROM o."timestamp")::bigint * 1000000000, extract(epoch FROM o."timestamp")::bigint * 1000000000
       FROM o
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
@@ -93,7 +93,7 @@ put_back AS (
     SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance NOT IN ('live', 'partial'), false,
            coalesce(d.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
            round(o.volume::numeric * 1000000)::float8, coalesce(d.vwap, o.close::float8) * o.volume::float8,
-           coalesce(d.trade_count, 1),
+           coalesce(d.trade_count, 0),
            extract(epoch FROM o."timestamp")::bigint * 1000000000, extract(epoch FROM o."timestamp")::bigint * 1000000000
       FROM o
       JOIN bar_detail d ON d.symbol = o.symbol AND d."timestamp" = o."timestamp"
