@@ -8,7 +8,7 @@ import psycopg
 from tickstockpl.contracts.gap_reasons import FIRST_MINUTES, STARTED
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import gaps, postgres
-from tickstockpl.db.gaps import Gap
+from tickstockpl.db.gaps import Gap, Hole
 from tickstockpl.db.queries import query
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.definitions import seed_definitions
@@ -71,11 +71,14 @@ def test_a_late_trade_of_a_partial_bar_leaves_it_partial(stream, work):  # noqa:
     assert rows(stream.servers, "SELECT revision, feed, replay FROM recent_bar") == [(1, "live", False)]
 
 
-def test_numbers_that_a_worker_gives_up_make_the_bars_around_them_partial(stream, work):  # noqa: F811
-    stream.send(("A", 10.0, 100))
-    stream.number += 5
-    stream.send(("A", 11.0, 50))
-    work(lambda: provenances(stream) == [("A", 0, 150.0, "partial")])
+def test_numbers_that_a_worker_gave_up_make_the_bars_of_its_partition_partial(stream, work):  # noqa: F811
+    stream.send(("A", 10.0, 100), ("B", 5.0, 10))
+    work(lambda: len(provenances(stream)) == 2)
+    at_ms = stream.minute_ns // 1_000_000
+    hole = Hole("live", 0, at_ms + 1_000, at_ms + 2_000, "massive-1", 9)
+    with postgres.connect(stream.servers.database_url, name="test") as connection, connection.transaction():
+        gaps.note_hole(connection, hole, ["A"], has_detail=False)
+    assert provenances(stream) == [("A", 0, 100.0, "partial"), ("B", 0, 10.0, "live")]
 
 
 def test_a_repair_makes_a_partial_bar_whole_and_no_live_trade_touches_it_after(stream, work):  # noqa: F811
