@@ -128,7 +128,9 @@ def test_bars_and_the_parquet_of_them_say_what_is_partial(stream, work, tickstoc
     work(lambda: len(provenances(stream)) == 2)
     printed = tickstock("bars", "--format", "json", servers=stream.servers).stdout
     assert [json.loads(line)["provenance"] for line in printed.splitlines()] == ["partial", "live"]
-    assert "partial" in tickstock("bars", servers=stream.servers).stdout
+    table = tickstock("bars", servers=stream.servers)
+    assert table.stdout.count("*") == 1
+    assert table.stderr == "* 1 bars are partial: a live feed missed a part of their minutes\n"
     file = tmp_path / "bars.parquet"
     assert tickstock("bars", "--format", "parquet", "--output", file, servers=stream.servers).returncode == 0
     assert pl.read_parquet(file)["provenance"].to_list() == ["partial", "live"]
