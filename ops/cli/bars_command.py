@@ -39,9 +39,9 @@ def bars(
     """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
 
     Bars of one minute have the count of their trades, the mean price by volume (vwap) and their provenance, too: live,
-    partial (a live feed missed a part of the minute), replay or repair; in a table a star behind the count says partial.
-    In CSV and JSON numbers are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe before it:
-    '=1+1.
+    partial (a live feed missed a part of the minute), replay or repair; in a table a star behind the count says
+    partial. In CSV and JSON numbers are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe
+    before it: '=1+1.
 
     Exit 1 if there is none of what was asked for.
     """
