@@ -35,6 +35,7 @@ _BAR = {
     **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
     "trade_count": pl.Int64,
     "vwap": pl.Float64,
+    "provenance": pl.String,
 }
 _PATTERN = {
     "symbol": pl.String,
@@ -67,8 +68,9 @@ def bars(
     end: Moment = None,
     last: int | None = None,
 ) -> pl.DataFrame:
-    """Return bars by symbol and time: symbol, timestamp, open, high, low, close, volume; of 1min trade_count and vwap.
+    """Return bars by symbol and time: symbol, timestamp, open, high, low, close, volume.
 
+    Those of 1min have trade_count, vwap and provenance (live, partial, replay, repair), too.
     start, end: of the bars' starts, the end not included. last: of each symbol only so many. Raises UsageError for what
     is not to be had, SetupError or ServerAway where the database does not serve.
     """
@@ -138,8 +140,8 @@ def _last(frame: pl.DataFrame, each: list[str], last: int | None) -> pl.DataFram
     return frame if last is None else frame.group_by(each, maintain_order=True).tail(last)
 
 
-def _as_float(number: Any) -> float | None:
-    return None if number is None else float(number)
+def _as_float(number: Any) -> float | str | None:
+    return number if number is None or isinstance(number, str) else float(number)
 
 
 def _connect(database: str | None) -> postgres.Connection:

@@ -20,6 +20,7 @@ from .shape import (
     WORD,
     Rule,
     either,
+    if_said,
     list_of,
     map_of,
     one_of,
@@ -27,6 +28,8 @@ from .shape import (
 )
 
 Shape = Mapping[str, Rule]
+
+_PROVENANCE = if_said(one_of("partial"))  # of a bar whose time the live feed did not hear in full
 
 _NOT_WELL = ("degraded", "error", "starting", "stopping")
 _FLEET_STATUS = one_of("healthy", *_NOT_WELL)
@@ -63,6 +66,7 @@ _PATTERN_EVENT: Shape = {
         "expires_at": UNIX_SECONDS,
         "indicators": {"relative_strength": NUMBER, "relative_volume": NUMBER},
         "parts": _PARTS,
+        "bar_provenance": _PROVENANCE,
     },
 }
 _STREAMING_PATTERN: Shape = {
@@ -79,7 +83,13 @@ _STREAMING_PATTERN: Shape = {
         "timeframe": WORD,
         "parameters": OBJECT,
         "bar_data": {"open": NUMBER, "high": NUMBER, "low": NUMBER, "close": NUMBER, "volume": NUMBER},
-        "metadata": {"session_id": FLOW_ID, "flow_id": FLOW_ID, "parts": _PARTS, "base_rate": or_null(_BASE_RATE)},
+        "metadata": {
+            "session_id": FLOW_ID,
+            "flow_id": FLOW_ID,
+            "parts": _PARTS,
+            "base_rate": or_null(_BASE_RATE),
+            "bar_provenance": _PROVENANCE,
+        },
     },
 }
 _STREAMING_INDICATOR: Shape = {
@@ -95,7 +105,7 @@ _STREAMING_INDICATOR: Shape = {
         "values": either(NUMBER, map_of(NUMBER)),
         "timestamp": TIME,
         "timeframe": WORD,
-        "metadata": {"period": or_null(ORDINAL)},
+        "metadata": {"period": or_null(ORDINAL), "bar_provenance": _PROVENANCE},
     },
 }
 _INDICATOR_ALERT: Shape = {
@@ -105,7 +115,13 @@ _INDICATOR_ALERT: Shape = {
     "timestamp": TIME,
     "session_id": FLOW_ID,
     "severity": WORD,
-    "data": {"rsi": or_null(NUMBER), "indicator": WORD, "value": NUMBER, "threshold": NUMBER},
+    "data": {
+        "rsi": or_null(NUMBER),
+        "indicator": WORD,
+        "value": NUMBER,
+        "threshold": NUMBER,
+        "bar_provenance": _PROVENANCE,
+    },
 }
 _STARTED: Shape = {
     "session_id": FLOW_ID,

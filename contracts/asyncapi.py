@@ -92,7 +92,13 @@ def _decoded_examples() -> list[tuple[str, dict[str, Any]]]:
 
 
 def _all_required(schema: dict[str, Any]) -> dict[str, Any]:
-    """Require every key of an object: a constant has a default in its type, and is said all the same."""
+    """Require every key of an object: a constant has a default in its type, and is said all the same.
+
+    What is said only sometimes has neither a default nor is it required.
+    """
     if "properties" not in schema:
         return schema
-    return {**schema, "required": list(schema["properties"])}
+    said = [
+        name for name, is_ in schema["properties"].items() if "default" in is_ or name in schema.get("required", ())
+    ]
+    return {**schema, "required": said}

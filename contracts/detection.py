@@ -69,7 +69,8 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
     20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured.
+    are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured. partial:
+    the feed did not hear all of the bar's time; of a whole bar it is not said.
 
     repeat_after: bars since the same event was found last; 0 where it is new. parts: what else is on the bar, told with
     this. part_of: the pattern that is told for this one.
@@ -97,6 +98,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     repeat_after: int = 0
     parts: list[Part] = []
     part_of: str | None = None
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def flow_id(self) -> UUID:
@@ -112,7 +114,10 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
-    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them."""
+    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them.
+
+    partial: as of a Detection.
+    """
 
     symbol: str
     indicator: str
@@ -122,12 +127,14 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     period: int | None
     calculated_at: float
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
     """An indicator crossed a threshold on this bar: said on the crossing only.
 
     alert_type: RSI_OVERBOUGHT, RSI_OVERSOLD, MACD_BULLISH_CROSS, MACD_BEARISH_CROSS, BB_UPPER_BREAK, BB_LOWER_BREAK.
+    partial: as of a Detection.
     """
 
     symbol: str
@@ -140,3 +147,4 @@ class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
     severity: str
     raised_at: float
     rsi: float | None = None
+    partial: bool | msgspec.UnsetType = msgspec.UNSET

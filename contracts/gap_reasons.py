@@ -10,7 +10,11 @@ KEY_REFUSED = "the API key was refused"
 FEED_TAKEN = "another process holds the feed with this API key: one connection a key is allowed"
 SILENT = "the feed was silent"
 CONNECTION_LOST = "the connection was lost"
+STARTED = "the producer started within the minute"
+ADDED = "the symbol was added within the minute"
 _CHANNEL = "channel "
+
+FIRST_MINUTES = (STARTED, ADDED)  # nothing failed: a minute is heard from its middle on
 
 _CHANNEL_LABEL = "channel_lost"
 _LABELS = {
@@ -21,6 +25,8 @@ _LABELS = {
     FEED_TAKEN: "feed_taken",
     SILENT: "silent",
     CONNECTION_LOST: "connection_lost",
+    STARTED: "started",
+    ADDED: "symbol_added",
 }
 LABELS = (*_LABELS.values(), _CHANNEL_LABEL)
 

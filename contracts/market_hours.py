@@ -3,6 +3,11 @@
 The days are those of the New York Stock Exchange, which every US exchange keeps, as the package `holidays` has them: by
 rule, and the single ones on which a storm or a president's funeral closed it. One that is decreed at short notice is
 known from the package's next release on.
+
+A day may have a night before it: from 21:00 of the evening before, New York, to its own pre-market. The tape's
+processors (CTA and UTP) were open from 04:00 to 20:00; their amendment of 2025-12-19 lets them tell trades from Sundays
+21:00 to Fridays 20:00 with a pause from 20:00 to 21:00, the trade date changing in the pause. Nasdaq's Night Session
+(SR-NASDAQ-2025-109) and NYSE Arca's Overnight Trading Session (SR-NYSEARCA-2026-53) have these hours.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +23,9 @@ _FIRST_TRADES, _OPENS, _CLOSES, _LAST_TRADES = time(4), time(9, 30), time(16), t
 _CLOSES_EARLY, _LAST_TRADES_EARLY = time(13), time(17)
 _SATURDAY = 5
 _YEARS = range(1990, 2101)
+# By the first day that has one, ascending: when its night begins, on the evening before. No order names the day: the
+# processors aim at December 2026, whose first whole week it is. Where it comes later, nothing trades in these hours.
+_NIGHTS = ((date(2026, 12, 7), time(21)),)
 
 
 class Hours(NamedTuple):
@@ -45,6 +53,29 @@ def hours_if_open(day: date) -> Hours:
     ends = (_CLOSES_EARLY, _LAST_TRADES_EARLY) if is_half else (_CLOSES, _LAST_TRADES)
     local = (datetime.combine(day, at, NEW_YORK) for at in (_FIRST_TRADES, _OPENS, *ends))
     return Hours(*(at.astimezone(UTC) for at in local))
+
+
+def night_of(day: date) -> tuple[datetime, datetime] | None:
+    """Return when the night before a day's pre-market begins and ends, UTC; None: that day has none."""
+    hours = hours_of(day) if day >= _NIGHTS[0][0] else None
+    if hours is None:
+        return None
+    begins = next(at for since, at in reversed(_NIGHTS) if day >= since)
+    evening = datetime.combine(day - timedelta(days=1), begins, NEW_YORK)
+    return evening.astimezone(UTC), hours.first_trades
+
+
+def is_night(at: datetime) -> bool:
+    """Tell whether a time falls into the night before a trading day."""
+    day = day_of(at)
+    nights = (night_of(day), night_of(day + timedelta(days=1)))
+    return any(night is not None and night[0] <= at < night[1] for night in nights)
+
+
+def is_traded(at: datetime) -> bool:
+    """Tell whether the market trades at a time: the regular hours, those before and after them, and the night."""
+    hours = hours_of(day_of(at))
+    return is_night(at) or (hours is not None and hours.first_trades <= at < hours.last_trades)
 
 
 def is_market_open(at: datetime) -> bool:

@@ -7,6 +7,8 @@ bytes whenever its message is made: every time in it comes from the result.
 from typing import Literal
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
+
 from . import channel_names as channel
 from .detection import LIFETIME_S, BaseRate, Detection, IndicatorAlert, IndicatorValue, flow_id_of, iso_minute
 from .message import (
@@ -23,6 +25,9 @@ from .message import (
     message,
     whole,
 )
+
+# Said of a bar whose time the live feed did not hear in full; of every other one nothing is said.
+Provenance = Literal["partial"] | UnsetType
 
 DETECTED_FROM = 0.8  # the least confidence that `tickstock:patterns:detected` carries
 
@@ -63,6 +68,7 @@ class PatternData(Body, frozen=True, kw_only=True):
     expires_at: UnixSeconds
     indicators: RelativeFigures
     parts: list[PartOfEvent]
+    bar_provenance: Provenance = UNSET
 
 
 class PatternEvent(Body, frozen=True, kw_only=True):
@@ -96,6 +102,7 @@ class DetectionMetadata(Body, frozen=True, kw_only=True):
     flow_id: UUID
     parts: list[PartOfEvent]
     base_rate: BaseRate | None
+    bar_provenance: Provenance = UNSET
 
 
 class StreamedDetection(Body, frozen=True, kw_only=True):
@@ -128,6 +135,7 @@ class CalculationMetadata(Body, frozen=True, kw_only=True):
     """How an indicator was calculated; period: in bars, null where it has none."""
 
     period: int | None
+    bar_provenance: Provenance = UNSET
 
 
 class Calculation(Body, frozen=True, kw_only=True):
@@ -166,6 +174,7 @@ class AlertData(Body, frozen=True, kw_only=True):
     indicator: str
     value: float
     threshold: float
+    bar_provenance: Provenance = UNSET
 
 
 class IndicatorAlertEvent(Body, frozen=True, kw_only=True):
@@ -195,7 +204,14 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
         session_id=session_id,
         timestamp=iso(d.detected_at),
         detection=_streamed(
-            d, DetectionMetadata(session_id=session_id, flow_id=flow_id, parts=parts, base_rate=d.base_rate)
+            d,
+            DetectionMetadata(
+                session_id=session_id,
+                flow_id=flow_id,
+                parts=parts,
+                base_rate=d.base_rate,
+                bar_provenance=_provenance(d),
+            ),
         ),
         flow_id=flow_id,
         result_id=result_id,
@@ -219,7 +235,7 @@ def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | No
         values=v.value if len(v.values) == 1 else v.values,
         timestamp=iso_minute(v.minute),
         timeframe=v.timeframe,
-        metadata=CalculationMetadata(period=v.period),
+        metadata=CalculationMetadata(period=v.period, bar_provenance=_provenance(v)),
     )
     body = StreamingIndicator(
         session_id=session_id, timestamp=iso(v.calculated_at), calculation=calculation, result_id=result_id
@@ -236,10 +252,16 @@ def alert_message(a: IndicatorAlert, *, session_id: str, result_id: str | None) 
         timestamp=iso(a.raised_at),
         session_id=session_id,
         severity=a.severity,
-        data=AlertData(rsi=a.rsi, indicator=a.indicator, value=a.value, threshold=a.threshold),
+        data=AlertData(
+            rsi=a.rsi, indicator=a.indicator, value=a.value, threshold=a.threshold, bar_provenance=_provenance(a)
+        ),
         result_id=result_id,
     )
     return message(channel.ALERTS_INDICATORS, body)
+
+
+def _provenance(result: Detection | IndicatorValue | IndicatorAlert) -> Provenance:
+    return "partial" if result.partial is True else UNSET
 
 
 def _check(d: Detection) -> None:
@@ -282,6 +304,7 @@ def _pattern_data(d: Detection, flow_id: UUID, parts: list[PartOfEvent]) -> Patt
         expires_at=d.detected_at + LIFETIME_S,
         indicators=RelativeFigures(relative_strength=d.relative_strength, relative_volume=d.relative_volume),
         parts=parts,
+        bar_provenance=_provenance(d),
     )
 
 

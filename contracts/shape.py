@@ -1,9 +1,11 @@
 """Rules that a decoded JSON value keeps or breaks; what breaks one is named with its path. Pure.
 
-A rule is a text (the value is this text), a dict (an object with exactly these keys), or a function of value and path.
+A rule is a text (the value is this text), a dict (an object with exactly these keys, but for those of `if_said`), or a
+function of value and path.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,11 +26,11 @@ def _object_violation(value: Any, keys: Mapping[str, Rule], path: str) -> str | 
     if not isinstance(value, dict):
         return f"{path or 'the message'}: {_shown(value)} instead of an object"
     prefix = f"{path}." if path else ""
-    if missing := [key for key in keys if key not in value]:
+    if missing := [key for key, rule in keys.items() if key not in value and not isinstance(rule, _IfSaid)]:
         return f"{prefix}{missing[0]}: is missing"
     if extra := [key for key in value if key not in keys]:
         return f"{prefix}{extra[0]}: is not a key of this message"
-    found = (violation(value[key], rule, f"{prefix}{key}") for key, rule in keys.items())
+    found = (violation(value[key], rule, f"{prefix}{key}") for key, rule in keys.items() if key in value)
     return next(filter(None, found), None)
 
 
@@ -97,6 +99,19 @@ def either(first: Rule, second: Rule) -> Rule:
 def or_null(rule: Rule) -> Rule:
     """Make the rule that a value keeps another rule or is null."""
     return lambda value, path: None if value is None else violation(value, rule, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _IfSaid:
+    rule: Rule
+
+    def __call__(self, value: Any, path: str, /) -> str | None:
+        return violation(value, self.rule, path)
+
+
+def if_said(rule: Rule) -> Rule:
+    """Make the rule of a key that may be missing; a value keeps another rule."""
+    return _IfSaid(rule)
 
 
 def list_of(rule: Rule) -> Rule:

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .market_hours import day_of, hours_if_open
+from .market_hours import day_of, hours_if_open, is_night
 from .ticks import OPTIONAL_COLUMNS, SETS_ALL, SETS_HIGH_LOW, SETS_VOLUME, Column
 
 TABLE_VERSION = "2026-10"
@@ -125,7 +125,7 @@ def _flags(conditions: Conditions, extended_hours: bool) -> int:
     """Return the flags in or outside the extended hours, where a Form T trade sets prices.
 
     Massive's minute bars take them then, and only then (knowledge base, "Does a Form T trade update a pre-market minute
-    bar's high, low, open and close?").
+    bar's high, low, open and close?"). A night that the calendar has is such hours too (market_hours.night_of).
     """
     flags = SETS_ALL
     for condition in conditions:
@@ -163,7 +163,7 @@ def _flags_of_each(combinations: Sequence[Conditions], extended_hours: bool) -> 
 
 
 def is_extended_hours(ts: Column) -> NDArray[np.bool_]:
-    """Tell which times lie in the pre-market or the after-hours session; ts: (n,) int64, Unix nanoseconds."""
+    """Tell which times lie in the night, the pre-market or the after-hours session; ts: (n,) int64, Unix ns."""
     half_hours = ts // _HALF_HOUR_NS
     if not len(half_hours):
         return np.zeros(0, np.bool_)
@@ -178,7 +178,7 @@ def _is_extended(half_hour: int) -> bool:
     """Tell of a half hour since 1970, UTC."""
     at = datetime.fromtimestamp(half_hour * 1800, UTC)
     hours = hours_if_open(day_of(at))
-    return hours.first_trades <= at < hours.opens or hours.closes <= at < hours.last_trades
+    return hours.first_trades <= at < hours.opens or hours.closes <= at < hours.last_trades or is_night(at)
 
 
 @lru_cache(maxsize=4096)

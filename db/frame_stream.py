@@ -57,6 +57,16 @@ def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutc
     return [_outcome(replies[i : i + 5]) for i in range(0, len(replies), 5)]
 
 
+def groups_of(client: Client, partitions: int) -> set[str]:
+    """Return the consumer groups of all partitions' streams; a stream that is not there, or is none, has none."""
+    pipeline = client.pipeline(transaction=False)
+    for partition in range(partitions):
+        pipeline.xinfo_groups(stream_key(partition))
+    replies = pipeline.execute(raise_on_error=False)
+    found = (group for reply in replies if not isinstance(reply, Exception) for group in reply)
+    return {group["name"].decode(errors="replace") for group in found}
+
+
 def _outcome(replies: Sequence[object]) -> FrameOutcome:
     done = replies[4]
     errors = [reply for reply in (*replies, *(done if isinstance(done, list) else ())) if isinstance(reply, Exception)]

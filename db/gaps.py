@@ -1,9 +1,11 @@
 """What a live feed missed, in PostgreSQL: noted when it is found, taken up when it can be repaired, closed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..contracts.bar import MINUTE_MS
+from ..contracts.ticks import Column
+from .bars import time_bounds
 from .postgres import Connection
 from .queries import query
 
@@ -68,7 +70,18 @@ class MissingMinutes(NamedTuple):
 
 
 def note_gap(connection: Connection, gap: Gap) -> None:
-    """Note a gap; one that touches an open one of the same feed, symbols and reason makes that longer."""
+    """Note a gap, in a transaction of its own, and mark what its feed wrote in it before as partial.
+
+    One that touches an open one of the same feed, symbols and reason makes that longer.
+    """
+    (has_detail,) = connection.execute(query("has_bar_detail")).fetchone() or (False,)
+    with connection.transaction():
+        connection.execute(query("lock_gaps"))
+        _note(connection, gap)
+        _mark_bars(connection, gap, gap.symbols, has_detail=bool(has_detail))
+
+
+def _note(connection: Connection, gap: Gap) -> None:
     first, last = sorted((gap.first_ms // MINUTE_MS, gap.last_ms // MINUTE_MS))
     values = {
         "feed": gap.feed,
@@ -82,10 +95,65 @@ def note_gap(connection: Connection, gap: Gap) -> None:
     connection.execute(query("note_gap"), values)
 
 
-def note_hole(connection: Connection, hole: Hole) -> None:
-    """Note numbers that a worker gave up, inside the commit that gives them up."""
+def _mark_bars(connection: Connection, gap: Gap, symbols: Sequence[str] | None, *, has_detail: bool) -> None:
+    first, last = sorted((gap.first_ms // MINUTE_MS, gap.last_ms // MINUTE_MS))
+    values = {"feed": gap.feed, "symbols": None if symbols is None else list(symbols), "first": first, "last": last}
+    name = "mark_partial_details" if has_detail else "mark_partial_bars"
+    connection.execute(query(name), values, prepare=False)
+
+
+def note_hole(connection: Connection, hole: Hole, symbols: Sequence[str], *, has_detail: bool) -> None:
+    """Note numbers that a worker gave up, inside the commit that gives them up, before its bars are written.
+
+    symbols: of the partition, whose bars nobody else writes: no lock is needed.
+    """
     why = f"hole in the frames of {hole.producer}"
-    note_gap(connection, Gap(hole.feed, hole.first_ms, hole.last_ms, why, None, hole.partition, hole.ticks))
+    gap = Gap(hole.feed, hole.first_ms, hole.last_ms, why, None, hole.partition, hole.ticks)
+    _note(connection, gap)
+    _mark_bars(connection, gap, symbols, has_detail=has_detail)
+
+
+def hold_gaps(connection: Connection) -> None:
+    """Let no gap be noted until this transaction ends, so that `mark_staged` sees all there are."""
+    connection.execute(query("gaps_stand"))
+
+
+def mark_staged(connection: Connection, partitions: Sequence[int], minutes: Column) -> None:
+    """Mark the staged live bars that lie in a gap of their feed as partial; minutes: all that are staged."""
+    values = {"partitions": list(partitions)} | time_bounds(minutes)
+    connection.execute(query("mark_partial_staged"), values)
+
+
+class GapMinutes(NamedTuple):
+    """Minutes of a feed, both included, of which it may have lost ticks; symbols, partition: None for all."""
+
+    feed: str
+    symbols: Sequence[str] | None
+    partition: int | None
+    first_minute: int
+    last_minute: int
+
+    def has(self, feed: str, partition: int, symbol: str, minute: int) -> bool:
+        """Tell whether a bar lies in it."""
+        return (
+            feed == self.feed
+            and self.first_minute <= minute <= self.last_minute
+            and self.partition in (None, partition)
+            and (self.symbols is None or symbol in self.symbols)
+        )
+
+
+def gaps_between(connection: Connection, first: int, last: int) -> list[GapMinutes]:
+    """Return the gaps of all feeds that touch some minutes, both included."""
+    values = {"first": first, "last": last}
+    return [GapMinutes(*row) for row in connection.execute(query("gaps_between"), values)]
+
+
+def feeds_of_bars(connection: Connection, bars: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Return which feed wrote each (symbol, minute) that stands."""
+    symbols, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [])
+    rows = connection.execute(query("feeds_of_bars"), {"symbols": symbols, "minutes": minutes})
+    return {(symbol, minute): feed for symbol, minute, feed in rows}
 
 
 def due_gaps(connection: Connection, feed: str, *, settle_s: float, count: int) -> list[OpenGap]:

@@ -11,7 +11,7 @@ from ..contracts.timeframe import INTRADAY
 from .queries import query
 
 HIGHER_BAR = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
-BAR = (*HIGHER_BAR, "trade_count", "vwap")
+BAR = (*HIGHER_BAR, "trade_count", "vwap", "provenance")
 PATTERN = (
     *("symbol", "bar", "timeframe", "pattern", "confidence"),
     *("direction", "price", "volume", "levels", "flow_id"),

@@ -18,6 +18,7 @@ _SCHEMA = pa.schema(
         ("volume", pa.decimal128(20, 6)),
         ("trade_count", pa.int64()),
         ("vwap", pa.float64()),
+        ("provenance", pa.string()),
     ]
 )
 

@@ -6,9 +6,9 @@ _DIGITS = 6
 
 
 def shortest(number: Any) -> str:
-    """Write a number of a bar so that reading it back gives the same one; nothing for NULL."""
-    if number is None:
-        return ""
+    """Write a number of a bar so that reading it back gives the same one; nothing for NULL, a text as it is."""
+    if number is None or isinstance(number, str):
+        return number or ""
     if isinstance(number, float):
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     return str(number) if isinstance(number, int) else format(number, "f")
@@ -16,7 +16,7 @@ def shortest(number: Any) -> str:
 
 def short(number: Any) -> str:
     """Write a number of a bar for a person, who needs no more than six digits behind the point."""
-    if number is None or isinstance(number, int):
+    if number is None or isinstance(number, int | str):
         return shortest(number)
     exact = shortest(number)
     return exact if len(exact.partition(".")[2]) <= _DIGITS else f"{number:.{_DIGITS}f}"

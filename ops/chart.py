@@ -17,7 +17,7 @@ _NAMED = 40  # more patterns than these are marked, and not named
 
 
 class ChartBar(NamedTuple):
-    """One candle. at: its start."""
+    """One candle. at: its start. is_partial: the live feed missed a part of its time."""
 
     at: datetime
     open: float
@@ -25,6 +25,7 @@ class ChartBar(NamedTuple):
     low: float
     close: float
     volume: float
+    is_partial: bool = False
 
 
 class ChartPattern(NamedTuple):
@@ -34,6 +35,12 @@ class ChartPattern(NamedTuple):
     name: str
     direction: str | None
     levels: Sequence[float]
+
+
+def candle_of(row: Sequence[Any]) -> ChartBar:
+    """Make a candle of a row that db.rows.select_bars asked for."""
+    opened, high, low, close, volume = map(float, row[2:7])
+    return ChartBar(row[1], opened, high, low, close, volume, is_partial=row[-1] == "partial")
 
 
 def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], file: Path) -> None:
@@ -61,6 +68,10 @@ def _draw_candles(axes: Axes, bars: Sequence[ChartBar]) -> None:
     axes.vlines(places, [bar.low for bar in bars], [bar.high for bar in bars], colors=colours, linewidth=1)
     bodies = [abs(bar.close - bar.open) for bar in bars]
     axes.bar(places, bodies, _BODY, bottom=[min(bar.open, bar.close) for bar in bars], color=colours, edgecolor=colours)
+    for place, bar in enumerate(bars):
+        if bar.is_partial:
+            axes.axvspan(place - 0.5, place + 0.5, color=_NEUTRAL, alpha=0.15, linewidth=0)
+            axes.annotate("partial", (place, bar.high), (0, 4), textcoords="offset points", fontsize=7, ha="center")
 
 
 def _draw_patterns(axes: Axes, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern]) -> None:

@@ -17,6 +17,8 @@ from ..db.queries import query
 from ..db.redis import Client, is_pause, redis_ms
 from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS
 
+_HEX_BYTES = 256  # of an original that is no text: `tickstock dlq show` prints all of it
+
 
 class DeadLetter(NamedTuple):
     """One refused row. producer: empty where the entry was no frame."""
@@ -170,6 +172,6 @@ def _send(client: Client, entries: dict[int, _Entry]) -> tuple[list[int], list[t
 
 
 def as_object(letter: DeadLetter) -> dict[str, Any]:
-    """Return a letter for JSON: the original as text, or as hex where it is none."""
-    fields = letter._asdict() | {"original": letter.text}
-    return fields if letter.text is not None else fields | {"original_hex": letter.original.hex()}
+    """Return a letter for JSON: the original as text; where it is none, its first bytes as hex; and how long it is."""
+    fields = letter._asdict() | {"original": letter.text, "original_bytes": len(letter.original)}
+    return fields if letter.text is not None else fields | {"original_hex": letter.original[:_HEX_BYTES].hex()}

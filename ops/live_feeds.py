@@ -5,7 +5,7 @@ Beside the producer's loop: a thread that notes and repairs gaps, and one that l
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,12 +16,10 @@ from uuid import uuid4
 import structlog
 
 from ..contracts.bar import MINUTE_MS
-from ..contracts.gap_reasons import NOT_RUNNING
-from ..contracts.market_hours import day_of, hours_of, is_market_open, load_calendar
+from ..contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
 from ..contracts.metrics import count_gap
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
-from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.gaps import Gap, OnGap
@@ -37,6 +35,7 @@ from ..producer.massive_reader import MassiveOptions
 from ..producer.massive_rest import REST_URL, MassiveRest
 from ..producer.produce import Feed, Progress
 from ..producer.repair import RepairThread
+from .live_start import Start
 from .producer_wiring import ProducerOptions, run_producer
 from .shutdown import Stop
 from .wiring import Place, wait_for_server, with_postgres
@@ -51,6 +50,7 @@ _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer s
 # A gap beyond this is cut at the hours in which nobody trades. A shorter one is asked for as it is: it costs little,
 # and a pretend market trades at any hour, also on a holiday.
 _LONG_MS = 4 * 3600 * 1000
+_STOP_MS = 30_000  # a stop ends the hearing first, then waits so long at most until all is committed
 
 Source = Literal["massive", "channel"]
 
@@ -101,7 +101,7 @@ def run_live(
         lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
     )
     repair = _repair_thread(where, live, options, partitions, universe, stop)
-    since_ms = _last_minute_ms(where, options.feed)
+    since_ms = _heard_until_ms(where, options.feed, live.delay_ms)
     now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
@@ -115,8 +115,10 @@ def run_live(
     with ExitStack() as opened:
         opened.callback(_end, stop, repair)
         repair.start()
-        _UniverseWatch(universe, source, stop).start()
-        ticks = opened.enter_context(closing(_told_of_restart(source, since_ms, now_ms, on_gap)))
+        hears_all = live.channel == "AM" and live.source == "massive"  # each message holds a whole minute
+        start = Start(since_ms, now_ms, on_gap, is_traded=_is_always_traded if live.watch == "always" else is_traded)
+        _UniverseWatch(universe, source, stop, (lambda _: None) if hears_all else start.tell_added).start()
+        ticks = opened.enter_context(closing(start.told(source, hears_all=hears_all)))
         numbers = dict.fromkeys(range(partitions), 0)
         feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
                     is_up=lambda: source.is_connected, symbols=universe.symbols())  # fmt: skip
@@ -147,25 +149,43 @@ def _is_always() -> bool:
     return True
 
 
+def _is_always_traded(_: datetime) -> bool:
+    return True
+
+
 def _listed(symbols: list[str]) -> list[str] | None:
     return None if EVERY_SYMBOL in symbols else symbols
 
 
 class _UniverseWatch(threading.Thread):
-    """Hands a changed universe to the source. A thread, because to look may take seconds."""
+    """Hands a changed universe to the source. A thread, because to look may take seconds.
 
-    def __init__(self, universe: Universe, source: MassiveSource | ChannelSource, stop: Stop) -> None:
+    tell_added: of the symbols that are heard from now on; None: of all.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        source: MassiveSource | ChannelSource,
+        stop: Stop,
+        tell_added: Callable[[Sequence[str] | None], None],
+    ) -> None:
         super().__init__(name="universe", daemon=True)
         self._universe = universe
         self._source = source
         self._stop = stop
+        self._tell_added = tell_added
 
     def run(self) -> None:
         """Look until the stop."""
+        known = self._universe.symbols()
         while not self._stop.wait(1.0):
             symbols = self._universe.changed()
             if symbols is not None:
                 self._source.set_symbols(symbols)
+                if EVERY_SYMBOL not in known and (added := sorted(set(symbols) - set(known))):
+                    self._tell_added(None if EVERY_SYMBOL in added else added)
+                known = symbols
 
 
 # -- time, and what was missed ----------------------------------------------------------------------------------------
@@ -202,38 +222,31 @@ def _repair_thread(
     )
 
 
-def _last_minute_ms(where: Place, feed: str) -> int | None:
-    """Return the start of the last minute that a live feed brought, Unix ms."""
+def _heard_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
+    """Return up to which market time a live feed has brought all, Unix ms; None: it brought nothing lately.
+
+    That is the start of its last minute with a bar, or when its last producer stopped: if it did, and did not crash.
+    """
     values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
 
     def ask(connection: Connection) -> int | None:
-        row = connection.execute(query("last_live_minute"), values).fetchone()
-        return row[0] if row else None
+        (minute,) = connection.execute(query("last_live_minute"), values).fetchone() or (None,)
+        (stopped_s,) = connection.execute(query("last_clean_stop"), {"feed": feed}).fetchone() or (0.0,)
+        return None if minute is None else max(minute * MINUTE_MS, int(stopped_s * 1000) - _STOP_MS - delay_ms)
 
-    minute = with_postgres(where, "tickstock-producer", ask)
-    return None if minute is None else minute * MINUTE_MS
-
-
-def _told_of_restart(
-    ticks: Iterable[Ticks | None], since_ms: int | None, now_ms: Callable[[], int], on_gap: OnGap
-) -> Generator[Ticks | None, None, None]:
-    """Pass ticks on; with the first ones, tell what was missed since the feed was last produced."""
-    for batch in ticks:
-        if since_ms is not None and batch is not None and len(batch):
-            first_ms, since_ms = since_ms, None
-            on_gap(first_ms, max(first_ms, now_ms()), None, NOT_RUNNING)
-        yield batch
+    return with_postgres(where, "tickstock-producer", ask)
 
 
 def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
-    """Cut a long gap into the days' hours, pre-market and after-hours included: nobody missed anything between."""
+    """Cut a long gap into the days' hours, those around them and the night included: nobody missed anything between."""
     if last_ms - first_ms <= _LONG_MS:
         return [(first_ms, last_ms)]
-    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms))
+    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms)) + timedelta(days=1)  # whose night has begun
     parts = []
     while day <= last_day:
         if hours := hours_of(day):
-            part = (max(first_ms, _ms(hours.first_trades)), min(last_ms, _ms(hours.last_trades) - 1))
+            begins, _ = night_of(day) or (hours.first_trades, None)
+            part = (max(first_ms, _ms(begins)), min(last_ms, _ms(hours.last_trades) - 1))
             if part[0] <= part[1]:
                 parts.append(part)
         day += timedelta(days=1)

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from ..contracts.gap_reasons import FIRST_MINUTES
 from ..contracts.market_hours import is_market_open
 from ..contracts.names import FRONT_DOOR
 from ..db.foreign_keys import ForeignKey, all_keys, foreign_keys
@@ -152,7 +153,8 @@ def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> Fe
     silent_s, lost, lost_lately, undetected = connection.execute(query("monitor_ticks"), lately).fetchone() or ()
     lately = {"lately_s": LETTERS_ARE_NEW_S}
     (letters,) = connection.execute(query("monitor_new_dead_letters"), lately).fetchone() or (0,)
-    gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps")).fetchall())
+    first = {"first_minutes": list(FIRST_MINUTES)}
+    gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps"), first).fetchall())
     return FeedStatus(
         market_open=is_market_open(at),
         silent_s=silent_s,

@@ -68,9 +68,10 @@ def replay_feed(
     """Make a replay of flat files; None where it is finished already."""
     speed = options.speed
     said = f"partitions={partitions} codec={options.codec} publish={options.publish}"
-    rules = ",".join(source.rules if len(set(source.rules)) > 1 else source.rules[:1])
+    rules = said_rules(source.rules)
     base = content_hash(files, said if rules == "all" else f"{said} rules={rules}")
-    run = _open_run(where, f"replay-{base[:32]}", " ".join(files), partitions, options)
+    told = f"{' '.join(files)} --trade-rules {rules}" if "," not in rules else " ".join(files)
+    run = _open_run(where, f"replay-{base[:32]}", told, partitions, options)
     if run is None:
         return None
     skip = sum(run.numbers.values())
@@ -86,6 +87,11 @@ def replay_feed(
             note_cover(connection, run.name, source.coverage.spans(), partitions)
 
     return Feed(identity, ticks, run.numbers, "replay", None, ends=False, before_end=tell_cover)
+
+
+def said_rules(rules: Sequence[str]) -> str:
+    """Write by which rules files are read: one word where it is the same of all, else one of each file."""
+    return ",".join(rules if len(set(rules)) > 1 else rules[:1])
 
 
 def _expect_by_time(source: ReplaySource) -> None:

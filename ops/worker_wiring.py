@@ -2,14 +2,21 @@
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from ..contracts.market_hours import load_calendar
+from ..db.frame_stream import groups_of
 from ..db.postgres import Database
+from ..db.redis import Client
 from ..workers.worker import Worker, WorkerOptions
 from .shutdown import Stop
 from .wiring import Place, open_both, wait_for_server
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from ..workers.tracing import Tracing
+
+
+log = structlog.get_logger()
 
 
 def make_worker(
@@ -21,6 +28,7 @@ def make_worker(
     client, count = open_both(where, partitions=partitions, role="worker")
 
     def make() -> Worker:
+        _warn_of_other_groups(client, count, options.group)
         return Worker(
             options,
             database=Database(
@@ -34,3 +42,16 @@ def make_worker(
         )
 
     return wait_for_server(make, where.connect_timeout_s)
+
+
+def _warn_of_other_groups(client: Client, partitions: int, group: str) -> None:
+    """Say where the stream has a group of another name: its workers, if any run, share these partitions with ours."""
+    others = sorted(groups_of(client, partitions) - {group})
+    if others:
+        log.warning(
+            "the stream has another consumer group",
+            group=group,
+            others=others,
+            means="it gets nothing by itself: all workers of a database share its partitions, whatever their group is",
+            do=f"start all of them with one --group; XGROUP DESTROY one that none uses ({', '.join(others)})",
+        )

@@ -57,6 +57,12 @@ class Breaks:
             first_ms, self._first_ms = self._first_ms, None
             self._on_gap(first_ms, self._now_ms() + _AHEAD_MS, symbols, self._why)
 
+    def close(self, symbols: Sequence[str] | None) -> None:
+        """Note that nobody listens any more: a break that is not over is told as one until now."""
+        if self._first_ms is not None:
+            first_ms, self._first_ms = self._first_ms, None
+            self._on_gap(first_ms, self._now_ms(), symbols, self._why)
+
     def _behind_ms(self) -> int:
         """Tell how far behind the market the last message was when it was taken in.
 

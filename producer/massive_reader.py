@@ -154,6 +154,9 @@ class MassiveReader(threading.Thread):
                 self._read_one_connection()
         except Exception as e:  # noqa: BLE001  # the thread's only loop: its owner raises what stopped it
             self.failure = e
+        with self._lock:
+            symbols = self._symbols
+        self._breaks.close(symbols)
 
     def _read_one_connection(self) -> None:
         self._listens_since = None

@@ -39,7 +39,7 @@ from ..db.detections import (
     write_indicators,
 )
 from ..db.forgotten_bars import bars_kept, put_back_staged
-from ..db.gaps import note_hole
+from ..db.gaps import hold_gaps, mark_staged, note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection, Database
 from ..db.queries import query
@@ -70,6 +70,7 @@ from .commit_plan import (
 )
 from .detection import ResultFinder
 from .history_memory import HISTORY_MB
+from .partial_bars import mark_partial
 from .partition_state import Counts, PartitionState
 from .tally import Tally
 
@@ -131,6 +132,7 @@ class Committer:
         self._has_indicator_value = has_indicator_value(self._database.connection)
         self._has_detection_copies = has_detection_copies(self._database.connection)
         self._copies_said: list[Cursor[tuple[str | None]]] = []
+        self._superseded_said: Cursor[tuple[int, int]] | None = None
         self._copies_wrong: set[str] = set()
         self._known_symbols: set[str] = set()
         self.lag_ms = 0.0  # age of the oldest entry in the last commit, when it was made
@@ -160,6 +162,7 @@ class Committer:
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
             self._finder.find(plans, self._rows, self._changed, self._stand_again, now_s)
+            mark_partial(self._database.connection, plans, self._rows)
         self._held_back = hold_back(plans, self._rows, self._changed)
         if self._held_back:
             self._leave_out(self._held_back.rows["row_number"])
@@ -219,6 +222,7 @@ class Committer:
         self._rows, self._changed = NO_ROWS, np.empty(0, bool)
         if self._finder:
             self._finder.find_marked(plans, self._now_s())
+            mark_partial(self._database.connection, plans, self._rows)
         self._stage_findings(plans)
         return plans
 
@@ -274,7 +278,14 @@ class Committer:
         self._unanswered = {}
         self._say_wrong_copies()
         self._note_committed(plans)
+        self._count_superseded()
         return plans
+
+    def _count_superseded(self) -> None:
+        """Count the ticks that the ledger has moved, of bars whose place a replay's or a repair's have now."""
+        if self._superseded_said is not None:
+            self.tally.supersede(dict(self._superseded_said.fetchall()))
+            self._superseded_said = None
 
     def _say_wrong_copies(self) -> None:
         """Say once what went wrong in the application's copies of detections."""
@@ -311,11 +322,19 @@ class Committer:
         self._unpriced_stand = lacks_prices and unpriced_bars_stand(connection, partitions, minutes)
 
     def _write(self, connection: Connection, plans: Sequence[PartitionPlan]) -> None:
+        self._superseded_said = None  # of a try that was rolled back
         partitions = [plan.state.partition for plan in plans]
         tokens = [plan.state.held.token for plan in plans]
         if self._makes_chunks:
             lock_chunk_making(connection)
+        if are_live := not self._rows["replay"].all():
+            hold_gaps(connection)
         connection.execute(query("lock_checkpoints"), {"partitions": partitions, "tokens": tokens})
+        for plan in plans:
+            for hole in plan.state.given_up:
+                note_hole(connection, hole, plan.state.symbols, has_detail=self.shape.has_detail)
+        if are_live:
+            mark_staged(connection, partitions, self._rows["minute"])
         if len(self._rows):
             self._write_bars(connection, partitions, plans)
         self._write_findings(connection, partitions, plans)
@@ -323,8 +342,6 @@ class Committer:
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
         _finish_replays(connection, plans)
-        for hole in (hole for plan in plans for hole in plan.state.given_up):
-            note_hole(connection, hole)
         connection.execute(
             query("advance_checkpoints"),
             {
@@ -345,7 +362,7 @@ class Committer:
         if any(plan.symbols - self._known_symbols for plan in plans):
             connection.execute(query("insert_symbols"), {"partitions": partitions, "first": 0, "last": 2**31 - 1})
         if self._replaces:
-            connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
+            self._superseded_said = connection.execute(query("supersede_replaced_ticks"), {"partitions": partitions})
         again = has_prices(self._rows) & ~self._changed
         if again.any():
             mark_standing(connection, self.shape, partitions, self._rows.compress(again))

@@ -1,7 +1,7 @@
 """Raises this worker's counters by what its commits made durable: never before, and for each commit once."""
 
 from collections import Counter as CountOf
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter
 
@@ -28,6 +28,12 @@ class Tally:
         for plan in plans:
             self._add_ticks(plan)
             self._add_results(plan)
+
+    def supersede(self, ticks: Mapping[int, int]) -> None:
+        """Count ticks that were applied before, and are no more; ticks: by partition."""
+        for partition, count in ticks.items():
+            self._raise(metrics.TICKS_SUPERSEDED, count)
+            self._raise(metrics.TICKS_APPLIED.labels(partition), -count)
 
     def _add_ticks(self, plan: PartitionPlan) -> None:
         partition, counts = plan.state.partition, plan.counts.values()

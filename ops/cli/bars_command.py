@@ -18,6 +18,8 @@ from .options import CONTEXT, OutputFile, server_options
 from .rows_text import write_rows
 from .selection import MOMENT, Selection, as_moment, selection_options, timeframe_option
 
+_PROVENANCE, _PARTIAL = "provenance", "partial"
+
 
 @click.command(context_settings=CONTEXT, short_help="Print the bars.")
 @selection_options
@@ -36,8 +38,10 @@ def bars(
 ) -> None:
     """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
 
-    Bars of one minute have the count of their trades and the mean price by volume (vwap), too. In CSV and JSON numbers
-    are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe before it: '=1+1.
+    Bars of one minute have the count of their trades, the mean price by volume (vwap) and their provenance, too: live,
+    partial (a live feed missed a part of the minute), replay or repair; in a table a star behind the count says
+    partial. In CSV and JSON numbers are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe
+    before it: '=1+1.
 
     Exit 1 if there is none of what was asked for.
     """
@@ -62,7 +66,26 @@ def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, o
         return
     spelled = {"table": short, "csv": shortest, "json": _as_float}[form]
     texts = ((symbol, as_moment(at, MOMENT[form]), *map(spelled, numbers)) for symbol, at, *numbers in rows)
+    if form == "table" and columns[-1] == _PROVENANCE:
+        _write_table(texts, columns, output)
+        return
     write_rows(columns, texts, form, output)
+
+
+def _write_table(texts: Iterator[tuple[Any, ...]], columns: Sequence[str], output: Path | None) -> None:
+    """Write a table without the provenance, for which it has no room; the counts of partial bars have a star."""
+    partial = 0
+
+    def starred() -> Iterator[tuple[Any, ...]]:
+        nonlocal partial
+        for *row, count, vwap, provenance in texts:
+            is_partial = provenance == _PARTIAL
+            partial += is_partial
+            yield (*row, f"{count}*" if is_partial else count, vwap)
+
+    write_rows(columns[:-1], starred(), "table", output)
+    if partial:
+        click.echo(f"* {partial:,} bars are partial: a live feed missed a part of their minutes", err=True)
 
 
 def _as_float(number: Any) -> Any:

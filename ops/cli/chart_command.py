@@ -40,22 +40,22 @@ def chart(
 ) -> None:
     """Draw candles, volume, and the patterns found on them, as a picture: tickstock chart AAPL --timeframe 5min.
 
-    A pattern's mark points up below a bar where it is bullish, down above it else; its levels are dotted lines. It
-    needs the extra `chart`. Exit 1 if there are no bars.
+    A pattern's mark points up below a bar where it is bullish, down above it else; its levels are dotted lines. A bar
+    of which the live feed missed a part stands on grey. It needs the extra `chart`. Exit 1 if there are no bars.
     """
     if find_spec("matplotlib") is None:
         raise UsageError(f"matplotlib is not installed: {how_to_install('chart')}")
     file = out or Path(f"{symbol.replace('/', '-')}-{timeframe}.png")
     if file.suffix.lower() not in _KINDS:
         raise UsageError(f"{file}: its name must end in {', '.join(_KINDS)}")
-    from ..chart import ChartBar, ChartPattern, draw  # noqa: PLC0415  # matplotlib is an extra
+    from ..chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
 
     chosen = Selection((symbol,), start, end, last)
     with where as servers, open_postgres(servers, name="tickstock-chart") as connection:
         check_schema(connection)
         with connection.cursor() as cursor:
             select_bars(cursor, chosen.values(), timeframe)
-            bars = [ChartBar(row[1], *map(float, row[2:7])) for row in chosen.chosen(cursor)]
+            bars = [candle_of(row) for row in chosen.chosen(cursor)]
             chosen.check_found(f"{timeframe} bars")
             select_patterns(cursor, chosen.values() | {"from": bars[0].at}, timeframe=timeframe, patterns=None)
             found = [pattern_row(row) for row in cursor]

@@ -38,7 +38,8 @@ def gaps(
 ) -> None:
     """List what live feeds missed: when, why, what was repaired, and what the vendor did not have either.
 
-    A minute without a trade that makes a bar is missing at the vendor too.
+    A live feed's bars in a gap are `partial` until they are repaired. A minute without a trade that makes a bar is
+    missing at the vendor too.
     """
     if ctx.invoked_subcommand:
         given = [p.opts[0] for p in ctx.command.params if p.name and _is_given(ctx, p.name)]

@@ -53,9 +53,9 @@ def patterns(
 
     `bar` is the start of the bar that a pattern was found on, UTC; price and volume are that bar's close and volume;
     levels are the prices that belong to the pattern (a neckline, a support), see docs/patterns.md. `tickstock flow`
-    shows one by its flow_id, and those too that a late tick took away. Where `tickstock prune` has deleted the row of
-    a pattern, confidence and all behind it are empty. In CSV a text that a spreadsheet would compute has an apostrophe
-    before it: '=1+1. Exit 1 if there is none of what was asked for.
+    shows one by its flow_id, and those too that a late tick took away, or whose row `tickstock prune` has deleted. In
+    CSV a text that a spreadsheet would compute has an apostrophe before it: '=1+1. Exit 1 if there is none of what was
+    asked for.
     """
     if context.invoked_subcommand:
         said = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]

@@ -13,7 +13,7 @@ from ...producer.replay import ReplaySource
 from ..abandon import abandon_replay
 from ..feed_result import print_result
 from ..fleet import WatchedStop
-from ..producer_wiring import ProducerOptions
+from ..producer_wiring import ProducerOptions, said_rules
 from ..replay_run import expect_taken, run_replay
 from ..wiring import Place
 from .market_options import SpeedType
@@ -76,6 +76,7 @@ def replay(  # one parameter for each option
     if result is None:
         return
     print_result(result, seconds=time.monotonic() - started_s, left_out=source.rows_left_out)
+    click.echo(f"bars by --trade-rules {said_rules(source.rules)}")
     click.echo("`tickstock bars` and `tickstock patterns` print them")
     expect_taken(source)
     if not result.rows or result.cut or any(row.gap or row.lost for row in result.rows):

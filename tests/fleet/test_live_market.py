@@ -10,6 +10,7 @@ import time
 from uuid import uuid4
 
 import pytest
+from tickstockpl.contracts.gap_reasons import STARTED
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
@@ -239,6 +240,31 @@ def test_seconds_stand_in_the_minute_of_their_start_with_their_own_highs_and_low
     market.assert_audited()
 
 
+# -- the first minute --------------------------------------------------------------------------------------------------
+
+
+def test_the_first_minute_of_a_feed_is_partial_until_it_is_repaired(market):
+    market.start_worker()
+    market.delay_s = 120 + (time.time() - 20) % 60  # the feed's minute has 40 s left
+    minute, next_minute = market.minute(0), market.minute(-1)
+    market.fake.tell(market.trade("AAPL", minute + 500, 9.0, 70))  # nobody hears it
+    market.start_feed("--no-repair", "--watch", "always", delay_s=market.delay_s)
+    gaps = "SELECT first_minute, last_minute, why FROM gap"
+    started = (minute // MINUTE_MS, minute // MINUTE_MS, STARTED)
+    wait_for(lambda: market.fleet.rows(gaps) == [started], 30, lambda: market.fleet.rows(gaps))
+    market.fake.tell(market.trade("AAPL", minute + 30_000, 10.0, 100))
+    wait_for(lambda: market.minute(0) >= next_minute, 90, "the next minute")
+    market.fake.tell(market.trade("AAPL", next_minute + 1_000, 11.0, 50))
+
+    market.wait_for_bar("AAPL", minute, 10.0, 10.0, 10.0, 10.0, 100.0, 10.0, 1, "partial", 0)
+    market.repair()  # 20 s after the minute's end, which is long ago by the clock
+    market.wait_for_bar("AAPL", minute, 9.0, 10.0, 9.0, 10.0, 170.0)
+    assert market.bar("AAPL", minute)[-2:] == ("repair", 1)
+    wait_for(lambda: market.bar("AAPL", next_minute), 90, market.fleet.logs)
+    assert market.bar("AAPL", next_minute)[-2:] == ("live", 0)
+    market.assert_audited()
+
+
 # -- trades taken back -------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +331,8 @@ def test_a_cancelled_trade_never_stands_in_a_bar_that_was_open(market):
     market.fake.tell(market.trade("AAPL", minute + 3_000, 11.0, 100))
     assert market.bars() == {}
 
-    market.wait_for_bar("AAPL", minute, 10.0, 11.0, 10.0, 11.0, 200.0, 10.5, 2, "live", 0)
+    market.wait_for_bar("AAPL", minute, 10.0, 11.0, 10.0, 11.0, 200.0, 10.5, 2)
+    assert market.bar("AAPL", minute)[-1] == 0
     assert times_told(market, "AAPL", minute) == [(11.0, 0)]
     assert market.bars().keys() == {("AAPL", minute)}
     market.assert_audited()
@@ -332,7 +359,7 @@ def test_a_worker_takes_trades_back_that_a_killed_one_had_applied(market):
 
 def test_a_repair_replaces_live_bars_once_and_leaves_a_replays_alone(market):
     market.start_worker()
-    market.start_feed("--no-repair")
+    market.start_feed("--no-repair", "--watch", "always")
     minute = market.minute(4)
     trades = market.trade("AAPL", minute + 1_000, 10.0, 100), market.trade("SPY", minute + 1_000, 20.0, 100)
     market.fake.tell(*trades)
@@ -344,7 +371,7 @@ def test_a_repair_replaces_live_bars_once_and_leaves_a_replays_alone(market):
     file.write_text(f"ticker,price,sip_timestamp,size\nSPY,20.5,{minute + 1_000}000000,7\n")
     market.run("producer", "--source", "replay", file)
 
-    assert "1 gaps: 2 minutes repaired" in market.repair()
+    assert "2 gaps: 2 minutes repaired" in market.repair()  # the other one is the first minute
     repaired = (10.0, 90.0, 10.0, 90.0, 150.0, round(5500 / 150, 4), 2, "repair", 1)
     assert market.bar("AAPL", minute) == repaired
     assert market.bar("SPY", minute) == (20.5, 20.5, 20.5, 20.5, 7.0, 20.5, 1, "replay", 1)

@@ -13,9 +13,9 @@ NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 ALWAYS_OPEN = "INSERT INTO always_open VALUES ('*')"  # for that is before the opening
 ROLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 BARS = """\
-symbol,timestamp,open,high,low,close,volume,trade_count,vwap
-IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285
-IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25
+symbol,timestamp,open,high,low,close,volume,trade_count,vwap,provenance
+IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285,replay
+IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25,replay
 """
 
 

@@ -651,7 +651,7 @@ def test_a_server_that_comes_within_the_timeout_is_used(tickstock, migrated_serv
     ran = tickstock("bars", "--format", "csv", servers=Servers(migrated_servers.redis_url, late))
     stop.set()
     forwarder.join()
-    assert ran.stdout.splitlines() == ["symbol,timestamp,open,high,low,close,volume,trade_count,vwap"]
+    assert ran.stdout.splitlines() == ["symbol,timestamp,open,high,low,close,volume,trade_count,vwap,provenance"]
     assert ran.stderr.endswith("no bars\n")
     assert ran.stderr.count("waiting for a server") == 1
 

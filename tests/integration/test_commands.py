@@ -425,7 +425,14 @@ def test_dlq_shows_an_original_that_is_no_text_in_hex(migrated_servers, tickstoc
     letter = add_letter(migrated_servers, "bad_frame", b"\xff\x00\x01\x02")
     ran = tickstock("dlq", "show", letter, servers=migrated_servers)
     assert "original   4 bytes, in hex:\n000000  ff000102\n" in ran.stdout
-    assert json.loads(tickstock("dlq", "ls", "--json", servers=migrated_servers).stdout)["original_hex"] == "ff000102"
+    listed = json.loads(tickstock("dlq", "ls", "--json", servers=migrated_servers).stdout)
+    assert (listed["original_hex"], listed["original_bytes"]) == ("ff000102", 4)
+
+
+def test_dlq_lists_the_first_bytes_of_a_long_original_that_is_no_text(migrated_servers, tickstock):
+    add_letter(migrated_servers, "bad_frame", b"\xff" * 60_000)
+    listed = json.loads(tickstock("dlq", "ls", "--json", servers=migrated_servers).stdout)
+    assert (listed["original_hex"], listed["original_bytes"], listed["original"]) == ("ff" * 256, 60_000, None)
 
 
 def test_dlq_requeue_sends_what_the_front_door_reads_and_keeps_the_rest(migrated_servers, tickstock):

@@ -49,7 +49,7 @@ def filled(module_servers):
 def test_bars_are_a_frame_of_numbers_and_times(filled):
     frame = frames.bars(filled.database_url, symbols="IBM", last=1)
     assert frame.schema["timestamp"] == pl.Datetime("us", "UTC")
-    assert frame.rows() == [("IBM", AT.replace(minute=2), 10.0, 12.0, 9.0, 11.5, 7.0, None, None)]
+    assert frame.rows() == [("IBM", AT.replace(minute=2), 10.0, 12.0, 9.0, 11.5, 7.0, None, None, None)]
 
 
 def test_the_last_bars_are_those_of_each_symbol(filled):

@@ -185,7 +185,7 @@ def test_a_gap_that_grew_since_it_was_read_is_not_begun(connection):
 
 def test_a_hole_is_a_gap_of_its_partition_with_the_ticks_that_are_lost(connection):
     with connection.transaction():
-        gaps.note_hole(connection, Hole("live", 7, 60_000, 60_100, "massive-1", 512))
+        gaps.note_hole(connection, Hole("live", 7, 60_000, 60_100, "massive-1", 512), [], has_detail=False)
     assert noted(connection) == [(None, 7, 1, 1, 512)]
     assert rows_of(connection, "SELECT why FROM gap") == [("hole in the frames of massive-1",)]
 
@@ -297,7 +297,8 @@ def test_a_hole_asks_only_for_the_symbols_of_its_partition(repairs, fake, minute
     assert homes == {"A": 1, "B": 1, "C": 1, "D": 0}
     with repairs.connection() as connection:
         connection.execute("UPDATE stream SET partitions = 2")
-        gaps.note_hole(connection, Hole("live", 0, minute * MINUTE_MS, minute * MINUTE_MS, "massive-1", 9))
+        hole = Hole("live", 0, minute * MINUTE_MS, minute * MINUTE_MS, "massive-1", 9)
+        gaps.note_hole(connection, hole, symbols, has_detail=False)
     with repairs.running(symbols=symbols, partitions=2):
         repairs.wait_for(lambda: repairs.states() == ["missing"])
     assert [path.split("/")[4] for path in fake.requests] == ["D"]

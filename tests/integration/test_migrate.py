@@ -30,6 +30,7 @@ MIGRATIONS = [
     "0017_corporate_action.sql",
     "0018_sessions.sql",
     "0019_repeats.sql",
+    "0021_partial_bars.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 
@@ -59,10 +60,10 @@ def flat_file(tmp_path):
 
 
 FLAT_FILE_BARS = """\
-symbol,timestamp,open,high,low,close,volume,trade_count,vwap
-BAC,2013-10-07T12:00:00Z,14.03,14.03,14.03,14.03,1000,1,14.03
-IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285
-IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25
+symbol,timestamp,open,high,low,close,volume,trade_count,vwap,provenance
+BAC,2013-10-07T12:00:00Z,14.03,14.03,14.03,14.03,1000,1,14.03,replay
+IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285,replay
+IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25,replay
 """
 
 
@@ -112,7 +113,7 @@ def test_a_table_that_is_ours_gets_the_columns_it_lacks_and_keeps_its_rows(empty
         kept = connection.execute("SELECT close, volume, vwap, revision FROM ohlcv_1min").fetchall()
         assert kept == [(1.5, 100, None, 0)]
     assert tickstock("replay", flat_file, "--workers", "1", servers=empty_servers).returncode == 0
-    old = "OLD,2013-10-07T12:00:00Z,1,2,0.5,1.5,100,,\n"
+    old = "OLD,2013-10-07T12:00:00Z,1,2,0.5,1.5,100,,,\n"
     assert tickstock("bars", "--format", "csv", servers=empty_servers).stdout == FLAT_FILE_BARS + old
 
 
@@ -146,7 +147,7 @@ def test_bars_in_the_applications_table_come_out_whole(application_servers, tick
     assert tickstock("migrate", "--partitions", "2", servers=application_servers).returncode == 0
     ran = tickstock("replay", flat_file, "--workers", "2", servers=application_servers)
     assert ran.returncode == 0, ran.stderr
-    old = "OLD,2013-10-07T12:00:00Z,1,2,0.5,1.5,100,,\n"
+    old = "OLD,2013-10-07T12:00:00Z,1,2,0.5,1.5,100,,,\n"
     assert tickstock("bars", "--format", "csv", servers=application_servers).stdout == FLAT_FILE_BARS + old
     with connect(application_servers) as connection:
         assert connection.execute("SELECT symbol FROM symbols ORDER BY 1").fetchall() == [("BAC",), ("IBM",), ("OLD",)]

@@ -4,7 +4,11 @@ import gzip
 
 import psycopg
 import pytest
+from tickstockpl.contracts import metrics
 from tickstockpl.contracts.partition import partition_of
+from tickstockpl.producer.framer import Identity
+
+from .test_bad_input import stream, work  # noqa: F401  # fixtures
 
 HEADER = (
     "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,"
@@ -256,3 +260,41 @@ def test_a_bar_of_a_live_feed_that_the_file_does_not_hold_goes_and_its_producers
     assert [bar[:3] for bar in bars(ask)] == [("LIVE", 0, 10.0), ("LIVE", 2, 11.0), ("OUT", 1, 9.0), ("OUT", 5, 1.0)]
     live = "SELECT producer, applied, superseded FROM ledger WHERE feed = 'live' ORDER BY 1"
     assert ask(live) == [("new", 0, 3), ("old", 2, 2)]
+
+
+def test_ticks_that_a_replay_takes_out_of_their_bars_rise_in_the_metric(stream, work):  # noqa: F811
+    before = metrics.TICKS_SUPERSEDED._value.get()
+    stream.send(("A", 10.0, 100), ("A", 10.5, 50), ("B", 5.0, 10))
+    standing = "SELECT sum(applied)::int, sum(superseded)::int FROM ledger WHERE feed = 'live'"
+    counted = "SELECT count(*)::int FROM recent_bar"
+    work(lambda: asked(stream, counted) == [(2,)])
+    stream.number = 0
+    stream.add(stream.frame(("A", 12.0, 7), ("A", 12.0, 7, 1), identity=Identity("replay-x", "replay-x", "replay")))
+    work(lambda: asked(stream, standing) == [(1, 2)])
+    work(lambda: metrics.TICKS_SUPERSEDED._value.get() == before + 2)
+
+
+def asked(stream, statement):  # noqa: F811
+    with psycopg.connect(stream.servers.database_url) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def test_the_summary_says_by_which_rules_and_counts_bars_as_they_are_printed(
+    replay, ask, tickstock, migrated_servers, tmp_path
+):
+    minute = [("ODD", 0, 101, 1, 0), ("ODD", 5, 101, 1, 0), ("HALF", 0, 100, 10, 0), ("HALF", 60, 100, 10, 0)]
+    file = flat_file(tmp_path / "day.csv", *minute)
+    file.write_text(file.read_text().replace("ODD,,", "ODD,37,"))  # a minute of odd lots is no bar
+    said = replay(file).stdout
+    assert "bars by --trade-rules sip" in said
+    assert "\n2 bars, " in said
+    assert len(tickstock("bars", "--format", "json", servers=migrated_servers).stdout.splitlines()) == 2
+
+    every = replay(file, "--trade-rules", "all").stdout
+    assert "bars by --trade-rules all" in every
+    assert "\n3 bars, " in every
+    assert len(tickstock("bars", "--format", "json", servers=migrated_servers).stdout.splitlines()) == 3
+    sources = [
+        source.rpartition(" --trade-rules ")[2] for (source,) in ask("SELECT source FROM replay ORDER BY started_at")
+    ]
+    assert sources == ["sip", "all"]

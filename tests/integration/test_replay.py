@@ -8,7 +8,11 @@ import psycopg
 import pytest
 
 FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
-SPELLED = {"symbol": pl.String, "timestamp": pl.String} | dict.fromkeys(FIELDS, pl.Float64) | {"vwap": pl.Float64}
+SPELLED = (
+    {"symbol": pl.String, "timestamp": pl.String}
+    | dict.fromkeys(FIELDS, pl.Float64)
+    | {"vwap": pl.Float64, "provenance": pl.String}
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +85,7 @@ def bars(tickstock, servers):
 
 
 def assert_equal(found, expected):
-    assert found.columns == ["symbol", "timestamp", *FIELDS, "vwap"]
+    assert found.columns == ["symbol", "timestamp", *FIELDS, "vwap", "provenance"]
     exact = ["symbol", "timestamp", *FIELDS]
     assert found.select(exact).equals(expected.select(exact))
     assert ((found["vwap"] - expected["vwap"]).abs() <= 1e-9 * expected["vwap"]).all()

@@ -65,7 +65,7 @@ def test_the_last_bars_are_those_of_each_symbol(printed):
 
 def test_the_last_bars_before_a_time_are_the_last_of_what_is_chosen(printed):
     lines = printed("bars", "--symbol", "IBM", "--to", "2026-03-02T15:02", "--last", "1", "--format", "csv")
-    assert lines[1:] == ["IBM,2026-03-02T15:01:00Z,1,1.5,0.5,1.25,100.5,,"]
+    assert lines[1:] == ["IBM,2026-03-02T15:01:00Z,1,1.5,0.5,1.25,100.5,,,"]
 
 
 def test_bars_as_json_are_numbers(printed):

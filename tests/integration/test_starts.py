@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import redis
+from structlog.testing import capture_logs
+from tickstockpl.contracts.names import GROUP, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
@@ -167,3 +170,25 @@ def test_status_says_at_once_of_a_server_that_restarts_that_it_is_away(stream, t
         ran = tickstock("status", servers=way)
     assert ran.returncode == 1
     assert code in ran.stdout
+
+
+def test_a_worker_that_finds_another_group_says_which_and_that_it_shares_the_partitions(migrated_servers):
+    with postgres.connect(migrated_servers.database_url, name="test") as connection:
+        open_stream(connection, 2)
+    with redis.Redis.from_url(migrated_servers.redis_url) as client:
+        client.xgroup_create(stream_key(1), GROUP, mkstream=True)
+    said = {group: said_at_start(migrated_servers, group) for group in (GROUP, "other")}
+    assert said[GROUP] == []
+    ((group, others),) = said["other"]
+    assert (group, others) == ("other", [GROUP])
+
+
+def said_at_start(servers, group):
+    """Return what a worker says of other groups."""
+    with capture_logs() as logs:
+        worker = make_worker(
+            Place(servers, False, 5.0), WorkerOptions("w", group=group), partitions=None, stop=threading.Event()
+        )  # fmt: skip
+        worker._client.close()
+        worker._database.close()
+    return [(log["group"], log["others"]) for log in logs if log["event"] == "the stream has another consumer group"]

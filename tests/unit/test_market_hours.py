@@ -7,7 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 
 import holidays
 import pytest
-from tickstockpl.contracts.market_hours import Hours, close_after, hours_if_open, hours_of, is_close, is_market_open
+from tickstockpl.contracts.market_hours import (
+    Hours,
+    close_after,
+    hours_if_open,
+    hours_of,
+    is_close,
+    is_market_open,
+    is_traded,
+    night_of,
+)
 
 CLOSED = {
     2025: "01-01 01-09 01-20 02-17 04-18 05-26 06-19 07-04 09-01 11-27 12-25",  # 01-09: Jimmy Carter's funeral
@@ -128,3 +137,36 @@ def test_a_close_is_at_its_days_hour(at, closes):
 def test_the_calendar_is_loaded_when_a_day_is_asked_for():
     code = "import sys, tickstockpl.ops.entry, tickstockpl.workers.windows; print('holidays' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("day", "night"),
+    [
+        ("2026-12-04", None),
+        ("2026-12-06", None),
+        ("2026-12-07", ("2026-12-07 02:00", "2026-12-07 09:00")),  # from Sunday 21:00 to 04:00 in New York
+        ("2026-12-24", ("2026-12-24 02:00", "2026-12-24 09:00")),
+        ("2026-12-25", None),
+        ("2027-07-06", ("2027-07-06 01:00", "2027-07-06 08:00")),
+    ],
+)
+def test_a_trading_day_has_a_night_before_it_from_december_2026_on(day, night):
+    assert night_of(date.fromisoformat(day)) == (night and tuple(map(utc, night)))
+
+
+@pytest.mark.parametrize(
+    ("at", "traded"),
+    [
+        ("2026-11-30 08:59", False),
+        ("2026-11-30 09:00", True),
+        ("2026-12-01 00:59", True),
+        ("2026-12-01 01:00", False),
+        ("2026-12-01 02:30", False),  # no night yet
+        ("2026-12-08 01:30", False),  # the pause from 20:00 to 21:00
+        ("2026-12-08 02:00", True),
+        ("2026-12-12 02:00", False),
+        ("2026-12-25 15:00", False),
+    ],
+)
+def test_the_market_trades_in_each_of_its_sessions_and_not_between_them(at, traded):
+    assert is_traded(utc(at)) is traded

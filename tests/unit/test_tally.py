@@ -55,6 +55,15 @@ def test_what_a_commit_takes_back_is_set_against_what_follows(state):
     assert value(metrics.TICKS_LOST) == lost + 4
 
 
+def test_ticks_of_replaced_bars_are_superseded_and_set_against_those_that_are_applied_next(state):
+    tally, applied, superseded = Tally(), value(metrics.TICKS_APPLIED, PARTITION), value(metrics.TICKS_SUPERSEDED)
+    commit(tally, state, ticks_in=10, applied=10)
+    tally.supersede({PARTITION: 6})
+    assert value(metrics.TICKS_SUPERSEDED) == superseded + 6
+    commit(tally, state, ticks_in=8, applied=8)
+    assert value(metrics.TICKS_APPLIED, PARTITION) == applied + 12
+
+
 def test_a_dead_letter_with_a_strangers_reason_is_other(state):
     other = value(metrics.DEAD_LETTERS, "other")
     state.dead_letters = [DeadLetter("one", Refused("made up by somebody", "", b""))]

@@ -156,6 +156,25 @@ def test_every_condition_of_a_trade_must_allow(conditions: tuple[int, ...], sets
         ("2026-11-27 17:00:00", "FFT"),
         ("2025-07-03 13:00:00", "TTT"),
         ("2026-07-02 13:00:00", "FFT"),
+        # nights: none before the one of Monday, 2026-12-07, which begins on the Sunday
+        ("2026-12-03 21:00:00", "FFT"),
+        ("2026-12-04 03:59:59", "FFT"),
+        ("2026-12-06 20:59:59", "FFT"),
+        ("2026-12-06 21:00:00", "TTT"),
+        ("2026-12-07 00:00:00", "TTT"),
+        ("2026-12-07 03:59:59", "TTT"),
+        ("2026-12-07 12:00:00", "FFT"),
+        ("2026-12-07 19:59:59", "TTT"),
+        ("2026-12-07 20:00:00", "FFT"),  # the pause
+        ("2026-12-07 21:00:00", "TTT"),
+        ("2026-12-11 21:00:00", "FFT"),  # a Friday: nobody trades on Saturday
+        ("2026-12-12 02:00:00", "FFT"),
+        ("2026-12-24 17:00:00", "FFT"),  # a half day, and no night before Christmas
+        ("2026-12-24 21:00:00", "FFT"),
+        ("2026-12-27 22:00:00", "TTT"),
+        # the clocks change while nobody trades: 2027-03-14, a Sunday at 02:00
+        ("2027-03-14 21:00:00", "TTT"),
+        ("2027-03-15 03:59:59", "TTT"),
     ],
 )
 def test_a_form_t_trade_sets_prices_in_extended_hours_only(at: str, sets: str) -> None:

@@ -1,10 +1,12 @@
 -- create_stage --
 -- Of this connection alone: COPY fills it outside the transaction, where it holds no lock that others wait for.
--- stands: the bars' table has this row already, with every value.
+-- stands: the bars' table has this row already, with every value. partial: a live bar of a minute that its feed did not
+-- hear in full.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_bar (
     row_number integer, partition integer, symbol bpchar, minute integer, feed bpchar, replay boolean, whole boolean,
     revision smallint, open float8, high float8, low float8, close float8, volume_micro float8, notional float8,
-    trades bigint, open_ts bigint, close_ts bigint, stands boolean NOT NULL DEFAULT false);
+    trades bigint, open_ts bigint, close_ts bigint, stands boolean NOT NULL DEFAULT false,
+    partial boolean NOT NULL DEFAULT false);
 
 -- empty_stage --
 TRUNCATE stage_bar;
@@ -51,7 +53,8 @@ UPDATE stage_bar s SET stands = true
            round(s.open::text::numeric, %(price_decimals)s), round(s.high::text::numeric, %(price_decimals)s),
            round(s.low::text::numeric, %(price_decimals)s), round(s.close::text::numeric, %(price_decimals)s),
            round((s.volume_micro / 1e6)::text::numeric, %(volume_decimals)s), nullif(s.trades, 0), s.revision,
-           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay' ELSE 'live' END);
+           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay'
+                WHEN s.partial THEN 'partial' ELSE 'live' END);
 
 -- mark_foreign_standing --
 WITH standing AS MATERIALIZED (
@@ -71,14 +74,26 @@ UPDATE stage_bar s SET stands = true
            round(s.open::text::numeric, %(price_decimals)s), round(s.high::text::numeric, %(price_decimals)s),
            round(s.low::text::numeric, %(price_decimals)s), round(s.close::text::numeric, %(price_decimals)s),
            round((s.volume_micro / 1e6)::text::numeric, %(volume_decimals)s), nullif(s.trades, 0), s.revision,
-           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay' ELSE 'live' END);
+           CASE WHEN s.feed = 'repair.AM' THEN 'repair' WHEN s.replay THEN 'replay'
+                WHEN s.partial THEN 'partial' ELSE 'live' END);
+
+-- mark_partial_staged --
+-- Before they are written, behind the lock `gaps_stand`: live bars of minutes in a gap. Whole minutes (.AM) have another
+-- feed: each holds all of its minute, whenever it came.
+UPDATE stage_bar s SET partial = true
+  FROM gap g
+ WHERE s.partition = ANY (%(partitions)s) AND NOT s.replay AND g.feed = s.feed::text
+   AND g.last_minute >= %(first_minute)s AND g.first_minute <= %(last_minute)s
+   AND s.minute BETWEEN g.first_minute AND g.last_minute
+   AND (g.symbols IS NULL OR s.symbol::text = ANY (g.symbols)) AND (g.partition IS NULL OR g.partition = s.partition);
 
 -- upsert_ohlcv_1min --
 -- Absolute values; a row that would not change is not touched.
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision,
+       CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' WHEN partial THEN 'partial' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN' AND NOT stands
 ON CONFLICT (symbol, "timestamp") DO UPDATE
@@ -104,7 +119,8 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
 -- upsert_bar_detail --
 INSERT INTO bar_detail AS t (symbol, "timestamp", vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), coalesce(notional / nullif(volume_micro / 1e6, 0), close),
-       nullif(trades, 0), revision, CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' ELSE 'live' END
+       nullif(trades, 0), revision,
+       CASE WHEN feed = 'repair.AM' THEN 'repair' WHEN replay THEN 'replay' WHEN partial THEN 'partial' ELSE 'live' END
   FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND open <> 'NaN' AND NOT stands
 ON CONFLICT (symbol, "timestamp") DO UPDATE
@@ -196,7 +212,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod)
 
 -- bars --
 SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
-       trim_scale(b.volume::numeric), b.trade_count, b.vwap
+       trim_scale(b.volume::numeric), b.trade_count, b.vwap, b.provenance
   FROM ohlcv_1min b
  WHERE (%(symbols)s::text[] IS NULL OR b.symbol = ANY (%(symbols)s))
    AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
@@ -204,7 +220,7 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
 
 -- bars_with_detail --
 SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
-       trim_scale(b.volume::numeric), d.trade_count, d.vwap
+       trim_scale(b.volume::numeric), d.trade_count, d.vwap, d.provenance
   FROM ohlcv_1min b LEFT JOIN bar_detail d USING (symbol, "timestamp")
  WHERE (%(symbols)s::text[] IS NULL OR b.symbol = ANY (%(symbols)s))
    AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s) AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)

@@ -23,11 +23,11 @@ SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.supers
  WHERE d.flow_id = %(flow_id)s;
 
 -- patterns_found --
--- Those that stand. All but their place is in intraday_patterns, where somebody may have pruned it.
+-- Those that stand. All but their place is in intraday_patterns: what was pruned there is not among them.
 SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confidence::float8,
        (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
        (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], d.flow_id
-  FROM detection_flow d LEFT JOIN intraday_patterns p ON p.id = d.pattern_id
+  FROM detection_flow d JOIN intraday_patterns p ON p.id = d.pattern_id
  WHERE d.superseded_at IS NULL
    AND (%(symbols)s::text[] IS NULL OR d.symbol = ANY (%(symbols)s))
    AND (%(patterns)s::text[] IS NULL OR d.pattern = ANY (%(patterns)s))

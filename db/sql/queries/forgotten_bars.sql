@@ -13,25 +13,25 @@ SELECT coalesce(max(before), 0) FROM forgotten_bar WHERE timeframe = %(timeframe
 -- a repair are still told apart from what was live. Rounded as the table has them.
 INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
                         trades, open_ts, close_ts)
-SELECT s.symbol::text, s.minute, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance <> 'live', false,
+SELECT s.symbol::text, s.minute, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance NOT IN ('live', 'partial'), false,
        coalesce(o.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
        round(o.volume::numeric * 1000000)::float8, coalesce(o.vwap, o.close::float8) * o.volume::float8,
-       coalesce(o.trade_count, 1),
+       coalesce(o.trade_count, 0),
        s.minute * 60000000000, s.minute * 60000000000
   FROM stage_bar s
   CROSS JOIN LATERAL (SELECT * FROM ohlcv_1min x
                        WHERE x.symbol = s.symbol::text AND x."timestamp" = to_timestamp(s.minute * 60.0)
                          AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS o
- WHERE s.minute < (SELECT before FROM forgotten_bar WHERE timeframe = 1) AND o.provenance IN ('live', 'replay', 'repair')
+ WHERE s.minute < (SELECT before FROM forgotten_bar WHERE timeframe = 1) AND o.provenance IN ('live', 'partial', 'replay', 'repair')
 ON CONFLICT DO NOTHING;
 
 -- put_back_staged_with_detail --
 INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
                         trades, open_ts, close_ts)
-SELECT s.symbol::text, s.minute, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance <> 'live', false,
+SELECT s.symbol::text, s.minute, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance NOT IN ('live', 'partial'), false,
        coalesce(d.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
        round(o.volume::numeric * 1000000)::float8, coalesce(d.vwap, o.close::float8) * o.volume::float8,
-       coalesce(d.trade_count, 1),
+       coalesce(d.trade_count, 0),
        s.minute * 60000000000, s.minute * 60000000000
   FROM stage_bar s
   CROSS JOIN LATERAL (SELECT * FROM ohlcv_1min x
@@ -40,7 +40,7 @@ SELECT s.symbol::text, s.minute, CASE d.provenance WHEN 'repair' THEN 'repair.AM
   CROSS JOIN LATERAL (SELECT * FROM bar_detail x
                        WHERE x.symbol = s.symbol::text AND x."timestamp" = to_timestamp(s.minute * 60.0)
                          AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0) OFFSET 0) AS d
- WHERE s.minute < (SELECT before FROM forgotten_bar WHERE timeframe = 1) AND d.provenance IN ('live', 'replay', 'repair')
+ WHERE s.minute < (SELECT before FROM forgotten_bar WHERE timeframe = 1) AND d.provenance IN ('live', 'partial', 'replay', 'repair')
 ON CONFLICT DO NOTHING;
 
 -- put_back_around --
@@ -62,14 +62,14 @@ WITH o AS MATERIALIZED (
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
                             trades, open_ts, close_ts)
-    SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance <> 'live', false,
+    SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance NOT IN ('live', 'partial'), false,
            coalesce(o.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
            round(o.volume::numeric * 1000000)::float8, coalesce(o.vwap, o.close::float8) * o.volume::float8,
-           coalesce(o.trade_count, 1),
+           coalesce(o.trade_count, 0),
            extract(epoch FROM o."timestamp")::bigint * 1000000000, extract(epoch FROM o."timestamp")::bigint * 1000000000
       FROM o
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
-       AND o.provenance IN ('live', 'replay', 'repair')
+       AND o.provenance IN ('live', 'partial', 'replay', 'repair')
     ON CONFLICT DO NOTHING)
 SELECT w.symbol, w.minute, w.is_whole
   FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
@@ -95,16 +95,16 @@ WITH o AS MATERIALIZED (
 put_back AS (
     INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
                             trades, open_ts, close_ts)
-    SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance <> 'live', false,
+    SELECT o.symbol, (extract(epoch FROM o."timestamp") / 60)::integer, CASE d.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, d.provenance NOT IN ('live', 'partial'), false,
            coalesce(d.revision, 0), o.open::float8, o.high::float8, o.low::float8, o.close::float8,
            round(o.volume::numeric * 1000000)::float8, coalesce(d.vwap, o.close::float8) * o.volume::float8,
-           coalesce(d.trade_count, 1),
+           coalesce(d.trade_count, 0),
            extract(epoch FROM o."timestamp")::bigint * 1000000000, extract(epoch FROM o."timestamp")::bigint * 1000000000
       FROM o
       JOIN bar_detail d ON d.symbol = o.symbol AND d."timestamp" = o."timestamp"
                        AND d."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0)
      WHERE o."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
-       AND d.provenance IN ('live', 'replay', 'repair')
+       AND d.provenance IN ('live', 'partial', 'replay', 'repair')
     ON CONFLICT DO NOTHING)
 SELECT w.symbol, w.minute, w.is_whole
   FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)

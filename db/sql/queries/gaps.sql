@@ -1,3 +1,43 @@
+-- gaps_stand --
+-- Until this transaction ends no gap is noted that another one has not seen: each live bar in a gap is marked, by whoever
+-- of the two comes second.
+SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.gap'));
+
+-- lock_gaps --
+SELECT pg_advisory_xact_lock(hashtext('tickstockpl.gap'));
+
+-- mark_partial_bars --
+-- Bars that a feed wrote in a gap before that was noted. LATERAL and OFFSET: one look into the key for each symbol.
+UPDATE ohlcv_1min b SET provenance = 'partial'
+  FROM symbols s
+ CROSS JOIN LATERAL (SELECT r.minute FROM recent_bar r
+                      WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute BETWEEN %(first)s AND %(last)s
+                        AND r.feed = %(feed)s OFFSET 0) AS r
+ WHERE (%(symbols)s::text[] IS NULL OR s.symbol::text = ANY (%(symbols)s)) AND b.symbol = s.symbol
+   AND b."timestamp" = to_timestamp(r.minute * 60.0) AND b.provenance = 'live'
+   AND b."timestamp" BETWEEN to_timestamp(%(first)s * 60.0) AND to_timestamp(%(last)s * 60.0);
+
+-- mark_partial_details --
+UPDATE bar_detail b SET provenance = 'partial'
+  FROM symbols s
+ CROSS JOIN LATERAL (SELECT r.minute FROM recent_bar r
+                      WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute BETWEEN %(first)s AND %(last)s
+                        AND r.feed = %(feed)s OFFSET 0) AS r
+ WHERE (%(symbols)s::text[] IS NULL OR s.symbol::text = ANY (%(symbols)s)) AND b.symbol = s.symbol
+   AND b."timestamp" = to_timestamp(r.minute * 60.0) AND b.provenance = 'live'
+   AND b."timestamp" BETWEEN to_timestamp(%(first)s * 60.0) AND to_timestamp(%(last)s * 60.0);
+
+-- gaps_between --
+SELECT feed, symbols, partition, first_minute, last_minute FROM gap
+ WHERE last_minute >= %(first)s AND first_minute <= %(last)s;
+
+-- feeds_of_bars --
+-- Which feed wrote a minute of a symbol, of our own copy.
+SELECT w.symbol, w.minute, r.feed
+  FROM unnest(%(symbols)s::text[], %(minutes)s::integer[]) AS w (symbol, minute)
+ CROSS JOIN LATERAL (SELECT feed FROM recent_bar r
+                      WHERE r.symbol = w.symbol COLLATE "C" AND r.minute = w.minute OFFSET 0) AS r;
+
 -- note_gap --
 -- A feed that breaks off every few seconds makes one gap that grows, not one each time. A gap that somebody has begun
 -- to repair grows no more: `tried` is looked at again behind the row's lock.

@@ -1,3 +1,10 @@
+-- last_clean_stop --
+-- When the last producer of a live feed ended, Unix seconds: it had all up to then. No row where it was killed.
+SELECT extract(epoch FROM renewed_at)::float8
+  FROM (SELECT owner, renewed_at FROM lease WHERE starts_with(unit, 'producer:') AND feed = %(feed)s
+         ORDER BY renewed_at DESC LIMIT 1) AS last
+ WHERE owner IS NULL;
+
 -- last_live_minute --
 -- The last minute that a live feed brought, of trades or of whole minutes; what replays wrote says nothing of it.
 SELECT max(minute) FROM recent_bar

@@ -64,7 +64,9 @@ SELECT count(*) FROM dead_letter
                        ORDER BY id DESC LIMIT 1), 0);
 
 -- monitor_gaps --
-SELECT state, count(*) FROM gap WHERE state <> 'repaired' GROUP BY state;
+-- A first, partial minute that nobody tries to fetch is what every start without a key leaves.
+SELECT state, count(*) FROM gap
+ WHERE state <> 'repaired' AND NOT (state = 'open' AND tried = 0 AND why = ANY (%(first_minutes)s)) GROUP BY state;
 
 -- monitor_checkpoints --
 -- What each system logged lately, by checkpoint, and how many seconds ago it did so last. The log is everybody's: a

@@ -1,7 +1,8 @@
 -- supersede_replaced_ticks --
 -- Before the upsert: what staged bars take the place of, where another feed wrote it. Whole minutes (.AM) are of the
 -- producers of their feed, and came as one tick each. Where several producers share a feed, the one that contributed
--- last answers first. LATERAL with OFFSET: looked up by key, whatever the statistics of a temporary table say.
+-- last answers first. Returns how many ticks moved, by partition. LATERAL with OFFSET: looked up by key, whatever the
+-- statistics of a temporary table say.
 WITH thrown AS (
     SELECT s.partition, s.feed::text AS by_feed,
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
@@ -25,12 +26,15 @@ WITH thrown AS (
     UPDATE ledger l SET applied = l.applied - a.share, superseded = l.superseded + a.share
       FROM (SELECT partition, producer, greatest(0, least(applied, ticks - before))::bigint AS share FROM answers) AS a
      WHERE l.partition = a.partition AND l.producer = a.producer AND a.share > 0
-)
+    RETURNING a.partition, a.share
+), noted AS (
 INSERT INTO replaced AS r (partition, by_feed, feed, bars, taken_away, cut, ticks)
 SELECT partition, by_feed, feed, bars, taken_away, cut, ticks FROM thrown
 ON CONFLICT (partition, by_feed, feed) DO UPDATE
    SET bars = r.bars + excluded.bars, taken_away = r.taken_away + excluded.taken_away, cut = r.cut + excluded.cut,
-       ticks = r.ticks + excluded.ticks;
+       ticks = r.ticks + excluded.ticks
+)
+SELECT partition, sum(share)::bigint FROM moved GROUP BY 1;
 
 -- note_cover --
 -- Not where the replay has ended already: an attempt of it that died between two partitions.
@@ -69,7 +73,7 @@ SELECT c.symbol, o.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM ohlcv_1min x
-        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'partial', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
           AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
           AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
@@ -83,7 +87,7 @@ SELECT c.symbol, o.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
        SELECT (extract(epoch FROM x."timestamp") / 60)::integer AS minute FROM bar_detail x
-        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'replay', 'repair')
+        WHERE x.symbol = c.symbol COLLATE "default" AND x.provenance IN ('live', 'partial', 'replay', 'repair')
           AND x."timestamp" >= to_timestamp(c.first_ns / 1e9) AND x."timestamp" <= to_timestamp(c.last_ns / 1e9)
           AND x."timestamp" < to_timestamp((SELECT before FROM forgotten_bar WHERE timeframe = 1) * 60.0)
           AND x."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp((%(last_minute)s + 1) * 60.0)
