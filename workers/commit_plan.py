@@ -20,7 +20,8 @@ from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
-from .partition_state import Counts, DeadLetter, PartitionState
+from .partition_state import PartitionState
+from .uncommitted import Counts, DeadLetter
 from .undo import REPLACED, refused_undo
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
@@ -105,7 +106,7 @@ class PartitionPlan:
 
         Of a bar that was made again, those that a commit before has counted stay counted as they are.
         """
-        rebuilt = self.state.rebuilt.get(closed.feed, {})
+        rebuilt = self.state.uncommitted.rebuilt.get(closed.feed, {})
         (code,) = self.state.codes_of([bar["symbol"].item().decode()]).tolist()
         ticks = 1 if closed.book.whole else int(bar["trades"])  # a whole minute came as one, whatever it stands for
         trades = rebuilt.get((code, int(bar["minute"])), ticks)
@@ -116,7 +117,7 @@ class PartitionPlan:
 
 def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionPlan:
     """Collect what a partition has to commit; marked: only what its marked bars wait for."""
-    counts = {producer: replace(c) for producer, c in state.counts.items()}
+    counts = {producer: replace(c) for producer, c in state.uncommitted.counts.items()}
     return PartitionPlan(
         state,
         [] if marked else state.closed(),
@@ -124,10 +125,10 @@ def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionP
         new_token(),
         b"",
         counts,
-        list(state.dead_letters),
+        list(state.uncommitted.dead_letters),
         [],
         set(),
-        repeats=state.repeats,
+        repeats=state.uncommitted.repeats,
         marks=state.marks,
         waiting={feed: book.waiting for feed, book in state.feeds.items()},
     )
@@ -149,7 +150,7 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
     whole in one of the two commits. None where nothing is held back: also where a bar was made again without a trade,
     which only this commit knows.
     """
-    if any(plan.state.rebuilt for plan in plans):
+    if any(plan.state.uncommitted.rebuilt for plan in plans):
         return None
     if not any(plan.found.told for plan in plans) or any(c.book.replay for plan in plans for c in plan.closed):
         return None
@@ -242,7 +243,7 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
     rows["feed"] = closed.feed.encode()
     rows["replay"] = closed.book.replay or closed.feed.encode() == _REPAIR  # it replaces what a live feed wrote
     rows["whole"], rows["revision"] = closed.book.whole, 0
-    if rebuilt := plan.state.rebuilt.get(closed.feed):
+    if rebuilt := plan.state.uncommitted.rebuilt.get(closed.feed):
         keys = zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True)
         rows["whole"] |= np.fromiter((key in rebuilt for key in keys), bool, len(rows))
     for name in ("minute", *VALUE_COLUMNS):
@@ -356,7 +357,7 @@ def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Co
     for plan, bar, closed in _drop(plans, rows, superseded, "superseded"):
         symbol = bar["symbol"].item().decode()
         plan.superseded.add(symbol)
-        for one in plan.state.undone.get((closed.feed, symbol, int(bar["minute"])), []):
+        for one in plan.state.uncommitted.undone.get((closed.feed, symbol, int(bar["minute"])), []):
             counts = plan.counts.setdefault(one.producer, Counts())
             counts.applied -= 1
             counts.refused += 1

@@ -70,8 +70,9 @@ from .commit_plan import (
 )
 from .detection import ResultFinder
 from .history_memory import HISTORY_MB
-from .partition_state import Counts, PartitionState
+from .partition_state import PartitionState
 from .tally import Tally
+from .uncommitted import Counts
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ class Committer:
         now_s = self._now_s()
         if len(rows):
             self._stage_bars(plans, rows, now_s)
-        read_ms = [state.read_to.ms for state in states if state.uncommitted_ticks]
+        read_ms = [state.read_to.ms for state in states if state.uncommitted.ticks]
         self.lag_ms = max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0
         if self._finder:
             self._finder.find(plans, self._rows, self._changed, self._stand_again, now_s)
@@ -180,7 +181,7 @@ class Committer:
 
     def _take_away(self, state: PartitionState) -> None:
         """Let a replay that ends here take away the bars that its files do not hold, where they speak."""
-        for ended in state.ended_replays:
+        for ended in state.uncommitted.ended_replays:
             if not ended.abandoned:
                 minutes = minutes_not_held(
                     self._database.connection, ended.replay, state.partition, has_detail=self.shape.has_detail
@@ -323,7 +324,7 @@ class Committer:
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
         _finish_replays(connection, plans)
-        for hole in (hole for plan in plans for hole in plan.state.given_up):
+        for hole in (hole for plan in plans for hole in plan.state.uncommitted.given_up):
             note_hole(connection, hole)
         connection.execute(
             query("advance_checkpoints"),
@@ -410,7 +411,7 @@ class Committer:
         now_s = time.monotonic()
         COMMIT_DURATION.observe(now_s - self._began_at)
         COMMIT_TICKS.observe(sum(c.ticks_in for plan in plans for c in plan.counts.values()))
-        for arrived_ns in (plan.state.arrived_ns for plan in plans):
+        for arrived_ns in (plan.state.uncommitted.arrived_ns for plan in plans):
             if arrived_ns:
                 TICK_TO_COMMIT.observe(max(0.0, now_s + self._redis_ahead_s - arrived_ns / 1e9))
 
@@ -564,7 +565,7 @@ def _finish_replays(connection: Connection, plans: Sequence[PartitionPlan]) -> N
     rows = [
         (ended.replay, plan.state.partition, ended.last_number, ended.abandoned)
         for plan in plans
-        for ended in plan.state.ended_replays
+        for ended in plan.state.uncommitted.ended_replays
     ]
     if rows:
         _insert(connection, "finish_replays", ("replay", "partition", "last_number", "abandoned"), rows)

@@ -80,7 +80,7 @@ class Lookout:
                 odd[p] = "stream gone"
             elif look.aside or look.last_id.ms > latest_ms:
                 odd[p] = IDS_AHEAD
-            elif look.pending > len(set(states[p].unacked)):
+            elif look.pending > len(set(states[p].uncommitted.unacked)):
                 odd[p] = "entries pending that are not held"
             elif look.last_id < states[p].read_to:
                 odd[p] = "stream ends below what was read"

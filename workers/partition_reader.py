@@ -271,7 +271,10 @@ class PartitionReader:
             return False
         del self.restoring[state.partition]
         self._ack_pending(
-            stream_key(state.partition), state.position.exclusive, str(restoring.until), frozenset(state.unacked)
+            stream_key(state.partition),
+            state.position.exclusive,
+            str(restoring.until),
+            frozenset(state.uncommitted.unacked),
         )
         state.read_to = max(state.read_to, restoring.until)
         return True

@@ -7,7 +7,6 @@ committed state and the stream brings the rest again.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from .marks import NO_MARKS
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
+from .uncommitted import DeadLetter, EndedReplay, Uncommitted
 from .undo import (
     NO_TRADE,
     TRIMMED,
@@ -45,37 +45,6 @@ from .undo import (
 
 _HELD_FRAMES = HELD_FRAMES
 _PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of one producer's ticks since the last commit; `ticks_in` is the sum of the others."""
-
-    ticks_in: int = 0
-    applied: int = 0
-    quote_or_zero: int = 0
-    refused: int = 0
-    future: int = 0
-    too_late: int = 0
-    superseded: int = 0
-    lost: int = 0
-    repeated: int = 0
-
-
-class DeadLetter(NamedTuple):
-    """A refused tick on its way to the dead letters. entry: the stream entry's id, where that was no frame."""
-
-    producer: str
-    refused: Refused
-    entry: str | None = None
-
-
-class EndedReplay(NamedTuple):
-    """A replay whose last frame was applied here, or that was abandoned."""
-
-    replay: str
-    last_number: int
-    abandoned: bool
 
 
 @dataclass(slots=True)
@@ -100,27 +69,14 @@ class PartitionState:
         self.limits = limits
         self.flows: dict[str, FrameOrder] = {}
         self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
-        self.heard: set[str] = set()  # who sent something since, repeats too
         self.feeds: dict[str, FeedBars] = {}
         self.symbols: list[str] = []
         self._codes: dict[str, int] = {}
         self.detector = Detector(self.symbols)
         self.marks = NO_MARKS  # committed bars that wait for their detectors
-        self.counts: dict[str, Counts] = {}
-        self.dead_letters: list[DeadLetter] = []
-        self.ended_replays: list[EndedReplay] = []
-        self.unacked: list[bytes] = []
-        self.uncommitted_ticks = 0
-        self.arrived_ns = 0  # when the newest live frame since the last commit did, by Redis's clock
-        self.repeats = 0
+        self.uncommitted = Uncommitted()
         self.overflow: Position | None = None  # the first frame that there was no room to hold
-        self.dirty = False
-        self.given_up: list[Hole] = []  # of the market's feeds, since the last commit
-        self.undos: list[EarlyUndo] = []  # since the last commit, which carries them out
         self.early: list[EarlyUndo] = []  # which wait for their trades
-        # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
-        self.rebuilt: dict[str, dict[tuple[int, int], int]] = {}
-        self.undone: dict[tuple[str, str, int], list[EarlyUndo]] = {}  # what made a (feed, symbol, minute) again
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -146,13 +102,13 @@ class PartitionState:
             if rows >= most_rows:
                 break
             position = Position.parse(entry_id)
-            self.unacked.append(entry_id)
+            self.uncommitted.unacked.append(entry_id)
             for arrival in self._in_order(position, body, read, finished):
                 ready.setdefault(arrival.frame.feed, []).append(arrival)
                 rows += arrival.frame.rows
             self.read_to = position
             taken += 1
-        self.dirty = self.dirty or bool(entries)
+        self.uncommitted.dirty = self.uncommitted.dirty or bool(entries)
         for feed, arrivals in ready.items():
             for piece in _pieces(arrivals):
                 self._apply_feed(feed, piece, now_ns)
@@ -165,7 +121,7 @@ class PartitionState:
         try:
             frame = frames.decode(body)
             flow = self._flow(frame, finished)
-            self.heard.add(frame.producer)
+            self.uncommitted.heard.add(frame.producer)
             if frame.kind == "abandon":
                 arrivals = (
                     [] if flow.ended else [Arrival(frame, position, read=read)]
@@ -178,10 +134,11 @@ class PartitionState:
                 return []
             ready = flow.accept(Arrival(frame, position, read=read))
             if not ready and frame.last <= before:
-                self.repeats += frame.rows
+                self.uncommitted.repeats += frame.rows
             self._refuse_overlapping(flow)
         except BadFrame as e:
-            self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body[:MAX_BODY_BYTES]), str(position)))
+            refused = Refused("bad_frame", str(e), body[:MAX_BODY_BYTES])
+            self.uncommitted.dead_letters.append(DeadLetter("", refused, str(position)))
             return []
         return ready
 
@@ -196,7 +153,7 @@ class PartitionState:
         for frame, position, *_ in flow.overlapping:
             why = f"numbers {frame.previous}-{frame.last} overlap {flow.number}"
             refused = Refused("bad_frame", why, frames.encode(frame)[:MAX_BODY_BYTES])
-            self.dead_letters.append(DeadLetter("", refused, str(position)))
+            self.uncommitted.dead_letters.append(DeadLetter("", refused, str(position)))
         flow.overlapping.clear()
 
     def _flow(self, frame: Frame, finished: Callable[[str], int | None]) -> FrameOrder:
@@ -228,7 +185,7 @@ class PartitionState:
             self._checked(producer, list(run)) for producer, run in groupby(arrivals, key=lambda a: a.frame.producer)
         ]
         ticks = concat(batches)
-        self.uncommitted_ticks += len(ticks)
+        self.uncommitted.ticks += len(ticks)
         self._add_bars(feed, ticks, replay=replay, producer=last.producer, publish=last.publish or not replay)
         for arrival in arrivals:
             if arrival.frame.kind == "end":
@@ -240,13 +197,13 @@ class PartitionState:
 
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
         """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
-        counts = self.counts.setdefault(producer, Counts())
+        counts = self.uncommitted.count_of(producer)
         batches = self._unpack_together(arrivals) or [self._unpack(arrival) for arrival in arrivals]
         for arrival, ticks in zip(arrivals, batches, strict=False):
             rows = len(ticks) + len(ticks.refused)
             counts.ticks_in += 0 if arrival.was_lost else rows
             counts.lost -= rows if arrival.was_lost else 0
-            self._refuse(producer, ticks.refused)
+            self.uncommitted.refuse(producer, ticks.refused)
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
         if times is not None and (self.early or "undoes" in ticks.optional):
             # A replay takes nothing back: its source leaves such trades out.
@@ -258,7 +215,7 @@ class PartitionState:
         counts.quote_or_zero += checked.quote_or_zero
         counts.repeated += checked.repeated
         counts.applied += len(checked.ticks)
-        self._refuse(producer, checked.refused)
+        self.uncommitted.refuse(producer, checked.refused)
         return checked.ticks
 
     def _without_undone(
@@ -268,7 +225,7 @@ class PartitionState:
         undoes = is_undo(ticks)
         said = ticks.take(undoes)
         told = zip(undos_of(ticks), said.ts.tolist(), stamps_ms[undoes].tolist(), strict=True)
-        self.undos += [EarlyUndo(feed, producer, undo, ts, at_ms) for undo, ts, at_ms in told]
+        self.uncommitted.undos += [EarlyUndo(feed, producer, undo, ts, at_ms) for undo, ts, at_ms in told]
         met = meet(ticks, times, stamps_ms, feed=feed, waiting=self.early, limits=self.limits)
         self.early = met.waiting
         kept = ~(undoes | met.gone)
@@ -293,13 +250,13 @@ class PartitionState:
             self._expect_symbols(frame.symbols)
             return _rows_above(frames.ticks_of(frame), arrival.above)
         except BadFrame as e:
-            counts = self.counts[frame.producer]
+            counts = self.uncommitted.counts[frame.producer]
             counts.refused += frame.rows
             # Numbers that were given up as lost stand in the ledger already.
             counts.lost -= frame.rows if arrival.was_lost else 0
             counts.ticks_in += 0 if arrival.was_lost else frame.rows
             original = frames.encode(frame)[:MAX_BODY_BYTES]
-            self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), original)))
+            self.uncommitted.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), original)))
             return Ticks.empty()
 
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
@@ -312,20 +269,13 @@ class PartitionState:
             if not is_at_home(symbol, self.partition, self.limits.partitions):
                 raise BadFrame(f"{symbol!r} is a symbol of another partition")
 
-    def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
-        counts = self.counts[producer]
-        for tick in refused:
-            outcome = tick.reason if tick.reason in ("future", "too_late") else "refused"
-            setattr(counts, outcome, getattr(counts, outcome) + 1)
-            self.dead_letters.append(DeadLetter(producer, tick))
-
     def _end(self, frame: Frame) -> None:
         # A live producer's numbers stay until its lease is long over: after a fail-over its frames
         # may be read again.
         flow = self.flows[frame.producer]
         flow.ended = flow.end_applied = True
         if frame.is_replay:
-            self.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
+            self.uncommitted.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
             self._book(frame.feed, replay=True, whole=False, producer=frame.producer, publish=frame.publish)
             for feed in self._feeds_of(frame.feed):
                 self.feeds[feed].ended = True
@@ -350,11 +300,11 @@ class PartitionState:
             closed = self._due(book)  # only waits for its commit: whether that came before must make no difference
             dropped += int(book.bars["trades"][~closed].sum())
             book.bars, book.ended = book.bars[closed], True
-        counts = self.counts.setdefault(frame.producer, Counts())
+        counts = self.uncommitted.count_of(frame.producer)
         counts.applied -= dropped
         counts.lost += dropped
         flow.drop_held()
-        self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
+        self.uncommitted.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
 
     def _feeds_of(self, feed: str) -> list[str]:
         return [name for name in (feed, minute_feed(feed)) if name in self.feeds]
@@ -393,16 +343,16 @@ class PartitionState:
 
     def take_back(self, stream: Callable[[], Iterable[tuple[bytes, bytes]]]) -> None:
         """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
-        for feed in {pending.feed for pending in self.undos}:
+        for feed in {pending.feed for pending in self.uncommitted.undos}:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
-            mine = [pending for pending in self.undos if pending.feed == feed]
+            mine = [pending for pending in self.uncommitted.undos if pending.feed == feed]
             past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks, past.arrived_ms)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:
                 codes = {symbol: self._code(symbol) for symbol, _ in minutes}
                 self._replace(feed, mine[-1].producer, bars_again(left, codes, minutes))
-        self.undos = []
+        self.uncommitted.undos = []
 
     def _minutes_taken_back(
         self, pending: Sequence[EarlyUndo], found: Sequence[Found], first_ms: int
@@ -423,16 +373,16 @@ class PartitionState:
                 early.append(one)
             else:
                 minutes.append((one.undo.symbol, outcome.minute))
-                self.undone.setdefault((one.feed, *minutes[-1]), []).append(one)
+                self.uncommitted.undone.setdefault((one.feed, *minutes[-1]), []).append(one)
         self.early += reversed(early)
         return minutes
 
     def _refuse_undo(self, one: EarlyUndo, why: str) -> None:
         if one.producer in self.flows:  # else its numbers are forgotten, and its counts closed
-            counts = self.counts.setdefault(one.producer, Counts())
+            counts = self.uncommitted.count_of(one.producer)
             counts.applied -= 1
             counts.refused += 1
-        self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, why)))
+        self.uncommitted.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, why)))
 
     def give_up_undos(self) -> None:
         """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
@@ -457,12 +407,12 @@ class PartitionState:
         kept = np.array([key not in keys for key in here], bool)
         undecided = dict(zip(here, book.bars["trades"].tolist(), strict=True))
         book.bars = merge(np.concatenate((book.bars[kept], bars)))
-        self.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
+        self.uncommitted.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
 
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
-        self.arrived_ns = max(self.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
+        self.uncommitted.arrived_ns = max(self.uncommitted.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
         delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
@@ -511,10 +461,10 @@ class PartitionState:
         self._refuse_overlapping(flow)
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
-            self.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
+            self.uncommitted.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
         if ready:  # not where what waited brings nothing
             self._apply_feed(flow.feed, ready, now_ns)
-        self.dirty = True
+        self.uncommitted.dirty = True
         return hole
 
     def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
@@ -526,12 +476,12 @@ class PartitionState:
         hole = flow.give_up_to(numbers[1])
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):
-            self.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
-        self.dirty = True
+            self.uncommitted.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
+        self.uncommitted.dirty = True
         return hole[1] - hole[0]
 
     def _count_lost(self, producer: str, hole: tuple[int, int]) -> None:
-        counts = self.counts.setdefault(producer, Counts())
+        counts = self.uncommitted.count_of(producer)
         counts.ticks_in += hole[1] - hole[0]
         counts.lost += hole[1] - hole[0]
 
@@ -539,6 +489,12 @@ class PartitionState:
         book = self.feeds.get(feed)
         before_ms = book.base_ns // MS_NS if book else behind_ms
         return Hole(feed, self.partition, before_ms, behind_ms, producer, numbers[1] - numbers[0])
+
+    def forget_producers(self, producers: Iterable[str]) -> None:
+        """Forget the numbers of producers of whom no frame comes any more: the next commit writes it down."""
+        for producer in producers:
+            del self.flows[producer]
+        self.uncommitted.dirty = True
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:
@@ -562,7 +518,7 @@ class PartitionState:
         """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
         lateness_ns = self.limits.lateness_ns
         return (
-            bool(self.ended_replays)
+            bool(self.uncommitted.ended_replays)
             or any(map(self._is_overdue, self.early))
             or any(
                 not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
@@ -615,16 +571,10 @@ class PartitionState:
         for feed in [feed for feed, book in self.feeds.items() if book.ended]:
             del self.feeds[feed]
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
-        self.heard.clear()
-        for ended in self.ended_replays:
+        for ended in self.uncommitted.ended_replays:
             self.flows.pop(ended.replay, None)
-        self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
-        self.rebuilt, self.undone, self.given_up = {}, {}, []
         self.position = position
-        acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
-        self.unacked = self.unacked[len(acked) :]
-        self.uncommitted_ticks = self.arrived_ns = 0
-        self.dirty = False
+        acked, self.uncommitted = self.uncommitted.split_acked(position)
         return acked
 
 

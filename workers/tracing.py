@@ -77,7 +77,9 @@ class Tracing:
 
     def begin(self, plans: Sequence[PartitionPlan]) -> Begun:
         """Note what goes into a commit, before it is acked."""
-        oldest = {plan.state.partition: plan.state.unacked[0] for plan in plans if plan.state.unacked}
+        oldest = {
+            plan.state.partition: plan.state.uncommitted.unacked[0] for plan in plans if plan.state.uncommitted.unacked
+        }
         return Begun(time.time_ns(), {partition: Position.parse(entry).ms for partition, entry in oldest.items()})
 
     def committed(self, plans: Sequence[PartitionPlan], begun: Begun) -> None:

@@ -93,7 +93,7 @@ class Upkeep:
         self._clean_at = time.monotonic() + _CLEAN_EVERY_S
         names = [name for (name,) in self._database.connection.execute(query("ended_producers"))]
         for state in states.values():
-            old = [name for name in names if name in state.flows and name not in state.counts]
+            old = [name for name in names if name in state.flows and name not in state.uncommitted.counts]
             if old and not state.holes:
                 # First what could still be read of their frames: without numbers it would count again.
                 long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
@@ -103,7 +103,7 @@ class Upkeep:
 
     def _thin_out(self, state: PartitionState) -> None:
         """Forget the names that PostgreSQL does not know: anybody may send frames under names of his own making."""
-        if names := self._over(state, state.flows.keys() - state.counts.keys()):
+        if names := self._over(state, state.flows.keys() - state.uncommitted.counts.keys()):
             # The retention ends here: what of theirs were read again would count again.
             self._reader.trim(state.partition, state.position.after())
             self._forget(state, names)
@@ -126,9 +126,7 @@ class Upkeep:
         """Forget the numbers of producers whose frames were trimmed."""
         fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
         self._client.hdel(flow_key(state.partition), *fields)
-        for producer in producers:
-            del state.flows[producer]
-        state.dirty = True
+        state.forget_producers(producers)
 
 
 def _producer_of(field: bytes) -> str | None:

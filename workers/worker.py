@@ -263,7 +263,7 @@ class Worker:
                     self._left[partition] = entries[partition][taken:]
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
-        if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
+        if self._uncommitted_since is None and any(state.uncommitted.dirty for state in self._states.values()):
             self._uncommitted_since = time.monotonic()
 
     def _stay_alive(self) -> None:
@@ -283,10 +283,10 @@ class Worker:
                 HOLES.inc(len(new))
                 self._lookout.read_again(state)
                 self.restore(partition)
-            elif state.dirty or state.closed() or state.has_news():
+            elif state.uncommitted.dirty or state.closed() or state.has_news():
                 ready.append(state)
         for state in ready:
-            if state.undos:
+            if state.uncommitted.undos:
                 state.take_back(partial(self._reader.past, state))
             state.give_up_undos()
         return ready
@@ -311,7 +311,7 @@ class Worker:
         acked, done, trim_to = {}, {}, {}
         keep_ms = 0 if self._pressed else int(self.options.retention_s * 1000)
         for plan in plans:
-            p, heard = plan.state.partition, set(plan.state.heard)
+            p, heard = plan.state.partition, set(plan.state.uncommitted.heard)
             acked[p] = plan.state.committed(plan.position, plan.closed, plan.marks, plan.waiting)
             done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
             trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
@@ -376,7 +376,7 @@ class Worker:
 
     def _may_detect(self, state: PartitionState, *, load: bool) -> bool:
         # A commit without bars must not pass what needs a whole one: a replay's end, a trade to take back, a new hole.
-        needs_whole = state.ended_replays or state.undos or self._lookout.new_holes(state)
+        needs_whole = state.uncommitted.ended_replays or state.uncommitted.undos or self._lookout.new_holes(state)
         if state.partition in self._reader.restoring or needs_whole:
             return False
         return len(state.marks) > 0 if load else state.has_detectable()
@@ -396,7 +396,7 @@ class Worker:
             self._news_since = self._news_since or time.monotonic()
             if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
                 return True
-        if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
+        if sum(state.uncommitted.ticks for state in self._states.values()) >= self._commit_ticks:
             return True
         waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
         return waited_s >= self.options.commit_ms / 1000
@@ -468,7 +468,7 @@ class Worker:
             log.info("partitions released", partitions=[held.partition for held in surplus])
 
     def _is_dirty(self, partition: int) -> bool:
-        return partition in self._states and self._states[partition].dirty
+        return partition in self._states and self._states[partition].uncommitted.dirty
 
     def _drop(self, partition: int, why: str) -> None:
         if self._forget(partition):

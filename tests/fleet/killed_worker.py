@@ -29,13 +29,13 @@ class Killer:
         def run(worker, *arguments, **options):
             given = arguments[0] if arguments else ()
             if name in ("commit", "stage"):
-                self.is_end = any(self.state_of(item).ended_replays for item in given)
+                self.is_end = any(self.state_of(item).uncommitted.ended_replays for item in given)
             done = step(worker, *arguments, **options)
             if name == "read":
                 bodies = [body for entries in done.values() for _, body in entries]
                 self.is_end = any(frame.decode(body).kind == "end" for body in bodies)
             if name == "check":
-                self.is_end = any(state.ended_replays for state in done)
+                self.is_end = any(state.uncommitted.ended_replays for state in done)
             if name == self.step and (done or given):
                 self.calls += 1
                 if self.is_end if self.when == "end" else self.calls == int(self.when):

@@ -66,13 +66,13 @@ class Shadow:
 
     def commit(self):
         state = self.state
-        if state.undos:
+        if state.uncommitted.undos:
             state.take_back(lambda: (entry for entry in self.entries if ms_of(entry) <= state.read_to.ms))
-        for name, counts in state.counts.items():
+        for name, counts in state.uncommitted.counts.items():
             assert counts.ticks_in == sum(astuple(counts)[1:]), (name, counts)
             self.counts[name].update(dict(zip(counts.__dataclass_fields__, astuple(counts), strict=True)))
             assert name in state.flows
-        self.letters += len(state.dead_letters)
+        self.letters += len(state.uncommitted.dead_letters)
         closed, position = state.closed(), state.safe_position
         for feed, book in state.feeds.items():
             expect_sane(book.bars)

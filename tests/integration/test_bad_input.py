@@ -300,7 +300,7 @@ def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothin
         while not worker._states:
             worker.turn()  # the one in which it has the partition reads it, too
         (state,) = worker._states.values()
-        assert [len(state.unacked), len(state.dead_letters)] == [5, 5]
+        assert [len(state.uncommitted.unacked), len(state.uncommitted.dead_letters)] == [5, 5]
         worker._end()
 
 
