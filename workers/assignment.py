@@ -36,6 +36,7 @@ class Assignment:
         self._look_at = 0.0
         self._share = 1  # as it was seen last
         self._definitions_changed = False
+        self._noted: dict[int, int] = {}  # by partition: the epoch of the last move whose pause was noted
 
     def join(self) -> None:
         """Take the consumer's name, and tell the others.
@@ -155,9 +156,9 @@ class Assignment:
         None where it had no owner before, where this move's is kept already, or where a server was away meanwhile.
         served_s: for how long both have served us since one of them was away; None: none was.
         """
-        if held.pause_is_noted:
+        if self._noted.get(held.partition) == held.lease.epoch:
             return None
-        held.pause_is_noted = True
+        self._noted[held.partition] = held.lease.epoch
         values = {"unit": held.lease.unit, "epoch": held.lease.epoch, "served_s": served_s}
         (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
         return None if pause_s is None else float(pause_s)

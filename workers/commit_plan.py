@@ -20,7 +20,7 @@ from ..db.detections import StagedIndicator
 from .detector import NO_HIGHER_BARS, NOWHERE
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
-from .partition_state import PartitionState
+from .partition_state import Held, PartitionState
 from .uncommitted import Counts, DeadLetter
 from .undo import REPLACED, refused_undo
 
@@ -100,6 +100,12 @@ class PartitionPlan:
     waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
     found: Findings = field(default_factory=Findings)
     superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
+
+    @property
+    def held_after(self) -> Held:
+        """How the partition is held once this is committed; to be asked before its state has moved on."""
+        held = self.state.held
+        return replace(held, token=self.new_token, outbox_number=held.outbox_number + len(self.messages))
 
     def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
         """Count the ticks of a bar that is not written as `outcome` instead of as applied.

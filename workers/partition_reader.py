@@ -1,7 +1,7 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,9 +162,18 @@ class PartitionReader:
         self._client = client
         self._consumer = consumer
         self._group = group
-        self.restoring: dict[int, Restoring] = {}
+        self._restoring: dict[int, Restoring] = {}
         self.read_at_ms = 0  # Redis TIME of the last read
         self._large: set[int] = set()  # partitions with entries that one reply cannot hold
+
+    @property
+    def restoring(self) -> Mapping[int, Restoring]:
+        """The partitions that read again, and what that began with."""
+        return self._restoring
+
+    def leave(self, partition: int) -> None:
+        """Read nothing again of a partition that is not ours any more."""
+        self._restoring.pop(partition, None)
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
@@ -241,7 +250,7 @@ class PartitionReader:
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
         state.read_to = start
-        self.restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
+        self._restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
         return last
 
     def _make_group(self, key: str) -> None:
@@ -266,10 +275,10 @@ class PartitionReader:
 
     def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
         """Tell whether a restore has read to the end that the stream had; then ack what was not met: it was deleted."""
-        restoring = self.restoring.get(state.partition)
+        restoring = self._restoring.get(state.partition)
         if restoring is None or (state.read_to < restoring.until and not came_back_empty):
             return False
-        del self.restoring[state.partition]
+        del self._restoring[state.partition]
         self._ack_pending(
             stream_key(state.partition),
             state.position.exclusive,

@@ -47,7 +47,7 @@ _HELD_FRAMES = HELD_FRAMES
 _PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """How a partition is held. token: what its checkpoint row must show at the commit; outbox_number: the last."""
 
@@ -55,7 +55,6 @@ class Held:
     lease: Lease
     token: int
     outbox_number: int = 0
-    pause_is_noted: bool = False  # for how long it stood still when it moved to us
 
 
 class PartitionState:
@@ -560,9 +559,16 @@ class PartitionState:
         return book.due(self.limits.lateness_ns)
 
     def committed(
-        self, position: Position, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]
+        self,
+        position: Position,
+        closed: Sequence[ClosedBars],
+        marks: Column,
+        waiting: Mapping[str, Column],
+        *,
+        held: Held,
     ) -> list[bytes]:
-        """Move on after COMMIT answered; return the entry ids that can be acked."""
+        """Move on after COMMIT answered; return the entry ids that can be acked. held: with the new token."""
+        self.held = held
         for bars in closed:
             bars.book.bars = bars.book.bars.compress(~bars.mask)
         self.marks = marks

@@ -1,5 +1,7 @@
 """⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
 
+from dataclasses import replace
+
 import msgspec
 import structlog
 from redis.exceptions import NoPermissionError, ResponseError
@@ -37,8 +39,8 @@ class Teller:
         self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
         self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"})
 
-    def open(self, held: Held) -> None:
-        """Find out what the results stream has heard, and tell the rest.
+    def open(self, held: Held) -> Held:
+        """Find out what the results stream has heard, and tell the rest; return how the partition is held then.
 
         Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
         `void` says which numbers have no row.
@@ -50,9 +52,10 @@ class Teller:
             told = held.outbox_number
         self._told[held.partition] = told
         if told > held.outbox_number:
-            self._jump(held, told)
+            held = self._jump(held, told)
         self._behind.add(held.partition)
         self.catch_up()
+        return held
 
     def leave(self, partition: int) -> None:
         """Tell nothing more of a partition: whoever restores it finds out what is untold."""
@@ -115,18 +118,18 @@ class Teller:
         self._told[partition] = messages[-1][0]
         return True
 
-    def _jump(self, held: Held, told: int) -> None:
+    def _jump(self, held: Held, told: int) -> Held:
         connection = self._database.connection
         gap = {"from": held.outbox_number + 1, "to": told}
         token = new_token()
         with connection.transaction():
             values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
             if connection.execute(query("set_outbox_number"), values).fetchone() is None:
-                return  # fenced: the next commit finds out
+                return held  # fenced: the next commit finds out
             row = {"partition": [held.partition], "number": [told + 1], "kind": ["void"]}
             connection.execute(query("append_outbox"), row | {"body": [msgspec.json.encode(gap)]})
-        held.token, held.outbox_number = token, told + 1
         log.warning("results are ahead of the database", partition=held.partition, **gap)
+        return replace(held, token=token, outbox_number=told + 1)
 
     def _tell_dead_letters(self, partition: int) -> bool:
         """Copy untold dead letters to Redis; return whether there may be more, and they can be told now."""

@@ -16,7 +16,7 @@ from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused,
 from ..contracts.frame import MAX_TICKS
 from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP
-from ..contracts.partition import START, Position
+from ..contracts.partition import START
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
@@ -28,34 +28,36 @@ from ..db.queries import query
 from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
+from .acks import Acks
 from .assignment import Assignment
 from .bounds import KEEP, Bounds, Keep
-from .commit_plan import PartitionPlan
+from .commit import Commit
+from .commit_pacing import CommitPacing
 from .committer import Committer
 from .door_reader import DoorReader
+from .finished_replays import FinishedReplays
 from .front_door import FrontDoor
 from .history_memory import HISTORY_MB
 from .lookout import IDS_AHEAD, Lookout
 from .partition_reader import Entries, PartitionReader
 from .partition_state import Held, PartitionState
+from .restorer import Restorer
 from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
 from .teller import Teller
 from .tick_check import MS_NS, Limits
 from .upkeep import Upkeep
 from .vanished import Vanished
+from .worker_figures import WorkerFigures
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from .tracing import Tracing
 
 log = structlog.get_logger()
 
-_COMMIT_TICKS = 1_000_000  # at most, in one commit
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
-_GATHER_S = 0.015  # from the first closed bar to the commit
-_PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
 
 
@@ -104,13 +106,30 @@ class Worker:
         self._partitions = partitions
         self._stop = stop
         self._tracing = tracing
+        self._figures = WorkerFigures(options.consumer)
         self._committer = Committer(
-            database, client, options.consumer, detects=options.detects, history_mb=options.history_mb
+            database,
+            client,
+            options.consumer,
+            figures=self._figures,
+            detects=options.detects,
+            history_mb=options.history_mb,
         )
         self._limits = self._make_limits()
         reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
         self._reader = PartitionReader(reading, options.consumer, group=options.group)
         self._teller = Teller(client, database, retention_s=options.retention_s)
+        self._finished = FinishedReplays(database)
+        self._restorer = Restorer(
+            database,
+            self._reader,
+            committer=self._committer,
+            teller=self._teller,
+            finished=self._finished,
+            limits=self._limits,
+        )
+        self._acks = Acks(client, self._reader, retention_s=options.retention_s)
+        self._pacing = CommitPacing(commit_s=options.commit_ms / 1000)
         self._assignment = Assignment(database, options.consumer, partitions)
         self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
         self._front_door = FrontDoor(
@@ -128,7 +147,7 @@ class Worker:
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
-        self._lookout = Lookout(self._reader, self._finished_number)
+        self._lookout = Lookout(self._reader, self._finished.number)
         self._set_aside = SetAside(client)
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
         self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
@@ -137,12 +156,6 @@ class Worker:
         self._bounds = Bounds(options.keep)
         self._read_count = 1
         self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
-        self._pressed = False  # Redis is nearly full
-        self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
-        self._finished: dict[tuple[int, str], int] = {}
-        self._uncommitted_since: float | None = None
-        self._news_since: float | None = None
-        self._commit_ticks = _COMMIT_TICKS
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
         self._said: set[str] = set()  # why a server does not serve, each said once
@@ -190,9 +203,9 @@ class Worker:
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
-        if self._is_commit_due(caught_up=caught_up):
+        if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
-        elif self._news_since is None:
+        elif not self._pacing.has_news:
             self._find_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
             self._committer.load_ahead(list(self._states.values()))
@@ -214,7 +227,7 @@ class Worker:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
         # A take-over goes on at once: there may be one more partition to take.
-        waits = self._news_since is not None or any(state.has_detectable() for state in self._states.values())
+        waits = self._pacing.has_news or any(state.has_detectable() for state in self._states.values())
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
         try:
@@ -250,7 +263,7 @@ class Worker:
         rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
-                finished = partial(self._finished_number, partition)
+                finished = partial(self._finished.number, partition)
                 taken = state.apply(
                     entries[partition],
                     read=self._read_at,
@@ -263,8 +276,8 @@ class Worker:
                     self._left[partition] = entries[partition][taken:]
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
-        if self._uncommitted_since is None and any(state.uncommitted.dirty for state in self._states.values()):
-            self._uncommitted_since = time.monotonic()
+        if any(state.uncommitted.dirty for state in self._states.values()):
+            self._pacing.note_uncommitted()
 
     def _stay_alive(self) -> None:
         """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
@@ -291,71 +304,47 @@ class Worker:
             state.give_up_undos()
         return ready
 
-    def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
+    def stage(self, states: Sequence[PartitionState]) -> Commit:
         """⑧ Put the closed bars where the transaction finds them."""
         return self._committer.stage(states)
 
-    def commit(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+    def commit(self, commit: Commit) -> Commit:
         """⑧ Run the one transaction; return what is durable. Fenced partitions are restored, or dropped if not ours."""
-        marks = {state.partition: len(state.marks) for state in self._states.values()}
-        marks |= {plan.state.partition: len(plan.marks) for plan in plans}
-        self._committer.undetected = sum(marks.values())
-        durable = self._committer.transact(plans)
-        for plan in plans:
-            if plan not in durable:
-                self.restore(plan.state.partition)
+        elsewhere = [state for partition, state in self._states.items() if partition not in commit.partitions]
+        durable = self._committer.transact(commit, undetected_elsewhere=sum(len(state.marks) for state in elsewhere))
+        for partition in commit.partitions:
+            if partition not in durable.partitions:
+                self.restore(partition)
         return durable
 
-    def ack(self, plans: list[PartitionPlan]) -> None:
+    def ack(self, durable: Commit) -> None:
         """⑧ Move the states on, ack what is committed, tell the producers how far they are done, and trim."""
-        acked, done, trim_to = {}, {}, {}
-        keep_ms = 0 if self._pressed else int(self.options.retention_s * 1000)
-        for plan in plans:
-            p, heard = plan.state.partition, set(plan.state.uncommitted.heard)
-            acked[p] = plan.state.committed(plan.position, plan.closed, plan.marks, plan.waiting)
-            done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
-            trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
-        self._ack(acked, done, trim_to)
+        self._acks.ack(durable.plans, self._states)
 
-    def _ack(
-        self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]
-    ) -> None:
-        """Ack and trim; a Redis that is out of memory gets the `done` numbers when it has room again.
-
-        Then the retention is given up: what is committed makes room for what is not.
-        """
-        for partition, numbers in done.items():
-            self._undone.setdefault(partition, {}).update(numbers)
-        refused = self._reader.ack(acked, self._undone, trim_to)
-        if refused:
-            log.warning("retention given up for room in Redis", why=refused)
-            self._reader.ack({}, {}, self._committed_positions())
-        else:
-            self._undone = {}
-
-    def tell(self, plans: list[PartitionPlan]) -> None:
+    def tell(self, durable: Commit) -> None:
         """⑧ Tell the results; they are durable in the outbox already."""
-        self._teller.tell(plans)
+        self._teller.tell(durable.plans)
 
     def _step_through_commit(self) -> None:
         states = self.check()
-        self._uncommitted_since = self._news_since = None
+        self._pacing.begin()
         if not states:
             return
-        plans, committed = self.stage(states), []
-        while plans:
-            durable = self._commit_and_tell(plans)
-            committed += durable
-            plans = self._committer.stage_rest(durable)
+        commit: Commit | None = self.stage(states)
+        committed: list[PartitionState] = []
+        while commit:
+            durable = self._commit_and_tell(commit)
+            committed += [plan.state for plan in durable.plans]
+            commit = self._committer.stage_rest(durable)
         self._read_overflow_again(committed)
-        self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+        self._pacing.note_committed()
 
-    def _commit_and_tell(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+    def _commit_and_tell(self, commit: Commit) -> Commit:
         VITALS.turn()
-        begun = None if self._tracing is None else self._tracing.begin(plans)
-        durable = self.commit(plans)
+        begun = None if self._tracing is None else self._tracing.begin(commit.plans)
+        durable = self.commit(commit)
         if self._tracing is not None and begun is not None:
-            self._tracing.committed(durable, begun)
+            self._tracing.committed(durable.plans, begun)
         self.ack(durable)
         self.tell(durable)
         return durable
@@ -381,25 +370,11 @@ class Worker:
             return False
         return len(state.marks) > 0 if load else state.has_detectable()
 
-    def _read_overflow_again(self, plans: Sequence[PartitionPlan]) -> None:
+    def _read_overflow_again(self, states: Sequence[PartitionState]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
-        for plan in plans:
-            if plan.state.overflow and not plan.state.holes:
-                self.restore(plan.state.partition)
-
-    def _is_commit_due(self, *, caught_up: bool) -> bool:
-        have_news = [state.has_news() for state in self._states.values()]
-        if not any(have_news):
-            self._news_since = None
-        else:
-            # The clocks of the partitions differ by a read or two: their bars go together.
-            self._news_since = self._news_since or time.monotonic()
-            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
-                return True
-        if sum(state.uncommitted.ticks for state in self._states.values()) >= self._commit_ticks:
-            return True
-        waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
-        return waited_s >= self.options.commit_ms / 1000
+        for state in states:
+            if state.overflow and not state.holes:
+                self.restore(state.partition)
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
@@ -410,7 +385,7 @@ class Worker:
             VITALS.turn()
             try:
                 self._assignment.join()
-                self._database.connection.execute(query("update_worker"), self._committer.worker_row())
+                self._database.connection.execute(query("update_worker"), self._figures.first_row())
                 VITALS.join()
                 log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
                 return
@@ -443,7 +418,7 @@ class Worker:
             self._release_surplus()
         elif taken := self._assignment.take_one(self._held()):
             TAKEOVERS.inc()
-            self._committer.tally.begin(taken.partition)
+            self._figures.begin(taken.partition)
             self._begin(taken)
 
     def _begin(self, held: Held) -> None:
@@ -481,10 +456,9 @@ class Worker:
 
     def _leave(self, partition: int) -> None:
         """Do nothing more for a partition in Redis."""
-        self._reader.restoring.pop(partition, None)
         self._left.pop(partition, None)
-        self._undone.pop(partition, None)
-        self._teller.leave(partition)
+        for part in (self._reader, self._acks, self._teller):
+            part.leave(partition)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
@@ -493,34 +467,22 @@ class Worker:
 
         from_start: of the stream, because its ids are not those that the committed position knows.
         """
-        # A database that came back older may have forgotten that a replay ended.
-        self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
         self._left.pop(partition, None)
-        held = self._states[partition].held
-        with self._database.connection.transaction():
-            row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
-        if row is None or row[0] != held.lease.epoch:
+        state = self._restorer.restore(self._states[partition].held, from_start=from_start)
+        if state is None:
             self._drop(partition, "taken by another worker")
             return
-        _, held.token, position, held.outbox_number, saved = row
-        self._committer.settle(partition, held.token)
-        state = PartitionState(held, position=Position.kept(position), limits=self._limits)
-        state.load(saved)
         self._states[partition] = state
-        self._teller.open(held)
-        ends = self._reader.rewind(state, from_start=from_start)
-        if ends < state.position and not from_start:
-            log.warning(
-                "redis has lost entries", partition=partition, stream_ends=str(ends), committed_to=str(state.position)
-            )
-        self._committer.counts.restores += 1
+        self._figures.count_restore()
 
     def _finish_restores(self, entries: dict[int, Entries]) -> None:
         for partition, restoring in list(self._reader.restoring.items()):
             state = self._states[partition]
             if not self._reader.restored(state, came_back_empty=partition not in entries):
                 continue
-            self._ack({}, {partition: state.done | self._finished_numbers(partition, restoring.sent)}, {})
+            # Who committed a replay's end may have died before the producer was told.
+            self._acks.note_done(partition, state.done | self._finished.numbers(partition, restoring.sent))
+            self._acks.send(self._states)
             unread = self._lookout.unread(state, restoring.sent, in_vain=restoring.from_start)
             if unread and not restoring.from_start:
                 self._reader.rewind(state, from_start=True)
@@ -531,11 +493,6 @@ class Worker:
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
-
-    def _finished_numbers(self, partition: int, sent: dict[str, int]) -> dict[str, int]:
-        """Return the last numbers of replays that ended here before: who committed their end may have died untold."""
-        finished = {producer: self._finished_number(partition, producer) for producer in sent}
-        return {producer: number for producer, number in finished.items() if number is not None}
 
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
@@ -552,39 +509,16 @@ class Worker:
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
         if self._upkeep.give_up_holes(self._states, self._read_at.ms) or self._vanished.give_up(self._states):
-            self._uncommitted_since = self._uncommitted_since or time.monotonic()
+            self._pacing.note_uncommitted()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)
-        self._watch_memory()
-        self._ack({}, {}, {})
+        self._acks.watch_memory(self._states)
+        self._acks.send(self._states)
 
     def _renew(self, partition: int, latest_ms: int) -> None:
         """Let a partition's entries get new ids, but those that are dead letters already: read again, they are new."""
         rows = self._database.connection.execute(query("dead_letter_entries"), {"partition": partition})
         self._reader.renew(partition, latest_ms, refused=[entry for (entry,) in rows])
-
-    def _watch_memory(self) -> None:
-        """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
-        pressed = redis.memory_share(self._client) > _PRESSED_SHARE
-        if pressed and not self._pressed:
-            log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
-        self._pressed = pressed
-        if pressed:
-            self._reader.ack({}, {}, self._committed_positions())
-
-    def _committed_positions(self) -> dict[int, Position]:
-        """Return where the streams may be trimmed; what is read again from the start must stay."""
-        return {p: state.position for p, state in self._states.items() if p not in self._reader.restoring}
-
-    def _finished_number(self, partition: int, replay: str) -> int | None:
-        key = (partition, replay)
-        if key not in self._finished:
-            values = {"replay": replay, "partition": partition}
-            row = self._database.connection.execute(query("finished_number"), values).fetchone()
-            if row is None:
-                return None
-            self._finished[key] = row[0]
-        return self._finished[key]
 
     # -- servers away, and the way out -----------------------------------------------------------------------------
 
@@ -616,7 +550,7 @@ class Worker:
         """Begin with a new connection, also where a statement was refused: it may have left something behind."""
         if error.sqlstate == "57P01":
             # Somebody ended this backend: it kept a row locked for too long.
-            self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
+            self._pacing.note_ended()
         if not postgres.is_lost(self._database.connection, error):
             self._database.close()
 
@@ -669,7 +603,7 @@ class Worker:
             raise
         for lost in self._assignment.renew_if_due(self._held()):
             self._drop(lost.partition, "lease lost")
-        self._uncommitted_since = None
+        self._pacing.forget_uncommitted()
         self._front_door.reset()
         for partition in self._set_aside.look(self._states):
             self._leave(partition)

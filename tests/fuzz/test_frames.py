@@ -78,7 +78,7 @@ class Shadow:
             expect_sane(book.bars)
             self.note_bars(feed, state.symbols, next((c.rows for c in closed if c.feed == feed), None))
         self.saved = state.save(closed, NO_MARKS, {})
-        state.committed(position, closed, NO_MARKS, {})
+        state.committed(position, closed, NO_MARKS, {}, held=state.held)
         self.position = position
 
     def note_bars(self, feed, symbols, bars):

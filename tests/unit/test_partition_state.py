@@ -72,7 +72,7 @@ def numbers(state):
 
 
 def commit(state):
-    return state.committed(state.safe_position, state.closed(), NO_MARKS, {})
+    return state.committed(state.safe_position, state.closed(), NO_MARKS, {}, held=state.held)
 
 
 def saved_after_commit(state, marks=NO_MARKS, waiting=None):
@@ -468,7 +468,7 @@ def test_a_commit_moves_marks_and_open_higher_bars_on():
     apply(state, feed.body(("A", 1, 10, 1), born=61), at=61)
     marks = marks_of(np.array([0]), np.array([M]), NEW, publish=True)
     waiting = marks_of(np.array([0]), np.array([M]), NEW, publish=True, timeframe=5)
-    state.committed(state.safe_position, state.closed(), marks, {"live": waiting})
+    state.committed(state.safe_position, state.closed(), marks, {"live": waiting}, held=state.held)
     assert marked(state, state.marks) == [("A", 1, 0, NEW, PATTERNS, True)]
     assert marked(state, state.feeds["live"].waiting) == [("A", 5, 0, NEW, PATTERNS, True)]
 

@@ -5,13 +5,16 @@ from dataclasses import fields
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import Refused
 from tickstockpl.db.gaps import Hole
+from tickstockpl.db.lease import Lease
 from tickstockpl.workers.early_undos import EarlyUndo
 from tickstockpl.workers.marks import NO_MARKS
+from tickstockpl.workers.partition_state import Held
 from tickstockpl.workers.uncommitted import Counts, DeadLetter, EndedReplay, Uncommitted
 from tickstockpl.workers.undo import Undo
 
 from .test_partition_state import new_state
 
+HELD = Held(0, Lease("partition:0", 1), 8, outbox_number=3)
 EARLY = EarlyUndo("live", "p", Undo("A", 7, 1, 10.0, 1.0, 0, ""), 0, 0)
 FULL = {
     "counts": {"p": Counts(ticks_in=3, applied=3)},
@@ -34,7 +37,8 @@ def test_a_commit_leaves_nothing_but_the_entries_above_its_position():
     assert FULL.keys() == {one.name for one in fields(Uncommitted)}, "a new field: say here what it may hold"
     state = new_state()
     state.uncommitted = Uncommitted(**FULL)
-    assert state.committed(Position(7, 1), [], NO_MARKS, {}) == [b"5-0", b"7-1"]
+    assert state.committed(Position(7, 1), [], NO_MARKS, {}, held=HELD) == [b"5-0", b"7-1"]
+    assert state.held == HELD
     assert state.uncommitted == Uncommitted(unacked=[b"7-2", b"9-0"])
 
 
