@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from ..contracts.partition import Position
 from ..contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
 from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.detections import StagedIndicator
-from .detector import NO_HIGHER_BARS, NOWHERE
+from .detector import NO_HIGHER_BARS, NOWHERE, Detector
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
 from .partition_state import Held, PartitionState
@@ -100,6 +101,8 @@ class PartitionPlan:
     waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
     found: Findings = field(default_factory=Findings)
     superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
+    # Whose histories these bars go into; one without any where nothing is detected.
+    detector: Detector = field(default_factory=partial(Detector, []))
 
     @property
     def held_after(self) -> Held:
@@ -426,7 +429,7 @@ def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Column
     codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
     gone = plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols)
     for code in gone.tolist():
-        plan.state.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOWHERE)
     plan.found = plan.found.without(set(symbols), gone)
     plan.marks = _without(plan.marks, gone)
     publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]

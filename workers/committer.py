@@ -86,6 +86,15 @@ class Committer:
         if self._finder:
             any(self._finder.load_ahead(state) for state in states)
 
+    def has_detectable(self, state: PartitionState) -> bool:
+        """Tell whether marked bars of a partition wait whose histories are there."""
+        return self._finder is not None and self._finder.has_detectable(state)
+
+    def leave(self, partition: int) -> None:
+        """Forget the histories of a partition that is not worked on here any more."""
+        if self._finder:
+            self._finder.histories.leave(partition)
+
     # -- stage -------------------------------------------------------------------------------------------------------
 
     def stage(self, states: Sequence[PartitionState]) -> Commit:
@@ -148,6 +157,9 @@ class Committer:
             return commit
         kept = ~np.isin(commit.rows["row_number"], held.rows["row_number"])
         commit = replace(commit, plans=[plan for plan, *_ in held.split], held_back=held)
+        if self._finder:
+            for plan in commit.plans:
+                self._finder.histories.hold_back(plan)
         return restage(self._database.connection, commit, commit.rows.compress(kept), commit.changed[kept])
 
     def stage_rest(self, durable: Commit) -> Commit | None:
@@ -156,6 +168,9 @@ class Committer:
         plans = plan_rest(held, durable.plans) if held else []
         if held is None or not plans:
             return None
+        if self._finder:
+            for plan in plans:
+                self._finder.histories.lend_rest(plan)
         commit = replace(durable, plans=plans, began_at=time.monotonic(), held_back=None)
         mine = np.isin(held.rows["partition"], commit.partitions)
         commit = restage(self._database.connection, commit, held.rows.compress(mine), held.changed[mine])

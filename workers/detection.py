@@ -22,6 +22,7 @@ from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
 from .detector import NOWHERE, TIMEFRAMES, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from .histories import Histories
 from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
@@ -40,14 +41,15 @@ class ResultFinder:
     """Finds results for the commits of one worker. definitions: read again each minute."""
 
     def __init__(self, connection: Connection, *, history_mb: int = HISTORY_MB) -> None:
+        self.histories = Histories()
         self._memory = HistoryMemory(history_mb << 20)
+        self._splits: dict[str, tuple[int, ...]] = {}
         self.open(connection)
 
     def open(self, connection: Connection) -> None:
         """Use this connection from now on."""
         self._connection = connection
         self.definitions = Definitions()
-        self._splits: dict[str, tuple[int, ...]] = {}
         self._read_at = 0.0
 
     def read_again(self) -> None:
@@ -71,9 +73,9 @@ class ResultFinder:
         they are looked at once more, and nothing is told. now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
-        self._memory.begin([plan.state.detector for plan in plans])
+        self._begin(plans)
         for plan in plans:
-            plan.state.detector.take_splits(self._splits)
+            plan.detector.take_splits(self._splits)
             mine = rows["partition"] == plan.state.partition
             _absorb(plan, rows.compress(changed & mine))
             if (again := stand_again & mine).any():
@@ -84,16 +86,21 @@ class ResultFinder:
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
-        self._memory.begin([plan.state.detector for plan in plans])
+        self._begin(plans)
         for plan in plans:
-            plan.marks = self._load(plan.state, plan.marks, now_s)
+            plan.marks = self._load(plan.detector, plan.marks, now_s)
         self._find_patterns(plans, now_s)
         is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
         for plan in plans:
             if not is_awaited:
                 self._find_indicators(plan, now_s)
-            plan.state.detector.drop_parts()
+            plan.detector.drop_parts()
         self._memory.keep_within()
+
+    def _begin(self, plans: Sequence[PartitionPlan]) -> None:
+        for plan in plans:
+            self.histories.lend(plan)
+        self._memory.begin([plan.detector for plan in plans])
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class ResultFinder:
         most = _PATTERN_MARKS
         sought = []
         for plan in plans:
-            detector = plan.state.detector
+            detector = plan.detector
             ready = _whole(detector, plan.marks, PATTERNS, most)
             if not ready.any():
                 continue
@@ -113,7 +120,7 @@ class ResultFinder:
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
             plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
-        found = find_patterns([(plan.state.detector, marks) for plan, marks in sought], self.definitions, now_s)
+        found = find_patterns([(plan.detector, marks) for plan, marks in sought], self.definitions, now_s)
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
     def _compare(self, found: Sequence[tuple[PartitionPlan, Column, FoundPatterns]]) -> None:
@@ -140,7 +147,7 @@ class ResultFinder:
     # -- indicators ------------------------------------------------------------------------------------------------
 
     def _find_indicators(self, plan: PartitionPlan, now_s: float) -> None:
-        detector = plan.state.detector
+        detector = plan.detector
         ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
         if not ready.any():
             return
@@ -154,6 +161,10 @@ class ResultFinder:
 
     # -- histories -------------------------------------------------------------------------------------------------
 
+    def has_detectable(self, state: PartitionState) -> bool:
+        """Tell whether marked bars of a partition wait whose histories are there."""
+        return len(state.marks) > 0 and bool(self.histories.of(state).covers(state.marks).any())
+
     def load_ahead(self, state: PartitionState) -> bool:
         """Load histories of symbols with open bars, before those close; return whether there were any to load.
 
@@ -164,19 +175,19 @@ class ResultFinder:
         )
         if len(state.marks) or not len(symbols):
             return False
+        detector = self.histories.of(state)
         for timeframe in TIMEFRAMES:
-            missing = symbols[~state.detector.has(symbols, timeframe)]
+            missing = symbols[~detector.has(symbols, timeframe)]
             if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, _LOADED_SYMBOLS)):
-                self._memory.note(state.detector)
+                self._memory.note(detector)
                 marks = marks_of(missing[:most], _NO_MINUTE, HANGING, publish=False, timeframe=timeframe)
-                self._load_timeframe(state, timeframe, np.unique(marks["symbol"]), marks["minute"])
-                state.detector.drop_parts()
+                self._load_timeframe(detector, timeframe, np.unique(marks["symbol"]), marks["minute"])
+                detector.drop_parts()
                 return True
         return False
 
-    def _load(self, state: PartitionState, marks: Column, now_s: float) -> Column:
+    def _load(self, detector: Detector, marks: Column, now_s: float) -> Column:
         """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
-        detector = state.detector
         missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
         if not len(missing):
             return marks
@@ -190,12 +201,12 @@ class ResultFinder:
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
             )
-            loaded = self._load_timeframe(state, 1, short, np.minimum(first, _NO_MINUTE), now_s)
+            loaded = self._load_timeframe(detector, 1, short, np.minimum(first, _NO_MINUTE), now_s)
         for timeframe in HIGHER:
             its = mine[mine["timeframe"] == timeframe]
             symbols = np.unique(its["symbol"][detector.short_of(timeframe, its)])
             if len(symbols):
-                self._load_timeframe(state, timeframe, symbols, _first_minutes(its, symbols), now_s)
+                self._load_timeframe(detector, timeframe, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
         hanging = [
             _hanging(mine[mine["symbol"] == symbol], minutes)
@@ -204,26 +215,26 @@ class ResultFinder:
         return joined([marks, *hanging])
 
     def _load_timeframe(
-        self, state: PartitionState, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
+        self, detector: Detector, timeframe: int, symbols: Column, first: Column, now_s: float | None = None
     ) -> list[Column]:
         """Load one timeframe of some symbols, around these minutes, and note how far each reaches.
 
         Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
-        state.detector.take_splits(self._splits)
-        names = [state.symbols[symbol] for symbol in symbols]
+        detector.take_splits(self._splits)
+        names = [detector.symbols[symbol] for symbol in symbols]
         wanted = dict(zip(names, first.tolist(), strict=True))
         with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
             if are_old:
                 put_back_around(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
             loaded = load_bars(self._connection, timeframe, wanted, window=WINDOW, slack=SLACK)
             found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
-            splits = state.detector.splits
+            splits = detector.splits
             runs = [run_around(rows, minute, splits) for rows, minute in zip(found, first.tolist(), strict=True)]
             bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
             sums = self._session_sums(names, bars) if timeframe == 1 else {}
-        history = state.detector.histories[timeframe]
+        history = detector.histories[timeframe]
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
@@ -236,8 +247,8 @@ class ResultFinder:
                 reach = loaded[i]["minute"][runs[i].stop] - 1
             elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach = rows["minute"][-1]
-            state.detector.set_reach(symbol, reach, timeframe)
-        state.detector.note_used(timeframe, symbols)
+            detector.set_reach(symbol, reach, timeframe)
+        detector.note_used(timeframe, symbols)
         return [rows["minute"] for rows in loaded]
 
     def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
@@ -274,10 +285,10 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     for feed, book in state.feeds.items():
         mine = rows.compress(rows["feed"] == feed.encode())
         priced = has_prices(mine)
-        gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
+        gone = _take_gone(plan, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
-        new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        if jumped := state.detector.jumped:
+        new = plan.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
+        if jumped := plan.detector.jumped:
             first, minute = jumped[0]
             log.info(
                 "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
@@ -298,11 +309,11 @@ def _marks_again(state: PartitionState, rows: Column) -> Column:
     return joined([minutes, higher])
 
 
-def _take_gone(state: PartitionState, rows: Column, *, publish: bool) -> Column:
+def _take_gone(plan: PartitionPlan, rows: Column, *, publish: bool) -> Column:
     """Forget the histories of symbols with a bar that is none any more; mark it, for what hangs on it."""
-    codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
+    codes = plan.state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     for code in codes.tolist():
-        state.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOWHERE)
     return marks_of(codes, rows["minute"], REVISED, publish=publish)
 
 

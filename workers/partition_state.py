@@ -20,11 +20,11 @@ from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Tic
 from ..db.gaps import Hole
 from ..db.lease import Lease
 from .bar_book import bars_of, empty_bars, latest_of, merge
-from .detector import Detector
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars
 from .frame_order import ANY_TIME, Arrival, FrameOrder
 from .marks import NO_MARKS
+from .numbering import Numbering
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
@@ -60,7 +60,8 @@ class Held:
 class PartitionState:
     """One owned partition. `position`: everything in the stream up to here is committed."""
 
-    def __init__(self, held: Held, *, position: Position, limits: Limits) -> None:
+    def __init__(self, held: Held, *, position: Position, limits: Limits, numbering: Numbering | None = None) -> None:
+        """numbering: of the partition's symbols until now; it goes on where what is loaded fits it."""
         self.held = held
         self.partition = held.partition
         self.position = position
@@ -69,13 +70,16 @@ class PartitionState:
         self.flows: dict[str, FrameOrder] = {}
         self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
         self.feeds: dict[str, FeedBars] = {}
-        self.symbols: list[str] = []
-        self._codes: dict[str, int] = {}
-        self.detector = Detector(self.symbols)
+        self.numbering = numbering or Numbering()
         self.marks = NO_MARKS  # committed bars that wait for their detectors
         self.uncommitted = Uncommitted()
         self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.early: list[EarlyUndo] = []  # which wait for their trades
+
+    @property
+    def symbols(self) -> list[str]:
+        """The partition's symbols: rows of bars and marks hold the index into this list, which grows."""
+        return self.numbering.names
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -261,7 +265,7 @@ class PartitionState:
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
         """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
         for symbol in symbols:
-            if symbol in self._codes:
+            if self.numbering.knows(symbol):
                 continue
             if not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
                 raise BadFrame(f"{symbol!r} is not a symbol")
@@ -286,7 +290,7 @@ class PartitionState:
         """
         book = self.feeds[replay]
         open_here = set(_keys_of(book.bars))
-        keys = [key for symbol, minute in minutes if (key := (self._code(symbol), minute)) not in open_here]
+        keys = [key for symbol, minute in minutes if (key := (self.numbering.code(symbol), minute)) not in open_here]
         if keys:
             book.bars = merge(np.concatenate((book.bars, empty_bars(keys))))
 
@@ -328,15 +332,8 @@ class PartitionState:
         return book
 
     def _codes_of(self, ticks: Ticks) -> Column:
-        codes = np.fromiter((self._code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
+        codes = np.fromiter((self.numbering.code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
         return codes[ticks.symbol_index]
-
-    def _code(self, symbol: str) -> int:
-        code = self._codes.get(symbol)
-        if code is None:
-            code = self._codes[symbol] = len(self.symbols)
-            self.symbols.append(symbol)
-        return code
 
     # -- what is taken back ----------------------------------------------------------------------------------------
 
@@ -349,7 +346,7 @@ class PartitionState:
             left, found = take_back(past.ticks, past.arrived_ms)
             minutes = self._minutes_taken_back(mine, found, past.first_ms)
             if minutes:
-                codes = {symbol: self._code(symbol) for symbol, _ in minutes}
+                codes = {symbol: self.numbering.code(symbol) for symbol, _ in minutes}
                 self._replace(feed, mine[-1].producer, bars_again(left, codes, minutes))
         self.uncommitted.undos = []
 
@@ -525,10 +522,6 @@ class PartitionState:
             )
         )
 
-    def has_detectable(self) -> bool:
-        """Tell whether marked bars wait whose histories are there."""
-        return bool(self.detector.covers(self.marks).any())
-
     def save(self, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]) -> bytes:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
@@ -542,18 +535,21 @@ class PartitionState:
         if state is None:
             return
         saved = load_state(state, self.partition)
-        for symbol in saved.symbols:
-            self._code(symbol)
+        if not self.numbering.fits(saved.symbols):
+            self.numbering = Numbering()
+        codes = np.array([self.numbering.code(symbol) for symbol in saved.symbols], "<i4")
         self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
+        for rows in (self.marks, *(part for book in self.feeds.values() for part in (book.bars, book.waiting))):
+            rows["symbol"] = codes[rows["symbol"]]
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:
         """Tell whether a symbol is one of this partition's."""
-        return symbol in self._codes
+        return self.numbering.knows(symbol)
 
     def codes_of(self, symbols: Iterable[str]) -> Column:
         """Return the index of each symbol in `symbols`."""
-        return np.fromiter((self._codes[symbol] for symbol in symbols), "<i4")
+        return self.numbering.codes_of(symbols)
 
     def _due(self, book: FeedBars) -> Column:
         return book.due(self.limits.lateness_ns)

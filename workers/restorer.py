@@ -10,7 +10,7 @@ from ..db.queries import query
 from .committer import Committer
 from .finished_replays import FinishedReplays
 from .partition_reader import PartitionReader
-from .partition_state import Held, PartitionState
+from .partition_state import PartitionState
 from .teller import Teller
 from .tick_check import Limits
 
@@ -37,12 +37,12 @@ class Restorer:
         self._finished = finished
         self._limits = limits
 
-    def restore(self, held: Held, *, from_start: bool = False) -> PartitionState | None:
+    def restore(self, before: PartitionState, *, from_start: bool = False) -> PartitionState | None:
         """Return a partition as it was committed, the stream set back to there; None where another worker has it.
 
         from_start: of the stream, because its ids are not those that the committed position knows.
         """
-        partition = held.partition
+        held, partition = before.held, before.partition
         self._finished.forget(partition)
         with self._database.connection.transaction():
             row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
@@ -51,7 +51,7 @@ class Restorer:
         _, token, position, outbox_number, saved = row
         self._committer.settle(partition, token)
         held = self._teller.open(replace(held, token=token, outbox_number=outbox_number))
-        state = PartitionState(held, position=Position.kept(position), limits=self._limits)
+        state = PartitionState(held, position=Position.kept(position), limits=self._limits, numbering=before.numbering)
         state.load(saved)
         ends = self._reader.rewind(state, from_start=from_start)
         if ends < state.position and not from_start:

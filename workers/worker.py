@@ -227,7 +227,7 @@ class Worker:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
         # A take-over goes on at once: there may be one more partition to take.
-        waits = self._pacing.has_news or any(state.has_detectable() for state in self._states.values())
+        waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
         try:
@@ -368,7 +368,7 @@ class Worker:
         needs_whole = state.uncommitted.ended_replays or state.uncommitted.undos or self._lookout.new_holes(state)
         if state.partition in self._reader.restoring or needs_whole:
             return False
-        return len(state.marks) > 0 if load else state.has_detectable()
+        return len(state.marks) > 0 if load else self._committer.has_detectable(state)
 
     def _read_overflow_again(self, states: Sequence[PartitionState]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
@@ -457,7 +457,7 @@ class Worker:
     def _leave(self, partition: int) -> None:
         """Do nothing more for a partition in Redis."""
         self._left.pop(partition, None)
-        for part in (self._reader, self._acks, self._teller):
+        for part in (self._reader, self._acks, self._teller, self._committer):
             part.leave(partition)
 
     # -- restore ---------------------------------------------------------------------------------------------------
@@ -468,7 +468,7 @@ class Worker:
         from_start: of the stream, because its ids are not those that the committed position knows.
         """
         self._left.pop(partition, None)
-        state = self._restorer.restore(self._states[partition].held, from_start=from_start)
+        state = self._restorer.restore(self._states[partition], from_start=from_start)
         if state is None:
             self._drop(partition, "taken by another worker")
             return
