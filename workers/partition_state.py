@@ -4,47 +4,33 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
-from ..contracts import frame as frames
-from ..contracts.bounds import HELD_FRAMES, MAX_BODY_BYTES, MAX_PRODUCERS, READ_TICKS
-from ..contracts.errors import BadFrame
+from ..contracts.bounds import READ_TICKS
 from ..contracts.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
-from ..contracts.partition import Position, is_at_home
-from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
+from ..contracts.partition import Position
+from ..contracts.ticks import MAX_TS_NS, Column, Ticks, concat
 from ..db.gaps import Hole
 from ..db.lease import Lease
 from .bar_book import bars_of, empty_bars, latest_of, merge
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars
+from .frame_intake import FrameIntake, refuse_overlapping
 from .frame_order import ANY_TIME, Arrival, FrameOrder
 from .marks import NO_MARKS
 from .numbering import Numbering
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
-from .uncommitted import DeadLetter, EndedReplay, Uncommitted
-from .undo import (
-    NO_TRADE,
-    TRIMMED,
-    Found,
-    Undo,
-    arrived_ms,
-    bars_again,
-    is_undo,
-    read_past,
-    refused_undo,
-    take_back,
-    undos_of,
-)
-
-_HELD_FRAMES = HELD_FRAMES
-_PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
+from .uncommitted import EndedReplay, Uncommitted
+from .undo import NO_TRADE, arrived_ms, bars_again, is_undo, read_past, take_back, undos_of
+from .undo_outcomes import refuse_undo, sort_out
+from .unpacking import Unpacker, pieces_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +53,23 @@ class PartitionState:
         self.position = position
         self.read_to = position
         self.limits = limits
-        self.flows: dict[str, FrameOrder] = {}
+        self.intake = FrameIntake(held_bytes=limits.held_bytes)
         self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
         self.feeds: dict[str, FeedBars] = {}
         self.numbering = numbering or Numbering()
         self.marks = NO_MARKS  # committed bars that wait for their detectors
         self.uncommitted = Uncommitted()
-        self.overflow: Position | None = None  # the first frame that there was no room to hold
         self.early: list[EarlyUndo] = []  # which wait for their trades
 
     @property
     def symbols(self) -> list[str]:
         """The partition's symbols: rows of bars and marks hold the index into this list, which grows."""
         return self.numbering.names
+
+    @property
+    def flows(self) -> dict[str, FrameOrder]:
+        """Where each producer stands."""
+        return self.intake.flows
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -106,80 +96,18 @@ class PartitionState:
                 break
             position = Position.parse(entry_id)
             self.uncommitted.unacked.append(entry_id)
-            for arrival in self._in_order(position, body, read, finished):
+            arrived = (position, body, read)
+            for arrival in self.intake.take(arrived, self.uncommitted, feeds=self.feeds, finished=finished):
                 ready.setdefault(arrival.frame.feed, []).append(arrival)
                 rows += arrival.frame.rows
             self.read_to = position
             taken += 1
         self.uncommitted.dirty = self.uncommitted.dirty or bool(entries)
         for feed, arrivals in ready.items():
-            for piece in _pieces(arrivals):
+            for piece in pieces_of(arrivals):
                 self._apply_feed(feed, piece, now_ns)
                 between()
         return taken
-
-    def _in_order(
-        self, position: Position, body: bytes, read: Reading, finished: Callable[[str], int | None]
-    ) -> list[Arrival]:
-        try:
-            frame = frames.decode(body)
-            flow = self._flow(frame, finished)
-            self.uncommitted.heard.add(frame.producer)
-            if frame.kind == "abandon":
-                arrivals = (
-                    [] if flow.ended else [Arrival(frame, position, read=read)]
-                )  # said before, or it ended after all
-                flow.ended = True
-                return arrivals
-            before = flow.number
-            if frame.previous > before and not flow.ended and not self._has_room(flow, frame):
-                self.overflow = min(self.overflow or position, position)
-                return []
-            ready = flow.accept(Arrival(frame, position, read=read))
-            if not ready and frame.last <= before:
-                self.uncommitted.repeats += frame.rows
-            self._refuse_overlapping(flow)
-        except BadFrame as e:
-            refused = Refused("bad_frame", str(e), body[:MAX_BODY_BYTES])
-            self.uncommitted.dead_letters.append(DeadLetter("", refused, str(position)))
-            return []
-        return ready
-
-    def _has_room(self, flow: FrameOrder, frame: Frame) -> bool:
-        """Tell whether a frame may wait behind a hole: all that waits in the partition has a bound in bytes."""
-        if len(flow.held) >= _HELD_FRAMES:
-            return False
-        held_bytes = sum(flow.held_bytes for flow in self.flows.values())
-        return held_bytes + frame.held_bytes <= self.limits.held_bytes
-
-    def _refuse_overlapping(self, flow: FrameOrder) -> None:
-        for frame, position, *_ in flow.overlapping:
-            why = f"numbers {frame.previous}-{frame.last} overlap {flow.number}"
-            refused = Refused("bad_frame", why, frames.encode(frame)[:MAX_BODY_BYTES])
-            self.uncommitted.dead_letters.append(DeadLetter("", refused, str(position)))
-        flow.overlapping.clear()
-
-    def _flow(self, frame: Frame, finished: Callable[[str], int | None]) -> FrameOrder:
-        """Return where a frame's producer stands. Raises BadFrame for one that speaks for another's feed."""
-        flow = self.flows.get(frame.producer)
-        if flow is None:
-            self._expect_own_feed(frame)
-            flow = self.flows[frame.producer] = FrameOrder(frame.feed)
-            if frame.is_replay and (number := finished(frame.producer)) is not None:
-                flow.number, flow.ended = number, True
-        elif flow.feed != frame.feed:
-            raise BadFrame(f"{frame.producer} sends to the feed {flow.feed}, not to {frame.feed}")
-        return flow
-
-    def _expect_own_feed(self, frame: Frame) -> None:
-        """Raise BadFrame for a live frame to a replay's feed, or a replay named as a live feed: its end closes bars."""
-        if len(self.flows) >= MAX_PRODUCERS:
-            raise BadFrame(f"more than {MAX_PRODUCERS} producers in one partition")
-        replays = {flow.feed for producer, flow in self.flows.items() if flow.feed == producer}
-        others = {flow.feed for flow in self.flows.values()} - replays
-        books = {feed for feed, book in self.feeds.items() if book.replay != frame.is_replay}
-        if frame.feed in (others if frame.is_replay else replays) | books:
-            raise BadFrame(f"the feed {frame.feed} is no feed of {frame.producer}")
 
     def _apply_feed(self, feed: str, arrivals: list[Arrival], now_ns: int) -> None:
         last = arrivals[-1].frame
@@ -201,12 +129,8 @@ class PartitionState:
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
         """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
         counts = self.uncommitted.count_of(producer)
-        batches = self._unpack_together(arrivals) or [self._unpack(arrival) for arrival in arrivals]
-        for arrival, ticks in zip(arrivals, batches, strict=False):
-            rows = len(ticks) + len(ticks.refused)
-            counts.ticks_in += 0 if arrival.was_lost else rows
-            counts.lost -= rows if arrival.was_lost else 0
-            self.uncommitted.refuse(producer, ticks.refused)
+        unpacker = Unpacker(self.partition, self.limits.partitions, self.numbering)
+        batches = unpacker.unpack(producer, arrivals, self.uncommitted)
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
         if times is not None and (self.early or "undoes" in ticks.optional):
             # A replay takes nothing back: its source leaves such trades out.
@@ -233,44 +157,6 @@ class PartitionState:
         self.early = met.waiting
         kept = ~(undoes | met.gone)
         return kept, met.ticks.take(kept)
-
-    def _unpack_together(self, arrivals: list[Arrival]) -> list[Ticks]:
-        """Return full frames of a replay as one batch; nothing where some frame must be looked at by itself."""
-        batch = [arrival.frame for arrival in arrivals]
-        if not batch[0].is_replay or not frames.are_alike(batch):
-            return []
-        try:
-            ticks = frames.ticks_of_alike(batch)
-            self._expect_symbols(ticks.symbols)
-        except BadFrame:
-            return []
-        return [ticks]
-
-    def _unpack(self, arrival: Arrival) -> Ticks:
-        """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
-        frame = arrival.frame
-        try:
-            self._expect_symbols(frame.symbols)
-            return _rows_above(frames.ticks_of(frame), arrival.above)
-        except BadFrame as e:
-            counts = self.uncommitted.counts[frame.producer]
-            counts.refused += frame.rows
-            # Numbers that were given up as lost stand in the ledger already.
-            counts.lost -= frame.rows if arrival.was_lost else 0
-            counts.ticks_in += 0 if arrival.was_lost else frame.rows
-            original = frames.encode(frame)[:MAX_BODY_BYTES]
-            self.uncommitted.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), original)))
-            return Ticks.empty()
-
-    def _expect_symbols(self, symbols: Iterable[str]) -> None:
-        """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
-        for symbol in symbols:
-            if self.numbering.knows(symbol):
-                continue
-            if not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
-                raise BadFrame(f"{symbol!r} is not a symbol")
-            if not is_at_home(symbol, self.partition, self.limits.partitions):
-                raise BadFrame(f"{symbol!r} is a symbol of another partition")
 
     def _end(self, frame: Frame) -> None:
         # A live producer's numbers stay until its lease is long over: after a fail-over its frames
@@ -344,41 +230,12 @@ class PartitionState:
             mine = [pending for pending in self.uncommitted.undos if pending.feed == feed]
             past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks, past.arrived_ms)
-            minutes = self._minutes_taken_back(mine, found, past.first_ms)
+            minutes, early = sort_out(mine, found, past.first_ms, self.uncommitted, self.flows)
+            self.early += early
             if minutes:
                 codes = {symbol: self.numbering.code(symbol) for symbol, _ in minutes}
                 self._replace(feed, mine[-1].producer, bars_again(left, codes, minutes))
         self.uncommitted.undos = []
-
-    def _minutes_taken_back(
-        self, pending: Sequence[EarlyUndo], found: Sequence[Found], first_ms: int
-    ) -> list[tuple[str, int]]:
-        """Return the (symbol, minute) that changed; an undo without its trade waits, or goes to the dead letters."""
-        minutes, early = [], []
-        outcomes: dict[Undo, list[Found]] = {}
-        for outcome in found:
-            outcomes.setdefault(outcome.undo, []).append(outcome)
-        for one in reversed(pending):  # of several that are alike, the last ones are those of now
-            alike = outcomes.get(one.undo)
-            outcome = alike.pop() if alike else Found(one.undo, None)  # Redis lost the undo itself
-            # A minute's trade may arrive ahead of it, where clocks differ.
-            trimmed = outcome.minute is not None and (outcome.minute - 1) * 60_000 < first_ms
-            if outcome.too_late or trimmed:
-                self._refuse_undo(one, TRIMMED if trimmed else NO_TRADE)
-            elif outcome.minute is None:
-                early.append(one)
-            else:
-                minutes.append((one.undo.symbol, outcome.minute))
-                self.uncommitted.undone.setdefault((one.feed, *minutes[-1]), []).append(one)
-        self.early += reversed(early)
-        return minutes
-
-    def _refuse_undo(self, one: EarlyUndo, why: str) -> None:
-        if one.producer in self.flows:  # else its numbers are forgotten, and its counts closed
-            counts = self.uncommitted.count_of(one.producer)
-            counts.applied -= 1
-            counts.refused += 1
-        self.uncommitted.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, why)))
 
     def give_up_undos(self) -> None:
         """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
@@ -387,7 +244,7 @@ class PartitionState:
         kept = []
         for i, one in enumerate(self.early):
             if i < spare or self._is_overdue(one):
-                self._refuse_undo(one, NO_TRADE)
+                refuse_undo(one, NO_TRADE, self.uncommitted, self.flows)
             else:
                 kept.append(one)
         self.early = kept
@@ -454,7 +311,7 @@ class PartitionState:
 
     def _give_up(self, producer: str, flow: FrameOrder, since_ms: int, now_ns: int) -> tuple[int, int]:
         hole, ready = flow.give_up()
-        self._refuse_overlapping(flow)
+        refuse_overlapping(flow, self.uncommitted)
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
             self.uncommitted.given_up.append(self._hole(producer, flow.feed, since_ms, hole))
@@ -488,8 +345,7 @@ class PartitionState:
 
     def forget_producers(self, producers: Iterable[str]) -> None:
         """Forget the numbers of producers of whom no frame comes any more: the next commit writes it down."""
-        for producer in producers:
-            del self.flows[producer]
+        self.intake.forget(producers)
         self.uncommitted.dirty = True
 
     @property
@@ -500,8 +356,7 @@ class PartitionState:
     @property
     def safe_position(self) -> Position:
         """The position that a commit may claim: just below the first held frame, else the last entry read."""
-        waiting = [self.overflow, *(flow.first_held for flow in self.flows.values())]
-        return min([self.read_to, *(position.before() for position in waiting if position)])
+        return self.intake.safe_position(self.read_to)
 
     # -- commit ------------------------------------------------------------------------------------------------
 
@@ -538,7 +393,8 @@ class PartitionState:
         if not self.numbering.fits(saved.symbols):
             self.numbering = Numbering()
         codes = np.array([self.numbering.code(symbol) for symbol in saved.symbols], "<i4")
-        self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
+        self.feeds, self.marks, self.early = saved.feeds, saved.marks, list(saved.early)
+        self.intake.flows = saved.flows
         for rows in (self.marks, *(part for book in self.feeds.values() for part in (book.bars, book.waiting))):
             rows["symbol"] = codes[rows["symbol"]]
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
@@ -580,17 +436,6 @@ class PartitionState:
         return acked
 
 
-def _pieces(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
-    """Cut frames that can be applied into runs of few rows, in their order."""
-    first = rows = 0
-    for i, arrival in enumerate(arrivals):
-        if rows + arrival.frame.count > _PIECE_ROWS and i > first:
-            yield arrivals[first:i]
-            first, rows = i, 0
-        rows += arrival.frame.count
-    yield arrivals[first:]
-
-
 def _keys_of(bars: Column) -> list[tuple[int, int]]:
     return list(zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True))
 
@@ -598,11 +443,3 @@ def _keys_of(bars: Column) -> list[tuple[int, int]]:
 def _arrived_ns(arrival: Arrival) -> int:
     """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
     return (arrival.stamp_ms - arrival.frame.delay_ms) * MS_NS
-
-
-def _rows_above(ticks: Ticks, number: int) -> Ticks:
-    """Keep the rows of a front-door frame that are new."""
-    if not number:
-        return ticks
-    rows = ticks.optional["row_id"] > number if len(ticks) else slice(0)
-    return ticks.take(rows, [r for r in ticks.refused if r.row_id > number])

@@ -373,7 +373,7 @@ class Worker:
     def _read_overflow_again(self, states: Sequence[PartitionState]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
         for state in states:
-            if state.overflow and not state.holes:
+            if state.intake.overflow and not state.holes:
                 self.restore(state.partition)
 
     # -- leases ----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers import lookout, partition_state, teller, upkeep
+from tickstockpl.workers import frame_intake, lookout, teller, upkeep
 from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 
@@ -377,7 +377,7 @@ def test_a_hole_is_given_up_though_what_was_sent_elsewhere_is_looked_for_again_a
 
 
 def test_invented_producers_do_not_keep_their_places_until_none_is_left(stream, work, monkeypatch):
-    monkeypatch.setattr(partition_state, "MAX_PRODUCERS", 8)
+    monkeypatch.setattr(frame_intake, "MAX_PRODUCERS", 8)
     monkeypatch.setattr(upkeep, "_CROWD", 4)
     for i in range(20):
         stream.number = 0
@@ -399,7 +399,7 @@ def test_large_dead_letters_have_a_bound_in_bytes_in_redis_and_stay_whole_in_the
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):
-    monkeypatch.setattr(partition_state, "_HELD_FRAMES", 2)
+    monkeypatch.setattr(frame_intake, "HELD_FRAMES", 2)
     first, *others = [stream.frame(("A", 10.0 + i, 1), identity=REPLAY) for i in range(8)]
     for body in others:
         stream.add(body)

@@ -615,7 +615,7 @@ def test_what_waits_behind_holes_has_a_bound_in_bytes():
         feed.number = 5
     apply(state, *(feed.body(("A", 1, 10, 1), born=1) for feed in feeds), at=1)
     assert [len(flow.held) for flow in state.flows.values()] == [1, 1, 0]
-    assert state.overflow == Position((START_S + 1) * 1000, 2)
+    assert state.intake.overflow == Position((START_S + 1) * 1000, 2)
 
 
 def test_a_read_takes_so_many_rows_and_leaves_the_rest():
