@@ -14,9 +14,8 @@ from redis.exceptions import RedisError, ResponseError
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
 from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
 from ..contracts.frame import MAX_TICKS
-from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
+from ..contracts.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
 from ..contracts.names import GROUP
-from ..contracts.partition import START
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
@@ -39,8 +38,9 @@ from .finished_replays import FinishedReplays
 from .front_door import FrontDoor
 from .history_memory import HISTORY_MB
 from .lookout import IDS_AHEAD, Lookout
+from .owned_partitions import OwnedPartitions
 from .partition_reader import Entries, PartitionReader
-from .partition_state import Held, PartitionState
+from .partition_state import PartitionState
 from .restorer import Restorer
 from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
@@ -146,16 +146,22 @@ class Worker:
             limits=self._limits,
         )
         self._front_door_busy = False
-        self._states: dict[int, PartitionState] = {}
         self._lookout = Lookout(self._reader, self._finished.number)
-        self._set_aside = SetAside(client)
+        self._owned = OwnedPartitions(
+            self._assignment,
+            self._restorer,
+            set_aside=SetAside(client),
+            figures=self._figures,
+            limits=self._limits,
+            parts=(self._reader, self._acks, self._teller, self._committer),
+        )
+        self._states = self._owned.states
         self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
         self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
         self._bounds = Bounds(options.keep)
         self._read_count = 1
-        self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
         self._said: set[str] = set()  # why a server does not serve, each said once
@@ -185,18 +191,52 @@ class Worker:
                 self._heal(error)
         self._end()
 
+    def _join(self) -> None:
+        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
+        said = False
+        while not self._stop.is_set():
+            VITALS.turn()
+            try:
+                self._assignment.join()
+                self._database.connection.execute(query("update_worker"), self._figures.first_row())
+                VITALS.join()
+                log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
+                return
+            except LeaseTaken as e:
+                if time.monotonic() > deadline:
+                    raise LeaseTaken(
+                        f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
+                    ) from e
+                if not said:
+                    log.info("waiting for the name", consumer=self.options.consumer)
+                    said = True
+                self._stop.wait(0.1)
+            except psycopg.Error as e:
+                self._heal(e)
+                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
+
+    def _end(self) -> None:
+        """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
+        try:
+            self._step_through_commit()
+            self._front_door.release()
+            self._assignment.leave(self._owned.held)
+        except (psycopg.Error, RedisError, OSError) as e:
+            log.warning("left without a last commit", why=str(e).strip())
+        log.info("worker stopped", consumer=self.options.consumer)
+
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
         VITALS.turn()
         self._look_at_leases()
-        self._take_back()
+        self._owned.take_back()
         self._show()
         self._front_door_busy = self._front_door.step()
         if not self._states:
             self._wait_for_partitions()
             return
         before_ns = time.monotonic_ns()
-        had_left = bool(self._left)  # of a read that did not come to the end
+        had_left = bool(self._owned.left)  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
@@ -213,16 +253,16 @@ class Worker:
             self._teller.catch_up()
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
-        return not self._left and all(len(frames) < self._read_count for frames in entries.values())
+        return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())
 
     def _show(self) -> None:
-        PARTITIONS_OWNED.set(len(self._held()))
+        PARTITIONS_OWNED.set(len(self._owned.held))
         UNDETECTED_BARS.set(sum(len(state.marks) for state in self._states.values()))
 
     def read(self) -> dict[int, Entries]:
         """④ Read new frames of all owned partitions; those with frames left over from the last read wait."""
-        partitions = [partition for partition in self._states if partition not in self._left]
-        entries, self._left = self._left, {}
+        partitions = [partition for partition in self._states if partition not in self._owned.left]
+        entries, self._owned.left = self._owned.left, {}
         if not partitions:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
@@ -236,7 +276,7 @@ class Worker:
             log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
             for partition in partitions:
                 self.restore(partition)
-            self._left = entries
+            self._owned.left = entries
             return self.read()  # a turn that has read nothing is taken for one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
         self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
@@ -273,7 +313,7 @@ class Worker:
                     between=self._stay_alive,
                 )
                 if taken < len(entries[partition]):
-                    self._left[partition] = entries[partition][taken:]
+                    self._owned.left[partition] = entries[partition][taken:]
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if any(state.uncommitted.dirty for state in self._states.values()):
@@ -282,7 +322,7 @@ class Worker:
     def _stay_alive(self) -> None:
         """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
         VITALS.turn()
-        self._assignment.renew_if_due(self._held())
+        self._assignment.renew_if_due(self._owned.held)
 
     def check(self) -> list[PartitionState]:
         """Return the states that can be committed; one that met a new hole is restored first: it may have misread.
@@ -378,102 +418,28 @@ class Worker:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def _join(self) -> None:
-        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
-        said = False
-        while not self._stop.is_set():
-            VITALS.turn()
-            try:
-                self._assignment.join()
-                self._database.connection.execute(query("update_worker"), self._figures.first_row())
-                VITALS.join()
-                log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
-                return
-            except LeaseTaken as e:
-                if time.monotonic() > deadline:
-                    raise LeaseTaken(
-                        f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
-                    ) from e
-                if not said:
-                    log.info("waiting for the name", consumer=self.options.consumer)
-                    said = True
-                self._stop.wait(0.1)
-            except psycopg.Error as e:
-                self._heal(e)
-                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
-
-    def _held(self) -> list[Held]:
-        return [state.held for state in self._states.values()] + self._set_aside.held
-
     def _look_at_leases(self) -> None:
-        for lost in self._assignment.renew_if_due(self._held()):
-            self._drop(lost.partition, "lease lost")
+        self._owned.renew_leases()
         moved = self._assignment.moved()
         if self._assignment.definitions_changed():
             self._committer.read_definitions_again()
         if not moved:
             return
-        if self._assignment.surplus(self._held()):
+        if self._owned.has_surplus():
             self._step_through_commit()
-            self._release_surplus()
-        elif taken := self._assignment.take_one(self._held()):
-            TAKEOVERS.inc()
-            self._figures.begin(taken.partition)
-            self._begin(taken)
-
-    def _begin(self, held: Held) -> None:
-        self._states[held.partition] = PartitionState(held, position=START, limits=self._limits)
-        self.restore(held.partition)
-
-    def _take_back(self) -> None:
-        """Go on with partitions that were set aside, where their keys are right again."""
-        for held in self._set_aside.put_right():
-            self._begin(held)
+            self._owned.release_surplus()
+        else:
+            self._owned.take_one()
 
     def _wait_for_partitions(self) -> None:
         self._bounds.step_if_due(self._database.connection)
         self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
-    def _release_surplus(self) -> None:
-        surplus = [held for held in self._assignment.surplus(self._held()) if not self._is_dirty(held.partition)]
-        for held in surplus:
-            self._forget(held.partition)
-        self._assignment.release(surplus)
-        if surplus:
-            log.info("partitions released", partitions=[held.partition for held in surplus])
-
-    def _is_dirty(self, partition: int) -> bool:
-        return partition in self._states and self._states[partition].uncommitted.dirty
-
-    def _drop(self, partition: int, why: str) -> None:
-        if self._forget(partition):
-            log.info("partition dropped", partition=partition, why=why)
-
-    def _forget(self, partition: int) -> bool:
-        """Keep nothing of a partition; return whether it was here."""
-        self._leave(partition)
-        return self._states.pop(partition, None) is not None or self._set_aside.drop(partition)
-
-    def _leave(self, partition: int) -> None:
-        """Do nothing more for a partition in Redis."""
-        self._left.pop(partition, None)
-        for part in (self._reader, self._acks, self._teller, self._committer):
-            part.leave(partition)
-
     # -- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, partition: int, *, from_start: bool = False) -> None:
-        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this.
-
-        from_start: of the stream, because its ids are not those that the committed position knows.
-        """
-        self._left.pop(partition, None)
-        state = self._restorer.restore(self._states[partition], from_start=from_start)
-        if state is None:
-            self._drop(partition, "taken by another worker")
-            return
-        self._states[partition] = state
-        self._figures.count_restore()
+        """Go back to the committed state and read again; from_start: of the stream."""
+        self._owned.restore(partition, from_start=from_start)
 
     def _finish_restores(self, entries: dict[int, Entries]) -> None:
         for partition, restoring in list(self._reader.restoring.items()):
@@ -537,8 +503,7 @@ class Worker:
                 self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
             self._failures += 1
             if self._stop.is_set():
-                self._left.clear()
-                self._states.clear()  # they may not fit what is committed: the next owner restores
+                self._owned.clear()
                 return
             try:
                 self._reconnect()
@@ -601,14 +566,10 @@ class Worker:
         except ServerAway:
             VITALS.lost("redis")
             raise
-        for lost in self._assignment.renew_if_due(self._held()):
-            self._drop(lost.partition, "lease lost")
+        self._owned.renew_leases()
         self._pacing.forget_uncommitted()
         self._front_door.reset()
-        for partition in self._set_aside.look(self._states):
-            self._leave(partition)
-        for partition in list(self._states):
-            self.restore(partition)
+        self._owned.restore_all()
 
     def _reconnect_database(self) -> None:
         try:
@@ -617,16 +578,6 @@ class Worker:
             self._database.reopen()
             self._committer.open()
             self._assignment.listen()
-
-    def _end(self) -> None:
-        """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
-        try:
-            self._step_through_commit()
-            self._front_door.release()
-            self._assignment.leave(self._held())
-        except (psycopg.Error, RedisError, OSError) as e:
-            log.warning("left without a last commit", why=str(e).strip())
-        log.info("worker stopped", consumer=self.options.consumer)
 
 
 def _note_lost(error: Exception) -> None:
