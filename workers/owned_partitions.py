@@ -26,7 +26,7 @@ class Part(Protocol):
 
 
 class OwnedPartitions:
-    """states: of those that are worked on. left: of the last read of some, what was more than one turn may take."""
+    """states: of those that are worked on."""
 
     def __init__(  # what it goes through, and what it fills
         self,
@@ -40,7 +40,7 @@ class OwnedPartitions:
     ) -> None:
         """parts: of the worker, which forget a partition that goes."""
         self.states: dict[int, PartitionState] = {}
-        self.left: dict[int, Entries] = {}
+        self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
         self._assignment = assignment
         self._restorer = restorer
         self._set_aside = set_aside
@@ -52,6 +52,20 @@ class OwnedPartitions:
     def held(self) -> list[Held]:
         """How each is held, those that are set aside, too."""
         return [state.held for state in self.states.values()] + self._set_aside.held
+
+    @property
+    def has_left(self) -> bool:
+        """Tell whether something of the last read waits for the next turn."""
+        return bool(self._left)
+
+    def take_left(self) -> dict[int, Entries]:
+        """Return what the last turn left, and leave nothing."""
+        left, self._left = self._left, {}
+        return left
+
+    def leave_left(self, entries: dict[int, Entries]) -> None:
+        """Leave what was read to the next turn; a partition that is restored before reads it again."""
+        self._left |= entries
 
     def renew_leases(self) -> None:
         """Renew the leases where it is time, and drop the partitions that another worker has by now."""
@@ -95,7 +109,7 @@ class OwnedPartitions:
 
         from_start: of the stream, because its ids are not those that the committed position knows.
         """
-        self.left.pop(partition, None)
+        self._left.pop(partition, None)
         state = self._restorer.restore(self.states[partition], from_start=from_start)
         if state is None:
             self.drop(partition, "taken by another worker")
@@ -117,7 +131,7 @@ class OwnedPartitions:
 
     def clear(self) -> None:
         """Forget every state: they may not fit what is committed, and the next owner restores."""
-        self.left.clear()
+        self._left.clear()
         self.states.clear()
 
     def _forget(self, partition: int) -> bool:
@@ -126,6 +140,6 @@ class OwnedPartitions:
         return self.states.pop(partition, None) is not None or self._set_aside.drop(partition)
 
     def _leave(self, partition: int) -> None:
-        self.left.pop(partition, None)
+        self._left.pop(partition, None)
         for part in self._parts:
             part.leave(partition)

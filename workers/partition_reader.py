@@ -249,7 +249,7 @@ class PartitionReader:
         self._ack_pending(key, "-", str(state.position))
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
-        state.read_to = start
+        state.read_from(start)
         self._restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
         return last
 
@@ -285,7 +285,7 @@ class PartitionReader:
             str(restoring.until),
             frozenset(state.uncommitted.unacked),
         )
-        state.read_to = max(state.read_to, restoring.until)
+        state.pass_deleted(restoring.until)
         return True
 
     def look(self, partitions: Iterable[int]) -> dict[int, Look | None]:

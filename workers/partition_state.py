@@ -71,6 +71,14 @@ class PartitionState:
         """Where each producer stands."""
         return self.intake.flows
 
+    def read_from(self, position: Position) -> None:
+        """Note that the stream is read from behind a position on."""
+        self.read_to = position
+
+    def pass_deleted(self, until: Position) -> None:
+        """Note that a read came to an id where nothing stands any more."""
+        self.read_to = max(self.read_to, until)
+
     # -- apply -------------------------------------------------------------------------------------------------
 
     def apply(

@@ -236,7 +236,7 @@ class Worker:
             self._wait_for_partitions()
             return
         before_ns = time.monotonic_ns()
-        had_left = bool(self._owned.left)  # of a read that did not come to the end
+        had_left = self._owned.has_left  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
@@ -253,7 +253,7 @@ class Worker:
             self._teller.catch_up()
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
-        return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())
+        return not self._owned.has_left and all(len(frames) < self._read_count for frames in entries.values())
 
     def _show(self) -> None:
         PARTITIONS_OWNED.set(len(self._owned.held))
@@ -261,8 +261,8 @@ class Worker:
 
     def read(self) -> dict[int, Entries]:
         """④ Read new frames of all owned partitions; those with frames left over from the last read wait."""
-        partitions = [partition for partition in self._states if partition not in self._owned.left]
-        entries, self._owned.left = self._owned.left, {}
+        entries = self._owned.take_left()
+        partitions = [partition for partition in self._states if partition not in entries]
         if not partitions:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
@@ -276,7 +276,7 @@ class Worker:
             log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
             for partition in partitions:
                 self.restore(partition)
-            self._owned.left = entries
+            self._owned.leave_left(entries)
             return self.read()  # a turn that has read nothing is taken for one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
         self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
@@ -313,7 +313,7 @@ class Worker:
                     between=self._stay_alive,
                 )
                 if taken < len(entries[partition]):
-                    self._owned.left[partition] = entries[partition][taken:]
+                    self._owned.leave_left({partition: entries[partition][taken:]})
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if any(state.uncommitted.dirty for state in self._states.values()):
