@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..contracts.metrics import Server
 from ..contracts.names import frame_keys
+from ..contracts.server import Server
 from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .first_few import first_few

@@ -99,7 +99,7 @@ class BarWriter:
                 self._unanswered = None  # the server has rolled it back, and says so
             why = str(e).strip().splitlines()[0]
             if self._lost or isinstance(e, psycopg.errors.OperationalError):
-                raise ServerAway(f"{self.waiting} bars wait: {why}") from e
+                raise ServerAway(f"{self.waiting} bars wait: {why}", "postgresql") from e
             raise SetupError(f"{self.waiting} bars wait, PostgreSQL refuses to write them: {why}") from e
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class BarWriter:
             values = {"transaction_id": self._unanswered.transaction_id}
             (status,) = self._database.connection.execute(query("transaction_status"), values).fetchone() or (None,)
             if status == "in progress":
-                raise ServerAway(f"{self.waiting} bars wait: their transaction is still under way")
+                raise ServerAway(f"{self.waiting} bars wait: their transaction is still under way", "postgresql")
             if status == "committed":
                 self.counts.add(self._unanswered.counts)
                 del self._waiting[0]

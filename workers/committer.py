@@ -2,7 +2,6 @@
 
 import os
 import platform
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -14,8 +13,8 @@ from psycopg import Cursor
 
 from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
-from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, TICK_TO_COMMIT
 from ..contracts.ticks import Column
+from ..db.backoff import Backoff
 from ..db.bars import (
     TableShape,
     delete_unpriced,
@@ -41,11 +40,13 @@ from ..db.detections import (
 from ..db.forgotten_bars import bars_kept, put_back_staged
 from ..db.gaps import note_hole
 from ..db.lease import LEASE_TTL_S
+from ..db.metrics import COMMIT_DURATION, COMMIT_TICKS, COMMITS_FENCED, TICK_TO_COMMIT
 from ..db.postgres import Connection, Database
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.replays import minutes_not_held
 from ..db.timescale import Chunks, lift_limits, lock_chunk_making
+from ..db.world import World
 from .commit_plan import (
     NO_ROWS,
     HeldBack,
@@ -100,12 +101,20 @@ class Committer:
     """Commits partitions through one connection, in two steps: `stage`, then `transact`."""
 
     def __init__(
-        self, database: Database, client: Client, consumer: str, *, detects: bool, history_mb: int = HISTORY_MB
+        self,
+        database: Database,
+        client: Client,
+        consumer: str,
+        *,
+        world: World,
+        detects: bool,
+        history_mb: int = HISTORY_MB,
     ) -> None:
         self.counts = WorkerCounts()
+        self._world = world
         self._database = database
         self._client = client
-        self._finder = ResultFinder(database.connection, history_mb=history_mb) if detects else None
+        self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
         self._process = psutil.Process()
         self._consumer = consumer
         self._rows: Column = NO_ROWS
@@ -114,7 +123,7 @@ class Committer:
         self._held_back: HeldBack | None = None
         self.tally = Tally()
         self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
-        self._began_at = time.monotonic()
+        self._began_at = self._world.monotonic_s()
         self._redis_ahead_s = 0.0  # Redis's clock less our monotonic one
         self.open()
 
@@ -146,10 +155,10 @@ class Committer:
 
         Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
         """
-        self._began_at = time.monotonic()
+        self._began_at = self._world.monotonic_s()
         for state in states:
             self._take_away(state)
-        plans = [plan_partition(state) for state in states]
+        plans = [plan_partition(state, self._world.token()) for state in states]
         rows = self._rows = stage_rows(plans)
         self._replaces = False
         self._changed, self._stand_again = np.ones(len(rows), bool), np.zeros(len(rows), bool)
@@ -169,9 +178,9 @@ class Committer:
 
     def stage_rest(self, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
         """Plan the commit of what the last one left out; durable: that one's plans. Empty where it left out nothing."""
-        self._began_at = time.monotonic()
+        self._began_at = self._world.monotonic_s()
         held, self._held_back = self._held_back, None
-        plans = plan_rest(held, durable) if held else []
+        plans = plan_rest(held, durable, self._world.token) if held else []
         if held and plans:
             mine = np.isin(held.rows["partition"], [plan.state.partition for plan in plans])
             self._restage(held.rows.compress(mine), held.changed[mine])
@@ -214,8 +223,8 @@ class Committer:
 
     def stage_marked(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
         """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
-        self._began_at = time.monotonic()
-        plans = [plan_partition(state, marked=True) for state in states]
+        self._began_at = self._world.monotonic_s()
+        plans = [plan_partition(state, self._world.token(), marked=True) for state in states]
         self._rows, self._changed = NO_ROWS, np.empty(0, bool)
         if self._finder:
             self._finder.find_marked(plans, self._now_s())
@@ -241,7 +250,7 @@ class Committer:
 
     def _now_s(self) -> float:
         now_s = redis_ms(self._client) / 1000
-        self._redis_ahead_s = now_s - time.monotonic()
+        self._redis_ahead_s = now_s - self._world.monotonic_s()
         return now_s
 
     def transact(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
@@ -250,7 +259,7 @@ class Committer:
         A partition that was fenced is left out, the others are committed. A bar that the database refuses goes to the
         dead letters, the others are committed. Raises psycopg.Error where the answer is unknown: restore everything.
         """
-        attempt = 0
+        attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
         while plans:
             self._unanswered = {plan.state.partition: plan for plan in plans}
             try:
@@ -270,7 +279,7 @@ class Committer:
                 attempt += 1
                 if attempt == _ATTEMPTS:
                     raise
-                time.sleep(0.01 * 2**attempt)
+                self._world.sleep(backoff.pause_s())
         self._unanswered = {}
         self._say_wrong_copies()
         self._note_committed(plans)
@@ -375,7 +384,7 @@ class Committer:
     def worker_row(self) -> dict[str, object]:
         """Return the values of this worker's row."""
         used = {
-            "cpu_s": time.process_time(),
+            "cpu_s": self._world.cpu_s(),
             "memory_mb": self._process.memory_info().rss / 2**20,
             "lag_ms": self.lag_ms,
             "undetected": self.undetected,
@@ -407,7 +416,7 @@ class Committer:
             plan.state.held.outbox_number += len(plan.messages)
 
     def _measure(self, plans: Sequence[PartitionPlan]) -> None:
-        now_s = time.monotonic()
+        now_s = self._world.monotonic_s()
         COMMIT_DURATION.observe(now_s - self._began_at)
         COMMIT_TICKS.observe(sum(c.ticks_in for plan in plans for c in plan.counts.values()))
         for arrived_ns in (plan.state.arrived_ns for plan in plans):

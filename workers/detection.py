@@ -4,7 +4,6 @@ A commit's own bars are detected in its transaction where their symbols' histori
 or because indicators come after patterns, stands as marks in the checkpoint, and is done by commits without bars.
 """
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..db.detections import StagedIndicator, load_bars, session_sums_before, sta
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from ..db.splits import split_minutes
+from ..db.world import World
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
 from .definitions import Definitions, read_definitions
@@ -39,7 +39,8 @@ _NO_MINUTE = 2**31 - 1
 class ResultFinder:
     """Finds results for the commits of one worker. definitions: read again each minute."""
 
-    def __init__(self, connection: Connection, *, history_mb: int = HISTORY_MB) -> None:
+    def __init__(self, connection: Connection, *, world: World, history_mb: int = HISTORY_MB) -> None:
+        self._world = world
         self._memory = HistoryMemory(history_mb << 20)
         self.open(connection)
 
@@ -56,11 +57,11 @@ class ResultFinder:
 
     def _read_definitions_if_due(self) -> None:
         """Read which detectors are on."""
-        if time.monotonic() >= self._read_at:
+        if self._world.monotonic_s() >= self._read_at:
             self.definitions = read_definitions(self._connection)
             if (splits := split_minutes(self._connection)) != self._splits:
                 self._splits = splits
-            self._read_at = time.monotonic() + _READ_EVERY_S
+            self._read_at = self._world.monotonic_s() + _READ_EVERY_S
 
     def find(
         self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, stand_again: Column, now_s: float

@@ -1,6 +1,5 @@
 """The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; and the one way out."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,22 +11,26 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
-from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
+from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
-from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP
 from ..contracts.partition import START, Position
+from ..contracts.server import SERVERS
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
+from ..db.backoff import Backoff
 from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
+from ..db.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
+from ..db.outage import Outage, server_of
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .assignment import Assignment
 from .bounds import KEEP, Bounds, Keep
 from .commit_plan import PartitionPlan
@@ -86,7 +89,7 @@ class Worker:
     the same: restore from the last commit, and the stream brings the rest again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         options: WorkerOptions,
         *,
@@ -96,7 +99,9 @@ class Worker:
         partitions: int,
         stop: Stop,
         tracing: "Tracing | None" = None,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         self.options = options
         self._database = database
         self._client = client
@@ -105,14 +110,19 @@ class Worker:
         self._stop = stop
         self._tracing = tracing
         self._committer = Committer(
-            database, client, options.consumer, detects=options.detects, history_mb=options.history_mb
+            database,
+            client,
+            options.consumer,
+            world=world,
+            detects=options.detects,
+            history_mb=options.history_mb,
         )
         self._limits = self._make_limits()
         reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
-        self._reader = PartitionReader(reading, options.consumer, group=options.group)
-        self._teller = Teller(client, database, retention_s=options.retention_s)
-        self._assignment = Assignment(database, options.consumer, partitions)
-        self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
+        self._reader = PartitionReader(reading, options.consumer, world=world, group=options.group)
+        self._teller = Teller(client, database, retention_s=options.retention_s, world=world)
+        self._assignment = Assignment(database, options.consumer, partitions, world=world)
+        self._clock = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
         self._front_door = FrontDoor(
             client,
             database,
@@ -125,16 +135,17 @@ class Worker:
             ),
             parse=partial(parse_entries, second_stamp=options.second_stamp, rules=options.trade_rules),
             limits=self._limits,
+            world=world,
         )
         self._front_door_busy = False
         self._states: dict[int, PartitionState] = {}
-        self._lookout = Lookout(self._reader, self._finished_number)
-        self._set_aside = SetAside(client)
-        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
-        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
+        self._lookout = Lookout(self._reader, self._finished_number, world=world)
+        self._set_aside = SetAside(client, world=world)
+        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s, world=world)
+        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s, world=world)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
-        self._bounds = Bounds(options.keep)
+        self._bounds = Bounds(options.keep, world=world)
         self._read_count = 1
         self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
         self._pressed = False  # Redis is nearly full
@@ -145,7 +156,8 @@ class Worker:
         self._commit_ticks = _COMMIT_TICKS
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
-        self._said: set[str] = set()  # why a server does not serve, each said once
+        self._backoff = Backoff(world)
+        self._outages = {server: Outage(server, self._backoff) for server in SERVERS}
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -182,7 +194,7 @@ class Worker:
         if not self._states:
             self._wait_for_partitions()
             return
-        before_ns = time.monotonic_ns()
+        before_ns = self._world.monotonic_ns()
         had_left = bool(self._left)  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
@@ -246,7 +258,7 @@ class Worker:
 
         So many rows at most, whatever the frames claim: the rest is left for the next turn, a commit between the two.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = self._world.monotonic_ns()
         rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
@@ -264,7 +276,7 @@ class Worker:
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
         if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
-            self._uncommitted_since = time.monotonic()
+            self._uncommitted_since = self._world.monotonic_s()
 
     def _stay_alive(self) -> None:
         """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
@@ -393,18 +405,18 @@ class Worker:
             self._news_since = None
         else:
             # The clocks of the partitions differ by a read or two: their bars go together.
-            self._news_since = self._news_since or time.monotonic()
-            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
+            self._news_since = self._news_since or self._world.monotonic_s()
+            if caught_up and (all(have_news) or self._world.monotonic_s() >= self._news_since + _GATHER_S):
                 return True
         if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
             return True
-        waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
+        waited_s = self._world.monotonic_s() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
         return waited_s >= self.options.commit_ms / 1000
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
+        deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
         said = False
         while not self._stop.is_set():
             VITALS.turn()
@@ -415,17 +427,17 @@ class Worker:
                 log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
                 return
             except LeaseTaken as e:
-                if time.monotonic() > deadline:
+                if self._world.monotonic_s() > deadline:
                     raise LeaseTaken(
                         f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
                     ) from e
                 if not said:
                     log.info("waiting for the name", consumer=self.options.consumer)
                     said = True
-                self._stop.wait(0.1)
+                self._world.wait(self._stop, 0.1)
             except psycopg.Error as e:
                 self._heal(e)
-                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
+                deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # we may have it without knowing
 
     def _held(self) -> list[Held]:
         return [state.held for state in self._states.values()] + self._set_aside.held
@@ -457,7 +469,7 @@ class Worker:
 
     def _wait_for_partitions(self) -> None:
         self._bounds.step_if_due(self._database.connection)
-        self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
+        self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     def _release_surplus(self) -> None:
         surplus = [held for held in self._assignment.surplus(self._held()) if not self._is_dirty(held.partition)]
@@ -526,7 +538,7 @@ class Worker:
                 self._reader.rewind(state, from_start=True)
                 continue
             if unread:
-                self._lookout.rest(partition, time.monotonic() - restoring.began)
+                self._lookout.rest(partition, self._world.monotonic_s() - restoring.began)
             self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
@@ -552,7 +564,7 @@ class Worker:
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
         if self._upkeep.give_up_holes(self._states, self._read_at.ms) or self._vanished.give_up(self._states):
-            self._uncommitted_since = self._uncommitted_since or time.monotonic()
+            self._uncommitted_since = self._uncommitted_since or self._world.monotonic_s()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)
         self._watch_memory()
@@ -600,7 +612,7 @@ class Worker:
         while True:
             VITALS.turn()
             if self._failures:
-                self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
+                self._world.wait(self._stop, self._backoff.pause_s())
             self._failures += 1
             if self._stop.is_set():
                 self._left.clear()
@@ -626,9 +638,7 @@ class Worker:
         if isinstance(error, psycopg.Error):
             self._database.close()  # half prepared, or a standby
         _note_lost(error)
-        if isinstance(error, TlsRefused | DatabaseGone | ResponseError) or getattr(error, "sqlstate", None):
-            self._say_away(error)
-        log.debug("still away", why=str(error).strip())
+        self._say_away(error)
 
     def _is_away(self, error: Exception) -> bool:
         if isinstance(error, psycopg.Error):
@@ -636,28 +646,24 @@ class Worker:
         return not isinstance(error, ResponseError) or redis.can_pass(error)
 
     def _say_away(self, error: Exception) -> None:
-        """Say why nothing is committed, each reason once until both servers serve again."""
-        why = first_line(error)
-        if why not in self._said:
-            do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
-            log.warning("server away", why=why, **({"do": do} if do else {}))
-            self._said.add(why)
+        """Log which server is away, and why nothing is committed."""
+        do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
+        self._outages[server_of(error)].say(error, do=do)
 
     def _note_served(self) -> None:
         """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
         if self._failures:
             self._failures = 0
-            self._served_since = time.monotonic()
+            self._served_since = self._world.monotonic_s()
             VITALS.serves("redis")
-        if self._said:
-            self._said = set()
-            log.info("server back")
+            for outage in self._outages.values():
+                outage.end()
 
     def _served_s(self) -> float | None:
         """Return for how long both servers have served since one was away; None where none ever was."""
         if self._failures:
             return 0.0
-        return None if self._served_since is None else time.monotonic() - self._served_since
+        return None if self._served_since is None else self._world.monotonic_s() - self._served_since
 
     def _reconnect(self) -> None:
         with VITALS.asking("postgresql"):

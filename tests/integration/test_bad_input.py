@@ -13,11 +13,11 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, encode
-from tickstockpl.contracts.metrics import HOLES
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
+from tickstockpl.db.metrics import HOLES
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place
