@@ -18,7 +18,7 @@ from .contracts.settings import without_driver
 from .contracts.tick_json import SecondStamp
 from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .db.backoff import Backoff
-from .db.bars import TableShape
+from .db.staged_rows import TableShape
 from .db.world import REAL
 from .workers.bar_writer import BarWriter
 from .workers.minute_book import MinuteBook

@@ -1,4 +1,4 @@
-"""What a report means: findings, each with a code, what was seen and what to do. Pure.
+"""What a report means: findings, each with a code, what was seen and what to do.
 
 The fleet is unhealthy while a finding of level `error` stands: ticks do not become bars, results are not told, or the
 servers are set up so that ticks may be lost. A `warn` is to be looked at, and the fleet does its work.

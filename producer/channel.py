@@ -16,6 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.errors import SetupError, UsageError
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.same_trade import SameTrades
@@ -25,7 +26,6 @@ from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.backoff import Backoff
-from ..db.gaps import OnGap
 from ..db.outage import Outage
 from ..db.redis import AWAY, address, connect, node_of
 from ..db.world import REAL, World

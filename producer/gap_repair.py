@@ -14,6 +14,7 @@ import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
 from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
 from ..contracts.ticks import Ticks
@@ -21,7 +22,7 @@ from ..contracts.universe import EVERY_SYMBOL
 from ..db import gaps, redis
 from ..db import lease as leases
 from ..db.gaps import MissingMinutes, OpenGap
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
 from ..db.migrate import expect_partitions
 from ..db.postgres import Connection
 from ..db.world import REAL, World

@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 
 from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError, first_line
 from ..contracts.frame import decode
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import SPOOL_TOO_OLD
 from ..contracts.names import flow_key
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db import redis
 from ..db.backoff import Backoff
-from ..db.gaps import OnGap
 from ..db.outage import server_of
 from ..db.postgres import connect
 from ..db.queries import query

@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import structlog
 
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import parse_messages
 from ..contracts.same_trade import SameTrades
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
 from ..db.world import REAL, World
 from .massive_reader import MassiveOptions, MassiveReader
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import parse_messages
-from ..db.gaps import OnGap
 from ..db.world import REAL, World
 
 # The library pings every 20 s and waits 20 s for the answer: what a dead connection lost, it lost within this.

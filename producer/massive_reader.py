@@ -22,10 +22,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from ..contracts import gap_reasons
 from ..contracts.errors import SetupError, TickStockError, UsageError
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import Status, parse_messages
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db.backoff import Backoff
-from ..db.gaps import OnGap
 from ..db.outage import Outage
 from ..db.world import World
 from .massive_breaks import Breaks

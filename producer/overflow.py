@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterable
 import numpy as np
 import structlog
 
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import SPOOL_FULL
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
 from ..db.metrics import SPOOL_DROPPED
 from ..db.world import REAL, World
 from .spooled_writer import SpooledWriter

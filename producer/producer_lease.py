@@ -11,9 +11,10 @@ import psycopg
 import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
+from ..contracts.lease import Lease
 from ..db import lease as leases
 from ..db.backoff import Backoff
-from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
+from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S
 from ..db.migrate import expect_partitions
 from ..db.outage import Outage
 from ..db.postgres import Connection, connect

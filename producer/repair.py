@@ -11,11 +11,11 @@ import structlog
 from redis.exceptions import RedisError
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError, first_line
+from ..contracts.gap import Gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.stop import Stop
 from ..db import gaps
 from ..db.backoff import Backoff
-from ..db.gaps import Gap
 from ..db.postgres import Connection, connect
 from ..db.world import REAL, World
 from .gap_repair import SETTLE_S, Bars, GapRepair

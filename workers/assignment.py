@@ -4,8 +4,9 @@ import psycopg
 import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
+from ..contracts.lease import Lease
 from ..db import lease as leases
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
 from ..db.migrate import expect_partitions
 from ..db.postgres import Database
 from ..db.queries import query

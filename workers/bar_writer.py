@@ -9,11 +9,12 @@ import structlog
 
 from ..contracts.errors import ServerAway, SetupError
 from ..contracts.ticks import Column
-from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.bars import existing, open_stage, stage, table_shape, upsert
 from ..db.forgotten_bars import put_back_staged
 from ..db.migrate import check_schema
 from ..db.postgres import Connection, Database, is_lost
 from ..db.queries import query
+from ..db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from .bar_book import merge
 from .commit_plan import resolve

@@ -14,8 +14,7 @@ from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
-from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
-from ..db.detections import StagedIndicator
+from ..db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedIndicator, TableShape
 from .detector import NO_HIGHER_BARS, NOWHERE
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of

@@ -16,7 +16,6 @@ from ..contracts.errors import Fenced
 from ..contracts.ticks import Column
 from ..db.backoff import Backoff
 from ..db.bars import (
-    TableShape,
     delete_unpriced,
     existing,
     mark_standing,
@@ -45,6 +44,7 @@ from ..db.postgres import Connection, Database
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
 from ..db.replays import minutes_not_held
+from ..db.staged_rows import TableShape
 from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from ..db.world import World
 from .commit_plan import (

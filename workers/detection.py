@@ -13,14 +13,16 @@ from ..contracts.bar import has_prices
 from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
-from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
+from ..db.detections import load_bars, session_sums_before, standing_detections
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from ..db.splits import split_minutes
+from ..db.staged_rows import StagedIndicator
 from ..db.world import World
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
-from .definitions import Definitions, read_definitions
+from .definition import Definitions
+from .definitions import read_definitions
 from .detector import NOWHERE, TIMEFRAMES, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
 from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of

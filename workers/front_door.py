@@ -20,6 +20,7 @@ from ..contracts.aside import pack_aside
 from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
+from ..contracts.lease import Lease
 from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.tick_json import Entry
@@ -28,7 +29,7 @@ from ..db import lease as leases
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import Send, send
 from ..db.lag import number_in
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
 from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query

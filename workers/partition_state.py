@@ -15,11 +15,11 @@ from ..contracts import frame as frames
 from ..contracts.bounds import HELD_FRAMES, MAX_BODY_BYTES, MAX_PRODUCERS, READ_TICKS
 from ..contracts.errors import BadFrame
 from ..contracts.frame import Frame
+from ..contracts.gap import Hole
+from ..contracts.lease import Lease
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
 from ..contracts.partition import Position, is_at_home
 from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
-from ..db.gaps import Hole
-from ..db.lease import Lease
 from .bar_book import bars_of, empty_bars, latest_of, merge
 from .detector import Detector
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet

@@ -1,10 +1,10 @@
 """What a worker's counters make of a commit's counts."""
 
 import pytest
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Refused
 from tickstockpl.db import metrics
-from tickstockpl.db.lease import Lease
 from tickstockpl.workers.commit_plan import plan_partition
 from tickstockpl.workers.partition_state import Counts, DeadLetter, Held, PartitionState
 from tickstockpl.workers.tally import Tally

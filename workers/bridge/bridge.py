@@ -12,11 +12,12 @@ from redis.exceptions import RedisError, ResponseError
 from ...contracts.channel_names import INDICATORS_STREAMING
 from ...contracts.channels import PATTERNS, Message
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
+from ...contracts.lease import Lease
 from ...contracts.stop import Stop
 from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases
 from ...db.backoff import Backoff
-from ...db.lease import RENEW_EVERY_S, Lease
+from ...db.lease import RENEW_EVERY_S
 from ...db.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
 from ...db.outage import Outage
 from ...db.postgres import Database

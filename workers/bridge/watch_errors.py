@@ -8,7 +8,8 @@ from ...contracts.channels import Category, Message, Severity, error
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.world import World
-from ..definitions import WrongRow, read_definitions
+from ..definition import WrongRow
+from ..definitions import read_definitions
 
 # A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
 _SETTLE_S = 5.0
