@@ -12,12 +12,14 @@ class FakeWorld:
     """What a test hands in. now_s: the monotonic clock; the time of day runs with it from 2026-01-15 15:00 UTC on.
 
     waits: the seconds of each wait. chance: what `uniform` answers, as a share of the way from its low end to its high.
+    on_wait: what happens at each wait.
     """
 
     def __init__(self):
         self.now_s = START_S
         self.waits = []
         self.chance = 1.0
+        self.on_wait = lambda: None
         self._numbers = count(1)
         self.world = World(
             monotonic_ns=lambda: round(self.now_s * 1e9),
@@ -32,6 +34,7 @@ class FakeWorld:
 
     def _pass(self, seconds):
         self.waits.append(seconds)
+        self.on_wait()
         self.now_s += seconds
 
     def _wait(self, event, seconds):

@@ -175,14 +175,18 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop; then commit, ack, release. Raises LeaseTaken or LeaseLost with the name."""
-        self._join()
+        self.join()
+        self.work()
+        self._end()
+
+    def work(self) -> None:
+        """Take turns until told to stop; wait for a server that is away."""
         while not self._stop.is_set():
             try:
                 self.turn()
                 self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
-        self._end()
 
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
@@ -415,7 +419,8 @@ class Worker:
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def _join(self) -> None:
+    def join(self) -> None:
+        """Take the name; wait for it as long as a killed worker may hold it. Raises LeaseTaken."""
         deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
         said = False
         while not self._stop.is_set():

@@ -296,7 +296,7 @@ def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothin
     place = Place(stream.servers, False, 5.0)
     worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, block_ms=1), partitions=None, stop=stop)
     with worker._client, closing(worker._database):
-        worker._join()
+        worker.join()
         while not worker._states:
             worker.turn()  # the one in which it has the partition reads it, too
         (state,) = worker._states.values()
