@@ -108,7 +108,8 @@ class MassiveReader(threading.Thread):
         super().__init__(name="tickstock-massive", daemon=True)
         self._world = world
         self._backoff = Backoff(world, first_s=0.2, longest_s=30.0)
-        self._outage = Outage("massive", self._backoff, every_reason=True)
+        # Not with the pauses of the loop: those grow on through connections that do not hold.
+        self._outage = Outage("massive", Backoff(world), every_reason=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once
         self._said: set[tuple[str, str]] = set()

@@ -222,7 +222,7 @@ class SpooledWriter(StreamWriter):
     def _give_way(self, why: str) -> None:
         """Redis has no room: wait for it, but do not let the source wait."""
         self._spill()
-        if self._is_news():
+        if not (self._outage.is_on or self._is_full_said) and self._is_news():
             log.warning("ticks go to the spool", why=why, spool=str(self._spool.folder))
             self._is_full_said = True
         self._backoff.postpone()
@@ -257,9 +257,9 @@ class SpooledWriter(StreamWriter):
             self._spool.rewind()
 
     def _is_news(self) -> bool:
-        """Tell, and note, whether it is said now why ticks go to the spool."""
+        """Tell whether it is time to say again why ticks go to the spool; if so, it is said now."""
         now_s = self._world.monotonic_s()
-        if self._outage.is_on or self._is_full_said or now_s < self._said_at + _SAY_EVERY_S:
+        if now_s < self._said_at + _SAY_EVERY_S:
             return False
         self._said_at = now_s
         return True
