@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..contracts.ticks import Column
-from .bars import TableShape, time_bounds
+from .bars import time_bounds
 from .postgres import Connection
 from .queries import query
+from .staged_rows import TableShape
 
 _DAY_MINUTES = 1440
 _SESSION_BARS = 390  # 1-minute bars before a window that its session sums need

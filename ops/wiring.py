@@ -84,7 +84,7 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
         except (psycopg.OperationalError, ResponseError, *redis.AWAY) as e:  # it went away in the middle
             if isinstance(e, ResponseError) and not redis.is_pause(e):
                 raise
-            raise ServerAway(str(e).strip()) from e
+            raise ServerAway(str(e).strip(), "postgresql" if isinstance(e, psycopg.Error) else "redis") from e
 
     def say(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome:

@@ -1,9 +1,9 @@
 """When a worker commits: as soon as a bar closes that is waited for, and at the latest after a while, or many ticks."""
 
-import time
 from collections.abc import Collection
 
 from ..contracts.frame import MAX_TICKS
+from ..db.world import World
 from .partition_state import PartitionState
 
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
@@ -13,7 +13,8 @@ _GATHER_S = 0.015  # from the first closed bar to the commit
 class CommitPacing:
     """Decides when the next commit is due. commit_s: seconds that something may wait for it."""
 
-    def __init__(self, *, commit_s: float) -> None:
+    def __init__(self, *, commit_s: float, world: World) -> None:
+        self._world = world
         self._commit_s = commit_s
         self._uncommitted_since: float | None = None
         self._news_since: float | None = None
@@ -27,7 +28,7 @@ class CommitPacing:
     def note_uncommitted(self) -> None:
         """Begin to count the time, where it is not counted yet."""
         if self._uncommitted_since is None:
-            self._uncommitted_since = time.monotonic()
+            self._uncommitted_since = self._world.monotonic_s()
 
     def forget_uncommitted(self) -> None:
         """Count the time anew: every partition goes back to its committed state."""
@@ -52,10 +53,10 @@ class CommitPacing:
             self._news_since = None
         else:
             # The clocks of the partitions differ by a read or two: their bars go together.
-            self._news_since = self._news_since or time.monotonic()
-            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
+            self._news_since = self._news_since or self._world.monotonic_s()
+            if caught_up and (all(have_news) or self._world.monotonic_s() >= self._news_since + _GATHER_S):
                 return True
         if sum(state.uncommitted.ticks for state in states) >= self._most_ticks:
             return True
-        waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
+        waited_s = self._world.monotonic_s() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
         return waited_s >= self._commit_s

@@ -1,7 +1,6 @@
 """What one commit will write: closed bars staged as rows, compared with what stands, told as messages. Pure."""
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,8 +15,7 @@ from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
-from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
-from ..db.detections import StagedIndicator
+from ..db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedIndicator, TableShape
 from .detector import NO_HIGHER_BARS, NOWHERE, Detector
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
@@ -40,11 +38,6 @@ _STAGED_HIGHER = [
     *((name, "<f8") for name in ("open", "high", "low", "close", "volume_micro", "notional")),
 ]
 _INDICATORS_A_MESSAGE = 1024
-
-
-def new_token() -> int:
-    """Return a random 63-bit token: counters would repeat after a database fail-over."""
-    return secrets.randbits(63)
 
 
 @dataclass(slots=True)
@@ -124,14 +117,17 @@ class PartitionPlan:
         setattr(counts, outcome, getattr(counts, outcome) + trades)
 
 
-def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionPlan:
-    """Collect what a partition has to commit; marked: only what its marked bars wait for."""
+def plan_partition(state: PartitionState, new_token: int, *, marked: bool = False) -> PartitionPlan:
+    """Collect what a partition has to commit; marked: only what its marked bars wait for.
+
+    new_token: what its checkpoint is known by after this commit.
+    """
     counts = {producer: replace(c) for producer, c in state.uncommitted.counts.items()}
     return PartitionPlan(
         state,
         [] if marked else state.closed(),
         state.safe_position,
-        new_token(),
+        new_token,
         b"",
         counts,
         list(state.uncommitted.dead_letters),
@@ -196,12 +192,12 @@ def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column,
     return after
 
 
-def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
+def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan], new_token: Callable[[], int]) -> list[PartitionPlan]:
     """Plan the commit of what was held back, after the first one; what was fenced there is left out."""
     plans = list(held.plans)
     for first, marks, waiting, higher in held.split:
         if first in durable:
-            plan = plan_partition(first.state)
+            plan = plan_partition(first.state, new_token())
             plan.marks, plan.waiting = marks, waiting
             plan.found.higher = _without(higher, first.found.higher["symbol"])
             here = held.rows["symbol"][held.rows["partition"] == plan.state.partition]

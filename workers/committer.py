@@ -1,6 +1,5 @@
 """⑧ Makes a step durable: the bars staged outside, ONE transaction inside, nothing of it seen before COMMIT."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,13 +9,16 @@ import structlog
 
 from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
-from ..contracts.metrics import COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT
 from ..contracts.ticks import Column
-from ..db.bars import TableShape, existing, stage
+from ..db.backoff import Backoff
+from ..db.bars import existing, stage
 from ..db.forgotten_bars import bars_kept, put_back_staged
+from ..db.metrics import COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT
 from ..db.postgres import Database
 from ..db.redis import Client, redis_ms
 from ..db.replays import minutes_not_held
+from ..db.staged_rows import TableShape
+from ..db.world import World
 from .commit import Commit
 from .commit_plan import (
     PartitionPlan,
@@ -53,15 +55,17 @@ class Committer:
         client: Client,
         consumer: str,
         *,
+        world: World,
         figures: WorkerFigures,
         detects: bool,
         history_mb: int = HISTORY_MB,
     ) -> None:
+        self._world = world
         self._database = database
         self._client = client
         self._consumer = consumer
         self._figures = figures
-        self._finder = ResultFinder(database.connection, history_mb=history_mb) if detects else None
+        self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
         self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
         self.open()
 
@@ -102,10 +106,10 @@ class Committer:
 
         Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
         """
-        began_at = time.monotonic()
+        began_at = self._world.monotonic_s()
         for state in states:
             self._take_away(state)
-        plans = [plan_partition(state) for state in states]
+        plans = [plan_partition(state, self._world.token()) for state in states]
         rows = stage_rows(plans)
         now_s, redis_ahead_s = self._redis_clock()
         commit = Commit(plans, began_at, redis_ahead_s, rows, np.ones(len(rows), bool))
@@ -165,13 +169,13 @@ class Committer:
     def stage_rest(self, durable: Commit) -> Commit | None:
         """Plan the commit of what another one, which is durable now, left out; None where it left out nothing."""
         held = durable.held_back
-        plans = plan_rest(held, durable.plans) if held else []
+        plans = plan_rest(held, durable.plans, self._world.token) if held else []
         if held is None or not plans:
             return None
         if self._finder:
             for plan in plans:
                 self._finder.histories.lend_rest(plan)
-        commit = replace(durable, plans=plans, began_at=time.monotonic(), held_back=None)
+        commit = replace(durable, plans=plans, began_at=self._world.monotonic_s(), held_back=None)
         mine = np.isin(held.rows["partition"], commit.partitions)
         commit = restage(self._database.connection, commit, held.rows.compress(mine), held.changed[mine])
         plan_messages(self._database.connection, commit)
@@ -179,8 +183,8 @@ class Committer:
 
     def stage_marked(self, states: Sequence[PartitionState]) -> Commit:
         """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
-        began_at = time.monotonic()
-        plans = [plan_partition(state, marked=True) for state in states]
+        began_at = self._world.monotonic_s()
+        plans = [plan_partition(state, self._world.token(), marked=True) for state in states]
         now_s, redis_ahead_s = self._redis_clock()
         if self._finder:
             self._finder.find_marked(plans, now_s)
@@ -190,7 +194,7 @@ class Committer:
     def _redis_clock(self) -> tuple[float, float]:
         """Return Redis's time (Unix s), and by how much it is ahead of our monotonic clock."""
         now_s = redis_ms(self._client) / 1000
-        return now_s, now_s - time.monotonic()
+        return now_s, now_s - self._world.monotonic_s()
 
     # -- transact ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +205,7 @@ class Committer:
         dead letters, the others are committed. Raises psycopg.Error where the answer is unknown: restore everything.
         undetected_elsewhere: bars of the worker's other partitions that wait for their detectors, for its row.
         """
-        attempt = 0
+        attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
         unstorable = Unstorable(self._database.connection, self._transaction)
         while commit.plans:
             self._unanswered = {plan.state.partition: plan for plan in commit.plans}
@@ -222,10 +226,10 @@ class Committer:
                 attempt += 1
                 if attempt == _ATTEMPTS:
                     raise
-                time.sleep(0.01 * 2**attempt)
+                self._world.sleep(backoff.pause_s())
         self._unanswered = {}
         self._figures.add(commit.plans)
-        _measure(commit)
+        self._measure(commit)
         return commit
 
     def settle(self, partition: int, token: int) -> None:
@@ -234,11 +238,10 @@ class Committer:
         if plan is not None and plan.new_token == token:
             self._figures.add_unanswered(plan)
 
-
-def _measure(commit: Commit) -> None:
-    now_s = time.monotonic()
-    COMMIT_DURATION.observe(now_s - commit.began_at)
-    COMMIT_TICKS.observe(sum(c.ticks_in for plan in commit.plans for c in plan.counts.values()))
-    for arrived_ns in (plan.state.uncommitted.arrived_ns for plan in commit.plans):
-        if arrived_ns:
-            TICK_TO_COMMIT.observe(max(0.0, now_s + commit.redis_ahead_s - arrived_ns / 1e9))
+    def _measure(self, commit: Commit) -> None:
+        now_s = self._world.monotonic_s()
+        COMMIT_DURATION.observe(now_s - commit.began_at)
+        COMMIT_TICKS.observe(sum(c.ticks_in for plan in commit.plans for c in plan.counts.values()))
+        for arrived_ns in (plan.state.uncommitted.arrived_ns for plan in commit.plans):
+            if arrived_ns:
+                TICK_TO_COMMIT.observe(max(0.0, now_s + commit.redis_ahead_s - arrived_ns / 1e9))

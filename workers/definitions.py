@@ -3,8 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,49 +12,14 @@ from ..contracts.timeframe import INTRADAY
 from ..db.postgres import Connection
 from ..db.queries import query
 from .alerts import checked_alert_parameters
+from .definition import Definitions, IndicatorDefinition, PatternDefinition, WrongRow
 from .indicators import INDICATORS, Indicator
-from .patterns.kind import Parameters, PatternKind
+from .patterns.kind import PatternKind
 from .patterns.registry import PATTERNS
 from .windows import WINDOW, Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _LARGEST = sys.float_info.max
-
-
-class PatternDefinition(NamedTuple):
-    """A pattern that is switched on. timeframes: minutes."""
-
-    kind: PatternKind
-    threshold: float
-    timeframes: frozenset[int]
-    parameters: Parameters
-
-
-class IndicatorDefinition(NamedTuple):
-    """An indicator that is switched on. timeframes: minutes. parameters: of its alerts."""
-
-    indicator: Indicator
-    period: int | None
-    timeframes: frozenset[int]
-    parameters: Parameters
-
-
-class WrongRow(NamedTuple):
-    """A row that cannot be used, and why: it is reported and skipped."""
-
-    table: str
-    name: str
-    why: str
-
-
-@dataclass(slots=True)
-class Definitions:
-    """All rows that are switched on."""
-
-    patterns: list[PatternDefinition] = field(default_factory=list)
-    indicators: list[IndicatorDefinition] = field(default_factory=list)
-    wrong: list[WrongRow] = field(default_factory=list)
-    idle: list[WrongRow] = field(default_factory=list)  # on, but for no timeframe that workers detect on
 
 
 def default_definitions() -> Definitions:

@@ -4,7 +4,6 @@ A commit's own bars are detected in its transaction where their symbols' histori
 or because indicators come after patterns, stands as marks in the checkpoint, and is done by commits without bars.
 """
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +13,16 @@ from ..contracts.bar import has_prices
 from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
-from ..db.detections import StagedIndicator, load_bars, session_sums_before, standing_detections
+from ..db.detections import load_bars, session_sums_before, standing_detections
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from ..db.splits import split_minutes
+from ..db.staged_rows import StagedIndicator
+from ..db.world import World
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
-from .definitions import Definitions, read_definitions
+from .definition import Definitions
+from .definitions import read_definitions
 from .detector import NOWHERE, TIMEFRAMES, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
 from .histories import Histories
 from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
@@ -40,7 +42,8 @@ _NO_MINUTE = 2**31 - 1
 class ResultFinder:
     """Finds results for the commits of one worker. definitions: read again each minute."""
 
-    def __init__(self, connection: Connection, *, history_mb: int = HISTORY_MB) -> None:
+    def __init__(self, connection: Connection, *, world: World, history_mb: int = HISTORY_MB) -> None:
+        self._world = world
         self.histories = Histories()
         self._memory = HistoryMemory(history_mb << 20)
         self._splits: dict[str, tuple[int, ...]] = {}
@@ -58,11 +61,11 @@ class ResultFinder:
 
     def _read_definitions_if_due(self) -> None:
         """Read which detectors are on."""
-        if time.monotonic() >= self._read_at:
+        if self._world.monotonic_s() >= self._read_at:
             self.definitions = read_definitions(self._connection)
             if (splits := split_minutes(self._connection)) != self._splits:
                 self._splits = splits
-            self._read_at = time.monotonic() + _READ_EVERY_S
+            self._read_at = self._world.monotonic_s() + _READ_EVERY_S
 
     def find(
         self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, stand_again: Column, now_s: float

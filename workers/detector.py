@@ -16,7 +16,7 @@ from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, INTRADAY, TIMEFRAME_OF
 from .alerts import alerts_of
-from .definitions import Definitions, IndicatorDefinition, PatternDefinition
+from .definition import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .patterns.kind import Found
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import structlog
 
-from ..contracts.metrics import TAKEOVERS
 from ..contracts.partition import START
+from ..db.metrics import TAKEOVERS
 from .assignment import Assignment
 from .partition_reader import Entries
 from .partition_state import Held, PartitionState

@@ -1,6 +1,5 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
+from ..db.world import World
 from .partition_state import PartitionState
 
 log = structlog.get_logger()
@@ -158,7 +158,8 @@ def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[
 class PartitionReader:
     """Reads through the consumer group, which only spreads the work's view to the outside: the position decides."""
 
-    def __init__(self, client: Client, consumer: str, *, group: str = GROUP) -> None:
+    def __init__(self, client: Client, consumer: str, *, world: World, group: str = GROUP) -> None:
+        self._world = world
         self._client = client
         self._consumer = consumer
         self._group = group
@@ -226,7 +227,7 @@ class PartitionReader:
         self.read_at_ms = ms_of_time(time_of_read)
         found = [stream for reply in replies for stream in reply or ()]
         if not found and block_ms:
-            time.sleep(_CLUSTER_WAIT_S)
+            self._world.sleep(_CLUSTER_WAIT_S)
         return found
 
     def past(self, state: PartitionState) -> Iterator[tuple[bytes, bytes]]:
@@ -250,7 +251,7 @@ class PartitionReader:
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
         state.read_from(start)
-        self._restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
+        self._restoring[state.partition] = Restoring(last, sent, from_start, self._world.monotonic_s())
         return last
 
     def _make_group(self, key: str) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..contracts.bounds import READ_TICKS
 from ..contracts.frame import Frame
+from ..contracts.gap import Hole
+from ..contracts.lease import Lease
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_TS_NS, Column, Ticks, concat
-from ..db.gaps import Hole
-from ..db.lease import Lease
 from .bar_book import bars_of, empty_bars, latest_of, merge
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars

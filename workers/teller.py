@@ -12,7 +12,8 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_foreign, is_pause, node_of
 from ..db.results import told_numbers
-from .commit_plan import PartitionPlan, new_token
+from ..db.world import World
+from .commit_plan import PartitionPlan
 from .partition_state import Held
 
 log = structlog.get_logger()
@@ -29,7 +30,8 @@ OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
 class Teller:
     """Tells each partition's messages in the order of their numbers; a number is the id of its entry."""
 
-    def __init__(self, client: Client, database: Database, *, retention_s: float) -> None:
+    def __init__(self, client: Client, database: Database, *, retention_s: float, world: World) -> None:
+        self._world = world
         self._client = client
         self._database = database
         self._retention_s = retention_s
@@ -37,7 +39,7 @@ class Teller:
         self._told: dict[int, int] = {}
         self._commits = 0
         self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
-        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"})
+        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"}, world=world)
 
     def open(self, held: Held) -> Held:
         """Find out what the results stream has heard, and tell the rest; return how the partition is held then.
@@ -121,7 +123,7 @@ class Teller:
     def _jump(self, held: Held, told: int) -> Held:
         connection = self._database.connection
         gap = {"from": held.outbox_number + 1, "to": told}
-        token = new_token()
+        token = self._world.token()
         with connection.transaction():
             values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
             if connection.execute(query("set_outbox_number"), values).fetchone() is None:

@@ -11,7 +11,6 @@ from psycopg import Cursor
 from ..contracts.bar import has_prices
 from ..contracts.errors import Fenced
 from ..db.bars import (
-    TableShape,
     delete_unpriced,
     mark_standing,
     open_stage,
@@ -33,6 +32,7 @@ from ..db.gaps import note_hole
 from ..db.lease import LEASE_TTL_S
 from ..db.postgres import Connection
 from ..db.queries import query
+from ..db.staged_rows import TableShape
 from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from .commit import Commit
 from .commit_plan import PartitionPlan

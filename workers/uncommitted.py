@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+from ..contracts.gap import Hole
 from ..contracts.partition import Position
 from ..contracts.ticks import Refused
-from ..db.gaps import Hole
 from .early_undos import EarlyUndo
 
 

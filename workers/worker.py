@@ -1,6 +1,5 @@
 """The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; and the one way out."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,21 +11,25 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
-from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
+from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
-from ..contracts.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
 from ..contracts.names import GROUP
+from ..contracts.server import SERVERS
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
+from ..db.backoff import Backoff
 from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
+from ..db.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
+from ..db.outage import Outage, server_of
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .acks import Acks
 from .assignment import Assignment
 from .bounds import KEEP, Bounds, Keep
@@ -88,7 +91,7 @@ class Worker:
     the same: restore from the last commit, and the stream brings the rest again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         options: WorkerOptions,
         *,
@@ -98,7 +101,9 @@ class Worker:
         partitions: int,
         stop: Stop,
         tracing: "Tracing | None" = None,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         self.options = options
         self._database = database
         self._client = client
@@ -106,19 +111,20 @@ class Worker:
         self._partitions = partitions
         self._stop = stop
         self._tracing = tracing
-        self._figures = WorkerFigures(options.consumer)
+        self._figures = WorkerFigures(options.consumer, world=world)
         self._committer = Committer(
             database,
             client,
             options.consumer,
+            world=world,
             figures=self._figures,
             detects=options.detects,
             history_mb=options.history_mb,
         )
         self._limits = self._make_limits()
         reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
-        self._reader = PartitionReader(reading, options.consumer, group=options.group)
-        self._teller = Teller(client, database, retention_s=options.retention_s)
+        self._reader = PartitionReader(reading, options.consumer, world=world, group=options.group)
+        self._teller = Teller(client, database, retention_s=options.retention_s, world=world)
         self._finished = FinishedReplays(database)
         self._restorer = Restorer(
             database,
@@ -129,9 +135,9 @@ class Worker:
             limits=self._limits,
         )
         self._acks = Acks(client, self._reader, retention_s=options.retention_s)
-        self._pacing = CommitPacing(commit_s=options.commit_ms / 1000)
-        self._assignment = Assignment(database, options.consumer, partitions)
-        self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
+        self._pacing = CommitPacing(commit_s=options.commit_ms / 1000, world=world)
+        self._assignment = Assignment(database, options.consumer, partitions, world=world)
+        self._clock = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
         self._front_door = FrontDoor(
             client,
             database,
@@ -144,27 +150,29 @@ class Worker:
             ),
             parse=partial(parse_entries, second_stamp=options.second_stamp, rules=options.trade_rules),
             limits=self._limits,
+            world=world,
         )
         self._front_door_busy = False
-        self._lookout = Lookout(self._reader, self._finished.number)
+        self._lookout = Lookout(self._reader, self._finished.number, world=world)
         self._owned = OwnedPartitions(
             self._assignment,
             self._restorer,
-            set_aside=SetAside(client),
+            set_aside=SetAside(client, world=world),
             figures=self._figures,
             limits=self._limits,
             parts=(self._reader, self._acks, self._teller, self._committer),
         )
         self._states = self._owned.states
-        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
-        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
+        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s, world=world)
+        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s, world=world)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
-        self._bounds = Bounds(options.keep)
+        self._bounds = Bounds(options.keep, world=world)
         self._read_count = 1
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
-        self._said: set[str] = set()  # why a server does not serve, each said once
+        self._backoff = Backoff(world)
+        self._outages = {server: Outage(server, self._backoff) for server in SERVERS}
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -182,17 +190,22 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop; then commit, ack, release. Raises LeaseTaken or LeaseLost with the name."""
-        self._join()
+        self.join()
+        self.work()
+        self._end()
+
+    def work(self) -> None:
+        """Take turns until told to stop; wait for a server that is away."""
         while not self._stop.is_set():
             try:
                 self.turn()
                 self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
-        self._end()
 
-    def _join(self) -> None:
-        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
+    def join(self) -> None:
+        """Take the name; wait for it as long as a killed worker may hold it. Raises LeaseTaken."""
+        deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
         said = False
         while not self._stop.is_set():
             VITALS.turn()
@@ -203,17 +216,17 @@ class Worker:
                 log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
                 return
             except LeaseTaken as e:
-                if time.monotonic() > deadline:
+                if self._world.monotonic_s() > deadline:
                     raise LeaseTaken(
                         f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
                     ) from e
                 if not said:
                     log.info("waiting for the name", consumer=self.options.consumer)
                     said = True
-                self._stop.wait(0.1)
+                self._world.wait(self._stop, 0.1)
             except psycopg.Error as e:
                 self._heal(e)
-                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
+                deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # we may have it without knowing
 
     def _end(self) -> None:
         """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
@@ -235,7 +248,7 @@ class Worker:
         if not self._states:
             self._wait_for_partitions()
             return
-        before_ns = time.monotonic_ns()
+        before_ns = self._world.monotonic_ns()
         had_left = self._owned.has_left  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
@@ -299,7 +312,7 @@ class Worker:
 
         So many rows at most, whatever the frames claim: the rest is left for the next turn, a commit between the two.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = self._world.monotonic_ns()
         rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
@@ -433,7 +446,7 @@ class Worker:
 
     def _wait_for_partitions(self) -> None:
         self._bounds.step_if_due(self._database.connection)
-        self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
+        self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
@@ -454,7 +467,7 @@ class Worker:
                 self._reader.rewind(state, from_start=True)
                 continue
             if unread:
-                self._lookout.rest(partition, time.monotonic() - restoring.began)
+                self._lookout.rest(partition, self._world.monotonic_s() - restoring.began)
             self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
@@ -500,7 +513,7 @@ class Worker:
         while True:
             VITALS.turn()
             if self._failures:
-                self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
+                self._world.wait(self._stop, self._backoff.pause_s())
             self._failures += 1
             if self._stop.is_set():
                 self._owned.clear()
@@ -525,9 +538,7 @@ class Worker:
         if isinstance(error, psycopg.Error):
             self._database.close()  # half prepared, or a standby
         _note_lost(error)
-        if isinstance(error, TlsRefused | DatabaseGone | ResponseError) or getattr(error, "sqlstate", None):
-            self._say_away(error)
-        log.debug("still away", why=str(error).strip())
+        self._say_away(error)
 
     def _is_away(self, error: Exception) -> bool:
         if isinstance(error, psycopg.Error):
@@ -535,28 +546,24 @@ class Worker:
         return not isinstance(error, ResponseError) or redis.can_pass(error)
 
     def _say_away(self, error: Exception) -> None:
-        """Say why nothing is committed, each reason once until both servers serve again."""
-        why = first_line(error)
-        if why not in self._said:
-            do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
-            log.warning("server away", why=why, **({"do": do} if do else {}))
-            self._said.add(why)
+        """Log which server is away, and why nothing is committed."""
+        do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
+        self._outages[server_of(error)].say(error, do=do)
 
     def _note_served(self) -> None:
         """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
         if self._failures:
             self._failures = 0
-            self._served_since = time.monotonic()
+            self._served_since = self._world.monotonic_s()
             VITALS.serves("redis")
-        if self._said:
-            self._said = set()
-            log.info("server back")
+            for outage in self._outages.values():
+                outage.end()
 
     def _served_s(self) -> float | None:
         """Return for how long both servers have served since one was away; None where none ever was."""
         if self._failures:
             return 0.0
-        return None if self._served_since is None else time.monotonic() - self._served_since
+        return None if self._served_since is None else self._world.monotonic_s() - self._served_since
 
     def _reconnect(self) -> None:
         with VITALS.asking("postgresql"):

@@ -2,13 +2,13 @@
 
 import os
 import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import psutil
 
-from ..contracts.metrics import COMMITS_FENCED
+from ..db.metrics import COMMITS_FENCED
+from ..db.world import World
 from .commit_plan import PartitionPlan
 from .tally import Tally
 
@@ -32,7 +32,8 @@ class WorkerCounts:
 class WorkerFigures:
     """Counts what is durable, for each commit once; and what else the worker's row says."""
 
-    def __init__(self, consumer: str) -> None:
+    def __init__(self, consumer: str, *, world: World) -> None:
+        self._world = world
         self.counts = WorkerCounts()
         self._consumer = consumer
         self._tally = Tally()
@@ -79,7 +80,7 @@ class WorkerFigures:
 
     def _row(self, counts: WorkerCounts, *, undetected: int) -> dict[str, object]:
         used = {
-            "cpu_s": time.process_time(),
+            "cpu_s": self._world.cpu_s(),
             "memory_mb": self._process.memory_info().rss / 2**20,
             "lag_ms": self._lag_ms,
             "undetected": undetected,

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, encode
-from tickstockpl.contracts.metrics import HOLES
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
+from tickstockpl.db.metrics import HOLES
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
 from tickstockpl.ops.wiring import Place
@@ -296,7 +296,7 @@ def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothin
     place = Place(stream.servers, False, 5.0)
     worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, block_ms=1), partitions=None, stop=stop)
     with worker._client, closing(worker._database):
-        worker._join()
+        worker.join()
         while not worker._states:
             worker.turn()  # the one in which it has the partition reads it, too
         (state,) = worker._states.values()

@@ -9,6 +9,7 @@ import redis
 from tickstockpl.db import lease
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.postgres import Database
+from tickstockpl.db.world import REAL
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.workers.assignment import Assignment
@@ -34,7 +35,7 @@ def taken(migrated_servers, admin):
     )
     held = Held(0, lease.take(admin, "partition:0", "w2"), token=1)
     database = Database(migrated_servers.database_url, name="test")
-    yield held, Assignment(database, "w2", 1)
+    yield held, Assignment(database, "w2", 1, world=REAL)
     database.close()
 
 

@@ -89,7 +89,7 @@ def turns(stream, wait_for, monkeypatch):  # noqa: F811
     monkeypatch.setattr(detection, "load_bars", counted)
     turns = Turns(worker, stream, wait_for)
     with worker._client, closing(worker._database), turns.admin:
-        worker._join()
+        worker.join()
         turns.until(lambda: worker._states and not worker._reader.restoring)
         yield turns
 

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import zstandard
 from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.gap import Hole
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
-from tickstockpl.db.gaps import Hole
-from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
 from tickstockpl.workers.partition_state import Held, PartitionState

@@ -1,10 +1,10 @@
 """What a worker's counters make of a commit's counts."""
 
 import pytest
-from tickstockpl.contracts import metrics
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Refused
-from tickstockpl.db.lease import Lease
+from tickstockpl.db import metrics
 from tickstockpl.workers.commit_plan import plan_partition
 from tickstockpl.workers.partition_state import Held, PartitionState
 from tickstockpl.workers.tally import Tally
@@ -28,7 +28,7 @@ def value(metric, *labels):
 
 def commit(tally, state, **counts):
     state.uncommitted.counts = {"one": Counts(**counts)}
-    tally.add([plan_partition(state)])
+    tally.add([plan_partition(state, 1)])
 
 
 def test_a_partition_is_shown_from_zero():
@@ -40,7 +40,7 @@ def test_a_partition_is_shown_from_zero():
 def test_a_commits_counts_of_all_producers_are_added(state):
     applied = value(metrics.TICKS_APPLIED, PARTITION)
     state.uncommitted.counts = {"one": Counts(ticks_in=5, applied=5), "two": Counts(ticks_in=3, applied=2, too_late=1)}
-    Tally().add([plan_partition(state)])
+    Tally().add([plan_partition(state, 1)])
     assert value(metrics.TICKS_APPLIED, PARTITION) == applied + 7
 
 
@@ -59,5 +59,5 @@ def test_what_a_commit_takes_back_is_set_against_what_follows(state):
 def test_a_dead_letter_with_a_strangers_reason_is_other(state):
     other = value(metrics.DEAD_LETTERS, "other")
     state.uncommitted.dead_letters = [DeadLetter("one", Refused("made up by somebody", "", b""))]
-    Tally().add([plan_partition(state)])
+    Tally().add([plan_partition(state, 1)])
     assert value(metrics.DEAD_LETTERS, "other") == other + 1

@@ -2,10 +2,10 @@
 
 from dataclasses import fields
 
+from tickstockpl.contracts.gap import Hole
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import Refused
-from tickstockpl.db.gaps import Hole
-from tickstockpl.db.lease import Lease
 from tickstockpl.workers.early_undos import EarlyUndo
 from tickstockpl.workers.marks import NO_MARKS
 from tickstockpl.workers.partition_state import Held

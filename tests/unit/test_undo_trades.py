@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
-from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.bar_book import bars_of, merge
 from tickstockpl.workers.partition_state import Held, PartitionState
