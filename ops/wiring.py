@@ -87,8 +87,9 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
             raise ServerAway(str(e).strip(), "postgresql" if isinstance(e, psycopg.Error) else "redis") from e
 
     def say(state: RetryCallState) -> None:
-        if state.attempt_number == 1 and state.outcome:
-            log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1 and isinstance(error, ServerAway):
+            log.warning("waiting for a server", server=error.server, why=str(error), seconds=timeout_s)
 
     retrying = retry(
         retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, DatabaseGone | TlsRefused)),
