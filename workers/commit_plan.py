@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -27,6 +26,7 @@ NO_ROWS = np.empty(0, STAGED_DTYPE)
 
 _REPAIR = minute_feed(REPAIR_FEED).encode()
 STORED_FEED = b""  # of a bar that was put back from the application's table (db/sql/queries/forgotten_bars.sql)
+_NO_HISTORIES = Detector([])  # of every plan for which nothing is detected
 _MAX_REVISION = 32_767
 _MANY_BARS = 500  # so many take as long to commit as another transaction costs
 _PATTERNS_A_MESSAGE = 256
@@ -94,8 +94,7 @@ class PartitionPlan:
     waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
     found: Findings = field(default_factory=Findings)
     superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
-    # Whose histories these bars go into; one without any where nothing is detected.
-    detector: Detector = field(default_factory=partial(Detector, []))
+    detector: Detector = _NO_HISTORIES  # whose histories these bars go into
 
     @property
     def held_after(self) -> Held:

@@ -12,28 +12,24 @@ class Numbering:
 
     def __init__(self) -> None:
         self.names: list[str] = []  # the symbol of each number; it only grows
-        self._codes: dict[str, int] = {}
+        self.codes: dict[str, int] = {}  # the number of each symbol
 
     def code(self, symbol: str) -> int:
         """Return a symbol's number; a new symbol gets the next one."""
-        code = self._codes.get(symbol)
+        code = self.codes.get(symbol)
         if code is None:
-            code = self._codes[symbol] = len(self.names)
+            code = self.codes[symbol] = len(self.names)
             self.names.append(symbol)
         return code
 
-    def knows(self, symbol: str) -> bool:
-        """Tell whether a symbol has a number."""
-        return symbol in self._codes
-
     def codes_of(self, symbols: Iterable[str]) -> Column:
         """Return the number of each symbol, of which none is new."""
-        return np.fromiter((self._codes[symbol] for symbol in symbols), "<i4")
+        return np.fromiter((self.codes[symbol] for symbol in symbols), "<i4")
 
     def fits(self, symbols: Sequence[str]) -> bool:
         """Tell whether symbols stand in the order of their numbers, and new ones behind all others.
 
         Rows that are sorted by the place of their symbol among these stay sorted by its number.
         """
-        known = [code for code in map(self._codes.get, symbols) if code is not None]
-        return known == sorted(known) and all(map(self.knows, symbols[: len(known)]))
+        known = [code for code in map(self.codes.get, symbols) if code is not None]
+        return known == sorted(known) and all(symbol in self.codes for symbol in symbols[: len(known)])

@@ -409,7 +409,7 @@ class PartitionState:
 
     def knows(self, symbol: str) -> bool:
         """Tell whether a symbol is one of this partition's."""
-        return self.numbering.knows(symbol)
+        return symbol in self.numbering.codes
 
     def codes_of(self, symbols: Iterable[str]) -> Column:
         """Return the index of each symbol in `symbols`."""

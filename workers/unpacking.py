@@ -80,8 +80,9 @@ class Unpacker:
 
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
         """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
+        known = self._numbering.codes
         for symbol in symbols:
-            if self._numbering.knows(symbol):
+            if symbol in known:
                 continue
             if not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
                 raise BadFrame(f"{symbol!r} is not a symbol")
