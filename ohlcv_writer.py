@@ -17,7 +17,9 @@ from .contracts.errors import ServerAway, UsageError
 from .contracts.settings import without_driver
 from .contracts.tick_json import SecondStamp
 from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
-from .db.bars import TableShape
+from .db.backoff import Backoff
+from .db.staged_rows import TableShape
+from .db.world import REAL
 from .workers.bar_writer import BarWriter
 from .workers.minute_book import MinuteBook
 from .workers.tick_check import Limits
@@ -69,7 +71,7 @@ class LiveOHLCVWriter:
     ) -> None:
         self._write_every_s = write_every_s
         self._write_at_s = 0.0  # monotonic
-        self._failures = 0
+        self._backoff = Backoff(REAL, first_s=1.0, longest_s=_MAX_WAIT_S)
         self._is_closed = False
         self._book = MinuteBook(Limits(), second_stamp=second_stamp, rules=trade_rules)
         self._writer = BarWriter(_conninfo(database_config), self._book.symbols)
@@ -135,10 +137,10 @@ class LiveOHLCVWriter:
     def _write_or_wait(self) -> None:
         try:
             self._writer.write()
-            self._failures, wait_s = 0, self._write_every_s
+            wait_s = self._write_every_s
+            self._backoff.reset()
         except ServerAway as e:
-            wait_s = min(_MAX_WAIT_S, 2.0**self._failures)
-            self._failures += 1
+            wait_s = self._backoff.pause_s()
             log.warning("bars wait for the database", why=str(e), seconds=wait_s)
         self._write_at_s = time.monotonic() + wait_s
 

@@ -23,7 +23,8 @@ from .contracts.timeframe import HIGHER, INTRADAY
 from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .contracts.universe import EVERY_SYMBOL
 from .workers.bar_book import NO_BARS, merge
-from .workers.definitions import Definitions, PatternDefinition, default_definitions, pattern_definition
+from .workers.definition import Definitions, PatternDefinition
+from .workers.definitions import default_definitions, pattern_definition
 from .workers.detector import WHOLE, Detector
 from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
 from .workers.minute_book import MinuteBook

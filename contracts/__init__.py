@@ -1,1 +1,1 @@
-"""What is said: values and names, without a socket, a file or a clock."""
+"""What is said: values and names, without a socket, a file or a clock. Pure."""

@@ -1,4 +1,6 @@
-"""The error tree: one class for each thing that a caller does differently. A docstring tells what to do."""
+"""The error tree: one class for each thing that a caller does differently. A docstring tells what to do. Pure."""
+
+from .server import Server
 
 
 def first_line(error: Exception) -> str:
@@ -27,6 +29,10 @@ class SetupError(TickStockError):
 
 class ServerAway(TickStockError):
     """Redis or PostgreSQL does not answer: wait with back-off, then restore."""
+
+    def __init__(self, message: str, server: Server) -> None:
+        super().__init__(message)
+        self.server: Server = server
 
 
 class DatabaseGone(ServerAway):

@@ -2,43 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..contracts.bar import BAR_DTYPE
 from ..contracts.ticks import MAX_PRICE, MAX_SIZE, Column
 from .postgres import Connection
 from .queries import query
-
-VALUE_COLUMNS = [name for name in BAR_DTYPE.names or () if name not in ("symbol", "minute")]
-
-# One staged bar. symbol and feed: UTF-8; the arrays that hold them may be wider than these.
-STAGED_DTYPE = [
-    ("row_number", "<i4"),
-    ("partition", "<i4"),
-    ("symbol", "S80"),
-    ("minute", "<i4"),
-    ("feed", "S80"),
-    ("replay", "?"),
-    ("whole", "?"),
-    ("revision", "<i2"),
-    *((name, BAR_DTYPE[name].str) for name in VALUE_COLUMNS),
-]
+from .staged_rows import STAGED_DTYPE, TableShape
 
 _EXISTING_DTYPE = [column for column in STAGED_DTYPE if column[0] not in ("partition", "symbol", "minute")]
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
-
-
-class TableShape(NamedTuple):
-    """What the table `ohlcv_1min` holds: decimals behind the point, bounds, and whether a side table has the rest."""
-
-    price_decimals: int
-    volume_decimals: int
-    max_price: float
-    max_size: float
-    has_detail: bool
 
 
 def table_shape(connection: Connection) -> TableShape:

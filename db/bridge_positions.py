@@ -1,7 +1,7 @@
 """How far the bridge has told each partition's results: rows that only the newest epoch moves."""
 
 from ..contracts.errors import LeaseLost
-from .lease import Lease
+from ..contracts.lease import Lease
 from .migrate import expect_partitions
 from .postgres import Connection
 from .publisher import current_epoch

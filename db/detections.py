@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 from psycopg import Cursor
 
-from ..contracts.detection import LIFETIME_S, Detection, IndicatorValue, iso_minute
+from ..contracts.detection import LIFETIME_S, Detection, iso_minute
 from ..contracts.market_hours import half_days
 from ..contracts.ticks import Column
 from ..contracts.timeframe import INTRADAY
 from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
 from .postgres import Connection
 from .queries import query
+from .staged_rows import StagedIndicator
 
 _OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
 _VOLUMES = {
@@ -32,14 +33,6 @@ _LOADED = np.dtype(
     [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
     + [(name + kind, form) for name in _VALUE_COLUMNS for kind, form in ((" bytes", ">i4"), ("", ">f8"))]
 )
-
-
-class StagedIndicator(NamedTuple):
-    """One value on its way into the table; again: a row of it may stand already."""
-
-    partition: int
-    again: bool
-    value: IndicatorValue
 
 
 class Standing(NamedTuple):

@@ -4,7 +4,6 @@ One such key makes a command on many keys fail as a whole; so who reads or write
 them to leave out, and goes on with the others.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,12 +11,12 @@ import structlog
 from redis.exceptions import NoPermissionError
 
 from ..contracts.names import SHARED_KEYS, KeyType, partition_keys
+from .backoff import Backoff
 from .redis import Client
+from .world import World
 
 log = structlog.get_logger()
 
-_FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 5.0
 _ARTICLES = {"string": "a string", "list": "a list", "set": "a set", "zset": "a sorted set", "hash": "a hash"}
 
 KeysOf = Callable[[int], Mapping[str, KeyType]]
@@ -81,12 +80,11 @@ class ForeignKeyWatch:
     A unit is a partition, mostly, with the keys that `keys_of` gives it. One thread uses it.
     """
 
-    def __init__(self, client: Client, keys_of: KeysOf) -> None:
+    def __init__(self, client: Client, keys_of: KeysOf, *, world: World) -> None:
         self._client = client
         self._keys_of = keys_of
         self._found: dict[int, list[ForeignKey]] = {}
-        self._pause_s = 0.0
-        self._look_at = 0.0
+        self._backoff = Backoff(world, first_s=0.25, longest_s=5.0)
 
     @property
     def left_out(self) -> set[int]:
@@ -100,20 +98,20 @@ class ForeignKeyWatch:
             log.error("a key of ours holds something else", why=key.says, do=key.do)
         if found:
             self._found |= found
-            self._pause_s = 0.0
-            self._wait_longer()
+            self._backoff.reset()
+            self._backoff.postpone()
         return set(found)
 
     def put_right(self) -> set[int]:
         """Look again at what is left out, later each time; return, and say, the units whose keys are right again."""
-        if not self._found or time.monotonic() < self._look_at:
+        if not self._found or not self._backoff.is_due:
             return set()
         still = self._foreign(self._found)
         right = self._found.keys() - still.keys()
         for key in (key for unit in right for key in self._found[unit]):
             log.info("the key is right again", key=key.key)
         self._found = still
-        self._wait_longer()
+        self._backoff.postpone()
         return right
 
     def forget(self, unit: int) -> None:
@@ -126,7 +124,3 @@ class ForeignKeyWatch:
         for foreign in foreign_keys(self._client, {key: kind for key, (_, kind) in keys.items()}):
             found.setdefault(keys[foreign.key][0], []).append(foreign)
         return found
-
-    def _wait_longer(self) -> None:
-        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
-        self._look_at = time.monotonic() + self._pause_s

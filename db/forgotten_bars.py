@@ -7,10 +7,11 @@ import numpy as np
 
 from ..contracts.market_hours import half_days
 from ..contracts.ticks import Column
-from .bars import TableShape, time_bounds
+from .bars import time_bounds
 from .detections import WantedBars
 from .postgres import Connection
 from .queries import query
+from .staged_rows import TableShape
 
 _DAY_MINUTES = 1440
 _SESSION_BARS = 390  # 1-minute bars before a window that its session sums need

@@ -1,9 +1,10 @@
 """What a live feed missed, in PostgreSQL: noted when it is found, taken up when it can be repaired, closed."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ..contracts.bar import MINUTE_MS
+from ..contracts.gap import Gap, Hole
 from ..contracts.ticks import Column
 from .bars import time_bounds
 from .postgres import Connection
@@ -11,41 +12,7 @@ from .queries import query
 
 MAX_ERROR_LENGTH = 200
 
-# How a source tells what it may have missed: first and last ms of market time, symbols (None: all), why.
-OnGap = Callable[[int, int, Sequence[str] | None, str], None]
-
 _SYMBOLS_LOOK_BACK = 7 * 24 * 60  # minutes
-
-
-class Gap(NamedTuple):
-    """Market time in which a feed may have lost ticks.
-
-    first_ms, last_ms: Unix ms; their minutes are both part of it. symbols: None for every symbol, perhaps of one
-    partition only. why: a short fixed phrase: gaps that touch and have the same reason become one. lost_ticks: where
-    somebody counted them.
-    """
-
-    feed: str
-    first_ms: int
-    last_ms: int
-    why: str
-    symbols: tuple[str, ...] | None = None
-    partition: int | None = None
-    lost_ticks: int | None = None
-
-
-class Hole(NamedTuple):
-    """Numbers of a live producer that a worker gave up.
-
-    first_ms, last_ms: market time, in Unix ms, of the ticks before and behind it. ticks: how many numbers are lost.
-    """
-
-    feed: str
-    partition: int
-    first_ms: int
-    last_ms: int
-    producer: str
-    ticks: int
 
 
 class OpenGap(NamedTuple):

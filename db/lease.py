@@ -1,20 +1,12 @@
 """Leases: who owns what, by the database's clock. A name that nobody renews is free after its time to live."""
 
-from typing import NamedTuple
-
 from ..contracts.errors import LeaseTaken
+from ..contracts.lease import Lease
 from .postgres import Connection
 from .queries import query
 
 LEASE_TTL_S = 5.0  # two renewals, one each third, may fail
 RENEW_EVERY_S = LEASE_TTL_S / 3
-
-
-class Lease(NamedTuple):
-    """A unit that we hold. epoch: counts the holders; it is there for peace, the checkpoint's token for safety."""
-
-    unit: str
-    epoch: int
 
 
 def take(connection: Connection, unit: str, owner: str) -> Lease:

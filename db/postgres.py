@@ -205,16 +205,16 @@ def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | S
     for reason in reasons:
         if advised := tls.advised(reason, "postgresql"):
             others = "; ".join(other for other in reasons if other != reason)
-            return TlsRefused(f"PostgreSQL at {where}: {advised}{f'; {others}' if others else ''}")
+            return TlsRefused(f"PostgreSQL at {where}: {advised}{f'; {others}' if others else ''}", "postgresql")
     message = f"PostgreSQL at {where}: {'; '.join(reasons)}"
     if any(_WRONG_VALUE.search(reason) for reason in reasons):
         return UsageError(message)
     if any(_NO_DATABASE.search(reason) for reason in reasons):
-        return DatabaseGone(message)
+        return DatabaseGone(message, "postgresql")
     if _REFUSED.search(message):
         do = "give role and password in DATABASE_URL, or as TICKSTOCK_DB_USER and TICKSTOCK_DB_PASSWORD"
         return SetupError(f"{message}: {do}")
-    return ServerAway(message)
+    return ServerAway(message, "postgresql")
 
 
 def address(url: str) -> str:

@@ -192,13 +192,13 @@ def answer_of(url: str, ask: Callable[[], str]) -> str:
         raise SetupError(f"Redis at {address(url)}: {str(e).rstrip('.')}: {do}") from e
     except AWAY as e:
         if why := tls.refused_by_redis(url, str(e)):
-            raise TlsRefused(f"Redis at {address(url)}: {why}") from e
+            raise TlsRefused(f"Redis at {address(url)}: {why}", "redis") from e
         if isinstance(e, MasterNotFoundError):
-            raise ServerAway(_without_master(url, str(e))) from e
-        raise ServerAway(f"Redis at {address(url)}: {e}{tls.hint(url, str(e))}") from e
+            raise ServerAway(_without_master(url, str(e)), "redis") from e
+        raise ServerAway(f"Redis at {address(url)}: {e}{tls.hint(url, str(e))}", "redis") from e
     except ResponseError as e:
         if is_pause(e):
-            raise ServerAway(f"Redis at {address(url)}: {e}") from e
+            raise ServerAway(f"Redis at {address(url)}: {e}", "redis") from e
         raise SetupError(f"Redis at {address(url)}: {e}") from e
 
 

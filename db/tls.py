@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from redis.connection import to_bool
 
 from ..contracts.errors import SetupError
-from ..contracts.metrics import Server
+from ..contracts.server import Server
 
 _CA = {"redis": "ssl_ca_certs", "postgresql": "sslrootcert"}
 _CERTIFICATE = {"redis": "ssl_certfile and ssl_keyfile", "postgresql": "sslcert and sslkey"}

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..contracts.metrics import RECONNECTS, SERVER_UP, SERVERS, Server
+from ..contracts.server import SERVERS, Server
+from .metrics import RECONNECTS, SERVER_UP
 
 
 class Vitals:

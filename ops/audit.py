@@ -13,10 +13,11 @@ from ..contracts.bar import MINUTE_NS
 from ..contracts.partition import partition_of
 from ..contracts.ticks import SHARE_MICRO, Column, Ticks, concat
 from ..contracts.trade_conditions import TRADE_RULES
-from ..db.bars import TableShape, table_shape
+from ..db.bars import table_shape
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.staged_rows import TableShape
 from ..producer.replay import ReplaySource
 from ..workers.saved_state import load_state
 from ..workers.tick_check import MS_NS

@@ -64,7 +64,7 @@ def _await_stream(where: Place, stop: Stop) -> int | None:
                 check_schema(connection)
                 return _look_for_stream(connection, stop)
         except psycopg.OperationalError as e:  # it went away meanwhile: the next connection waits for it
-            log.warning("waiting for a server", why=first_line(e), seconds=where.connect_timeout_s)
+            log.warning("waiting for a server", server="postgresql", why=first_line(e), seconds=where.connect_timeout_s)
             stop.wait(_LOOK_EVERY_S)
     return None
 

@@ -73,7 +73,7 @@ def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Hea
     except KeyboardInterrupt:
         say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: what was heard until then")
     except AWAY as e:
-        raise ServerAway(f"Redis went away while the check listened: {e}") from e
+        raise ServerAway(f"Redis went away while the check listened: {e}", "redis") from e
     return heard
 
 

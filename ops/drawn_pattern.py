@@ -72,7 +72,8 @@ def log_and_publish(connection: Connection, client: Client, pattern: DrawnPatter
     except (*AWAY, ResponseError) as e:
         if isinstance(e, ResponseError) and not is_pause(e):
             raise
-        raise ServerAway(f"flow_id {pattern.flow_id} is logged; Redis did not confirm that it was said: {e}") from e
+        why = f"flow_id {pattern.flow_id} is logged; Redis did not confirm that it was said: {e}"
+        raise ServerAway(why, "redis") from e
     return [(channel, count) for (channel, _), count in zip(messages, receivers, strict=True)]
 
 

@@ -1,7 +1,6 @@
 """Keeps one command running: starts it again when it dies, later and later; passes a stop on, and waits for its end."""
 
 import os
-import random
 import select
 import signal
 import socket
@@ -13,6 +12,8 @@ from contextlib import suppress
 import structlog
 
 from ..contracts.errors import UsageError
+from ..db.backoff import Backoff
+from ..db.world import REAL
 
 log = structlog.get_logger()
 
@@ -34,17 +35,13 @@ class Pauses:
     """How long to wait before the next start: twice as long after each short life, short again after a healthy one."""
 
     def __init__(self) -> None:
-        self._next_s = _FIRST_PAUSE_S
+        self._backoff = Backoff(REAL, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
 
     def after(self, life_s: float) -> float:
-        """Return the pause that follows a life of so many seconds.
-
-        Jitter: workers that lost the same server do not come back in step.
-        """
+        """Return the pause that follows a life of so many seconds."""
         if life_s >= _HEALTHY_AFTER_S:
-            self._next_s = _FIRST_PAUSE_S
-        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_PAUSE_S)
-        return pause_s * random.uniform(0.5, 1.0)
+            self._backoff.reset()
+        return self._backoff.pause_s()
 
 
 class Keeper:

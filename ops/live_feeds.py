@@ -16,13 +16,13 @@ from uuid import uuid4
 import structlog
 
 from ..contracts.bar import MINUTE_MS
+from ..contracts.gap import Gap, OnGap
 from ..contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
-from ..contracts.metrics import count_gap
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.tick_json import SecondStamp
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
-from ..db.gaps import Gap, OnGap
+from ..db.metrics import count_gap
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms

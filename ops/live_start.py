@@ -4,9 +4,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import ADDED, NOT_RUNNING, STARTED
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
 
 _AHEAD_MS = 3_000  # the clock that stamps trades may be ahead of ours
 

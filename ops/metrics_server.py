@@ -17,7 +17,8 @@ from prometheus_client import PlatformCollector, ProcessCollector, disable_creat
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from ..contracts.errors import SetupError
-from ..contracts.metrics import BUILD, OF_KIND, REGISTRY, SERVERS, ProcessKind
+from ..contracts.server import SERVERS
+from ..db.metrics import BUILD, OF_KIND, REGISTRY, ProcessKind
 from ..db.vitals import VITALS, Vitals
 from ..version import __version__
 

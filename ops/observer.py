@@ -9,7 +9,7 @@ import psycopg
 from redis.exceptions import ResponseError
 
 from ..contracts.errors import ServerAway, SetupError, first_line
-from ..contracts.metrics import Server
+from ..contracts.server import Server
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, can_pass

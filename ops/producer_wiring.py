@@ -10,10 +10,10 @@ from uuid import uuid4
 import structlog
 
 from ..contracts.errors import SetupError, UsageError
-from ..contracts.metrics import count_gap
+from ..contracts.gap import OnGap
 from ..contracts.names import LIVE_FEED
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
+from ..db.metrics import count_gap
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client

@@ -22,7 +22,7 @@ from ..contracts.ticks import (
     Column,
     Ticks,
 )
-from ..db.bars import TableShape
+from ..db.staged_rows import TableShape
 
 Key = tuple[str, int]  # symbol, minute since 1970
 

@@ -13,7 +13,7 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.results import told_numbers
-from ..workers.commit_plan import new_token
+from ..db.world import REAL
 from ..workers.dealt_states import Dealt, deal, producers_of
 from ..workers.frame_order import FrameOrder
 from ..workers.saved_state import LoadedState, load_state
@@ -233,7 +233,7 @@ def _flows(connection: Connection, values: dict[str, Any]) -> dict[int, dict[str
 def _replace_checkpoints(connection: Connection, dealt: Sequence[Dealt]) -> None:
     values = {
         "partitions": list(range(len(dealt))),
-        "tokens": [new_token() for _ in dealt],
+        "tokens": [REAL.token() for _ in dealt],
         "states": [state.state for state in dealt],
         "undetected": [state.undetected for state in dealt],
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from redis.exceptions import ResponseError
 
 from ..contracts.errors import ServerAway, TickStockError, first_line
-from ..contracts.metrics import Server
+from ..contracts.server import Server
 from ..contracts.settings import Servers
 from ..db import postgres, redis
 

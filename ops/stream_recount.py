@@ -9,12 +9,12 @@ import numpy as np
 from ..contracts.bar import MINUTE_NS
 from ..contracts.errors import BadFrame
 from ..contracts.frame import FIELD, Frame, decode, ticks_of
+from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED, minute_feed, stream_key
 from ..contracts.partition import START, Position, is_at_home, ms_of
 from ..contracts.ticks import Column, Ticks, concat
-from ..db.bars import TableShape
-from ..db.lease import Lease
 from ..db.redis import Client, redis_ms
+from ..db.staged_rows import TableShape
 from ..workers.partition_state import Held, PartitionState
 from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, widened
 from ..workers.undo import is_undo, take_back

@@ -1,4 +1,4 @@
-"""What a report means: findings, each with a code, what was seen and what to do. Pure.
+"""What a report means: findings, each with a code, what was seen and what to do.
 
 The fleet is unhealthy while a finding of level `error` stands: ticks do not become bars, results are not told, or the
 servers are set up so that ticks may be lost. A `warn` is to be looked at, and the fleet does its work.
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..contracts.metrics import Server
 from ..contracts.names import frame_keys
+from ..contracts.server import Server
 from ..db.redis import FULL_SHARE
 from ..workers.bridge.health import GRACE_S, LAG_S, SILENT_S, UNDETECTED_BARS
 from .first_few import first_few

@@ -84,11 +84,12 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
         except (psycopg.OperationalError, ResponseError, *redis.AWAY) as e:  # it went away in the middle
             if isinstance(e, ResponseError) and not redis.is_pause(e):
                 raise
-            raise ServerAway(str(e).strip()) from e
+            raise ServerAway(str(e).strip(), "postgresql" if isinstance(e, psycopg.Error) else "redis") from e
 
     def say(state: RetryCallState) -> None:
-        if state.attempt_number == 1 and state.outcome:
-            log.warning("waiting for a server", why=str(state.outcome.exception()), seconds=timeout_s)
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1 and isinstance(error, ServerAway):
+            log.warning("waiting for a server", server=error.server, why=str(error), seconds=timeout_s)
 
     retrying = retry(
         retry=retry_if_exception(lambda e: isinstance(e, ServerAway) and not isinstance(e, DatabaseGone | TlsRefused)),

@@ -4,9 +4,7 @@ Pub-sub keeps nothing: what is published while nobody listens is gone. So the th
 time the connection is cut, the market time that was missed is told to `on_gap`.
 """
 
-import random
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -18,6 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.errors import SetupError, UsageError
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.same_trade import SameTrades
@@ -26,15 +25,16 @@ from ..contracts.tick_json import SecondStamp, parse_bodies
 from ..contracts.ticks import Ticks
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
-from ..db.gaps import OnGap
+from ..db.backoff import Backoff
+from ..db.outage import Outage
 from ..db.redis import AWAY, address, connect, node_of
+from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
 MAX_WAITING_BYTES = 256 << 20  # over half a minute of 20,000 messages a second; then Redis keeps 32 MB, then it cuts us
 _SILENCE_S = 2.0  # then we ask whether the server is still there
 _SILENCES = 3  # in a row: it is not
-_MAX_PAUSE_S = 2.0
 _WAIT_S = 0.01  # for a first message; the framer's linger needs to be looked at meanwhile
 _COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 40 messages in it
 _MAX_BATCH = 5_000
@@ -48,7 +48,7 @@ class ChannelSource:
     these; None: all that are published.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # how a channel is read
         self,
         redis_url: str,
         family: str = TICK_CHANNELS[0],
@@ -58,7 +58,9 @@ class ChannelSource:
         stop: Stop,
         on_gap: OnGap = lambda *_: None,
         symbols: Collection[str] | None = None,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         if family not in TICK_CHANNELS:
             raise UsageError(f"channel family {family!r} is unknown: one of {', '.join(TICK_CHANNELS)}")
         self.family = family
@@ -86,7 +88,7 @@ class ChannelSource:
 
     def __iter__(self) -> Iterator[Ticks | None]:
         """Listen until the stop. Raises SetupError where Redis refuses us from the start."""
-        self._listener = listener = _Listener(self._redis_url, self.family)
+        self._listener = listener = _Listener(self._redis_url, self.family, world=self._world)
         listener.start()
         try:
             while not self._stop.is_set():
@@ -104,14 +106,14 @@ class ChannelSource:
         listener, self._listener = self._listener, None
         listener.close()
         if self._cut:
-            self._tell_gap(_now_ms(), listener.since_ms)
+            self._tell_gap(_now_ms(self._world), listener.since_ms)
 
     def _ticks_of(self, bodies: Sequence[bytes], since_ms: int) -> Ticks | None:
         if not bodies:
             return None
         ticks = self._same.mark(parse_bodies(bodies, second_stamp=self._second_stamp, rules=self._rules))
         if len(ticks):
-            at_ms = _market_ms(ticks)
+            at_ms = min(_market_ms(ticks), _now_ms(self._world))
             if self._cut:
                 self._tell_gap(at_ms, since_ms)
             self._last_ms = at_ms
@@ -140,11 +142,11 @@ def _market_ms(ticks: Ticks) -> int:
     Before a cut the middle is early, after it late: the gap holds at least what was missed.
     """
     middle = len(ticks) // 2
-    return min(int(np.partition(ticks.ts, middle)[middle]) // 1_000_000, _now_ms())
+    return int(np.partition(ticks.ts, middle)[middle]) // 1_000_000
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _now_ms(world: World) -> int:
+    return world.unix_ns() // 1_000_000
 
 
 class _Heard(NamedTuple):
@@ -160,9 +162,12 @@ class _Listener(threading.Thread):
     since_ms: when it first was subscribed, Unix ms; 0 before.
     """
 
-    def __init__(self, url: str, family: str) -> None:
+    def __init__(self, url: str, family: str, *, world: World) -> None:
         super().__init__(name="tickstock-channel", daemon=True)
         self.since_ms = 0
+        self._world = world
+        self._backoff = Backoff(world)
+        self._outage = Outage("redis", self._backoff)
         self._url = url
         self._family = family
         self._client = connect(url, timeout_s=_SILENCE_S)
@@ -185,7 +190,7 @@ class _Listener(threading.Thread):
         bodies: list[bytes] = []
         try:
             item = self._first()
-            self._closed.wait(_COMPANY_S)
+            self._world.wait(self._closed, _COMPANY_S)
             while isinstance(item, bytes):
                 bodies.append(item)
                 if len(bodies) == _MAX_BATCH:
@@ -206,7 +211,7 @@ class _Listener(threading.Thread):
         """
         with suppress(Empty):
             return self._queue.get_nowait()
-        self._arrived.wait(_WAIT_S)
+        self._world.wait(self._arrived, _WAIT_S)
         self._arrived.clear()
         return self._queue.get_nowait()
 
@@ -222,11 +227,9 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Listen until closed; where Redis refuses us before we ever heard it, hand the error over and end."""
-        tries = 0
         while not self._closed.is_set():
             try:
                 self._subscribe()
-                tries = 0
                 self._listen()
             except (*AWAY, RedisError) as e:
                 if isinstance(e, AuthenticationError | ResponseError) and not self.since_ms:
@@ -242,8 +245,7 @@ class _Listener(threading.Thread):
             finally:
                 if self._connection is not None:
                     self._connection.disconnect()
-            tries += 1
-            self._closed.wait(min(_MAX_PAUSE_S, 0.05 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0))
+            self._world.wait(self._closed, self._backoff.pause_s())
 
     def _subscribe(self) -> None:
         # A new connection each time: the master, or the cluster's nodes, may be others now.
@@ -251,8 +253,9 @@ class _Listener(threading.Thread):
         self._connection.connect()
         self._connection.send_command("PSUBSCRIBE" if "*" in self._family else "SUBSCRIBE", self._family)
         self._connection.read_response()
-        self.since_ms = self.since_ms or _now_ms()
+        self.since_ms = self.since_ms or _now_ms(self._world)
         self._away = False
+        self._outage.end(channel=self._family)
         log.info("listening", channel=self._family)
 
     def _listen(self) -> None:
@@ -284,13 +287,15 @@ class _Listener(threading.Thread):
         """Read nothing until half of what waits is taken. Redis may cut us meanwhile: then the gap is known."""
         log.warning("channel waits: ticks come faster than they can be sent", channel=self._family)
         while self._bytes_put - self._bytes_taken > MAX_WAITING_BYTES // 2:
-            if self._closed.wait(0.01):
+            if self._world.wait(self._closed, 0.01):
                 return
 
     def _note_cut(self, why: str) -> None:
-        if self._away or self._closed.is_set():
+        if self._closed.is_set():
+            return
+        self._outage.say(why, channel=self._family)
+        if self._away:
             return
         self._away = True
-        log.warning("channel lost", channel=self._family, why=why)
         if self.since_ms:
             self._hand_over(_Heard([], channel_lost(self._family, why)))

@@ -1,9 +1,9 @@
 """What a producer shows of its feed: raised by what its writer has sent, a few times a second."""
 
-import time
 from collections.abc import Callable
 
-from ..contracts.metrics import PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_TICKS, PRODUCER_UP, SPOOL_BYTES
+from ..db.metrics import PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_TICKS, PRODUCER_UP, SPOOL_BYTES
+from ..db.world import World
 from .framer import Identity
 from .stream_writer import StreamWriter
 
@@ -13,7 +13,8 @@ _SHOW_EVERY_S = 0.25
 class FeedMetrics:
     """The metrics of one feed. All replays are `replay`: the name of each is its own, and labels must stay few."""
 
-    def __init__(self, identity: Identity, writer: StreamWriter, is_up: Callable[[], bool]) -> None:
+    def __init__(self, identity: Identity, writer: StreamWriter, is_up: Callable[[], bool], *, world: World) -> None:
+        self._world = world
         feed = identity.feed if identity.kind == "live" else "replay"
         self._ticks, self._frames = PRODUCER_TICKS.labels(feed), PRODUCER_FRAMES.labels(feed)
         self._lag, self._up = PRODUCER_LAG.labels(feed), PRODUCER_UP.labels(feed)
@@ -24,9 +25,9 @@ class FeedMetrics:
 
     def show_if_due(self) -> None:
         """Show where the writer is."""
-        if time.monotonic() < self._due_at:
+        if self._world.monotonic_s() < self._due_at:
             return
-        self._due_at = time.monotonic() + _SHOW_EVERY_S
+        self._due_at = self._world.monotonic_s() + _SHOW_EVERY_S
         ticks, frames = self._writer.sent_ticks, self._writer.sent_frames
         self._ticks.inc(ticks - self._shown_ticks)
         self._frames.inc(frames - self._shown_frames)

@@ -4,11 +4,9 @@ A gap is closed when what was sent is committed, so that a crash at any point on
 a minute that comes again replaces itself.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
-from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -16,6 +14,7 @@ import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
 from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
 from ..contracts.ticks import Ticks
@@ -23,9 +22,10 @@ from ..contracts.universe import EVERY_SYMBOL
 from ..db import gaps, redis
 from ..db import lease as leases
 from ..db.gaps import MissingMinutes, OpenGap
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
 from ..db.migrate import expect_partitions
 from ..db.postgres import Connection
+from ..db.world import REAL, World
 from .framer import Framer, Identity
 from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
 from .stream_writer import StreamWriter
@@ -79,12 +79,14 @@ class GapRepair:
         partitions: int,
         symbols: Callable[[], Sequence[str] | None],
         wait: Callable[[float], bool],
+        world: World = REAL,
     ) -> None:
         """symbols: of the feed; None or `*`: it has no list, and whatever had a bar in the week before is asked for.
 
         wait: sleep so many seconds, True to stop.
         """
-        self._name = f"repair-{uuid4().hex[:12]}"
+        self._world = world
+        self._name = f"repair-{self._world.uuid().hex[:12]}"
         self._connection = connection
         self._rest = rest
         self._partitions = partitions
@@ -93,10 +95,12 @@ class GapRepair:
         # While this one is renewed, the checkpoints keep our numbers.
         self._leases: list[Lease] = [leases.take(connection, f"producer:{self._name}", self._name)]
         expect_partitions(connection, partitions)
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
         self._client = redis.connect(redis_url)
         done = dict.fromkeys(range(partitions), 0)
-        self._writer = StreamWriter(self._client, redis_url, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG)
+        self._writer = StreamWriter(
+            self._client, redis_url, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG, world=world
+        )
         self._has_sent = False
         self._framer = Framer(Identity(self._name, REPAIR_FEED, "live"), partitions, now_ms=self._writer.now_ms)
 
@@ -127,9 +131,9 @@ class GapRepair:
 
         A long request lets them run out: they are still ours where nobody took them meanwhile.
         """
-        if time.monotonic() < self._renew_at:
+        if self._world.monotonic_s() < self._renew_at:
             return
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
         if len(leases.renew(self._connection, self._name, self._leases)) < len(self._leases):
             raise LeaseLost("another process repairs now")
 
@@ -137,9 +141,9 @@ class GapRepair:
         """Say the end where anything was said, wait shortly until it is committed, and give the leases back."""
         if self._has_sent:
             self._writer.write(self._framer.end())
-            deadline = time.monotonic() + _DRAIN_DEADLINE_S
-            while not self._writer.is_drained and time.monotonic() < deadline:
-                time.sleep(0.02)
+            deadline = self._world.monotonic_s() + _DRAIN_DEADLINE_S
+            while not self._writer.is_drained and self._world.monotonic_s() < deadline:
+                self._world.sleep(0.02)
                 self._writer.poll_if_due(every_s=0.05)
             if self._writer.is_drained:
                 self._writer.forget()

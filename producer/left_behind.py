@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -10,18 +11,21 @@ import psycopg
 import structlog
 from redis.exceptions import RedisError
 
-from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError
+from ..contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError, first_line
 from ..contracts.frame import decode
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import SPOOL_TOO_OLD
 from ..contracts.names import flow_key
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db import redis
-from ..db.gaps import OnGap
+from ..db.backoff import Backoff
+from ..db.outage import server_of
 from ..db.postgres import connect
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .framer import Identity, Numbered, make_frame
 from .producer_lease import ProducerLease
 from .spool import Spool
@@ -29,7 +33,6 @@ from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
 
-_TRY_AGAIN_S = 1.0
 # Each waits for two commits: one after the other, a hundred dead producers would take as many times two seconds.
 _AT_ONCE = 8
 _FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24 h: then its frames would count again
@@ -64,13 +67,15 @@ class LeftBehind:
             self._thread.join(0.05)
 
 
-def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
+def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap, *, world: World = REAL) -> None:
     """Send each spool of a dead producer; what cannot be sent now is left to the next start."""
     folders: SimpleQueue[Path] = SimpleQueue()
     for folder in sorted(path for path in spool_dir.glob("*") if path.is_dir()):
         folders.put(folder)
     senders = [
-        threading.Thread(target=_send_each, args=(folders, target, stop, on_gap), name="left-behind", daemon=True)
+        threading.Thread(
+            target=_send_each, args=(folders, target, stop, on_gap, world), name="left-behind", daemon=True
+        )
         for _ in range(min(_AT_ONCE, folders.qsize()))
     ]
     for sender in senders:
@@ -79,7 +84,7 @@ def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: O
         sender.join()
 
 
-def _send_each(folders: "SimpleQueue[Path]", target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
+def _send_each(folders: "SimpleQueue[Path]", target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
     while not stop.is_set():
         try:
             folder = folders.get_nowait()
@@ -88,26 +93,27 @@ def _send_each(folders: "SimpleQueue[Path]", target: SpoolTarget, stop: Stop, on
         try:
             with Spool(folder, max_bytes=1) as spool:
                 if not spool.is_empty:
-                    _send_until_done(spool, target, stop, on_gap)
+                    _send_until_done(spool, target, stop, on_gap, world)
         except SetupError as e:  # its producer lives
             log.debug("spool not taken", why=str(e))
         except (TickStockError, psycopg.Error, RedisError, OSError) as e:
             log.warning("spool left behind", spool=str(folder), why=str(e).strip(), do="the next start tries again")
 
 
-def _send_until_done(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
+def _send_until_done(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
+    backoff = Backoff(world)
     while not stop.is_set():
         try:
-            _send(spool, target, stop, on_gap)
+            _send(spool, target, stop, on_gap, world)
             return
         except LeaseTaken:
             return  # stopped while waiting for it
         except (ServerAway, psycopg.OperationalError, *redis.AWAY) as e:
-            log.debug("server away", why=str(e).strip())
-            stop.wait(_TRY_AGAIN_S)
+            log.debug("server away", server=server_of(e), why=first_line(e))  # the feed beside us warns of it
+            world.wait(stop, backoff.pause_s())
 
 
-def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
+def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
     producer = spool.folder.name
     unit = f"producer:{producer}"
     heard_s = _last_heard_s(target, unit)
@@ -121,19 +127,20 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
     if identity is None:
         return
     log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
+    wait = partial(world.wait, stop)
     done = dict.fromkeys(range(target.partitions), 0)
     lease = ProducerLease(
-        target.database_url, unit, f"{producer} left behind", wait=stop.wait, partitions=target.partitions
+        target.database_url, unit, f"{producer} left behind", wait=wait, partitions=target.partitions, world=world
     )
     client = redis.connect(target.redis_url)
     try:
         writer = SpooledWriter(
-            client, target.redis_url, producer, done=done, wait=stop.wait, max_lag=target.max_lag, spool=spool
+            client, target.redis_url, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world
         )
         # Its end may be among the frames: that of whoever sent them before and was killed, too.
-        if _advance(writer, lease, stop, lambda: writer.is_drained):
+        if _advance(writer, lease, wait, lambda: writer.is_drained):
             writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
-            if _advance(writer, lease, stop, lambda: writer.is_drained):
+            if _advance(writer, lease, wait, lambda: writer.is_drained):
                 writer.forget()
                 log.info("what a producer left behind is committed", producer=producer)
     finally:
@@ -158,12 +165,14 @@ def _give_up(spool: Spool, on_gap: OnGap) -> None:
     spool.clear()
 
 
-def _advance(writer: SpooledWriter, lease: ProducerLease, stop: Stop, is_done: Callable[[], bool]) -> bool:
+def _advance(
+    writer: SpooledWriter, lease: ProducerLease, wait: Callable[[float], bool], is_done: Callable[[], bool]
+) -> bool:
     """Send until something holds; False where the process stops before."""
     while not is_done():
         writer.poll_if_due(every_s=0.1)
         lease.check()
-        if stop.wait(0.01):
+        if wait(0.01):
             return False
     return True
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import structlog
 
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import parse_messages
 from ..contracts.same_trade import SameTrades
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
+from ..db.world import REAL, World
 from .massive_reader import MassiveOptions, MassiveReader
 
 log = structlog.get_logger()
@@ -83,15 +84,23 @@ class MassiveSource:
         now_ms: Callable[[], int],
         on_gap: OnGap,
         is_watched: Callable[[], bool] = lambda: True,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         self._rules = options.rules
         self._stop = stop
         self._inbox = Inbox()
         self._unknown: set[Hashable] = set()
         self._same = SameTrades()
         self._reader = MassiveReader(
-            options, symbols, put=self._inbox.put, on_gap=on_gap, now_ms=now_ms, is_watched=is_watched
-        )  # fmt: skip
+            options,
+            symbols,
+            put=self._inbox.put,
+            on_gap=on_gap,
+            now_ms=now_ms,
+            is_watched=is_watched,
+            world=world,
+        )
 
     @property
     def times_full(self) -> int:
@@ -113,12 +122,12 @@ class MassiveSource:
         try:
             while not self._stop.is_set():
                 failure = self._reader.failure
-                if not self._inbox.wait(_WAIT_S):
+                if not self._world.wait(self._inbox, _WAIT_S):
                     if failure is not None:
                         raise failure
                     yield None
                     continue
-                self._stop.wait(_COMPANY_S)
+                self._world.wait(self._stop, _COMPANY_S)
                 yield self._ticks_of(self._inbox.take())
         finally:
             self._inbox.close()

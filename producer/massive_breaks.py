@@ -1,10 +1,10 @@
 """What a feed that broke off has missed: from what was surely heard, to what is heard again."""
 
-import time
 from collections.abc import Callable, Sequence
 
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import parse_messages
-from ..db.gaps import OnGap
+from ..db.world import REAL, World
 
 # The library pings every 20 s and waits 20 s for the answer: what a dead connection lost, it lost within this.
 _SURELY_HEARD_S = 60.0
@@ -20,7 +20,8 @@ class Breaks:
     channel: T, A or AM. now_ms: the feed's market time, Unix ms. One thread calls it.
     """
 
-    def __init__(self, channel: str, *, now_ms: Callable[[], int], on_gap: OnGap) -> None:
+    def __init__(self, channel: str, *, now_ms: Callable[[], int], on_gap: OnGap, world: World = REAL) -> None:
+        self._world = world
         self._told_later_ms = _TOLD_LATER_MS[channel]
         self._now_ms = now_ms
         self._on_gap = on_gap
@@ -32,16 +33,16 @@ class Breaks:
 
     def listen(self) -> None:
         """Begin to count silence: a connection stands."""
-        self._heard_at = time.monotonic()
+        self._heard_at = self._world.monotonic_s()
 
     def hear(self, body: bytes) -> None:
         """Note a message that was taken in."""
-        self._heard_at, self._heard = time.monotonic(), body
+        self._heard_at, self._heard = self._world.monotonic_s(), body
 
     @property
     def silent_s(self) -> float:
         """How long nothing was heard."""
-        return time.monotonic() - self._heard_at
+        return self._world.monotonic_s() - self._heard_at
 
     def begin(self, why: str, *, was_silent: bool) -> None:
         """Note that the feed broke off. was_silent: it was the silence that we did not bear any longer."""

@@ -5,10 +5,8 @@ awaited inline), so this one is ours. Massive keeps nothing for who was away: ea
 """
 
 import logging
-import random
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,9 +22,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from ..contracts import gap_reasons
 from ..contracts.errors import SetupError, TickStockError, UsageError
+from ..contracts.gap import OnGap
 from ..contracts.massive_json import Status, parse_messages
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
-from ..db.gaps import OnGap
+from ..db.backoff import Backoff
+from ..db.outage import Outage
+from ..db.world import World
 from .massive_breaks import Breaks
 
 log = structlog.get_logger()
@@ -35,7 +36,6 @@ _TOPICS_A_MESSAGE = 500
 _MAX_MESSAGE_BYTES = 32 << 20
 _LOGIN_S = 15.0
 _LOOK_EVERY_S = 0.5  # for silence, while nothing comes
-_MAX_PAUSE_S = 30.0
 _STEADY_S = 10.0  # a connection that held so long makes the next pause short again
 _MOST_SAID = 100  # different things that the server says of itself
 _SHOWN_LENGTH = 200
@@ -103,16 +103,20 @@ class MassiveReader(threading.Thread):
         on_gap: OnGap,
         now_ms: Callable[[], int],
         is_watched: Callable[[], bool],
+        world: World,
     ) -> None:
         super().__init__(name="tickstock-massive", daemon=True)
+        self._world = world
+        self._backoff = Backoff(world, first_s=0.2, longest_s=30.0)
+        # Not with the pauses of the loop: those grow on through connections that do not hold.
+        self._outage = Outage("massive", Backoff(world), every_reason=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once
         self._said: set[tuple[str, str]] = set()
-        self._away_for: set[str] = set()
         self._where = _shown(options.url)
         self._options = options
         self._put = put
-        self._breaks = Breaks(options.channel, now_ms=now_ms, on_gap=on_gap)
+        self._breaks = Breaks(options.channel, now_ms=now_ms, on_gap=on_gap, world=world)
         self._is_watched = is_watched
         self._tls = _tls() if urlsplit(options.url).scheme == "wss" else None
         self._closed = threading.Event()
@@ -121,7 +125,6 @@ class MassiveReader(threading.Thread):
         self._connection: ClientConnection | None = None
         self._subscribed: set[str] = set()
         self._listens_since: float | None = None  # monotonic
-        self._pauses = 0
         self._silence = 1  # times silence_s
 
     @property
@@ -178,11 +181,9 @@ class MassiveReader(threading.Thread):
 
     def _pause(self, least_s: float) -> None:
         """Wait before the next connection, longer each time, unless the last one held."""
-        if self._listens_since is not None and time.monotonic() > self._listens_since + _STEADY_S:
-            self._pauses = 0
-        self._pauses += 1
-        backoff_s = min(_MAX_PAUSE_S, 0.1 * 2**self._pauses)
-        self._closed.wait(random.uniform(0.5, 1.0) * max(least_s, backoff_s))
+        if self._listens_since is not None and self._world.monotonic_s() > self._listens_since + _STEADY_S:
+            self._backoff.reset()
+        self._world.wait(self._closed, max(self._backoff.pause_s(), least_s * self._world.uniform(0.5, 1.0)))
 
     def _connect(self) -> AbstractContextManager[ClientConnection]:
         return connect(
@@ -199,9 +200,9 @@ class MassiveReader(threading.Thread):
         self._was_in = True
 
     def _await_status(self, connection: ClientConnection, wanted: str) -> None:
-        deadline = time.monotonic() + _LOGIN_S
+        deadline = self._world.monotonic_s() + _LOGIN_S
         while True:
-            body = connection.recv(timeout=max(0.0, deadline - time.monotonic()), decode=False)
+            body = connection.recv(timeout=max(0.0, deadline - self._world.monotonic_s()), decode=False)
             if any(status.status == wanted for status in self._heed(body)):
                 return
 
@@ -258,7 +259,7 @@ class MassiveReader(threading.Thread):
     # -- messages, silence and breaks ----------------------------------------------------------------------------------
 
     def _listen(self, connection: ClientConnection) -> None:
-        self._listens_since = time.monotonic()
+        self._listens_since = self._world.monotonic_s()
         self._breaks.listen()
         while not self._closed.is_set():
             try:
@@ -285,17 +286,13 @@ class MassiveReader(threading.Thread):
         if self._breaks.is_away:
             self._say_away(why)
             return
-        log.warning("massive lost", url=self._where, why=why, silent_s=round(self._breaks.silent_s, 1))
+        self._outage.say(why, url=self._where, silent_s=round(self._breaks.silent_s, 1))
         reason = str(error) if isinstance(error, _Held | _Silent) else gap_reasons.CONNECTION_LOST
         self._breaks.begin(reason, was_silent=isinstance(error, _Silent))
 
     def _say_away(self, why: str) -> None:
         """Say once each reason for which there is no connection, at the start too; then wait in silence."""
-        if why in self._away_for or len(self._away_for) >= _MOST_SAID:
-            log.debug("massive still away", why=why)
-            return
-        self._away_for.add(why)
-        log.warning("massive away", url=self._where, why=why, do="look at --massive-url and the network")
+        self._outage.say(why, do="look at --massive-url and the network", url=self._where)
 
     def _masked(self, text: str) -> str:
         """Take the key out of what a server says, which may quote it."""
@@ -305,7 +302,7 @@ class MassiveReader(threading.Thread):
         with self._lock:
             symbols = self._symbols
         count = "*" if symbols is None else len(symbols)
-        self._away_for.clear()
+        self._outage.end(url=self._where)
         log.info("massive connected", url=self._where, channel=self._options.channel, symbols=count)
         self._breaks.end(symbols)
 

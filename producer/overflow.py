@@ -1,16 +1,16 @@
 """Ticks that neither Redis nor the spool has room for: dropped before they get a number, counted, and reported."""
 
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable
 
 import numpy as np
 import structlog
 
+from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import SPOOL_FULL
-from ..contracts.metrics import SPOOL_DROPPED
 from ..contracts.ticks import Ticks
-from ..db.gaps import OnGap
+from ..db.metrics import SPOOL_DROPPED
+from ..db.world import REAL, World
 from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
@@ -21,10 +21,10 @@ _LIVE_MS = 30 * 60_000  # a tick further off than this from its arrival is no tr
 
 
 def admitted(
-    ticks: Iterable[Ticks | None], writer: SpooledWriter, on_gap: OnGap
+    ticks: Iterable[Ticks | None], writer: SpooledWriter, on_gap: OnGap, *, world: World = REAL
 ) -> Generator[Ticks | None, None, None]:
     """Pass ticks on while there is room for them; count the others by symbol and time, and hand them to on_gap."""
-    dropped = _Dropped()
+    dropped = _Dropped(world)
     try:
         for batch in ticks:
             full = writer.is_full
@@ -41,7 +41,8 @@ def admitted(
 class _Dropped:
     """What was dropped since the last report."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._report_at = 0.0
         self._start()
 
@@ -54,7 +55,7 @@ class _Dropped:
     def add(self, batch: Ticks, now_ms: int) -> None:
         """Count a batch that came now."""
         if not self.ticks:
-            self._report_at = time.monotonic() + _REPORT_EVERY_S
+            self._report_at = self._world.monotonic_s() + _REPORT_EVERY_S
         self.ticks += len(batch)
         SPOOL_DROPPED.inc(len(batch))
         counts = np.bincount(batch.symbol_index, minlength=len(batch.symbols)).tolist()
@@ -68,7 +69,7 @@ class _Dropped:
 
     def is_due(self) -> bool:
         """Tell whether the last report was long ago."""
-        return time.monotonic() >= self._report_at
+        return self._world.monotonic_s() >= self._report_at
 
     def report(self, on_gap: OnGap) -> None:
         """Say what was dropped, and begin to count again."""

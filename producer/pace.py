@@ -1,6 +1,5 @@
 """How fast a source's ticks are let out: `max`, or some multiple of market time."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import structlog
 
 from ..contracts.errors import UsageError
 from ..contracts.ticks import Column, Ticks
+from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
@@ -33,7 +33,12 @@ def parse_speed(text: str) -> float | None:
 
 
 def paced(
-    batches: Iterable[tuple[Ticks, Column]], speed: float, *, wait: Callable[[float], bool], skip: int = 0
+    batches: Iterable[tuple[Ticks, Column]],
+    speed: float,
+    *,
+    wait: Callable[[float], bool],
+    skip: int = 0,
+    world: World = REAL,
 ) -> Iterator[Ticks | None]:
     """Let ticks out at their arrival times, sped up; None while there is nothing to let out.
 
@@ -42,7 +47,7 @@ def paced(
     """
     started_s: float | None = None
     first_ns = 0
-    said_s = time.monotonic()
+    said_s = world.monotonic_s()
     for ticks, arrival_ns in batches:
         sent, refused = 0, ticks.refused
         if skipped := min(skip, len(ticks)):
@@ -50,19 +55,19 @@ def paced(
             sent, refused = skipped, ()
             skip -= skipped
         if started_s is None and sent < len(ticks):
-            started_s, first_ns = time.monotonic(), int(arrival_ns[sent])
+            started_s, first_ns = world.monotonic_s(), int(arrival_ns[sent])
         while sent < len(ticks) or refused:
-            elapsed_ns = int((time.monotonic() - (started_s or 0.0)) * speed * 1e9)
+            elapsed_ns = int((world.monotonic_s() - (started_s or 0.0)) * speed * 1e9)
             due = int(np.searchsorted(arrival_ns, first_ns + elapsed_ns, side="right"))
             if due > sent or refused:
                 yield ticks.take(slice(sent, due), refused)
                 sent, refused = max(sent, due), ()
-                said_s = time.monotonic()
+                said_s = world.monotonic_s()
                 continue
             yield None
             ahead_s = (int(arrival_ns[sent]) - first_ns - elapsed_ns) / speed / 1e9
-            if time.monotonic() >= said_s + _SAY_EVERY_S:
-                said_s = time.monotonic()
+            if world.monotonic_s() >= said_s + _SAY_EVERY_S:
+                said_s = world.monotonic_s()
                 log.info("waiting for the next tick", of=_spelled(int(ticks.ts[sent])), in_s=round(ahead_s, 1))
             if wait(min(_STEP_S, max(0.001, ahead_s))):
                 return

@@ -1,6 +1,5 @@
 """The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import structlog
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .feed_metrics import FeedMetrics
 from .framer import Framer, Identity
 from .producer_lease import ProducerLease
@@ -60,10 +60,11 @@ def produce(
     lease: ProducerLease,
     stop: Stop,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    world: World = REAL,
 ) -> bool:
     """Send a feed's ticks until it ends or we are stopped; return whether all of it is committed."""
     progress = Progress()
-    metrics = FeedMetrics(feed.identity, writer, feed.is_up)
+    metrics = FeedMetrics(feed.identity, writer, feed.is_up, world=world)
     linger_until: float | None = None
     for ticks in feed.ticks:
         VITALS.turn()
@@ -73,7 +74,7 @@ def produce(
             progress.ticks += len(ticks)
             progress.refused += len(ticks.refused)
         if feed.linger_ms is not None and framer.waiting:
-            now = time.monotonic()
+            now = world.monotonic_s()
             linger_until = linger_until or now + feed.linger_ms / 1000
             if now >= linger_until:
                 frames += framer.flush()
@@ -95,15 +96,23 @@ def produce(
         on_progress(progress)
         metrics.show_if_due()
 
-    _drain(feed, writer, lease, stop, show)
+    _drain(feed, writer, lease, stop, show, world=world)
     if writer.is_drained:
         writer.forget()
     return writer.is_drained
 
 
-def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, on_progress: Callable[[], None]) -> None:
+def _drain(
+    feed: Feed,
+    writer: StreamWriter,
+    lease: ProducerLease,
+    stop: Stop,
+    on_progress: Callable[[], None],
+    *,
+    world: World,
+) -> None:
     """Wait until everything is committed: until then, this process keeps what a fail-over of Redis may lose."""
-    deadline = time.monotonic() + DRAIN_DEADLINE_S
+    deadline = world.monotonic_s() + DRAIN_DEADLINE_S
     log.info("all sent: waiting until it is committed")
     while not writer.is_drained:
         VITALS.turn()
@@ -111,10 +120,10 @@ def _drain(feed: Feed, writer: StreamWriter, lease: ProducerLease, stop: Stop, o
         lease.check()
         on_progress()
         if not stop.is_set():
-            stop.wait(0.02)
-            deadline = time.monotonic() + DRAIN_DEADLINE_S
-        elif not feed.ends or time.monotonic() > deadline:
+            world.wait(stop, 0.02)
+            deadline = world.monotonic_s() + DRAIN_DEADLINE_S
+        elif not feed.ends or world.monotonic_s() > deadline:
             log.warning("stopped before all was committed", uncommitted=writer.lag)
             return
         else:
-            time.sleep(0.02)
+            world.sleep(0.02)

@@ -5,7 +5,6 @@ known of those ticks (workers/vanished.py).
 """
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,12 +12,16 @@ import psycopg
 import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError
+from ..contracts.lease import Lease
 from ..db import lease as leases
-from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S, Lease
+from ..db.backoff import Backoff
+from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S
 from ..db.migrate import expect_partitions
+from ..db.outage import Outage
 from ..db.postgres import Connection, connect
 from ..db.queries import query
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
@@ -43,11 +46,15 @@ class ProducerLease:
         wait: Callable[[float], bool],
         is_ingest: bool = False,
         partitions: int | None = None,
+        world: World = REAL,
     ) -> None:
         """is_ingest: take the lease `ingest` too. partitions: those that the frames are made for.
 
         Raises SetupError where another process holds that lease and lives, or the stream has other partitions by now.
         """
+        self._world = world
+        self._backoff = Backoff(world, first_s=_NOTE_EVERY_S)
+        self._outage = Outage("postgresql", self._backoff)
         self._url = url
         self._owner = owner
         self._connection: Connection = connect(url, name="tickstock-producer", impatient=True)
@@ -73,9 +80,9 @@ class ProducerLease:
         self._thread.start()
 
     def _take_ingest(self, wait: Callable[[float], bool]) -> Lease:
-        deadline = time.monotonic() + _INGEST_WAIT_S
+        deadline = self._world.monotonic_s() + _INGEST_WAIT_S
         try:
-            return self._take(_INGEST_UNIT, lambda seconds: wait(seconds) or time.monotonic() > deadline)
+            return self._take(_INGEST_UNIT, lambda seconds: wait(seconds) or self._world.monotonic_s() > deadline)
         except LeaseTaken as e:
             raise SetupError(f"{e}: two ingests would double every volume; stop that one first") from e
 
@@ -102,24 +109,28 @@ class ProducerLease:
 
     def _keep(self) -> None:
         """Renew until released; with the database away, go on: a lease that ended without a taker is still ours."""
-        while not self._lost and not self._released.wait(_NOTE_EVERY_S):
+        pause_s = _NOTE_EVERY_S
+        while not self._lost and not self._world.wait(self._released, pause_s):
             try:
                 self._renew_if_due()
                 self._note()
                 VITALS.serves("postgresql")
+                self._outage.end()
+                pause_s = _NOTE_EVERY_S
             except (psycopg.Error, ServerAway) as e:
                 VITALS.lost("postgresql")
-                log.debug("database away", why=str(e).strip())
+                self._outage.say(e)
+                pause_s = self._backoff.pause_s()
 
     def _renew_if_due(self) -> None:
-        if time.monotonic() < self._renew_at:
+        if self._world.monotonic_s() < self._renew_at:
             return
         if self._connection.closed or self._connection.broken:
             self._connection = connect(self._url, name="tickstock-producer", impatient=True)
         held = leases.renew(self._connection, self._owner, self._leases)
         if lost := [lease.unit for lease in self._leases if lease.unit not in held]:
             self._lost = LeaseLost(f"another process took {', '.join(lost)}")
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
 
     def _note(self) -> None:
         """Note what was sent since the last time; nothing where nothing was."""

@@ -11,16 +11,19 @@ import structlog
 from redis.exceptions import RedisError
 
 from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError, first_line
+from ..contracts.gap import Gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.stop import Stop
 from ..db import gaps
-from ..db.gaps import Gap
+from ..db.backoff import Backoff
 from ..db.postgres import Connection, connect
+from ..db.world import REAL, World
 from .gap_repair import SETTLE_S, Bars, GapRepair
 
 log = structlog.get_logger()
 
 _LOOK_EVERY_S = 1.0
+_LONGEST_PAUSE_S = 5.0  # while a server is away
 _GAPS_A_LOOK = 100
 
 
@@ -41,12 +44,14 @@ class RepairThread(threading.Thread):
         stop: Stop,
         feed: str = LIVE_FEED,
         settle_s: float = SETTLE_S,
+        world: World = REAL,
     ) -> None:
         """symbols: what the feed is subscribed to; None: to all. feed: whose gaps.
 
         settle_s: how long after a gap's last minute the vendor is asked; with a delayed feed its delay is part of it.
         """
         super().__init__(name="repair", daemon=True)
+        self._world = world
         self._database_url = database_url
         self._redis_url = redis_url
         self._rest = rest
@@ -66,16 +71,18 @@ class RepairThread(threading.Thread):
 
     def run(self) -> None:
         """Do it; while a server is away, wait for it."""
+        backoff = Backoff(self._world, first_s=_LOOK_EVERY_S, longest_s=_LONGEST_PAUSE_S)
         while True:
             try:
                 with connect(self._database_url, name="tickstock-repair") as connection:
+                    backoff.reset()
                     self._attend(connection, partial(self._wait, connection))
             except (psycopg.Error, RedisError, ServerAway, SetupError, LeaseLost, OSError) as e:
                 self._say(first_line(e))
             except Exception:  # noqa: BLE001  # a mistake here must not stop the live feed
                 # As text: a renderer that shows variables would show the key.
                 self._say(traceback.format_exc())
-            if self._stopping.wait(_LOOK_EVERY_S):
+            if self._world.wait(self._stopping, backoff.pause_s()):
                 if self._unnoted or not self._found.empty():
                     log.error("gaps are lost: the database is away", count=self._found.qsize() + bool(self._unnoted))
                 return
@@ -92,7 +99,13 @@ class RepairThread(threading.Thread):
                 pass
             return
         repair = GapRepair(
-            connection, self._redis_url, self._rest, partitions=self._partitions, symbols=self._symbols, wait=wait
+            connection,
+            self._redis_url,
+            self._rest,
+            partitions=self._partitions,
+            symbols=self._symbols,
+            wait=wait,
+            world=self._world,
         )
         try:
             while not wait(_LOOK_EVERY_S):
@@ -120,7 +133,7 @@ class RepairThread(threading.Thread):
     def _wait(self, connection: Connection, seconds: float) -> bool:
         """Note what was found, and sleep; return whether to stop. All waiting is done here: no note waits for it."""
         self._note_found(connection)
-        stopped = self._stopping.wait(seconds)
+        stopped = self._world.wait(self._stopping, seconds)
         if stopped:
             self._note_found(connection)
         return stopped

@@ -3,8 +3,6 @@
 The key travels in the Authorization header alone: an address is logged and kept in errors, a header is not.
 """
 
-import random
-import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -17,6 +15,8 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from ..contracts.errors import TickStockError, UsageError
+from ..db.backoff import Backoff
+from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ _REFUSALS = 10  # of one request, when it is said to be too early
 _LONGEST_RETRY_AFTER_S = 86_400.0  # whatever a server says
 _MAX_RETRY_AFTER_S = 120.0  # who is told to wait longer than this comes back another time
 _NO_RETRY_AFTER_S = 12.0  # a 429 that does not say: the smallest plan allows 5 requests a minute
-_FIRST_PAUSE_S = 0.5
-_MAX_PAUSE_S = 8.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 8.0
 _REQUEST_S = 30.0  # for one whole answer, however slowly it trickles in
 _MAX_BODY_BYTES = 64 << 20  # a page of 50,000 bars is a tenth of it
 _CHUNK_BYTES = 1 << 16
@@ -99,7 +99,9 @@ _problems = msgspec.json.Decoder(_Problem)
 class RestClient:
     """Asks one host, in one thread."""
 
-    def __init__(self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool]) -> None:
+    def __init__(
+        self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], world: World = REAL
+    ) -> None:
         """wait: sleep so many seconds, True to stop. Raises UsageError."""
         self._base = urlsplit(url)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
@@ -107,6 +109,7 @@ class RestClient:
         if self._base.scheme == "http" and self._base.hostname.endswith(_VENDORS):
             raise UsageError(f"{self.host} by http would send the API key in the clear: use https://")
         self._key = key
+        self._world = world
         self._bucket = TokenBucket(per_minute)
         self._wait = wait
         self._pool = urllib3.PoolManager(
@@ -144,8 +147,9 @@ class RestClient:
         """
         target = self.follow(url, "")
         failures = refusals = 0
+        backoff = Backoff(self._world, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         while True:
-            self._sleep(self._bucket.take(time.monotonic()))
+            self._sleep(self._bucket.take(self._world.monotonic_s()))
             answer = self._ask(target)
             if answer.status == 200:
                 return answer.body
@@ -156,23 +160,23 @@ class RestClient:
                 self._wait_for_quota(answer, target, last=refusals == _REFUSALS)
             elif answer.status == 0 or answer.status >= 500:
                 failures += 1
-                self._wait_after_failure(answer, target, failures)
+                self._note_failure(answer, target, last=failures == _ATTEMPTS)
+                self._sleep(backoff.pause_s())
             else:
                 raise self._error(answer, target)
 
     def _wait_for_quota(self, answer: _Answer, target: str, *, last: bool) -> None:
-        seconds = _retry_after_s(answer.retry_after)
+        seconds = _retry_after_s(answer.retry_after, self._world)
         if last or seconds > _MAX_RETRY_AFTER_S:
             raise RestAway(f"{self.host}: the quota of requests is used up ({_shown(target)})", after_s=seconds)
         log.info("rest quota used up: waiting", seconds=round(seconds, 1))
-        self._bucket.pause(time.monotonic(), seconds)
+        self._bucket.pause(self._world.monotonic_s(), seconds)
 
-    def _wait_after_failure(self, answer: _Answer, target: str, failures: int) -> None:
+    def _note_failure(self, answer: _Answer, target: str, *, last: bool) -> None:
         why = answer.why or f"status {answer.status}"
-        if failures == _ATTEMPTS:
+        if last:
             raise RestAway(f"{self.host} fails: {why} ({_shown(target)})")
         log.debug("rest failed: trying again", why=why)
-        self._sleep(random.uniform(0.5, 1) * min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**failures))
 
     def _sleep(self, seconds: float) -> None:
         """Sleep; also with nothing to wait for, look whether we are to stop."""
@@ -184,7 +188,7 @@ class RestClient:
         try:
             response = self._pool.request("GET", url, redirect=False, preload_content=False)
             try:
-                body = _read(response)
+                body = self._read(response)
             except BaseException:
                 response.close()  # half an answer: nobody else may read the rest of it
                 raise
@@ -192,6 +196,19 @@ class RestClient:
         except (HTTPError, OSError) as e:
             return _Answer(0, why=type(e).__name__)  # its text holds the address, which may be long
         return _Answer(response.status, body, response.headers.get("Retry-After"))
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read a body as it comes in, within a deadline and a size: a read timeout alone lets it trickle for ever."""
+        deadline = self._world.monotonic_s() + _REQUEST_S
+        chunks, size = [], 0
+        while chunk := response.read1(_CHUNK_BYTES):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _MAX_BODY_BYTES:
+                raise RestBroken(f"an answer of more than {_MAX_BODY_BYTES >> 20} MiB")
+            if self._world.monotonic_s() > deadline:
+                raise TimeoutError("the answer trickles in")
+        return b"".join(chunks)
 
     def _error(self, answer: _Answer, target: str) -> TickStockError:
         problem = _problem_of(answer)
@@ -221,20 +238,6 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read a body as it comes in, within a deadline and a size: a read timeout alone lets it trickle for ever."""
-    deadline = time.monotonic() + _REQUEST_S
-    chunks, size = [], 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > _MAX_BODY_BYTES:
-            raise RestBroken(f"an answer of more than {_MAX_BODY_BYTES >> 20} MiB")
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer trickles in")
-    return b"".join(chunks)
-
-
 def _host(url: SplitResult) -> tuple[str, str | None, int]:
     try:
         port = url.port
@@ -243,12 +246,12 @@ def _host(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, port or (443 if url.scheme == "https" else 80)
 
 
-def _retry_after_s(text: str | None) -> float:
+def _retry_after_s(text: str | None, world: World) -> float:
     """Read Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
     if text is None:
         return _NO_RETRY_AFTER_S
     try:
-        seconds = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
+        seconds = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - world.unix_ns() / 1e9
         return min(_LONGEST_RETRY_AFTER_S, max(0.0, seconds))
     except ValueError:
         return _NO_RETRY_AFTER_S

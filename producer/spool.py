@@ -5,7 +5,6 @@ SPOOL_DIR/PRODUCER/00000001.frames, 00000002.frames, ... What a crash tore off e
 
 import fcntl
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Self
 import structlog
 
 from ..contracts.errors import SetupError
+from ..db.world import REAL, World
 from .framer import Numbered
 from .spool_segment import SUFFIX, Segment, find_segments, frames_of, record_of
 
@@ -34,9 +34,10 @@ class Spool:
     Frames that the disk has no room for stay in memory, behind the others; `is_full` then tells to hand over no more.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, world: World = REAL) -> None:
         """Make the spool, or take over what is there. Raises SetupError where that cannot be, or somebody has it."""
         self.folder = folder
+        self._world = world
         self._max_bytes = max_bytes
         self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _SEGMENTS + 1)
         self._unwritten: deque[Numbered] = deque()
@@ -137,9 +138,9 @@ class Spool:
 
     def sync_if_due(self) -> None:
         """Make sure each 100 ms that what was written survives a power cut too."""
-        if time.monotonic() < self._synced_at + SYNC_EVERY_S:
+        if self._world.monotonic_s() < self._synced_at + SYNC_EVERY_S:
             return
-        self._synced_at = time.monotonic()
+        self._synced_at = self._world.monotonic_s()
         if self._unwritten:
             self.append(())
         if self._unsynced and self._writing is not None:

@@ -1,17 +1,17 @@
 """③ of a live feed: frames that Redis does not take go to a spool, and from there in order; the source never waits."""
 
-import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from redis.exceptions import RedisError
 
+from ..db.backoff import Backoff
 from ..db.lag import MAX_NUMBER
+from ..db.outage import Outage
 from ..db.redis import AWAY, FULL_SHARE, Client, advice, can_pass, masters
-from ..db.tls import is_refusal
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .framer import Numbered
 from .spool import Spool
 from .stream_writer import MEMORY_EVERY_S, NEARLY_FULL, TOO_FAR_AHEAD, StreamWriter, _Flow
@@ -35,7 +35,7 @@ class SpooledWriter(StreamWriter):
     them are sent. Only then are new ones sent directly; what is on disk is deleted when it is committed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a StreamWriter's, and the spool
         self,
         client: Client,
         redis_url: str,
@@ -45,9 +45,10 @@ class SpooledWriter(StreamWriter):
         wait: Callable[[float], bool],
         max_lag: int,
         spool: Spool,
+        world: World = REAL,
     ) -> None:
         """spool: empty, or what an earlier process of this producer left behind."""
-        super().__init__(client, redis_url, producer, done=done, wait=wait, max_lag=max_lag)
+        super().__init__(client, redis_url, producer, done=done, wait=wait, max_lag=max_lag, world=world)
         self._spool = spool
         self._spooling = not spool.is_empty
         self._is_inherited = self._spooling
@@ -56,10 +57,10 @@ class SpooledWriter(StreamWriter):
         self._owes_all = self._spooling
         self._tops = dict(done)
         self._said_at = -_SAY_EVERY_S
-        self._away = False  # as we said it last
-        self._pause_s = 0.0
-        self._retry_at = 0.0
-        self._probe = _Probe(client)
+        self._is_full_said = False
+        self._backoff = Backoff(world, longest_s=_LONGEST_PAUSE_S)
+        self._outage = Outage("redis", self._backoff)
+        self._probe = _Probe(client, self._outage, world=world)
 
     # -- what the producer sees --------------------------------------------------------------------------------------
 
@@ -106,14 +107,14 @@ class SpooledWriter(StreamWriter):
 
     def poll_if_due(self, every_s: float = 1.0) -> None:
         """Do what Redis allows now, for a moment; what it does not take is on disk afterwards."""
-        if time.monotonic() >= self._retry_at and self._probe.has_answered:
+        if self._backoff.is_due and self._probe.has_answered:
             try:
                 self._step(every_s)
                 VITALS.serves("redis")
             except (RedisError, OSError) as e:
                 if not can_pass(e):
                     raise
-                self._lose_redis(f"{e}: {do}" if (do := advice(e)) else str(e))
+                self._lose_redis(e)
         self._spool.sync_if_due()
 
     def forget(self) -> None:
@@ -126,9 +127,9 @@ class SpooledWriter(StreamWriter):
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def _step(self, poll_every_s: float) -> None:
-        if time.monotonic() >= self._polled_at + poll_every_s:
+        if self._world.monotonic_s() >= self._polled_at + poll_every_s:
             self._poll()
-            self._polled_at = time.monotonic()
+            self._polled_at = self._world.monotonic_s()
             if not self._owes_all:
                 self._spool.forget({p: flow.done for p, flow in self._flows.items()})
         if full := self._what_is_full():
@@ -154,12 +155,12 @@ class SpooledWriter(StreamWriter):
 
     def _send_spooled(self) -> None:
         """Send what is on disk, up to its end or for a moment; frames that Redis has are dropped from memory again."""
-        until = time.monotonic() + _STEP_S
-        while time.monotonic() < until:
+        until = self._world.monotonic_s() + _STEP_S
+        while self._world.monotonic_s() < until:
             if self._send_waiting():
                 self._give_way("Redis refuses to write")
                 return
-            self._pause_s = 0.0
+            self._backoff.reset()
             for flow in self._flows.values():
                 flow.kept.clear()
             frames = self._spool.read(_FRAMES_A_STEP)
@@ -187,18 +188,19 @@ class SpooledWriter(StreamWriter):
         self._spooling = self._owes_all = False
         for frame in self._spool.take_unwritten():
             self._take_up(frame)
-        if self._away:
-            log.info("redis back: the spool is sent")
-        self._away = False
+        if self._outage.is_on or self._is_full_said:
+            log.info("the spool is sent")
+        self._is_full_said = False
+        self._outage.end()
 
     def _what_is_full(self) -> str:
         """Say what has no room for more. Raises where Redis is away."""
         waiting = sum(max(0, flow.sent_to - flow.done) for flow in self._flows.values())
         if waiting > self._max_lag * (_EASE if self._spooling else 1.0):
             return TOO_FAR_AHEAD
-        if time.monotonic() >= self._memory_at:
+        if self._world.monotonic_s() >= self._memory_at:
             self._look_at_memory()
-            self._memory_at = time.monotonic() + MEMORY_EVERY_S
+            self._memory_at = self._world.monotonic_s() + MEMORY_EVERY_S
         return NEARLY_FULL if self._memory_share >= FULL_SHARE else ""
 
     def _last_known(self, partition: int, flow: _Flow) -> int:
@@ -220,9 +222,12 @@ class SpooledWriter(StreamWriter):
     def _give_way(self, why: str) -> None:
         """Redis has no room: wait for it, but do not let the source wait."""
         self._spill()
-        self._pause(why)
+        if not (self._outage.is_on or self._is_full_said) and self._is_news():
+            log.warning("ticks go to the spool", why=why, spool=str(self._spool.folder))
+            self._is_full_said = True
+        self._backoff.postpone()
 
-    def _lose_redis(self, why: str) -> None:
+    def _lose_redis(self, error: RedisError | OSError) -> None:
         """Nobody knows what arrived: send all from the start of the spool, when Redis answers again."""
         VITALS.lost("redis")
         self._spill()
@@ -232,7 +237,9 @@ class SpooledWriter(StreamWriter):
             flow.kept.clear()
             flow.to_send.clear()
         self._spool.rewind()
-        self._pause(why)
+        if self._outage.is_on or self._is_news():
+            self._outage.say(error, do=advice(error), spool=str(self._spool.folder))
+        self._backoff.postpone()
         self._probe.start()
 
     def _send_again(self, partition: int, why: str, above: int = 0) -> None:
@@ -249,19 +256,22 @@ class SpooledWriter(StreamWriter):
             flow.to_send.clear()
             self._spool.rewind()
 
-    def _pause(self, why: str) -> None:
-        if not self._away and time.monotonic() >= self._said_at + _SAY_EVERY_S:
-            log.warning("redis away: ticks go to the spool", why=why, spool=str(self._spool.folder))
-            self._away, self._said_at = True, time.monotonic()
-        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or 0.05)
-        self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.5, 1.0)
+    def _is_news(self) -> bool:
+        """Tell whether it is time to say again why ticks go to the spool; if so, it is said now."""
+        now_s = self._world.monotonic_s()
+        if now_s < self._said_at + _SAY_EVERY_S:
+            return False
+        self._said_at = now_s
+        return True
 
 
 class _Probe:
     """Waits for Redis in a thread of its own: a host that is gone answers a connection only after seconds."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, outage: Outage, *, world: World) -> None:
         self._client = client
+        self._outage = outage
+        self._world = world
         self._thread: threading.Thread | None = None
 
     @property
@@ -275,17 +285,14 @@ class _Probe:
         self._thread.start()
 
     def _ask(self) -> None:
-        pause_s, tls_refused = 0.05, False
+        backoff = Backoff(self._world, longest_s=_LONGEST_PAUSE_S)
         while True:
             try:
                 for node in masters(self._client):  # of a cluster every one: frames go to all
                     node.ping()
                 return
             except AWAY as e:
-                if is_refusal(str(e)) and not tls_refused:
-                    log.warning("redis refuses TLS", why=str(e))
-                    tls_refused = True
-                time.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+                self._outage.say(e)
+                self._world.sleep(backoff.pause_s())
             except RedisError:
                 return

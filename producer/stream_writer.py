@@ -1,6 +1,5 @@
 """③ Frames -> tickstock-stream:{pN}: kept until they are committed, sent again whenever a number does not fit."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,14 @@ from redis.exceptions import RedisError
 
 from ..contracts.names import flow_key, frame_keys
 from ..db import redis
+from ..db.backoff import Backoff
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import FrameOutcome, Send, send
 from ..db.lag import number_in
+from ..db.outage import Outage
 from ..db.redis import FULL_SHARE, Client, can_pass, is_foreign
-from ..db.tls import is_refusal
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
 from .framer import Numbered
 
 log = structlog.get_logger()
@@ -62,17 +63,22 @@ class StreamWriter:
         done: Mapping[int, int],
         wait: Callable[[float], bool],
         max_lag: int,
+        world: World = REAL,
     ) -> None:
         """done: the committed number of every partition. wait: sleep so many seconds, True to stop."""
+        self._world = world
         self._client = client
         self._redis_url = redis_url
         self._producer = producer
         self._flows = {p: _Flow(number) for p, number in done.items()}
-        self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that take no frame: theirs are kept
+        self._foreign = ForeignKeyWatch(
+            client, frame_keys, world=world
+        )  # partitions that take no frame: theirs are kept
         self._wait = wait
         self._max_lag = max_lag
         self._polled_at = 0.0
-        self._said_away, self._tls_refused = False, False  # until Redis is back
+        self._backoff = Backoff(world, first_s=0.02, longest_s=1.0)
+        self._outage = Outage("redis", self._backoff)
         self._clock_base_ms = 0
         self._monotonic_base = 0.0
         self._memory_at = 0.0
@@ -86,10 +92,10 @@ class StreamWriter:
         """Return Redis TIME in ms, carried on between two polls by the monotonic clock; never this host's own time."""
         if not self._clock_base_ms:
             self._again_until_done(self._read_clock)
-        return self._clock_base_ms + int((time.monotonic() - self._monotonic_base) * 1000)
+        return self._clock_base_ms + int((self._world.monotonic_s() - self._monotonic_base) * 1000)
 
     def _read_clock(self) -> None:
-        self._clock_base_ms, self._monotonic_base = redis.redis_ms(self._client), time.monotonic()
+        self._clock_base_ms, self._monotonic_base = redis.redis_ms(self._client), self._world.monotonic_s()
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -122,9 +128,9 @@ class StreamWriter:
 
     def _await_room(self) -> None:
         """Wait for the workers, who make room; say so once where that takes long."""
-        say_at, said = time.monotonic() + _SAY_AFTER_S, False
+        say_at, said = self._world.monotonic_s() + _SAY_AFTER_S, False
         while full := self._what_is_full():
-            if not said and time.monotonic() >= say_at:
+            if not said and self._world.monotonic_s() >= say_at:
                 log.warning("waiting for the workers", why=full, uncommitted=self.lag)
                 said = True
             if self._wait(0.02):
@@ -135,9 +141,9 @@ class StreamWriter:
 
     def poll_if_due(self, every_s: float = _POLL_EVERY_S) -> None:
         """Look each second at how far the workers are, and whether Redis still knows what we sent last."""
-        if time.monotonic() < self._polled_at + every_s:
+        if self._world.monotonic_s() < self._polled_at + every_s:
             return
-        self._polled_at = time.monotonic()
+        self._polled_at = self._world.monotonic_s()
         self._again_until_done(self._poll)
         self._send_all()
 
@@ -146,30 +152,23 @@ class StreamWriter:
 
     def _again_until_done(self, step: Callable[[], bool | None]) -> None:
         """Run a step until it succeeds; while Redis is away or full, wait, with one line a change of state."""
-        pause_s = 0.02
         while True:
             try:
                 refused = step()
                 if not refused:
                     break
-                why, do = "Redis refuses to write", ""
+                self._outage.say("Redis refuses to write")
             except (RedisError, OSError) as e:
                 if not can_pass(e):
                     raise
-                why, do = str(e), redis.advice(e)
+                self._outage.say(e, do=redis.advice(e))
                 self._send_again_all()
-            news = is_refusal(why) and not self._tls_refused
-            if news or not self._said_away:
-                log.warning("redis away", why=why, **({"do": do} if do else {}))
-                VITALS.lost("redis")
-            self._said_away, self._tls_refused = True, self._tls_refused or news
-            if self._wait(pause_s):
+            VITALS.lost("redis")
+            if self._wait(self._backoff.pause_s()):
                 return
-            pause_s = min(1.0, pause_s * 2)
-        if self._said_away:
-            self._said_away = self._tls_refused = False
+        if self._outage.is_on:
             VITALS.serves("redis")
-            log.info("redis back")
+            self._outage.end()
 
     def _send_waiting(self) -> bool:
         """Send what waits, batch by batch; return whether Redis refused something, which is then still waiting.
@@ -274,9 +273,9 @@ class StreamWriter:
 
     def _answer(self, partition: int, flow: _Flow, want: int) -> None:
         """Send again from the hole that a worker met, but not in one go with the last time it asked."""
-        if want < flow.done or (want == flow.wanted and time.monotonic() < flow.wanted_at + _RESEND_EVERY_S):
+        if want < flow.done or (want == flow.wanted and self._world.monotonic_s() < flow.wanted_at + _RESEND_EVERY_S):
             return
-        flow.wanted, flow.wanted_at = want, time.monotonic()
+        flow.wanted, flow.wanted_at = want, self._world.monotonic_s()
         self._send_again(partition, "a worker met a hole", above=want)
 
     def _last_known(self, partition: int, flow: _Flow) -> int:  # noqa: ARG002  # a spooled writer's is by partition
@@ -290,8 +289,8 @@ class StreamWriter:
         """Say what has no room for more: Redis's memory, or the ticks that may wait to be committed."""
         if self.lag > self._max_lag:
             return TOO_FAR_AHEAD
-        if time.monotonic() >= self._memory_at:
-            self._memory_at = time.monotonic() + MEMORY_EVERY_S
+        if self._world.monotonic_s() >= self._memory_at:
+            self._memory_at = self._world.monotonic_s() + MEMORY_EVERY_S
             self._again_until_done(self._look_at_memory)
         return NEARLY_FULL if self._memory_share >= FULL_SHARE else ""
 

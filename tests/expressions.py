@@ -9,7 +9,7 @@ import promql_parser as promql
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 from tickstockpl import ops
-from tickstockpl.contracts.metrics import ALL, BUILD
+from tickstockpl.db.metrics import ALL, BUILD
 
 OPS = Path(ops.__file__).parent
 PROMETHEUS = OPS / "prometheus"

@@ -1,17 +1,16 @@
 """Which partitions are mine: the fair share, taken one at a time and given back. Every decision is a database row."""
 
-import time
-
 import psycopg
 import structlog
 
 from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
+from ..contracts.lease import Lease
 from ..db import lease as leases
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
 from ..db.migrate import expect_partitions
 from ..db.postgres import Database
 from ..db.queries import query
-from .commit_plan import new_token
+from ..db.world import World
 from .partition_state import Held
 
 log = structlog.get_logger()
@@ -26,7 +25,8 @@ _STANDBY_LOOK_EVERY_S = 1.0  # for whom no partition is left: a hundred of them 
 class Assignment:
     """This worker's leases: its own name, and its partitions."""
 
-    def __init__(self, database: Database, consumer: str, partitions: int) -> None:
+    def __init__(self, database: Database, consumer: str, partitions: int, *, world: World) -> None:
+        self._world = world
         self._database = database
         self._consumer = consumer
         self._partitions = partitions
@@ -36,6 +36,7 @@ class Assignment:
         self._look_at = 0.0
         self._share = 1  # as it was seen last
         self._definitions_changed = False
+        self._noted: dict[int, int] = {}  # by partition: the epoch of the last move whose pause was noted
 
     def join(self) -> None:
         """Take the consumer's name, and tell the others.
@@ -66,12 +67,12 @@ class Assignment:
 
         Raises LeaseLost where another process took our name.
         """
-        if time.monotonic() < self._renew_at or self._name is None:
+        if self._world.monotonic_s() < self._renew_at or self._name is None:
             return []
         mine = leases.renew(
             self._database.connection, self._consumer, [self._name, *(partition.lease for partition in held)]
         )
-        self._renew_at = time.monotonic() + RENEW_EVERY_S
+        self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
         if self._name.unit not in mine:
             expect_partitions(self._database.connection, self._partitions)
             raise LeaseLost(f"another worker took the name {self._consumer}: start this one with another --consumer")
@@ -82,9 +83,9 @@ class Assignment:
         told = [notify.channel for notify in self._database.connection.notifies(timeout=0)]
         self._definitions_changed |= DEFINITIONS_CHANNEL in told
         heard = [channel for channel in told if channel != DEFINITIONS_CHANNEL]
-        due = time.monotonic() >= self._look_at
+        due = self._world.monotonic_s() >= self._look_at
         if heard or due:
-            self._look_at = time.monotonic() + (_LOOK_EVERY_S if self._share else _STANDBY_LOOK_EVERY_S)
+            self._look_at = self._world.monotonic_s() + (_LOOK_EVERY_S if self._share else _STANDBY_LOOK_EVERY_S)
         return bool(heard) or due
 
     def definitions_changed(self) -> bool:
@@ -120,7 +121,7 @@ class Assignment:
 
     def _take(self, partition: int) -> Held | None:
         connection = self._database.connection
-        token = new_token()
+        token = self._world.token()
         try:
             with connection.transaction():
                 connection.execute(query("limit_lock_wait"), {"wait": _LOCK_WAIT})
@@ -139,13 +140,13 @@ class Assignment:
 
     def _end_former_owner(self, partition: int) -> None:
         """End the backend that keeps the row locked, if it waits for its client: no timeout fires in a stalled COPY."""
-        since = self._blocked_since.setdefault(partition, time.monotonic())
+        since = self._blocked_since.setdefault(partition, self._world.monotonic_s())
         values = {"unit": f"partition:{partition}"}
         row = self._database.connection.execute(query("former_owner"), values).fetchone()
         if row is None:
             return
         pid, waits_for_client = row
-        if waits_for_client or time.monotonic() > since + _WORKING_OWNER_WAIT_S:
+        if waits_for_client or self._world.monotonic_s() > since + _WORKING_OWNER_WAIT_S:
             log.warning("former owner ended", partition=partition, backend=pid)
             self._database.connection.execute(query("end_backend"), {"pid": pid})
 
@@ -155,9 +156,9 @@ class Assignment:
         None where it had no owner before, where this move's is kept already, or where a server was away meanwhile.
         served_s: for how long both have served us since one of them was away; None: none was.
         """
-        if held.pause_is_noted:
+        if self._noted.get(held.partition) == held.lease.epoch:
             return None
-        held.pause_is_noted = True
+        self._noted[held.partition] = held.lease.epoch
         values = {"unit": held.lease.unit, "epoch": held.lease.epoch, "served_s": served_s}
         (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
         return None if pause_s is None else float(pause_s)

@@ -9,11 +9,12 @@ import structlog
 
 from ..contracts.errors import ServerAway, SetupError
 from ..contracts.ticks import Column
-from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape, existing, open_stage, stage, table_shape, upsert
+from ..db.bars import existing, open_stage, stage, table_shape, upsert
 from ..db.forgotten_bars import put_back_staged
 from ..db.migrate import check_schema
 from ..db.postgres import Connection, Database, is_lost
 from ..db.queries import query
+from ..db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ..db.timescale import Chunks, lift_limits, lock_chunk_making
 from .bar_book import merge
 from .commit_plan import resolve
@@ -99,7 +100,7 @@ class BarWriter:
                 self._unanswered = None  # the server has rolled it back, and says so
             why = str(e).strip().splitlines()[0]
             if self._lost or isinstance(e, psycopg.errors.OperationalError):
-                raise ServerAway(f"{self.waiting} bars wait: {why}") from e
+                raise ServerAway(f"{self.waiting} bars wait: {why}", "postgresql") from e
             raise SetupError(f"{self.waiting} bars wait, PostgreSQL refuses to write them: {why}") from e
 
     def close(self) -> None:
@@ -115,7 +116,7 @@ class BarWriter:
             values = {"transaction_id": self._unanswered.transaction_id}
             (status,) = self._database.connection.execute(query("transaction_status"), values).fetchone() or (None,)
             if status == "in progress":
-                raise ServerAway(f"{self.waiting} bars wait: their transaction is still under way")
+                raise ServerAway(f"{self.waiting} bars wait: their transaction is still under way", "postgresql")
             if status == "committed":
                 self.counts.add(self._unanswered.counts)
                 del self._waiting[0]

@@ -1,6 +1,5 @@
 """Keeps what the fleet writes down within bounds: small deletes by keys, one at a time, by any worker that is idle."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import structlog
 from ..contracts.market_hours import half_days
 from ..db.postgres import Connection, is_lost
 from ..db.queries import query
+from ..db.world import World
 from .windows import SLACK, WINDOW
 
 log = structlog.get_logger()
@@ -56,9 +56,10 @@ class _Step(NamedTuple):
 class Bounds:
     """Does the next step of what is due, for all workers of the fleet together: the rows of `upkeep` say what is."""
 
-    def __init__(self, keep: Keep) -> None:
+    def __init__(self, keep: Keep, *, world: World) -> None:
+        self._world = world
         self._keep = keep
-        self._next_at = time.monotonic() + _LOOK_EVERY_S
+        self._next_at = self._world.monotonic_s() + _LOOK_EVERY_S
         self._is_known = False
         self._tasks: dict[str, Callable[[Connection, str], _Step]] = {
             "bars": lambda c, after: self._forget_bars(c, after, "forget_bars"),
@@ -80,9 +81,9 @@ class Bounds:
 
     def step_if_due(self, connection: Connection) -> None:
         """Take a step, where one is due; at most one a second."""
-        if time.monotonic() < self._next_at:
+        if self._world.monotonic_s() < self._next_at:
             return
-        self._next_at = time.monotonic() + (_STEP_EVERY_S if self.step(connection) else _LOOK_EVERY_S)
+        self._next_at = self._world.monotonic_s() + (_STEP_EVERY_S if self.step(connection) else _LOOK_EVERY_S)
 
     def step(self, connection: Connection) -> bool:
         """Take the step that is due longest; return whether there was one."""

@@ -1,7 +1,6 @@
 """What one commit will write: closed bars staged as rows, compared with what stands, told as messages. Pure."""
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
@@ -15,18 +14,19 @@ from ..contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ..contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ..contracts.partition import Position
 from ..contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
-from ..db.bars import STAGED_DTYPE, VALUE_COLUMNS, TableShape
-from ..db.detections import StagedIndicator
-from .detector import NO_HIGHER_BARS, NOWHERE
+from ..db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedIndicator, TableShape
+from .detector import NO_HIGHER_BARS, NOWHERE, Detector
 from .feed_bars import ClosedBars
 from .marks import NO_MARKS, REVISED, joined, marks_of
-from .partition_state import Counts, DeadLetter, PartitionState
+from .partition_state import Held, PartitionState
+from .uncommitted import Counts, DeadLetter
 from .undo import REPLACED, refused_undo
 
 NO_ROWS = np.empty(0, STAGED_DTYPE)
 
 _REPAIR = minute_feed(REPAIR_FEED).encode()
 STORED_FEED = b""  # of a bar that was put back from the application's table (db/sql/queries/forgotten_bars.sql)
+_NO_HISTORIES = Detector([])  # of every plan for which nothing is detected
 _MAX_REVISION = 32_767
 _MANY_BARS = 500  # so many take as long to commit as another transaction costs
 _PATTERNS_A_MESSAGE = 256
@@ -38,11 +38,6 @@ _STAGED_HIGHER = [
     *((name, "<f8") for name in ("open", "high", "low", "close", "volume_micro", "notional")),
 ]
 _INDICATORS_A_MESSAGE = 1024
-
-
-def new_token() -> int:
-    """Return a random 63-bit token: counters would repeat after a database fail-over."""
-    return secrets.randbits(63)
 
 
 @dataclass(slots=True)
@@ -99,13 +94,20 @@ class PartitionPlan:
     waiting: dict[str, Column] = field(default_factory=dict)  # open bars of higher timeframes, by feed
     found: Findings = field(default_factory=Findings)
     superseded: set[str] = field(default_factory=set)  # symbols with a bar whose place belongs to another feed
+    detector: Detector = _NO_HISTORIES  # whose histories these bars go into
+
+    @property
+    def held_after(self) -> Held:
+        """How the partition is held once this is committed; to be asked before its state has moved on."""
+        held = self.state.held
+        return replace(held, token=self.new_token, outbox_number=held.outbox_number + len(self.messages))
 
     def drop_bar(self, bar: Column, closed: ClosedBars, outcome: str) -> None:
         """Count the ticks of a bar that is not written as `outcome` instead of as applied.
 
         Of a bar that was made again, those that a commit before has counted stay counted as they are.
         """
-        rebuilt = self.state.rebuilt.get(closed.feed, {})
+        rebuilt = self.state.uncommitted.rebuilt.get(closed.feed, {})
         (code,) = self.state.codes_of([bar["symbol"].item().decode()]).tolist()
         ticks = 1 if closed.book.whole else int(bar["trades"])  # a whole minute came as one, whatever it stands for
         trades = rebuilt.get((code, int(bar["minute"])), ticks)
@@ -114,20 +116,23 @@ class PartitionPlan:
         setattr(counts, outcome, getattr(counts, outcome) + trades)
 
 
-def plan_partition(state: PartitionState, *, marked: bool = False) -> PartitionPlan:
-    """Collect what a partition has to commit; marked: only what its marked bars wait for."""
-    counts = {producer: replace(c) for producer, c in state.counts.items()}
+def plan_partition(state: PartitionState, new_token: int, *, marked: bool = False) -> PartitionPlan:
+    """Collect what a partition has to commit; marked: only what its marked bars wait for.
+
+    new_token: what its checkpoint is known by after this commit.
+    """
+    counts = {producer: replace(c) for producer, c in state.uncommitted.counts.items()}
     return PartitionPlan(
         state,
         [] if marked else state.closed(),
         state.safe_position,
-        new_token(),
+        new_token,
         b"",
         counts,
-        list(state.dead_letters),
+        list(state.uncommitted.dead_letters),
         [],
         set(),
-        repeats=state.repeats,
+        repeats=state.uncommitted.repeats,
         marks=state.marks,
         waiting={feed: book.waiting for feed, book in state.feeds.items()},
     )
@@ -149,7 +154,7 @@ def hold_back(plans: Sequence[PartitionPlan], rows: Column, changed: Column) -> 
     whole in one of the two commits. None where nothing is held back: also where a bar was made again without a trade,
     which only this commit knows.
     """
-    if any(plan.state.rebuilt for plan in plans):
+    if any(plan.state.uncommitted.rebuilt for plan in plans):
         return None
     if not any(plan.found.told for plan in plans) or any(c.book.replay for plan in plans for c in plan.closed):
         return None
@@ -186,12 +191,12 @@ def _split(plan: PartitionPlan, symbols: Column) -> tuple[PartitionPlan, Column,
     return after
 
 
-def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan]) -> list[PartitionPlan]:
+def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan], new_token: Callable[[], int]) -> list[PartitionPlan]:
     """Plan the commit of what was held back, after the first one; what was fenced there is left out."""
     plans = list(held.plans)
     for first, marks, waiting, higher in held.split:
         if first in durable:
-            plan = plan_partition(first.state)
+            plan = plan_partition(first.state, new_token())
             plan.marks, plan.waiting = marks, waiting
             plan.found.higher = _without(higher, first.found.higher["symbol"])
             here = held.rows["symbol"][held.rows["partition"] == plan.state.partition]
@@ -242,7 +247,7 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> Column:
     rows["feed"] = closed.feed.encode()
     rows["replay"] = closed.book.replay or closed.feed.encode() == _REPAIR  # it replaces what a live feed wrote
     rows["whole"], rows["revision"] = closed.book.whole, 0
-    if rebuilt := plan.state.rebuilt.get(closed.feed):
+    if rebuilt := plan.state.uncommitted.rebuilt.get(closed.feed):
         keys = zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True)
         rows["whole"] |= np.fromiter((key in rebuilt for key in keys), bool, len(rows))
     for name in ("minute", *VALUE_COLUMNS):
@@ -356,7 +361,7 @@ def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Co
     for plan, bar, closed in _drop(plans, rows, superseded, "superseded"):
         symbol = bar["symbol"].item().decode()
         plan.superseded.add(symbol)
-        for one in plan.state.undone.get((closed.feed, symbol, int(bar["minute"])), []):
+        for one in plan.state.uncommitted.undone.get((closed.feed, symbol, int(bar["minute"])), []):
             counts = plan.counts.setdefault(one.producer, Counts())
             counts.applied -= 1
             counts.refused += 1
@@ -419,7 +424,7 @@ def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Column
     codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
     gone = plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols)
     for code in gone.tolist():
-        plan.state.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOWHERE)
     plan.found = plan.found.without(set(symbols), gone)
     plan.marks = _without(plan.marks, gone)
     publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]

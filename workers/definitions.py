@@ -3,8 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,60 +12,17 @@ from ..contracts.timeframe import INTRADAY
 from ..db.postgres import Connection
 from ..db.queries import query
 from .alerts import checked_alert_parameters
+from .definition import Definitions, IndicatorDefinition, PatternDefinition, WrongRow
 from .indicators import INDICATORS, Indicator
 from .patterns.cool_down import cool_down_of
-from .patterns.kind import Parameters, PatternKind
+from .patterns.kind import PatternKind
 from .patterns.registry import PATTERNS
-from .sessions import REGULAR, SESSIONS, Session, Track
+from .sessions import REGULAR, SESSIONS, Session
 from .windows import WINDOW, Windows
 
 _LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _SESSION = "session"  # of parameters, in both tables
 _LARGEST = sys.float_info.max
-
-
-class PatternDefinition(NamedTuple):
-    """A pattern that is switched on. timeframes: minutes. session: the bars that it is looked for in."""
-
-    kind: PatternKind
-    threshold: float
-    timeframes: frozenset[int]
-    parameters: Parameters
-    session: Session = REGULAR
-
-
-class IndicatorDefinition(NamedTuple):
-    """An indicator that is switched on. timeframes: minutes. parameters: of its alerts. session: its bars."""
-
-    indicator: Indicator
-    period: int | None
-    timeframes: frozenset[int]
-    parameters: Parameters
-    session: Session = REGULAR
-
-
-class WrongRow(NamedTuple):
-    """A row that cannot be used, and why: it is reported and skipped."""
-
-    table: str
-    name: str
-    why: str
-
-
-@dataclass(slots=True)
-class Definitions:
-    """All rows that are switched on."""
-
-    patterns: list[PatternDefinition] = field(default_factory=list)
-    indicators: list[IndicatorDefinition] = field(default_factory=list)
-    wrong: list[WrongRow] = field(default_factory=list)
-    idle: list[WrongRow] = field(default_factory=list)  # on, but for no timeframe that workers detect on
-
-    def tracks(self) -> frozenset[Track]:
-        """Return the tracks that these look at."""
-        patterns = [Track(pattern.session, minutes) for pattern in self.patterns for minutes in pattern.timeframes]
-        indicators = [Track(one.session, minutes) for one in self.indicators for minutes in one.timeframes]
-        return frozenset(patterns + indicators)
 
 
 def default_definitions() -> Definitions:

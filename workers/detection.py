@@ -4,7 +4,6 @@ A commit's own bars are detected in its transaction where their symbols' histori
 or because indicators come after patterns, stands as marks in the checkpoint, and is done by commits without bars.
 """
 
-import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,15 +14,19 @@ from ..contracts.bar import has_prices
 from ..contracts.detection import iso_minute
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
-from ..db.detections import StagedIndicator, WantedBars, load_bars, session_sums_before, standing_detections, volumes_of
+from ..db.detections import WantedBars, load_bars, session_sums_before, standing_detections, volumes_of
 from ..db.forgotten_bars import bars_kept, put_back_around
 from ..db.postgres import Connection
 from ..db.sessions import always_open_symbols
 from ..db.splits import split_minutes
+from ..db.staged_rows import StagedIndicator
+from ..db.world import World
 from .bar_book import NO_BARS
 from .commit_plan import PartitionPlan
-from .definitions import Definitions, read_definitions
+from .definition import Definitions
+from .definitions import read_definitions
 from .detector import NOWHERE, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from .histories import Histories
 from .history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
 from .marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from .partition_state import PartitionState
@@ -42,17 +45,19 @@ _NO_MINUTE = 2**31 - 1
 class ResultFinder:
     """Finds results for the commits of one worker. definitions: read again each minute."""
 
-    def __init__(self, connection: Connection, *, history_mb: int = HISTORY_MB) -> None:
+    def __init__(self, connection: Connection, *, world: World, history_mb: int = HISTORY_MB) -> None:
+        self._world = world
+        self.histories = Histories()
         self._memory = HistoryMemory(history_mb << 20)
+        self._splits: dict[str, tuple[int, ...]] = {}
+        self._always_open: frozenset[str] = frozenset()
+        self._wanted: frozenset[Track] | None = None  # None: not read yet
         self.open(connection)
 
     def open(self, connection: Connection) -> None:
         """Use this connection from now on."""
         self._connection = connection
         self.definitions = Definitions()
-        self._splits: dict[str, tuple[int, ...]] = {}
-        self._always_open: frozenset[str] = frozenset()
-        self._wanted: frozenset[Track] | None = None  # None: not read yet
         self._read_at = 0.0
 
     def read_again(self) -> None:
@@ -61,7 +66,7 @@ class ResultFinder:
 
     def _read_definitions_if_due(self) -> None:
         """Read which detectors are on."""
-        if time.monotonic() >= self._read_at:
+        if self._world.monotonic_s() >= self._read_at:
             self.definitions = read_definitions(self._connection)
             if (wanted := self.definitions.tracks()) != self._wanted:
                 self._wanted = wanted
@@ -69,7 +74,7 @@ class ResultFinder:
                 self._always_open = always_open
             if (splits := split_minutes(self._connection)) != self._splits:
                 self._splits = splits
-            self._read_at = time.monotonic() + _READ_EVERY_S
+            self._read_at = self._world.monotonic_s() + _READ_EVERY_S
 
     def _prepare(self, detector: Detector) -> None:
         """Let a detector know what was read; it loads again what is other than it was."""
@@ -87,9 +92,9 @@ class ResultFinder:
         they are looked at once more, and nothing is told. now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
-        self._memory.begin([plan.state.detector for plan in plans])
+        self._begin(plans)
         for plan in plans:
-            self._prepare(plan.state.detector)
+            self._prepare(plan.detector)
             mine = rows["partition"] == plan.state.partition
             _absorb(plan, rows.compress(changed & mine))
             if (again := stand_again & mine).any():
@@ -100,16 +105,21 @@ class ResultFinder:
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
         self._read_definitions_if_due()
-        self._memory.begin([plan.state.detector for plan in plans])
+        self._begin(plans)
         for plan in plans:
-            plan.marks = self._load(plan.state, plan.marks, now_s)
+            plan.marks = self._load(plan.detector, plan.marks, now_s)
         self._find_patterns(plans, now_s)
         is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
         for plan in plans:
             if not is_awaited:
                 self._find_indicators(plan, now_s)
-            plan.state.detector.drop_parts()
+            plan.detector.drop_parts()
         self._memory.keep_within()
+
+    def _begin(self, plans: Sequence[PartitionPlan]) -> None:
+        for plan in plans:
+            self.histories.lend(plan)
+        self._memory.begin([plan.detector for plan in plans])
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
@@ -118,7 +128,7 @@ class ResultFinder:
         most = _PATTERN_MARKS
         sought = []
         for plan in plans:
-            detector = plan.state.detector
+            detector = plan.detector
             ready = _whole(detector, plan.marks, PATTERNS, most)
             if not ready.any():
                 continue
@@ -130,7 +140,7 @@ class ResultFinder:
             plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, marks))
         found = find_patterns(
-            [(plan.state.detector, marks) for plan, marks in sought],
+            [(plan.detector, marks) for plan, marks in sought],
             self.definitions,
             now_s,
             partial(volumes_of, self._connection),
@@ -163,7 +173,7 @@ class ResultFinder:
     # -- indicators ------------------------------------------------------------------------------------------------
 
     def _find_indicators(self, plan: PartitionPlan, now_s: float) -> None:
-        detector = plan.state.detector
+        detector = plan.detector
         ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
         if not ready.any():
             return
@@ -177,6 +187,10 @@ class ResultFinder:
 
     # -- histories -------------------------------------------------------------------------------------------------
 
+    def has_detectable(self, state: PartitionState) -> bool:
+        """Tell whether marked bars of a partition wait whose histories are there."""
+        return len(state.marks) > 0 and bool(self.histories.of(state).covers(state.marks).any())
+
     def load_ahead(self, state: PartitionState) -> bool:
         """Load histories of symbols with open bars, before those close; return whether there were any to load.
 
@@ -187,20 +201,20 @@ class ResultFinder:
         )
         if len(state.marks) or not len(symbols):
             return False
-        self._prepare(state.detector)
+        detector = self.histories.of(state)
+        self._prepare(detector)
         for track in TRACKS:
-            missing = symbols[~state.detector.has(symbols, track)]
+            missing = symbols[~detector.has(symbols, track)]
             if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, _LOADED_SYMBOLS)):
-                self._memory.note(state.detector)
+                self._memory.note(detector)
                 some = missing[:most].astype(np.int32)
-                self._load_track(state, track, some, np.full(len(some), _NO_MINUTE))
-                state.detector.drop_parts()
+                self._load_track(detector, track, some, np.full(len(some), _NO_MINUTE))
+                detector.drop_parts()
                 return True
         return False
 
-    def _load(self, state: PartitionState, marks: Column, now_s: float) -> Column:
+    def _load(self, detector: Detector, marks: Column, now_s: float) -> Column:
         """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
-        detector = state.detector
         self._prepare(detector)
         missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
         if not len(missing):
@@ -217,7 +231,7 @@ class ResultFinder:
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
             )
-            loaded = self._load_track(state, track, short, np.minimum(first, _NO_MINUTE), now_s)
+            loaded = self._load_track(detector, track, short, np.minimum(first, _NO_MINUTE), now_s)
             if track in detector.wanted:
                 its = _of_track(mine, track, detector.sessions)
                 hanging += [
@@ -228,20 +242,20 @@ class ResultFinder:
             its = mine[(mine["timeframe"] == track.timeframe) & (track.timeframe > 1)]
             symbols = np.unique(its["symbol"][detector.short_of(track, its)])
             if len(symbols):
-                self._load_track(state, track, symbols, _first_minutes(its, symbols), now_s)
+                self._load_track(detector, track, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
         return joined([marks, *hanging])
 
     def _load_track(
-        self, state: PartitionState, track: Track, symbols: Column, first: Column, now_s: float | None = None
+        self, detector: Detector, track: Track, symbols: Column, first: Column, now_s: float | None = None
     ) -> list[Column]:
         """Load one track of some symbols, around these minutes, and note how far each reaches.
 
         Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
         now_s: None where the newest bars are loaded, which are always there.
         """
-        detector, history = state.detector, state.detector.histories[track]
-        names = [state.symbols[symbol] for symbol in symbols]
+        history = detector.histories[track]
+        names = [detector.symbols[symbol] for symbol in symbols]
         is_whole = [True] * len(names)
         if track.session != EXTENDED:
             is_whole = detector.sessions.are_always_open(symbols).tolist()
@@ -307,10 +321,10 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     for feed, book in state.feeds.items():
         mine = rows.compress(rows["feed"] == feed.encode())
         priced = has_prices(mine)
-        gone = _take_gone(state, mine.compress(~priced), publish=book.publish)
+        gone = _take_gone(plan, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
-        new = state.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        if jumped := state.detector.jumped:
+        new = plan.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
+        if jumped := plan.detector.jumped:
             first, minute = jumped[0]
             log.info(
                 "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
@@ -331,11 +345,11 @@ def _marks_again(state: PartitionState, rows: Column) -> Column:
     return joined([minutes, higher])
 
 
-def _take_gone(state: PartitionState, rows: Column, *, publish: bool) -> Column:
+def _take_gone(plan: PartitionPlan, rows: Column, *, publish: bool) -> Column:
     """Forget the histories of symbols with a bar that is none any more; mark it, for what hangs on it."""
-    codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
+    codes = plan.state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     for code in codes.tolist():
-        state.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOWHERE)
     return marks_of(codes, rows["minute"], REVISED, publish=publish)
 
 

@@ -19,7 +19,7 @@ from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ..contracts.universe import EVERY_SYMBOL
 from .alerts import alerts_of
-from .definitions import Definitions, IndicatorDefinition, PatternDefinition
+from .definition import Definitions, IndicatorDefinition, PatternDefinition
 from .marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
 from .one_event import join_parts
 from .patterns.base_rates import shipped_rates

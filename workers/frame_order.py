@@ -1,4 +1,7 @@
-"""A producer's frames in the order of their numbers, like TCP segments: repeats drop, a frame ahead of a hole waits."""
+"""A producer's frames in the order of their numbers, like TCP segments: repeats drop, a frame ahead of a hole waits.
+
+Pure.
+"""
 
 from dataclasses import dataclass, field
 from heapq import heappop, heappush

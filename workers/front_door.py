@@ -6,7 +6,6 @@ read again is dropped row by row. How the stream is read stands in workers/door_
 one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
 """
 
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from ..contracts.aside import pack_aside
 from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
 from ..contracts.frame import MAX_TICKS, VERSION, Frame
-from ..contracts.metrics import TICKS_LOST
+from ..contracts.lease import Lease
 from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.tick_json import Entry
@@ -30,10 +29,12 @@ from ..db import lease as leases
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import Send, send
 from ..db.lag import number_in
-from ..db.lease import RENEW_EVERY_S, Lease
+from ..db.lease import RENEW_EVERY_S
+from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
+from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
 from .tick_check import Limits
@@ -49,7 +50,7 @@ _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 class FrontDoor:
     """The front door of the fleet; every worker has one, the one with the lease works."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two servers, and how entries become frames
         self,
         client: Client,
         database: Database,
@@ -59,7 +60,9 @@ class FrontDoor:
         reader: DoorReader,
         parse: Callable[[Sequence[Entry]], Ticks],
         limits: Limits,
+        world: World,
     ) -> None:
+        self._world = world
         self._client = client
         self._database = database
         self._consumer = consumer
@@ -67,8 +70,8 @@ class FrontDoor:
         self._partitions = partitions
         self._parse = parse
         self._repeats = DoorRepeats(client, partitions, limits)
-        self._foreign = ForeignKeyWatch(client, frame_keys)  # partitions that no frame can be sent to
-        self._foreign_door = ForeignKeyWatch(client, lambda _: DOOR_KEYS)
+        self._foreign = ForeignKeyWatch(client, frame_keys, world=world)  # partitions that no frame can be sent to
+        self._foreign_door = ForeignKeyWatch(client, lambda _: DOOR_KEYS, world=world)
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
@@ -91,7 +94,7 @@ class FrontDoor:
         While Redis is out of memory the door waits, and the worker goes on: only its commits make room.
         """
         self._look_at_lease()
-        if self._lease is None or time.monotonic() < self._full_until:
+        if self._lease is None or self._world.monotonic_s() < self._full_until:
             return False
         try:
             self._look_at_foreign()
@@ -124,12 +127,12 @@ class FrontDoor:
 
     def _wait_for_room(self) -> None:
         self.reset()
-        self._full_until = time.monotonic() + _FULL_WAIT_S
+        self._full_until = self._world.monotonic_s() + _FULL_WAIT_S
 
     def _frame_next(self) -> bool:
         if self._framed_to is None:
             self._start()
-        if time.monotonic() >= self._poll_at:
+        if self._world.monotonic_s() >= self._poll_at:
             self._poll()
         if not self._repeats.is_ready:
             self._repeats.read_on()
@@ -142,9 +145,9 @@ class FrontDoor:
         return self._reader.has_more
 
     def _look_at_lease(self) -> None:
-        if time.monotonic() < self._lease_at:
+        if self._world.monotonic_s() < self._lease_at:
             return
-        self._lease_at = time.monotonic() + RENEW_EVERY_S
+        self._lease_at = self._world.monotonic_s() + RENEW_EVERY_S
         connection = self._database.connection
         if self._lease is not None:
             if leases.renew(connection, self._consumer, [self._lease]):
@@ -183,7 +186,7 @@ class FrontDoor:
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
         self._previous = [start] * self._partitions
         self._last_sent = [None] * self._partitions
-        self._poll_at = time.monotonic() + _POLL_EVERY_S
+        self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
 
     def _register(self) -> None:
         """Fence former owners. Where Redis knows a higher epoch, PostgreSQL came back older: ours goes above it."""
@@ -205,17 +208,17 @@ class FrontDoor:
 
     def _poll(self) -> None:
         """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
-        self._poll_at = time.monotonic() + _POLL_EVERY_S
+        self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
         flows = self._flows(open_to)
         for p, (sent, _, want) in zip(open_to, flows, strict=True):
             forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
-            wanted = want is not None and time.monotonic() >= self._restart_at
+            wanted = want is not None and self._world.monotonic_s() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door reads again", partition=p, why="Redis forgot" if forgotten else "a hole")
                 self._client.hdel(flow_key(p), f"want:{FRONT_DOOR_PRODUCER}")
                 self.reset()
-                self._restart_at = time.monotonic() + _RESTART_EVERY_S
+                self._restart_at = self._world.monotonic_s() + _RESTART_EVERY_S
                 return
         lowest = min((number_in(done) for _, done, _ in flows), default=0)
         if len(open_to) == self._partitions:

@@ -1,9 +1,9 @@
 """Notices what was not read: frames that somebody else read, or that Redis has forgotten. It only names partitions."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ..db.world import World
 from .partition_reader import Look, PartitionReader
 from .partition_state import PartitionState
 
@@ -28,8 +28,9 @@ _NEVER = _Vain(-1, _VAIN_RESTORE_WAIT_S, 0.0)
 class Lookout:
     """Compares what Redis says of a partition with what was read of it."""
 
-    def __init__(self, reader: PartitionReader, finished: Callable[[int, str], int | None]) -> None:
+    def __init__(self, reader: PartitionReader, finished: Callable[[int, str], int | None], *, world: World) -> None:
         """finished: the last number of a replay that ended in a partition before, or None."""
+        self._world = world
         self._reader = reader
         self._finished = finished
         self._looks: dict[int, Look] = {}
@@ -64,13 +65,16 @@ class Lookout:
         What was sent is compared with what the reads since the last look have brought: a frame may come just after a
         read. None between two looks.
         """
-        if time.monotonic() < self._look_at:
+        now_s = self._world.monotonic_s()
+        if now_s < self._look_at:
             return None
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self._look_at = now_s + _LOOK_EVERY_S
         odd = {
             p: "unread frames"
             for p, look in self._looks.items()
-            if p in states and time.monotonic() >= self._rests_until.get(p, 0.0) and self.unread(states[p], look.sent)
+            if p in states
+            and self._world.monotonic_s() >= self._rests_until.get(p, 0.0)
+            and self.unread(states[p], look.sent)
         }
         self._looks = {}
         # What is to be restored now says nothing before that is done: it would be restored a second time.
@@ -80,7 +84,7 @@ class Lookout:
                 odd[p] = "stream gone"
             elif look.aside or look.last_id.ms > latest_ms:
                 odd[p] = IDS_AHEAD
-            elif look.pending > len(set(states[p].unacked)):
+            elif look.pending > len(set(states[p].uncommitted.unacked)):
                 odd[p] = "entries pending that are not held"
             elif look.last_id < states[p].read_to:
                 odd[p] = "stream ends below what was read"
@@ -93,7 +97,7 @@ class Lookout:
 
         Many producers that die one after the other would else let it be read all the time.
         """
-        self._rests_until[partition] = time.monotonic() + _RESTS_FOR * took_s
+        self._rests_until[partition] = self._world.monotonic_s() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers that had sent more than was read. What was just looked for in vain is left out.
@@ -108,11 +112,11 @@ class Lookout:
                 continue
             key = (state.partition, producer)
             vain = self._vain.get(key, _NEVER)
-            waits = vain.number == number and time.monotonic() < vain.until
+            waits = vain.number == number and self._world.monotonic_s() < vain.until
             if number <= (flow.seen if flow else 0) or (flow and flow.ended) or (waits and not in_vain):
                 continue
             if in_vain:
                 wait_s = min(2 * vain.wait_s, _MAX_VAIN_RESTORE_WAIT_S) if vain.number == number else _NEVER.wait_s
-                self._vain[key] = _Vain(number, wait_s, time.monotonic() + wait_s)
+                self._vain[key] = _Vain(number, wait_s, self._world.monotonic_s() + wait_s)
             unread.append(producer)
         return unread

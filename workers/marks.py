@@ -1,4 +1,7 @@
-"""Marks: which closed bars still wait for their detectors. They are saved with the checkpoint, so none is forgotten."""
+"""Marks: which closed bars still wait for their detectors. They are saved with the checkpoint, so none is forgotten.
+
+Pure.
+"""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,6 @@
 """④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..contracts.partition import START, Position
 from ..db.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
+from ..db.world import World
 from .partition_state import PartitionState
 
 log = structlog.get_logger()
@@ -158,13 +158,23 @@ def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[
 class PartitionReader:
     """Reads through the consumer group, which only spreads the work's view to the outside: the position decides."""
 
-    def __init__(self, client: Client, consumer: str, *, group: str = GROUP) -> None:
+    def __init__(self, client: Client, consumer: str, *, world: World, group: str = GROUP) -> None:
+        self._world = world
         self._client = client
         self._consumer = consumer
         self._group = group
-        self.restoring: dict[int, Restoring] = {}
+        self._restoring: dict[int, Restoring] = {}
         self.read_at_ms = 0  # Redis TIME of the last read
         self._large: set[int] = set()  # partitions with entries that one reply cannot hold
+
+    @property
+    def restoring(self) -> Mapping[int, Restoring]:
+        """The partitions that read again, and what that began with."""
+        return self._restoring
+
+    def leave(self, partition: int) -> None:
+        """Read nothing again of a partition that is not ours any more."""
+        self._restoring.pop(partition, None)
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
         """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
@@ -217,7 +227,7 @@ class PartitionReader:
         self.read_at_ms = ms_of_time(time_of_read)
         found = [stream for reply in replies for stream in reply or ()]
         if not found and block_ms:
-            time.sleep(_CLUSTER_WAIT_S)
+            self._world.sleep(_CLUSTER_WAIT_S)
         return found
 
     def past(self, state: PartitionState, between: Callable[[], None]) -> Iterator[tuple[bytes, bytes]]:
@@ -241,8 +251,8 @@ class PartitionReader:
         self._ack_pending(key, "-", str(state.position))
         start = START if from_start else state.position
         self._client.execute_command("XGROUP", "SETID", key, self._group, str(start))
-        state.read_to = start
-        self.restoring[state.partition] = Restoring(last, sent, from_start, time.monotonic())
+        state.read_from(start)
+        self._restoring[state.partition] = Restoring(last, sent, from_start, self._world.monotonic_s())
         return last
 
     def _make_group(self, key: str) -> None:
@@ -267,14 +277,17 @@ class PartitionReader:
 
     def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
         """Tell whether a restore has read to the end that the stream had; then ack what was not met: it was deleted."""
-        restoring = self.restoring.get(state.partition)
+        restoring = self._restoring.get(state.partition)
         if restoring is None or (state.read_to < restoring.until and not came_back_empty):
             return False
-        del self.restoring[state.partition]
+        del self._restoring[state.partition]
         self._ack_pending(
-            stream_key(state.partition), state.position.exclusive, str(restoring.until), frozenset(state.unacked)
+            stream_key(state.partition),
+            state.position.exclusive,
+            str(restoring.until),
+            frozenset(state.uncommitted.unacked),
         )
-        state.read_to = max(state.read_to, restoring.until)
+        state.pass_deleted(restoring.until)
         return True
 
     def look(self, partitions: Iterable[int]) -> dict[int, Look | None]:

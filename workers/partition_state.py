@@ -4,81 +4,36 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 
-from ..contracts import frame as frames
-from ..contracts.bounds import HELD_FRAMES, MAX_BODY_BYTES, MAX_PRODUCERS, READ_TICKS
-from ..contracts.errors import BadFrame
+from ..contracts.bounds import READ_TICKS
 from ..contracts.frame import Frame
+from ..contracts.gap import Hole
+from ..contracts.lease import Lease
 from ..contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
-from ..contracts.partition import Position, is_at_home
-from ..contracts.ticks import MAX_SYMBOL_LENGTH, MAX_TS_NS, Column, Refused, Ticks, concat
-from ..db.gaps import Hole
-from ..db.lease import Lease
+from ..contracts.partition import Position
+from ..contracts.ticks import MAX_TS_NS, Column, Ticks, concat
 from .bar_book import bars_of, empty_bars, latest_of, merge
-from .detector import Detector
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
 from .feed_bars import ClosedBars, FeedBars
+from .frame_intake import FrameIntake, refuse_overlapping
 from .frame_order import ANY_TIME, Arrival, FrameOrder
 from .marks import NO_MARKS
+from .numbering import Numbering
 from .saved_state import load_state, save_state
 from .steady_clock import Reading
 from .tick_check import MS_NS, Limits, RowArrivals, check, row_arrivals
-from .undo import (
-    NO_TRADE,
-    TRIMMED,
-    Found,
-    Undo,
-    arrived_ms,
-    bars_again,
-    is_undo,
-    read_past,
-    refused_undo,
-    take_back,
-    undos_of,
-)
-
-_HELD_FRAMES = HELD_FRAMES
-_PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
+from .uncommitted import EndedReplay, Uncommitted
+from .undo import NO_TRADE, arrived_ms, bars_again, is_undo, read_past, take_back, undos_of
+from .undo_outcomes import refuse_undo, sort_out
+from .unpacking import Unpacker, pieces_of
 
 
-@dataclass(slots=True)
-class Counts:
-    """What became of one producer's ticks since the last commit; `ticks_in` is the sum of the others."""
-
-    ticks_in: int = 0
-    applied: int = 0
-    quote_or_zero: int = 0
-    refused: int = 0
-    future: int = 0
-    too_late: int = 0
-    superseded: int = 0
-    lost: int = 0
-    repeated: int = 0
-
-
-class DeadLetter(NamedTuple):
-    """A refused tick on its way to the dead letters. entry: the stream entry's id, where that was no frame."""
-
-    producer: str
-    refused: Refused
-    entry: str | None = None
-
-
-class EndedReplay(NamedTuple):
-    """A replay whose last frame was applied here, or that was abandoned."""
-
-    replay: str
-    last_number: int
-    abandoned: bool
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """How a partition is held. token: what its checkpoint row must show at the commit; outbox_number: the last."""
 
@@ -86,41 +41,43 @@ class Held:
     lease: Lease
     token: int
     outbox_number: int = 0
-    pause_is_noted: bool = False  # for how long it stood still when it moved to us
 
 
 class PartitionState:
     """One owned partition. `position`: everything in the stream up to here is committed."""
 
-    def __init__(self, held: Held, *, position: Position, limits: Limits) -> None:
+    def __init__(self, held: Held, *, position: Position, limits: Limits, numbering: Numbering | None = None) -> None:
+        """numbering: of the partition's symbols until now; it goes on where what is loaded fits it."""
         self.held = held
         self.partition = held.partition
         self.position = position
         self.read_to = position
         self.limits = limits
-        self.flows: dict[str, FrameOrder] = {}
+        self.intake = FrameIntake(held_bytes=limits.held_bytes)
         self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
-        self.heard: set[str] = set()  # who sent something since, repeats too
         self.feeds: dict[str, FeedBars] = {}
-        self.symbols: list[str] = []
-        self._codes: dict[str, int] = {}
-        self.detector = Detector(self.symbols)
+        self.numbering = numbering or Numbering()
         self.marks = NO_MARKS  # committed bars that wait for their detectors
-        self.counts: dict[str, Counts] = {}
-        self.dead_letters: list[DeadLetter] = []
-        self.ended_replays: list[EndedReplay] = []
-        self.unacked: list[bytes] = []
-        self.uncommitted_ticks = 0
-        self.arrived_ns = 0  # when the newest live frame since the last commit did, by Redis's clock
-        self.repeats = 0
-        self.overflow: Position | None = None  # the first frame that there was no room to hold
-        self.dirty = False
-        self.given_up: list[Hole] = []  # of the market's feeds, since the last commit
-        self.undos: list[EarlyUndo] = []  # since the last commit, which carries them out
+        self.uncommitted = Uncommitted()
         self.early: list[EarlyUndo] = []  # which wait for their trades
-        # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
-        self.rebuilt: dict[str, dict[tuple[int, int], int]] = {}
-        self.undone: dict[tuple[str, str, int], list[EarlyUndo]] = {}  # what made a (feed, symbol, minute) again
+
+    @property
+    def symbols(self) -> list[str]:
+        """The partition's symbols: rows of bars and marks hold the index into this list, which grows."""
+        return self.numbering.names
+
+    @property
+    def flows(self) -> dict[str, FrameOrder]:
+        """Where each producer stands."""
+        return self.intake.flows
+
+    def read_from(self, position: Position) -> None:
+        """Note that the stream is read from behind a position on."""
+        self.read_to = position
+
+    def pass_deleted(self, until: Position) -> None:
+        """Note that a read came to an id where nothing stands any more."""
+        self.read_to = max(self.read_to, until)
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -146,80 +103,19 @@ class PartitionState:
             if rows >= most_rows:
                 break
             position = Position.parse(entry_id)
-            self.unacked.append(entry_id)
-            for arrival in self._in_order(position, body, read, finished):
+            self.uncommitted.unacked.append(entry_id)
+            arrived = (position, body, read)
+            for arrival in self.intake.take(arrived, self.uncommitted, feeds=self.feeds, finished=finished):
                 ready.setdefault(arrival.frame.feed, []).append(arrival)
                 rows += arrival.frame.rows
             self.read_to = position
             taken += 1
-        self.dirty = self.dirty or bool(entries)
+        self.uncommitted.dirty = self.uncommitted.dirty or bool(entries)
         for feed, arrivals in ready.items():
-            for piece in _pieces(arrivals):
+            for piece in pieces_of(arrivals):
                 self._apply_feed(feed, piece, now_ns)
                 between()
         return taken
-
-    def _in_order(
-        self, position: Position, body: bytes, read: Reading, finished: Callable[[str], int | None]
-    ) -> list[Arrival]:
-        try:
-            frame = frames.decode(body)
-            flow = self._flow(frame, finished)
-            self.heard.add(frame.producer)
-            if frame.kind == "abandon":
-                arrivals = (
-                    [] if flow.ended else [Arrival(frame, position, read=read)]
-                )  # said before, or it ended after all
-                flow.ended = True
-                return arrivals
-            before = flow.number
-            if frame.previous > before and not flow.ended and not self._has_room(flow, frame):
-                self.overflow = min(self.overflow or position, position)
-                return []
-            ready = flow.accept(Arrival(frame, position, read=read))
-            if not ready and frame.last <= before:
-                self.repeats += frame.rows
-            self._refuse_overlapping(flow)
-        except BadFrame as e:
-            self.dead_letters.append(DeadLetter("", Refused("bad_frame", str(e), body[:MAX_BODY_BYTES]), str(position)))
-            return []
-        return ready
-
-    def _has_room(self, flow: FrameOrder, frame: Frame) -> bool:
-        """Tell whether a frame may wait behind a hole: all that waits in the partition has a bound in bytes."""
-        if len(flow.held) >= _HELD_FRAMES:
-            return False
-        held_bytes = sum(flow.held_bytes for flow in self.flows.values())
-        return held_bytes + frame.held_bytes <= self.limits.held_bytes
-
-    def _refuse_overlapping(self, flow: FrameOrder) -> None:
-        for frame, position, *_ in flow.overlapping:
-            why = f"numbers {frame.previous}-{frame.last} overlap {flow.number}"
-            refused = Refused("bad_frame", why, frames.encode(frame)[:MAX_BODY_BYTES])
-            self.dead_letters.append(DeadLetter("", refused, str(position)))
-        flow.overlapping.clear()
-
-    def _flow(self, frame: Frame, finished: Callable[[str], int | None]) -> FrameOrder:
-        """Return where a frame's producer stands. Raises BadFrame for one that speaks for another's feed."""
-        flow = self.flows.get(frame.producer)
-        if flow is None:
-            self._expect_own_feed(frame)
-            flow = self.flows[frame.producer] = FrameOrder(frame.feed)
-            if frame.is_replay and (number := finished(frame.producer)) is not None:
-                flow.number, flow.ended = number, True
-        elif flow.feed != frame.feed:
-            raise BadFrame(f"{frame.producer} sends to the feed {flow.feed}, not to {frame.feed}")
-        return flow
-
-    def _expect_own_feed(self, frame: Frame) -> None:
-        """Raise BadFrame for a live frame to a replay's feed, or a replay named as a live feed: its end closes bars."""
-        if len(self.flows) >= MAX_PRODUCERS:
-            raise BadFrame(f"more than {MAX_PRODUCERS} producers in one partition")
-        replays = {flow.feed for producer, flow in self.flows.items() if flow.feed == producer}
-        others = {flow.feed for flow in self.flows.values()} - replays
-        books = {feed for feed, book in self.feeds.items() if book.replay != frame.is_replay}
-        if frame.feed in (others if frame.is_replay else replays) | books:
-            raise BadFrame(f"the feed {frame.feed} is no feed of {frame.producer}")
 
     def _apply_feed(self, feed: str, arrivals: list[Arrival], now_ns: int) -> None:
         last = arrivals[-1].frame
@@ -228,7 +124,7 @@ class PartitionState:
             self._checked(producer, list(run)) for producer, run in groupby(arrivals, key=lambda a: a.frame.producer)
         ]
         ticks = concat(batches)
-        self.uncommitted_ticks += len(ticks)
+        self.uncommitted.ticks += len(ticks)
         self._add_bars(feed, ticks, replay=replay, producer=last.producer, publish=last.publish or not replay)
         for arrival in arrivals:
             if arrival.frame.kind == "end":
@@ -240,13 +136,9 @@ class PartitionState:
 
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
         """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
-        counts = self.counts.setdefault(producer, Counts())
-        batches = self._unpack_together(arrivals) or [self._unpack(arrival) for arrival in arrivals]
-        for arrival, ticks in zip(arrivals, batches, strict=False):
-            rows = len(ticks) + len(ticks.refused)
-            counts.ticks_in += 0 if arrival.was_lost else rows
-            counts.lost -= rows if arrival.was_lost else 0
-            self._refuse(producer, ticks.refused)
+        counts = self.uncommitted.count_of(producer)
+        unpacker = Unpacker(self.partition, self.limits.partitions, self.numbering)
+        batches = unpacker.unpack(producer, arrivals, self.uncommitted)
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
         if times is not None and (self.early or "undoes" in ticks.optional):
             # A replay takes nothing back: its source leaves such trades out.
@@ -258,7 +150,7 @@ class PartitionState:
         counts.quote_or_zero += checked.quote_or_zero
         counts.repeated += checked.repeated
         counts.applied += len(checked.ticks)
-        self._refuse(producer, checked.refused)
+        self.uncommitted.refuse(producer, checked.refused)
         return checked.ticks
 
     def _without_undone(
@@ -268,56 +160,11 @@ class PartitionState:
         undoes = is_undo(ticks)
         said = ticks.take(undoes)
         told = zip(undos_of(ticks), said.ts.tolist(), stamps_ms[undoes].tolist(), strict=True)
-        self.undos += [EarlyUndo(feed, producer, undo, ts, at_ms) for undo, ts, at_ms in told]
+        self.uncommitted.undos += [EarlyUndo(feed, producer, undo, ts, at_ms) for undo, ts, at_ms in told]
         met = meet(ticks, times, stamps_ms, feed=feed, waiting=self.early, limits=self.limits)
         self.early = met.waiting
         kept = ~(undoes | met.gone)
         return kept, met.ticks.take(kept)
-
-    def _unpack_together(self, arrivals: list[Arrival]) -> list[Ticks]:
-        """Return full frames of a replay as one batch; nothing where some frame must be looked at by itself."""
-        batch = [arrival.frame for arrival in arrivals]
-        if not batch[0].is_replay or not frames.are_alike(batch):
-            return []
-        try:
-            ticks = frames.ticks_of_alike(batch)
-            self._expect_symbols(ticks.symbols)
-        except BadFrame:
-            return []
-        return [ticks]
-
-    def _unpack(self, arrival: Arrival) -> Ticks:
-        """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
-        frame = arrival.frame
-        try:
-            self._expect_symbols(frame.symbols)
-            return _rows_above(frames.ticks_of(frame), arrival.above)
-        except BadFrame as e:
-            counts = self.counts[frame.producer]
-            counts.refused += frame.rows
-            # Numbers that were given up as lost stand in the ledger already.
-            counts.lost -= frame.rows if arrival.was_lost else 0
-            counts.ticks_in += 0 if arrival.was_lost else frame.rows
-            original = frames.encode(frame)[:MAX_BODY_BYTES]
-            self.dead_letters.append(DeadLetter(frame.producer, Refused("bad_frame", str(e), original)))
-            return Ticks.empty()
-
-    def _expect_symbols(self, symbols: Iterable[str]) -> None:
-        """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
-        for symbol in symbols:
-            if symbol in self._codes:
-                continue
-            if not (symbol.isprintable() and 0 < len(symbol) <= MAX_SYMBOL_LENGTH):
-                raise BadFrame(f"{symbol!r} is not a symbol")
-            if not is_at_home(symbol, self.partition, self.limits.partitions):
-                raise BadFrame(f"{symbol!r} is a symbol of another partition")
-
-    def _refuse(self, producer: str, refused: Iterable[Refused]) -> None:
-        counts = self.counts[producer]
-        for tick in refused:
-            outcome = tick.reason if tick.reason in ("future", "too_late") else "refused"
-            setattr(counts, outcome, getattr(counts, outcome) + 1)
-            self.dead_letters.append(DeadLetter(producer, tick))
 
     def _end(self, frame: Frame) -> None:
         # A live producer's numbers stay until its lease is long over: after a fail-over its frames
@@ -325,7 +172,7 @@ class PartitionState:
         flow = self.flows[frame.producer]
         flow.ended = flow.end_applied = True
         if frame.is_replay:
-            self.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
+            self.uncommitted.ended_replays.append(EndedReplay(frame.producer, frame.last, abandoned=False))
             self._book(frame.feed, replay=True, whole=False, producer=frame.producer, publish=frame.publish)
             for feed in self._feeds_of(frame.feed):
                 self.feeds[feed].ended = True
@@ -337,7 +184,7 @@ class PartitionState:
         """
         book = self.feeds[replay]
         open_here = set(_keys_of(book.bars))
-        keys = [key for symbol, minute in minutes if (key := (self._code(symbol), minute)) not in open_here]
+        keys = [key for symbol, minute in minutes if (key := (self.numbering.code(symbol), minute)) not in open_here]
         if keys:
             book.bars = merge(np.concatenate((book.bars, empty_bars(keys))))
 
@@ -350,11 +197,11 @@ class PartitionState:
             closed = self._due(book)  # only waits for its commit: whether that came before must make no difference
             dropped += int(book.bars["trades"][~closed].sum())
             book.bars, book.ended = book.bars[closed], True
-        counts = self.counts.setdefault(frame.producer, Counts())
+        counts = self.uncommitted.count_of(frame.producer)
         counts.applied -= dropped
         counts.lost += dropped
         flow.drop_held()
-        self.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
+        self.uncommitted.ended_replays.append(EndedReplay(frame.producer, flow.number, abandoned=True))
 
     def _feeds_of(self, feed: str) -> list[str]:
         return [name for name in (feed, minute_feed(feed)) if name in self.feeds]
@@ -379,60 +226,24 @@ class PartitionState:
         return book
 
     def _codes_of(self, ticks: Ticks) -> Column:
-        codes = np.fromiter((self._code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
+        codes = np.fromiter((self.numbering.code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
         return codes[ticks.symbol_index]
-
-    def _code(self, symbol: str) -> int:
-        code = self._codes.get(symbol)
-        if code is None:
-            code = self._codes[symbol] = len(self.symbols)
-            self.symbols.append(symbol)
-        return code
 
     # -- what is taken back ----------------------------------------------------------------------------------------
 
     def take_back(self, stream: Callable[[], Iterable[tuple[bytes, bytes]]]) -> None:
         """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
-        for feed in {pending.feed for pending in self.undos}:
+        for feed in {pending.feed for pending in self.uncommitted.undos}:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
-            mine = [pending for pending in self.undos if pending.feed == feed]
+            mine = [pending for pending in self.uncommitted.undos if pending.feed == feed]
             past = read_past(stream(), feed, frozenset(p.undo.symbol for p in mine), applied, self.limits)
             left, found = take_back(past.ticks, past.arrived_ms)
-            minutes = self._minutes_taken_back(mine, found, past.first_ms)
+            minutes, early = sort_out(mine, found, past.first_ms, self.uncommitted, self.flows)
+            self.early += early
             if minutes:
-                codes = {symbol: self._code(symbol) for symbol, _ in minutes}
+                codes = {symbol: self.numbering.code(symbol) for symbol, _ in minutes}
                 self._replace(feed, mine[-1].producer, bars_again(left, codes, minutes))
-        self.undos = []
-
-    def _minutes_taken_back(
-        self, pending: Sequence[EarlyUndo], found: Sequence[Found], first_ms: int
-    ) -> list[tuple[str, int]]:
-        """Return the (symbol, minute) that changed; an undo without its trade waits, or goes to the dead letters."""
-        minutes, early = [], []
-        outcomes: dict[Undo, list[Found]] = {}
-        for outcome in found:
-            outcomes.setdefault(outcome.undo, []).append(outcome)
-        for one in reversed(pending):  # of several that are alike, the last ones are those of now
-            alike = outcomes.get(one.undo)
-            outcome = alike.pop() if alike else Found(one.undo, None)  # Redis lost the undo itself
-            # A minute's trade may arrive ahead of it, where clocks differ.
-            trimmed = outcome.minute is not None and (outcome.minute - 1) * 60_000 < first_ms
-            if outcome.too_late or trimmed:
-                self._refuse_undo(one, TRIMMED if trimmed else NO_TRADE)
-            elif outcome.minute is None:
-                early.append(one)
-            else:
-                minutes.append((one.undo.symbol, outcome.minute))
-                self.undone.setdefault((one.feed, *minutes[-1]), []).append(one)
-        self.early += reversed(early)
-        return minutes
-
-    def _refuse_undo(self, one: EarlyUndo, why: str) -> None:
-        if one.producer in self.flows:  # else its numbers are forgotten, and its counts closed
-            counts = self.counts.setdefault(one.producer, Counts())
-            counts.applied -= 1
-            counts.refused += 1
-        self.dead_letters.append(DeadLetter(one.producer, refused_undo(one.undo, one.ts, why)))
+        self.uncommitted.undos = []
 
     def give_up_undos(self) -> None:
         """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
@@ -441,7 +252,7 @@ class PartitionState:
         kept = []
         for i, one in enumerate(self.early):
             if i < spare or self._is_overdue(one):
-                self._refuse_undo(one, NO_TRADE)
+                refuse_undo(one, NO_TRADE, self.uncommitted, self.flows)
             else:
                 kept.append(one)
         self.early = kept
@@ -457,12 +268,12 @@ class PartitionState:
         kept = np.array([key not in keys for key in here], bool)
         undecided = dict(zip(here, book.bars["trades"].tolist(), strict=True))
         book.bars = merge(np.concatenate((book.bars[kept], bars)))
-        self.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
+        self.uncommitted.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
 
     # -- clocks and holes --------------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
-        self.arrived_ns = max(self.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
+        self.uncommitted.arrived_ns = max(self.uncommitted.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
         delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
@@ -516,8 +327,8 @@ class PartitionState:
                 given_up.append((producer, hole))
                 ready += some
                 before_ms = since_ms
-            self._refuse_overlapping(flow)
-            for piece in _pieces(ready) if ready else ():  # together: each of thousands may stand behind its own hole
+            refuse_overlapping(flow, self.uncommitted)
+            for piece in pieces_of(ready) if ready else ():  # together: each of thousands may stand behind its own hole
                 self._apply_feed(flow.feed, piece, now_ns)
                 between()
         return given_up
@@ -529,8 +340,9 @@ class PartitionState:
             book = self.feeds.get(feed)
             before_ms, behind_ms = window_ms
             after_ms = max(before_ms, book.base_ns // MS_NS) if book else behind_ms
-            self.given_up.append(Hole(feed, self.partition, after_ms, behind_ms, producer, hole[1] - hole[0]))
-        self.dirty = True
+            lost = hole[1] - hole[0]
+            self.uncommitted.given_up.append(Hole(feed, self.partition, after_ms, behind_ms, producer, lost))
+        self.uncommitted.dirty = True
 
     def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
         """Call lost what a producer that is gone had sent and nobody has: its last numbers.
@@ -541,14 +353,19 @@ class PartitionState:
         hole = flow.give_up_to(numbers[1])
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):
-            self.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
-        self.dirty = True
+            self.uncommitted.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
+        self.uncommitted.dirty = True
         return hole[1] - hole[0]
 
     def _count_lost(self, producer: str, hole: tuple[int, int]) -> None:
-        counts = self.counts.setdefault(producer, Counts())
+        counts = self.uncommitted.count_of(producer)
         counts.ticks_in += hole[1] - hole[0]
         counts.lost += hole[1] - hole[0]
+
+    def forget_producers(self, producers: Iterable[str]) -> None:
+        """Forget the numbers of producers of whom no frame comes any more: the next commit writes it down."""
+        self.intake.forget(producers)
+        self.uncommitted.dirty = True
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:
@@ -558,8 +375,7 @@ class PartitionState:
     @property
     def safe_position(self) -> Position:
         """The position that a commit may claim: just below the first held frame, else the last entry read."""
-        waiting = [self.overflow, *(flow.first_held for flow in self.flows.values())]
-        return min([self.read_to, *(position.before() for position in waiting if position)])
+        return self.intake.safe_position(self.read_to)
 
     # -- commit ------------------------------------------------------------------------------------------------
 
@@ -572,17 +388,13 @@ class PartitionState:
         """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
         lateness_ns = self.limits.lateness_ns
         return (
-            bool(self.ended_replays)
+            bool(self.uncommitted.ended_replays)
             or any(map(self._is_overdue, self.early))
             or any(
                 not book.replay and (self._due(book).any() or book.due_higher(book.waiting, lateness_ns).any())
                 for book in self.feeds.values()
             )
         )
-
-    def has_detectable(self) -> bool:
-        """Tell whether marked bars wait whose histories are there."""
-        return bool(self.detector.covers(self.marks).any())
 
     def save(self, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]) -> bytes:
         """Return the state as it will be after the commit: closed bars and ended replays left out."""
@@ -597,26 +409,37 @@ class PartitionState:
         if state is None:
             return
         saved = load_state(state, self.partition)
-        for symbol in saved.symbols:
-            self._code(symbol)
-        self.flows, self.feeds, self.marks, self.early = saved.flows, saved.feeds, saved.marks, list(saved.early)
+        if not self.numbering.fits(saved.symbols):
+            self.numbering = Numbering()
+        codes = np.array([self.numbering.code(symbol) for symbol in saved.symbols], "<i4")
+        self.feeds, self.marks, self.early = saved.feeds, saved.marks, list(saved.early)
+        self.intake.flows = saved.flows
+        for rows in (self.marks, *(part for book in self.feeds.values() for part in (book.bars, book.waiting))):
+            rows["symbol"] = codes[rows["symbol"]]
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:
         """Tell whether a symbol is one of this partition's."""
-        return symbol in self._codes
+        return symbol in self.numbering.codes
 
     def codes_of(self, symbols: Iterable[str]) -> Column:
         """Return the index of each symbol in `symbols`."""
-        return np.fromiter((self._codes[symbol] for symbol in symbols), "<i4")
+        return self.numbering.codes_of(symbols)
 
     def _due(self, book: FeedBars) -> Column:
         return book.due(self.limits.lateness_ns)
 
     def committed(
-        self, position: Position, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]
+        self,
+        position: Position,
+        closed: Sequence[ClosedBars],
+        marks: Column,
+        waiting: Mapping[str, Column],
+        *,
+        held: Held,
     ) -> list[bytes]:
-        """Move on after COMMIT answered; return the entry ids that can be acked."""
+        """Move on after COMMIT answered; return the entry ids that can be acked. held: with the new token."""
+        self.held = held
         for bars in closed:
             bars.book.bars = bars.book.bars.compress(~bars.mask)
         self.marks = marks
@@ -625,28 +448,11 @@ class PartitionState:
         for feed in [feed for feed, book in self.feeds.items() if book.ended]:
             del self.feeds[feed]
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
-        self.heard.clear()
-        for ended in self.ended_replays:
+        for ended in self.uncommitted.ended_replays:
             self.flows.pop(ended.replay, None)
-        self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
-        self.rebuilt, self.undone, self.given_up = {}, {}, []
         self.position = position
-        acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
-        self.unacked = self.unacked[len(acked) :]
-        self.uncommitted_ticks = self.arrived_ns = 0
-        self.dirty = False
+        acked, self.uncommitted = self.uncommitted.split_acked(position)
         return acked
-
-
-def _pieces(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
-    """Cut frames that can be applied into runs of few rows, in their order."""
-    first = rows = 0
-    for i, arrival in enumerate(arrivals):
-        if rows + arrival.frame.count > _PIECE_ROWS and i > first:
-            yield arrivals[first:i]
-            first, rows = i, 0
-        rows += arrival.frame.count
-    yield arrivals[first:]
 
 
 def _keys_of(bars: Column) -> list[tuple[int, int]]:
@@ -656,11 +462,3 @@ def _keys_of(bars: Column) -> list[tuple[int, int]]:
 def _arrived_ns(arrival: Arrival) -> int:
     """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
     return (arrival.stamp_ms - arrival.frame.delay_ms) * MS_NS
-
-
-def _rows_above(ticks: Ticks, number: int) -> Ticks:
-    """Keep the rows of a front-door frame that are new."""
-    if not number:
-        return ticks
-    rows = ticks.optional["row_id"] > number if len(ticks) else slice(0)
-    return ticks.take(rows, [r for r in ticks.refused if r.row_id > number])

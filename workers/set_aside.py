@@ -6,14 +6,15 @@ Nothing of them is kept in memory: when the key is right again, they are restore
 from ..contracts.names import partition_keys
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.redis import Client
+from ..db.world import World
 from .partition_state import Held, PartitionState
 
 
 class SetAside:
     """The partitions that are set aside, with their leases."""
 
-    def __init__(self, client: Client) -> None:
-        self._watch = ForeignKeyWatch(client, partition_keys)
+    def __init__(self, client: Client, *, world: World) -> None:
+        self._watch = ForeignKeyWatch(client, partition_keys, world=world)
         self._held: dict[int, Held] = {}
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter
 
-from ..contracts import metrics
+from ..db import metrics
 from .commit_plan import PartitionPlan
 
 

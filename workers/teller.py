@@ -1,5 +1,7 @@
 """⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
 
+from dataclasses import replace
+
 import msgspec
 import structlog
 from redis.exceptions import NoPermissionError, ResponseError
@@ -10,7 +12,8 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_foreign, is_pause, node_of
 from ..db.results import told_numbers
-from .commit_plan import PartitionPlan, new_token
+from ..db.world import World
+from .commit_plan import PartitionPlan
 from .partition_state import Held
 
 log = structlog.get_logger()
@@ -27,7 +30,8 @@ OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
 class Teller:
     """Tells each partition's messages in the order of their numbers; a number is the id of its entry."""
 
-    def __init__(self, client: Client, database: Database, *, retention_s: float) -> None:
+    def __init__(self, client: Client, database: Database, *, retention_s: float, world: World) -> None:
+        self._world = world
         self._client = client
         self._database = database
         self._retention_s = retention_s
@@ -35,10 +39,10 @@ class Teller:
         self._told: dict[int, int] = {}
         self._commits = 0
         self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
-        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"})
+        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"}, world=world)
 
-    def open(self, held: Held) -> None:
-        """Find out what the results stream has heard, and tell the rest.
+    def open(self, held: Held) -> Held:
+        """Find out what the results stream has heard, and tell the rest; return how the partition is held then.
 
         Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
         `void` says which numbers have no row.
@@ -50,9 +54,10 @@ class Teller:
             told = held.outbox_number
         self._told[held.partition] = told
         if told > held.outbox_number:
-            self._jump(held, told)
+            held = self._jump(held, told)
         self._behind.add(held.partition)
         self.catch_up()
+        return held
 
     def leave(self, partition: int) -> None:
         """Tell nothing more of a partition: whoever restores it finds out what is untold."""
@@ -115,18 +120,18 @@ class Teller:
         self._told[partition] = messages[-1][0]
         return True
 
-    def _jump(self, held: Held, told: int) -> None:
+    def _jump(self, held: Held, told: int) -> Held:
         connection = self._database.connection
         gap = {"from": held.outbox_number + 1, "to": told}
-        token = new_token()
+        token = self._world.token()
         with connection.transaction():
             values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
             if connection.execute(query("set_outbox_number"), values).fetchone() is None:
-                return  # fenced: the next commit finds out
+                return held  # fenced: the next commit finds out
             row = {"partition": [held.partition], "number": [told + 1], "kind": ["void"]}
             connection.execute(query("append_outbox"), row | {"body": [msgspec.json.encode(gap)]})
-        held.token, held.outbox_number = token, told + 1
         log.warning("results are ahead of the database", partition=held.partition, **gap)
+        return replace(held, token=token, outbox_number=told + 1)
 
     def _tell_dead_letters(self, partition: int) -> bool:
         """Copy untold dead letters to Redis; return whether there may be more, and they can be told now."""

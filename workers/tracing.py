@@ -4,7 +4,6 @@ The trace's id is the detection's flow_id, and the commit's span id follows from
 reads anyway, so nothing is added to any message.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -19,6 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from ..contracts.channel_names import PATTERNS
 from ..contracts.detection import Detection
 from ..contracts.partition import Position
+from ..db.world import REAL, World
 from ..version import __version__
 from .bridge.results_reader import Row
 from .commit_plan import PartitionPlan
@@ -68,8 +68,9 @@ class Begun(NamedTuple):
 class Tracing:
     """The spans of one process. Times are this host's, but for the arrival of frames, which is Redis's."""
 
-    def __init__(self, provider: TracerProvider, ids: FlowIds) -> None:
+    def __init__(self, provider: TracerProvider, ids: FlowIds, *, world: World = REAL) -> None:
         """ids: what the provider takes its ids from."""
+        self._world = world
         provider.sampler = FlowSampler(provider.sampler)
         self._sampler = provider.sampler
         self._tracer = provider.get_tracer("tickstockpl", __version__)
@@ -77,12 +78,16 @@ class Tracing:
 
     def begin(self, plans: Sequence[PartitionPlan]) -> Begun:
         """Note what goes into a commit, before it is acked."""
-        oldest = {plan.state.partition: plan.state.unacked[0] for plan in plans if plan.state.unacked}
-        return Begun(time.time_ns(), {partition: Position.parse(entry).ms for partition, entry in oldest.items()})
+        oldest = {
+            plan.state.partition: plan.state.uncommitted.unacked[0] for plan in plans if plan.state.uncommitted.unacked
+        }
+        return Begun(
+            self._world.unix_ns(), {partition: Position.parse(entry).ms for partition, entry in oldest.items()}
+        )
 
     def committed(self, plans: Sequence[PartitionPlan], begun: Begun) -> None:
         """Make the spans `frame` and `commit` of each detection that was committed to be published."""
-        ended_ns = time.time_ns()
+        ended_ns = self._world.unix_ns()
         for plan in plans:
             partition = plan.state.partition
             arrived_ns = min(begun.oldest_ms.get(partition, begun.at_ns) * 1_000_000, begun.at_ns)
@@ -104,7 +109,7 @@ class Tracing:
 
     def published(self, rows: Sequence[Row], began_ns: int) -> None:
         """Make the span `publish` of each detection in rows of kind `patterns`."""
-        ended_ns = time.time_ns()
+        ended_ns = self._world.unix_ns()
         for row in rows:
             told = {"tickstock.partition": row.partition, "tickstock.result": row.number}
             for detection in _decode(row.body):

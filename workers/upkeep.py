@@ -1,6 +1,5 @@
 """What a worker sees after once nothing is unread: holes that nobody fills, and producers that ended long ago."""
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
@@ -14,6 +13,7 @@ from ..db import redis
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.world import World
 from .partition_reader import PartitionReader
 from .partition_state import PartitionState
 
@@ -27,7 +27,10 @@ _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 
 class Upkeep:
     """Sees after the producers' numbers. hole_wait_s: how long a live hole may stay."""
 
-    def __init__(self, client: Client, database: Database, reader: PartitionReader, *, hole_wait_s: float) -> None:
+    def __init__(
+        self, client: Client, database: Database, reader: PartitionReader, *, hole_wait_s: float, world: World
+    ) -> None:
+        self._world = world
         self._client = client
         self._database = database
         self._reader = reader
@@ -44,7 +47,7 @@ class Upkeep:
         A hole waits from when we asked for it: what stands behind it may have come long before, while nobody read. A
         restore does not begin the wait anew: a partition that is restored often would else keep its holes for ever.
         """
-        now = time.monotonic()
+        now = self._world.monotonic_s()
         restoring = self._reader.restoring
         holes = [state for partition, state in states.items() if state.holes and partition not in restoring]
         asked = {key: since for key, since in self._asked.items() if key[0] in restoring}
@@ -61,7 +64,7 @@ class Upkeep:
             given_up = state.give_up_holes(
                 read_ms,
                 hole_wait_ms=self._hole_wait_ms,
-                now_ns=time.monotonic_ns(),
+                now_ns=self._world.monotonic_ns(),
                 only=self._waited_for(state, now),
                 between=between,
             )
@@ -91,12 +94,12 @@ class Upkeep:
         for state in states.values():
             if len(state.flows) > _CROWD and not state.holes:
                 self._thin_out(state)
-        if time.monotonic() < self._clean_at:
+        if self._world.monotonic_s() < self._clean_at:
             return
-        self._clean_at = time.monotonic() + _CLEAN_EVERY_S
+        self._clean_at = self._world.monotonic_s() + _CLEAN_EVERY_S
         names = [name for (name,) in self._database.connection.execute(query("ended_producers"))]
         for state in states.values():
-            old = [name for name in names if name in state.flows and name not in state.counts]
+            old = [name for name in names if name in state.flows and name not in state.uncommitted.counts]
             if old and not state.holes:
                 # First what could still be read of their frames: without numbers it would count again.
                 long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
@@ -106,7 +109,7 @@ class Upkeep:
 
     def _thin_out(self, state: PartitionState) -> None:
         """Forget the names that PostgreSQL does not know: anybody may send frames under names of his own making."""
-        if names := self._over(state, state.flows.keys() - state.counts.keys()):
+        if names := self._over(state, state.flows.keys() - state.uncommitted.counts.keys()):
             # The retention ends here: what of theirs were read again would count again.
             self._reader.trim(state.partition, state.position.after())
             self._forget(state, names)
@@ -129,9 +132,7 @@ class Upkeep:
         """Forget the numbers of producers whose frames were trimmed."""
         fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
         self._client.hdel(flow_key(state.partition), *fields)
-        for producer in producers:
-            del state.flows[producer]
-        state.dirty = True
+        state.forget_producers(producers)
 
 
 def _producer_of(field: bytes) -> str | None:

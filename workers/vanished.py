@@ -4,7 +4,6 @@ A producer that lives sends again what Redis has forgotten; one that is gone doe
 empty does not even know that there was anything. So the number that the producer noted beside its lease decides.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import structlog
 from ..db.lease import RENEW_EVERY_S
 from ..db.postgres import Database
 from ..db.queries import query
+from ..db.world import World
 from .partition_reader import PartitionReader
 from .partition_state import PartitionState
 
@@ -43,7 +43,8 @@ class _Rest(NamedTuple):
 class Vanished:
     """Counts what no producer sends again and no stream holds. wait_s: for so long a producer must be gone."""
 
-    def __init__(self, database: Database, reader: PartitionReader, *, wait_s: float) -> None:
+    def __init__(self, database: Database, reader: PartitionReader, *, wait_s: float, world: World) -> None:
+        self._world = world
         self._database = database
         self._reader = reader
         self._values = {"wait_s": wait_s, "renew_s": RENEW_EVERY_S}
@@ -57,9 +58,9 @@ class Vanished:
         Call it when everything was read; what is missing then was either never there or somebody else read it.
         """
         self._found = []
-        if time.monotonic() < self._look_at:
+        if self._world.monotonic_s() < self._look_at:
             return set()
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self._look_at = self._world.monotonic_s() + _LOOK_EVERY_S
         self._database.connection.execute(query("forget_settled_sent"))
         rows = [_Rest(*row) for row in self._database.connection.execute(query("vanished_sent"), self._values)]
         missing = list(self._missing(rows, states))

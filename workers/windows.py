@@ -1,7 +1,7 @@
 """The last closed bars of each symbol, as detectors read them: kept in columns, handed out as windows up to one bar.
 
 A window is a function of the bars that stand before its bar, never of what was computed before: so a restored worker
-finds the very numbers that the dead one would have found.
+finds the very numbers that the dead one would have found. Pure.
 """
 
 from collections.abc import Mapping, Sequence

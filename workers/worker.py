@@ -1,6 +1,5 @@
 """The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; and the one way out."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,50 +11,56 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
-from ..contracts.errors import DatabaseGone, LeaseTaken, ServerAway, TlsRefused, first_line
+from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frame import MAX_TICKS
-from ..contracts.metrics import HOLES, PARTITIONS_OWNED, TAKEOVERS, UNDETECTED_BARS
 from ..contracts.names import GROUP
-from ..contracts.partition import START, Position
+from ..contracts.server import SERVERS
 from ..contracts.stop import Stop
 from ..contracts.tick_json import SecondStamp, parse_entries
 from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
+from ..db.backoff import Backoff
 from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
+from ..db.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
+from ..db.outage import Outage, server_of
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
+from ..db.world import REAL, World
+from .acks import Acks
 from .assignment import Assignment
 from .bounds import KEEP, Bounds, Keep
-from .commit_plan import PartitionPlan
+from .commit import Commit
+from .commit_pacing import CommitPacing
 from .committer import Committer
 from .door_reader import DoorReader
+from .finished_replays import FinishedReplays
 from .front_door import FrontDoor
 from .history_memory import HISTORY_MB
 from .lookout import IDS_AHEAD, Lookout
+from .owned_partitions import OwnedPartitions
 from .partition_reader import Entries, PartitionReader
-from .partition_state import Held, PartitionState
+from .partition_state import PartitionState
+from .restorer import Restorer
 from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
 from .teller import Teller
 from .tick_check import MS_NS, Limits
 from .upkeep import Upkeep
 from .vanished import Vanished
+from .worker_figures import WorkerFigures
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from .tracing import Tracing
 
 log = structlog.get_logger()
 
-_COMMIT_TICKS = 1_000_000  # at most, in one commit
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
-_GATHER_S = 0.015  # from the first closed bar to the commit
-_PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
 
 
@@ -86,7 +91,7 @@ class Worker:
     the same: restore from the last commit, and the stream brings the rest again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         options: WorkerOptions,
         *,
@@ -96,7 +101,9 @@ class Worker:
         partitions: int,
         stop: Stop,
         tracing: "Tracing | None" = None,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         self.options = options
         self._database = database
         self._client = client
@@ -104,15 +111,33 @@ class Worker:
         self._partitions = partitions
         self._stop = stop
         self._tracing = tracing
+        self._figures = WorkerFigures(options.consumer, world=world)
         self._committer = Committer(
-            database, client, options.consumer, detects=options.detects, history_mb=options.history_mb
+            database,
+            client,
+            options.consumer,
+            world=world,
+            figures=self._figures,
+            detects=options.detects,
+            history_mb=options.history_mb,
         )
         self._limits = self._make_limits()
         reading = redis.connect(redis_url, reply_bytes=READ_BYTES)
-        self._reader = PartitionReader(reading, options.consumer, group=options.group)
-        self._teller = Teller(client, database, retention_s=options.retention_s)
-        self._assignment = Assignment(database, options.consumer, partitions)
-        self._clock = SteadyClock(monotonic_ms=lambda: time.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
+        self._reader = PartitionReader(reading, options.consumer, world=world, group=options.group)
+        self._teller = Teller(client, database, retention_s=options.retention_s, world=world)
+        self._finished = FinishedReplays(database)
+        self._restorer = Restorer(
+            database,
+            self._reader,
+            committer=self._committer,
+            teller=self._teller,
+            finished=self._finished,
+            limits=self._limits,
+        )
+        self._acks = Acks(client, self._reader, retention_s=options.retention_s)
+        self._pacing = CommitPacing(commit_s=options.commit_ms / 1000, world=world)
+        self._assignment = Assignment(database, options.consumer, partitions, world=world)
+        self._clock = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
         self._front_door = FrontDoor(
             client,
             database,
@@ -125,27 +150,29 @@ class Worker:
             ),
             parse=partial(parse_entries, second_stamp=options.second_stamp, rules=options.trade_rules),
             limits=self._limits,
+            world=world,
         )
         self._front_door_busy = False
-        self._states: dict[int, PartitionState] = {}
-        self._lookout = Lookout(self._reader, self._finished_number)
-        self._set_aside = SetAside(client)
-        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s)
-        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s)
+        self._lookout = Lookout(self._reader, self._finished.number, world=world)
+        self._owned = OwnedPartitions(
+            self._assignment,
+            self._restorer,
+            set_aside=SetAside(client, world=world),
+            figures=self._figures,
+            limits=self._limits,
+            parts=(self._reader, self._acks, self._teller, self._committer),
+        )
+        self._states = self._owned.states
+        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s, world=world)
+        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s, world=world)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
-        self._bounds = Bounds(options.keep)
+        self._bounds = Bounds(options.keep, world=world)
         self._read_count = 1
-        self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
-        self._pressed = False  # Redis is nearly full
-        self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
-        self._finished: dict[tuple[int, str], int] = {}
-        self._uncommitted_since: float | None = None
-        self._news_since: float | None = None
-        self._commit_ticks = _COMMIT_TICKS
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
-        self._said: set[str] = set()  # why a server does not serve, each said once
+        self._backoff = Backoff(world)
+        self._outages = {server: Outage(server, self._backoff) for server in SERVERS}
 
     def _make_limits(self) -> Limits:
         shape, options = self._committer.shape, self.options
@@ -163,36 +190,75 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop; then commit, ack, release. Raises LeaseTaken or LeaseLost with the name."""
-        self._join()
+        self.join()
+        self.work()
+        self._end()
+
+    def work(self) -> None:
+        """Take turns until told to stop; wait for a server that is away."""
         while not self._stop.is_set():
             try:
                 self.turn()
                 self._note_served()
             except (psycopg.Error, RedisError, OSError, ServerAway) as error:
                 self._heal(error)
-        self._end()
+
+    def join(self) -> None:
+        """Take the name; wait for it as long as a killed worker may hold it. Raises LeaseTaken."""
+        deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
+        said = False
+        while not self._stop.is_set():
+            VITALS.turn()
+            try:
+                self._assignment.join()
+                self._database.connection.execute(query("update_worker"), self._figures.first_row())
+                VITALS.join()
+                log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
+                return
+            except LeaseTaken as e:
+                if self._world.monotonic_s() > deadline:
+                    raise LeaseTaken(
+                        f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
+                    ) from e
+                if not said:
+                    log.info("waiting for the name", consumer=self.options.consumer)
+                    said = True
+                self._world.wait(self._stop, 0.1)
+            except psycopg.Error as e:
+                self._heal(e)
+                deadline = self._world.monotonic_s() + LEASE_TTL_S + 1.0  # we may have it without knowing
+
+    def _end(self) -> None:
+        """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
+        try:
+            self._step_through_commit()
+            self._front_door.release()
+            self._assignment.leave(self._owned.held)
+        except (psycopg.Error, RedisError, OSError) as e:
+            log.warning("left without a last commit", why=str(e).strip())
+        log.info("worker stopped", consumer=self.options.consumer)
 
     def turn(self) -> None:
         """Take one turn: a read and what follows from it."""
         VITALS.turn()
         self._look_at_leases()
-        self._take_back()
+        self._owned.take_back()
         self._show()
         self._front_door_busy = self._front_door.step()
         if not self._states:
             self._wait_for_partitions()
             return
-        before_ns = time.monotonic_ns()
-        had_left = bool(self._left)  # of a read that did not come to the end
+        before_ns = self._world.monotonic_ns()
+        had_left = self._owned.has_left  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
-        if self._is_commit_due(caught_up=caught_up):
+        if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
-        elif self._news_since is None:
+        elif not self._pacing.has_news:
             self._find_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
             self._committer.load_ahead(list(self._states.values()))
@@ -200,21 +266,21 @@ class Worker:
             self._teller.catch_up()
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
-        return not self._left and all(len(frames) < self._read_count for frames in entries.values())
+        return not self._owned.has_left and all(len(frames) < self._read_count for frames in entries.values())
 
     def _show(self) -> None:
-        PARTITIONS_OWNED.set(len(self._held()))
+        PARTITIONS_OWNED.set(len(self._owned.held))
         UNDETECTED_BARS.set(sum(len(state.marks) for state in self._states.values()))
 
     def read(self) -> dict[int, Entries]:
         """④ Read new frames of all owned partitions; those with frames left over from the last read wait."""
-        partitions = [partition for partition in self._states if partition not in self._left]
-        entries, self._left = self._left, {}
+        entries = self._owned.take_left()
+        partitions = [partition for partition in self._states if partition not in entries]
         if not partitions:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
         # A take-over goes on at once: there may be one more partition to take.
-        waits = self._news_since is not None or any(state.has_detectable() for state in self._states.values())
+        waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
         try:
@@ -223,7 +289,7 @@ class Worker:
             log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
             for partition in partitions:
                 self.restore(partition)
-            self._left = entries
+            self._owned.leave_left(entries)
             return self.read()  # a turn that has read nothing is taken for one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
         self._say_stepped(self._reader.read_at_ms - self._read_at.ms)
@@ -246,11 +312,11 @@ class Worker:
 
         So many rows at most, whatever the frames claim: the rest is left for the next turn, a commit between the two.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = self._world.monotonic_ns()
         rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
-                finished = partial(self._finished_number, partition)
+                finished = partial(self._finished.number, partition)
                 taken = state.apply(
                     entries[partition],
                     read=self._read_at,
@@ -260,16 +326,16 @@ class Worker:
                     between=self._stay_alive,
                 )
                 if taken < len(entries[partition]):
-                    self._left[partition] = entries[partition][taken:]
+                    self._owned.leave_left({partition: entries[partition][taken:]})
             elif partition not in self._reader.restoring:
                 state.tick_clocks(before_ns)
-        if self._uncommitted_since is None and any(state.dirty for state in self._states.values()):
-            self._uncommitted_since = time.monotonic()
+        if any(state.uncommitted.dirty for state in self._states.values()):
+            self._pacing.note_uncommitted()
 
     def _stay_alive(self) -> None:
         """Renew the leases, where it is time, amid long work; one that is lost meanwhile fences the commit."""
         VITALS.turn()
-        self._assignment.renew_if_due(self._held())
+        self._assignment.renew_if_due(self._owned.held)
 
     def check(self) -> list[PartitionState]:
         """Return the states that can be committed; one that met a new hole is restored first: it may have misread.
@@ -283,79 +349,55 @@ class Worker:
                 HOLES.inc(len(new))
                 self._lookout.read_again(state)
                 self.restore(partition)
-            elif state.dirty or state.closed() or state.has_news():
+            elif state.uncommitted.dirty or state.closed() or state.has_news():
                 ready.append(state)
         for state in ready:
-            if state.undos:
+            if state.uncommitted.undos:
                 state.take_back(partial(self._reader.past, state, self._stay_alive))
             state.give_up_undos()
         return ready
 
-    def stage(self, states: Sequence[PartitionState]) -> list[PartitionPlan]:
+    def stage(self, states: Sequence[PartitionState]) -> Commit:
         """⑧ Put the closed bars where the transaction finds them."""
         return self._committer.stage(states)
 
-    def commit(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+    def commit(self, commit: Commit) -> Commit:
         """⑧ Run the one transaction; return what is durable. Fenced partitions are restored, or dropped if not ours."""
-        marks = {state.partition: len(state.marks) for state in self._states.values()}
-        marks |= {plan.state.partition: len(plan.marks) for plan in plans}
-        self._committer.undetected = sum(marks.values())
-        durable = self._committer.transact(plans)
-        for plan in plans:
-            if plan not in durable:
-                self.restore(plan.state.partition)
+        elsewhere = [state for partition, state in self._states.items() if partition not in commit.partitions]
+        durable = self._committer.transact(commit, undetected_elsewhere=sum(len(state.marks) for state in elsewhere))
+        for partition in commit.partitions:
+            if partition not in durable.partitions:
+                self.restore(partition)
         return durable
 
-    def ack(self, plans: list[PartitionPlan]) -> None:
+    def ack(self, durable: Commit) -> None:
         """⑧ Move the states on, ack what is committed, tell the producers how far they are done, and trim."""
-        acked, done, trim_to = {}, {}, {}
-        keep_ms = 0 if self._pressed else int(self.options.retention_s * 1000)
-        for plan in plans:
-            p, heard = plan.state.partition, set(plan.state.heard)
-            acked[p] = plan.state.committed(plan.position, plan.closed, plan.marks, plan.waiting)
-            done[p] = {producer: number for producer, number in plan.state.done.items() if producer in heard}
-            trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
-        self._ack(acked, done, trim_to)
+        self._acks.ack(durable.plans, self._states)
 
-    def _ack(
-        self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]
-    ) -> None:
-        """Ack and trim; a Redis that is out of memory gets the `done` numbers when it has room again.
-
-        Then the retention is given up: what is committed makes room for what is not.
-        """
-        for partition, numbers in done.items():
-            self._undone.setdefault(partition, {}).update(numbers)
-        refused = self._reader.ack(acked, self._undone, trim_to)
-        if refused:
-            log.warning("retention given up for room in Redis", why=refused)
-            self._reader.ack({}, {}, self._committed_positions())
-        else:
-            self._undone = {}
-
-    def tell(self, plans: list[PartitionPlan]) -> None:
+    def tell(self, durable: Commit) -> None:
         """⑧ Tell the results; they are durable in the outbox already."""
-        self._teller.tell(plans)
+        self._teller.tell(durable.plans)
 
     def _step_through_commit(self) -> None:
         states = self.check()
-        self._uncommitted_since = self._news_since = None
+        self._pacing.begin()
         if not states:
             return
-        plans, committed = self.stage(states), []
-        while plans:
-            durable = self._commit_and_tell(plans)
-            committed += durable
-            plans = self._committer.stage_rest(durable)
+        commit: Commit | None = self.stage(states)
+        committed: list[PartitionState] = []
+        while commit:
+            durable = self._commit_and_tell(commit)
+            committed += [plan.state for plan in durable.plans]
+            commit = self._committer.stage_rest(durable)
         self._read_overflow_again(committed)
-        self._commit_ticks = min(_COMMIT_TICKS, self._commit_ticks * 2)
+        self._pacing.note_committed()
 
-    def _commit_and_tell(self, plans: list[PartitionPlan]) -> list[PartitionPlan]:
+    def _commit_and_tell(self, commit: Commit) -> Commit:
         VITALS.turn()
-        begun = None if self._tracing is None else self._tracing.begin(plans)
-        durable = self.commit(plans)
+        begun = None if self._tracing is None else self._tracing.begin(commit.plans)
+        durable = self.commit(commit)
         if self._tracing is not None and begun is not None:
-            self._tracing.committed(durable, begun)
+            self._tracing.committed(durable.plans, begun)
         self.ack(durable)
         self.tell(durable)
         return durable
@@ -376,166 +418,60 @@ class Worker:
 
     def _may_detect(self, state: PartitionState, *, load: bool) -> bool:
         # A commit without bars must not pass what needs a whole one: a replay's end, a trade to take back, a new hole.
-        needs_whole = state.ended_replays or state.undos or self._lookout.new_holes(state)
+        needs_whole = state.uncommitted.ended_replays or state.uncommitted.undos or self._lookout.new_holes(state)
         if state.partition in self._reader.restoring or needs_whole:
             return False
-        return len(state.marks) > 0 if load else state.has_detectable()
+        return len(state.marks) > 0 if load else self._committer.has_detectable(state)
 
-    def _read_overflow_again(self, plans: Sequence[PartitionPlan]) -> None:
+    def _read_overflow_again(self, states: Sequence[PartitionState]) -> None:
         """Read again what there was no room for behind a hole that is filled now; it follows what is committed."""
-        for plan in plans:
-            if plan.state.overflow and not plan.state.holes:
-                self.restore(plan.state.partition)
-
-    def _is_commit_due(self, *, caught_up: bool) -> bool:
-        have_news = [state.has_news() for state in self._states.values()]
-        if not any(have_news):
-            self._news_since = None
-        else:
-            # The clocks of the partitions differ by a read or two: their bars go together.
-            self._news_since = self._news_since or time.monotonic()
-            if caught_up and (all(have_news) or time.monotonic() >= self._news_since + _GATHER_S):
-                return True
-        if sum(state.uncommitted_ticks for state in self._states.values()) >= self._commit_ticks:
-            return True
-        waited_s = time.monotonic() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
-        return waited_s >= self.options.commit_ms / 1000
+        for state in states:
+            if state.intake.overflow and not state.holes:
+                self.restore(state.partition)
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
-    def _join(self) -> None:
-        deadline = time.monotonic() + LEASE_TTL_S + 1.0  # a killed worker's name is free after that
-        said = False
-        while not self._stop.is_set():
-            VITALS.turn()
-            try:
-                self._assignment.join()
-                self._database.connection.execute(query("update_worker"), self._committer.worker_row())
-                VITALS.join()
-                log.info("worker started", consumer=self.options.consumer, partitions=self._partitions)
-                return
-            except LeaseTaken as e:
-                if time.monotonic() > deadline:
-                    raise LeaseTaken(
-                        f"a worker named {self.options.consumer} runs already: start this one with another --consumer"
-                    ) from e
-                if not said:
-                    log.info("waiting for the name", consumer=self.options.consumer)
-                    said = True
-                self._stop.wait(0.1)
-            except psycopg.Error as e:
-                self._heal(e)
-                deadline = time.monotonic() + LEASE_TTL_S + 1.0  # we may have it without knowing
-
-    def _held(self) -> list[Held]:
-        return [state.held for state in self._states.values()] + self._set_aside.held
-
     def _look_at_leases(self) -> None:
-        for lost in self._assignment.renew_if_due(self._held()):
-            self._drop(lost.partition, "lease lost")
+        self._owned.renew_leases()
         moved = self._assignment.moved()
         if self._assignment.definitions_changed():
             self._committer.read_definitions_again()
         if not moved:
             return
-        if self._assignment.surplus(self._held()):
+        if self._owned.has_surplus():
             self._step_through_commit()
-            self._release_surplus()
-        elif taken := self._assignment.take_one(self._held()):
-            TAKEOVERS.inc()
-            self._committer.tally.begin(taken.partition)
-            self._begin(taken)
-
-    def _begin(self, held: Held) -> None:
-        self._states[held.partition] = PartitionState(held, position=START, limits=self._limits)
-        self.restore(held.partition)
-
-    def _take_back(self) -> None:
-        """Go on with partitions that were set aside, where their keys are right again."""
-        for held in self._set_aside.put_right():
-            self._begin(held)
+            self._owned.release_surplus()
+        else:
+            self._owned.take_one()
 
     def _wait_for_partitions(self) -> None:
         self._bounds.step_if_due(self._database.connection)
-        self._stop.wait(_STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
-
-    def _release_surplus(self) -> None:
-        surplus = [held for held in self._assignment.surplus(self._held()) if not self._is_dirty(held.partition)]
-        for held in surplus:
-            self._forget(held.partition)
-        self._assignment.release(surplus)
-        if surplus:
-            log.info("partitions released", partitions=[held.partition for held in surplus])
-
-    def _is_dirty(self, partition: int) -> bool:
-        return partition in self._states and self._states[partition].dirty
-
-    def _drop(self, partition: int, why: str) -> None:
-        if self._forget(partition):
-            log.info("partition dropped", partition=partition, why=why)
-
-    def _forget(self, partition: int) -> bool:
-        """Keep nothing of a partition; return whether it was here."""
-        self._leave(partition)
-        return self._states.pop(partition, None) is not None or self._set_aside.drop(partition)
-
-    def _leave(self, partition: int) -> None:
-        """Do nothing more for a partition in Redis."""
-        self._reader.restoring.pop(partition, None)
-        self._left.pop(partition, None)
-        self._undone.pop(partition, None)
-        self._teller.leave(partition)
+        self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, partition: int, *, from_start: bool = False) -> None:
-        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this.
-
-        from_start: of the stream, because its ids are not those that the committed position knows.
-        """
-        # A database that came back older may have forgotten that a replay ended.
-        self._finished = {key: number for key, number in self._finished.items() if key[0] != partition}
-        self._left.pop(partition, None)
-        held = self._states[partition].held
-        with self._database.connection.transaction():
-            row = self._database.connection.execute(query("load_checkpoint"), {"partition": partition}).fetchone()
-        if row is None or row[0] != held.lease.epoch:
-            self._drop(partition, "taken by another worker")
-            return
-        _, held.token, position, held.outbox_number, saved = row
-        self._committer.settle(partition, held.token)
-        state = PartitionState(held, position=Position.kept(position), limits=self._limits)
-        state.load(saved)
-        self._states[partition] = state
-        self._teller.open(held)
-        ends = self._reader.rewind(state, from_start=from_start)
-        if ends < state.position and not from_start:
-            log.warning(
-                "redis has lost entries", partition=partition, stream_ends=str(ends), committed_to=str(state.position)
-            )
-        self._committer.counts.restores += 1
+        """Go back to the committed state and read again; from_start: of the stream."""
+        self._owned.restore(partition, from_start=from_start)
 
     def _finish_restores(self, entries: dict[int, Entries]) -> None:
         for partition, restoring in list(self._reader.restoring.items()):
             state = self._states[partition]
             if not self._reader.restored(state, came_back_empty=partition not in entries):
                 continue
-            self._ack({}, {partition: state.done | self._finished_numbers(partition, restoring.sent)}, {})
+            # Who committed a replay's end may have died before the producer was told.
+            self._acks.note_done(partition, state.done | self._finished.numbers(partition, restoring.sent))
+            self._acks.send(self._states)
             unread = self._lookout.unread(state, restoring.sent, in_vain=restoring.from_start)
             if unread and not restoring.from_start:
                 self._reader.rewind(state, from_start=True)
                 continue
             if unread:
-                self._lookout.rest(partition, time.monotonic() - restoring.began)
+                self._lookout.rest(partition, self._world.monotonic_s() - restoring.began)
             self._upkeep.ask_again(state, unread)  # what even the start of the stream does not bring
             self._reader.drop_idle_consumers(partition)
             pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
-
-    def _finished_numbers(self, partition: int, sent: dict[str, int]) -> dict[str, int]:
-        """Return the last numbers of replays that ended here before: who committed their end may have died untold."""
-        finished = {producer: self._finished_number(partition, producer) for producer in sent}
-        return {producer: number for producer, number in finished.items() if number is not None}
 
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
@@ -554,39 +490,16 @@ class Worker:
         if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive) or self._vanished.give_up(
             self._states
         ):
-            self._uncommitted_since = self._uncommitted_since or time.monotonic()
+            self._pacing.note_uncommitted()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)
-        self._watch_memory()
-        self._ack({}, {}, {})
+        self._acks.watch_memory(self._states)
+        self._acks.send(self._states)
 
     def _renew(self, partition: int, latest_ms: int) -> None:
         """Let a partition's entries get new ids, but those that are dead letters already: read again, they are new."""
         rows = self._database.connection.execute(query("dead_letter_entries"), {"partition": partition})
         self._reader.renew(partition, latest_ms, refused=[entry for (entry,) in rows])
-
-    def _watch_memory(self) -> None:
-        """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
-        pressed = redis.memory_share(self._client) > _PRESSED_SHARE
-        if pressed and not self._pressed:
-            log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
-        self._pressed = pressed
-        if pressed:
-            self._reader.ack({}, {}, self._committed_positions())
-
-    def _committed_positions(self) -> dict[int, Position]:
-        """Return where the streams may be trimmed; what is read again from the start must stay."""
-        return {p: state.position for p, state in self._states.items() if p not in self._reader.restoring}
-
-    def _finished_number(self, partition: int, replay: str) -> int | None:
-        key = (partition, replay)
-        if key not in self._finished:
-            values = {"replay": replay, "partition": partition}
-            row = self._database.connection.execute(query("finished_number"), values).fetchone()
-            if row is None:
-                return None
-            self._finished[key] = row[0]
-        return self._finished[key]
 
     # -- servers away, and the way out -----------------------------------------------------------------------------
 
@@ -602,11 +515,10 @@ class Worker:
         while True:
             VITALS.turn()
             if self._failures:
-                self._stop.wait(min(2.0, 0.05 * 2 ** min(self._failures, 10)))
+                self._world.wait(self._stop, self._backoff.pause_s())
             self._failures += 1
             if self._stop.is_set():
-                self._left.clear()
-                self._states.clear()  # they may not fit what is committed: the next owner restores
+                self._owned.clear()
                 return
             try:
                 self._reconnect()
@@ -618,7 +530,7 @@ class Worker:
         """Begin with a new connection, also where a statement was refused: it may have left something behind."""
         if error.sqlstate == "57P01":
             # Somebody ended this backend: it kept a row locked for too long.
-            self._commit_ticks = max(MAX_TICKS, self._commit_ticks // 2)
+            self._pacing.note_ended()
         if not postgres.is_lost(self._database.connection, error):
             self._database.close()
 
@@ -628,9 +540,7 @@ class Worker:
         if isinstance(error, psycopg.Error):
             self._database.close()  # half prepared, or a standby
         _note_lost(error)
-        if isinstance(error, TlsRefused | DatabaseGone | ResponseError) or getattr(error, "sqlstate", None):
-            self._say_away(error)
-        log.debug("still away", why=str(error).strip())
+        self._say_away(error)
 
     def _is_away(self, error: Exception) -> bool:
         if isinstance(error, psycopg.Error):
@@ -638,28 +548,24 @@ class Worker:
         return not isinstance(error, ResponseError) or redis.can_pass(error)
 
     def _say_away(self, error: Exception) -> None:
-        """Say why nothing is committed, each reason once until both servers serve again."""
-        why = first_line(error)
-        if why not in self._said:
-            do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
-            log.warning("server away", why=why, **({"do": do} if do else {}))
-            self._said.add(why)
+        """Log which server is away, and why nothing is committed."""
+        do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
+        self._outages[server_of(error)].say(error, do=do)
 
     def _note_served(self) -> None:
         """Note after a whole turn that both servers serve again: one without room answers questions, and no more."""
         if self._failures:
             self._failures = 0
-            self._served_since = time.monotonic()
+            self._served_since = self._world.monotonic_s()
             VITALS.serves("redis")
-        if self._said:
-            self._said = set()
-            log.info("server back")
+            for outage in self._outages.values():
+                outage.end()
 
     def _served_s(self) -> float | None:
         """Return for how long both servers have served since one was away; None where none ever was."""
         if self._failures:
             return 0.0
-        return None if self._served_since is None else time.monotonic() - self._served_since
+        return None if self._served_since is None else self._world.monotonic_s() - self._served_since
 
     def _reconnect(self) -> None:
         with VITALS.asking("postgresql"):
@@ -669,14 +575,10 @@ class Worker:
         except ServerAway:
             VITALS.lost("redis")
             raise
-        for lost in self._assignment.renew_if_due(self._held()):
-            self._drop(lost.partition, "lease lost")
-        self._uncommitted_since = None
+        self._owned.renew_leases()
+        self._pacing.forget_uncommitted()
         self._front_door.reset()
-        for partition in self._set_aside.look(self._states):
-            self._leave(partition)
-        for partition in list(self._states):
-            self.restore(partition)
+        self._owned.restore_all()
 
     def _reconnect_database(self) -> None:
         try:
@@ -685,16 +587,6 @@ class Worker:
             self._database.reopen()
             self._committer.open()
             self._assignment.listen()
-
-    def _end(self) -> None:
-        """Commit, ack, release: what cannot be done in time is left to the next owner, who restores it."""
-        try:
-            self._step_through_commit()
-            self._front_door.release()
-            self._assignment.leave(self._held())
-        except (psycopg.Error, RedisError, OSError) as e:
-            log.warning("left without a last commit", why=str(e).strip())
-        log.info("worker stopped", consumer=self.options.consumer)
 
 
 def _note_lost(error: Exception) -> None:

@@ -7,7 +7,8 @@ import click
 from ...contracts.timeframe import INTRADAY, TIMEFRAME_OF
 from ...db.migrate import check_schema
 from ...db.queries import query
-from ...workers.definitions import IndicatorDefinition, PatternDefinition, read_definitions, run_live
+from ...workers.definition import IndicatorDefinition, PatternDefinition
+from ...workers.definitions import read_definitions, run_live
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 from .rows_text import write_rows

@@ -1,4 +1,4 @@
-"""What followed each bar, in ATR: the moves after so many bars, and the same of all bars at that time of the day. Pure.
+"""What followed each bar, in ATR: the moves after so many bars, and the same of all bars at that time of the day.
 
 A move is the close so many bars later less the bar's own, as a multiple of the bar's ATR: the mean true range of the
 14 bars up to it. A night is no true range. On timeframes with more than 60 bars a day (1min, 5min) a move ends with its

@@ -8,7 +8,8 @@ from ...contracts.errors import NothingFound, UsageError
 from ...contracts.timeframe import INTRADAY
 from ...contracts.trade_conditions import TRADE_RULES
 from ...version import __version__
-from ...workers.definitions import Definitions, default_definitions, pattern_definition
+from ...workers.definition import Definitions
+from ...workers.definitions import default_definitions, pattern_definition
 from ...workers.patterns.registry import PATTERNS
 from .aftermath import HIT_AFTER, HIT_ATR
 from .bar_files import read_markets, regular

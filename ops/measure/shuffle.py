@@ -1,4 +1,4 @@
-"""The same bars in another order: what is found in them, chance alone draws. Pure.
+"""The same bars in another order: what is found in them, chance alone draws.
 
 A bar is the step from the close before it to its open, and from there to its high, low and close, with its volume. The
 bars of a stretch change places; from each close on, the prices are built again. So a stretch has the very bars that it

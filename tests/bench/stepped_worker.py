@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tickstockpl.ops.cli.worker_command import worker
-from tickstockpl.workers.committer import Committer
+from tickstockpl.workers.transaction import CommitTransaction
 from tickstockpl.workers.worker import Worker
 
 _STEPS = ("read", "apply", "check", "stage", "commit", "ack", "tell", "restore", "_look_at_leases", "_finish_restores")
@@ -35,7 +35,7 @@ def main() -> None:
     out, spent = Path(sys.argv.pop(1)), {}
     for name in _STEPS:
         setattr(Worker, name, timed(name, getattr(Worker, name), spent))
-    Committer._transaction = timed("transaction", Committer._transaction, spent)
+    CommitTransaction.run = timed("transaction", CommitTransaction.run, spent)
     try:
         worker()
     finally:

@@ -27,16 +27,16 @@ class Killer:
 
     def wrapped(self, name, step):
         def run(worker, *arguments, **options):
-            given = arguments[0] if arguments else ()
+            given = self.parts_of(arguments[0]) if arguments else ()
             if name in ("commit", "stage"):
-                self.is_end = any(self.state_of(item).ended_replays for item in given)
+                self.is_end = any(self.state_of(part).uncommitted.ended_replays for part in given)
             done = step(worker, *arguments, **options)
             if name == "read":
                 bodies = [body for entries in done.values() for _, body in entries]
                 self.is_end = any(frame.decode(body).kind == "end" for body in bodies)
             if name == "check":
-                self.is_end = any(state.ended_replays for state in done)
-            if name == self.step and (done or given):
+                self.is_end = any(state.uncommitted.ended_replays for state in done)
+            if name == self.step and (self.parts_of(done) or given):
                 self.calls += 1
                 if self.is_end if self.when == "end" else self.calls == int(self.when):
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -45,8 +45,12 @@ class Killer:
         return run
 
     @staticmethod
-    def state_of(item):
-        return getattr(item, "state", item)  # a plan's, or a state itself
+    def parts_of(given):
+        return getattr(given, "plans", given)  # a commit's plans, or what was read, or states
+
+    @staticmethod
+    def state_of(part):
+        return getattr(part, "state", part)  # a plan's, or a state itself
 
 
 if __name__ == "__main__":

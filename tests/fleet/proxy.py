@@ -26,6 +26,7 @@ class Proxy:
         self.lost = 0
         self.flows = threading.Event()  # clear: it takes everything and passes nothing on, as a server that hangs
         self.flows.set()
+        self._refuses = False
         self._links = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -35,6 +36,14 @@ class Proxy:
         self.flows.set()
         _shut(self._listener)
         self.cut()
+
+    def refuse(self):
+        """Reset every connection, and each new one, until `accept`."""
+        self._refuses = True
+        self.cut()
+
+    def accept(self):
+        self._refuses = False
 
     def cut(self):
         """Reset every connection, as a switch that restarts does."""
@@ -49,6 +58,9 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._refuses:
+                _shut(client)
+                continue
             try:
                 link = _Link(self, client, socket.create_connection(self._server))
             except OSError:

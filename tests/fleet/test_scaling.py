@@ -2,8 +2,8 @@
 
 import polars as pl
 import pytest
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
-from tickstockpl.db.lease import Lease
 from tickstockpl.workers.partition_state import Held, PartitionState
 from tickstockpl.workers.tick_check import Limits
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.errors import BadFrame
 from tickstockpl.contracts.frame import are_alike, decode, ticks_of, ticks_of_alike
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import NO_MARKS
 from tickstockpl.workers.partition_state import Held, PartitionState
@@ -66,19 +66,19 @@ class Shadow:
 
     def commit(self):
         state = self.state
-        if state.undos:
+        if state.uncommitted.undos:
             state.take_back(lambda: (entry for entry in self.entries if ms_of(entry) <= state.read_to.ms))
-        for name, counts in state.counts.items():
+        for name, counts in state.uncommitted.counts.items():
             assert counts.ticks_in == sum(astuple(counts)[1:]), (name, counts)
             self.counts[name].update(dict(zip(counts.__dataclass_fields__, astuple(counts), strict=True)))
             assert name in state.flows
-        self.letters += len(state.dead_letters)
+        self.letters += len(state.uncommitted.dead_letters)
         closed, position = state.closed(), state.safe_position
         for feed, book in state.feeds.items():
             expect_sane(book.bars)
             self.note_bars(feed, state.symbols, next((c.rows for c in closed if c.feed == feed), None))
         self.saved = state.save(closed, NO_MARKS, {})
-        state.committed(position, closed, NO_MARKS, {})
+        state.committed(position, closed, NO_MARKS, {}, held=state.held)
         self.position = position
 
     def note_bars(self, feed, symbols, bars):

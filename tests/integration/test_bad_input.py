@@ -13,18 +13,18 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, encode
-from tickstockpl.contracts.metrics import HOLES
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
+from tickstockpl.db.metrics import HOLES
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
 from tickstockpl.db.sessions import set_always_open
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers import lookout, partition_state, teller, upkeep
+from tickstockpl.workers import frame_intake, lookout, teller, upkeep
 from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 
@@ -299,11 +299,11 @@ def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothin
     place = Place(stream.servers, False, 5.0)
     worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, block_ms=1), partitions=None, stop=stop)
     with worker._client, closing(worker._database):
-        worker._join()
+        worker.join()
         while not worker._states:
             worker.turn()  # the one in which it has the partition reads it, too
         (state,) = worker._states.values()
-        assert [len(state.unacked), len(state.dead_letters)] == [5, 5]
+        assert [len(state.uncommitted.unacked), len(state.uncommitted.dead_letters)] == [5, 5]
         worker._end()
 
 
@@ -380,7 +380,7 @@ def test_a_hole_is_given_up_though_what_was_sent_elsewhere_is_looked_for_again_a
 
 
 def test_invented_producers_do_not_keep_their_places_until_none_is_left(stream, work, monkeypatch):
-    monkeypatch.setattr(partition_state, "MAX_PRODUCERS", 8)
+    monkeypatch.setattr(frame_intake, "MAX_PRODUCERS", 8)
     monkeypatch.setattr(upkeep, "_CROWD", 4)
     for i in range(20):
         stream.number = 0
@@ -402,7 +402,7 @@ def test_large_dead_letters_have_a_bound_in_bytes_in_redis_and_stay_whole_in_the
 
 
 def test_frames_without_room_behind_a_hole_are_read_again_when_it_is_filled(stream, work, monkeypatch):
-    monkeypatch.setattr(partition_state, "_HELD_FRAMES", 2)
+    monkeypatch.setattr(frame_intake, "HELD_FRAMES", 2)
     first, *others = [stream.frame(("A", 10.0 + i, 1), identity=REPLAY) for i in range(8)]
     for body in others:
         stream.add(body)

@@ -7,6 +7,7 @@ import pytest
 from tickstockpl.contracts.market_hours import half_days
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import postgres
+from tickstockpl.db.world import REAL
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
 from tickstockpl.ops.doctor_postgres import check_postgres
 from tickstockpl.workers.bounds import KEPT_BARS, Bounds, Keep
@@ -26,7 +27,7 @@ def database(migrated_servers):
 
 def run_all(connection, keep=None):
     """Do all steps of one round of each task."""
-    bounds = Bounds(keep or Keep())
+    bounds = Bounds(keep or Keep(), world=REAL)
     connection.execute("UPDATE upkeep SET next_at = '-infinity', after = ''")
     for _ in range(400):
         connection.execute("UPDATE upkeep SET next_at = '-infinity' WHERE after <> ''")
@@ -200,7 +201,7 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
         database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO somebody_else")
         database.execute("REVOKE DELETE ON streaming_session FROM somebody_else")
         database.execute("SET ROLE somebody_else")
-        bounds = Bounds(Keep())
+        bounds = Bounds(Keep(), world=REAL)
         while bounds.step(database):
             pass
         refused = database.execute("SELECT task, refused, next_at > now() + interval '23 hours' FROM upkeep"
@@ -217,7 +218,7 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
 
 
 def test_two_workers_never_do_the_same_step(database, migrated_servers):
-    bounds = Bounds(Keep())
+    bounds = Bounds(Keep(), world=REAL)
     assert bounds.step(database)
     database.execute("UPDATE upkeep SET next_at = 'infinity' WHERE task <> 'leases'")
     with psycopg.connect(migrated_servers.database_url) as other:
@@ -334,7 +335,7 @@ def test_the_numbers_of_producers_that_are_over_leave_redis(stream):  # noqa: F8
         key = flow_key(0)
         names = ("replay-over", "replay-begun", "replay-today", "live-dead", "live-new", "nobody", "front-door")
         stream.redis.hset(key, mapping={f"done:{name}": 5 for name in names} | {b"sent:\xff": 1, "odd": 1})
-        upkeep = Upkeep(stream.redis, SimpleNamespace(connection=database), None, hole_wait_s=1.0)
+        upkeep = Upkeep(stream.redis, SimpleNamespace(connection=database), None, hole_wait_s=1.0, world=REAL)
         upkeep.drop_old_producers({0: SimpleNamespace(partition=0, flows={}, counts={}, holes=[])})
         assert {name.decode() for name in stream.redis.hkeys(key)} == {
             "done:replay-begun", "done:replay-today", "done:live-new", "done:front-door",

@@ -1,6 +1,7 @@
 import pytest
 from psycopg.types.json import Jsonb
 from tickstockpl.db import postgres
+from tickstockpl.db.world import REAL
 from tickstockpl.workers.definitions import default_definitions, read_definitions, seed_definitions
 from tickstockpl.workers.detection import ResultFinder
 
@@ -195,7 +196,7 @@ def test_a_threshold_that_is_no_number_is_wrong(connection, not_finite):
 
 
 def test_definitions_are_read_again_when_the_minute_is_over(connection):
-    finder = ResultFinder(connection)
+    finder = ResultFinder(connection, world=REAL)
     finder.find_marked([], 0.0)
     assert "Doji" in names(finder.definitions)[0]
     change(connection, "pattern_definitions", "Doji", enabled=False)

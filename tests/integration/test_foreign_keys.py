@@ -31,6 +31,7 @@ from tickstockpl.db.foreign_keys import ForeignKeyWatch, all_keys, foreign_keys
 from tickstockpl.db.lag import number_in, sent_numbers
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect
+from tickstockpl.db.world import REAL
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor import diagnose
 from tickstockpl.ops.monitor import Monitor
@@ -441,7 +442,7 @@ def test_an_entry_of_the_results_that_no_worker_wrote_costs_no_result(
 
 def test_a_key_is_said_once_and_said_to_be_right_once(stream, client, wait_for):
     with closing(connect(stream.redis_url)) as ours, capture_logs() as said:
-        watch = ForeignKeyWatch(ours, partition_keys)
+        watch = ForeignKeyWatch(ours, partition_keys, world=REAL)
         client.set(flow_key(BAD), "x")
         assert watch.look([BAD, GOOD]) == {BAD}
         assert watch.look([BAD, GOOD]) == set()

@@ -13,9 +13,8 @@ import psycopg
 import pytest
 import redis
 from redis.exceptions import ResponseError
-from tickstockpl.contracts import metrics
 from tickstockpl.contracts.names import FRONT_DOOR, stream_key
-from tickstockpl.db import postgres
+from tickstockpl.db import metrics, postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker

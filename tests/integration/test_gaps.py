@@ -9,11 +9,12 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frame import FIELD, decode, ticks_of
+from tickstockpl.contracts.gap import Gap, Hole
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.partition import partition_of
 from tickstockpl.db import gaps, postgres
 from tickstockpl.db import lease as leases
-from tickstockpl.db.gaps import Gap, Hole, MissingMinutes
+from tickstockpl.db.gaps import MissingMinutes
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.ops.gaps import as_object, read_gaps

@@ -240,7 +240,7 @@ def test_a_database_lost_between_the_two_commits_of_a_close_doubles_nothing(live
     whole, lost = Committer.stage_rest, []
 
     def stage_rest(committer, durable):
-        if committer._held_back and not lost:
+        if durable.held_back and not lost:
             lost.append(True)
             committer._database.connection.close()
         return whole(committer, durable)

@@ -213,8 +213,8 @@ def test_a_feed_that_another_process_took_is_left_to_it_for_a_while(fake, wait_f
 
     assert heard.gaps[0][3] == gap_reasons.FEED_TAKEN
     assert away_s > 0.9  # a cut alone is over in 0.2 s
-    (lost,) = [line["why"] for line in lines if line["event"] == "massive lost"]
-    assert lost == gap_reasons.FEED_TAKEN
+    lost = next(line for line in lines if line["event"] == "server away")
+    assert (lost["server"], lost["why"]) == ("massive", gap_reasons.FEED_TAKEN)
 
 
 def test_events_that_are_no_trades_are_refused_and_the_trades_between_them_stay(fake, wait_for):
@@ -342,7 +342,8 @@ def test_an_address_without_a_feed_is_said_once_and_asked_later_each_time(no_fee
     with capture_logs() as lines, hearing(no_feed):
         wait_for(lambda: len(no_feed.times) == 4)
 
-    (line,) = [line for line in lines if line["event"] == "massive away"]
+    (line,) = [line for line in lines if line["event"] == "server away"]
+    assert line["server"] == "massive"
     assert ("redirects" if no_feed.status in (301, 302) else str(no_feed.status)) in line["why"]
     assert line["url"] == f"ws://127.0.0.1:{no_feed.server_port}/stocks"
     assert KEY not in str(lines)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from tickstockpl.contracts.channel_names import PATTERNS
-from tickstockpl.contracts.metrics import FLEET
 from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks
+from tickstockpl.db.metrics import FLEET
 from tickstockpl.db.redis import connect
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.stream_writer import StreamWriter

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import polars as pl
 import psycopg
+from tickstockpl.contracts.gap import Gap, Hole
 from tickstockpl.contracts.gap_reasons import FIRST_MINUTES, STARTED
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import gaps, postgres
-from tickstockpl.db.gaps import Gap, Hole
 from tickstockpl.db.queries import query
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.definitions import seed_definitions

@@ -9,6 +9,7 @@ import redis
 from tickstockpl.db import lease
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.postgres import Database
+from tickstockpl.db.world import REAL
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.workers.assignment import Assignment
@@ -34,7 +35,7 @@ def taken(migrated_servers, admin):
     )
     held = Held(0, lease.take(admin, "partition:0", "w2"), token=1)
     database = Database(migrated_servers.database_url, name="test")
-    yield held, Assignment(database, "w2", 1)
+    yield held, Assignment(database, "w2", 1, world=REAL)
     database.close()
 
 
@@ -83,13 +84,13 @@ def working(servers):
 def test_an_outage_leaves_the_pauses_of_partitions_that_did_not_move_as_they_are(migrated_servers, admin, wait_for):
     open_stream(admin, 1)
     with working(migrated_servers) as worker, redis.Redis.from_url(migrated_servers.redis_url) as client:
-        held = wait_for(lambda: [state.held for state in worker._states.values() if state.held.pause_is_noted])
-        restores = worker._committer.counts.restores
+        noted = wait_for(lambda: dict(worker._assignment._noted))
+        restores = worker._figures.counts.restores
         admin.execute(
             "UPDATE lease SET pause_s = 0.25, idle_since = now() - interval '90 s' WHERE unit = 'partition:0'"
         )
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        wait_for(lambda: worker._committer.counts.restores > restores and not worker._reader.restoring)
+        wait_for(lambda: worker._figures.counts.restores > restores and not worker._reader.restoring)
         wait_for(lambda: not worker._failures)
-    assert held[0].pause_is_noted
+    assert worker._assignment._noted == noted  # it is the same move still
     assert kept(admin) == 0.25

@@ -47,15 +47,16 @@ def test_a_live_feed_comes_through_a_redis_that_is_out_of_memory(migrated_server
         redis.Redis.from_url(migrated_servers.redis_url) as client,
         psycopg.connect(migrated_servers.database_url, autocommit=True) as connection,
         (tmp_path / "log").open("wb") as log,
+        (tmp_path / "producer.log").open("wb") as producers_log,
     ):
         worker = Process(["worker", "--consumer", "w"], env=environment, stdout=log, stderr=log)
         market = ("--source", "synthetic", "--rate", "2000", "--seconds", "6")
-        producer = Process(["producer", *market], env=environment, stdout=log, stderr=log)
+        producer = Process(["producer", *market], env=environment, stdout=producers_log, stderr=producers_log)
         try:
             applied = "SELECT coalesce(sum(applied), 0)::bigint FROM ledger"
             wait_for(lambda: connection.execute(applied).fetchone() > (1000,))
             client.config_set("maxmemory", 1)  # every write is refused from here on
-            wait_for(lambda: b"redis away" in (tmp_path / "log").read_bytes())
+            wait_for(lambda: b"server away" in (tmp_path / "producer.log").read_bytes())
             client.config_set("maxmemory", 0)
             assert producer.wait(120) == 0
             ledger = connection.execute("SELECT sum(ticks_in)::bigint, sum(lost)::bigint FROM ledger").fetchone()

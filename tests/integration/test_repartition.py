@@ -24,6 +24,7 @@ from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.publisher import current_epoch
 from tickstockpl.db.redis import connect as connect_redis
 from tickstockpl.db.replays import open_replay
+from tickstockpl.db.world import REAL
 from tickstockpl.ops.audit import unbalanced_rows
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor_postgres import _partitions
@@ -450,7 +451,7 @@ def test_who_began_with_the_former_number_is_refused(world_of):
     database = postgres.Database(world.servers.database_url, name="test")
     with database.connection as connection:
         with pytest.raises(SetupError, match=said):
-            Assignment(database, "w1", 16).join()
+            Assignment(database, "w1", 16, world=REAL).join()
         with pytest.raises(SetupError, match=said):
             ProducerLease(world.servers.database_url, "producer:p", "p", wait=lambda _: False, partitions=16)
         with pytest.raises(SetupError, match=said):

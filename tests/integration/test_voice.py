@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from redis.exceptions import ResponseError
 from tickstockpl.contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT, MONITORING_CONTROL, stream_key
 from tickstockpl.db import lease, redis
 from tickstockpl.db.postgres import Database
+from tickstockpl.db.world import REAL
 from tickstockpl.workers.bridge.voice import Voice
 
 STARTED = "tickstock:streaming:session_started"
@@ -39,7 +41,8 @@ class Fleet:
     def voice(self, name="b1", universe="market"):
         database = Database(self._url, name=name, impatient=True)
         self.databases.append(database)
-        return Voice(database, self.client, name=name, universe=universe, partitions=2, clock=lambda: self.at)
+        world = replace(REAL, unix_ns=lambda: round(self.at.timestamp() * 1e9))
+        return Voice(database, self.client, name=name, universe=universe, partitions=2, world=world)
 
     def begun(self, **options):
         voice = self.voice(**options)

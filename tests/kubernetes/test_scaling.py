@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from tickstockpl.contracts import metrics
+from tickstockpl.db import metrics
 from tickstockpl.db.migrate import DEFAULT_PARTITIONS
 
 from .conftest import of_kind

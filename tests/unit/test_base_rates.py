@@ -11,7 +11,8 @@ from tickstockpl.contracts.pattern_messages import pattern_messages
 from tickstockpl.db.detections import _row
 from tickstockpl.ops.measure.aftermath import HIT_AFTER
 from tickstockpl.workers import detector as detector_module
-from tickstockpl.workers.definitions import Definitions, pattern_definition
+from tickstockpl.workers.definition import Definitions
+from tickstockpl.workers.definitions import pattern_definition
 from tickstockpl.workers.detector import WHOLE, Detector
 from tickstockpl.workers.marks import MARK_DTYPE, NEW, PATTERNS
 from tickstockpl.workers.patterns import base_rates

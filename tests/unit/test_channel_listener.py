@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from tickstockpl.db.world import REAL
 from tickstockpl.producer.channel import _Listener
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -22,7 +23,7 @@ def slow_handler():
 
 @pytest.mark.usefixtures("slow_handler")
 def test_a_signal_while_nothing_is_said_does_not_make_the_wait_endless():
-    listener = _Listener(NOBODY, "tickstock.data.raw")
+    listener = _Listener(NOBODY, "tickstock.data.raw", world=REAL)
     signalled = threading.Timer(0.003, os.kill, (os.getpid(), signal.SIGUSR1))
     late = threading.Timer(5, listener._put, (b"heard",))
     signalled.start()

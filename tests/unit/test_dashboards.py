@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from tickstockpl.contracts.metrics import ALL
+from tickstockpl.db.metrics import ALL
 from tickstockpl.ops.cli.tickstock_command import tickstock
 from tickstockpl.ops.dashboards import dashboard_files
 

@@ -6,9 +6,10 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tickstockpl.contracts import gap_reasons, metrics
+from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError
-from tickstockpl.contracts.metrics import dead_letter_reason
+from tickstockpl.db import metrics
+from tickstockpl.db.metrics import dead_letter_reason
 from tickstockpl.ops.metrics_server import MetricsAddress, metrics_server
 
 LABELS = {

@@ -2,31 +2,28 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.ticks import Refused, Ticks
-from tickstockpl.producer import pace
 from tickstockpl.producer.pace import TickTimes, by_tick_time, find_jumps, paced, parse_speed
+
+from ..fake_world import FakeWorld
 
 SECOND = 1_000_000_000
 
 
-class Clock:
-    """A monotonic clock that moves only when somebody waits. stop_at_s: when the wait says to stop."""
+class Clock(FakeWorld):
+    """A world that ends a wait at stop_at_s."""
 
-    def __init__(self, stop_at_s=float("inf")):
-        self.now_s = 1_000.0
-        self.waits = []
-        self.stop_at_s = self.now_s + stop_at_s
+    def __init__(self):
+        super().__init__()
+        self.stop_at_s = float("inf")
 
     def wait(self, seconds):
-        self.waits.append(seconds)
-        self.now_s += seconds
+        self.world.sleep(seconds)
         return self.now_s >= self.stop_at_s
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(pace.time, "monotonic", lambda: clock.now_s)
-    return clock
+def clock():
+    return Clock()
 
 
 def ticks(*seconds, refused=()):
@@ -37,7 +34,11 @@ def ticks(*seconds, refused=()):
 def let_out(batches, speed, clock):
     """Return (seconds since the start, tick times in seconds) of each batch that comes out."""
     start_s = clock.now_s
-    out = [(clock.now_s - start_s, batch) for batch in paced(batches, speed, wait=clock.wait) if batch is not None]
+    out = [
+        (clock.now_s - start_s, batch)
+        for batch in paced(batches, speed, wait=clock.wait, world=clock.world)
+        if batch is not None
+    ]
     return [(round(at, 3), (batch.ts / SECOND).tolist()) for at, batch in out]
 
 
@@ -74,7 +75,7 @@ def test_a_tick_that_steps_back_comes_at_once(clock):
 
 
 def test_between_two_ticks_the_caller_gets_a_turn_at_least_fifty_times_a_second(clock):
-    turns = list(paced(by_tick_time([ticks(0, 1)]), 1.0, wait=clock.wait))
+    turns = list(paced(by_tick_time([ticks(0, 1)]), 1.0, wait=clock.wait, world=clock.world))
     assert turns.count(None) >= 50
     assert max(clock.waits) <= 0.02
 
@@ -82,7 +83,7 @@ def test_between_two_ticks_the_caller_gets_a_turn_at_least_fifty_times_a_second(
 def test_refused_rows_pass_with_their_batch_once(clock):
     row = Refused("price", "", b"")
     batches = by_tick_time([ticks(0, 5, refused=[row]), ticks(refused=[row])])
-    out = [batch for batch in paced(batches, 1.0, wait=clock.wait) if batch is not None]
+    out = [batch for batch in paced(batches, 1.0, wait=clock.wait, world=clock.world) if batch is not None]
     assert [(len(batch), len(batch.refused)) for batch in out] == [(1, 1), (1, 0), (0, 1)]
 
 

@@ -3,15 +3,16 @@ import numpy as np
 import pytest
 import zstandard
 from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.gap import Hole
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
-from tickstockpl.db.gaps import Hole
-from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
-from tickstockpl.workers.partition_state import Counts, Held, PartitionState
+from tickstockpl.workers.partition_state import Held, PartitionState
 from tickstockpl.workers.steady_clock import Reading
 from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.uncommitted import Counts
 
 M = 29_000_000  # a minute of 2025
 START_S = M * 60
@@ -71,7 +72,7 @@ def numbers(state):
 
 
 def commit(state):
-    return state.committed(state.safe_position, state.closed(), NO_MARKS, {})
+    return state.committed(state.safe_position, state.closed(), NO_MARKS, {}, held=state.held)
 
 
 def saved_after_commit(state, marks=NO_MARKS, waiting=None):
@@ -167,13 +168,13 @@ def test_no_birth_and_no_id_carries_the_clock_beyond_the_time_of_the_read(born, 
 def test_a_tick_of_the_future_is_held_against_the_read_whatever_its_frame_says():
     state, feed = new_state(), Feed()
     apply(state, feed.body(("A", 901, 10, 1), ("A", 903, 11, 1), born=3600), at=3600, read_at=2)
-    assert state.counts["p"] == Counts(ticks_in=2, applied=1, future=1)
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=2, applied=1, future=1)
 
 
 def test_a_tick_of_now_is_not_too_late_because_its_frame_says_that_it_is_born_later():
     state, feed = new_state(), Feed()
     apply(state, feed.body(("A", 1, 10, 1), born=3600), at=3600, read_at=2)
-    assert state.counts["p"] == Counts(ticks_in=1, applied=1)
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=1, applied=1)
 
 
 def test_a_hole_behind_an_id_of_the_future_is_given_up_in_time():
@@ -244,7 +245,7 @@ def test_the_position_stays_below_a_held_frame_and_only_what_is_below_it_is_acke
     ms = (START_S + 30) * 1000
     assert state.safe_position == Position(ms - 1, 2**64 - 1)
     assert commit(state) == [f"{(START_S + 1) * 1000}-0".encode()]
-    assert state.unacked == [f"{ms}-0".encode()]
+    assert state.uncommitted.unacked == [f"{ms}-0".encode()]
 
 
 def test_a_hole_is_lost_after_the_wait_and_counted():
@@ -253,7 +254,7 @@ def test_a_hole_is_lost_after_the_wait_and_counted():
     ms = (START_S + 30) * 1000
     assert state.give_up_holes(ms + 10_000, hole_wait_ms=10_000, now_ns=0) == []
     assert state.give_up_holes(ms + 10_001, hole_wait_ms=10_000, now_ns=0) == [("other", (0, 1))]
-    assert state.counts["other"] == Counts(ticks_in=2, applied=1, lost=1)
+    assert state.uncommitted.counts["other"] == Counts(ticks_in=2, applied=1, lost=1)
 
 
 def test_a_lost_frame_that_comes_after_all_is_applied_once_and_no_longer_lost():
@@ -261,7 +262,7 @@ def test_a_lost_frame_that_comes_after_all_is_applied_once_and_no_longer_lost():
     missing = held_behind_a_hole(state, at=30)
     state.give_up_holes((START_S + 60) * 1000, hole_wait_ms=10_000, now_ns=0)
     apply(state, missing, missing, at=50)
-    assert state.counts["other"] == Counts(ticks_in=2, applied=2, lost=0)
+    assert state.uncommitted.counts["other"] == Counts(ticks_in=2, applied=2, lost=0)
 
 
 def test_a_replays_hole_is_never_lost():
@@ -284,16 +285,23 @@ def test_ticks_that_touch_no_bar_are_counted_by_their_outcome():
     refused = [Refused("not_json", "", b"{")]
     ticks = [("A", 1, 10, 1), ("A", 1, 10, 0), ("A", 1, -1, 1), ("A", 2000, 10, 1), ("A", -900.5, 10, 1)]
     apply(state, feed.body(*ticks, born=1, refused=refused), at=1)
-    assert state.counts["p"] == Counts(ticks_in=6, applied=1, quote_or_zero=1, refused=2, future=1, too_late=1)
-    assert sorted(letter.refused.reason for letter in state.dead_letters) == ["future", "not_json", "price", "too_late"]
+    assert state.uncommitted.counts["p"] == Counts(
+        ticks_in=6, applied=1, quote_or_zero=1, refused=2, future=1, too_late=1
+    )
+    assert sorted(letter.refused.reason for letter in state.uncommitted.dead_letters) == [
+        "future",
+        "not_json",
+        "price",
+        "too_late",
+    ]
 
 
 def test_a_repeated_frame_changes_nothing_and_is_no_tick_in():
     state, feed = new_state(), Feed()
     body = feed.body(("A", 1, 10, 1), ("A", 2, 10, 1), born=1)
     apply(state, body, body, at=1)
-    assert state.counts["p"] == Counts(ticks_in=2, applied=2)
-    assert state.repeats == 2
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=2, applied=2)
+    assert state.uncommitted.repeats == 2
 
 
 def test_two_producers_of_one_feed_fill_one_bar():
@@ -326,9 +334,9 @@ def test_the_end_frame_closes_every_bar_of_a_replay():
     state, replay = new_state(), Feed("r", "r")
     apply(state, replay.body(("A", 1, 10, 1), ("B", 61, 20, 1), born=1), replay.body(born=1, kind="end"), at=1)
     assert closed(state) == [("r", "A", 0, 10, 10, 1), ("r", "B", 1, 20, 20, 1)]
-    assert [tuple(ended) for ended in state.ended_replays] == [("r", 3, False)]
+    assert [tuple(ended) for ended in state.uncommitted.ended_replays] == [("r", 3, False)]
     commit(state)
-    assert (state.flows, state.feeds, state.ended_replays) == ({}, {}, [])
+    assert (state.flows, state.feeds, state.uncommitted.ended_replays) == ({}, {}, [])
 
 
 def test_a_replay_by_time_and_one_grouped_by_symbol_close_the_same_bars():
@@ -346,7 +354,7 @@ def test_a_finished_replay_sent_again_is_dropped():
     state, replay = new_state(), Feed("r", "r")
     bodies = [replay.body(("A", 1, 10, 1), born=1), replay.body(born=1, kind="end")]
     apply(state, *bodies, at=1, finished={"r": 2})
-    assert (closed(state), state.counts, state.ended_replays) == ([], {}, [])
+    assert (closed(state), state.uncommitted.counts, state.uncommitted.ended_replays) == ([], {}, [])
 
 
 def abandon(feed):
@@ -362,8 +370,8 @@ def test_an_abandoned_replay_drops_its_open_bars_and_counts_their_ticks_as_lost(
     else:
         for i, body in enumerate(bodies):
             apply(state, body, at=5 + i)
-    assert state.counts["r"] == Counts(ticks_in=2, applied=0, lost=2)
-    assert [tuple(ended) for ended in state.ended_replays] == [("r", 2, True)]
+    assert state.uncommitted.counts["r"] == Counts(ticks_in=2, applied=0, lost=2)
+    assert [tuple(ended) for ended in state.uncommitted.ended_replays] == [("r", 2, True)]
     commit(state)
     assert list(state.feeds) == ["live"]
 
@@ -372,7 +380,7 @@ def test_what_an_abandoned_replay_still_sends_is_dropped():
     state, replay = new_state(), Feed("r", "r")
     first, second = (replay.body(("A", seconds, 10, 1), born=1) for seconds in (1, 2))
     apply(state, first, abandon("r"), second, at=1)
-    assert state.counts["r"] == Counts(ticks_in=1, applied=0, lost=1)
+    assert state.uncommitted.counts["r"] == Counts(ticks_in=1, applied=0, lost=1)
 
 
 def test_a_replay_abandoned_twice_or_after_its_end_is_not_abandoned_again():
@@ -380,7 +388,7 @@ def test_a_replay_abandoned_twice_or_after_its_end_is_not_abandoned_again():
     apply(
         state, replay.body(("A", 1, 10, 1), born=1), replay.body(born=1, kind="end"), abandon("r"), abandon("r"), at=1
     )
-    assert [tuple(ended) for ended in state.ended_replays] == [("r", 2, False)]
+    assert [tuple(ended) for ended in state.uncommitted.ended_replays] == [("r", 2, False)]
     assert closed(state) == [("r", "A", 0, 10, 10, 1)]
 
 
@@ -460,7 +468,7 @@ def test_a_commit_moves_marks_and_open_higher_bars_on():
     apply(state, feed.body(("A", 1, 10, 1), born=61), at=61)
     marks = marks_of(np.array([0]), np.array([M]), NEW, publish=True)
     waiting = marks_of(np.array([0]), np.array([M]), NEW, publish=True, timeframe=5)
-    state.committed(state.safe_position, state.closed(), marks, {"live": waiting})
+    state.committed(state.safe_position, state.closed(), marks, {"live": waiting}, held=state.held)
     assert marked(state, state.marks) == [("A", 1, 0, NEW, PATTERNS, True)]
     assert marked(state, state.feeds["live"].waiting) == [("A", 5, 0, NEW, PATTERNS, True)]
 
@@ -501,7 +509,7 @@ def test_a_replayed_higher_bar_closes_by_its_own_symbols_later_minute_or_the_end
 def test_an_entry_that_is_no_frame_is_a_dead_letter_that_names_the_entry():
     state = new_state()
     apply(state, b"no frame", at=5)
-    ((producer, refused, entry),) = state.dead_letters
+    ((producer, refused, entry),) = state.uncommitted.dead_letters
     assert (producer, refused.reason, refused.original) == ("", "bad_frame", b"no frame")
     assert entry == f"{(START_S + 5) * 1000}-0"
 
@@ -513,8 +521,8 @@ def test_no_damage_to_a_frame_stops_the_partition():
         for damaged in (good[:place], good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :]):
             state = new_state()
             apply(state, damaged, good, at=1)
-            assert len(state.dead_letters) == 1
-            assert state.counts["p"] == Counts(ticks_in=2, applied=2)
+            assert len(state.uncommitted.dead_letters) == 1
+            assert state.uncommitted.counts["p"] == Counts(ticks_in=2, applied=2)
             survived += 1
     assert survived == 2 * len(good)
 
@@ -529,8 +537,8 @@ def test_no_damage_to_a_frame_stops_the_partition():
 def test_a_header_that_does_not_fit_its_block_refuses_the_frames_ticks(change):
     state = new_state()
     apply(state, changed(Feed().body(("A", 1, 10, 1), born=1), **change), at=1)
-    assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"]
-    assert state.counts["p"] == Counts(ticks_in=1, refused=1)
+    assert [letter.refused.reason for letter in state.uncommitted.dead_letters] == ["bad_frame"]
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=1, refused=1)
 
 
 def changed(body, **change):
@@ -552,8 +560,10 @@ def test_numbers_that_do_not_fit_the_rows_drop_nothing_of_what_the_producer_send
     first, second, third = (feed.body(("A", s, 10, 1), ("A", s, 10, 1), born=s) for s in (1, 2, 3))
     foreign = changed(third if ahead else second, **change)
     apply(state, first, foreign, second, third, at=4)
-    assert [(letter.producer, letter.refused.reason) for letter in state.dead_letters] == [("", "bad_frame")]
-    assert state.counts["p"] == Counts(ticks_in=6, applied=6)
+    assert [(letter.producer, letter.refused.reason) for letter in state.uncommitted.dead_letters] == [
+        ("", "bad_frame")
+    ]
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=6, applied=6)
 
 
 def test_a_producer_that_speaks_for_the_feed_of_another_is_refused():
@@ -567,8 +577,8 @@ def test_a_producer_that_speaks_for_the_feed_of_another_is_refused():
         Feed("front-door", "front-door").body(born=1, kind="end"),
     ]
     apply(state, *bodies, *foreign, at=5)
-    assert [letter.refused.reason for letter in state.dead_letters] == ["bad_frame"] * 5
-    assert not state.ended_replays
+    assert [letter.refused.reason for letter in state.uncommitted.dead_letters] == ["bad_frame"] * 5
+    assert not state.uncommitted.ended_replays
     assert {name: book.bars["high"].tolist() for name, book in state.feeds.items()} == {"live": [10.0], "r": [10.0]}
 
 
@@ -577,8 +587,10 @@ def test_a_symbol_of_another_partition_is_refused_with_its_frame():
     state = PartitionState(Held(3, Lease("partition:3", 1), 7), position=START, limits=Limits(partitions=4))
     feed = Feed()
     apply(state, *(feed.body((symbol, 1, 10, 1), born=1) for symbol in ("A", "E", "A")), at=2)
-    assert [letter.refused.detail for letter in state.dead_letters] == ["'E' is a symbol of another partition"]
-    assert state.counts["p"] == Counts(ticks_in=3, applied=2, refused=1)
+    assert [letter.refused.detail for letter in state.uncommitted.dead_letters] == [
+        "'E' is a symbol of another partition"
+    ]
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=3, applied=2, refused=1)
 
 
 def test_holes_that_waited_together_are_given_up_together():
@@ -586,7 +598,7 @@ def test_holes_that_waited_together_are_given_up_together():
     frames = [feed.body(("A", s, 10, 1), born=s) for s in range(1, 6)]
     apply(state, frames[0], frames[2], frames[4], at=9)  # 2 and 4 are missing
     assert state.give_up_holes((START_S + 30) * 1000, hole_wait_ms=10_000, now_ns=0) == [("p", (1, 2)), ("p", (3, 4))]
-    assert state.counts["p"] == Counts(ticks_in=5, applied=3, lost=2)
+    assert state.uncommitted.counts["p"] == Counts(ticks_in=5, applied=3, lost=2)
 
 
 def test_a_frame_without_rows_behind_a_hole_is_given_up_with_it():
@@ -603,7 +615,7 @@ def test_what_waits_behind_holes_has_a_bound_in_bytes():
         feed.number = 5
     apply(state, *(feed.body(("A", 1, 10, 1), born=1) for feed in feeds), at=1)
     assert [len(flow.held) for flow in state.flows.values()] == [1, 1, 0]
-    assert state.overflow == Position((START_S + 1) * 1000, 2)
+    assert state.intake.overflow == Position((START_S + 1) * 1000, 2)
 
 
 def test_a_read_takes_so_many_rows_and_leaves_the_rest():
@@ -612,7 +624,7 @@ def test_a_read_takes_so_many_rows_and_leaves_the_rest():
     entries = [(f"{i}-0".encode(), body) for i, body in enumerate(bodies, 1)]
     pieces = []
     taken = state.apply(entries, now_ns=0, finished={}.get, most_rows=3, between=lambda: pieces.append(1))
-    assert (taken, len(pieces), state.read_to, state.counts["p"].applied) == (2, 1, Position(2, 0), 4)
+    assert (taken, len(pieces), state.read_to, state.uncommitted.counts["p"].applied) == (2, 1, Position(2, 0), 4)
 
 
 def test_the_rest_of_a_producer_that_is_gone_is_lost_until_it_comes_after_all():
@@ -621,21 +633,23 @@ def test_the_rest_of_a_producer_that_is_gone_is_lost_until_it_comes_after_all():
     third = feed.body(("A", 3, 12, 1), born=3)
     apply(state, first, at=1)
     assert state.give_up_rest("channel-1", "live", (0, 5), (1_000, 9_000)) == 3
-    assert state.counts["channel-1"] == Counts(ticks_in=5, applied=2, lost=3)
-    assert state.given_up == [Hole("live", 0, 1_000, 9_000, "channel-1", 3)]  # which the vendor may still have
+    assert state.uncommitted.counts["channel-1"] == Counts(ticks_in=5, applied=2, lost=3)
+    assert state.uncommitted.given_up == [
+        Hole("live", 0, 1_000, 9_000, "channel-1", 3)
+    ]  # which the vendor may still have
     commit(state)
     assert numbers(state) == {"channel-1": 5}
     apply(state, second, third, second, at=4)  # out of a spool that somebody found
-    assert state.counts["channel-1"] == Counts(applied=3, lost=-3)
-    assert state.repeats == 2
+    assert state.uncommitted.counts["channel-1"] == Counts(applied=3, lost=-3)
+    assert state.uncommitted.repeats == 2
 
 
 def test_the_rest_of_a_producer_that_nothing_came_of_is_lost_too():
     state = new_state()
     assert state.give_up_rest("synthetic-1", "live", (0, 7), (1_000, 9_000)) == 7
-    assert state.counts == {"synthetic-1": Counts(ticks_in=7, lost=7)}
-    assert state.given_up == []
-    assert state.dirty
+    assert state.uncommitted.counts == {"synthetic-1": Counts(ticks_in=7, lost=7)}
+    assert state.uncommitted.given_up == []
+    assert state.uncommitted.dirty
     assert numbers(new_state(saved_after_commit(state))) == {"synthetic-1": 7}
 
 

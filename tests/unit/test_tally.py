@@ -1,14 +1,15 @@
 """What a worker's counters make of a commit's counts."""
 
 import pytest
-from tickstockpl.contracts import metrics
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Refused
-from tickstockpl.db.lease import Lease
+from tickstockpl.db import metrics
 from tickstockpl.workers.commit_plan import plan_partition
-from tickstockpl.workers.partition_state import Counts, DeadLetter, Held, PartitionState
+from tickstockpl.workers.partition_state import Held, PartitionState
 from tickstockpl.workers.tally import Tally
 from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.uncommitted import Counts, DeadLetter
 
 PARTITION = 4001  # of no other test: the counters are the process's
 
@@ -26,8 +27,8 @@ def value(metric, *labels):
 
 
 def commit(tally, state, **counts):
-    state.counts = {"one": Counts(**counts)}
-    tally.add([plan_partition(state)])
+    state.uncommitted.counts = {"one": Counts(**counts)}
+    tally.add([plan_partition(state, 1)])
 
 
 def test_a_partition_is_shown_from_zero():
@@ -38,8 +39,8 @@ def test_a_partition_is_shown_from_zero():
 
 def test_a_commits_counts_of_all_producers_are_added(state):
     applied = value(metrics.TICKS_APPLIED, PARTITION)
-    state.counts = {"one": Counts(ticks_in=5, applied=5), "two": Counts(ticks_in=3, applied=2, too_late=1)}
-    Tally().add([plan_partition(state)])
+    state.uncommitted.counts = {"one": Counts(ticks_in=5, applied=5), "two": Counts(ticks_in=3, applied=2, too_late=1)}
+    Tally().add([plan_partition(state, 1)])
     assert value(metrics.TICKS_APPLIED, PARTITION) == applied + 7
 
 
@@ -66,6 +67,6 @@ def test_ticks_of_replaced_bars_are_superseded_and_set_against_those_that_are_ap
 
 def test_a_dead_letter_with_a_strangers_reason_is_other(state):
     other = value(metrics.DEAD_LETTERS, "other")
-    state.dead_letters = [DeadLetter("one", Refused("made up by somebody", "", b""))]
-    Tally().add([plan_partition(state)])
+    state.uncommitted.dead_letters = [DeadLetter("one", Refused("made up by somebody", "", b""))]
+    Tally().add([plan_partition(state, 1)])
     assert value(metrics.DEAD_LETTERS, "other") == other + 1

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
-from tickstockpl.db.lease import Lease
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.bar_book import bars_of, merge
-from tickstockpl.workers.partition_state import Counts, Held, PartitionState
+from tickstockpl.workers.partition_state import Held, PartitionState
 from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.uncommitted import Counts
 from tickstockpl.workers.undo import Found, Undo, bars_again, read_past, take_back
 
 MINUTE = 23_018_610
@@ -273,14 +274,14 @@ def test_an_early_undo_meets_its_trade_also_where_another_worker_has_the_partiti
     applied(state, early)
     state.take_back(lambda: entries(early))
     assert len(state.early) == 2
-    assert state.counts["massive-1"] == Counts(ticks_in=2, applied=2)
+    assert state.uncommitted.counts["massive-1"] == Counts(ticks_in=2, applied=2)
     if is_restored:
         state = state_of(kept(state))
     trades = ticks_of(("A", 1, 99, 5, 7, 0), ("A", 1, 10, 5, 9, 0), ("B", 1, 99, 5, 8, 0), ("B", 1, 10, 5, 7, 0))
     applied(state, frame(2, trades))
     assert volumes(state) == {("A", 10.0, 5.0), ("B", 12.0, 8.0)}
     assert state.early == []
-    assert state.dead_letters == []
+    assert state.uncommitted.dead_letters == []
     assert state_of(kept(state)).early == []
 
 
@@ -292,17 +293,17 @@ def test_an_early_undo_whose_trade_does_not_come_is_a_dead_letter_that_says_all_
     state.feeds["live"].clock_ns = (NOW_MS + 900_000) * 10**6
     assert not state.has_news()
     state.give_up_undos()
-    assert state.dead_letters == []
+    assert state.uncommitted.dead_letters == []
     state.feeds["live"].clock_ns += 10**6
     assert state.has_news()
     state.give_up_undos()
-    ((producer, refused, _),) = state.dead_letters
+    ((producer, refused, _),) = state.uncommitted.dead_letters
     assert (producer, refused.reason) == ("massive-1", "cannot_undo")
     assert msgspec.json.decode(refused.original) == {
         "type": "correct", "symbol": "A", "price": 12.0, "volume": 3.0, "timestamp": MINUTE * 60 * 10**9,
         "exchange": 4, "trade_id": "7",
     }  # fmt: skip
-    assert state.counts["massive-1"] == Counts(ticks_in=1, refused=1)
+    assert state.uncommitted.counts["massive-1"] == Counts(ticks_in=1, refused=1)
 
 
 def test_too_many_early_undos_cost_the_oldest(monkeypatch):
@@ -314,4 +315,4 @@ def test_too_many_early_undos_cost_the_oldest(monkeypatch):
     state.take_back(lambda: entries(*bodies))
     state.give_up_undos()
     assert sorted(early.undo.trade_key for early in state.early) == [8, 9]
-    assert [letter.refused.reason for letter in state.dead_letters] == ["cannot_undo"]
+    assert [letter.refused.reason for letter in state.uncommitted.dead_letters] == ["cannot_undo"]

@@ -1,6 +1,5 @@
 """⑨ The loop of the bridge: stand by, or hold the lease and read, publish, commit positions, speak; and the way out."""
 
-import time
 from collections import Counter as CountOf
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,18 +12,21 @@ from redis.exceptions import RedisError, ResponseError
 from ...contracts.channel_names import INDICATORS_STREAMING
 from ...contracts.channels import PATTERNS, Message
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
-from ...contracts.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
+from ...contracts.lease import Lease
 from ...contracts.stop import Stop
 from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases
-from ...db.lease import RENEW_EVERY_S, Lease
+from ...db.backoff import Backoff
+from ...db.lease import RENEW_EVERY_S
+from ...db.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
+from ...db.outage import Outage
 from ...db.postgres import Database
 from ...db.publisher import MESSAGES_A_CALL, Publisher
 from ...db.queries import query
 from ...db.redis import Client
 from ...db.vitals import VITALS
+from ...db.world import REAL, World
 from .fleet_gauges import FleetGauges
-from .outage import Outage
 from .pacing import Pacing
 from .result_messages import messages_of, newest_live_close_s
 from .results_reader import ResultsReader, Row
@@ -60,7 +62,7 @@ class Bridge:
     is said again, under the same ids.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         options: BridgeOptions,
         *,
@@ -70,7 +72,9 @@ class Bridge:
         voice: Voice,
         stop: Stop,
         tracing: "Tracing | None" = None,
+        world: World = REAL,
     ) -> None:
+        self._world = world
         self.options = options
         self._database = database
         self._client = client
@@ -78,16 +82,16 @@ class Bridge:
         self._voice = voice
         self._stop = stop
         self._tracing = tracing
-        self._database_outage = Outage("postgresql")
-        self._redis_outage = Outage("redis")
-        self._refusal = Outage("postgresql")  # it answers, and refuses a statement
+        self._database_outage = Outage("postgresql", Backoff(world))
+        self._redis_outage = Outage("redis", Backoff(world))
+        self._refusal = Outage("postgresql", Backoff(world))  # it answers, and refuses a statement
         self._listens = False
         self._database_is_busy = False
         self._lacks_room = False
         self._no_room_until = 0.0
-        self._reader = ResultsReader(client, database)
+        self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
-        self._gauges = FleetGauges(client, options.partitions)
+        self._gauges = FleetGauges(client, options.partitions, world=world)
         self._publisher: Publisher | None = None  # with the lease, once the epoch is registered
         self._lease: Lease | None = None
         self._renew_at = self._commit_at = self._look_at = 0.0
@@ -132,13 +136,13 @@ class Bridge:
         if self._lease is None:
             self._stand_by()
             return
-        has_room = time.monotonic() >= self._no_room_until
+        has_room = self._world.monotonic_s() >= self._no_room_until
         if has_room:
-            self._voice.beat(time.monotonic())  # before all that a lock in PostgreSQL may hold up
+            self._voice.beat(self._world.monotonic_s())  # before all that a lock in PostgreSQL may hold up
         self._keep_lease()
         if not has_room:
             self._look_at_fleet()  # Redis is full: a lag that grows must be seen
-            self._stop.wait(_BLOCK_MS / 1000)
+            self._world.wait(self._stop, _BLOCK_MS / 1000)
             return
         if self._publisher is None:
             self._begin(self._lease)
@@ -160,11 +164,11 @@ class Bridge:
         if not self._pacing.is_full:
             self._reader.read(block_ms=_BLOCK_MS)
         elif not self._reader.has_rows:
-            self._stop.wait(_BLOCK_MS / 1000)
+            self._world.wait(self._stop, _BLOCK_MS / 1000)
 
     def _tell(self) -> None:
         """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
-        messages = self._pacing.release(time.monotonic())
+        messages = self._pacing.release(self._world.monotonic_s())
         closes_s: list[float | None] = []
         traced: list[Row] = []
         while len(messages) < _BATCH and not self._pacing.is_full:
@@ -177,7 +181,7 @@ class Bridge:
             closes_s.append(newest_live_close_s(row) if said else None)
             if self._tracing is not None and row.kind == "patterns":
                 traced.append(row)
-        began_ns = time.time_ns()
+        began_ns = self._world.unix_ns()
         self._publish(messages)
         self._measure(closes_s)
         if self._tracing is not None:
@@ -210,9 +214,9 @@ class Bridge:
 
     def _commit(self, *, now: bool = False) -> None:
         """Commit how far we are, after the publish: a crash between the two repeats, and loses nothing."""
-        if self._lease is None or (time.monotonic() < self._commit_at and not now):
+        if self._lease is None or (self._world.monotonic_s() < self._commit_at and not now):
             return
-        self._commit_at = time.monotonic() + _COMMIT_EVERY_S
+        self._commit_at = self._world.monotonic_s() + _COMMIT_EVERY_S
         done = {partition: self._pacing.done(partition, number) for partition, number in self._told.items()}
         moved = {partition: number for partition, number in done.items() if number != self._committed[partition]}
         if moved:
@@ -221,14 +225,14 @@ class Bridge:
 
     def _speak(self) -> None:
         """Say what the voice has to say; what Redis did not confirm is said again."""
-        self._unsaid += self._voice.speak(time.monotonic())
+        self._unsaid += self._voice.speak(self._world.monotonic_s())
         if self._unsaid:
             self._say(self._unsaid)
             self._unsaid = []
 
     def _look_at_outbox(self) -> None:
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_EVERY_S
+        if self._world.monotonic_s() >= self._look_at:
+            self._look_at = self._world.monotonic_s() + _LOOK_EVERY_S
             self._reader.look_at_outbox()
             self._reader.show_positions(self._committed)
 
@@ -237,7 +241,7 @@ class Bridge:
     def _stand_by(self) -> None:
         """Take the lease if it is free, and wait a little where it is not: its release wakes us."""
         self._client.ping()  # who cannot reach Redis leaves the lease to those who can
-        renewed_at = time.monotonic()
+        renewed_at = self._world.monotonic_s()
         try:
             self._lease = leases.take(self._database.connection, "bridge", self.options.name)
         except LeaseTaken as e:
@@ -258,7 +262,7 @@ class Bridge:
             log.info("standing by", why=why)
 
     def _keep_lease(self) -> None:
-        now = time.monotonic()
+        now = self._world.monotonic_s()
         if self._lease is None or now < self._renew_at:
             return
         if not leases.renew(self._database.connection, self.options.name, [self._lease]):
@@ -297,7 +301,7 @@ class Bridge:
             log.error("positions are ahead of all results: set back", to=back)
         self._reader.seek(self._told)
         self._pacing.clear()
-        self._look_at = time.monotonic() + 2 * _BLOCK_MS / 1000  # once the streams were read
+        self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # once the streams were read
         self._restored = True
 
     def _step_down(self, error: LeaseLost) -> None:
@@ -322,17 +326,19 @@ class Bridge:
             self._database.reopen()
             self._listens = False
             self._database_outage.end()
+            VITALS.serves("postgresql")
         if self._redis_outage.is_on and self._redis_outage.is_retry_due:
             self._look_at_redis()
             self._redis_outage.end()
+            VITALS.serves("redis")
         waits = self._refusal.is_on and not self._refusal.is_retry_due
         if not (self._database_outage.is_on or self._redis_outage.is_on or waits):
             return True
         if self._lease and not self._redis_outage.is_on:
-            self._voice.beat(time.monotonic())
+            self._voice.beat(self._world.monotonic_s())
             if self._publisher:
                 self._speak()
-        self._stop.wait(_BLOCK_MS / 1000)
+        self._world.wait(self._stop, _BLOCK_MS / 1000)
         return False
 
     def _look_at_redis(self) -> None:
@@ -358,7 +364,9 @@ class Bridge:
                 if not postgres.can_pass(error):
                     raise error
                 self._refusal.note(error, do=postgres.advice(error))
+                VITALS.lost("postgresql")
                 return
+        VITALS.lost("postgresql")
         self._database_outage.note(error, do=postgres.advice(error) if isinstance(error, psycopg.Error) else "")
 
     def _note_busy(self, error: psycopg.Error) -> None:
@@ -373,6 +381,7 @@ class Bridge:
         self._database_is_busy = False
         if self._refusal.is_on:
             self._refusal.end()
+            VITALS.serves("postgresql")
 
     def _note_redis(self, error: RedisError | OSError) -> None:
         """Wait for Redis, or for room in it; raise what is neither."""
@@ -380,7 +389,7 @@ class Bridge:
         if isinstance(error, ResponseError):
             if not redis.can_pass(error):
                 raise error
-            self._no_room_until = time.monotonic() + _NO_ROOM_WAIT_S
+            self._no_room_until = self._world.monotonic_s() + _NO_ROOM_WAIT_S
             if not self._lacks_room:
                 log.warning("messages wait: Redis does not take them", why=str(error), do=redis.advice(error))
             self._lacks_room = True
@@ -388,6 +397,7 @@ class Bridge:
             self._renew_at = 0.0
             self._gauges.forget()
             self._redis_outage.note(error)
+            VITALS.lost("redis")
 
     # -- the way out -----------------------------------------------------------------------------------------------
 
@@ -403,8 +413,8 @@ class Bridge:
     def _say_the_rest(self) -> None:
         if self._publisher is None or not self._restored:
             return
-        end = time.monotonic() + _LEAVE_S
-        while self._reader.has_rows and time.monotonic() < end:
+        end = self._world.monotonic_s() + _LEAVE_S
+        while self._reader.has_rows and self._world.monotonic_s() < end:
             self._publish(self._pacing.release_all())
             self._tell()
         self._publish(self._pacing.release_all())
@@ -422,8 +432,8 @@ class Bridge:
 
     def _stand_in(self) -> None:
         """Say the last word for one that may have left it to us, before it knew that we leave too."""
-        end = time.monotonic() + _LEAVE_S
-        while self._lease is None and time.monotonic() < end:
+        end = self._world.monotonic_s() + _LEAVE_S
+        while self._lease is None and self._world.monotonic_s() < end:
             self._stand_by()
         if self._lease:
             lease, self._publisher = self._register(self._lease)

@@ -1,7 +1,6 @@
 """The fleet's gauges, shown by the bridge that speaks: looked up every two seconds; NaN while a server is away."""
 
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -9,14 +8,14 @@ import psycopg
 from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
-from ...contracts import metrics
 from ...contracts.market_hours import is_market_open
 from ...contracts.names import DEAD_LETTERS, FRONT_DOOR, results_key
 from ...contracts.partition import Position
-from ...db import lag
+from ...db import lag, metrics
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client, fullest_memory, is_foreign, redis_ms
+from ...db.world import World
 from .figures import Figures
 
 _LOOK_EVERY_S = 2.0
@@ -34,7 +33,8 @@ _READ_OF_PARTITIONS = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_EN
 class FleetGauges:
     """Shows what the fleet looks like, until `hide`."""
 
-    def __init__(self, client: Client, partitions: int) -> None:
+    def __init__(self, client: Client, partitions: int, *, world: World) -> None:
+        self._world = world
         self._client = client
         self._partitions = partitions
         self._due_at = 0.0
@@ -62,18 +62,18 @@ class FleetGauges:
 
     def now_ms(self) -> float | None:
         """Return Redis TIME in Unix ms, carried on since the last look; None before the first."""
-        return None if self._redis_ahead_ms is None else self._redis_ahead_ms + time.monotonic() * 1000
+        return None if self._redis_ahead_ms is None else self._redis_ahead_ms + self._world.monotonic_s() * 1000
 
     def is_due(self) -> bool:
         """Tell whether it is time to look."""
-        return time.monotonic() >= self._due_at
+        return self._world.monotonic_s() >= self._due_at
 
     def look(self, connection: Connection, *, seen: Figures, receivers: Mapping[str, int]) -> None:
         """Look at both servers. seen: the voice's last look; receivers: of each channel's last message.
 
         Raises what PostgreSQL and Redis raise; nothing is known then.
         """
-        began_at = time.monotonic()
+        began_at = self._world.monotonic_s()
         try:
             self._look(connection)
         except (psycopg.Error, RedisError, OSError):
@@ -84,8 +84,8 @@ class FleetGauges:
         metrics.FOREIGN_KEYS.set(len(seen.foreign_keys))
         for channel, count in receivers.items():
             metrics.CHANNEL_RECEIVERS.labels(channel).set(count)
-        took_s = time.monotonic() - began_at
-        self._due_at = time.monotonic() + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
+        took_s = self._world.monotonic_s() - began_at
+        self._due_at = self._world.monotonic_s() + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
 
     def _look(self, connection: Connection) -> None:
         """PostgreSQL first: what is committed meanwhile then only makes the lag look longer."""
@@ -95,7 +95,7 @@ class FleetGauges:
         positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
         in_redis = lag.look(self._client, positions)
         now_ms = redis_ms(self._client)
-        self._redis_ahead_ms = now_ms - time.monotonic() * 1000
+        self._redis_ahead_ms = now_ms - self._world.monotonic_s() * 1000
         metrics.WORKERS.set(workers)
         metrics.OUTBOX_ROWS.set(outbox_rows)
         metrics.OPEN_GAPS.set(open_gaps)

@@ -1,4 +1,4 @@
-"""What the figures mean: issues, one status for the whole and for each part, a score. Pure.
+"""What the figures mean: issues, one status for the whole and for each part, a score.
 
 The status is `stopping` once the bridge leaves; `error` while a critical issue stands; `starting` in the first 15 s
 as long as no worker lives; `degraded` while any other issue stands; else `healthy`.

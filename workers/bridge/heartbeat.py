@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID
 
 from ...contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT
 from ...db.postgres import Connection
@@ -18,21 +18,26 @@ def beat(client: Client, at: datetime) -> None:
         client.set(key, str(at.timestamp()), ex=_KEPT_S)
 
 
-def log_alive(connection: Connection, *, patterns: int, uptime_s: float, last_pattern_at: datetime | None) -> None:
-    """Log a heartbeat row. patterns: told since this bridge began; last_pattern_at: None where there was none."""
+def log_alive(
+    connection: Connection, flow_id: UUID, *, patterns: int, uptime_s: float, last_pattern_at: datetime | None
+) -> None:
+    """Log a heartbeat row, under a new flow_id.
+
+    patterns: told since this bridge began; last_pattern_at: None where there was none.
+    """
     details: dict[str, object] = {
         "patterns_detected": patterns,
         "uptime_seconds": int(uptime_s),
         "last_pattern_time": last_pattern_at.timestamp() if last_pattern_at else None,
     }
-    _log(connection, "heartbeat", "PRODUCER_ALIVE", details)
+    _log(connection, flow_id, "heartbeat", "PRODUCER_ALIVE", details)
 
 
-def log_startup(connection: Connection, *, name: str, epoch: int, partitions: int) -> None:
+def log_startup(connection: Connection, flow_id: UUID, *, name: str, epoch: int, partitions: int) -> None:
     """Log that this bridge speaks from now on."""
-    _log(connection, "startup", "SERVICE_STARTED", {"bridge": name, "epoch": epoch, "partitions": partitions})
+    _log(connection, flow_id, "startup", "SERVICE_STARTED", {"bridge": name, "epoch": epoch, "partitions": partitions})
 
 
-def _log(connection: Connection, event_type: str, checkpoint: str, details: dict[str, object]) -> None:
-    values = {"flow_id": str(uuid4()), "event_type": event_type, "checkpoint": checkpoint}
+def _log(connection: Connection, flow_id: UUID, event_type: str, checkpoint: str, details: dict[str, object]) -> None:
+    values = {"flow_id": str(flow_id), "event_type": event_type, "checkpoint": checkpoint}
     connection.execute(query("log_bridge_event"), values | {"details": json.dumps(details)})

@@ -1,4 +1,4 @@
-"""A row of the outbox -> the messages of the documented channels. Pure."""
+"""A row of the outbox -> the messages of the documented channels."""
 
 from collections.abc import Callable
 from typing import Any

@@ -4,7 +4,6 @@ The stream is the fast way, the outbox the truth: a number that the stream does 
 no room for it) is fetched there.
 """
 
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from ...db.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client, is_cluster, is_foreign
+from ...db.world import World
 
 log = structlog.get_logger()
 
@@ -50,11 +50,12 @@ _decode_void = msgspec.json.Decoder(_Void).decode
 class ResultsReader:
     """Reads ahead a few rows of each partition. lost: how many numbers neither the stream nor the outbox had."""
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(self, client: Client, database: Database, *, world: World) -> None:
         self.lost = 0
+        self._world = world
         self._client = client
         self._database = database
-        self._foreign = ForeignKeyWatch(client, results_keys)  # the outbox has their results
+        self._foreign = ForeignKeyWatch(client, results_keys, world=world)  # the outbox has their results
         self._odd: dict[int, Position] = {}  # the last entry of a partition that was passed over, and said
         self.seek({})
 
@@ -99,7 +100,7 @@ class ResultsReader:
         self._silent |= set(wanted)
         keys = {results_key(p).encode(): p for p in wanted if p not in self._foreign.left_out}
         if not keys:
-            time.sleep(0 if self._queues else block_ms / 1000)
+            self._world.sleep(0 if self._queues else block_ms / 1000)
             return
         try:
             reply = self._read_streams({key: self._at[p] for key, p in keys.items()}, block_ms)
@@ -143,7 +144,7 @@ class ResultsReader:
             pipeline.execute_command("XREAD", "COUNT", _QUEUED, "STREAMS", key, at)
         found = [stream for reply in pipeline.execute() for stream in reply or ()]
         if not found and not self._queues:
-            time.sleep(_CLUSTER_WAIT_S)
+            self._world.sleep(_CLUSTER_WAIT_S)
         return found
 
     def look_at_outbox(self) -> None:

@@ -5,7 +5,6 @@ It is kept in the table streaming_session, so that a bridge that takes over, or 
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import uuid4
 
 import psycopg
 import structlog
@@ -14,6 +13,7 @@ from ...contracts.channels import Message, session_started, session_stopped
 from ...contracts.market_hours import close_after, is_close, is_market_open
 from ...db.postgres import Database, is_lost
 from ...db.queries import query
+from ...db.world import World
 
 log = structlog.get_logger()
 
@@ -36,7 +36,8 @@ class Session:
 class Sessions:
     """The fleet's current session; every change is a row first and a message then, so that it may be tried again."""
 
-    def __init__(self, database: Database, universe: str) -> None:
+    def __init__(self, database: Database, universe: str, *, world: World) -> None:
+        self._world = world
         self._database = database
         self._universe = universe
         self._session: Session | None = None
@@ -141,7 +142,7 @@ class Sessions:
         ]
 
     def _start(self, at: datetime) -> list[Message]:
-        values = {"session_id": str(uuid4()), "universe": self._universe, "at": at}
+        values = {"session_id": str(self._world.uuid()), "universe": self._universe, "at": at}
         self._database.connection.execute(query("start_session"), values)
         self._session = self._read("active_session")
         return self.announce(at)

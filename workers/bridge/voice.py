@@ -5,9 +5,8 @@ what was due meanwhile is caught up with when statements go through again, which
 raised.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import psycopg
 import structlog
@@ -17,12 +16,13 @@ from ...contracts.channels import Component, Issue, Message, Status, health_stat
 from ...db.postgres import Database, is_away
 from ...db.queries import query
 from ...db.redis import Client, masters
+from ...db.world import REAL, World
 from . import health, heartbeat
 from .controls import FORCE_HEALTH_CHECK, RELOAD_PATTERNS, Controls
 from .figures import FigureReader, Figures
 from .monitoring import Monitoring
 from .session import Sessions
-from .watch_errors import ErrorWatch, database_away
+from .watch_errors import ErrorWatch
 
 log = structlog.get_logger()
 
@@ -33,10 +33,6 @@ _ROW_EVERY_S = 60.0
 _ANNOUNCE_EVERY_S = 60.0  # pub-sub forgets: the application counts itself online only after an announcement
 _DEFINITIONS_EVERY_S = 60.0
 _SYSTEM_STATUS_EVERY_S = 60.0
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class _Timer:
@@ -56,8 +52,8 @@ class _Timer:
 class Voice:
     """Speaks for the fleet through one bridge.
 
-    name: the bridge's; universe: what is announced with the session; partitions: of the stream; clock: gives the time
-    of day, for New York and for the messages.
+    name: the bridge's; universe: what is announced with the session; partitions: of the stream. The world's
+    time of day is that of the messages, and of New York.
     """
 
     def __init__(
@@ -68,15 +64,15 @@ class Voice:
         name: str,
         universe: str,
         partitions: int,
-        clock: Callable[[], datetime] = _utc_now,
+        world: World = REAL,
     ) -> None:
         self._database = database
         self._client = client
         self._name = name
         self._partitions = partitions
-        self._clock = clock
-        self._sessions = Sessions(database, universe)
-        self._watch = ErrorWatch()
+        self._world = world
+        self._sessions = Sessions(database, universe, world=world)
+        self._watch = ErrorWatch(world=world)
         self._monitoring = Monitoring()
         self._controls = Controls(client)
         self._epoch: int | None = None  # None until this bridge is the active one
@@ -118,14 +114,14 @@ class Voice:
         self._patterns += patterns
         self._indicators += indicators
         if patterns:
-            self._last_pattern_at = self._clock()
+            self._last_pattern_at = self._world.utc_now()
 
     # -- begin, speak, end -----------------------------------------------------------------------------------------
 
     def begin(self, epoch: int) -> list[Message]:
         """Become the one who speaks: go on with the session or start one. Raises psycopg.Error."""
         self._forget()
-        said = self._sessions.resume(self._clock())
+        said = self._sessions.resume(self._world.utc_now())
         self._watch.begin(self._database.connection)
         self._epoch = epoch
         return said
@@ -139,7 +135,7 @@ class Voice:
     def beat(self, now_s: float) -> None:
         """Set the heartbeat key when it is due; nothing else is asked for. Raises what Redis raises."""
         if self._key_timer.is_due(now_s):
-            heartbeat.beat(self._client, self._clock())
+            heartbeat.beat(self._client, self._world.utc_now())
             self._key_timer.done(now_s)
 
     def speak(self, now_s: float) -> list[Message]:
@@ -147,7 +143,7 @@ class Voice:
 
         Raises what Redis raises, and psycopg.Error where PostgreSQL refuses a statement; not where it is away.
         """
-        at = self._clock()
+        at = self._world.utc_now()
         self.beat(now_s)
         self._obey(self._controls.take(), at, now_s)
         if self._health_timer.is_due(now_s):
@@ -163,7 +159,7 @@ class Voice:
         if self._epoch is None:
             return []
         self._epoch = None
-        at = self._clock()
+        at = self._world.utc_now()
         try:
             self._sessions.save()
             if not another_takes_over:
@@ -225,11 +221,13 @@ class Voice:
     def _log_alive(self, now_s: float) -> None:
         connection = self._database.connection
         if not self._start_is_logged and self._epoch is not None:
-            heartbeat.log_startup(connection, name=self._name, epoch=self._epoch, partitions=self._partitions)
+            flow_id = self._world.uuid()
+            heartbeat.log_startup(connection, flow_id, name=self._name, epoch=self._epoch, partitions=self._partitions)
             self._start_is_logged = True
         if self._row_timer.is_due(now_s):
             heartbeat.log_alive(
                 connection,
+                self._world.uuid(),
                 patterns=self._patterns,
                 uptime_s=now_s - self._began_s,
                 last_pattern_at=self._last_pattern_at,
@@ -254,8 +252,8 @@ class Voice:
         if self._away_since_s is None:
             self._away_since_s = now_s
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            log.warning("database away", why=why)
-            self._unsaid.append(database_away(at.timestamp(), why))
+            log.warning("health is told without the database", why=why)
+            self._unsaid.append(self._watch.database_away(at.timestamp(), why))
         away_s = now_s - self._away_since_s
         self._figures = replace(self._figures, database_away_s=away_s, uptime_s=now_s - self._began_s)
 

@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Mapping
-from uuid import uuid4
+from typing import NamedTuple
 
 from ...contracts.channels import Category, Message, Severity, error
 from ...db.postgres import Connection
 from ...db.queries import query
-from ..definitions import WrongRow, read_definitions
+from ...db.world import World
+from ..definition import WrongRow
+from ..definitions import read_definitions
 
 # A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
 _SETTLE_S = 5.0
@@ -33,10 +35,22 @@ class Lately:
         return sum(count for _, count in self._seen)
 
 
+class _Error(NamedTuple):
+    """What one message of the channel says."""
+
+    severity: Severity
+    category: Category
+    component: str
+    code: str
+    text: str
+    context: Mapping[str, object]
+
+
 class ErrorWatch:
     """Looks at dead letters, at the ledger's lost ticks and at the definition tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, world: World) -> None:
+        self._world = world
         self._letter = 0  # the last one that was looked at
         self._lost = 0
         self._said_rows: set[WrongRow] = set()
@@ -66,8 +80,9 @@ class ErrorWatch:
         reasons = {reason: count for reason, count, _ in letters}
         self.dead_letters = self._letters_lately.add(sum(reasons.values()), now_s)
         self.ticks_lost = self._lost_lately.add(more_lost, now_s)
-        said = [_dead_letters(at_s, reasons)] if reasons else []
-        return [*said, _lost_ticks(at_s, more_lost, lost)] if more_lost else said
+        errors = [_dead_letters(reasons)] if reasons else []
+        errors += [_lost_ticks(more_lost, lost)] if more_lost else []
+        return [self._message(new, at_s) for new in errors]
 
     def look_at_definitions(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
         """Return one error for each definition row that is wrong or idle, or so in another way than before.
@@ -80,62 +95,53 @@ class ErrorWatch:
         self._listeners = listeners
         wrong, idle = set(definitions.wrong) - self._said_rows, set(definitions.idle) - self._said_rows
         self._said_rows = {*definitions.wrong, *definitions.idle}
-        return [
-            *(_wrong_row(at_s, row) for row in definitions.wrong if row in wrong),
-            *(_idle_row(at_s, row) for row in definitions.idle if row in idle),
+        errors = [
+            *(_wrong_row(row) for row in definitions.wrong if row in wrong),
+            *(_idle_row(row) for row in definitions.idle if row in idle),
         ]
+        return [self._message(new, at_s) for new in errors]
 
+    def database_away(self, at_s: float, why: str) -> Message:
+        """Report that PostgreSQL is lost, or locked up. why: the driver's words, which hold no secret."""
+        text = "PostgreSQL does not answer, or not in time: what needs it waits"
+        return self._message(_Error("error", "database", "database", "DATABASE_AWAY", text, {"why": why}), at_s)
 
-def database_away(at_s: float, why: str) -> Message:
-    """Report that PostgreSQL is lost, or locked up. why: the driver's words, which hold no secret."""
-    text = "PostgreSQL does not answer, or not in time: what needs it waits"
-    return _error(at_s, "error", "database", "database", "DATABASE_AWAY", text, {"why": why})
+    def _message(self, new: _Error, at_s: float) -> Message:
+        return error(
+            now_s=at_s,
+            error_id=str(self._world.uuid()),
+            severity=new.severity,
+            category=new.category,
+            component=new.component,
+            error_code=new.code,
+            text=new.text,
+            context=new.context,
+        )
 
 
 def _ticks_lost(connection: Connection) -> int:
     return int((connection.execute(query("ticks_lost")).fetchone() or (0,))[0])
 
 
-def _dead_letters(at_s: float, reasons: Mapping[str, int]) -> Message:
+def _dead_letters(reasons: Mapping[str, int]) -> _Error:
     total = sum(reasons.values())
     text = f"{total:,} dead letters were added: " + ", ".join(
         f"{reason} {count:,}" for reason, count in reasons.items()
     )
     context = {"count": total, "reasons": dict(reasons)}
-    return _error(at_s, "warning", "validation", "worker", "DEAD_LETTERS", text, context)
+    return _Error("warning", "validation", "worker", "DEAD_LETTERS", text, context)
 
 
-def _lost_ticks(at_s: float, count: int, total: int) -> Message:
+def _lost_ticks(count: int, total: int) -> _Error:
     text = f"{count:,} ticks were lost on the way to a worker"
-    return _error(at_s, "error", "network", "worker", "TICKS_LOST", text, {"count": count, "total": total})
+    return _Error("error", "network", "worker", "TICKS_LOST", text, {"count": count, "total": total})
 
 
-def _wrong_row(at_s: float, row: WrongRow) -> Message:
+def _wrong_row(row: WrongRow) -> _Error:
     text = f"{row.table}: the row {row.name} is skipped: {row.why}"
-    return _error(at_s, "warning", "configuration", "worker", "WRONG_DEFINITION", text, row._asdict())
+    return _Error("warning", "configuration", "worker", "WRONG_DEFINITION", text, row._asdict())
 
 
-def _idle_row(at_s: float, row: WrongRow) -> Message:
+def _idle_row(row: WrongRow) -> _Error:
     text = f"{row.table}: {row.name} is never looked for: {row.why}: `tickstock definitions live` switches it on there"
-    return _error(at_s, "warning", "configuration", "worker", "IDLE_DEFINITION", text, row._asdict())
-
-
-def _error(  # one for each part of the message that differs
-    at_s: float,
-    severity: Severity,
-    category: Category,
-    component: str,
-    code: str,
-    text: str,
-    context: Mapping[str, object],
-) -> Message:
-    return error(
-        now_s=at_s,
-        error_id=str(uuid4()),
-        severity=severity,
-        category=category,
-        component=component,
-        error_code=code,
-        text=text,
-        context=context,
-    )
+    return _Error("warning", "configuration", "worker", "IDLE_DEFINITION", text, row._asdict())

@@ -11,12 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from . import gap_reasons
-from .ticks import REASONS
+from ..contracts import gap_reasons
+from ..contracts.server import SERVERS
+from ..contracts.ticks import REASONS
 
 ProcessKind = Literal["worker", "producer", "bridge"]
-Server = Literal["redis", "postgresql"]
-SERVERS: tuple[Server, ...] = ("redis", "postgresql")
 
 REGISTRY = CollectorRegistry()
 

@@ -1,0 +1,65 @@
+"""The world outside: clocks, waits and chance. It is handed in, so that a test or a simulation can hand in its own.
+
+workers/ and producer/ take time and chance from here and from nowhere else (ruff's banned-api in pyproject.toml). What
+waits for a server is not part of it: a blocking read of Redis, a NOTIFY, a socket's timeout.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+
+class Waitable(Protocol):
+    """An event that ends a wait early: a stop, a thread that was closed, a message that came."""
+
+    def wait(self, seconds: float, /) -> bool:
+        """Wait so long; return whether it happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a part of the program may ask of the world. Another one is made with `dataclasses.replace`.
+
+    monotonic_ns: never goes back; its zero means nothing. unix_ns: the host's clock, for messages and spans only: what
+    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, so many seconds at
+    most; returns whether it happened. uniform: a number between two, by chance. random_bits: so many, that nobody
+    guesses.
+    """
+
+    monotonic_ns: Callable[[], int]
+    unix_ns: Callable[[], int]
+    cpu_s: Callable[[], float]
+    sleep: Callable[[float], None]
+    wait: Callable[[Waitable, float], bool]
+    uniform: Callable[[float, float], float]
+    random_bits: Callable[[int], int]
+    uuid: Callable[[], UUID]
+
+    def monotonic_s(self) -> float:
+        """Return the monotonic clock in seconds."""
+        return self.monotonic_ns() / 1e9
+
+    def utc_now(self) -> datetime:
+        """Return the host's time of day, UTC."""
+        return datetime.fromtimestamp(self.unix_ns() / 1e9, UTC)
+
+    def token(self) -> int:
+        """Return a token of 63 random bits: counters would repeat after a fail-over of the database."""
+        return self.random_bits(63)
+
+
+REAL = World(
+    monotonic_ns=time.monotonic_ns,
+    unix_ns=time.time_ns,
+    cpu_s=time.process_time,
+    sleep=time.sleep,
+    wait=lambda event, seconds: event.wait(seconds),
+    uniform=random.uniform,
+    random_bits=secrets.randbits,
+    uuid=uuid4,
+)

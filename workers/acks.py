@@ -1,0 +1,79 @@
+"""⑧ Acks and trims what is committed, and tells producers how far they are done; also where Redis has no room."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from ..contracts.partition import Position
+from ..db import redis
+from ..db.redis import Client
+from .commit_plan import PartitionPlan
+from .partition_reader import PartitionReader
+from .partition_state import PartitionState
+
+log = structlog.get_logger()
+
+_PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
+
+
+class Acks:
+    """Acks what is committed. retention_s: for so long committed entries stay, where Redis has room."""
+
+    def __init__(self, client: Client, reader: PartitionReader, *, retention_s: float) -> None:
+        self._client = client
+        self._reader = reader
+        self._retention_ms = int(retention_s * 1000)
+        self._pressed = False  # Redis is nearly full
+        self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
+
+    def ack(self, plans: Sequence[PartitionPlan], states: Mapping[int, PartitionState]) -> None:
+        """Move the states of durable plans on, then ack and trim. states: of all partitions."""
+        acked, trim_to = {}, {}
+        keep_ms = 0 if self._pressed else self._retention_ms
+        for plan in plans:
+            p, heard = plan.state.partition, plan.state.uncommitted.heard
+            acked[p] = plan.state.committed(plan.position, plan.closed, plan.marks, plan.waiting, held=plan.held_after)
+            done = {producer: number for producer, number in plan.state.done.items() if producer in heard}
+            self.note_done(p, done)
+            trim_to[p] = Position(max(0, plan.position.ms - keep_ms), plan.position.seq if not keep_ms else 0)
+        self._send(acked, trim_to, states)
+
+    def note_done(self, partition: int, numbers: Mapping[str, int]) -> None:
+        """Note up to where producers may forget what they sent: it goes out with the next ack, or `send`."""
+        self._undone.setdefault(partition, {}).update(numbers)
+
+    def send(self, states: Mapping[int, PartitionState]) -> None:
+        """Send the `done` numbers that wait."""
+        self._send({}, {}, states)
+
+    def _send(
+        self, acked: dict[int, list[bytes]], trim_to: dict[int, Position], states: Mapping[int, PartitionState]
+    ) -> None:
+        """Ack and trim; a Redis that is out of memory gets the `done` numbers when it has room again.
+
+        Then the retention is given up: what is committed makes room for what is not.
+        """
+        refused = self._reader.ack(acked, self._undone, trim_to)
+        if refused:
+            log.warning("retention given up for room in Redis", why=refused)
+            self._trim(states)
+        else:
+            self._undone = {}
+
+    def watch_memory(self, states: Mapping[int, PartitionState]) -> None:
+        """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
+        pressed = redis.memory_share(self._client) > _PRESSED_SHARE
+        if pressed and not self._pressed:
+            log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
+        self._pressed = pressed
+        if pressed:
+            self._trim(states)
+
+    def _trim(self, states: Mapping[int, PartitionState]) -> None:
+        """Trim the streams up to what is committed; what is read again from the start must stay."""
+        restoring = self._reader.restoring
+        self._reader.ack({}, {}, {p: state.position for p, state in states.items() if p not in restoring})
+
+    def leave(self, partition: int) -> None:
+        """Do nothing more for a partition."""
+        self._undone.pop(partition, None)
