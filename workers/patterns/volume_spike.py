@@ -7,7 +7,7 @@ least a quarter of their mean. Found where (volume - mean) / deviation >= `devia
 symbol that did not trade in the 20 bars before has no mean to compare with, and no spike.
 
 The same two conditions hold against the bars of the same minute in the 7 days before, where there are any (their
-deviation is that of those few bars). Where there are none, a bar within the first 20 of its day is no spike: the bars
+deviation is that of those few bars). Where there are none, a bar within the first 20 of its day, or its last, is no spike: the bars
 before it are of another day's close.
 
 Direction: the bar's own, bullish where it closes above its open, bearish below, else neither. levels: none.
