@@ -35,6 +35,7 @@ from .sessions import (
     Session,
     Sessions,
     Track,
+    end_regular_hours,
     same_minutes_before,
 )
 from .windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
@@ -598,7 +599,7 @@ def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of
     found, first = [], 0
     for part in parts:
         mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
-        found.append((_same_minute(part, mine, track, volumes_of), _are_openings(part, mine, track)))
+        found.append((_same_minute(part, mine, track, volumes_of), _are_edges(part, mine, track)))
         first += len(part.marks)
     return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
@@ -615,14 +616,16 @@ def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesO
     return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
 
 
-def _are_openings(part: _Sought, rows: Column, track: Track) -> Column:
-    """Tell which bars have another day's among the 20 before; a market that never closes has no opening."""
+def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
+    """Tell which bars end their day, or have another day's among the 20 before; a market that never closes has none."""
     if track.session == EXTENDED:
         return np.zeros(len(rows), bool)
     symbols, ends = part.symbols[rows], part.ends[rows]
     starts = part.detector.histories[track].starts_of(symbols, ends, _LEAST_DEPTH)
-    is_other_day = starts // _DAY_MINUTES < part.marks["minute"][rows] // _DAY_MINUTES
-    return np.asarray(is_other_day & ~part.detector.sessions.are_always_open(symbols))
+    minutes = part.marks["minute"][rows]
+    is_other_day = starts // _DAY_MINUTES < minutes // _DAY_MINUTES
+    is_edge = is_other_day | end_regular_hours(minutes, track.timeframe)
+    return np.asarray(is_edge & ~part.detector.sessions.are_always_open(symbols))
 
 
 def _note(

@@ -63,6 +63,12 @@ def in_regular_hours(minutes: Column, timeframe: int) -> Column:
     return np.asarray((minutes + timeframe > opens) & (minutes < closes))
 
 
+def end_regular_hours(minutes: Column, timeframe: int) -> Column:
+    """Tell which bars, by their first minutes since 1970, hold the end of their day's regular hours."""
+    _, closes = _hours(minutes)
+    return np.asarray((minutes < closes) & (minutes + timeframe >= closes))
+
+
 def same_minutes_before(minutes: Column, timeframe: int) -> Column:
     """Return the minutes that have the same time in New York on each of the 7 days before, the nearest first: (n, 7).
 

@@ -8,6 +8,7 @@ from tickstockpl.contracts.detection import Event
 from tickstockpl.workers.definitions import default_definitions
 from tickstockpl.workers.detector import WHOLE, Detector
 from tickstockpl.workers.marks import HANGING, INDICATORS, MARK_DTYPE, NEW, NEW_AGAIN, REVISED
+from tickstockpl.workers.sessions import REGULAR_MINUTES
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
 MINUTE = 23_019_210  # 2013-10-07 13:30 UTC
@@ -84,7 +85,7 @@ def test_a_worker_that_loads_the_bars_finds_the_event_that_another_one_told():
     bars = quiet_with_jumps([25, 29, 38])
     detector = Detector(["A"])
     detector.set_reach(0, WHOLE)
-    detector.histories[1].load(0, bars[:29])
+    detector.histories[REGULAR_MINUTES].load(0, bars[:29])
     marks = detector.absorb(bars[29:30], np.zeros(1, bool), publish=True)
     ((one,), told) = detector.find_patterns(marks, default_definitions(), 0.0)
     assert (one.event, one.repeat_after, told) == (Event.REPEAT, 4, [False])

@@ -210,11 +210,11 @@ def test_an_ordinary_opening_is_no_spike_though_it_trades_twenty_times_what_the_
 def test_an_opening_that_trades_four_times_the_usual_is_a_spike():
     """The five days before have a mean of 20,000 and a deviation of 1,414: a quarter of the mean, 5,000, counts.
 
-    (80,000 - 20,000) / 5,000 = 12 deviations; the confidence is 1 - 0.4 x 4 / 12.
+    (80,000 - 20,000) / 5,000 = 12 deviations; the confidence is 1 - 0.4 x 8 / 12.
     """
     detector, marks = detector_of(day("2025-10-06"), opening_of("2025-10-07", 80_000.0))
     usual = [20_000, np.nan, np.nan, 19_000, 22_000, 18_000, 21_000]
-    assert spikes(detector, marks, openings_of(usual)) == [(minute("2025-10-07 09:30"), 0.8667)]
+    assert spikes(detector, marks, openings_of(usual)) == [(minute("2025-10-07 09:30"), 0.7333)]
 
 
 def test_an_opening_without_a_day_to_compare_with_is_no_spike():
@@ -222,10 +222,18 @@ def test_an_opening_without_a_day_to_compare_with_is_no_spike():
     assert spikes(detector, marks) == []
 
 
+@pytest.mark.parametrize(("last", "found"), [("15:58", [0.9899]), ("15:59", [])])
+def test_the_closing_auction_without_a_day_to_compare_with_is_no_spike(last, found):
+    minutes = np.arange(minute("2025-10-07 09:30"), minute(f"2025-10-07 {last}") + 1)
+    volume = np.where(minutes == minutes[-1], 80_000, 1000)
+    detector, marks = detector_of(bars(minutes, [100.0] * len(minutes), volume))
+    assert [confidence for _, confidence in spikes(detector, marks)] == found
+
+
 def test_at_noon_the_bars_before_alone_decide_where_no_day_is_there():
     noon = bars(minute("2025-10-07 09:30") + np.arange(30), [100.0] * 30, np.where(np.arange(30) == 29, 80_000, 1000))
     detector, marks = detector_of(day("2025-10-06"), noon)
-    assert spikes(detector, marks) == [(minute("2025-10-07 09:59"), 0.9949)]  # 316 deviations: 1 - 0.4 x 4 / 316
+    assert spikes(detector, marks) == [(minute("2025-10-07 09:59"), 0.9899)]  # 316 deviations: 1 - 0.4 x 8 / 316
 
 
 def test_a_volume_from_before_a_split_is_not_compared_with():
@@ -256,7 +264,7 @@ def test_the_afternoon_of_a_half_day_is_not_compared_with():
     assert before.tolist()[5] == minute("2025-11-25 14:00")
 
 
-@pytest.mark.parametrize(("yesterday", "found"), [(80_000.0, []), (1000.0, [(minute("2025-10-07 09:54"), 0.9949)])])
+@pytest.mark.parametrize(("yesterday", "found"), [(80_000.0, []), (1000.0, [(minute("2025-10-07 09:54"), 0.9899)])])
 def test_the_same_minute_may_still_be_in_the_history_and_not_in_the_tables(yesterday, found):
     """A replay commits several days of a thin symbol at once: 25 bars a day."""
     thin = [bars(minute(f"2025-10-{date} 09:30") + np.arange(25), [100.0] * 25, 1000.0) for date in ("06", "07")]

@@ -29,16 +29,16 @@ class Found(NamedTuple):
 class OtherDays(NamedTuple):
     """What the last bars of n windows are held against besides their windows.
 
-    same_minute: (n, days), shares of the same minute on days before, NaN where there was no bar. is_opening: (n,),
-    whether some of the 20 bars before are of a day before.
+    same_minute: (n, days), shares of the same minute on days before, NaN where there was no bar. is_edge: (n,),
+    whether it is the day's last bar, or some of the 20 bars before are of a day before.
     """
 
     same_minute: NDArray[np.float64]
-    is_opening: NDArray[np.bool_]
+    is_edge: NDArray[np.bool_]
 
     def of_rows(self, rows: NDArray[np.intp]) -> "OtherDays":
         """Return what is of some of the windows."""
-        return OtherDays(self.same_minute[rows], self.is_opening[rows])
+        return OtherDays(self.same_minute[rows], self.is_edge[rows])
 
 
 def no_other_days(rows: int) -> OtherDays:

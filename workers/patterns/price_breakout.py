@@ -7,7 +7,8 @@ before it:
 - it closes above their highest high (bullish) or below their lowest low (bearish), by `margin` x their mean true range
   (ATR) or more, and by `min_ticks` ticks or more: on a grid of cents one cent is no break;
 - its volume is `volume_ratio` x their mean volume or more, and as much against the mean of the same minute in the 7
-  days before, where there are such bars; where there are none, a bar within the first 20 of its day is no breakout;
+  days before, where there are such bars; where there are none, a bar within the first 20 of its day, or its last, is no
+  breakout;
 - its true range is `range_ratio` x ATR or more.
 
 levels: the high or low that was broken. Confidence: 1 - 0.4 / (1 + s), s = (distance of the close beyond the level) /

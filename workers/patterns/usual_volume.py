@@ -2,7 +2,8 @@
 
 A market has its hours: the opening minute trades many times what the minutes before the close did, and says nothing by
 that. So a bar with much volume against the bars before must have it against the same minute, too. Of a bar without any
-such day, the bars before decide alone; but not at the opening, where they are of another day.
+such day, the bars before decide alone; but not at the opening, where they are of another day, and not at the close,
+whose auction they had no part in.
 """
 
 from typing import NamedTuple
@@ -30,4 +31,4 @@ def usual_volume(others: OtherDays) -> UsualVolume:
     days = (~np.isnan(volumes)).sum(axis=1)
     mean = np.nansum(volumes, axis=1) / np.maximum(days, 1)
     variance = np.nansum((volumes - mean[:, None]) ** 2, axis=1) / np.maximum(days, 1)
-    return UsualVolume(mean, np.sqrt(variance), (days > 0) | ~others.is_opening)
+    return UsualVolume(mean, np.sqrt(variance), (days > 0) | ~others.is_edge)

@@ -8,7 +8,7 @@ symbol that did not trade in the 20 bars before has no mean to compare with, and
 
 The same two conditions hold against the bars of the same minute in the 7 days before, where there are any (their
 deviation is that of those few bars). Where there are none, a bar within the first 20 of its day is no spike: the bars
-before it are of another day's close.
+before it are of another day's close. Nor is the day's last bar, which has the auction.
 
 Direction: the bar's own, bullish where it closes above its open, bearish below, else neither. levels: none.
 Confidence: 1 - 0.4 x `deviations` / score, the lower of the two: 0.6 at the rule's edge, towards 1 as it grows. Needs
