@@ -56,7 +56,7 @@ def test_a_live_feed_comes_through_a_redis_that_is_out_of_memory(migrated_server
             applied = "SELECT coalesce(sum(applied), 0)::bigint FROM ledger"
             wait_for(lambda: connection.execute(applied).fetchone() > (1000,))
             client.config_set("maxmemory", 1)  # every write is refused from here on
-            wait_for(lambda: b"server away" in (tmp_path / "producer.log").read_bytes())
+            wait_for(lambda: b"ticks go to the spool" in (tmp_path / "producer.log").read_bytes())
             client.config_set("maxmemory", 0)
             assert producer.wait(120) == 0
             ledger = connection.execute("SELECT sum(ticks_in)::bigint, sum(lost)::bigint FROM ledger").fetchone()
