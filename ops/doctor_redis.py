@@ -6,16 +6,18 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ..contracts.bounds import FULL_SHARE
 from ..contracts.errors import first_line
+from ..contracts.first_few import first_few
+from ..contracts.fleet_rules import DROPS, GRANT
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ..db.foreign_keys import all_keys, foreign_keys
-from ..db.redis import FULL_SHARE, Client, is_cluster
+from ..db.redis import Client, is_cluster
+from ..db.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of
+from ..db.stream_look import redis_version
 from .doctor_finding import Finding, findings_of
 from .doctor_rights import check_rights
-from .first_few import first_few
-from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
-from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
 _READS = ("HGET", "HGETALL", "XRANGE")

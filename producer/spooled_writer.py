@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from redis.exceptions import RedisError
 
+from ..contracts.bounds import FULL_SHARE
 from ..db.lag import MAX_NUMBER
-from ..db.redis import AWAY, FULL_SHARE, Client, advice, can_pass, masters
+from ..db.redis import AWAY, Client, advice, can_pass, masters
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered

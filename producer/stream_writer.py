@@ -9,12 +9,13 @@ from itertools import islice
 import structlog
 from redis.exceptions import RedisError
 
+from ..contracts.bounds import FULL_SHARE
 from ..contracts.names import flow_key, frame_keys
 from ..db import redis
 from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import FrameOutcome, Send, send
 from ..db.lag import number_in
-from ..db.redis import FULL_SHARE, Client, can_pass, is_foreign
+from ..db.redis import Client, can_pass, is_foreign
 from ..db.tls import is_refusal
 from ..db.vitals import VITALS
 from .framer import Numbered

@@ -21,7 +21,6 @@ from tickstockpl.db import postgres
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect
 from tickstockpl.ops.integration import Flows, read_integration
-from tickstockpl.ops.monitor import Monitor
 from tickstockpl.ops.observer import Observer
 from tickstockpl.ops.wiring import Place
 
@@ -60,7 +59,7 @@ def running(servers, log, *arguments):
 
 def look(servers, **options):
     place = Place(servers, embedded=False, connect_timeout_s=30)
-    with closing(Observer(place, Monitor(window_s=900, latest_flows=5))) as observer:
+    with closing(Observer(place)) as observer:
         return observer.look(**options)
 
 
@@ -254,15 +253,15 @@ def test_flows_are_counted_by_how_far_they_came(migrated_servers):
 
 def test_watching_goes_on_while_a_server_is_away(migrated_servers):
     place = Place(migrated_servers, embedded=False, connect_timeout_s=30)
-    with closing(Observer(place, Monitor(window_s=900, latest_flows=5))) as observer:
-        assert observer.look().report is not None
+    with closing(Observer(place)) as observer:
+        assert observer.look().fleet is not None
         execute(
             migrated_servers,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'tickstock-status' AND datname = current_database()",
         )
         assert codes(observer.look()) == ["DATABASE_AWAY"]
-        assert observer.look().report is not None
+        assert observer.look().fleet is not None
 
 
 def test_watch_prints_one_json_line_a_look_and_leaves_with_ctrl_c(migrated_servers):
