@@ -236,7 +236,9 @@ def _producers_gone(look: FleetLook) -> Iterator[Seen]:
 
 def _ticks_lost(look: FleetLook) -> Iterator[Seen]:
     if look.feed.lost_lately:
-        yield Seen(f"{look.feed.lost_lately:,} ticks are missing from producers of the last minutes")
+        yield Seen(
+            f"producers lost ticks in the last 15 minutes; {look.feed.lost_lately:,} of theirs are missing in all"
+        )
 
 
 def _dead_letters(look: FleetLook) -> Iterator[Seen]:

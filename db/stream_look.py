@@ -6,6 +6,7 @@ from typing import Any
 from ..contracts.fleet_look import FrontDoorLook, PartitionLook, RedisLook, ReplayLook, StreamLook, WorkerLook
 from ..contracts.names import DOOR_ASIDE, FRONT_DOOR, FRONT_DOOR_PRODUCER, results_key
 from ..contracts.partition import START, Position, position_of
+from .bounded_streams import count_up_to
 from .lag import Committed, InRedis, Lag, committed_numbers, lags, look, noted_numbers, with_noted
 from .postgres import Connection
 from .queries import query
@@ -13,7 +14,6 @@ from .redis import Client, is_foreign, redis_ms
 from .redis_losses import forgotten_entries, forgotten_ticks
 
 _COUNTS_ENTRIES = 7  # the first version of Redis that does
-_COUNT_PAGE = 500  # entries of the front door looked at in one reply
 
 
 def read_stream(
@@ -80,7 +80,7 @@ def _front_door(
     lost, *between = connection.execute(query("front_door_loss")).fetchone() or (0, None, None)
     lost_between = tuple(between) if lost else None
     entries, aside = lengths(client, [FRONT_DOOR, DOOR_ASIDE])
-    waiting = None if entries is None or aside is None else entries + aside - _entries_up_to(client, applied)
+    waiting = None if entries is None or aside is None else entries + aside - _applied(client, applied)
     return FrontDoorLook(str(applied), waiting, lost if _counts_entries(client) else None, lost_between, entries)
 
 
@@ -89,16 +89,9 @@ def _counts_entries(client: Client) -> bool:
     return int(str(client.info("server")["redis_version"]).partition(".")[0]) >= _COUNTS_ENTRIES
 
 
-def _entries_up_to(client: Client, last: Position) -> int:
+def _applied(client: Client, last: Position) -> int:
     """Count the front door's entries that are applied: few, because it is trimmed behind itself."""
-    count, start = 0, "-"
-    while last > START:
-        page = client.execute_command("XRANGE", FRONT_DOOR, start, str(last), "COUNT", _COUNT_PAGE)
-        count += len(page)
-        if len(page) < _COUNT_PAGE:
-            break
-        start = Position.parse(page[-1][0]).exclusive
-    return count
+    return count_up_to(client, FRONT_DOOR, last) if last > START else 0
 
 
 def _workers(connection: Connection, partitions: list[PartitionLook]) -> list[WorkerLook]:

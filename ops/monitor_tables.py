@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from .console import make_console, plain
 from .status_tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
 
 WIDE = 150  # what the widest table takes
+_LABEL, _LEVEL = 14, 9  # columns before the text of a line, and of a finding
 _MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
 _STYLES = {"error": "bold red", "warn": "yellow", "note": "cyan"}
 _WORDS = {
@@ -39,14 +40,27 @@ def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> N
             for table in _tables(look, most_partitions=None, is_wide=is_wide):
                 out.print(table)
             for line in _lines(look):
-                out.print(line, soft_wrap=True)
-        for line in verdict(look, findings):
-            out.print(line, soft_wrap=True)
+                print_line(out, line, _LABEL)
+        health, *found = verdict(look, findings)
+        print_line(out, health, _LABEL)
+        for line in found:
+            print_line(out, line, _LEVEL)
     text = captured.get()
     if not out.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
     plain(sys.stdout).write(text)  # the console has escaped what others wrote
     sys.stdout.flush()
+
+
+def print_line(out: Console, line: Text, indent: int) -> None:
+    """Print a line; in a terminal that is too narrow for it, on several, which begin below its text."""
+    if not out.is_terminal or line.cell_len <= out.width:
+        out.print(line, soft_wrap=True)
+        return
+    head, body = line[:indent], line[indent:]
+    for part in body.wrap(out, out.width - indent):
+        out.print(head + part, soft_wrap=True)
+        head = Text(" " * indent)
 
 
 def picture_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int) -> Group:

@@ -11,6 +11,7 @@ from ..contracts.first_few import first_few
 from ..contracts.fleet_look import StreamLook
 from ..contracts.names import FRONT_DOOR, flow_key, renewal_keys, results_key, stream_key
 from ..contracts.partition import Position
+from ..db.bounded_streams import read_ends
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
@@ -127,11 +128,13 @@ def _is_among(owners: Mapping[str, str], connected: str) -> bool:
 def _unread(client: Client, found: StreamLook) -> list[str]:
     behind = [p.partition for p in found.partitions if p.lag_ticks]
     ticks = sum(p.lag_ticks for p in found.partitions)
-    pipeline = client.pipeline(transaction=False)
-    for p in found.partitions:
-        start = Position.parse(p.position).exclusive
-        pipeline.execute_command("XRANGE", stream_key(p.partition), start, "+", "COUNT", 1)
-    unread = [p.partition for p, entries in zip(found.partitions, pipeline.execute(), strict=True) if entries]
+    starts = [(stream_key(p.partition), Position.parse(p.position).exclusive) for p in found.partitions]
+    unread = []
+    for p, ends in zip(found.partitions, read_ends(client, starts), strict=True):
+        if isinstance(ends, Exception):
+            raise ends
+        if ends.first is not None:
+            unread.append(p.partition)
     do = "run a worker until `tickstock status` shows no lag"
     obstacles = []
     if behind:

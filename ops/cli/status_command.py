@@ -10,7 +10,7 @@ from rich.live import Live
 
 from ...contracts.errors import SetupError
 from ..console import Escaped, make_console
-from ..monitor_tables import glance_of, picture_of, print_report, verdict
+from ..monitor_tables import glance_of, picture_of, print_line, print_report, verdict
 from ..observer import Look, Observer, embedded_away
 from ..shutdown import Stop
 from ..wiring import Place
@@ -92,7 +92,7 @@ def _watch_live(observer: Observer, console: Console, stop: Stop, every_s: float
                 break
             look = observer.look()
     for line in verdict(look.fleet, look.findings):
-        console.print(line, soft_wrap=True)
+        print_line(console, line, indent=9)
 
 
 def _watch_plain(observer: Observer, stop: Stop, every_s: float, *, as_json: bool) -> None:

@@ -156,7 +156,7 @@ CASES = [
     (flows(never_parsed=2), "warn", "FLOWS_NOT_PARSED", "2 patterns were received and never parsed"),
     (beats(application_s=None, subscribers=0), "note", "APPLICATION_AWAY", "for 15 min"),
     (producers(running=False), "warn", "PRODUCERS_GONE", "no other runs: massive-1"),
-    (feed(lost_lately=5), "warn", "TICKS_LOST", "5 ticks are missing"),
+    (feed(lost_lately=5), "warn", "TICKS_LOST", "15 minutes; 5 of theirs are missing"),
     (feed(dead_letters_lately=4), "warn", "DEAD_LETTERS", "4 rows were refused"),
     (feed(open_gaps=2), "warn", "GAPS_OPEN", "2 gaps"),
     (fleet(front_door=FrontDoorLook("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
