@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .fleet_look import Away, FleetLook
-from .fleet_rules import GRACE_S, RULES, Level, Part, Rule, Seen, duration
+from .fleet_rules import GRACE_S, RULE_OF, RULES, Level, Part, Rule, Seen, duration
 
 Health = Literal["healthy", "degraded", "error", "starting"]
 
 _LEVELS: tuple[Level, ...] = ("error", "warn", "note")  # worst first
 _COSTS: dict[Level, float] = {"error": 60.0, "warn": 15.0, "note": 0.0}  # of a score of 100
-_RULES = {rule.code: rule for rule in RULES}
 _AWAY = {
     "postgresql": ("DATABASE_AWAY", "PostgreSQL has not answered for {}: nothing is committed"),
     "redis": ("REDIS_AWAY", "Redis has not answered for {}: nothing arrives"),
@@ -50,7 +49,7 @@ def judge(look: FleetLook | None, away: Collection[Away] = ()) -> list[HealthFin
 def _of_server(away: Away) -> HealthFinding:
     code, for_so_long = _AWAY[away.server]
     says = away.why if away.for_s is None else for_so_long.format(duration(away.for_s))
-    return _finding(_RULES[code], Seen(says))
+    return _finding(RULE_OF[code], Seen(says))
 
 
 def _finding(rule: Rule, seen: Seen) -> HealthFinding:

@@ -370,3 +370,4 @@ RULES = (
     Rule("DEFINITIONS_WRONG", "workers", "note", False, "", _definitions_wrong,
          "correct the rows, or switch them off; `tickstock definitions ls`"),
 )  # fmt: skip
+RULE_OF = {rule.code: rule for rule in RULES}
