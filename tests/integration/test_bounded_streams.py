@@ -1,6 +1,9 @@
 """Whoever only looks at streams takes no entry that somebody else made as large as he liked."""
 
 import json
+import secrets
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -8,6 +11,7 @@ from click.testing import CliRunner
 from tickstockpl.contracts.frame import FIELD
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, stream_key
 from tickstockpl.contracts.partition import Position
+from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.db import lag, postgres, redis
 from tickstockpl.db.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
 from tickstockpl.db.migrate import open_stream
@@ -76,6 +80,21 @@ def test_of_an_entry_that_is_too_large_to_be_ours_only_the_id_is_read(admin, sma
         pipeline.xadd(stream_key(1), {"f": str(n)}, id=f"{n}-0")
     pipeline.execute()
     assert [int(fields[1]) for _, fields in read_all(small_replies, stream_key(1))] == list(range(1, 1_206))
+
+
+@pytest.mark.parametrize("role", ["operator", "bridge", "worker"])
+def test_the_rights_of_each_role_that_looks_are_enough(admin, empty_servers, role):
+    """Whoever may only load scripts, and whoever may only send them, reads the same."""
+    admin.xadd(KEY, {"f": "x"}, id="5-1")
+    admin.execute_command("SCRIPT", "FLUSH")
+    name = f"user-{secrets.token_hex(4)}"
+    admin.execute_command("ACL", "SETUSER", name, "on", "nopass", *RIGHTS[role].acl_rules().split(" "))
+    try:
+        url = urlsplit(empty_servers.redis_url)
+        with closing(redis.connect(url._replace(netloc=f"{name}@{url.hostname}:{url.port}").geturl())) as client:
+            assert read_ends(client, [(KEY, "-")]) == [StreamEnds(1, Position(5, 1), Position(5, 1))]
+    finally:
+        admin.execute_command("ACL", "DELUSER", name)
 
 
 def test_status_says_how_long_a_huge_entry_waits(migrated_servers, monkeypatch):
