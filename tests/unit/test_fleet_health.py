@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 from rich.console import Console
+from rich.text import Text
 from tickstockpl.contracts.fleet_health import HealthFinding, health_of, is_healthy, judge, score_of
 from tickstockpl.contracts.fleet_look import (
     Away,
@@ -32,7 +33,7 @@ from tickstockpl.contracts.fleet_look import (
     WorkerLook,
 )
 from tickstockpl.contracts.fleet_rules import RULES
-from tickstockpl.ops.monitor_tables import glance_of
+from tickstockpl.ops.monitor_tables import glance_of, print_line
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 REDIS = RedisLook("Redis 7.0.15", 500, 1_000, "noeviction", aof=True)
@@ -373,6 +374,21 @@ def test_workers_are_named_with_their_partitions():
     text = "\n".join(picture(look=replace(HEALTHY, fleet=replace(FLEET, workers=workers))))
     assert "Workers       c1 2; 1 ended" in text
     assert "Partitions    2; most behind: 0 of c1, 0.0 s, 0 ticks" in text
+
+
+def printed(line, indent, *, is_terminal):
+    console = Console(file=io.StringIO(), width=40, force_terminal=is_terminal, color_system=None)
+    print_line(console, Text(line), indent)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_line_that_is_too_long_for_a_terminal_goes_on_below_its_own_text():
+    line = "  warn   CODE  one two three four five six seven eight  -> do it"
+    assert [part.rstrip() for part in printed(line, 9, is_terminal=True)] == [
+        "  warn   CODE  one two three four five",
+        "         six seven eight  -> do it",
+    ]
+    assert printed(line, 9, is_terminal=False) == [line]
 
 
 def test_without_a_look_only_the_verdict_is_shown():
