@@ -78,6 +78,8 @@ class FleetReader:
         redis_s = redis_ms(client) / 1000
         at = datetime.fromtimestamp(redis_s, UTC) if self._now is None else self._now()
         nodes = masters(client)
+        if len(self._replays.value or ()) != len(nodes):  # a node of a cluster came, or went
+            self._replays.value = None
         replays = self._replays.read(now_s, lambda: [replay_of(node) for node in nodes])
         found = [replace(read_redis(node), replay=said) for node, said in zip(nodes, replays, strict=True)]
         fleet = read_stream(connection, client, redis=found[0], with_counts=self._with_counts)
