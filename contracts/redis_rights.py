@@ -133,6 +133,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (db/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
+# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker, who may send scripts, does without.
+_READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
 
@@ -247,7 +249,7 @@ RIGHTS: dict[Role, RedisRights] = {
             Selector((f"~{_DOOR_KEYS}",), (("UNLINK", DOOR_NEXT), ("DEL", DOOR_ASIDE))),
             Selector(tuple(f"~{key}" for key in _RENEWAL_KEYS), tuple(("DEL", key) for key in renewal_keys(0))),
         ),
-        courtesies=(_ASK_FOR_RIGHTS,),
+        courtesies=(_ASK_FOR_RIGHTS, *_READ_IDS),
     ),
     "bridge": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
