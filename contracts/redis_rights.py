@@ -133,7 +133,7 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (db/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker, who may send scripts, does without.
+# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker may send scripts, and does without.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
