@@ -12,6 +12,8 @@ MAX_BODY_BYTES = 65_536  # of one message, entry or line, and of what is kept of
 MAX_DETAIL_LENGTH = 8_192  # characters that say why a row is refused: a file's path may stand in them
 MAX_NUMBER = 1 << 48  # of a producer that counts ticks: 8 years at a million a second; sums of them fit an int64
 
+FULL_SHARE = 0.9  # of Redis's maxmemory: from there on producers wait for the workers to drain
+
 READ_TICKS = 262_144  # rows unpacked in one turn of a worker, whatever its frames claim
 READ_BYTES = 32 << 20  # in one reply of Redis: what 512 full frames take uncompressed, more than twice
 HELD_FRAMES = 2048  # of one producer behind a hole, about 1 M ticks; the rest is read again when the hole is filled

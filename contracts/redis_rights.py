@@ -102,6 +102,9 @@ class RedisRights:
         return f"%R~{key}" if key in self.only_read else f"%W~{key}" if key in self.only_written else f"~{key}"
 
 
+# Redis loads its append-only file as the user `default`, which lets nobody in (db/redis_replay.py).
+DEFAULT_USER = "off resetpass ~* &* +@all"
+
 NOTHING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the rules that take every right away
 
 
@@ -127,9 +130,11 @@ _EVERYBODY: tuple[Call, ...] = (
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
 
-# How a server is asked whether a start of it will bring back what it holds (ops/redis_replay.py). It tells rights,
+# How a server is asked whether a start of it will bring back what it holds (db/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
+# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker may send scripts, and does without.
+_READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
 
@@ -163,7 +168,7 @@ _READ_RESULTS: tuple[Call, ...] = (
     ("XGROUP", "SETID", _RESULTS, BRIDGE_GROUP, "0"),
 )
 
-# ops/status.py and the bridge's figures.
+# db/fleet_look.py: what a look at the fleet reads.
 _LOOK: tuple[Call, ...] = (
     ("HGETALL", _FLOW),
     ("XRANGE", _STREAM, "-", "+", "COUNT", "1"),
@@ -244,7 +249,7 @@ RIGHTS: dict[Role, RedisRights] = {
             Selector((f"~{_DOOR_KEYS}",), (("UNLINK", DOOR_NEXT), ("DEL", DOOR_ASIDE))),
             Selector(tuple(f"~{key}" for key in _RENEWAL_KEYS), tuple(("DEL", key) for key in renewal_keys(0))),
         ),
-        courtesies=(_ASK_FOR_RIGHTS,),
+        courtesies=(_ASK_FOR_RIGHTS, *_READ_IDS),
     ),
     "bridge": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
@@ -257,12 +262,16 @@ RIGHTS: dict[Role, RedisRights] = {
             *_TYPES,
             *_publish(_ALL_CHANNELS),
             ("PUBSUB", "NUMSUB", channel_names.ERRORS),
+            ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
+            ("GET", HEARTBEAT),
+            ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
             ("SET", BRIDGE_EPOCH, "1"),
             ("SET", HEARTBEAT, "0", "EX", "120"),
             ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
+        courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
     # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:

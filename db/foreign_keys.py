@@ -5,11 +5,11 @@ them to leave out, and goes on with the others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import NoPermissionError
 
+from ..contracts.fleet_look import ForeignKey
 from ..contracts.names import SHARED_KEYS, KeyType, partition_keys
 from .backoff import Backoff
 from .redis import Client
@@ -20,25 +20,6 @@ log = structlog.get_logger()
 _ARTICLES = {"string": "a string", "list": "a list", "set": "a set", "zset": "a sorted set", "hash": "a hash"}
 
 KeysOf = Callable[[int], Mapping[str, KeyType]]
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """A key that holds something else than ours. holds, wants: types as people say them, "a list"."""
-
-    key: str
-    holds: str
-    wants: str
-
-    @property
-    def says(self) -> str:
-        """Say what is wrong."""
-        return f"{self.key} holds {self.holds}, not {self.wants} of ours"
-
-    @property
-    def do(self) -> str:
-        """Say how to put it right."""
-        return f"RENAME '{self.key}' to another name, or DEL it; what is ours comes back by itself"
 
 
 def foreign_keys(client: Client, wanted: Mapping[str, KeyType]) -> list[ForeignKey]:

@@ -1,8 +1,8 @@
 """Which symbols have bars lately, and which had some and have none any more. Looked up now and then: it is dear."""
 
 import math
-from dataclasses import dataclass
 
+from ..contracts.fleet_look import Freshness
 from .postgres import Connection
 from .queries import query
 
@@ -10,18 +10,6 @@ _LOOK_EVERY_S = 15.0  # one index step for each symbol: 10,000 take about 50 ms
 _ACTIVE_MINUTES = 5
 _STALE_MINUTES = 8 * 60
 _LISTED_SYMBOLS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """active: with a bar within 5 minutes of the newest of all; stale: within 8 hours, and no longer active.
-
-    stale_symbols: the first 50 of them by name.
-    """
-
-    active: int
-    stale: int
-    stale_symbols: list[str]
 
 
 class FreshnessReader:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from redis.exceptions import ResponseError
-
 from ..contracts.frame import is_name
 from ..contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ..contracts.partition import START, Position
+from .bounded_streams import StreamEnds, read_ends
 from .frame_stream import is_number, number_of
 from .postgres import Connection
 from .queries import query
@@ -108,12 +107,11 @@ def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis
     for first in range(0, len(numbered), _LOOKED_AT_ONCE):
         some = numbered[first : first + _LOOKED_AT_ONCE]
         pipeline = client.pipeline(transaction=False)
-        for partition, position in some:
+        for partition, _ in some:
             pipeline.hgetall(flow_key(partition))
-            pipeline.xinfo_stream(stream_key(partition))
-            pipeline.execute_command("XRANGE", stream_key(partition), position.exclusive, "+", "COUNT", 1)
-        replies = pipeline.execute(raise_on_error=False)
-        found |= {p: _in_redis(*replies[3 * i : 3 * i + 3]) for i, (p, _) in enumerate(some)}
+        flows = pipeline.execute(raise_on_error=False)
+        ends = read_ends(client, [(stream_key(partition), position.exclusive) for partition, position in some])
+        found |= {p: _in_redis(flow, end) for (p, _), flow, end in zip(some, flows, ends, strict=True)}
     return found
 
 
@@ -129,16 +127,14 @@ def number_in(value: bytes | None) -> int:
     return number_of((value or b"").partition(b",")[0])
 
 
-def _in_redis(flow: Any, stream: Any, entries: Any) -> InRedis:
-    if any(is_foreign(reply) for reply in (flow, stream, entries)):
+def _in_redis(flow: Any, stream: StreamEnds | Exception) -> InRedis:
+    if is_foreign(flow) or is_foreign(stream):
         return InRedis({}, 0, None, None, is_foreign=True)
-    for reply in (flow, stream, entries):
-        if isinstance(reply, Exception) and "no such key" not in str(reply):
-            raise reply
-    oldest = Position.parse(entries[0][0]) if entries else None
-    if isinstance(stream, ResponseError):
-        return InRedis(sent_numbers(flow), 0, None, oldest)
-    return InRedis(sent_numbers(flow), stream["length"], Position.parse(stream["last-generated-id"]), oldest)
+    if isinstance(flow, Exception):
+        raise flow
+    if isinstance(stream, Exception):
+        raise stream
+    return InRedis(sent_numbers(flow), stream.length, stream.last, stream.first)
 
 
 def _lag(position: Position, committed: Mapping[str, Committed], in_redis: InRedis, now_ms: int) -> Lag:

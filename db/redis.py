@@ -71,7 +71,6 @@ _ADVICE = {  # by words of its answer
     "CLUSTERDOWN": "slots of the cluster are not served: CLUSTER INFO and CLUSTER NODES name them",
     "WRONGTYPE": "a key of ours holds something else: `tickstock doctor` names it",
 }
-FULL_SHARE = 0.9  # of maxmemory: from there on producers wait for the workers to drain
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING")  # the library turns each entry into a dict: 3 times slower
 
 

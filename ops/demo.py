@@ -19,6 +19,7 @@ from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.rows import DIRECTIONS
+from ..db.stream_look import read_stream
 from ..producer.synthetic import Market, SyntheticSource
 from . import fleet
 from .bars_text import shortest
@@ -26,7 +27,6 @@ from .console import Escaped, make_console
 from .feed_result import FeedResult, read_result
 from .producer_wiring import wait_for_detectors
 from .shutdown import Stop
-from .status import read_status
 from .wiring import Place, open_both, open_postgres, open_redis
 
 SPEED = 60.0  # the market's, in multiples of real time
@@ -131,7 +131,7 @@ class _Watcher:
 
     def look(self) -> _Glance:
         """Take a glance."""
-        status = read_status(self._connection, self._client)
+        status = read_stream(self._connection, self._client, with_counts=False)
         ticks, bars, patterns = self._totals()
         now_s = time.monotonic()
         self._seen.append((now_s, ticks))

@@ -14,10 +14,10 @@ from ..contracts.settings import Servers
 from ..db import postgres, redis
 from ..db.migrate import DEFAULT_PARTITIONS
 from ..db.queries import query
+from ..db.redis_losses import read_forgotten
 from .doctor_finding import Finding
 from .doctor_postgres import check_postgres, recorded_shape
 from .doctor_redis import check_hiredis, check_keys, check_redis, check_types
-from .forgotten import read_forgotten
 
 _MAX_SKEW_S = 1.0
 _COMPARED = "Redis streams"

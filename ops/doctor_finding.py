@@ -8,6 +8,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from ..contracts.errors import first_line
+from ..contracts.fleet_rules import RULE_OF
 
 T = TypeVar("T")
 
@@ -20,6 +21,12 @@ class Finding:
     subject: str
     says: str
     do: str = ""
+
+
+def by_rule(code: str, subject: str, says: str) -> Finding:
+    """Make a finding of what a rule of the fleet's health judges too: at its level, with its advice."""
+    rule = RULE_OF[code]
+    return Finding("FAIL" if rule.level == "error" else "warn", subject, says, rule.do)
 
 
 def findings_of(server: T, checks: Iterable[tuple[str, Callable[[T], Iterator[Finding]]]]) -> Iterator[Finding]:

@@ -6,16 +6,18 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ..contracts.bounds import FULL_SHARE
 from ..contracts.errors import first_line
+from ..contracts.first_few import first_few
+from ..contracts.fleet_rules import DROPS
 from ..contracts.names import flow_key, results_key
 from ..contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ..db.foreign_keys import all_keys, foreign_keys
-from ..db.redis import FULL_SHARE, Client, is_cluster
-from .doctor_finding import Finding, findings_of
+from ..db.redis import Client, is_cluster
+from ..db.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of
+from ..db.stream_look import redis_version
+from .doctor_finding import Finding, by_rule, findings_of
 from .doctor_rights import check_rights
-from .first_few import first_few
-from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
-from .status import redis_version
 
 _LEAST_REDIS, _LEAST_VALKEY = (6, 2), (7, 2)
 _READS = ("HGET", "HGETALL", "XRANGE")
@@ -94,7 +96,7 @@ def _eviction(client: Client) -> Iterator[Finding]:
         yield Finding("ok", "Redis eviction", policy)
     else:
         says = f"{policy} evicts whole streams in silence: no worker starts"
-        yield Finding("FAIL", "Redis eviction", says, "set `maxmemory-policy noeviction`")
+        yield by_rule("REDIS_EVICTS", "Redis eviction", says)
 
 
 def _memory(client: Client) -> Iterator[Finding]:
@@ -102,7 +104,7 @@ def _memory(client: Client) -> Iterator[Finding]:
     used, limit = found["used_memory"], found.get("maxmemory", 0)
     says = f"{used / 2**20:,.1f} MB of {f'{limit / 2**20:,.1f} MB' if limit else 'no limit'}"
     if limit and used > FULL_SHARE * limit:
-        yield Finding("warn", "Redis memory", f"{says}: producers wait", "raise maxmemory, or add workers")
+        yield by_rule("REDIS_MEMORY_HIGH", "Redis memory", f"{says}: producers wait")
     else:
         yield Finding("ok", "Redis memory", says)
 
@@ -111,9 +113,9 @@ def _persistence(client: Client) -> Iterator[Finding]:
     subject, replay = "Redis persistence", replay_of(client)
     if not client.info("persistence").get("aof_enabled"):
         says = "no AOF: entries that are not committed yet are lost when it stops"
-        yield Finding("warn", subject, says, "set `appendonly yes`")
+        yield by_rule("REDIS_NO_AOF", subject, says)
     elif replay == "drops":
-        yield Finding("FAIL", subject, DROPS, GRANT)
+        yield by_rule("REDIS_FORGETS", subject, DROPS)
     elif replay == "unknown":
         yield Finding("warn", subject, UNKNOWN, PRINT_AGAIN)
     else:

@@ -1,26 +1,33 @@
-"""A report as people read it: the verdict with its findings, both systems in a few lines, tables."""
+"""A look at the fleet as people read it: the verdict with its findings, both systems in a few lines, tables."""
 
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..contracts.first_few import first_few
+from ..contracts.fleet_health import HealthFinding, health_of
+from ..contracts.fleet_look import FleetLook, Integration
+from ..contracts.fleet_rules import has_only_replayed
 from .console import make_console, plain
-from .first_few import first_few
-from .integration import Integration
-from .monitor import Report
 from .status_tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
-from .verdict import HealthFinding, has_only_replayed, is_healthy
 
 WIDE = 150  # what the widest table takes
+_LABEL, _LEVEL = 14, 9  # columns before the text of a line, and of a finding
 _MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
-_STYLES = {"error": "bold red", "warn": "yellow"}
+_STYLES = {"error": "bold red", "warn": "yellow", "note": "cyan"}
+_WORDS = {
+    "healthy": Text("healthy", "bold green"),
+    "starting": Text("starting", "bold yellow"),
+    "degraded": Text("degraded", "bold yellow"),
+    "error": Text("UNHEALTHY", "bold red"),
+}
 
 
-def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> None:
-    """Print all of a report, the verdict last: that is what stands above the next prompt.
+def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> None:
+    """Print all of a look, the verdict last: that is what stands above the next prompt.
 
     A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
     """
@@ -29,13 +36,15 @@ def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> No
     if is_wide:
         out.width = max(WIDE, out.width)
     with out.capture() as captured:
-        if report:
-            for table in _tables(report, most_partitions=None, is_wide=is_wide):
+        if look:
+            for table in _tables(look, most_partitions=None, is_wide=is_wide):
                 out.print(table)
-            for line in _lines(report):
-                out.print(line, soft_wrap=True)
-        for line in verdict(findings):
-            out.print(line, soft_wrap=True)
+            for line in _lines(look):
+                print_line(out, line, _LABEL)
+        health, *found = verdict(look, findings)
+        print_line(out, health, _LABEL)
+        for line in found:
+            print_line(out, line, _LEVEL)
     text = captured.get()
     if not out.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -43,20 +52,31 @@ def print_report(report: Report | None, findings: Sequence[HealthFinding]) -> No
     sys.stdout.flush()
 
 
-def picture_of(report: Report | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
+def print_line(out: Console, line: Text, indent: int) -> None:
+    """Print a line; in a terminal that is too narrow for it, on several, which begin below its text."""
+    if not out.is_terminal or line.cell_len <= out.width:
+        out.print(line, soft_wrap=True)
+        return
+    head, body = line[:indent], line[indent:]
+    for part in body.wrap(out, out.width - indent):
+        out.print(head + part, soft_wrap=True)
+        head = Text(" " * indent)
+
+
+def picture_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
     """Make a picture for a screen: the verdict first, because what does not fit is cut off below."""
-    parts: list[RenderableType] = [*verdict(findings)]
-    if report:
-        parts += _lines(report)
-        parts += _tables(report, most_partitions=_MOST_PARTITIONS, is_wide=width >= WIDE)
+    parts: list[RenderableType] = [*verdict(look, findings)]
+    if look:
+        parts += _lines(look)
+        parts += _tables(look, most_partitions=_MOST_PARTITIONS, is_wide=width >= WIDE)
     return Group(*parts)
 
 
-def glance_of(report: Report | None, findings: Sequence[HealthFinding], *, width: int, height: int) -> Group:
+def glance_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int, height: int) -> Group:
     """Make a picture for a small screen, 80 by 24: the verdict, then one line for each part; nothing is wrapped."""
-    health, *found = verdict(findings)
+    health, *found = verdict(look, findings)
     parts = [health]
-    lines = list(glance_lines(report)) if report else []
+    lines = list(glance_lines(look)) if look else []
     room = max(1, height - len(lines) - 2)  # the health's line, and the last, on which the cursor stands
     if len(found) > room:
         more = Text(f"  and {len(found) - room + 1} more: tickstock status")
@@ -67,39 +87,36 @@ def glance_of(report: Report | None, findings: Sequence[HealthFinding], *, width
     return Group(*parts)
 
 
-def verdict(findings: Sequence[HealthFinding]) -> Iterator[Text]:
+def verdict(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Iterator[Text]:
     """Yield the verdict, and a line for each finding."""
-    if is_healthy(findings):
-        yield Text("Health        ").append("healthy", "bold green")
-    else:
-        yield Text("Health        ").append("UNHEALTHY", "bold red")
+    yield Text("Health        ").append_text(_WORDS[health_of(look, findings)])
     for finding in findings:
         line = Text(f"  {finding.level:<5}  ", _STYLES[finding.level]).append(finding.code, "bold")
         yield line.append(f"  {finding.message}  -> {finding.do}", "not bold")
 
 
-def glance_lines(report: Report) -> Iterator[Text]:
+def glance_lines(look: FleetLook) -> Iterator[Text]:
     """Yield one line for each part of the fleet."""
-    first, *others = map(Text, fleet_lines(report.fleet))
+    first, *others = map(Text, fleet_lines(look.fleet))
     yield first
-    for line in parts_lines(report.fleet):
+    for line in parts_lines(look.fleet):
         yield Text(line)
-    if report.producers:
-        running = sum(producer.running for producer in report.producers)
-        ticks = sum(producer.ticks for producer in report.producers)
-        yield Text(f"Producers     {running} live of {len(report.producers)}, {ticks:,} ticks")
+    if look.producers:
+        running = sum(producer.running for producer in look.producers)
+        ticks = sum(producer.ticks for producer in look.producers)
+        yield Text(f"Producers     {running} live of {len(look.producers)}, {ticks:,} ticks")
     yield from others
-    yield from _rest(report)
+    yield from _rest(look)
 
 
-def _lines(report: Report) -> Iterator[Text]:
-    for line in fleet_lines(report.fleet):
+def _lines(look: FleetLook) -> Iterator[Text]:
+    for line in fleet_lines(look.fleet):
         yield Text(line)
-    yield from _rest(report)
+    yield from _rest(look)
 
 
-def _rest(report: Report) -> Iterator[Text]:
-    bridge, feed = report.bridge, report.feed
+def _rest(look: FleetLook) -> Iterator[Text]:
+    bridge, feed = look.bridge, look.feed
     speaks = f"{bridge.owner} speaks" if bridge.owner else "nobody speaks"
     yield Text(f"Bridge        {speaks}, epoch {bridge.epoch}, {bridge.standbys} standing by, {bridge.untold:,} untold")
     market = "open" if feed.market_open else "closed"
@@ -108,13 +125,14 @@ def _rest(report: Report) -> Iterator[Text]:
         f"Feed          market {market}, last live tick {last}, {feed.lost:,} lost, "
         f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
     )
-    yield Text(f"Symbols       {_symbols(report)}")
-    yield from _systems(report.integration)
+    yield Text(f"Symbols       {_symbols(look)}")
+    if look.integration:
+        yield from _systems(look.integration)
 
 
-def _symbols(report: Report) -> str:
-    symbols = report.symbols
-    if has_only_replayed(report):  # of old days: none of them is late
+def _symbols(look: FleetLook) -> str:
+    symbols = look.symbols
+    if has_only_replayed(look):  # of old days: none of them is late
         return f"{symbols.active + symbols.stale:,} have bars of replays"
     names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
     return f"{symbols.active:,} active, {symbols.stale:,} stale{names}"
@@ -140,29 +158,29 @@ def _systems(integration: Integration) -> Iterator[Text]:
     yield Text(f"Latency       {received}, {delivered} (median / 95 %)")
 
 
-def _tables(report: Report, *, most_partitions: int | None, is_wide: bool) -> Iterator[Table]:
-    yield from fleet_tables(report.fleet, most_partitions=most_partitions, is_wide=is_wide)
-    if report.producers:
-        yield _producers(report)
-    if report.leases:
-        yield _leases(report)
-    if report.integration.checkpoints:
-        yield _checkpoints(report.integration)
-    if report.integration.latest:
-        yield _flows(report.integration, is_wide=is_wide)
+def _tables(look: FleetLook, *, most_partitions: int | None, is_wide: bool) -> Iterator[Table]:
+    yield from fleet_tables(look.fleet, most_partitions=most_partitions, is_wide=is_wide)
+    if look.producers:
+        yield _producers(look)
+    if look.leases:
+        yield _leases(look)
+    if look.integration and look.integration.checkpoints:
+        yield _checkpoints(look.integration)
+    if look.integration and look.integration.latest:
+        yield _flows(look.integration, is_wide=is_wide)
 
 
-def _producers(report: Report) -> Table:
+def _producers(look: FleetLook) -> Table:
     table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s")
-    for p in report.producers:
+    for p in look.producers:
         state = Text("running", "green") if p.running else Text("silent", "red")
         table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s))
     return table
 
 
-def _leases(report: Report) -> Table:
+def _leases(look: FleetLook) -> Table:
     table = table_of("Leases", "unit", "owner", "epoch", "left s")
-    for lease in report.leases:
+    for lease in look.leases:
         table.add_row(lease.unit, lease.owner, str(lease.epoch), seconds(lease.left_s))
     return table
 

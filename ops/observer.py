@@ -9,23 +9,24 @@ import psycopg
 from redis.exceptions import ResponseError
 
 from ..contracts.errors import ServerAway, SetupError, first_line
+from ..contracts.fleet_health import HealthFinding, health_of, is_healthy, judge
+from ..contracts.fleet_look import Away, DefinitionFaults, FleetLook
 from ..contracts.server import Server
+from ..db.fleet_look import WINDOW_S, FleetReader
 from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.redis import AWAY, Client, can_pass
-from .monitor import Monitor, Report
 from .redis_refusals import refusals_named
 from .server_probe import away_servers
-from .verdict import HealthFinding, findings_of, is_healthy, server_away
 from .wiring import Place, open_postgres, open_redis_to_look
 
 _RETRY_EVERY_S = 0.1
 
 
 class Look(NamedTuple):
-    """What was seen at one moment. report: None while a server is away."""
+    """What was seen at one moment, and what it means. fleet: None while a server is away."""
 
-    report: Report | None
+    fleet: FleetLook | None
     findings: list[HealthFinding]
 
     @property
@@ -34,14 +35,14 @@ class Look(NamedTuple):
         return is_healthy(self.findings)
 
     def document(self) -> dict[str, Any]:
-        """Return one object for JSON: the verdict, the fleet, and the rest of the report beside it."""
-        at = self.report.at if self.report else datetime.now(UTC)
-        said: dict[str, Any] = {"at": at, "healthy": self.is_healthy, "findings": self.findings}
-        if self.report:
-            fleet = self.report.fleet
-            said |= {field.name: getattr(fleet, field.name) for field in fields(fleet)}
-            others = (field.name for field in fields(self.report) if field.name not in ("at", "fleet"))
-            said |= {name: getattr(self.report, name) for name in others}
+        """Return one object for JSON: the verdict, the stream, and the rest of the look beside it."""
+        look = self.fleet
+        said: dict[str, Any] = {"at": look.at if look else datetime.now(UTC), "healthy": self.is_healthy}
+        said |= {"status": health_of(look, self.findings), "findings": self.findings}
+        if look:
+            said |= {field.name: getattr(look.fleet, field.name) for field in fields(look.fleet)}
+            others = (field.name for field in fields(look) if field.name not in ("at", "fleet"))
+            said |= {name: getattr(look, name) for name in others}
         return said
 
 
@@ -51,9 +52,9 @@ class Observer:
     The first look waits for them as long as the place's connect_timeout_s says, and for a second at least.
     """
 
-    def __init__(self, where: Place, monitor: Monitor) -> None:
+    def __init__(self, where: Place, *, window_s: float = WINDOW_S, latest_flows: int = 0) -> None:
         self._where = where
-        self._monitor = monitor
+        self._reader = FleetReader(_definitions, window_s=window_s, latest_flows=latest_flows)
         self._connection: Connection | None = None
         self._client: Client | None = None
 
@@ -63,10 +64,10 @@ class Observer:
         self._where = self._where._replace(connect_timeout_s=0)  # from now on, each look tries once
         if away := _away_after(self._where, wait_s):
             self.close()
-            return Look(None, [server_away(server, why) for server, why in away.items()])
+            return Look(None, judge(None, [Away(server, why) for server, why in away.items()]))
         try:
             with refusals_named(self._where.servers.redis_url, "operator"):
-                report = self._look()
+                fleet = self._look()
         except psycopg.errors.InsufficientPrivilege as e:
             why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
             raise SetupError(why) from e
@@ -78,16 +79,17 @@ class Observer:
             # Whoever has no connection yet was being opened; PostgreSQL is first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()
-            return Look(None, [server_away("postgresql" if is_postgres else "redis", first_line(e))])
-        return Look(report, findings_of(report))
+            return Look(None, judge(None, [Away("postgresql" if is_postgres else "redis", first_line(e))]))
+        return Look(fleet, judge(fleet))
 
-    def _look(self) -> Report:
+    def _look(self) -> FleetLook:
         if self._connection is None:
             self._connection = open_postgres(self._where, name="tickstock-status")
             check_schema(self._connection)
         if self._client is None:
             self._client = open_redis_to_look(self._where)
-        return self._monitor.look(self._connection, self._client)
+        look = self._reader.look(self._connection, self._client)
+        return self._reader.with_flow_log(look, self._connection, self._client)
 
     def close(self) -> None:
         """Close both connections."""
@@ -111,4 +113,11 @@ def _away_after(where: Place, wait_s: float) -> dict[Server, str]:
 def embedded_away(error: SetupError) -> Look:
     """Make the look at embedded servers of which one does not start."""
     server: Server = "redis" if "valkey" in str(error) else "postgresql"
-    return Look(None, [server_away(server, str(error))])
+    return Look(None, judge(None, [Away(server, str(error))]))
+
+
+def _definitions(connection: Connection) -> DefinitionFaults:
+    # With it comes TA-Lib: only once there is a stream to look at.
+    from ..workers.definitions import faults_of, read_definitions  # noqa: PLC0415
+
+    return faults_of(read_definitions(connection))

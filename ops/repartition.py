@@ -7,18 +7,20 @@ import psycopg
 import structlog
 
 from ..contracts.errors import SetupError, UsageError
+from ..contracts.first_few import first_few
+from ..contracts.fleet_look import StreamLook
 from ..contracts.names import FRONT_DOOR, flow_key, renewal_keys, results_key, stream_key
 from ..contracts.partition import Position
+from ..db.bounded_streams import read_ends
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.results import told_numbers
+from ..db.stream_look import read_stream
 from ..db.world import REAL
 from ..workers.dealt_states import Dealt, deal, producers_of
 from ..workers.frame_order import FrameOrder
 from ..workers.saved_state import LoadedState, load_state
-from .first_few import first_few
-from .status import Status, read_status
 
 log = structlog.get_logger()
 
@@ -96,7 +98,7 @@ def find_obstacles(connection: Connection, client: Client, partitions: int, *, g
     """
     if running := _running(connection):
         return running  # while somebody works, the rest is not worth a look
-    found = read_status(connection, client)
+    found = read_stream(connection, client)
     obstacles = [*_unread(client, found), *_unfinished_replays(found), *_untold(connection, client, partitions)]
     if not give_up_spools:
         obstacles += [
@@ -123,14 +125,16 @@ def _is_among(owners: Mapping[str, str], connected: str) -> bool:
     return name in owners if name else bool(owners)
 
 
-def _unread(client: Client, found: Status) -> list[str]:
+def _unread(client: Client, found: StreamLook) -> list[str]:
     behind = [p.partition for p in found.partitions if p.lag_ticks]
     ticks = sum(p.lag_ticks for p in found.partitions)
-    pipeline = client.pipeline(transaction=False)
-    for p in found.partitions:
-        start = Position.parse(p.position).exclusive
-        pipeline.execute_command("XRANGE", stream_key(p.partition), start, "+", "COUNT", 1)
-    unread = [p.partition for p, entries in zip(found.partitions, pipeline.execute(), strict=True) if entries]
+    starts = [(stream_key(p.partition), Position.parse(p.position).exclusive) for p in found.partitions]
+    unread = []
+    for p, ends in zip(found.partitions, read_ends(client, starts), strict=True):
+        if isinstance(ends, Exception):
+            raise ends
+        if ends.first is not None:
+            unread.append(p.partition)
     do = "run a worker until `tickstock status` shows no lag"
     obstacles = []
     if behind:
@@ -142,7 +146,7 @@ def _unread(client: Client, found: Status) -> list[str]:
     return obstacles
 
 
-def _unfinished_replays(found: Status) -> list[str]:
+def _unfinished_replays(found: StreamLook) -> list[str]:
     return [
         f"{replay.name} ({replay.source}) is not finished: replay it to its end with the same command, "
         f"or give it up with `tickstock replay --abandon {replay.name}`"

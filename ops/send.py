@@ -17,9 +17,9 @@ from ..db.migrate import check_schema
 from ..db.postgres import Connection
 from ..db.queries import query
 from ..db.redis import Client, redis_ms
+from ..db.stream_look import read_stream
 from .dead_letters import list_letters
 from .shutdown import Stop
-from .status import read_status
 from .wiring import Place, open_postgres, open_redis
 
 _LOOK_EVERY_S = 0.1
@@ -71,7 +71,7 @@ def _expect_one(ticks: Ticks) -> None:
 def _await(connection: Connection, client: Client, sent: Position, wait_s: float, stop: Stop) -> bool:
     """Wait until every partition has applied the front door up to an entry."""
     deadline_s = time.monotonic() + wait_s
-    while Position.parse(read_status(connection, client).front_door.applied) < sent:
+    while Position.parse(read_stream(connection, client, with_counts=False).front_door.applied) < sent:
         if time.monotonic() >= deadline_s or stop.wait(_LOOK_EVERY_S):
             return False
     return True

@@ -8,8 +8,8 @@ from rich.console import JustifyMethod, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from ..contracts.fleet_look import FrontDoorLook, PartitionLook, ReplayLook, StreamLook, WorkerLook
 from ..contracts.partition import Position
-from .status import FrontDoorStatus, PartitionStatus, ReplayStatus, Status, WorkerStatus
 
 _ENDED_SHOWN = 5
 _TEXTS = {
@@ -21,7 +21,7 @@ _ON_ONE_LINE = ("replay", "source", "started", "last commit", "flow_id", "time",
 _LATE_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
 
 
-def fleet_tables(status: Status, *, most_partitions: int | None = None, is_wide: bool = True) -> Iterator[Table]:
+def fleet_tables(status: StreamLook, *, most_partitions: int | None = None, is_wide: bool = True) -> Iterator[Table]:
     """Yield the tables of the fleet. most_partitions: only those that lag most; is_wide: with every column."""
     if status.partitions:
         yield _partitions(status.partitions, most_partitions, is_wide=is_wide)
@@ -31,7 +31,7 @@ def fleet_tables(status: Status, *, most_partitions: int | None = None, is_wide:
         yield _replays(status.replays, is_wide=is_wide)
 
 
-def _partitions(partitions: Sequence[PartitionStatus], most: int | None, *, is_wide: bool) -> Table:
+def _partitions(partitions: Sequence[PartitionLook], most: int | None, *, is_wide: bool) -> Table:
     where = ("position", "last commit", "pause s") if is_wide else ("last commit",)
     table = table_of("Partitions", "partition", "owner", "epoch", "lag ticks", "lag s", *where)
     shown = partitions
@@ -45,7 +45,7 @@ def _partitions(partitions: Sequence[PartitionStatus], most: int | None, *, is_w
     return table
 
 
-def _worst_first(partition: PartitionStatus) -> tuple[bool, bool, float]:
+def _worst_first(partition: PartitionLook) -> tuple[bool, bool, float]:
     return partition.owner is not None, partition.lag_s is not None, -(partition.lag_s or 0.0)
 
 
@@ -55,13 +55,13 @@ def _lag(lag_s: float | None) -> Text:
     return Text(f"{lag_s:,.1f}", "red" if lag_s > _STUCK_S else "yellow" if lag_s > _LATE_S else "")
 
 
-def _state(worker: WorkerStatus) -> Text:
+def _state(worker: WorkerLook) -> Text:
     if worker.running:
         return Text("running", "green")
     return Text("silent", "red") if worker.silent else Text("ended", "dim")
 
 
-def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
+def _workers(workers: Sequence[WorkerLook], *, is_wide: bool) -> Table:
     names = (
         ("ticks", "bars", "revisions", "commits", "fenced", "restores") if is_wide else ("ticks", "bars", "restores")
     )
@@ -76,7 +76,7 @@ def _workers(workers: Sequence[WorkerStatus], *, is_wide: bool) -> Table:
     return table
 
 
-def _replays(replays: Sequence[ReplayStatus], *, is_wide: bool) -> Table:
+def _replays(replays: Sequence[ReplayLook], *, is_wide: bool) -> Table:
     # A name stays whole, and leaves 80 columns no room for more than how far the replay is.
     origin = ("started", "source") if is_wide else ()
     table = table_of("Replays", "replay", "state", "ticks", "ended in", *origin)
@@ -87,13 +87,13 @@ def _replays(replays: Sequence[ReplayStatus], *, is_wide: bool) -> Table:
     return table
 
 
-def fleet_lines(status: Status) -> list[str]:
+def fleet_lines(status: StreamLook) -> list[str]:
     """Return the fleet in a few lines."""
     dead = ", ".join(f"{count:,} {reason}" for reason, count in status.dead_letters.items())
     redis, limit = status.redis, status.redis.max_memory_bytes
     used = f"{_megabytes(redis.memory_bytes)} of {_megabytes(limit) if limit else 'no limit'}"
-    running = sum(worker.running for worker in status.workers)
-    unowned = sum(partition.owner is None for partition in status.partitions)
+    running = status.running_workers
+    unowned = len(status.partitions) - status.owned_partitions
     free = f", {unowned} of them without an owner" if unowned else ""
     stream = f"{status.partitions_total} partitions{free}" if status.partitions_total else "not created yet"
     return [
@@ -110,7 +110,7 @@ def fleet_lines(status: Status) -> list[str]:
     ]
 
 
-def parts_lines(status: Status) -> Iterator[str]:
+def parts_lines(status: StreamLook) -> Iterator[str]:
     """Yield a line each of the partitions, the workers and the replays, in place of their tables."""
     if status.partitions:
         worst = min(status.partitions, key=_worst_first)
@@ -128,7 +128,7 @@ def parts_lines(status: Status) -> Iterator[str]:
         yield f"Replays       {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
-def _front_door(door: FrontDoorStatus) -> str:
+def _front_door(door: FrontDoorLook) -> str:
     waiting = "?" if door.lag_entries is None else f"{door.lag_entries:,}"
     waits = f"{waiting} entries wait"
     if door.lost is None:

@@ -13,6 +13,7 @@ from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED, minute_feed, stream_key
 from ..contracts.partition import START, Position, is_at_home, ms_of
 from ..contracts.ticks import Column, Ticks, concat
+from ..db.bounded_streams import read_all
 from ..db.redis import Client, redis_ms
 from ..db.staged_rows import TableShape
 from ..workers.partition_state import Held, PartitionState
@@ -20,7 +21,6 @@ from ..workers.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, widened
 from ..workers.undo import is_undo, take_back
 from .recount import Key, Recount, may_touch_a_bar, recount, recount_whole_minutes
 
-_PAGE = 1000  # entries in one reply
 _NEVER = 1 << 31  # no minute: nothing of the feed can be recounted here
 
 
@@ -138,16 +138,10 @@ def _flows(seen: Sequence[_Seen], state: PartitionState) -> dict[str, _Flow]:
 
 
 def _read(client: Client, partition: int) -> Iterator[_Seen]:
-    start = "-"
-    while True:
-        page = client.execute_command("XRANGE", stream_key(partition), start, "+", "COUNT", _PAGE)
-        for entry_id, fields in page:
-            frame = _frame_of(fields)
-            if frame is not None:
-                yield _Seen(frame, Position.parse(entry_id))
-        if len(page) < _PAGE:
-            return
-        start = Position.parse(page[-1][0]).exclusive
+    for entry_id, fields in read_all(client, stream_key(partition)):
+        frame = _frame_of(fields)
+        if frame is not None:
+            yield _Seen(frame, Position.parse(entry_id))
 
 
 def _frame_of(fields: Sequence[bytes]) -> Frame | None:

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from ..contracts.errors import DatabaseGone, ServerAway, TlsRefused, UsageError
+from ..contracts.fleet_rules import DROPS, GRANT
 from ..contracts.names import GROUP, stream_key
 from ..contracts.redis_rights import RIGHTS, Role
 from ..contracts.settings import Servers, servers_from
@@ -19,10 +20,10 @@ from ..db import redis
 from ..db.migrate import check_schema, migrate, open_stream
 from ..db.postgres import Connection, connect
 from ..db.redis import Client
+from ..db.redis_losses import read_forgotten
+from ..db.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of
 from .embedded import default_data_dir, embedded_servers, servers_to_look_at
-from .forgotten import read_forgotten
 from .redis_refusals import refusals_named, require_rights
-from .redis_replay import DROPS, GRANT, PRINT_AGAIN, UNKNOWN, replay_of
 from .secret_files import with_secrets
 
 log = structlog.get_logger()

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from redis.exceptions import RedisError
 
+from ..contracts.bounds import FULL_SHARE
 from ..db.backoff import Backoff
 from ..db.lag import MAX_NUMBER
 from ..db.outage import Outage
-from ..db.redis import AWAY, FULL_SHARE, Client, advice, can_pass, masters
+from ..db.redis import AWAY, Client, advice, can_pass, masters
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .framer import Numbered

@@ -8,6 +8,7 @@ from itertools import islice
 import structlog
 from redis.exceptions import RedisError
 
+from ..contracts.bounds import FULL_SHARE
 from ..contracts.names import flow_key, frame_keys
 from ..db import redis
 from ..db.backoff import Backoff
@@ -15,7 +16,7 @@ from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import FrameOutcome, Send, send
 from ..db.lag import number_in
 from ..db.outage import Outage
-from ..db.redis import FULL_SHARE, Client, can_pass, is_foreign
+from ..db.redis import Client, can_pass, is_foreign
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .framer import Numbered

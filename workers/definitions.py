@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..contracts.fleet_look import DefinitionFaults
 from ..contracts.timeframe import INTRADAY
 from ..db.postgres import Connection
 from ..db.queries import query
@@ -31,6 +32,13 @@ def default_definitions() -> Definitions:
     return Definitions(
         [PatternDefinition(k, k.threshold, everywhere, dict(k.parameters)) for k in PATTERNS.values() if k.enabled],
         [IndicatorDefinition(i, i.period, everywhere, {}) for i in INDICATORS.values() if i.enabled],
+    )
+
+
+def faults_of(definitions: Definitions) -> DefinitionFaults:
+    """Name the rows of which no worker makes use."""
+    return DefinitionFaults(
+        idle=[row.name for row in definitions.idle], wrong=[f"{row.name} ({row.why})" for row in definitions.wrong]
     )
 
 

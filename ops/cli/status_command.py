@@ -10,8 +10,7 @@ from rich.live import Live
 
 from ...contracts.errors import SetupError
 from ..console import Escaped, make_console
-from ..monitor import Monitor
-from ..monitor_tables import glance_of, picture_of, print_report, verdict
+from ..monitor_tables import glance_of, picture_of, print_line, print_report, verdict
 from ..observer import Look, Observer, embedded_away
 from ..shutdown import Stop
 from ..wiring import Place
@@ -67,7 +66,7 @@ def status(  # one parameter for each option
         except SetupError as e:  # an embedded server does not start
             _print(embedded_away(e), as_json=as_json)
             sys.exit(1)
-        observer = opened.enter_context(closing(Observer(place, Monitor(window_s=minutes * 60, latest_flows=flows))))
+        observer = opened.enter_context(closing(Observer(place, window_s=minutes * 60, latest_flows=flows)))
         if not watch:
             look = observer.look()
             _print(look, as_json=as_json)
@@ -85,15 +84,15 @@ def _watch_live(observer: Observer, console: Console, stop: Stop, every_s: float
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             if everything:
-                picture = picture_of(look.report, look.findings, width=console.width)
+                picture = picture_of(look.fleet, look.findings, width=console.width)
             else:
-                picture = glance_of(look.report, look.findings, width=console.width, height=console.height)
+                picture = glance_of(look.fleet, look.findings, width=console.width, height=console.height)
             live.update(Escaped(picture), refresh=True)
             if stop.wait(every_s):
                 break
             look = observer.look()
-    for line in verdict(look.findings):
-        console.print(line, soft_wrap=True)
+    for line in verdict(look.fleet, look.findings):
+        print_line(console, line, indent=9)
 
 
 def _watch_plain(observer: Observer, stop: Stop, every_s: float, *, as_json: bool) -> None:
@@ -107,4 +106,4 @@ def _print(look: Look, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(look.document()).decode(), flush=True)
     else:
-        print_report(look.report, look.findings)
+        print_report(look.fleet, look.findings)

@@ -14,9 +14,9 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.publisher import Publisher
 from tickstockpl.db.redis import connect
+from tickstockpl.db.redis_replay import replay_of
 from tickstockpl.ops.doctor_redis import check_redis
 from tickstockpl.ops.redis_acl import USERS, users_acl
-from tickstockpl.ops.redis_replay import replay_of
 from tickstockpl.ops.wiring import Place, open_redis
 
 from .fleet import wait_for

@@ -101,6 +101,17 @@ def test_a_key_of_each_partition_is_read_by_the_rights_of_a_role(migrated_server
     assert (finding.level, finding.says) == ("ok", "one of each of 3 partitions was read")
 
 
+def test_a_redis_that_is_nearly_full_fails_as_it_does_in_the_status(migrated_servers):
+    with redis.Redis.from_url(migrated_servers.redis_url) as admin:
+        admin.setrange("filler", 20_000_000, "x")  # what connections hold makes no difference beside it
+        admin.config_set("maxmemory", int(admin.info("memory")["used_memory"] * 1.05))
+        try:
+            finding = found_on(migrated_servers, roles=("operator",))["Redis memory"]
+        finally:
+            admin.config_set("maxmemory", 0)
+    assert (finding.level, finding.do) == ("FAIL", "raise maxmemory, add workers")
+
+
 def test_a_redis_without_aof_is_warned_of(migrated_servers):
     with redis.Redis.from_url(migrated_servers.redis_url) as client:
         client.config_set("appendonly", "no")

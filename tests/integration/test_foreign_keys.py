@@ -34,7 +34,6 @@ from tickstockpl.db.redis import connect
 from tickstockpl.db.world import REAL
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor import diagnose
-from tickstockpl.ops.monitor import Monitor
 from tickstockpl.ops.observer import Observer
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
@@ -165,7 +164,7 @@ def told_by_bridge(servers):
 
 
 def look(servers):
-    with closing(Observer(Place(servers, False, 5.0), Monitor(window_s=900, latest_flows=5))) as observer:
+    with closing(Observer(Place(servers, False, 5.0))) as observer:
         return observer.look()
 
 

@@ -24,13 +24,13 @@ from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.publisher import current_epoch
 from tickstockpl.db.redis import connect as connect_redis
 from tickstockpl.db.replays import open_replay
+from tickstockpl.db.stream_look import read_stream
 from tickstockpl.db.world import REAL
 from tickstockpl.ops.audit import unbalanced_rows
 from tickstockpl.ops.bridge_wiring import make_bridge
 from tickstockpl.ops.doctor_postgres import _partitions
 from tickstockpl.ops.producer_wiring import ProducerOptions, replay_feed, run_producer
 from tickstockpl.ops.repartition import RepartitionOutcome, repartition
-from tickstockpl.ops.status import read_status
 from tickstockpl.ops.wiring import Place, open_both
 from tickstockpl.ops.worker_wiring import make_worker
 from tickstockpl.producer import left_behind
@@ -293,7 +293,7 @@ def test_a_file_that_was_replayed_changes_no_bar_when_it_is_replayed_again(world
     assert second not in (None, first)
     assert world.rows(in_table) == bars
     assert unbalanced_rows(world.connection) == []
-    replays = read_status(world.connection, world.client).replays
+    replays = read_stream(world.connection, world.client).replays
     assert [(r.name, r.state, r.partitions_ended, r.partitions) for r in replays] == [
         (first, "finished", 4, 4),
         (second, "finished", 3, 3),

@@ -15,13 +15,13 @@ from uuid import UUID, uuid4
 
 import psycopg
 import redis
+from tickstockpl.contracts.fleet_look import Flows
 from tickstockpl.contracts.names import HEARTBEAT
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
+from tickstockpl.db.flow_log import read_integration
 from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.integration import Flows, read_integration
-from tickstockpl.ops.monitor import Monitor
 from tickstockpl.ops.observer import Observer
 from tickstockpl.ops.wiring import Place
 
@@ -60,13 +60,13 @@ def running(servers, log, *arguments):
 
 def look(servers, **options):
     place = Place(servers, embedded=False, connect_timeout_s=30)
-    with closing(Observer(place, Monitor(window_s=900, latest_flows=5))) as observer:
+    with closing(Observer(place)) as observer:
         return observer.look(**options)
 
 
 def looks_well(found):
     """Tell whether all is there, also the first heartbeat's row: it is logged after the start's."""
-    return found.is_healthy and len(found.report.integration.checkpoints) == 2
+    return found.is_healthy and len(found.fleet.integration.checkpoints) == 2
 
 
 def codes(found):
@@ -102,6 +102,7 @@ def test_a_fleet_is_healthy_until_its_only_worker_is_killed(migrated_servers, ti
             "UPDATE lease SET renewed_at = clock_timestamp() - interval '20 s', expires_at = clock_timestamp()"
             " - interval '15 s' WHERE owner = 'c1'",
         )
+        wait_for(lambda: "NO_WORKERS" in codes(look(migrated_servers)))  # the bridge has just come, too
         ran = tickstock("status", servers=migrated_servers)
         assert ran.returncode == 1
         assert "Health        UNHEALTHY\n  error  NO_WORKERS  no worker for " in ran.stdout
@@ -113,9 +114,10 @@ def test_a_fleet_is_healthy_until_its_only_worker_is_killed(migrated_servers, ti
         assert [line for line in ran.stdout.splitlines() if line.endswith(" ")] == []
 
         narrow = tickstock("status", servers=migrated_servers, FORCE_COLOR="1", COLUMNS="80")
-        tables = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", narrow.stdout).splitlines() if line[:1] in "┏┃┡│└"]
-        assert len(tables) > 10
-        assert {len(line) for line in tables if len(line) > 80} == set()
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", narrow.stdout).splitlines()
+        assert len([line for line in lines if line[:1] in "┏┃┡│└"]) > 10
+        assert [line for line in lines if len(line) > 80] == []
+        assert any(line.startswith("              ") for line in lines)  # below the text, not below the label
         assert "position" not in narrow.stdout
 
 
@@ -140,9 +142,10 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
         INSERT INTO outbox
             SELECT 1, n, 'bars', '', clock_timestamp() - interval '1 min' FROM generate_series(1, 3) AS n;
         -- five ticks were lost ten minutes ago, six long ago
-        INSERT INTO ledger (partition, producer, feed, last_number, ticks_in, lost, updated_at) VALUES
-            (0, 'massive-1', 'live', 9, 9, 5, clock_timestamp() - interval '10 min'),
-            (0, 'old', 'live', 9, 9, 6, '2026-01-01');
+        INSERT INTO ledger (partition, producer, feed, last_number, ticks_in, lost, updated_at, lost_at) VALUES
+            (0, 'massive-1', 'live', 9, 9, 5, clock_timestamp(), clock_timestamp() - interval '10 min'),
+            (0, 'massive-0', 'live', 9, 9, 7, clock_timestamp(), clock_timestamp() - interval '20 min'),
+            (0, 'old', 'live', 9, 9, 6, '2026-01-01', NULL);
         INSERT INTO dead_letter (partition, producer, reason, detail, original, created_at) VALUES
             (0, 'p', 'price', '', '', '2026-01-01'), (0, 'p', 'price', '', '', clock_timestamp());
         INSERT INTO gap (feed, first_minute, last_minute, why, state) VALUES
@@ -153,13 +156,13 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
     found = look(migrated_servers)
     assert codes(found) == [
         "PARTITIONS_UNOWNED", "HEARTBEAT_STALE", "RESULTS_UNTOLD",
-        "HEARTBEAT_UNLOGGED", "APPLICATION_AWAY", "PRODUCERS_GONE", "TICKS_LOST", "DEAD_LETTERS", "GAPS_OPEN",
-        "REPLAY_UNFINISHED",
+        "HEARTBEAT_UNLOGGED", "PRODUCERS_GONE", "TICKS_LOST", "DEAD_LETTERS", "GAPS_OPEN", "REPLAY_UNFINISHED",
+        "APPLICATION_AWAY",
     ]  # fmt: skip
-    report = found.report
+    report = found.fleet
     assert list(report.unowned_s) == [1]
     assert (report.bridge.untold, report.bridge.untold_s > 59) == (2, True)
-    assert (report.feed.lost, report.feed.lost_lately, report.feed.dead_letters_lately) == (11, 5, 1)
+    assert (report.feed.lost, report.feed.lost_lately, report.feed.dead_letters_lately) == (18, 5, 1)
     assert (report.feed.open_gaps, report.feed.missing_gaps) == (1, 1)
     (producer,) = report.producers
     assert (producer.name, producer.running, producer.ticks, producer.lost) == ("massive-1", False, 9, 5)
@@ -172,7 +175,7 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
             pubsub.get_message(timeout=60)
             found = look(migrated_servers)
         assert not {"HEARTBEAT_STALE", "APPLICATION_AWAY"} & set(codes(found))
-        assert found.report.integration.heartbeats.subscribers == 1
+        assert found.fleet.integration.heartbeats.subscribers == 1
         client.set(HEARTBEAT, "soon")
     assert "HEARTBEAT_STALE" in codes(look(migrated_servers))
 
@@ -230,7 +233,8 @@ def test_flows_are_counted_by_how_far_they_came(migrated_servers):
             log(migrated_servers, flow_id, name, now - timedelta(seconds=ago_s), users=4 if name == names[3] else None)
     log(migrated_servers, uuid4(), "EVENT_RECEIVED", now - timedelta(seconds=20))  # of a flow that is not ours
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
-        found = read_integration(connection, connect(migrated_servers.redis_url), window_s=900, latest=3)
+        client = connect(migrated_servers.redis_url)
+        found = read_integration(connection, client, at=now, window_s=900, latest=3)
     assert found.flows == Flows(
         published=5, received=3, parsed=2, delivered=1, settled=4,
         never_received=1, never_parsed=1, never_delivered=1,
@@ -254,15 +258,15 @@ def test_flows_are_counted_by_how_far_they_came(migrated_servers):
 
 def test_watching_goes_on_while_a_server_is_away(migrated_servers):
     place = Place(migrated_servers, embedded=False, connect_timeout_s=30)
-    with closing(Observer(place, Monitor(window_s=900, latest_flows=5))) as observer:
-        assert observer.look().report is not None
+    with closing(Observer(place)) as observer:
+        assert observer.look().fleet is not None
         execute(
             migrated_servers,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'tickstock-status' AND datname = current_database()",
         )
         assert codes(observer.look()) == ["DATABASE_AWAY"]
-        assert observer.look().report is not None
+        assert observer.look().fleet is not None
 
 
 def test_watch_prints_one_json_line_a_look_and_leaves_with_ctrl_c(migrated_servers):

@@ -9,8 +9,10 @@ from uuid import UUID
 import psycopg
 import pytest
 from redis.exceptions import ResponseError
+from tickstockpl.contracts.channel_names import PATTERNS
 from tickstockpl.contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT, MONITORING_CONTROL, stream_key
 from tickstockpl.db import lease, redis
+from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.postgres import Database
 from tickstockpl.db.world import REAL
 from tickstockpl.workers.bridge.voice import Voice
@@ -37,6 +39,10 @@ class Fleet:
         self.now_s = 1_000.0
         self._url = servers.database_url
         self.databases = []
+        open_stream(self.admin, 2)
+        self._application = self.client.pubsub()
+        self._application.subscribe(PATTERNS)
+        self._application.get_message(timeout=60)
 
     def voice(self, name="b1", universe="market"):
         database = Database(self._url, name=name, impatient=True)
@@ -44,10 +50,21 @@ class Fleet:
         world = replace(REAL, unix_ns=lambda: round(self.at.timestamp() * 1e9))
         return Voice(database, self.client, name=name, universe=universe, partitions=2, world=world)
 
-    def begun(self, **options):
+    def begun(self, *, connected_s=3_600, **options):
+        """Let a bridge speak that has been connected for so long, as its lease says."""
         voice = self.voice(**options)
         voice.begin(1)
+        self.admin.execute(
+            "INSERT INTO lease (unit, owner, epoch, expires_at, renewed_at, backend_start) VALUES ('bridge', 'b1', 1,"
+            " now() + interval '1 hour', now(), now() - make_interval(secs => %s)) ON CONFLICT DO NOTHING",
+            (connected_s,),
+        )
         return voice
+
+    def connected(self, seconds):
+        self.admin.execute(
+            "UPDATE lease SET backend_start = now() - make_interval(secs => %s) WHERE unit = 'bridge'", (seconds,)
+        )
 
     def later(self, seconds):
         self.at += timedelta(seconds=seconds)
@@ -76,13 +93,27 @@ class Fleet:
         )
         for unit in (f"consumer:{name}", *(f"partition:{p}" for p in partitions)):
             self.admin.execute(
-                "INSERT INTO lease (unit, owner, expires_at) VALUES (%s, %s, now() + interval '1 hour')"
-                " ON CONFLICT (unit) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at",
+                "INSERT INTO lease (unit, owner, expires_at, renewed_at) VALUES"
+                " (%s, %s, now() + interval '1 hour', now())"
+                " ON CONFLICT (unit) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at,"
+                " renewed_at = excluded.renewed_at",
                 (unit, name),
             )
 
-    def end_leases(self, like):
-        self.admin.execute("UPDATE lease SET expires_at = now() - interval '1 s' WHERE unit LIKE %s", (like,))
+    def end_leases(self, like, *, silent_s):
+        self.admin.execute(
+            "UPDATE lease SET expires_at = now() - interval '1 s', renewed_at = now() - make_interval(secs => %s)"
+            " WHERE unit LIKE %s",
+            (silent_s, like),
+        )
+
+    def live_tick(self, *, ago_s):
+        self.admin.execute(
+            "INSERT INTO ledger (partition, producer, feed, last_number, updated_at)"
+            " VALUES (0, 'massive-1', 'live', 1, clock_timestamp() - make_interval(secs => %s))"
+            " ON CONFLICT (partition, producer) DO UPDATE SET updated_at = excluded.updated_at",
+            (ago_s,),
+        )
 
     def bar(self, symbol, minute):
         self.admin.execute("INSERT INTO symbols (symbol) VALUES (%s) ON CONFLICT DO NOTHING", (symbol,))
@@ -98,17 +129,20 @@ class Fleet:
             (reason, age_s),
         )
 
-    def lose(self, ticks):
+    def lose(self, ticks, *, ago_s=0):
         self.admin.execute(
-            "INSERT INTO ledger AS l (partition, producer, feed, last_number, lost) VALUES (0, 'p', 'live', 1, %s)"
-            " ON CONFLICT (partition, producer) DO UPDATE SET lost = l.lost + excluded.lost",
-            (ticks,),
+            "INSERT INTO ledger AS l (partition, producer, feed, last_number, lost, lost_at)"
+            " VALUES (0, 'p', 'live', 1, %s, clock_timestamp() - make_interval(secs => %s))"
+            " ON CONFLICT (partition, producer)"
+            " DO UPDATE SET lost = l.lost + excluded.lost, lost_at = excluded.lost_at",
+            (ticks, ago_s),
         )
 
     def rows(self, statement):
         return self.admin.execute(statement).fetchall()
 
     def close(self):
+        self._application.close()
         for database in self.databases:
             database.close()
         self.client.close()
@@ -463,14 +497,13 @@ def test_the_lag_is_the_workers_own(fleet):
 def test_an_entry_that_no_worker_commits_is_a_lag_too(fleet):
     voice = fleet.begun()
     fleet.worker()
-    fleet.admin.execute("INSERT INTO checkpoint (partition, position) VALUES (0, '0-0'), (1, '0-0')")
     fleet.client.xadd(stream_key(1), {"f": "x"}, id=f"{redis.redis_ms(fleet.client) - 60_000}-0")
     (body,) = on(HEALTH, fleet.speak(voice))
     assert 60_000 <= body["data_flow"]["processing_lag_ms"] < 120_000
     assert [(issue["code"], issue["since"]) for issue in body["issues"]] == [
         ("LAG_HIGH", "2026-01-15T15:00:00.000000+00:00")
     ]
-    assert body["status"] == "degraded"
+    assert body["status"] == "error"  # for longer than a minute: nobody commits
 
 
 def test_symbols_are_active_or_stale_by_their_newest_bar(fleet):
@@ -517,9 +550,13 @@ def test_a_redis_that_is_nearly_full_is_an_issue(fleet):
 def test_a_silent_feed_is_an_issue_in_market_hours(fleet):
     fleet.worker(ticks=10)
     voice = fleet.begun()
-    said = fleet.speak(voice, after_s=70)
-    found = [[issue["code"] for issue in body["issues"]] for body in on(HEALTH, said)]
-    assert found == [[]] * 13 + [["FEED_SILENT"]] * 2
+    found = []
+    for ago_s in (30, 90, 30):
+        fleet.live_tick(ago_s=ago_s)
+        said = fleet.speak(voice)
+        found += [[issue["code"] for issue in body["issues"]] for body in on(HEALTH, said)]
+        fleet.later(5)
+    assert found == [[], ["FEED_SILENT"], []]
 
 
 # -- status and monitoring ---------------------------------------------------------------------------------------------
@@ -556,9 +593,11 @@ def test_the_systems_status_is_said_on_a_change_and_each_minute(fleet):
 
 
 def test_a_fleet_without_workers_is_starting_and_then_an_error(fleet):
-    voice = fleet.begun()
-    said = fleet.speak(voice, after_s=20)
-    assert [body["status"] for body in on(HEALTH, said)] == ["starting"] * 3 + ["error"] * 2
+    voice = fleet.begun(connected_s=0)
+    assert [body["status"] for body in on(HEALTH, fleet.speak(voice, after_s=5))] == ["starting"] * 2
+    fleet.connected(16)
+    said = fleet.speak(voice, after_s=5)
+    assert [body["status"] for body in on(HEALTH, said)] == ["error"]
     (alert,) = on(CRITICAL, said)
     assert (alert["severity"], alert["component"], alert["data"]["code"]) == ("critical", "workers", "NO_WORKERS")
     (triggered,) = monitoring("ALERT_TRIGGERED", said)
@@ -573,10 +612,12 @@ def test_partitions_without_an_owner_are_an_issue_after_a_take_overs_time(fleet)
     fleet.worker()
     voice = fleet.begun()
     fleet.speak(voice)
-    fleet.end_leases("partition:1")
-    said = fleet.speak(voice, after_s=15)
+    said = []
+    for silent_s in (10, 20):
+        fleet.end_leases("partition:1", silent_s=silent_s)
+        said += fleet.speak(voice, after_s=5)
     found = [[issue["message"] for issue in body["issues"]] for body in on(HEALTH, said)]
-    assert found == [[], [], ["1 of 2 partitions have no owner"]]
+    assert found == [[], ["without an owner for up to 20 s: partition 1"]]
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -612,18 +653,17 @@ def test_an_issue_of_dead_letters_goes_after_five_minutes(fleet):
     voice = fleet.begun()
     fleet.speak(voice)
     fleet.dead_letter("bad_price")
-    fleet.at = EVENING  # a silent feed is another issue
-    fleet.later(5)
-    fleet.speak(voice)
-    said = fleet.speak(voice, after_s=305)
+    said = fleet.speak(voice, after_s=5)
+    fleet.admin.execute("UPDATE dead_letter SET created_at = created_at - interval '300 s'")
+    said += fleet.speak(voice, after_s=5)
     issues = [[issue["code"] for issue in body["issues"]] for body in on(HEALTH, said)]
-    assert (issues[0], issues[-1]) == (["DEAD_LETTERS"], [])
+    assert issues == [["DEAD_LETTERS"], []]
     assert len(monitoring("ALERT_RESOLVED", said)) == 1
 
 
 def test_lost_ticks_are_told_by_their_number_and_raise_a_critical_alert_once(fleet):
     fleet.worker()
-    fleet.lose(100)  # of another day
+    fleet.lose(100, ago_s=86_400)
     voice = fleet.begun()
     assert on(ERRORS, fleet.speak(voice)) == []
     fleet.lose(7)
@@ -636,7 +676,8 @@ def test_lost_ticks_are_told_by_their_number_and_raise_a_critical_alert_once(fle
     ]
     assert {error["category"] for error in on(ERRORS, said)} == {"network"}
     assert [alert["data"]["code"] for alert in on(CRITICAL, said)] == ["TICKS_LOST"]
-    assert on(HEALTH, said)[-1]["issues"][0]["message"] == "8 ticks were lost on the way"
+    (issue,) = on(HEALTH, said)[-1]["issues"]
+    assert issue["message"] == "producers lost ticks in the last 15 minutes; 108 of theirs are missing in all"
 
 
 def test_a_wrong_definition_is_told_once_and_again_when_it_changes(fleet):
@@ -776,7 +817,6 @@ def test_a_shutdown_with_postgresql_away_leaves_the_session_to_the_next_fleet(fl
 def test_what_was_ready_when_redis_refused_is_said_when_it_serves_again(fleet):
     fleet.at = datetime(2026, 1, 15, 20, 59, 58, tzinfo=UTC)
     fleet.worker()
-    fleet.admin.execute("INSERT INTO checkpoint (partition, position) VALUES (0, '0-0')")
     voice = fleet.begun()
     fleet.speak(voice)
     fleet.later(5)

@@ -91,7 +91,8 @@ class Bridge:
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
-        self._gauges = FleetGauges(client, options.partitions, world=world)
+        self._gauges = FleetGauges(options.partitions, world=world)
+        self._shown = 0  # of the looks at the fleet
         self._publisher: Publisher | None = None  # with the lease, once the epoch is registered
         self._lease: Lease | None = None
         self._renew_at = self._commit_at = self._look_at = 0.0
@@ -157,8 +158,14 @@ class Bridge:
         self._note_served()
 
     def _look_at_fleet(self) -> None:
-        if self._publisher and self._gauges.is_due():
-            self._gauges.look(self._database.connection, seen=self._voice.figures, receivers=self.receivers)
+        if self._publisher is None:
+            return
+        fleet, now_s = self._voice.fleet, self._world.monotonic_s()
+        if fleet.is_due(now_s):
+            fleet.look(self._database.connection, now_s)
+        if fleet.last is not None and fleet.count != self._shown:
+            self._gauges.take(fleet.last, self.receivers)
+            self._shown = fleet.count
 
     def _read(self) -> None:
         if not self._pacing.is_full:
@@ -188,10 +195,10 @@ class Bridge:
             self._tracing.published(traced, began_ns)
 
     def _measure(self, closes_s: list[float | None]) -> None:
-        now_ms = self._gauges.now_ms()
+        now_s = self._gauges.now_s()
         for close_s in closes_s:
-            if close_s is not None and now_ms is not None:
-                BAR_CLOSE_TO_PUBLISH.observe(max(0.0, now_ms / 1000 - close_s))
+            if close_s is not None and now_s is not None:
+                BAR_CLOSE_TO_PUBLISH.observe(max(0.0, now_s - close_s))
 
     def _publish(self, messages: list[Message]) -> None:
         """Publish in order, looking at the lease before each batch: this process may have been stopped meanwhile."""
@@ -352,7 +359,7 @@ class Bridge:
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
         """Wait for the database, or for a lock in it; raise what is neither."""
         self._restored = False
-        self._gauges.forget()
+        self._forget_figures()
         self._renew_at = 0.0
         if isinstance(error, psycopg.Error):
             if (error.sqlstate or "").startswith("40"):
@@ -368,6 +375,10 @@ class Bridge:
                 return
         VITALS.lost("postgresql")
         self._database_outage.note(error, do=postgres.advice(error) if isinstance(error, psycopg.Error) else "")
+
+    def _forget_figures(self) -> None:
+        self._gauges.forget()
+        self._voice.fleet.look_at_once()
 
     def _note_busy(self, error: psycopg.Error) -> None:
         """Try again in the next turn: the statement itself has waited."""
@@ -395,7 +406,7 @@ class Bridge:
             self._lacks_room = True
         else:
             self._renew_at = 0.0
-            self._gauges.forget()
+            self._forget_figures()
             self._redis_outage.note(error)
             VITALS.lost("redis")
 

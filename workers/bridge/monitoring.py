@@ -1,4 +1,4 @@
-"""What is said on `tickstock:monitoring`, and the critical alerts: from the host, the health and the issues."""
+"""What is said on `tickstock:monitoring`, and the critical alerts: from the host, the health and the findings."""
 
 from collections.abc import Sequence
 from uuid import NAMESPACE_URL, uuid5
@@ -18,7 +18,7 @@ from ...contracts.channels import (
     monitoring_metric_update,
     monitoring_system_status,
 )
-from .health import component_of, is_alarming, score_of
+from ...contracts.fleet_health import HealthFinding, score_of
 
 
 def alert_id_of(code: str) -> str:
@@ -27,44 +27,48 @@ def alert_id_of(code: str) -> str:
 
 
 class Monitoring:
-    """Remembers which issues were told: an alert is raised when its issue appears, and taken back when it goes."""
+    """Remembers which alerts stand: one is raised when its finding appears, and taken back when that goes."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()  # the codes of the issues that stand
+        self._standing: set[str] = set()  # codes
         psutil.cpu_percent()  # each later call measures from the one before
 
-    def tell_issues(self, issues: Sequence[Issue], at_s: float) -> list[Message]:
-        """Return the alerts for issues that appeared or went since the last call. at_s: Unix seconds."""
-        before, self._told = self._told, {issue.code for issue in issues}
-        said = [monitoring_alert_resolved(alert_id=alert_id_of(code)) for code in sorted(before - self._told)]
-        for issue in issues:
-            if issue.code not in before:
-                said += _raise(issue, at_s)
+    def tell_alerts(self, findings: Sequence[HealthFinding], issues: Sequence[Issue], at_s: float) -> list[Message]:
+        """Return the alerts that are raised or taken back since the last call, one a code; a note raises none.
+
+        issues: of the findings, in their order. at_s: Unix seconds.
+        """
+        found = {f.code: (f, issue) for f, issue in zip(findings, issues, strict=True) if f.level != "note"}
+        before, self._standing = self._standing, set(found)
+        said = [monitoring_alert_resolved(alert_id=alert_id_of(code)) for code in sorted(before - self._standing)]
+        for code, (finding, issue) in found.items():
+            if code not in before:
+                said += _raise(finding, issue, at_s)
         return said
 
-    def metric_update(self, issues: Sequence[Issue]) -> Message:
+    def metric_update(self, findings: Sequence[HealthFinding]) -> Message:
         """Measure the host, and score the whole."""
         return monitoring_metric_update(
             cpu_percent=min(100.0, psutil.cpu_percent()),
             memory_percent=psutil.virtual_memory().percent,
-            overall=score_of(issues),
+            overall=score_of(findings),
         )
 
-    def health_check(self, status: Status, issues: Sequence[Issue], components: Components) -> Message:
+    def health_check(self, status: Status, findings: Sequence[HealthFinding], components: Components) -> Message:
         """Say the score, the status and the parts."""
         parts: dict[str, Component] = {name: getattr(components, name) for name in components.__struct_fields__}
-        return monitoring_health_check(overall_score=score_of(issues), status=status, components=parts)
+        return monitoring_health_check(overall_score=score_of(findings), status=status, components=parts)
 
-    def system_status(self, status: Status, issues: Sequence[Issue], uptime_s: float) -> Message:
+    def system_status(self, status: Status, findings: Sequence[HealthFinding], uptime_s: float) -> Message:
         """Say the status, and why."""
-        details = {"uptime_seconds": round(uptime_s, 1), "issues": [issue.code for issue in issues]}
+        details = {"uptime_seconds": round(uptime_s, 1), "issues": [finding.code for finding in findings]}
         return monitoring_system_status(status=status, details=details)
 
 
-def _raise(issue: Issue, at_s: float) -> list[Message]:
-    level = "critical" if is_alarming(issue) else "warning"
+def _raise(finding: HealthFinding, issue: Issue, at_s: float) -> list[Message]:
+    level = "critical" if finding.alarming else "warning"
     said = [monitoring_alert_triggered(alert_id=alert_id_of(issue.code), level=level, text=issue.message)]
-    if is_alarming(issue):
-        details = {"code": issue.code, "since": issue.since}
-        said.append(critical_alert(now_s=at_s, text=issue.message, component=component_of(issue), details=details))
+    if finding.alarming:
+        details = {"code": issue.code, "since": issue.since, "do": finding.do}
+        said.append(critical_alert(now_s=at_s, text=issue.message, component=finding.part, details=details))
     return said

@@ -1,25 +1,28 @@
 """The fleet's one voice: heartbeat, session, health, errors and monitoring, each at its own time.
 
-Only the active bridge speaks. Where PostgreSQL is away, or locked up, it goes on with the last figures, and says so;
+Only the active bridge speaks. Where PostgreSQL is away, or locked up, it goes on with its last look, and says so;
 what was due meanwhile is caught up with when statements go through again, which is the bridge's work. Redis errors are
 raised.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 import psycopg
 import structlog
+from msgspec import structs
 
 from ...contracts.channel_names import ERRORS
-from ...contracts.channels import Component, Issue, Message, Status, health_status, streaming_health
+from ...contracts.channels import Components, Issue, Message, Status, health_status, streaming_health
+from ...contracts.errors import first_line
+from ...contracts.fleet_health import HealthFinding, judge
+from ...contracts.fleet_look import Away
 from ...db.postgres import Database, is_away
 from ...db.queries import query
 from ...db.redis import Client, masters
 from ...db.world import REAL, World
 from . import health, heartbeat
 from .controls import FORCE_HEALTH_CHECK, RELOAD_PATTERNS, Controls
-from .figures import FigureReader, Figures
+from .fleet_watch import FleetWatch
 from .monitoring import Monitoring
 from .session import Sessions
 from .watch_errors import ErrorWatch
@@ -75,17 +78,21 @@ class Voice:
         self._watch = ErrorWatch(world=world)
         self._monitoring = Monitoring()
         self._controls = Controls(client)
+        self.fleet = FleetWatch(client, world=world)  # of the bridge's gauges, too
         self._epoch: int | None = None  # None until this bridge is the active one
         self._forget()
 
     def _forget(self) -> None:
         """Begin as a voice that has said nothing."""
         self._unsaid: list[Message] = []  # made, and not returned yet: an error came between
-        self._figures = Figures(partitions_total=self._partitions)
-        self._reader: FigureReader | None = None
+        self.fleet.forget()
+        self._has_looked = False
+        self._findings: list[HealthFinding] = []
         self._issues: list[Issue] = []
         self._status: Status | None = None
-        self._away_since_s: float | None = None
+        self._away: Away | None = None  # PostgreSQL
+        self._away_since_s = 0.0
+        self._uptime_s = 0.0
         self._start_is_logged = False
         self._patterns = self._indicators = 0
         self._last_pattern_at: datetime | None = None
@@ -102,11 +109,6 @@ class Voice:
     def session_id(self) -> str:
         """Return the active session's id, or the last one's; empty before `begin`."""
         return self._sessions.session_id
-
-    @property
-    def figures(self) -> Figures:
-        """Return the last figures."""
-        return self._figures
 
     def note(self, patterns: int, indicators: int) -> None:
         """Count what was told on the channels."""
@@ -169,16 +171,16 @@ class Voice:
             if not is_away(self._database.connection, e):
                 raise
         if not another_takes_over:
-            self._status = health.status_of(self._figures, self._issues, stopping=True)
+            self._status = health.status_of(self.fleet.last, self._findings, stopping=True)
             self._unsaid += [self._streaming_health(at), self._health_status(at), self._system_status()]
         said, self._unsaid = self._unsaid, []
         return said
 
     def _obey(self, actions: set[str], at: datetime, now_s: float) -> None:
-        """Do at once what the application asks for; a check says the last figures, at most five seconds old."""
+        """Do at once what the application asks for; a check says the last look, at most five seconds old."""
         if FORCE_HEALTH_CHECK in actions:
             self._unsaid.append(self._health_check())
-        if RELOAD_PATTERNS in actions and self._away_since_s is None:
+        if RELOAD_PATTERNS in actions and self._away is None:
             self._definitions_timer = _Timer(_DEFINITIONS_EVERY_S)
             try:
                 self._database.connection.execute(query("tell_definitions_changed"))
@@ -191,22 +193,23 @@ class Voice:
     # -- what is asked of PostgreSQL -------------------------------------------------------------------------------
 
     def _look(self, at: datetime, now_s: float) -> None:
-        if self._reader is None:
+        if not self._has_looked:
+            self._has_looked = True
             self._began_s = now_s
-            self._reader = FigureReader(self._client, partitions=self._partitions, now_s=now_s)
             self._announce_timer.done(now_s)  # it was announced at the beginning
+        self._uptime_s = now_s - self._began_s
         try:
             self._keep_session(at, now_s)
             self._watch_errors(at, now_s)
-            figures = self._reader.look(self._database.connection, now_s)
-            self._figures = replace(figures, dead_letters=self._watch.dead_letters, ticks_lost=self._watch.ticks_lost)
-            self._log_alive(now_s)  # the last one: the application's table may be locked
+            self.fleet.look(self._database.connection, now_s)
+            self._log_alive(now_s)  # behind all else: the application's table may be locked
+            self.fleet.read_flow_log(self._database.connection, now_s)
         except psycopg.Error as e:
             if not is_away(self._database.connection, e):
                 raise
             self._note_away(e, at, now_s)
             return
-        self._away_since_s = None
+        self._away = None
 
     def _keep_session(self, at: datetime, now_s: float) -> None:
         said = self._sessions.turn(at)
@@ -236,7 +239,7 @@ class Voice:
 
     def _watch_errors(self, at: datetime, now_s: float) -> None:
         connection, at_s = self._database.connection, at.timestamp()
-        self._unsaid += self._watch.look(connection, at_s, now_s)
+        self._unsaid += self._watch.look(connection, at_s)
         self._look_at_definitions(at, now_s)
 
     def _look_at_definitions(self, at: datetime, now_s: float) -> None:
@@ -249,22 +252,22 @@ class Voice:
         return sum(count for node in masters(self._client) for _, count in node.pubsub_numsub(ERRORS))
 
     def _note_away(self, error: psycopg.Error, at: datetime, now_s: float) -> None:
-        if self._away_since_s is None:
+        why = first_line(error)
+        if self._away is None:
             self._away_since_s = now_s
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             log.warning("health is told without the database", why=why)
             self._unsaid.append(self._watch.database_away(at.timestamp(), why))
-        away_s = now_s - self._away_since_s
-        self._figures = replace(self._figures, database_away_s=away_s, uptime_s=now_s - self._began_s)
+        self._away = Away("postgresql", why, now_s - self._away_since_s)
 
     # -- what is said of it ----------------------------------------------------------------------------------------
 
     def _tell_health(self, at: datetime, now_s: float) -> None:
-        self._issues = health.issues_of(self._figures, at, self._issues)
-        status = health.status_of(self._figures, self._issues)
+        self._findings = judge(self.fleet.last, [self._away] if self._away else [])
+        self._issues = health.issues_of(self._findings, at, self._issues)
+        status = health.status_of(self.fleet.last, self._findings)
         changed, self._status = status != self._status, status
         self._unsaid.append(self._streaming_health(at))
-        self._unsaid += self._monitoring.tell_issues(self._issues, at.timestamp())
+        self._unsaid += self._monitoring.tell_alerts(self._findings, self._issues, at.timestamp())
         if changed or self._system_status_timer.is_due(now_s):
             self._unsaid.append(self._system_status())
             self._system_status_timer.done(now_s)
@@ -272,44 +275,43 @@ class Voice:
         if changed or regular:
             self._unsaid.append(self._health_status(at))
         if regular:
-            self._unsaid.append(self._monitoring.metric_update(self._issues))
+            self._unsaid.append(self._monitoring.metric_update(self._findings))
             self._unsaid.append(self._health_check())
             self._status_timer.done(now_s)
 
     def _streaming_health(self, at: datetime) -> Message:
+        look = self.fleet.last
         return streaming_health(
             now_s=at.timestamp(),
             session_id=self.session_id,
             status=self._status or "starting",
-            active_symbols=self._figures.active_symbols,
+            active_symbols=look.symbols.active if look else 0,
             patterns_detected=self._sessions.patterns,
             indicators_calculated=self._sessions.indicators,
-            connection=health.connection_of(self._figures),
-            data_flow=health.data_flow_of(self._figures),
-            resources=health.resources_of(self._figures),
-            stale_symbols=health.stale_symbols_of(self._figures),
+            connection=health.connection_of(look, self._away, self._partitions),
+            data_flow=health.data_flow_of(look),
+            resources=health.resources_of(look, self.fleet.own),
+            stale_symbols=health.stale_symbols_of(look),
             issues=self._issues,
         )
 
     def _health_check(self) -> Message:
-        components = health.components_of(self._figures, self._issues, self._bridge())
-        return self._monitoring.health_check(self._status or "starting", self._issues, components)
+        return self._monitoring.health_check(self._status or "starting", self._findings, self._components())
 
     def _health_status(self, at: datetime) -> Message:
-        components = health.components_of(self._figures, self._issues, self._bridge())
-        return health_status(now_s=at.timestamp(), status=self._status or "starting", components=components)
+        return health_status(now_s=at.timestamp(), status=self._status or "starting", components=self._components())
 
     def _system_status(self) -> Message:
-        return self._monitoring.system_status(self._status or "starting", self._issues, self._figures.uptime_s)
+        return self._monitoring.system_status(self._status or "starting", self._findings, self._uptime_s)
 
-    def _bridge(self) -> Component:
-        stopping = self._status == "stopping"
-        return Component(
-            status="stopping" if stopping else "healthy",
-            details={
-                "name": self._name,
-                "uptime_seconds": round(self._figures.uptime_s, 1),
-                "patterns_published": self._patterns,
-                "indicators_published": self._indicators,
-            },
-        )
+    def _components(self) -> Components:
+        own: health.Details = {
+            "name": self._name,
+            "uptime_seconds": round(self._uptime_s, 1),
+            "patterns_published": self._patterns,
+            "indicators_published": self._indicators,
+        }
+        components = health.components_of(self.fleet.last, self._findings, self._away, own)
+        if self._status == "stopping":
+            return structs.replace(components, bridge=structs.replace(components.bridge, status="stopping"))
+        return components

@@ -1,6 +1,5 @@
 """What went wrong in the fleet since the last look, each thing told once: `tickstock:errors`."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,26 +12,6 @@ from ..definitions import read_definitions
 
 # A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
 _SETTLE_S = 5.0
-
-# For so long they are an issue, and a finding of the status.
-LETTERS_ARE_NEW_S = 300.0
-LOSSES_ARE_NEW_S = 900.0
-
-
-class Lately:
-    """Adds up what was seen within the last seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def add(self, count: int, now_s: float) -> int:
-        """Take what was seen now; return the sum of what is not older than the span. now_s: monotonic seconds."""
-        if count:
-            self._seen.append((now_s, count))
-        while self._seen and self._seen[0][0] <= now_s - self._seconds:
-            self._seen.popleft()
-        return sum(count for _, count in self._seen)
 
 
 class _Error(NamedTuple):
@@ -55,10 +34,6 @@ class ErrorWatch:
         self._lost = 0
         self._said_rows: set[WrongRow] = set()
         self._listeners = 0
-        self._letters_lately = Lately(LETTERS_ARE_NEW_S)
-        self._lost_lately = Lately(LOSSES_ARE_NEW_S)
-        self.dead_letters = 0  # of the last 5 minutes
-        self.ticks_lost = 0  # of the last 15 minutes
 
     def begin(self, connection: Connection) -> None:
         """Go on where the former bridge gave its last sign of life.
@@ -70,16 +45,14 @@ class ErrorWatch:
         last = int((connection.execute(query("last_dead_letter_before"), values).fetchone() or (0,))[0])
         self._letter, self._lost = max(self._letter, last), _ticks_lost(connection)
 
-    def look(self, connection: Connection, at_s: float, now_s: float) -> list[Message]:
-        """Return the errors that are new. at_s: Unix seconds; now_s: monotonic."""
+    def look(self, connection: Connection, at_s: float) -> list[Message]:
+        """Return the errors that are new. at_s: Unix seconds."""
         values = {"seen": self._letter, "settle_s": _SETTLE_S}
         letters = connection.execute(query("dead_letters_since"), values).fetchall()
         lost = _ticks_lost(connection)
         more_lost, self._lost = max(0, lost - self._lost), lost
         self._letter = max((last for _, _, last in letters), default=self._letter)
         reasons = {reason: count for reason, count, _ in letters}
-        self.dead_letters = self._letters_lately.add(sum(reasons.values()), now_s)
-        self.ticks_lost = self._lost_lately.add(more_lost, now_s)
         errors = [_dead_letters(reasons)] if reasons else []
         errors += [_lost_ticks(more_lost, lost)] if more_lost else []
         return [self._message(new, at_s) for new in errors]

@@ -26,17 +26,21 @@ SELECT sum(undetected) FROM checkpoint;
 
 -- add_to_ledger --
 INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, applied, quote_or_zero, refused, future,
-                         too_late, superseded, lost, repeated, ended)
-SELECT * FROM unnest(%(partition)s::int[], %(producer)s::text[], %(feed)s::text[], %(last_number)s::bigint[],
+                         too_late, superseded, lost, repeated, ended, lost_at)
+SELECT new.*, CASE WHEN new.lost > 0 THEN clock_timestamp() END
+  FROM unnest(%(partition)s::int[], %(producer)s::text[], %(feed)s::text[], %(last_number)s::bigint[],
                      %(ticks_in)s::bigint[], %(applied)s::bigint[], %(quote_or_zero)s::bigint[], %(refused)s::bigint[],
                      %(future)s::bigint[], %(too_late)s::bigint[], %(superseded)s::bigint[], %(lost)s::bigint[],
                      %(repeated)s::bigint[], %(ended)s::bool[])
+    AS new (partition, producer, feed, last_number, ticks_in, applied, quote_or_zero, refused, future, too_late, superseded,
+            lost, repeated, ended)
 ON CONFLICT (partition, producer) DO UPDATE
    SET last_number = greatest(l.last_number, excluded.last_number), ticks_in = l.ticks_in + excluded.ticks_in,
        applied = l.applied + excluded.applied, quote_or_zero = l.quote_or_zero + excluded.quote_or_zero,
        refused = l.refused + excluded.refused, future = l.future + excluded.future,
        too_late = l.too_late + excluded.too_late, superseded = l.superseded + excluded.superseded,
-       lost = l.lost + excluded.lost, repeated = l.repeated + excluded.repeated, ended = l.ended OR excluded.ended, updated_at = clock_timestamp();
+       lost = l.lost + excluded.lost, repeated = l.repeated + excluded.repeated, ended = l.ended OR excluded.ended,
+       updated_at = clock_timestamp(), lost_at = coalesce(excluded.lost_at, l.lost_at);
 
 -- finish_replays --
 INSERT INTO finished_replay (replay, partition, last_number, abandoned)

@@ -29,10 +29,11 @@ noted AS (
     ON CONFLICT (one) DO UPDATE
        SET base = excluded.base, entries = excluded.entries, total = l.total + excluded.total,
            after = excluded.after, through = excluded.through, noted_at = clock_timestamp())
-INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, lost)
-SELECT 0, %(producer)s, 'live', 0, entries, entries FROM news WHERE entries > 0
+INSERT INTO ledger AS l (partition, producer, feed, last_number, ticks_in, lost, lost_at)
+SELECT 0, %(producer)s, 'live', 0, entries, entries, clock_timestamp() FROM news WHERE entries > 0
 ON CONFLICT (partition, producer) DO UPDATE
-   SET ticks_in = l.ticks_in + excluded.ticks_in, lost = l.lost + excluded.lost, updated_at = clock_timestamp()
+   SET ticks_in = l.ticks_in + excluded.ticks_in, lost = l.lost + excluded.lost, updated_at = clock_timestamp(),
+       lost_at = excluded.lost_at
 RETURNING (SELECT entries FROM news);
 
 -- front_door_loss --

@@ -1,14 +1,21 @@
 -- monitor_signs --
 -- Seconds since the last sign of life: of any worker that lives or lived, and of the bridge. NULL: there was none yet.
+-- And for how long the bridge that speaks has been connected.
 SELECT extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE starts_with(unit, 'consumer:')))::float8,
-       extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE unit = 'bridge'))::float8
+       extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE unit = 'bridge'))::float8,
+       extract(epoch FROM clock_timestamp() - max(backend_start) FILTER (
+           WHERE unit = 'bridge' AND owner IS NOT NULL AND expires_at >= clock_timestamp()))::float8
   FROM lease;
 
 -- monitor_unowned --
--- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made.
+-- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made. While workers
+-- run, not for longer than the first of them has been connected: before, nobody could have taken it.
 -- Only those that the stream has: anybody may have written another unit of such a name.
-SELECT c.partition, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
+SELECT c.partition,
+       extract(epoch FROM clock_timestamp() - greatest(coalesce(l.renewed_at, s.created_at), w.first_start))::float8
   FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition CROSS JOIN stream s
+ CROSS JOIN (SELECT min(backend_start) AS first_start FROM lease
+              WHERE starts_with(unit, 'consumer:') AND owner IS NOT NULL AND expires_at >= clock_timestamp()) AS w
  WHERE s.name = %(stream)s
    AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
  ORDER BY 1;
@@ -48,11 +55,11 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
 
 -- monitor_ticks --
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
--- were counted within lately_s; closed bars that wait for their detectors.
+-- lost some within lately_s; closed bars that wait for their detectors.
 SELECT extract(epoch FROM clock_timestamp() - max(l.updated_at) FILTER (WHERE r.name IS NULL))::float8,
        least(coalesce(sum(l.lost), 0), 9223372036854775807)::bigint,
        least(coalesce(sum(l.lost) FILTER (
-           WHERE l.updated_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0), 9223372036854775807)::bigint,
+           WHERE l.lost_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0), 9223372036854775807)::bigint,
        (SELECT coalesce(sum(undetected), 0)::bigint FROM checkpoint)
   FROM ledger l LEFT JOIN replay r ON r.name = l.producer;
 

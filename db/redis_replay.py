@@ -5,19 +5,13 @@ MULTI/EXEC, and of a script, against the rights of that user: where `default` is
 `off`, they are dropped in silence, and the server is healthy and empty. `ops/redis_acl.py` has the user that it needs.
 """
 
-from typing import Literal
-
 from redis.exceptions import NoPermissionError, ResponseError
 
+from ..contracts.fleet_look import Replay
 from ..contracts.names import DEAD_LETTERS, GROUP, flow_key, stream_key
 from ..contracts.redis_rights import Call
-from ..db.redis import Client
+from .redis import Client
 
-Replay = Literal["whole", "drops", "unknown"]
-
-DEFAULT_USER = "off resetpass ~* &* +@all"
-DROPS = "a start of Redis would drop what MULTI/EXEC and scripts wrote: its user `default` may not write it"
-GRANT = f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; it lets nobody in"
 UNKNOWN = "whether a start of Redis brings everything back cannot be asked: the users' file is of an older version"
 PRINT_AGAIN = "print it again (`tickstock redis-acl`, `tickstock secrets`) and ACL LOAD, before Redis is started again"
 

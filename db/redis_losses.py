@@ -4,25 +4,16 @@ Committed ticks are in the tables, whatever Redis forgets. What matters is what 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ..contracts.first_few import first_few
+from ..contracts.fleet_look import Forgotten
 from ..contracts.partition import START, Position
-from ..db.lag import Committed, InRedis, Sent, committed_numbers, look, noted_numbers
-from ..db.postgres import Connection
-from ..db.queries import query
-from ..db.redis import Client
-from ..db.results import told_numbers
-from .first_few import first_few
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """One thing that Redis has forgotten. loses: ticks are lost by it; do: the next step of a person."""
-
-    says: str
-    do: str
-    loses: bool = False
+from .lag import Committed, InRedis, Sent, committed_numbers, look, noted_numbers
+from .postgres import Connection
+from .queries import query
+from .redis import Client
+from .results import told_numbers
 
 
 def read_forgotten(connection: Connection, client: Client) -> list[Forgotten]:

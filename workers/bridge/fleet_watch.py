@@ -1,0 +1,64 @@
+"""The bridge's look at the fleet: taken anew every two seconds, shared by what it says and by its gauges."""
+
+import psutil
+
+from ...contracts.fleet_look import DefinitionFaults, FleetLook
+from ...db.fleet_look import FleetReader
+from ...db.postgres import Connection
+from ...db.redis import Client
+from ...db.world import World
+from ..definitions import faults_of, read_definitions
+from .health import OwnUsage
+
+_LOOK_EVERY_S = 2.0
+_LOOK_SHARE = 0.05  # of the bridge's time, however many partitions there are
+_SELDOM_S = 15.0
+
+
+class FleetWatch:
+    """Looks again and again. The world's time of day is New York's, too.
+
+    last: the last look, None before the first; count: how many there were; own: what this process used at the last.
+    """
+
+    def __init__(self, client: Client, *, world: World) -> None:
+        self._world = world
+        self._client = client
+        self._reader = FleetReader(_definitions, now=world.utc_now, seldom_s=_SELDOM_S, with_counts=False)
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # each later call measures from the one before
+        self._due_s = float("-inf")
+        self.last: FleetLook | None = None
+        self.count = 0
+        self.own = OwnUsage(0.0, 0.0)
+
+    def forget(self) -> None:
+        """Begin as one that has not looked yet."""
+        self.last = None
+        self._due_s = float("-inf")
+
+    def look_at_once(self) -> None:
+        """Make the next look due: a server was away, and what was seen before is old."""
+        self._due_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        """Tell whether it is time to look. now_s: monotonic seconds."""
+        return now_s >= self._due_s
+
+    def look(self, connection: Connection, now_s: float) -> None:
+        """Look at both servers. Raises what PostgreSQL and Redis raise; the last look stays then."""
+        began_s = self._world.monotonic_s()
+        self.last = self._reader.look(connection, self._client, now_s)
+        self.count += 1
+        self.own = OwnUsage(self._process.cpu_percent(), self._process.memory_info().rss / 2**20)
+        took_s = self._world.monotonic_s() - began_s
+        self._due_s = now_s + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
+
+    def read_flow_log(self, connection: Connection, now_s: float) -> None:
+        """Add the flow log to the last look, where it is due. Raises what PostgreSQL and Redis raise."""
+        if self.last is not None:
+            self.last = self._reader.with_flow_log(self.last, connection, self._client, now_s)
+
+
+def _definitions(connection: Connection) -> DefinitionFaults:
+    return faults_of(read_definitions(connection))
