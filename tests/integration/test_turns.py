@@ -108,12 +108,12 @@ def lose_once(monkeypatch, *, when):
 
     def losing(transaction, commit, worker_row):
         now = len(commit.rows) > 0 and not lost
-        if not now or when == "after":
-            run(transaction, commit, worker_row)
+        superseded = run(transaction, commit, worker_row) if not now or when == "after" else {}
         if now:
             lost.append(commit)
             transaction._connection.close()
             raise psycopg.OperationalError("lost")
+        return superseded
 
     monkeypatch.setattr(CommitTransaction, "run", losing)
     return lost
