@@ -66,15 +66,6 @@ SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.uni
 SELECT count(*) FROM lease
  WHERE unit ~ '^partition:[0-9]+$' AND owner IS NOT NULL AND expires_at >= clock_timestamp();
 
--- fleet_figures --
--- Workers that run; results that the bridge has not passed, by the numbers, for to count the rows takes long where many
--- wait; gaps that are not repaired.
-SELECT (SELECT count(*) FROM lease
-         WHERE starts_with(unit, 'consumer:') AND owner IS NOT NULL AND expires_at >= clock_timestamp()),
-       (SELECT coalesce(sum(greatest(0, c.outbox_number - coalesce(b.number, 0))), 0)::bigint
-          FROM checkpoint c LEFT JOIN bridge_position b ON b.partition = c.partition),
-       (SELECT count(*) FROM gap WHERE state = 'open');
-
 -- committed_positions --
 SELECT partition, position FROM checkpoint ORDER BY partition;
 
