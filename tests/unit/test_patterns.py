@@ -137,6 +137,20 @@ def test_a_head_no_higher_than_its_shoulders_is_none():
     assert found_on(TOP, of_closes(closes)) == {}
 
 
+def test_a_head_whose_high_is_below_a_shoulders_is_none():
+    opened, high, low, closes, volume = of_closes(clean_head_shoulders())
+    high[104] = 106.1  # the right shoulder's; the head's is 106
+    assert found_on(TOP, (opened, high, low, closes, volume)) == {}
+    high[104] = 105.9
+    assert list(found_on(TOP, (opened, high, low, closes, volume))) == [112]
+
+
+def test_what_comes_from_above_the_neckline_turns_nothing():
+    closes = clean_head_shoulders()
+    closes[:80] = np.interp(np.arange(80), [0, 60, 80], [101, 101, 103])
+    assert found_on(TOP, of_closes(closes)) == {}
+
+
 def test_shoulders_far_from_alike_are_none():
     closes = clean_head_shoulders()
     rise = np.interp(np.arange(98, 105), [98, 104], [100, 105])

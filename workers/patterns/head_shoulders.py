@@ -11,10 +11,13 @@ What is ours, because the paper looks at daily bars of whole years afterwards, a
   in the window; this mean counts as at least 0.005 % and at most 3 % of the price.
 - Confirmed: the last bar is the first since E4 that closes beyond the neckline, the line through E2 and E4. It also
   closes beyond the closes of the 4 bars before it.
-- Proportions (Bulkowski, Encyclopedia of Chart Patterns: a trend before it, shoulders alike in price and distance):
-  the head is the (first) extreme close of the window; it stands `height` mean changes or more off the neckline; each
-  shoulder reaches 25 % to 80 % of the head's height; of the distances from the head to the two shoulders the longer is
-  at most twice the shorter, and the break comes after E5 no later than E5 after E3.
+- Something to turn (Bulkowski, Encyclopedia of Chart Patterns: a trend leads up to it): before E1 a bar of the window
+  closed below the neckline's height.
+- Proportions (Bulkowski: shoulders alike in price and distance, the head beyond both): the head is the (first) extreme
+  close of the window, and its high (low) within one bar is beyond those of the shoulders; it stands `height` mean
+  changes or more off the neckline; each shoulder reaches 25 % to 80 % of the head's height; of the distances from the
+  head to the two shoulders the longer is at most twice the shorter, and the break comes after E5 no later than E5 after
+  E3.
 
 Never repainted, never twice: E1..E4 lie so far back that the kernel around them ends before the last bar, and its reach
 to the left lies within the window, so they are the same seen from any later bar; the neckline through E2 and E4 is
@@ -73,7 +76,10 @@ def find_head_shoulders(windows: Windows, parameters: Parameters, *, direction: 
     close = np.ascontiguousarray(windows.close[rows, -DEPTH:]) * -float(direction)  # the head up
     rows, close, shape = five_extrema(rows, close, bandwidth)
     departure = _departures(close, shape, tolerance, height)
-    good = np.flatnonzero(np.all((departure >= 0) & (departure <= 1), axis=1) & _confirmed(close, shape))
+    is_one = np.all((departure >= 0) & (departure <= 1), axis=1) & _confirmed(close, shape) & _turns(close, shape)
+    good = np.flatnonzero(is_one)
+    tip = windows.high if direction == BEARISH else -windows.low
+    good = good[_stands_out(tip[rows[good], -DEPTH:], shape.at[good])]
     rows = rows[good]
     found.confidence[rows] = 1 - WEIGHT * (departure[good].sum(axis=1) / 4)
     found.direction[rows] = direction
@@ -168,6 +174,19 @@ def _confirmed(close: Matrix, shape: Shape) -> NDArray[np.bool_]:
     below = close < shape.neckline
     since = np.arange(DEPTH) > shape.at[:, 3, None]
     return np.asarray(below[:, -1] & ~np.any((below & since)[:, :-1], axis=1))
+
+
+def _turns(close: Matrix, shape: Shape) -> NDArray[np.bool_]:
+    """Return whether the price came to the left shoulder through the neckline's height: there is a trend to turn."""
+    before = np.arange(DEPTH) < shape.at[:, 0, None]
+    return np.asarray(np.any((close < shape.neckline) & before, axis=1))
+
+
+def _stands_out(tip: Matrix, at: Rows) -> NDArray[np.bool_]:
+    """Return whether the head's tip is beyond those of both shoulders, not its close alone; tip: highs, head up."""
+    near = at[:, ::2, None] + np.arange(-NEAR, NEAR + 1)
+    left, head, right = np.take_along_axis(tip[:, None, :], near, axis=2).max(axis=2).T
+    return np.asarray((head > left) & (head > right))
 
 
 def _kind(name: str, description: str, direction: int) -> PatternKind:
