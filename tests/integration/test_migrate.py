@@ -31,6 +31,7 @@ MIGRATIONS = [
     "0018_sessions.sql",
     "0019_repeats.sql",
     "0021_partial_bars.sql",
+    "0023_lost_at.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 
