@@ -54,9 +54,9 @@ class OwnedPartitions:
         return [state.held for state in self.states.values()] + self._set_aside.held
 
     @property
-    def has_left(self) -> bool:
-        """Tell whether something of the last read waits for the next turn."""
-        return bool(self._left)
+    def left(self) -> set[int]:
+        """The partitions of which something that was read waits for the next turn."""
+        return set(self._left)
 
     def take_left(self) -> dict[int, Entries]:
         """Return what the last turn left, and leave nothing."""

@@ -1,5 +1,6 @@
 """What has happened in a partition since its last commit: one object, which the next commit replaces whole. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
@@ -74,5 +75,5 @@ class Uncommitted:
 
     def split_acked(self, position: Position) -> tuple[list[bytes], Self]:
         """Return the ids that can be acked once everything up to a position is committed, and what is left then."""
-        acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
-        return acked, type(self)(unacked=self.unacked[len(acked) :])
+        end = bisect_right(self.unacked, position, key=Position.parse)  # many stay where the position waits for a hole
+        return self.unacked[:end], type(self)(unacked=self.unacked[end:])

@@ -1,6 +1,7 @@
 """The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; and the one way out."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -61,6 +62,7 @@ log = structlog.get_logger()
 _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
+_HOLES_EVERY_S = 1.0
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
 
 
@@ -169,6 +171,7 @@ class Worker:
         self._stepped = False  # Redis's clock, and it is not followed
         self._bounds = Bounds(options.keep, world=world)
         self._read_count = 1
+        self._holes_at = 0.0  # when they are seen after, though more is to be read
         self._failures = 0  # since a whole turn went well
         self._served_since: float | None = None  # after a failure
         self._backoff = Backoff(world)
@@ -249,13 +252,15 @@ class Worker:
             self._wait_for_partitions()
             return
         before_ns = self._world.monotonic_ns()
-        had_left = self._owned.has_left  # of a read that did not come to the end
+        had_left = self._owned.left  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
+        elif self._world.monotonic_s() >= self._holes_at:  # what is always busy keeps no hole of others open
+            self._give_up_holes(self._read_to_their_ends(entries) - had_left)
         if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
         elif not self._pacing.has_news:
@@ -266,7 +271,11 @@ class Worker:
             self._teller.catch_up()
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
-        return not self._owned.has_left and all(len(frames) < self._read_count for frames in entries.values())
+        return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())
+
+    def _read_to_their_ends(self, entries: dict[int, Entries]) -> set[int]:
+        """Return the partitions in which nothing is unread, whatever waits in the others."""
+        return {p for p in self._states if p not in self._owned.left and len(entries.get(p, ())) < self._read_count}
 
     def _show(self) -> None:
         PARTITIONS_OWNED.set(len(self._owned.held))
@@ -473,6 +482,12 @@ class Worker:
             pause_s = self._assignment.note_pause(state.held, served_s=self._served_s())
             log.info("partition restored", partition=partition, position=str(state.position), pause_s=pause_s)
 
+    def _give_up_holes(self, partitions: AbstractSet[int]) -> None:
+        """See after the holes of partitions that were read to their ends; of others, frames may come that fill them."""
+        self._holes_at = self._world.monotonic_s() + _HOLES_EVERY_S
+        if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive, among=partitions):
+            self._pacing.note_uncommitted()
+
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
         latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
@@ -487,9 +502,8 @@ class Worker:
         for partition in self._vanished.to_read_again(self._states):
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
-        if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive) or self._vanished.give_up(
-            self._states
-        ):
+        self._give_up_holes(self._states.keys())
+        if self._vanished.give_up(self._states):
             self._pacing.note_uncommitted()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)

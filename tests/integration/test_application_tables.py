@@ -12,11 +12,6 @@ from tickstockpl.db import postgres
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 ALWAYS_OPEN = "INSERT INTO always_open VALUES ('*')"  # for that is before the opening
 ROLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
-BARS = """\
-symbol,timestamp,open,high,low,close,volume,trade_count,vwap,provenance
-IBM,2013-10-07T12:00:00Z,182.5,182.5,182.33,182.4,175,3,182.43714285714285,replay
-IBM,2013-10-07T12:01:00Z,182.25,182.25,182.25,182.25,10,1,182.25,replay
-"""
 
 
 def statements(script):
@@ -109,7 +104,7 @@ def test_both_programs_work_whoever_made_the_tables(empty_servers, login, tickst
     ran = tickstock("replay", flat_file, "--workers", "1", "--publish", servers=login)
     assert ran.returncode == 0, ran.stderr
     bars = tickstock("bars", "--format", "csv", servers=login).stdout.splitlines()
-    assert (len(bars), bars[-1]) == (32, "IBM,2013-10-07T12:30:00Z,96.7,96.75,88,96.75,300,3,93.81666666666666")
+    assert (len(bars), bars[-1]) == (32, "IBM,2013-10-07T12:30:00Z,96.7,96.75,88,96.75,300,3,93.81666666666666,replay")
     found = rows(login, "SELECT DISTINCT pattern_type, timeframe FROM intraday_patterns WHERE timeframe = '1min'")
     assert ("Hammer", "1min") in found
     statement = (

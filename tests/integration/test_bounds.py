@@ -94,6 +94,7 @@ def test_the_last_bars_of_the_regular_hours_stay_whatever_is_traded_beside_them(
 
 
 def test_bars_of_a_replay_that_is_not_finished_stay(database):
+    database.execute("INSERT INTO always_open VALUES ('*')")
     database.execute("INSERT INTO checkpoint (partition) VALUES (0), (1)")
     database.execute("INSERT INTO replay (name, source) VALUES ('replay-a', 'a.csv'), ('replay-b', 'b.csv')")
     database.execute("INSERT INTO finished_replay VALUES ('replay-a', 0, 1, false), ('replay-a', 1, 1, false),"
@@ -239,9 +240,9 @@ def forget(servers, *, all_but=0):
     rows(servers, "UPDATE recent_bar SET written_day = 1")
     rows(servers, "UPDATE recent_higher_bar SET written_day = 1")
     with postgres.connect(servers.database_url, name="test", by_keys=True) as connection:
-        # Newer ones, of a live market, so that none of the old is among the last.
+        # Newer ones, of a live market, so that none of the old is among the last: 78 of the regular hours a day.
         newest = 29_000_000
-        add_bars(connection, "A", range(newest, newest + 5 * KEPT_BARS, 5), days_ago=0)
+        add_bars(connection, "A", range(newest, newest + 10 * 1440, 5), days_ago=0)
         run_all(connection)
     assert rows(servers, "SELECT count(*) FROM recent_bar WHERE minute < 25000000") == [(all_but,)]
 

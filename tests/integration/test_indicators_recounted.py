@@ -16,13 +16,11 @@ import numpy as np
 import polars as pl
 import pytest
 import talib
+from psycopg.types.json import Jsonb
 
 from .test_detection import HIGHER, SPANS, enable_every_indicator, replay, rows, seeded  # noqa: F401  # a fixture
 
 SEED = 20_251_202
-SESSION = (
-    "extended"  # which bars the windows hold: `regular` leaves out what lies before the opening and after the close
-)
 NEW_YORK = ZoneInfo("America/New_York")
 HALF_DAYS = {date(2025, 11, 28), date(2025, 12, 24)}
 CLOSED = {date(2025, 11, 27), date(2025, 12, 25), date(2026, 1, 1)}
@@ -34,7 +32,7 @@ JUMP_DAY = date(2026, 1, 2)  # BUSY: 10 for 1, and nobody said so
 # The first day of each history: those before it lie more than ten days back, or count in other shares.
 BEGINS = {
     "BUSY": [MARCH[0], AUTUMN[0], date(2025, 11, 26), date(2025, 12, 30), JUMP_DAY],
-    "SLOW": [MARCH[0], date(2025, 10, 27), SPLIT_DAY],
+    "SLOW": [MARCH[0], date(2025, 10, 6), SPLIT_DAY],
     "NITE": [date(2025, 12, 29)],
 }
 
@@ -56,7 +54,7 @@ def trading_days(first, last):
 
 def stretches():
     busy = [*MARCH, *AUTUMN, date(2025, 11, 26), date(2025, 11, 28), date(2025, 12, 30), date(2025, 12, 31), JUMP_DAY]
-    slow = [*MARCH, *trading_days(date(2025, 10, 27), date(2026, 1, 6))]
+    slow = [*MARCH, *trading_days(date(2025, 10, 6), date(2026, 1, 6))]
     late = trading_days(date(2025, 12, 29), date(2026, 1, 5))
     return [
         *(Stretch("BUSY", day, time(4), time(20), 0.4) for day in busy),
@@ -119,19 +117,28 @@ def recounted_minutes(made):
         sum(day >= first for first in BEGINS[symbol]) for symbol, day in zip(bars["symbol"], days, strict=True)
     ]
     regular = [first <= minute < end for minute, (first, end) in zip(bars["minute"], hours, strict=True)]
-    return bars.with_columns(day=pl.Series(days), history=pl.Series(histories), regular=pl.Series(regular))
+    opens, closes = zip(*hours, strict=True)
+    return bars.with_columns(
+        day=pl.Series(days), history=pl.Series(histories), regular=pl.Series(regular),
+        opens=pl.Series(opens), closes=pl.Series(closes),
+    )  # fmt: skip
 
 
 def recounted_bars(minutes, span):
-    """Group 1-minute bars into those of a longer timeframe, by the history that they belong to."""
+    """Group 1-minute bars into those of a longer timeframe, by the history that they belong to.
+
+    A bar with a regular minute, traded or not, is a regular one, with all its trades: that of 09:00 holds those before
+    the opening.
+    """
     return (
         minutes.with_columns(minute=pl.col("minute") // span * span)
         .group_by("symbol", "history", "minute", maintain_order=True)
         .agg(
             pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
-            pl.col("volume").sum(),
+            pl.col("volume").sum(), pl.col("opens").first(), pl.col("closes").first(),
         )
         .sort("symbol", "minute")
+        .with_columns(regular=(pl.col("minute") + span > pl.col("opens")) & (pl.col("minute") < pl.col("closes")))
     )  # fmt: skip
 
 
@@ -165,12 +172,16 @@ def outputs_of(bars):
     }
 
 
-def recounted_indicators(minutes):
-    """Return {(symbol, timeframe, end, indicator, key): (value, largest error)}."""
+def recounted_indicators(minutes, session):
+    """Return {(symbol, timeframe, end, indicator, key): (value, largest error)}.
+
+    session: `regular` leaves out the bars that lie before the opening and after the close.
+    """
     found = recounted_vwap(minutes)
-    seen = minutes.filter(pl.col("regular")) if SESSION == "regular" else minutes
     for timeframe, span in SPANS.items():
-        bars = recounted_bars(seen, span)
+        bars = recounted_bars(minutes, span)
+        if session == "regular":
+            bars = bars.filter(pl.col("regular"))
         for (symbol, _), mine in bars.group_by("symbol", "history", maintain_order=True):
             ends = [datetime.fromtimestamp((minute + span) * 60, UTC) for minute in mine["minute"]]
             for (indicator, key), (values, error) in outputs_of(mine).items():
@@ -214,18 +225,21 @@ def test_the_days_hold_what_they_are_chosen_for(made):
     assert any(before < midnights[1] <= after < before + 60 for before, after in pairwise(nights))
     evenings = minutes.filter(pl.col("symbol") == "BUSY")["minute"].to_list()
     assert any(before < midnights[0] <= after < before + 60 for before, after in pairwise(evenings))
-    hourly = recounted_bars(minutes, 60).filter(pl.col("symbol") == "SLOW").group_by("history").len()
+    hourly = recounted_bars(minutes, 60).filter(pl.col("symbol") == "SLOW", "regular").group_by("history").len()
     assert hourly["len"].max() > 250  # more than a window has, and every average with it
     assert sorted(HIGHER.values()) == [5, 15, 30, 60]
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("session", ["regular", "extended"])
 @pytest.mark.usefixtures("seeded")
 def test_every_value_of_every_indicator_is_that_of_a_recount_over_all_history(
-    made, tickstock, migrated_servers, tmp_path, figure
+    session, made, tickstock, migrated_servers, tmp_path, figure
 ):
     servers = migrated_servers  # seeded
     enable_every_indicator(servers)
+    if session != "regular":  # which every seeded row says
+        rows(servers, "UPDATE indicator_definitions SET parameters = parameters || %s", Jsonb({"session": session}))
     splits = tmp_path / "splits.csv"
     splits.write_text(f"symbol,ex_date,ratio\nSLOW,{SPLIT_DAY},4\n")
     noted = tickstock("splits", "import", splits, servers=servers)
@@ -235,13 +249,13 @@ def test_every_value_of_every_indicator_is_that_of_a_recount_over_all_history(
     file.write_text("\n".join(["ticker,price,sip_timestamp,size", *lines]) + "\n")
     replay(tickstock, servers, file)
 
-    expected, found = recounted_indicators(recounted_minutes(made)), stored(servers)
+    expected, found = recounted_indicators(recounted_minutes(made), session), stored(servers)
     lacking, beyond = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     assert (len(lacking), lacking[:5], len(beyond), beyond[:5]) == (0, [], 0, [])
     wrong = {
         key: (found[key], value) for key, (value, error) in expected.items() if not abs(found[key] - value) <= error
     }
-    figure(f"{len(expected):,} values of {len({key[3] for key in expected})} indicators, {len(wrong)} wrong")
+    figure(f"{session}: {len(expected):,} values of {len({key[3] for key in expected})} indicators, {len(wrong)} wrong")
     assert (len(wrong), dict(list(wrong.items())[:5])) == (0, {})
     assert {key[3] for key in expected} == {name for (name,) in rows(servers, "SELECT name FROM indicator_definitions")}
     assert {key[1] for key in expected if key[3] == "SMA_200"} == set(SPANS)
