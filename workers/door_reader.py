@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import structlog
+from redis.exceptions import ResponseError
 
 from ..contracts.bounds import (
     DOOR_BYTES_AHEAD,
@@ -24,6 +25,7 @@ from ..contracts.door import MARK, Fields, is_numbered, number_entries, refused_
 from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
 from ..contracts.ticks import Refused
 from ..db.door_stream import DoorStream, Look, Read
+from ..db.redis import is_gone
 from ..db.redis_connection import ReplyTooLarge
 from .steady_clock import SteadyClock
 
@@ -333,7 +335,12 @@ class DoorReader:
             return
         self._group_at = position_of(done.last)
         counted = None if self._offset is None else done.seen - self._offset + self._lost
-        self._stream.move_group(self._group_at, counted)
+        try:
+            self._stream.move_group(self._group_at, counted)
+        except ResponseError as e:
+            if not is_gone(e):
+                raise
+            return  # the next read sees whether the group alone is gone, or another stream stands there
         if self._offset is not None:
             self._offset, self._lost = self._offset - self._lost, 0
         self._base = f"{self._group_at} {counted}"

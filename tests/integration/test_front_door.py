@@ -16,9 +16,13 @@ from redis.exceptions import ResponseError
 from tickstockpl.contracts import metrics
 from tickstockpl.contracts.names import FRONT_DOOR, stream_key
 from tickstockpl.db import postgres
+from tickstockpl.db.door_stream import DoorStream
 from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.redis import connect
 from tickstockpl.ops.wiring import Place
 from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.workers.door_reader import DoorChanged, DoorReader
+from tickstockpl.workers.steady_clock import SteadyClock
 from tickstockpl.workers.worker import WorkerOptions
 
 PARTITIONS = 3
@@ -282,6 +286,28 @@ def test_a_door_that_is_gone_opens_again(door, working, until, gone):
         expected = 24 if gone == "replaced by low ids" else 20
         until(died, lambda: door.ledger() == {"ticks_in": expected, "applied": expected})
         until(died, lambda: door.volume() == expected)
+
+
+def test_a_door_that_is_replaced_before_the_last_one_is_let_go_of_is_read_whole(door):
+    """The reader learns of it by the command that would let go of what is applied, and not by a read."""
+    clock = SteadyClock(monotonic_ms=lambda: 0, witness_ms=lambda: 0)
+    stream = DoorStream(connect(door.servers.redis_url), group="tickstockpl-group")
+    reader = DoorReader(stream, clock=clock, max_ahead_ms=900_000)
+    reader.register(1)
+    reader.open(0, 0, int(door.redis.time()[0]) * 1000)
+    door.add(10)
+    piece = reader.next_piece()
+    reader.note_framed(piece, 10)
+    door.redis.delete(FRONT_DOOR)
+    for number in range(1, 5):
+        door.add(1, entry_id=f"5-{number}")
+    door.add(10)
+    reader.applied(piece.last)
+    with pytest.raises(DoorChanged):
+        reader.next_piece()
+    reader.open(piece.last, piece.last, int(door.redis.time()[0]) * 1000)
+    assert len(reader.next_piece().entries) == 14
+    reader.close()
 
 
 def test_a_door_of_low_ids_that_stood_there_before_a_worker_came_back(door, working, until):
