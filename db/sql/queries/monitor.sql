@@ -1,13 +1,14 @@
 -- monitor_signs --
 -- Seconds since the last sign of life: of any worker that lives or lived, and of the bridge. NULL: there was none yet.
-SELECT extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE starts_with(unit, 'consumer:')))::float8,
-       extract(epoch FROM clock_timestamp() - max(renewed_at) FILTER (WHERE unit = 'bridge'))::float8
+SELECT (extract(epoch FROM clock_timestamp())
+        - extract(epoch FROM max(renewed_at) FILTER (WHERE starts_with(unit, 'consumer:'))))::float8,
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(renewed_at) FILTER (WHERE unit = 'bridge')))::float8
   FROM lease;
 
 -- monitor_unowned --
 -- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made.
 -- Only those that the stream has: anybody may have written another unit of such a name.
-SELECT c.partition, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at, s.created_at))::float8
+SELECT c.partition, (extract(epoch FROM clock_timestamp()) - extract(epoch FROM coalesce(l.renewed_at, s.created_at)))::float8
   FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition CROSS JOIN stream s
  WHERE s.name = %(stream)s
    AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
@@ -15,7 +16,7 @@ SELECT c.partition, extract(epoch FROM clock_timestamp() - coalesce(l.renewed_at
 
 -- monitor_leases --
 -- Who holds what, but the partitions and the workers' names, which stand in tables of their own.
-SELECT unit, owner, epoch, extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease
+SELECT unit, owner, epoch, (extract(epoch FROM expires_at) - extract(epoch FROM clock_timestamp()))::float8 FROM lease
  WHERE NOT starts_with(unit, 'partition:') AND NOT starts_with(unit, 'consumer:')
    AND owner IS NOT NULL AND expires_at >= clock_timestamp()
  ORDER BY unit COLLATE "C";
@@ -24,7 +25,8 @@ SELECT unit, owner, epoch, extract(epoch FROM expires_at - clock_timestamp())::f
 -- Live producers: those that run, and those that fell silent within the last hour without a word (a release clears the
 -- owner). What they sent is counted when it is committed.
 SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least(coalesce(sum(g.ticks_in), 0), 9223372036854775807)::bigint,
-       least(coalesce(sum(g.lost), 0), 9223372036854775807)::bigint, extract(epoch FROM clock_timestamp() - max(g.updated_at))::float8
+       least(coalesce(sum(g.lost), 0), 9223372036854775807)::bigint,
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(g.updated_at)))::float8
   FROM lease l LEFT JOIN ledger g ON g.producer = substr(l.unit, 10)
  WHERE starts_with(l.unit, 'producer:') AND l.owner IS NOT NULL
    AND l.expires_at >= clock_timestamp() - interval '1 hour'
@@ -39,7 +41,7 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
        (SELECT count(*) FROM pg_stat_activity
          WHERE datname = current_database() AND starts_with(application_name, 'tickstock-bridge ')),
        coalesce(sum(greatest(0, c.outbox_number - coalesce(p.number, 0))), 0)::bigint,
-       extract(epoch FROM clock_timestamp() - min(first.created_at))::float8
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(first.created_at)))::float8
   FROM checkpoint c
   LEFT JOIN bridge_position p ON p.partition = c.partition
   LEFT JOIN LATERAL (SELECT o.created_at FROM outbox o
@@ -49,7 +51,7 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
 -- monitor_ticks --
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
 -- were counted within lately_s; closed bars that wait for their detectors.
-SELECT extract(epoch FROM clock_timestamp() - max(l.updated_at) FILTER (WHERE r.name IS NULL))::float8,
+SELECT (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(l.updated_at) FILTER (WHERE r.name IS NULL)))::float8,
        least(coalesce(sum(l.lost), 0), 9223372036854775807)::bigint,
        least(coalesce(sum(l.lost) FILTER (
            WHERE l.updated_at > clock_timestamp() - make_interval(secs => %(lately_s)s)), 0), 9223372036854775807)::bigint,
@@ -70,7 +72,7 @@ SELECT state, count(*) FROM gap WHERE state <> 'repaired' GROUP BY state;
 -- What each system logged lately, by checkpoint, and how many seconds ago it did so last. The log is everybody's: a
 -- time without an end is none, here and below.
 SELECT coalesce(source_system, '-'), coalesce(checkpoint, '-'), count(*),
-       extract(epoch FROM clock_timestamp() - max("timestamp"))::float8
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max("timestamp")))::float8
   FROM integration_events
  WHERE "timestamp" > clock_timestamp() - make_interval(secs => %(window_s)s) AND isfinite("timestamp")
  GROUP BY 1, 2 ORDER BY 1, 2;
@@ -90,8 +92,8 @@ WITH flow AS (
        AND flow_id IS NOT NULL
      GROUP BY flow_id),
 step AS (
-    SELECT *, extract(epoch FROM received - published) * 1000 AS received_ms,
-           extract(epoch FROM delivered - published) * 1000 AS delivered_ms,
+    SELECT *, (extract(epoch FROM received) - extract(epoch FROM published)) * 1000 AS received_ms,
+           (extract(epoch FROM delivered) - extract(epoch FROM published)) * 1000 AS delivered_ms,
            published < clock_timestamp() - make_interval(secs => %(grace_s)s) AS is_old
       FROM flow WHERE published IS NOT NULL)
 SELECT count(*), count(received), count(parsed), count(delivered),

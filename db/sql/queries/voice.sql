@@ -56,8 +56,8 @@ SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %
 -- worker_counts --
 -- Every row, also of workers that ended: one that comes back under its old name must not look new.
 SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.unit IS NOT NULL AS living,
-       extract(epoch FROM clock_timestamp() - w.updated_at)::float8 AS idle_s,
-       extract(epoch FROM w.updated_at - w.started_at)::float8 AS age_s,
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM w.updated_at))::float8 AS idle_s,
+       (extract(epoch FROM w.updated_at) - extract(epoch FROM w.started_at))::float8 AS age_s,
        w.ticks, w.bars, w.cpu_s, w.memory_mb, w.lag_ms, w.undetected
   FROM worker w
   LEFT JOIN lease l ON l.unit = 'consumer:' || w.consumer AND l.owner IS NOT NULL AND l.expires_at >= clock_timestamp();
