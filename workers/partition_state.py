@@ -4,6 +4,7 @@ It only grows until the commit; `committed` moves it on. Everything in it can be
 committed state and the stream brings the rest again.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -631,8 +632,8 @@ class PartitionState:
         self.counts, self.dead_letters, self.ended_replays, self.repeats = {}, [], [], 0
         self.rebuilt, self.undone, self.given_up = {}, {}, []
         self.position = position
-        acked = [entry for entry in self.unacked if Position.parse(entry) <= position]
-        self.unacked = self.unacked[len(acked) :]
+        end = bisect_right(self.unacked, position, key=Position.parse)  # many stay where the position waits for a hole
+        acked, self.unacked = self.unacked[:end], self.unacked[end:]
         self.uncommitted_ticks = self.arrived_ns = 0
         self.dirty = False
         return acked

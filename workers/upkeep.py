@@ -36,18 +36,24 @@ class Upkeep:
         self._clean_at = 0.0
 
     def give_up_holes(
-        self, states: Mapping[int, PartitionState], read_ms: int, between: Callable[[], None] = lambda: None
+        self,
+        states: Mapping[int, PartitionState],
+        read_ms: int,
+        between: Callable[[], None] = lambda: None,
+        *,
+        among: Collection[int],
     ) -> bool:
         """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
 
-        read_ms: when the partitions were read last, up to their ends. between: called amid long work.
+        among: the partitions that were read up to their ends, at read_ms. between: called amid long work.
         A hole waits from when we asked for it: what stands behind it may have come long before, while nobody read. A
         restore does not begin the wait anew: a partition that is restored often would else keep its holes for ever.
         """
         now = time.monotonic()
         restoring = self._reader.restoring
-        holes = [state for partition, state in states.items() if state.holes and partition not in restoring]
-        asked = {key: since for key, since in self._asked.items() if key[0] in restoring}
+        seen = {p: state for p, state in states.items() if p in among and p not in restoring}
+        holes = [state for state in seen.values() if state.holes]
+        asked = {key: since for key, since in self._asked.items() if key[0] in states and key[0] not in seen}
         for state in holes:
             for producer, flow in state.holes:
                 key = (state.partition, producer, flow.number)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -55,6 +56,7 @@ _MARKED_PARTITIONS = 8  # in one commit of what marked bars wait for
 _MOST_MARKS = 20_000  # that wait while more is read
 _STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
 _GATHER_S = 0.015  # from the first closed bar to the commit
+_HOLES_EVERY_S = 1.0
 _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
 
@@ -140,6 +142,7 @@ class Worker:
         self._pressed = False  # Redis is nearly full
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
         self._finished: dict[tuple[int, str], int] = {}
+        self._holes_at = 0.0  # when they are seen after, though more is to be read
         self._uncommitted_since: float | None = None
         self._news_since: float | None = None
         self._commit_ticks = _COMMIT_TICKS
@@ -183,13 +186,15 @@ class Worker:
             self._wait_for_partitions()
             return
         before_ns = time.monotonic_ns()
-        had_left = bool(self._left)  # of a read that did not come to the end
+        had_left = set(self._left)  # of a read that did not come to the end
         entries = self.read()
         self.apply(entries, before_ns)
         self._finish_restores(entries)
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
+        elif time.monotonic() >= self._holes_at:  # a partition that is always busy keeps no hole of another's open
+            self._give_up_holes(self._read_to_their_ends(entries) - had_left)
         if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
         elif self._news_since is None:
@@ -201,6 +206,10 @@ class Worker:
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
         return not self._left and all(len(frames) < self._read_count for frames in entries.values())
+
+    def _read_to_their_ends(self, entries: dict[int, Entries]) -> set[int]:
+        """Return the partitions in which nothing is unread, whatever waits in the others."""
+        return {p for p in self._states if p not in self._left and len(entries.get(p, ())) < self._read_count}
 
     def _show(self) -> None:
         PARTITIONS_OWNED.set(len(self._held()))
@@ -537,6 +546,12 @@ class Worker:
         finished = {producer: self._finished_number(partition, producer) for producer in sent}
         return {producer: number for producer, number in finished.items() if number is not None}
 
+    def _give_up_holes(self, partitions: AbstractSet[int]) -> None:
+        """See after the holes of partitions that were read to their ends; of others, frames may come that fill them."""
+        self._holes_at = time.monotonic() + _HOLES_EVERY_S
+        if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive, among=partitions):
+            self._uncommitted_since = self._uncommitted_since or time.monotonic()
+
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
         latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
@@ -551,9 +566,8 @@ class Worker:
         for partition in self._vanished.to_read_again(self._states):
             log.info("reading again", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
-        if self._upkeep.give_up_holes(self._states, self._read_at.ms, self._stay_alive) or self._vanished.give_up(
-            self._states
-        ):
+        self._give_up_holes(self._states.keys())
+        if self._vanished.give_up(self._states):
             self._uncommitted_since = self._uncommitted_since or time.monotonic()
         self._upkeep.drop_old_producers(self._states)
         self._bounds.step_if_due(self._database.connection)
