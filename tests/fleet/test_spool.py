@@ -304,6 +304,36 @@ def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_
     assert rows == [(2, 1, True)]
 
 
+def test_a_partition_that_is_always_busy_keeps_no_hole_of_another_one_open(fleet):
+    """The worker reads one frame of a partition in a turn, and in one of them more come than it reads."""
+    identity = Identity("synthetic-gone", "live", "live")
+    born_ms = int(fleet.redis.time()[0]) * 1000
+    ts = np.array([born_ms * 10**6], "<i8")
+    tick, busy = (Ticks([symbol], np.zeros(1, "<u2"), ts, np.array([10.0]), np.array([100.0])) for symbol in "EA")
+    behind = make_frame(identity, tick, "live", 1, 2, born_ms)
+    again = make_frame(Identity("synthetic-busy", "live", "live"), busy, "live", 0, 1, born_ms)
+    stop = Event()
+
+    def keep_busy():
+        while not stop.is_set():
+            with fleet.redis.pipeline(transaction=False) as pipeline:
+                for _ in range(100):
+                    pipeline.xadd(stream_key(3), {"f": again})
+                pipeline.execute()
+
+    sender = Thread(target=keep_busy)
+    sender.start()
+    try:
+        fleet.start_worker("w1", "--hole-wait", "1", "--read-count", "1")
+        wait_for(lambda: fleet.owners() == {"w1": PARTITIONS}, 60, fleet.logs)
+        fleet.redis.xadd(stream_key(2), {"f": behind})
+        lost = "SELECT ticks_in, lost FROM ledger WHERE producer = 'synthetic-gone'"
+        wait_for(lambda: fleet.rows(lost) == [(2, 1)], 60, lambda: f"{fleet.rows(lost)}\n{fleet.logs()}")
+    finally:
+        stop.set()
+        sender.join(60)
+
+
 def test_a_spool_that_has_to_wait_keeps_no_other_one_waiting(fleet, tmp_path):
     """Somebody seems to hold the name of the first one still; the other is committed meanwhile."""
     fleet.start_worker("w1")
