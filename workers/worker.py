@@ -193,7 +193,7 @@ class Worker:
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
-        elif time.monotonic() >= self._holes_at:  # a partition that is always busy keeps no hole of another's open
+        elif time.monotonic() >= self._holes_at:  # else a busy one would keep the others' holes open
             self._give_up_holes(self._read_to_their_ends(entries) - had_left)
         if self._is_commit_due(caught_up=caught_up):
             self._step_through_commit()
