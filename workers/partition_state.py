@@ -334,7 +334,7 @@ class PartitionState:
         return given_up
 
     def _note_given_up(self, producer: str, feed: str, hole: tuple[int, int], window_ms: tuple[int, int]) -> None:
-        """Note numbers that nobody waits for any more. window_ms: when they came, if no clock says more."""
+        """Count numbers as lost, and note the gap. window_ms: times of the ticks before and behind them, 0: unknown."""
         self._count_lost(producer, hole)
         if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
             book = self.feeds.get(feed)

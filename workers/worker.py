@@ -259,7 +259,7 @@ class Worker:
         caught_up = self._is_caught_up(entries) and not had_left
         if caught_up:
             self._look_for_unread()
-        elif self._world.monotonic_s() >= self._holes_at:  # what is always busy keeps no hole of others open
+        elif self._world.monotonic_s() >= self._holes_at:  # else a busy one would keep the others' holes open
             self._give_up_holes(self._read_to_their_ends(entries) - had_left)
         if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+from contextlib import contextmanager
 from threading import Event, Thread
 from zlib import crc32
 
@@ -253,27 +254,40 @@ def send(folder, servers, stop=None):
     return gaps
 
 
+@contextmanager
+def sending(folder, servers):
+    """Send what was left behind in a thread of its own, until the block ends."""
+    stop = Event()
+    sender = Thread(target=send, args=(folder, servers, stop))
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join(60)
+
+
+def hold_name(servers, producer, length):
+    """Let a producer hold its name for so long from now on; 0: it has died."""
+    with postgres.connect(servers.database_url, name="test") as connection:
+        leases.take(connection, f"producer:{producer}", producer)
+        expiry = "UPDATE lease SET expires_at = clock_timestamp() + %s::interval WHERE unit = %s"
+        connection.execute(expiry, (length, f"producer:{producer}"))
+
+
 def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(fleet, tmp_path):
     """Of five frames the stream has lost the second and the fourth; both holes are given up before somebody sends."""
     fleet.start_worker("w1", "--hole-wait", "1")
     folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[int(fleet.redis.time()[0]) * 1000] * 5)
-    with postgres.connect(fleet.servers.database_url, name="test") as connection:
-        leases.take(connection, "producer:synthetic-dead", "synthetic-dead")
-        connection.execute("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = 'synthetic-dead'")
+    hold_name(fleet.servers, "synthetic-dead", "0")
     with Spool(folder, max_bytes=1 << 20) as spool:
         frames = spool.read(10)
     for frame in (frames[0], frames[2], frames[4]):
         fleet.redis.xadd(stream_key(0), {"f": frame.body})
     counted = "SELECT ticks_in, lost FROM ledger WHERE producer = 'synthetic-dead' AND partition = 0"
     wait_for(lambda: fleet.rows(counted) == [(5, 2)], 60, lambda: f"{fleet.rows(counted)}\n{fleet.logs()}")
-    stop = Event()
-    sender = Thread(target=send, args=(folder.parent, fleet.servers, stop))
-    sender.start()
-    try:
+    with sending(folder.parent, fleet.servers):
         wait_for(lambda: not folder.exists(), 60, fleet.logs)
-    finally:
-        stop.set()
-        sender.join(60)
     assert fleet.rows(counted) == [(5, 0)]
 
 
@@ -284,19 +298,11 @@ def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_
     identity = Identity("synthetic-dead", "live", "live")
     with Spool(folder, max_bytes=1 << 20) as spool:
         spool.append([Numbered(0, 1, 2, make_frame(identity, Ticks.empty(), "end", 1, 2, 2_000))])
-    with postgres.connect(fleet.servers.database_url, name="test") as connection:
-        leases.take(connection, "producer:synthetic-dead", "synthetic-dead")
-        connection.execute("UPDATE lease SET expires_at = clock_timestamp() WHERE owner = 'synthetic-dead'")
+    hold_name(fleet.servers, "synthetic-dead", "0")
     copy = shutil.copytree(folder, tmp_path / "copy")
     for _ in range(2):
-        stop = Event()
-        sender = Thread(target=send, args=(folder.parent, fleet.servers, stop))
-        sender.start()
-        try:
+        with sending(folder.parent, fleet.servers):
             wait_for(lambda: not folder.exists(), 60, fleet.logs)
-        finally:
-            stop.set()
-            sender.join(60)
         shutil.copytree(copy, folder)
     rows = fleet.rows(
         "SELECT last_number, ticks_in, ended FROM ledger WHERE producer = 'synthetic-dead' AND partition = 0"
@@ -339,20 +345,10 @@ def test_a_spool_that_has_to_wait_keeps_no_other_one_waiting(fleet, tmp_path):
     fleet.start_worker("w1")
     born_ms = [int(fleet.redis.time()[0]) * 1000]
     waits, goes = (spool_of(f"synthetic-{name}", tmp_path / "spool", born_ms) for name in ("a", "b"))
-    with postgres.connect(fleet.servers.database_url, name="test") as connection:
-        for folder in (waits, goes):
-            leases.take(connection, f"producer:{folder.name}", folder.name)
-        expiry = "UPDATE lease SET expires_at = clock_timestamp() + %s::interval WHERE unit = %s"
-        connection.execute(expiry, ("1 hour", f"producer:{waits.name}"))
-        connection.execute(expiry, ("0", f"producer:{goes.name}"))
-    stop = Event()
-    sender = Thread(target=send, args=(waits.parent, fleet.servers, stop))
-    sender.start()
-    try:
+    hold_name(fleet.servers, waits.name, "1 hour")
+    hold_name(fleet.servers, goes.name, "0")
+    with sending(waits.parent, fleet.servers):
         wait_for(lambda: not goes.exists(), 60, fleet.logs)
-    finally:
-        stop.set()
-        sender.join(60)
     assert waits.exists()
 
 
