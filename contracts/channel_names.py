@@ -1,4 +1,4 @@
-"""The documented pub-sub channels that results go out on. What is said on each: `channels.py`."""
+"""The documented pub-sub channels that results go out on. Which message goes out on which: `spoken.py`."""
 
 PATTERNS = "tickstock.events.patterns"
 PATTERNS_STREAMING = "tickstock:patterns:streaming"

@@ -1,7 +1,7 @@
 """What is found on closed bars, as a results stream and the outbox carry it: a pattern, an indicator's value, an alert.
 
 A message of kind `patterns`, `indicators` or `alerts` is a JSON list of these. Its readers turn each into the messages
-of the documented channels (`channels.py`).
+of the documented channels (`channel_names.py`).
 """
 
 from datetime import UTC, datetime

@@ -2,52 +2,57 @@
 
 from collections.abc import Iterator
 
-from .channels import (
-    CacheCompleted,
-    Component,
-    Components,
-    Connection,
-    DataFlow,
-    IndicatorCalculated,
-    IndicatorsCompleted,
-    Issue,
-    Message,
-    PatternsCompleted,
-    PhaseName,
-    Resources,
-    RunCompleted,
-    RunStarted,
-    Schedule,
-    StaleSymbols,
-    alert_message,
-    backtest_progress,
-    backtest_results,
-    cache_completed,
-    critical_alert,
-    error,
-    health_status,
-    import_completed,
-    indicator_calculated,
-    indicator_message,
-    indicators_completed,
-    iso,
+from .detection import Detection, IndicatorAlert, IndicatorValue
+from .message import Message, iso
+from .monitoring_messages import (
     monitoring_alert_resolved,
     monitoring_alert_triggered,
     monitoring_health_check,
     monitoring_metric_update,
     monitoring_system_status,
-    pattern_messages,
+)
+from .pattern_messages import alert_message, indicator_message, pattern_messages
+from .processing_events import (
+    CacheCompleted,
+    IndicatorCalculated,
+    IndicatorsCompleted,
+    PatternsCompleted,
+    PhaseName,
+    RunCompleted,
+    RunStarted,
+    Schedule,
+)
+from .processing_messages import (
+    cache_completed,
+    import_completed,
+    indicator_calculated,
+    indicators_completed,
     patterns_completed,
     phase_progress,
     phase_started,
     processing_completed,
     processing_started,
     schedule_updated,
+)
+from .streaming_messages import (
+    Connection,
+    DataFlow,
+    Issue,
+    Resources,
+    StaleSymbols,
     session_started,
     session_stopped,
     streaming_health,
 )
-from .detection import Detection, IndicatorAlert, IndicatorValue
+from .system_messages import (
+    Component,
+    Components,
+    backtest_progress,
+    backtest_results,
+    critical_alert,
+    error,
+    health_status,
+)
 
 _SESSION = "0b6a3c1e-7d52-4f0a-9a6e-2f1d8c4b5e90"
 _RUN = "550e8400-e29b-41d4-a716-446655440000"

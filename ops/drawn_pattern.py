@@ -7,9 +7,10 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from ..contracts.channel_names import PATTERNS as PATTERNS_CHANNEL
-from ..contracts.channels import Message, pattern_messages
 from ..contracts.detection import Detection
 from ..contracts.errors import EpochForgotten, LeaseLost, ServerAway
+from ..contracts.message import Message
+from ..contracts.pattern_messages import pattern_messages
 from ..db import publisher
 from ..db.postgres import Connection
 from ..db.queries import query

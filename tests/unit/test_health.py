@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tickstockpl.contracts.channels import Issue
 from tickstockpl.contracts.fleet_health import HealthFinding
 from tickstockpl.contracts.fleet_look import (
     Away,
@@ -19,6 +18,7 @@ from tickstockpl.contracts.fleet_look import (
     Usage,
     WorkerLook,
 )
+from tickstockpl.contracts.streaming_messages import Issue
 from tickstockpl.workers.bridge.health import (
     OwnUsage,
     components_of,

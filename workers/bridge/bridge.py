@@ -9,10 +9,10 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from ...contracts.channel_names import INDICATORS_STREAMING
-from ...contracts.channels import PATTERNS, Message
+from ...contracts.channel_names import INDICATORS_STREAMING, PATTERNS
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
 from ...contracts.lease import Lease
+from ...contracts.message import Message
 from ...contracts.stop import Stop
 from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases

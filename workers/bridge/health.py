@@ -4,20 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ...contracts.channels import (
-    Component,
-    Components,
-    Connection,
-    DataFlow,
-    Issue,
-    Resources,
-    StaleSymbols,
-    Status,
-    iso,
-)
 from ...contracts.fleet_health import HealthFinding, health_of, health_of_part
 from ...contracts.fleet_look import Away, FleetLook
 from ...contracts.fleet_rules import Part
+from ...contracts.message import iso
+from ...contracts.streaming_messages import Connection, DataFlow, Issue, Resources, StaleSymbols, Status
+from ...contracts.system_messages import Component, Components
 
 Details = Mapping[str, str | int | float | bool | None]
 

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from ...contracts.channels import Message, alert_message, indicator_message, pattern_messages
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ...contracts.json_text import NOT_JSON
+from ...contracts.message import Message
+from ...contracts.pattern_messages import alert_message, indicator_message, pattern_messages
 from ...contracts.timeframe import INTRADAY
 from .results_reader import Row
 

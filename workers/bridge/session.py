@@ -9,8 +9,9 @@ from datetime import datetime
 import psycopg
 import structlog
 
-from ...contracts.channels import Message, session_started, session_stopped
 from ...contracts.market_hours import close_after, is_close, is_market_open
+from ...contracts.message import Message
+from ...contracts.streaming_messages import session_started, session_stopped
 from ...db.postgres import Database, is_lost
 from ...db.queries import query
 from ...db.world import World

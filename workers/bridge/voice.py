@@ -12,10 +12,12 @@ import structlog
 from msgspec import structs
 
 from ...contracts.channel_names import ERRORS
-from ...contracts.channels import Components, Issue, Message, Status, health_status, streaming_health
 from ...contracts.errors import first_line
 from ...contracts.fleet_health import HealthFinding, judge
 from ...contracts.fleet_look import Away
+from ...contracts.message import Message
+from ...contracts.streaming_messages import Issue, Status, streaming_health
+from ...contracts.system_messages import Components, health_status
 from ...db.postgres import Database, is_away
 from ...db.queries import query
 from ...db.redis import Client, masters

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...contracts.channels import Category, Message, Severity, error
+from ...contracts.message import Message
+from ...contracts.system_messages import Category, Severity, error
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.world import World
