@@ -16,7 +16,9 @@ import redis
 from tickstockpl.contracts.names import GROUP, results_key, stream_key
 from tickstockpl.db import postgres
 from tickstockpl.db.migrate import migrate, open_stream
+from tickstockpl.db.queries import query
 from tickstockpl.ops.ledger import read_ledger
+from tickstockpl.workers.definitions import seed_definitions
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
 
@@ -117,6 +119,12 @@ class Fleet:
         with psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=5) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+    def let_dojis_stand_anywhere(self):
+        """Find a Doji without a move that it ends: half an hour of random trades has no other pattern for sure."""
+        with psycopg.connect(self.servers.database_url, autocommit=True) as connection:
+            seed_definitions(connection)
+            connection.execute(query("let_dojis_stand_anywhere"))
 
     def unacked(self, consumer):
         """Count the frames that a consumer has read and not acked, over all partitions."""

@@ -60,6 +60,7 @@ def test_a_moved_slot_and_a_lost_node_leave_the_bars_exact(tickstock, migrated_s
         closing(heads[1].client.pubsub(ignore_subscribe_messages=True)) as subscriber,
     ):
         subscriber.subscribe(PATTERNS)
+        fleet.let_dojis_stand_anywhere()
         alone = Servers(f"redis://{HOST}:{heads[0].port}", migrated_servers.database_url)
         assert "redis+cluster:// is its address" in refused(tickstock, alone)
         fleet.start_worker("w1")

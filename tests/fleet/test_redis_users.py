@@ -129,6 +129,7 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
     heard.subscribe(PATTERNS)
     messages = []
     with fleet_on(on_users("test"), tmp_path, partitions=PARTITIONS) as fleet:
+        fleet.let_dojis_stand_anywhere()
         fleet.start_worker("worker", "--commit-ms", 50, servers=on_users("worker"))
         fleet.start("bridge", "bridge", "--name", "b1", servers=on_users("bridge"))
         fleet.start_replay("producer", [file], "--publish", servers=on_users("producer"))

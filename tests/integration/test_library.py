@@ -407,7 +407,7 @@ def test_before_the_opening_nothing_is_found_unless_a_pattern_asks_for_these_bar
         given | {"timestamp": given["timestamp"].replace("T14:", "T12:")}  # 08:00 in New York
         for given in (*ordinary_minutes(), *doji_at(10), tick("14:11:00", 100.2))
     ]
-    extended = {"patterns": {"Doji": {"parameters": {"session": "extended"}}}, "timeframes": ["1min"]}
+    extended = {"patterns": {"Doji": {"parameters": {"min_move": 0, "session": "extended"}}}, "timeframes": ["1min"]}
     assert found_by(LivePatternDetector(MINUTE_ONLY), early) == []
     assert len(found_by(LivePatternDetector(extended), early)) == 1
     assert len(found_by(LivePatternDetector(MINUTE_ONLY, always_open=True), early)) == 1
