@@ -108,9 +108,10 @@ def _context(words):
 
 def _inner_context(command, name, arguments, parent):
     with command.make_context(name, arguments, parent=parent) as context:
-        if not isinstance(command, click.Group):
+        words = [*context._protected_args, *context.args]
+        if not isinstance(command, click.Group) or not words:  # a group may be a command too
             return context
-        name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        name, inner, rest = command.resolve_command(context, words)
         return _inner_context(inner, name, rest, context)
 
 
