@@ -6,10 +6,11 @@ cluster it stands where the client looks for the key of a script.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from ..contracts.bounds import MAX_FRAME_BYTES, READ_BYTES
 from ..contracts.partition import Position
@@ -17,6 +18,7 @@ from .redis import Client
 
 _PAGE_ENTRIES = 500
 _NAMES_BYTES = 1_024  # of the fields of a frame
+_WHERE_IN_SCRIPT = re.compile(r" script: .*on @user_script.*")  # what Redis adds: no reader can use it
 _COUNTED_AT_ONCE = 1_000  # entries in one script, which stops the server for less than a millisecond
 
 # ARGV: the stream, a first id. Returns its length, its last id, and the first entry's id from there on.
@@ -122,6 +124,8 @@ def _run(client: Client, script: str, calls: Sequence[tuple[Any, ...]]) -> list[
     for reply in replies:
         if isinstance(reply, NoPermissionError | NoScriptError):
             raise reply
+        if isinstance(reply, ResponseError):
+            reply.args = (_WHERE_IN_SCRIPT.sub("", str(reply)),)
     return replies
 
 

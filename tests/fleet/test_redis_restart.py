@@ -160,7 +160,8 @@ def test_a_server_that_brings_everything_back_is_no_finding(tmp_path, kind):
     [
         ("worker", True, ("error", "redis would forget")),
         ("worker", False, ("warning", "redis may forget")),
-        ("bridge", True, None),
+        ("bridge", True, ("error", "redis would forget")),
+        ("producer", True, None),  # it may not ask
     ],
 )
 def test_a_start_says_what_a_redis_would_forget(tmp_path, role, may_ask, said):

@@ -127,7 +127,7 @@ def test_status_of_a_stream_that_nobody_created_yet_says_so(migrated_servers, ti
     found = status(tickstock, migrated_servers)
     assert (found["partitions_total"], found["partitions"], found["workers"], found["replays"]) == (0, [], [], [])
     assert (found["lag_ticks"], found["lag_s"], found["dead_letters"]) == (0, 0.0, {})
-    assert found["front_door"] == {"applied": "0-0", "lag_entries": 0, "lost": 0, "lost_between": None}
+    assert found["front_door"] == {"applied": "0-0", "entries": 0, "lag_entries": 0, "lost": 0, "lost_between": None}
     assert found["redis"]["policy"] == "noeviction"
     assert "not created yet" in tickstock("status", servers=migrated_servers).stdout
 
@@ -183,6 +183,7 @@ def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers
         open_stream(connection, 2)
     assert status(tickstock, migrated_servers)["front_door"] == {
         "applied": "0-0",
+        "entries": 3,
         "lag_entries": 3,
         "lost": 0,
         "lost_between": None,
@@ -196,6 +197,7 @@ def test_status_counts_front_door_entries_that_no_partition_has(migrated_servers
         )
     assert status(tickstock, migrated_servers)["front_door"] == {
         "applied": "1-0",
+        "entries": 3,
         "lag_entries": 2,
         "lost": 0,
         "lost_between": None,

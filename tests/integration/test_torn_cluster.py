@@ -16,6 +16,7 @@ from ..fleet.redis_nodes import CLUSTER_OPTIONS, HOST, Node, free_port, nodes
 
 PARTITIONS = 2
 DOWN = "The cluster is down"
+DOWN_IN_A_SCRIPT = "Can not execute a command 'xrange' while the cluster is down"
 
 
 @pytest.fixture
@@ -46,10 +47,14 @@ def test_the_doctor_reads_a_key_of_each_partition(torn, tickstock):
     assert re.fullmatch(f"FAIL +Redis keys +partition 0, 1: {DOWN}  -> CLUSTER INFO and CLUSTER NODES name .*", line)
 
 
-@pytest.mark.parametrize("command", [("audit",), ("repartition", 4, "--wait", 0)])
-def test_a_command_ends_with_one_line(torn, tickstock, command):
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [(("audit",), DOWN_IN_A_SCRIPT), (("repartition", 4, "--wait", 0), DOWN)],
+    ids=lambda given: given[0],
+)
+def test_a_command_ends_with_one_line(torn, tickstock, command, why):
     ran = tickstock(*command, servers=torn)
-    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (1, f"Error: Redis cannot do this now: {DOWN}")
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (1, f"Error: Redis cannot do this now: {why}")
     assert "Traceback" not in ran.stderr
 
 
