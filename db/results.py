@@ -1,10 +1,20 @@
 """The results streams in Redis: the number of a result in the outbox is the first part of its entry's id."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..contracts.names import results_key
 from ..contracts.partition import Position
 from .redis import Client, is_foreign
+
+
+class OutboxRow(NamedTuple):
+    """A row of the outbox. number: counts a partition's rows, from 1."""
+
+    partition: int
+    number: int
+    kind: str
+    body: bytes
 
 
 def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -171,6 +172,20 @@ def seed_definitions(connection: Connection) -> None:
     _seed(connection, "indicator_definitions", [_indicator_row(indicator) for indicator in absent])
 
 
+def correct_references(connection: Connection) -> None:
+    """Write where the code of each pattern and indicator is now, in the rows that this program made."""
+    references = {kind.name: _reference(kind.find) for kind in PATTERNS.values()}
+    references |= {indicator.name: _reference(indicator.compute) for indicator in INDICATORS.values()}
+    for table in ("correct_pattern_references", "correct_indicator_references"):
+        connection.execute(query(table), {"names": list(references), "references": list(references.values())})
+
+
+def _reference(function: Callable[..., Any]) -> str:
+    """Return the module and the name of a function, as tests and debuggers write them."""
+    plain = function.func if isinstance(function, partial) else function
+    return f"{plain.__module__}:{plain.__qualname__}"
+
+
 def _seed(connection: Connection, table: str, rows: Sequence[dict[str, object]]) -> None:
     if rows:
         connection.execute(query("seed_definitions"), {"table": table, "rows": msgspec.json.encode(rows).decode()})
@@ -180,7 +195,7 @@ def _pattern_row(kind: PatternKind) -> dict[str, object]:
     return {
         "name": kind.name,
         "short_description": kind.description,
-        "code_reference": f"tickstockpl.workers.patterns:{kind.name}",
+        "code_reference": _reference(kind.find),
         "category": "pattern",
         "enabled": kind.enabled,
         "display_order": list(PATTERNS).index(kind.name),
@@ -194,7 +209,7 @@ def _indicator_row(indicator: Indicator) -> dict[str, object]:
     return {
         "name": indicator.name,
         "short_description": indicator.description,
-        "code_reference": f"tickstockpl.workers.indicators:{indicator.name}",
+        "code_reference": _reference(indicator.compute),
         "category": "indicator",
         "enabled": indicator.enabled,
         "display_order": list(INDICATORS).index(indicator.name),

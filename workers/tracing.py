@@ -18,9 +18,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from ..contracts.channel_names import PATTERNS
 from ..contracts.detection import Detection
 from ..contracts.partition import Position
+from ..db.results import OutboxRow
 from ..db.world import REAL, World
 from ..version import __version__
-from .bridge.results_reader import Row
 from .commit_plan import PartitionPlan
 
 _CHANNEL = {"messaging.system": "redis", "messaging.destination.name": PATTERNS}
@@ -107,7 +107,7 @@ class Tracing:
         parent = set_span_in_context(frame, Context())
         self._tracer.start_span("commit", parent, start_time=begun_ns, attributes=attributes).end(ended_ns)
 
-    def published(self, rows: Sequence[Row], began_ns: int) -> None:
+    def published(self, rows: Sequence[OutboxRow], began_ns: int) -> None:
         """Make the span `publish` of each detection in rows of kind `patterns`."""
         ended_ns = self._world.unix_ns()
         for row in rows:

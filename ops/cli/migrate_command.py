@@ -9,7 +9,7 @@ from ...db.foreign_tables import lacking_columns
 from ...db.hypertable import Wishes, set_hypertable
 from ...db.migrate import migrate as apply_migrations
 from ...db.migrate import open_stream
-from ...workers.definitions import read_definitions, seed_definitions
+from ...workers.definitions import correct_references, read_definitions, seed_definitions
 from ..wiring import Place, open_postgres
 from .options import CONTEXT, option, server_options
 
@@ -40,6 +40,7 @@ def migrate(
         if timescale:
             click.echo(f"TimescaleDB: {set_hypertable(connection, Wishes(**days))}")
         seed_definitions(connection)
+        correct_references(connection)
         for lack in lacking_columns(connection):
             click.echo(f"note: {lack} (`{lack.mend}` as its owner adds it)")
         for row in read_definitions(connection).idle:

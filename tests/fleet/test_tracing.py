@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from structlog.testing import capture_logs
 from tickstockpl.contracts.detection import Detection
 from tickstockpl.contracts.errors import UsageError
+from tickstockpl.db.results import OutboxRow
 from tickstockpl.ops.tracing import how_wanted, tracing
-from tickstockpl.workers.bridge.results_reader import Row
 from tickstockpl.workers.tracing import FlowIds, Tracing
 
 from ..integration.test_bad_input import Stream
@@ -45,7 +45,7 @@ def detections(count):
 
 
 def row_of(found):
-    return Row(0, 1, "patterns", msgspec.json.encode(found))
+    return OutboxRow(0, 1, "patterns", msgspec.json.encode(found))
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from test_messages import Sender, expect_ticks
 from tickstockpl.contracts.detection import Detection
 from tickstockpl.contracts.errors import UsageError
+from tickstockpl.db.results import OutboxRow
 from tickstockpl.producer.framer import Numbered
 from tickstockpl.producer.massive_rest import MassiveRest
 from tickstockpl.producer.replay import ReplaySource
 from tickstockpl.producer.rest_client import RestBroken
 from tickstockpl.producer.spool_segment import frames_of, record_of
 from tickstockpl.workers.bridge.result_messages import messages_of
-from tickstockpl.workers.bridge.results_reader import Row
 
 SESSION = "550e8400-e29b-41d4-a716-446655440000"
 SEEDS = st.integers(0, 2**62)
@@ -123,7 +123,7 @@ def test_results_that_the_bridge_tells(tally):
     def check(seed):
         sender = Sender(seed)
         kind = sender.random.choice(("patterns", "indicators", "alerts", "bars", "void", "what", "\x1b[31m"))
-        said = messages_of(Row(0, 1, kind, sender.message(examples)), SESSION)
+        said = messages_of(OutboxRow(0, 1, kind, sender.message(examples)), SESSION)
         for _, body in said:
             assert isinstance(msgspec.json.decode(body), dict)
         tally.note(f"{kind if kind.isalpha() else 'other'}: {'said' if said else 'nothing said'}")

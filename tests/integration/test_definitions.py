@@ -1,8 +1,10 @@
+from importlib import import_module
+
 import pytest
 from psycopg.types.json import Jsonb
 from tickstockpl.db import postgres
 from tickstockpl.db.world import REAL
-from tickstockpl.workers.definitions import default_definitions, read_definitions, seed_definitions
+from tickstockpl.workers.definitions import correct_references, default_definitions, read_definitions, seed_definitions
 from tickstockpl.workers.detection import ResultFinder
 
 EVERYWHERE = {1, 5, 15, 30, 60}
@@ -53,6 +55,25 @@ def test_seeding_again_leaves_an_edited_row_alone(connection):
     assert connection.execute(statement).fetchall() == [(False, 16)]
     statement = "SELECT count(*) FROM pattern_definitions WHERE name = 'Hammer'"
     assert connection.execute(statement).fetchall() == [(1,)]
+
+
+REFERENCES = "SELECT {} FROM pattern_definitions UNION ALL SELECT {} FROM indicator_definitions"
+
+
+def test_each_row_names_code_that_exists(connection):
+    for (reference,) in connection.execute(REFERENCES.format("code_reference", "code_reference")).fetchall():
+        module, _, function = reference.partition(":")
+        assert callable(getattr(import_module(module), function)), reference
+
+
+def test_references_of_an_older_version_are_corrected_and_the_applications_own_are_kept(connection):
+    seeded = connection.execute(REFERENCES.format("name, code_reference", "name, code_reference")).fetchall()
+    connection.execute("UPDATE pattern_definitions SET code_reference = 'tickstockpl.workers.former:' || name")
+    connection.execute("UPDATE indicator_definitions SET code_reference = 'tickstockpl.workers.former:' || name")
+    change(connection, "pattern_definitions", "Doji", code_reference="src.patterns.doji")
+    correct_references(connection)
+    found = dict(connection.execute(REFERENCES.format("name, code_reference", "name, code_reference")).fetchall())
+    assert found == dict(seeded) | {"Doji": "src.patterns.doji"}
 
 
 def test_a_row_says_threshold_timeframes_and_period(connection):

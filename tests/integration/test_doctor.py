@@ -223,7 +223,14 @@ def test_the_rights_that_are_asked_for_are_enough_for_every_statement(migrated_s
                 except psycopg.errors.InsufficientPrivilege:
                     denied.append(name)
     # Of `migrate`, `definitions live` and the demo, which the tables' owner runs.
-    owners = ["let_dojis_stand_anywhere", "note_migration", "run_indicators_live", "run_patterns_live"]
+    owners = [
+        "correct_indicator_references",
+        "correct_pattern_references",
+        "let_dojis_stand_anywhere",
+        "note_migration",
+        "run_indicators_live",
+        "run_patterns_live",
+    ]
     assert sorted(denied) == owners
 
 

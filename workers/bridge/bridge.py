@@ -24,12 +24,13 @@ from ...db.postgres import Database
 from ...db.publisher import MESSAGES_A_CALL, Publisher
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.results import OutboxRow
 from ...db.vitals import VITALS
 from ...db.world import REAL, World
 from .fleet_gauges import FleetGauges
 from .pacing import Pacing
 from .result_messages import messages_of, newest_live_close_s
-from .results_reader import ResultsReader, Row
+from .results_reader import ResultsReader
 from .voice import Voice
 
 if TYPE_CHECKING:  # it needs what may not be installed
@@ -177,7 +178,7 @@ class Bridge:
         """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
         messages = self._pacing.release(self._world.monotonic_s())
         closes_s: list[float | None] = []
-        traced: list[Row] = []
+        traced: list[OutboxRow] = []
         while len(messages) < _BATCH and not self._pacing.is_full:
             row = self._reader.next_row(only_urgent=len(messages) >= MESSAGES_A_CALL)
             if row is None:

@@ -11,7 +11,7 @@ from ...contracts.json_text import NOT_JSON
 from ...contracts.message import Message
 from ...contracts.pattern_messages import alert_message, indicator_message, pattern_messages
 from ...contracts.timeframe import INTRADAY
-from .results_reader import Row
+from ...db.results import OutboxRow
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ _DECODE: dict[str, Callable[[bytes], list[Any]]] = {
 }
 
 
-def messages_of(row: Row, session_id: str) -> list[Message]:
+def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
     """Return what is said of a row's results, in their order. What cannot be said is logged and left out."""
     if row.kind in _SILENT:
         return []
@@ -45,7 +45,7 @@ def messages_of(row: Row, session_id: str) -> list[Message]:
     return messages
 
 
-def newest_live_close_s(row: Row) -> float | None:
+def newest_live_close_s(row: OutboxRow) -> float | None:
     """Return when the newest of a row's live bars with a pattern ended, in Unix seconds; None where there is none."""
     if row.kind != "patterns":
         return None
@@ -57,7 +57,7 @@ def newest_live_close_s(row: Row) -> float | None:
     return max((close_s for close_s, at_s in closes if 0 <= at_s - close_s <= _LIVE_S), default=None)
 
 
-def _results(row: Row) -> list[Any]:
+def _results(row: OutboxRow) -> list[Any]:
     """Decode a row; nothing where it cannot be read, as of a newer worker: the rows behind it must not wait for it."""
     try:
         return _DECODE[row.kind](row.body)

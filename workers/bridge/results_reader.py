@@ -6,7 +6,7 @@ no room for it) is fetched there.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from ...db.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client, is_cluster, is_foreign
+from ...db.results import OutboxRow
 from ...db.world import World
 
 log = structlog.get_logger()
@@ -26,15 +27,6 @@ _QUEUED = 4  # rows of a partition, of at most 1,024 results each: what is urgen
 _CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
 _FETCHED = 64  # rows of the outbox at once
 _ANY_NUMBER = 2**63 - 1
-
-
-class Row(NamedTuple):
-    """A row of the outbox. number: counts a partition's rows, from 1."""
-
-    partition: int
-    number: int
-    kind: str
-    body: bytes
 
 
 class _Void(msgspec.Struct):
@@ -62,7 +54,7 @@ class ResultsReader:
     def seek(self, positions: Mapping[int, int]) -> None:
         """Read on behind these numbers; forget what was read."""
         self._read_to = dict(positions)
-        self._queues: dict[int, deque[Row]] = {}  # of the partitions that have some
+        self._queues: dict[int, deque[OutboxRow]] = {}  # of the partitions that have some
         self._silent: set[int] = set()  # whose stream brought nothing when it was read last
         self._behind: set[int] = set()  # whose outbox has rows that the stream did not bring
         self._at: dict[int, str] = {p: f"{number}-0" for p, number in positions.items()}  # read up to, in the stream
@@ -75,14 +67,14 @@ class ResultsReader:
         """Tell whether `next_row` has one."""
         return bool(self._queues)
 
-    def next_row(self, *, only_urgent: bool) -> Row | None:
+    def next_row(self, *, only_urgent: bool) -> OutboxRow | None:
         """Take the next row of one of the partitions: what is not `indicators` first, for that is urgent."""
         for partition, queue in self._queues.items():
             if queue[0].kind != "indicators":
                 return self._pop(partition)
         return None if only_urgent or not self._queues else self._pop(next(iter(self._queues)))
 
-    def _pop(self, partition: int) -> Row:
+    def _pop(self, partition: int) -> OutboxRow:
         queue = self._queues.pop(partition)
         row = queue.popleft()
         if queue:
@@ -168,7 +160,7 @@ class ResultsReader:
         self._add(partition, rows, from_outbox=True)
         self._at[partition] = f"{self._read_to[partition]}-0"
 
-    def _add(self, partition: int, rows: Iterable[Row], *, from_outbox: bool = False) -> bool:
+    def _add(self, partition: int, rows: Iterable[OutboxRow], *, from_outbox: bool = False) -> bool:
         """Queue rows; where numbers are missing before one, what the outbox has of them comes first.
 
         Return False where that was so: then nothing behind it is queued.
@@ -190,12 +182,12 @@ class ResultsReader:
                 self._read_to[partition] = row.number
         return True
 
-    def _is_given(self, row: Row) -> bool:
+    def _is_given(self, row: OutboxRow) -> bool:
         """Tell whether the partition has given a number to a result: anybody may add an entry, with any id."""
         numbers: dict[int, int] = dict(self._database.connection.execute(query("last_outbox_numbers")).fetchall())
         return row.number <= numbers.get(row.partition, 0)
 
-    def _fetch(self, partition: int, first: int, last: int) -> list[Row]:
+    def _fetch(self, partition: int, first: int, last: int) -> list[OutboxRow]:
         values = {"partition": partition, "first": first, "last": last, "limit": _FETCHED}
         rows = self._database.connection.execute(query("outbox_between"), values)
         return [_row(partition, number, kind, body) for number, kind, body in rows]
@@ -218,7 +210,7 @@ class ResultsReader:
         self._shown = dict(positions)
 
 
-def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> Row | None:
+def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> OutboxRow | None:
     """Return the row of an entry; None where it is not as a worker writes it."""
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     number, sequence = Position.parse(entry_id)
@@ -227,10 +219,10 @@ def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> Row | None:
     return _row(partition, number, values[b"kind"].decode(errors="replace"), values[b"body"])
 
 
-def _row(partition: int, number: int, kind: str, body: bytes) -> Row:
-    return Row(partition, number, kind, b"" if kind == "bars" else bytes(body))
+def _row(partition: int, number: int, kind: str, body: bytes) -> OutboxRow:
+    return OutboxRow(partition, number, kind, b"" if kind == "bars" else bytes(body))
 
 
-def _last_missing_before(row: Row) -> int:
+def _last_missing_before(row: OutboxRow) -> int:
     """Return the highest number below a row's own that should have a row."""
     return _decode_void(row.body).first - 1 if row.kind == "void" else row.number - 1

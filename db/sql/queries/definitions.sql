@@ -23,6 +23,19 @@ SELECT insert_known_columns(%(table)s::regclass, %(rows)s::jsonb);
 -- seeded_definitions --
 SELECT (SELECT array_agg(name::text) FROM pattern_definitions), (SELECT array_agg(name::text) FROM indicator_definitions);
 
+-- correct_pattern_references --
+-- Only in rows that this program made: the application's name its own code.
+UPDATE pattern_definitions AS d
+   SET code_reference = r.reference
+  FROM unnest(%(names)s::text[], %(references)s::text[]) AS r (name, reference)
+ WHERE d.name = r.name AND d.code_reference LIKE 'tickstockpl.workers.%%' AND d.code_reference <> r.reference;
+
+-- correct_indicator_references --
+UPDATE indicator_definitions AS d
+   SET code_reference = r.reference
+  FROM unnest(%(names)s::text[], %(references)s::text[]) AS r (name, reference)
+ WHERE d.name = r.name AND d.code_reference LIKE 'tickstockpl.workers.%%' AND d.code_reference <> r.reference;
+
 -- run_patterns_live --
 -- On, and for these timeframes beside those that a row names. A row that names none is for all of them.
 UPDATE pattern_definitions
