@@ -105,7 +105,7 @@ class _Server(ThreadingWSGIServer):
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  # the base class's own
         """Say what went wrong of one request."""
-        log.debug("request broke off", why=str(sys.exception()))
+        log.debug("metrics request failed", why=str(sys.exception()))
 
 
 class _Handler(WSGIRequestHandler):

@@ -84,7 +84,7 @@ def _move_when_at_rest(
         if not wait():
             raise SetupError("nothing was changed, because the stream is not at rest:\n- " + "\n- ".join(obstacles))
         if obstacles != said:
-            log.info("the stream is not at rest", obstacles=obstacles)
+            log.info("repartition waits: the stream is not at rest", obstacles=obstacles)
             said = obstacles
 
 

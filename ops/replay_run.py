@@ -43,7 +43,7 @@ def run_replay(
     if feed is None:
         if not has_undetected_bars(where):
             return None
-        log.info("committed bars wait for their detectors: that goes on")
+        log.info("continuing detection of committed bars")
     with (
         show_progress(source if options.speed is None else None, detecting=True) as shown,
         fleet.stopped_at_the_end(stop.workers),

@@ -158,8 +158,8 @@ def test_a_server_that_brings_everything_back_is_no_finding(tmp_path, kind):
 @pytest.mark.parametrize(
     ("role", "may_ask", "said"),
     [
-        ("worker", True, ("error", "redis would forget")),
-        ("worker", False, ("warning", "redis may forget")),
+        ("worker", True, ("error", "Redis would lose data at its next start")),
+        ("worker", False, ("warning", "Redis may lose data at its next start")),
         ("bridge", True, None),
     ],
 )
