@@ -105,7 +105,7 @@ class Bridge:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run as standby or active bridge until the stop event; then publish the results already read and release the lease."""
+        """Run as standby or active bridge until the stop event; then publish what remains and release the lease."""
         while not self._stop.is_set():
             try:
                 VITALS.turn()
