@@ -80,7 +80,7 @@ def _abandon(
     is_hopeless: Callable[[], None],
     wait: Callable[[float], bool],
 ) -> Abandoned:
-    """Tell every partition, wait until each has dropped what is open, and forget the producer's numbers in Redis.
+    """Ask every partition to drop its open bars, wait for that, and delete the producer's numbers in Redis.
 
     is_hopeless: raises where no worker is left. Raises SetupError where somebody stopped the wait.
     """

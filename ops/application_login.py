@@ -1,4 +1,4 @@
-"""Lets programs into Redis that know no password: each connection is logged in as `application`, and passed on.
+"""A Redis proxy for programs without a password: it logs each connection in as `application` and forwards it.
 
 So they have exactly the rights of that user, and Redis's own user `default` stays what it must be: locked out, and with
 all rights, because a start of Redis loads its append-only file as that user (ops/redis_acl.py).
@@ -45,7 +45,7 @@ def upstream_of(url: str) -> Upstream:
 
 
 async def serve(host: str, port: int, upstream: Upstream, *, listening: Callable[[int], None]) -> None:
-    """Pass connections on until SIGTERM or SIGINT. listening: is told the port. Raises OSError where it is taken."""
+    """Forward connections until SIGTERM or SIGINT. listening: called with the port. Raises OSError if it is in use."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

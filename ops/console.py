@@ -1,4 +1,4 @@
-"""What our commands print: whatever others have written into it, a terminal obeys none of it.
+"""Output of our commands, escaped: control sequences in foreign text have no effect on the terminal.
 
 Text that is printed goes through `escaping`; what rich draws, with colours of ours, through the consoles made here.
 """
@@ -15,7 +15,7 @@ from ..contracts.printable import printable_lines
 
 
 class _Escaping:
-    """A stream that writes what is not printable as escapes. plain: the stream itself, for colours of our own."""
+    """A stream that writes unprintable characters as escapes. plain: the stream itself, for colours of our own."""
 
     def __init__(self, plain: TextIO) -> None:
         self.plain = plain

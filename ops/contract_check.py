@@ -1,4 +1,4 @@
-"""Listens on every documented channel and holds what it hears against the shapes that the application accepts."""
+"""Listens on every documented channel and checks each message against the shapes that the application accepts."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ _SHARED = frozenset(channel for channel in ACCEPTED if channel.startswith("ticks
 
 @dataclass(slots=True)
 class Heard:
-    """What was heard: counts by channel, the first violation of each, and what `seq` says was missed."""
+    """Messages received: counts by channel, the first violation of each, and the messages missed according to `seq`."""
 
     messages: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
@@ -109,7 +109,7 @@ def report(heard: Heard) -> Iterator[str]:
 
 
 def is_good(heard: Heard) -> bool:
-    """Tell whether anything was heard, and all of it was valid."""
+    """Tell whether messages were received and all were valid."""
     return heard.messages.total() > 0 and not heard.violations
 
 

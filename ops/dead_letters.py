@@ -1,4 +1,4 @@
-"""Dead letters: what was refused, looked at, sent again through the front door, or dropped."""
+"""Dead letters: list the refused ticks, send them again through the front door, or delete them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -64,7 +64,7 @@ def list_letters(connection: Connection, *, reason: str | None, limit: int) -> l
 
 
 def read_letter(connection: Connection, letter: int) -> DeadLetter:
-    """Return one letter. Raises UsageError where there is none with this id."""
+    """Return one letter. Raises UsageError if no letter has this id."""
     row = connection.execute(query("dead_letter"), {"id": letter}).fetchone()
     if row is None:
         raise UsageError(f"there is no dead letter {letter}")

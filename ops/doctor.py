@@ -101,7 +101,7 @@ def _postgres(
 
 
 def _compared(connection: postgres.Connection, client: redis.Client) -> Iterator[Finding]:
-    """Hold what PostgreSQL knows of the streams against Redis: a finding for what is missing, if our user may look."""
+    """Compare what PostgreSQL knows of the streams with Redis: a finding for what is missing, if our user may look."""
     try:
         found = read_forgotten(connection, client)
     except NoPermissionError:

@@ -209,7 +209,7 @@ def _repair_thread(
     if live.repair and live.key:
         rest = MassiveRest(live.rest_url, live.key, per_minute=live.rest_per_minute, wait=stop.wait)
     elif live.repair:
-        log.warning("gaps are only noted", why="no API key", do="set MASSIVE_API_KEY, or say --no-repair")
+        log.warning("gaps are recorded, not repaired", why="no API key", do="set MASSIVE_API_KEY, or say --no-repair")
     return RepairThread(
         where.servers.database_url,
         where.servers.redis_url,

@@ -60,7 +60,7 @@ def _loop(still_s: float, bound_s: float) -> str:
 
 @contextmanager
 def metrics_server(address: MetricsAddress, kind: ProcessKind) -> Iterator[None]:
-    """Serve what this process shows, while the block runs. Raises SetupError where the address cannot be had."""
+    """Serve this process's metrics while the block runs. Raises SetupError if the address cannot be bound."""
     if not address.port:
         yield
         return
@@ -104,8 +104,8 @@ class _Server(ThreadingWSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  # the base class's own
-        """Say what went wrong of one request."""
-        log.debug("request broke off", why=str(sys.exception()))
+        """Log the error of one request."""
+        log.debug("metrics request failed", why=str(sys.exception()))
 
 
 class _Handler(WSGIRequestHandler):

@@ -27,7 +27,7 @@ _WORDS = {
 
 
 def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> None:
-    """Print all of a look, the verdict last: that is what stands above the next prompt.
+    """Print a whole reading, the verdict last: it is right above the next prompt.
 
     A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
     """

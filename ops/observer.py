@@ -24,7 +24,7 @@ _RETRY_EVERY_S = 0.1
 
 
 class Look(NamedTuple):
-    """What was seen at one moment, and what it means. fleet: None while a server is away."""
+    """One reading of the fleet, with its findings. fleet: None while a server is away."""
 
     fleet: FleetLook | None
     findings: list[HealthFinding]
@@ -47,7 +47,7 @@ class Look(NamedTuple):
 
 
 class Observer:
-    """Holds a connection to each server. Each look finds out first whether both serve.
+    """Holds a connection to each server. Each reading checks first whether both answer.
 
     The first look waits for them as long as the place's connect_timeout_s says, and for a second at least.
     """

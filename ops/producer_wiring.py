@@ -137,7 +137,7 @@ def _open_run(where: Place, base: str, source: str, partitions: int, options: Pr
         log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
         return None
     if any(run.numbers.values()):
-        log.info("replay goes on", replay=run.name, ticks=sum(run.numbers.values()))
+        log.info("replay continued", replay=run.name, ticks=sum(run.numbers.values()))
     return run
 
 

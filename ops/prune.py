@@ -36,7 +36,7 @@ class Pruned(NamedTuple):
 def prune(
     connection: Connection, keep_days: dict[str, int], now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
-    """Delete what is older than so many days, by the time of its bar; tell of one table after the other.
+    """Delete what is older than so many days, by the time of its bar; report one table after the other.
 
     keep_days: of each kind's name. dry_run: only count. say: hears how far a long table is.
     """

@@ -84,7 +84,7 @@ def _move_when_at_rest(
         if not wait():
             raise SetupError("nothing was changed, because the stream is not at rest:\n- " + "\n- ".join(obstacles))
         if obstacles != said:
-            log.info("the stream is not at rest", obstacles=obstacles)
+            log.info("repartition waits: the stream is not at rest", obstacles=obstacles)
             said = obstacles
 
 
@@ -92,7 +92,7 @@ def _move_when_at_rest(
 
 
 def find_obstacles(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> list[str]:
-    """Say what keeps the stream from being at rest, each with what to do; nothing where it is.
+    """Return the reasons why the stream is not at rest, each with its remedy; empty if it is.
 
     partitions: how many there shall be.
     """

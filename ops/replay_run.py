@@ -32,7 +32,7 @@ def run_replay(
     workers: Sequence[Sequence[str]],
     stop: fleet.WatchedStop,
 ) -> FeedResult | None:
-    """Replay files to the last detector; return None where they were replayed already. workers: the options of each.
+    """Replay files up to their last detection; return None if they were replayed already. workers: the options of each.
 
     One that was stopped when all its bars were committed goes on with what the detectors have left.
 
@@ -43,7 +43,7 @@ def run_replay(
     if feed is None:
         if not has_undetected_bars(where):
             return None
-        log.info("committed bars wait for their detectors: that goes on")
+        log.info("continuing detection of committed bars")
     with (
         show_progress(source if options.speed is None else None, detecting=True) as shown,
         fleet.stopped_at_the_end(stop.workers),
@@ -60,7 +60,7 @@ def run_replay(
 
 
 def expect_taken(source: ReplaySource) -> None:
-    """Say why rows were refused. Raises SetupError where files had rows and none of them was taken."""
+    """Report why rows were refused. Raises SetupError if the files had rows and all were refused."""
     refused = ", ".join(f"{count:,} {reason}" for reason, count in source.refused.most_common())
     if not source.rows_taken and (refused or source.rows_left_out):
         why = f"refused: {refused}" if refused else f"all {source.rows_left_out:,} have a correction"

@@ -1,4 +1,4 @@
-"""Secrets that come as files, as container platforms hand them out: NAME_FILE says where the value of NAME is."""
+"""Secrets as files, as container platforms provide them: NAME_FILE is the path of a file with the value of NAME."""
 
 from collections.abc import Mapping
 from pathlib import Path

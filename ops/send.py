@@ -1,4 +1,4 @@
-"""One tick through the front door, and what became of it."""
+"""Send one tick through the front door and report its result."""
 
 import time
 from contextlib import closing

@@ -18,7 +18,7 @@ PATIENCE_S = 1.0
 
 
 def away_servers(servers: Servers, *, within_s: float = PATIENCE_S) -> dict[Server, str]:
-    """Return which servers do not serve, and why. One that says no serves: whoever opens it says so.
+    """Return the servers that do not answer, and why. A server that refuses us has answered: opening it reports that.
 
     within_s: in which both of them must answer.
     """

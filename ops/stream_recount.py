@@ -60,7 +60,7 @@ class _Seen(NamedTuple):
 
 @dataclass(slots=True)
 class _Flow:
-    """One producer's frames. number: everything up to here came; held: frames ahead of a hole, by previous number.
+    """One producer's frames. number: everything up to here came; held: frames after missing ones, by previous number.
 
     lost: numbers that the workers gave up. whole: every number from 1 on is in the stream, or is lost.
     """
@@ -78,7 +78,7 @@ class _Flow:
             yield from self._apply(self.held.pop(first))
 
     def rest(self) -> Iterator[_Seen]:
-        """Return what stands behind holes."""
+        """Return the frames held after missing ones."""
         while self.held:
             first = min(self.held)
             self.whole &= first <= self.number or self._is_lost(self.number, first)

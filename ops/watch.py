@@ -104,7 +104,7 @@ class View:
     def show(self, heard: Heard) -> None:
         """Print a message, after a note of what was missed before it."""
         message = heard.message
-        # Before the filter: a hole is one whatever is shown.
+        # Before the filter: missing messages are reported whatever is shown.
         if odd := self._sequences.note(heard.channel, message.get("epoch"), message.get("seq")):
             self.say(odd)
         symbol = _first(message, _SYMBOL)
@@ -154,7 +154,7 @@ def line(heard: Heard, at: datetime) -> str:
 
 
 def listen(client: Client, channels: Sequence[str], *, seconds: float | None, stop: Stop, view: View) -> None:
-    """Show what is said on channels until the time is over or the process is to stop; Redis may go away meanwhile."""
+    """Show the channels' messages until the time is over or the process must stop; Redis may be away meanwhile."""
     end_s = time.monotonic() + seconds if seconds is not None else float("inf")
     view.say(f"listening on {len(channels)} channels")
     while not stop.is_set() and time.monotonic() < end_s:
@@ -181,7 +181,7 @@ def _messages(client: Client, channels: Sequence[str]) -> Iterator[Heard | None]
 
 
 def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what a health message says is wrong."""
+    """Return the issues of a health message."""
     issues = message.get("issues")
     return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
 
@@ -196,7 +196,7 @@ def heard_of(channel: str, body: bytes) -> Heard:
 
 
 def _at(message: Any, path: str) -> Any:
-    """Return what stands at a path of keys, "data.symbol", if that is one value; None otherwise."""
+    """Return the value at a path of keys, "data.symbol", if that is one value; None otherwise."""
     for key in path.split("."):
         message = message.get(key) if isinstance(message, dict) else None
     return None if isinstance(message, dict | list) else message

@@ -142,12 +142,12 @@ def open_redis(where: Place, role: Role = "operator") -> Client:
 
 
 def _warn_of_replay(client: Client) -> None:
-    """Say what a start of Redis would drop, or that our user may not ask, which this version's users' file lets it."""
+    """Warn of data that a start of Redis would drop, or that our user lacks the right to ask."""
     replays = {replay_of(node) for node in redis.masters(client)}
     if "drops" in replays:
-        log.error("redis would forget", why=DROPS, do=GRANT)
+        log.error("Redis would lose data at its next start", why=DROPS, do=GRANT)
     elif "unknown" in replays:
-        log.warning("redis may forget", why=UNKNOWN, do=PRINT_AGAIN)
+        log.warning("Redis may lose data at its next start", why=UNKNOWN, do=PRINT_AGAIN)
 
 
 def open_redis_to_look(where: Place) -> Client:
@@ -179,7 +179,7 @@ def open_both(where: Place, *, partitions: int | None, role: Role = "producer") 
 def _say_what_is_forgotten(where: Place, client: Client) -> None:
     with closing(open_postgres(where, name="tickstock")) as connection:
         for one in read_forgotten(connection, client):
-            log.warning("redis has forgotten", what=one.says, do=one.do)
+            log.warning("Redis lost data", what=one.says, do=one.do)
 
 
 def _make_groups(client: Client, partitions: int) -> None:

@@ -1,4 +1,4 @@
-"""Indicator values to alerts: what crossed a threshold on this bar, and only on the crossing. Pure.
+"""Indicator values to alerts: one when a value crosses its threshold on this bar. Pure.
 
 | alert_type | where | value | threshold | warning from, else info |
 |---|---|---|---|---|
@@ -33,7 +33,7 @@ ALERT_PARAMETERS: Mapping[str, Mapping[str, float]] = {"RSI": {"overbought": 70.
 
 
 class Crossing(NamedTuple):
-    """A value that stood on one side of its threshold on the bar before, and stands beyond it now."""
+    """A value that was on one side of its threshold on the bar before, and is beyond it now."""
 
     alert_type: str
     value: float
@@ -51,7 +51,7 @@ class Step(NamedTuple):
 def alerts_of(
     indicator_name: str, outputs: Outputs, close: NDArray[np.float64], parameters: Parameters
 ) -> list[Crossing]:
-    """Return what crossed on the last bar; outputs: as the indicator computed them, close: of the same bars.
+    """Return the crossings on the last bar; outputs: as the indicator computed them, close: of the same bars.
 
     parameters: as checked by `checked_alert_parameters`; what is not given is the default.
     """

@@ -28,7 +28,7 @@ _LARGEST = sys.float_info.max
 
 
 def default_definitions() -> Definitions:
-    """Return what is on where there is no table to read."""
+    """Return the definitions that are enabled when no table can be read."""
     everywhere = frozenset(INTRADAY.values())
     return Definitions(
         [PatternDefinition(k, k.threshold, everywhere, dict(k.parameters)) for k in PATTERNS.values() if k.enabled],

@@ -59,7 +59,7 @@ _PLACE = {track: place for place, track in enumerate(TRACKS)}
 
 
 class FoundPatterns(NamedTuple):
-    """Detections on marked bars, and whether each is told: on a bar that is published, and the first of its event."""
+    """Detections on marked bars, and whether each is published: the bar is, and it is the first of its event."""
 
     detections: list[Detection]
     publish: list[bool]
@@ -78,7 +78,7 @@ class FoundIndicators:
 class Detector:
     """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows.
 
-    loads: what a history has dropped can be loaded again; else a late bar makes do with the bars that are here.
+    loads: a dropped history can be loaded again; else a late bar uses the bars in memory.
     """
 
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
@@ -88,11 +88,11 @@ class Detector:
         self.splits, self.sessions = Splits(symbols), Sessions(symbols)
         self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
         self.histories = {track: self._new_history(track) for track in TRACKS}
-        self.jumped: list[tuple[str, int]] = []  # symbols whose history the last bars began anew, and when
+        self.jumped: list[tuple[str, int]] = []  # symbols whose history started again with the last bars, and when
         self._reach = np.zeros((len(TRACKS), 0), np.int64)
         self._used = np.zeros((len(TRACKS), 0), np.int64)
         self.turn = 0  # counted on by who wants to know what was used last
-        # By track and symbol: of each indicator the minute and values that were told last.
+        # By track and symbol: the minute and values last published of each indicator.
         self._told: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
 
     def _new_history(self, track: Track) -> History:
@@ -145,7 +145,7 @@ class Detector:
             self.set_reach(symbol, NOWHERE)
 
     def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
-        """Know where splits lie from now on; the histories of symbols with others than before are loaded again."""
+        """Set the splits; the histories of symbols whose splits changed are loaded again."""
         if minutes is self.splits.minutes:
             return
         before, self.splits.minutes = self.splits.minutes, minutes
@@ -217,8 +217,8 @@ class Detector:
     def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
         """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
 
-        Returns the marks of these bars, and of those that hang on them. A bar that does not fit into its history (from
-        long ago, or too many at once) takes it away: it must be loaded again.
+        Returns the marks of these bars and of the bars that depend on them. A bar that does not fit into its history
+        (from long ago, or too many at once) drops the history: it must be loaded again.
         """
         marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
         self.note_used(1, bars["symbol"])
@@ -229,7 +229,7 @@ class Detector:
         return joined(marks)
 
     def _absorb(self, track: Track, bars: Column, *, publish: bool) -> list[Column]:
-        """Put 1-minute bars into one of their histories; return the marks of those that hang on them."""
+        """Put 1-minute bars into one of their histories; return the marks of the bars that depend on them."""
         here, history = self.has(bars["symbol"], track), self.histories[track]
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks = [self._put(track, bar, publish=publish) for bar in bars[here & ~in_order]]
@@ -244,7 +244,7 @@ class Detector:
         return marks
 
     def _put(self, track: Track, bar: Column, *, publish: bool) -> Column:
-        """Put a bar between others; return the marks of the bars behind it, which hang on it."""
+        """Put a bar between others; return the marks of the later bars, which depend on it."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         history = self.histories[track]
         minutes = history.minutes(symbol)
@@ -268,7 +268,7 @@ class Detector:
         return bool(history.reach_back(np.array([symbol]), np.array([minute]))[0]) and minute >= history.begins(symbol)
 
     def _behind(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Column:
-        """Mark the bars of a track behind a minute: what is found on them hangs on that one."""
+        """Mark the bars of a track after a minute: their detections depend on that minute's bar."""
         if track not in self.wanted:
             return NO_MARKS
         minutes = self.histories[track].minutes(symbol)
@@ -297,7 +297,7 @@ class Detector:
         return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
 
     def _emptied(self, timeframe: int, marks: Column) -> Column:
-        """Mark the bars of a higher timeframe that have no 1-minute bar any more, and those that hang on them."""
+        """Mark the bars of a higher timeframe whose 1-minute bars are all gone, and the bars that depend on them."""
         gone = marks.copy()
         gone["kind"] = REVISED
         behind = [
@@ -331,7 +331,7 @@ class Detector:
         return joined(marks)
 
     def _absorb_regular(self, bars: Column, timeframe: int, *, publish: bool) -> list[Column]:
-        """Put those of changed higher bars that are regular ones where they belong; return what hangs on them."""
+        """Put the changed higher bars of regular hours into their histories; return the marks that depend on them."""
         track = Track(REGULAR, timeframe)
         history = self.histories[track]
         bars = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], timeframe))
@@ -419,7 +419,7 @@ class Detector:
             )
             found.values.append(value)
             found.again.append(not is_first)
-            # A value that was computed again is told only where it is the symbol's newest, and another than was told.
+            # A recomputed value is published only if it is the symbol's newest and differs from the published one.
             told = (minute, last)
             if publish and (is_first or (is_newest and heard.get(indicator.name) != told)):
                 found.told.append(value)
@@ -515,14 +515,14 @@ def find_patterns(
 
 
 def _of_one_event(found: FoundPatterns) -> FoundPatterns:
-    """Leave to be told what is the first of its event."""
+    """Keep for publishing only the first detection of each event."""
     detections = join_parts(found.detections)
     told = [one.event is Event.FIRST for one in detections]
     return FoundPatterns(detections, [*map(operator.and_, found.publish, told)])
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Join partitions to batches whose windows stay in memory that is used again, not taken anew for each."""
+    """Join partitions to batches whose windows fit into memory that is reused."""
     batch: list[_Sought] = []
     for part in parts:
         batch.append(part)

@@ -1,4 +1,4 @@
-"""A producer's frames in the order of their numbers, like TCP segments: repeats drop, a frame ahead of a hole waits.
+"""A producer's frames in the order of their numbers; repeats are dropped, a frame after missing ones waits.
 
 Pure.
 """
@@ -53,7 +53,7 @@ class FrameOrder:
     """One producer in one partition.
 
     number: everything up to here is applied, but for `lost`: ranges (from, to] given up, each applied once if it comes
-    after all. held: frames ahead of a hole, by their previous number. ended: nothing more will be applied;
+    after all. held: frames after missing ones, by their previous number. ended: nothing more will be applied;
     end_applied: because its end frame was, which took one number. overlapping: frames that waited, and whose numbers
     are partly applied by now, so that nobody knows which of their rows are: whoever follows takes them out.
     """
@@ -97,7 +97,7 @@ class FrameOrder:
         return first[0]
 
     def accept(self, arrival: Arrival) -> list[Arrival]:
-        """Take a frame; return the frames that can be applied now, in order (none for a repeat or behind a hole).
+        """Take a frame; return the frames to apply now, in order (none for a repeat or after missing frames).
 
         Raises BadFrame where its numbers overlap what is applied and its rows do not say which of them are new.
         """
@@ -125,7 +125,7 @@ class FrameOrder:
             heappush(self._since, (min(arrival.position.ms, arrival.read.ms), arrival.frame.previous))
 
     def drop_held(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting frames."""
         self.held.clear()
         self._order.clear()
         self._since.clear()

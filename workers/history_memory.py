@@ -1,4 +1,4 @@
-"""Keeps the histories of a worker within its memory: what was not used for longest is let go, and loaded again."""
+"""Keeps a worker's histories within its memory: the least recently used are dropped, and loaded again when needed."""
 
 from collections.abc import Sequence
 from weakref import WeakSet
@@ -12,7 +12,7 @@ HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
 _WINDOWS_OF_A_SYMBOL = 7  # five, and what is kept besides them of the bars outside of the regular hours
-_KEPT_SHARE = 0.8  # of the bound after something was let go: not each commit lets go a little
+_KEPT_SHARE = 0.8  # of the bound after a drop, so that not every commit drops a little
 
 
 class HistoryMemory:
@@ -43,7 +43,7 @@ class HistoryMemory:
         detector.turn = self._turn
 
     def room(self) -> int:
-        """Return how many bytes may still be loaded before something is let go."""
+        """Return how many bytes may still be loaded before a history is dropped."""
         return max(0, self._bound - sum(detector.allocated for detector in self._detectors))
 
     def keep_within(self) -> None:

@@ -1,4 +1,4 @@
-"""Notices what was not read: frames that somebody else read, or that Redis has forgotten. It only names partitions."""
+"""Notices frames that were not read: another client read them, or Redis lost them. It only names partitions."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from .partition_state import PartitionState
 
 IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0
-_RESTS_FOR = 10  # times what a restore took that was in vain: so it takes a tenth of a worker's time at most
+_RESTS_FOR = 10  # times the duration of a restore that found nothing: at most a tenth of a worker's time
 # What a restore did not find is looked for again after this time, then after twice as long, and so on.
 _VAIN_RESTORE_WAIT_S, _MAX_VAIN_RESTORE_WAIT_S = 10.0, 600.0
 
@@ -40,7 +40,7 @@ class Lookout:
         self._rests_until: dict[int, float] = {}
 
     def new_holes(self, state: PartitionState) -> list[str]:
-        """Return the producers with a hole that was read once only."""
+        """Return the producers with missing frames whose stream was read only once."""
         return [
             producer
             for producer, flow in state.holes
@@ -93,14 +93,14 @@ class Lookout:
         return odd
 
     def rest(self, partition: int, took_s: float) -> None:
-        """Let a partition rest after a read from its start that was in vain. took_s: seconds that the read took.
+        """Pause the checks of a partition after a full read that found nothing. took_s: seconds that the read took.
 
         Many producers that die one after the other would else let it be read all the time.
         """
         self._rests_until[partition] = self._world.monotonic_s() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
-        """Return the producers that had sent more than was read. What was just looked for in vain is left out.
+        """Return the producers with unread frames, except those that a full read just did not find.
 
         in_vain: the stream was read from its start, and did not bring them. Then all are returned, and all wait: so a
         partition is read once for many dead producers, not once for each.

@@ -1,4 +1,4 @@
-"""Marks: which closed bars still wait for their detectors. They are saved with the checkpoint, so none is forgotten.
+"""Marks: the closed bars that still wait for detection. They are saved in the checkpoint.
 
 Pure.
 """
@@ -16,7 +16,7 @@ NEW_AGAIN, NEW, REVISED, HANGING = 0, 1, 2, 3
 # What it waits for.
 PATTERNS, INDICATORS = 1, 2
 
-# minute: the bar's start; timeframe: minutes. publish: what is found is told.
+# minute: the bar's start; timeframe: minutes. publish: its detections are published.
 MARK_DTYPE = np.dtype(
     [
         ("symbol", "<i4"),

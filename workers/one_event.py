@@ -1,4 +1,4 @@
-"""Several patterns on one bar that say one thing: one of them is told, and names the others as its parts. Pure."""
+"""Several patterns on one bar that show one event: one is published, and names the others as its parts. Pure."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Restorer:
-    """Loads what is committed, tells what is untold of it, and lets everything above it be read again."""
+    """Loads a partition's committed state, copies its results that Redis lacks, and rewinds the stream to it."""
 
     def __init__(
         self,
@@ -56,6 +56,9 @@ class Restorer:
         ends = self._reader.rewind(state, from_start=from_start)
         if ends < state.position and not from_start:
             log.warning(
-                "redis has lost entries", partition=partition, stream_ends=str(ends), committed_to=str(state.position)
+                "Redis lost entries of a partition",
+                partition=partition,
+                stream_ends=str(ends),
+                committed_to=str(state.position),
             )
         return state

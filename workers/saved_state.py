@@ -1,4 +1,4 @@
-"""A partition's state between two commits as bytes: what stands in `checkpoint.state`. Pure.
+"""A partition's state between two commits as bytes: the content of `checkpoint.state`. Pure.
 
 A newer version may only add fields behind, with defaults: so a checkpoint of an older program can be read.
 """

@@ -1,4 +1,4 @@
-"""Which bars belong to the regular hours of New York, and to which day's. Pure.
+"""Regular hours of New York: which bars belong to them, and to which day. Pure.
 
 A bar belongs to them where it overlaps them: the hour bar of 09:00 does. Of a symbol whose market never closes, each
 bar does.

@@ -1,4 +1,4 @@
-"""Redis's clock as this worker believes it: one that steps is not followed before a second clock says so too. Pure.
+"""Redis's clock, checked: a step is followed only after a second clock confirms it. Pure.
 
 A step forward would close every open bar at once and refuse what comes as too late, a step back would refuse it as
 ahead of its time. So each TIME is held against this worker's own monotonic clock, and where the two part, PostgreSQL's

@@ -1,4 +1,4 @@
-"""Raises this worker's counters by what its commits made durable: never before, and for each commit once."""
+"""Adds each commit to this worker's counters, once, after the commit."""
 
 from collections import Counter as CountOf
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from .commit_plan import PartitionPlan
 
 
 class Tally:
-    """The worker's counters. What a commit takes back is set against what follows: a counter never falls."""
+    """The worker's counters. A reduction is subtracted from later additions: a counter never falls."""
 
     def __init__(self) -> None:
         self._owed: dict[Counter, int] = {}
@@ -24,7 +24,7 @@ class Tally:
             counter.labels(partition)
 
     def add(self, plans: Sequence[PartitionPlan]) -> None:
-        """Count what is durable now."""
+        """Add a commit that is durable."""
         for plan in plans:
             self._add_ticks(plan)
             self._add_results(plan)

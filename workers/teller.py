@@ -1,4 +1,4 @@
-"""⑧ tell: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
+"""⑧ publish: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ class Teller:
         self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"}, world=world)
 
     def open(self, held: Held) -> Held:
-        """Find out what the results stream has heard, and tell the rest; return how the partition is held then.
+        """Copy the outbox rows that the results stream lacks; return the partition with its last copied number.
 
         Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
         `void` says which numbers have no row.
@@ -50,7 +50,7 @@ class Teller:
         (told,) = told_numbers(self._client, [held.partition]).values()
         if told > _MOST_TOLD:
             do = f"RENAME or DEL {results_key(held.partition)}; meanwhile the bridge takes the results from the outbox"
-            log.error("a results stream ends at an id that no result has", partition=held.partition, id=told, do=do)
+            log.error("results stream ends at an unknown id", partition=held.partition, id=told, do=do)
             told = held.outbox_number
         self._told[held.partition] = told
         if told > held.outbox_number:
@@ -60,12 +60,12 @@ class Teller:
         return held
 
     def leave(self, partition: int) -> None:
-        """Tell nothing more of a partition: whoever restores it finds out what is untold."""
+        """Stop copying a partition's results: the next restore copies the rest."""
         self._behind.discard(partition)
         self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
-        """Tell what was just committed; where Redis has no room, keep it for `catch_up`."""
+        """Copy what was just committed to Redis; if Redis is full, leave it for `catch_up`."""
         for plan in plans:
             partition, last = plan.state.partition, plan.state.held.outbox_number
             if plan.dead_letters or (plan.messages and partition in self._behind):
@@ -77,7 +77,7 @@ class Teller:
         self._prune([plan.state.partition for plan in plans])
 
     def catch_up(self) -> None:
-        """Tell from the tables what could not be told at once."""
+        """Copy from the tables what could not be copied at once."""
         if self._foreign_letters.put_right():
             self._behind |= self._unlettered
             self._unlettered = set()
@@ -94,11 +94,11 @@ class Teller:
 
     @property
     def is_behind(self) -> bool:
-        """Tell whether something committed waits to be told."""
+        """Tell whether committed rows wait to be copied."""
         return bool(self._behind or self._unlettered)
 
     def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
-        """Add messages in one MULTI/EXEC; an id that Redis knows already was told before."""
+        """Add messages in one MULTI/EXEC; an id that Redis has already was copied before."""
         key = results_key(partition)
         pipeline = node_of(self._client, key).pipeline(transaction=True)
         for number, kind, body in messages:
@@ -134,7 +134,7 @@ class Teller:
         return replace(held, token=token, outbox_number=told + 1)
 
     def _tell_dead_letters(self, partition: int) -> bool:
-        """Copy untold dead letters to Redis; return whether there may be more, and they can be told now."""
+        """Copy new dead letters to Redis; return whether more may follow that can be copied now."""
         if self._foreign_letters.left_out:
             self._unlettered.add(partition)
             return False
@@ -167,4 +167,4 @@ class Teller:
             values = {"partition": partition, "told": self._told.get(partition, 0), "retention_s": self._retention_s}
             (unpassed,) = self._database.connection.execute(query("prune_outbox"), values).fetchone() or (0,)
             if unpassed:
-                log.error("results deleted that no bridge has told", partition=partition, rows=unpassed)
+                log.error("results deleted before a bridge published them", partition=partition, rows=unpassed)

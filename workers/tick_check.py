@@ -1,4 +1,4 @@
-"""Which ticks may touch a bar: time against arrival, and what the database's columns hold. Pure."""
+"""Which ticks may change a bar: checks their time against arrival, and the limits of the database's columns. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(list[Detection]).decode
 
 
 class FlowIds(IdGenerator):
-    """Gives the next span the ids that were set; where none are, random ones."""
+    """Gives the next span the ids that were set, or else random ones."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -69,7 +69,7 @@ class Tracing:
     """The spans of one process. Times are this host's, but for the arrival of frames, which is Redis's."""
 
     def __init__(self, provider: TracerProvider, ids: FlowIds, *, world: World = REAL) -> None:
-        """ids: what the provider takes its ids from."""
+        """ids: the provider's source of ids."""
         self._world = world
         provider.sampler = FlowSampler(provider.sampler)
         self._sampler = provider.sampler

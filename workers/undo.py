@@ -1,4 +1,4 @@
-"""Trades that are cancelled or corrected: found again among the ticks that the stream still holds. Pure.
+"""Cancels and corrections: find the original trade among the ticks that the stream still holds. Pure.
 
 One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
 undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
@@ -33,7 +33,7 @@ _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
 
 class Undo(NamedTuple):
-    """One trade to take back. price, size: what stands in its place, 0 for a cancel.
+    """One trade to undo. price, size: the corrected values, 0 for a cancel.
 
     facility: who reported it, 0 where nobody is named: any. note: what of its name no column holds.
     """

@@ -1,4 +1,4 @@
-"""What a worker sees after once nothing is unread: holes that nobody fills, and producers that ended long ago."""
+"""A worker's upkeep once it has read everything: missing frames, and producers that ended long ago."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -46,7 +46,7 @@ class Upkeep:
         *,
         among: Collection[int],
     ) -> bool:
-        """Ask for what holes lack, and give up those that waited too long; return whether any was given up.
+        """Ask producers for missing frames; count those that waited too long as lost. Return whether any was lost.
 
         among: the partitions that were read up to their ends, at read_ms. between: called amid long work.
         A hole waits from when we asked for it: what stands behind it may have come long before, while nobody read. A
@@ -119,7 +119,7 @@ class Upkeep:
             # The retention ends here: what of theirs were read again would count again.
             self._reader.trim(state.partition, state.position.after())
             self._forget(state, names)
-            log.warning("unknown producers are forgotten", partition=state.partition, names=len(names))
+            log.warning("numbers of ended producers deleted", partition=state.partition, names=len(names))
 
     def _over(self, state: PartitionState, names: Collection[str]) -> list[str]:
         """Return those of some producers of whom no frame is waited for in a partition."""

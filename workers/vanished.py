@@ -1,4 +1,4 @@
-"""What producers that are gone had sent, as PostgreSQL knows it, and Redis holds no more: it is counted as lost.
+"""Counts as lost the ticks of ended producers that PostgreSQL knows were sent and Redis no longer holds.
 
 A producer that lives sends again what Redis has forgotten; one that is gone does not, and a Redis that was started
 empty does not even know that there was anything. So the number that the producer noted beside its lease decides.
@@ -53,7 +53,7 @@ class Vanished:
         self._found: list[_Rest] = []
 
     def to_read_again(self, states: Mapping[int, PartitionState]) -> set[int]:
-        """Look, every few seconds; return the partitions to be read from the stream's start before anything is lost.
+        """Check every few seconds; return the partitions to read from the stream's start before counting a loss.
 
         Call it when everything was read; what is missing then was either never there or somebody else read it.
         """
@@ -77,7 +77,7 @@ class Vanished:
                 yield rest
 
     def give_up(self, states: Mapping[int, PartitionState]) -> bool:
-        """Call lost what reading again did not bring either; return whether anything was."""
+        """Count as lost the ticks that the second reading did not find either; return whether there were any."""
         found = [
             rest for rest in self._found if rest.partition in states and rest.partition not in self._reader.restoring
         ]

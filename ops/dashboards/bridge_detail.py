@@ -103,7 +103,7 @@ def bridge_detail() -> Dashboard:
             graph(
                 "Who speaks",
                 {"{{instance}}": "tickstock_bridge_active"},
-                says="1: this bridge speaks.",
+                says="1: this bridge is active.",
                 unit=units.NoUnit,
                 width=8,
             ),

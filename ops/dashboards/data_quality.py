@@ -79,10 +79,10 @@ def data_quality() -> Dashboard:
                 {
                     "sent again": "sum(increase(tickstock_ticks_duplicate_total[$__rate_interval]))",
                     "same trade again": "sum(increase(tickstock_ticks_repeated_total[$__rate_interval]))",
-                    "holes met": "sum(increase(tickstock_holes_total[$__rate_interval]))",
+                    "missing frames": "sum(increase(tickstock_holes_total[$__rate_interval]))",
                 },
-                says="Ticks dropped by their number, trades by their id, and frames that stood ahead of a hole; most "
-                "holes are filled.",
+                says="Ticks dropped by their number, trades by their id, and frames that came after missing ones; most "
+                "missing frames arrive later.",
                 unit=units.Short,
             ),
             graph(

@@ -79,7 +79,7 @@ def figure(
 def graph(
     title: str, queries: Mapping[str, str], *, says: str, unit: str, width: int = 12, steps: Steps = ()
 ) -> timeseries.Panel:
-    """Make lines over time; an unknown value is a hole in its line.
+    """Make lines over time; an unknown value interrupts its line.
 
     queries: legend (with {{label}}) to expression; steps: drawn as dashed lines.
     """

@@ -12,7 +12,7 @@ from zlib import crc32
 import polars as pl
 
 _STARTED = re.compile(r"producer started.*?producer=(\S+)")
-_WORKS = re.compile(r"(worker|producer) started|bridge speaks|standing by")
+_WORKS = re.compile(r"(worker|producer) started|bridge is active|bridge is standby")
 _FLOATS = {"price": pl.Float64, "size": pl.Float64}
 
 

@@ -141,16 +141,16 @@ def start_bridge(fleet, name, *options, **how):
 def start_two(fleet, market):
     """Start a bridge that speaks, and one that stands by."""
     start_bridge(fleet, "b1")
-    wait_for(lambda: "bridge speaks" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    wait_for(lambda: "bridge is active" in fleet.log_file("b1").read_text(), 90, fleet.logs)
     start_bridge(fleet, "b2")
-    wait_for(lambda: "standing by" in fleet.log_file("b2").read_text(), 90, fleet.logs)
+    wait_for(lambda: "bridge is standby" in fleet.log_file("b2").read_text(), 90, fleet.logs)
     market.send()
     wait_for(market.all_heard, 90, fleet.logs)
 
 
 def test_a_second_bridge_of_a_name_says_that_the_name_is_taken(fleet):
     start_bridge(fleet, "b1")
-    wait_for(lambda: "bridge speaks" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    wait_for(lambda: "bridge is active" in fleet.log_file("b1").read_text(), 90, fleet.logs)
     fleet.start("again", "bridge", "--name", "b1")
     wait_for(lambda: "behind a bridge of this very name" in fleet.log_file("again").read_text(), 90, fleet.logs)
 
@@ -237,7 +237,7 @@ def test_a_bridge_that_was_stopped_says_at_most_a_batch_more_under_its_old_epoch
     send_until(market, lambda: market.epochs() == [1, 2] and market.all_heard())
     before = sum(body["epoch"] == 1 for _, body in market.heard)
     fleet.processes["b1"].send_signal(signal.SIGCONT)
-    wait_for(lambda: "bridge steps down" in fleet.log_file("b1").read_text(), 90, fleet.logs)
+    wait_for(lambda: "bridge is no longer active" in fleet.log_file("b1").read_text(), 90, fleet.logs)
     market.send(rows=5)
     wait_for(market.all_heard, 90, fleet.logs)
     assert sum(body["epoch"] == 1 for _, body in market.heard) - before <= BATCH

@@ -139,7 +139,7 @@ def test_the_doctor_and_the_start_say_what_a_redis_has_forgotten(migrated_server
         said = tickstock("doctor", "--role", "worker", servers=fleet.servers).stdout
         assert re.search(r"warn +Redis streams +.*end before what is committed", said), said
         fleet.start_worker("w2")
-        wait_for(lambda: "redis has forgotten" in fleet.log_file("w2").read_text(), 60, fleet.logs)
+        wait_for(lambda: "Redis lost data" in fleet.log_file("w2").read_text(), 60, fleet.logs)
 
 
 def test_status_says_the_same_to_a_program(migrated_servers, tmp_path, tickstock):

@@ -158,9 +158,9 @@ def test_a_server_that_brings_everything_back_is_no_finding(tmp_path, kind):
 @pytest.mark.parametrize(
     ("role", "may_ask", "said"),
     [
-        ("worker", True, ("error", "redis would forget")),
-        ("worker", False, ("warning", "redis may forget")),
-        ("bridge", True, ("error", "redis would forget")),
+        ("worker", True, ("error", "Redis would lose data at its next start")),
+        ("worker", False, ("warning", "Redis may lose data at its next start")),
+        ("bridge", True, ("error", "Redis would lose data at its next start")),
         ("producer", True, None),  # it may not ask
     ],
 )

@@ -364,7 +364,7 @@ def refusal(world, partitions=8, **options):
     with capture_logs() as logged, pytest.raises(SetupError) as refused:
         world.repartition(partitions, **options)
     # Who does not wait is told once. The bridges and workers of other threads may say something, too.
-    assert "the stream is not at rest" not in [entry["event"] for entry in logged]
+    assert "repartition waits: the stream is not at rest" not in [entry["event"] for entry in logged]
     first, *obstacles = str(refused.value).split("\n- ")
     assert first == "nothing was changed, because the stream is not at rest:"
     assert world.shape() == (world.partitions, None)

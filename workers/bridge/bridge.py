@@ -1,4 +1,4 @@
-"""⑨ The loop of the bridge: stand by, or hold the lease and read, publish, commit positions, speak; and the way out."""
+"""⑨ The bridge's loop. A standby waits for the lease; the active bridge reads results, publishes, commits positions."""
 
 from collections import Counter as CountOf
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ from .result_messages import messages_of, newest_live_close_s
 from .results_reader import ResultsReader
 from .voice import Voice
 
-if TYPE_CHECKING:  # it needs what may not be installed
+if TYPE_CHECKING:  # needs OpenTelemetry, which is optional
     from ..tracing import Tracing
 
 log = structlog.get_logger()
 
-_BATCH = 1000  # messages between two looks at the lease: what a bridge that was stalled there may say too much
+_BATCH = 1000  # messages between two checks of the lease: a bridge that was paused may publish so many too many
 _BLOCK_MS = 50
 _COMMIT_EVERY_S = 0.1
 _LOOK_EVERY_S = 5.0  # into the outbox
@@ -57,10 +57,10 @@ class BridgeOptions:
 
 
 class Bridge:
-    """One bridge. Many may run: who holds the lease speaks, the others stand by.
+    """One bridge. Many may run: the holder of the lease is active and publishes, the others are standbys.
 
-    Whatever goes wrong, the answer is the same: begin again at the committed positions; what was said and not committed
-    is said again, under the same ids.
+    After any error, restart from the committed positions: messages that were published but not committed
+    are published again, with the same ids.
     """
 
     def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
@@ -99,14 +99,14 @@ class Bridge:
         self._renew_at = self._commit_at = self._look_at = 0.0
         self._restored = False
         self._committed: dict[int, int] = {}
-        self._told: dict[int, int] = {}  # read, and published or waiting in the pacing
+        self._told: dict[int, int] = {}  # last row read, by partition: published, or waiting in the pacing
         self._unsaid: list[Message] = []  # the voice's messages that Redis did not confirm
         self._waits_for = ""
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Stand by and speak until told to stop; then say what was read, and release the lease."""
+        """Run as standby or active bridge until the stop event; then publish what remains and release the lease."""
         while not self._stop.is_set():
             try:
                 VITALS.turn()
@@ -124,7 +124,7 @@ class Bridge:
 
     @property
     def receivers(self) -> dict[str, int]:
-        """Return how many subscribers heard the last message of each channel."""
+        """Return how many subscribers received the last message of each channel."""
         return self._publisher.receivers if self._publisher else {}
 
     def turn(self) -> None:
@@ -140,7 +140,7 @@ class Bridge:
             return
         has_room = self._world.monotonic_s() >= self._no_room_until
         if has_room:
-            self._voice.beat(self._world.monotonic_s())  # before all that a lock in PostgreSQL may hold up
+            self._voice.beat(self._world.monotonic_s())  # before every statement that may wait for a lock in PostgreSQL
         self._keep_lease()
         if not has_room:
             self._look_at_fleet()  # Redis is full: a lag that grows must be seen
@@ -202,7 +202,7 @@ class Bridge:
                 BAR_CLOSE_TO_PUBLISH.observe(max(0.0, now_s - close_s))
 
     def _publish(self, messages: list[Message]) -> None:
-        """Publish in order, looking at the lease before each batch: this process may have been stopped meanwhile."""
+        """Publish in order. Check the lease before each batch: the process may have been paused."""
         for first in range(0, len(messages), _BATCH):
             batch = messages[first : first + _BATCH]
             self._keep_lease()
@@ -212,16 +212,16 @@ class Bridge:
 
     def _say(self, messages: list[Message]) -> None:
         if self._publisher is None:
-            raise LeaseLost("not the speaker")
+            raise LeaseLost("not the active bridge")
         self._publisher.publish(messages)
         for channel, count in CountOf(channel for channel, _ in messages).items():
             MESSAGES_PUBLISHED.labels(channel).inc(count)
         if self._lacks_room:
-            log.info("Redis takes messages again")
+            log.info("publishing resumed: Redis accepts writes")
         self._lacks_room = False
 
     def _commit(self, *, now: bool = False) -> None:
-        """Commit how far we are, after the publish: a crash between the two repeats, and loses nothing."""
+        """Commit the positions after the publish: a crash between the two repeats messages and loses none."""
         if self._lease is None or (self._world.monotonic_s() < self._commit_at and not now):
             return
         self._commit_at = self._world.monotonic_s() + _COMMIT_EVERY_S
@@ -232,7 +232,7 @@ class Bridge:
             self._committed |= moved
 
     def _speak(self) -> None:
-        """Say what the voice has to say; what Redis did not confirm is said again."""
+        """Publish the voice's messages; publish again those that Redis did not confirm."""
         self._unsaid += self._voice.speak(self._world.monotonic_s())
         if self._unsaid:
             self._say(self._unsaid)
@@ -247,8 +247,8 @@ class Bridge:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def _stand_by(self) -> None:
-        """Take the lease if it is free, and wait a little where it is not: its release wakes us."""
-        self._client.ping()  # who cannot reach Redis leaves the lease to those who can
+        """Take the lease if it is free, else wait a little; its release wakes us."""
+        self._client.ping()  # a bridge that cannot reach Redis must not take the lease
         renewed_at = self._world.monotonic_s()
         try:
             self._lease = leases.take(self._database.connection, "bridge", self.options.name)
@@ -265,9 +265,9 @@ class Bridge:
     def _say_who_speaks(self, why: str) -> None:
         if why.endswith(f"held by {self.options.name}"):
             do = f"start one of them with another --name, unless the former {self.options.name} was killed just now"
-            log.warning("standing by behind a bridge of this very name", why=why, do=do)
+            log.warning("standby: another bridge has the same name", why=why, do=do)
         else:
-            log.info("standing by", why=why)
+            log.info("bridge is standby", why=why)
 
     def _keep_lease(self) -> None:
         now = self._world.monotonic_s()
@@ -279,16 +279,16 @@ class Bridge:
         list(self._database.connection.notifies(timeout=0))  # of other leases: they would pile up
 
     def _begin(self, lease: Lease) -> None:
-        """Become the speaker."""
+        """Become the active bridge."""
         lease, publisher = self._register(lease)
         self._unsaid = self._voice.begin(lease.epoch)
         self._publisher = publisher
         BRIDGE_ACTIVE.set(1)
         self._gauges.show()
-        log.info("bridge speaks", name=self.options.name, epoch=lease.epoch)
+        log.info("bridge is active", name=self.options.name, epoch=lease.epoch)
 
     def _register(self, lease: Lease) -> tuple[Lease, Publisher]:
-        """Claim the positions and register the epoch, before a word is said."""
+        """Claim the positions and register the epoch, before the first message."""
         self._lease = lease = bridge_positions.above_former(
             self._database.connection, self._client, self.options.name, lease
         )
@@ -298,22 +298,22 @@ class Bridge:
         return lease, publisher
 
     def _restore(self) -> None:
-        """Go back to the committed positions: start, take-over, anything odd: always this."""
+        """Restart from the committed positions: at the start, after a take-over, after any error."""
         if self._lease is None:
-            raise LeaseLost("not the speaker")
+            raise LeaseLost("not the active bridge")
         connection, partitions = self._database.connection, self.options.partitions
         self._committed = bridge_positions.claim(connection, self._lease.epoch, partitions)
         last = bridge_positions.last_numbers(connection, self._client, partitions)
         self._told = {partition: min(number, last[partition]) for partition, number in self._committed.items()}
         if back := {p: number for p, number in self._told.items() if number < self._committed[p]}:
-            log.error("positions are ahead of all results: set back", to=back)
+            log.error("positions ahead of all results: reset", to=back)
         self._reader.seek(self._told)
         self._pacing.clear()
         self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # once the streams were read
         self._restored = True
 
     def _step_down(self, error: LeaseLost) -> None:
-        log.info("bridge steps down", why=str(error))
+        log.info("bridge is no longer active", why=str(error))
         self._lease = self._publisher = None
         self._restored = False
         self._unsaid = []
@@ -326,7 +326,7 @@ class Bridge:
     # -- servers away ----------------------------------------------------------------------------------------------
 
     def _has_servers(self) -> bool:
-        """Try again, when it is time, what is away; while it is only the database, the voice speaks on.
+        """Retry the servers that are away. While only PostgreSQL is away, the voice goes on publishing.
 
         Without Redis the lease is not renewed: a standby that reaches it may take over.
         """
@@ -358,7 +358,7 @@ class Bridge:
             self._publisher.check_server()
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
-        """Wait for the database, or for a lock in it; raise what is neither."""
+        """Wait for PostgreSQL, or for a lock in it; raise any other error."""
         self._restored = False
         self._forget_figures()
         self._renew_at = 0.0
@@ -382,28 +382,28 @@ class Bridge:
         self._voice.fleet.look_at_once()
 
     def _note_busy(self, error: psycopg.Error) -> None:
-        """Try again in the next turn: the statement itself has waited."""
+        """Retry in the next turn: the statement itself has already waited."""
         if not self._database_is_busy:
-            log.warning("a statement waited too long", why=str(error).strip())
+            log.warning("PostgreSQL statement timed out", why=str(error).strip())
         self._database_is_busy = True
 
     def _note_served(self) -> None:
         if self._database_is_busy:
-            log.info("statements no longer wait")
+            log.info("PostgreSQL statements succeed again")
         self._database_is_busy = False
         if self._refusal.is_on:
             self._refusal.end()
             VITALS.serves("postgresql")
 
     def _note_redis(self, error: RedisError | OSError) -> None:
-        """Wait for Redis, or for room in it; raise what is neither."""
+        """Wait for Redis, or for room in it; raise any other error."""
         self._restored = False
         if isinstance(error, ResponseError):
             if not redis.can_pass(error):
                 raise error
             self._no_room_until = self._world.monotonic_s() + _NO_ROOM_WAIT_S
             if not self._lacks_room:
-                log.warning("messages wait: Redis does not take them", why=str(error), do=redis.advice(error))
+                log.warning("publish failed: Redis refuses writes", why=str(error), do=redis.advice(error))
             self._lacks_room = True
         else:
             self._renew_at = 0.0
@@ -414,12 +414,12 @@ class Bridge:
     # -- the way out -----------------------------------------------------------------------------------------------
 
     def _leave(self) -> None:
-        """Say what was read, and the last word, and release: what cannot be said in time the next bridge says."""
+        """Publish the results already read and the final messages, then release. The next bridge publishes the rest."""
         for step in (self._say_the_rest, self._say_goodbye, self._release):
             try:
                 step()
             except (psycopg.Error, RedisError, OSError, TickStockError) as e:
-                log.warning("left unfinished", why=str(e).strip())
+                log.warning("shutdown step failed", why=str(e).strip())
         log.info("bridge stopped", name=self.options.name)
 
     def _say_the_rest(self) -> None:
@@ -433,7 +433,7 @@ class Bridge:
         self._commit(now=True)
 
     def _say_goodbye(self) -> None:
-        """Withdraw first, and ask then who stays: of bridges that leave at once, the last to withdraw finds nobody."""
+        """Withdraw before asking who remains: if all bridges stop at once, the last to withdraw finds none."""
         connection = self._database.connection
         connection.execute(query("withdraw_bridge"))
         (others,) = connection.execute(query("other_bridges")).fetchone() or (0,)
@@ -443,7 +443,7 @@ class Bridge:
             self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
 
     def _stand_in(self) -> None:
-        """Say the last word for one that may have left it to us, before it knew that we leave too."""
+        """Publish the final messages if the former active bridge left them to us, not knowing that we stop too."""
         end = self._world.monotonic_s() + _LEAVE_S
         while self._lease is None and self._world.monotonic_s() < end:
             self._stand_by()

@@ -1,4 +1,4 @@
-"""What the application asks of the fleet on `tickstock:monitoring:control`: heard by the bridge that speaks."""
+"""The application's requests on `tickstock:monitoring:control`, read by the active bridge."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class Controls:
         self._subscription: Any = None
 
     def take(self) -> set[str]:
-        """Return the actions that were asked for since the last look; never waits. Raises what Redis raises."""
+        """Return the actions requested since the last call; never waits. Raises Redis's errors."""
         if self._subscription is None:
             self._subscription = masters(self._client)[0].pubsub(ignore_subscribe_messages=True)
             self._subscription.subscribe(MONITORING_CONTROL)
@@ -43,7 +43,7 @@ class Controls:
             raise
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the subscription."""
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
@@ -63,9 +63,9 @@ def _action(body: bytes) -> str | None:
     try:
         action = _decode(body).action
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None  # whatever was said there, it asks nothing of us
+        return None  # not a request
     if action in (FORCE_HEALTH_CHECK, RELOAD_PATTERNS):
-        log.info("asked for", action=action)
+        log.info("action requested", action=action)
         return action
     if action not in _UNUSED:
         log.info("unknown action", action=action[:64])

@@ -1,4 +1,4 @@
-"""The fleet's gauges, shown by the bridge that speaks: a view of its last look; NaN while a server is away."""
+"""The fleet's gauges, exported by the active bridge from its last reading; NaN while a server is away."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _READ_OF_PARTITIONS = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_EN
 
 
 class FleetGauges:
-    """Shows what the fleet looks like, until `hide`."""
+    """Exports the fleet's gauges until `hide`."""
 
     def __init__(self, partitions: int, *, world: World) -> None:
         self._world = world
@@ -25,7 +25,7 @@ class FleetGauges:
         self._ahead_s: float | None = None  # the look's clock less our monotonic one
 
     def show(self) -> None:
-        """Show them from now on; what is not looked up yet is unknown."""
+        """Export the gauges from now on; values not read yet are unknown."""
         metrics.PARTITIONS.set(self._partitions)
         self.forget()
         metrics.FLEET_GAUGES.are_shown = True

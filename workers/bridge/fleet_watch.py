@@ -1,4 +1,4 @@
-"""The bridge's look at the fleet: taken anew every two seconds, shared by what it says and by its gauges."""
+"""The bridge's reading of the fleet, renewed every two seconds; its messages and its gauges share it."""
 
 import psutil
 
@@ -16,9 +16,9 @@ _SELDOM_S = 15.0
 
 
 class FleetWatch:
-    """Looks again and again. The world's time of day is New York's, too.
+    """Reads the fleet's state again and again. The world's time of day is New York's, too.
 
-    last: the last look, None before the first; count: how many there were; own: what this process used at the last.
+    last: the last reading, None before the first; count: readings so far; own: this process's use at the last one.
     """
 
     def __init__(self, client: Client, *, world: World) -> None:
@@ -33,20 +33,20 @@ class FleetWatch:
         self.own = OwnUsage(0.0, 0.0)
 
     def forget(self) -> None:
-        """Begin as one that has not looked yet."""
+        """Forget the last reading."""
         self.last = None
         self._due_s = float("-inf")
 
     def look_at_once(self) -> None:
-        """Make the next look due: a server was away, and what was seen before is old."""
+        """Make the next reading due at once: a server was away, so the last one is old."""
         self._due_s = float("-inf")
 
     def is_due(self, now_s: float) -> bool:
-        """Tell whether it is time to look. now_s: monotonic seconds."""
+        """Tell whether a reading is due. now_s: monotonic seconds."""
         return now_s >= self._due_s
 
     def look(self, connection: Connection, now_s: float) -> None:
-        """Look at both servers. Raises what PostgreSQL and Redis raise; the last look stays then."""
+        """Read both servers. Raises PostgreSQL's and Redis's errors; then the last reading is kept."""
         began_s = self._world.monotonic_s()
         self.last = self._reader.look(connection, self._client, now_s)
         self.count += 1
@@ -55,7 +55,7 @@ class FleetWatch:
         self._due_s = now_s + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
 
     def read_flow_log(self, connection: Connection, now_s: float) -> None:
-        """Add the flow log to the last look, where it is due. Raises what PostgreSQL and Redis raise."""
+        """Add the flow log to the last reading, if it is due. Raises PostgreSQL's and Redis's errors."""
         if self.last is not None:
             self.last = self._reader.with_flow_log(self.last, connection, self._client, now_s)
 

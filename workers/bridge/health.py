@@ -1,4 +1,4 @@
-"""What the channels say of the fleet: views of one look and of its findings (`contracts/fleet_health.py`). Pure."""
+"""The fleet's health as published: views of one reading and of its findings (`contracts/fleet_health.py`). Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,14 +22,14 @@ class OwnUsage(NamedTuple):
 
 
 def issues_of(findings: Sequence[HealthFinding], at: datetime, before: Sequence[Issue] = ()) -> list[Issue]:
-    """Return an issue for each finding, in their order; one that stood before keeps its `since`."""
+    """Return an issue for each finding, in their order; an issue that existed before keeps its `since`."""
     since = {issue.code: issue.since for issue in before}
     now = iso(at.timestamp())
     return [Issue(code=f.code, message=f.message, since=since.get(f.code, now)) for f in findings]
 
 
 def status_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, stopping: bool = False) -> Status:
-    """Return the status of the whole: the word of `tickstock status`, and `stopping` once the bridge leaves."""
+    """Return the fleet's status: the same as `tickstock status` prints, or `stopping` once the bridge stops."""
     return "stopping" if stopping else health_of(look, findings)
 
 
@@ -73,7 +73,7 @@ def components_of(
 def processing_lag_ms(look: FleetLook | None) -> float | None:
     """Return the age of the oldest tick that is sent and not committed, or, if more, of the oldest in a last commit.
 
-    None before the first look, and where Redis has lost what waits.
+    None before the first reading, and if Redis has lost the ticks.
     """
     if look is None or look.fleet.lag_s is None:
         return None
@@ -81,7 +81,7 @@ def processing_lag_ms(look: FleetLook | None) -> float | None:
 
 
 def connection_of(look: FleetLook | None, away: Away | None, partitions: int) -> Connection:
-    """Return what the bridge reaches. Redis is there: without it nobody would hear this."""
+    """Return the bridge's connections. Redis is connected: without it this message could not be published."""
     return Connection(
         redis="connected",
         database="disconnected" if away else "connected",
@@ -102,13 +102,13 @@ def data_flow_of(look: FleetLook | None) -> DataFlow:
 
 
 def resources_of(look: FleetLook | None, own: OwnUsage) -> Resources:
-    """Return what all workers and the bridge use."""
+    """Return the CPU and memory that all workers and the bridge use."""
     cpu_percent, memory_mb = (look.usage.cpu_percent, look.usage.memory_mb) if look else (0.0, 0.0)
     return Resources(cpu_percent=round(cpu_percent + own.cpu_percent, 2), memory_mb=round(memory_mb + own.memory_mb, 2))
 
 
 def stale_symbols_of(look: FleetLook | None) -> StaleSymbols:
-    """Return which symbols ticked and do no longer."""
+    """Return the symbols that had ticks before and have none now."""
     if look is None:
         return StaleSymbols(count=0, symbols=[])
     return StaleSymbols(count=look.symbols.stale, symbols=list(look.symbols.stale_symbols))

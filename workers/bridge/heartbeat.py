@@ -1,4 +1,4 @@
-"""The fleet's sign of life: keys in Redis that the application looks at, and rows in the flow log."""
+"""The fleet's heartbeat: keys in Redis that the application reads, and rows in the flow log."""
 
 import json
 from datetime import datetime
@@ -13,7 +13,7 @@ _KEPT_S = 120  # the application calls us offline after 30 s in one place and 60
 
 
 def beat(client: Client, at: datetime) -> None:
-    """Set both keys to Unix seconds. Raises what Redis raises."""
+    """Set both keys to Unix seconds. Raises Redis's errors."""
     for key in (HEARTBEAT, APPLICATION_HEARTBEAT):
         client.set(key, str(at.timestamp()), ex=_KEPT_S)
 
@@ -23,7 +23,7 @@ def log_alive(
 ) -> None:
     """Log a heartbeat row, under a new flow_id.
 
-    patterns: told since this bridge began; last_pattern_at: None where there was none.
+    patterns: published since this bridge became active; last_pattern_at: None before the first.
     """
     details: dict[str, object] = {
         "patterns_detected": patterns,
@@ -34,7 +34,7 @@ def log_alive(
 
 
 def log_startup(connection: Connection, flow_id: UUID, *, name: str, epoch: int, partitions: int) -> None:
-    """Log that this bridge speaks from now on."""
+    """Log that this bridge is now the active one."""
     _log(connection, flow_id, "startup", "SERVICE_STARTED", {"bridge": name, "epoch": epoch, "partitions": partitions})
 
 

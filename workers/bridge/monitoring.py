@@ -1,4 +1,4 @@
-"""What is said on `tickstock:monitoring`, and the critical alerts: from the host, the health and the findings."""
+"""The messages of `tickstock:monitoring` and the critical alerts, from the host, the health and the findings."""
 
 from collections.abc import Sequence
 from uuid import NAMESPACE_URL, uuid5
@@ -24,14 +24,14 @@ def alert_id_of(code: str) -> str:
 
 
 class Monitoring:
-    """Remembers which alerts stand: one is raised when its finding appears, and taken back when that goes."""
+    """Remembers the open alerts: one is raised when its finding appears, and resolved when that disappears."""
 
     def __init__(self) -> None:
         self._standing: set[str] = set()  # codes
         psutil.cpu_percent()  # each later call measures from the one before
 
     def tell_alerts(self, findings: Sequence[HealthFinding], issues: Sequence[Issue], at_s: float) -> list[Message]:
-        """Return the alerts that are raised or taken back since the last call, one a code; a note raises none.
+        """Return the alerts raised or resolved since the last call, one for each code; a note raises none.
 
         issues: of the findings, in their order. at_s: Unix seconds.
         """
@@ -44,7 +44,7 @@ class Monitoring:
         return said
 
     def metric_update(self, findings: Sequence[HealthFinding]) -> Message:
-        """Measure the host, and score the whole."""
+        """Measure the host, and score the fleet."""
         return monitoring_metric_update(
             cpu_percent=min(100.0, psutil.cpu_percent()),
             memory_percent=psutil.virtual_memory().percent,
@@ -52,12 +52,12 @@ class Monitoring:
         )
 
     def health_check(self, status: Status, findings: Sequence[HealthFinding], components: Components) -> Message:
-        """Say the score, the status and the parts."""
+        """Report the score, the status and the parts."""
         parts: dict[str, Component] = {name: getattr(components, name) for name in components.__struct_fields__}
         return monitoring_health_check(overall_score=score_of(findings), status=status, components=parts)
 
     def system_status(self, status: Status, findings: Sequence[HealthFinding], uptime_s: float) -> Message:
-        """Say the status, and why."""
+        """Report the status, and why."""
         details = {"uptime_seconds": round(uptime_s, 1), "issues": [finding.code for finding in findings]}
         return monitoring_system_status(status=status, details=details)
 

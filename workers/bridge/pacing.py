@@ -1,4 +1,4 @@
-"""Lets the streaming channels' messages out at a rate: the application's screen loses what comes faster. Pure."""
+"""Limits the rate of the streaming channels: the application's screen loses messages that come faster. Pure."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from ...contracts.message import Message
 
 _CHANNELS = (PATTERNS_STREAMING, INDICATORS_STREAMING)
 _MAX_WAITING = 100_000  # about 60 MB
-_BURST_S = 0.25  # what a pause saves up; the screen shows so much at a time
+_BURST_S = 0.25  # a pause saves up so much; the screen can show it at once
 
 
 class Pacing:
@@ -22,7 +22,7 @@ class Pacing:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what waits: it is read again."""
+        """Drop the waiting messages: they are read again."""
         self._waiting: dict[str, deque[tuple[int, int, Message]]] = {channel: deque() for channel in _CHANNELS}
         self._rows: dict[int, Counter[int]] = {}  # partition -> number -> messages that wait, in order of the numbers
         self._allowed = dict.fromkeys(_CHANNELS, 0.0)
@@ -30,7 +30,7 @@ class Pacing:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether so much waits that no more should be read."""
+        """Tell whether too many messages wait to read more."""
         return any(len(queue) >= _MAX_WAITING for queue in self._waiting.values())
 
     def hold_back(self, partition: int, number: int, messages: Iterable[Message]) -> list[Message]:
@@ -47,7 +47,10 @@ class Pacing:
         return at_once
 
     def release(self, now_s: float) -> list[Message]:
-        """Take what may go out now, in order; now_s: any clock that never goes back. The first call starts it."""
+        """Take the messages that may be published now, in order. The first call starts the clock.
+
+        now_s: seconds of any clock that never goes back.
+        """
         if self._rate is None:
             return []
         passed_s = now_s - self._at_s if self._at_s is not None else 0.0
@@ -67,7 +70,7 @@ class Pacing:
         return [self._take(queue) for queue in self._waiting.values() for _ in range(len(queue))]
 
     def done(self, partition: int, number: int) -> int:
-        """Return up to where a partition may be committed whose rows were read up to this number."""
+        """Return the number up to which a partition, read up to this number, may be committed."""
         rows = self._rows.get(partition)
         return min(number, next(iter(rows)) - 1) if rows else number
 

@@ -15,7 +15,7 @@ from ...db.results import OutboxRow
 
 log = structlog.get_logger()
 
-_SILENT = ("bars", "void")  # kinds that nothing is said of
+_SILENT = ("bars", "void")  # kinds without a message
 
 _LIVE_S = 900.0  # so late a live tick is still taken; what is detected later than that is a replay's
 
@@ -27,7 +27,7 @@ _DECODE: dict[str, Callable[[bytes], list[Any]]] = {
 
 
 def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
-    """Return what is said of a row's results, in their order. What cannot be said is logged and left out."""
+    """Return the messages of a row's results, in order. A result without a valid message is logged and left out."""
     if row.kind in _SILENT:
         return []
     result_id = f"{row.partition}-{row.number}"
@@ -41,7 +41,7 @@ def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
             else:
                 messages.append(alert_message(result, session_id=session_id, result_id=result_id))
         except ValueError as e:
-            log.warning("a result cannot be told", result_id=result_id, kind=row.kind, why=str(e))
+            log.warning("result cannot be published", result_id=result_id, kind=row.kind, why=str(e))
     return messages
 
 
@@ -65,5 +65,5 @@ def _results(row: OutboxRow) -> list[Any]:
         why = "its kind is unknown"
     except NOT_JSON as e:
         why = str(e)
-    log.error("results cannot be told", result_id=f"{row.partition}-{row.number}", kind=row.kind, why=why)
+    log.error("results cannot be published", result_id=f"{row.partition}-{row.number}", kind=row.kind, why=why)
     return []

@@ -23,7 +23,7 @@ from ...db.world import World
 
 log = structlog.get_logger()
 
-_QUEUED = 4  # rows of a partition, of at most 1,024 results each: what is urgent waits behind no more
+_QUEUED = 4  # rows of a partition, of at most 1,024 results each: an urgent row waits behind no more
 _CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
 _FETCHED = 64  # rows of the outbox at once
 _ANY_NUMBER = 2**63 - 1
@@ -48,15 +48,15 @@ class ResultsReader:
         self._client = client
         self._database = database
         self._foreign = ForeignKeyWatch(client, results_keys, world=world)  # the outbox has their results
-        self._odd: dict[int, Position] = {}  # the last entry of a partition that was passed over, and said
+        self._odd: dict[int, Position] = {}  # the last entry of a partition that was skipped and logged
         self.seek({})
 
     def seek(self, positions: Mapping[int, int]) -> None:
-        """Read on behind these numbers; forget what was read."""
+        """Continue after these numbers; drop the rows already read."""
         self._read_to = dict(positions)
         self._queues: dict[int, deque[OutboxRow]] = {}  # of the partitions that have some
-        self._silent: set[int] = set()  # whose stream brought nothing when it was read last
-        self._behind: set[int] = set()  # whose outbox has rows that the stream did not bring
+        self._silent: set[int] = set()  # partitions whose stream had nothing at the last read
+        self._behind: set[int] = set()  # partitions whose outbox has rows that the stream lacks
         self._at: dict[int, str] = {p: f"{number}-0" for p, number in positions.items()}  # read up to, in the stream
         self._shown: dict[int, int] = {}
 
@@ -68,7 +68,7 @@ class ResultsReader:
         return bool(self._queues)
 
     def next_row(self, *, only_urgent: bool) -> OutboxRow | None:
-        """Take the next row of one of the partitions: what is not `indicators` first, for that is urgent."""
+        """Take the next row of one of the partitions. All kinds but `indicators` are urgent and come first."""
         for partition, queue in self._queues.items():
             if queue[0].kind != "indicators":
                 return self._pop(partition)
@@ -84,7 +84,7 @@ class ResultsReader:
     # -- rows in ---------------------------------------------------------------------------------------------------
 
     def read(self, *, block_ms: int) -> None:
-        """Read on where few rows wait; where none wait at all, wait up to block_ms for some."""
+        """Read the partitions with few waiting rows; if no row waits at all, wait up to block_ms for one."""
         for partition in self._behind - self._queues.keys():
             self._read_outbox(partition)
         self._foreign.put_right()
@@ -110,13 +110,13 @@ class ResultsReader:
         return self._client.execute_command("XREAD", "COUNT", _QUEUED, *wait, "STREAMS", *ids, *ids.values())
 
     def _add_entries(self, partition: int, entries: Iterable[tuple[bytes, list[Any]]]) -> None:
-        """Queue what the stream brought; an entry that no worker wrote is passed over: the outbox has no such row."""
+        """Queue the stream's rows. Skip an entry that no worker wrote: the outbox has no such row."""
         for entry_id, fields in entries:
             row = _row_of(partition, entry_id, fields)
             if row is None:
                 self._pass_over(partition, entry_id.decode())
             elif row.kind == "void":
-                self._behind.add(partition)  # it speaks for other rows, so the outbox itself must say it
+                self._behind.add(partition)  # it stands for other rows, so it counts only as read from the outbox
             elif not self._add(partition, [row]):
                 return
             self._at[partition] = entry_id.decode()
@@ -126,7 +126,7 @@ class ResultsReader:
     def _pass_over(self, partition: int, entry_id: str) -> None:
         position = Position.parse(entry_id)
         if position > self._odd.get(partition, START):  # met again where the stream is read again
-            log.warning("an entry of the results is passed over", key=results_key(partition), id=entry_id)
+            log.warning("foreign entry in a results stream skipped", key=results_key(partition), id=entry_id)
             self._odd[partition] = position
 
     def _read_each(self, ids: Mapping[bytes, str]) -> list[Any]:
@@ -140,7 +140,7 @@ class ResultsReader:
         return found
 
     def look_at_outbox(self) -> None:
-        """Find rows that the streams did not bring, for the next reads: nobody told them, or Redis lost them."""
+        """Find outbox rows that the streams lack, for the next reads: not copied yet, or lost by Redis."""
         silent = {p: at for p, at in self._read_to.items() if p in self._silent and p not in self._queues}
         values = {"partitions": list(silent), "numbers": list(silent.values())}
         rows = self._database.connection.execute(query("partitions_with_unread_outbox"), values)
@@ -151,7 +151,7 @@ class ResultsReader:
         if len(rows) < _FETCHED:
             self._behind.discard(partition)
         if rows:
-            # Mostly a worker has committed them and is about to tell them; else Redis lost them, or had no room.
+            # Mostly a worker has committed them and is about to copy them; else Redis lost them, or had no room.
             log.debug(
                 "results taken from the outbox before the stream brought them",
                 partition=partition,
@@ -161,9 +161,9 @@ class ResultsReader:
         self._at[partition] = f"{self._read_to[partition]}-0"
 
     def _add(self, partition: int, rows: Iterable[OutboxRow], *, from_outbox: bool = False) -> bool:
-        """Queue rows; where numbers are missing before one, what the outbox has of them comes first.
+        """Queue rows. If numbers before a row are missing, queue them from the outbox first.
 
-        Return False where that was so: then nothing behind it is queued.
+        Return False in that case: then the rows after them are not queued.
         """
         for row in rows:
             first, last = self._read_to[partition] + 1, _last_missing_before(row)
@@ -183,7 +183,7 @@ class ResultsReader:
         return True
 
     def _is_given(self, row: OutboxRow) -> bool:
-        """Tell whether the partition has given a number to a result: anybody may add an entry, with any id."""
+        """Tell whether the partition has assigned a row's number: anybody may add an entry, with any id."""
         numbers: dict[int, int] = dict(self._database.connection.execute(query("last_outbox_numbers")).fetchall())
         return row.number <= numbers.get(row.partition, 0)
 

@@ -24,7 +24,7 @@ _TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a
 
 @dataclass(slots=True)
 class Session:
-    """One row. patterns, indicators: told on the channels so far. stopped_at: None while it is active."""
+    """One row. patterns, indicators: published so far. stopped_at: None while it is active."""
 
     session_id: str
     universe: str
@@ -64,13 +64,13 @@ class Sessions:
         return self._session.indicators if self._session else 0
 
     def note(self, patterns: int, indicators: int) -> None:
-        """Count what was told."""
+        """Count published patterns and indicators."""
         if self._session:
             self._session.patterns += patterns
             self._session.indicators += indicators
 
     def resume(self, at: datetime) -> list[Message]:
-        """Go on with the active session, or start one: the fleet starts.
+        """Continue the active session, or start one: the fleet starts.
 
         A bridge that takes over from another after the close starts none: the session ended with the market.
         """
@@ -103,7 +103,7 @@ class Sessions:
         return self._start(at) if is_market_open(at) else []
 
     def announce(self, at: datetime) -> list[Message]:
-        """Say again that the session runs: pub-sub forgets, and who subscribes later knows of none."""
+        """Announce the session again: pub-sub keeps nothing for later subscribers."""
         if self._session is None or not self.active:
             return []
         return [
@@ -159,7 +159,7 @@ class Sessions:
         return took_over and stopped_by_close and not is_market_open(at)
 
     def _symbol_count(self, universe: str) -> int:
-        """Count a universe's symbols, for display: where the tables are not as we know them, none."""
+        """Count a universe's symbols, for display; 0 if the tables are not as expected."""
         try:
             return self._counted(universe)
         except psycopg.Error as e:

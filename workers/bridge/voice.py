@@ -1,6 +1,6 @@
 """The fleet's one voice: heartbeat, session, health, errors and monitoring, each at its own time.
 
-Only the active bridge speaks. Where PostgreSQL is away, or locked up, it goes on with its last look, and says so;
+Only the active bridge publishes. If PostgreSQL is away, or locked, it goes on with its last reading, and reports that;
 what was due meanwhile is caught up with when statements go through again, which is the bridge's work. Redis errors are
 raised.
 """
@@ -41,7 +41,7 @@ _SYSTEM_STATUS_EVERY_S = 60.0
 
 
 class _Timer:
-    """Says when something is due again; the first time at once. What failed stays due."""
+    """Tells when something is due again; the first time at once. After a failure it stays due."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -55,7 +55,7 @@ class _Timer:
 
 
 class Voice:
-    """Speaks for the fleet through one bridge.
+    """Makes the fleet's messages for one bridge.
 
     name: the bridge's; universe: what is announced with the session; partitions: of the stream. The world's
     time of day is that of the messages, and of New York.
@@ -85,8 +85,8 @@ class Voice:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin as a voice that has said nothing."""
-        self._unsaid: list[Message] = []  # made, and not returned yet: an error came between
+        """Reset to the state before the first message."""
+        self._unsaid: list[Message] = []  # made, but not returned yet because of an error
         self.fleet.forget()
         self._has_looked = False
         self._findings: list[HealthFinding] = []
@@ -113,17 +113,17 @@ class Voice:
         return self._sessions.session_id
 
     def note(self, patterns: int, indicators: int) -> None:
-        """Count what was told on the channels."""
+        """Count the patterns and indicators published."""
         self._sessions.note(patterns, indicators)
         self._patterns += patterns
         self._indicators += indicators
         if patterns:
             self._last_pattern_at = self._world.utc_now()
 
-    # -- begin, speak, end -----------------------------------------------------------------------------------------
+    # -- begin, publish, end ---------------------------------------------------------------------------------------
 
     def begin(self, epoch: int) -> list[Message]:
-        """Become the one who speaks: go on with the session or start one. Raises psycopg.Error."""
+        """Become the active voice: continue the session or start one. Raises psycopg.Error."""
         self._forget()
         said = self._sessions.resume(self._world.utc_now())
         self._watch.begin(self._database.connection)
@@ -131,21 +131,21 @@ class Voice:
         return said
 
     def begin_to_end(self, epoch: int) -> None:
-        """Become the one who says the last word, and only that: `end` comes next. Raises psycopg.Error."""
+        """Become the active voice only for the final messages: `end` comes next. Raises psycopg.Error."""
         self._forget()
         self._sessions.find()
         self._epoch = epoch
 
     def beat(self, now_s: float) -> None:
-        """Set the heartbeat key when it is due; nothing else is asked for. Raises what Redis raises."""
+        """Set the heartbeat key when it is due, and do nothing else. Raises Redis's errors."""
         if self._key_timer.is_due(now_s):
             heartbeat.beat(self._client, self._world.utc_now())
             self._key_timer.done(now_s)
 
     def speak(self, now_s: float) -> list[Message]:
-        """Return what is due. now_s: monotonic seconds; to be called ten times a second.
+        """Return the messages that are due. now_s: monotonic seconds; call it ten times a second.
 
-        Raises what Redis raises, and psycopg.Error where PostgreSQL refuses a statement; not where it is away.
+        Raises Redis's errors, and psycopg.Error if PostgreSQL refuses a statement, but not if it is away.
         """
         at = self._world.utc_now()
         self.beat(now_s)
@@ -158,7 +158,7 @@ class Voice:
         return said
 
     def end(self, *, another_takes_over: bool) -> list[Message]:
-        """Stop to speak. Where nobody takes over, the session and the fleet stop too."""
+        """Stop publishing. If no other bridge takes over, the session and the fleet stop too."""
         self._controls.close()
         if self._epoch is None:
             return []
@@ -179,7 +179,7 @@ class Voice:
         return said
 
     def _obey(self, actions: set[str], at: datetime, now_s: float) -> None:
-        """Do at once what the application asks for; a check says the last look, at most five seconds old."""
+        """Execute the application's requests at once; a health check reports the last reading, at most 5 s old."""
         if FORCE_HEALTH_CHECK in actions:
             self._unsaid.append(self._health_check())
         if RELOAD_PATTERNS in actions and self._away is None:
@@ -257,7 +257,7 @@ class Voice:
         why = first_line(error)
         if self._away is None:
             self._away_since_s = now_s
-            log.warning("health is told without the database", why=why)
+            log.warning("health published without PostgreSQL", why=why)
             self._unsaid.append(self._watch.database_away(at.timestamp(), why))
         self._away = Away("postgresql", why, now_s - self._away_since_s)
 

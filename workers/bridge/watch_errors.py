@@ -1,4 +1,4 @@
-"""What went wrong in the fleet since the last look, each thing told once: `tickstock:errors`."""
+"""New errors of the fleet since the last reading, each published once on `tickstock:errors`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _SETTLE_S = 5.0
 
 
 class _Error(NamedTuple):
-    """What one message of the channel says."""
+    """The content of one message of the channel."""
 
     severity: Severity
     category: Category
@@ -27,7 +27,7 @@ class _Error(NamedTuple):
 
 
 class ErrorWatch:
-    """Looks at dead letters, at the ledger's lost ticks and at the definition tables."""
+    """Reads dead letters, the ledger's lost ticks and the definition tables."""
 
     def __init__(self, *, world: World) -> None:
         self._world = world
@@ -37,9 +37,9 @@ class ErrorWatch:
         self._listeners = 0
 
     def begin(self, connection: Connection) -> None:
-        """Go on where the former bridge gave its last sign of life.
+        """Continue from the former bridge's last heartbeat.
 
-        A loss that was committed while no bridge was there stands in the ledger, and is told by nobody.
+        A loss that was committed while no bridge ran is in the ledger, but is not published.
         """
         row = connection.execute(query("former_bridge"), {"within_s": 0}).fetchone()
         values = {"at": row[1] if row else None}
