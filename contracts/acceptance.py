@@ -9,7 +9,7 @@ from .shape import COUNT, FLOW_ID, ORDINAL, WORD, or_null, violation
 
 ACCEPTED: Mapping[str, list[Shape]] = {**SHAPES, **PROCESSING_SHAPES}
 
-# Keys that any message may have besides its own; the first two stand in every one.
+# Keys that any message may have besides its own; every message has the first two.
 _ADDED: Shape = {"epoch": COUNT, "seq": ORDINAL}
 _ALLOWED: Shape = {"result_id": or_null(WORD), "flow_id": FLOW_ID}
 

@@ -8,7 +8,7 @@ rows may stand before them.
 MAX_TICKS = 512  # of one frame of ours; only a front-door entry with more rows goes beyond, its rows stay together
 MAX_FRAME_ROWS = 33_280  # ticks and refused rows of one frame: 512 + 32,768
 MAX_FRAME_BYTES = 8 << 20  # of one frame, packed: 64 refused rows of 64 KiB are half of it
-MAX_BODY_BYTES = 65_536  # of one message, entry or line, and of what is kept of a refused one
+MAX_BODY_BYTES = 65_536  # of one message, entry or line, and of the stored part of a refused one
 MAX_DETAIL_LENGTH = 8_192  # characters that say why a row is refused: a file's path may stand in them
 MAX_NUMBER = 1 << 48  # of a producer that counts ticks: 8 years at a million a second; sums of them fit an int64
 

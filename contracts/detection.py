@@ -47,7 +47,7 @@ def iso_minute(minute: int) -> str:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What another detection on the same bar tells with itself, as it stands in that one's row."""
+    """The fields that another detection on the same bar publishes with its own, as stored in its row."""
 
     pattern: str
     confidence: float
@@ -56,11 +56,11 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Event(StrEnum):
-    """What a detection is to whoever listens: only a FIRST is told."""
+    """Whether a detection is published: only a FIRST is."""
 
     FIRST = "first"
     REPEAT = "repeat"  # the same was found within the cool-down before it
-    PART = "part"  # another pattern on the bar is told, and names this one
+    PART = "part"  # another pattern on the bar is published, and names this one
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def event(self) -> Event:
-        """Return whether it is told, or why not."""
+        """Return whether the detection is published, or why not."""
         if self.repeat_after:
             return Event.REPEAT
         return Event.PART if self.part_of else Event.FIRST

@@ -27,7 +27,7 @@ class Numbered(NamedTuple):
 
 
 def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Numbered:
-    """Give entries the numbers that their ids are, up to the first whose id is none.
+    """Give entries the numbers that their ids are, up to the first with an invalid id.
 
     most_ms: no id may be later (Unix ms): Redis gives none that is, but behind one that somebody chose.
     """
@@ -65,7 +65,7 @@ def refused_giant(number: int, size: int, beginning: bytes) -> Refused:
 
 
 def spelled(fields: Fields) -> bytes:
-    """Return what is kept of an entry: its JSON, else its plain fields."""
+    """Return the stored form of an entry: its JSON, else its plain fields."""
     if len(fields) == 2 and fields[0] == b"data":
         return fields[1][:MAX_BODY_BYTES]
     return b" ".join(fields)[:MAX_BODY_BYTES]

@@ -1,4 +1,4 @@
-"""The error tree: one class for each thing that a caller does differently. A docstring tells what to do. Pure."""
+"""The error tree: one class for each thing that a caller does differently. The docstring says what to do. Pure."""
 
 from .server import Server
 

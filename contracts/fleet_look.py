@@ -172,7 +172,7 @@ class ProducerLook:
 
 @dataclass(frozen=True, slots=True)
 class BridgeLook:
-    """The fleet's voice. owner: None where none speaks; silent_s: since its last sign of life, None: there was none.
+    """The active bridge. owner: None if no bridge is active; silent_s: since its last heartbeat, None: never.
 
     standbys: bridges that wait to take over. untold: results that wait to be told, untold_s: for how long the first.
     connected_s: for how long the one that speaks has been connected to PostgreSQL; None where none speaks, or unknown.

@@ -36,7 +36,7 @@ _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", 
 _BLOCK_COLUMNS = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in ASIDE_COLUMNS}
 _CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = MAX_FRAME_ROWS * 128  # unpacked: a row with every column takes less
-_MAX_TEXT_LENGTH = 255  # of a symbol or column: what is longer is none, and need not be made a text
+_MAX_TEXT_LENGTH = 255  # of a symbol or column name: a longer one is invalid and is not decoded
 
 Kind = Literal["live", "replay", "end", "abandon"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-# How a source tells what it may have missed: first and last ms of market time, symbols (None: all), why.
+# How a source reports ticks that it may have missed: first and last ms of market time, symbols (None: all), why.
 OnGap = Callable[[int, int, Sequence[str] | None, str], None]
 
 

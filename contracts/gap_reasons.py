@@ -37,5 +37,5 @@ def channel_lost(family: str, why: str) -> str:
 
 
 def label_of(reason: str) -> str | None:
-    """Return the label of a reason, one of LABELS; None where it is none of ours."""
+    """Return the label of a reason, one of LABELS; None for an unknown reason."""
     return _CHANNEL_LABEL if reason.startswith(_CHANNEL) else _LABELS.get(reason)

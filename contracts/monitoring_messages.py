@@ -1,4 +1,4 @@
-"""The five messages of `tickstock:monitoring`; their kind stands in `event_type`."""
+"""The five messages of `tickstock:monitoring`; `event_type` names the kind."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -37,7 +37,7 @@ class MetricUpdate(Body, frozen=True, kw_only=True):
 
 
 class MonitoringAlert(Body, frozen=True, kw_only=True):
-    """An alert that stands until ALERT_RESOLVED names its id."""
+    """An alert that is open until ALERT_RESOLVED names its id."""
 
     id: str
     level: str

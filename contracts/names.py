@@ -8,7 +8,7 @@ DEAD_LETTERS = "tickstock-dlq"
 
 REQUEUED = b"requeued"  # the field that says of a front-door entry: a dead letter, whose trades were never counted
 FRONT_DOOR_PRODUCER = "front-door"
-DETECTOR = "detector"  # the dead letters' producer of what was found and cannot be stored
+DETECTOR = "detector"  # the dead letters' producer of detections that cannot be stored
 LIVE_FEED = "live"
 MARKET_PRODUCERS = ("massive-", "channel-")  # how the names of those begin who bring the real market in
 MINUTE_FEED_ENDING = ".AM"  # no feed of a producer's is called so
@@ -77,7 +77,7 @@ SHARED_KEYS: dict[str, KeyType] = {
     DOOR_ASIDE: "stream",
 }
 
-# Those that the owner of the front door reads. What stands under its other names is overwritten.
+# The fields that the owner of the front door reads. Its other fields are overwritten.
 DOOR_KEYS: dict[str, KeyType] = {key: SHARED_KEYS[key] for key in (FRONT_DOOR, DOOR_OWNER, DOOR_ASIDE)}
 
 

@@ -191,7 +191,7 @@ class IndicatorAlertEvent(Body, frozen=True, kw_only=True):
 
 
 def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) -> list[Message]:
-    """Return what is said of a detection: the event, the streamed one, and this once more if it is confident.
+    """Return the messages for a detection: the event, the streamed one, and this once more if it is confident.
 
     result_id: `PARTITION-NUMBER` of the outbox row, None where there is none. Raises ValueError for a number that
     JSON cannot hold, and for a confidence outside 0..1.
@@ -224,7 +224,7 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
 
 
 def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | None) -> Message:
-    """Return what is said of an indicator's value. Raises ValueError for a number that JSON cannot hold."""
+    """Return the messages for an indicator's value. Raises ValueError for a number that JSON cannot hold."""
     check_finite(v.value, v.calculated_at, *v.values.values())
     name = v.indicator if v.timeframe == "1min" else f"{v.indicator}_{v.timeframe}"
     calculation = Calculation(
@@ -244,7 +244,7 @@ def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | No
 
 
 def alert_message(a: IndicatorAlert, *, session_id: str, result_id: str | None) -> Message:
-    """Return what is said of a crossing. Raises ValueError for a number that JSON cannot hold."""
+    """Return the messages for a crossing. Raises ValueError for a number that JSON cannot hold."""
     check_finite(a.value, a.threshold, a.raised_at, a.rsi or 0.0)
     body = IndicatorAlertEvent(
         alert_type=a.alert_type,

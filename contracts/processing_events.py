@@ -8,7 +8,7 @@ from .message import Body, Count, IsoTime, Percent
 
 PhaseName = Literal["import", "cache_sync", "indicators", "patterns"]
 Trigger = Literal["automatic", "manual"]
-SCHEDULER = "daily_scheduler"  # the source of what is said of a whole run
+SCHEDULER = "daily_scheduler"  # the source of messages about a whole run
 
 # An event's names: seed 002's first, then the application's where it has another.
 RUN_STARTED = ("processing_started", "daily_processing_started")

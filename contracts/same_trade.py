@@ -1,4 +1,4 @@
-"""The same trade that comes twice: told by its name, never by its content, and counted once. Pure.
+"""Count a trade that arrives twice only once. It is recognised by its id, never by its content. Pure.
 
 A trade's name is (symbol, exchange, trade id, reporting facility), hashed to 64 bits: two of n trades that are
 remembered have one hash with a probability of n^2 / 2^65, which is 10^-7 for 2 million.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .ticks import OPTIONAL_COLUMNS, REPEATED, SETS_ALL, Column, Ticks
 from .trade_key import is_unique
 
-WINDOW_NS = 60_000_000_000  # of tick time: what lies further apart is another trade
+WINDOW_NS = 60_000_000_000  # of tick time: further apart, the same id is another trade
 MAX_REMEMBERED = 2_000_000  # trades in each of the two halves of the memory: the busiest minute of the US market
 
 _FEWEST_BITS = 12  # of a table's slots
@@ -118,7 +118,7 @@ class SameTrades:
         return _are_close(self._now.put(hashes, last_ns), first_ns) | _are_close(self._before.get(hashes), first_ns)
 
     def _turn_over(self, ts: Column) -> None:
-        """Forget what is older than a minute, or too much."""
+        """Drop entries older than a minute, and the oldest above the limit."""
         begun_ns = int(ts.max()) if self._begun_ns is None else self._begun_ns
         if int(ts.min()) >= begun_ns + WINDOW_NS or self._now.used >= self._most:
             # Never earlier: a late batch must not have the next one turn over again.

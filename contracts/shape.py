@@ -88,7 +88,7 @@ def one_of(*texts: str) -> Rule:
 
 
 def either(first: Rule, second: Rule) -> Rule:
-    """Make the rule that a value keeps one of two rules; what breaks both is told by the second."""
+    """Make the rule that a value keeps one of two rules; if both fail, the second reports the error."""
 
     def check(value: Any, path: str) -> str | None:
         return None if violation(value, first, path) is None else violation(value, second, path)

@@ -79,7 +79,7 @@ class CriticalAlert(Body, frozen=True, kw_only=True):
 
 
 class ErrorPayload(Body, frozen=True, kw_only=True):
-    """An error as seed 002 and the application read it: the message stands under both of their names."""
+    """An error as seed 002 and the application read it: the message is in both of their fields."""
 
     severity: Severity
     component: str
@@ -139,7 +139,7 @@ def health_status(*, now_s: float, status: Status, components: Components) -> Me
 
 
 def critical_alert(*, now_s: float, text: str, component: str, details: Mapping[str, Any]) -> Message:
-    """Say what a person must look at now; details: what was measured, sent as `data`."""
+    """Make an alert that needs a person now; details: what was measured, sent as `data`."""
     check_figures(details)
     body = CriticalAlert(
         message=text, severity="critical", component=component, timestamp=iso(now_s), data=dict(details)

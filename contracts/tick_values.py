@@ -84,7 +84,7 @@ def symbol_of(value: object) -> str:
     not would be half a market. Raises NotATick.
     """
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")  # what is no UTF-8 becomes a surrogate: not printable
+        value = value.decode("utf-8", "surrogateescape")  # invalid UTF-8 becomes a surrogate: not printable
     if not isinstance(value, str):
         raise NotATick("symbol", f"symbol is {'missing' if value is None else 'no text'}: {shown(value)}")
     symbol = value.strip(_BLANKS)
@@ -138,7 +138,7 @@ def is_too_small(size: Any) -> Any:
 
 
 def price_with_size(value: object, size: float) -> float:
-    """Return a price; where the size is 0 it touches no bar, and 0 stands for what is no price."""
+    """Return a price; where the size is 0 it touches no bar, and an invalid price becomes 0."""
     if size:
         return price_of(value)
     price = number_of(value)

@@ -30,7 +30,7 @@ OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
     "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
     "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
     "flags": np.dtype("<u1"),  # which fields of its bar a trade may set, or REPEATED: the bits below; absent means all
-    "trade_count": np.dtype("<i8"),  # so many trades an aggregate stands for; 0: nobody knows; absent means 1
+    "trade_count": np.dtype("<i8"),  # trades in an aggregate; 0: unknown; absent: 1
     "trade_key": np.dtype("<i8"),  # names a trade among those of its symbol (contracts.trade_key); 0: it has no id
     "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: and stands in its place, corrected
     "facility": np.dtype("<u4"),  # who reported the trade (contracts.trade_key); 0: nobody is named

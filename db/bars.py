@@ -1,4 +1,4 @@
-"""Bars in PostgreSQL: staged by binary COPY in a temporary table, compared with what stands, upserted."""
+"""Bars in PostgreSQL: staged by binary COPY in a temporary table, compared with the stored bars, upserted."""
 
 import re
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _padded(text: Column) -> Column:
 
 
 def existing(connection: Connection) -> Column:
-    """Return what stands already where the staged bars go: row_number, feed, revision, values; in no order."""
+    """Return the stored bars with the keys of staged bars: row_number, feed, revision, values; unordered."""
     rows = [(number, feed.encode(), *rest) for number, feed, *rest in connection.execute(query("staged_over_existing"))]
     return np.array(rows, _EXISTING_DTYPE)
 
@@ -86,7 +86,7 @@ def unpriced_bars_stand(connection: Connection, partitions: Sequence[int], minut
 def delete_unpriced(
     connection: Connection, shape: TableShape, partitions: Sequence[int], minutes: Column, *, stand: bool
 ) -> None:
-    """Delete the bars of staged minutes that have no prices any more, and what was made of them.
+    """Delete the bars of staged minutes that have no prices any more, and their derived rows.
 
     minutes: all that are staged; stand: whether the table has any of these bars.
     """

@@ -1,4 +1,4 @@
-"""How far the bridge has told each partition's results: rows that only the newest epoch moves."""
+"""How far the bridge has published each partition's results. Only the newest epoch changes the rows."""
 
 from ..contracts.errors import LeaseLost
 from ..contracts.lease import Lease
@@ -9,7 +9,7 @@ from .queries import query
 from .redis import Client
 from .results import told_numbers
 
-Positions = dict[int, int]  # partition -> the number of the last result that was told
+Positions = dict[int, int]  # partition -> the number of the last published result
 
 
 def above_former(connection: Connection, client: Client, owner: str, lease: Lease) -> Lease:
@@ -32,7 +32,7 @@ def next_epoch(connection: Connection, owner: str, lease: Lease, *, above: int =
 
 
 def claim(connection: Connection, epoch: int, partitions: int) -> Positions:
-    """Take over the positions of all partitions, and return them; 0 where nothing was told yet.
+    """Take over the positions of all partitions, and return them; 0 if nothing was published yet.
 
     Raises LeaseLost, or SetupError where the stream has other partitions by now.
     """

@@ -101,7 +101,7 @@ def write_indicators(connection: Connection, partitions: Sequence[int], *, again
 def standing_detections(
     connection: Connection, bars: Sequence[tuple[str, int, int]], flow_ids: Sequence[UUID]
 ) -> dict[UUID, Standing]:
-    """Return what is kept of some bars (symbol, timeframe, minute) or under some ids, by flow_id."""
+    """Return the stored detections of some bars (symbol, timeframe, minute) or with some ids, by flow_id."""
     symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
     values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
     rows = connection.execute(query("standing_detections"), values)

@@ -241,7 +241,7 @@ class DoorStream:
         return int(self._run(_REGISTER))
 
     def look(self) -> Look | None:
-        """Look at the stream; None where there is none."""
+        """Read the state of the stream; None if it does not exist."""
         return _look(self._run(_LOOK, self._group))
 
     def make(self, *, counted: int | None) -> None:

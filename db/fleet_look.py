@@ -140,7 +140,7 @@ class _Seldom(Generic[T]):
         self.value: T | None = None
 
     def read(self, now_s: float, ask: Callable[[], T]) -> T:
-        """Return what was read; read it where that is due. now_s: monotonic seconds."""
+        """Return the last value read; read it again if it is due. now_s: monotonic seconds."""
         if self.value is not None and now_s < self._due_s:
             return self.value
         began_s = time.monotonic()

@@ -99,7 +99,7 @@ FOREIGN_COLUMNS: tuple[ForeignColumn, ...] = (
 
 
 def lacking_columns(connection: Connection) -> list[Lack]:
-    """Return which of these columns are not there, of tables that are; what is needed comes first."""
+    """Return the missing columns of existing tables, required columns first."""
     known = {(column.table, column.name): column for column in FOREIGN_COLUMNS}
     values = {"tables": [table for table, _ in known], "columns": [name for _, name in known]}
     lacks = []

@@ -40,7 +40,7 @@ def bars_kept(connection: Connection, minutes: Column, now_s: float) -> Iterator
 
 
 def put_back_staged(connection: Connection, shape: TableShape, minutes: Column) -> None:
-    """Put back what stands in ohlcv_1min where staged bars go; minutes: of these bars."""
+    """Restore the stored rows of ohlcv_1min with the keys of staged bars; minutes: of these bars."""
     if minutes.min() < _forgotten_before(connection, 1):
         name = "put_back_staged_with_detail" if shape.has_detail else "put_back_staged"
         connection.execute(query(name), time_bounds(minutes), prepare=False)

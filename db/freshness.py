@@ -20,7 +20,7 @@ class FreshnessReader:
         self._due_s = -math.inf
 
     def look(self, connection: Connection, now_s: float) -> Freshness:
-        """Return what was seen in the last 15 s. now_s: monotonic seconds. Raises what PostgreSQL raises."""
+        """Return the state read in the last 15 s. now_s: monotonic seconds. Raises psycopg errors."""
         if now_s >= self._due_s:
             values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
             self._seen = Freshness(*(connection.execute(query("symbol_freshness"), values).fetchone() or ()))

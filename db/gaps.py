@@ -101,7 +101,7 @@ class GapMinutes(NamedTuple):
     last_minute: int
 
     def has(self, feed: str, partition: int, symbol: str, minute: int) -> bool:
-        """Tell whether a bar lies in it."""
+        """Return whether the gap contains a bar."""
         return (
             feed == self.feed
             and self.first_minute <= minute <= self.last_minute
@@ -117,7 +117,7 @@ def gaps_between(connection: Connection, first: int, last: int) -> list[GapMinut
 
 
 def feeds_of_bars(connection: Connection, bars: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """Return which feed wrote each (symbol, minute) that stands."""
+    """Return the feed that wrote each stored (symbol, minute)."""
     symbols, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [])
     rows = connection.execute(query("feeds_of_bars"), {"symbols": symbols, "minutes": minutes})
     return {(symbol, minute): feed for symbol, minute, feed in rows}

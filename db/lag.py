@@ -123,7 +123,7 @@ def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
 
 
 def number_in(value: bytes | None) -> int:
-    """Read a number of a flow hash, "number" or "number,sends"; 0 where none of ours stands there."""
+    """Read a number of a flow hash, "number" or "number,sends"; 0 if the field holds no number of ours."""
     return number_of((value or b"").partition(b",")[0])
 
 

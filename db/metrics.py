@@ -19,7 +19,7 @@ ProcessKind = Literal["worker", "producer", "bridge"]
 
 REGISTRY = CollectorRegistry()
 
-OTHER = "other"  # a reason that is none of the known ones: labels must not grow with what strangers send
+OTHER = "other"  # an unknown reason: the number of labels must not grow with foreign input
 
 
 def _counter(name: str, says: str, *labels: str) -> Counter:
@@ -185,7 +185,7 @@ ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUC
 
 
 class FleetCollector(Collector):
-    """The fleet's gauges, shown only while this process is the one that speaks."""
+    """The fleet's gauges, exported only while this process is the active bridge."""
 
     def __init__(self) -> None:
         self.are_shown = False
@@ -208,7 +208,7 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
 
 
 def count_gap(why: str) -> None:
-    """Count a gap that a live feed tells; why: its reason."""
+    """Count a gap that a live feed reports; why: its reason."""
     GAPS.labels(gap_reasons.label_of(why) or OTHER).inc()
 
 
@@ -217,7 +217,7 @@ def dead_letter_reason(reason: str) -> str:
     return reason if reason in REASONS else OTHER
 
 
-# What stands at 0 from the start is seen to rise with its first event.
+# Export these as 0 from the start, so that rate() sees the first event.
 for _server in SERVERS:
     SERVER_UP.labels(_server)
     RECONNECTS.labels(_server)

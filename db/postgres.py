@@ -65,14 +65,14 @@ Returned = TypeVar("Returned")
 
 
 class Backend(NamedTuple):
-    """The server's side of a connection; the start tells it from a later one with the same pid."""
+    """The backend of a connection. Its start time distinguishes it from a later backend with the same pid."""
 
     pid: int
     started_at: Any
 
 
 class _Impatient(psycopg.Connection[Row]):
-    """Closes itself, and raises OperationalError, where the server says nothing for _SILENCE_S."""
+    """Close the connection and raise OperationalError if the server is silent for _SILENCE_S."""
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
         try:
@@ -83,7 +83,7 @@ class _Impatient(psycopg.Connection[Row]):
 
 
 class _Patient(psycopg.Connection[Row]):
-    """Waits as long as it takes, for a lock or a server that hangs, and says so once."""
+    """Wait without limit for a lock or a hanging server, and log that once."""
 
     _is_late = False
 
@@ -102,8 +102,8 @@ class _Patient(psycopg.Connection[Row]):
             log.warning("a statement waits", backend=pid, do=do)
 
 
-class _OfLoop(_Patient):
-    """A main loop's: while it waits, the loop is no stuck one, and not served."""
+class _MainLoopConnection(_Patient):
+    """While a statement waits, report the process as alive but not ready."""
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
         returned = super().wait(gen, *how, **named)
@@ -128,7 +128,7 @@ def _give_up(silent_s: float) -> None:
 
 
 def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
-    """Go on with what psycopg waits for: several times a second it tells that nothing came, and we for how long."""
+    """Run psycopg's wait. It yields several times a second without data; measure for how long."""
     last_s = time.monotonic()
     try:
         wanted = next(gen)
@@ -154,7 +154,7 @@ def connect(
     or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait. by_keys: no table is to
     be read whole that has an index for what is asked.
     """
-    kind = _Impatient if impatient else _OfLoop if of_loop else _Patient
+    kind = _Impatient if impatient else _MainLoopConnection if of_loop else _Patient
     try:
         return kind.connect(
             url,
@@ -194,14 +194,14 @@ def _unsaid(url: str) -> dict[str, Any]:
 
 
 def _reasons(error: psycopg.Error) -> list[str]:
-    """Return why each address did not serve, in a line; below it stand hints."""
+    """Return why each address failed, in one line; hints follow on the next lines."""
     lines = str(error).strip().splitlines()
     each = [_ATTEMPT.sub("", line) for line in lines if _ATTEMPT.match(line)]
     return [_PREFIX.sub("", line) for line in dict.fromkeys(each or lines[:1])]
 
 
 def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | ServerAway:
-    """Make the error for servers of which none serves us. One that says no is worth more than one that is away."""
+    """Make the error for the case that every server failed. A refusal is reported before an unreachable server."""
     for reason in reasons:
         if advised := tls.advised(reason, "postgresql"):
             others = "; ".join(other for other in reasons if other != reason)

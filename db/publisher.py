@@ -56,11 +56,11 @@ class Publisher:
         self._open = client.register_script(_OPEN)
         self._publish = client.register_script(_PUBLISH)
         self._keys = (BRIDGE_EPOCH, bridge_seq_key(epoch))
-        self._said = 0  # at least so many in this epoch: more where a reply was lost, or others speak in it too
+        self._said = 0  # a lower bound in this epoch: a reply may be lost, or another process may publish in it
         self._server = ""
 
     def open(self) -> None:
-        """Register the epoch. From then on nobody speaks in an older one. Raises LeaseLost where a newer one is."""
+        """Register the epoch; older epochs can no longer publish. Raises LeaseLost if a newer one exists."""
         self._server = _run_id(self._client)
         if self._open(keys=self._keys[:1], args=(self.epoch,)) == b"newer":
             raise LeaseLost(f"a bridge of a newer epoch than {self.epoch} speaks")
@@ -110,7 +110,7 @@ class Publisher:
 
 
 def current_epoch(client: Client) -> int:
-    """Return the epoch that the running bridge speaks in; 0 where there was none yet, or others wrote there."""
+    """Return the epoch of the active bridge; 0 if there is none, or the key holds a foreign value."""
     epoch = number_in(client.get(BRIDGE_EPOCH))
     return epoch if epoch <= _MAX_EPOCH else 0
 

@@ -36,7 +36,7 @@ class Growth(NamedTuple):
 
 
 def growth(before: Sequence[WorkerRow], now: Sequence[WorkerRow]) -> Growth:
-    """Return what was added between two looks. A restarted worker counts from 0 again: all of it is new."""
+    """Return the increase between two readings. A restarted worker counts from 0: its whole count is new."""
     known = {(row.consumer, row.started_at): row for row in before}
     total = Growth(0.0, 0.0, 0.0)
     for row in now:

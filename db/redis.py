@@ -114,7 +114,7 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
 
 
 class _OneSentinel(redis.Redis):
-    """One that answers with an error is as one that is away: the library would ask no other."""
+    """Treat a Sentinel that answers with an error as unreachable: else the library does not ask the next one."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command."""
@@ -125,7 +125,7 @@ class _OneSentinel(redis.Redis):
 
 
 class _SentinelSays(RedisConnectionError):
-    """Says in the library's collected errors why; its own say only of which class they are."""
+    """Show the reason in the library's collected errors, which otherwise show only the class."""
 
     def __repr__(self) -> str:
         return f"«{self}»"
@@ -143,7 +143,7 @@ def node_of(client: Client, key: str) -> Client:
 
 
 def is_cluster(client: Client) -> bool:
-    """Tell whether one command cannot reach keys of two partitions."""
+    """Return whether one command cannot use keys of two partitions."""
     return isinstance(client, Cluster)
 
 
@@ -232,7 +232,7 @@ def is_exhausted(error: Exception) -> bool:
 
 
 def is_foreign(error: object) -> bool:
-    """Tell that a key of ours holds something of another type: somebody else wrote to its name."""
+    """Return whether a key of ours has the wrong type because another program wrote it."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
@@ -250,18 +250,18 @@ def can_pass(error: Exception) -> bool:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether Redis refused a write for want of memory; reads, acks and trims work all the same."""
+    """Return whether Redis refused a write because its memory is full; reads, acks and trims still work."""
     return isinstance(error, OutOfMemoryError)
 
 
 def is_refused(error: Exception) -> bool:
-    """Tell that our user lacks a right. Of a command in a script the server says it in words of its own."""
+    """Return whether our user lacks a right. The server words this differently for a command in a script."""
     in_script = ("ACL failure in script", "The user executing the script")
     return isinstance(error, NoPermissionError) or any(words in str(error) for words in in_script)
 
 
 def is_gone(error: Exception) -> bool:
-    """Tell that the group or its stream is gone: each command says it in words of its own, and so does each server."""
+    """Return whether the group or its stream is missing. The text differs by command and by server."""
     return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key", "requires the key to exist"))
 
 
@@ -271,7 +271,7 @@ def address(url: str) -> str:
 
 
 def make_group(client: Client, key: str, group: str) -> None:
-    """Make a consumer group, and its stream, at the start of it (never at `$`: what is there would be skipped)."""
+    """Make a consumer group, and its stream, at its start (never at `$`, which skips existing entries)."""
     try:
         client.xgroup_create(key, group, id="0", mkstream=True)
     except ResponseError as e:

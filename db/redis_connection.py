@@ -10,7 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 def telling_its_end(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return a connection class that tells once that the server has ended the connection, also where it lay idle.
+    """Return a connection class that reports once that the server closed the connection, even if it was idle.
 
     The library's pool looks at a connection before it hands it out, and opens another in silence where it has ended: so
     whoever did something else while Redis was started again, or another took its place, would never restore.

@@ -34,7 +34,7 @@ def forgotten_ticks(
     noted: Mapping[int, Mapping[str, Sent]],
     in_redis: Mapping[int, InRedis],
 ) -> Iterator[Forgotten]:
-    """Yield what producers had sent, Redis does not know of, and is not committed."""
+    """Yield ticks that producers sent, that Redis lost, and that are not committed."""
     missing = [
         (producer, sent, sent.number - reached)
         for p, found in in_redis.items()
@@ -57,7 +57,7 @@ def forgotten_ticks(
 
 
 def forgotten_entries(positions: Mapping[int, Position], in_redis: Mapping[int, InRedis]) -> Iterator[Forgotten]:
-    """Yield the streams that end before what is committed of them."""
+    """Yield the streams that end before their committed position."""
     short = {p: found.last or START for p, found in in_redis.items() if (found.last or START) < positions[p]}
     if short:
         first, last = min(short.values()), max(positions[p] for p in short)

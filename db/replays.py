@@ -61,7 +61,7 @@ def replaced_by(connection: Connection, replay: str) -> list[Replaced]:
 
 
 def note_cover(connection: Connection, replay: str, spans: Sequence[tuple[str, int, int]], partitions: int) -> None:
-    """Note what a replay's files speak of, before its end frames: (symbol, first, last) in Unix ns."""
+    """Record the ranges that a replay's files cover, before its end frames: (symbol, first, last) in Unix ns."""
     symbols, first_ns, last_ns = (list(column) for column in zip(*spans, strict=True)) if spans else ([], [], [])
     values = {"replay": replay, "symbols": symbols, "first_ns": first_ns, "last_ns": last_ns}
     homes = [partition_of(str(symbol), partitions) for symbol in symbols]
@@ -71,7 +71,7 @@ def note_cover(connection: Connection, replay: str, spans: Sequence[tuple[str, i
 
 
 def minutes_not_held(connection: Connection, replay: str, partition: int, *, has_detail: bool) -> list[tuple[str, int]]:
-    """Return the (symbol, minute) of bars that other feeds wrote where a replay's files speak, and have no trade.
+    """Return the (symbol, minute) of other feeds' bars in a replay's ranges, where its files have no trade.
 
     Bars that our own copy has forgotten are among them. has_detail: who wrote a bar stands in the side table.
     """

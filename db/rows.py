@@ -34,7 +34,7 @@ def select_bars(cursor: psycopg.Cursor[Any], values: dict[str, Any], timeframe: 
 def select_patterns(
     cursor: psycopg.Cursor[Any], values: dict[str, Any], *, timeframe: str | None, patterns: list[str] | None
 ) -> None:
-    """Ask for the patterns that stand; `pattern_row` makes a row of PATTERN of each."""
+    """Select the current patterns; `pattern_row` converts each to a row of PATTERN."""
     minutes = None if timeframe is None else INTRADAY[timeframe]
     cursor.execute(query("patterns_found"), values | {"patterns": patterns, "timeframe": minutes})
 

@@ -74,7 +74,7 @@ def is_refusal(text: str) -> bool:
 
 
 def advised(text: str, server: Server) -> str | None:
-    """Return an error's text with what to do; None where it is none of TLS."""
+    """Return a TLS error's text with what to do; None for any other error."""
     for words, do in _REFUSALS:
         if words.search(text):
             said = _SAID.sub(r"\1", text)
@@ -110,7 +110,7 @@ def hint(url: str, text: str) -> str:
 
 
 def _listen(url: str, *, encrypted: bool) -> str:
-    """Begin TLS, and hear what the server says to it. encrypted: whether our client speaks TLS."""
+    """Start TLS and return the server's answer. encrypted: whether our client uses TLS."""
     parts = urlsplit(url)
     options = _options(url) if encrypted else {"ssl_cert_reqs": "none"}
     place = (parts.hostname or "localhost", parts.port or 6379)

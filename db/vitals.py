@@ -75,7 +75,7 @@ class Vitals:
         return self._has_joined
 
     def is_away(self, server: Server) -> bool:
-        """Tell whether a server did not serve when it was asked last; one that was never asked is none that serves."""
+        """Return whether the last request to a server failed, or none was made yet."""
         return self._is_away.get(server, True)
 
     @property
