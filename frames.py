@@ -15,9 +15,9 @@ from .contracts.errors import SetupError, UsageError
 from .contracts.settings import servers_from
 from .contracts.timeframe import INTRADAY
 from .db import postgres, rows
-from .db.migrate import check_schema
-from .ops.extras import how_to_install
-from .ops.secret_files import with_secrets
+from .db.schema.migrate import check_schema
+from .ops.process.extras import how_to_install
+from .ops.secrets.files import with_secrets
 
 try:
     import polars as pl

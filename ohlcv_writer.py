@@ -15,14 +15,14 @@ from psycopg.conninfo import make_conninfo
 
 from .contracts.errors import ServerAway, UsageError
 from .contracts.settings import without_driver
-from .contracts.tick_json import SecondStamp
-from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from .contracts.spellings.tick_json import SecondStamp
+from .contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .db.backoff import Backoff
 from .db.staged_rows import TableShape
 from .db.world import REAL
-from .workers.bar_writer import BarWriter
-from .workers.minute_book import MinuteBook
-from .workers.tick_check import Limits
+from .workers.library.bar_writer import BarWriter
+from .workers.library.minute_book import MinuteBook
+from .workers.partition.tick_check import Limits
 
 log = structlog.get_logger()
 

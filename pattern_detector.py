@@ -16,19 +16,19 @@ import numpy as np
 from .contracts.bar import has_prices
 from .contracts.detection import Detection, flow_id_of, iso_minute
 from .contracts.errors import UsageError
-from .contracts.pattern_messages import pattern_messages
-from .contracts.tick_json import SecondStamp
+from .contracts.messages.pattern_messages import pattern_messages
+from .contracts.spellings.tick_json import SecondStamp
+from .contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .contracts.ticks import Column
 from .contracts.timeframe import HIGHER, INTRADAY
-from .contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .contracts.universe import EVERY_SYMBOL
-from .workers.bar_book import NO_BARS, merge
-from .workers.definition import Definitions, PatternDefinition
-from .workers.definitions import default_definitions, pattern_definition
-from .workers.detector import WHOLE, Detector
+from .workers.detect.definition import Definitions, PatternDefinition
+from .workers.detect.definitions import default_definitions, pattern_definition
+from .workers.detect.detector import WHOLE, Detector
+from .workers.library.minute_book import MinuteBook
 from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
-from .workers.minute_book import MinuteBook
-from .workers.tick_check import Limits
+from .workers.partition.bar_book import NO_BARS, merge
+from .workers.partition.tick_check import Limits
 from .workers.windows import CLOSED_DTYPE
 
 _REVISION_MINUTES = 15  # as long as the fleet folds late ticks in

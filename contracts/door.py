@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from .bounds import DOOR_PLAIN_WEIGHT
 from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
-from .tick_values import shown
+from .spellings.tick_values import shown
 from .ticks import MAX_BODY_BYTES, Refused
 
 MARK = b"tickstock:id"  # the first field of an entry that had an id of its sender's own; its value is that id

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from . import channel_names
+from .messages import channel_names
 from .names import (
     APPLICATION_HEARTBEAT,
     BRIDGE_EPOCH,
@@ -102,7 +102,7 @@ class RedisRights:
         return f"%R~{key}" if key in self.only_read else f"%W~{key}" if key in self.only_written else f"~{key}"
 
 
-# Redis loads its append-only file as the user `default`, which lets nobody in (db/redis_replay.py).
+# Redis loads its append-only file as the user `default`, which lets nobody in (db/look/redis_replay.py).
 DEFAULT_USER = "off resetpass ~* &* +@all"
 
 NOTHING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the rules that take every right away
@@ -130,12 +130,12 @@ _EVERYBODY: tuple[Call, ...] = (
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
 
-# How a server is asked whether a start of it will bring back what it holds (db/redis_replay.py). It tells rights,
+# How a server is asked whether a start of it will bring back what it holds (db/look/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
 # db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker may send scripts, and does without.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
-# db/foreign_keys.py: whether a key of ours holds what it should.
+# db/look/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
 
 # What the nodes of a cluster are asked besides.
@@ -168,7 +168,7 @@ _READ_RESULTS: tuple[Call, ...] = (
     ("XGROUP", "SETID", _RESULTS, BRIDGE_GROUP, "0"),
 )
 
-# db/fleet_look.py: what a look at the fleet reads.
+# db/look/fleet_look.py: what a look at the fleet reads.
 _LOOK: tuple[Call, ...] = (
     ("HGETALL", _FLOW),
     ("XRANGE", _STREAM, "-", "+", "COUNT", "1"),
@@ -319,7 +319,7 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         selectors=(
-            # dlq requeue; replay --abandon. Partitions that are no more: ops/repartition.py.
+            # dlq requeue; replay --abandon. Partitions that are no more: ops/jobs/repartition.py.
             Selector(
                 (f"~{_STREAM_KEYS}",),
                 (

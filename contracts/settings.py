@@ -1,4 +1,4 @@
-"""Where the servers are: frozen `Servers`, made from a mapping (os.environ in `ops/wiring.py`, a dict in a test)."""
+"""Where the servers are: frozen `Servers`, made from a mapping: os.environ in `ops/wiring/servers.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a loop asks to know whether to end: the process's stop event, which `ops/shutdown.py` has."""
+"""What a loop asks to know whether to end: the process's stop event, which `ops/process/shutdown.py` has."""
 
 from typing import Protocol
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .errors import UsageError
-from .json_text import NotJson, read_json
-from .tick_values import NotATick, symbol_of
+from .spellings.json_text import NotJson, read_json
+from .spellings.tick_values import NotATick, symbol_of
 
 EVERY_SYMBOL = "*"
 _SEPARATORS = str.maketrans(",;\t", "   ")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..contracts.frame import FIELD
+from ..contracts.frames.frame import FIELD
 from ..contracts.names import flow_key, stream_key
 from .redis import Client, is_foreign, is_pause
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from redis.exceptions import ResponseError
 
 from ..contracts.errors import EpochForgotten, LeaseLost
-from ..contracts.message import Message
+from ..contracts.messages.message import Message
 from ..contracts.names import BRIDGE_EPOCH, bridge_seq_key
-from .foreign_keys import foreign_keys
-from .lag import number_in
+from .look.foreign_keys import foreign_keys
+from .look.lag import number_in
 from .redis import Client, is_foreign, node_of
 
 MESSAGES_A_CALL = 200  # the script blocks Redis for about 2 ms then

@@ -19,9 +19,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
-from tickstockpl.workers.patterns.head_shoulders import DEPTH, five_extrema
-from tickstockpl.workers.patterns.kind import PatternKind
-from tickstockpl.workers.patterns.registry import PATTERNS
+from tickstockpl.workers.detect.patterns.head_shoulders import DEPTH, five_extrema
+from tickstockpl.workers.detect.patterns.kind import PatternKind
+from tickstockpl.workers.detect.patterns.registry import PATTERNS
 from tickstockpl.workers.windows import WINDOW, Windows
 
 PICTURES = Path(__file__).parent / "pictures"

@@ -9,8 +9,14 @@ and know nothing of the price, so a pattern that asks for volume is rarer here t
 
 import numpy as np
 from numpy.typing import NDArray
-from tickstockpl.workers.patterns import head_shoulders, price_breakout, resistance_break, support_test, volume_spike
-from tickstockpl.workers.patterns.kind import PatternKind
+from tickstockpl.workers.detect.patterns import (
+    head_shoulders,
+    price_breakout,
+    resistance_break,
+    support_test,
+    volume_spike,
+)
+from tickstockpl.workers.detect.patterns.kind import PatternKind
 from tickstockpl.workers.windows import Windows
 
 KINDS = [*head_shoulders.KINDS, volume_spike.KIND, price_breakout.KIND, support_test.KIND, resistance_break.KIND]

@@ -16,17 +16,17 @@ def tickstock() -> NoReturn:
 
 def worker() -> NoReturn:
     """Run `tickstock-worker`."""
-    _run("worker_command", "worker")
+    _run("fleet.worker_command", "worker")
 
 
 def bridge() -> NoReturn:
     """Run `tickstock-bridge`."""
-    _run("bridge_command", "bridge")
+    _run("fleet.bridge_command", "bridge")
 
 
 def producer() -> NoReturn:
     """Run `tickstock-producer`."""
-    _run("producer_command", "producer")
+    _run("fleet.producer_command", "producer")
 
 
 def every_command() -> NoReturn:
@@ -40,7 +40,7 @@ def _run(module: str, name: str) -> NoReturn:
         if interrupt is signal.default_int_handler:  # not where whoever started us has it ignored
             # Nothing is begun yet; and an import that is broken off says so over many lines.
             signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-        from .cli.run import run  # noqa: PLC0415  # imports take a while: they must come after the line above
+        from .cli.parts.run import run  # noqa: PLC0415  # imports take a while: they must come after the line above
 
         command = getattr(import_module(f".cli.{module}", __package__), name)
         signal.signal(signal.SIGINT, interrupt)

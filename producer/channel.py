@@ -19,11 +19,11 @@ from ..contracts.errors import SetupError, UsageError
 from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
-from ..contracts.same_trade import SameTrades
+from ..contracts.spellings.same_trade import SameTrades
+from ..contracts.spellings.tick_json import SecondStamp, parse_bodies
+from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.stop import Stop
-from ..contracts.tick_json import SecondStamp, parse_bodies
 from ..contracts.ticks import Ticks
-from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.universe import EVERY_SYMBOL
 from ..db.backoff import Backoff
 from ..db.outage import Outage

@@ -7,11 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contracts.flat_file import CONDITIONS, EXCHANGE, FACILITY, PRICE, TRADE_ID, conditions_of_field, whole_text
+from ..contracts.spellings.flat_file import (
+    CONDITIONS,
+    EXCHANGE,
+    FACILITY,
+    PRICE,
+    TRADE_ID,
+    conditions_of_field,
+    whole_text,
+)
+from ..contracts.spellings.trade_columns import facility_column, told_columns
+from ..contracts.spellings.trade_conditions import flags_column, unknown_of
+from ..contracts.spellings.trade_key import NO_KEY, trade_keys
 from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column
-from ..contracts.trade_columns import facility_column, told_columns
-from ..contracts.trade_conditions import flags_column, unknown_of
-from ..contracts.trade_key import NO_KEY, trade_keys
 
 Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and exchange as dictionaries
 

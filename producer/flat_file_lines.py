@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from ..contracts.flat_file import (
+from ..contracts.spellings.flat_file import (
     CONDITIONS,
     CORRECTION,
     CORRECTIONS_THAT_COUNT,
@@ -25,9 +25,9 @@ from ..contracts.flat_file import (
     read_line,
     refused_line,
 )
-from ..contracts.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
+from ..contracts.spellings.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
+from ..contracts.spellings.trade_conditions import TRADE_RULES, unknown_of
 from ..contracts.ticks import Column, Refused, Ticks, concat
-from ..contracts.trade_conditions import TRADE_RULES, unknown_of
 from .coverage import Coverage
 from .flat_file_columns import flags_of_block, keys_of_block, notes_of_block
 from .names_of_trades import is_extreme

@@ -6,8 +6,17 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from ..contracts.aside import pack_aside
-from ..contracts.frame import MAX_TICKS, VERSION, Frame, Kind, block_columns, encode, only_used_symbols, pack_columns
+from ..contracts.frames.aside import pack_aside
+from ..contracts.frames.frame import (
+    MAX_TICKS,
+    VERSION,
+    Frame,
+    Kind,
+    block_columns,
+    encode,
+    only_used_symbols,
+    pack_columns,
+)
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
 

@@ -19,12 +19,13 @@ from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
 from ..contracts.ticks import Ticks
 from ..contracts.universe import EVERY_SYMBOL
-from ..db import gaps, redis
 from ..db import lease as leases
-from ..db.gaps import MissingMinutes, OpenGap
+from ..db import redis
 from ..db.lease import RENEW_EVERY_S
-from ..db.migrate import expect_partitions
 from ..db.postgres import Connection
+from ..db.schema.migrate import expect_partitions
+from ..db.tables import gaps
+from ..db.tables.gaps import MissingMinutes, OpenGap
 from ..db.world import REAL, World
 from .framer import Framer, Identity
 from .rest_client import RestAway, RestBroken, RestRefused, RestStopped

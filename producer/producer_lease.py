@@ -16,10 +16,10 @@ from ..contracts.lease import Lease
 from ..db import lease as leases
 from ..db.backoff import Backoff
 from ..db.lease import LEASE_TTL_S, RENEW_EVERY_S
-from ..db.migrate import expect_partitions
 from ..db.outage import Outage
 from ..db.postgres import Connection, connect
 from ..db.queries import query
+from ..db.schema.migrate import expect_partitions
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 

@@ -14,9 +14,9 @@ from ..contracts.errors import LeaseLost, LeaseTaken, ServerAway, SetupError, fi
 from ..contracts.gap import Gap
 from ..contracts.names import LIVE_FEED
 from ..contracts.stop import Stop
-from ..db import gaps
 from ..db.backoff import Backoff
 from ..db.postgres import Connection, connect
+from ..db.tables import gaps
 from ..db.world import REAL, World
 from .gap_repair import SETTLE_S, Bars, GapRepair
 

@@ -15,12 +15,12 @@ from typing import Protocol
 import structlog
 
 from ..contracts.errors import UsageError
-from ..contracts.file_kind import PEEK_BYTES, kind_of_binary
-from ..contracts.flat_file import read_header, rules_of
-from ..contracts.same_trade import SameTrades
-from ..contracts.tick_values import shown
+from ..contracts.spellings.file_kind import PEEK_BYTES, kind_of_binary
+from ..contracts.spellings.flat_file import read_header, rules_of
+from ..contracts.spellings.same_trade import SameTrades
+from ..contracts.spellings.tick_values import shown
+from ..contracts.spellings.trade_conditions import TRADE_RULES
 from ..contracts.ticks import MAX_BODY_BYTES, Ticks
-from ..contracts.trade_conditions import TRADE_RULES
 from .arrow import need_arrow
 from .coverage import Coverage
 

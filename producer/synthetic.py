@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts.errors import UsageError
-from ..contracts.tick_json import parse_bodies
+from ..contracts.spellings.tick_json import parse_bodies
+from ..contracts.spellings.timestamps import SECOND_NS
 from ..contracts.ticks import MAX_TS_NS, MIN_TS_NS, Refused, Ticks
-from ..contracts.timestamps import SECOND_NS
 
 BLOCK_S = 23_400  # a regular session, 09:30 to 16:00
 YEAR_NS = 366 * 86_400 * SECOND_NS

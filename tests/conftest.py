@@ -22,8 +22,8 @@ import redis
 import structlog
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import migrate
-from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.db.schema.migrate import migrate
+from tickstockpl.ops.embedded.servers import embedded_servers
 
 ROOM_BYTES = 4 << 30  # for the servers of a few test processes
 

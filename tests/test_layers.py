@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,28 @@ BELOW = {
     "workers": {"contracts", "db"},
     "ops": {"contracts", "db", "producer", "workers"},
 }
+# The inside of two folders: each module or folder imports only from those in the lines above its own.
+INSIDE = {
+    "workers": (
+        {"door_reader", "marks", "sessions"},
+        {"partition", "windows"},
+        {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
+        {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
+        {"commit", "front_door"},
+        {"acks", "bridge", "library", "restorer"},
+        {"owned_partitions"},
+        {"worker"},
+    ),
+    "ops": (
+        {"dashboards", "doctor", "fake_massive", "measure", "process", "secrets"},
+        {"audit", "embedded"},
+        {"wiring"},
+        {"cli/parts", "jobs", "status"},
+        {"cli", "entry"},
+        {"__main__"},
+    ),
+}
+MOST_MODULES = 20  # in one folder
 # What a module that calls itself pure may not reach, nor anything that it imports: servers, clocks, chance, logs. uuid
 # is pure but for uuid4, which ruff keeps out (banned-api).
 IMPURE = {
@@ -64,6 +87,46 @@ def test_a_folder_imports_only_from_those_below_it(folder):
     allowed = BELOW[folder] | {folder}
     wrong = {str(file): folders_of(imported(file)) - allowed for file in sources(folder)}
     assert {file: found for file, found in wrong.items() if found} == {}
+
+
+def part_of(top, path):
+    """Return the part of a folder that a module belongs to. path: below that folder, without .py."""
+    parts = {part for line in INSIDE[top] for part in line}
+    return next((f"{a}/{b}" for a, b in [path[:2]] if f"{a}/{b}" in parts), path[0]) if len(path) > 1 else path[0]
+
+
+def parts_imported(top, file):
+    """Return the parts of the same folder that a file imports from."""
+    found = set()
+    for name in imported(file):
+        module = file_of(name) if name.startswith(f"tickstockpl.{top}.") else None
+        if module is not None:
+            found.add(part_of(top, module.relative_to(ROOT / top).with_suffix("").parts))
+    return found
+
+
+@pytest.mark.parametrize("top", INSIDE)
+def test_inside_a_folder_imports_point_one_way_too(top):
+    below = set()
+    wrong = {}
+    for line in INSIDE[top]:
+        for file in sources(top):
+            part = part_of(top, file.relative_to(ROOT / top).with_suffix("").parts)
+            if part in line and (back := parts_imported(top, file) - below - {part, "__init__"}):
+                wrong[str(file)] = back
+        below |= line
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("top", INSIDE)
+def test_every_module_has_its_place_inside(top):
+    parts = {part_of(top, file.relative_to(ROOT / top).with_suffix("").parts) for file in sources(top)}
+    assert parts - {"__init__"} == set().union(*INSIDE[top])
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_take_in():
+    counts = Counter(file.parent for folder in BELOW for file in sources(folder) if file.name != "__init__.py")
+    assert {str(folder): count for folder, count in counts.items() if count > MOST_MODULES} == {}
 
 
 def test_every_folder_of_the_package_has_its_place():
@@ -121,7 +184,16 @@ def test_what_calls_itself_pure_reaches_no_server_no_clock_and_no_chance(file):
 
 @pytest.mark.parametrize(
     "name",
-    ["bar_book", "detector", "windows", "marks", "commit_plan", "partition_state", "frame_order", "indicators"],
+    [
+        "windows",
+        "marks",
+        "partition/bar_book",
+        "partition/partition_state",
+        "partition/frame_order",
+        "detect/detector",
+        "detect/indicators",
+        "commit/plan",
+    ],
 )
 def test_the_core_of_the_workers_is_pure(name):
     assert ROOT / "workers" / f"{name}.py" in PURE
@@ -132,7 +204,8 @@ def test_the_contracts_are_pure():
 
 
 def test_the_chain_of_imports_to_something_impure_is_found():
-    assert way_to_the_impure(ROOT / "workers" / "committer.py")[:2] == ["workers/committer.py", "psycopg"]
+    committer = "workers/commit/committer.py"
+    assert way_to_the_impure(ROOT / committer)[:2] == [committer, "psycopg"]
     assert way_to_the_impure(ROOT / "db" / "backoff.py") == ["db/backoff.py", "db/world.py", "random"]
 
 

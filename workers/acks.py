@@ -7,9 +7,9 @@ import structlog
 from ..contracts.partition import Position
 from ..db import redis
 from ..db.redis import Client
-from .commit_plan import PartitionPlan
+from .commit.plan import PartitionPlan
+from .partition.partition_state import PartitionState
 from .partition_reader import PartitionReader
-from .partition_state import PartitionState
 
 log = structlog.get_logger()
 

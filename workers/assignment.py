@@ -7,11 +7,11 @@ from ..contracts.errors import LeaseLost, LeaseTaken, SetupError
 from ..contracts.lease import Lease
 from ..db import lease as leases
 from ..db.lease import RENEW_EVERY_S
-from ..db.migrate import expect_partitions
 from ..db.postgres import Database
 from ..db.queries import query
+from ..db.schema.migrate import expect_partitions
 from ..db.world import World
-from .partition_state import Held
+from .partition.partition_state import Held
 
 log = structlog.get_logger()
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from ..contracts.frame import MAX_TICKS
+from ..contracts.frames.frame import MAX_TICKS
 from ..db.world import World
-from .partition_state import PartitionState
+from .partition.partition_state import PartitionState
 
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
 _GATHER_S = 0.015  # from the first closed bar to the commit

@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..contracts import frame as frames
 from ..contracts.errors import BadFrame
-from ..contracts.frame import Frame
+from ..contracts.frames import frame as frames
+from ..contracts.frames.frame import Frame
 from ..contracts.names import FRONT_DOOR_PRODUCER, REQUEUED
 from ..contracts.partition import Position, ms_of, position_of
-from ..contracts.same_trade import SameTrades
-from ..contracts.tick_json import Entry
+from ..contracts.spellings.same_trade import SameTrades
+from ..contracts.spellings.tick_json import Entry
 from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
 from ..db.redis import Client
+from .partition.tick_check import MS_NS, Limits, RowArrivals, may_count
 from .partition_reader import pages_of
-from .tick_check import MS_NS, Limits, RowArrivals, may_count
 
 _LOOK_BACK_MS = 90_000  # the minute in which a trade is known again, and what its frame was under way
 _MOST = 1_000_000  # trades in each half of the memory, which is 64 MB then: a worker has other things to hold

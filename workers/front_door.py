@@ -15,21 +15,21 @@ import numpy as np
 import structlog
 from redis.exceptions import ResponseError
 
-from ..contracts import frame as frames
-from ..contracts.aside import pack_aside
 from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
-from ..contracts.frame import MAX_TICKS, VERSION, Frame
+from ..contracts.frames import frame as frames
+from ..contracts.frames.aside import pack_aside
+from ..contracts.frames.frame import MAX_TICKS, VERSION, Frame
 from ..contracts.lease import Lease
 from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
-from ..contracts.tick_json import Entry
+from ..contracts.spellings.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
-from ..db.foreign_keys import ForeignKeyWatch
 from ..db.frame_stream import Send, send
-from ..db.lag import number_in
 from ..db.lease import RENEW_EVERY_S
+from ..db.look.foreign_keys import ForeignKeyWatch
+from ..db.look.lag import number_in
 from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
@@ -37,7 +37,7 @@ from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
-from .tick_check import Limits
+from .partition.tick_check import Limits
 
 log = structlog.get_logger()
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..db.world import World
+from .partition.partition_state import PartitionState
 from .partition_reader import Look, PartitionReader
-from .partition_state import PartitionState
 
 IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0

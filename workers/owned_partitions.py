@@ -8,12 +8,12 @@ import structlog
 from ..contracts.partition import START
 from ..db.metrics import TAKEOVERS
 from .assignment import Assignment
+from .commit.worker_figures import WorkerFigures
+from .partition.partition_state import Held, PartitionState
+from .partition.tick_check import Limits
 from .partition_reader import Entries
-from .partition_state import Held, PartitionState
 from .restorer import Restorer
 from .set_aside import SetAside
-from .tick_check import Limits
-from .worker_figures import WorkerFigures
 
 log = structlog.get_logger()
 

@@ -8,14 +8,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ..contracts.bounds import MAX_FRAME_BYTES
-from ..contracts.frame import FIELD, TOO_LARGE
+from ..contracts.frames.frame import FIELD, TOO_LARGE
 from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
-from ..db.lag import sent_numbers
+from ..db.look.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
 from ..db.world import World
-from .partition_state import PartitionState
+from .partition.partition_state import PartitionState
 
 log = structlog.get_logger()
 

@@ -7,12 +7,12 @@ import structlog
 from ..contracts.partition import Position
 from ..db.postgres import Database
 from ..db.queries import query
-from .committer import Committer
-from .finished_replays import FinishedReplays
+from .commit.committer import Committer
+from .commit.teller import Teller
+from .partition.finished_replays import FinishedReplays
+from .partition.partition_state import PartitionState
+from .partition.tick_check import Limits
 from .partition_reader import PartitionReader
-from .partition_state import PartitionState
-from .teller import Teller
-from .tick_check import Limits
 
 log = structlog.get_logger()
 

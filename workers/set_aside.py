@@ -4,10 +4,10 @@ Nothing of them is kept in memory: when the key is right again, they are restore
 """
 
 from ..contracts.names import partition_keys
-from ..db.foreign_keys import ForeignKeyWatch
+from ..db.look.foreign_keys import ForeignKeyWatch
 from ..db.redis import Client
 from ..db.world import World
-from .partition_state import Held, PartitionState
+from .partition.partition_state import Held, PartitionState
 
 
 class SetAside:

@@ -14,8 +14,8 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.world import World
+from .partition.partition_state import PartitionState
 from .partition_reader import PartitionReader
-from .partition_state import PartitionState
 
 log = structlog.get_logger()
 

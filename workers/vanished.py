@@ -14,8 +14,8 @@ from ..db.lease import RENEW_EVERY_S
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.world import World
+from .partition.partition_state import PartitionState
 from .partition_reader import PartitionReader
-from .partition_state import PartitionState
 
 log = structlog.get_logger()
 

@@ -13,12 +13,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
 from ..contracts.errors import LeaseTaken, ServerAway
-from ..contracts.frame import MAX_TICKS
+from ..contracts.frames.frame import MAX_TICKS
 from ..contracts.names import GROUP
 from ..contracts.server import SERVERS
+from ..contracts.spellings.tick_json import SecondStamp, parse_entries
+from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.stop import Stop
-from ..contracts.tick_json import SecondStamp, parse_entries
-from ..contracts.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db import postgres, redis
 from ..db.backoff import Backoff
 from ..db.door_stream import DoorStream
@@ -34,28 +34,28 @@ from ..db.world import REAL, World
 from .acks import Acks
 from .assignment import Assignment
 from .bounds import KEEP, Bounds, Keep
-from .commit import Commit
+from .commit.commit import Commit
+from .commit.committer import Committer
+from .commit.teller import Teller
+from .commit.worker_figures import WorkerFigures
 from .commit_pacing import CommitPacing
-from .committer import Committer
+from .detect.history_memory import HISTORY_MB
 from .door_reader import DoorReader
-from .finished_replays import FinishedReplays
 from .front_door import FrontDoor
-from .history_memory import HISTORY_MB
 from .lookout import IDS_AHEAD, Lookout
 from .owned_partitions import OwnedPartitions
+from .partition.finished_replays import FinishedReplays
+from .partition.partition_state import PartitionState
+from .partition.tick_check import MS_NS, Limits
 from .partition_reader import Entries, PartitionReader
-from .partition_state import PartitionState
 from .restorer import Restorer
 from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
-from .teller import Teller
-from .tick_check import MS_NS, Limits
 from .upkeep import Upkeep
 from .vanished import Vanished
-from .worker_figures import WorkerFigures
 
 if TYPE_CHECKING:  # it needs what may not be installed
-    from .tracing import Tracing
+    from .commit.tracing import Tracing
 
 log = structlog.get_logger()
 

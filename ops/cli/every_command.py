@@ -2,11 +2,11 @@
 
 import click
 
-from .lazy_group import LazyGroup
-from .options import CONTEXT, version_option
+from .parts.lazy_group import LazyGroup
+from .parts.options import CONTEXT, version_option
 from .tickstock_command import COMMANDS
 
-PROGRAMS = {name: f"{name}_command" for name in ("worker", "bridge", "producer")}
+PROGRAMS = {name: f"fleet.{name}_command" for name in ("worker", "bridge", "producer")}
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS | PROGRAMS, context_settings=CONTEXT)

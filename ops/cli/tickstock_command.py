@@ -2,45 +2,50 @@
 
 import click
 
-from .lazy_group import LazyGroup
-from .options import CONTEXT, version_option
+from .parts.lazy_group import LazyGroup
+from .parts.options import CONTEXT, version_option
 
-COMMANDS = {
-    name: f"{name.replace('-', '_')}_command"
-    for name in (
-        "application-login",
+# The folder of each command's module.
+_FOLDERS = {
+    "channels": (
         "asyncapi",
+        "contract",
+        "fake-massive",
+        "flow",
+        "publish-test-pattern",
+        "watch",
+    ),
+    "data": (
         "audit",
         "bars",
         "chart",
-        "contract",
-        "dashboards",
         "definitions",
         "demo",
         "dlq",
-        "doctor",
-        "fake-massive",
-        "flow",
         "gaps",
         "indicators",
-        "keep",
-        "migrate",
         "patterns",
-        "prune",
-        "publish-test-pattern",
-        "redis-acl",
-        "repartition",
         "replay",
         "sample",
-        "secrets",
         "send",
         "splits",
-        "status",
         "universe",
+    ),
+    "fleet": (
+        "application-login",
+        "dashboards",
+        "doctor",
+        "keep",
+        "migrate",
+        "prune",
+        "redis-acl",
+        "repartition",
+        "secrets",
+        "status",
         "urls",
-        "watch",
-    )
+    ),
 }
+COMMANDS = {name: f"{folder}.{name.replace('-', '_')}_command" for folder, names in _FOLDERS.items() for name in names}
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS, context_settings=CONTEXT)

@@ -1,6 +1,6 @@
 """Bars of the trades told so far: the tests' oracle, in plain Python, and what the channels A and AM say.
 
-Shares nothing with workers/bar_book.py on purpose.
+Shares nothing with workers/partition/bar_book.py on purpose.
 """
 
 from collections import defaultdict

@@ -9,11 +9,11 @@ import numpy as np
 from ...contracts.bar import has_prices
 from ...contracts.errors import UsageError
 from ...contracts.market_hours import hours_if_open
+from ...contracts.spellings.trade_conditions import TRADE_RULES
 from ...contracts.ticks import SHARE_MICRO, Column
-from ...contracts.trade_conditions import TRADE_RULES
 from ...producer.arrow import need_arrow
 from ...producer.replay import ReplaySource
-from ...workers.bar_book import NO_BARS, bars_of, merge
+from ...workers.partition.bar_book import NO_BARS, bars_of, merge
 from ...workers.sessions import session_of
 from ...workers.windows import CLOSED_DTYPE
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...workers.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule
+from ...workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule
 from .report import Measured, Report
 
 

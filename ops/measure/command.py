@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...contracts.errors import NothingFound, UsageError
+from ...contracts.spellings.trade_conditions import TRADE_RULES
 from ...contracts.timeframe import INTRADAY
-from ...contracts.trade_conditions import TRADE_RULES
 from ...version import __version__
-from ...workers.definition import Definitions
-from ...workers.definitions import default_definitions, pattern_definition
-from ...workers.patterns.registry import PATTERNS
+from ...workers.detect.definition import Definitions
+from ...workers.detect.definitions import default_definitions, pattern_definition
+from ...workers.detect.patterns.registry import PATTERNS
 from .aftermath import HIT_AFTER, HIT_ATR
 from .bar_files import read_markets, regular
 from .base_rate_file import write_base_rates

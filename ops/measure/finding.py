@@ -11,8 +11,8 @@ import numpy as np
 from ...contracts.detection import Detection
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
-from ...workers.definition import Definitions, PatternDefinition
-from ...workers.detector import NO_HIGHER_BARS, WHOLE, Detector, find_patterns
+from ...workers.detect.definition import Definitions, PatternDefinition
+from ...workers.detect.detector import NO_HIGHER_BARS, WHOLE, Detector, find_patterns
 from ...workers.marks import higher_marks, joined
 from ...workers.sessions import in_regular_hours
 from ...workers.windows import CLOSED_DTYPE, History

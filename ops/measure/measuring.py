@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.ticks import Column
-from ...workers.definition import Definitions
+from ...workers.detect.definition import Definitions
 from .aftermath import AFTER, HIT_AFTER, HIT_ATR, Aftermath, aftermath
 from .bar_files import EPOCH_DAY, Market, day_of
 from .finding import TIMEFRAMES, Finds, begin_runs, find

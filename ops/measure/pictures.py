@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ...contracts.errors import NothingFound
+from ...contracts.spellings.trade_conditions import TRADE_RULES
 from ...contracts.ticks import SHARE_MICRO, Column
-from ...contracts.trade_conditions import TRADE_RULES
-from ...workers.patterns.head_shoulders import DEPTH, five_extrema
-from ...workers.patterns.registry import PATTERNS
+from ...workers.detect.patterns.head_shoulders import DEPTH, five_extrema
+from ...workers.detect.patterns.registry import PATTERNS
 from .bar_files import read_markets, regular
 from .command import definitions_of
 from .finding import DAILY, TIMEFRAMES, Finds, begin_runs, find

@@ -9,9 +9,9 @@ from datetime import datetime
 import numpy as np
 import redis
 from place import Place, running, wait_for
-from tickstockpl.contracts.timestamps import SECOND_NS
+from tickstockpl.contracts.spellings.timestamps import SECOND_NS
 from tickstockpl.producer.synthetic import Market, SyntheticSource
-from tickstockpl.workers.bar_book import bars_of
+from tickstockpl.workers.partition.bar_book import bars_of
 
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
 HISTORY_MINUTES = 260

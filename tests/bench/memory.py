@@ -7,7 +7,7 @@ import psutil
 from drain import is_drained
 from fill import market, open_writer
 from place import Place, running, wait_for
-from tickstockpl.contracts import frame as frames
+from tickstockpl.contracts.frames import frame as frames
 from tickstockpl.producer.framer import Framer, Identity, Numbered
 
 _WITHIN_S = 600.0

@@ -14,8 +14,8 @@ import psycopg
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.universe import EVERY_SYMBOL
 from tickstockpl.db import redis
-from tickstockpl.db.migrate import migrate, open_stream
 from tickstockpl.db.postgres import connect
+from tickstockpl.db.schema.migrate import migrate, open_stream
 from tickstockpl.db.sessions import set_always_open
 
 _STOP_WAIT_S = 10.0

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import redis
-from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.ops.embedded.servers import embedded_servers
 from tickstockpl.producer.record import recorded
 from tickstockpl.producer.replay import ReplaySource
 

@@ -16,7 +16,7 @@ from place import Place, fresh_place, running, wait_for
 from rich.console import Console
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.ops.embedded.servers import embedded_servers
 from tickstockpl.producer.synthetic import Market, SyntheticSource
 
 _WITHIN_S = 900.0

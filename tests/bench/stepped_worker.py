@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tickstockpl.ops.cli.worker_command import worker
-from tickstockpl.workers.transaction import CommitTransaction
+from tickstockpl.ops.cli.fleet.worker_command import worker
+from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.worker import Worker
 
 _STEPS = ("read", "apply", "check", "stage", "commit", "ack", "tell", "restore", "_look_at_leases", "_finish_restores")

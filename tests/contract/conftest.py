@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tickstockpl.contracts.message_examples import example_messages
+from tickstockpl.contracts.messages.message_examples import example_messages
 
 HERE = Path(__file__).parent
 KINDS = ("event", "event_type", "type")

@@ -4,7 +4,7 @@ import json
 
 import jsonschema
 import pytest
-from tickstockpl.contracts.asyncapi import asyncapi_document
+from tickstockpl.contracts.messages.asyncapi import asyncapi_document
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from threading import Thread
 import pytest
 import redis
 from click.testing import CliRunner
-from tickstockpl.contracts.acceptance import ACCEPTED, first_violation
-from tickstockpl.ops.cli.contract_command import contract
-from tickstockpl.ops.contract_check import Heard, is_good, report
+from tickstockpl.contracts.accepted.acceptance import ACCEPTED, first_violation
+from tickstockpl.ops.cli.channels.contract_command import contract
+from tickstockpl.ops.jobs.contract_check import Heard, is_good, report
 
 PATTERNS = "tickstock.events.patterns"
 HEALTH = "tickstock:streaming:health"

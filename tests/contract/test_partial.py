@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tickstockpl.contracts.acceptance import first_violation
+from tickstockpl.contracts.accepted.acceptance import first_violation
 from tickstockpl.contracts.detection import Detection, IndicatorAlert, IndicatorValue
-from tickstockpl.contracts.pattern_messages import alert_message, indicator_message, pattern_messages
+from tickstockpl.contracts.messages.pattern_messages import alert_message, indicator_message, pattern_messages
 
 SESSION = "6f1b2c1e-2f61-4a63-9f2c-3a3f0b8f8f11"
 ON = {"symbol": "AAPL", "timeframe": "1min", "minute": 29_394_900}

@@ -18,7 +18,7 @@ import yaml
 from ports import free_port
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.ops.ledger import read_ledger
+from tickstockpl.ops.audit.ledger import read_ledger
 
 from .commands import BIN, ROOT, commands_in, is_ours, parse, shell_on
 

@@ -15,10 +15,10 @@ import psycopg
 import redis
 from tickstockpl.contracts.names import GROUP, results_key, stream_key
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import migrate, open_stream
 from tickstockpl.db.queries import query
-from tickstockpl.ops.ledger import read_ledger
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.db.schema.migrate import migrate, open_stream
+from tickstockpl.ops.audit.ledger import read_ledger
+from tickstockpl.workers.detect.definitions import seed_definitions
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
 

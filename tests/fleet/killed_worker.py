@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 
-from tickstockpl.contracts import frame
-from tickstockpl.ops.cli.worker_command import worker
+from tickstockpl.contracts.frames import frame
+from tickstockpl.ops.cli.fleet.worker_command import worker
 from tickstockpl.workers.worker import Worker
 
 STEPS = ("read", "apply", "check", "stage", "commit", "ack", "tell")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import redis
 from ports import free_port
-from tickstockpl.ops.embedded_programs import valkey_program
+from tickstockpl.ops.embedded.programs import valkey_program
 
 from .fleet import wait_for
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import zstandard
 from tickstockpl.contracts.errors import BadFrame, UnknownFrameVersion
-from tickstockpl.contracts.frame import VERSION, Frame, decode, encode, pack_columns
+from tickstockpl.contracts.frames.frame import VERSION, Frame, decode, encode, pack_columns
 from tickstockpl.contracts.names import DEAD_LETTERS, GROUP, HEARTBEAT, flow_key, results_key, stream_key
 from tickstockpl.contracts.ticks import OPTIONAL_COLUMNS, Refused, Ticks
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tickstockpl.contracts import channel_names
+from tickstockpl.contracts.messages import channel_names
 from tickstockpl.contracts.names import TICK_CHANNELS
 
 from .stranger_hand import SYMBOLS

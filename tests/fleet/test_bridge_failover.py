@@ -15,7 +15,7 @@ from tickstockpl.contracts.names import HEARTBEAT, results_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
-from tickstockpl.ops.embedded_folder import read_state
+from tickstockpl.ops.embedded.folder import read_state
 
 from .fleet import fleet_on, wait_for
 from .proxy import proxy_to

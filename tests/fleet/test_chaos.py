@@ -12,7 +12,7 @@ import polars as pl
 import psycopg
 import pytest
 import redis
-from tickstockpl.ops.embedded_folder import read_state
+from tickstockpl.ops.embedded.folder import read_state
 
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, strict_bars, wait_for
 

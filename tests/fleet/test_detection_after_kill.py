@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tickstockpl.db import postgres
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .fleet import fleet_on, wait_for
 

@@ -16,7 +16,7 @@ from threading import Event
 
 import polars as pl
 import pytest
-from tickstockpl.ops.embedded_folder import read_state
+from tickstockpl.ops.embedded.folder import read_state
 
 from .background import client_of
 from .crew import Crew

@@ -8,7 +8,7 @@ from redis_programs import KINDS
 from tickstockpl.contracts.names import GROUP, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.lag import noted_numbers
+from tickstockpl.db.look.lag import noted_numbers
 
 from .fleet import fleet_on, wait_for
 from .test_redis_restart import server_of

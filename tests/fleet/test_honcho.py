@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 from ports import take
-from tickstockpl.ops.embedded_folder import read_state
+from tickstockpl.ops.embedded.folder import read_state
 
 from .fleet import wait_for
 

@@ -15,7 +15,7 @@ from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.producer.synthetic import Market
-from tickstockpl.workers.undo import REPLACED
+from tickstockpl.workers.partition.undo import REPLACED
 
 from .fleet import fleet_on, wait_for
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import redis
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
 from .proxy import proxy_to

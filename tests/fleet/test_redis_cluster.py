@@ -10,12 +10,12 @@ import pytest
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
-from tickstockpl.contracts.channel_names import PATTERNS
+from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db.redis import connect
-from tickstockpl.producer.spool import Spool
-from tickstockpl.producer.spooled_writer import SpooledWriter
+from tickstockpl.producer.spool.spool import Spool
+from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 
 from .fleet import assert_all_told, assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 from .redis_nodes import HOST, node_id, nodes, owner_of, start_cluster

@@ -5,7 +5,7 @@ import secrets
 import pytest
 from redis.exceptions import NoPermissionError, ResponseError
 from redis_programs import KINDS
-from tickstockpl.contracts import channel_names
+from tickstockpl.contracts.messages import channel_names
 from tickstockpl.contracts.names import (
     BRIDGE_EPOCH,
     COMMAND_CHANNELS,

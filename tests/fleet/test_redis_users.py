@@ -15,9 +15,9 @@ from tickstockpl.contracts.names import FRONT_DOOR, HEARTBEAT, results_key, stre
 from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.embedded_programs import valkey_program
-from tickstockpl.ops.redis_acl import USERS, users_acl
-from tickstockpl.ops.redis_refusals import require_rights
+from tickstockpl.ops.embedded.programs import valkey_program
+from tickstockpl.ops.secrets.redis_acl import USERS, users_acl
+from tickstockpl.ops.wiring.redis_refusals import require_rights
 
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for, wait_until_detected
 from .redis_nodes import HOST, nodes, start_cluster

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
-from tickstockpl.workers.partition_state import Held, PartitionState
-from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.partition.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.tick_check import Limits
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
 

@@ -16,18 +16,18 @@ import numpy as np
 import polars as pl
 import pytest
 import redis
-from tickstockpl.contracts.frame import decode
+from tickstockpl.contracts.frames.frame import decode
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import lease as leases
 from tickstockpl.db import postgres
-from tickstockpl.ops.embedded_folder import ServerRecord
-from tickstockpl.ops.embedded_servers import Valkey
+from tickstockpl.ops.embedded.folder import ServerRecord
+from tickstockpl.ops.embedded.server_processes import Valkey
 from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
-from tickstockpl.producer.left_behind import SpoolTarget, send_left_behind
-from tickstockpl.producer.spool import Spool
+from tickstockpl.producer.spool.left_behind import SpoolTarget, send_left_behind
+from tickstockpl.producer.spool.spool import Spool
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
 

@@ -13,8 +13,8 @@ from tickstockpl.contracts.errors import ServerAway, SetupError
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
 from tickstockpl.db.postgres import address
-from tickstockpl.ops.embedded_folder import ServerRecord
-from tickstockpl.ops.embedded_servers import Postgres, stop
+from tickstockpl.ops.embedded.folder import ServerRecord
+from tickstockpl.ops.embedded.server_processes import Postgres, stop
 
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 

@@ -10,7 +10,7 @@ import trustme
 from tickstockpl.contracts.errors import ServerAway, SetupError, TlsRefused
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.ops.wiring import Place, open_postgres, open_redis_to_look
+from tickstockpl.ops.wiring.servers import Place, open_postgres, open_redis_to_look
 
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, recount, wait_for
 from .tls_proxy import tls_proxy

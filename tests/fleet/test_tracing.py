@@ -16,9 +16,9 @@ from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from structlog.testing import capture_logs
 from tickstockpl.contracts.detection import Detection
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.db.results import OutboxRow
-from tickstockpl.ops.tracing import how_wanted, tracing
-from tickstockpl.workers.tracing import FlowIds, Tracing
+from tickstockpl.db.tables.results import OutboxRow
+from tickstockpl.ops.process.tracing import how_wanted, tracing
+from tickstockpl.workers.commit.tracing import FlowIds, Tracing
 
 from ..integration.test_bad_input import Stream
 from .fleet import fleet_on, wait_for, wait_until_detected
@@ -26,12 +26,12 @@ from .fleet import fleet_on, wait_for, wait_until_detected
 OFF = """
 import sys
 from tickstockpl.ops.cli import bridge_command, worker_command
-from tickstockpl.ops.tracing import tracing
+from tickstockpl.ops.process.tracing import tracing
 
 with tracing("no", service="s", instance="i") as traced:
     assert traced is None
 # The Redis client imports a part of the library where that is installed: its metrics.
-ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "tickstockpl.workers.tracing")
+ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "tickstockpl.workers.commit.tracing")
 print([name for name in sys.modules if name.startswith(ours)])
 """
 FALLING = [[round(price + 0.3 * back, 1) for price in (10.0, 10.5, 9.5, 10.4)] for back in range(10, 0, -1)]

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import zstandard
 from hypothesis import strategies as st
-from tickstockpl.contracts.frame import Frame, pack_columns
+from tickstockpl.contracts.frames.frame import Frame, pack_columns
 from tickstockpl.contracts.ticks import OPTIONAL_COLUMNS, REASONS, Refused, Ticks
 
 MINUTE = 29_000_000  # of 2025

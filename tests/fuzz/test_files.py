@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from test_messages import Sender, expect_ticks
 from tickstockpl.contracts.detection import Detection
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.db.results import OutboxRow
+from tickstockpl.db.tables.results import OutboxRow
 from tickstockpl.producer.framer import Numbered
-from tickstockpl.producer.massive_rest import MassiveRest
+from tickstockpl.producer.massive.rest import MassiveRest
 from tickstockpl.producer.replay import ReplaySource
 from tickstockpl.producer.rest_client import RestBroken
-from tickstockpl.producer.spool_segment import frames_of, record_of
+from tickstockpl.producer.spool.segment import frames_of, record_of
 from tickstockpl.workers.bridge.result_messages import messages_of
 
 SESSION = "550e8400-e29b-41d4-a716-446655440000"

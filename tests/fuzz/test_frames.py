@@ -7,14 +7,14 @@ from fuzzing import first_words, fuzz
 from hypothesis import strategies as st
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.errors import BadFrame
-from tickstockpl.contracts.frame import are_alike, decode, ticks_of, ticks_of_alike
+from tickstockpl.contracts.frames.frame import are_alike, decode, ticks_of, ticks_of_alike
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import NO_MARKS
-from tickstockpl.workers.partition_state import Held, PartitionState
-from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.partition.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.tick_check import Limits
 
 
 def test_bytes_of_a_frame(tally):

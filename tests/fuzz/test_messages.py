@@ -8,15 +8,15 @@ import numpy as np
 from foreign import FLOATS, NUMBERS, TEXTS
 from fuzzing import fuzz
 from hypothesis import strategies as st
-from tickstockpl.contracts.acceptance import ACCEPTED
+from tickstockpl.contracts.accepted.acceptance import ACCEPTED
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.contracts.massive_json import parse_messages
-from tickstockpl.contracts.message_examples import example_messages
-from tickstockpl.contracts.tick_json import parse_bodies, parse_entries
+from tickstockpl.contracts.messages.message_examples import example_messages
+from tickstockpl.contracts.spellings.massive_json import parse_messages
+from tickstockpl.contracts.spellings.tick_json import parse_bodies, parse_entries
 from tickstockpl.contracts.ticks import MAX_BODY_BYTES, MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, REASONS
 from tickstockpl.contracts.universe import symbols_of_text, symbols_of_value
-from tickstockpl.ops.contract_check import Heard
-from tickstockpl.ops.watch import heard_of, line
+from tickstockpl.ops.jobs.contract_check import Heard
+from tickstockpl.ops.jobs.watch import heard_of, line
 
 NOW_S = 1_740_000_000
 TICKS = (

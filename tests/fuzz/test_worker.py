@@ -8,13 +8,13 @@ from foreign import Stranger
 from fuzzing import fuzz
 from hypothesis import strategies as st
 from test_frames import is_harmless, own_frame
-from tickstockpl.contracts.frame import FIELD
+from tickstockpl.contracts.frames.frame import FIELD
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.db import postgres
 from tickstockpl.db.lease import LEASE_TTL_S
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.worker import WorkerOptions
 
 

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
-from tickstockpl.ops import repartition
-from tickstockpl.ops.cli.repartition_command import repartition as command
+from tickstockpl.ops.cli.fleet.repartition_command import repartition as command
+from tickstockpl.ops.jobs import repartition
 
 
 def kill(*_, **__):

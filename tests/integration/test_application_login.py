@@ -12,9 +12,9 @@ import pytest
 import redis
 from ports import free_port
 from tickstockpl.contracts.names import FRONT_DOOR
-from tickstockpl.db.redis_replay import replay_of
-from tickstockpl.ops.embedded_programs import valkey_program
-from tickstockpl.ops.redis_acl import users_acl
+from tickstockpl.db.look.redis_replay import replay_of
+from tickstockpl.ops.embedded.programs import valkey_program
+from tickstockpl.ops.secrets.redis_acl import users_acl
 
 BIN = Path(sys.executable).parent
 PASSWORDS = {"application": b"of the application", "operator": b"of the operator"}

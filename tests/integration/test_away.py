@@ -9,11 +9,11 @@ import redis
 from structlog.testing import capture_logs
 from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import lease, postgres
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect, is_gone
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.vitals import Vitals
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer import stream_writer
 from tickstockpl.producer.framer import Numbered
 from tickstockpl.producer.stream_writer import StreamWriter

@@ -9,9 +9,9 @@ import time
 import pytest
 from conftest import own_servers
 from tickstockpl.contracts.settings import Servers
-from tickstockpl.ops.embedded import servers_to_look_at
-from tickstockpl.ops.embedded_folder import read_state
-from tickstockpl.ops.server_probe import away_servers
+from tickstockpl.ops.embedded.folder import read_state
+from tickstockpl.ops.embedded.servers import servers_to_look_at
+from tickstockpl.ops.process.server_probe import away_servers
 
 
 @pytest.fixture

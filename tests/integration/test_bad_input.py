@@ -12,19 +12,21 @@ import numpy as np
 import psycopg
 import pytest
 import redis
-from tickstockpl.contracts.frame import FIELD, decode, encode
+from tickstockpl.contracts.frames.frame import FIELD, decode, encode
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.metrics import HOLES
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.queries import query
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.sessions import set_always_open
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers import frame_intake, lookout, teller, upkeep
+from tickstockpl.workers import lookout, upkeep
+from tickstockpl.workers.commit import teller
+from tickstockpl.workers.partition import frame_intake
 from tickstockpl.workers.partition_reader import pages_of
 from tickstockpl.workers.worker import WorkerOptions
 

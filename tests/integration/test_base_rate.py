@@ -4,8 +4,8 @@ import json
 
 import pytest
 from tickstockpl.db import postgres
-from tickstockpl.workers.definitions import seed_definitions
-from tickstockpl.workers.patterns import base_rates
+from tickstockpl.workers.detect.definitions import seed_definitions
+from tickstockpl.workers.detect.patterns import base_rates
 
 from .test_detection import replay, rows, told, walk, write
 

@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from click.testing import CliRunner
-from tickstockpl.contracts.frame import FIELD
+from tickstockpl.contracts.frames.frame import FIELD
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, stream_key
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.redis_rights import RIGHTS
-from tickstockpl.db import lag, postgres, redis
+from tickstockpl.db import postgres, redis
 from tickstockpl.db.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.cli.status_command import status
+from tickstockpl.db.look import lag
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.cli.fleet.status_command import status
 
 HUGE = b"x" * (40 << 20)
 REPLY_BYTES = 1 << 20

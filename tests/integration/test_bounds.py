@@ -9,7 +9,7 @@ from tickstockpl.contracts.names import flow_key
 from tickstockpl.db import postgres
 from tickstockpl.db.world import REAL
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
-from tickstockpl.ops.doctor_postgres import check_postgres
+from tickstockpl.ops.doctor.postgres import check_postgres
 from tickstockpl.workers.bounds import KEPT_BARS, Bounds, Keep
 from tickstockpl.workers.upkeep import Upkeep
 

@@ -13,11 +13,11 @@ from tickstockpl.contracts.errors import EpochForgotten, LeaseLost
 from tickstockpl.contracts.names import BRIDGE_EPOCH, BRIDGE_GROUP, HEARTBEAT, bridge_seq_key, results_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.publisher import Publisher, current_epoch
 from tickstockpl.db.queries import query
-from tickstockpl.ops.bridge_wiring import make_bridge
-from tickstockpl.ops.wiring import Place
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.bridge import make_bridge
+from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.workers.bridge import bridge as bridge_loop
 from tickstockpl.workers.bridge import pacing, voice
 

@@ -20,7 +20,7 @@ import redis
 from compose_files import ROOT, SECRETS, SERVICES, image_environment, image_health_check
 from ports import free_port
 from tickstockpl.contracts.names import HEARTBEAT
-from tickstockpl.ops.embedded_programs import (
+from tickstockpl.ops.embedded.programs import (
     ENVIRONMENT,
     give_to_server,
     postgres_program,

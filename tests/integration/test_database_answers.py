@@ -15,10 +15,10 @@ from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.frame_stream import Send, send
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.bridge_wiring import make_bridge
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.bridge import make_bridge
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.worker import WorkerOptions
 

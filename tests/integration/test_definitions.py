@@ -4,8 +4,13 @@ import pytest
 from psycopg.types.json import Jsonb
 from tickstockpl.db import postgres
 from tickstockpl.db.world import REAL
-from tickstockpl.workers.definitions import correct_references, default_definitions, read_definitions, seed_definitions
-from tickstockpl.workers.detection import ResultFinder
+from tickstockpl.workers.commit.result_finder import ResultFinder
+from tickstockpl.workers.detect.definitions import (
+    correct_references,
+    default_definitions,
+    read_definitions,
+    seed_definitions,
+)
 
 EVERYWHERE = {1, 5, 15, 30, 60}
 

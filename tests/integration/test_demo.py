@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from tickstockpl.ops.demo import says_speed
+from tickstockpl.ops.jobs.demo import says_speed
 
 COLOUR, MOVE = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 

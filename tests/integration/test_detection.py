@@ -16,8 +16,8 @@ import talib
 from tickstockpl.contracts.detection import flow_id_of
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
-from tickstockpl.db.detections import session_sums_before
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.db.tables.detections import session_sums_before
+from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .test_result_commands import running
 

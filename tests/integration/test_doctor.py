@@ -13,13 +13,13 @@ from tickstockpl.contracts.names import DEAD_LETTERS, DOOR_ASIDE
 from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import migrate, open_stream
 from tickstockpl.db.redis import connect
-from tickstockpl.db.table_rights import TABLE_RIGHTS
-from tickstockpl.ops.doctor import Clock, diagnose, judge_clocks
-from tickstockpl.ops.doctor_postgres import judge_version
-from tickstockpl.ops.doctor_redis import redis_version_of
-from tickstockpl.ops.doctor_rights import check_rights
+from tickstockpl.db.schema.migrate import migrate, open_stream
+from tickstockpl.db.schema.table_rights import TABLE_RIGHTS
+from tickstockpl.ops.doctor.doctor import Clock, diagnose, judge_clocks
+from tickstockpl.ops.doctor.postgres import judge_version
+from tickstockpl.ops.doctor.redis import redis_version_of
+from tickstockpl.ops.doctor.rights import check_rights
 
 
 def found_on(servers, *, partitions=None, roles=tuple(RIGHTS)):

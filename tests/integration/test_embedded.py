@@ -16,10 +16,10 @@ import pytest
 import redis
 import tickstockpl
 from tickstockpl.contracts.errors import SetupError, UsageError
-from tickstockpl.ops import embedded_programs
-from tickstockpl.ops.embedded import default_data_dir, embedded_servers
-from tickstockpl.ops.embedded_folder import ServerRecord
-from tickstockpl.ops.embedded_servers import Valkey
+from tickstockpl.ops.embedded import programs as embedded_programs
+from tickstockpl.ops.embedded.folder import ServerRecord
+from tickstockpl.ops.embedded.server_processes import Valkey
+from tickstockpl.ops.embedded.servers import default_data_dir, embedded_servers
 
 from ..conftest import reachable_folder
 
@@ -29,7 +29,7 @@ IS_ROOT = os.geteuid() == 0
 USER = """
 import json, sys
 from pathlib import Path
-from tickstockpl.ops.embedded import embedded_servers
+from tickstockpl.ops.embedded.servers import embedded_servers
 lines = []
 with embedded_servers(Path(sys.argv[1]), log=lines.append) as servers:
     print(json.dumps([servers.redis_url, servers.database_url, lines]), flush=True)

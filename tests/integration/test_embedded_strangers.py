@@ -12,9 +12,9 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from tickstockpl.ops.embedded import embedded_servers
-from tickstockpl.ops.embedded_folder import read_state
-from tickstockpl.ops.wiring import REQUIRE_SCRAM, place
+from tickstockpl.ops.embedded.folder import read_state
+from tickstockpl.ops.embedded.servers import embedded_servers
+from tickstockpl.ops.wiring.servers import REQUIRE_SCRAM, place
 
 from ..conftest import reachable_folder
 

@@ -446,7 +446,7 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path):
 
 
 def test_the_command_says_where_it_listens_and_goes_wrong_on_demand():
-    start = "from tickstockpl.ops.cli.fake_massive_command import fake_massive; fake_massive()"
+    start = "from tickstockpl.ops.cli.channels.fake_massive_command import fake_massive; fake_massive()"
     command = [sys.executable, "-c", start, "--symbols", "3", "--rate", "50", "--history-s", "120", "--stop-with-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         where = json.loads(process.stdout.readline())

@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from click.testing import CliRunner
-from tickstockpl.contracts.channel_names import PATTERNS
-from tickstockpl.contracts.fleet_rules import RULES
+from tickstockpl.contracts.fleet.fleet_rules import RULES
 from tickstockpl.contracts.market_hours import Hours
+from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, HEARTBEAT, stream_key
-from tickstockpl.db import fleet_look, postgres, redis
-from tickstockpl.db.migrate import open_stream
+from tickstockpl.db import postgres, redis
+from tickstockpl.db.look import fleet_look
 from tickstockpl.db.postgres import Database
-from tickstockpl.ops.cli.status_command import status
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.cli.fleet.status_command import status
 from tickstockpl.workers.bridge.voice import Voice
 
 HEALTH, CRITICAL, MONITORING = "tickstock:streaming:health", "tickstock:alerts:critical", "tickstock:monitoring"

@@ -27,19 +27,19 @@ from tickstockpl.contracts.names import (
 from tickstockpl.contracts.partition import partition_of
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
-from tickstockpl.db.foreign_keys import ForeignKeyWatch, all_keys, foreign_keys
-from tickstockpl.db.lag import number_in, sent_numbers
-from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.look.foreign_keys import ForeignKeyWatch, all_keys, foreign_keys
+from tickstockpl.db.look.lag import number_in, sent_numbers
 from tickstockpl.db.redis import connect
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.world import REAL
-from tickstockpl.ops.bridge_wiring import make_bridge
-from tickstockpl.ops.doctor import diagnose
-from tickstockpl.ops.observer import Observer
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.ops.doctor.doctor import diagnose
+from tickstockpl.ops.status.observer import Observer
+from tickstockpl.ops.wiring.bridge import make_bridge
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.spool import Spool
-from tickstockpl.producer.spooled_writer import SpooledWriter
+from tickstockpl.producer.spool.spool import Spool
+from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.worker import WorkerOptions
 

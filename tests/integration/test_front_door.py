@@ -16,10 +16,10 @@ from redis.exceptions import ResponseError
 from tickstockpl.contracts.names import FRONT_DOOR, stream_key
 from tickstockpl.db import metrics, postgres
 from tickstockpl.db.door_stream import DoorStream
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_reader import DoorChanged, DoorReader
 from tickstockpl.workers.steady_clock import SteadyClock
 from tickstockpl.workers.worker import WorkerOptions

@@ -8,18 +8,19 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
-from tickstockpl.contracts.frame import FIELD, decode, ticks_of
+from tickstockpl.contracts.frames.frame import FIELD, decode, ticks_of
 from tickstockpl.contracts.gap import Gap, Hole
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.partition import partition_of
-from tickstockpl.db import gaps, postgres
 from tickstockpl.db import lease as leases
-from tickstockpl.db.gaps import MissingMinutes
+from tickstockpl.db import postgres
+from tickstockpl.db.tables import gaps
+from tickstockpl.db.tables.gaps import MissingMinutes
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.trade import trade_of
-from tickstockpl.ops.gaps import as_object, read_gaps
+from tickstockpl.ops.jobs.gaps import as_object, read_gaps
 from tickstockpl.producer import gap_repair, repair
-from tickstockpl.producer.massive_rest import MassiveRest
+from tickstockpl.producer.massive.rest import MassiveRest
 from tickstockpl.producer.repair import RepairThread
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures

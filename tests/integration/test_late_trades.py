@@ -8,8 +8,8 @@ from tickstockpl.contracts.bar import MINUTE_NS
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
 from tickstockpl.producer.framer import Identity
-from tickstockpl.workers.committer import Committer
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.workers.commit.committer import Committer
+from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures
 

@@ -14,11 +14,11 @@ import pytest
 import redis
 from processes import Process
 from tickstockpl.contracts.errors import SetupError
-from tickstockpl.contracts.frame import decode, ticks_of
+from tickstockpl.contracts.frames.frame import decode, ticks_of
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
-from tickstockpl.ops.live_feeds import market_parts
+from tickstockpl.ops.wiring.live_producer import market_parts
 from tickstockpl.producer import producer_lease
 from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.synthetic import Market

@@ -12,14 +12,14 @@ from massive import WebSocketClient
 from structlog.testing import capture_logs
 from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError, UsageError
+from tickstockpl.contracts.spellings.trade_key import trade_key
 from tickstockpl.contracts.ticks import concat
-from tickstockpl.contracts.trade_key import trade_key
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
 from tickstockpl.ops.fake_massive.trade import trade_of
-from tickstockpl.producer.massive import Inbox, MassiveSource
-from tickstockpl.producer.massive_breaks import Breaks
-from tickstockpl.producer.massive_reader import MassiveOptions
+from tickstockpl.producer.massive.breaks import Breaks
+from tickstockpl.producer.massive.feed import Inbox, MassiveSource
+from tickstockpl.producer.massive.reader import MassiveOptions
 from tickstockpl.producer.synthetic import Market
 
 KEY = uuid4().hex  # a random one: no key stands in a file

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.channel_names import PATTERNS
+from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks

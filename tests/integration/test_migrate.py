@@ -9,7 +9,7 @@ import pytest
 from tickstockpl.contracts.errors import SetupError, UsageError
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import check_schema, migrate, open_stream
+from tickstockpl.db.schema.migrate import check_schema, migrate, open_stream
 
 MIGRATIONS = [
     "0001_fleet.sql",

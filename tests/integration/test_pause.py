@@ -7,13 +7,13 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.db import lease
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.postgres import Database
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.world import REAL
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.assignment import Assignment
-from tickstockpl.workers.partition_state import Held
+from tickstockpl.workers.partition.partition_state import Held
 from tickstockpl.workers.worker import WorkerOptions
 
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import _load
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
-from tickstockpl.workers.definitions import seed_definitions
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
+from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker import WorkerOptions
 
 from .test_bad_input import stream  # noqa: F401  # a fixture

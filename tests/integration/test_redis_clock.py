@@ -13,10 +13,10 @@ from ports import free_port
 from tickstockpl.contracts.names import FRONT_DOOR
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.embedded_programs import valkey_program
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.embedded.programs import valkey_program
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.worker import WorkerOptions
 
 HOUR = 3600

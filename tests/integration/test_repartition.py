@@ -19,28 +19,29 @@ from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.db import bridge_positions, postgres
-from tickstockpl.db.migrate import open_stream
+from tickstockpl.db import postgres
+from tickstockpl.db.look.stream_look import read_stream
 from tickstockpl.db.publisher import current_epoch
 from tickstockpl.db.redis import connect as connect_redis
-from tickstockpl.db.replays import open_replay
-from tickstockpl.db.stream_look import read_stream
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.tables import bridge_positions
+from tickstockpl.db.tables.replays import open_replay
 from tickstockpl.db.world import REAL
-from tickstockpl.ops.audit import unbalanced_rows
-from tickstockpl.ops.bridge_wiring import make_bridge
-from tickstockpl.ops.doctor_postgres import _partitions
-from tickstockpl.ops.producer_wiring import ProducerOptions, replay_feed, run_producer
-from tickstockpl.ops.repartition import RepartitionOutcome, repartition
-from tickstockpl.ops.wiring import Place, open_both
-from tickstockpl.ops.worker_wiring import make_worker
-from tickstockpl.producer import left_behind
+from tickstockpl.ops.audit.audit import unbalanced_rows
+from tickstockpl.ops.doctor.postgres import _partitions
+from tickstockpl.ops.jobs.repartition import RepartitionOutcome, repartition
+from tickstockpl.ops.wiring.bridge import make_bridge
+from tickstockpl.ops.wiring.producer import ProducerOptions, replay_feed, run_producer
+from tickstockpl.ops.wiring.servers import Place, open_both
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.replay import ReplaySource
-from tickstockpl.producer.spool import Spool
+from tickstockpl.producer.spool import left_behind
+from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.assignment import Assignment
-from tickstockpl.workers.saved_state import load_state
+from tickstockpl.workers.partition.saved_state import load_state
 from tickstockpl.workers.worker import WorkerOptions
 
 from ..fleet.redis_nodes import nodes, start_cluster

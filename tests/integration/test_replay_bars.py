@@ -11,8 +11,8 @@ import threading
 import structlog
 from conftest import own_servers
 from rich.console import Console
-from tickstockpl.ops import progress
 from tickstockpl.ops.cli.tickstock_command import tickstock
+from tickstockpl.ops.process import progress
 from tickstockpl.producer.produce import Progress
 
 COLOUR, MOVE = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")

@@ -6,8 +6,8 @@ import threading
 import pytest
 import redis
 from tickstockpl.contracts.names import FRONT_DOOR
-from tickstockpl.contracts.same_trade import SameTrades
-from tickstockpl.contracts.tick_json import parse_bodies
+from tickstockpl.contracts.spellings.same_trade import SameTrades
+from tickstockpl.contracts.spellings.tick_json import parse_bodies
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.stream_writer import StreamWriter
 

@@ -21,7 +21,7 @@ from processes import OPS, Process
 from tickstockpl.contracts.names import BRIDGE_EPOCH
 from tickstockpl.db.publisher import Publisher
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.watch import CHANNELS, Heard, Sequences, line
+from tickstockpl.ops.jobs.watch import CHANNELS, Heard, Sequences, line
 
 FLOW = UUID("6f1f7a3e-1d2c-5b4a-9e8f-0a1b2c3d4e5f")
 PATTERN_CHANNELS = ["tickstock.events.patterns", "tickstock:patterns:streaming", "tickstock:patterns:detected"]

@@ -9,13 +9,13 @@ import pytest
 import redis
 from tickstockpl.contracts.names import FRONT_DOOR
 from tickstockpl.contracts.partition import Position, number_of
-from tickstockpl.contracts.tick_json import parse_entries
+from tickstockpl.contracts.spellings.tick_json import parse_entries
 from tickstockpl.contracts.ticks import REPEATED
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_repeats import DoorRepeats
-from tickstockpl.workers.tick_check import Limits
+from tickstockpl.workers.partition.tick_check import Limits
 from tickstockpl.workers.worker import WorkerOptions
 
 HEADER = "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,trf_timestamp"  # fmt: skip  # noqa: E501

@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from tickstockpl.contracts.names import GROUP, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.bridge_wiring import make_bridge
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.bridge import make_bridge
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.worker import WorkerOptions
 
 

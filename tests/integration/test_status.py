@@ -15,15 +15,15 @@ from uuid import UUID, uuid4
 
 import psycopg
 import redis
-from tickstockpl.contracts.fleet_look import Flows
+from tickstockpl.contracts.fleet.fleet_look import Flows
 from tickstockpl.contracts.names import HEARTBEAT
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.flow_log import read_integration
-from tickstockpl.db.migrate import open_stream
+from tickstockpl.db.look.flow_log import read_integration
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.observer import Observer
-from tickstockpl.ops.wiring import Place
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.status.observer import Observer
+from tickstockpl.ops.wiring.servers import Place
 
 NOBODY = Servers("redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/none")
 

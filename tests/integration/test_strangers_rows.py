@@ -6,9 +6,9 @@ from contextlib import closing
 import psycopg
 import pytest
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.observer import Observer
-from tickstockpl.ops.wiring import Place
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.status.observer import Observer
+from tickstockpl.ops.wiring.servers import Place
 
 ROWS = {
     "lease of no partition": "INSERT INTO lease (unit) VALUES ('partition:abc'), ('partition:'), ('partition:-1'), "

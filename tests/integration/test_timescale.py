@@ -7,8 +7,8 @@ from decimal import Decimal
 import psycopg
 import pytest
 from tickstockpl.db import postgres
-from tickstockpl.db.bars import open_stage
 from tickstockpl.db.queries import query
+from tickstockpl.db.tables.bars import open_stage
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures

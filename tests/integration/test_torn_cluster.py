@@ -9,8 +9,8 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, OutOfMemory
 from tickstockpl.contracts.errors import ServerAway
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import open_stream
-from tickstockpl.ops.wiring import wait_for_server
+from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.wiring.servers import wait_for_server
 
 from ..fleet.redis_nodes import CLUSTER_OPTIONS, HOST, Node, free_port, nodes
 

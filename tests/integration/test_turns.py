@@ -7,11 +7,11 @@ from threading import Event
 import psycopg
 import pytest
 from tickstockpl.db import postgres
-from tickstockpl.ops.wiring import Place
-from tickstockpl.ops.worker_wiring import make_worker
-from tickstockpl.workers import detection
-from tickstockpl.workers.definitions import seed_definitions
-from tickstockpl.workers.transaction import CommitTransaction
+from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.ops.wiring.worker import make_worker
+from tickstockpl.workers.commit import result_finder as detection
+from tickstockpl.workers.commit.transaction import CommitTransaction
+from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker import WorkerOptions
 
 from .test_bad_input import stream  # noqa: F401  # a fixture

@@ -17,8 +17,8 @@ from tickstockpl.contracts.universe import (
     value_with,
 )
 from tickstockpl.db import postgres
-from tickstockpl.db.migrate import migrate
-from tickstockpl.db.universe import Universe, list_universes, read_universe, write_universe
+from tickstockpl.db.schema.migrate import migrate
+from tickstockpl.db.tables.universe import Universe, list_universes, read_universe, write_universe
 
 COMBO = UniverseEntry("stock_etf_test", "combo_test")
 

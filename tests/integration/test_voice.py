@@ -9,11 +9,11 @@ from uuid import UUID
 import psycopg
 import pytest
 from redis.exceptions import ResponseError
-from tickstockpl.contracts.channel_names import PATTERNS
+from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT, MONITORING_CONTROL, stream_key
 from tickstockpl.db import lease, redis
-from tickstockpl.db.migrate import open_stream
 from tickstockpl.db.postgres import Database
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.world import REAL
 from tickstockpl.workers.bridge.voice import Voice
 

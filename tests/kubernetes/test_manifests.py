@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from tickstockpl.ops.shutdown import STOP_DEADLINE_S
+from tickstockpl.ops.process.shutdown import STOP_DEADLINE_S
 
 from ..docs.commands import ROOT, parse, variables_of
 from .conftest import WORKLOADS, of_kind, pod_template

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 from tickstockpl.db import metrics
-from tickstockpl.db.migrate import DEFAULT_PARTITIONS
+from tickstockpl.db.schema.migrate import DEFAULT_PARTITIONS
 
 from .conftest import of_kind
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from tickstockpl.workers.alerts import Crossing, alerts_of, checked_alert_parameters
-from tickstockpl.workers.indicators import INDICATORS
+from tickstockpl.workers.detect.alerts import Crossing, alerts_of, checked_alert_parameters
+from tickstockpl.workers.detect.indicators import INDICATORS
 from tickstockpl.workers.windows import Series
 
 NAN = float("nan")

@@ -9,8 +9,8 @@ WITHOUT = "import sys; sys.modules['pyarrow'] = None; "
 
 
 @pytest.mark.parametrize(
-    "module", ["tickstockpl.ops.entry", "tickstockpl.ops.cli.every_command", "tickstockpl.ops.producer_wiring",
-               "tickstockpl.ops.worker_wiring", "tickstockpl.ops.bridge_wiring"],
+    "module", ["tickstockpl.ops.entry", "tickstockpl.ops.cli.every_command", "tickstockpl.ops.wiring.producer",
+               "tickstockpl.ops.wiring.worker", "tickstockpl.ops.wiring.bridge"],
 )  # fmt: skip
 def test_each_process_starts_without_it(module):
     subprocess.run([sys.executable, "-c", f"{WITHOUT}import {module}"], check=True)
@@ -18,7 +18,7 @@ def test_each_process_starts_without_it(module):
 
 REPLAY = "from tickstockpl.producer.replay import ReplaySource; ReplaySource(['day.csv'])"
 RECORD = "from tickstockpl.producer.record import recorded; next(recorded([None], 'day.csv'))"
-PARQUET = "from tickstockpl.ops.cli.bars_command import _write; _write(iter(()), (), 'parquet', 'bars.parquet')"
+PARQUET = "from tickstockpl.ops.cli.data.bars_command import _write; _write(iter(()), (), 'parquet', 'bars.parquet')"
 
 
 @pytest.mark.parametrize("use", [REPLAY, RECORD, PARQUET])

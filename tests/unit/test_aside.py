@@ -5,9 +5,9 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from tickstockpl.contracts.aside import NOTHING, Aside
 from tickstockpl.contracts.errors import BadFrame
-from tickstockpl.contracts.frame import Frame, decode, encode, ticks_of
+from tickstockpl.contracts.frames.aside import NOTHING, Aside
+from tickstockpl.contracts.frames.frame import Frame, decode, encode, ticks_of
 from tickstockpl.contracts.ticks import Ticks, concat
 from tickstockpl.producer.framer import Identity, make_frame
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import MINUTE_NS
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.workers.bar_book import bars_of, closed_by_clock, closed_by_next, latest_of, merge
+from tickstockpl.workers.partition.bar_book import bars_of, closed_by_clock, closed_by_next, latest_of, merge
 
 SECOND = 1_000_000_000
 M = 29_000_000  # some minute of 2025

@@ -5,19 +5,19 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from tickstockpl.contracts.acceptance import first_violation
+from tickstockpl.contracts.accepted.acceptance import first_violation
 from tickstockpl.contracts.detection import BaseRate, Detection
-from tickstockpl.contracts.pattern_messages import pattern_messages
-from tickstockpl.db.detections import _row
+from tickstockpl.contracts.messages.pattern_messages import pattern_messages
+from tickstockpl.db.tables.detections import _row
 from tickstockpl.ops.measure.aftermath import HIT_AFTER
-from tickstockpl.workers import detector as detector_module
-from tickstockpl.workers.definition import Definitions
-from tickstockpl.workers.definitions import pattern_definition
-from tickstockpl.workers.detector import WHOLE, Detector
+from tickstockpl.workers.detect import detector as detector_module
+from tickstockpl.workers.detect.definition import Definitions
+from tickstockpl.workers.detect.definitions import pattern_definition
+from tickstockpl.workers.detect.detector import WHOLE, Detector
+from tickstockpl.workers.detect.patterns import base_rates
+from tickstockpl.workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule, RatesOf
+from tickstockpl.workers.detect.patterns.registry import PATTERNS as KINDS
 from tickstockpl.workers.marks import MARK_DTYPE, NEW, PATTERNS
-from tickstockpl.workers.patterns import base_rates
-from tickstockpl.workers.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule, RatesOf
-from tickstockpl.workers.patterns.registry import PATTERNS as KINDS
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
 MINUTE = 23_019_210  # 2013-10-07 13:30 UTC

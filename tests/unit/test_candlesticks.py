@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import talib
-from tickstockpl.workers.patterns import candlesticks
-from tickstockpl.workers.patterns.candlesticks import DOJI, FUNCTIONS, HAMMER, KINDS
+from tickstockpl.workers.detect.patterns import candlesticks
+from tickstockpl.workers.detect.patterns.candlesticks import DOJI, FUNCTIONS, HAMMER, KINDS
 from tickstockpl.workers.windows import WINDOW, Windows
 
 KIND = {kind.name: kind for kind in KINDS}

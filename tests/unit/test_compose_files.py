@@ -23,7 +23,7 @@ from compose_files import (
     variables_of,
 )
 from compose_rules import broken_rules, merged
-from tickstockpl.ops.healthcheck import _WITHIN_S
+from tickstockpl.ops.process.healthcheck import _WITHIN_S
 
 BIN = Path(sys.executable).parent
 

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from tickstockpl.workers.definitions import pattern_definition
-from tickstockpl.workers.patterns.cool_down import bars_since, columns_for, cool_down_of, found_before
-from tickstockpl.workers.patterns.kind import Found, PatternKind
-from tickstockpl.workers.patterns.registry import PATTERNS
+from tickstockpl.workers.detect.definitions import pattern_definition
+from tickstockpl.workers.detect.patterns.cool_down import bars_since, columns_for, cool_down_of, found_before
+from tickstockpl.workers.detect.patterns.kind import Found, PatternKind
+from tickstockpl.workers.detect.patterns.registry import PATTERNS
 from tickstockpl.workers.windows import WINDOW, Windows
 
 WIDTH = 40

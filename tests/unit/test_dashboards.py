@@ -43,7 +43,7 @@ def test_check_names_the_files_that_are_not_current(tmp_path):
 
 
 def test_without_grafana_s_sdk_the_command_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("tickstockpl.ops.cli.dashboards_command.find_spec", lambda _: None)
+    monkeypatch.setattr("tickstockpl.ops.cli.fleet.dashboards_command.find_spec", lambda _: None)
     said = run("--check")
     assert said.exit_code == 2
     assert "[dashboards]'" in said.stderr

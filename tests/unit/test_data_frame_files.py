@@ -3,8 +3,8 @@
 import gzip
 
 import pytest
+from tickstockpl.contracts.spellings.trade_key import trade_key
 from tickstockpl.contracts.ticks import REPEATED, concat
-from tickstockpl.contracts.trade_key import trade_key
 from tickstockpl.producer.replay import ReplaySource
 
 HEADER = "ticker,conditions,correction,exchange,id,price,sip_timestamp,size"

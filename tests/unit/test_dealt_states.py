@@ -1,11 +1,11 @@
 import numpy as np
 from tickstockpl.contracts.bar import BAR_DTYPE
 from tickstockpl.contracts.partition import partition_of
-from tickstockpl.workers.dealt_states import deal, producers_of
-from tickstockpl.workers.feed_bars import FeedBars
-from tickstockpl.workers.frame_order import FrameOrder
 from tickstockpl.workers.marks import NEW, marks_of
-from tickstockpl.workers.saved_state import LoadedState, load_state
+from tickstockpl.workers.partition.dealt_states import deal, producers_of
+from tickstockpl.workers.partition.feed_bars import FeedBars
+from tickstockpl.workers.partition.frame_order import FrameOrder
+from tickstockpl.workers.partition.saved_state import LoadedState, load_state
 
 SYMBOLS = ["IBM", "BAC", "AIG", "SPY"]
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from tickstockpl.contracts.detection import Event
-from tickstockpl.workers.definitions import default_definitions
-from tickstockpl.workers.detector import WHOLE, Detector
+from tickstockpl.workers.detect.definitions import default_definitions
+from tickstockpl.workers.detect.detector import WHOLE, Detector
 from tickstockpl.workers.marks import HANGING, INDICATORS, MARK_DTYPE, NEW, NEW_AGAIN, REVISED
 from tickstockpl.workers.sessions import REGULAR_MINUTES
 from tickstockpl.workers.windows import CLOSED_DTYPE

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tickstockpl.ops import extras
+from tickstockpl.ops.process import extras
 
 EDITABLE = '{"url": "file:///srv/tick%20stock", "dir_info": {"editable": true}}'
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.contracts.file_kind import kind_of_binary
-from tickstockpl.db.universe import symbols_of_bytes
+from tickstockpl.contracts.spellings.file_kind import kind_of_binary
+from tickstockpl.db.tables.universe import symbols_of_bytes
 from tickstockpl.ops.cli.tickstock_command import tickstock
 from tickstockpl.producer.replay import ReplaySource
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tickstockpl.contracts.fleet_look import (
+from tickstockpl.contracts.fleet.fleet_look import (
     BridgeLook,
     FeedLook,
     FleetLook,

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from rich.console import Console
 from rich.text import Text
-from tickstockpl.contracts.fleet_health import HealthFinding, health_of, is_healthy, judge, score_of
-from tickstockpl.contracts.fleet_look import (
+from tickstockpl.contracts.fleet.fleet_health import HealthFinding, health_of, is_healthy, judge, score_of
+from tickstockpl.contracts.fleet.fleet_look import (
     Away,
     BridgeLook,
     FeedLook,
@@ -32,8 +32,8 @@ from tickstockpl.contracts.fleet_look import (
     StreamLook,
     WorkerLook,
 )
-from tickstockpl.contracts.fleet_rules import RULES
-from tickstockpl.ops.monitor_tables import glance_of, print_line
+from tickstockpl.contracts.fleet.fleet_rules import RULES
+from tickstockpl.ops.status.monitor_tables import glance_of, print_line
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 REDIS = RedisLook("Redis 7.0.15", 500, 1_000, "noeviction", aof=True)

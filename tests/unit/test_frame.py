@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import zstandard
 from tickstockpl.contracts.errors import BadFrame, UnknownFrameVersion
-from tickstockpl.contracts.frame import Frame, decode, encode, only_used_symbols, pack_columns, ticks_of, ticks_of_alike
+from tickstockpl.contracts.frames.frame import (
+    Frame,
+    decode,
+    encode,
+    only_used_symbols,
+    pack_columns,
+    ticks_of,
+    ticks_of_alike,
+)
 from tickstockpl.contracts.ticks import Refused, Ticks
 
 TICKS = Ticks(

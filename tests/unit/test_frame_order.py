@@ -1,8 +1,8 @@
 import pytest
 from tickstockpl.contracts.errors import BadFrame
-from tickstockpl.contracts.frame import Frame
+from tickstockpl.contracts.frames.frame import Frame
 from tickstockpl.contracts.partition import Position
-from tickstockpl.workers.frame_order import Arrival, FrameOrder
+from tickstockpl.workers.partition.frame_order import Arrival, FrameOrder
 
 
 def arrival(previous: int, last: int, ms: int = 0, producer: str = "p") -> Arrival:

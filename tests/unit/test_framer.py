@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tickstockpl.contracts.frame import decode, ticks_of
+from tickstockpl.contracts.frames.frame import decode, ticks_of
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.producer.framer import Framer, Identity
 

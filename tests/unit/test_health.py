@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tickstockpl.contracts.fleet_health import HealthFinding
-from tickstockpl.contracts.fleet_look import (
+from tickstockpl.contracts.fleet.fleet_health import HealthFinding
+from tickstockpl.contracts.fleet.fleet_look import (
     Away,
     BridgeLook,
     FeedLook,
@@ -18,7 +18,7 @@ from tickstockpl.contracts.fleet_look import (
     Usage,
     WorkerLook,
 )
-from tickstockpl.contracts.streaming_messages import Issue
+from tickstockpl.contracts.messages.streaming_messages import Issue
 from tickstockpl.workers.bridge.health import (
     OwnUsage,
     components_of,

@@ -28,7 +28,7 @@ def port():
 
 
 def asked(port, **environment):
-    command = [sys.executable, "-m", "tickstockpl.ops.healthcheck"]
+    command = [sys.executable, "-m", "tickstockpl.ops.process.healthcheck"]
     environment |= {"TICKSTOCK_METRICS_PORT": str(port)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 

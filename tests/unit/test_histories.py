@@ -4,8 +4,8 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from tickstockpl.workers.commit_plan import plan_partition
-from tickstockpl.workers.histories import Histories
+from tickstockpl.workers.commit.histories import Histories
+from tickstockpl.workers.commit.plan import plan_partition
 
 from .test_partition_state import commit, new_state
 

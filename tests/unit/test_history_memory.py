@@ -1,7 +1,7 @@
 import numpy as np
-from tickstockpl.workers.detection import _first_minutes
-from tickstockpl.workers.detector import NOWHERE, WHOLE, Detector
-from tickstockpl.workers.history_memory import HistoryMemory
+from tickstockpl.workers.commit.result_finder import _first_minutes
+from tickstockpl.workers.detect.detector import NOWHERE, WHOLE, Detector
+from tickstockpl.workers.detect.history_memory import HistoryMemory
 from tickstockpl.workers.marks import HANGING, marks_of
 from tickstockpl.workers.sessions import ALL_MINUTES, REGULAR_MINUTES, Track
 from tickstockpl.workers.windows import CLOSED_DTYPE, History

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tickstockpl.workers.indicators import INDICATORS
+from tickstockpl.workers.detect.indicators import INDICATORS
 from tickstockpl.workers.windows import Series
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from tickstockpl.ops.keep import Pauses
+from tickstockpl.ops.jobs.keep import Pauses
 
 KEEP = (sys.executable, "-m", "tickstockpl.ops", "keep")
 

@@ -4,8 +4,8 @@ import io
 import sys
 
 import pytest
-from tickstockpl.ops.ledger import LedgerRow
-from tickstockpl.ops.ledger_table import print_ledger
+from tickstockpl.ops.audit.ledger import LedgerRow
+from tickstockpl.ops.audit.ledger_table import print_ledger
 
 NAME = "replay-0123456789abcdef0123456789abcdef"
 GOOD = LedgerRow(NAME, 123_456_789, 123_456_789, *[0] * 8)

@@ -7,7 +7,7 @@ import pytest
 from tickstockpl.contracts.gap_reasons import ADDED, NOT_RUNNING, STARTED
 from tickstockpl.contracts.market_hours import is_traded
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.ops.live_start import Start
+from tickstockpl.ops.wiring.live_start import Start
 
 A_TICK = Ticks(("AAPL",), np.zeros(1, "<u2"), np.array([1]), np.array([1.0]), np.array([1.0]))
 

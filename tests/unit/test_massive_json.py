@@ -3,8 +3,8 @@ import random
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.massive_json import parse_messages
-from tickstockpl.contracts.tick_json import parse_json
+from tickstockpl.contracts.spellings.massive_json import parse_messages
+from tickstockpl.contracts.spellings.tick_json import parse_json
 from tickstockpl.contracts.ticks import MAX_BODY_BYTES, SETS_ALL, SETS_VOLUME
 
 MS = 1_757_601_000_250  # 2025-09-11T14:30:00.25Z: 10:30 in New York

@@ -11,7 +11,7 @@ import structlog
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.trade import trade_of
-from tickstockpl.producer.massive_rest import MassiveRest
+from tickstockpl.producer.massive.rest import MassiveRest
 from tickstockpl.producer.rest_client import RestAway, RestBroken, RestRefused, RestStopped, TokenBucket
 
 KEY = uuid4().hex  # a random one: no key stands in a file

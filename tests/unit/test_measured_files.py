@@ -13,7 +13,7 @@ from pyarrow import parquet
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.ops.cli.tickstock_command import tickstock
 from tickstockpl.ops.measure.bar_files import read_markets, regular
-from tickstockpl.workers.patterns.base_rates import BaseRates
+from tickstockpl.workers.detect.patterns.base_rates import BaseRates
 
 BARS = """symbol,timestamp,open,high,low,close,volume
 A,2013-10-07T13:29:00Z,9.9,10,9.5,10,100

@@ -9,7 +9,7 @@ from tickstockpl.ops.measure.finding import DAILY, begin_runs, find
 from tickstockpl.ops.measure.intervals import mean_of, student
 from tickstockpl.ops.measure.measuring import Options, measure
 from tickstockpl.ops.measure.shuffle import shuffled, stretches
-from tickstockpl.workers.patterns.registry import PATTERNS
+from tickstockpl.workers.detect.patterns.registry import PATTERNS
 from tickstockpl.workers.windows import CLOSED_DTYPE, WINDOW, Windows
 
 OPENS = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York

@@ -10,7 +10,7 @@ from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError
 from tickstockpl.db import metrics
 from tickstockpl.db.metrics import dead_letter_reason
-from tickstockpl.ops.metrics_server import MetricsAddress, metrics_server
+from tickstockpl.ops.process.metrics_server import MetricsAddress, metrics_server
 
 LABELS = {
     "tickstock_server_up": ("server",),

@@ -1,4 +1,4 @@
-from tickstockpl.workers.numbering import Numbering
+from tickstockpl.workers.partition.numbering import Numbering
 
 from .test_partition_state import NO_MARKS, Feed, apply, closed, new_state
 

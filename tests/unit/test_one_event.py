@@ -1,7 +1,7 @@
 """Several patterns on one bar: who speaks for it, and who is named."""
 
 from tickstockpl.contracts.detection import Detection, Event
-from tickstockpl.workers.one_event import join_parts
+from tickstockpl.workers.detect.one_event import join_parts
 
 MINUTE = 29_000_000
 

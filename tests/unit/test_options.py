@@ -4,8 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 from tickstockpl.ops.cli.every_command import every_command
-from tickstockpl.ops.cli.lazy_group import LazyGroup
-from tickstockpl.ops.cli.options import Number, content_of, errors_end_the_command
+from tickstockpl.ops.cli.parts.lazy_group import LazyGroup
+from tickstockpl.ops.cli.parts.options import Number, content_of, errors_end_the_command
 from tickstockpl.version import __version__
 
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tickstockpl.contracts.original import originals
-from tickstockpl.contracts.tick_json import parse_entries, parse_json
-from tickstockpl.contracts.tick_values import Row, ticks_of_rows
-from tickstockpl.workers.undo import TRIMMED, refused_undo, undos_of
+from tickstockpl.contracts.spellings.original import originals
+from tickstockpl.contracts.spellings.tick_json import parse_entries, parse_json
+from tickstockpl.contracts.spellings.tick_values import Row, ticks_of_rows
+from tickstockpl.workers.partition.undo import TRIMMED, refused_undo, undos_of
 
 TS = 1_700_000_000 * 10**9
 

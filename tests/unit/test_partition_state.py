@@ -2,17 +2,17 @@ import msgspec
 import numpy as np
 import pytest
 import zstandard
-from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.frames.frame import decode, encode
 from tickstockpl.contracts.gap import Hole
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
-from tickstockpl.workers.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.tick_check import Limits
+from tickstockpl.workers.partition.uncommitted import Counts
 from tickstockpl.workers.steady_clock import Reading
-from tickstockpl.workers.tick_check import Limits
-from tickstockpl.workers.uncommitted import Counts
 
 M = 29_000_000  # a minute of 2025
 START_S = M * 60

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tickstockpl.workers.patterns import price_breakout, resistance_break, support_test, volume_spike
-from tickstockpl.workers.patterns.head_shoulders import KINDS as HEAD_SHOULDERS
+from tickstockpl.workers.detect.patterns import price_breakout, resistance_break, support_test, volume_spike
+from tickstockpl.workers.detect.patterns.head_shoulders import KINDS as HEAD_SHOULDERS
 from tickstockpl.workers.windows import Windows
 
 TOP, BOTTOM = HEAD_SHOULDERS

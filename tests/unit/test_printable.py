@@ -4,10 +4,10 @@ import sys
 
 import pytest
 import structlog
-from tickstockpl.contracts.json_text import NotJson, read_json
 from tickstockpl.contracts.printable import printable, printable_lines
-from tickstockpl.ops.console import Escaped, escaping, make_console, plain
-from tickstockpl.ops.logs import set_up_logs
+from tickstockpl.contracts.spellings.json_text import NotJson, read_json
+from tickstockpl.ops.process.console import Escaped, escaping, make_console, plain
+from tickstockpl.ops.process.logs import set_up_logs
 
 
 @pytest.mark.parametrize(

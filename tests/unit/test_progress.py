@@ -1,5 +1,5 @@
-from tickstockpl.contracts.tick_values import shown
-from tickstockpl.ops import progress
+from tickstockpl.contracts.spellings.tick_values import shown
+from tickstockpl.ops.process import progress
 
 
 def test_progress_is_told_now_and_then_only(monkeypatch):

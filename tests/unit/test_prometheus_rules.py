@@ -10,9 +10,9 @@ import click
 import promql_parser as promql
 import pytest
 import yaml
-from tickstockpl.ops.cli.bridge_command import bridge
-from tickstockpl.ops.cli.producer_command import producer
-from tickstockpl.ops.cli.worker_command import worker
+from tickstockpl.ops.cli.fleet.bridge_command import bridge
+from tickstockpl.ops.cli.fleet.producer_command import producer
+from tickstockpl.ops.cli.fleet.worker_command import worker
 
 from ..expressions import PROMETHEUS, asked, known_series, labels_of, rules
 

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from tickstockpl.db.rates import Growth, Rates, WorkerRow, growth
+from tickstockpl.db.look.rates import Growth, Rates, WorkerRow, growth
 
 MORNING = datetime(2026, 1, 15, 14, tzinfo=UTC)
 NOON = datetime(2026, 1, 15, 17, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
-from tickstockpl.ops.recount import recount
+from tickstockpl.ops.audit.recount import recount
 
 MINUTE_NS = 29_000_000 * 60 * 10**9
 

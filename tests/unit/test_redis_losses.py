@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 from tickstockpl.contracts.partition import START, Position
-from tickstockpl.db.lag import Committed, InRedis, Lag, Sent, lags, with_noted
-from tickstockpl.db.redis_losses import forgotten_entries, forgotten_results, forgotten_ticks
+from tickstockpl.db.look.lag import Committed, InRedis, Lag, Sent, lags, with_noted
+from tickstockpl.db.look.redis_losses import forgotten_entries, forgotten_results, forgotten_ticks
 
 SINCE, UNTIL = datetime(2025, 3, 4, 15, 0, 1, tzinfo=UTC), datetime(2025, 3, 4, 15, 2, 3, tzinfo=UTC)
 EMPTY = InRedis({}, 0, None, None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from structlog.testing import CapturingLogger
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.contracts.flat_file import columns_in
+from tickstockpl.contracts.spellings.flat_file import columns_in
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer.replay import ReplaySource, content_hash
 

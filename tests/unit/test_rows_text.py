@@ -2,8 +2,8 @@
 
 import pytest
 from rich.console import Console
-from tickstockpl.ops.cli import rows_text
-from tickstockpl.ops.cli.rows_text import write_rows
+from tickstockpl.ops.cli.parts import rows_text
+from tickstockpl.ops.cli.parts.rows_text import write_rows
 
 
 @pytest.mark.parametrize(

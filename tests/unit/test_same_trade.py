@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.same_trade import SameTrades
+from tickstockpl.contracts.spellings.same_trade import SameTrades
+from tickstockpl.contracts.spellings.trade_key import facility_of, trade_key
 from tickstockpl.contracts.ticks import REPEATED, SETS_ALL, SETS_VOLUME, Ticks
-from tickstockpl.contracts.trade_key import facility_of, trade_key
 
 SECOND = 10**9
 NOON = 1_748_872_800 * SECOND

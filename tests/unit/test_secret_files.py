@@ -1,7 +1,7 @@
 import pytest
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.settings import servers_from
-from tickstockpl.ops.secret_files import with_secrets
+from tickstockpl.ops.secrets.files import with_secrets
 
 
 @pytest.fixture

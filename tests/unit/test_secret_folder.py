@@ -3,8 +3,8 @@ import hashlib
 import pytest
 from click.testing import CliRunner
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.ops.cli.secrets_command import secrets
-from tickstockpl.ops.secret_folder import make_secrets
+from tickstockpl.ops.cli.fleet.secrets_command import secrets
+from tickstockpl.ops.secrets.folder import make_secrets
 
 
 def test_what_is_there_is_kept_and_redis_knows_the_hashes(tmp_path):

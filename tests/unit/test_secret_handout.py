@@ -1,8 +1,8 @@
 import pytest
 from click.testing import CliRunner
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.ops.cli.secrets_command import secrets
-from tickstockpl.ops.secret_handout import Share, hand_out, take_over
+from tickstockpl.ops.cli.fleet.secrets_command import secrets
+from tickstockpl.ops.secrets.handout import Share, hand_out, take_over
 
 
 @pytest.fixture

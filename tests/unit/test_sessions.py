@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import talib
-from tickstockpl.workers.definition import Definitions
-from tickstockpl.workers.definitions import default_definitions, pattern_definition
-from tickstockpl.workers.detector import WHOLE, Detector, find_patterns
+from tickstockpl.workers.detect.definition import Definitions
+from tickstockpl.workers.detect.definitions import default_definitions, pattern_definition
+from tickstockpl.workers.detect.detector import WHOLE, Detector, find_patterns
 from tickstockpl.workers.marks import HANGING, NEW, higher_marks, marks_of
 from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours, same_minutes_before
 from tickstockpl.workers.windows import CLOSED_DTYPE

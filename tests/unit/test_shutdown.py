@@ -5,8 +5,8 @@ import sys
 
 STUCK = """
 import signal, threading
-from tickstockpl.ops.logs import set_up_logs
-from tickstockpl.ops.shutdown import Stop
+from tickstockpl.ops.process.logs import set_up_logs
+from tickstockpl.ops.process.shutdown import Stop
 set_up_logs(as_json=True)
 stop = Stop(deadline_s=0.2)
 print("ready", flush=True)

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.contracts.split_file import Split, splits_of_text
+from tickstockpl.contracts.spellings.split_file import Split, splits_of_text
 
 DAY = date(2025, 6, 10)
 

@@ -9,8 +9,8 @@ from tickstockpl.contracts.errors import SetupError
 from tickstockpl.contracts.gap_reasons import SPOOL_FULL
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.producer.framer import Numbered
-from tickstockpl.producer.overflow import admitted
-from tickstockpl.producer.spool import Spool
+from tickstockpl.producer.spool.overflow import admitted
+from tickstockpl.producer.spool.spool import Spool
 
 BODY = 1000
 RECORD = 28 + BODY  # four bytes each for crc, length and partition, eight for each of the two numbers

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tickstockpl.workers.patterns.candlesticks import DOJI, HAMMER, KINDS
+from tickstockpl.workers.detect.patterns.candlesticks import DOJI, HAMMER, KINDS
 from tickstockpl.workers.windows import WINDOW, Windows
 
 KIND = {kind.name: kind for kind in KINDS}

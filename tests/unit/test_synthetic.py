@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.contracts.tick_json import parse_json
+from tickstockpl.contracts.spellings.tick_json import parse_json
 from tickstockpl.contracts.ticks import REASONS, concat
 from tickstockpl.producer.synthetic import Market, SyntheticSource, Trouble
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import talib
 from numpy.lib.stride_tricks import sliding_window_view
-from tickstockpl.workers.indicators import INDICATORS
-from tickstockpl.workers.patterns.candlesticks import DOJI, FUNCTIONS, HAMMER, KINDS
+from tickstockpl.workers.detect.indicators import INDICATORS
+from tickstockpl.workers.detect.patterns.candlesticks import DOJI, FUNCTIONS, HAMMER, KINDS
 from tickstockpl.workers.windows import Series, Windows
 
 SEED = 20131007  # of the synthetic bars that stand in where there are no real ones

@@ -5,11 +5,11 @@ from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Refused
 from tickstockpl.db import metrics
-from tickstockpl.workers.commit_plan import plan_partition
-from tickstockpl.workers.partition_state import Held, PartitionState
-from tickstockpl.workers.tally import Tally
-from tickstockpl.workers.tick_check import Limits
-from tickstockpl.workers.uncommitted import Counts, DeadLetter
+from tickstockpl.workers.commit.plan import plan_partition
+from tickstockpl.workers.commit.tally import Tally
+from tickstockpl.workers.partition.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.tick_check import Limits
+from tickstockpl.workers.partition.uncommitted import Counts, DeadLetter
 
 PARTITION = 4001  # of no other test: the counters are the process's
 

@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.frame import Frame
+from tickstockpl.contracts.frames.frame import Frame
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.workers.frame_order import Arrival
-from tickstockpl.workers.tick_check import Limits, RowArrivals, check, row_arrivals
+from tickstockpl.workers.partition.frame_order import Arrival
+from tickstockpl.workers.partition.tick_check import Limits, RowArrivals, check, row_arrivals
 
 NOW = 1_700_000_000_000_000_000
 MINUTE = 60_000_000_000

@@ -3,8 +3,8 @@ import random
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.frame import Frame, decode, encode
-from tickstockpl.contracts.tick_json import parse_bodies, parse_entries, parse_json
+from tickstockpl.contracts.frames.frame import Frame, decode, encode
+from tickstockpl.contracts.spellings.tick_json import parse_bodies, parse_entries, parse_json
 from tickstockpl.contracts.ticks import MAX_BODY_BYTES, REASONS
 
 S = 1757600000  # 2025-09-11T14:13:20Z

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from tickstockpl.contracts.tick_values import NotATick
-from tickstockpl.contracts.timestamps import timestamp_column, timestamp_of
+from tickstockpl.contracts.spellings.tick_values import NotATick
+from tickstockpl.contracts.spellings.timestamps import timestamp_column, timestamp_of
 
 # 2025-09-11T14:13:20Z is 1757600000.
 SPELLINGS = [

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.trade_conditions import (
+from tickstockpl.contracts.spellings.trade_conditions import (
     conditions_of_json,
     conditions_of_text,
     flags_column,

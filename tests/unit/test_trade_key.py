@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.trade_key import NO_KEY, trade_key, trade_keys
+from tickstockpl.contracts.spellings.trade_key import NO_KEY, trade_key, trade_keys
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from tickstockpl.contracts.gap import Hole
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import Refused
-from tickstockpl.workers.early_undos import EarlyUndo
 from tickstockpl.workers.marks import NO_MARKS
-from tickstockpl.workers.partition_state import Held
-from tickstockpl.workers.uncommitted import Counts, DeadLetter, EndedReplay, Uncommitted
-from tickstockpl.workers.undo import Undo
+from tickstockpl.workers.partition.early_undos import EarlyUndo
+from tickstockpl.workers.partition.partition_state import Held
+from tickstockpl.workers.partition.uncommitted import Counts, DeadLetter, EndedReplay, Uncommitted
+from tickstockpl.workers.partition.undo import Undo
 
 from .test_partition_state import new_state
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tickstockpl.contracts.tick_json import parse_bodies, parse_entries, parse_json
+from tickstockpl.contracts.spellings.tick_json import parse_bodies, parse_entries, parse_json
 from tickstockpl.contracts.ticks import Ticks
 
 MS = 1_757_600_000_123

@@ -6,16 +6,16 @@ import msgspec
 import numpy as np
 import pytest
 from tickstockpl.contracts.bar import has_prices
-from tickstockpl.contracts.frame import decode, encode
+from tickstockpl.contracts.frames.frame import decode, encode
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers.bar_book import bars_of, merge
-from tickstockpl.workers.partition_state import Held, PartitionState
-from tickstockpl.workers.tick_check import Limits
-from tickstockpl.workers.uncommitted import Counts
-from tickstockpl.workers.undo import Found, Undo, bars_again, read_past, take_back
+from tickstockpl.workers.partition.bar_book import bars_of, merge
+from tickstockpl.workers.partition.partition_state import Held, PartitionState
+from tickstockpl.workers.partition.tick_check import Limits
+from tickstockpl.workers.partition.uncommitted import Counts
+from tickstockpl.workers.partition.undo import Found, Undo, bars_again, read_past, take_back
 
 MINUTE = 23_018_610
 NOW_MS = MINUTE * 60_000 + 30_000
@@ -307,7 +307,7 @@ def test_an_early_undo_whose_trade_does_not_come_is_a_dead_letter_that_says_all_
 
 
 def test_too_many_early_undos_cost_the_oldest(monkeypatch):
-    monkeypatch.setattr("tickstockpl.workers.partition_state.MOST_EARLY", 2)
+    monkeypatch.setattr("tickstockpl.workers.partition.partition_state.MOST_EARLY", 2)
     state = state_of()
     bodies = [frame(i, ticks_of(("A", 0, 0, 0, 7 + i, 1))) for i in range(3)]
     for body in bodies:

@@ -2,7 +2,7 @@
 
 import pytest
 from tickstockpl.db.vitals import Vitals
-from tickstockpl.ops.metrics_server import health, readiness
+from tickstockpl.ops.process.metrics_server import health, readiness
 
 
 class Clock:

@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 from tickstockpl.db.redis import connect
 from tickstockpl.producer.channel import _Listener
 from tickstockpl.producer.framer import Numbered
-from tickstockpl.producer.massive_reader import MassiveOptions, MassiveReader
-from tickstockpl.producer.spool import Spool
-from tickstockpl.producer.spooled_writer import SpooledWriter
+from tickstockpl.producer.massive.reader import MassiveOptions, MassiveReader
+from tickstockpl.producer.spool.spool import Spool
+from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 from tickstockpl.producer.stream_writer import StreamWriter
 
 from ..fake_world import FakeWorld

@@ -9,13 +9,13 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from ...contracts.channel_names import INDICATORS_STREAMING, PATTERNS
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
 from ...contracts.lease import Lease
-from ...contracts.message import Message
+from ...contracts.messages.channel_names import INDICATORS_STREAMING, PATTERNS
+from ...contracts.messages.message import Message
 from ...contracts.stop import Stop
-from ...db import bridge_positions, postgres, redis
 from ...db import lease as leases
+from ...db import postgres, redis
 from ...db.backoff import Backoff
 from ...db.lease import RENEW_EVERY_S
 from ...db.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
@@ -24,7 +24,8 @@ from ...db.postgres import Database
 from ...db.publisher import MESSAGES_A_CALL, Publisher
 from ...db.queries import query
 from ...db.redis import Client
-from ...db.results import OutboxRow
+from ...db.tables import bridge_positions
+from ...db.tables.results import OutboxRow
 from ...db.vitals import VITALS
 from ...db.world import REAL, World
 from .fleet_gauges import FleetGauges
@@ -34,7 +35,7 @@ from .results_reader import ResultsReader
 from .voice import Voice
 
 if TYPE_CHECKING:  # needs OpenTelemetry, which is optional
-    from ..tracing import Tracing
+    from ..commit.tracing import Tracing
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from ...contracts.fleet_look import FleetLook, PartitionLook
+from ...contracts.fleet.fleet_look import FleetLook, PartitionLook
 from ...db import metrics
 from ...db.world import World
 

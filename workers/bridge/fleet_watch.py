@@ -2,12 +2,12 @@
 
 import psutil
 
-from ...contracts.fleet_look import DefinitionFaults, FleetLook
-from ...db.fleet_look import FleetReader
+from ...contracts.fleet.fleet_look import DefinitionFaults, FleetLook
+from ...db.look.fleet_look import FleetReader
 from ...db.postgres import Connection
 from ...db.redis import Client
 from ...db.world import World
-from ..definitions import faults_of, read_definitions
+from ..detect.definitions import faults_of, read_definitions
 from .health import OwnUsage
 
 _LOOK_EVERY_S = 2.0

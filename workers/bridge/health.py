@@ -1,15 +1,15 @@
-"""The fleet's health as published: views of one reading and of its findings (`contracts/fleet_health.py`). Pure."""
+"""The fleet's health as published: views of one reading and of its findings (`fleet_health.py`). Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ...contracts.fleet_health import HealthFinding, health_of, health_of_part
-from ...contracts.fleet_look import Away, FleetLook
-from ...contracts.fleet_rules import Part
-from ...contracts.message import iso
-from ...contracts.streaming_messages import Connection, DataFlow, Issue, Resources, StaleSymbols, Status
-from ...contracts.system_messages import Component, Components
+from ...contracts.fleet.fleet_health import HealthFinding, health_of, health_of_part
+from ...contracts.fleet.fleet_look import Away, FleetLook
+from ...contracts.fleet.fleet_rules import Part
+from ...contracts.messages.message import iso
+from ...contracts.messages.streaming_messages import Connection, DataFlow, Issue, Resources, StaleSymbols, Status
+from ...contracts.messages.system_messages import Component, Components
 
 Details = Mapping[str, str | int | float | bool | None]
 

@@ -5,17 +5,17 @@ from uuid import NAMESPACE_URL, uuid5
 
 import psutil
 
-from ...contracts.fleet_health import HealthFinding, score_of
-from ...contracts.message import Message
-from ...contracts.monitoring_messages import (
+from ...contracts.fleet.fleet_health import HealthFinding, score_of
+from ...contracts.messages.message import Message
+from ...contracts.messages.monitoring_messages import (
     monitoring_alert_resolved,
     monitoring_alert_triggered,
     monitoring_health_check,
     monitoring_metric_update,
     monitoring_system_status,
 )
-from ...contracts.streaming_messages import Issue, Status
-from ...contracts.system_messages import Component, Components, critical_alert
+from ...contracts.messages.streaming_messages import Issue, Status
+from ...contracts.messages.system_messages import Component, Components, critical_alert
 
 
 def alert_id_of(code: str) -> str:

@@ -3,8 +3,8 @@
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from ...contracts.channel_names import INDICATORS_STREAMING, PATTERNS_STREAMING
-from ...contracts.message import Message
+from ...contracts.messages.channel_names import INDICATORS_STREAMING, PATTERNS_STREAMING
+from ...contracts.messages.message import Message
 
 _CHANNELS = (PATTERNS_STREAMING, INDICATORS_STREAMING)
 _MAX_WAITING = 100_000  # about 60 MB

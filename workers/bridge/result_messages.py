@@ -7,11 +7,11 @@ import msgspec
 import structlog
 
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
-from ...contracts.json_text import NOT_JSON
-from ...contracts.message import Message
-from ...contracts.pattern_messages import alert_message, indicator_message, pattern_messages
+from ...contracts.messages.message import Message
+from ...contracts.messages.pattern_messages import alert_message, indicator_message, pattern_messages
+from ...contracts.spellings.json_text import NOT_JSON
 from ...contracts.timeframe import INTRADAY
-from ...db.results import OutboxRow
+from ...db.tables.results import OutboxRow
 
 log = structlog.get_logger()
 

@@ -14,11 +14,11 @@ from redis.exceptions import ResponseError
 
 from ...contracts.names import BRIDGE_GROUP, results_key, results_keys
 from ...contracts.partition import START, Position
-from ...db.foreign_keys import ForeignKeyWatch
+from ...db.look.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client, is_cluster, is_foreign
-from ...db.results import OutboxRow
+from ...db.tables.results import OutboxRow
 from ...db.world import World
 
 log = structlog.get_logger()

@@ -10,8 +10,8 @@ import psycopg
 import structlog
 
 from ...contracts.market_hours import close_after, is_close, is_market_open
-from ...contracts.message import Message
-from ...contracts.streaming_messages import session_started, session_stopped
+from ...contracts.messages.message import Message
+from ...contracts.messages.streaming_messages import session_started, session_stopped
 from ...db.postgres import Database, is_lost
 from ...db.queries import query
 from ...db.world import World

@@ -11,13 +11,13 @@ import psycopg
 import structlog
 from msgspec import structs
 
-from ...contracts.channel_names import ERRORS
 from ...contracts.errors import first_line
-from ...contracts.fleet_health import HealthFinding, judge
-from ...contracts.fleet_look import Away
-from ...contracts.message import Message
-from ...contracts.streaming_messages import Issue, Status, streaming_health
-from ...contracts.system_messages import Components, health_status
+from ...contracts.fleet.fleet_health import HealthFinding, judge
+from ...contracts.fleet.fleet_look import Away
+from ...contracts.messages.channel_names import ERRORS
+from ...contracts.messages.message import Message
+from ...contracts.messages.streaming_messages import Issue, Status, streaming_health
+from ...contracts.messages.system_messages import Components, health_status
 from ...db.postgres import Database, is_away
 from ...db.queries import query
 from ...db.redis import Client, masters

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...contracts.message import Message
-from ...contracts.system_messages import Category, Severity, error
+from ...contracts.messages.message import Message
+from ...contracts.messages.system_messages import Category, Severity, error
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.world import World
-from ..definition import WrongRow
-from ..definitions import read_definitions
+from ..detect.definition import WrongRow
+from ..detect.definitions import read_definitions
 
 # A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
 _SETTLE_S = 5.0

@@ -1,0 +1,373 @@
+"""The one table of what can be wrong with a fleet: each rule looks at a FleetLook and says what it sees. Pure.
+
+Levels. `error`: ticks do not become bars, results are not published, or the servers are set up so that ticks may be
+lost. `warn`: to be looked at, and the fleet does its work. `note`: worth knowing, nothing suffers by it.
+
+For how long something has been so is always what the tables say, so that every view says the same and a new bridge
+knows it at once. What a fleet that has just started cannot have done yet is not missed: a duration counts from the
+moment on at which the one who should have acted was there (`_missed_s`).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from ..bounds import FULL_SHARE
+from ..first_few import first_few
+from ..names import frame_keys
+from ..redis_rights import DEFAULT_USER
+from .fleet_look import FleetLook
+
+Level = Literal["error", "warn", "note"]
+Part = Literal["redis", "database", "workers", "bridge", "feed"]
+
+GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
+SILENT_S = 60.0
+LAG_S = 5.0  # a worker commits each second
+STUCK_S = 60.0  # for so long nobody commits: no worker is only slow then
+UNDETECTED_BARS = 1_000
+HEARTBEAT_S = 30.0  # from there on the application shows us as offline
+HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
+UNTOLD_S = 30.0
+FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
+FRONT_DOOR_ENTRIES = 10_000  # as the alert TickStockFrontDoorWaits
+
+DROPS = "a start of Redis would drop what MULTI/EXEC and scripts wrote: its user `default` may not write it"
+GRANT = f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; it lets nobody in"
+
+
+class Seen(NamedTuple):
+    """What a rule saw. level, do: where they are not those of the rule's row."""
+
+    says: str
+    level: Level | None = None
+    do: str | None = None
+
+
+class Rule(NamedTuple):
+    """One row of the table. code: stays the same for ever.
+
+    alarming: a person must look now; it is said on `tickstock:alerts:critical`, as Prometheus's alert is critical.
+    alert: Prometheus's alert for the same thing, which the runbook explains; "" where it has none.
+    """
+
+    code: str
+    part: Part
+    level: Level
+    alarming: bool
+    alert: str
+    sees: Callable[[FleetLook], Iterator[Seen]]
+    do: str
+
+
+def duration(seconds: float) -> str:
+    """Say how long in the unit that people would: 12 s, 7 min, 3 h, 2 days."""
+    for least, unit, name in ((2 * 86_400, 86_400, "days"), (2 * 3_600, 3_600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:,.0f} s"
+
+
+def has_only_replayed(look: FleetLook) -> bool:
+    """Tell whether nothing but replays ever came in, all of them ended, and nothing waits: then no process need run."""
+    fleet = look.fleet
+    ended = all(replay.state in ("finished", "abandoned") for replay in fleet.replays)
+    waits = fleet.lag_ticks or fleet.lag_s != 0.0 or fleet.front_door.lag_entries or look.feed.undetected_bars
+    is_live = look.feed.silent_s is not None or look.producers
+    return bool(fleet.replays) and ended and not waits and not is_live
+
+
+def _missed_s(look: FleetLook, seconds: float) -> float:
+    """Return for how long something is missed: at most for as long as a bridge speaks, since a fleet starts with it.
+
+    A fleet that was stopped overnight has had no worker for hours, and is well some seconds later.
+    """
+    return min(seconds, seconds if look.bridge.connected_s is None else look.bridge.connected_s)
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+
+def _no_stream(look: FleetLook) -> Iterator[Seen]:
+    if not look.fleet.partitions_total:
+        yield Seen("no process has created the stream yet")
+
+
+def _no_workers(look: FleetLook) -> Iterator[Seen]:
+    silent_s = look.workers_silent_s
+    if look.fleet.running_workers or _missed_s(look, GRACE_S if silent_s is None else silent_s) < GRACE_S:
+        return
+    since = "no worker was ever started" if silent_s is None else f"no worker for {duration(silent_s)}"
+    if has_only_replayed(look):
+        yield Seen(f"{since}, and none is needed: every replay has come to its end", "note", "nothing")
+        return
+    yield Seen(since)
+
+
+def _partitions_unowned(look: FleetLook) -> Iterator[Seen]:
+    """Only while workers run: without them NO_WORKERS says it all."""
+    if not look.fleet.running_workers:
+        return
+    unowned = {partition: s for partition, s in look.unowned_s.items() if s >= GRACE_S}
+    if unowned:
+        yield Seen(f"without an owner for up to {duration(max(unowned.values()))}: partition {first_few(unowned)}")
+
+
+def _lag_unknown(look: FleetLook) -> Iterator[Seen]:
+    foreign = {foreign.key for foreign in look.foreign_keys}  # of which that rule says more
+    unknown = [
+        p.partition for p in look.fleet.partitions if p.lag_s is None and foreign.isdisjoint(frame_keys(p.partition))
+    ]
+    if unknown:
+        yield Seen(f"ticks wait in partition {', '.join(map(str, unknown))}, and Redis has lost when they came")
+
+
+def _lag_high(look: FleetLook) -> Iterator[Seen]:
+    oldest_s = max((p.lag_s for p in look.fleet.partitions if p.lag_s is not None), default=0.0)
+    if oldest_s > LAG_S:
+        says = f"the oldest tick waits for {duration(oldest_s)}, {look.fleet.lag_ticks:,} ticks in all"
+        yield Seen(says, "error" if oldest_s > STUCK_S else "warn")
+
+
+def _undetected_bars(look: FleetLook) -> Iterator[Seen]:
+    if look.feed.undetected_bars > max(UNDETECTED_BARS, look.feed.bars_per_minute):
+        yield Seen(f"{look.feed.undetected_bars:,} closed bars wait for their detectors")
+
+
+def _replay_unfinished(look: FleetLook) -> Iterator[Seen]:
+    for replay in look.fleet.replays:
+        if replay.state == "unfinished":
+            yield Seen(f"{replay.name} stopped before its end: its last minutes stay open")
+
+
+def _definitions_idle(look: FleetLook) -> Iterator[Seen]:
+    if look.idle_definitions:
+        yield Seen(f"on, but for no timeframe that workers detect on: {first_few(look.idle_definitions)}")
+
+
+def _definitions_wrong(look: FleetLook) -> Iterator[Seen]:
+    if look.wrong_definitions:
+        yield Seen(f"definition rows that are skipped: {first_few(look.wrong_definitions)}")
+
+
+# -- the bridge and the application ------------------------------------------------------------------------------------
+
+
+def _no_bridge(look: FleetLook) -> Iterator[Seen]:
+    bridge = look.bridge
+    if bridge.owner is not None or (bridge.silent_s is not None and bridge.silent_s < GRACE_S):
+        return
+    never = "no bridge was ever started"
+    since = never if bridge.silent_s is None else f"no bridge has spoken for {duration(bridge.silent_s)}"
+    if has_only_replayed(look) and not bridge.untold:
+        yield Seen(f"{since}, and no result waits to be told", "note", "nothing")
+        return
+    yield Seen(f"nobody tells the results: {since}")
+
+
+def _heartbeat_stale(look: FleetLook) -> Iterator[Seen]:
+    if look.bridge.owner is None or look.integration is None or _missed_s(look, HEARTBEAT_S) < HEARTBEAT_S:
+        return
+    key_s = look.integration.heartbeats.key_s
+    if key_s is None or key_s > HEARTBEAT_S:
+        age = "is not there" if key_s is None else f"is {duration(key_s)} old"
+        says = f"the key tickstock:producer:heartbeat {age}, though a bridge speaks"
+        yield Seen(says, do=f"look at the log of the bridge {look.bridge.owner}")
+
+
+def _heartbeat_unlogged(look: FleetLook) -> Iterator[Seen]:
+    if look.bridge.owner is None or look.integration is None or _missed_s(look, HEARTBEAT_ROW_S) < HEARTBEAT_ROW_S:
+        return
+    logged_s, window_s = look.integration.heartbeats.logged_s, look.integration.window_s
+    if window_s > HEARTBEAT_ROW_S and (logged_s is None or logged_s > HEARTBEAT_ROW_S):
+        yield Seen("no PRODUCER_ALIVE was logged in integration_events for more than two minutes")
+
+
+def _results_untold(look: FleetLook) -> Iterator[Seen]:
+    """Give a bridge that has just begun the time to publish what waited for it."""
+    bridge = look.bridge
+    if bridge.owner is not None and bridge.untold_s is not None and _missed_s(look, bridge.untold_s) > UNTOLD_S:
+        yield Seen(f"{bridge.untold:,} results wait to be told, the first for {duration(bridge.untold_s)}")
+
+
+def _application_away(look: FleetLook) -> Iterator[Seen]:
+    if look.bridge.owner is None or look.integration is None:
+        return
+    beats = look.integration.heartbeats
+    if beats.application_s is None and not beats.subscribers:
+        window = duration(look.integration.window_s)
+        yield Seen(f"nobody listens on the pattern channel, nor logged a checkpoint for {window}")
+
+
+def _flows_not_received(look: FleetLook) -> Iterator[Seen]:
+    """Only where the application logs: without it nothing would ever be received."""
+    if look.integration is None or look.integration.heartbeats.application_s is None:
+        return
+    flows = look.integration.flows
+    if flows.never_received:
+        says = f"{flows.never_received:,} of {flows.settled:,} patterns were published and never received"
+        yield Seen(says, "error" if flows.never_received == flows.settled else "warn")
+
+
+def _flows_not_parsed(look: FleetLook) -> Iterator[Seen]:
+    if look.integration is None or look.integration.heartbeats.application_s is None:
+        return
+    if look.integration.flows.never_parsed:
+        yield Seen(f"{look.integration.flows.never_parsed:,} patterns were received and never parsed")
+
+
+# -- what comes in -----------------------------------------------------------------------------------------------------
+
+
+def _feed_silent(look: FleetLook) -> Iterator[Seen]:
+    """Within the hours of the market: what was silent before it opened is not counted."""
+    feed = look.feed
+    if not feed.market_open or feed.silent_s is None or feed.silent_s >= FEED_KNOWN_S:
+        return
+    open_s = feed.silent_s if feed.open_s is None else feed.open_s
+    if _missed_s(look, min(feed.silent_s, open_s)) > SILENT_S:
+        yield Seen(f"no live tick was committed for {duration(feed.silent_s)}, and the market is open")
+
+
+def _producers_gone(look: FleetLook) -> Iterator[Seen]:
+    gone = [producer.name for producer in look.producers if not producer.running]
+    if gone and not any(producer.running for producer in look.producers):
+        yield Seen(f"fell silent without a word, and no other runs: {', '.join(gone)}")
+
+
+def _ticks_lost(look: FleetLook) -> Iterator[Seen]:
+    if look.feed.lost_lately:
+        yield Seen(
+            f"producers lost ticks in the last 15 minutes; {look.feed.lost_lately:,} of theirs are missing in all"
+        )
+
+
+def _dead_letters(look: FleetLook) -> Iterator[Seen]:
+    if look.feed.dead_letters_lately:
+        yield Seen(f"{look.feed.dead_letters_lately:,} rows were refused in the last 5 minutes")
+
+
+def _gaps_open(look: FleetLook) -> Iterator[Seen]:
+    if look.feed.open_gaps:
+        yield Seen(f"{look.feed.open_gaps:,} gaps of live feeds are not repaired yet")
+
+
+def _front_door_waits(look: FleetLook) -> Iterator[Seen]:
+    entries = look.fleet.front_door.lag_entries
+    if entries is not None and entries > FRONT_DOOR_ENTRIES:
+        yield Seen(f"{entries:,} entries wait at the front door")
+
+
+def _stale_symbols(look: FleetLook) -> Iterator[Seen]:
+    symbols = look.symbols
+    if look.feed.market_open and symbols.stale > symbols.active:
+        yield Seen(f"{symbols.stale:,} symbols have had no bar for 5 minutes, {symbols.active:,} have")
+
+
+# -- Redis -------------------------------------------------------------------------------------------------------------
+
+
+def _redis_forgot(look: FleetLook) -> Iterator[Seen]:
+    for one in look.fleet.forgotten:
+        yield Seen(one.says, "error" if one.loses else "warn", one.do)
+
+
+def _redis_evicts(look: FleetLook) -> Iterator[Seen]:
+    policies = {node.policy for node in look.redis_nodes} - {"noeviction"}
+    if policies:
+        yield Seen(f"the eviction policy is {', '.join(sorted(policies))}: whole streams vanish in silence")
+
+
+def _redis_memory_high(look: FleetLook) -> Iterator[Seen]:
+    share = max((node.memory_share for node in look.redis_nodes), default=0.0)
+    if share > FULL_SHARE:
+        yield Seen(f"{share:.0%} of maxmemory: producers wait")
+
+
+def _redis_forgets(look: FleetLook) -> Iterator[Seen]:
+    if any(node.replay == "drops" for node in look.redis_nodes):
+        yield Seen(DROPS)
+
+
+def _redis_no_aof(look: FleetLook) -> Iterator[Seen]:
+    if not all(node.aof for node in look.redis_nodes):
+        yield Seen("no AOF: ticks that are not committed yet are lost when Redis stops")
+
+
+def _foreign_keys(look: FleetLook) -> Iterator[Seen]:
+    if look.foreign_keys:
+        says = first_few([foreign.says for foreign in look.foreign_keys])
+        yield Seen(f"{says}: what needs it waits", do=look.foreign_keys[0].do)
+
+
+def _nothing(_: FleetLook) -> Iterator[Seen]:
+    """See nothing: of a server that is away no look can be taken, and whoever tried says so (`fleet_health.judge`)."""
+    yield from ()
+
+
+# TICKS_LOST is a warning, because the fleet does its work again, and alarming, because the bars of that time lack ticks
+# until somebody repairs them.
+RULES = (
+    Rule("DATABASE_AWAY", "database", "error", True, "TickStockServerAway", _nothing,
+         "start PostgreSQL; ticks wait in Redis meanwhile"),
+    Rule("REDIS_AWAY", "redis", "error", True, "TickStockServerAway", _nothing,
+         "start Redis; producers that keep a spool lose nothing meanwhile"),
+    Rule("NO_STREAM", "workers", "error", False, "", _no_stream,
+         "start a worker or a producer"),
+    Rule("NO_WORKERS", "workers", "error", True, "TickStockNoWorkers", _no_workers,
+         "start one: tickstock-worker"),
+    Rule("PARTITIONS_UNOWNED", "workers", "error", True, "TickStockPartitionsWithoutOwner", _partitions_unowned,
+         "look at the workers' logs: who has too few takes what is free"),
+    Rule("NO_BRIDGE", "bridge", "error", True, "TickStockNoBridgeSpeaks", _no_bridge,
+         "start one: tickstock-bridge"),
+    Rule("HEARTBEAT_STALE", "bridge", "error", False, "", _heartbeat_stale,
+         "look at the log of the bridge"),
+    Rule("RESULTS_UNTOLD", "bridge", "error", False, "TickStockOutboxGrows", _results_untold,
+         "look at the bridge's log; is --streaming-rate too low?"),
+    Rule("LAG_UNKNOWN", "workers", "error", False, "TickStockLagUnknown", _lag_unknown,
+         "look whether their producers run: they send again what they keep"),
+    Rule("LAG_HIGH", "workers", "warn", False, "TickStockLagHigh", _lag_high,
+         "add workers, up to one a partition; look at those of the partitions that lag"),
+    Rule("REDIS_FORGOT", "redis", "error", False, "", _redis_forgot,
+         "look at its append-only file"),
+    Rule("FEED_SILENT", "feed", "error", True, "TickStockNoTicks", _feed_silent,
+         "look at the producers, and whether the vendor sends"),
+    Rule("REDIS_EVICTS", "redis", "error", False, "", _redis_evicts,
+         "set `maxmemory-policy noeviction`"),
+    Rule("REDIS_MEMORY_HIGH", "redis", "error", True, "TickStockRedisMemoryFull", _redis_memory_high,
+         "raise maxmemory, add workers"),
+    Rule("REDIS_FORGETS", "redis", "error", False, "", _redis_forgets,
+         GRANT),
+    Rule("FOREIGN_KEYS", "redis", "error", True, "TickStockForeignKeys", _foreign_keys,
+         "RENAME or DEL the key"),
+    Rule("FLOWS_NOT_RECEIVED", "bridge", "warn", False, "", _flows_not_received,
+         "does the application listen? tickstock flow FLOW_ID shows its path"),
+    Rule("FLOWS_NOT_PARSED", "bridge", "warn", False, "", _flows_not_parsed,
+         "look at the application's log; tickstock contract checks the messages"),
+    Rule("HEARTBEAT_UNLOGGED", "bridge", "warn", False, "", _heartbeat_unlogged,
+         "look at the bridge's log, and at its rights on integration_events"),
+    Rule("PRODUCERS_GONE", "feed", "warn", False, "", _producers_gone,
+         "start tickstock-producer; a spool that was left behind is sent first"),
+    Rule("TICKS_LOST", "feed", "warn", True, "TickStockTicksLost", _ticks_lost,
+         "tickstock audit names the producers, tickstock gaps what is repaired"),
+    Rule("DEAD_LETTERS", "feed", "warn", False, "TickStockDeadLetters", _dead_letters,
+         "tickstock dlq ls shows them, with their reasons"),
+    Rule("GAPS_OPEN", "feed", "warn", False, "TickStockOpenGaps", _gaps_open,
+         "tickstock gaps lists them, tickstock gaps repair repairs them now"),
+    Rule("FRONT_DOOR_WAITS", "feed", "warn", False, "TickStockFrontDoorWaits", _front_door_waits,
+         "run workers; the slowest partition holds it up: look at its worker"),
+    Rule("UNDETECTED_BARS", "workers", "warn", False, "TickStockDetectorsBehind", _undetected_bars,
+         "add workers"),
+    Rule("STALE_SYMBOLS", "feed", "warn", False, "TickStockStaleSymbols", _stale_symbols,
+         "look at the subscription, and whether the vendor sends"),
+    Rule("APPLICATION_AWAY", "bridge", "note", False, "TickStockNoReceivers", _application_away,
+         "start TickStockAppV2, if it is meant to run"),
+    Rule("REDIS_NO_AOF", "redis", "warn", False, "", _redis_no_aof,
+         "set `appendonly yes`"),
+    Rule("REPLAY_UNFINISHED", "feed", "warn", False, "", _replay_unfinished,
+         "run it again, or drop them: tickstock replay --abandon NAME"),
+    Rule("DEFINITIONS_IDLE", "workers", "note", False, "", _definitions_idle,
+         "`tickstock definitions live` switches the default set on"),
+    Rule("DEFINITIONS_WRONG", "workers", "note", False, "", _definitions_wrong,
+         "correct the rows, or switch them off; `tickstock definitions ls`"),
+)  # fmt: skip
+RULE_OF = {rule.code: rule for rule in RULES}

@@ -1,0 +1,78 @@
+"""What a frame carries beside its block: the columns that only a dead letter or a cancel looks at. Pure.
+
+They stand in fields of their own at the frame's end, which a program of before does not read: so its workers understand
+the front door of a newer one.
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+
+from ..bounds import MAX_BODY_BYTES, MAX_FRAME_ROWS
+from ..errors import BadFrame
+from ..ticks import OPTIONAL_COLUMNS, Column, Ticks
+
+ASIDE_COLUMNS = ("facility", "note")
+
+_Name = Annotated[str, msgspec.Meta(max_length=64)]
+_Note = Annotated[str, msgspec.Meta(max_length=MAX_BODY_BYTES)]
+
+_compressor = zstandard.ZstdCompressor(level=1, write_content_size=True)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+class Aside(NamedTuple):
+    """columns: the names of those in the block, one after the other. notes: what the column `note` points into."""
+
+    columns: Annotated[list[_Name], msgspec.Meta(max_length=len(ASIDE_COLUMNS))]
+    block: bytes
+    notes: Annotated[list[_Note], msgspec.Meta(max_length=MAX_FRAME_ROWS)]
+
+
+NOTHING = Aside([], b"", [])
+
+
+def pack_aside(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> Aside:
+    """Return what some ticks carry beside their block; only the notes that a row of theirs points to."""
+    columns = {name: ticks.optional[name] for name in ASIDE_COLUMNS if name in ticks.optional}
+    columns = {name: column for name, column in columns.items() if column.any()}
+    if not columns:
+        return NOTHING
+    notes: list[str] = []
+    if "note" in columns:
+        used, places = np.unique(columns["note"], return_inverse=True)
+        notes = [ticks.notes[place - 1] for place in used.tolist() if place]
+        columns["note"] = (places + (used[0] > 0)).astype(OPTIONAL_COLUMNS["note"])
+    raw = b"".join([column.tobytes() for column in columns.values()])
+    return Aside(list(columns), _compressor.compress(raw) if codec == "zstd" else raw, notes)
+
+
+def unpack_aside(aside: Aside, count: int, codec: Literal["zstd", "none"]) -> dict[str, Column]:
+    """Return the columns of so many ticks, by name. Raises BadFrame where they do not fit."""
+    if not aside.columns:
+        return {}
+    if not set(aside.columns) <= set(ASIDE_COLUMNS):
+        raise BadFrame(f"unknown columns beside the block: {', '.join(aside.columns)[:80]}")
+    layout = [OPTIONAL_COLUMNS[name] for name in aside.columns]
+    size = sum(dtype.itemsize for dtype in layout) * count
+    raw = _raw(aside.block, size) if codec == "zstd" else aside.block
+    if len(raw) != size:
+        raise BadFrame(f"{len(raw)} bytes beside the block, but {count} ticks take {size}")
+    columns, offset = {}, 0
+    for name, dtype in zip(aside.columns, layout, strict=True):
+        columns[name] = np.frombuffer(raw, dtype, count, offset)
+        offset += dtype.itemsize * count
+    if "note" in columns and count and int(columns["note"].max()) > len(aside.notes):
+        raise BadFrame(f"note {columns['note'].max()} of {len(aside.notes)}")
+    return columns
+
+
+def _raw(block: bytes, size: int) -> bytes:
+    try:
+        if zstandard.frame_content_size(block) != size:
+            raise BadFrame("what stands beside the block has another size")
+        return _decompressor.decompress(block)
+    except zstandard.ZstdError as e:
+        raise BadFrame(f"corrupt beside the block: {e}") from e

@@ -1,0 +1,1 @@
+"""What we say on the channels."""

@@ -1,0 +1,1 @@
+"""How ticks and times are written by others, and read here."""

@@ -1,0 +1,126 @@
+"""Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
+
+Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
+A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the
+entries that take such a trade back.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ticks import MAX_BODY_BYTES, SETS_ALL, Column, Ticks
+from .tick_values import NotATick, Row, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
+from .timestamps import timestamp_column, timestamp_of
+from .trade_columns import Told, told_columns
+from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
+from .undo import UNDOES, text_of, undo_of, with_names
+
+_QUOTES = frozenset((b"Q", b"quote"))
+_WHOLE_MINUTES = frozenset((b"AM",))
+_UNDOS = frozenset(kind.encode() for kind in UNDOES)
+_NO_TRADES = _QUOTES | _WHOLE_MINUTES | _UNDOS
+_TRADE_NAMES, _CONDITIONS = (b"exchange", b"trade_id", b"trf_id"), b"conditions"
+
+
+class _Names(NamedTuple):
+    """Under which names some fields hold the values of a tick; None: they do not."""
+
+    symbol: bytes | None
+    price: bytes | None
+    size: bytes | None
+    timestamp: bytes | None
+    kind: bytes | None
+
+
+def is_plain(fields: Mapping[bytes, bytes]) -> bool:
+    """Tell whether some fields mean a plain tick, however badly."""
+    return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
+
+
+def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> Row:
+    """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick.
+
+    row_id: the entry's id, whose time a cancel or a correction has that says none.
+    """
+    names = _names(fields)
+    kind = fields[names.kind] if names.kind else b""
+    if kind in _UNDOS:
+        return undo_of(kind.decode(), {name.decode("ascii", "replace"): text for name, text in fields.items()}, row_id)
+    if kind in _WHOLE_MINUTES:
+        raise NotATick("unknown_shape", "a whole minute has no plain form: send it as JSON, in the field data")
+    symbol = symbol_of(fields[names.symbol] if names.symbol else None)
+    if kind in _QUOTES:
+        return Row(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
+    size = size_of(fields[names.size] if names.size else None)
+    price = price_with_size(fields.get(b"price"), size)
+    ts, conditions = timestamp_of(fields.get(b"timestamp")), conditions_of_json(fields.get(_CONDITIONS))
+    flags = flags_of(conditions, ts) if rules == "sip" else SETS_ALL
+    return with_names(
+        Row(symbol, ts, price, size, flags=flags), *(fields.get(name) for name in _TRADE_NAMES), conditions=conditions
+    )
+
+
+def columns_of_fields(
+    names: Sequence[bytes], entries: Sequence[Sequence[bytes]], rules: TRADE_RULES
+) -> tuple[Ticks, NDArray[np.bool_]] | None:
+    """Read entries of the same field names at once: the rows that are ticks, and which entries these are.
+
+    None where such fields are no plain ticks; the entries left out may be ticks all the same: see row_of_fields.
+    """
+    found = _names(names)
+    if None in found[:4] or len(set(names)) < len(names):
+        return None
+    columns = {name: [fields[2 * i + 1] for fields in entries] for i, name in enumerate(names)}
+    if _may_be_too_large(columns):
+        return None
+    symbol_texts, price_texts, size_texts, ts_texts = (columns[name] for name in found[:4] if name)
+    symbols, codes = _coded(symbol_texts)
+    ts = timestamp_column(ts_texts)
+    price, size = number_column(price_texts), number_column(size_texts)
+    sound, price = sound_rows(codes, ts, price, size)
+    if found.kind:
+        sound &= _trades(columns[found.kind])
+    told = _told(columns, ts, rules)
+    ticks = Ticks(symbols, codes, ts, price, size, told.columns, notes=told.notes)
+    return (ticks if sound.all() else ticks.take(sound)), sound
+
+
+def _names(fields: Collection[bytes]) -> _Names:
+    def first(*names: bytes) -> bytes | None:
+        return next((name for name in names if name in fields), None)
+
+    return _Names(
+        first(b"symbol", b"ticker"),
+        first(b"price"),
+        first(b"volume", b"size"),
+        first(b"timestamp"),
+        first(b"event_type", b"type"),
+    )
+
+
+def _may_be_too_large(columns: Mapping[bytes, Sequence[bytes]]) -> bool:
+    return sum(len(name) + max(map(len, texts)) for name, texts in columns.items()) > MAX_BODY_BYTES
+
+
+def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
+    distinct = dict.fromkeys(texts)
+    symbols, codes = symbol_table(distinct)
+    code_of = dict(zip(distinct, codes, strict=True))
+    return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
+
+
+def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> Told:
+    exchanges, ids, facilities = ([text_of(text) for text in columns.get(name, ())] for name in _TRADE_NAMES)
+    conditions = [conditions_of_json(text) for text in columns.get(_CONDITIONS, ())]
+    return told_columns(
+        exchanges=exchanges, ids=ids, facilities=facilities, conditions=conditions, ts=ts, rules=rules
+    )  # fmt: skip
+
+
+def _trades(kinds: Sequence[bytes]) -> NDArray[np.bool_]:
+    if _NO_TRADES.isdisjoint(kinds):
+        return np.ones(len(kinds), np.bool_)
+    return np.fromiter((kind not in _NO_TRADES for kind in kinds), np.bool_, len(kinds))

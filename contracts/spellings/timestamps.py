@@ -1,0 +1,146 @@
+"""A tick's time in any spelling -> int64 nanoseconds since 1970, UTC. Magnitude tells the unit of a number."""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ticks import MAX_TS_NS, MIN_TS_NS
+from .tick_values import NotATick, shown
+
+SECOND_NS = 1_000_000_000
+
+# Nanoseconds of a second, millisecond, microsecond, nanosecond. 1990 to 2100 is a factor of 6.5 and the units lie 1000
+# apart: no number is a time in two of them.
+_UNITS_NS = (SECOND_NS, 1_000_000, 1_000, 1)
+_BOUNDS = [(unit, MIN_TS_NS // unit, MAX_TS_NS // unit) for unit in _UNITS_NS]
+
+_NUMBER = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?|\d{8}[T ]\d{4}(?:\d\d)?)"  # extended or basic, to the second
+    r"(?:(?<=\d\d\d\d\d\d|:\d\d:\d\d)[.,](\d+))? ?"  # a fraction, of the second only
+    r"(?:(Z)|([+-])(\d\d):?([0-5]\d)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_TRUNCATING = Context(prec=64, rounding=ROUND_DOWN)
+_MAX_LENGTH = 64
+_WHOLE_DIGITS = 19  # always fit a uint64
+_SECOND_DIGITS = 10  # so many, and nine behind the point, fit a uint64
+
+
+def timestamp_of(value: object) -> int:
+    """Return Unix nanoseconds from a number (s, ms, us or ns) or a text (a number or ISO-8601; no zone means UTC).
+
+    Text and whole numbers are exact (below the nanosecond: cut). A float is rounded to the microsecond, which is what
+    a float64 holds of seconds since 1970. Raises NotATick("timestamp").
+    """
+    ns = None
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        ns = _ns_of_text(value.strip())
+    elif isinstance(value, float):
+        ns = _ns_of_float(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        ns = _ns_of_whole(value)
+    if ns is None or not MIN_TS_NS <= ns < MAX_TS_NS:
+        raise NotATick("timestamp", f"not a time from 1990 to 2099: {shown(value)}")
+    return ns
+
+
+def timestamp_column(texts: Sequence[bytes]) -> NDArray[np.int64]:
+    """Return what timestamp_of says of each text, and 0 where it refuses."""
+    whole = [i for i, text in enumerate(texts) if text.isdigit() and len(text) <= _WHOLE_DIGITS]
+    if len(whole) == len(texts):
+        return _ns_of_wholes(texts)
+    ns = np.zeros(len(texts), "<i8")
+    ns[whole] = _ns_of_wholes([texts[i] for i in whole])
+    rest = sorted(set(range(len(texts))).difference(whole))
+    decimal = [i for i in rest if _is_decimal_seconds(texts[i])]
+    ns[decimal] = _ns_of_decimals([texts[i] for i in decimal])
+    other = sorted(set(rest).difference(decimal))
+    ns[other] = [_ns_or_zero(texts[i]) for i in other]
+    return ns
+
+
+def _ns_of_wholes(texts: Sequence[bytes]) -> NDArray[np.int64]:
+    numbers = np.fromiter(map(int, texts), "<u8", len(texts))
+    ns = np.zeros(len(texts), "<i8")
+    for unit, lowest, above in _BOUNDS:
+        inside = (numbers >= lowest) & (numbers < above)
+        ns[inside] = numbers[inside].astype("<i8") * unit
+    return ns
+
+
+def _is_decimal_seconds(text: bytes) -> bool:
+    if not 0 <= text.find(b".") <= _SECOND_DIGITS or len(text) > _MAX_LENGTH:
+        return False
+    return text.replace(b".", b"", 1).isdigit()
+
+
+def _ns_of_decimals(texts: Sequence[bytes]) -> NDArray[np.int64]:
+    parts = [text.partition(b".") for text in texts]
+    ns = np.fromiter([int(whole + (part + b"000000000")[:9]) for whole, _, part in parts], "<u8", len(texts))
+    return np.where((ns >= MIN_TS_NS) & (ns < MAX_TS_NS), ns, 0).astype("<i8")
+
+
+def _ns_or_zero(text: bytes) -> int:
+    try:
+        return timestamp_of(text)
+    except NotATick:
+        return 0
+
+
+def _unit_of(number: float | Decimal) -> int | None:
+    for unit, lowest, above in _BOUNDS:
+        if lowest <= number < above:
+            return unit
+    return None
+
+
+def _ns_of_whole(number: int) -> int | None:
+    unit = _unit_of(number)
+    return None if unit is None else number * unit
+
+
+def _ns_of_float(number: float) -> int | None:
+    unit = _unit_of(number)
+    if unit is None:
+        return None
+    fraction, whole = math.modf(number)
+    return int(whole) * unit + round(fraction * unit / 1000) * 1000
+
+
+def _ns_of_text(text: str) -> int | None:
+    if len(text) > _MAX_LENGTH:
+        return None
+    if _NUMBER.fullmatch(text):
+        number = Decimal(text)
+        unit = _unit_of(number)
+        return None if unit is None else int(_TRUNCATING.multiply(number, Decimal(unit)))
+    match = _ISO.fullmatch(text)
+    return _ns_of_iso(match) if match else None
+
+
+def _ns_of_iso(match: re.Match[str]) -> int | None:
+    to_second, fraction, _, sign, hours, minutes = match.groups()
+    second = _unix_second(to_second)
+    if second is None or (hours and int(hours) > 23):
+        return None
+    if sign:
+        ahead_s = int(hours) * 3600 + int(minutes or 0) * 60
+        second -= ahead_s if sign == "+" else -ahead_s
+    return second * SECOND_NS + int(((fraction or "") + "000000000")[:9])
+
+
+@lru_cache(maxsize=256)  # the ticks of a feed share their second
+def _unix_second(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

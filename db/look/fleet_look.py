@@ -1,0 +1,178 @@
+"""The one look at the fleet: both servers are read once, no process is asked, nothing is changed.
+
+What it comes to is `contracts/fleet/fleet_health.py`'s to say.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from ...contracts.fleet.fleet_look import (
+    BridgeLook,
+    DefinitionFaults,
+    FeedLook,
+    FleetLook,
+    Integration,
+    LeaseLook,
+    ProducerLook,
+    Replay,
+    Usage,
+)
+from ...contracts.gap_reasons import FIRST_MINUTES
+from ...contracts.market_hours import day_of, hours_of, is_market_open
+from ...contracts.names import DEAD_LETTERS, FRONT_DOOR
+from ..postgres import Connection
+from ..queries import query
+from ..redis import Client, masters, redis_ms
+from .flow_log import read_integration
+from .foreign_keys import all_keys, foreign_keys
+from .freshness import FreshnessReader
+from .rates import BUSY_S, Rates, WorkerRow
+from .redis_replay import replay_of
+from .stream_look import lengths, read_redis, read_stream
+
+T = TypeVar("T")
+
+WINDOW_S = 900.0  # of the flow log, where nobody asks for another
+LETTERS_ARE_NEW_S = 300.0
+LOSSES_ARE_NEW_S = 900.0
+_SELDOM_SHARE = 0.02  # of the time of whoever looks again and again, for each thing that takes long
+
+
+class FleetReader:
+    """Looks once, or again and again.
+
+    definitions: reads which definition rows nobody uses. now: the time of day; None: that of Redis. seldom_s: what
+    takes long, and changes slowly, is read again after so many seconds; 0: in each look. window_s: how far back the
+    flow log is read; latest_flows: how many flows to show. with_counts: also what no rule judges, and takes long where
+    there is much of it: dead letters by reason, repeated trades.
+    """
+
+    def __init__(
+        self,
+        definitions: Callable[[Connection], DefinitionFaults],
+        *,
+        now: Callable[[], datetime] | None = None,
+        seldom_s: float = 0.0,
+        window_s: float = WINDOW_S,
+        latest_flows: int = 0,
+        with_counts: bool = True,
+    ) -> None:
+        self._read_definitions = definitions
+        self._now = now
+        self._window_s = window_s
+        self._latest_flows = latest_flows
+        self._with_counts = with_counts
+        self._rates = Rates()
+        self._symbols = FreshnessReader()
+        self._integration = _Seldom[Integration](seldom_s)
+        self._definitions = _Seldom[DefinitionFaults](4 * seldom_s)
+        self._replays = _Seldom[list[Replay]](4 * seldom_s)
+
+    def look(self, connection: Connection, client: Client, now_s: float | None = None) -> FleetLook:
+        """Look at everything but the flow log. now_s: monotonic seconds. Raises what PostgreSQL and Redis raise."""
+        now_s = time.monotonic() if now_s is None else now_s
+        workers_s, bridge_s, connected_s = connection.execute(query("monitor_signs")).fetchone() or (None, None, None)
+        redis_s = redis_ms(client) / 1000
+        at = datetime.fromtimestamp(redis_s, UTC) if self._now is None else self._now()
+        nodes = masters(client)
+        if len(self._replays.value or ()) != len(nodes):  # a node of a cluster came, or went
+            self._replays.value = None
+        replays = self._replays.read(now_s, lambda: [replay_of(node) for node in nodes])
+        found = [replace(read_redis(node), replay=said) for node, said in zip(nodes, replays, strict=True)]
+        fleet = read_stream(connection, client, redis=found[0], with_counts=self._with_counts)
+        usage, bars_per_minute = self._usage(connection, now_s)
+        definitions = self._definitions.read(now_s, lambda: self._read_definitions(connection))
+        return FleetLook(
+            at=at,
+            redis_s=redis_s,
+            fleet=fleet,
+            redis_nodes=found,
+            foreign_keys=foreign_keys(client, all_keys(fleet.partitions_total)),
+            unowned_s=dict(connection.execute(query("monitor_unowned"), {"stream": FRONT_DOOR}).fetchall()),
+            workers_silent_s=workers_s,
+            bridge=_bridge(connection, bridge_s, connected_s),
+            producers=[ProducerLook(*row) for row in connection.execute(query("monitor_producers"))],
+            leases=[LeaseLook(*row) for row in connection.execute(query("monitor_leases"))],
+            feed=_feed(connection, at, bars_per_minute=bars_per_minute),
+            symbols=self._symbols.look(connection, now_s),
+            integration=self._integration.value,
+            usage=usage,
+            idle_definitions=definitions.idle,
+            wrong_definitions=definitions.wrong,
+            dead_letter_entries=lengths(client, [DEAD_LETTERS])[0],
+        )
+
+    def with_flow_log(
+        self, look: FleetLook, connection: Connection, client: Client, now_s: float | None = None
+    ) -> FleetLook:
+        """Read the flow log into a look, when it is due. It is apart because the application may lock its table."""
+
+        def read() -> Integration:
+            return read_integration(connection, client, at=look.at, window_s=self._window_s, latest=self._latest_flows)
+
+        now_s = time.monotonic() if now_s is None else now_s
+        return replace(look, integration=self._integration.read(now_s, read))
+
+    def _usage(self, connection: Connection, now_s: float) -> tuple[Usage, float]:
+        """Return what the workers do and use, and the bars that they make in a minute."""
+        rows = [WorkerRow(*row) for row in connection.execute(query("worker_counts"))]
+        rate = self._rates.add(rows, now_s)
+        living = [row for row in rows if row.living]
+        usage = Usage(
+            ticks_per_second=rate.ticks,
+            cpu_percent=rate.cpu_s * 100,
+            memory_mb=sum(row.memory_mb for row in living),
+            commit_lag_ms=max((row.lag_ms for row in living if row.idle_s < BUSY_S), default=0.0),
+        )
+        return usage, rate.bars * 60
+
+
+class _Seldom(Generic[T]):
+    """What was read, until it is old enough to be read again: never for more than a fiftieth of the time."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._due_s = -math.inf
+        self.value: T | None = None
+
+    def read(self, now_s: float, ask: Callable[[], T]) -> T:
+        """Return the last value read; read it again if it is due. now_s: monotonic seconds."""
+        if self.value is not None and now_s < self._due_s:
+            return self.value
+        began_s = time.monotonic()
+        value = self.value = ask()
+        wait_s = max(self._every_s, (time.monotonic() - began_s) / _SELDOM_SHARE) if self._every_s else 0.0
+        self._due_s = now_s + wait_s
+        return value
+
+
+def _bridge(connection: Connection, silent_s: float | None, connected_s: float | None) -> BridgeLook:
+    owner, epoch, bridges, untold, untold_s = connection.execute(query("monitor_bridge")).fetchone() or ()
+    standbys = max(0, bridges - (owner is not None))
+    return BridgeLook(owner, epoch or 0, silent_s, standbys, untold, untold_s, connected_s)
+
+
+def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> FeedLook:
+    lately = {"lately_s": LOSSES_ARE_NEW_S}
+    silent_s, lost, lost_lately, undetected = connection.execute(query("monitor_ticks"), lately).fetchone() or ()
+    lately = {"lately_s": LETTERS_ARE_NEW_S}
+    (letters,) = connection.execute(query("monitor_new_dead_letters"), lately).fetchone() or (0,)
+    first = {"first_minutes": list(FIRST_MINUTES)}
+    gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps"), first).fetchall())
+    hours = hours_of(day_of(at)) if is_market_open(at) else None
+    return FeedLook(
+        market_open=hours is not None,
+        silent_s=silent_s,
+        lost=lost,
+        lost_lately=lost_lately,
+        undetected_bars=undetected,
+        bars_per_minute=bars_per_minute,
+        dead_letters_lately=letters,
+        open_gaps=gaps.get("open", 0),
+        missing_gaps=gaps.get("missing", 0),
+        open_s=(at - hours.opens).total_seconds() if hours else None,
+    )

@@ -1,0 +1,164 @@
+"""How far the workers are behind: the ticks that are sent and not committed, and how old the oldest of them is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ...contracts.frames.frame import is_name
+from ...contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
+from ...contracts.partition import START, Position
+from ..bounded_streams import StreamEnds, read_ends
+from ..frame_stream import is_number, number_of
+from ..postgres import Connection
+from ..queries import query
+from ..redis import Client, is_foreign, redis_ms
+
+MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
+_LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
+
+
+class Committed(NamedTuple):
+    """How far a producer's ticks are committed. finished: it is a replay that ended there."""
+
+    number: int
+    finished: bool
+
+
+class InRedis(NamedTuple):
+    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position.
+
+    is_foreign: one of its keys holds something else, so that nothing is known.
+    """
+
+    sent: dict[str, int]
+    entries: int
+    last: Position | None
+    oldest: Position | None
+    is_foreign: bool = False
+
+
+class Sent(NamedTuple):
+    """How far a producer has sent, by what it noted in PostgreSQL. lives: it sends again what Redis forgets."""
+
+    number: int
+    lives: bool
+    since: datetime
+    until: datetime
+
+
+class Lag(NamedTuple):
+    """ticks: sent, not committed. age_s: of the oldest entry above the position; 0: none waits, None: unknown."""
+
+    ticks: int
+    age_s: float | None
+
+
+def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
+    """Return the lag of each partition."""
+    committed = committed_numbers(connection)
+    noted = noted_numbers(connection)
+    rows = connection.execute(query("committed_positions"))
+    positions = {partition: Position.kept(position) for partition, position in rows}
+    return lags(positions, committed, with_noted(look(client, positions), noted), redis_ms(client))
+
+
+def lags(
+    positions: Mapping[int, Position],
+    committed: Mapping[int, Mapping[str, Committed]],
+    in_redis: Mapping[int, InRedis],
+    now_ms: int,
+) -> dict[int, Lag]:
+    """Return the lag of each partition, of what both servers said; PostgreSQL first.
+
+    What is committed between the two looks then only makes the lag look longer.
+    """
+    return {p: _lag(position, committed.get(p, {}), in_redis[p], now_ms) for p, position in positions.items()}
+
+
+def committed_numbers(connection: Connection) -> dict[int, dict[str, Committed]]:
+    """Return how far each producer's ticks are committed, by partition."""
+    numbers: dict[int, dict[str, Committed]] = {}
+    for partition, producer, number, finished in connection.execute(query("committed_numbers")):
+        numbers.setdefault(partition, {})[producer] = Committed(number, finished)
+    return numbers
+
+
+def noted_numbers(connection: Connection) -> dict[int, dict[str, Sent]]:
+    """Return how far live producers have sent, by partition, whatever Redis knows of it."""
+    numbers: dict[int, dict[str, Sent]] = {}
+    for partition, producer, *sent in connection.execute(query("sent_numbers")):
+        numbers.setdefault(partition, {})[producer] = Sent(*sent)
+    return numbers
+
+
+def with_noted(in_redis: Mapping[int, InRedis], noted: Mapping[int, Mapping[str, Sent]]) -> dict[int, InRedis]:
+    """Add what PostgreSQL knows to have been sent: what Redis has forgotten waits all the same."""
+    return {p: found._replace(sent=_higher(found.sent, noted.get(p, {}))) for p, found in in_redis.items()}
+
+
+def _higher(sent: Mapping[str, int], noted: Mapping[str, Sent]) -> dict[str, int]:
+    return {**sent, **{producer: max(note.number, sent.get(producer, 0)) for producer, note in noted.items()}}
+
+
+def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
+    """Look at partitions in Redis; positions: up to where each is committed."""
+    found: dict[int, InRedis] = {}
+    numbered = list(positions.items())
+    for first in range(0, len(numbered), _LOOKED_AT_ONCE):
+        some = numbered[first : first + _LOOKED_AT_ONCE]
+        pipeline = client.pipeline(transaction=False)
+        for partition, _ in some:
+            pipeline.hgetall(flow_key(partition))
+        flows = pipeline.execute(raise_on_error=False)
+        ends = read_ends(client, [(stream_key(partition), position.exclusive) for partition, position in some])
+        found |= {p: _in_redis(flow, end) for (p, _), flow, end in zip(some, flows, ends, strict=True)}
+    return found
+
+
+def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Read the producers' `sent` numbers out of a flow hash; a field that no producer of ours writes says nothing."""
+    fields = ((name[5:].decode(errors="replace"), value.partition(b",")[0]) for name, value in flow.items()
+              if name.startswith(b"sent:"))  # fmt: skip
+    return {name: int(number) for name, number in fields if is_name(name) and is_number(number)}
+
+
+def number_in(value: bytes | None) -> int:
+    """Read a number of a flow hash, "number" or "number,sends"; 0 if the field holds no number of ours."""
+    return number_of((value or b"").partition(b",")[0])
+
+
+def _in_redis(flow: Any, stream: StreamEnds | Exception) -> InRedis:
+    if is_foreign(flow) or is_foreign(stream):
+        return InRedis({}, 0, None, None, is_foreign=True)
+    if isinstance(flow, Exception):
+        raise flow
+    if isinstance(stream, Exception):
+        raise stream
+    return InRedis(sent_numbers(flow), stream.length, stream.last, stream.first)
+
+
+def _lag(position: Position, committed: Mapping[str, Committed], in_redis: InRedis, now_ms: int) -> Lag:
+    ticks = sum(
+        _waiting(number, committed.get(producer))
+        for producer, number in in_redis.sent.items()
+        if producer != FRONT_DOOR_PRODUCER  # its numbers are entry ids and count no ticks
+    )
+    return Lag(ticks, _age_s(position, in_redis, ticks, now_ms))
+
+
+def _waiting(sent: int, committed: Committed | None) -> int:
+    if committed is None:
+        return sent
+    return 0 if committed.finished else max(0, sent - committed.number)
+
+
+def _age_s(position: Position, in_redis: InRedis, ticks: int, now_ms: int) -> float | None:
+    if in_redis.is_foreign:
+        return None
+    if in_redis.oldest is not None:
+        return max(0, now_ms - in_redis.oldest.ms) / 1000
+    # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis
+    # has lost entries, and nobody knows how old those were.
+    if ticks or (in_redis.last or START) < position:
+        return None
+    return 0.0

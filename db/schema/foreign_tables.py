@@ -1,0 +1,118 @@
+"""Every table and column that may be the application's own: what we need of it, and how we live without the rest.
+
+`tickstock migrate` adds what is lacking where its role may; migrate, doctor and the start of a process say the rest.
+"""
+
+from typing import NamedTuple
+
+from ...contracts.errors import SetupError
+from ..postgres import Connection
+from ..queries import query
+
+
+class ForeignColumn(NamedTuple):
+    """A column that our statements name. type: to add it with. without: how we live without it; None: not at all."""
+
+    table: str
+    name: str
+    type: str
+    without: str | None = None
+
+
+class Lack(NamedTuple):
+    """A column that is not there. mend: the statement that adds it."""
+
+    column: ForeignColumn
+    mend: str
+
+    def __str__(self) -> str:
+        what = f"{self.column.table} has no column {self.column.name}"
+        return f"{what}: {self.column.without}" if self.column.without else what
+
+
+_BARS = (
+    {"symbol": "varchar(20)", "timestamp": "timestamptz"}
+    | dict.fromkeys(("open", "high", "low", "close"), "numeric(18,6)")
+    | {"volume": "numeric(20,6)"}
+)
+_DETAIL = {"vwap": "double precision", "trade_count": "integer", "revision": "smallint", "provenance": "text"}
+_NEEDED: dict[str, dict[str, str]] = {
+    "symbols": {"symbol": "varchar(20)"},
+    **{f"ohlcv_{timeframe}": _BARS for timeframe in ("1min", "5min", "15min", "30min", "hourly")},
+    "pattern_definitions": {"name": "varchar(100)", "short_description": "varchar(255)", "enabled": "boolean"},
+    "indicator_definitions": {"name": "varchar(100)", "short_description": "varchar(255)", "enabled": "boolean"},
+    "intraday_patterns": {
+        "symbol": "varchar(20)", "pattern_type": "varchar(50)", "confidence": "numeric", "pattern_data": "jsonb",
+        "detection_timestamp": "timestamptz", "expiration_timestamp": "timestamptz", "levels": "numeric[]",
+        "metadata": "jsonb", "timeframe": "text",
+    },
+    "intraday_indicators": {
+        "symbol": "varchar(20)", "indicator_type": "varchar(50)", "value_data": "jsonb",
+        "calculation_timestamp": "timestamptz", "expiration_timestamp": "timestamptz", "metadata": "jsonb",
+        "timeframe": "text",
+    },
+    "integration_events": {
+        "flow_id": "uuid", "timestamp": "timestamptz", "event_type": "varchar(50)", "source_system": "varchar(50)",
+        "checkpoint": "varchar(100)", "symbol": "varchar(20)", "details": "jsonb",
+    },
+    "cache_entries": {
+        "type": "varchar(100)", "name": "varchar(100)", "key": "varchar(100)", "value": "jsonb",
+        "environment": "varchar(50)",
+    },
+}  # fmt: skip
+# Where they exist, detections stand there once more (0016_detection_copies.sql).
+_COPIES = {
+    "pattern_detections": {
+        "pattern_id": "integer", "symbol": "varchar(20)", "detected_at": "timestamp", "confidence": "numeric(4,3)",
+        "price_at_detection": "numeric(18,6)", "volume_at_detection": "bigint", "pattern_data": "jsonb",
+    },
+    "hourly_patterns": {
+        "symbol": "varchar(20)", "pattern_type": "varchar(50)", "detection_timestamp": "timestamptz",
+    },
+}  # fmt: skip
+_DEFAULTS = "the defaults of this program hold"
+_OPTIONAL = (
+    *(
+        ForeignColumn("ohlcv_1min", name, type_, "it stands in the side table bar_detail")
+        for name, type_ in _DETAIL.items()
+    ),
+    ForeignColumn("pattern_definitions", "parameters", "jsonb", f"{_DEFAULTS} for every parameter"),
+    ForeignColumn("pattern_definitions", "confidence_threshold", "numeric", f"{_DEFAULTS} for every threshold"),
+    ForeignColumn("indicator_definitions", "parameters", "jsonb", f"{_DEFAULTS} for every alert"),
+    ForeignColumn("indicator_definitions", "period", "integer", f"{_DEFAULTS} for every period"),
+    *(
+        ForeignColumn(f"{kind}_definitions", "applicable_timeframes", "text[]", "every row is for all timeframes")
+        for kind in ("pattern", "indicator")
+    ),
+    ForeignColumn("intraday_indicators", "value", "numeric", "value_data holds every output, the value first"),
+    *(
+        ForeignColumn(table, name, type_, "no detection is copied there")
+        for table, columns in _COPIES.items()
+        for name, type_ in columns.items()
+    ),
+)
+
+FOREIGN_COLUMNS: tuple[ForeignColumn, ...] = (
+    *(ForeignColumn(table, name, type_) for table, columns in _NEEDED.items() for name, type_ in columns.items()),
+    *_OPTIONAL,
+)
+
+
+def lacking_columns(connection: Connection) -> list[Lack]:
+    """Return the missing columns of existing tables, required columns first."""
+    known = {(column.table, column.name): column for column in FOREIGN_COLUMNS}
+    values = {"tables": [table for table, _ in known], "columns": [name for _, name in known]}
+    lacks = []
+    for table, name in connection.execute(query("lacking_columns"), values):
+        column = known[table, name]
+        lacks.append(Lack(column, f'ALTER TABLE {table} ADD COLUMN "{name}" {column.type}'))
+    return sorted(lacks, key=lambda lack: lack.column.without is not None)
+
+
+def expect_columns(connection: Connection) -> None:
+    """Raise SetupError where a table lacks a column that we cannot live without."""
+    needed = [lack for lack in lacking_columns(connection) if lack.column.without is None]
+    if needed:
+        says = "; ".join(map(str, needed))
+        do = "; ".join(lack.mend for lack in needed)
+        raise SetupError(f"the application's tables do not fit: {says}: as their owner, run `{do}`")

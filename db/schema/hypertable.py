@@ -1,0 +1,98 @@
+"""ohlcv_1min as a hypertable of TimescaleDB: its chunks, and what becomes of old ones. Higher timeframes are plain."""
+
+from typing import NamedTuple
+
+import psycopg
+
+from ...contracts.errors import SetupError, UsageError
+from ..postgres import Connection
+from ..queries import query
+
+CHUNK_DAYS = 1
+
+
+class Hypertable(NamedTuple):
+    """How the bars are kept. None: of that policy there is none. locks: of a statement that names every chunk."""
+
+    chunk_days: float
+    chunks: int
+    compresses: bool
+    compress_after_days: float | None
+    drop_after_days: float | None
+    locks: int
+    room_for_locks: int
+
+    def __str__(self) -> str:
+        kept = "kept for ever" if self.drop_after_days is None else f"dropped after {_days(self.drop_after_days)}"
+        packed = f"compressed after {_days(self.compress_after_days)}" if self.compress_after_days else "not compressed"
+        return f"{self.chunks} chunks of ohlcv_1min, of {_days(self.chunk_days)} each, {packed}, {kept}"
+
+
+class Wishes(NamedTuple):
+    """What to set, in days. None: as it is; 0: no such policy."""
+
+    chunk_days: int | None = None
+    compress_after_days: int | None = None
+    drop_after_days: int | None = None
+
+
+def read_hypertable(connection: Connection) -> Hypertable | None:
+    """Return how ohlcv_1min is kept; None where it is a plain table."""
+    if connection.execute(query("has_hypertables")).fetchone() != (True,):
+        return None
+    row = connection.execute(query("hypertable_of_bars"), {}).fetchone()
+    if row is None:
+        return None
+    chunk_days, chunks, compresses, compress_after_days, drop_after_days, locks, room = row
+    return Hypertable(
+        float(chunk_days),
+        chunks,
+        compresses,
+        None if compress_after_days is None else float(compress_after_days),
+        None if drop_after_days is None else float(drop_after_days),
+        int(locks),
+        room,
+    )
+
+
+def set_hypertable(connection: Connection, wishes: Wishes) -> Hypertable:
+    """Make a hypertable of ohlcv_1min where it is none, set what is wished, and return what it is then.
+
+    All or nothing. Raises UsageError where the database has no TimescaleDB, SetupError where it refuses.
+    """
+    if connection.execute(query("has_hypertables")).fetchone() != (True,):
+        raise UsageError(
+            "--timescale: this database has no TimescaleDB: preload its library, and run `CREATE EXTENSION timescaledb`"
+        )
+    try:
+        with connection.transaction():
+            _set(connection, wishes)
+    except psycopg.Error as e:
+        raise SetupError(f"--timescale: {str(e).strip().splitlines()[0]}") from e
+    made = read_hypertable(connection)
+    if made is None:
+        raise SetupError("--timescale: ohlcv_1min is a plain table still")
+    return made
+
+
+def _set(connection: Connection, wishes: Wishes) -> None:
+    days = {"days": wishes.chunk_days or CHUNK_DAYS}
+    standing = read_hypertable(connection)
+    if standing is None:
+        connection.execute(query("make_hypertable"), days)
+    elif wishes.chunk_days:
+        connection.execute(query("set_chunk_interval"), days)
+    if wishes.compress_after_days and not (standing and standing.compresses):
+        connection.execute(query("allow_compression"))
+    for remove, add, after_days in (
+        ("remove_compression_policy", "add_compression_policy", wishes.compress_after_days),
+        ("remove_retention_policy", "add_retention_policy", wishes.drop_after_days),
+    ):
+        if after_days is not None:
+            connection.execute(query(remove))
+        if after_days:
+            connection.execute(query(add), {"days": after_days})
+
+
+def _days(days: float) -> str:
+    return "1 day" if days == 1 else f"{days:g} days"

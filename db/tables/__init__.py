@@ -1,0 +1,1 @@
+"""Statements on our tables, one file for each kind of row."""

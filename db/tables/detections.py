@@ -1,0 +1,276 @@
+"""What is found on bars, in PostgreSQL: detections, indicator values, higher bars; and the histories behind them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from psycopg import Cursor
+
+from ...contracts.detection import LIFETIME_S, Detection, iso_minute
+from ...contracts.market_hours import half_days
+from ...contracts.ticks import Column
+from ...contracts.timeframe import INTRADAY
+from ..postgres import Connection
+from ..queries import query
+from ..staged_rows import StagedIndicator
+from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
+
+_OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
+_VOLUMES = {
+    1: "volumes_of_minutes",
+    5: "volumes_of_5_minutes",
+    15: "volumes_of_15_minutes",
+    30: "volumes_of_30_minutes",
+    60: "volumes_of_hours",
+}
+_VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
+_LOADED = np.dtype(
+    [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
+    + [(name + kind, form) for name in _VALUE_COLUMNS for kind, form in ((" bytes", ">i4"), ("", ">f8"))]
+)
+
+
+class Standing(NamedTuple):
+    """A detection that is kept."""
+
+    symbol: str
+    is_superseded: bool
+    is_repeat: bool
+
+
+def open_result_stages(connection: Connection) -> None:
+    """Make the temporary tables of this connection."""
+    connection.execute(query("create_result_stages"))
+
+
+def stage_results(connection: Connection, higher: Column, indicators: Sequence[StagedIndicator]) -> None:
+    """Fill the staging tables with these rows alone. higher: partition, symbol (UTF-8), timeframe, minute, values."""
+    connection.execute(query("empty_result_stages"))
+    if len(higher):
+        with connection.cursor().copy(query("copy_higher_stage")) as copy:
+            copy.write(COPY_HEADER + binary_rows(higher).tobytes() + COPY_TRAILER)
+    if indicators:
+        with connection.cursor().copy(query("copy_indicator_stage")) as copy:
+            copy.write("".join(map(_indicator_line, indicators)))
+
+
+def _indicator_line(staged: StagedIndicator) -> str:
+    value = staged.value
+    data = ", ".join(f'"{key}": {number!r}' for key, number in value.values.items())
+    period = "{}" if value.period is None else f'{{"period": {value.period}}}'
+    symbol = value.symbol.replace("\\", "\\\\")
+    at = _instant((value.minute + INTRADAY[value.timeframe]) * 60)
+    return (
+        f"{staged.partition}\t{'t' if staged.again else 'f'}\t{symbol}\t{value.indicator}\t{value.timeframe}\t{at}"
+        f"\t{value.value!r}\t{{{data}}}\t{period}\n"
+    )
+
+
+@lru_cache(maxsize=64)  # a commit's values are of few minutes
+def _instant(at_s: int) -> str:
+    return str(datetime.fromtimestamp(at_s, UTC))
+
+
+def write_higher_bars(connection: Connection, partitions: Sequence[int]) -> None:
+    """Upsert the staged bars of higher timeframes, as absolute values."""
+    values = {"partitions": list(partitions)}
+    for name in (*_OHLCV, "upsert_recent_higher_bar"):
+        connection.execute(query(name), values)
+
+
+def has_indicator_value(connection: Connection) -> bool:
+    """Tell whether intraday_indicators, which may be the application's, has a column for the value alone."""
+    (there,) = connection.execute(query("has_indicator_value")).fetchone() or (False,)
+    return bool(there)
+
+
+def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool, has_value: bool) -> None:
+    """Insert the staged indicator values; again: some replace rows that stand; has_value: the table's shape."""
+    values = {"partitions": list(partitions)}
+    if again:
+        connection.execute(query("delete_indicators_again"), values)
+    insert = "insert_indicators" if has_value else "insert_indicators_without_value"
+    connection.execute(query(insert), values | {"lifetime_s": LIFETIME_S})
+
+
+def standing_detections(
+    connection: Connection, bars: Sequence[tuple[str, int, int]], flow_ids: Sequence[UUID]
+) -> dict[UUID, Standing]:
+    """Return the stored detections of some bars (symbol, timeframe, minute) or with some ids, by flow_id."""
+    symbols, timeframes, minutes = (list(column) for column in zip(*bars, strict=True)) if bars else ([], [], [])
+    values = {"symbols": symbols, "timeframes": timeframes, "minutes": minutes, "flow_ids": list(flow_ids)}
+    rows = connection.execute(query("standing_detections"), values)
+    return {flow_id: Standing(*standing) for flow_id, *standing in rows}
+
+
+def write_detections(
+    connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
+) -> None:
+    """Insert new detections, refresh those found again, and mark those that a revision took away."""
+    if new:
+        connection.execute(query("insert_detections"), _rows(new))
+    if again:
+        connection.execute(query("refresh_detections"), _rows(again))
+        for is_repeat in {bool(detection.repeat_after) for detection in again}:
+            flow_ids = [detection.flow_id for detection in again if bool(detection.repeat_after) is is_repeat]
+            connection.execute(query("note_detections_stand"), {"flow_ids": flow_ids, "is_repeat": is_repeat})
+    if superseded:
+        connection.execute(query("supersede_detections"), {"flow_ids": list(superseded)})
+
+
+def has_detection_copies(connection: Connection) -> bool:
+    """Tell whether there is a table of the application's that holds detections once more."""
+    (there,) = connection.execute(query("has_detection_copies")).fetchone() or (False,)
+    return bool(there)
+
+
+def copy_detections(
+    connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
+) -> list[Cursor[tuple[str | None]]]:
+    """Do in those tables what write_detections did. What goes wrong there does not touch this transaction.
+
+    Each of the cursors returns one row, with what went wrong, or NULL.
+    """
+    cursors = []
+    if changed := [*superseded, *(detection.flow_id for detection in again)]:
+        cursors.append(connection.execute(query("remove_detection_copies"), {"flow_ids": changed}))
+    if there := [*new, *again]:
+        cursors.append(connection.execute(query("copy_detections"), _rows(there)))
+    return cursors
+
+
+def log_published(connection: Connection, detections: Sequence[Detection]) -> None:
+    """Log that these detections are published, in the application's log of flows."""
+    if detections:
+        rows = [
+            {
+                "flow_id": detection.flow_id,
+                "symbol": detection.symbol,
+                "pattern": detection.pattern,
+                "confidence": detection.confidence,
+                "details": {
+                    "tier": detection.tier,
+                    "timestamp": detection.detected_at,
+                    "timeframe": detection.timeframe,
+                    "parts": [part.pattern for part in detection.parts],
+                },
+            }
+            for detection in detections
+        ]
+        connection.execute(query("log_patterns_published"), {"rows": msgspec.json.encode(rows).decode()})
+
+
+def _rows(detections: Sequence[Detection]) -> dict[str, object]:
+    """Return the rows of some detections as one JSON text: arrays of texts take psycopg ten times as long."""
+    rows = msgspec.json.encode([_row(detection) for detection in detections]).decode()
+    return {"rows": rows, "lifetime_s": LIFETIME_S}
+
+
+def _row(detection: Detection) -> dict[str, object]:
+    minutes = INTRADAY[detection.timeframe]
+    return {
+        "flow_id": detection.flow_id,
+        "symbol": detection.symbol,
+        "pattern": detection.pattern,
+        "confidence": detection.confidence,
+        "pattern_data": _pattern_data(detection),
+        "at": (detection.minute + minutes) * 60,
+        "levels": detection.levels,
+        "metadata": {
+            "flow_id": detection.flow_id,
+            "tier": detection.tier,
+            "bar_start": iso_minute(detection.minute),
+            "source": "TickStockPL",
+            "base_rate": detection.base_rate,
+        },
+        "timeframe": detection.timeframe,
+        "timeframe_minutes": minutes,
+        "minute": detection.minute,
+        "is_repeat": bool(detection.repeat_after),
+    }
+
+
+def _pattern_data(detection: Detection) -> dict[str, object]:
+    return {
+        "bar": {name: getattr(detection, name) for name in ("open", "high", "low", "close", "volume")},
+        "direction": detection.direction,
+        "price_change": detection.price_change,
+        "relative_volume": detection.relative_volume,
+        "relative_strength": detection.relative_strength,
+        "parameters": detection.parameters,
+        "event": detection.event,
+        "repeat_after": detection.repeat_after or None,
+        "part_of": detection.part_of,
+        "parts": [part.pattern for part in detection.parts],
+    }
+
+
+class WantedBars(NamedTuple):
+    """Which bars of one timeframe (minutes) a history is to hold: up to `window` up to a minute, `slack` behind it.
+
+    minutes: symbol -> minute. is_whole: of each symbol whether all bars are wanted, or those of the regular hours.
+    """
+
+    timeframe: int
+    minutes: Mapping[str, int]
+    is_whole: Sequence[bool]
+    window: int
+    slack: int
+
+
+def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
+    """Load these bars, oldest first.
+
+    Returns for each symbol an array of minute, open, high, low, close, volume_micro, notional.
+    """
+    values = {
+        "number": list(range(len(wanted.minutes))),
+        "symbol": list(wanted.minutes),
+        "minute": list(wanted.minutes.values()),
+        "is_whole": list(wanted.is_whole),
+        "half_days": list(half_days()),
+        "timeframe": wanted.timeframe,
+        "window": wanted.window,
+        "slack": wanted.slack,
+    }
+    name = "load_recent_bars" if wanted.timeframe == 1 else "load_recent_higher_bars"
+    with connection.cursor().copy(query(name), values) as copy:
+        loaded = b"".join(copy)
+    rows = np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
+    bounds = np.searchsorted(rows["number"], np.arange(len(wanted.minutes) + 1))
+    return [rows[first:end] for first, end in pairwise(bounds)]
+
+
+def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:
+    """Sum notional and volume, in millionths, of each (symbol, from minute, before minute); by index, where any."""
+    symbols, first, before = (list(column) for column in zip(*wanted, strict=True))
+    values = {"number": list(range(len(wanted))), "symbol": symbols, "from": first, "before": before}
+    return {
+        number: (notional, volume)
+        for number, notional, volume in connection.execute(query("session_sums_before"), values)
+    }
+
+
+def volumes_of(connection: Connection, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    """Return the shares of each symbol's bars at some minutes (n, k), -1 for none; NaN where there is no bar."""
+    volumes = np.full(minutes.shape, np.nan)
+    rows, columns = np.nonzero(minutes >= 0)
+    if not len(rows):
+        return volumes
+    wanted = minutes[rows, columns]
+    values = {
+        "number": list(range(len(wanted))),
+        "symbol": [names[row] for row in rows.tolist()],
+        "minute": wanted.tolist(),
+        "first_minute": int(wanted.min()),
+        "last_minute": int(wanted.max()),
+    }
+    found = connection.execute(query(_VOLUMES[timeframe]), values, prepare=False).fetchall()
+    for number, volume in found:
+        volumes[rows[number], columns[number]] = volume
+    return volumes

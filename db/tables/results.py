@@ -1,0 +1,37 @@
+"""The results streams in Redis: the number of a result in the outbox is the first part of its entry's id."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ...contracts.names import results_key
+from ...contracts.partition import Position
+from ..redis import Client, is_foreign
+
+
+class OutboxRow(NamedTuple):
+    """A row of the outbox. number: counts a partition's rows, from 1."""
+
+    partition: int
+    number: int
+    kind: str
+    body: bytes
+
+
+def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
+    """Return the highest number that each partition's results stream has heard.
+
+    0 where there is no such stream, or its key holds something else.
+    """
+    asked = list(partitions)
+    pipeline = client.pipeline(transaction=False)
+    for partition in asked:
+        pipeline.xinfo_stream(results_key(partition))
+    return {p: _last_number(stream) for p, stream in zip(asked, pipeline.execute(raise_on_error=False), strict=True)}
+
+
+def _last_number(stream: dict[str, bytes] | Exception) -> int:
+    if isinstance(stream, Exception):
+        if "no such key" in str(stream) or is_foreign(stream):
+            return 0
+        raise stream
+    return Position.parse(stream["last-generated-id"]).ms

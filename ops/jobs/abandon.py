@@ -1,0 +1,99 @@
+"""Gives up a replay that will not go on: its open minutes are dropped, everywhere at once, and it counts as ended."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ...contracts.errors import SetupError, UsageError
+from ...contracts.frames.frame import FIELD, VERSION, Frame, encode
+from ...contracts.names import flow_key, stream_key
+from ...db.lease import LEASE_TTL_S
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.redis import Client, redis_ms
+from ...producer.producer_lease import ProducerLease
+from ..audit.ledger import read_ledger
+from ..process.shutdown import Stop
+from ..wiring.servers import Place, open_both, open_postgres
+from . import fleet
+
+_LOOK_EVERY_S = 0.05
+
+
+class Abandoned(NamedTuple):
+    """What became of a replay's ticks. dropped: those of its open minutes; kept: those in bars that were closed."""
+
+    dropped: int
+    kept: int
+
+
+def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) -> Abandoned:
+    """Abandon a replay, with a worker of our own beside those that run.
+
+    Raises UsageError where there is nothing to abandon, LeaseTaken where a replay runs, SetupError where somebody
+    stopped the wait.
+    """
+    client, count = open_both(where, partitions=partitions)
+    with open_postgres(where, name="tickstock-abandon") as connection:
+        _check_abandonable(connection, name)
+        lease = _take_replay_lease(where, name, stop.wait)
+        workers = [fleet.start(where, "worker", "--consumer", f"abandon-{os.getpid()}")]
+        try:
+            with fleet.stopped_at_the_end(workers):
+                return _abandon(
+                    connection, client, name, count, lease=lease, wait=stop.wait,
+                    is_hopeless=lambda: fleet.expect_one_alive(workers),
+                )  # fmt: skip
+        finally:
+            lease.release()
+
+
+def _check_abandonable(connection: Connection, name: str) -> None:
+    """Raise UsageError where there is no such replay, or nothing of it is left to abandon."""
+    row = connection.execute(query("replay_end"), {"name": name}).fetchone()
+    if row is None:
+        raise UsageError(f"no replay is named {name}: `tickstock status` names them")
+    _, abandoned, has_ended = row
+    if has_ended:
+        raise UsageError(f"{name} was abandoned already" if abandoned else f"{name} is finished: all its bars are kept")
+
+
+def _take_replay_lease(where: Place, name: str, wait: Callable[[float], bool]) -> ProducerLease:
+    """Keep replays from running. A killed producer's lease is waited for; raises LeaseTaken where one runs."""
+    deadline = time.monotonic() + LEASE_TTL_S + 1.0
+    return ProducerLease(
+        where.servers.database_url,
+        "replay",
+        f"abandon {name}",
+        wait=lambda seconds: wait(seconds) or time.monotonic() > deadline,
+    )
+
+
+def _abandon(
+    connection: Connection,
+    client: Client,
+    name: str,
+    partitions: int,
+    *,
+    lease: ProducerLease,
+    is_hopeless: Callable[[], None],
+    wait: Callable[[float], bool],
+) -> Abandoned:
+    """Ask every partition to drop its open bars, wait for that, and delete the producer's numbers in Redis.
+
+    is_hopeless: raises where no worker is left. Raises SetupError where somebody stopped the wait.
+    """
+    born_ms = redis_ms(client)
+    frame = Frame(VERSION, name, name, "abandon", 0, 0, born_ms, 0, False, 0, [], [], "none", b"", [])
+    for partition in range(partitions):
+        client.xadd(stream_key(partition), {FIELD: encode(frame)})
+    while (connection.execute(query("replay_end"), {"name": name}).fetchone() or (0,))[0] < partitions:
+        is_hopeless()
+        lease.check()
+        if wait(_LOOK_EVERY_S):
+            raise SetupError("stopped before every partition had heard of it: the same command goes on")
+    for partition in range(partitions):
+        client.hdel(flow_key(partition), *(f"{number}:{name}" for number in ("sent", "done", "want")))
+    rows = read_ledger(connection, name)
+    return Abandoned(sum(row.lost for row in rows), sum(row.applied for row in rows))

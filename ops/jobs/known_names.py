@@ -1,0 +1,49 @@
+"""The names of patterns and indicators that exist: a wrong one is refused with those that there are."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from ...contracts.errors import UsageError
+from ...db.postgres import Connection
+from ...db.queries import query
+
+
+class KnownNames(NamedTuple):
+    """What exists of a kind: of ours, and of the definitions' rows."""
+
+    what: str
+    names: frozenset[str]
+
+    def check(self, asked: Iterable[str]) -> None:
+        """Refuse the first name that does not exist. Raises UsageError, which says what was meant, or all there are."""
+        for name in asked:
+            if name not in self.names:
+                folded = {known.casefold(): known for known in self.names}
+                close = [folded[found] for found in get_close_matches(name.casefold(), folded, n=3)]
+                meant = f"did you mean {' or '.join(close)}? There are: " if close else "there are: "
+                there_are = ", ".join(sorted(self.names, key=str.casefold))
+                raise UsageError(f"there is no {self.what} {name!r}: {meant}{there_are}")
+
+
+def known_patterns(connection: Connection) -> KnownNames:
+    """Return every pattern that can be on, and those that rows of the application name."""
+    from ...workers.detect.patterns.registry import PATTERNS  # noqa: PLC0415  # with it comes TA-Lib
+
+    patterns, _ = _of_rows(connection)
+    return KnownNames("pattern", frozenset({*PATTERNS, *patterns}))
+
+
+def known_indicators(connection: Connection) -> KnownNames:
+    """Return every indicator that can be on, and those that rows of the application name."""
+    from ...workers.detect.indicators import INDICATORS  # noqa: PLC0415  # with it comes TA-Lib
+
+    _, indicators = _of_rows(connection)
+    return KnownNames("indicator", frozenset({*INDICATORS, *indicators}))
+
+
+def _of_rows(connection: Connection) -> tuple[list[str], list[str]]:
+    if connection.execute(query("definitions_exist")).fetchone() != (True,):
+        return [], []
+    patterns, indicators = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
+    return patterns or [], indicators or []

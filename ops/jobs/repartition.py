@@ -1,0 +1,267 @@
+"""Another number of partitions for a stream at rest: the tables in one transaction, then Redis; safe to break off."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+
+from ...contracts.errors import SetupError, UsageError
+from ...contracts.first_few import first_few
+from ...contracts.fleet.fleet_look import StreamLook
+from ...contracts.names import FRONT_DOOR, flow_key, renewal_keys, results_key, stream_key
+from ...contracts.partition import Position
+from ...db.bounded_streams import read_ends
+from ...db.look.stream_look import read_stream
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.redis import Client
+from ...db.tables.results import told_numbers
+from ...db.world import REAL
+from ...workers.partition.dealt_states import Dealt, deal, producers_of
+from ...workers.partition.frame_order import FrameOrder
+from ...workers.partition.saved_state import LoadedState, load_state
+
+log = structlog.get_logger()
+
+_LOCK_WAIT = "10s"  # for a commit that is still on its way
+_RESULTS_KEPT_S = 86_400  # of a partition that vanishes, for a subscriber that was away
+
+
+class RepartitionOutcome(NamedTuple):
+    """What was done. former: the count before. open_bars: that went along; None where that was done before."""
+
+    former: int
+    open_bars: int | None
+
+
+def repartition(
+    connection: Connection,
+    client: Client,
+    partitions: int,
+    *,
+    give_up_spools: bool,
+    wait: Callable[[], bool],
+) -> RepartitionOutcome | None:
+    """Give the stream so many partitions; None where it has them already. What was broken off is ended.
+
+    wait: is called while the stream is not at rest, and returns whether to look once more. Raises SetupError with all
+    that is in the way, UsageError where there is no stream.
+    """
+    if connection.execute(query("lock_repartition")).fetchone() != (True,):
+        raise SetupError("another `tickstock repartition` is running: wait until it ends")
+    row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
+    if row is None:
+        raise UsageError(f"there is no stream yet: `tickstock migrate --partitions {partitions}` makes one")
+    current, former = row
+    if former is None and current == partitions:
+        return None
+    if former is not None and current != partitions:
+        raise SetupError(
+            f"the change from {former} to {current} partitions was broken off: "
+            f"run `tickstock repartition {current}` first"
+        )
+    open_bars = None
+    if former is None:
+        former = current
+        open_bars = _move_when_at_rest(connection, client, partitions, give_up_spools=give_up_spools, wait=wait)
+    clear_redis(client, former, partitions)
+    end(connection)
+    return RepartitionOutcome(former, open_bars)
+
+
+def _move_when_at_rest(
+    connection: Connection, client: Client, partitions: int, *, give_up_spools: bool, wait: Callable[[], bool]
+) -> int:
+    said: list[str] = []
+    while True:
+        obstacles = find_obstacles(connection, client, partitions, give_up_spools=give_up_spools)
+        if not obstacles:
+            moved = move(connection, client, partitions, give_up_spools=give_up_spools)
+            if isinstance(moved, int):
+                return moved
+            obstacles = moved
+        if not wait():
+            raise SetupError("nothing was changed, because the stream is not at rest:\n- " + "\n- ".join(obstacles))
+        if obstacles != said:
+            log.info("repartition waits: the stream is not at rest", obstacles=obstacles)
+            said = obstacles
+
+
+# -- at rest? ---------------------------------------------------------------------------------------------------------
+
+
+def find_obstacles(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> list[str]:
+    """Return the reasons why the stream is not at rest, each with its remedy; empty if it is.
+
+    partitions: how many there shall be.
+    """
+    if running := _running(connection):
+        return running  # while somebody works, the rest is not worth a look
+    found = read_stream(connection, client)
+    obstacles = [*_unread(client, found), *_unfinished_replays(found), *_untold(connection, client, partitions)]
+    if not give_up_spools:
+        obstacles += [
+            f"producer {name} was killed, and what it may have left in a spool would be given up: "
+            "start a producer on its host once, which sends it, or say --give-up-spools"
+            for (name,) in connection.execute(query("unfinished_producers"))
+        ]
+    return obstacles
+
+
+def _running(connection: Connection) -> list[str]:
+    owners: dict[str, str] = dict(connection.execute(query("running_owners")).fetchall())
+    connected = [name for (name,) in connection.execute(query("connected_processes")).fetchall()]
+    others = [name for name in connected if not _is_among(owners, name)]
+    return [
+        *(f"{owner} runs (it holds the lease {unit}): stop it" for owner, unit in owners.items()),
+        *(f"a {name} is connected: stop it" for name in others),
+    ]
+
+
+def _is_among(owners: Mapping[str, str], connected: str) -> bool:
+    """Tell whether a process that is connected is one that holds a lease; a producer's connection has no name."""
+    _, _, name = connected.partition(" ")
+    return name in owners if name else bool(owners)
+
+
+def _unread(client: Client, found: StreamLook) -> list[str]:
+    behind = [p.partition for p in found.partitions if p.lag_ticks]
+    ticks = sum(p.lag_ticks for p in found.partitions)
+    starts = [(stream_key(p.partition), Position.parse(p.position).exclusive) for p in found.partitions]
+    unread = []
+    for p, ends in zip(found.partitions, read_ends(client, starts), strict=True):
+        if isinstance(ends, Exception):
+            raise ends
+        if ends.first is not None:
+            unread.append(p.partition)
+    do = "run a worker until `tickstock status` shows no lag"
+    obstacles = []
+    if behind:
+        obstacles.append(f"{ticks:,} ticks were sent to partitions {first_few(behind)} and are not committed: {do}")
+    if rest := sorted(set(unread) - set(behind)):
+        obstacles.append(f"entries of partitions {first_few(rest)} are not committed: {do}")
+    if entries := found.front_door.lag_entries:
+        obstacles.append(f"{entries:,} entries of {FRONT_DOOR} are not applied everywhere: {do}")
+    return obstacles
+
+
+def _unfinished_replays(found: StreamLook) -> list[str]:
+    return [
+        f"{replay.name} ({replay.source}) is not finished: replay it to its end with the same command, "
+        f"or give it up with `tickstock replay --abandon {replay.name}`"
+        for replay in found.replays
+        if replay.state in ("running", "unfinished")
+    ]
+
+
+def _untold(connection: Connection, client: Client, partitions: int) -> list[str]:
+    rows = connection.execute(query("results_to_tell")).fetchall()
+    told = told_numbers(client, [partition for partition, *_ in rows])
+    untold = [partition for partition, _, last, *_ in rows if told[partition] < last]
+    unspoken = [partition for partition, number, _, spoken, _ in rows if spoken is not None and spoken < number]
+    # Where no bridge ever ran nobody need be told; one that starts later tells what it finds, but of these partitions.
+    unheard = [partition for partition, *_, spoken, says in rows if partition >= partitions and spoken is None and says]
+    (letters,) = connection.execute(query("count_untold_dead_letters")).fetchone() or (0,)
+    obstacles = []
+    if untold or letters:
+        what = f"results of partitions {first_few(untold)}" if untold else f"{letters:,} dead letters"
+        obstacles.append(f"{what} are not told in Redis: run a worker until they are")
+    if unspoken:
+        obstacles.append(f"results of partitions {first_few(unspoken)} are not published: run a bridge until they are")
+    if unheard:
+        what = f"results of partitions {first_few(unheard)} were never published, and would be lost with them"
+        obstacles.append(f"{what}: run a bridge until they are")
+    return obstacles
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
+
+
+def move(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> int | list[str]:
+    """Change the tables in one transaction; return how many open bars moved, or what is in the way after all.
+
+    From its COMMIT on nobody can start until `end`: the streams still hold frames of the former partitions.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(query("limit_lock_wait"), {"wait": _LOCK_WAIT})
+            connection.execute(query("lock_stream"))
+            connection.execute(query("lock_fleet"))
+            saved = connection.execute(query("lock_all_checkpoints")).fetchall()
+            # Once more: nobody can come in between any more.
+            if obstacles := find_obstacles(connection, client, partitions, give_up_spools=give_up_spools):
+                return obstacles
+            states = [load_state(state, partition) for partition, state in saved if state]
+            return _write(connection, states, former=len(saved), partitions=partitions)
+    except psycopg.errors.LockNotAvailable:
+        return [f"a transaction has held a lease or a checkpoint for {_LOCK_WAIT}: end it"]
+
+
+def _write(connection: Connection, states: Sequence[LoadedState], *, former: int, partitions: int) -> int:
+    count = {"partitions": partitions}
+    producers = dict(connection.execute(query("recent_producers")).fetchall()) | producers_of(states)
+    names = {"producers": list(producers), "feeds": list(producers.values())}
+    connection.execute(query("end_producers"), names)
+    connection.execute(query("end_producers_everywhere"), count | names)
+    connection.execute(query("place_front_door"), count)
+    connection.execute(query("gather_front_door"), count)
+    connection.execute(query("end_every_lease"))
+    for step in (
+        "keep_former_partitions",
+        "drop_former_checkpoints",
+        "drop_former_leases",
+        "drop_former_outbox",
+        "drop_former_bridge_positions",
+        "add_checkpoints",
+        "add_leases",
+        "add_bridge_positions",
+        "forget_former_partitions",
+    ):
+        connection.execute(query(step), count)
+    dealt = deal(states, partitions, _flows(connection, count | names))
+    _replace_checkpoints(connection, dealt)
+    connection.execute(query("widen_gaps"))
+    connection.execute(query("note_former_replays"), {"former": former})
+    connection.execute(query("begin_repartition"), {"name": FRONT_DOOR} | count)
+    return sum(state.open_bars for state in dealt)
+
+
+def _flows(connection: Connection, values: dict[str, Any]) -> dict[int, dict[str, FrameOrder]]:
+    flows: dict[int, dict[str, FrameOrder]] = {partition: {} for partition in range(values["partitions"])}
+    for partition, producer, feed, number, ended in connection.execute(query("ended_flows"), values):
+        flows[partition][producer] = FrameOrder(feed, number, ended=ended, end_applied=ended)
+    return flows
+
+
+def _replace_checkpoints(connection: Connection, dealt: Sequence[Dealt]) -> None:
+    values = {
+        "partitions": list(range(len(dealt))),
+        "tokens": [REAL.token() for _ in dealt],
+        "states": [state.state for state in dealt],
+        "undetected": [state.undetected for state in dealt],
+    }
+    connection.execute(query("replace_checkpoints"), values)
+
+
+def clear_redis(client: Client, former: int, partitions: int) -> None:
+    """Delete the streams with their numbers, which are all committed; done twice it changes nothing.
+
+    Results stay: those of a partition that vanishes for a day.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for partition in range(max(former, partitions)):
+        pipeline.unlink(stream_key(partition))
+        pipeline.unlink(flow_key(partition))
+        for key in renewal_keys(partition):
+            pipeline.unlink(key)
+        if partition < partitions:
+            pipeline.persist(results_key(partition))
+        else:
+            pipeline.expire(results_key(partition), _RESULTS_KEPT_S)
+    pipeline.execute()
+
+
+def end(connection: Connection) -> None:
+    """Let the fleet start again."""
+    connection.execute(query("end_repartition"), {"name": FRONT_DOOR})

@@ -1,0 +1,86 @@
+"""Writes a day of the synthetic market as a trade flat file, in the vendor's own columns."""
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from ...contracts.spellings.flat_file import STANDARD_COLUMNS
+from ...contracts.ticks import Ticks
+from ...producer.synthetic import SyntheticSource
+
+_CHUNK_COMPRESSION = 6
+_EXCHANGE = 4  # one that exists; the same for all: a trade's number alone tells it from others
+_TAPE = 1
+
+
+class Written(NamedTuple):
+    """What a sample file holds."""
+
+    trades: int
+    symbols: int
+    bytes: int
+
+
+def write_sample(source: SyntheticSource, file: Path) -> Written:
+    """Write every tick of a market with an end; a name that ends in .gz is compressed. Raises OSError.
+
+    The file takes its name when it is whole: a run that was stopped leaves none.
+    """
+    part = file.with_name(f"{file.name}.part")
+    trades, symbols = 0, np.zeros(len(source.symbols), dtype=bool)
+    try:
+        with _opened(part, compressed=file.suffix == ".gz") as out:
+            options = csv.WriteOptions(include_header=False, quoting_style="none")
+            out.write(",".join(STANDARD_COLUMNS).encode() + b"\n")
+            for chunk in source:
+                if len(chunk.ticks):
+                    csv.write_csv(_table(chunk.ticks, trades), out, options)
+                    trades += len(chunk.ticks)
+                    symbols[chunk.ticks.symbol_index] = True
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return Written(trades, int(symbols.sum()), file.stat().st_size)
+
+
+@contextmanager
+def _opened(file: Path, *, compressed: bool) -> Iterator[BinaryIO]:
+    with file.open("wb") as raw:
+        if not compressed:
+            yield raw
+            return
+        # No name and no time in its header: the same options give the same bytes.
+        with gzip.GzipFile("", "wb", _CHUNK_COMPRESSION, raw, mtime=0) as packed:
+            yield cast("BinaryIO", packed)
+
+
+def _table(ticks: Ticks, before: int) -> pa.Table:
+    count = len(ticks)
+    numbers = pa.array(np.arange(before + 1, before + count + 1))
+    symbols = pa.DictionaryArray.from_arrays(ticks.symbol_index, list(ticks.symbols)).cast(pa.string())
+    columns = {
+        "ticker": symbols,
+        "conditions": pa.nulls(count, pa.string()),
+        "correction": _all(0, count),
+        "exchange": _all(_EXCHANGE, count),
+        "id": numbers,
+        "participant_timestamp": pa.array(ticks.ts),
+        "price": pa.array(ticks.price),
+        "sequence_number": numbers,
+        "sip_timestamp": pa.array(ticks.ts),
+        "size": pa.array(ticks.size),
+        "tape": _all(_TAPE, count),
+        "trf_id": _all(0, count),
+        "trf_timestamp": _all(0, count),
+    }
+    return pa.table([columns[name] for name in STANDARD_COLUMNS], names=list(STANDARD_COLUMNS))
+
+
+def _all(number: int, count: int) -> pa.Array:
+    return pa.array(np.full(count, number))

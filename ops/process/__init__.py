@@ -1,0 +1,1 @@
+"""What each process needs: its stop, its log, its metrics, its progress."""

@@ -1,0 +1,46 @@
+"""structlog, set up once for a process: fixed phrases with fields, to stderr, so that stdout holds only results."""
+
+import logging
+import sys
+
+import structlog
+
+from ...contracts.printable import printable, printable_lines
+from .console import plain
+
+
+def set_up_logs(*, level: str = "info", as_json: bool = False) -> None:
+    """Log to stderr, as lines for people or as JSON."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([] if as_json else [_printable_values]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(plain(sys.stderr)),
+    )
+    # Its warnings are of errors that it ignores, because they follow from one that it raises: that one is ours to log.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+
+def _printable_values(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape what a terminal would obey: fields may hold what others wrote. JSON does so by itself."""
+    return {
+        printable(name): printable_lines(value)
+        if name == "exception"
+        else value
+        if _is_plain(value)
+        else printable(value)
+        for name, value in event.items()
+    }
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)

@@ -1,0 +1,1 @@
+"""Passwords, Redis's users, and who gets which."""

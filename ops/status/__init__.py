@@ -1,0 +1,1 @@
+"""What the fleet looks like now, and what that means."""

@@ -1,0 +1,212 @@
+"""A look at the fleet as people read it: the verdict with its findings, both systems in a few lines, tables."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ...contracts.first_few import first_few
+from ...contracts.fleet.fleet_health import HealthFinding, health_of
+from ...contracts.fleet.fleet_look import FleetLook, Integration
+from ...contracts.fleet.fleet_rules import has_only_replayed
+from ..process.console import make_console, plain
+from .tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
+
+WIDE = 150  # what the widest table takes
+_LABEL, _LEVEL = 14, 9  # columns before the text of a line, and of a finding
+_MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
+_STYLES = {"error": "bold red", "warn": "yellow", "note": "cyan"}
+_WORDS = {
+    "healthy": Text("healthy", "bold green"),
+    "starting": Text("starting", "bold yellow"),
+    "degraded": Text("degraded", "bold yellow"),
+    "error": Text("UNHEALTHY", "bold red"),
+}
+
+
+def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> None:
+    """Print a whole reading, the verdict last: it is right above the next prompt.
+
+    A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
+    """
+    out = make_console(highlight=False, markup=False)
+    is_wide = out.width >= WIDE or not out.is_terminal
+    if is_wide:
+        out.width = max(WIDE, out.width)
+    with out.capture() as captured:
+        if look:
+            for table in _tables(look, most_partitions=None, is_wide=is_wide):
+                out.print(table)
+            for line in _lines(look):
+                print_line(out, line, _LABEL)
+        health, *found = verdict(look, findings)
+        print_line(out, health, _LABEL)
+        for line in found:
+            print_line(out, line, _LEVEL)
+    text = captured.get()
+    if not out.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    plain(sys.stdout).write(text)  # the console has escaped what others wrote
+    sys.stdout.flush()
+
+
+def print_line(out: Console, line: Text, indent: int) -> None:
+    """Print a line; in a terminal that is too narrow for it, on several, which begin below its text."""
+    if not out.is_terminal or line.cell_len <= out.width:
+        out.print(line, soft_wrap=True)
+        return
+    head, body = line[:indent], line[indent:]
+    for part in body.wrap(out, out.width - indent):
+        out.print(head + part, soft_wrap=True)
+        head = Text(" " * indent)
+
+
+def picture_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
+    """Make a picture for a screen: the verdict first, because what does not fit is cut off below."""
+    parts: list[RenderableType] = [*verdict(look, findings)]
+    if look:
+        parts += _lines(look)
+        parts += _tables(look, most_partitions=_MOST_PARTITIONS, is_wide=width >= WIDE)
+    return Group(*parts)
+
+
+def glance_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int, height: int) -> Group:
+    """Make a picture for a small screen, 80 by 24: the verdict, then one line for each part; nothing is wrapped."""
+    health, *found = verdict(look, findings)
+    parts = [health]
+    lines = list(glance_lines(look)) if look else []
+    room = max(1, height - len(lines) - 2)  # the health's line, and the last, on which the cursor stands
+    if len(found) > room:
+        more = Text(f"  and {len(found) - room + 1} more: tickstock status")
+        found = [*found[: room - 1], more]
+    parts += [*found, *lines]
+    for line in parts:
+        line.truncate(width, overflow="ellipsis")
+    return Group(*parts)
+
+
+def verdict(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Iterator[Text]:
+    """Yield the verdict, and a line for each finding."""
+    yield Text("Health        ").append_text(_WORDS[health_of(look, findings)])
+    for finding in findings:
+        line = Text(f"  {finding.level:<5}  ", _STYLES[finding.level]).append(finding.code, "bold")
+        yield line.append(f"  {finding.message}  -> {finding.do}", "not bold")
+
+
+def glance_lines(look: FleetLook) -> Iterator[Text]:
+    """Yield one line for each part of the fleet."""
+    first, *others = map(Text, fleet_lines(look.fleet))
+    yield first
+    for line in parts_lines(look.fleet):
+        yield Text(line)
+    if look.producers:
+        running = sum(producer.running for producer in look.producers)
+        ticks = sum(producer.ticks for producer in look.producers)
+        yield Text(f"Producers     {running} live of {len(look.producers)}, {ticks:,} ticks")
+    yield from others
+    yield from _rest(look)
+
+
+def _lines(look: FleetLook) -> Iterator[Text]:
+    for line in fleet_lines(look.fleet):
+        yield Text(line)
+    yield from _rest(look)
+
+
+def _rest(look: FleetLook) -> Iterator[Text]:
+    bridge, feed = look.bridge, look.feed
+    speaks = f"{bridge.owner} speaks" if bridge.owner else "nobody speaks"
+    yield Text(f"Bridge        {speaks}, epoch {bridge.epoch}, {bridge.standbys} standing by, {bridge.untold:,} untold")
+    market = "open" if feed.market_open else "closed"
+    last = "never" if feed.silent_s is None else f"{feed.silent_s:,.1f} s ago"
+    yield Text(
+        f"Feed          market {market}, last live tick {last}, {feed.lost:,} lost, "
+        f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
+    )
+    yield Text(f"Symbols       {_symbols(look)}")
+    if look.integration:
+        yield from _systems(look.integration)
+
+
+def _symbols(look: FleetLook) -> str:
+    symbols = look.symbols
+    if has_only_replayed(look):  # of old days: none of them is late
+        return f"{symbols.active + symbols.stale:,} have bars of replays"
+    names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
+    return f"{symbols.active:,} active, {symbols.stale:,} stale{names}"
+
+
+def _systems(integration: Integration) -> Iterator[Text]:
+    beats, flows = integration.heartbeats, integration.flows
+    signs = (("key", beats.key_s), ("row", beats.logged_s))
+    ours = ", ".join(f"{what} {_ago(s)}" if s is not None else f"no {what}" for what, s in signs)
+    yield Text(f"TickStockPL   heartbeat {ours}")
+    heard = f"{beats.subscribers} on tickstock.events.patterns"
+    window = f"nothing logged in the last {integration.window_s / 60:,.0f} min"
+    logged = window if beats.application_s is None else f"logged last {_ago(beats.application_s)}"
+    yield Text(f"Application   {logged}, subscribers: {heard}")
+    counts = f"{flows.published:,} published, {flows.received:,} received, {flows.parsed:,} parsed, "
+    orphans = f"orphans: {flows.never_received:,} not received, {flows.never_parsed:,} not parsed, "
+    yield Text(
+        f"Flows         {counts}{flows.delivered:,} delivered; {orphans}{flows.never_delivered:,} not delivered "
+        f"(last {integration.window_s / 60:,.0f} min)"
+    )
+    received = f"received {_ms(flows.received_ms_median)} / {_ms(flows.received_ms_p95)}"
+    delivered = f"delivered {_ms(flows.delivered_ms_median)} / {_ms(flows.delivered_ms_p95)}"
+    yield Text(f"Latency       {received}, {delivered} (median / 95 %)")
+
+
+def _tables(look: FleetLook, *, most_partitions: int | None, is_wide: bool) -> Iterator[Table]:
+    yield from fleet_tables(look.fleet, most_partitions=most_partitions, is_wide=is_wide)
+    if look.producers:
+        yield _producers(look)
+    if look.leases:
+        yield _leases(look)
+    if look.integration and look.integration.checkpoints:
+        yield _checkpoints(look.integration)
+    if look.integration and look.integration.latest:
+        yield _flows(look.integration, is_wide=is_wide)
+
+
+def _producers(look: FleetLook) -> Table:
+    table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s")
+    for p in look.producers:
+        state = Text("running", "green") if p.running else Text("silent", "red")
+        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s))
+    return table
+
+
+def _leases(look: FleetLook) -> Table:
+    table = table_of("Leases", "unit", "owner", "epoch", "left s")
+    for lease in look.leases:
+        table.add_row(lease.unit, lease.owner, str(lease.epoch), seconds(lease.left_s))
+    return table
+
+
+def _checkpoints(integration: Integration) -> Table:
+    table = table_of("Checkpoints", "system", "checkpoint", "count", "last s")
+    for c in integration.checkpoints:
+        table.add_row(c.source, c.checkpoint, f"{c.count:,}", seconds(c.last_s))
+    return table
+
+
+def _flows(integration: Integration, *, is_wide: bool) -> Table:
+    ids = ("flow_id",) if is_wide else ()
+    table = table_of("Latest flows", "time", "symbol", "pattern", "latency ms", "users", *ids, "path")
+    for f in integration.latest:
+        latency = "-" if f.total_latency_ms is None else f"{f.total_latency_ms:,.1f}"
+        users = "-" if f.users_notified is None else f"{f.users_notified:,}"
+        path = " > ".join(step or "-" for step in f.flow_path)
+        flow_id = (str(f.flow_id),) if is_wide else ()
+        table.add_row(moment(f.start_time), f.symbol or "-", f.pattern or "-", latency, users, *flow_id, path)
+    return table
+
+
+def _ago(age_s: float) -> str:
+    return f"{age_s:,.1f} s ago"
+
+
+def _ms(latency: float | None) -> str:
+    return "-" if latency is None else f"{latency:,.1f} ms"

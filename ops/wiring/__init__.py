@@ -1,0 +1,1 @@
+"""Servers, producers, workers and bridges put together from their options."""

@@ -1,0 +1,81 @@
+"""Puts a bridge together."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+
+from ...contracts.errors import first_line
+from ...contracts.market_hours import load_calendar
+from ...db.postgres import Connection, Database
+from ...db.schema.migrate import check_schema, recorded_partitions
+from ...workers.bridge.bridge import Bridge, BridgeOptions
+from ...workers.bridge.voice import Voice
+from ..process.shutdown import Stop
+from .servers import Place, open_postgres, open_redis, wait_for_server
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ...workers.commit.tracing import Tracing
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.5  # for the stream, which the first worker or producer makes
+
+
+def make_bridge(
+    where: Place,
+    *,
+    name: str,
+    universe: str,
+    streaming_rate: float | None,
+    stop: Stop,
+    tracing: "Tracing | None" = None,
+) -> Bridge | None:
+    """Put a bridge together, waiting for servers and stream; None where it was stopped before there was a stream.
+
+    Raises SetupError where the servers do not fit.
+    """
+    partitions = _await_stream(where, stop)
+    if partitions is None:
+        return None
+    load_calendar()
+    client = open_redis(where, "bridge")
+    url = where.servers.database_url
+    database = wait_for_server(
+        lambda: Database(url, name=f"tickstock-bridge {name}", impatient=True), where.connect_timeout_s
+    )
+    return Bridge(
+        BridgeOptions(name, partitions, streaming_rate),
+        database=database,
+        client=client,
+        redis_url=where.servers.redis_url,
+        voice=Voice(database, client, name=name, universe=universe, partitions=partitions),
+        stop=stop,
+        tracing=tracing,
+    )
+
+
+def _await_stream(where: Place, stop: Stop) -> int | None:
+    """Return the partition count of the stream, once there is one."""
+    while not stop.is_set():
+        try:
+            with closing(open_postgres(where, name="tickstock-bridge")) as connection:
+                check_schema(connection)
+                return _look_for_stream(connection, stop)
+        except psycopg.OperationalError as e:  # it went away meanwhile: the next connection waits for it
+            log.warning("waiting for a server", server="postgresql", why=first_line(e), seconds=where.connect_timeout_s)
+            stop.wait(_LOOK_EVERY_S)
+    return None
+
+
+def _look_for_stream(connection: Connection, stop: Stop) -> int | None:
+    waits = False
+    while not stop.is_set():
+        if partitions := recorded_partitions(connection):
+            return partitions
+        if not waits:
+            log.info("waiting for a stream", made_by="the first worker or producer")
+        waits = True
+        stop.wait(_LOOK_EVERY_S)
+    return None

@@ -1,0 +1,257 @@
+"""The live feeds: Massive's WebSocket, or the application's channels, with what runs beside them.
+
+Beside the producer's loop: a thread that notes and repairs gaps, and one that looks for changes of the universe.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import structlog
+
+from ...contracts.bar import MINUTE_MS
+from ...contracts.gap import Gap, OnGap
+from ...contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
+from ...contracts.names import TICK_CHANNELS
+from ...contracts.spellings.tick_json import SecondStamp
+from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from ...contracts.universe import EVERY_SYMBOL
+from ...db.metrics import count_gap
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.redis import Client, redis_ms
+from ...db.tables.universe import Universe
+from ...producer.channel import ChannelSource
+from ...producer.framer import Identity
+from ...producer.gap_repair import SETTLE_S
+from ...producer.massive.feed import MassiveSource
+from ...producer.massive.reader import MassiveOptions
+from ...producer.massive.rest import REST_URL, MassiveRest
+from ...producer.produce import Feed, Progress
+from ...producer.repair import RepairThread
+from ..process.shutdown import Stop
+from .live_start import Start
+from .producer import ProducerOptions, run_producer
+from .servers import Place, wait_for_server, with_postgres
+
+log = structlog.get_logger()
+
+MASSIVE_URL = "wss://socket.massive.com/stocks"
+_DELAYED_HOST, _DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 minutes behind
+_SILENCE_S = {"T": 30.0, "A": 30.0, "AM": 150.0}  # minutes come once a minute
+_JOIN_S = 8.0  # of the repair: it says its end and waits shortly for the commit
+_RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer stop missed is for the daily import
+# A gap beyond this is cut at the hours in which nobody trades. A shorter one is asked for as it is: it costs little,
+# and a pretend market trades at any hour, also on a holiday.
+_LONG_MS = 4 * 3600 * 1000
+_STOP_MS = 30_000  # a stop ends the hearing first, then waits so long at most until all is committed
+
+Source = Literal["massive", "channel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """What a user can turn of a live feed. universe: None for every symbol. delay_s, silence_s: None by the feed."""
+
+    source: Source
+    universe: str | None = None
+    repair: bool = True
+    key: str = field(default="", repr=False)
+    rest_url: str = REST_URL
+    rest_per_minute: float = 3000.0
+    channel: str = "T"
+    massive_url: str = MASSIVE_URL
+    rules: TRADE_RULES = DEFAULT_RULES
+    delay_s: float | None = None
+    silence_s: float | None = None
+    watch: Literal["market", "always"] = "market"
+    family: str = TICK_CHANNELS[0]
+    second_stamp: SecondStamp = "end"
+
+    @property
+    def delay_ms(self) -> int:
+        """How far the feed runs behind the market."""
+        if self.delay_s is not None:
+            return int(self.delay_s * 1000)
+        is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
+        return _DELAYED_MS if is_delayed else 0
+
+
+def run_live(
+    where: Place,
+    client: Client,
+    live: LiveOptions,
+    options: ProducerOptions,
+    partitions: int,
+    stop: Stop,
+    on_progress: Callable[[Progress], None],
+) -> bool:
+    """Produce a live feed until the stop; return whether all of it is committed.
+
+    Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
+    """
+    load_calendar()
+    universe = wait_for_server(
+        lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
+    )
+    repair = _repair_thread(where, live, options, partitions, universe, stop)
+    since_ms = _heard_until_ms(where, options.feed, live.delay_ms)
+    now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
+
+    def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
+        count_gap(why)
+        for part in market_parts(first_ms, last_ms):
+            repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
+
+    source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap)
+    name = f"{live.source}-{uuid4().hex[:12]}"  # contracts.names.MARKET_PRODUCERS knows how these begin
+    identity = Identity(name, options.feed, "live", publish=True, delay_ms=live.delay_ms, codec=options.codec)
+    with ExitStack() as opened:
+        opened.callback(_end, stop, repair)
+        repair.start()
+        hears_all = live.channel == "AM" and live.source == "massive"  # each message holds a whole minute
+        start = Start(since_ms, now_ms, on_gap, is_traded=_is_always_traded if live.watch == "always" else is_traded)
+        _UniverseWatch(universe, source, stop, (lambda _: None) if hears_all else start.tell_added).start()
+        ticks = opened.enter_context(closing(start.told(source, hears_all=hears_all)))
+        numbers = dict.fromkeys(range(partitions), 0)
+        feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
+                    is_up=lambda: source.is_connected, symbols=universe.symbols())  # fmt: skip
+        return run_producer(where, client, feed, options, stop, on_progress, on_gap)
+
+
+def _end(stop: Stop, repair: RepairThread) -> None:
+    stop.set()
+    repair.join(_JOIN_S)
+
+
+def _source(
+    where: Place, live: LiveOptions, universe: Universe, stop: Stop, *, now_ms: Callable[[], int], on_gap: OnGap
+) -> MassiveSource | ChannelSource:
+    symbols = _listed(universe.symbols())
+    if live.source == "channel":
+        return ChannelSource(
+            where.servers.redis_url, live.family, second_stamp=live.second_stamp, rules=live.rules, stop=stop,
+            on_gap=on_gap, symbols=symbols,
+        )  # fmt: skip
+    silence_s = live.silence_s or _SILENCE_S[live.channel]
+    massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)
+    is_watched = _is_always if live.watch == "always" else lambda: is_market_open(_at(now_ms()))
+    return MassiveSource(massive, symbols, stop=stop, now_ms=now_ms, on_gap=on_gap, is_watched=is_watched)
+
+
+def _is_always() -> bool:
+    return True
+
+
+def _is_always_traded(_: datetime) -> bool:
+    return True
+
+
+def _listed(symbols: list[str]) -> list[str] | None:
+    return None if EVERY_SYMBOL in symbols else symbols
+
+
+class _UniverseWatch(threading.Thread):
+    """Hands a changed universe to the source. A thread, because to look may take seconds.
+
+    tell_added: of the symbols that are heard from now on; None: of all.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        source: MassiveSource | ChannelSource,
+        stop: Stop,
+        tell_added: Callable[[Sequence[str] | None], None],
+    ) -> None:
+        super().__init__(name="universe", daemon=True)
+        self._universe = universe
+        self._source = source
+        self._stop = stop
+        self._tell_added = tell_added
+
+    def run(self) -> None:
+        """Look until the stop."""
+        known = self._universe.symbols()
+        while not self._stop.wait(1.0):
+            symbols = self._universe.changed()
+            if symbols is not None:
+                self._source.set_symbols(symbols)
+                if EVERY_SYMBOL not in known and (added := sorted(set(symbols) - set(known))):
+                    self._tell_added(None if EVERY_SYMBOL in added else added)
+                known = symbols
+
+
+# -- time, and what was missed ----------------------------------------------------------------------------------------
+
+
+def _clock(now_ms: int, delay_ms: int) -> Callable[[], int]:
+    """Return a clock of the feed's market time, Unix ms: that of Redis, carried on by the monotonic one."""
+    base_ms, base_s = now_ms - delay_ms, time.monotonic()
+    return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _repair_thread(
+    where: Place, live: LiveOptions, options: ProducerOptions, partitions: int, universe: Universe, stop: Stop
+) -> RepairThread:
+    """Make the thread that notes gaps, and fills them where there is a key to ask the vendor with."""
+    rest = None
+    if live.repair and live.key:
+        rest = MassiveRest(live.rest_url, live.key, per_minute=live.rest_per_minute, wait=stop.wait)
+    elif live.repair:
+        log.warning("gaps are recorded, not repaired", why="no API key", do="set MASSIVE_API_KEY, or say --no-repair")
+    return RepairThread(
+        where.servers.database_url,
+        where.servers.redis_url,
+        rest,
+        partitions=partitions,
+        symbols=lambda: _listed(universe.symbols()),
+        stop=stop,
+        feed=options.feed,
+        settle_s=SETTLE_S + live.delay_ms / 1000,
+    )
+
+
+def _heard_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
+    """Return up to which market time a live feed has brought all, Unix ms; None: it brought nothing lately.
+
+    That is the start of its last minute with a bar, or when its last producer stopped: if it did, and did not crash.
+    """
+    values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
+
+    def ask(connection: Connection) -> int | None:
+        (minute,) = connection.execute(query("last_live_minute"), values).fetchone() or (None,)
+        (stopped_s,) = connection.execute(query("last_clean_stop"), {"feed": feed}).fetchone() or (0.0,)
+        return None if minute is None else max(minute * MINUTE_MS, int(stopped_s * 1000) - _STOP_MS - delay_ms)
+
+    return with_postgres(where, "tickstock-producer", ask)
+
+
+def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
+    """Cut a long gap into the days' hours, those around them and the night included: nobody missed anything between."""
+    if last_ms - first_ms <= _LONG_MS:
+        return [(first_ms, last_ms)]
+    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms)) + timedelta(days=1)  # whose night has begun
+    parts = []
+    while day <= last_day:
+        if hours := hours_of(day):
+            begins, _ = night_of(day) or (hours.first_trades, None)
+            part = (max(first_ms, _ms(begins)), min(last_ms, _ms(hours.last_trades) - 1))
+            if part[0] <= part[1]:
+                parts.append(part)
+        day += timedelta(days=1)
+    return parts
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,57 @@
+"""Puts a worker together."""
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ...contracts.market_hours import load_calendar
+from ...db.frame_stream import groups_of
+from ...db.postgres import Database
+from ...db.redis import Client
+from ...workers.worker import Worker, WorkerOptions
+from ..process.shutdown import Stop
+from .servers import Place, open_both, wait_for_server
+
+if TYPE_CHECKING:  # it needs what may not be installed
+    from ...workers.commit.tracing import Tracing
+
+
+log = structlog.get_logger()
+
+
+def make_worker(
+    where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop, tracing: "Tracing | None" = None
+) -> Worker:
+    """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
+    if options.detects:
+        load_calendar()
+    client, count = open_both(where, partitions=partitions, role="worker")
+
+    def make() -> Worker:
+        _warn_of_other_groups(client, count, options.group)
+        return Worker(
+            options,
+            database=Database(
+                where.servers.database_url, name=f"tickstock-worker {options.consumer}", of_loop=True, by_keys=True
+            ),
+            client=client,
+            redis_url=where.servers.redis_url,
+            partitions=count,
+            stop=stop,
+            tracing=tracing,
+        )
+
+    return wait_for_server(make, where.connect_timeout_s)
+
+
+def _warn_of_other_groups(client: Client, partitions: int, group: str) -> None:
+    """Say where the stream has a group of another name: its workers, if any run, share these partitions with ours."""
+    others = sorted(groups_of(client, partitions) - {group})
+    if others:
+        log.warning(
+            "the stream has another consumer group",
+            group=group,
+            others=others,
+            means="it gets nothing by itself: all workers of a database share its partitions, whatever their group is",
+            do=f"start all of them with one --group; XGROUP DESTROY one that none uses ({', '.join(others)})",
+        )

@@ -1,0 +1,1 @@
+"""The vendor's live feed and its REST calls."""

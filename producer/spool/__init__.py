@@ -1,0 +1,1 @@
+"""Frames on disk while Redis is away, and what a dead producer left."""

@@ -1,0 +1,210 @@
+"""Sends what dead live producers left in their spools: under their names and numbers, then their end, in threads."""
+
+import threading
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+import psycopg
+import structlog
+from redis.exceptions import RedisError
+
+from ...contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError, first_line
+from ...contracts.frames.frame import decode
+from ...contracts.gap import OnGap
+from ...contracts.gap_reasons import SPOOL_TOO_OLD
+from ...contracts.names import flow_key
+from ...contracts.stop import Stop
+from ...contracts.ticks import Ticks
+from ...db import redis
+from ...db.backoff import Backoff
+from ...db.outage import server_of
+from ...db.postgres import connect
+from ...db.queries import query
+from ...db.redis import Client
+from ...db.vitals import VITALS
+from ...db.world import REAL, World
+from ..framer import Identity, Numbered, make_frame
+from ..producer_lease import ProducerLease
+from .spool import Spool
+from .spooled_writer import SpooledWriter
+
+log = structlog.get_logger()
+
+# Each waits for two commits: one after the other, a hundred dead producers would take as many times two seconds.
+_AT_ONCE = 8
+_FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24 h: then its frames would count again
+
+
+class SpoolTarget(NamedTuple):
+    """Where the frames go. Addresses, not connections: the thread has its own."""
+
+    redis_url: str
+    database_url: str
+    partitions: int
+    max_lag: int
+
+
+class LeftBehind:
+    """A thread beside the new feed, which does not wait for it."""
+
+    def __init__(self, spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
+        """spool_dir: holds a folder for each producer; those that a process has locked are not left behind."""
+        self._thread = threading.Thread(
+            target=send_left_behind, args=(spool_dir, target, stop, on_gap), name="left-behind", daemon=True
+        )
+
+    def start(self) -> None:
+        """Look for spools and send them."""
+        self._thread.start()
+
+    def wait(self, stop: Stop) -> None:
+        """Wait until all are sent and committed; after the stop, no longer: the next start goes on."""
+        while self._thread.is_alive() and not stop.is_set():
+            VITALS.turn()
+            self._thread.join(0.05)
+
+
+def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap, *, world: World = REAL) -> None:
+    """Send each spool of a dead producer; what cannot be sent now is left to the next start."""
+    folders: SimpleQueue[Path] = SimpleQueue()
+    for folder in sorted(path for path in spool_dir.glob("*") if path.is_dir()):
+        folders.put(folder)
+    senders = [
+        threading.Thread(
+            target=_send_each, args=(folders, target, stop, on_gap, world), name="left-behind", daemon=True
+        )
+        for _ in range(min(_AT_ONCE, folders.qsize()))
+    ]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+
+
+def _send_each(folders: "SimpleQueue[Path]", target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
+    while not stop.is_set():
+        try:
+            folder = folders.get_nowait()
+        except Empty:
+            return
+        try:
+            with Spool(folder, max_bytes=1) as spool:
+                if not spool.is_empty:
+                    _send_until_done(spool, target, stop, on_gap, world)
+        except SetupError as e:  # its producer lives
+            log.debug("spool not taken", why=str(e))
+        except (TickStockError, psycopg.Error, RedisError, OSError) as e:
+            log.warning("spool left behind", spool=str(folder), why=str(e).strip(), do="the next start tries again")
+
+
+def _send_until_done(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
+    backoff = Backoff(world)
+    while not stop.is_set():
+        try:
+            _send(spool, target, stop, on_gap, world)
+            return
+        except LeaseTaken:
+            return  # stopped while waiting for it
+        except (ServerAway, psycopg.OperationalError, *redis.AWAY) as e:
+            log.debug("server away", server=server_of(e), why=first_line(e))  # the feed beside us warns of it
+            world.wait(stop, backoff.pause_s())
+
+
+def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: World) -> None:
+    producer = spool.folder.name
+    unit = f"producer:{producer}"
+    heard_s = _last_heard_s(target, unit)
+    if heard_s is None:
+        log.warning("spool of another database: left alone", spool=str(spool.folder))
+        return
+    if heard_s > _FORGOTTEN_AFTER_S:
+        _give_up(spool, on_gap)
+        return
+    identity = _identity(spool)
+    if identity is None:
+        return
+    log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
+    wait = partial(world.wait, stop)
+    done = dict.fromkeys(range(target.partitions), 0)
+    lease = ProducerLease(
+        target.database_url, unit, f"{producer} left behind", wait=wait, partitions=target.partitions, world=world
+    )
+    client = redis.connect(target.redis_url)
+    try:
+        writer = SpooledWriter(
+            client, target.redis_url, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world
+        )
+        # Its end may be among the frames: that of whoever sent them before and was killed, too.
+        if _advance(writer, lease, wait, lambda: writer.is_drained):
+            writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
+            if _advance(writer, lease, wait, lambda: writer.is_drained):
+                writer.forget()
+                log.info("what a producer left behind is committed", producer=producer)
+    finally:
+        lease.release()
+        client.close()
+
+
+def _last_heard_s(target: SpoolTarget, unit: str) -> float | None:
+    with connect(target.database_url, name="tickstock-producer") as connection:
+        row = connection.execute(query("producer_last_heard"), {"unit": unit}).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _give_up(spool: Spool, on_gap: OnGap) -> None:
+    """Hand the time of frames that nobody may send any more to the repair, and delete them."""
+    born_ms = []
+    while frames := spool.read(1000):
+        born_ms += [decode(frame.body).born_ms for frame in frames]
+    log.error("spool too old to be sent", spool=str(spool.folder), frames=len(born_ms))
+    if born_ms:
+        on_gap(min(born_ms), max(born_ms), None, SPOOL_TOO_OLD)
+    spool.clear()
+
+
+def _advance(
+    writer: SpooledWriter, lease: ProducerLease, wait: Callable[[float], bool], is_done: Callable[[], bool]
+) -> bool:
+    """Send until something holds; False where the process stops before."""
+    while not is_done():
+        writer.poll_if_due(every_s=0.1)
+        lease.check()
+        if wait(0.01):
+            return False
+    return True
+
+
+def _identity(spool: Spool) -> Identity | None:
+    """Read who made the frames out of the first of them; None, and an empty spool, where not one is whole."""
+    spool.rewind()
+    first = spool.read(1)
+    spool.rewind()
+    if not first:
+        spool.clear()
+        return None
+    frame = decode(first[0].body)
+    return Identity(frame.producer, frame.feed, "live", delay_ms=frame.delay_ms)
+
+
+def _ended_partitions(target: SpoolTarget, producer: str) -> set[int]:
+    with connect(target.database_url, name="tickstock-producer") as connection:
+        return {partition for (partition,) in connection.execute(query("ended_partitions"), {"producer": producer})}
+
+
+def _end_frames(client: Client, identity: Identity, writer: SpooledWriter, *, ended: Collection[int]) -> list[Numbered]:
+    """Make the producer's end frame in each partition where it has not ended, behind its last number there.
+
+    Nothing is heard of a producer that has ended: a second end would be waited for, for ever.
+    """
+    frames = []
+    for partition, number in writer.last_numbers().items():
+        if partition in ended:
+            continue
+        sent = client.hget(flow_key(partition), f"sent:{identity.producer}") or b"0"
+        last = max(number, int(sent.partition(b",")[0]))
+        body = make_frame(identity, Ticks.empty(), "end", last, last + 1, writer.now_ms())
+        frames.append(Numbered(partition, last, last + 1, body))
+    return frames

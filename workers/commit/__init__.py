@@ -1,0 +1,1 @@
+"""⑧ What one commit writes, how it is found, and how it is told."""

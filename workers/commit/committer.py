@@ -1,0 +1,252 @@
+"""⑧ Makes a step durable: the bars staged outside, ONE transaction inside, nothing of it seen before COMMIT."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import psycopg
+import structlog
+
+from ...contracts.bar import has_prices
+from ...contracts.errors import Fenced
+from ...contracts.ticks import Column
+from ...db.backoff import Backoff
+from ...db.metrics import COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT
+from ...db.postgres import Database
+from ...db.redis import Client, redis_ms
+from ...db.staged_rows import TableShape
+from ...db.tables.bars import existing, stage
+from ...db.tables.forgotten_bars import bars_kept, put_back_staged
+from ...db.tables.replays import minutes_not_held
+from ...db.world import World
+from ..detect.history_memory import HISTORY_MB
+from ..partition.partition_state import PartitionState
+from .commit import Commit
+from .partial_bars import mark_partial
+from .plan import (
+    NO_ROWS,
+    PartitionPlan,
+    hold_back,
+    outrun,
+    plan_partition,
+    plan_rest,
+    resolve,
+    stage_rows,
+    take_superseded,
+)
+from .result_finder import ResultFinder
+from .staging import plan_findings, plan_messages, restage
+from .transaction import CommitTransaction
+from .unstorable import Unstorable
+from .worker_figures import WorkerFigures
+
+log = structlog.get_logger()
+
+_ATTEMPTS = 5  # after a deadlock or serialization failure, which the server has rolled back whole
+
+
+class Committer:
+    """Commits partitions through one connection, in two steps: `stage`, then `transact`.
+
+    Between two calls it keeps nothing of a commit but those whose COMMIT was never answered. figures: this worker's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        consumer: str,
+        *,
+        world: World,
+        figures: WorkerFigures,
+        detects: bool,
+        history_mb: int = HISTORY_MB,
+    ) -> None:
+        self._world = world
+        self._database = database
+        self._client = client
+        self._consumer = consumer
+        self._figures = figures
+        self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
+        self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
+        self.open()
+
+    def open(self) -> None:
+        """Prepare the connection; again after it was lost."""
+        self._transaction = CommitTransaction(self._database.connection, self._consumer)
+        if self._finder:
+            self._finder.open(self._database.connection)
+
+    @property
+    def shape(self) -> TableShape:
+        """How the table of bars stores them."""
+        return self._transaction.shape
+
+    def read_definitions_again(self) -> None:
+        """Read which detectors are on before the next bars, not only when the minute is over."""
+        if self._finder:
+            self._finder.read_again()
+
+    def load_ahead(self, states: Sequence[PartitionState]) -> None:
+        """Load histories for the open bars of one partition, where some are missing."""
+        if self._finder:
+            any(self._finder.load_ahead(state) for state in states)
+
+    def has_detectable(self, state: PartitionState) -> bool:
+        """Tell whether marked bars of a partition wait whose histories are there."""
+        return self._finder is not None and self._finder.has_detectable(state)
+
+    def leave(self, partition: int) -> None:
+        """Forget the histories of a partition that is not worked on here any more."""
+        if self._finder:
+            self._finder.histories.leave(partition)
+
+    # -- stage -------------------------------------------------------------------------------------------------------
+
+    def stage(self, states: Sequence[PartitionState]) -> Commit:
+        """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
+
+        Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
+        """
+        began_at = self._world.monotonic_s()
+        for state in states:
+            self._take_away(state)
+        plans = [plan_partition(state, self._world.token()) for state in states]
+        rows = stage_rows(plans)
+        now_s, redis_ahead_s = self._redis_clock()
+        commit = Commit(plans, began_at, redis_ahead_s, rows, np.ones(len(rows), bool))
+        stand_again = np.zeros(len(rows), bool)
+        if len(rows):
+            commit, stand_again = self._stage_bars(commit, now_s)
+        read_ms = [state.read_to.ms for state in states if state.uncommitted.ticks]
+        self._figures.note_lag(max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0)
+        if self._finder:
+            self._finder.find(plans, commit.rows, commit.changed, stand_again, now_s)
+            mark_partial(self._database.connection, plans, commit.rows)
+        commit = self._hold_back(commit)
+        plan_messages(self._database.connection, commit)
+        return commit
+
+    def _take_away(self, state: PartitionState) -> None:
+        """Let a replay that ends here take away the bars that its files do not hold, where they speak."""
+        for ended in state.uncommitted.ended_replays:
+            if not ended.abandoned:
+                minutes = minutes_not_held(
+                    self._database.connection, ended.replay, state.partition, has_detail=self.shape.has_detail
+                )
+                state.take_away(ended.replay, minutes)
+
+    def _stage_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Column]:
+        """Stage a commit's bars as they are to stand; return it, and which of them were written again as they were."""
+        connection, rows = self._database.connection, commit.rows
+        stage(connection, rows)
+        with bars_kept(connection, rows["minute"], now_s) as are_old:
+            if are_old:
+                put_back_staged(connection, self.shape, rows["minute"])
+            resolved = resolve(rows, existing(connection), self.shape)
+        superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
+        kept = ~superseded
+        stand_again = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
+        commit = replace(
+            commit,
+            rows=resolved.rows.compress(kept),
+            changed=resolved.changed[kept],
+            replaces=bool(resolved.replaces.any()),
+        )
+        if resolved.compared or superseded.any():
+            take_superseded(commit.plans, resolved.rows, superseded)
+            commit = restage(connection, commit, commit.rows, commit.changed)
+        return commit, stand_again
+
+    def _hold_back(self, commit: Commit) -> Commit:
+        held = hold_back(commit.plans, commit.rows, commit.changed)
+        if held is None:
+            return commit
+        kept = ~np.isin(commit.rows["row_number"], held.rows["row_number"])
+        commit = replace(commit, plans=[plan for plan, *_ in held.split], held_back=held)
+        if self._finder:
+            for plan in commit.plans:
+                self._finder.histories.hold_back(plan)
+        return restage(self._database.connection, commit, commit.rows.compress(kept), commit.changed[kept])
+
+    def stage_rest(self, durable: Commit) -> Commit | None:
+        """Plan the commit of what another one, which is durable now, left out; None where it left out nothing."""
+        held = durable.held_back
+        plans = plan_rest(held, durable.plans, self._world.token) if held else []
+        if held is None or not plans:
+            return None
+        if self._finder:
+            for plan in plans:
+                self._finder.histories.lend_rest(plan)
+        commit = replace(durable, plans=plans, began_at=self._world.monotonic_s(), held_back=None)
+        mine = np.isin(held.rows["partition"], commit.partitions)
+        commit = restage(self._database.connection, commit, held.rows.compress(mine), held.changed[mine])
+        plan_messages(self._database.connection, commit)
+        return commit
+
+    def stage_marked(self, states: Sequence[PartitionState]) -> Commit:
+        """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
+        began_at = self._world.monotonic_s()
+        plans = [plan_partition(state, self._world.token(), marked=True) for state in states]
+        now_s, redis_ahead_s = self._redis_clock()
+        if self._finder:
+            self._finder.find_marked(plans, now_s)
+            mark_partial(self._database.connection, plans, NO_ROWS)
+        plan_findings(self._database.connection, plans)
+        return Commit(plans, began_at, redis_ahead_s)
+
+    def _redis_clock(self) -> tuple[float, float]:
+        """Return Redis's time (Unix s), and by how much it is ahead of our monotonic clock."""
+        now_s = redis_ms(self._client) / 1000
+        return now_s, now_s - self._world.monotonic_s()
+
+    # -- transact ----------------------------------------------------------------------------------------------------
+
+    def transact(self, commit: Commit, *, undetected_elsewhere: int = 0) -> Commit:
+        """Commit the plans together; return the commit of those that are durable now.
+
+        A partition that was fenced is left out, the others are committed. A bar that the database refuses goes to the
+        dead letters, the others are committed. Raises psycopg.Error where the answer is unknown: restore everything.
+        undetected_elsewhere: bars of the worker's other partitions that wait for their detectors, for its row.
+        """
+        attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
+        unstorable = Unstorable(self._database.connection, self._transaction)
+        while commit.plans:
+            self._unanswered = {plan.state.partition: plan for plan in commit.plans}
+            undetected = undetected_elsewhere + sum(len(plan.marks) for plan in commit.plans)
+            try:
+                superseded = self._transaction.run(commit, self._figures.row_with(commit.plans, undetected=undetected))
+                self._figures.count_superseded(superseded)
+                break
+            except Fenced as e:
+                self._figures.count_fenced(len(e.partitions))
+                log.info("fenced", partitions=e.partitions)
+                commit = commit.without(e.partitions)
+            except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
+                commit = unstorable.take_out(commit, e)
+            except psycopg.errors.ProgrammingError as e:  # a table or a right that is gone
+                if not unstorable.leave_findings_out(commit, e):
+                    raise
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                attempt += 1
+                if attempt == _ATTEMPTS:
+                    raise
+                self._world.sleep(backoff.pause_s())
+        self._unanswered = {}
+        self._figures.add(commit.plans)
+        self._measure(commit)
+        return commit
+
+    def settle(self, partition: int, token: int) -> None:
+        """Count a commit whose answer never came, where the partition's token shows that it went through."""
+        plan = self._unanswered.pop(partition, None)
+        if plan is not None and plan.new_token == token:
+            self._figures.add_unanswered(plan)
+
+    def _measure(self, commit: Commit) -> None:
+        now_s = self._world.monotonic_s()
+        COMMIT_DURATION.observe(now_s - commit.began_at)
+        COMMIT_TICKS.observe(sum(c.ticks_in for plan in commit.plans for c in plan.counts.values()))
+        for arrived_ns in (plan.state.uncommitted.arrived_ns for plan in commit.plans):
+            if arrived_ns:
+                TICK_TO_COMMIT.observe(max(0.0, now_s + commit.redis_ahead_s - arrived_ns / 1e9))

@@ -1,0 +1,170 @@
+"""⑧ publish: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
+
+from dataclasses import replace
+
+import msgspec
+import structlog
+from redis.exceptions import NoPermissionError, ResponseError
+
+from ...contracts.names import DEAD_LETTERS, results_key
+from ...db.look.foreign_keys import ForeignKeyWatch
+from ...db.postgres import Database
+from ...db.queries import query
+from ...db.redis import Client, is_foreign, is_pause, node_of
+from ...db.tables.results import told_numbers
+from ...db.world import World
+from ..partition.partition_state import Held
+from .plan import PartitionPlan
+
+log = structlog.get_logger()
+
+_MAX_RESULTS = 100_000  # even unread: the outbox has them
+_MAX_DEAD_LETTERS = 100_000
+_MAX_DEAD_LETTER_BYTES = 64 << 20  # of Redis's memory; the table holds them whole
+_PRUNE_EVERY = 256  # commits
+_MOST_TOLD = 2**53  # far above every outbox number; an id above was written by others
+
+OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
+
+
+class Teller:
+    """Tells each partition's messages in the order of their numbers; a number is the id of its entry."""
+
+    def __init__(self, client: Client, database: Database, *, retention_s: float, world: World) -> None:
+        self._world = world
+        self._client = client
+        self._database = database
+        self._retention_s = retention_s
+        self._behind: set[int] = set()
+        self._told: dict[int, int] = {}
+        self._commits = 0
+        self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
+        self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"}, world=world)
+
+    def open(self, held: Held) -> Held:
+        """Copy the outbox rows that the results stream lacks; return the partition with its last copied number.
+
+        Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
+        `void` says which numbers have no row.
+        """
+        (told,) = told_numbers(self._client, [held.partition]).values()
+        if told > _MOST_TOLD:
+            do = f"RENAME or DEL {results_key(held.partition)}; meanwhile the bridge takes the results from the outbox"
+            log.error("results stream ends at an unknown id", partition=held.partition, id=told, do=do)
+            told = held.outbox_number
+        self._told[held.partition] = told
+        if told > held.outbox_number:
+            held = self._jump(held, told)
+        self._behind.add(held.partition)
+        self.catch_up()
+        return held
+
+    def leave(self, partition: int) -> None:
+        """Stop copying a partition's results: the next restore copies the rest."""
+        self._behind.discard(partition)
+        self._unlettered.discard(partition)
+
+    def tell(self, plans: list[PartitionPlan]) -> None:
+        """Copy what was just committed to Redis; if Redis is full, leave it for `catch_up`."""
+        for plan in plans:
+            partition, last = plan.state.partition, plan.state.held.outbox_number
+            if plan.dead_letters or (plan.messages and partition in self._behind):
+                self._behind.add(partition)
+            elif plan.messages:
+                first = last - len(plan.messages) + 1
+                self._send(partition, [(first + i, kind, body) for i, (kind, body) in enumerate(plan.messages)])
+        self.catch_up()
+        self._prune([plan.state.partition for plan in plans])
+
+    def catch_up(self) -> None:
+        """Copy from the tables what could not be copied at once."""
+        if self._foreign_letters.put_right():
+            self._behind |= self._unlettered
+            self._unlettered = set()
+        for partition in sorted(self._behind):
+            self._behind.discard(partition)
+            values = {"partition": partition, "told": self._told.get(partition, 0)}
+            rows = self._database.connection.execute(query("untold_outbox"), values).fetchall()
+            if rows:
+                self._behind.add(partition)  # until a look finds nothing more
+                if not self._send(partition, rows):
+                    continue
+            if self._tell_dead_letters(partition):
+                self._behind.add(partition)
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether committed rows wait to be copied."""
+        return bool(self._behind or self._unlettered)
+
+    def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
+        """Add messages in one MULTI/EXEC; an id that Redis has already was copied before."""
+        key = results_key(partition)
+        pipeline = node_of(self._client, key).pipeline(transaction=True)
+        for number, kind, body in messages:
+            pipeline.execute_command(
+                "XADD", key, "MAXLEN", "~", _MAX_RESULTS, f"{number}-0", "kind", kind, "body", body
+            )
+        try:
+            replies = pipeline.execute(raise_on_error=False)
+        except ResponseError as e:
+            if not is_pause(e):
+                raise
+            if partition not in self._behind:
+                log.warning("results wait for room in Redis", partition=partition, why=str(e))
+            self._behind.add(partition)
+            return False
+        for reply in replies:
+            if isinstance(reply, Exception) and "equal or smaller" not in str(reply):
+                raise reply
+        self._told[partition] = messages[-1][0]
+        return True
+
+    def _jump(self, held: Held, told: int) -> Held:
+        connection = self._database.connection
+        gap = {"from": held.outbox_number + 1, "to": told}
+        token = self._world.token()
+        with connection.transaction():
+            values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
+            if connection.execute(query("set_outbox_number"), values).fetchone() is None:
+                return held  # fenced: the next commit finds out
+            row = {"partition": [held.partition], "number": [told + 1], "kind": ["void"]}
+            connection.execute(query("append_outbox"), row | {"body": [msgspec.json.encode(gap)]})
+        log.warning("results are ahead of the database", partition=held.partition, **gap)
+        return replace(held, token=token, outbox_number=told + 1)
+
+    def _tell_dead_letters(self, partition: int) -> bool:
+        """Copy new dead letters to Redis; return whether more may follow that can be copied now."""
+        if self._foreign_letters.left_out:
+            self._unlettered.add(partition)
+            return False
+        connection = self._database.connection
+        rows = connection.execute(query("untold_dead_letters"), {"partition": partition}).fetchall()
+        if not rows:
+            return False
+        pipeline = self._client.pipeline(transaction=False)
+        for number, producer, reason, detail, original in rows:
+            letter = {"id": number, "partition": partition, "producer": producer, "reason": reason, "detail": detail}
+            pipeline.xadd(DEAD_LETTERS, letter | {"original": original}, maxlen=_MAX_DEAD_LETTERS, approximate=True)
+        pipeline.memory_usage(DEAD_LETTERS)
+        *replies, used = pipeline.execute(raise_on_error=False)
+        if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
+            raise refused
+        if any(is_foreign(reply) for reply in replies):
+            self._foreign_letters.look([0])
+        elif isinstance(used, int) and used > _MAX_DEAD_LETTER_BYTES:
+            kept = int(self._client.xlen(DEAD_LETTERS) * 0.75 * _MAX_DEAD_LETTER_BYTES / used)
+            self._client.xtrim(DEAD_LETTERS, maxlen=kept, approximate=False)
+        told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
+        connection.execute(query("note_dead_letters_told"), {"ids": told})
+        return True
+
+    def _prune(self, partitions: list[int]) -> None:
+        self._commits += 1
+        if self._commits % _PRUNE_EVERY:
+            return
+        for partition in partitions:
+            values = {"partition": partition, "told": self._told.get(partition, 0), "retention_s": self._retention_s}
+            (unpassed,) = self._database.connection.execute(query("prune_outbox"), values).fetchone() or (0,)
+            if unpassed:
+                log.error("results deleted before a bridge published them", partition=partition, rows=unpassed)

@@ -1,0 +1,1 @@
+"""⑥ ⑦ Indicators and patterns over the last bars of each symbol."""

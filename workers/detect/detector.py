@@ -1,0 +1,717 @@
+"""⑥ ⑦ Closed bars to higher timeframes, patterns and indicator values, over the histories of one partition. Pure.
+
+What a commit closes is absorbed into the histories of the symbols that have them; everything else is only marked, and
+absorbed when its history was loaded (`workers/commit/result_finder.py`).
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import talib
+
+from ...contracts.detection import Detection, Event, IndicatorAlert, IndicatorValue
+from ...contracts.ticks import Column
+from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
+from ...contracts.universe import EVERY_SYMBOL
+from ..marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from ..sessions import (
+    ALL_MINUTES,
+    EXTENDED,
+    REGULAR,
+    REGULAR_MINUTES,
+    SESSIONS,
+    TRACKS,
+    Session,
+    Sessions,
+    Track,
+    end_regular_hours,
+    same_minutes_before,
+)
+from ..windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
+from .alerts import alerts_of
+from .definition import Definitions, IndicatorDefinition, PatternDefinition
+from .one_event import join_parts
+from .patterns.base_rates import shipped_rates
+from .patterns.cool_down import bars_since, columns_for, found_before
+from .patterns.kind import Found, OtherDays
+
+WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
+NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
+
+_ROWS_OF_A_BATCH = 1024  # 10 MB of windows
+_LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
+_RSI_BARS = 15
+_SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
+_DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
+_MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
+
+
+# Of a track that no definition is for, only what is needed to make higher bars is kept: of 1-minute bars those of the
+# longest one and of the time in which late trades come; of a higher timeframe those that a late trade may still change.
+_UNUSED_WINDOWS = {timeframe: max(8, 80 // timeframe) for timeframe in (1, *HIGHER)}
+_UNUSED_SLACK = 20
+_PLACE = {track: place for place, track in enumerate(TRACKS)}
+
+
+class FoundPatterns(NamedTuple):
+    """Detections on marked bars, and whether each is published: the bar is, and it is the first of its event."""
+
+    detections: list[Detection]
+    publish: list[bool]
+
+
+@dataclass(slots=True)
+class FoundIndicators:
+    """Indicator values on marked bars; again: a row may stand already. told: those that are published."""
+
+    values: list[IndicatorValue] = field(default_factory=list)
+    again: list[bool] = field(default_factory=list)
+    told: list[IndicatorValue] = field(default_factory=list)
+    alerts: list[IndicatorAlert] = field(default_factory=list)
+
+
+class Detector:
+    """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows.
+
+    loads: a dropped history can be loaded again; else a late bar uses the bars in memory.
+    """
+
+    def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
+        self.symbols = symbols
+        self._loads = loads
+        shipped_rates()  # read now, and not while the first pattern waits
+        self.splits, self.sessions = Splits(symbols), Sessions(symbols)
+        self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
+        self.histories = {track: self._new_history(track) for track in TRACKS}
+        self.jumped: list[tuple[str, int]] = []  # symbols whose history started again with the last bars, and when
+        self._reach = np.zeros((len(TRACKS), 0), np.int64)
+        self._used = np.zeros((len(TRACKS), 0), np.int64)
+        self.turn = 0  # counted on by who wants to know what was used last
+        # By track and symbol: the minute and values last published of each indicator.
+        self._told: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
+
+    def _new_history(self, track: Track) -> History:
+        if track in self.wanted:
+            return History(_SLACK if self._loads else SLACK, self.splits)
+        return History(_UNUSED_SLACK, self.splits, _UNUSED_WINDOWS[track.timeframe])
+
+    # -- histories -------------------------------------------------------------------------------------------------
+
+    def has(self, symbols: Column, track: Track) -> Column:
+        """Tell which symbols have a history up to the newest committed bar."""
+        return np.asarray(self._reach_of(symbols)[_PLACE[track]] == WHOLE)
+
+    def covers(self, marks: Column) -> Column:
+        """Tell which marked bars the histories can answer for: those of their timeframe, and the 1-minute bars."""
+        reach, here = self._reach_of(marks["symbol"]), np.arange(len(marks))
+        whole = np.minimum(reach[_PLACE[ALL_MINUTES]], reach[_PLACE[REGULAR_MINUTES]])
+        for session in SESSIONS:
+            whole = np.minimum(whole, reach[_places_of(session, marks["timeframe"]), here])
+        return np.asarray(_ends_of(marks) <= whole)
+
+    def short_of(self, track: Track, marks: Column) -> Column:
+        """Tell which marked bars a history does not reach."""
+        return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[track]])
+
+    def set_reach(self, symbol: int, minute: int, track: Track | None = None) -> None:
+        """Note up to which minute one of a symbol's histories, or each of them, is there: WHOLE, or NOWHERE."""
+        if symbol >= self._reach.shape[1]:
+            more = ((0, 0), (0, symbol + 1))
+            self._reach = np.pad(self._reach, more, constant_values=NOWHERE)
+            self._used = np.pad(self._used, more)
+        self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
+
+    def level_reach(self, symbols: Column) -> None:
+        """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
+        reach = self._reach[:, symbols]
+        held = reach != NOWHERE
+        self._reach[:, symbols] = np.where(held, np.where(held, reach, WHOLE).min(axis=0), NOWHERE)
+
+    def expect_fit(self, marks: Column) -> None:
+        """Take the histories away of symbols where later bars pushed a marked bar's window or its minutes out."""
+        for track in self.wanted:
+            history, mine = self.histories[track], marks[marks["timeframe"] == track.timeframe]
+            for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
+                if not history.fits(int(mark["symbol"]), int(mark["minute"])):
+                    self.set_reach(int(mark["symbol"]), NOWHERE)
+        higher = marks[marks["timeframe"] > 1]
+        is_there = self.histories[ALL_MINUTES].reach_back(higher["symbol"], higher["minute"])
+        for symbol in np.unique(higher["symbol"][~is_there]).tolist():
+            self.set_reach(symbol, NOWHERE)
+
+    def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
+        """Set the splits; the histories of symbols whose splits changed are loaded again."""
+        if minutes is self.splits.minutes:
+            return
+        before, self.splits.minutes = self.splits.minutes, minutes
+        self._load_again([symbol for symbol in self.symbols if before.get(symbol) != minutes.get(symbol)])
+
+    def take_always_open(self, symbols: AbstractSet[str]) -> None:
+        """Know which symbols' markets never close; the histories of those that were others before are loaded again."""
+        if symbols is self.sessions.always_open:
+            return
+        changed, self.sessions.always_open = symbols ^ self.sessions.always_open, symbols
+        self._load_again(self.symbols if EVERY_SYMBOL in changed else [s for s in self.symbols if s in changed])
+
+    def take_wanted(self, wanted: frozenset[Track]) -> None:
+        """Keep whole windows of these tracks from now on; histories of which more or less is kept are loaded again."""
+        if wanted is self.wanted:
+            return
+        changed, self.wanted = wanted ^ self.wanted, wanted
+        for track in changed:
+            self.histories[track] = self._new_history(track)
+            self._reach[_PLACE[track]] = NOWHERE
+
+    def _load_again(self, symbols: Sequence[str]) -> None:
+        names = set(symbols)
+        for code, symbol in enumerate(self.symbols[: self._reach.shape[1]]):
+            if symbol in names:
+                self.set_reach(code, NOWHERE)
+
+    def drop_parts(self) -> None:
+        """Forget the histories that do not reach up to the newest bar."""
+        self._reach[self._reach < WHOLE] = NOWHERE
+
+    def _reach_of(self, symbols: Column) -> Column:
+        known = symbols < self._reach.shape[1]
+        reach = np.full((len(TRACKS), len(symbols)), NOWHERE, np.int64)
+        reach[:, known] = self._reach[:, symbols[known]]
+        return reach
+
+    def note_used(self, timeframe: int, symbols: Column) -> None:
+        """Note that some symbols' histories of a timeframe are used now."""
+        known = symbols[symbols < self._used.shape[1]]
+        for session in SESSIONS:
+            self._used[_PLACE[Track(session, timeframe)], known] = self.turn
+
+    @property
+    def allocated(self) -> int:
+        """Return the memory of all histories, in bytes."""
+        return sum(history.allocated for history in self.histories.values())
+
+    def held(self) -> Column:
+        """Return the histories that are held: place of the track, symbol, turn of its last use, bytes: (4, n)."""
+        parts = []
+        for place, track in enumerate(TRACKS):
+            history = self.histories[track]
+            symbols = history.holds()
+            known = symbols < self._used.shape[1]
+            used = np.where(known, self._used[place, np.where(known, symbols, 0)] if known.any() else 0, 0)
+            parts.append([np.full(len(symbols), place), symbols, used, np.full(len(symbols), history.row_bytes)])
+        return np.concatenate([np.array(part, np.int64) for part in parts], axis=1)
+
+    def let_go(self, place: int, symbols: Column) -> None:
+        """Forget some symbols' histories of a track: they are loaded again when they are needed."""
+        track = TRACKS[place]
+        known = symbols[symbols < self._reach.shape[1]]
+        self._reach[place, known] = NOWHERE
+        self.histories[track].clear(symbols)
+        for symbol in symbols.tolist():
+            self._told.pop((track, symbol), None)
+
+    def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
+        """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
+
+        Returns the marks of these bars and of the bars that depend on them. A bar that does not fit into its history
+        (from long ago, or too many at once) drops the history: it must be loaded again.
+        """
+        marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
+        self.note_used(1, bars["symbol"])
+        self.jumped = []
+        regular = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], 1))
+        for track, mine in ((ALL_MINUTES, bars), (REGULAR_MINUTES, regular)):
+            marks.extend(self._absorb(track, mine, publish=publish))
+        return joined(marks)
+
+    def _absorb(self, track: Track, bars: Column, *, publish: bool) -> list[Column]:
+        """Put 1-minute bars into one of their histories; return the marks of the bars that depend on them."""
+        here, history = self.has(bars["symbol"], track), self.histories[track]
+        in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
+        marks = [self._put(track, bar, publish=publish) for bar in bars[here & ~in_order]]
+        symbols, counts = np.unique(bars["symbol"][in_order], return_counts=True)
+        jumps = in_order & history.begin_runs(bars) & self._loads
+        jumping = bars["symbol"][jumps]
+        if track == REGULAR_MINUTES:
+            self.jumped = [(self.symbols[bar["symbol"]], int(bar["minute"])) for bar in bars[jumps]]
+        for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
+            self.set_reach(symbol, NOWHERE)
+        history.append(bars.compress(in_order & self.has(bars["symbol"], track)))
+        return marks
+
+    def _put(self, track: Track, bar: Column, *, publish: bool) -> Column:
+        """Put a bar between others; return the marks of the later bars, which depend on it."""
+        symbol, minute = int(bar["symbol"]), int(bar["minute"])
+        history = self.histories[track]
+        minutes = history.minutes(symbol)
+        if not len(minutes):
+            history.append(np.array([bar], CLOSED_DTYPE))
+            return NO_MARKS
+        if self._loads and not self._fits(track, symbol, minute):
+            self.set_reach(symbol, NOWHERE)
+            return NO_MARKS
+        history.put(bar)
+        is_first = minute == history.begins(symbol)  # it may belong to the run before it now
+        if self._loads and track.timeframe == 1 and (is_first or not history.is_one_run(symbol)):
+            self.set_reach(symbol, NOWHERE)
+            return NO_MARKS
+        return self._behind(track, symbol, minute, publish=publish)
+
+    def _fits(self, track: Track, symbol: int, minute: int) -> bool:
+        history = self.histories[track]
+        if track in self.wanted:
+            return history.fits(symbol, minute)
+        return bool(history.reach_back(np.array([symbol]), np.array([minute]))[0]) and minute >= history.begins(symbol)
+
+    def _behind(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Column:
+        """Mark the bars of a track after a minute: their detections depend on that minute's bar."""
+        if track not in self.wanted:
+            return NO_MARKS
+        minutes = self.histories[track].minutes(symbol)
+        later = minutes[minutes > minute].copy()
+        symbols = np.full(len(later), symbol)
+        return marks_of(symbols, later, HANGING, publish=publish, timeframe=track.timeframe)
+
+    def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
+        """Make the marked bars of higher timeframes from the 1-minute bars.
+
+        Returns what changed by that: the bars (timeframe, CLOSED_DTYPE), and the marks with those that hang on them; a
+        bar that stands as it is gives none.
+        """
+        rows: list[Column] = []
+        changed = []
+        for timeframe in HIGHER:
+            mine = marks.compress(marks["timeframe"] == timeframe)
+            if not len(mine):
+                continue
+            bars, there = self._higher_bars(mine, timeframe)
+            changed.append(mine.compress(there & (mine["kind"] == HANGING)))
+            changed.append(self._emptied(timeframe, mine.compress(~there)))
+            for publish in (True, False):
+                part = bars.compress(there & (mine["publish"] == publish))
+                changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
+        return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
+
+    def _emptied(self, timeframe: int, marks: Column) -> Column:
+        """Mark the bars of a higher timeframe whose 1-minute bars are all gone, and the bars that depend on them."""
+        gone = marks.copy()
+        gone["kind"] = REVISED
+        behind = [
+            self._behind(Track(session, timeframe), int(mark["symbol"]), int(mark["minute"]), publish=mark["publish"])
+            for session in SESSIONS
+            for mark in gone
+        ]
+        return joined([gone, *behind])
+
+    def _absorb_higher(self, timeframe: int, bars: Column, rows: list[Column], *, publish: bool) -> Column:
+        track = Track(EXTENDED, timeframe)
+        history = self.histories[track]
+        in_order = bars["minute"] > history.last_minutes(bars["symbol"])
+        revised, written, marks = np.zeros(len(bars), bool), in_order.copy(), []
+        for i in np.flatnonzero(~in_order):
+            stands = history.bar(int(bars["symbol"][i]), int(bars["minute"][i]))
+            revised[i] = stands is not None
+            written[i] = stands is None or stands != bars[i]
+            if written[i]:
+                marks.append(self._put(track, bars[i], publish=publish))
+        history.append(bars.compress(in_order))
+        kinds = np.where(revised, REVISED, NEW)[written]
+        bars = bars.compress(written)
+        marks.append(marks_of(bars["symbol"], bars["minute"], kinds, publish=publish, timeframe=timeframe))
+        marks.extend(self._absorb_regular(bars, timeframe, publish=publish))
+        row = np.empty(len(bars), NO_HIGHER_BARS.dtype)
+        row["timeframe"] = timeframe
+        for name in CLOSED_DTYPE.names or ():
+            row[name] = bars[name]
+        rows.append(row)
+        return joined(marks)
+
+    def _absorb_regular(self, bars: Column, timeframe: int, *, publish: bool) -> list[Column]:
+        """Put the changed higher bars of regular hours into their histories; return the marks that depend on them."""
+        track = Track(REGULAR, timeframe)
+        history = self.histories[track]
+        bars = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], timeframe))
+        in_order = bars["minute"] > history.last_minutes(bars["symbol"])
+        marks = [self._put(track, bar, publish=publish) for bar in bars[~in_order]]
+        history.append(bars.compress(in_order))
+        return marks
+
+    def _higher_bars(self, marks: Column, timeframe: int) -> tuple[Column, Column]:
+        """Merge the 1-minute bars of each marked bar; return the bars, and which of them have any."""
+        symbols = marks["symbol"].astype(np.int64)
+        bars, inside = self.histories[ALL_MINUTES].span(symbols, marks["minute"], timeframe)
+        there = np.asarray(inside.any(axis=1))
+        first = inside.argmax(axis=1)[:, None]
+        merged = np.zeros(len(marks), CLOSED_DTYPE)
+        merged["symbol"], merged["minute"] = marks["symbol"], marks["minute"]
+        merged["open"] = np.take_along_axis(bars["open"], first, axis=1)[:, 0]
+        merged["high"] = np.where(inside, bars["high"], -np.inf).max(axis=1)
+        merged["low"] = np.where(inside, bars["low"], np.inf).min(axis=1)
+        merged["close"] = bars["close"][:, -1]
+        for total in ("volume_micro", "notional"):
+            merged[total] = np.where(inside, bars[total], 0.0).sum(axis=1)
+        return merged, there
+
+    # -- patterns --------------------------------------------------------------------------------------------------
+
+    def find_patterns(self, marks: Column, definitions: Definitions, now_s: float) -> FoundPatterns:
+        """Run the patterns on marked bars; now_s: Unix seconds by Redis's clock."""
+        (found,) = find_patterns([(self, marks)], definitions, now_s)
+        return found
+
+    # -- indicators ------------------------------------------------------------------------------------------------
+
+    def find_indicators(self, marks: Column, definitions: Definitions, now_s: float) -> FoundIndicators:
+        """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
+        found = FoundIndicators()
+        for track in TRACKS:
+            wanted = [
+                (definition, definition.indicator.keys(definition.period))
+                for definition in definitions.indicators
+                if definition.session == track.session and track.timeframe in definition.timeframes
+            ]
+            mine, ends = self.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
+            newest = self.histories[track].last_minutes(mine["symbol"]) == mine["minute"]
+            for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
+                self._compute(track, mark, end, wanted, now_s, found, is_newest=is_newest)
+        return found
+
+    def _compute(
+        self,
+        track: Track,
+        mark: tuple[int, int, int, int, int, bool],
+        end: int,
+        wanted: Sequence[tuple[IndicatorDefinition, tuple[str, ...]]],
+        now_s: float,
+        found: FoundIndicators,
+        *,
+        is_newest: bool,
+    ) -> None:
+        code, minutes, minute, kind, _, publish = mark
+        symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
+        series = self.histories[track].series(code, end)
+        if track != REGULAR_MINUTES:  # a bar may reach over the session's beginning: its minutes tell what is of it
+            notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
+            series = series._replace(session_notional=notional, session_volume=volume)
+        heard = self._told.setdefault((track, code), {})
+        is_first = kind in (NEW, NEW_AGAIN)
+        for definition, keys in wanted:
+            indicator = definition.indicator
+            if definition.period == indicator.period and len(series.close) < indicator.least_bars:
+                continue
+            outputs = indicator.compute(series, definition.period)
+            last = [float(output[-1]) for output in outputs]
+            if not all(map(math.isfinite, last)):
+                continue
+            value = IndicatorValue(
+                symbol=symbol,
+                indicator=indicator.name,
+                timeframe=timeframe,
+                minute=minute,
+                value=last[0],
+                values=dict(zip(keys, last, strict=True)),
+                period=definition.period,
+                calculated_at=now_s,
+            )
+            found.values.append(value)
+            found.again.append(not is_first)
+            # A recomputed value is published only if it is the symbol's newest and differs from the published one.
+            told = (minute, last)
+            if publish and (is_first or (is_newest and heard.get(indicator.name) != told)):
+                found.told.append(value)
+                heard[indicator.name] = told
+            if publish and is_first:
+                found.alerts.extend(_alerts(value, outputs, series.close, definition))
+
+    def located(self, track: Track, marks: Column) -> tuple[Column, Column]:
+        """Return the marks of a track's bars, and the place of each; a bar that its history does not hold has none."""
+        mine = marks.compress(marks["timeframe"] == track.timeframe)
+        self.note_used(track.timeframe, mine["symbol"])
+        self.note_used(1, mine["symbol"])
+        ends = self.histories[track].find(mine["symbol"].astype(np.int64), mine["minute"])
+        return mine.compress(ends > 0), ends[ends > 0]
+
+
+def _ends_of(marks: Column) -> Column:
+    """Return the last minute of each marked bar."""
+    return np.asarray(marks["minute"] + marks["timeframe"] - 1)
+
+
+def _places_of(session: Session, timeframes: Column) -> Column:
+    """Return the places of a session's tracks, which are in the order of their timeframes."""
+    mine = [track.timeframe for track in TRACKS if track.session == session]
+    return _PLACE[Track(session, 1)] + np.searchsorted(np.array(mine), timeframes)
+
+
+class _Sought(NamedTuple):
+    """The marked bars of one partition on one track, and their places in its history."""
+
+    number: int
+    detector: Detector
+    marks: Column
+    ends: Column
+
+    @property
+    def symbols(self) -> Column:
+        return self.marks["symbol"].astype(np.int64)
+
+
+class _Hits(NamedTuple):
+    """The rows in which a pattern was found; since: bars since the same event was found last, 0 where it is new."""
+
+    rows: Column
+    since: Column
+
+
+class _Bar(NamedTuple):
+    """The bar that a pattern was found on; minute: its start. repeat_after: bars since the same was found, or 0."""
+
+    symbol: str
+    timeframe: str
+    minute: int
+    repeat_after: int
+
+
+# From a timeframe, names of symbols (n) and minutes (n, k), the shares of these bars: (n, k), NaN where there is none.
+VolumesOf = Callable[[int, Sequence[str], Column], Column]
+
+
+def _no_volumes(timeframe: int, names: Sequence[str], minutes: Column) -> Column:
+    del timeframe, names
+    return np.full(minutes.shape, np.nan)
+
+
+def find_patterns(
+    sought: Sequence[tuple[Detector, Column]],
+    definitions: Definitions,
+    now_s: float,
+    volumes_of: VolumesOf = _no_volumes,
+) -> list[FoundPatterns]:
+    """Run the patterns on the marked bars of several partitions at once: a call costs more than its rows.
+
+    now_s: Unix seconds by Redis's clock. volumes_of: of bars that the histories do not hold any more. Returns what was
+    found for each (detector, marks).
+    """
+    found = [FoundPatterns([], []) for _ in sought]
+    for track in TRACKS:
+        wanted = [
+            pattern
+            for pattern in definitions.patterns
+            if pattern.session == track.session and track.timeframe in pattern.timeframes
+        ]
+        if not wanted:
+            continue
+        parts = [
+            _Sought(number, detector, *detector.located(track, marks))
+            for number, (detector, marks) in enumerate(sought)
+        ]
+        for some in _in_batches([part for part in parts if len(part.marks)]):
+            _find_in(found, some, track, wanted, now_s, volumes_of)
+    return [_of_one_event(some) for some in found]
+
+
+def _of_one_event(found: FoundPatterns) -> FoundPatterns:
+    """Keep for publishing only the first detection of each event."""
+    detections = join_parts(found.detections)
+    told = [one.event is Event.FIRST for one in detections]
+    return FoundPatterns(detections, [*map(operator.and_, found.publish, told)])
+
+
+def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
+    """Join partitions to batches whose windows fit into memory that is reused."""
+    batch: list[_Sought] = []
+    for part in parts:
+        batch.append(part)
+        if sum(len(one.marks) for one in batch) >= _ROWS_OF_A_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _find_in(
+    found: Sequence[FoundPatterns],
+    parts: Sequence[_Sought],
+    track: Track,
+    wanted: Sequence[PatternDefinition],
+    now_s: float,
+    volumes_of: VolumesOf,
+) -> None:
+    depth = max(_LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
+    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
+    for pattern in wanted:
+        there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
+        rows = np.flatnonzero(there.confidence >= _least(pattern))
+        if pattern.kind.confirm is not None and len(rows):
+            others = _other_days(parts, rows, track, volumes_of)
+            again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
+            there.confidence[rows] = again.confidence
+            rows = rows[again.confidence >= _least(pattern)]
+        before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
+        before = _confirmed(before, parts, rows, pattern, track, volumes_of)
+        _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
+
+
+def _least(pattern: PatternDefinition) -> float:
+    return max(pattern.threshold, float(np.nextafter(0, 1)))
+
+
+def _confirmed(
+    before: Column,
+    parts: Sequence[_Sought],
+    rows: Column,
+    pattern: PatternDefinition,
+    track: Track,
+    volumes_of: VolumesOf,
+) -> Column:
+    """Leave, of what was found on bars before, what other days confirm there. before: (rows, bars), oldest first."""
+    if pattern.kind.confirm is None or not before.any():
+        return before
+    at, bars = np.nonzero(before)
+    earlier = _moved_back(parts, rows[at], before.shape[1] - bars, track)
+    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in earlier], pattern.kind.depth)
+    others = _other_days(earlier, np.arange(len(at)), track, volumes_of)
+    again = pattern.kind.confirm(windows, pattern.parameters, others)
+    confirmed = before.copy()
+    confirmed[at, bars] = again.confidence >= _least(pattern)
+    return confirmed
+
+
+def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
+    """Return the bars that stand so many bars before some rows (of all parts, ascending)."""
+    earlier, first = [], 0
+    for part in parts:
+        here = (rows >= first) & (rows < first + len(part.marks))
+        mine = rows[here] - first
+        marks, ends = part.marks.take(mine), part.ends[mine] - bars[here]
+        marks["minute"] = part.detector.histories[track].starts_of(part.symbols[mine], ends, 1)
+        earlier.append(part._replace(marks=marks, ends=ends))
+        first += len(part.marks)
+    return earlier
+
+
+def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
+    """Return what is known of the same minute on other days, of some rows (of all parts)."""
+    found, first = [], 0
+    for part in parts:
+        mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
+        found.append((_same_minute(part, mine, track, volumes_of), _are_edges(part, mine, track)))
+        first += len(part.marks)
+    return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
+    """Return the volumes of the same minute on the days before: none from before a split."""
+    detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
+    before = same_minutes_before(minutes, track.timeframe)
+    each = np.repeat(np.arange(len(rows)), before.shape[1])
+    is_split = detector.splits.lie_between(symbols[each], before.ravel(), minutes[each]).reshape(before.shape)
+    before[is_split] = -1
+    names = [detector.symbols[symbol] for symbol in symbols.tolist()]
+    held = detector.histories[track].volumes_at(symbols, before)  # the bars of this commit, too
+    return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
+
+
+def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
+    """Tell which bars end their day, or have another day's among the 20 before; a market that never closes has none."""
+    if track.session == EXTENDED:
+        return np.zeros(len(rows), bool)
+    symbols, ends = part.symbols[rows], part.ends[rows]
+    starts = part.detector.histories[track].starts_of(symbols, ends, _LEAST_DEPTH)
+    minutes = part.marks["minute"][rows]
+    is_other_day = starts // _DAY_MINUTES < minutes // _DAY_MINUTES
+    is_edge = is_other_day | end_regular_hours(minutes, track.timeframe)
+    return np.asarray(is_edge & ~part.detector.sessions.are_always_open(symbols))
+
+
+def _note(
+    found: Sequence[FoundPatterns],
+    parts: Sequence[_Sought],
+    hits: _Hits,
+    pattern: PatternDefinition,
+    there: Found,
+    windows: Windows,
+    now_s: float,
+) -> None:
+    """Note the rows (of all parts) in which a pattern was found, each with its own part."""
+    first = 0
+    for part in parts:
+        among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
+        mine, since = hits.rows[among], hits.since[among].tolist()
+        for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
+            code, timeframe, minute, _, _, publish = mark
+            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
+            found[part.number].detections.append(_detection(bar, pattern, there, windows, row, now_s))
+            found[part.number].publish.append(publish)
+        first += len(part.marks)
+
+
+def _detection(
+    bar: _Bar, pattern: PatternDefinition, found: Found, windows: Windows, row: int, now_s: float
+) -> Detection:
+    close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
+    levels = found.levels[row]
+    confidence, direction = float(found.confidence[row]), int(found.direction[row])
+    return Detection(
+        symbol=bar.symbol,
+        pattern=pattern.kind.name,
+        timeframe=bar.timeframe,
+        minute=bar.minute,
+        confidence=confidence,
+        direction=direction,
+        open=float(windows.open[row, -1]),
+        high=float(windows.high[row, -1]),
+        low=float(windows.low[row, -1]),
+        close=float(close[-1]),
+        volume=float(volume[-1]),
+        detected_at=now_s,
+        levels=levels[~np.isnan(levels)].tolist(),
+        parameters=dict(pattern.parameters),
+        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
+        price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
+        relative_volume=_relative_volume(volume, length),
+        relative_strength=_relative_strength(close, length),
+        repeat_after=bar.repeat_after,
+    )
+
+
+def waiting_for(marks: Column, stage: int) -> Column:
+    """Return marks as they wait for the next stage."""
+    marks = marks.copy()
+    marks["stage"] = stage
+    return marks
+
+
+def _alerts(
+    value: IndicatorValue, outputs: Sequence[Column], close: Column, definition: IndicatorDefinition
+) -> Iterator[IndicatorAlert]:
+    for crossing in alerts_of(value.indicator, tuple(outputs), close, definition.parameters):
+        yield IndicatorAlert(
+            symbol=value.symbol,
+            alert_type=crossing.alert_type,
+            indicator=value.indicator,
+            timeframe=value.timeframe,
+            minute=value.minute,
+            value=crossing.value,
+            threshold=crossing.threshold,
+            severity=crossing.severity,
+            raised_at=value.calculated_at,
+            rsi=value.value if value.indicator == "RSI" else None,
+        )
+
+
+def _relative_volume(volume: Column, length: int) -> float:
+    mean = volume[-_LEAST_DEPTH:-1].mean() if length >= _LEAST_DEPTH else 0.0
+    return float(volume[-1] / mean) if mean > 0 else 1.0
+
+
+def _relative_strength(close: Column, length: int) -> float:
+    if length < _RSI_BARS:
+        return 1.0
+    rsi = float(talib.RSI(np.ascontiguousarray(close[-min(length, WINDOW) :]), timeperiod=14)[-1])
+    flat = bool((close[-_RSI_BARS:] == close[-1]).all())
+    return 1.0 if flat else min(_MAX_STRENGTH, rsi / (100.0 - rsi)) if rsi < 100.0 else _MAX_STRENGTH

@@ -1,0 +1,64 @@
+"""Keeps a worker's histories within its memory: the least recently used are dropped, and loaded again when needed."""
+
+from collections.abc import Sequence
+from weakref import WeakSet
+
+import numpy as np
+
+from ..windows import WINDOW
+from .detector import Detector
+
+HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
+WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
+_LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
+_WINDOWS_OF_A_SYMBOL = 7  # five, and what is kept besides them of the bars outside of the regular hours
+_KEPT_SHARE = 0.8  # of the bound after a drop, so that not every commit drops a little
+
+
+class HistoryMemory:
+    """Counts the histories of all partitions of a worker. bound: bytes."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._detectors: WeakSet[Detector] = WeakSet()  # of the partitions that a worker has lost they are gone
+        self._turn = 0
+        self.symbols_of_a_step = _LOADED_SYMBOLS
+
+    def begin(self, detectors: Sequence[Detector]) -> None:
+        """Begin the work of a commit on some partitions: what it uses is used later than all before.
+
+        What a commit loads stays below the bound, so that it is there until it was used.
+        """
+        self._turn += 1
+        for detector in detectors:
+            self.note(detector)
+        share = max(self._bound // 2, self.room()) // (
+            _WINDOWS_OF_A_SYMBOL * WHOLE_WINDOW_BYTES * max(1, len(detectors))
+        )
+        self.symbols_of_a_step = max(1, min(_LOADED_SYMBOLS, share))
+
+    def note(self, detector: Detector) -> None:
+        """Count a partition's histories, too."""
+        self._detectors.add(detector)
+        detector.turn = self._turn
+
+    def room(self) -> int:
+        """Return how many bytes may still be loaded before a history is dropped."""
+        return max(0, self._bound - sum(detector.allocated for detector in self._detectors))
+
+    def keep_within(self) -> None:
+        """Let histories go, those first that were used longest ago, until the rest is within the bound."""
+        if self.room():
+            return
+        detectors = list(self._detectors)
+        held = [detector.held() for detector in detectors]
+        number = np.repeat(np.arange(len(held)), [one.shape[1] for one in held])
+        place, symbol, used, size = np.concatenate(held, axis=1)
+        order = np.argsort(-used, kind="stable")
+        over = order[size[order].cumsum() > self._bound * _KEPT_SHARE]
+        for i, detector in enumerate(detectors):
+            mine = over[number[over] == i]
+            for one in np.unique(place[mine]).tolist():
+                detector.let_go(one, symbol[mine[place[mine] == one]])
+            for history in detector.histories.values():
+                history.give_back()

@@ -1,0 +1,1 @@
+"""Writes bars for a program with a loop of its own."""

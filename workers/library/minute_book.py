@@ -1,0 +1,108 @@
+"""The open minutes of a caller's own loop: a tick at a time in, the bars that it closes out. Pure.
+
+A minute closes when its own symbol's next one begins: there is no clock here that runs without ticks.
+"""
+
+import numpy as np
+
+from ...contracts.bar import MINUTE_NS
+from ...contracts.errors import UsageError
+from ...contracts.spellings.tick_json import SecondStamp
+from ...contracts.spellings.tick_object import ticks_of_object
+from ...contracts.spellings.tick_values import NotATick
+from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from ...contracts.ticks import Column, Ticks, concat
+from ..partition.bar_book import NO_BARS, bars_of, merge
+from ..partition.tick_check import Limits, RowArrivals, check
+
+_FOLDED_TICKS = 1024  # of one symbol: more are kept as a partial bar
+
+
+class MinuteBook:
+    """The ticks of each symbol's newest minute. A symbol is its index in `symbols`, which grows.
+
+    newest: the minute of each symbol's newest tick, by index. revision_minutes: a tick further behind its symbol's
+    newest minute is refused as too late; None: none is.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        second_stamp: SecondStamp = "end",
+        rules: TRADE_RULES = DEFAULT_RULES,
+        revision_minutes: int | None = None,
+    ) -> None:
+        if second_stamp not in ("end", "start"):
+            raise UsageError(f"second_stamp is {second_stamp!r}: end or start")
+        if rules not in ("sip", "all"):
+            raise UsageError(f"trade_rules is {rules!r}: sip or all")
+        self.limits = limits
+        self.symbols: list[str] = []
+        self.newest: list[int] = []
+        self.ticks = 0  # that touched a bar
+        self.quote_or_zero = 0
+        self._second_stamp = second_stamp
+        self._rules: TRADE_RULES = rules
+        self._revision_minutes = revision_minutes
+        self._codes: dict[str, int] = {}
+        self._ticks: dict[int, list[Ticks]] = {}
+        self._partial: dict[int, Column] = {}
+
+    def add(self, tick: object, now_ns: int) -> Column:
+        """Take a tick; return the bars that it closes (BAR_DTYPE): mostly none, its own at once where it is late.
+
+        A late tick's bar is partial: it must be merged with the bar that stands. now_ns: Unix ns, which no tick may be
+        far ahead of. Raises NotATick; the tick has touched nothing then.
+        """
+        ticks = self._checked(tick, now_ns)
+        if not len(ticks):
+            return NO_BARS
+        code, minute = self._code(ticks.symbols[ticks.symbol_index[0]]), int(ticks.ts[0]) // MINUTE_NS
+        behind = self.newest[code] - minute
+        if self._revision_minutes is not None and behind > self._revision_minutes:
+            raise NotATick("too_late", f"{behind} minutes behind the newest of its symbol")
+        self.ticks += 1
+        if behind > 0:
+            return _bars(ticks, code)
+        closed = self._take(code) if behind < 0 else NO_BARS
+        self.newest[code] = minute
+        waiting = self._ticks.setdefault(code, [])
+        waiting.append(ticks)
+        if len(waiting) >= _FOLDED_TICKS:
+            self._partial[code] = self._take(code)
+        return closed
+
+    def close_all(self) -> Column:
+        """Close every open minute; a later tick of one of them makes a bar to be merged with it."""
+        return np.concatenate(
+            [NO_BARS, *(self._take(code) for code in sorted(self._ticks.keys() | self._partial.keys()))]
+        )
+
+    def _checked(self, tick: object, now_ns: int) -> Ticks:
+        ticks = ticks_of_object(tick, second_stamp=self._second_stamp, rules=self._rules)
+        # Only the future is held against a tick here: a caller's loop may bring yesterday's.
+        arrivals = RowArrivals(np.zeros(len(ticks), np.int64), np.full(len(ticks), now_ns))
+        checked = check(ticks, arrivals, self.limits)
+        if checked.refused:
+            raise NotATick(checked.refused[0].reason, checked.refused[0].detail)
+        self.quote_or_zero += checked.quote_or_zero
+        return checked.ticks
+
+    def _code(self, symbol: str) -> int:
+        code = self._codes.setdefault(symbol, len(self.symbols))
+        if code == len(self.symbols):
+            self.symbols.append(symbol)
+            self.newest.append(-1)
+        return code
+
+    def _take(self, code: int) -> Column:
+        """Take a symbol's newest minute out as one bar."""
+        parts = [self._partial.pop(code, NO_BARS)]
+        if waiting := self._ticks.pop(code, None):
+            parts.append(_bars(concat(waiting), code))
+        return merge(np.concatenate(parts))
+
+
+def _bars(ticks: Ticks, code: int) -> Column:
+    return bars_of(ticks, np.full(len(ticks), code, "<i4"))

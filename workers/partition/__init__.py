@@ -1,0 +1,1 @@
+"""⑤ What a worker holds of one partition between two commits."""

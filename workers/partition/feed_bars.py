@@ -1,0 +1,64 @@
+"""The open bars of one feed in a partition, and when they close. Pure."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contracts.bar import MINUTE_NS
+from ...contracts.ticks import Column
+from ..marks import NO_MARKS
+from .bar_book import NO_BARS, closed_by_clock, closed_by_next
+
+
+@dataclass(slots=True)
+class FeedBars:
+    """The open bars of one feed, and its live clock.
+
+    clock_ns: Unix ns by Redis's clock; a replay has none. seen_at_ns: the worker's monotonic time when it was set.
+    producer: who contributed last; it answers in the ledger for a bar that is superseded. delay_ms: how far the feed
+    runs behind the market.
+    """
+
+    replay: bool
+    whole: bool
+    producer: str
+    publish: bool
+    bars: Column = field(default_factory=NO_BARS.copy)
+    waiting: Column = field(default_factory=NO_MARKS.copy)  # bars of higher timeframes that are still open
+    clock_ns: int = 0
+    base_ns: int = 0
+    seen_at_ns: int | None = None
+    ended: bool = False
+    delay_ms: int = 0
+
+    def due(self, lateness_ns: int) -> Column:
+        """Mark the bars that are closed."""
+        if not self.replay:
+            return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
+        return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
+
+    def due_higher(self, waiting: Column, lateness_ns: int) -> Column:
+        """Mark the bars of higher timeframes that are closed: as 1-minute bars close."""
+        ends = waiting["minute"] + waiting["timeframe"]
+        if not self.replay:
+            due: Column = ends * MINUTE_NS + lateness_ns <= self.clock_ns
+            return due
+        if self.ended or not len(waiting):
+            return np.ones(len(waiting), bool)
+        latest = np.full(int(max(waiting["symbol"].max(), self.bars["symbol"].max(initial=0))) + 1, -1, np.int64)
+        np.maximum.at(latest, self.bars["symbol"], self.bars["minute"])
+        return np.asarray(latest[waiting["symbol"]] >= ends)
+
+
+class ClosedBars(NamedTuple):
+    """Bars of one feed that the next commit writes."""
+
+    feed: str
+    book: FeedBars
+    mask: Column
+
+    @property
+    def rows(self) -> Column:
+        """The closed bars, sorted by symbol, then minute."""
+        return self.book.bars.compress(self.mask)

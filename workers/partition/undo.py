@@ -1,0 +1,306 @@
+"""Cancels and corrections: find the original trade among the ticks that the stream still holds. Pure.
+
+One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
+undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
+(`--retention`). So a bar is made again from there, without the trade.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contracts.bar import BAR_DTYPE, MINUTE_NS
+from ...contracts.errors import BadFrame
+from ...contracts.frames import frame as frames
+from ...contracts.partition import Position
+from ...contracts.spellings.original import originals
+from ...contracts.spellings.tick_values import Row, ticks_of_rows
+from ...contracts.spellings.undo import UNDOES
+from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Refused, Ticks, concat
+from .bar_book import bars_of, empty_bars
+from .frame_order import Arrival, FrameOrder
+from .tick_check import Limits, check, row_arrivals
+
+CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
+NO_TRADE = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
+TRIMMED = "its minute is older than what the stream keeps (--retention)"
+REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
+UNDO_WAIT_MS = 900_000  # an undo that came ahead of its trade waits so long: as late as a trade may be
+_EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
+
+
+class Undo(NamedTuple):
+    """One trade to undo. price, size: the corrected values, 0 for a cancel.
+
+    facility: who reported it, 0 where nobody is named: any. note: what of its name no column holds.
+    """
+
+    symbol: str
+    trade_key: int
+    undoes: int
+    price: float
+    size: float
+    facility: int = 0
+    note: str = ""
+
+
+class Found(NamedTuple):
+    """An undo, and the minute of the trade that it took back; None where there was no such trade.
+
+    too_late: there was one, and an undo before took it back.
+    """
+
+    undo: Undo
+    minute: int | None
+    too_late: bool = False
+
+
+def is_undo(ticks: Ticks) -> Column:
+    """Tell which rows take a trade back."""
+    if "undoes" not in ticks.optional:
+        return np.zeros(len(ticks), bool)
+    return np.asarray(ticks.optional["undoes"] != 0)
+
+
+def undos_of(ticks: Ticks) -> list[Undo]:
+    """Return the rows that take a trade back."""
+    rows = ticks.take(is_undo(ticks))
+    if not len(rows):
+        return []
+    none = np.zeros(len(rows), OPTIONAL_COLUMNS["note"])
+    named = (rows.optional["trade_key"], rows.optional["undoes"], rows.price, rows.size)
+    others = (rows.optional.get("facility", none), rows.optional.get("note", none))
+    columns = [column.tolist() for column in (rows.symbol_index, *named, *others)]
+    notes = ["", *rows.notes]
+    return [
+        Undo(rows.symbols[code], key, undoes, price, size, facility, notes[note])
+        for code, key, undoes, price, size, facility, note in zip(*columns, strict=True)
+    ]
+
+
+def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, list[Found]]:
+    """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
+
+    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits.
+    Each trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
+    """
+    undoes = is_undo(ticks)
+    rows = np.flatnonzero(undoes)
+    if not len(rows):
+        return ticks, []
+    arrived_ms = np.zeros(len(ticks), np.int64) if arrived_ms is None else arrived_ms
+    named = _trades_by_name(ticks, undoes)
+    corrections: dict[int, Undo] = {}
+    gone, found = np.zeros(len(ticks), bool), []
+    for row, undo in zip(rows.tolist(), undos_of(ticks), strict=True):
+        trades = named.get((int(ticks.symbol_index[row]), undo.trade_key))
+        was_there, place = (False, None) if trades is None else trades.find(row, undo.facility, gone, arrived_ms)
+        if place is None:
+            found.append(Found(undo, None, was_there))
+            continue
+        found.append(Found(undo, int(ticks.ts[place]) // MINUTE_NS))
+        if undo.undoes == CANCEL:
+            gone[place] = True
+        else:
+            corrections[place] = undo
+    return with_corrections(ticks, corrections).take(~(gone | undoes)), found
+
+
+class _TradesOfName:
+    """The trades of one symbol and key, for undos that come in the order of their rows: no step looks at all of them.
+
+    By facility, and all under 0: their rows in order, how many were passed, and those that the last one is among.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[int]] = {0: []}
+        self._passed: dict[int, int] = {}
+        self._stack: dict[int, list[int]] = {}
+        self._later: dict[int, Column] = {}
+
+    def add(self, row: int, facility: int) -> None:
+        self._rows[0].append(row)
+        if facility:
+            self._rows.setdefault(facility, []).append(row)
+
+    def find(self, row: int, facility: int, gone: Column, arrived_ms: Column) -> tuple[bool, int | None]:
+        """Return whether there was a trade before a row, and the row of the one that is meant, None where none is."""
+        rows, passed = self._rows.get(facility, []), self._passed.get(facility, 0)
+        stack = self._stack.setdefault(facility, [])
+        while passed < len(rows) and rows[passed] < row:
+            stack.append(rows[passed])
+            passed += 1
+        self._passed[facility] = passed
+        while stack and gone[stack[-1]]:
+            stack.pop()
+        if passed:
+            return True, stack[-1] if stack else None
+        return False, self._first_later(facility, gone, int(arrived_ms[row]) + UNDO_WAIT_MS, arrived_ms)
+
+    def _first_later(self, facility: int, gone: Column, until_ms: int, arrived_ms: Column) -> int | None:
+        """Return the first trade that is left and arrived in time: usually the very first."""
+        later = self._later.get(facility)
+        if later is None:
+            later = np.array(self._rows.get(facility, []), np.int64)
+        begins = 0
+        while begins < len(later) and gone[later[begins]]:
+            begins += 1
+        self._later[facility] = later = later[begins:]
+        for some in (later[:1], later[1:]):
+            meant = some[~gone[some] & (arrived_ms[some] <= until_ms)]
+            if len(meant):
+                return int(meant[0])
+        return None
+
+
+def _trades_by_name(ticks: Ticks, undoes: Column) -> dict[tuple[int, int], _TradesOfName]:
+    """Return the trades with a key that some undo names, by symbol index and key."""
+    keys = ticks.optional["trade_key"]
+    rows = np.flatnonzero(~undoes & np.isin(keys, keys[undoes]))
+    none = np.zeros(len(ticks), OPTIONAL_COLUMNS["facility"])
+    facility = ticks.optional.get("facility", none)[rows].tolist()
+    named: dict[tuple[int, int], _TradesOfName] = {}
+    for row, code, key, who in zip(
+        rows.tolist(), ticks.symbol_index[rows].tolist(), keys[rows].tolist(), facility, strict=True
+    ):
+        named.setdefault((code, key), _TradesOfName()).add(row, who)
+    return named
+
+
+def with_corrections(ticks: Ticks, corrections: Mapping[int, Undo]) -> Ticks:
+    """Return some ticks with what corrections put in the place of the trades of some rows."""
+    if not corrections:
+        return ticks
+    columns = {"price": ticks.price, "size": ticks.size, **ticks.optional}
+    rows = list(corrections)
+    prices, sizes = ([getattr(undo, name) for undo in corrections.values()] for name in ("price", "size"))
+    for name, values in {"size": sizes, **dict.fromkeys(("price", *_EXTREMES_OF_A_TICK), prices)}.items():
+        if name in columns:
+            columns[name] = columns[name].copy()
+            columns[name][rows] = values
+    price, size = columns.pop("price"), columns.pop("size")
+    return replace(ticks, price=price, size=size, optional=columns)
+
+
+class Past(NamedTuple):
+    """What a partition's stream holds of a feed. first_ms: before it, ticks may be missing; 0 where none is.
+
+    arrived_ms: (n,) when each of the ticks arrived.
+    """
+
+    ticks: Ticks
+    first_ms: int
+    arrived_ms: Column
+
+
+def read_past(
+    entries: Iterable[tuple[bytes, bytes]],
+    feed: str,
+    symbols: frozenset[str],
+    applied: dict[str, int],
+    limits: Limits,
+) -> Past:
+    """Read a feed's ticks of some symbols again, each number once and in order.
+
+    entries: (id, frame bytes) of the stream, oldest first. applied: the number of each of the feed's producers that is
+    applied; of one whose frames are all gone, ticks are missing.
+    """
+    seen = [arrival for arrival in _frames(entries) if arrival.frame.feed == feed]
+    first: dict[str, int] = {}  # which need not stand first: what Redis refused once comes behind what followed it
+    for frame in (arrival.frame for arrival in seen):
+        first[frame.producer] = min(frame.previous, first.get(frame.producer, frame.previous))
+    flows = {producer: FrameOrder(feed, number) for producer, number in first.items()}
+    whole = all(name in flows and flows[name].number == 0 for name, number in applied.items() if number)
+    ordered = _in_order([a for a in seen if a.frame.last <= applied.get(a.frame.producer, 0)], flows)
+    chosen = [a for a in ordered if not symbols.isdisjoint(a.frame.symbols)]
+    batches = [_timely(a, symbols, limits) for a in chosen]
+    first_ms = 0 if whole or not seen else seen[0].position.ms - _delay_ms(seen)
+    return Past(concat(batches), first_ms, arrived_ms(chosen, batches))
+
+
+def arrived_ms(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> Column:
+    """Return when each row of some frames arrived, by Redis's clock; read again, the same."""
+    stamps = [min(a.position.ms, a.frame.born_ms) for a in arrivals]
+    return np.repeat(np.array(stamps, np.int64), [len(batch) for batch in batches])
+
+
+def _delay_ms(seen: Sequence[Arrival]) -> int:
+    """Return how long after its market time a feed's trade arrives at the earliest."""
+    trades = (a.frame for a in seen if a.frame.count and "undoes" not in a.frame.columns)
+    return min((frame.delay_ms for frame in trades), default=0)
+
+
+def _frames(entries: Iterable[tuple[bytes, bytes]]) -> Iterable[Arrival]:
+    for entry_id, body in entries:
+        try:
+            yield Arrival(frames.decode(body), Position.parse(entry_id))
+        except BadFrame:
+            continue  # it is in the dead letters
+
+
+def _in_order(seen: Sequence[Arrival], flows: dict[str, FrameOrder]) -> Iterable[Arrival]:
+    for arrival in seen:
+        try:
+            yield from flows[arrival.frame.producer].accept(arrival)
+        except BadFrame:
+            continue  # it is in the dead letters
+    for flow in flows.values():
+        while flow.held:
+            yield from flow.give_up()[1]
+
+
+def _timely(arrival: Arrival, symbols: frozenset[str], limits: Limits) -> Ticks:
+    """Return the trades of some symbols that a frame brought to the bars, and what it takes back of them."""
+    try:
+        ticks = frames.ticks_of(arrival.frame)
+    except BadFrame:
+        return Ticks.empty()  # it is in the dead letters
+    ticks = _of_symbols(ticks, symbols)
+    if arrival.above:
+        ticks = ticks.take(ticks.optional["row_id"] > arrival.above)
+    if "whole_minute" in ticks.optional:
+        ticks = ticks.take(ticks.optional["whole_minute"] == 0)  # those are bars of their own
+    undoes = is_undo(ticks)
+    trades = ticks.take(~undoes)
+    checked = check(trades, row_arrivals([arrival], [trades]), limits).ticks
+    if not undoes.any():
+        return checked
+    both = concat([checked, ticks.take(undoes)])
+    return both.take(np.argsort(both.optional["row_id"], kind="stable")) if "row_id" in both.optional else both
+
+
+def _of_symbols(ticks: Ticks, symbols: AbstractSet[str]) -> Ticks:
+    kept = [code for code, symbol in enumerate(ticks.symbols) if symbol in symbols]
+    renumber = np.full(len(ticks.symbols), -1, "<i4")
+    renumber[kept] = np.arange(len(kept))
+    codes = renumber[ticks.symbol_index]
+    of_them = replace(ticks, symbols=[ticks.symbols[code] for code in kept], symbol_index=codes)
+    return of_them.take(codes >= 0)
+
+
+def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, int]]) -> Column:
+    """Make the bars of some (symbol, minute) from all their ticks; one that has no tick left is there, and empty.
+
+    codes: a symbol's index in the partition. Returns BAR_DTYPE, sorted.
+    """
+    wanted = set(wanted)
+    ticks = _of_symbols(ticks, {symbol for symbol, _ in wanted})  # others may be unknown here
+    code_of = np.array([codes[symbol] for symbol in ticks.symbols], "<i4")
+    bars = bars_of(ticks, code_of[ticks.symbol_index]) if len(ticks) else np.empty(0, BAR_DTYPE)
+    rows = []
+    for code, minute in sorted((codes[symbol], minute) for symbol, minute in wanted):
+        here = bars[(bars["symbol"] == code) & (bars["minute"] == minute)]
+        rows.append(here if len(here) else empty_bars([(code, minute)]))
+    return np.concatenate(rows)
+
+
+def refused_undo(undo: Undo, ts: int, why: str) -> Refused:
+    """Return an undo that cannot be carried out as a dead letter. ts: its own time, Unix ns."""
+    row = Row(
+        undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
+        note=undo.note,
+    )  # fmt: skip
+    return Refused("cannot_undo", why, originals(ticks_of_rows([row]))[0])
