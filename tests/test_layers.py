@@ -21,8 +21,8 @@ BELOW = {
 # The inside of two folders: each module or folder imports only from those in the lines above its own.
 INSIDE = {
     "workers": (
-        {"door_reader", "marks", "sessions"},
-        {"partition", "windows"},
+        {"marks", "sessions", "steady_clock"},
+        {"door_reader", "partition", "windows"},
         {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
         {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
         {"commit", "front_door"},

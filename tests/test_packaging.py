@@ -59,7 +59,8 @@ def test_the_wheel_alone_finds_its_statements_and_migrations(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as content:
         content.extractall(tmp_path)
     look = (
-        "import tickstockpl; from tickstockpl.db import migrate, queries; from tickstockpl.ops import cli; "
+        "import tickstockpl; from tickstockpl.db import queries; from tickstockpl.db.schema import migrate; "
+        "from tickstockpl.ops import cli; "
         "print(tickstockpl.__file__, len(queries.query('take_lease').as_string()) > 0, migrate._migrations()[0].name)"
     )
     ran = subprocess.run(

@@ -19,7 +19,7 @@ KEPT_BARS = WINDOW + SLACK  # of the regular hours, of each symbol and timeframe
 MOST_KEPT_BARS = 5_000  # of a symbol that trades little in those hours: no more are kept for the sake of that rule
 KEPT_LETTERS = 100_000  # as many as Redis keeps
 KEPT_REPLAYS_DAYS = 400
-SHORTEST_BARS_DAYS = 2  # a bar of the last day is never forgotten: `detection.py` relies on it
+SHORTEST_BARS_DAYS = 2  # a bar of the last day is never forgotten: `result_finder.py` relies on it
 
 _SYMBOLS = 50  # in one step
 _ROWS = 1000  # deleted in one step: some ten milliseconds

@@ -1,1 +1,1 @@
-"""What the application accepts, and whether a message is such."""
+"""What the application accepts, and whether a message is such. Pure."""

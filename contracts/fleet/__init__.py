@@ -1,1 +1,1 @@
-"""The fleet at one moment, and the rules that judge it."""
+"""The fleet at one moment, and the rules that judge it. Pure."""

@@ -1,1 +1,1 @@
-"""The bytes of one stream entry, and the columns beside its block."""
+"""The bytes of one stream entry, and the columns beside its block. Pure."""

@@ -1,1 +1,1 @@
-"""What we say on the channels."""
+"""What we say on the channels. Pure."""

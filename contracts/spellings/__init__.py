@@ -1,1 +1,1 @@
-"""How ticks and times are written by others, and read here."""
+"""How ticks and times are written by others, and read here. Pure."""

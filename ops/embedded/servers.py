@@ -1,7 +1,7 @@
 """Embedded mode, from the side of a process that uses the servers: start them, find them again, leave them.
 
 Valkey and PostgreSQL of a data folder are shared by all processes that name it, and run while one of these runs. Each
-process holds a shared lock on the folder; a watchdog (`embedded_watchdog.py`) starts both servers, starts one again
+process holds a shared lock on the folder; a watchdog (`watchdog.py`) starts both servers, starts one again
 that dies, and stops both when the last process is gone, SIGKILL included: the kernel lets go of a dead process's lock.
 Should the watchdog itself be killed, the next process to start puts another in its place, which adopts the servers
 that run; and the last process to end normally stops them itself.

@@ -1,6 +1,6 @@
 """The watchdog of an embedded data folder: the only process that starts and stops its two servers.
 
-`python -m tickstockpl.ops.embedded.watchdog DATA_DIR LOCK_DESCRIPTOR`, started by `embedded.py` under the decision
+`python -m tickstockpl.ops.embedded.watchdog DATA_DIR LOCK_DESCRIPTOR`, started by `servers.py` under the decision
 lock. It leaves the terminal, starts both servers (or adopts those of a killed watchdog), says "ready" on its standard
 output, and then
 
