@@ -24,9 +24,9 @@ from .contracts.timeframe import HIGHER, INTRADAY
 from .contracts.universe import EVERY_SYMBOL
 from .workers.detect.definition import Definitions, PatternDefinition
 from .workers.detect.definitions import default_definitions, pattern_definition
-from .workers.detect.detector import WHOLE, Detector
+from .workers.detect.detector import COMPLETE, Detector
 from .workers.library.minute_book import MinuteBook
-from .workers.marks import HANGING, NO_MARKS, higher_marks, joined
+from .workers.marks import AFFECTED, NO_MARKS, higher_marks, joined
 from .workers.partition.bar_book import NO_BARS, merge
 from .workers.partition.tick_check import Limits
 from .workers.windows import CLOSED_DTYPE
@@ -102,9 +102,9 @@ class LivePatternDetector:
         bars = np.concatenate([NO_BARS, *(bars for bars, _ in parts)])[list(CLOSED_DTYPE.names or ())]
         revised = np.concatenate([np.zeros(0, bool), *(again for _, again in parts)])
         for code in np.unique(bars["symbol"]).tolist():
-            self._detector.set_reach(code, WHOLE)  # a new symbol's history begins here
+            self._detector.set_reach(code, COMPLETE)  # a new symbol's history begins here
         marks = self._detector.absorb(bars.astype(CLOSED_DTYPE), revised, publish=True)
-        waiting = joined([self._waiting, higher_marks(marks[marks["kind"] != HANGING])])
+        waiting = joined([self._waiting, higher_marks(marks[marks["kind"] != AFFECTED])])
         newest = np.array(self._book.newest, np.int64)[waiting["symbol"]]
         due = waiting["minute"] + waiting["timeframe"] <= newest + past
         self._waiting = waiting[~due]

@@ -77,7 +77,7 @@ SHARED_KEYS: dict[str, KeyType] = {
     DOOR_ASIDE: "stream",
 }
 
-# The fields that the owner of the front door reads. Its other fields are overwritten.
+# The keys that the owner of the front door reads. A foreign value under its other keys is overwritten.
 DOOR_KEYS: dict[str, KeyType] = {key: SHARED_KEYS[key] for key in (FRONT_DOOR, DOOR_OWNER, DOOR_ASIDE)}
 
 

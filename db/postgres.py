@@ -145,16 +145,16 @@ def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Gener
 
 
 def connect(
-    url: str, *, name: str, impatient: bool = False, of_loop: bool = False, by_keys: bool = False
+    url: str, *, name: str, impatient: bool = False, main_loop: bool = False, by_keys: bool = False
 ) -> Connection:
     """Open an autocommit connection.
 
     Raises ServerAway where no server answers, SetupError where it says no, UsageError where the address is wrong.
     impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
-    or for a server that hangs. of_loop: only the process's main loop uses it, and it may wait. by_keys: no table is to
-    be read whole that has an index for what is asked.
+    or for a server that hangs. main_loop: only the process's main loop uses it, and it may wait. by_keys: use an index
+    where there is one, never a scan of a whole table.
     """
-    kind = _Impatient if impatient else _MainLoopConnection if of_loop else _Patient
+    kind = _Impatient if impatient else _MainLoopConnection if main_loop else _Patient
     try:
         return kind.connect(
             url,
@@ -231,11 +231,11 @@ class Database:
     """The connection that a worker commits through, or a bridge."""
 
     def __init__(
-        self, url: str, *, name: str, impatient: bool = False, of_loop: bool = False, by_keys: bool = False
+        self, url: str, *, name: str, impatient: bool = False, main_loop: bool = False, by_keys: bool = False
     ) -> None:
         self.url = url
         self.name = name
-        self._kind = {"impatient": impatient, "of_loop": of_loop, "by_keys": by_keys}
+        self._kind = {"impatient": impatient, "main_loop": main_loop, "by_keys": by_keys}
         self.connection = connect(url, name=name, **self._kind)
         self.backend = self._my_backend()
 

@@ -38,7 +38,7 @@ from ..contracts.errors import ServerAway, SetupError, TlsRefused
 from . import tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
-from .redis_connection import bounded_parser, telling_its_end
+from .redis_connection import bounded_parser, reporting_its_end
 
 Client = Any  # redis.Redis or Cluster; its replies are untyped
 
@@ -87,7 +87,7 @@ def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None)
         options["parser_class"] = bounded_parser(reply_bytes)
     if where.kind == "sentinel":
         return _raw(_master(where, options))
-    options["connection_class"] = telling_its_end(options.get("connection_class", Connection))
+    options["connection_class"] = reporting_its_end(options.get("connection_class", Connection))
     if where.kind == "cluster":
         # The abstract attribute is one of the library's own clients.
         return Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
@@ -109,7 +109,7 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
     asked = _OPTIONS | {"socket_timeout": 1.0, "socket_connect_timeout": 1.0} | secured | login
     sentinel = Sentinel(where.hosts, sentinel_kwargs=asked)
     sentinel.sentinels = [_OneSentinel(host, port, **asked) for host, port in where.hosts]
-    managed = telling_its_end(SentinelManagedSSLConnection if secured else SentinelManagedConnection)
+    managed = reporting_its_end(SentinelManagedSSLConnection if secured else SentinelManagedConnection)
     return sentinel.master_for(where.master, **options | secured | {"connection_class": managed})
 
 

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
-def telling_its_end(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
+def reporting_its_end(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return a connection class that reports once that the server closed the connection, even if it was idle.
 
     The library's pool looks at a connection before it hands it out, and opens another in silence where it has ended: so

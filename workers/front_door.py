@@ -101,7 +101,7 @@ class FrontDoor:
             busy = False if self._foreign_door.left_out else self._frame_next()
             self._note_losses()
         except DoorChanged:
-            log.warning("front door reads again", why="its stream was cut off or replaced")
+            log.warning("front door restarted", why="its stream was cut off or replaced")
             self._note_losses()
             self.reset()
             return True
@@ -215,7 +215,7 @@ class FrontDoor:
             forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
             wanted = want is not None and self._world.monotonic_s() >= self._restart_at
             if forgotten or wanted:
-                log.warning("front door reads again", partition=p, why="Redis forgot" if forgotten else "a hole")
+                log.warning("front door restarted", partition=p, why="Redis forgot" if forgotten else "missing frames")
                 self._client.hdel(flow_key(p), f"want:{FRONT_DOOR_PRODUCER}")
                 self.reset()
                 self._restart_at = self._world.monotonic_s() + _RESTART_EVERY_S
@@ -298,7 +298,7 @@ class FrontDoor:
                 self._wait_for_room()
                 return
             if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
-                log.warning("front door reads again", partition=p, why=outcome.refused or "Redis forgot what was sent")
+                log.warning("front door restarted", partition=p, why=outcome.refused or "Redis forgot what was sent")
                 self._wait_for_room()
                 return
             self._last_sent[p] = sent.sent

@@ -10,9 +10,9 @@ import numpy as np
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
 
-# How a bar came to be marked. HANGING: a bar before it changed, so what was computed on it may have, too.
-# NEW_AGAIN: its patterns were found, then it or one before it changed, and its first indicators and alerts still wait.
-NEW_AGAIN, NEW, REVISED, HANGING = 0, 1, 2, 3
+# Why a bar is marked. AFFECTED: a bar before it changed, so its results may change, too. NEW_REDETECT: its patterns
+# were found, then it or a bar before it changed, and its first indicators and alerts still wait.
+NEW_REDETECT, NEW, REVISED, AFFECTED = 0, 1, 2, 3
 # What it waits for.
 PATTERNS, INDICATORS = 1, 2
 
@@ -59,7 +59,7 @@ def joined(parts: Sequence[Column]) -> Column:
     one["kind"] = np.minimum.reduceat(marks["kind"], first)
     one["publish"] = np.logical_or.reduceat(marks["publish"], first)
     had_patterns = np.logical_or.reduceat((marks["kind"] == NEW) & (marks["stage"] == INDICATORS), first)
-    one["kind"][had_patterns & (one["stage"] == PATTERNS)] = NEW_AGAIN
+    one["kind"][had_patterns & (one["stage"] == PATTERNS)] = NEW_REDETECT
     return one
 
 

@@ -354,7 +354,7 @@ class Worker:
         ready = []
         for partition, state in list(self._states.items()):
             if partition not in self._reader.restoring and (new := self._lookout.new_holes(state)):
-                log.info("hole", partition=partition, producers=new)
+                log.info("missing frames", partition=partition, producers=new)
                 HOLES.inc(len(new))
                 self._lookout.read_again(state)
                 self.restore(partition)
@@ -414,7 +414,7 @@ class Worker:
     def _find_marked(self) -> None:
         """⑥ ⑦ Do what closed bars wait for: a commit a turn, so that a bar that closes meanwhile comes first.
 
-        Only where much waits, of a replay, it goes on: what is read must not outrun what is found.
+        Only where much waits, of a replay, it goes on: what is read must not losers_within_commit what is found.
         """
         for steps in count():
             waiting = [state for state in self._states.values() if self._may_detect(state, load=steps == 0)]
@@ -495,12 +495,12 @@ class Worker:
         if odd is None:
             return
         for partition, why in odd.items():
-            log.info("reading again", partition=partition, why=why)
+            log.info("restoring partition", partition=partition, why=why)
             if why == IDS_AHEAD:
                 self._renew(partition, latest_ms)
             self.restore(partition, from_start=why == IDS_AHEAD)
         for partition in self._vanished.to_read_again(self._states):
-            log.info("reading again", partition=partition, why="sent, and not in the stream")
+            log.info("restoring partition", partition=partition, why="sent, and not in the stream")
             self.restore(partition, from_start=True)
         self._give_up_holes(self._states.keys())
         if self._vanished.give_up(self._states):

@@ -1,4 +1,4 @@
-"""Count a trade that arrives twice only once. It is recognised by its id, never by its content. Pure.
+"""Count a trade that arrives twice only once: its symbol, exchange and ids name it, never its content. Pure.
 
 A trade's name is (symbol, exchange, trade id, reporting facility), hashed to 64 bits: two of n trades that are
 remembered have one hash with a probability of n^2 / 2^65, which is 10^-7 for 2 million.
@@ -118,7 +118,7 @@ class SameTrades:
         return _are_close(self._now.put(hashes, last_ns), first_ns) | _are_close(self._before.get(hashes), first_ns)
 
     def _turn_over(self, ts: Column) -> None:
-        """Drop entries older than a minute, and the oldest above the limit."""
+        """Start a new half of the memory and drop the older one: after a minute, or when the current half is full."""
         begun_ns = int(ts.max()) if self._begun_ns is None else self._begun_ns
         if int(ts.min()) >= begun_ns + WINDOW_NS or self._now.used >= self._most:
             # Never earlier: a late batch must not have the next one turn over again.

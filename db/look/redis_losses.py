@@ -12,7 +12,7 @@ from ...contracts.partition import START, Position
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client
-from ..tables.results import told_numbers
+from ..tables.results import published_numbers
 from .lag import Committed, InRedis, Sent, committed_numbers, look, noted_numbers
 
 
@@ -25,7 +25,7 @@ def read_forgotten(connection: Connection, client: Client) -> list[Forgotten]:
     return [
         *forgotten_ticks(committed, noted, in_redis),
         *forgotten_entries(positions, in_redis),
-        *forgotten_results(said, told_numbers(client, said)),
+        *forgotten_results(said, published_numbers(client, said)),
     ]
 
 

@@ -7,7 +7,7 @@ from ..publisher import current_epoch
 from ..queries import query
 from ..redis import Client
 from ..schema.migrate import expect_partitions
-from .results import told_numbers
+from .results import published_numbers
 
 Positions = dict[int, int]  # partition -> the number of the last published result
 
@@ -54,6 +54,6 @@ def move(connection: Connection, epoch: int, positions: Positions) -> None:
 def last_numbers(connection: Connection, client: Client, partitions: int) -> Positions:
     """Return the highest number that each partition has given a result, by the database or by its results stream."""
     numbers: Positions = dict(connection.execute(query("last_outbox_numbers")).fetchall())
-    for partition, told in told_numbers(client, range(partitions)).items():
+    for partition, told in published_numbers(client, range(partitions)).items():
         numbers[partition] = max(numbers.get(partition, 0), told)
     return numbers

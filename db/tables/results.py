@@ -17,7 +17,7 @@ class OutboxRow(NamedTuple):
     body: bytes
 
 
-def told_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
+def published_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
     """Return the highest number that each partition's results stream has heard.
 
     0 where there is no such stream, or its key holds something else.

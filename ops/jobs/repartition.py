@@ -16,7 +16,7 @@ from ...db.look.stream_look import read_stream
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
-from ...db.tables.results import told_numbers
+from ...db.tables.results import published_numbers
 from ...db.world import REAL
 from ...workers.partition.dealt_states import Dealt, deal, producers_of
 from ...workers.partition.frame_order import FrameOrder
@@ -157,7 +157,7 @@ def _unfinished_replays(found: StreamLook) -> list[str]:
 
 def _untold(connection: Connection, client: Client, partitions: int) -> list[str]:
     rows = connection.execute(query("results_to_tell")).fetchall()
-    told = told_numbers(client, [partition for partition, *_ in rows])
+    told = published_numbers(client, [partition for partition, *_ in rows])
     untold = [partition for partition, _, last, *_ in rows if told[partition] < last]
     unspoken = [partition for partition, number, _, spoken, _ in rows if spoken is not None and spoken < number]
     # Where no bridge ever ran nobody need be told; one that starts later tells what it finds, but of these partitions.

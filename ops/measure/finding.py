@@ -12,7 +12,7 @@ from ...contracts.detection import Detection
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
 from ...workers.detect.definition import Definitions, PatternDefinition
-from ...workers.detect.detector import NO_HIGHER_BARS, WHOLE, Detector, find_patterns
+from ...workers.detect.detector import COMPLETE, NO_HIGHER_BARS, Detector, find_patterns
 from ...workers.marks import higher_marks, joined
 from ...workers.sessions import in_regular_hours
 from ...workers.windows import CLOSED_DTYPE, History
@@ -62,7 +62,7 @@ def find(
         bars = market.bars[(among >= 0) & (among < _SYMBOLS_AT_ONCE)]
         detector = Detector(market.symbols, loads=False)
         for symbol in np.unique(bars["symbol"]).tolist():
-            detector.set_reach(symbol, WHOLE)
+            detector.set_reach(symbol, COMPLETE)
         volumes = Volumes(market.symbols)
         for step in _steps(bars, is_daily=market.is_daily):
             on_step()

@@ -32,7 +32,7 @@ def make_worker(
         return Worker(
             options,
             database=Database(
-                where.servers.database_url, name=f"tickstock-worker {options.consumer}", of_loop=True, by_keys=True
+                where.servers.database_url, name=f"tickstock-worker {options.consumer}", main_loop=True, by_keys=True
             ),
             client=client,
             redis_url=where.servers.redis_url,

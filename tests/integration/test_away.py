@@ -61,7 +61,7 @@ def test_a_loop_that_waits_for_a_lock_is_not_stuck_and_not_served(migrated_serve
     monkeypatch.setattr(postgres, "_LATE_S", 0.2)
     with (
         psycopg.connect(migrated_servers.database_url) as other,
-        postgres.connect(migrated_servers.database_url, name="test", of_loop=True) as connection,
+        postgres.connect(migrated_servers.database_url, name="test", main_loop=True) as connection,
     ):
         vitals.join()
         other.execute("LOCK TABLE symbols IN ACCESS EXCLUSIVE MODE")

@@ -44,7 +44,7 @@ class Stage:
         self.fake = FakeWorld()
         self.stop = StopWhen()
         self.client = redis.connect(servers.redis_url)
-        self.database = Database(database_url or servers.database_url, name="w", of_loop=True, by_keys=True)
+        self.database = Database(database_url or servers.database_url, name="w", main_loop=True, by_keys=True)
         self.admin = psycopg.connect(servers.database_url, autocommit=True)
         open_stream(self.admin, 1)
         self.worker = Worker(

@@ -13,7 +13,7 @@ from tickstockpl.ops.measure.aftermath import HIT_AFTER
 from tickstockpl.workers.detect import detector as detector_module
 from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import pattern_definition
-from tickstockpl.workers.detect.detector import WHOLE, Detector
+from tickstockpl.workers.detect.detector import COMPLETE, Detector
 from tickstockpl.workers.detect.patterns import base_rates
 from tickstockpl.workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule, RatesOf
 from tickstockpl.workers.detect.patterns.registry import PATTERNS as KINDS
@@ -64,7 +64,7 @@ def found_spike(parameters=None):
     bars["open"], bars["high"], bars["low"], bars["close"] = 10.0, 10.2, 9.9, 10.1
     bars["volume_micro"] = [1e8] * 21 + [2e9]
     detector = Detector(["A"])
-    detector.set_reach(0, WHOLE)
+    detector.set_reach(0, COMPLETE)
     detector.absorb(bars, np.zeros(22, bool), publish=True)
     wanted = Definitions([pattern_definition("Volume_Spike", None, None, parameters)])
     mark = np.array([(0, 1, MINUTE + 21, NEW, PATTERNS, True)], MARK_DTYPE)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import NO_CLOSE_TS, NO_OPEN_TS
 from tickstockpl.db.staged_rows import STAGED_DTYPE, TableShape
-from tickstockpl.workers.commit.plan import outrun, resolve
+from tickstockpl.workers.commit.plan import losers_within_commit, resolve
 
 OURS = TableShape(6, 6, 1e12, 1e14, has_detail=False)
 THEIRS = TableShape(4, 0, 1e6, 2.0**63, has_detail=True)  # numeric(10,4) and bigint
@@ -111,24 +111,24 @@ def test_each_bar_is_compared_with_the_one_at_its_own_place():
 
 def test_of_two_live_feeds_with_one_bar_in_a_commit_the_first_is_written():
     rows = np.concatenate([bar(feed="live"), bar(feed="other"), bar(1, feed="live")])
-    assert outrun(rows, np.zeros(3, bool)).tolist() == [False, True, False]
+    assert losers_within_commit(rows, np.zeros(3, bool)).tolist() == [False, True, False]
 
 
 def test_a_replays_bar_outruns_a_live_one_of_the_same_commit():
     rows = np.concatenate([bar(feed="live"), bar(feed="day", replay=True)])
-    assert outrun(rows, np.zeros(2, bool)).tolist() == [True, False]
+    assert losers_within_commit(rows, np.zeros(2, bool)).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("replay_first", [True, False])
 def test_a_replays_bar_outruns_a_repair_of_the_same_commit(replay_first):
     rows = [bar(feed="repair.AM", replay=True, whole=True), bar(feed="replay-1", replay=True)]
     rows = np.concatenate(rows[::-1] if replay_first else rows)
-    assert outrun(rows, np.zeros(2, bool)).tolist() == [not replay_first, replay_first]
+    assert losers_within_commit(rows, np.zeros(2, bool)).tolist() == [not replay_first, replay_first]
 
 
 def test_a_bar_that_is_superseded_by_what_stands_outruns_no_other():
     rows = np.concatenate([bar(feed="live"), bar(feed="other")])
-    assert outrun(rows, np.array([True, False])).tolist() == [True, False]
+    assert losers_within_commit(rows, np.array([True, False])).tolist() == [True, False]
 
 
 NAN = float("nan")

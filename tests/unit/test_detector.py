@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.detection import Event
 from tickstockpl.workers.detect.definitions import default_definitions
-from tickstockpl.workers.detect.detector import WHOLE, Detector
-from tickstockpl.workers.marks import HANGING, INDICATORS, MARK_DTYPE, NEW, NEW_AGAIN, REVISED
+from tickstockpl.workers.detect.detector import COMPLETE, Detector
+from tickstockpl.workers.marks import AFFECTED, INDICATORS, MARK_DTYPE, NEW, NEW_REDETECT, REVISED
 from tickstockpl.workers.sessions import REGULAR_MINUTES
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
@@ -22,7 +22,7 @@ def detector_with(closes):
         bars[name] = closes
     bars["volume_micro"], bars["notional"] = 1e8, np.array(closes) * 100
     detector = Detector(["A"])
-    detector.set_reach(0, WHOLE)
+    detector.set_reach(0, COMPLETE)
     detector.absorb(bars, np.zeros(len(bars), bool), publish=True)
     return detector
 
@@ -31,9 +31,9 @@ def detector_with(closes):
     ("kind", "alerts", "again"),
     [
         (NEW, ["RSI_OVERBOUGHT"], False),
-        (NEW_AGAIN, ["RSI_OVERBOUGHT"], False),
+        (NEW_REDETECT, ["RSI_OVERBOUGHT"], False),
         (REVISED, [], True),
-        (HANGING, [], True),
+        (AFFECTED, [], True),
     ],
 )
 def test_what_crosses_on_a_bar_is_told_with_its_first_indicators_and_only_then(kind, alerts, again):
@@ -59,7 +59,7 @@ def quiet_with_jumps(jumps, minutes=45):
 def found_on(bars, cuts=()):
     """Absorb bars in parts, each found on by itself; return {bar: [(pattern, event, repeat_after, is told)]}."""
     detector, found = Detector(["A"]), {}
-    detector.set_reach(0, WHOLE)
+    detector.set_reach(0, COMPLETE)
     for begin, end in pairwise([0, *cuts, len(bars)]):
         part = bars[begin:end]
         marks = detector.absorb(part, np.zeros(len(part), bool), publish=True)
@@ -84,7 +84,7 @@ def test_an_event_is_the_same_however_its_bars_were_committed(cuts):
 def test_a_worker_that_loads_the_bars_finds_the_event_that_another_one_told():
     bars = quiet_with_jumps([25, 29, 38])
     detector = Detector(["A"])
-    detector.set_reach(0, WHOLE)
+    detector.set_reach(0, COMPLETE)
     detector.histories[REGULAR_MINUTES].load(0, bars[:29])
     marks = detector.absorb(bars[29:30], np.zeros(1, bool), publish=True)
     ((one,), told) = detector.find_patterns(marks, default_definitions(), 0.0)

@@ -1,8 +1,8 @@
 import numpy as np
 from tickstockpl.workers.commit.result_finder import _first_minutes
-from tickstockpl.workers.detect.detector import NOWHERE, WHOLE, Detector
+from tickstockpl.workers.detect.detector import COMPLETE, NOT_LOADED, Detector
 from tickstockpl.workers.detect.history_memory import HistoryMemory
-from tickstockpl.workers.marks import HANGING, marks_of
+from tickstockpl.workers.marks import AFFECTED, marks_of
 from tickstockpl.workers.sessions import ALL_MINUTES, REGULAR_MINUTES, Track
 from tickstockpl.workers.windows import CLOSED_DTYPE, History
 
@@ -20,7 +20,7 @@ def detector_of(symbols, *, count=300):
     detector = Detector([f"S{n}" for n in range(symbols)])
     detector.histories[REGULAR_MINUTES].append(np.concatenate([bars(symbol, count) for symbol in range(symbols)]))
     for symbol in range(symbols):
-        detector.set_reach(symbol, WHOLE)
+        detector.set_reach(symbol, COMPLETE)
     return detector
 
 
@@ -86,22 +86,22 @@ def test_a_step_loads_a_share_of_the_bound_and_never_nothing():
 
 def test_the_first_marked_minute_of_some_symbols_is_not_that_of_others():
     """Of two symbols one has its 5-minute history and waits for its 1-minute one alone."""
-    marks = marks_of(np.array([3, 9, 3, 40]), np.array([50, 7, 20, 1]), HANGING, publish=False)
+    marks = marks_of(np.array([3, 9, 3, 40]), np.array([50, 7, 20, 1]), AFFECTED, publish=False)
     assert _first_minutes(marks, np.array([3, 4, 9])).tolist() == [20, 2**31 - 1, 7]
 
 
 def test_histories_of_a_symbol_reach_as_far_as_the_shortest_that_is_held():
     detector = Detector(["A", "B"])
     for symbol in (0, 1):
-        detector.set_reach(symbol, NOWHERE)
-        detector.set_reach(symbol, WHOLE, ALL_MINUTES)
-        detector.set_reach(symbol, WHOLE, REGULAR_MINUTES)
-        detector.set_reach(symbol, WHOLE, Track("extended", 5))
+        detector.set_reach(symbol, NOT_LOADED)
+        detector.set_reach(symbol, COMPLETE, ALL_MINUTES)
+        detector.set_reach(symbol, COMPLETE, REGULAR_MINUTES)
+        detector.set_reach(symbol, COMPLETE, Track("extended", 5))
     detector.set_reach(0, MINUTE, Track("regular", 5))
     detector.level_reach(np.array([0, 1]))
     assert detector.has(np.array([0, 1]), REGULAR_MINUTES).tolist() == [False, True]
     five = marks_of(
-        np.array([0, 0, 1]), np.array([MINUTE - 4, MINUTE, MINUTE - 4]), HANGING, publish=False, timeframe=5
+        np.array([0, 0, 1]), np.array([MINUTE - 4, MINUTE, MINUTE - 4]), AFFECTED, publish=False, timeframe=5
     )
     assert detector.covers(five).tolist() == [True, False, False]
 
@@ -118,4 +118,4 @@ def test_rows_of_many_lengths_move_left_each_by_itself():
         assert history.bars(symbol)["close"][-60:].tolist() == list(range(300, 360))
         assert 250 <= history.end_of(symbol) <= 300
         assert not history.fits(symbol, MINUTE + 10)
-    assert NOWHERE == -1
+    assert NOT_LOADED == -1

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from tickstockpl.workers.marks import (
-    HANGING,
+    AFFECTED,
     INDICATORS,
     MARK_DTYPE,
     NEW,
-    NEW_AGAIN,
+    NEW_REDETECT,
     NO_MARKS,
     PATTERNS,
     REVISED,
@@ -32,22 +32,22 @@ def test_joined_marks_are_sorted_by_symbol_timeframe_and_minute():
 
 
 def test_of_two_marks_of_one_bar_the_stronger_kind_stays():
-    hanging, revised, new = ((0, 1, 5, kind, PATTERNS, True) for kind in (HANGING, REVISED, NEW))
+    hanging, revised, new = ((0, 1, 5, kind, PATTERNS, True) for kind in (AFFECTED, REVISED, NEW))
     assert joined([marks(hanging), marks(revised)]).tolist() == [revised]
     assert joined([marks(revised), marks(new), marks(hanging)]).tolist() == [new]
 
 
-@pytest.mark.parametrize("kind", [REVISED, HANGING])
+@pytest.mark.parametrize("kind", [REVISED, AFFECTED])
 def test_a_new_bar_that_waits_for_patterns_again_stays_new_and_waits_for_indicators_after_them(kind):
     waiting, again = (0, 1, 5, NEW, INDICATORS, True), (0, 1, 5, kind, PATTERNS, True)
-    expected = [(0, 1, 5, NEW_AGAIN, PATTERNS, True)]
+    expected = [(0, 1, 5, NEW_REDETECT, PATTERNS, True)]
     assert joined([marks(waiting), marks(again)]).tolist() == expected
     assert joined([marks(again), marks(waiting)]).tolist() == expected
 
 
 def test_a_bar_that_was_new_again_is_so_until_its_indicators_are_computed():
-    waiting, again = (0, 1, 5, NEW_AGAIN, INDICATORS, True), (0, 1, 5, HANGING, PATTERNS, True)
-    assert joined([marks(waiting), marks(again)]).tolist() == [(0, 1, 5, NEW_AGAIN, PATTERNS, True)]
+    waiting, again = (0, 1, 5, NEW_REDETECT, INDICATORS, True), (0, 1, 5, AFFECTED, PATTERNS, True)
+    assert joined([marks(waiting), marks(again)]).tolist() == [(0, 1, 5, NEW_REDETECT, PATTERNS, True)]
 
 
 def test_a_new_bar_without_patterns_yet_stays_new():
@@ -56,12 +56,12 @@ def test_a_new_bar_without_patterns_yet_stays_new():
 
 
 def test_a_revised_bar_that_hangs_on_another_stays_revised():
-    waiting, again = (0, 1, 5, REVISED, INDICATORS, True), (0, 1, 5, HANGING, PATTERNS, True)
+    waiting, again = (0, 1, 5, REVISED, INDICATORS, True), (0, 1, 5, AFFECTED, PATTERNS, True)
     assert joined([marks(waiting), marks(again)]).tolist() == [(0, 1, 5, REVISED, PATTERNS, True)]
 
 
 def test_a_bar_is_told_where_one_of_its_marks_is():
-    silent, told = (0, 1, 5, NEW, PATTERNS, False), (0, 1, 5, HANGING, PATTERNS, True)
+    silent, told = (0, 1, 5, NEW, PATTERNS, False), (0, 1, 5, AFFECTED, PATTERNS, True)
     assert joined([marks(silent), marks(told)]).tolist() == [(0, 1, 5, NEW, PATTERNS, True)]
     assert joined([marks(silent)]).tolist() == [silent]
 

@@ -8,7 +8,7 @@ from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers.marks import HANGING, NEW, NO_MARKS, PATTERNS, marks_of
+from tickstockpl.workers.marks import AFFECTED, NEW, NO_MARKS, PATTERNS, marks_of
 from tickstockpl.workers.partition.partition_state import Held, PartitionState
 from tickstockpl.workers.partition.tick_check import Limits
 from tickstockpl.workers.partition.uncommitted import Counts
@@ -455,11 +455,11 @@ def test_marks_and_open_higher_bars_are_saved_under_their_symbols_names():
     apply(state, feed.body(*((symbol, 1, 10, 1) for symbol in "ABCD"), born=1), at=1)
     # "A" has a closed bar and nothing else: it is not kept, so the others are numbered anew.
     state.feeds["live"].clock_ns = (START_S + 61) * SECOND
-    marks = marks_of(np.array([2]), np.array([M - 1]), HANGING, publish=True)
+    marks = marks_of(np.array([2]), np.array([M - 1]), AFFECTED, publish=True)
     waiting = marks_of(np.array([3]), np.array([M]), NEW, publish=False, timeframe=5)
     loaded = new_state(saved_after_commit(state, marks, {"live": waiting}))
     assert loaded.symbols == ["C", "D"]
-    assert marked(loaded, loaded.marks) == [("C", 1, -1, HANGING, PATTERNS, True)]
+    assert marked(loaded, loaded.marks) == [("C", 1, -1, AFFECTED, PATTERNS, True)]
     assert marked(loaded, loaded.feeds["live"].waiting) == [("D", 5, 0, NEW, PATTERNS, False)]
 
 

@@ -8,8 +8,8 @@ import pytest
 import talib
 from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import default_definitions, pattern_definition
-from tickstockpl.workers.detect.detector import WHOLE, Detector, find_patterns
-from tickstockpl.workers.marks import HANGING, NEW, higher_marks, marks_of
+from tickstockpl.workers.detect.detector import COMPLETE, Detector, find_patterns
+from tickstockpl.workers.marks import AFFECTED, NEW, higher_marks, marks_of
 from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours, same_minutes_before
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
@@ -75,7 +75,7 @@ def detector_of(*parts, definitions=None, always_open=()):
     detector = Detector(["A"])
     detector.take_wanted((definitions or default_definitions()).tracks())
     detector.take_always_open(frozenset(always_open))
-    detector.set_reach(0, WHOLE)
+    detector.set_reach(0, COMPLETE)
     for some in (part[first : first + 50] for part in parts for first in range(0, len(part), 50)):
         marks = detector.absorb(some, np.zeros(len(some), bool), publish=True)
     return detector, marks
@@ -167,7 +167,7 @@ def test_a_late_bar_before_the_opening_changes_no_regular_result():
     assert detector.histories[Track("regular", 1)].bars(0).tolist() == before.tolist()
     assert marks["minute"].tolist() == [minute("2025-10-07 09:28")]  # nothing hangs on it
     assert found_in(detector, marks, default_definitions()) == []
-    detector.absorb_higher(higher_marks(marks[marks["kind"] != HANGING]))
+    detector.absorb_higher(higher_marks(marks[marks["kind"] != AFFECTED]))
     hourly = detector.histories[Track("regular", 60)].bars(0)
     assert hourly["high"][-1] == 150.05  # but the hour bar of 09:00 is one of both
 

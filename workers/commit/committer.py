@@ -27,7 +27,7 @@ from .plan import (
     NO_ROWS,
     PartitionPlan,
     hold_back,
-    outrun,
+    losers_within_commit,
     plan_partition,
     plan_rest,
     resolve,
@@ -144,7 +144,7 @@ class Committer:
             if are_old:
                 put_back_staged(connection, self.shape, rows["minute"])
             resolved = resolve(rows, existing(connection), self.shape)
-        superseded = resolved.superseded | outrun(resolved.rows, resolved.superseded)
+        superseded = resolved.superseded | losers_within_commit(resolved.rows, resolved.superseded)
         kept = ~superseded
         stand_again = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
         commit = replace(
@@ -220,7 +220,7 @@ class Committer:
                 break
             except Fenced as e:
                 self._figures.count_fenced(len(e.partitions))
-                log.info("fenced", partitions=e.partitions)
+                log.info("partition lost to another worker", partitions=e.partitions)
                 commit = commit.without(e.partitions)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
                 commit = unstorable.take_out(commit, e)

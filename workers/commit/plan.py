@@ -15,7 +15,7 @@ from ...contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ...contracts.partition import Position
 from ...contracts.ticks import MAX_BODY_BYTES, SHARE_MICRO, Column, Refused
 from ...db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedIndicator, TableShape
-from ..detect.detector import NO_HIGHER_BARS, NOWHERE, Detector
+from ..detect.detector import NO_HIGHER_BARS, NOT_LOADED, Detector
 from ..marks import NO_MARKS, REVISED, joined, marks_of
 from ..partition.feed_bars import ClosedBars
 from ..partition.partition_state import Held, PartitionState
@@ -307,10 +307,10 @@ def _bound_extremes(rows: Column) -> None:
         rows[name][lacking] = of(rows["open"], rows["close"])[lacking]
 
 
-def outrun(rows: Column, superseded: Column) -> Column:
-    """Mark the rows whose place another row of this commit takes: a replay's, then a repair's, else the first live one.
+def losers_within_commit(rows: Column, superseded: Column) -> Column:
+    """Mark the rows that are not written, because two feeds closed the same (symbol, minute) in this commit.
 
-    Two feeds may close the same (symbol, minute) between two commits; what stands does not tell of that.
+    A replay wins, then a repair, then the first live feed. The stored bars do not show this case.
     """
     number, most = np.arange(len(rows)), len(rows)
     rank = np.where(rows["replay"], -1 - number - most * (rows["feed"] != _REPAIR), number)
@@ -424,7 +424,7 @@ def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Column
     codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
     gone = plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols)
     for code in gone.tolist():
-        plan.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOT_LOADED)
     plan.found = plan.found.without(set(symbols), gone)
     plan.marks = _without(plan.marks, gone)
     publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]

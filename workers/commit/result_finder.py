@@ -23,9 +23,9 @@ from ...db.tables.splits import split_minutes
 from ...db.world import World
 from ..detect.definition import Definitions
 from ..detect.definitions import read_definitions
-from ..detect.detector import NOWHERE, WHOLE, Detector, FoundPatterns, find_patterns, waiting_for
+from ..detect.detector import COMPLETE, NOT_LOADED, Detector, FoundPatterns, find_patterns, waiting_for
 from ..detect.history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
-from ..marks import HANGING, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
+from ..marks import AFFECTED, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
 from ..partition.bar_book import NO_BARS
 from ..partition.partition_state import PartitionState
 from ..sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
@@ -278,7 +278,7 @@ class ResultFinder:
         history.note_cut(symbols, np.array(before) >= history.window, np.array(begins))
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
-            reach = WHOLE
+            reach = COMPLETE
             if runs[i].stop < len(loaded[i]):  # nothing stands up to where the next run begins
                 reach = loaded[i]["minute"][runs[i].stop] - 1
             elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
@@ -291,7 +291,7 @@ class ResultFinder:
         """Return the session sums up to the first loaded bar of those that begin within a session."""
         wanted = {}
         for i, rows in enumerate(bars):
-            session = int(session_of(rows["minute"][:1])[0]) if len(rows) else NOWHERE
+            session = int(session_of(rows["minute"][:1])[0]) if len(rows) else NOT_LOADED
             if 0 <= session < (rows["minute"][0] if len(rows) else 0):
                 wanted[i] = (names[i], session, int(rows["minute"][0]))
         if not wanted:
@@ -329,7 +329,7 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
             log.info(
                 "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
             )
-        waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != HANGING)]))])
+        waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != AFFECTED)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [gone, new, waiting.compress(due)]
         plan.waiting[feed] = waiting.compress(~due)
@@ -339,9 +339,9 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
 def _marks_again(state: PartitionState, rows: Column) -> Column:
     """Mark bars that stand as they were, and the higher ones that they belong to."""
     codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
-    minutes = marks_of(codes, rows["minute"], HANGING, publish=False)
+    minutes = marks_of(codes, rows["minute"], AFFECTED, publish=False)
     higher = higher_marks(minutes)
-    higher["kind"] = HANGING
+    higher["kind"] = AFFECTED
     return joined([minutes, higher])
 
 
@@ -349,7 +349,7 @@ def _take_gone(plan: PartitionPlan, rows: Column, *, publish: bool) -> Column:
     """Forget the histories of symbols with a bar that is none any more; mark it, for what hangs on it."""
     codes = plan.state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     for code in codes.tolist():
-        plan.detector.set_reach(code, NOWHERE)
+        plan.detector.set_reach(code, NOT_LOADED)
     return marks_of(codes, rows["minute"], REVISED, publish=publish)
 
 
@@ -391,9 +391,9 @@ def _hanging(marks: Column, minutes: Column) -> Column:
 
     Those of the next run, too: where it begins may hang on the marked bar.
     """
-    mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != HANGING)]
+    mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != AFFECTED)]
     if not len(mine):
         return mine
     behind = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
     publish = bool(mine["publish"].any())
-    return marks_of(np.full(len(behind), mine["symbol"][0]), behind, HANGING, publish=publish)
+    return marks_of(np.full(len(behind), mine["symbol"][0]), behind, AFFECTED, publish=publish)

@@ -11,7 +11,7 @@ from ...db.look.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client, is_foreign, is_pause, node_of
-from ...db.tables.results import told_numbers
+from ...db.tables.results import published_numbers
 from ...db.world import World
 from ..partition.partition_state import Held
 from .plan import PartitionPlan
@@ -47,7 +47,7 @@ class Teller:
         Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
         `void` says which numbers have no row.
         """
-        (told,) = told_numbers(self._client, [held.partition]).values()
+        (told,) = published_numbers(self._client, [held.partition]).values()
         if told > _MOST_TOLD:
             do = f"RENAME or DEL {results_key(held.partition)}; meanwhile the bridge takes the results from the outbox"
             log.error("results stream ends at an unknown id", partition=held.partition, id=told, do=do)

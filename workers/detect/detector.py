@@ -18,7 +18,7 @@ from ...contracts.detection import Detection, Event, IndicatorAlert, IndicatorVa
 from ...contracts.ticks import Column
 from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ...contracts.universe import EVERY_SYMBOL
-from ..marks import HANGING, NEW, NEW_AGAIN, NO_MARKS, REVISED, joined, marks_of
+from ..marks import AFFECTED, NEW, NEW_REDETECT, NO_MARKS, REVISED, joined, marks_of
 from ..sessions import (
     ALL_MINUTES,
     EXTENDED,
@@ -40,7 +40,7 @@ from .patterns.base_rates import shipped_rates
 from .patterns.cool_down import bars_since, columns_for, found_before
 from .patterns.kind import Found, OtherDays
 
-WHOLE, NOWHERE = 2**62, -1  # how far a symbol's histories reach
+COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's histories reach
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
@@ -104,7 +104,7 @@ class Detector:
 
     def has(self, symbols: Column, track: Track) -> Column:
         """Tell which symbols have a history up to the newest committed bar."""
-        return np.asarray(self._reach_of(symbols)[_PLACE[track]] == WHOLE)
+        return np.asarray(self._reach_of(symbols)[_PLACE[track]] == COMPLETE)
 
     def covers(self, marks: Column) -> Column:
         """Tell which marked bars the histories can answer for: those of their timeframe, and the 1-minute bars."""
@@ -119,18 +119,18 @@ class Detector:
         return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[track]])
 
     def set_reach(self, symbol: int, minute: int, track: Track | None = None) -> None:
-        """Note up to which minute one of a symbol's histories, or each of them, is there: WHOLE, or NOWHERE."""
+        """Note up to which minute one of a symbol's histories, or each of them, is there: COMPLETE, or NOT_LOADED."""
         if symbol >= self._reach.shape[1]:
             more = ((0, 0), (0, symbol + 1))
-            self._reach = np.pad(self._reach, more, constant_values=NOWHERE)
+            self._reach = np.pad(self._reach, more, constant_values=NOT_LOADED)
             self._used = np.pad(self._used, more)
         self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
 
     def level_reach(self, symbols: Column) -> None:
         """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
         reach = self._reach[:, symbols]
-        held = reach != NOWHERE
-        self._reach[:, symbols] = np.where(held, np.where(held, reach, WHOLE).min(axis=0), NOWHERE)
+        held = reach != NOT_LOADED
+        self._reach[:, symbols] = np.where(held, np.where(held, reach, COMPLETE).min(axis=0), NOT_LOADED)
 
     def expect_fit(self, marks: Column) -> None:
         """Take the histories away of symbols where later bars pushed a marked bar's window or its minutes out."""
@@ -138,11 +138,11 @@ class Detector:
             history, mine = self.histories[track], marks[marks["timeframe"] == track.timeframe]
             for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
                 if not history.fits(int(mark["symbol"]), int(mark["minute"])):
-                    self.set_reach(int(mark["symbol"]), NOWHERE)
+                    self.set_reach(int(mark["symbol"]), NOT_LOADED)
         higher = marks[marks["timeframe"] > 1]
         is_there = self.histories[ALL_MINUTES].reach_back(higher["symbol"], higher["minute"])
         for symbol in np.unique(higher["symbol"][~is_there]).tolist():
-            self.set_reach(symbol, NOWHERE)
+            self.set_reach(symbol, NOT_LOADED)
 
     def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
         """Set the splits; the histories of symbols whose splits changed are loaded again."""
@@ -165,21 +165,21 @@ class Detector:
         changed, self.wanted = wanted ^ self.wanted, wanted
         for track in changed:
             self.histories[track] = self._new_history(track)
-            self._reach[_PLACE[track]] = NOWHERE
+            self._reach[_PLACE[track]] = NOT_LOADED
 
     def _load_again(self, symbols: Sequence[str]) -> None:
         names = set(symbols)
         for code, symbol in enumerate(self.symbols[: self._reach.shape[1]]):
             if symbol in names:
-                self.set_reach(code, NOWHERE)
+                self.set_reach(code, NOT_LOADED)
 
     def drop_parts(self) -> None:
         """Forget the histories that do not reach up to the newest bar."""
-        self._reach[self._reach < WHOLE] = NOWHERE
+        self._reach[self._reach < COMPLETE] = NOT_LOADED
 
     def _reach_of(self, symbols: Column) -> Column:
         known = symbols < self._reach.shape[1]
-        reach = np.full((len(TRACKS), len(symbols)), NOWHERE, np.int64)
+        reach = np.full((len(TRACKS), len(symbols)), NOT_LOADED, np.int64)
         reach[:, known] = self._reach[:, symbols[known]]
         return reach
 
@@ -209,7 +209,7 @@ class Detector:
         """Forget some symbols' histories of a track: they are loaded again when they are needed."""
         track = TRACKS[place]
         known = symbols[symbols < self._reach.shape[1]]
-        self._reach[place, known] = NOWHERE
+        self._reach[place, known] = NOT_LOADED
         self.histories[track].clear(symbols)
         for symbol in symbols.tolist():
             self._told.pop((track, symbol), None)
@@ -239,7 +239,7 @@ class Detector:
         if track == REGULAR_MINUTES:
             self.jumped = [(self.symbols[bar["symbol"]], int(bar["minute"])) for bar in bars[jumps]]
         for symbol in {*symbols[counts > SLACK].tolist(), *jumping.tolist()}:
-            self.set_reach(symbol, NOWHERE)
+            self.set_reach(symbol, NOT_LOADED)
         history.append(bars.compress(in_order & self.has(bars["symbol"], track)))
         return marks
 
@@ -252,12 +252,12 @@ class Detector:
             history.append(np.array([bar], CLOSED_DTYPE))
             return NO_MARKS
         if self._loads and not self._fits(track, symbol, minute):
-            self.set_reach(symbol, NOWHERE)
+            self.set_reach(symbol, NOT_LOADED)
             return NO_MARKS
         history.put(bar)
         is_first = minute == history.begins(symbol)  # it may belong to the run before it now
         if self._loads and track.timeframe == 1 and (is_first or not history.is_one_run(symbol)):
-            self.set_reach(symbol, NOWHERE)
+            self.set_reach(symbol, NOT_LOADED)
             return NO_MARKS
         return self._behind(track, symbol, minute, publish=publish)
 
@@ -274,7 +274,7 @@ class Detector:
         minutes = self.histories[track].minutes(symbol)
         later = minutes[minutes > minute].copy()
         symbols = np.full(len(later), symbol)
-        return marks_of(symbols, later, HANGING, publish=publish, timeframe=track.timeframe)
+        return marks_of(symbols, later, AFFECTED, publish=publish, timeframe=track.timeframe)
 
     def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
         """Make the marked bars of higher timeframes from the 1-minute bars.
@@ -289,7 +289,7 @@ class Detector:
             if not len(mine):
                 continue
             bars, there = self._higher_bars(mine, timeframe)
-            changed.append(mine.compress(there & (mine["kind"] == HANGING)))
+            changed.append(mine.compress(there & (mine["kind"] == AFFECTED)))
             changed.append(self._emptied(timeframe, mine.compress(~there)))
             for publish in (True, False):
                 part = bars.compress(there & (mine["publish"] == publish))
@@ -398,7 +398,7 @@ class Detector:
             notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
             series = series._replace(session_notional=notional, session_volume=volume)
         heard = self._told.setdefault((track, code), {})
-        is_first = kind in (NEW, NEW_AGAIN)
+        is_first = kind in (NEW, NEW_REDETECT)
         for definition, keys in wanted:
             indicator = definition.indicator
             if definition.period == indicator.period and len(series.close) < indicator.least_bars:

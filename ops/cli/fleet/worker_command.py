@@ -66,13 +66,18 @@ _BARS_DAYS = click.IntRange(SHORTEST_BARS_DAYS, _LONGEST_DAYS)
     default=900.0,
     help="Seconds a tick may be ahead of its arrival.",
 )
-@option("--hole-wait", type=Number(0, 3600), default=10.0, help="Seconds until missing live ticks are lost.")
+@option(
+    "--hole-wait",
+    type=Number(0, 3600),
+    default=10.0,
+    help="Seconds to wait for missing frames before their ticks count as lost.",
+)
 @option("--retention", type=Number(0, 31_536_000), default=900.0, help="Seconds committed entries stay in the streams.")
 @option(
     "--second-stamp",
     type=click.Choice(["end", "start"]),
     default="end",
-    help="Front door: which end of its second the application's untyped ticks are stamped with.",
+    help="Front door: whether a time on a whole second is the start or the end of that second (ticks without a type).",
 )
 @trade_rules_option
 @option("--detect/--no-detect", default=True, help="Find patterns and indicators on the bars.")

@@ -70,7 +70,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         "--second-stamp",
         type=click.Choice(["end", "start"]),
         default="end",
-        help="Channel: what a stamp on a whole second means, where a tick does not say its kind.",
+        help="Channel: whether a time on a whole second is the start or the end of that second (ticks without a type).",
     ),
 )
 _NAMES = (
