@@ -23,6 +23,7 @@ _FRAMES_A_STEP = 128
 _STEP_S = 0.05  # for the spool in one call; then the source has its turn
 _LONGEST_PAUSE_S = 1.0
 _EASE = 0.8  # of --max-lag, until the spool goes on: no change of state with every commit
+_OWED_S = 3.0  # a Redis that is killed forgets what came within its fsync interval of one second
 _SAY_EVERY_S = 5.0  # a Redis that is always nearly full is no news
 
 
@@ -53,9 +54,10 @@ class SpooledWriter(StreamWriter):
         self._spool = spool
         self._spooling = not spool.is_empty
         self._is_inherited = self._spooling
-        # What an earlier process left is sent whole once: `done` may be above numbers that were given up, each of which
-        # still counts when it comes.
+        # What an earlier process left is sent whole, and kept until Redis has it on its disk. `done` says nothing of it:
+        # it may be above numbers that were given up, and each of them still counts when it comes.
         self._owes_all = self._spooling
+        self._owed_until_s = 0.0
         self._tops = dict(done)
         self._said_at = -_SAY_EVERY_S
         self._is_full_said = False
@@ -131,6 +133,8 @@ class SpooledWriter(StreamWriter):
         if self._world.monotonic_s() >= self._polled_at + poll_every_s:
             self._poll()
             self._polled_at = self._world.monotonic_s()
+            if self._owes_all and not self._spooling and self._world.monotonic_s() >= self._owed_until_s:
+                self._owes_all = False
             if not self._owes_all:
                 self._spool.forget({p: flow.done for p, flow in self._flows.items()})
         if full := self._what_is_full():
@@ -186,7 +190,8 @@ class SpooledWriter(StreamWriter):
 
     def _end_spooling(self) -> None:
         """Everything on disk is sent: what the disk had no room for follows, and new frames go to Redis directly."""
-        self._spooling = self._owes_all = False
+        self._spooling = False
+        self._owed_until_s = self._world.monotonic_s() + _OWED_S
         for frame in self._spool.take_unwritten():
             self._take_up(frame)
         if self._outage.is_on or self._is_full_said:
@@ -246,7 +251,7 @@ class SpooledWriter(StreamWriter):
     def _send_again(self, partition: int, why: str, above: int = 0) -> None:
         """Send a partition's frames above a number again, from where they are kept."""
         flow = self._flows[partition]
-        first = max(above, flow.done)
+        first = max(above, self._settled(flow))
         if not self._spooling and not self._spool.holds(partition, above=first):
             super()._send_again(partition, why, above)
         elif first < flow.sent_to:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import signal
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Event, Thread
 from zlib import crc32
 
@@ -18,16 +18,18 @@ import pytest
 import redis
 from tickstockpl.contracts.frames.frame import decode
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
-from tickstockpl.contracts.names import stream_key
+from tickstockpl.contracts.names import flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import lease as leases
 from tickstockpl.db import postgres
+from tickstockpl.db.redis import connect
 from tickstockpl.ops.embedded.folder import ServerRecord
 from tickstockpl.ops.embedded.server_processes import Valkey
 from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
 from tickstockpl.producer.spool.left_behind import SpoolTarget, send_left_behind
 from tickstockpl.producer.spool.spool import Spool
+from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
 
@@ -289,6 +291,28 @@ def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(flee
     with sending(folder.parent, fleet.servers):
         wait_for(lambda: not folder.exists(), 60, fleet.logs)
     assert fleet.rows(counted) == [(5, 0)]
+
+
+def test_frames_below_done_are_sent_again_where_redis_forgets_them_at_once(fleet, tmp_path):
+    """Their numbers were given up, so `done` is above them; a Redis that is killed forgets its last second."""
+    folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[1_000, 1_000])
+    fleet.redis.hset(flow_key(0), "done:synthetic-dead", 2)
+    done = dict.fromkeys(range(PARTITIONS), 0)
+    with Spool(folder, max_bytes=1 << 20) as spool, closing(connect(fleet.servers.redis_url)) as client:
+        how = {"done": done, "wait": Event().wait, "max_lag": 1000, "spool": spool}
+        writer = SpooledWriter(client, fleet.servers.redis_url, "synthetic-dead", **how)
+
+        def has_sent():
+            writer.poll_if_due(every_s=0.0)
+            return fleet.redis.xlen(stream_key(0)) == 2 and writer.is_sent
+
+        wait_for(has_sent, 60, "both frames")
+        for _ in range(3):
+            writer.poll_if_due(every_s=0.0)
+        fleet.redis.delete(stream_key(0))
+        fleet.redis.hdel(flow_key(0), "sent:synthetic-dead")
+        wait_for(has_sent, 60, "both frames once more")
+        wait_for(lambda: writer.poll_if_due(every_s=0.0) or writer.is_drained, 60, "the end of what is owed")
 
 
 def test_what_a_killed_sender_had_told_the_end_of_is_not_ended_again(fleet, tmp_path):
