@@ -54,8 +54,8 @@ class SpooledWriter(StreamWriter):
         self._spool = spool
         self._spooling = not spool.is_empty
         self._is_inherited = self._spooling
-        # What an earlier process left is sent whole, and kept until Redis has it on its disk. `done` says nothing of it:
-        # it may be above numbers that were given up, and each of them still counts when it comes.
+        # What an earlier process left is sent whole, and kept until Redis has it on its disk. Its `done` may be above
+        # numbers that were given up, and each of them still counts when it comes.
         self._owes_all = self._spooling
         self._owed_until_s = 0.0
         self._tops = dict(done)
