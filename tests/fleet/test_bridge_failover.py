@@ -152,7 +152,7 @@ def test_a_second_bridge_of_a_name_says_that_the_name_is_taken(fleet):
     start_bridge(fleet, "b1")
     wait_for(lambda: "bridge is active" in fleet.log_file("b1").read_text(), 90, fleet.logs)
     fleet.start("again", "bridge", "--name", "b1")
-    wait_for(lambda: "behind a bridge of this very name" in fleet.log_file("again").read_text(), 90, fleet.logs)
+    wait_for(lambda: "another bridge has the same name" in fleet.log_file("again").read_text(), 90, fleet.logs)
 
 
 def send_until(market, condition):

@@ -25,7 +25,7 @@ from .fleet import fleet_on, wait_for, wait_until_detected
 
 OFF = """
 import sys
-from tickstockpl.ops.cli import bridge_command, worker_command
+from tickstockpl.ops.cli.fleet import bridge_command, worker_command
 from tickstockpl.ops.process.tracing import tracing
 
 with tracing("no", service="s", instance="i") as traced:

@@ -19,7 +19,7 @@ entry.tickstock()
 INTERRUPTED_AT_WORK = """
 import os, signal, sys
 from tickstockpl.ops import entry
-from tickstockpl.ops.cli import asyncapi_command
+from tickstockpl.ops.cli.channels import asyncapi_command
 
 asyncapi_command.asyncapi_document = lambda: os.kill(os.getpid(), signal.SIGINT)
 sys.argv = ["tickstock", "asyncapi"]

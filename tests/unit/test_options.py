@@ -30,9 +30,15 @@ def test_no_option_of_any_command_takes_nan():
 
 def test_every_commands_file_is_named_in_a_group():
     groups = [command for command in commands_below(every_command) if isinstance(command, LazyGroup)]
-    named = {f"{module}.py" for group in groups for module in group.modules.values()}
-    named |= {"tickstock_command.py", "every_command.py"}
-    assert named == {file.name for file in files("tickstockpl.ops.cli").iterdir() if file.name.endswith("_command.py")}
+    named = {module for group in groups for module in group.modules.values()}
+    folder = files("tickstockpl.ops.cli")
+    assert named == {
+        f"{part.name}.{file.name.removesuffix('.py')}"
+        for part in folder.iterdir()
+        if part.is_dir()
+        for file in part.iterdir()
+        if file.name.endswith("_command.py")
+    }
 
 
 def variables_of(command):

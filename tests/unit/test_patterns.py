@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tickstockpl.workers.detect.patterns import price_breakout, resistance_break, support_test, volume_spike
+from tickstockpl.workers.detect.patterns import price_breakout, resistance_break, support_bounce, volume_spike
 from tickstockpl.workers.detect.patterns.head_shoulders import KINDS as HEAD_SHOULDERS
 from tickstockpl.workers.windows import Windows
 
 TOP, BOTTOM = HEAD_SHOULDERS
 SPIKE, BREAKOUT = volume_spike.KIND, price_breakout.KIND
-SUPPORT, RESISTANCE = support_test.KIND, resistance_break.KIND
+SUPPORT, RESISTANCE = support_bounce.KIND, resistance_break.KIND
 ALL = [TOP, BOTTOM, SPIKE, BREAKOUT, SUPPORT, RESISTANCE]
 
 all_kinds = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
