@@ -27,7 +27,7 @@ MAX_PRODUCERS = 4_096
 # one piece; a lease is renewed between pieces.
 DOOR_READ_ENTRIES = 10_000  # at most, in one reply
 DOOR_READ_BYTES = 4 << 20  # about, in one reply: fewer entries are asked for where they are large
-DOOR_PIECE_WEIGHT = 256 << 10  # of entries parsed together: 4,000 ticks of JSON, 130,000 elements that are none
+DOOR_PIECE_WEIGHT = 256 << 10  # of entries parsed together: 4,000 ticks of JSON, or 130,000 elements that are no tick
 DOOR_PLAIN_WEIGHT = 24  # of an entry that cannot hold more than one row; any other weighs its bytes
 DOOR_ROWS_AHEAD = 1_000_000  # framed, but not applied yet by the slowest partition
 DOOR_BYTES_AHEAD = 128 << 20  # read, but not applied yet: so much is copied where the stream is built anew

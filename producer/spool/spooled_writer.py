@@ -151,7 +151,7 @@ class SpooledWriter(StreamWriter):
         for partition in right:
             flow = self._flows[partition]
             flow.last_sent = None
-            flow.sent_to = flow.done
+            flow.sent_to = self._settled(flow)
             flow.kept.clear()
             flow.to_send.clear()
         if right:
