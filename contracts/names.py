@@ -6,6 +6,9 @@ FRONT_DOOR = "tickstock-stream"
 GROUP = "tickstockpl-group"
 DEAD_LETTERS = "tickstock-dlq"
 
+RUNS = -1  # the partition that messages of runs have in the outbox: they belong to no partition of ticks
+JOBS = "tickstock-jobs"  # the stream that deals steps of runs, and its group
+
 REQUEUED = b"requeued"  # the field that says of a front-door entry: a dead letter, whose trades were never counted
 FRONT_DOOR_PRODUCER = "front-door"
 DETECTOR = "detector"  # the dead letters' producer of detections that cannot be stored
@@ -44,8 +47,13 @@ def renewal_keys(partition: int) -> tuple[str, str, str]:
 
 
 def results_key(partition: int) -> str:
-    """Name the stream of a partition's results; an entry's id is its outbox number."""
-    return f"tickstock-results:{{p{partition}}}"
+    """Name the stream of a partition's results, or of the runs'; an entry's id is its outbox number."""
+    return f"tickstock-results:{{{partition_name(partition)}}}"
+
+
+def partition_name(partition: int) -> str:
+    """Name a partition, or the runs, in a key or a message."""
+    return "runs" if partition == RUNS else f"p{partition}"
 
 
 def minute_feed(feed: str) -> str:

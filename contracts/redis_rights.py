@@ -21,6 +21,7 @@ from .names import (
     FRONT_DOOR,
     GROUP,
     HEARTBEAT,
+    JOBS,
     MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
@@ -30,7 +31,7 @@ from .names import (
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "application", "operator"]
+Role = Literal["producer", "worker", "bridge", "jobs", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
@@ -271,6 +272,26 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
+        courtesies=(_ASK_FOR_RIGHTS,),
+    ),
+    # db/jobs_stream.py, db/tables/run_results.py.
+    "jobs": RedisRights(
+        keys=(JOBS, _RESULTS_KEYS),
+        channels=(),
+        calls=(
+            *_EVERYBODY,
+            ("XGROUP", "CREATE", JOBS, JOBS, "0", "MKSTREAM"),
+            ("XADD", JOBS, "*", "step", ""),
+            ("XRANGE", JOBS, "-", "+"),
+            ("XREADGROUP", "GROUP", JOBS, "doctor", "COUNT", "1", "STREAMS", JOBS, ">"),
+            ("XAUTOCLAIM", JOBS, JOBS, "doctor", "5000", "0-0"),
+            ("XCLAIM", JOBS, JOBS, "doctor", "0", "0-1", "JUSTID"),
+            ("XACK", JOBS, JOBS, "0-1"),
+            ("XDEL", JOBS, "0-1"),
+            ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "run", "body", ""),
+            ("XINFO", "STREAM", _RESULTS),
+            ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # the doctor's, with rights that are given above
+        ),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.

@@ -24,6 +24,11 @@ def bridge() -> NoReturn:
     _run("fleet.bridge_command", "bridge")
 
 
+def jobs() -> NoReturn:
+    """Run `tickstock-jobs`."""
+    _run("fleet.jobs_command", "jobs")
+
+
 def producer() -> NoReturn:
     """Run `tickstock-producer`."""
     _run("fleet.producer_command", "producer")

@@ -2,6 +2,7 @@
 
 from ...contracts.errors import LeaseLost
 from ...contracts.lease import Lease
+from ...contracts.names import RUNS
 from ..postgres import Connection
 from ..publisher import current_epoch
 from ..queries import query
@@ -39,7 +40,7 @@ def claim(connection: Connection, epoch: int, partitions: int) -> Positions:
     expect_partitions(connection, partitions)
     values = {"epoch": epoch, "partitions": partitions}
     positions: Positions = dict(connection.execute(query("claim_bridge_positions"), values).fetchall())
-    if len(positions) < partitions:
+    if len(positions) <= partitions:  # the runs have one, too
         raise LeaseLost("another bridge took over")
     return positions
 
@@ -54,6 +55,6 @@ def move(connection: Connection, epoch: int, positions: Positions) -> None:
 def last_numbers(connection: Connection, client: Client, partitions: int) -> Positions:
     """Return the highest number that each partition has given a result, by the database or by its results stream."""
     numbers: Positions = dict(connection.execute(query("last_outbox_numbers")).fetchall())
-    for partition, told in published_numbers(client, range(partitions)).items():
+    for partition, told in published_numbers(client, (RUNS, *range(partitions))).items():
         numbers[partition] = max(numbers.get(partition, 0), told)
     return numbers

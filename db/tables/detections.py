@@ -178,7 +178,7 @@ def _row(detection: Detection) -> dict[str, object]:
         "symbol": detection.symbol,
         "pattern": detection.pattern,
         "confidence": detection.confidence,
-        "pattern_data": _pattern_data(detection),
+        "pattern_data": pattern_data_of(detection),
         "at": (detection.minute + minutes) * 60,
         "levels": detection.levels,
         "metadata": {
@@ -195,7 +195,8 @@ def _row(detection: Detection) -> dict[str, object]:
     }
 
 
-def _pattern_data(detection: Detection) -> dict[str, object]:
+def pattern_data_of(detection: Detection) -> dict[str, object]:
+    """Return the column pattern_data of a detection."""
     return {
         "bar": {name: getattr(detection, name) for name in ("open", "high", "low", "close", "volume")},
         "direction": detection.direction,

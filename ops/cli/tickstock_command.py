@@ -26,6 +26,7 @@ _FOLDERS = {
         "indicators",
         "patterns",
         "replay",
+        "run",
         "sample",
         "send",
         "splits",

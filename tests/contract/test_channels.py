@@ -50,15 +50,6 @@ DOCUMENTED = [
 NOTHING_SAYS_YET = {
     "backtest_progress",
     "backtest_results",
-    "processing_started",
-    "processing_completed",
-    "phase_started",
-    "phase_progress",
-    "import_completed",
-    "cache_completed",
-    "indicators_completed",
-    "patterns_completed",
-    "indicator_calculated",
     "schedule_updated",
 }
 

@@ -87,7 +87,9 @@ class Results:
         self.tell(kind, body, self.commit(kind, body, partition), partition)
 
     def positions(self):
-        rows = self.connection.execute("SELECT partition, number FROM bridge_position ORDER BY partition")
+        rows = self.connection.execute(
+            "SELECT partition, number FROM bridge_position WHERE partition >= 0 ORDER BY partition"
+        )
         return [number for _, number in rows]
 
 

@@ -32,6 +32,7 @@ MIGRATIONS = [
     "0019_repeats.sql",
     "0021_partial_bars.sql",
     "0023_lost_at.sql",
+    "0024_runs.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

@@ -5,7 +5,10 @@ import re
 import pytest
 from tickstockpl.db.queries import _load
 
-READS = re.compile(r"\b(?:FROM|JOIN|USING)\s+(ohlcv_\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?")  # a table, its alias
+# Of minutes and hours: bars of days, weeks and months are few, and in no hypertable.
+READS = re.compile(  # a table, its alias
+    r"\b(?:FROM|JOIN|USING)\s+(ohlcv_(?!daily|weekly|monthly)\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?"
+)
 ALL_BARS = {
     "latest_bars": "of the demo, on servers of its own",
     "higher_bars": "bound behind its UNION ALL, which PostgreSQL carries into each branch",

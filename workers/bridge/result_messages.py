@@ -9,6 +9,8 @@ import structlog
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ...contracts.messages.message import Message
 from ...contracts.messages.pattern_messages import alert_message, indicator_message, pattern_messages
+from ...contracts.messages.run_message import RunMessage, with_result_id
+from ...contracts.names import RUNS
 from ...contracts.spellings.json_text import NOT_JSON
 from ...contracts.timeframe import INTRADAY
 from ...db.tables.results import OutboxRow
@@ -23,6 +25,7 @@ _DECODE: dict[str, Callable[[bytes], list[Any]]] = {
     "patterns": msgspec.json.Decoder(list[Detection]).decode,
     "indicators": msgspec.json.Decoder(list[IndicatorValue]).decode,
     "alerts": msgspec.json.Decoder(list[IndicatorAlert]).decode,
+    "run": msgspec.json.Decoder(list[RunMessage]).decode,
 }
 
 
@@ -30,11 +33,13 @@ def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
     """Return the messages of a row's results, in order. A result without a valid message is logged and left out."""
     if row.kind in _SILENT:
         return []
-    result_id = f"{row.partition}-{row.number}"
+    result_id = f"{'runs' if row.partition == RUNS else row.partition}-{row.number}"
     messages: list[Message] = []
     for result in _results(row):
         try:
-            if row.kind == "indicators":
+            if row.kind == "run":
+                messages.append(with_result_id(result, result_id))
+            elif row.kind == "indicators":
                 messages.append(indicator_message(result, session_id=session_id, result_id=result_id))
             elif row.kind == "patterns":
                 messages += pattern_messages(result, session_id=session_id, result_id=result_id)

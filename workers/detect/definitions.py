@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from ...contracts.fleet.fleet_look import DefinitionFaults
-from ...contracts.timeframe import INTRADAY
+from ...contracts.timeframe import INTRADAY, LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
 from ..sessions import REGULAR, SESSIONS, Session
@@ -22,7 +22,6 @@ from .patterns.cool_down import cool_down_of
 from .patterns.kind import PatternKind
 from .patterns.registry import PATTERNS
 
-_LONGER = frozenset({"daily", "weekly", "monthly"})  # of the daily run: no concern of a worker's
 _SESSION = "session"  # of parameters, in both tables
 _LARGEST = sys.float_info.max
 
@@ -49,14 +48,14 @@ def read_definitions(connection: Connection) -> Definitions:
     for name, threshold, timeframes, parameters in connection.execute(query("pattern_definitions")):
         try:
             least = None if threshold is None else float(threshold)
-            pattern = pattern_definition(name, least, timeframes, _decoded(parameters))
+            pattern = pattern_definition(name, least, timeframes, decoded(parameters))
             definitions.patterns.append(pattern)
             definitions.idle += _idle("pattern_definitions", name, timeframes, pattern.timeframes)
         except ValueError as e:
             definitions.wrong.append(WrongRow("pattern_definitions", name, str(e)))
     for name, period, timeframes, parameters in connection.execute(query("indicator_definitions")):
         try:
-            indicator = _indicator(name, period, timeframes, _decoded(parameters))
+            indicator = indicator_definition(name, period, timeframes, decoded(parameters))
             definitions.indicators.append(indicator)
             definitions.idle += _idle("indicator_definitions", name, timeframes, indicator.timeframes)
         except ValueError as e:
@@ -87,7 +86,10 @@ def pattern_definition(
     return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters, session)
 
 
-def _indicator(name: str, period: int | None, timeframes: list[str] | None, parameters: Any) -> IndicatorDefinition:
+def indicator_definition(
+    name: str, period: int | None, timeframes: list[str] | None, parameters: Any
+) -> IndicatorDefinition:
+    """Check one row of indicator_definitions. Raises ValueError, which says what is wrong with it."""
     indicator = INDICATORS.get(name)
     if indicator is None:
         raise ValueError("there is no indicator of this name")
@@ -112,12 +114,13 @@ def _idle(table: str, name: str, named: Sequence[str] | None, runs_on: frozenset
 
 def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
     """Return the intraday timeframes among these in minutes; nothing said means all of them."""
-    if unknown := [name for name in names or () if name not in INTRADAY and name not in _LONGER]:
+    if unknown := [name for name in names or () if name not in INTRADAY and name not in LONGER]:
         raise ValueError(f"unknown timeframe {unknown[0]}; there are: {', '.join(INTRADAY)}")
     return frozenset(INTRADAY[name] for name in (names or INTRADAY) if name in INTRADAY)
 
 
-def _decoded(text: str | None) -> Any:
+def decoded(text: str | None) -> Any:
+    """Read the JSON of a row's parameters. Raises ValueError."""
     try:
         return None if text is None else json.loads(text)
     except (ValueError, RecursionError) as e:  # Python reads no number of more than 4,300 digits
@@ -200,7 +203,7 @@ def _pattern_row(kind: PatternKind) -> dict[str, object]:
         "enabled": kind.enabled,
         "display_order": list(PATTERNS).index(kind.name),
         "confidence_threshold": kind.threshold,
-        "applicable_timeframes": list(INTRADAY),
+        "applicable_timeframes": [*INTRADAY, *LONGER],
         "parameters": {**kind.parameters, _SESSION: REGULAR},
     }
 
@@ -214,6 +217,6 @@ def _indicator_row(indicator: Indicator) -> dict[str, object]:
         "enabled": indicator.enabled,
         "display_order": list(INDICATORS).index(indicator.name),
         "period": indicator.period,
-        "applicable_timeframes": list(INTRADAY),
+        "applicable_timeframes": [*INTRADAY, *LONGER],
         "parameters": {_SESSION: REGULAR},
     }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import talib
 
-from ...contracts.detection import Detection, Event, IndicatorAlert, IndicatorValue
+from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorValue
 from ...contracts.ticks import Column
 from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ...contracts.universe import EVERY_SYMBOL
@@ -44,7 +44,7 @@ COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's histories reach
 NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
-_LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
+LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
 _SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
 _DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
@@ -467,7 +467,7 @@ class _Hits(NamedTuple):
     since: Column
 
 
-class _Bar(NamedTuple):
+class FoundBar(NamedTuple):
     """The bar that a pattern was found on; minute: its start. repeat_after: bars since the same was found, or 0."""
 
     symbol: str
@@ -541,22 +541,23 @@ def _find_in(
     now_s: float,
     volumes_of: VolumesOf,
 ) -> None:
-    depth = max(_LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
+    depth = max(LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
     windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
         there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
-        rows = np.flatnonzero(there.confidence >= _least(pattern))
+        rows = np.flatnonzero(there.confidence >= least_of(pattern))
         if pattern.kind.confirm is not None and len(rows):
             others = _other_days(parts, rows, track, volumes_of)
             again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
             there.confidence[rows] = again.confidence
-            rows = rows[again.confidence >= _least(pattern)]
+            rows = rows[again.confidence >= least_of(pattern)]
         before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
         before = _confirmed(before, parts, rows, pattern, track, volumes_of)
         _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
 
 
-def _least(pattern: PatternDefinition) -> float:
+def least_of(pattern: PatternDefinition) -> float:
+    """Return the least confidence that counts as found."""
     return max(pattern.threshold, float(np.nextafter(0, 1)))
 
 
@@ -577,7 +578,7 @@ def _confirmed(
     others = _other_days(earlier, np.arange(len(at)), track, volumes_of)
     again = pattern.kind.confirm(windows, pattern.parameters, others)
     confirmed = before.copy()
-    confirmed[at, bars] = again.confidence >= _least(pattern)
+    confirmed[at, bars] = again.confidence >= least_of(pattern)
     return confirmed
 
 
@@ -621,7 +622,7 @@ def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
     if track.session == EXTENDED:
         return np.zeros(len(rows), bool)
     symbols, ends = part.symbols[rows], part.ends[rows]
-    starts = part.detector.histories[track].starts_of(symbols, ends, _LEAST_DEPTH)
+    starts = part.detector.histories[track].starts_of(symbols, ends, LEAST_DEPTH)
     minutes = part.marks["minute"][rows]
     is_other_day = starts // _DAY_MINUTES < minutes // _DAY_MINUTES
     is_edge = is_other_day | end_regular_hours(minutes, track.timeframe)
@@ -644,15 +645,23 @@ def _note(
         mine, since = hits.rows[among], hits.since[among].tolist()
         for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
             code, timeframe, minute, _, _, publish = mark
-            bar = _Bar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
-            found[part.number].detections.append(_detection(bar, pattern, there, windows, row, now_s))
+            bar = FoundBar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
+            found[part.number].detections.append(detection_of(bar, pattern, there, windows, row, now_s))
             found[part.number].publish.append(publish)
         first += len(part.marks)
 
 
-def _detection(
-    bar: _Bar, pattern: PatternDefinition, found: Found, windows: Windows, row: int, now_s: float
+def detection_of(
+    bar: FoundBar,
+    pattern: PatternDefinition,
+    found: Found,
+    windows: Windows,
+    row: int,
+    now_s: float,
+    *,
+    tier: str = TIER,
 ) -> Detection:
+    """Return what was found in one row of some windows. now_s: when, in Unix seconds."""
     close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
     levels = found.levels[row]
     confidence, direction = float(found.confidence[row]), int(found.direction[row])
@@ -675,6 +684,7 @@ def _detection(
         price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
         relative_volume=_relative_volume(volume, length),
         relative_strength=_relative_strength(close, length),
+        tier=tier,
         repeat_after=bar.repeat_after,
     )
 
@@ -705,7 +715,7 @@ def _alerts(
 
 
 def _relative_volume(volume: Column, length: int) -> float:
-    mean = volume[-_LEAST_DEPTH:-1].mean() if length >= _LEAST_DEPTH else 0.0
+    mean = volume[-LEAST_DEPTH:-1].mean() if length >= LEAST_DEPTH else 0.0
     return float(volume[-1] / mean) if mean > 0 else 1.0
 
 

@@ -10,7 +10,7 @@ SELECT coalesce(max(epoch), 0) FROM bridge_position;
 -- claim_bridge_positions --
 -- A bridge that was stalled moves none of these any more. A partition that is not returned belongs to a newer bridge.
 INSERT INTO bridge_position AS p (partition, number, epoch)
-SELECT n, 0, %(epoch)s FROM generate_series(0, %(partitions)s - 1) AS n ORDER BY n
+SELECT n, 0, %(epoch)s FROM generate_series(-1, %(partitions)s - 1) AS n ORDER BY n  -- -1: the runs
     ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch WHERE p.epoch <= excluded.epoch
 RETURNING p.partition, p.number;
 
@@ -24,7 +24,9 @@ RETURNING p.partition;
 -- By the checkpoint too: rows that were told long ago are deleted.
 SELECT c.partition, greatest(c.outbox_number, coalesce((SELECT max(o.number) FROM outbox o
                                                          WHERE o.partition = c.partition), 0))
-  FROM checkpoint c;
+  FROM checkpoint c
+UNION ALL
+SELECT -1, greatest(number, coalesce((SELECT max(o.number) FROM outbox o WHERE o.partition = -1), 0)) FROM run_result;
 
 -- outbox_between --
 SELECT number, kind, body FROM outbox

@@ -1,0 +1,101 @@
+-- import_own_days --
+-- Bars of days from our own minutes. What a vendor gave stands: it is the whole market's tape, ours is what we heard.
+INSERT INTO ohlcv_daily AS t (symbol, date, open, high, low, close, volume, provenance, is_final)
+SELECT w.symbol, w.day, b.open, b.high, b.low, b.close, b.volume, 'own', w.closes < clock_timestamp()
+  FROM unnest(%(symbols)s::text[], %(days)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
+       AS w (symbol, day, opens, closes)
+  CROSS JOIN LATERAL (
+       SELECT (array_agg(o.open ORDER BY o."timestamp"))[1] AS open, max(o.high) AS high, min(o.low) AS low,
+              (array_agg(o.close ORDER BY o."timestamp" DESC))[1] AS close, sum(o.volume) AS volume
+         FROM ohlcv_1min o WHERE o.symbol = w.symbol AND o."timestamp" >= w.opens AND o."timestamp" < w.closes
+          AND o."timestamp" BETWEEN %(first)s AND %(last)s) AS b
+ WHERE b.open IS NOT NULL
+ON CONFLICT (symbol, date) DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+       provenance = excluded.provenance, is_final = excluded.is_final
+ WHERE coalesce(t.provenance, '') = 'own'
+   AND (t.open, t.high, t.low, t.close, t.volume, t.is_final)
+       IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.is_final);
+
+-- symbols_with_days --
+SELECT symbol, count(*) FROM ohlcv_daily WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY symbol;
+
+-- make_weeks --
+-- From the bars of days. Each is in the unit of its last day: what was traded before a split in it is counted in new shares.
+INSERT INTO ohlcv_weekly AS t (symbol, week_start, open, high, low, close, volume, provenance, is_final)
+SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
+       (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
+       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
+  FROM (SELECT d.*, w.start, (SELECT split_factor(c.ratio) FROM corporate_action c
+                               WHERE c.symbol = d.symbol AND c.ex_date > d.date
+                                 AND c.ex_date <= (SELECT max(l.date) FROM ohlcv_daily l WHERE l.symbol = d.symbol
+                                                      AND l.date >= w.start AND l.date < w.start + 7)) AS factor
+          FROM unnest(%(starts)s::date[]) AS w (start)
+          JOIN ohlcv_daily d ON d.symbol = ANY (%(symbols)s) AND d.date >= w.start AND d.date < w.start + 7) AS d
+ GROUP BY symbol, start
+ON CONFLICT (symbol, week_start) DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+       provenance = excluded.provenance, is_final = excluded.is_final
+ WHERE (t.open, t.high, t.low, t.close, t.volume, t.provenance, t.is_final) IS DISTINCT FROM
+       (excluded.open::numeric(18,6), excluded.high::numeric(18,6), excluded.low::numeric(18,6),
+        excluded.close::numeric(18,6), excluded.volume::numeric(20,6), excluded.provenance, excluded.is_final);
+
+-- make_months --
+INSERT INTO ohlcv_monthly AS t (symbol, month_start, open, high, low, close, volume, provenance, is_final)
+SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
+       (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
+       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
+  FROM (SELECT d.*, w.start, (SELECT split_factor(c.ratio) FROM corporate_action c
+                               WHERE c.symbol = d.symbol AND c.ex_date > d.date
+                                 AND c.ex_date <= (SELECT max(l.date) FROM ohlcv_daily l WHERE l.symbol = d.symbol
+                                                      AND l.date >= w.start AND l.date < w.start + interval '1 month')) AS factor
+          FROM unnest(%(starts)s::date[]) AS w (start)
+          JOIN ohlcv_daily d ON d.symbol = ANY (%(symbols)s) AND d.date >= w.start AND d.date < w.start + interval '1 month') AS d
+ GROUP BY symbol, start
+ON CONFLICT (symbol, month_start) DO UPDATE
+   SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+       provenance = excluded.provenance, is_final = excluded.is_final
+ WHERE (t.open, t.high, t.low, t.close, t.volume, t.provenance, t.is_final) IS DISTINCT FROM
+       (excluded.open::numeric(18,6), excluded.high::numeric(18,6), excluded.low::numeric(18,6),
+        excluded.close::numeric(18,6), excluded.volume::numeric(20,6), excluded.provenance, excluded.is_final);
+
+-- load_days --
+-- The last bars of each symbol up to a day, oldest first; days since 1970.
+COPY (SELECT w.number::int, b.day, b.open, b.high, b.low, b.close, b.volume
+        FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
+       CROSS JOIN LATERAL (SELECT o.date - date '1970-01-01' AS day, o.open::float8, o.high::float8, o.low::float8,
+                                  o.close::float8, o.volume::float8 FROM ohlcv_daily o
+                            WHERE o.symbol = w.symbol AND o.date <= %(last)s ORDER BY o.date DESC LIMIT %(bars)s) AS b
+       ORDER BY 1, 2) TO STDOUT (FORMAT binary);
+
+-- load_weeks --
+COPY (SELECT w.number::int, b.day, b.open, b.high, b.low, b.close, b.volume
+        FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
+       CROSS JOIN LATERAL (SELECT o.week_start - date '1970-01-01' AS day, o.open::float8, o.high::float8, o.low::float8,
+                                  o.close::float8, o.volume::float8 FROM ohlcv_weekly o
+                            WHERE o.symbol = w.symbol AND o.week_start <= %(last)s ORDER BY o.week_start DESC LIMIT %(bars)s) AS b
+       ORDER BY 1, 2) TO STDOUT (FORMAT binary);
+
+-- load_months --
+COPY (SELECT w.number::int, b.day, b.open, b.high, b.low, b.close, b.volume
+        FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
+       CROSS JOIN LATERAL (SELECT o.month_start - date '1970-01-01' AS day, o.open::float8, o.high::float8, o.low::float8,
+                                  o.close::float8, o.volume::float8 FROM ohlcv_monthly o
+                            WHERE o.symbol = w.symbol AND o.month_start <= %(last)s ORDER BY o.month_start DESC LIMIT %(bars)s) AS b
+       ORDER BY 1, 2) TO STDOUT (FORMAT binary);
+
+-- splits_of --
+SELECT symbol, ex_date - date '1970-01-01', ratio::float8 FROM corporate_action
+ WHERE symbol = ANY (%(symbols)s) AND ex_date <= %(last)s ORDER BY symbol, ex_date;
+
+-- replace_found --
+SELECT new, deleted FROM replace_found(%(table)s::regclass, %(kind)s, %(stamp)s, %(result)s, %(symbols)s, %(timeframe)s,
+                                       %(stamps)s, %(rows)s::jsonb);
+
+-- lacks_of_daily_tables --
+-- Columns of tables that may be the application's, without which the daily run cannot write.
+SELECT format('ALTER TABLE %%I ADD COLUMN %%I %%s', w.name, w.lacks, w.type)
+  FROM (VALUES ('ohlcv_daily', 'provenance', 'text'), ('ohlcv_weekly', 'provenance', 'text'),
+               ('ohlcv_monthly', 'provenance', 'text'), ('ohlcv_daily', 'is_final', 'boolean'),
+               ('ohlcv_weekly', 'is_final', 'boolean'), ('ohlcv_monthly', 'is_final', 'boolean')) AS w (name, lacks, type)
+ WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(w.name) AND attname = w.lacks AND NOT attisdropped);

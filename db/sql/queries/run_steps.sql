@@ -1,0 +1,91 @@
+-- add_run_steps --
+INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token)
+SELECT %(run_id)s, %(phase)s, t.timeframe, s.batch, ARRAY(SELECT jsonb_array_elements_text(s.symbols)),
+       (random() * 9e18)::bigint
+  FROM unnest(%(timeframes)s::text[]) AS t (timeframe),
+       ROWS FROM (jsonb_array_elements(%(batches)s::jsonb)) WITH ORDINALITY AS s (symbols, batch);
+
+-- waiting_steps --
+SELECT phase, timeframe, batch, token FROM run_step
+ WHERE run_id = %(run_id)s AND status = 'waiting' AND not_before <= clock_timestamp();
+
+-- phase_progress --
+-- Of one phase: symbols of all its steps, of those that have ended, rows found, the last symbol that was done; steps that
+-- wait, steps that were done, steps that failed.
+SELECT coalesce(sum(cardinality(symbols)), 0)::int,
+       coalesce(sum(cardinality(symbols)) FILTER (WHERE status <> 'waiting'), 0)::int,
+       coalesce(sum(found), 0)::bigint,
+       (SELECT l.symbols[cardinality(l.symbols)] FROM run_step l
+         WHERE l.run_id = %(run_id)s AND l.phase = %(phase)s AND l.status = 'done' ORDER BY l.ended_at DESC LIMIT 1),
+       count(*) FILTER (WHERE status = 'waiting'), count(*) FILTER (WHERE status = 'done'),
+       count(*) FILTER (WHERE status = 'failed')
+  FROM run_step WHERE run_id = %(run_id)s AND phase = %(phase)s AND status <> 'halved';
+
+-- phase_failures --
+-- How many symbols a phase could not do.
+SELECT count(DISTINCT symbol) FROM (
+    SELECT unnest(symbols) AS symbol FROM run_step
+     WHERE run_id = %(run_id)s AND (%(phase)s::text IS NULL OR phase = %(phase)s) AND status IN ('failed', 'cancelled')
+    UNION ALL
+    SELECT jsonb_object_keys(failed_symbols) FROM run_step
+     WHERE run_id = %(run_id)s AND (%(phase)s::text IS NULL OR phase = %(phase)s)
+) AS s;
+
+-- run_totals --
+-- Values, detections, symbols of which everything was done, and why steps failed.
+SELECT coalesce(sum(found) FILTER (WHERE phase = 'indicators'), 0)::bigint,
+       coalesce(sum(found) FILTER (WHERE phase = 'patterns'), 0)::bigint,
+       (SELECT count(*) FROM (
+            SELECT unnest(symbols) AS symbol FROM run_step WHERE run_id = %(run_id)s AND status = 'done'
+            EXCEPT (SELECT unnest(symbols) FROM run_step WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled')
+                    UNION ALL SELECT jsonb_object_keys(failed_symbols) FROM run_step WHERE run_id = %(run_id)s)) AS s),
+       (SELECT string_agg(DISTINCT error, '; ') FROM run_step WHERE run_id = %(run_id)s AND status = 'failed')
+  FROM run_step WHERE run_id = %(run_id)s;
+
+-- cancel_steps --
+-- With another token: whoever works on one of them commits nothing any more.
+UPDATE run_step SET status = 'cancelled', token = token # 1, ended_at = clock_timestamp()
+ WHERE run_id = %(run_id)s AND status = 'waiting';
+
+-- halve_failed_steps --
+-- A batch that fails again and again is parted, until the symbol that makes it fail stands alone.
+WITH halved AS (
+    UPDATE run_step SET status = 'halved' WHERE run_id = %(run_id)s AND phase = %(phase)s AND status = 'failed'
+       AND cardinality(symbols) > 1 RETURNING *
+)
+INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token)
+SELECT h.run_id, h.phase, h.timeframe,
+       (SELECT max(s.batch) FROM run_step s WHERE s.run_id = h.run_id AND s.phase = h.phase AND s.timeframe = h.timeframe)
+         + row_number() OVER (PARTITION BY h.timeframe ORDER BY h.batch, half.first), half.symbols, (random() * 9e18)::bigint
+  FROM halved h CROSS JOIN LATERAL (VALUES (1, h.symbols[:cardinality(h.symbols) / 2]),
+                                           (2, h.symbols[cardinality(h.symbols) / 2 + 1:])) AS half (first, symbols);
+
+-- read_step --
+-- No row means: it is done, or dealt again under another token.
+SELECT symbols, attempt FROM run_step
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
+   AND token = %(token)s AND status = 'waiting';
+
+-- lock_step --
+-- As read_step; who works on the same attempt waits here, and finds nothing then.
+SELECT symbols, attempt FROM run_step
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
+   AND token = %(token)s AND status = 'waiting' FOR UPDATE;
+
+-- read_pinned_run --
+SELECT run_date, parameters, definitions FROM run WHERE run_id = %(run_id)s;
+
+-- end_step --
+-- Only on the very attempt that it was computed in. No row means: fenced, commit nothing.
+UPDATE run_step SET status = 'done', found = %(found)s, changed = %(changed)s, failed_symbols = %(failed)s,
+                    done_by = %(done_by)s, ended_at = clock_timestamp(), error = NULL
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
+   AND token = %(token)s AND status = 'waiting' RETURNING batch;
+
+-- fail_step --
+UPDATE run_step SET error = %(error)s, token = token # 1, attempt = attempt + 1,
+                    not_before = clock_timestamp() + make_interval(secs => 0.2 * 2 ^ attempt),
+                    status = CASE WHEN attempt >= %(attempts)s THEN 'failed' ELSE 'waiting' END,
+                    ended_at = CASE WHEN attempt >= %(attempts)s THEN clock_timestamp() END
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
+   AND token = %(token)s AND status = 'waiting';

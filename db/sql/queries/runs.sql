@@ -1,0 +1,95 @@
+-- add_run --
+-- No row means: another daily run is alive, or this day's automatic one was there already. A constraint decides.
+INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id)
+VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(original_run_id)s)
+ON CONFLICT DO NOTHING RETURNING run_id;
+
+-- run_alive --
+SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling');
+
+-- is_run_alive --
+SELECT EXISTS (SELECT FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling'));
+
+-- lock_run_alive --
+SELECT run_id, run_date, trigger, universe, phases, parameters, status, phase, symbols, original_run_id,
+       extract(epoch FROM clock_timestamp() - coalesce(started_at, clock_timestamp()))::float8,
+       extract(epoch FROM clock_timestamp() - coalesce(phase_started_at, clock_timestamp()))::float8,
+       extract(epoch FROM clock_timestamp())::float8
+  FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling')
+   FOR UPDATE;
+
+-- begin_run --
+UPDATE run SET status = 'running', started_at = clock_timestamp(), symbols = %(symbols)s, definitions = %(definitions)s
+ WHERE run_id = %(run_id)s;
+
+-- open_phase --
+UPDATE run SET phase = %(phase)s, phase_started_at = clock_timestamp() WHERE run_id = %(run_id)s;
+
+-- end_run --
+UPDATE run SET status = %(status)s, ended_at = clock_timestamp(), error = %(error)s,
+               started_at = coalesce(started_at, clock_timestamp()),
+               symbols_processed = %(symbols_processed)s, symbols_failed = %(symbols_failed)s,
+               indicators = %(indicators)s, patterns = %(patterns)s
+ WHERE run_id = %(run_id)s;
+
+-- cancel_run --
+-- A run that nobody has begun ends at once, by the coordinator that sees it.
+UPDATE run SET status = 'cancelling'
+ WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling') RETURNING run_id;
+
+-- tell_runs_changed --
+NOTIFY tickstock_runs;
+
+-- listen_runs --
+LISTEN tickstock_runs;
+
+-- runs --
+SELECT run_id, run_date, trigger, universe, phases, status, phase, requested_by, original_run_id, symbols_processed,
+       symbols_failed, indicators, patterns, error, created_at, started_at, ended_at, coalesce(cardinality(symbols), 0)
+  FROM run
+ WHERE kind = 'daily' AND (%(run_id)s::uuid IS NULL OR run_id = %(run_id)s)
+   AND (%(days)s::int IS NULL OR created_at > clock_timestamp() - make_interval(days => %(days)s))
+ ORDER BY created_at DESC LIMIT %(limit)s;
+
+-- symbols_of_runs --
+-- Every symbol that has bars of the days before: who writes a symbol's first bar has registered it.
+SELECT s.symbol FROM symbols s
+ WHERE EXISTS (SELECT FROM ohlcv_1min o WHERE o.symbol = s.symbol
+                  AND o."timestamp" BETWEEN %(first)s AND %(last)s)
+    OR EXISTS (SELECT FROM ohlcv_daily d WHERE d.symbol = s.symbol AND d.date BETWEEN %(first)s AND %(last)s)
+ ORDER BY s.symbol COLLATE "C";
+
+-- market_closures --
+SELECT day, closes_at FROM market_closure;
+
+-- failed_symbols_of_run --
+-- What a retry does again: symbols of steps that failed, and those that a step could not do.
+SELECT DISTINCT symbol FROM (
+    SELECT unnest(symbols) AS symbol FROM run_step WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled', 'waiting')
+    UNION ALL
+    SELECT jsonb_object_keys(failed_symbols) FROM run_step WHERE run_id = %(run_id)s
+) AS s ORDER BY 1;
+
+-- failures_of_run --
+SELECT DISTINCT ON (symbol) symbol, phase, why FROM (
+    SELECT unnest(symbols) AS symbol, phase, coalesce(error, status) AS why FROM run_step
+     WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled')
+    UNION ALL
+    SELECT e.key, s.phase, e.value FROM run_step s, jsonb_each_text(s.failed_symbols) AS e WHERE s.run_id = %(run_id)s
+) AS s ORDER BY symbol, phase;
+
+-- add_run_result --
+-- Who holds this row commits before the next number is given: the order of the numbers is the order of the commits.
+WITH next AS (UPDATE run_result SET number = number + 1 RETURNING number)
+INSERT INTO outbox (partition, number, kind, body)
+SELECT -1, next.number, %(kind)s, %(body)s FROM next RETURNING number;
+
+-- raise_run_result --
+UPDATE run_result SET number = %(number)s WHERE number < %(number)s RETURNING number;
+
+-- last_run_result --
+SELECT number FROM run_result FOR UPDATE;
+
+-- phase_seconds --
+-- How long the open phase of a run has taken.
+SELECT extract(epoch FROM coalesce(ended_at, clock_timestamp()) - phase_started_at)::float8 FROM run WHERE run_id = %(run_id)s;

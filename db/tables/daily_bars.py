@@ -1,0 +1,64 @@
+"""Bars of days, weeks and months in PostgreSQL: made from our own minutes, and loaded as columns."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import numpy as np
+
+from ...contracts.ticks import Column
+from ..postgres import Connection
+from ..queries import query
+from .bars import COPY_HEADER, COPY_TRAILER
+
+_LOAD = {"daily": "load_days", "weekly": "load_weeks", "monthly": "load_months"}
+_VALUES = ("open", "high", "low", "close", "volume")
+_LOADED = np.dtype(
+    [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("day bytes", ">i4"), ("day", ">i4")]
+    + [(name + kind, form) for name in _VALUES for kind, form in ((" bytes", ">i4"), ("", ">f8"))]
+)
+
+
+def import_own_days(connection: Connection, wanted: Sequence[tuple[str, date, datetime, datetime]]) -> int:
+    """Make bars of days from minutes, for each symbol, day and its hours [opens, closes); return how many changed."""
+    if not wanted:
+        return 0
+    symbols, days, opens, closes = (list(column) for column in zip(*wanted, strict=True))
+    values = {"symbols": symbols, "days": days, "opens": opens, "closes": closes}
+    return connection.execute(query("import_own_days"), values | {"first": min(opens), "last": max(closes)}).rowcount
+
+
+def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
+    """Count the bars of some days that each symbol has; a symbol without any is not there."""
+    values = {"symbols": list(symbols), "days": list(days)}
+    return dict(connection.execute(query("symbols_with_days"), values).fetchall())
+
+
+def make_weeks_and_months(
+    connection: Connection, symbols: Sequence[str], *, weeks: Sequence[date], months: Sequence[date]
+) -> int:
+    """Make the bars of some weeks and months, by their first days, from those of days; return how many changed."""
+    return sum(
+        connection.execute(query(name), {"symbols": list(symbols), "starts": list(starts)}).rowcount
+        for name, starts in (("make_weeks", weeks), ("make_months", months))
+    )
+
+
+def load_bars(connection: Connection, timeframe: str, symbols: Sequence[str], *, last: date, bars: int) -> Column:
+    """Load the last bars of each symbol that begin up to a day, by symbol, the oldest first.
+
+    Returns an array of number (the symbol's place, from 1), day (since 1970), open, high, low, close, volume.
+    """
+    values = {"symbols": list(symbols), "last": last, "bars": bars}
+    with connection.cursor().copy(query(_LOAD[timeframe]), values) as copy:
+        loaded = b"".join(copy)
+    return np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
+
+
+def splits_of(connection: Connection, symbols: Sequence[str], last: date) -> list[tuple[str, int, float]]:
+    """Return symbol, day (since 1970) and ratio of the splits up to a day."""
+    return connection.execute(query("splits_of"), {"symbols": list(symbols), "last": last}).fetchall()
+
+
+def lacks_of_daily_tables(connection: Connection) -> list[str]:
+    """Return the statements that add what the application's tables of bars lack."""
+    return [statement for (statement,) in connection.execute(query("lacks_of_daily_tables"), {})]

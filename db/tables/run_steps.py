@@ -1,0 +1,118 @@
+"""The steps of runs: rows of `run_step`. A token tells one attempt from the next."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from ...contracts.runs import Step, StepKey, StepResult
+from ..postgres import Connection
+from ..queries import query
+
+ATTEMPTS = 3  # of one batch; then it is parted, and a single symbol has failed
+
+
+class PhaseState(NamedTuple):
+    """How far a phase is. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps."""
+
+    all_symbols: int
+    ended_symbols: int
+    found: int
+    current_symbol: str | None
+    waiting: int
+    done: int
+    failed: int
+
+
+def add_steps(
+    connection: Connection, run_id: UUID, phase: str, *, timeframes: Sequence[str], batches: Sequence[Sequence[str]]
+) -> None:
+    """Add a step for each timeframe and batch of symbols."""
+    values = {
+        "run_id": run_id,
+        "phase": phase,
+        "timeframes": list(timeframes),
+        "batches": msgspec.json.encode(batches).decode(),
+    }
+    connection.execute(query("add_run_steps"), values)
+
+
+def waiting_steps(connection: Connection, run_id: UUID) -> list[tuple[StepKey, int]]:
+    """Return the steps that are due, each with its token."""
+    rows = connection.execute(query("waiting_steps"), {"run_id": run_id})
+    return [(StepKey(run_id, phase, timeframe, batch), token) for phase, timeframe, batch, token in rows]
+
+
+def phase_state(connection: Connection, run_id: UUID, phase: str) -> PhaseState:
+    """Return how far a phase is."""
+    row = connection.execute(query("phase_progress"), {"run_id": run_id, "phase": phase}).fetchone()
+    return PhaseState(*row) if row else PhaseState(0, 0, 0, None, 0, 0, 0)
+
+
+def failed_symbols(connection: Connection, run_id: UUID, phase: str | None = None) -> int:
+    """Count the symbols that a phase, or any, could not do."""
+    (count,) = connection.execute(query("phase_failures"), {"run_id": run_id, "phase": phase}).fetchone() or (0,)
+    return int(count)
+
+
+class StepTotals(NamedTuple):
+    """What all steps of a run did. error: why steps failed."""
+
+    indicators: int
+    patterns: int
+    symbols: int
+    error: str | None
+
+
+def run_totals(connection: Connection, run_id: UUID) -> StepTotals:
+    """Sum up all steps of a run."""
+    row = connection.execute(query("run_totals"), {"run_id": run_id}).fetchone()
+    return StepTotals(*row) if row else StepTotals(0, 0, 0, None)
+
+
+def cancel_steps(connection: Connection, run_id: UUID) -> None:
+    """Let no step that waits be committed any more."""
+    connection.execute(query("cancel_steps"), {"run_id": run_id})
+
+
+def halve_failed_steps(connection: Connection, run_id: UUID, phase: str) -> bool:
+    """Part each batch that failed, if it has several symbols; return whether there was one."""
+    return connection.execute(query("halve_failed_steps"), {"run_id": run_id, "phase": phase}).rowcount > 0
+
+
+def read_step(connection: Connection, key: StepKey, token: int) -> Step | None:
+    """Return a step that waits under this token."""
+    return _step(connection, "read_step", key, token)
+
+
+def lock_step(connection: Connection, key: StepKey, token: int) -> Step | None:
+    """Return it, and lock it until the end of the transaction: who does the same at once finds it done then."""
+    return _step(connection, "lock_step", key, token)
+
+
+def _step(connection: Connection, name: str, key: StepKey, token: int) -> Step | None:
+    row = connection.execute(query(name), {**key._asdict(), "token": token}).fetchone()
+    return None if row is None else Step(key, token, row[1], row[0])
+
+
+def end_step(connection: Connection, step: Step, result: StepResult, done_by: str) -> None:
+    """Note, in the transaction that did it, that a locked step is done."""
+    values = {
+        **step.key._asdict(),
+        "token": step.token,
+        "found": result.found,
+        "changed": result.changed,
+        "failed": Jsonb(result.failed),
+        "done_by": done_by,
+    }
+    connection.execute(query("end_step"), values)
+    connection.execute(query("tell_runs_changed"))
+
+
+def fail_step(connection: Connection, step: Step, why: str) -> None:
+    """Note that an attempt failed: the step waits for the next one, or was tried often enough."""
+    values = {**step.key._asdict(), "token": step.token, "error": why, "attempts": ATTEMPTS}
+    connection.execute(query("fail_step"), values)
+    connection.execute(query("tell_runs_changed"))

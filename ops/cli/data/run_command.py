@@ -1,0 +1,216 @@
+"""`tickstock run`: daily runs, started and watched from the shell."""
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from uuid import UUID
+
+import click
+import msgspec
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from ....contracts.errors import NothingFound
+from ....contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
+from ....db.postgres import Connection
+from ....db.schema.migrate import check_schema
+from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
+from ...process.console import make_console
+from ...wiring.servers import Place, open_postgres
+from ..parts.options import CONTEXT, option, server_options
+
+_NAME = "tickstock-run"
+_LEAST_WIDTH = 160
+_GOOD = "completed"
+
+
+@click.group(context_settings=CONTEXT, short_help="Start, list, show, cancel and retry daily runs.")
+def run() -> None:
+    """Daily runs: bars of days, weeks and months, and what is found on them. Processes `tickstock-jobs` do the work.
+
+    One run at a time is alive. `start` and `retry` wait for the end, and exit 0 where it is good, 1 where not.
+    """
+
+
+wait_option = option("--wait/--no-wait", default=True, help="Wait for the end, and show how far it is.")
+
+
+@run.command(context_settings=CONTEXT, short_help="Start a run.")
+@option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Its day.")
+@option("--phase", "phases", multiple=True, default=("all",), help="all, import, cache_sync, indicators, patterns.")
+@option("--universe", default=EVERY_UNIVERSE, help="NAME:KEY, @FILE, a list; all: every symbol that has bars.")
+@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
+@option("--timeframe", "timeframes", multiple=True, help="Only daily, weekly or monthly.")
+@option("--lookback-days", type=click.IntRange(1, 1000), default=1, help="Trading days up to its day.")
+@option("--skip-market-check", is_flag=True, help="Also where the market was closed.")
+@wait_option
+@server_options
+def start(
+    where: AbstractContextManager[Place],
+    day: datetime | None,
+    phases: tuple[str, ...],
+    universe: str,
+    symbols: tuple[str, ...],
+    timeframes: tuple[str, ...],
+    lookback_days: int,
+    skip_market_check: bool,
+    wait: bool,
+) -> None:
+    """Start a run. Another one that is alive is named, and none is started: exit 1."""
+    parameters = RunParameters(
+        timeframes=timeframes or None,
+        symbols=symbols or None,
+        lookback_days=lookback_days,
+        skip_market_check=skip_market_check,
+    )
+    wanted = phases_of(phases)
+    with where as place, open_postgres(place, name=_NAME) as connection:
+        check_schema(connection)
+        run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
+        check_names(connection, place.servers.database_url, universe, parameters, run_date)
+        run_id = start_run(
+            connection,
+            run_date=run_date,
+            universe=universe,
+            phases=wanted,
+            parameters=parameters,
+            requested_by="shell",
+        )
+        _say_started(connection, run_id, run_date, wait=wait)
+
+
+@run.command(context_settings=CONTEXT, short_help="Do again what a run could not do.")
+@click.argument("run_id", type=click.UUID)
+@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
+@wait_option
+@server_options
+def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str, ...], wait: bool) -> None:
+    """Start a run of the symbols that RUN_ID could not do."""
+    with where as place, open_postgres(place, name=_NAME) as connection:
+        check_schema(connection)
+        again = retry_run(connection, run_id, symbols, "shell")
+        _say_started(connection, again, run_named(connection, again).run_date, wait=wait)
+
+
+@run.command(context_settings=CONTEXT)
+@server_options
+def cancel(where: AbstractContextManager[Place]) -> None:
+    """Cancel the run that is alive: what is done of it stays. Exit 1 where none is."""
+    with where as place, open_postgres(place, name=_NAME) as connection:
+        check_schema(connection)
+        run_id = cancel_run(connection)
+    if run_id is None:
+        raise NothingFound("no run is alive")
+    click.echo(f"run {run_id} is being cancelled")
+
+
+@run.command(context_settings=CONTEXT)
+@option("--days", type=click.IntRange(1, 36_500), default=7, help="Only those of so many days.")
+@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@server_options
+def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
+    """List runs, the newest first."""
+    with where as place, open_postgres(place, name=_NAME) as connection:
+        check_schema(connection)
+        found = list_runs(connection, days=days)
+    if as_json:
+        for one in found:
+            click.echo(msgspec.json.encode(one._asdict()).decode())
+    elif found:
+        _print_runs(found)
+    else:
+        click.echo("no runs: `tickstock run start` makes one")
+
+
+@run.command(context_settings=CONTEXT)
+@click.argument("run_id", type=click.UUID, required=False)
+@option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@server_options
+def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: bool) -> None:
+    """Show a run, by default the latest: how far it is, and what it could not do. Exit 1 if it did not end well."""
+    with where as place, open_postgres(place, name=_NAME) as connection:
+        check_schema(connection)
+        found = run_named(connection, run_id)
+        progress, failures = progress_of(connection, found), failures_of(connection, found.run_id)
+    if as_json:
+        shown = {**found._asdict(), "progress": progress.share, "failures": [one._asdict() for one in failures]}
+        click.echo(msgspec.json.encode(shown).decode())
+    else:
+        _print_runs([found])
+        if found.ended_at is None:
+            click.echo(_line(progress))
+        for one in failures:
+            click.echo(f"{one.symbol}: {one.phase}: {one.why}")
+    if found.status not in (_GOOD, "queued", "running"):
+        sys.exit(1)
+
+
+def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool) -> None:
+    click.echo(f"run {run_id} of {day}")
+    if not wait:
+        return
+    ended = _watch(connection, run_id)
+    click.echo(
+        f"{ended.status}: {ended.symbols_processed:,} symbols, {ended.symbols_failed:,} failed,"
+        f" {ended.indicators:,} indicator values, {ended.patterns:,} patterns"
+    )
+    if ended.error:
+        click.echo(ended.error, err=True)
+    if ended.symbols_failed:
+        click.echo(f"`tickstock run show {run_id}` names what failed", err=True)
+    if ended.status != _GOOD:
+        sys.exit(1)
+
+
+def _watch(connection: Connection, run_id: UUID) -> RunRow:
+    """Show how far a run is until it ended: a bar in a terminal, a line for each phase elsewhere."""
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    console = make_console(stderr=True)
+    latest, line = run_named(connection, run_id), ""
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("queued", total=1.0, said="")
+        for progress in watch_run(connection, run_id, time.sleep):
+            latest = progress.run
+            bar.update(task, description=latest.phase or "queued", completed=progress.share, said=_said(progress))
+            if not console.is_terminal and (said := _phase_line(progress)) != line:
+                line = said
+                click.echo(line, err=True)
+    return latest
+
+
+def _line(progress: RunProgress) -> str:
+    return f"{progress.run.phase or 'queued'}: {progress.share:.0%} {_said(progress)}".rstrip()
+
+
+def _phase_line(progress: RunProgress) -> str:
+    if not progress.is_coordinated and progress.run.ended_at is None:
+        return _said(progress)
+    return progress.run.phase or "queued"
+
+
+def _said(progress: RunProgress) -> str:
+    if progress.run.ended_at is None and not progress.is_coordinated:
+        return "waits: no process `tickstock-jobs` runs"
+    return "" if progress.eta_s is None else f"{progress.eta_s:.0f} s left"
+
+
+def _print_runs(found: list[RunRow]) -> None:
+    table = Table(
+        "run", "date", "trigger", "status", "phase", "symbols", "failed", "indicators", "patterns", "s", "error"
+    )
+    for one in found:
+        seconds = f"{(one.ended_at - one.started_at).total_seconds():.1f}" if one.ended_at and one.started_at else ""
+        counts = (one.symbols_processed, one.symbols_failed, one.indicators, one.patterns)
+        texts = (str(one.run_id), str(one.run_date), one.trigger, one.status, one.phase or "")
+        table.add_row(*map(Text, (*texts, *(f"{count:,}" for count in counts), seconds, one.error or "")))
+    console = make_console()
+    (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)

@@ -1,0 +1,129 @@
+"""Daily runs as people start and watch them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from ...contracts.errors import NothingFound, UsageError
+from ...contracts.messages.processing_events import PhaseName
+from ...contracts.runs import EVERY_UNIVERSE, RunParameters, Trigger, WantedRun
+from ...contracts.timeframe import LONGER
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.tables import run_steps, runs
+from ...db.tables.runs import RunRow
+from ...db.tables.universe import Universe
+from ...workers.daily.coordinator import UNIT
+from ...workers.daily.market_days import latest_session, session_on
+
+_LOOK_EVERY_S = 0.2
+
+
+class RunProgress(NamedTuple):
+    """How far a run is. share: of its open phase, 0..1; eta_s: seconds until that one ends, None: nobody can know."""
+
+    run: RunRow
+    share: float
+    eta_s: float | None
+    current_symbol: str | None
+    is_coordinated: bool
+
+
+def day_of_run(connection: Connection, day: date | None, *, skip_market_check: bool) -> date:
+    """Return the day of a run: the one that is asked for, else the last on which the market has opened.
+
+    Raises UsageError where the market was closed on it, and that is not to be skipped.
+    """
+    closures = runs.market_closures(connection)
+    if day is None:
+        return latest_session(datetime.now(UTC), closures).day
+    if not skip_market_check and session_on(day, closures) is None:
+        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run of it all the same")
+    return day
+
+
+def check_names(connection: Connection, database_url: str, universe: str, parameters: RunParameters, day: date) -> None:
+    """Raise UsageError, with the known ones, where something is named that is not there."""
+    if universe != EVERY_UNIVERSE:
+        Universe(universe, database_url)
+    if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
+        raise UsageError(f"there is no timeframe {unknown[0]}; there are: {', '.join(LONGER)}")
+    known = set(runs.symbols_of_runs(connection, day)) if parameters.symbols else set()
+    if unknown := sorted(set(parameters.symbols or ()) - known):
+        raise UsageError(f"{len(unknown)} symbols have no bars: {', '.join(unknown[:5])}")
+
+
+def start_run(  # noqa: PLR0913  # what a run is asked for
+    connection: Connection,
+    *,
+    run_date: date,
+    universe: str,
+    phases: tuple[PhaseName, ...],
+    parameters: RunParameters,
+    requested_by: str,
+    trigger: Trigger = "manual",
+    original_run_id: UUID | None = None,
+) -> UUID:
+    """Add a run; return its id. Raises RunAlive."""
+    run_id = uuid4()
+    wanted = WantedRun(run_date, trigger, universe, phases, parameters, requested_by, original_run_id)
+    runs.add_run(connection, run_id, wanted)
+    return run_id
+
+
+def retry_run(connection: Connection, run_id: UUID, symbols: Sequence[str] | None, requested_by: str) -> UUID:
+    """Add a run of the symbols that another could not do, or of some of its; return its id.
+
+    Raises NothingFound where there is no such run, or nothing of it to do again; RunAlive.
+    """
+    original = run_named(connection, run_id)
+    again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
+    if not again:
+        raise NothingFound(f"run {run_id} has done everything")
+    pinned = runs.read_pinned_run(connection, run_id)
+    parameters = RunParameters(
+        timeframes=pinned.parameters.timeframes,
+        symbols=again,
+        lookback_days=pinned.parameters.lookback_days,
+        skip_market_check=pinned.parameters.skip_market_check,
+    )
+    phases: tuple[PhaseName, ...] = tuple(original.phases)  # type: ignore[arg-type]  # as they were checked then
+    return start_run(
+        connection,
+        run_date=original.run_date,
+        universe=original.universe,
+        phases=phases,
+        parameters=parameters,
+        requested_by=requested_by,
+        trigger="retry",
+        original_run_id=run_id,
+    )
+
+
+def run_named(connection: Connection, run_id: UUID | None) -> RunRow:
+    """Return a run, or the latest one. Raises NothingFound."""
+    found = runs.list_runs(connection, run_id=run_id, limit=1)
+    if not found:
+        raise NothingFound(f"there is no run {run_id}" if run_id else "no runs yet: `tickstock run start` makes one")
+    return found[0]
+
+
+def progress_of(connection: Connection, run: RunRow) -> RunProgress:
+    """Look how far a run is."""
+    state = run_steps.phase_state(connection, run.run_id, run.phase or "")
+    share = state.ended_symbols / state.all_symbols if state.all_symbols else 0.0
+    (seconds,) = connection.execute(query("phase_seconds"), {"run_id": run.run_id}).fetchone() or (None,)
+    eta_s = seconds * (1 - share) / share if share and seconds is not None else None
+    is_coordinated = connection.execute(query("lease_holder"), {"unit": UNIT}).fetchone() is not None
+    return RunProgress(run, share, eta_s, state.current_symbol, is_coordinated)
+
+
+def watch_run(connection: Connection, run_id: UUID, wait: Callable[[float], object]) -> Iterator[RunProgress]:
+    """Look at a run again and again, until it ended; the last look is at its end."""
+    while True:
+        run = run_named(connection, run_id)
+        yield progress_of(connection, run)
+        if run.ended_at is not None:
+            return
+        wait(_LOOK_EVERY_S)

@@ -1,0 +1,105 @@
+"""Bars of days, weeks or months of many symbols as columns, and the windows and series that detectors read. Pure."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contracts.ticks import Column
+from ..windows import WINDOW, Series, Windows
+
+_FIRST_DAY = date(1970, 1, 1)
+
+
+class Bars(NamedTuple):
+    """The last bars of each symbol, one symbol behind the other, oldest first.
+
+    bounds: (symbols + 1,), where each symbol's bars begin. day: (k,) int64, the bar's first day since 1970. The others:
+    (k,) float64, prices in dollars, volume in shares.
+    """
+
+    symbols: Sequence[str]
+    bounds: Column
+    day: Column
+    open: Column
+    high: Column
+    low: Column
+    close: Column
+    volume: Column
+
+
+class Split(NamedTuple):
+    """A split: from its day (since 1970) on `ratio` new shares trade for an old one."""
+
+    symbol: str
+    day: int
+    ratio: float
+
+
+class Ends(NamedTuple):
+    """n bars that are looked at. symbol: their symbols' indices; place: where each stands in Bars, exclusive."""
+
+    symbol: Column
+    place: Column
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def part(self, first: int, last: int) -> "Ends":
+        """Return some of them."""
+        return Ends(self.symbol[first:last], self.place[first:last])
+
+
+def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
+    """Return bars in the unit of the newest: prices before a split divided by its ratio, volumes multiplied.
+
+    A week or month in which a split lies is in the unit of its last day already.
+    """
+    index = {symbol: i for i, symbol in enumerate(bars.symbols)}
+    factor = np.ones(len(bars.day))
+    ends = _ends_of(timeframe, bars.day)
+    for split in splits:
+        first, last = bars.bounds[index[split.symbol] :][:2]
+        factor[first:last][ends[first:last] <= split.day] *= split.ratio
+    if (factor == 1.0).all():
+        return bars
+    prices = {name: getattr(bars, name) / factor for name in ("open", "high", "low", "close")}
+    return bars._replace(**prices, volume=bars.volume * factor)
+
+
+def _ends_of(timeframe: str, days: Column) -> Column:
+    """Return the day behind each bar, from its first day."""
+    if timeframe == "monthly":
+        return (days.astype("M8[D]").astype("M8[M]") + 1).astype("M8[D]").astype(np.int64)
+    return days + (7 if timeframe == "weekly" else 1)
+
+
+def ends_on(bars: Bars, starts: Sequence[date]) -> Ends:
+    """Return the bars that begin on some days, by day and symbol."""
+    places, symbols = [], []
+    owner = np.repeat(np.arange(len(bars.symbols)), np.diff(bars.bounds))
+    for start in starts:
+        here = np.flatnonzero(bars.day == (start - _FIRST_DAY).days)
+        places.append(here + 1)
+        symbols.append(owner[here])
+    none = [np.zeros(0, np.int64)]
+    return Ends(np.concatenate([*none, *symbols]), np.concatenate([*none, *places]))
+
+
+def windows_of(bars: Bars, ends: Ends, depth: int) -> Windows:
+    """Return the windows of `depth` bars up to each of these."""
+    begin = bars.bounds[ends.symbol]
+    at = ends.place[:, None] + np.arange(-depth, 0)
+    is_there = at >= begin[:, None]
+    at = np.maximum(at, 0)
+    columns = (np.where(is_there, column[at], np.nan) for column in bars[3:])
+    opened, high, low, close, volume = columns
+    return Windows(opened, high, low, close, volume, np.minimum(ends.place - begin, depth))
+
+
+def series_of(bars: Bars, symbol: int, place: int) -> Series:
+    """Return the last bars up to one of them; a bar of days has no session sums."""
+    first = max(int(bars.bounds[symbol]), place - WINDOW)
+    opened, high, low, close, volume = (column[first:place] for column in bars[3:])
+    return Series(opened, high, low, close, volume, np.nan, np.nan)

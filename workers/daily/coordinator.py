@@ -1,0 +1,102 @@
+"""The loop of the coordinator: one of the processes, by lease, moves the run that is alive on and deals its steps."""
+
+import structlog
+
+from ...contracts.errors import LeaseTaken
+from ...contracts.lease import Lease
+from ...contracts.names import JOBS
+from ...contracts.stop import Stop
+from ...db import lease as leases
+from ...db import redis
+from ...db.jobs_stream import JobsStream
+from ...db.lease import RENEW_EVERY_S
+from ...db.postgres import Database
+from ...db.queries import query
+from ...db.redis import Client
+from ...db.tables import run_steps
+from ...db.tables.run_results import RunTeller
+from ...db.tables.runs import AliveRun
+from ...db.world import World
+from .patient_loop import PatientLoop
+from .run_moves import RunMoves, SymbolsOf
+
+log = structlog.get_logger()
+
+UNIT = "jobs"  # of the lease
+_TURN_S = 0.2
+_PROGRESS_EVERY_S = 1.0
+_PRUNE_EVERY_S = 60.0
+_RETENTION_S = 3_600.0  # of messages that were told and said
+
+
+class Coordinator(PatientLoop):
+    """One in each process; all but the holder of the lease stand by."""
+
+    def __init__(  # two servers, and what the process hands in
+        self, name: str, *, database: Database, client: Client, symbols_of: SymbolsOf, stop: Stop, world: World
+    ) -> None:
+        super().__init__(database, stop=stop, world=world)
+        self._name = name
+        self._client = client
+        self._symbols_of = symbols_of
+        self._stream = JobsStream(client, name)
+        self._teller = RunTeller(client)
+        self._lease: Lease | None = None
+        self._listens = False
+        self._renew_at = self._progress_at = self._prune_at = 0.0
+
+    def turn(self) -> None:
+        """Stand by, or move the run on, deal its steps, tell what was said; then wait for news, or a little."""
+        connection = self.database.connection
+        if not self._listens:
+            connection.execute(query("listen_leases"))
+            connection.execute(query("listen_runs"))
+            self._listens = True
+        if self._holds_lease():
+            run = self._move()
+            if run is not None and run.status == "running":
+                self._stream.deal(run_steps.waiting_steps(connection, run.run_id))
+            self._teller.tell(connection)
+            self._prune()
+        list(connection.notifies(timeout=_TURN_S, stop_after=1))
+
+    def begin_anew(self) -> None:
+        """Listen again, and look at once whether the lease is still ours."""
+        self._listens = False
+        self._renew_at = 0.0
+
+    def leave(self) -> None:
+        """Give the lease back: another goes on at once."""
+        if self._lease:
+            leases.release(self.database.connection, self._name, [self._lease])
+
+    def _move(self) -> AliveRun | None:
+        now_s = self._world.monotonic_s()
+        is_due = now_s >= self._progress_at
+        if is_due:
+            self._progress_at = now_s + _PROGRESS_EVERY_S
+        return RunMoves(self.database.connection, self._symbols_of).move(say_progress=is_due)
+
+    def _holds_lease(self) -> bool:
+        """Take or renew the lease. Safety does not rest on it: each move holds the run's row."""
+        now_s, connection = self._world.monotonic_s(), self.database.connection
+        if self._lease is not None and now_s >= self._renew_at:
+            self._renew_at = now_s + RENEW_EVERY_S
+            if not leases.renew(connection, self._name, [self._lease]):
+                log.info("coordinator steps down", name=self._name)
+                self._lease = None
+        if self._lease is None:
+            try:
+                self._lease = leases.take(connection, UNIT, self._name)
+            except LeaseTaken:
+                return False
+            self._renew_at = now_s + RENEW_EVERY_S
+            log.info("coordinator", name=self._name, epoch=self._lease.epoch)
+            redis.make_group(self._client, JOBS, JOBS)
+            self._teller.open(connection)
+        return True
+
+    def _prune(self) -> None:
+        if self._world.monotonic_s() >= self._prune_at:
+            self._prune_at = self._world.monotonic_s() + _PRUNE_EVERY_S
+            self._teller.prune(self.database.connection, _RETENTION_S)

@@ -1,0 +1,103 @@
+"""The loop that does steps of runs: read one, compute, commit it in one transaction, ack."""
+
+import psycopg
+import structlog
+from redis.exceptions import RedisError
+
+from ...contracts.errors import ServerAway
+from ...contracts.runs import Step
+from ...contracts.stop import Stop
+from ...db import postgres
+from ...db.jobs_stream import DealtStep, JobsStream
+from ...db.postgres import Database
+from ...db.redis import Client
+from ...db.tables.run_results import RunTeller
+from ...db.tables.run_steps import end_step, fail_step, lock_step, read_step
+from ...db.tables.runs import PinnedRun, read_pinned_run
+from ...db.vitals import VITALS
+from ...db.world import World
+from .patient_loop import PatientLoop
+from .phase_steps import prepare
+
+log = structlog.get_logger()
+
+_CLAIM_EVERY_S = 1.0
+
+
+class JobWorker(PatientLoop):
+    """One of any number: they share the steps of the stream tickstock-jobs."""
+
+    def __init__(self, name: str, *, database: Database, client: Client, stop: Stop, world: World) -> None:
+        super().__init__(database, stop=stop, world=world)
+        self._name = name
+        self._stream = JobsStream(client, name)
+        self._teller = RunTeller(client)
+        self._claim_at = 0.0
+        self._held: DealtStep | None = None  # whose end is not known: it is looked up when the servers are back
+        self._run: tuple[object, PinnedRun] | None = None  # the run of the last step
+
+    def turn(self) -> None:
+        """Do one step, or wait a little for one."""
+        VITALS.turn()
+        self._held = self._held or self._next()
+        VITALS.join()
+        if self._held is not None:
+            self._do(self._held)
+            self._stream.ack(self._held)
+            self._held = None
+
+    def begin_anew(self) -> None:
+        """Nothing hangs on the connection."""
+
+    def leave(self) -> None:
+        """Give nothing back: a step that is read and not done is claimed by another."""
+
+    def _next(self) -> DealtStep | None:
+        if self._world.monotonic_s() >= self._claim_at:
+            self._claim_at = self._world.monotonic_s() + _CLAIM_EVERY_S
+            if (claimed := self._stream.claim()) is not None:
+                log.info("step of a silent process taken over", step=claimed.key and claimed.key.text)
+                return claimed
+        return self._stream.read()
+
+    def _do(self, dealt: DealtStep) -> None:
+        if dealt.key is None:
+            log.warning("an entry of tickstock-jobs is no step: it is taken out", id=dealt.entry.decode())
+            return
+        step = read_step(self.database.connection, dealt.key, dealt.token)
+        if step is None:
+            return  # done, or dealt again: the entry is an old one
+        try:
+            self._attempt(dealt, step)
+        except psycopg.Error as e:
+            if postgres.is_lost(self.database.connection, e):
+                raise
+            self._fail(step, e)
+        except (RedisError, OSError, ServerAway):
+            raise
+        except Exception as e:  # noqa: BLE001  # one step that cannot be done must not end a process that does others
+            self._fail(step, e)
+        else:
+            self._teller.tell(self.database.connection)
+
+    def _attempt(self, dealt: DealtStep, step: Step) -> None:
+        connection = self.database.connection
+        write = prepare(connection, self._pinned(step), step, self._world.unix_ns() / 1e9)
+        self._stream.keep(dealt)
+        with connection.transaction():
+            if lock_step(connection, step.key, step.token) is None:
+                return  # another has done it meanwhile, or the run was cancelled
+            # What a step tells has the order of the commits, so its number is given last: see add_run_result.
+            result = write(connection)
+            end_step(connection, step, result, self._name)
+        log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
+
+    def _pinned(self, step: Step) -> PinnedRun:
+        if self._run is None or self._run[0] != step.key.run_id:
+            self._run = (step.key.run_id, read_pinned_run(self.database.connection, step.key.run_id))
+        return self._run[1]
+
+    def _fail(self, step: Step, error: Exception) -> None:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("step failed", step=step.key.text, attempt=step.attempt, symbols=len(step.symbols), why=why)
+        fail_step(self.database.connection, step, why)

@@ -1,0 +1,100 @@
+"""Which days a run is about, and which bars of days, weeks and months end on them. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
+
+from ...contracts.market_hours import NEW_YORK, hours_if_open, hours_of
+
+Closures = Mapping[date, time | None]  # days that the calendar does not know: closed all day (None), or from then on
+NO_CLOSURES: Closures = {}
+
+_DAY = timedelta(days=1)
+
+
+class Session(NamedTuple):
+    """One day's regular hours, UTC, [opens, closes)."""
+
+    day: date
+    opens: datetime
+    closes: datetime
+
+
+class BarEnd(NamedTuple):
+    """A bar that is complete: its first day, and when its last regular hours ended."""
+
+    start: date
+    closes: datetime
+
+
+def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
+    """Return a day's session; None where the market is closed."""
+    if day in closures and closures[day] is None:
+        return None
+    return None if hours_of(day) is None else _session(day, closures)
+
+
+def _session(day: date, closures: Closures) -> Session:
+    hours, early = hours_if_open(day), closures.get(day)
+    closes = hours.closes if early is None else datetime.combine(day, early, NEW_YORK).astimezone(UTC)
+    return Session(day, hours.opens, min(closes, hours.closes))
+
+
+def sessions_of_run(
+    run_date: date, lookback_days: int, *, skip_market_check: bool = False, closures: Closures = NO_CLOSURES
+) -> list[Session]:
+    """Return the sessions that a run is about, oldest first: so many trading days up to its own.
+
+    skip_market_check: its own day counts in any case, with an ordinary day's hours where the market was closed.
+    """
+    sessions: list[Session] = []
+    day = run_date
+    while len(sessions) < lookback_days:
+        session = session_on(day, closures)
+        if session is None and day == run_date and skip_market_check:
+            session = _session(day, NO_CLOSURES)
+        if session is not None:
+            sessions.append(session)
+        day -= _DAY
+    return sessions[::-1]
+
+
+def whole_day(session: Session) -> Session:
+    """Return a day from midnight to midnight, New York: of a symbol whose market never closes."""
+    opens, closes = (datetime.combine(day, time(), NEW_YORK) for day in (session.day, session.day + _DAY))
+    return Session(session.day, opens.astimezone(UTC), closes.astimezone(UTC))
+
+
+def latest_session(at: datetime, closures: Closures = NO_CLOSURES) -> Session:
+    """Return the last session that had begun at a time."""
+    day = at.astimezone(NEW_YORK).date()
+    while (session := session_on(day, closures)) is None or session.opens > at:
+        day -= _DAY
+    return session
+
+
+def start_of(timeframe: str, day: date) -> date:
+    """Return the first day of the bar that a day belongs to: weeks begin on Monday."""
+    if timeframe == "weekly":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if timeframe == "monthly" else day
+
+
+def bars_ending(timeframe: str, sessions: Sequence[Session], closures: Closures = NO_CLOSURES) -> list[BarEnd]:
+    """Return the bars of a timeframe whose last session is one of these, oldest first.
+
+    A week or a month that still goes on is none: what is found on it would change with each of its days.
+    """
+    ends = {}
+    for session in sessions:
+        start = start_of(timeframe, session.day)
+        if timeframe == "daily" or start_of(timeframe, _next_day(session.day, closures)) != start:
+            ends[start] = BarEnd(start, session.closes)
+    return list(ends.values())
+
+
+def _next_day(day: date, closures: Closures) -> date:
+    day += _DAY
+    while session_on(day, closures) is None:
+        day += _DAY
+    return day

@@ -1,0 +1,126 @@
+"""What is said of a run, in the order of its events. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...contracts.messages.message import Message
+from ...contracts.messages.processing_events import (
+    CacheCompleted,
+    IndicatorsCompleted,
+    PatternsCompleted,
+    PhaseName,
+    RunCompleted,
+    RunStarted,
+)
+from ...contracts.messages.processing_messages import (
+    cache_completed,
+    import_completed,
+    indicators_completed,
+    patterns_completed,
+    phase_progress,
+    phase_started,
+    processing_completed,
+    processing_started,
+)
+
+
+class PhaseResult(NamedTuple):
+    """How a phase ended. found: rows that are there after it; failed: symbols that it could not do."""
+
+    symbols: int
+    failed: int
+    found: int
+    seconds: float
+
+
+def run_began(
+    *, now_s: float, run_id: str, run_date: str, phases: Sequence[PhaseName], universe: str, trigger: str
+) -> list[Message]:
+    """Say that a run began. A retry was asked for by somebody, too."""
+    started = RunStarted(
+        run_id=run_id,
+        run_date=run_date,
+        phases=list(phases),
+        universe=universe,
+        trigger_type="automatic" if trigger == "automatic" else "manual",
+    )
+    return processing_started(now_s=now_s, started=started)
+
+
+def phase_began(phase: PhaseName, *, now_s: float, run_id: str, symbols: int, has_steps: bool) -> list[Message]:
+    """Say that a phase began, and that nothing of it is done yet."""
+    said = phase_started(phase, now_s=now_s, run_id=run_id, total_symbols=symbols)
+    if has_steps:
+        said += phase_moved(phase, now_s=now_s, run_id=run_id, done=0, symbols=symbols, current=None, eta_s=None)
+    return said
+
+
+def phase_moved(
+    phase: PhaseName, *, now_s: float, run_id: str, done: int, symbols: int, current: str | None, eta_s: float | None
+) -> list[Message]:
+    """Say how far a phase is."""
+    return phase_progress(
+        phase,
+        now_s=now_s,
+        run_id=run_id,
+        completed_symbols=done,
+        total_symbols=symbols,
+        current_symbol=current,
+        eta_seconds=eta_s,
+    )
+
+
+def phase_ended(phase: PhaseName, result: PhaseResult, *, now_s: float, run_id: str, has_steps: bool) -> list[Message]:
+    """Say that a phase ended, and before it that all of it is done."""
+    said: list[Message] = []
+    if has_steps:
+        said += phase_moved(
+            phase, now_s=now_s, run_id=run_id, done=result.symbols, symbols=result.symbols, current=None, eta_s=0.0
+        )
+    return said + _completed(phase, result, now_s, run_id)
+
+
+def _completed(phase: PhaseName, result: PhaseResult, now_s: float, run_id: str) -> list[Message]:
+    good = result.symbols - result.failed
+    rate = round(100 * good / result.symbols, 1) if result.symbols else 100.0
+    if phase == "import":
+        return import_completed(
+            now_s=now_s,
+            run_id=run_id,
+            success_count=good,
+            failure_count=result.failed,
+            duration_seconds=result.seconds,
+        )
+    if phase == "cache_sync":
+        done = CacheCompleted(run_id=run_id, entries_updated=result.found, duration_seconds=result.seconds)
+        return cache_completed(now_s=now_s, completed=done)
+    if phase == "indicators":
+        calculated = IndicatorsCompleted(
+            run_id=run_id,
+            total_symbols=result.symbols,
+            indicators_calculated=result.found,
+            success_rate=rate,
+            duration_seconds=result.seconds,
+        )
+        return indicators_completed(now_s=now_s, completed=calculated)
+    detected = PatternsCompleted(
+        run_id=run_id,
+        total_symbols=result.symbols,
+        patterns_detected=result.found,
+        success_rate=rate,
+        duration_seconds=result.seconds,
+    )
+    return patterns_completed(now_s=now_s, completed=detected)
+
+
+def run_ended(*, now_s: float, run_id: str, status: str, processed: int, failed: int, seconds: float) -> list[Message]:
+    """Say that a run ended."""
+    completed = RunCompleted(
+        run_id=run_id,
+        status="completed" if status == "completed" else "cancelled" if status == "cancelled" else "failed",
+        success=status == "completed",
+        symbols_processed=processed,
+        symbols_failed=failed,
+        duration_seconds=seconds,
+    )
+    return processing_completed(now_s=now_s, completed=completed)

@@ -1,0 +1,140 @@
+"""Moves the run that is alive on by one step of its life, in the transaction that holds its row.
+
+Each move is decided from what the rows say now, and from nothing that was remembered: whoever holds the lease after a
+kill goes on where the last commit stands.
+"""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ...contracts.errors import SetupError, UsageError
+from ...contracts.messages.message import Message
+from ...contracts.messages.processing_events import PhaseName
+from ...contracts.runs import EVERY_UNIVERSE, Status
+from ...db.postgres import Connection
+from ...db.tables import run_steps, runs
+from ...db.tables.run_results import add_messages
+from ...db.tables.run_steps import PhaseState
+from ...db.tables.runs import AliveRun, RunTotals
+from .phase_steps import timeframes_of
+from .pinned import read_pinned
+from .run_events import PhaseResult, phase_began, phase_ended, phase_moved, run_began, run_ended
+
+log = structlog.get_logger()
+
+SymbolsOf = Callable[[str], Sequence[str]]  # of a universe, by its name; raises UsageError
+_EVERY = ["*"]
+
+
+class RunMoves:
+    """Moves runs on. symbols_of: reads a universe."""
+
+    def __init__(self, connection: Connection, symbols_of: SymbolsOf) -> None:
+        self._connection = connection
+        self._symbols_of = symbols_of
+
+    def move(self, *, say_progress: bool) -> AliveRun | None:
+        """Take one step, if one is due; return the run that is alive after it. say_progress: it is time to."""
+        with self._connection.transaction():
+            run = runs.lock_alive_run(self._connection)
+            if run is None:
+                return None
+            if run.status == "cancelling":
+                run_steps.cancel_steps(self._connection, run.run_id)
+                self._end(run, "cancelled", None)
+                return None
+            if run.status == "queued":
+                return self._begin(run)
+            return self._go_on(run, say_progress=say_progress)
+
+    def _begin(self, run: AliveRun) -> AliveRun | None:
+        try:
+            symbols = self._symbols(run)
+        except (UsageError, SetupError) as e:
+            self._end(run, "failed", str(e))
+            return None
+        pinned = read_pinned(self._connection)
+        for name, why in pinned.wrong.items():
+            log.warning("a definition is left out of the run", name=name, why=why)
+        runs.begin_run(self._connection, run.run_id, symbols, pinned)
+        said = run_began(
+            now_s=run.now_s,
+            run_id=str(run.run_id),
+            run_date=run.run_date.isoformat(),
+            phases=run.phases,
+            universe=run.universe,
+            trigger=run.trigger,
+        )
+        log.info("run began", run_id=str(run.run_id), symbols=len(symbols), phases=run.phases)
+        return self._open(run._replace(symbols=symbols), run.phases[0], said)
+
+    def _symbols(self, run: AliveRun) -> list[str]:
+        if run.parameters.symbols is not None:
+            return sorted(set(run.parameters.symbols))
+        symbols = _EVERY if run.universe == EVERY_UNIVERSE else list(self._symbols_of(run.universe))
+        return runs.symbols_of_runs(self._connection, run.run_date) if symbols == _EVERY else sorted(set(symbols))
+
+    def _open(self, run: AliveRun, phase: PhaseName, said: list[Message]) -> AliveRun:
+        symbols = run.symbols or []
+        timeframes = timeframes_of(phase, run.parameters.timeframes)
+        size = run.parameters.batch
+        batches = [symbols[first : first + size] for first in range(0, len(symbols), size)]
+        runs.open_phase(self._connection, run.run_id, phase)
+        run_steps.add_steps(self._connection, run.run_id, phase, timeframes=timeframes, batches=batches)
+        has_steps = bool(timeframes and batches)
+        said += phase_began(phase, now_s=run.now_s, run_id=str(run.run_id), symbols=len(symbols), has_steps=has_steps)
+        add_messages(self._connection, said)
+        return run._replace(status="running", phase=phase)
+
+    def _go_on(self, run: AliveRun, *, say_progress: bool) -> AliveRun | None:
+        state = run_steps.phase_state(self._connection, run.run_id, run.phase)
+        if state.waiting:
+            if say_progress:
+                add_messages(self._connection, _progress(run, state))
+            return run
+        if state.failed and run_steps.halve_failed_steps(self._connection, run.run_id, run.phase):
+            return run
+        failed = run_steps.failed_symbols(self._connection, run.run_id, run.phase)
+        result = PhaseResult(len(run.symbols or ()), failed, state.found, round(run.phase_s, 3))
+        has_steps = bool(state.done or state.failed)
+        said = phase_ended(run.phase, result, now_s=run.now_s, run_id=str(run.run_id), has_steps=has_steps)
+        log.info("phase ended", run_id=str(run.run_id), phase=run.phase, found=state.found, failed_symbols=failed)
+        if state.failed and not state.done:
+            self._end(run, "failed", f"every step of {run.phase} failed", said)
+            return None
+        if after := run.phases[run.phases.index(run.phase) + 1 :]:
+            return self._open(run, after[0], said)
+        self._end(run, "completed", None, said)
+        return None
+
+    def _end(self, run: AliveRun, status: Status, error: str | None, said: Sequence[Message] = ()) -> None:
+        of_steps = run_steps.run_totals(self._connection, run.run_id)
+        failed = run_steps.failed_symbols(self._connection, run.run_id)
+        why = "; ".join(filter(None, (error, of_steps.error))) or None
+        totals = RunTotals(of_steps.symbols, failed, of_steps.indicators, of_steps.patterns)
+        runs.end_run(self._connection, run.run_id, status, totals, why)
+        ended = run_ended(
+            now_s=run.now_s,
+            run_id=str(run.run_id),
+            status=status,
+            processed=of_steps.symbols,
+            failed=failed,
+            seconds=round(run.runs_s, 3),
+        )
+        log.info("run ended", run_id=str(run.run_id), status=status, processed=of_steps.symbols, failed=failed, why=why)
+        add_messages(self._connection, [*said, *ended])
+
+
+def _progress(run: AliveRun, state: PhaseState) -> list[Message]:
+    symbols = len(run.symbols or ())
+    share = state.ended_symbols / max(1, state.all_symbols)
+    return phase_moved(
+        run.phase,
+        now_s=run.now_s,
+        run_id=str(run.run_id),
+        done=int(symbols * share),
+        symbols=symbols,
+        current=state.current_symbol,
+        eta_s=round(run.phase_s * (1 - share) / share, 1) if share else None,
+    )
