@@ -134,8 +134,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (db/look/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/streams/bounded_streams.py reads ids of a stream by a script that is loaded first. A worker that may not send scripts
-# does without.
+# db/streams/bounded_streams.py reads ids of a stream by a script that is loaded first. A worker that may not send
+# scripts does without.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/look/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right

@@ -2,7 +2,7 @@
 
 A number is the id of an entry, held against Redis TIME (contracts/door.py). Where an id is no number the stream is
 built anew (db/streams/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted
-before they were read are seen by the count that the server keeps: it counts those that it added, this those that it read.
+before they were read are seen by the count that the server keeps: it counts those that it added, this the read ones.
 """
 
 from bisect import bisect_right
