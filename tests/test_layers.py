@@ -193,7 +193,10 @@ def test_what_calls_itself_pure_reaches_no_server_no_clock_and_no_chance(file):
         "partition/frame_order",
         "detect/detector",
         "detect/indicators",
+        "commit/staged_bars",
         "commit/plan",
+        "commit/first_patterns",
+        "commit/messages",
     ],
 )
 def test_the_core_of_the_workers_is_pure(name):

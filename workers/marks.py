@@ -6,6 +6,7 @@ Pure.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..contracts.ticks import Column
 from ..contracts.timeframe import HIGHER
@@ -27,6 +28,7 @@ MARK_DTYPE = np.dtype(
         ("publish", "?"),
     ]
 )
+Marks = NDArray[np.void]  # (n,) of MARK_DTYPE
 NO_MARKS = np.empty(0, MARK_DTYPE)
 
 

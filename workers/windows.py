@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..contracts.ticks import SHARE_MICRO, Column
 from .sessions import is_in_session, session_of
@@ -37,6 +38,7 @@ CLOSED_DTYPE = np.dtype(
         ("notional", "<f8"),
     ]
 )
+ClosedRows = NDArray[np.void]  # (n,) of CLOSED_DTYPE
 _PRICES = ("open", "high", "low", "close")
 # Millionths of dollars or shares, 2.3 million millions: session sums from here on are unknown. Two of them still fit.
 LARGEST_SUM = 2**61

@@ -22,19 +22,11 @@ from ...db.world import World
 from ..detect.history_memory import HISTORY_MB
 from ..partition.partition_state import PartitionState
 from .commit import Commit
+from .first_patterns import hold_back, plan_rest
 from .partial_bars import mark_partial
-from .plan import (
-    NO_ROWS,
-    PartitionPlan,
-    hold_back,
-    losers_within_commit,
-    plan_partition,
-    plan_rest,
-    resolve,
-    stage_rows,
-    take_superseded,
-)
+from .plan import PartitionPlan, plan_partition, stage_rows, take_superseded
 from .result_finder import ResultFinder
+from .staged_bars import NO_ROWS, losers_within_commit, resolve
 from .staging import plan_findings, plan_messages, restage
 from .transaction import CommitTransaction
 from .unstorable import Unstorable

@@ -35,7 +35,7 @@ def mark_partial(connection: Connection, plans: Sequence[PartitionPlan], rows: C
 
 
 def _told(plan: PartitionPlan) -> list[Detection | IndicatorValue | IndicatorAlert]:
-    return [*plan.found.told, *plan.found.told_indicators, *plan.found.alerts]
+    return [*plan.found.to_publish, *plan.found.indicators_to_publish, *plan.found.alerts]
 
 
 def _span(result: Detection | IndicatorValue | IndicatorAlert) -> tuple[int, int]:
@@ -58,8 +58,8 @@ def _mark_plan(connection: Connection, plan: PartitionPlan, known: Sequence[GapM
         for symbol, minute in missed
         if any(gap.has(feeds.get((symbol, minute), ""), partition, symbol, minute) for gap in known)
     }
-    plan.found.told = _marked(plan.found.told, partial)
-    plan.found.told_indicators = _marked(plan.found.told_indicators, partial)
+    plan.found.to_publish = _marked(plan.found.to_publish, partial)
+    plan.found.indicators_to_publish = _marked(plan.found.indicators_to_publish, partial)
     plan.found.alerts = _marked(plan.found.alerts, partial)
 
 

@@ -109,7 +109,7 @@ class ResultFinder:
         for plan in plans:
             plan.marks = self._load(plan.detector, plan.marks, now_s)
         self._find_patterns(plans, now_s)
-        is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
+        is_awaited = any(plan.found.to_publish for plan in plans)  # indicators would only delay what is told
         for plan in plans:
             if not is_awaited:
                 self._find_indicators(plan, now_s)
@@ -168,7 +168,7 @@ class ResultFinder:
                 (plan.found.again if stands else plan.found.new).append(detection)
                 # Not there yet, or taken away and back, or the repeat of an event whose first bar is none any more.
                 if publish and (stands is None or stands.is_superseded or stands.is_repeat):
-                    plan.found.told.append(detection)
+                    plan.found.to_publish.append(detection)
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class ResultFinder:
         plan.found.indicators = [
             StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
         ]
-        plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
+        plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
         plan.marks = plan.marks.compress(~ready)
 
     # -- histories -------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class Tracing:
             arrived_ns = min(begun.oldest_ms.get(partition, begun.at_ns) * 1_000_000, begun.at_ns)
             ticks = sum(counts.ticks_in for counts in plan.counts.values())
             measured = {"tickstock.partition": partition, "tickstock.ticks": ticks, "tickstock.bars": plan.bars}
-            for detection in plan.found.told:
+            for detection in plan.found.to_publish:
                 self._follow(detection, measured, (arrived_ns, begun.at_ns, ended_ns))
         self._ids.trace_id = self._ids.span_id = 0
 

@@ -174,7 +174,7 @@ class CommitTransaction:
         )
         write_detections(connection, *detections)
         said = copy_detections(connection, *detections) if self._has_detection_copies else []
-        log_published(connection, [detection for f in found for detection in f.told])
+        log_published(connection, [detection for f in found for detection in f.to_publish])
         staged = [indicator for f in found for indicator in f.indicators]
         if staged:
             again = any(indicator.again for indicator in staged)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import talib
+from numpy.typing import NDArray
 
 from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorValue
 from ...contracts.ticks import Column
@@ -41,7 +42,8 @@ from .patterns.cool_down import bars_since, columns_for, found_before
 from .patterns.kind import Found, OtherDays
 
 COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's histories reach
-NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
+HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
+NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
@@ -67,11 +69,11 @@ class FoundPatterns(NamedTuple):
 
 @dataclass(slots=True)
 class FoundIndicators:
-    """Indicator values on marked bars; again: a row may stand already. told: those that are published."""
+    """Indicator values on marked bars; again: a row may exist already. to_publish: some of the values."""
 
     values: list[IndicatorValue] = field(default_factory=list)
     again: list[bool] = field(default_factory=list)
-    told: list[IndicatorValue] = field(default_factory=list)
+    to_publish: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
 
@@ -422,7 +424,7 @@ class Detector:
             # A recomputed value is published only if it is the symbol's newest and differs from the published one.
             told = (minute, last)
             if publish and (is_first or (is_newest and heard.get(indicator.name) != told)):
-                found.told.append(value)
+                found.to_publish.append(value)
                 heard[indicator.name] = told
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
