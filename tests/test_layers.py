@@ -23,12 +23,14 @@ INSIDE = {
     "workers": (
         {"marks", "sessions", "steady_clock"},
         {"door_reader", "partition", "windows"},
-        {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
+        {"assignment", "bounds", "detect/patterns", "partition_reader", "redis_clock", "set_aside"},
         {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
         {"commit", "front_door"},
         {"daily"},
-        {"acks", "bridge", "library", "restorer"},
+        {"acks", "bridge", "library", "worker_options"},
+        {"restore"},
         {"owned_partitions"},
+        {"worker_parts"},
         {"worker"},
     ),
     "ops": (

@@ -12,7 +12,7 @@ from .commit.worker_figures import WorkerFigures
 from .partition.partition_state import Held, PartitionState
 from .partition.tick_check import Limits
 from .partition_reader import Entries
-from .restorer import Restorer
+from .restore.restorer import Restorer
 from .set_aside import SetAside
 
 log = structlog.get_logger()
