@@ -11,6 +11,7 @@ from ..db.redis import Client
 from ..db.world import World
 from .acks import Acks
 from .assignment import Assignment
+from .bounds import Bounds
 from .commit.commit_pacing import CommitPacing
 from .commit.committer import Committer
 from .commit.marked_bars import MarkedBars
