@@ -236,7 +236,7 @@ class History:
         before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
         return _added(sums, before[:, start])
 
-    def put(self, bar: Column) -> None:
+    def put(self, bar: np.void) -> None:
         """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)

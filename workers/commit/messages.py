@@ -27,7 +27,7 @@ def add_bar_messages(plans: Sequence[PartitionPlan], rows: StagedRows, changed: 
         for closed in plan.closed:
             mine = here & (rows["feed"] == closed.feed.encode())
             if closed.book.publish and mine.any():
-                body = {"feed": closed.feed, "bars": published_bars(rows[mine])}
+                body = {"feed": closed.feed, "bars": outbox_bars(rows[mine])}
                 plan.messages.append(("bars", msgspec.json.encode(body)))
 
 
@@ -43,7 +43,7 @@ def add_result_messages(plan: PartitionPlan) -> None:
             plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
-def published_bars(rows: StagedRows) -> list[ToldBar]:
+def outbox_bars(rows: StagedRows) -> list[ToldBar]:
     """Return staged bars as they are published."""
     volume = rows["volume_micro"] / SHARE_MICRO
     some = volume > 0

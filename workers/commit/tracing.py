@@ -54,7 +54,7 @@ class FlowSampler(Sampler):
         return self._sampler.should_sample(parent_context, trace_id >> 64, *rest, **named)
 
     def get_description(self) -> str:
-        """Return the other sampler's."""
+        """Return the other sampler's description."""
         return self._sampler.get_description()
 
 

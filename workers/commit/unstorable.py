@@ -18,7 +18,7 @@ from ..marks import REVISED, joined, marks_of
 from ..partition.numbering import without_symbols
 from ..partition.uncommitted import DeadLetter
 from .commit import Commit
-from .messages import published_bars
+from .messages import outbox_bars
 from .plan import Findings, PartitionPlan, drop_bars
 from .staging import plan_messages, restage, stage_findings
 from .transaction import CommitTransaction
@@ -120,7 +120,7 @@ def _first_line(error: psycopg.Error) -> str:
 def take_unstorable(plans: Sequence[PartitionPlan], rows: StagedRows, bad: Mask, why: str) -> None:
     """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
     for plan, bar, closed in drop_bars(plans, rows, bad, "refused"):
-        refused = Refused("unstorable", why, msgspec.json.encode(published_bars(np.array([bar]))[0]))
+        refused = Refused("unstorable", why, msgspec.json.encode(outbox_bars(np.array([bar]))[0]))
         plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
         plan.unstorable.add(bar["symbol"].item().decode())
 

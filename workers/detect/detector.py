@@ -399,9 +399,8 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[track].series(code, end)
-        if (
-            track != REGULAR_MINUTES
-        ):  # a longer bar may begin before the session: add up its 1-minute bars of the session
+        if track != REGULAR_MINUTES:
+            # A longer bar may begin before the session: add up those of its minutes that are in it.
             notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
             series = series._replace(session_notional=notional, session_volume=volume)
         published = self._published.setdefault((track, code), {})

@@ -80,7 +80,7 @@ def average_true_range(series: Series, period: int | None) -> Outputs:
 
 
 def relative_volume(series: Series, period: int | None) -> Outputs:
-    """Return the bar's volume against the mean volume of the `period` bars before it; NaN where that mean is 0."""
+    """Return the bar's volume against the mean volume of the `period` bars before it; NaN if that mean is 0."""
     bars = _bars(period)
     before = series.volume[:-1][-bars:]
     usual = before.mean() if len(before) == bars else 0.0
