@@ -2,8 +2,9 @@
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from .ticks import Column
+from .ticks import Mask
 
 MINUTE_MS = 60_000
 MINUTE_NS = MINUTE_MS * 1_000_000
@@ -26,13 +27,14 @@ BAR_DTYPE = np.dtype(
         ("close_ts", "<i8"),
     ]
 )
+Bars = NDArray[np.void]  # (n,) of BAR_DTYPE
 
 # A minute in which no trade set a price yet (odd lots only) has NaN for open and close, no bound for high and low, and
 # these times, which any trade's own beat when two parts of a minute are merged.
 NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
 
 
-def has_prices(bars: Column) -> Column:
+def has_prices(bars: NDArray[np.void]) -> Mask:
     """Tell which minutes are bars: some trade set open and close."""
     return np.asarray(bars["close_ts"] != NO_CLOSE_TS)
 

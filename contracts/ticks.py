@@ -13,6 +13,11 @@ from . import bounds
 # them field by field, 20 times slower.
 Column = NDArray[Any]
 
+# Columns of one meaning each, (n,) where nothing else is said.
+Mask = NDArray[np.bool_]  # True: this row is meant
+Codes = NDArray[np.integer[Any]]  # of each row the symbol: its index in the partition's list of symbols
+Minutes = NDArray[np.integer[Any]]  # starts of bars, in minutes since 1970 (UTC)
+
 MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
 MAX_PRICE = 1e12  # numeric(18,6) holds less than this
 MAX_SIZE = 1e14  # numeric(20,6) holds less than this

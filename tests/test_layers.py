@@ -23,12 +23,14 @@ INSIDE = {
     "workers": (
         {"marks", "sessions", "steady_clock"},
         {"door_reader", "partition", "windows"},
-        {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
+        {"assignment", "bounds", "detect/patterns", "partition_reader", "redis_clock", "set_aside"},
         {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
         {"commit", "front_door"},
         {"daily"},
-        {"acks", "bridge", "library", "restorer"},
+        {"acks", "bridge", "library", "worker_options"},
+        {"restore"},
         {"owned_partitions"},
+        {"worker_parts"},
         {"worker"},
     ),
     "ops": (
@@ -193,7 +195,10 @@ def test_what_calls_itself_pure_reaches_no_server_no_clock_and_no_chance(file):
         "partition/frame_order",
         "detect/detector",
         "detect/indicators",
+        "commit/staged_bars",
         "commit/plan",
+        "commit/first_patterns",
+        "commit/messages",
     ],
 )
 def test_the_core_of_the_workers_is_pure(name):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..contracts.ticks import SHARE_MICRO, Column
 from .sessions import is_in_session, session_of
@@ -37,6 +38,7 @@ CLOSED_DTYPE = np.dtype(
         ("notional", "<f8"),
     ]
 )
+ClosedRows = NDArray[np.void]  # (n,) of CLOSED_DTYPE
 _PRICES = ("open", "high", "low", "close")
 # Millionths of dollars or shares, 2.3 million millions: session sums from here on are unknown. Two of them still fit.
 LARGEST_SUM = 2**61
@@ -234,7 +236,7 @@ class History:
         before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
         return _added(sums, before[:, start])
 
-    def put(self, bar: Column) -> None:
+    def put(self, bar: np.void) -> None:
         """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)

@@ -15,7 +15,7 @@ from tickstockpl.db.lease import LEASE_TTL_S
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 @pytest.fixture

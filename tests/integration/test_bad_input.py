@@ -28,7 +28,7 @@ from tickstockpl.workers import lookout, upkeep
 from tickstockpl.workers.commit import teller
 from tickstockpl.workers.partition import frame_intake
 from tickstockpl.workers.partition_reader import pages_of
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 HEADER = "ticker,price,sip_timestamp,size"
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z

@@ -41,7 +41,7 @@ from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 from tickstockpl.producer.stream_writer import StreamWriter
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 PARTITIONS = 2
 BAD, GOOD = 0, 1

@@ -42,7 +42,7 @@ from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.assignment import Assignment
 from tickstockpl.workers.partition.saved_state import load_state
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from ..fleet.redis_nodes import nodes, start_cluster
 

@@ -15,7 +15,8 @@ from tickstockpl.db import redis
 from tickstockpl.db.postgres import Database
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers.worker import Worker, WorkerOptions
+from tickstockpl.workers.worker import Worker
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from ..fake_world import FakeWorld
 from ..fleet.proxy import proxy_to

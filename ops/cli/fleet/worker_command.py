@@ -9,7 +9,7 @@ from ....contracts.names import GROUP
 from ....contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ....workers.bounds import KEEP, SHORTEST_BARS_DAYS, Keep
 from ....workers.detect.history_memory import HISTORY_MB
-from ....workers.worker import WorkerOptions
+from ....workers.worker_options import WorkerOptions
 from ...process.metrics_server import MetricsAddress, metrics_server
 from ...process.shutdown import Stop
 from ...process.tracing import Wanted, tracing

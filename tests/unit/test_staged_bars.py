@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import NO_CLOSE_TS, NO_OPEN_TS
 from tickstockpl.db.staged_rows import STAGED_DTYPE, TableShape
-from tickstockpl.workers.commit.plan import losers_within_commit, resolve
+from tickstockpl.workers.commit.staged_bars import losers_within_commit, resolve
 
 OURS = TableShape(6, 6, 1e12, 1e14, has_detail=False)
 THEIRS = TableShape(4, 0, 1e6, 2.0**63, has_detail=True)  # numeric(10,4) and bigint

@@ -1,24 +1,24 @@
-"""Goes back to a partition's committed state: start, take-over, hole, anything odd: always this."""
+"""Restores one partition: its committed state, and the stream set back to it. A start and a take-over do the same."""
 
 from dataclasses import replace
 
 import structlog
 
-from ..contracts.partition import Position
-from ..db.postgres import Database
-from ..db.queries import query
-from .commit.committer import Committer
-from .commit.teller import Teller
-from .partition.finished_replays import FinishedReplays
-from .partition.partition_state import PartitionState
-from .partition.tick_check import Limits
-from .partition_reader import PartitionReader
+from ...contracts.partition import Position
+from ...db.postgres import Database
+from ...db.queries import query
+from ..commit.committer import Committer
+from ..commit.teller import Teller
+from ..partition.finished_replays import FinishedReplays
+from ..partition.partition_state import PartitionState
+from ..partition.tick_check import Limits
+from ..partition_reader import PartitionReader
 
 log = structlog.get_logger()
 
 
 class Restorer:
-    """Loads a partition's committed state, copies its results that Redis lacks, and rewinds the stream to it."""
+    """Loads a partition's committed state, copies the results that Redis lacks, and sets the stream back."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Restorer:
         self._limits = limits
 
     def restore(self, before: PartitionState, *, from_start: bool = False) -> PartitionState | None:
-        """Return a partition as it was committed, the stream set back to there; None where another worker has it.
+        """Return a partition's committed state, with the stream set back to it; None if another worker owns it.
 
-        from_start: of the stream, because its ids are not those that the committed position knows.
+        from_start: read the stream from its start, because its entries have other ids than when they were committed.
         """
         held, partition = before.held, before.partition
         self._finished.forget(partition)
@@ -62,3 +62,11 @@ class Restorer:
                 committed_to=str(state.position),
             )
         return state
+
+    def renew_ids(self, partition: int, latest_ms: int) -> None:
+        """Give the entries of a partition's stream new ids. latest_ms: Unix ms; an entry has a later id.
+
+        Entries that are dead letters already are deleted: with a new id they would be refused, and counted, again.
+        """
+        rows = self._database.connection.execute(query("dead_letter_entries"), {"partition": partition})
+        self._reader.renew(partition, latest_ms, refused=[entry for (entry,) in rows])
