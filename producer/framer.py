@@ -3,20 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
-from ..contracts.frames.aside import pack_aside
-from ..contracts.frames.frame import (
-    MAX_TICKS,
-    VERSION,
-    Frame,
-    Kind,
-    block_columns,
-    encode,
-    only_used_symbols,
-    pack_columns,
-)
+from ..contracts.frames.frame import MAX_TICKS, Kind
+from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
 
@@ -30,18 +21,6 @@ class Numbered(NamedTuple):
     previous: int
     last: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who makes the frames. A replay's feed is its own name."""
-
-    producer: str
-    feed: str
-    kind: Literal["live", "replay"]
-    publish: bool = True
-    delay_ms: int = 0
-    codec: Literal["zstd", "none"] = "zstd"
 
 
 @dataclass(slots=True)
@@ -118,15 +97,3 @@ class Framer:
             return
         body = make_frame(self.identity, ticks, kind, previous, partition.number, self._now_ms())
         yield Numbered(p, previous, partition.number, body)
-
-
-def make_frame(identity: Identity, ticks: Ticks, kind: Kind, previous: int, last: int, born_ms: int) -> bytes:
-    """Return the bytes of one frame."""
-    ticks = only_used_symbols(ticks) if len(ticks) else ticks
-    frame = Frame(
-        VERSION, identity.producer, identity.feed, kind, previous, last, born_ms, identity.delay_ms, identity.publish,
-        len(ticks), list(ticks.symbols), block_columns(ticks), identity.codec,
-        pack_columns(ticks, identity.codec) if len(ticks) else b"", list(ticks.refused),
-        pack_aside(ticks, identity.codec),
-    )  # fmt: skip
-    return encode(frame)

@@ -14,6 +14,7 @@ import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
 from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.frames.maker import Identity
 from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
@@ -27,9 +28,9 @@ from ..db.schema.migrate import expect_partitions
 from ..db.tables import gaps
 from ..db.tables.gaps import MissingMinutes, OpenGap
 from ..db.world import REAL, World
-from .framer import Framer, Identity
+from .framer import Framer
 from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
-from .stream_writer import StreamWriter
+from .sending.stream_writer import StreamWriter
 
 log = structlog.get_logger()
 
@@ -99,9 +100,7 @@ class GapRepair:
         self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
         self._client = redis.connect(redis_url)
         done = dict.fromkeys(range(partitions), 0)
-        self._writer = StreamWriter(
-            self._client, redis_url, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG, world=world
-        )
+        self._writer = StreamWriter(self._client, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG, world=world)
         self._has_sent = False
         self._framer = Framer(Identity(self._name, REPAIR_FEED, "live"), partitions, now_ms=self._writer.now_ms)
 

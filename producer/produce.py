@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import structlog
 
+from ..contracts.frames.maker import Identity
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .feed_metrics import FeedMetrics
-from .framer import Framer, Identity
+from .framer import Framer
 from .producer_lease import ProducerLease
-from .stream_writer import StreamWriter
+from .sending.writer import Writer
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ def produce(
     feed: Feed,
     *,
     framer: Framer,
-    writer: StreamWriter,
+    writer: Writer,
     lease: ProducerLease,
     stop: Stop,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -104,7 +105,7 @@ def produce(
 
 def _drain(
     feed: Feed,
-    writer: StreamWriter,
+    writer: Writer,
     lease: ProducerLease,
     stop: Stop,
     on_progress: Callable[[], None],

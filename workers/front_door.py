@@ -17,9 +17,8 @@ from redis.exceptions import ResponseError
 
 from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
-from ..contracts.frames import frame as frames
-from ..contracts.frames.aside import pack_aside
-from ..contracts.frames.frame import MAX_TICKS, VERSION, Frame
+from ..contracts.frames.frame import MAX_TICKS
+from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.lease import Lease
 from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
@@ -29,11 +28,11 @@ from ..db import lease as leases
 from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S
 from ..db.look.foreign_keys import ForeignKeyWatch
-from ..db.look.lag import number_in
 from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
+from ..db.streams.flow import FlowNumbers, SentField, read_flows, want_field
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
@@ -41,6 +40,7 @@ from .partition.tick_check import Limits
 
 log = structlog.get_logger()
 
+_IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
 _FULL_WAIT_S = 1.0  # after Redis refused a frame
@@ -75,16 +75,21 @@ class FrontDoor:
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
+        self._in_redis = [SentField() for _ in range(partitions)]
         self.reset()
 
     def reset(self) -> None:
         """Forget where the door stands: the next step looks it up."""
         self._framed_to: int | None = None
         self._previous = [0] * self._partitions
-        self._last_sent: list[str | None] = [None] * self._partitions
-        self._sends = 0
+        self._expect_nothing()
         self._poll_at = 0.0
         self._restart_at = 0.0
+
+    def _expect_nothing(self) -> None:
+        """Forget what the `sent` field of each partition holds."""
+        for field in self._in_redis:
+            field.forget()
 
     # -- the lease -------------------------------------------------------------------------------------------------
 
@@ -178,14 +183,13 @@ class FrontDoor:
         rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
-        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
-        sent = (number_in(sent) for sent, *_ in self._flows(open_to))
+        sent = (flow.sent_number for flow in self._flows().values())
         # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
         self._previous = [start] * self._partitions
-        self._last_sent = [None] * self._partitions
+        self._expect_nothing()
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
 
     def _register(self) -> None:
@@ -199,29 +203,31 @@ class FrontDoor:
                 break  # it is another's: the next look at the lease says so
             self._lease = self._lease._replace(epoch=row[0])
 
-    def _flows(self, partitions: Sequence[int]) -> list[tuple[bytes | None, ...]]:
-        """Return what stands in some partitions of the door's frames: sent, done, want."""
-        pipeline = self._client.pipeline(transaction=False)
-        for p in partitions:
-            pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
-        return list(map(tuple, pipeline.execute()))
+    def _flows(self) -> dict[int, FlowNumbers]:
+        """Return the door's numbers in each partition that is not left out. Raises where a key holds something else."""
+        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
+        flows: dict[int, FlowNumbers] = {}
+        for p, numbers in read_flows(self._client, FRONT_DOOR_PRODUCER, open_to).items():
+            if isinstance(numbers, ResponseError):
+                raise numbers
+            flows[p] = numbers
+        return flows
 
     def _poll(self) -> None:
         """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
-        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
-        flows = self._flows(open_to)
-        for p, (sent, _, want) in zip(open_to, flows, strict=True):
-            forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
-            wanted = want is not None and self._world.monotonic_s() >= self._restart_at
+        flows = self._flows()
+        for p, flow in flows.items():
+            forgotten = self._in_redis[p].differs(flow.sent)
+            wanted = flow.want is not None and self._world.monotonic_s() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door restarted", partition=p, why="Redis forgot" if forgotten else "missing frames")
-                self._client.hdel(flow_key(p), f"want:{FRONT_DOOR_PRODUCER}")
+                self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
                 self.reset()
                 self._restart_at = self._world.monotonic_s() + _RESTART_EVERY_S
                 return
-        lowest = min((number_in(done) for _, done, _ in flows), default=0)
-        if len(open_to) == self._partitions:
+        lowest = min((flow.done for flow in flows.values()), default=0)
+        if len(flows) == self._partitions:
             self._reader.applied(lowest)
         else:  # what a partition that is left out has not applied must stay
             self._reader.passed(lowest)
@@ -256,7 +262,7 @@ class FrontDoor:
         self._reader.note_framed(piece, len(ticks) + len(ticks.refused))
         self._send(list(self._cut(ticks, piece.last)))
 
-    def _cut(self, ticks: Ticks, last: int) -> Iterator[tuple[int, Send]]:
+    def _cut(self, ticks: Ticks, last: int) -> Iterator[Send]:
         """Cut a piece into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
         parts = split(ticks, self._partitions) if len(ticks) else {}
         refused: dict[int, list[Refused]] = {}
@@ -273,35 +279,31 @@ class FrontDoor:
                 yield self._make(p, part.take(slice(done, end), odd[odd_done:odd_end]), number)
                 done, odd_done = end, odd_end
 
-    def _make(self, p: int, ticks: Ticks, last: int) -> tuple[int, Send]:
-        ticks = frames.only_used_symbols(ticks) if len(ticks) else ticks
-        frame = Frame(
-            VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, self._born_ms(last), 0, True,
-            len(ticks), list(ticks.symbols), frames.block_columns(ticks) if len(ticks) else [], "zstd",
-            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused), pack_aside(ticks),
-        )  # fmt: skip
+    def _make(self, p: int, ticks: Ticks, last: int) -> Send:
+        """Make the next frame of a partition, up to a number."""
+        body = make_frame(_IDENTITY, ticks, "live", self._previous[p], last, self._born_ms(last))
         self._previous[p] = last
-        self._sends += 1
-        return p, Send(p, frames.encode(frame), f"{last},{self._sends}")
+        return Send(p, body, self._in_redis[p].next(last))
 
     def _born_ms(self, last: int) -> int:
         """Return when rows up to a number came: an id may be ahead of the time at which it was read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
-    def _send(self, all_made: Sequence[tuple[int, Send]]) -> None:
-        made = [(p, sent) for p, sent in all_made if p not in self._foreign.left_out]
-        if not made:
+    def _send(self, made: Sequence[Send]) -> None:
+        sends = [sent for sent in made if sent.partition not in self._foreign.left_out]
+        if not sends:
             return
-        for (p, sent), outcome in zip(made, send(self._client, FRONT_DOOR_PRODUCER, [s for _, s in made]), strict=True):
+        for sent, outcome in zip(sends, send(self._client, FRONT_DOOR_PRODUCER, sends), strict=True):
+            p = sent.partition
             if outcome.is_foreign:
                 self._leave_out()
                 self._wait_for_room()
                 return
-            if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
+            if outcome.refused or self._in_redis[p].differs(outcome.before):
                 log.warning("front door restarted", partition=p, why=outcome.refused or "Redis forgot what was sent")
                 self._wait_for_room()
                 return
-            self._last_sent[p] = sent.sent
+            self._in_redis[p].note(sent.sent)
 
 
 def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import psycopg
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ...contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError, first_line
 from ...contracts.frames.frame import decode
+from ...contracts.frames.maker import Identity, make_frame
 from ...contracts.gap import OnGap
 from ...contracts.gap_reasons import SPOOL_TOO_OLD
-from ...contracts.names import flow_key
 from ...contracts.stop import Stop
 from ...contracts.ticks import Ticks
 from ...db import redis
@@ -24,9 +24,10 @@ from ...db.outage import server_of
 from ...db.postgres import connect
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.streams.flow import read_flows
 from ...db.vitals import VITALS
 from ...db.world import REAL, World
-from ..framer import Identity, Numbered, make_frame
+from ..framer import Numbered
 from ..producer_lease import ProducerLease
 from .spool import Spool
 from .spooled_writer import SpooledWriter
@@ -134,9 +135,7 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: W
     )
     client = redis.connect(target.redis_url)
     try:
-        writer = SpooledWriter(
-            client, target.redis_url, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world
-        )
+        writer = SpooledWriter(client, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world)
         # Its end may be among the frames: that of whoever sent them before and was killed, too.
         if _advance(writer, lease, wait, lambda: writer.is_drained):
             writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
@@ -199,12 +198,12 @@ def _end_frames(client: Client, identity: Identity, writer: SpooledWriter, *, en
 
     Nothing is heard of a producer that has ended: a second end would be waited for, for ever.
     """
+    numbers = {p: number for p, number in writer.last_numbers().items() if p not in ended}
     frames = []
-    for partition, number in writer.last_numbers().items():
-        if partition in ended:
-            continue
-        sent = client.hget(flow_key(partition), f"sent:{identity.producer}") or b"0"
-        last = max(number, int(sent.partition(b",")[0]))
+    for partition, flow in read_flows(client, identity.producer, list(numbers)).items():
+        if isinstance(flow, ResponseError):
+            raise flow
+        last = max(numbers[partition], flow.sent_number)
         body = make_frame(identity, Ticks.empty(), "end", last, last + 1, writer.now_ms())
         frames.append(Numbered(partition, last, last + 1, body))
     return frames

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import redis
 from tickstockpl.contracts.frames.frame import decode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
@@ -26,7 +27,7 @@ from tickstockpl.db import postgres
 from tickstockpl.db.redis import connect
 from tickstockpl.ops.embedded.folder import ServerRecord
 from tickstockpl.ops.embedded.server_processes import Valkey
-from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
+from tickstockpl.producer.framer import Framer, Numbered
 from tickstockpl.producer.spool.left_behind import SpoolTarget, send_left_behind
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
@@ -300,7 +301,7 @@ def test_frames_below_done_are_sent_again_where_redis_forgets_them_at_once(fleet
     done = dict.fromkeys(range(PARTITIONS), 0)
     with Spool(folder, max_bytes=1 << 20) as spool, closing(connect(fleet.servers.redis_url)) as client:
         how = {"done": done, "wait": Event().wait, "max_lag": 1000, "spool": spool}
-        writer = SpooledWriter(client, fleet.servers.redis_url, "synthetic-dead", **how)
+        writer = SpooledWriter(client, "synthetic-dead", **how)
 
         def has_sent():
             writer.poll_if_due(every_s=0.0)
