@@ -31,7 +31,7 @@ def check_hiredis() -> Finding:
     return Finding("FAIL", "hiredis", "missing: Redis replies are parsed 5 times slower", "pip install hiredis")
 
 
-def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
+def check_redis(client: Node, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
     """Check a server that answers. roles: whose rights our user must have."""
     checks = (
         ("Redis version", lambda c: redis_version_of(c.info("server"), where)),
