@@ -15,7 +15,7 @@ from ...contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ...db.look.foreign_keys import all_keys, foreign_keys
 from ...db.look.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of
 from ...db.look.stream_look import redis_version
-from ...db.redis import Client, is_cluster
+from ...db.redis import Client, Node, is_cluster
 from .finding import Finding, by_rule, findings_of
 from .rights import check_rights
 
