@@ -277,6 +277,14 @@ def sending(folder, servers):
         sender.join(60)
 
 
+@contextmanager
+def way_to(url):
+    """Give a proxy to a server, and the URL that goes through it."""
+    there = urlsplit(url)
+    with proxy_to(there.hostname, there.port) as way:
+        yield way, there._replace(netloc=f"{there.netloc.rpartition('@')[0]}@127.0.0.1:{way.port}").geturl()
+
+
 def hold_name(servers, producer, length):
     """Let a producer hold its name for so long from now on; 0: it has died."""
     with postgres.connect(servers.database_url, name="test") as connection:
@@ -305,13 +313,10 @@ def test_what_was_given_up_of_a_living_producer_counts_when_its_spool_is_sent(fl
     """The stream loses the second of three frames; a worker gives it up while the producer does not reach Redis."""
     name, done = "synthetic-alive", dict.fromkeys(range(PARTITIONS), 0)
     counted = f"SELECT ticks_in, lost FROM ledger WHERE producer = '{name}' AND partition = 0"
-    url = urlsplit(fleet.servers.redis_url)
     hold_name(fleet.servers, name, "1 hour")
     with (
-        proxy_to(url.hostname, url.port) as way,
-        closing(
-            connect(url._replace(netloc=f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{way.port}").geturl())
-        ) as client,
+        way_to(fleet.servers.redis_url) as (way, url),
+        closing(connect(url)) as client,
         Spool(tmp_path / "spool", max_bytes=1 << 20) as spool,
     ):
         writer = SpooledWriter(client, name, done=done, wait=Event().wait, max_lag=1000, spool=spool)
