@@ -1,4 +1,4 @@
-"""What a producer shows of its feed: raised by what its writer has sent, a few times a second."""
+"""The metrics of a producer's feed, updated a few times a second from what its writer has sent."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ _SHOW_EVERY_S = 0.25
 
 
 class FeedMetrics:
-    """The metrics of one feed. All replays are `replay`: the name of each is its own, and labels must stay few."""
+    """The metrics of one feed. All replays are `replay`: each has its own name, and labels must stay few."""
 
     def __init__(self, identity: Identity, writer: Writer, is_up: Callable[[], bool], *, world: World) -> None:
         self._world = world
@@ -24,7 +24,7 @@ class FeedMetrics:
         self._due_at = 0.0
 
     def show_if_due(self) -> None:
-        """Show where the writer is."""
+        """Update the metrics, if it is time."""
         if self._world.monotonic_s() < self._due_at:
             return
         self._due_at = self._world.monotonic_s() + _SHOW_EVERY_S

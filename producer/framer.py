@@ -1,4 +1,4 @@
-"""② Ticks -> frames of a partition, each with its numbers and its birth, given once. Pure."""
+"""② Ticks -> frames of a partition. The numbers and the birth of a frame are given once. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
 
-_REFUSED_OF_A_FRAME = 64  # their originals may be 64 KiB each
+_REFUSED_OF_A_FRAME = 64  # the original text of each may have 64 KiB
 
 
 class Numbered(NamedTuple):
-    """A frame that is ready to be sent, as often as it takes."""
+    """A frame with its numbers (previous, last], ready to be sent, also more than once."""
 
     partition: int
     previous: int
@@ -31,7 +31,7 @@ class _Partition:
 
 
 class Framer:
-    """Deals ticks out to partitions and cuts frames of 512; what is left waits for more, or for `flush`.
+    """Deals ticks to partitions and cuts frames of 512; the rest waits for more ticks, or for `flush`.
 
     The same batches give the same frames: a replay's number N is always the same tick.
     skip: numbers that are committed already, by partition; their frames are counted, not made.
@@ -62,7 +62,7 @@ class Framer:
         return frames
 
     def flush(self) -> list[Numbered]:
-        """Return frames of all that waits."""
+        """Return frames of all ticks that wait."""
         return [frame for p in range(len(self._partitions)) for frame in self._cut(p, keep=0)]
 
     def end(self) -> list[Numbered]:
