@@ -131,7 +131,7 @@ class RepairThread(threading.Thread):
             self._say(str(e))
 
     def _wait(self, connection: Connection, seconds: float) -> bool:
-        """Write the gaps that were found, then sleep; return whether we are stopped. Every wait of this thread is here."""
+        """Write the gaps that were found, then sleep; return whether we are stopped."""
         self._note_found(connection)
         stopped = self._world.wait(self._stopping, seconds)
         if stopped:

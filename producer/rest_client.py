@@ -143,7 +143,8 @@ class RestClient:
         """Return the body of an answer, None for a 404.
 
         url: on this host, with or without its name. What may pass is tried again: failures with growing pauses and
-        jitter, an exhausted quota after the time that the host says. Raises RestAway, RestRefused, RestBroken, RestStopped.
+        jitter, an exhausted quota after the time that the host says.
+        Raises RestAway, RestRefused, RestBroken, RestStopped.
         """
         target = self.follow(url, "")
         failures = refusals = 0

@@ -1,9 +1,9 @@
-"""Plain entries of `tickstock-stream`, anybody's XADD -> frames of the partitions. One worker does it, by lease.
+"""Turns the plain entries of `tickstock-stream`, anybody's XADD, into frames. One worker does it, by lease.
 
 Nothing is kept: the entries stay until every partition has applied them, and are read again from there whenever
-something is odd. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own, so what is
-read again is dropped row by row. How the stream is read stands in workers/door_reader.py. A turn of the worker brings
-one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
+something does not fit. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own id, so
+that rows which are read again are dropped one by one. workers/door_reader.py reads the stream. A turn of the worker
+brings one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
 """
 
 from bisect import bisect_right
@@ -48,7 +48,7 @@ _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
 
 class FrontDoor:
-    """The front door of the fleet; every worker has one, the one with the lease works."""
+    """The front door of the fleet. Every worker has one; only that of the lease's owner works."""
 
     def __init__(  # noqa: PLR0913  # two servers, and how entries become frames
         self,
@@ -79,7 +79,7 @@ class FrontDoor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget where the door stands: the next step looks it up."""
+        """Forget the position of the door: the next step reads it again."""
         self._framed_to: int | None = None
         self._previous = [0] * self._partitions
         self._expect_nothing()
@@ -94,9 +94,9 @@ class FrontDoor:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Frame what came in, if the door is ours; return whether there may be more at once.
+        """Make frames of new entries, if the door is ours; return whether there may be more at once.
 
-        While Redis is out of memory the door waits, and the worker goes on: only its commits make room.
+        While Redis is out of memory the door waits and the worker goes on: only commits make room.
         """
         self._look_at_lease()
         if self._lease is None or self._world.monotonic_s() < self._full_until:
@@ -121,12 +121,12 @@ class FrontDoor:
         return busy
 
     def _leave_out(self) -> None:
-        """Find the keys that hold something else: what is for their partitions stays at the door, and is read again."""
+        """Find the keys that hold something else: entries for their partitions stay at the door and are read again."""
         self._foreign_door.look([0])
         self._foreign.look(range(self._partitions))
 
     def _look_at_foreign(self) -> None:
-        """Begin anew where a key is right again, at the lowest number that is applied."""
+        """Begin anew, at the lowest number that is applied, if a key is right again."""
         if self._foreign_door.put_right() | self._foreign.put_right():
             self.reset()
 
@@ -172,19 +172,19 @@ class FrontDoor:
             self._lease = None
         self._reader.close()
 
-    # -- where it stands -------------------------------------------------------------------------------------------
+    # -- where it begins -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
 
-        The highest is one that was sent, perhaps: its rows may wait in a partition, and no other may get their numbers.
+        The highest may be only sent: its rows may wait in a partition, and no other row may get its number.
         """
         self._register()
         rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
         sent = (flow.sent_number for flow in self._flows().values())
-        # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
+        # It may read rows again that are counted already; their partitions drop them by their numbers.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
@@ -193,14 +193,14 @@ class FrontDoor:
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
 
     def _register(self) -> None:
-        """Fence former owners. Where Redis knows a higher epoch, PostgreSQL came back older: ours goes above it."""
+        """Fence former owners. If Redis knows a higher epoch, PostgreSQL came back older: raise ours above it."""
         if self._lease is None:
             return
         while known := self._reader.register(self._lease.epoch):
             values = {"unit": self._lease.unit, "owner": self._consumer, "epoch": self._lease.epoch, "known": known}
             row = self._database.connection.execute(query("raise_lease_epoch"), values).fetchone()
             if row is None:
-                break  # it is another's: the next look at the lease says so
+                break  # another worker has the lease: the next look at it shows that
             self._lease = self._lease._replace(epoch=row[0])
 
     def _flows(self) -> dict[int, FlowNumbers]:
@@ -214,7 +214,7 @@ class FrontDoor:
         return flows
 
     def _poll(self) -> None:
-        """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
+        """Read each second how far the partitions are: trim what all have applied, restart if Redis forgot frames."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         flows = self._flows()
         for p, flow in flows.items():
@@ -229,7 +229,7 @@ class FrontDoor:
         lowest = min((flow.done for flow in flows.values()), default=0)
         if len(flows) == self._partitions:
             self._reader.applied(lowest)
-        else:  # what a partition that is left out has not applied must stay
+        else:  # keep what a partition that is left out has not applied
             self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
@@ -239,7 +239,7 @@ class FrontDoor:
             del self._reader.losses[0]
 
     def _note_loss(self, loss: Loss) -> None:
-        """Count entries that nobody has read: once in the ledger, however often they are counted from one place."""
+        """Count lost entries once in the ledger, however often they are found."""
         if self._lease is None:
             return
         values = {"epoch": self._lease.epoch, "owner": self._consumer, "base": loss.base, "entries": loss.entries}
@@ -249,7 +249,7 @@ class FrontDoor:
             TICKS_LOST.inc(row[0])
 
     def _behind(self) -> list[int]:
-        """Return the partitions that do not know yet how far the door was read."""
+        """Return the partitions that have no frame yet up to where the door was read."""
         return [p for p, previous in enumerate(self._previous) if previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ class FrontDoor:
         return Send(p, body, self._in_redis[p].next(last))
 
     def _born_ms(self, last: int) -> int:
-        """Return when rows up to a number came: an id may be ahead of the time at which it was read."""
+        """Return when rows up to a number came, in Unix ms; an id may be ahead of the time of the read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
     def _send(self, made: Sequence[Send]) -> None:

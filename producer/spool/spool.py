@@ -35,7 +35,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, world: World = REAL) -> None:
-        """Make the spool, or take over an existing one. Raises SetupError if another process has it, or the disk refuses."""
+        """Make the spool, or take over an existing one. Raises SetupError if another process has it, or it fails."""
         self.folder = folder
         self._world = world
         self._max_bytes = max_bytes
@@ -102,7 +102,7 @@ class Spool:
     def _write(self, frames: list[Numbered]) -> None:
         segment = self._segment_to_write()
         records = b"".join([record_of(frame) for frame in frames])
-        # At the segment's size, not the file's end: the next write replaces a record that a full disk took only in part.
+        # At the segment's size, not the file's end: the next write replaces a record that a full disk cut off.
         if os.pwrite(self._open_to_write(segment), records, segment.size) < len(records):
             raise OSError("no space left on the disk")
         segment.size += len(records)
