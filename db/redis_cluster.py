@@ -20,8 +20,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.names import FRONT_DOOR
 from .redis_address import Host
+from .redis_commands import Node
 
-Node = Any  # redis.Redis of one node; its replies are untyped
 OnError = Callable[[], object]
 
 # After these the map of slots may be wrong. MOVED is an AskError to the library.

@@ -11,9 +11,9 @@ from ..contracts.bounds import MAX_FRAME_BYTES
 from ..contracts.frames.frame import FIELD, TOO_LARGE
 from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
-from ..db.look.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
+from ..db.streams.flow import done_values, sent_numbers
 from ..db.world import World
 from .partition.partition_state import PartitionState
 
@@ -350,7 +350,7 @@ class PartitionReader:
                 pipeline.xack(stream_key(p), self._group, *ids[i : i + _ACK_CHUNK])
         for p, numbers in done.items():
             if numbers:
-                pipeline.hset(flow_key(p), mapping={f"done:{producer}": number for producer, number in numbers.items()})
+                pipeline.hset(flow_key(p), mapping=done_values(numbers))
         for p, position in trim_to.items():
             pipeline.execute_command("XTRIM", stream_key(p), "MINID", "~", str(position))
         errors = [reply for reply in pipeline.execute(raise_on_error=False) if isinstance(reply, Exception)]

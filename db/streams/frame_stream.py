@@ -6,18 +6,7 @@ from typing import NamedTuple
 from ...contracts.frames.frame import FIELD
 from ...contracts.names import flow_key, stream_key
 from ..redis import Client, is_foreign, is_pause
-
-_MOST_DIGITS = 19  # of an int64
-
-
-def is_number(text: bytes) -> bool:
-    """Tell whether a field of a flow hash holds a number: anybody may write there."""
-    return text.isdigit() and len(text) <= _MOST_DIGITS and int(text) < 1 << 63
-
-
-def number_of(text: bytes | None) -> int:
-    """Return the number that a field of a flow hash holds; 0 where it is absent, or none."""
-    return int(text) if text is not None and is_number(text) else 0
+from .flow import sent_field
 
 
 class Send(NamedTuple):
@@ -44,7 +33,7 @@ def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutc
 
     Raises where the connection is lost: then nobody knows which of them arrived, and the numbers will tell.
     """
-    field = f"sent:{producer}"
+    field = sent_field(producer)
     pipeline = client.pipeline(transaction=False)
     for partition, body, sent in sends:
         flow = flow_key(partition)

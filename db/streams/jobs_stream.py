@@ -77,7 +77,7 @@ class JobsStream:
 
     def ack(self, dealt: DealtStep) -> None:
         """Take a step out of the stream: it is done, or is dealt again under another token."""
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = redis.node_of(self._client, JOBS).pipeline(transaction=True)
         pipeline.xack(JOBS, JOBS, dealt.entry)
         pipeline.xdel(JOBS, dealt.entry)
         pipeline.execute()

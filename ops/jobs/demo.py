@@ -179,7 +179,7 @@ def _start_afresh(where: Place) -> None:
         if connection.execute(query("live_consumers")).fetchall():
             raise SetupError("a demo runs in this data folder already: stop it, or name another --data-dir")
         connection.execute(query("empty_tables"))
-    open_redis(where).flushall()
+    open_redis(where).execute_command("FLUSHALL")
 
 
 def _outcome(connection: Connection, where: Place) -> Iterator[str]:

@@ -16,6 +16,7 @@ from uuid import uuid4
 import structlog
 
 from ...contracts.bar import MINUTE_MS
+from ...contracts.frames.maker import Identity
 from ...contracts.gap import Gap, OnGap
 from ...contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
 from ...contracts.names import TICK_CHANNELS
@@ -28,7 +29,6 @@ from ...db.queries import query
 from ...db.redis import Client, redis_ms
 from ...db.tables.universe import Universe
 from ...producer.channel import ChannelSource
-from ...producer.framer import Identity
 from ...producer.gap_repair import SETTLE_S
 from ...producer.massive.feed import MassiveSource
 from ...producer.massive.reader import MassiveOptions

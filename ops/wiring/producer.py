@@ -10,6 +10,7 @@ from uuid import uuid4
 import structlog
 
 from ...contracts.errors import SetupError, UsageError
+from ...contracts.frames.maker import Identity
 from ...contracts.gap import OnGap
 from ...contracts.names import LIVE_FEED
 from ...contracts.ticks import Ticks
@@ -20,18 +21,19 @@ from ...db.redis import Client
 from ...db.sessions import set_always_open
 from ...db.tables.replays import ReplayRun, note_cover, open_replay
 from ...db.vitals import VITALS
-from ...producer.framer import Framer, Identity
+from ...producer.framer import Framer
 from ...producer.names_of_trades import without_names
 from ...producer.pace import NOT_BY_TIME, by_tick_time, find_jumps, paced
 from ...producer.produce import Feed, Progress, produce
 from ...producer.producer_lease import ProducerLease
 from ...producer.record import recorded
 from ...producer.replay import ReplaySource, content_hash
+from ...producer.sending.stream_writer import StreamWriter
+from ...producer.sending.writer import Writer
 from ...producer.spool.left_behind import LeftBehind, SpoolTarget
 from ...producer.spool.overflow import admitted
 from ...producer.spool.spool import Spool
 from ...producer.spool.spooled_writer import SpooledWriter
-from ...producer.stream_writer import StreamWriter
 from ...producer.synthetic import SyntheticSource
 from ..audit.ledger import read_ledger
 from ..embedded.servers import default_data_dir
@@ -175,7 +177,7 @@ def run_producer(
             with_postgres(where, _NAME, lambda c: set_always_open(c, symbols, is_open=options.always_open))
         writer = _make_writer(where, client, feed, options, stop, opened)
         if feed.identity.kind == "live":  # a replay's ticks can always come again
-            lease.note_sent(feed.identity.feed, writer.sent_numbers)
+            lease.note_sent(feed.identity.feed, writer.sender.sent_numbers)
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
             ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))
@@ -207,14 +209,14 @@ def _spool_target(where: Place, feed: Feed, options: ProducerOptions) -> SpoolTa
 
 def _make_writer(
     where: Place, client: Client, feed: Feed, options: ProducerOptions, stop: Stop, opened: ExitStack
-) -> StreamWriter:
+) -> Writer:
     """Make a writer; a live feed's has a spool, because its source cannot wait."""
-    url, name, numbers, lag = where.servers.redis_url, feed.identity.producer, feed.numbers, options.max_lag
+    name, numbers, lag = feed.identity.producer, feed.numbers, options.max_lag
     wait = VITALS.turning(stop.wait)
     if feed.identity.kind != "live" or not options.spool_max_bytes:
-        return StreamWriter(client, url, name, done=numbers, wait=wait, max_lag=lag)
+        return StreamWriter(client, name, done=numbers, wait=wait, max_lag=lag)
     spool = opened.enter_context(Spool(_spool_dir(where, options) / name, max_bytes=options.spool_max_bytes))
-    return SpooledWriter(client, url, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
+    return SpooledWriter(client, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
 
 
 def has_undetected_bars(where: Place) -> bool:

@@ -13,9 +13,9 @@ from ...contracts.ticks import MAX_BODY_BYTES, MAX_TRADE_COUNT, MAX_TS_NS, MIN_T
 from ..rest_client import RestBroken, RestClient
 
 REST_URL = "https://api.massive.com"
-PAGE_LIMIT = 50_000  # base aggregates a page at most, says the manual of /v2/aggs
-RANGE_MINUTES = 30 * 24 * 60  # of one question: below a page's limit, so that paging is the exception
-_MAX_PAGES = 1000  # of one question
+PAGE_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
+RANGE_MINUTES = 30 * 24 * 60  # of one request: below a page's limit, so that few answers have a second page
+_MAX_PAGES = 1000  # of one request
 
 
 class _Bar(msgspec.Struct):
@@ -49,7 +49,7 @@ class MassiveRest:
     def __init__(
         self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], page_limit: int = PAGE_LIMIT
     ) -> None:
-        """wait: sleep so many seconds, True to stop. Raises UsageError where the address is none."""
+        """wait: sleep so many seconds, True to stop. Raises UsageError if the address is no URL."""
         self._client = RestClient(url, key, per_minute=per_minute, wait=wait)
         self._page_limit = page_limit
 
@@ -63,8 +63,8 @@ class MassiveRest:
     def minute_bars(self, symbol: str, first_ms: int, last_ms: int) -> Ticks:
         """Return the minutes of a symbol that start from first_ms to last_ms (Unix ms), oldest first.
 
-        Each is one row with whole_minute 1. A minute that no trade made a bar of is not among them; a symbol that
-        nobody knows has none. Prices are unadjusted, as the live feed says them.
+        Each is one row with whole_minute 1. A minute without a bar is left out; an unknown symbol has none. Prices are
+        unadjusted, as in the live feed.
         Raises RestAway, RestRefused, RestBroken, RestStopped (rest_client).
         """
         first, last = -(-first_ms // MINUTE_MS), last_ms // MINUTE_MS
@@ -81,8 +81,8 @@ class MassiveRest:
     def _pages(self, url: str) -> Iterator[list[_Bar]]:
         """Read the bars of each page until the last one.
 
-        Raises RestBroken where a page leads back to another, they never end, or one does not hold what it says: no
-        answer is no answer, and never "no bars".
+        Raises RestBroken if a page leads back to an earlier one, the pages never end, or one does not have as many bars
+        as it claims: a broken answer never means "no bars".
         """
         met: set[str] = set()
         count = 0
@@ -134,7 +134,7 @@ def _ticks_of(symbol: str, bars: Iterable[_Bar]) -> Ticks:
 def _spelled(message: object) -> bytes:
     try:
         return msgspec.json.encode(message)
-    except RecursionError:  # a field of ours holds what is nested as deep as the stack
+    except RecursionError:  # the value of a field is nested as deep as the stack
         return b"nested too deeply"
 
 
@@ -150,14 +150,14 @@ def _row_of(symbol: str, bar: _Bar) -> Row:
 
 
 def _expect_prices(bar: _Bar) -> None:
-    """Raise NotATick where a price is null: the live feed leaves such out, REST always says them."""
+    """Raise NotATick if a price is null: the live feed may leave prices out, REST always has them."""
     for name, value in (("open", bar.o), ("high", bar.h), ("low", bar.l)):
         if value is None:
             raise NotATick("price", f"{name} is missing")
 
 
 def _count_of(value: object) -> int:
-    """Return how many trades a bar stands for; 0 where it does not say. Raises NotATick."""
+    """Return the number of trades in a bar; 0 if it does not say. Raises NotATick."""
     if value is None:
         return 0
     number = number_of(value)

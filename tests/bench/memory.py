@@ -8,7 +8,8 @@ from drain import is_drained
 from fill import market, open_writer
 from place import Place, running, wait_for
 from tickstockpl.contracts.frames import frame as frames
-from tickstockpl.producer.framer import Framer, Identity, Numbered
+from tickstockpl.contracts.frames.maker import Identity
+from tickstockpl.producer.framer import Framer, Numbered
 
 _WITHIN_S = 600.0
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frames.frame import FIELD, decode, encode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -23,7 +24,6 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.sessions import set_always_open
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers import lookout, upkeep
 from tickstockpl.workers.commit import teller
 from tickstockpl.workers.partition import frame_intake

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 from processes import Process
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
@@ -18,7 +19,7 @@ from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.doctor.doctor import diagnose
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.replay import ReplaySource
 
 from ..conftest import as_template, emptied_redis, own_database

@@ -10,6 +10,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -19,7 +20,6 @@ from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.worker_options import WorkerOptions
 
 LIVE = Identity("test-producer", "live", "live")

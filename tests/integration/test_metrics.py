@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.db.metrics import FLEET
 from tickstockpl.db.redis import connect
-from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.stream_writer import StreamWriter
+from tickstockpl.producer.framer import Framer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 
 from ..fleet.fleet import fleet_on
 from ..fleet.fleet import wait_for as wait_for_condition
@@ -58,9 +59,7 @@ class Producer:
     def __init__(self, fleet, name="hand-1", feed="live"):
         self._client = connect(fleet.servers.redis_url)
         done = dict.fromkeys(range(PARTITIONS), 0)
-        self.writer = StreamWriter(
-            self._client, fleet.servers.redis_url, name, done=done, wait=lambda _: False, max_lag=1_000_000
-        )
+        self.writer = StreamWriter(self._client, name, done=done, wait=lambda _: False, max_lag=1_000_000)
         self._framer = Framer(Identity(name, feed, "live"), PARTITIONS, now_ms=self.writer.now_ms)
         self.now_ns = self.writer.now_ms() * 1_000_000
 
@@ -313,5 +312,5 @@ def test_what_is_sent_again_counts_once(fleet):
     for partition in range(PARTITIONS):  # Redis forgets: with the next frame everything goes out again
         fleet.redis.hdel(f"{stream_key(partition)}:flow", field)
     producer.send(*trades(8))
-    assert producer.writer.resent > 0
-    assert (producer.writer.sent_ticks, producer.writer.sent_frames) == (16, 4)
+    assert producer.writer.sender.resent > 0
+    assert (producer.writer.sender.sent_ticks, producer.writer.sender.sent_frames) == (16, 4)

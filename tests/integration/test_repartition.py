@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError, UsageError
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
@@ -34,12 +35,12 @@ from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.producer import ProducerOptions, replay_feed, run_producer
 from tickstockpl.ops.wiring.servers import Place, open_both
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.replay import ReplaySource
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool import left_behind
 from tickstockpl.producer.spool.spool import Spool
-from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.assignment import Assignment
 from tickstockpl.workers.partition.saved_state import load_state
 from tickstockpl.workers.worker_options import WorkerOptions
@@ -120,9 +121,7 @@ class World:
             if lease
             else None
         )
-        writer = StreamWriter(
-            self.client, self.servers.redis_url, name, done=numbers, wait=threading.Event().wait, max_lag=10**6
-        )
+        writer = StreamWriter(self.client, name, done=numbers, wait=threading.Event().wait, max_lag=10**6)
         framer = Framer(Identity(name, "live", "live", delay_ms=delay_ms), partitions, now_ms=writer.now_ms)
         writer.write([*framer.add(as_ticks(ticks)), *(framer.end() if end else framer.flush())])
         if held:

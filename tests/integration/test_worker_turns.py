@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tickstockpl.contracts.frames.frame import FIELD
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import redis
 from tickstockpl.db.postgres import Database
 from tickstockpl.db.schema.migrate import open_stream
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.worker import Worker
 from tickstockpl.workers.worker_options import WorkerOptions
 
