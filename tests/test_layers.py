@@ -24,7 +24,7 @@ INSIDE = {
         {"marks", "sessions", "steady_clock"},
         {"door_reader", "partition", "windows"},
         {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
-        {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
+        {"detect", "door_repeats", "lookout", "upkeep", "vanished", "worker_options"},
         {"commit", "front_door"},
         {"daily"},
         {"acks", "bridge", "library", "restorer"},

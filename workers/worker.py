@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -14,10 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES, READ_BYTES, READ_TICKS
 from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frames.frame import MAX_TICKS
-from ..contracts.names import GROUP
 from ..contracts.server import SERVERS
-from ..contracts.spellings.tick_json import SecondStamp, parse_entries
-from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from ..contracts.spellings.tick_json import parse_entries
 from ..contracts.stop import Stop
 from ..db import postgres, redis
 from ..db.backoff import Backoff
@@ -33,13 +30,12 @@ from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .acks import Acks
 from .assignment import Assignment
-from .bounds import KEEP, Bounds, Keep
+from .bounds import Bounds
 from .commit.commit import Commit
 from .commit.committer import Committer
 from .commit.teller import Teller
 from .commit.worker_figures import WorkerFigures
 from .commit_pacing import CommitPacing
-from .detect.history_memory import HISTORY_MB
 from .door_reader import DoorReader
 from .front_door import FrontDoor
 from .lookout import IDS_AHEAD, Lookout
@@ -53,6 +49,7 @@ from .set_aside import SetAside
 from .steady_clock import Reading, SteadyClock
 from .upkeep import Upkeep
 from .vanished import Vanished
+from .worker_options import WorkerOptions
 
 if TYPE_CHECKING:  # it needs what may not be installed
     from .commit.tracing import Tracing
@@ -64,26 +61,6 @@ _MOST_MARKS = 20_000  # that wait while more is read
 _STANDBY_WAIT_S = 0.2  # of who has no partition, and hears of one by a NOTIFY
 _HOLES_EVERY_S = 1.0
 _FOREIGN_IN_A_ROW = 3  # keys put wrong one after another; more are no keys of our partitions
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What a user can turn. Times in the unit of their name."""
-
-    consumer: str
-    group: str = GROUP
-    read_count: int | None = None  # entries of a partition in one read; None: as many as 262,144 ticks hold
-    commit_ms: int = 1000
-    allowed_lateness_ms: int = 500
-    max_future_s: float = 900.0
-    hole_wait_s: float = 10.0
-    retention_s: float = 900.0
-    block_ms: int = 50
-    second_stamp: SecondStamp = "end"
-    trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
-    detects: bool = True  # patterns and indicators, not bars alone
-    history_mb: int = HISTORY_MB
-    keep: Keep = KEEP
 
 
 class Worker:
@@ -165,8 +142,8 @@ class Worker:
             parts=(self._reader, self._acks, self._teller, self._committer),
         )
         self._states = self._owned.states
-        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.hole_wait_s, world=world)
-        self._vanished = Vanished(database, self._reader, wait_s=options.hole_wait_s, world=world)
+        self._upkeep = Upkeep(client, database, self._reader, hole_wait_s=options.missing_frames_wait_s, world=world)
+        self._vanished = Vanished(database, self._reader, wait_s=options.missing_frames_wait_s, world=world)
         self._read_at = Reading(0)  # of the last read of the partitions
         self._stepped = False  # Redis's clock, and it is not followed
         self._bounds = Bounds(options.keep, world=world)

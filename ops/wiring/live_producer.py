@@ -19,7 +19,7 @@ from ...contracts.bar import MINUTE_MS
 from ...contracts.gap import Gap, OnGap
 from ...contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
 from ...contracts.names import TICK_CHANNELS
-from ...contracts.spellings.tick_json import SecondStamp
+from ...contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ...contracts.universe import EVERY_SYMBOL
 from ...db.metrics import count_gap
@@ -32,7 +32,7 @@ from ...producer.framer import Identity
 from ...producer.gap_repair import SETTLE_S
 from ...producer.massive.feed import MassiveSource
 from ...producer.massive.reader import MassiveOptions
-from ...producer.massive.rest import REST_URL, MassiveRest
+from ...producer.massive.rest import REST_PER_MINUTE, REST_URL, MassiveRest
 from ...producer.produce import Feed, Progress
 from ...producer.repair import RepairThread
 from ..process.shutdown import Stop
@@ -57,28 +57,31 @@ Source = Literal["massive", "channel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a user can turn of a live feed. universe: None for every symbol. delay_s, silence_s: None by the feed."""
+    """What a user can set of a live feed. Each name ends with its unit.
+
+    universe: None for every symbol. feed_delay_s, silence_s: None for what the feed needs.
+    """
 
     source: Source
     universe: str | None = None
     repair: bool = True
     key: str = field(default="", repr=False)
     rest_url: str = REST_URL
-    rest_per_minute: float = 3000.0
+    rest_per_minute: float = REST_PER_MINUTE
     channel: str = "T"
     massive_url: str = MASSIVE_URL
     rules: TRADE_RULES = DEFAULT_RULES
-    delay_s: float | None = None
+    feed_delay_s: float | None = None
     silence_s: float | None = None
     watch: Literal["market", "always"] = "market"
     family: str = TICK_CHANNELS[0]
-    second_stamp: SecondStamp = "end"
+    second_stamp: SecondStamp = DEFAULT_SECOND_STAMP
 
     @property
     def delay_ms(self) -> int:
         """How far the feed runs behind the market."""
-        if self.delay_s is not None:
-            return int(self.delay_s * 1000)
+        if self.feed_delay_s is not None:
+            return int(self.feed_delay_s * 1000)
         is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
         return _DELAYED_MS if is_delayed else 0
 

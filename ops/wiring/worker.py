@@ -8,7 +8,8 @@ from ...contracts.market_hours import load_calendar
 from ...db.frame_stream import groups_of
 from ...db.postgres import Database
 from ...db.redis import Client
-from ...workers.worker import Worker, WorkerOptions
+from ...workers.worker import Worker
+from ...workers.worker_options import WorkerOptions
 from ..process.shutdown import Stop
 from .servers import Place, open_both, wait_for_server
 

@@ -17,7 +17,7 @@ from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.producer import stream_writer
 from tickstockpl.producer.framer import Numbered
 from tickstockpl.producer.stream_writer import StreamWriter
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 class HurriedStop:

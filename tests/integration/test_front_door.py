@@ -22,7 +22,7 @@ from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_reader import DoorChanged, DoorReader
 from tickstockpl.workers.steady_clock import SteadyClock
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 PARTITIONS = 3
 SYMBOLS = ("AAPL", "IBM", "MSFT", "F")  # of several partitions

@@ -14,7 +14,7 @@ from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.assignment import Assignment
 from tickstockpl.workers.partition.partition_state import Held
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 @pytest.fixture

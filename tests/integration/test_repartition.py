@@ -41,8 +41,9 @@ from tickstockpl.producer.spool import left_behind
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.assignment import Assignment
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.partition.saved_state import load_state
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from ..fleet.redis_nodes import nodes, start_cluster
 
@@ -88,8 +89,7 @@ class World:
 
     @contextmanager
     def speaking(self, name="b1"):
-        made = {"name": name, "universe": "live", "streaming_rate": None}
-        with running(lambda stop: make_bridge(self.place, stop=stop, **made)) as bridge:
+        with running(lambda stop: make_bridge(self.place, BridgeOptions(name), stop=stop)) as bridge:
             yield bridge
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ def test_killed_at_a_step_it_is_ended_by_the_same_command(world_of, wait_for, st
         with pytest.raises(SetupError, match=again + "again"):
             open_both(world.place, partitions=None)
         with pytest.raises(SetupError, match=again + "again"):
-            make_bridge(world.place, name="b", universe="live", streaming_rate=None, stop=threading.Event())
+            make_bridge(world.place, BridgeOptions("b"), stop=threading.Event())
         with pytest.raises(SetupError, match=again + "first"):
             world.repartition(5)
     wait_for(lambda: world.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)])

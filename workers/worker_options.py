@@ -1,0 +1,31 @@
+"""What a user can set of a worker, with every default."""
+
+from dataclasses import dataclass
+
+from ..contracts.names import GROUP
+from ..contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
+from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
+from .bounds import KEEP, Keep
+from .partition.tick_check import LATENESS_MS, MAX_FUTURE_S
+
+HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a user can set of a worker. Each name ends with its unit."""
+
+    consumer: str
+    group: str = GROUP
+    read_count: int | None = None  # entries of a partition in one read; None: as many as READ_TICKS ticks fill
+    commit_ms: int = 1000
+    allowed_lateness_ms: int = LATENESS_MS
+    max_future_s: float = MAX_FUTURE_S
+    missing_frames_wait_s: float = 10.0
+    retention_s: float = 900.0
+    block_ms: int = 50
+    second_stamp: SecondStamp = DEFAULT_SECOND_STAMP
+    trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
+    detects: bool = True  # patterns and indicators, not bars alone
+    history_mb: int = HISTORY_MB
+    keep: Keep = KEEP
