@@ -29,7 +29,7 @@ _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
 MEMORY_EVERY_S = 0.1  # so often Redis is asked how full it is
 _SAY_AFTER_S = 10.0  # of waiting for room: a replay at full speed waits all the time, for a moment
 
-TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag allows"
+TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag-ticks allows"
 NEARLY_FULL = "the memory of Redis is nearly full"
 
 

@@ -623,7 +623,7 @@ def test_a_database_that_is_away_is_named_with_place_and_reason_and_waited_for(
     tickstock, migrated_servers, closed_port
 ):
     away = Servers(migrated_servers.redis_url, f"postgresql://me:secret@127.0.0.1:{closed_port}/bars")
-    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    ran = tickstock("worker", "--connect-timeout-s", "0.5", servers=away)
     assert ran.returncode == 1
     waiting, error = ran.stderr.splitlines()
     assert "waiting for a server" in waiting
@@ -636,7 +636,7 @@ def test_a_database_that_is_away_is_named_with_place_and_reason_and_waited_for(
 
 def test_a_redis_that_is_away_is_named_with_place_and_reason_and_waited_for(tickstock, migrated_servers, closed_port):
     away = Servers(f"redis://:secret@127.0.0.1:{closed_port}/0", migrated_servers.database_url)
-    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    ran = tickstock("worker", "--connect-timeout-s", "0.5", servers=away)
     assert ran.returncode == 1
     waiting, error = ran.stderr.splitlines()
     assert "waiting for a server" in waiting
@@ -703,7 +703,7 @@ def pump(source, target):
     ],
 )
 def test_a_database_address_that_cannot_be_read_is_refused_without_its_secrets(tickstock, migrated_servers, url, said):
-    ran = tickstock("bars", "--connect-timeout", "0", servers=Servers(migrated_servers.redis_url, url))
+    ran = tickstock("bars", "--connect-timeout-s", "0", servers=Servers(migrated_servers.redis_url, url))
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "secret" not in ran.stderr.replace("secrets", "")

@@ -464,7 +464,7 @@ def test_who_began_with_the_former_number_is_refused(world_of):
 
 def test_the_command_says_what_it_did_and_a_second_time_does_nothing(world_of, tickstock):
     world = world_of(2)
-    ran = tickstock("repartition", "3", "--wait", "20", servers=world.servers)
+    ran = tickstock("repartition", "3", "--wait-s", "20", servers=world.servers)
     assert (ran.returncode, ran.stdout) == (
         0,
         "the stream has 3 partitions now, and had 2, 0 open bars went with their symbols\n",

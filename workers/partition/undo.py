@@ -2,7 +2,7 @@
 
 One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
 undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
-(`--retention`). So a bar is made again from there, without the trade.
+(`--retention-s`). So a bar is made again from there, without the trade.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
-NO_TRADE = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
-TRIMMED = "its minute is older than what the stream keeps (--retention)"
+NO_TRADE = "no such trade in what the stream keeps (--retention-s), nor in 15 minutes since, or it was taken back"
+TRIMMED = "its minute is older than what the stream keeps (--retention-s)"
 REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
 UNDO_WAIT_MS = 900_000  # an undo that came ahead of its trade waits so long: as late as a trade may be
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")

@@ -65,7 +65,7 @@ def bridge(
     otel: Wanted,
     stop_with_stdin: bool,
 ) -> None:
-    """Publish patterns, indicators and alerts on the channels of the application, and heartbeat and health of the fleet.
+    """Publish patterns, indicators, alerts, and heartbeat and health of the fleet, on the channels of the application.
 
     Start two or more: one is active, the others are on standby and take over. SIGTERM publishes what was read, releases
     the lease and exits 0.

@@ -87,8 +87,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     "--always-open/--no-always-open",
     default=None,
     show_default="on for a synthetic market only",
-    help="Whether the market of these symbols never closes, as for crypto. If it closes, patterns look at regular hours "
-    "only.",
+    help="Whether the market never closes (crypto). If it closes, patterns look at regular hours only.",
 )
 @trade_rules_option
 @live_options

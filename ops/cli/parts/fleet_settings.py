@@ -28,8 +28,8 @@ trade_rules_option = option(
     "--trade-rules",
     type=click.Choice(["sip", "all"]),
     show_default="sip where trades have conditions, else all",
-    help="Which trades count. sip: the conditions of a trade decide what it changes in its bar, by the rules of the SIP. "
-    "all: each trade changes everything.",
+    help="sip: the conditions of a trade decide which prices and volume of its bar it changes. all: each trade changes "
+    "all of them.",
 )
 feed_option = option("--feed", default=LIVE_FEED, help="Name of the live feed. Two feeds never write the same bar.")
 
@@ -40,7 +40,7 @@ def universe_option(default: str) -> Callable[[F], F]:
         "--universe",
         also=["SYMBOL_UNIVERSE_KEY"],
         show_default=default,
-        help="Symbols of the live feed: NAME:KEY of cache_entries, @FILE, or a list. A change takes effect within 30 s.",
+        help="Symbols of the live feed: NAME:KEY of cache_entries, @FILE, or a list. A change takes 30 s.",
     )
 
 

@@ -34,7 +34,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         LiveOptions,
         "repair",
         "--repair/--no-repair",
-        help="Live: fetch by REST what the feed missed. Without it gaps are only recorded, for `tickstock gaps repair`.",
+        help="Live: fetch by REST what the feed missed. Else only record it, for `tickstock gaps repair`.",
     ),
     setting(
         LiveOptions,

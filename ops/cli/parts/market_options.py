@@ -26,6 +26,7 @@ class SpeedType(click.ParamType[Any]):
             self.fail(f"{value!r} is not a speed: max, 1x, 60x", param, ctx)
 
 
-def share(field: str, what: str, *, make: Callable[..., Callable[[F], F]] = setting) -> Callable[[F], F]:
+def share(field: str, what: str, *, make: Callable[..., Any] = setting) -> Callable[[F], F]:
     """Make the option of a share of all ticks, a field of Trouble. make: typed_setting for one without a variable."""
-    return make(Trouble, field, type=Number(0, 1), help=f"Synthetic: share of ticks that {what}.")
+    add: Callable[[F], F] = make(Trouble, field, type=Number(0, 1), help=f"Synthetic: share of ticks that {what}.")
+    return add

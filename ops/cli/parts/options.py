@@ -47,7 +47,7 @@ class Name(click.ParamType[str]):
 
 
 class Number(click.FloatRange):
-    """A finite number within bounds. NaN would pass each comparison with a bound, and a wait for NaN seconds never ends."""
+    """A finite number within bounds. NaN passes each comparison with a bound, and a wait for NaN seconds never ends."""
 
     name = "number"
 
@@ -85,7 +85,7 @@ def default_name() -> str:
 
 
 def stop_with_stdin_option(command: F) -> F:
-    """Add --stop-with-stdin: the command stops when its standard input ends, so when the process that started it ends."""
+    """Add --stop-with-stdin: the command stops when its standard input ends, as when the process before it ends."""
     return click.option("--stop-with-stdin", is_flag=True, hidden=True)(command)
 
 

@@ -65,7 +65,7 @@ def option(*names: str, former: str | None = None, also: Sequence[str] = (), **k
 
 
 def default_of(options: type, field: str) -> Any:
-    """Return the default of a field of an options object: a dataclass or a NamedTuple. Raises KeyError if it has none."""
+    """Return the default of a field of an options object, a dataclass or a NamedTuple. Raises KeyError without one."""
     defaults: dict[str, Any] = getattr(options, "_field_defaults", {})
     if dataclasses.is_dataclass(options):
         defaults = {one.name: one.default for one in dataclasses.fields(options)}
