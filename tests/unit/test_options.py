@@ -107,7 +107,7 @@ def test_every_variable_can_be_set_by_a_shell():
     [("worker", WorkerOptions), ("bridge", BridgeOptions), ("producer", ProducerOptions), ("producer", LiveOptions)],
 )
 def test_a_program_takes_its_defaults_from_its_options_object(command, options):
-    """Except `speed` and `always_open`, whose default depends on the source, and trade rules, which depend on the file."""
+    """Except `speed`, `always_open` and trade rules, whose default depends on the source or the file."""
     fields = {name: default for name, default in defaults_in(options) if name not in ("speed", "always_open")}
     given = read(command)
     shared = fields.keys() & given.keys() - {"trade_rules"}
@@ -163,6 +163,7 @@ def read(command, flags=(), **variables):
     """Return what the options of a command are read as."""
     found = every_command.get_command(click.Context(every_command), command)
     with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("TICKSTOCK_SPOOL_DIR", raising=False)  # that of the whole run of the tests
         for name, value in variables.items():
             patched.setenv(name, value)
         return found.make_context(command, [*flags, *NEEDED.get(command, ())]).params

@@ -26,7 +26,7 @@ _OPENING_RUSH = 1.8
     Market,
     "rate",
     type=Number(1, 10_000_000),
-    help="Ticks a second of market time, which runs at 60x: the mean of a 6.5 h day. Its opening has 1.8 times as many.",
+    help="Ticks a second of market time, which runs at 60x: the mean of a 6.5 h day. Its opening has 1.8 times that.",
 )
 @server_options_in("demo")
 def demo(where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float) -> None:
