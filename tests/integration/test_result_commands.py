@@ -472,7 +472,7 @@ def test_flow_of_an_unknown_id_says_so_and_fails(followed, tickstock):
     unknown = uuid4()
     ran = tickstock("flow", unknown, servers=followed)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"Error: nothing is known under flow_id {unknown}" in ran.stderr
+    assert f"Error: flow_id {unknown} is unknown" in ran.stderr
 
 
 def test_flow_of_what_is_no_uuid_is_a_usage_error(followed, tickstock):
