@@ -31,7 +31,7 @@ from ...producer.channel import ChannelSource
 from ...producer.framer import Identity
 from ...producer.gap_repair import SETTLE_S
 from ...producer.massive.feed import MassiveSource
-from ...producer.massive.reader import MassiveOptions
+from ...producer.massive.reader import SILENCE_S, TRADES, MassiveOptions
 from ...producer.massive.rest import REST_PER_MINUTE, REST_URL, MassiveRest
 from ...producer.produce import Feed, Progress
 from ...producer.repair import RepairThread
@@ -43,8 +43,7 @@ from .servers import Place, wait_for_server, with_postgres
 log = structlog.get_logger()
 
 MASSIVE_URL = "wss://socket.massive.com/stocks"
-_DELAYED_HOST, _DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 minutes behind
-_SILENCE_S = {"T": 30.0, "A": 30.0, "AM": 150.0}  # minutes come once a minute
+_DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 minutes behind
 _JOIN_S = 8.0  # of the repair: it says its end and waits shortly for the commit
 _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer stop missed is for the daily import
 # A gap beyond this is cut at the hours in which nobody trades. A shorter one is asked for as it is: it costs little,
@@ -68,7 +67,7 @@ class LiveOptions:
     key: str = field(default="", repr=False)
     rest_url: str = REST_URL
     rest_per_minute: float = REST_PER_MINUTE
-    channel: str = "T"
+    channel: str = TRADES
     massive_url: str = MASSIVE_URL
     rules: TRADE_RULES = DEFAULT_RULES
     feed_delay_s: float | None = None
@@ -83,7 +82,7 @@ class LiveOptions:
         if self.feed_delay_s is not None:
             return int(self.feed_delay_s * 1000)
         is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
-        return _DELAYED_MS if is_delayed else 0
+        return DELAYED_MS if is_delayed else 0
 
 
 def run_live(
@@ -142,7 +141,7 @@ def _source(
             where.servers.redis_url, live.family, second_stamp=live.second_stamp, rules=live.rules, stop=stop,
             on_gap=on_gap, symbols=symbols,
         )  # fmt: skip
-    silence_s = live.silence_s or _SILENCE_S[live.channel]
+    silence_s = live.silence_s or SILENCE_S[live.channel]
     massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)
     is_watched = _is_always if live.watch == "always" else lambda: is_market_open(_at(now_ms()))
     return MassiveSource(massive, symbols, stop=stop, now_ms=now_ms, on_gap=on_gap, is_watched=is_watched)

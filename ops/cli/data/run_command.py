@@ -1,4 +1,4 @@
-"""`tickstock run`: daily runs, started and watched from the shell."""
+"""`tickstock run`: starts, lists, shows, cancels and retries daily runs."""
 
 import sys
 import time
@@ -31,9 +31,9 @@ _GOOD = "completed"
 
 @click.group(context_settings=CONTEXT, short_help="Start, list, show, cancel and retry daily runs.")
 def run() -> None:
-    """Daily runs: bars of days, weeks and months, and what is found on them. Processes `tickstock-jobs` do the work.
+    """Daily runs: bars of days, weeks and months, and detections on them. Processes `tickstock-jobs` do the work.
 
-    One run at a time is alive. `start` and `retry` wait for the end, and exit 0 where it is good, 1 where not.
+    Only one run is active at a time. `start` and `retry` wait for its end, and exit 0 if it completed, else 1.
     """
 
 
@@ -83,7 +83,7 @@ def start(
     skip_market_check: bool,
     wait: bool,
 ) -> None:
-    """Start a run. Another one that is alive is named, and none is started: exit 1."""
+    """Start a run. If a run is active, print which one, start none, and exit 1."""
     parameters = RunParameters(
         timeframes=timeframes or None,
         symbols=symbols or None,
@@ -106,13 +106,13 @@ def start(
         _say_started(connection, run_id, run_date, wait=wait)
 
 
-@run.command(context_settings=CONTEXT, short_help="Do again what a run could not do.")
+@run.command(context_settings=CONTEXT, short_help="Run the symbols that failed in a run again.")
 @click.argument("run_id", type=click.UUID)
 @typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
 @wait_option
 @server_options
 def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str, ...], wait: bool) -> None:
-    """Start a run of the symbols that RUN_ID could not do."""
+    """Start a run of the symbols that failed in run RUN_ID."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         again = retry_run(connection, run_id, symbols, "shell")
@@ -122,7 +122,7 @@ def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str
 @run.command(context_settings=CONTEXT)
 @server_options
 def cancel(where: AbstractContextManager[Place]) -> None:
-    """Cancel the run that is alive: what is done of it stays. Exit 1 where none is."""
+    """Cancel the active run; the steps that are done stay. Exit 1 if no run is active."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_id = cancel_run(connection)
@@ -154,7 +154,7 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
 @typed("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: bool) -> None:
-    """Show a run, by default the latest: how far it is, and what it could not do. Exit 1 if it did not end well."""
+    """Show a run, by default the latest: its progress and what failed. Exit 1 if it ended and did not complete."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = run_named(connection, run_id)
@@ -190,7 +190,7 @@ def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool)
 
 
 def _watch(connection: Connection, run_id: UUID) -> RunRow:
-    """Show how far a run is until it ended: a bar in a terminal, a line for each phase elsewhere."""
+    """Show the progress of a run until its end: a bar in a terminal, else a line for each phase."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

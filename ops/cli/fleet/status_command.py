@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from ....contracts.errors import SetupError
+from ....db.look.fleet_look import WINDOW_S
 from ...process.console import Escaped, make_console
 from ...process.shutdown import Stop
 from ...status.monitor_tables import glance_of, picture_of, print_line, print_report, verdict
@@ -36,7 +37,12 @@ from ..parts.setting import typed
     is_flag=True,
     help="With --watch in a terminal: show every table instead of one line for each part.",
 )
-@typed("--minutes", type=Number(0.1, 1440), default=15.0, help="Over how many minutes to count flows and checkpoints.")
+@typed(
+    "--minutes",
+    type=Number(0.1, 1440),
+    default=WINDOW_S / 60,
+    help="Over how many minutes to count flows and checkpoints.",
+)
 @typed("--flows", type=click.IntRange(0, 100), default=5, help="How many of the latest flows to show.")
 @look_options
 def status(  # one parameter for each option

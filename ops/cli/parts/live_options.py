@@ -9,7 +9,8 @@ import click
 
 from ....contracts.names import TICK_CHANNELS
 from ....contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
-from ...wiring.live_producer import LiveOptions
+from ....producer.massive.reader import SILENCE_S
+from ...wiring.live_producer import DELAYED_MS, LiveOptions
 from .fleet_settings import second_stamp_option, universe_option, vendor_options
 from .options import Number, api_key
 from .setting import F, setting
@@ -20,7 +21,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     setting(
         LiveOptions,
         "channel",
-        type=click.Choice(["T", "A", "AM"]),
+        type=click.Choice(list(SILENCE_S)),
         help="Massive: T trades, A aggregates of seconds, AM aggregates of minutes.",
     ),
     universe_option("every symbol"),
@@ -41,7 +42,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         "feed_delay_s",
         former="--feed-delay",
         type=Number(0, 86_400),
-        show_default="900 with the delayed host, else 0",
+        show_default=f"{DELAYED_MS // 1000} with the delayed host, else 0",
         help="Massive: how far the feed is behind the market.",
     ),
     setting(
@@ -49,7 +50,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         "silence_s",
         former="--silence",
         type=Number(0.1),
-        show_default="30, AM: 150",
+        show_default=", ".join(f"{channel}: {silence_s:g}" for channel, silence_s in SILENCE_S.items()),
         help="Massive: reconnect after so long without a message.",
     ),
     setting(

@@ -1,4 +1,4 @@
-"""Makes options. Two kinds: settings of the fleet, which have a variable each, and what is typed for one run.
+"""Makes options, of two kinds: settings of the fleet, which have a variable, and options typed for one run, without.
 
 A setting takes its name and its default from the field of an options object, so that each default exists once.
 """
@@ -31,7 +31,7 @@ class RenamedOption(click.Option):
         parser.add_option(obj=self, opts=[self.former], dest=self.name, action="store", nargs=self.nargs)
 
     def get_help_extra(self, ctx: click.Context) -> "OptionHelpExtra":
-        """Return what help shows behind the text, without the former variable."""
+        """Return what --help shows after the text, without the former variable."""
         extra = super().get_help_extra(ctx)
         if "envvars" in extra:
             extra["envvars"] = tuple(name for name in extra["envvars"] if name != variable_of(self.former))
@@ -77,7 +77,8 @@ def default_of(options: type, field: str) -> Any:
 def setting(options: type, field: str, flag: str = "", **kwargs: Any) -> Callable[[F], F]:
     """Make the option of a field: --max-future-s of `max_future_s`, with the default that the options object has.
 
-    flag: where it is not the field's name, as of a pair. The command gets the value under the field's name.
+    flag: needed if it is not the name of the field, as for --detect/--no-detect. The command gets the value under the
+    name of the field.
     """
     return option(flag or _flag_of(field), field, default=default_of(options, field), **kwargs)
 
