@@ -69,7 +69,7 @@ REASONS = (
     "unknown_shape",  # JSON or fields that are no tick we know
     "entry_id",  # a front-door entry whose id its sender chose, out of all bounds
     "bad_row",  # a CSV row that does not parse
-    "future",  # later than its arrival by more than --max-future
+    "future",  # later than its arrival by more than --max-future-s
     "too_late",  # older than its arrival by more than 15 minutes
     "cannot_undo",  # a cancel or correction of a trade that the stream does not hold
     "bad_frame",  # a stream entry that is no frame

@@ -75,7 +75,9 @@ TICKS_SUPERSEDED = _counter(
     "tickstock_ticks_superseded_total", "Ticks of bars whose place another feed's bar has: it stays, these do not."
 )
 TICKS_WITHOUT_TRADE = _counter("tickstock_ticks_without_trade_total", "Quotes, and ticks of size zero.")
-TICKS_LOST = _counter("tickstock_ticks_lost_total", "Ticks given up: nobody sent them again within --hole-wait.")
+TICKS_LOST = _counter(
+    "tickstock_ticks_lost_total", "Ticks lost: nobody sent them again within --missing-frames-wait-s."
+)
 BARS_CLOSED = _counter("tickstock_bars_closed_total", "1-minute bars written for the first time.", "partition")
 BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars written again with other values.", "partition")
 PATTERNS_DETECTED = _counter("tickstock_patterns_detected_total", "Patterns found on committed bars.", "pattern")
@@ -118,7 +120,7 @@ MESSAGES_PUBLISHED = _counter("tickstock_messages_published_total", "Messages th
 BAR_CLOSE_TO_PUBLISH = _histogram(
     "tickstock_bar_close_to_publish_seconds",
     "From the end of a live bar's last minute, by Redis's clock, to the publication of a pattern found on it.",
-    # --allowed-lateness is 0.5 s, so that nothing comes earlier; two commits and thousands of symbols fit into 2 s.
+    # --allowed-lateness-ms is 0.5 s, so that nothing comes earlier; two commits and thousands of symbols fit into 2 s.
     (0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
 

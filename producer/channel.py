@@ -20,7 +20,7 @@ from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.spellings.same_trade import SameTrades
-from ..contracts.spellings.tick_json import SecondStamp, parse_bodies
+from ..contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp, parse_bodies
 from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
@@ -55,7 +55,7 @@ class ChannelSource:
         redis_url: str,
         family: str = TICK_CHANNELS[0],
         *,
-        second_stamp: SecondStamp = "end",
+        second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
         rules: TRADE_RULES = DEFAULT_RULES,
         stop: Stop,
         on_gap: OnGap = lambda *_: None,

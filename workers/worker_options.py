@@ -1,31 +1,32 @@
-"""What a user can set on a worker."""
+"""What a user can set on a worker, with every default."""
 
 from dataclasses import dataclass
 
 from ..contracts.bounds import HELD_BYTES, MAX_FRAME_BYTES
 from ..contracts.names import GROUP
-from ..contracts.spellings.tick_json import SecondStamp
+from ..contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db.staged_rows import TableShape
 from .bounds import KEEP, Keep
-from .detect.history_memory import HISTORY_MB
-from .partition.tick_check import MS_NS, Limits
+from .partition.tick_check import LATENESS_MS, MAX_FUTURE_S, MS_NS, Limits
+
+HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The settings of a worker. Times in the unit of their name."""
+    """What a user can set of a worker. Each name ends with its unit."""
 
     consumer: str
     group: str = GROUP
-    read_count: int | None = None  # entries of a partition in one read; None: as many as 262,144 ticks hold
+    read_count: int | None = None  # entries of a partition in one read; None: as many as READ_TICKS ticks fill
     commit_ms: int = 1000
-    allowed_lateness_ms: int = 500
-    max_future_s: float = 900.0
-    hole_wait_s: float = 10.0
+    allowed_lateness_ms: int = LATENESS_MS
+    max_future_s: float = MAX_FUTURE_S
+    missing_frames_wait_s: float = 10.0
     retention_s: float = 900.0
     block_ms: int = 50
-    second_stamp: SecondStamp = "end"
+    second_stamp: SecondStamp = DEFAULT_SECOND_STAMP
     trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
     detects: bool = True  # patterns and indicators, not bars alone
     history_mb: int = HISTORY_MB

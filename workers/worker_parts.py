@@ -96,8 +96,8 @@ class WorkerParts:
             limits=limits,
             parts=(self.reader, self.acks, self.teller, self.committer),
         )
-        self.upkeep = Upkeep(client, database, self.reader, hole_wait_s=options.hole_wait_s, world=world)
-        self.vanished = Vanished(database, self.reader, wait_s=options.hole_wait_s, world=world)
+        self.upkeep = Upkeep(client, database, self.reader, hole_wait_s=options.missing_frames_wait_s, world=world)
+        self.vanished = Vanished(database, self.reader, wait_s=options.missing_frames_wait_s, world=world)
         self.restore_end = RestoreEnd(
             self.reader, self.acks, finished=self.finished, lookout=self.lookout, upkeep=self.upkeep, world=world
         )

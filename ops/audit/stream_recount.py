@@ -104,7 +104,7 @@ class _Counted(NamedTuple):
 def recount_partition(
     client: Client, committed: Committed, partitions: int, shape: TableShape, max_future_ns: int
 ) -> list[FeedRecount]:
-    """Recount every feed of a partition, one of so many. max_future_ns: the workers' --max-future."""
+    """Recount every feed of a partition, one of so many. max_future_ns: the workers' --max-future-s."""
     seen = list(_read(client, committed.partition))
     read_ms = redis_ms(client)  # what ids and births say is believed up to there
     state = _load(committed)

@@ -12,4 +12,4 @@ PROGRAMS = {name: f"fleet.{name}_command" for name in ("worker", "bridge", "jobs
 @click.group(cls=LazyGroup, modules=COMMANDS | PROGRAMS, context_settings=CONTEXT)
 @version_option("tickstockpl")
 def every_command() -> None:
-    """Everything: the commands of `tickstock`, and worker, bridge, jobs and producer."""
+    """All commands: those of `tickstock`, and worker, bridge, jobs and producer."""

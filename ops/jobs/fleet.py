@@ -53,7 +53,10 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without our own options' variables: what a child is to do, its arguments say."""
+    """Return our environment without the variables of our options: the arguments of a child say what it does.
+
+    The variables of the servers stay, and TICKSTOCK_CONNECT_TIMEOUT_S, also in its former spelling.
+    """
     kept = ("TICKSTOCK_DB_", "TICKSTOCK_CONNECT_TIMEOUT")
     return {k: v for k, v in os.environ.items() if not k.startswith("TICKSTOCK_") or k.startswith(kept)}
 

@@ -52,7 +52,7 @@ class Keeper:
     session, and half a fleet would run on.
     """
 
-    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0, always: bool = False) -> None:
+    def __init__(self, command: Sequence[str], *, stop_after_s: float, always: bool) -> None:
         """stop_after_s: the first stop is passed on so much later; the next at once. always: after exit 0 too."""
         self._parent = os.getppid()
         self._command = command

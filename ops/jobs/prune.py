@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...workers.bounds import Keep
 
 _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
 class Kind(NamedTuple):
-    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
+    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`, and a field of Keep."""
 
     name: str
     table: str
-    keep_days: int
 
 
 KINDS = (
-    Kind("patterns", "intraday_patterns", 90),
-    Kind("events", "integration_events", 30),
-    Kind("indicators", "intraday_indicators", 7),
+    Kind("patterns", "intraday_patterns"),
+    Kind("events", "integration_events"),
+    Kind("indicators", "intraday_indicators"),
 )
 
 
@@ -34,14 +34,14 @@ class Pruned(NamedTuple):
 
 
 def prune(
-    connection: Connection, keep_days: dict[str, int], now: datetime, *, dry_run: bool, say: Callable[[str], None]
+    connection: Connection, keep: Keep, now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
     """Delete what is older than so many days, by the time of its bar; report one table after the other.
 
-    keep_days: of each kind's name. dry_run: only count. say: hears how far a long table is.
+    keep: for how many days, by kind. dry_run: only count. say: hears how far a long table is.
     """
     for kind in KINDS:
-        before = now - timedelta(days=keep_days[kind.name])
+        before = now - timedelta(days=getattr(keep, kind.name))
         pages, has_parts = connection.execute(query("table_pages"), {"table": kind.table}).fetchone() or (0, False)
         if has_parts:
             yield Pruned(kind.table, before, None)

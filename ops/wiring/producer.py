@@ -49,9 +49,9 @@ STOPPED_REPLAY = "stopped before the end: the same command goes on where this on
 
 
 class ProducerOptions(NamedTuple):
-    """What a user can turn of any source."""
+    """What a user can set of any source. Each name ends with its unit."""
 
-    max_lag: int = 5_000_000
+    max_lag_ticks: int = 5_000_000
     linger_ms: float = 5.0
     speed: float | None = None
     feed: str = LIVE_FEED
@@ -59,7 +59,7 @@ class ProducerOptions(NamedTuple):
     publish: bool = False
     again: bool = False
     record: Path | None = None
-    spool_max_bytes: int = 0  # 0: no spool, a live source waits while Redis is away
+    spool_max_bytes: int = 1 << 30  # 0: no spool, a live source waits while Redis is away
     spool_dir: Path | None = None
     always_open: bool = False  # the market of the feed's symbols never closes
 
@@ -204,14 +204,14 @@ def _spool_dir(where: Place, options: ProducerOptions) -> Path:
 
 
 def _spool_target(where: Place, feed: Feed, options: ProducerOptions) -> SpoolTarget:
-    return SpoolTarget(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag)
+    return SpoolTarget(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag_ticks)
 
 
 def _make_writer(
     where: Place, client: Client, feed: Feed, options: ProducerOptions, stop: Stop, opened: ExitStack
 ) -> Writer:
     """Make a writer; a live feed's has a spool, because its source cannot wait."""
-    name, numbers, lag = feed.identity.producer, feed.numbers, options.max_lag
+    name, numbers, lag = feed.identity.producer, feed.numbers, options.max_lag_ticks
     wait = VITALS.turning(stop.wait)
     if feed.identity.kind != "live" or not options.spool_max_bytes:
         return StreamWriter(client, name, done=numbers, wait=wait, max_lag=lag)

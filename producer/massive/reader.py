@@ -51,6 +51,10 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 websocket_client.MAX_REDIRECTS = 1
 
 
+TRADES = "T"  # the channel of trades
+SILENCE_S = {TRADES: 30.0, "A": 30.0, "AM": 150.0}  # until a reconnect, by channel; minutes come once a minute
+
+
 @dataclass(frozen=True, slots=True)
 class MassiveOptions:
     """The address of the feed, and what to subscribe to.
@@ -61,9 +65,9 @@ class MassiveOptions:
 
     url: str
     key: str = field(repr=False)
-    channel: str = "T"
+    channel: str = TRADES
     rules: TRADE_RULES = DEFAULT_RULES
-    silence_s: float = 30.0
+    silence_s: float = SILENCE_S[TRADES]
     held_s: float = 60.0
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from ...contracts.ticks import MAX_BODY_BYTES, MAX_TRADE_COUNT, MAX_TS_NS, MIN_T
 from ..rest_client import RestBroken, RestClient
 
 REST_URL = "https://api.massive.com"
+REST_PER_MINUTE = 3000.0  # requests: far below what the vendor refuses
 PAGE_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
 RANGE_MINUTES = 30 * 24 * 60  # of one request: below a page's limit, so that few answers have a second page
 _MAX_PAGES = 1000  # of one request

@@ -295,7 +295,7 @@ def hold_name(servers, producer, length):
 
 def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(fleet, tmp_path):
     """Of five frames the stream has lost the second and the fourth; both holes are given up before somebody sends."""
-    fleet.start_worker("w1", "--hole-wait", "1")
+    fleet.start_worker("w1", "--missing-frames-wait-s", "1")
     folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[int(fleet.redis.time()[0]) * 1000] * 5)
     hold_name(fleet.servers, "synthetic-dead", "0")
     with Spool(folder, max_bytes=1 << 20) as spool:
@@ -397,7 +397,7 @@ def test_a_partition_that_is_always_busy_keeps_no_hole_of_another_one_open(fleet
     sender = Thread(target=keep_busy)
     sender.start()
     try:
-        fleet.start_worker("w1", "--hole-wait", "1", "--read-count", "1")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "1", "--read-count", "1")
         wait_for(lambda: fleet.owners() == {"w1": PARTITIONS}, 60, fleet.logs)
         fleet.redis.xadd(stream_key(2), {"f": behind})
         lost = "SELECT ticks_in, lost FROM ledger WHERE producer = 'synthetic-gone'"

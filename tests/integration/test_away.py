@@ -114,7 +114,7 @@ def test_a_producer_that_waits_for_the_workers_says_so_once(migrated_servers, mo
     assert said == [
         {
             "event": "waiting for the workers",
-            "why": "so many ticks are not committed yet as --max-lag allows",
+            "why": "so many ticks are not committed yet as --max-lag-ticks allows",
             "uncommitted": 5,
             "log_level": "warning",
         },

@@ -110,7 +110,7 @@ def test_status_says_how_long_a_huge_entry_waits(migrated_servers, monkeypatch):
     bounded = redis.connect
     monkeypatch.setattr(redis, "connect", lambda url, **options: bounded(url, **options, reply_bytes=REPLY_BYTES))
     environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url}
-    ran = CliRunner().invoke(status, ["--json", "--connect-timeout", "30"], env=environment)
+    ran = CliRunner().invoke(status, ["--json", "--connect-timeout-s", "30"], env=environment)
     found = json.loads(ran.stdout)
     assert "LAG_HIGH" in [one["code"] for one in found["findings"]]
     assert found["front_door"]["lag_entries"] == 1

@@ -20,6 +20,7 @@ from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.worker_options import WorkerOptions
 
 LIVE = Identity("test-producer", "live", "live")
@@ -110,7 +111,7 @@ def worker_on(side):
 
 def bridge_on(side):
     place = Place(side.servers, False, 5.0)
-    return running(lambda stop: make_bridge(place, name="b", universe="live", streaming_rate=None, stop=stop))
+    return running(lambda stop: make_bridge(place, BridgeOptions("b"), stop=stop))
 
 
 def refuse(side, table, state):

@@ -42,6 +42,7 @@ from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.worker_options import WorkerOptions
 
 PARTITIONS = 2
@@ -140,13 +141,13 @@ def running(make):
 
 
 def worker_on(servers):
-    options = WorkerOptions("w", commit_ms=50, hole_wait_s=60.0, block_ms=10)
+    options = WorkerOptions("w", commit_ms=50, missing_frames_wait_s=60.0, block_ms=10)
     return running(lambda stop: make_worker(Place(servers, False, 5.0), options, partitions=None, stop=stop))
 
 
 def bridge_on(servers):
     place = Place(servers, False, 5.0)
-    return running(lambda stop: make_bridge(place, name="b", universe="live", streaming_rate=None, stop=stop))
+    return running(lambda stop: make_bridge(place, BridgeOptions("b"), stop=stop))
 
 
 def volumes(servers):

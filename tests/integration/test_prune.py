@@ -40,7 +40,8 @@ def test_what_is_older_than_its_days_goes(tickstock, filled):
 
 def test_days_are_options(tickstock, filled):
     servers, rows = filled
-    tickstock("prune", "--patterns-days", 7, "--events-days", 60, "--indicators-days", 100, servers=servers)
+    days = {"--keep-patterns-days": 7, "--keep-events-days": 60, "--keep-indicators-days": 100}
+    tickstock("prune", *(word for pair in days.items() for word in pair), servers=servers)
     assert rows() == [1, 3, 4]
 
 

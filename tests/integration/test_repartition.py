@@ -42,6 +42,7 @@ from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool import left_behind
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.workers.assignment import Assignment
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.partition.saved_state import load_state
 from tickstockpl.workers.worker_options import WorkerOptions
 
@@ -89,8 +90,7 @@ class World:
 
     @contextmanager
     def speaking(self, name="b1"):
-        made = {"name": name, "universe": "live", "streaming_rate": None}
-        with running(lambda stop: make_bridge(self.place, stop=stop, **made)) as bridge:
+        with running(lambda stop: make_bridge(self.place, BridgeOptions(name), stop=stop)) as bridge:
             yield bridge
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_who_began_with_the_former_number_is_refused(world_of):
 
 def test_the_command_says_what_it_did_and_a_second_time_does_nothing(world_of, tickstock):
     world = world_of(2)
-    ran = tickstock("repartition", "3", "--wait", "20", servers=world.servers)
+    ran = tickstock("repartition", "3", "--wait-s", "20", servers=world.servers)
     assert (ran.returncode, ran.stdout) == (
         0,
         "the stream has 3 partitions now, and had 2, 0 open bars went with their symbols\n",
@@ -496,7 +496,7 @@ def test_killed_at_a_step_it_is_ended_by_the_same_command(world_of, wait_for, st
         with pytest.raises(SetupError, match=again + "again"):
             open_both(world.place, partitions=None)
         with pytest.raises(SetupError, match=again + "again"):
-            make_bridge(world.place, name="b", universe="live", streaming_rate=None, stop=threading.Event())
+            make_bridge(world.place, BridgeOptions("b"), stop=threading.Event())
         with pytest.raises(SetupError, match=again + "first"):
             world.repartition(5)
     wait_for(lambda: world.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)])

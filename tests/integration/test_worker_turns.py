@@ -93,7 +93,7 @@ class Stage:
 
 @pytest.fixture
 def stage(migrated_servers):
-    with closing(Stage(migrated_servers, commit_ms=1000, hole_wait_s=1.0)) as stage:
+    with closing(Stage(migrated_servers, commit_ms=1000, missing_frames_wait_s=1.0)) as stage:
         yield stage
 
 

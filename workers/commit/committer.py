@@ -19,7 +19,6 @@ from ...db.tables.bars import existing, stage
 from ...db.tables.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
-from ..detect.history_memory import HISTORY_MB
 from ..partition.partition_state import PartitionState
 from .commit import Commit
 from .first_patterns import hold_back, plan_rest
@@ -52,7 +51,7 @@ class Committer:
         world: World,
         figures: WorkerFigures,
         detects: bool,
-        history_mb: int = HISTORY_MB,
+        history_mb: int,
     ) -> None:
         self._world = world
         self._database = database

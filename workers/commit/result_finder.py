@@ -24,7 +24,7 @@ from ...db.world import World
 from ..detect.definition import Definitions
 from ..detect.definitions import read_definitions
 from ..detect.detector import COMPLETE, NOT_LOADED, Detector, FoundPatterns, find_patterns, waiting_for
-from ..detect.history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
+from ..detect.history_memory import WHOLE_WINDOW_BYTES, HistoryMemory
 from ..marks import AFFECTED, INDICATORS, NEW, PATTERNS, REVISED, Marks, higher_marks, joined, marks_of
 from ..partition.bar_book import NO_BARS
 from ..partition.partition_state import PartitionState
@@ -45,7 +45,7 @@ _NO_MINUTE = 2**31 - 1
 class ResultFinder:
     """Finds results for the commits of one worker. definitions: what is on; read again each minute."""
 
-    def __init__(self, connection: Connection, *, world: World, history_mb: int = HISTORY_MB) -> None:
+    def __init__(self, connection: Connection, *, world: World, history_mb: int) -> None:
         self._world = world
         self.histories = Histories()
         self._memory = HistoryMemory(history_mb << 20)

@@ -8,7 +8,6 @@ import numpy as np
 from ..windows import WINDOW
 from .detector import Detector
 
-HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars are read between two steps
 _WINDOWS_OF_A_SYMBOL = 7  # five timeframes, and what is kept of bars outside the regular hours

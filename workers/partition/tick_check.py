@@ -26,6 +26,8 @@ from ...contracts.ticks import (
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
+LATENESS_MS = 500  # a live bar stays open so long after its end
+MAX_FUTURE_S = 900.0  # a tick's time may be so far ahead of its arrival
 
 REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long (design, section 4)
 
@@ -34,8 +36,8 @@ REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for ab
 class Limits:
     """What a worker accepts. Prices in dollars, sizes in shares: what the columns of ohlcv_1min hold."""
 
-    lateness_ns: int = 500 * MS_NS
-    max_future_ns: int = 15 * 60 * 1000 * MS_NS
+    lateness_ns: int = LATENESS_MS * MS_NS
+    max_future_ns: int = int(MAX_FUTURE_S * 1000) * MS_NS
     min_price: float = 0.0000005  # less is stored as 0
     max_price: float = MAX_PRICE
     max_size: float = MAX_SIZE

@@ -1,8 +1,8 @@
 """Cancels and corrections: find the trade among the ticks that the stream still holds. Pure.
 
 A bar does not remember its trades, and to undo a high takes all of them. The stream keeps them for a time after the
-commit (`--retention`): the bar is made again from there, without the trade. If the undo came before its trade, it waits
-(partition/early_undos.py).
+commit (`--retention-s`): the bar is made again from there, without the trade. If the undo came before its trade, it
+waits (partition/early_undos.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
-NO_TRADE = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
-TRIMMED = "its minute is older than what the stream keeps (--retention)"
+NO_TRADE = "no such trade in what the stream keeps (--retention-s), nor in 15 minutes since, or it was taken back"
+TRIMMED = "its minute is older than what the stream keeps (--retention-s)"
 REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
 UNDO_WAIT_MS = 900_000  # an undo waits so long for its trade: a later trade is refused as too late
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")

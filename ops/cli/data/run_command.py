@@ -1,4 +1,4 @@
-"""`tickstock run`: daily runs, started and watched from the shell."""
+"""`tickstock run`: starts, lists, shows, cancels and retries daily runs."""
 
 import sys
 import time
@@ -21,7 +21,8 @@ from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 _NAME = "tickstock-run"
 _LEAST_WIDTH = 160
@@ -30,23 +31,45 @@ _GOOD = "completed"
 
 @click.group(context_settings=CONTEXT, short_help="Start, list, show, cancel and retry daily runs.")
 def run() -> None:
-    """Daily runs: bars of days, weeks and months, and what is found on them. Processes `tickstock-jobs` do the work.
+    """Daily runs: bars of days, weeks and months, and detections on them. Processes `tickstock-jobs` do the work.
 
-    One run at a time is alive. `start` and `retry` wait for the end, and exit 0 where it is good, 1 where not.
+    Only one run is active at a time. `start` and `retry` wait for its end, and exit 0 if it completed, else 1.
     """
 
 
-wait_option = option("--wait/--no-wait", default=True, help="Wait for the end, and show how far it is.")
+wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, and show the progress.")
 
 
 @run.command(context_settings=CONTEXT, short_help="Start a run.")
-@option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Its day.")
-@option("--phase", "phases", multiple=True, default=("all",), help="all, import, cache_sync, indicators, patterns.")
-@option("--universe", default=EVERY_UNIVERSE, help="NAME:KEY, @FILE, a list; all: every symbol that has bars.")
-@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
-@option("--timeframe", "timeframes", multiple=True, help="Only daily, weekly or monthly.")
-@option("--lookback-days", type=click.IntRange(1, 1000), default=1, help="Trading days up to its day.")
-@option("--skip-market-check", is_flag=True, help="Also where the market was closed.")
+@typed(
+    "--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Day of the run."
+)
+@typed(
+    "--phase",
+    "phases",
+    multiple=True,
+    default=("all",),
+    help="Phases: all, import, cache_sync, indicators, patterns. Can be given more than once.",
+)
+@typed(
+    "--universe",
+    default=EVERY_UNIVERSE,
+    help="Symbols: NAME:KEY of cache_entries, @FILE, or a list; all: every symbol that has bars.",
+)
+@typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
+@typed(
+    "--timeframe",
+    "timeframes",
+    multiple=True,
+    help="Only this timeframe: daily, weekly or monthly. Can be given more than once.",
+)
+@typed(
+    "--lookback-days",
+    type=click.IntRange(1, 1000),
+    default=1,
+    help="Number of trading days, the last one is the day of the run.",
+)
+@typed("--skip-market-check", is_flag=True, help="Run also if the market was closed on that day.")
 @wait_option
 @server_options
 def start(
@@ -60,7 +83,7 @@ def start(
     skip_market_check: bool,
     wait: bool,
 ) -> None:
-    """Start a run. Another one that is alive is named, and none is started: exit 1."""
+    """Start a run. If a run is active, print which one, start none, and exit 1."""
     parameters = RunParameters(
         timeframes=timeframes or None,
         symbols=symbols or None,
@@ -83,13 +106,13 @@ def start(
         _say_started(connection, run_id, run_date, wait=wait)
 
 
-@run.command(context_settings=CONTEXT, short_help="Do again what a run could not do.")
+@run.command(context_settings=CONTEXT, short_help="Run the symbols that failed in a run again.")
 @click.argument("run_id", type=click.UUID)
-@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
+@typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
 @wait_option
 @server_options
 def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str, ...], wait: bool) -> None:
-    """Start a run of the symbols that RUN_ID could not do."""
+    """Start a run of the symbols that failed in run RUN_ID."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         again = retry_run(connection, run_id, symbols, "shell")
@@ -99,7 +122,7 @@ def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str
 @run.command(context_settings=CONTEXT)
 @server_options
 def cancel(where: AbstractContextManager[Place]) -> None:
-    """Cancel the run that is alive: what is done of it stays. Exit 1 where none is."""
+    """Cancel the active run; the steps that are done stay. Exit 1 if no run is active."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_id = cancel_run(connection)
@@ -109,8 +132,8 @@ def cancel(where: AbstractContextManager[Place]) -> None:
 
 
 @run.command(context_settings=CONTEXT)
-@option("--days", type=click.IntRange(1, 36_500), default=7, help="Only those of so many days.")
-@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@typed("--days", type=click.IntRange(1, 36_500), default=7, help="Only runs of the last so many days.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
     """List runs, the newest first."""
@@ -128,10 +151,10 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
 
 @run.command(context_settings=CONTEXT)
 @click.argument("run_id", type=click.UUID, required=False)
-@option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: bool) -> None:
-    """Show a run, by default the latest: how far it is, and what it could not do. Exit 1 if it did not end well."""
+    """Show a run, by default the latest: its progress and what failed. Exit 1 if it ended and did not complete."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = run_named(connection, run_id)
@@ -167,7 +190,7 @@ def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool)
 
 
 def _watch(connection: Connection, run_id: UUID) -> RunRow:
-    """Show how far a run is until it ended: a bar in a terminal, a line for each phase elsewhere."""
+    """Show the progress of a run until its end: a bar in a terminal, else a line for each phase."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

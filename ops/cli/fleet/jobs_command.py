@@ -8,12 +8,20 @@ from ...process.shutdown import Stop
 from ...wiring.jobs import make_jobs
 from ...wiring.redis_refusals import refusals_named
 from ...wiring.servers import Place
-from ..parts.options import CONTEXT, Name, default_name, option, server_options, stop_with_stdin_option, version_option
+from ..parts.options import CONTEXT, Name, default_name, server_options, stop_with_stdin_option, version_option
+from ..parts.setting import option
 
 
 @click.command("tickstock-jobs", context_settings=CONTEXT)
 @version_option("tickstock-jobs")
-@option("--name", type=Name(), default=default_name, show_default="HOST-PID", help="This process's name.")
+@option(
+    "--name",
+    type=Name(),
+    default=default_name,
+    show_default="HOST-PID",
+    envvar="TICKSTOCK_JOBS_NAME",
+    help="Name of this process in logs and in its lease.",
+)
 @stop_with_stdin_option
 @server_options
 def jobs(where: AbstractContextManager[Place], name: str, stop_with_stdin: bool) -> None:
