@@ -26,7 +26,7 @@ INSIDE = {
         {"assignment", "bounds", "commit_pacing", "detect/patterns", "partition_reader", "set_aside"},
         {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
         {"commit", "front_door"},
-        {"daily"},
+        {"backtest", "daily"},
         {"acks", "bridge", "library", "restorer"},
         {"owned_partitions"},
         {"worker"},
