@@ -5,7 +5,7 @@ import pytest
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.workers.backtest.equity import Curve, buy_and_hold, curve_of
 from tickstockpl.workers.backtest.market import Market, Signals
-from tickstockpl.workers.backtest.metrics import account_figures, returns_of, trade_figures
+from tickstockpl.workers.backtest.metrics import account_figures, trade_figures
 from tickstockpl.workers.backtest.rules import Rules
 from tickstockpl.workers.backtest.trading import trade
 
