@@ -94,11 +94,11 @@ def backtest(bars, signals, rules):  # noqa: C901, PLR0912, PLR0915  # one loop,
                 close(symbol, time, one["target"], TARGET, market=False)
             elif rules.max_bars and i - one["entry"] + 1 >= rules.max_bars:
                 close(symbol, time, closed, AGE, market=True)
-            elif i == len(bars[symbol]) - 1:
-                close(symbol, time, closed, END, market=True)
         for symbol in here:
             last_close[symbol] = bars[symbol][place[symbol][time]][4]
             if symbol in held:
                 held[symbol]["closed_once"] = True
+        for symbol in sorted(held) if time == times[-1] else ():
+            close(symbol, bars[symbol][-1][0], bars[symbol][-1][4], END, market=True)
         curve[time] = worth()
     return sorted(trades, key=lambda one: (one[3], one[0])), curve

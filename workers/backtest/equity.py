@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.ticks import Column
+from .exits import END_OF_DATA
 from .market import Market
 from .rules import Rules
 from .trading import Trade
@@ -31,6 +32,7 @@ def curve_of(market: Market, trades: Sequence[Trade], rules: Rules) -> Curve:
         held = np.zeros(len(times))
         for one in (one for one in trades if one.symbol == symbol):
             first, last = np.searchsorted(times, market.time[[one.entry_bar, one.exit_bar]])
+            last = len(times) - 1 if one.reason == END_OF_DATA else last
             shares = one.direction * one.shares
             entry_commission = one.shares * one.entry_price * rules.commission_rate
             cash[first] -= shares * one.entry_price + entry_commission

@@ -4,7 +4,9 @@ A signal of bar t is an order for the open of the symbol's next bar. From that b
 - At the open: a gap beyond the stop closes there, then a gap beyond the target, then the order of an opposite signal
   of the bar before. All fill at the open.
 - Inside the bar: the stop, then the target. The bar does not say which came first, so the worse one did.
-- At the close: the position's age, and the end of the data.
+- At the close: the position's age.
+- At the end of all bars, whatever is open is closed at its symbol's last close: that a symbol has no more bars is
+  nothing that anybody knew before.
 """
 
 from typing import NamedTuple
@@ -16,7 +18,8 @@ from .market import Market, Signals
 from .rules import Rules
 
 STOP, TARGET, OPPOSITE, AGE, END = range(5)
-REASONS = ("stop", "target", "opposite_signal", "max_bars", "end_of_data")
+END_OF_DATA = "end_of_data"
+REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
 _FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars that are looked through at once
 _CELLS = 1 << 20  # of one look: 8 MB a column
 

@@ -28,13 +28,6 @@ class Market(NamedTuple):
         """Return each bar's symbol, as its index: (K,)."""
         return np.repeat(np.arange(len(self.symbols)), np.diff(self.bounds))
 
-    def until(self, time: int) -> "Market":
-        """Return the same market without the bars that begin after a time."""
-        keep = self.time <= time
-        counts = np.bincount(self.owner[keep], minlength=len(self.symbols))
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        return Market(self.symbols, bounds, *(column[keep] for column in self[2:]))
-
 
 class Signals(NamedTuple):
     """Patterns found on bars, n in all. bar: the bar's number. direction: 1 bullish, -1 bearish. pattern: its name."""

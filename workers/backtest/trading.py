@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .exits import REASONS, Exits, find_exits
+from .exits import END, REASONS, Exits, find_exits
 from .market import Market, Signals, one_a_bar
 from .rules import Rules
 
 _AT_OPEN, _IN_BAR = 0, 1
+_NEVER = 2**62
 
 
 class Trade(NamedTuple):
@@ -81,7 +82,8 @@ class _Book:
         self.realized -= paid
         self.open[symbol] = _Position(i, shares, cost, paid)
         phase = _AT_OPEN if self._exits.at_open[i] else _IN_BAR
-        heapq.heappush(self._queue, (int(self._market.time[self._exits.bar[i]]), phase, symbol))
+        ends = _NEVER if self._exits.reason[i] == END else int(self._market.time[self._exits.bar[i]])
+        heapq.heappush(self._queue, (ends, phase, symbol))
         return True
 
     @property
