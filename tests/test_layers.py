@@ -32,7 +32,7 @@ INSIDE = {
         {"worker"},
     ),
     "ops": (
-        {"dashboards", "doctor", "fake_massive", "measure", "process", "secrets"},
+        {"dashboards", "doctor", "fake_massive", "measure", "output", "process", "secrets"},
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},

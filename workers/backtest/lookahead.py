@@ -26,6 +26,13 @@ class Difference(NamedTuple):
     without: Trade | None
 
 
+class _Ended(NamedTuple):
+    """A trade, and what of it must be the same with and without the future."""
+
+    known: tuple[object, ...]
+    trade: Trade
+
+
 def differences(
     loaded: Sequence[Loaded],
     request: Request,
@@ -41,26 +48,27 @@ def differences(
         part = _found([one._replace(bars=_until(one.bars, cut)) for one in loaded], request, patterns)
         before, after = _ended(whole, request, cut), _ended(part, request, cut)
         for place in sorted(before.keys() | after.keys()):
-            if before.get(place) != after.get(place):
-                there, here = before.get(place), after.get(place)
-                yield Difference(cut, place[0], there and there[1], here and here[1])
+            there, here = before.get(place), after.get(place)
+            if there is None or here is None or there.known != here.known:
+                yield Difference(cut, place[0], there and there.trade, here and here.trade)
 
 
 def _found(loaded: Sequence[Loaded], request: Request, patterns: Sequence[PatternDefinition]) -> Found:
     return joined([find(one, request, patterns) for one in loaded])
 
 
-def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], tuple[tuple[object, ...], Trade]]:
-    """Return the trades that ended before a time, by symbol and time of entry, with what must be the same."""
+def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], _Ended]:
+    """Return the trades that ended before a time, by symbol and time of entry."""
     market = found.market
     return {
-        (market.symbols[one.symbol], int(market.time[one.entry_bar])): (_as_told(market, one), one)
+        (market.symbols[one.symbol], int(market.time[one.entry_bar])): _Ended(_without_numbers(market, one), one)
         for one in trade(market, found.signals, request.rules).trades
         if one.reason != END_OF_DATA and market.time[one.exit_bar] < cut
     }
 
 
-def _as_told(market: Market, one: Trade) -> tuple[object, ...]:
+def _without_numbers(market: Market, one: Trade) -> tuple[object, ...]:
+    """Return a trade with times for the numbers of its bars, which change with the bars that are there."""
     times = (int(market.time[one.entry_bar]), int(market.time[one.exit_bar]))
     return (*times, *one._replace(symbol=0, entry_bar=0, exit_bar=0))
 

@@ -20,7 +20,7 @@ from ....workers.backtest.lookahead import differences
 from ....workers.backtest.metrics import AccountFigures, TradeFigures
 from ....workers.backtest.report import Report, Request
 from ....workers.backtest.rules import Rules
-from ...jobs.backtest_files import write_report
+from ...output.backtest_files import write_report
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, option, server_options
@@ -40,7 +40,7 @@ _DEFAULT = Rules()
 @option("--initial-capital", type=float, default=_DEFAULT.initial_capital, help="Dollars.")
 @option("--commission-rate", type=float, default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
 @option("--slippage-rate", type=float, default=_DEFAULT.slippage_rate, help="How much worse a market order is filled.")
-@option("--max-position-size", type=float, default=_DEFAULT.max_position_size, help="Share of the equity in a position.")
+@option("--max-position-size", type=float, default=_DEFAULT.max_position_size, help="Largest share of equity.")
 @option("--stop-loss-pct", type=float, default=_DEFAULT.stop_loss_pct, help="Fraction below the entry; 0: no stop.")
 @option("--take-profit-pct", type=float, default=_DEFAULT.take_profit_pct, help="Fraction above it; 0: no target.")
 @option("--max-bars", type=click.IntRange(1), help="Close a position after so many bars.")
@@ -61,7 +61,7 @@ def backtest(
     check_lookahead: bool,
     folder: Path | None,
     as_json: bool,
-    **rules: float | int | bool | None,
+    **rules: float | bool | None,
 ) -> None:
     """Trade the patterns that would have been published, on bars of the database.
 
@@ -106,7 +106,7 @@ def _check(connection: Connection, request: Request) -> int:
     """Say what knew the future; return how many trades did."""
     patterns = definitions_of(connection, request)
     loaded: list[Loaded] = [*load(connection, request)]
-    random = Random(msgspec.json.encode(request))  # noqa: S311  # the same request is cut at the same times
+    random = Random(msgspec.json.encode(request))  # the same request is cut at the same times
 
     def some(times: list[int]) -> list[int]:
         return sorted(random.sample(times, min(_CUTS, len(times))))
