@@ -17,6 +17,7 @@ _FOLDERS = {
     ),
     "data": (
         "audit",
+        "backtest",
         "bars",
         "chart",
         "definitions",

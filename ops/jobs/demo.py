@@ -21,12 +21,12 @@ from ...db.queries import query
 from ...db.redis import Client
 from ...db.rows import DIRECTIONS
 from ...producer.synthetic import Market, SyntheticSource
+from ..output.bars_text import shortest
 from ..process.console import Escaped, make_console
 from ..process.shutdown import Stop
 from ..wiring.producer import wait_for_detectors
 from ..wiring.servers import Place, open_both, open_postgres, open_redis
 from . import fleet
-from .bars_text import shortest
 from .feed_result import FeedResult, read_result
 
 SPEED = 60.0  # the market's, in multiples of real time

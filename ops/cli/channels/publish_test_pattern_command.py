@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import click
 
 from ....db.schema.migrate import check_schema
-from ...jobs.drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ...jobs.known_names import known_patterns
+from ...output.drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ...wiring.servers import Place, open_postgres, open_redis_to_look
 from ..parts.options import CONTEXT, Number, server_options
 from ..parts.selection import NamesType

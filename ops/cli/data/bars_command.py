@@ -12,7 +12,7 @@ from ....contracts.errors import UsageError
 from ....db.rows import select_bars
 from ....db.schema.migrate import check_schema
 from ....producer.arrow import need_arrow
-from ...jobs.bars_text import short, shortest
+from ...output.bars_text import short, shortest
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.rows_text import write_rows
@@ -61,7 +61,7 @@ def bars(
 def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, output: Path | None) -> None:
     if form == "parquet" and output is not None:
         need_arrow()
-        from ...jobs.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
+        from ...output.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
 
         write_parquet(rows, output, columns)
         return

@@ -47,7 +47,7 @@ def chart(
     file = out or Path(f"{symbol.replace('/', '-')}-{timeframe}.png")
     if file.suffix.lower() not in _KINDS:
         raise UsageError(f"{file}: its name must end in {', '.join(_KINDS)}")
-    from ...jobs.chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
+    from ...output.chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
 
     chosen = Selection((symbol,), start, end, last)
     with where as servers, open_postgres(servers, name="tickstock-chart") as connection:

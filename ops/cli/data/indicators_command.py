@@ -10,8 +10,8 @@ import click
 
 from ....db.rows import INDICATOR, select_indicators
 from ....db.schema.migrate import check_schema
-from ...jobs.bars_text import short
 from ...jobs.known_names import known_indicators
+from ...output.bars_text import short
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.rows_text import write_rows

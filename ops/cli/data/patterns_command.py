@@ -10,8 +10,8 @@ from click.core import ParameterSource
 from ....contracts.errors import UsageError
 from ....db.rows import PATTERN, pattern_row, select_patterns
 from ....db.schema.migrate import check_schema
-from ...jobs.bars_text import short
 from ...jobs.known_names import known_patterns
+from ...output.bars_text import short
 from ...wiring.servers import Place, open_postgres
 from ..parts.lazy_group import LazyGroup
 from ..parts.options import CONTEXT, OutputFile, server_options
