@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from ...contracts.daily.trading_days import session_on
 from ...contracts.errors import NothingFound, UsageError
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import EVERY_UNIVERSE, RunParameters, Trigger, WantedRun
@@ -15,7 +16,7 @@ from ...db.tables import run_steps, runs
 from ...db.tables.runs import RunRow
 from ...db.tables.universe import Universe
 from ...workers.daily.coordinator import UNIT
-from ...workers.daily.market_days import latest_session, session_on
+from ...workers.daily.market_days import latest_session
 
 _LOOK_EVERY_S = 0.2
 
