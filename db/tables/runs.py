@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from ...contracts.daily.schedule import LATE
 from ...contracts.errors import TickStockError
 from ...contracts.runs import RunParameters, Status, WantedRun, parameters_of
 from ..postgres import Connection
@@ -41,7 +42,7 @@ class AliveRun(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as people ask for it."""
+    """A run as people ask for it. due_at: when the schedule wanted it, of an automatic one."""
 
     run_id: UUID
     run_date: date
@@ -61,6 +62,12 @@ class RunRow(NamedTuple):
     started_at: datetime | None
     ended_at: datetime | None
     symbols: int
+    due_at: datetime | None
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether it is an automatic run that was caught up."""
+        return self.due_at is not None and self.created_at - self.due_at > LATE
 
 
 class RunTotals(NamedTuple):

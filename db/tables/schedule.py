@@ -1,7 +1,11 @@
 """The schedule of daily runs: the one row of the table `schedule`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
 
 from ...contracts.daily.schedule import TIMEZONE, Schedule, next_moment, read_trigger_time
 from ...contracts.daily.trading_days import SessionOn, session_if_open, session_on
@@ -9,13 +13,12 @@ from ...contracts.errors import SetupError
 from ...contracts.messages import processing_events
 from ...contracts.messages.message import iso
 from ...contracts.messages.processing_messages import schedule_updated
+from ...contracts.runs import EVERY_UNIVERSE, WantedRun
 from ..postgres import Connection
 from ..queries import query
 from .run_results import add_messages
 from .runs import market_closures
 from .universe import named_universe
-
-EVERY = "all"  # among the universes: every symbol that has bars
 
 
 def read_schedule(connection: Connection) -> Schedule:
@@ -80,11 +83,31 @@ def change_schedule(
     return schedule
 
 
+def add_due_run(connection: Connection, run_id: UUID, wanted: WantedRun, due_at: datetime) -> bool:
+    """Add the automatic run of a day; return False where it was there, or where another run is alive."""
+    values = wanted._asdict() | {
+        "run_id": run_id,
+        "phases": list(wanted.phases),
+        "parameters": Jsonb(msgspec.to_builtins(wanted.parameters)),
+        "due_at": due_at,
+    }
+    added = connection.execute(query("add_due_run"), values).fetchone() is not None
+    if added:
+        connection.execute(query("tell_runs_changed"))
+    return added
+
+
+def last_automatic_day(connection: Connection) -> date | None:
+    """Return the newest day whose automatic run ended well."""
+    row = connection.execute(query("last_automatic_run")).fetchone()
+    return None if row is None else row[0]
+
+
 def _known(connection: Connection, names: Sequence[str]) -> list[str]:
     for name in names:
-        if name != EVERY:
+        if name != EVERY_UNIVERSE:
             named_universe(connection, name)
-    return [] if EVERY in names else list(dict.fromkeys(names))
+    return [] if EVERY_UNIVERSE in names else list(dict.fromkeys(names))
 
 
 def _said(schedule: Schedule) -> processing_events.Schedule:

@@ -328,3 +328,19 @@ def test_connections_that_are_ended_in_the_middle_change_nothing(database, migra
     assert (run.status, run.symbols_failed) == ("completed", 0)
     assert found_rows(database) == disturbed
     assert (again.indicators, again.patterns) == (run.indicators, run.patterns)
+
+
+def test_three_processes_add_one_run_that_is_due(database, migrated_servers, wait_for):
+    """The market is closed from today on for ten days: the last day's run is due all the time."""
+    add_minutes(database, "AAPL", 10)
+    database.execute("UPDATE schedule SET enabled_since = '2020-01-01', enabled = true")
+    database.execute(
+        "INSERT INTO market_closure (day) SELECT (now() AT TIME ZONE 'America/New_York')::date + i"
+        " FROM generate_series(0, 10) AS i"
+    )
+    with jobs(migrated_servers, count=3):
+        wait_for(lambda: rows(database, "SELECT 1 FROM run WHERE status = 'completed'"), 20)
+        database.execute("NOTIFY tickstock_runs")
+    assert rows(database, "SELECT trigger, requested_by, created_at > due_at FROM run") == [
+        ("automatic", "schedule", True)
+    ]

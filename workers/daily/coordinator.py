@@ -17,6 +17,7 @@ from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
 from ...db.world import World
+from .clock import Clock
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
 
@@ -41,18 +42,20 @@ class Coordinator(PatientLoop):
         self._symbols_of = symbols_of
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
+        self._clock = Clock(world)
         self._lease: Lease | None = None
         self._listens = False
         self._renew_at = self._progress_at = self._prune_at = 0.0
 
     def turn(self) -> None:
-        """Stand by, or move the run on, deal its steps, tell what was said; then wait for news, or a little."""
+        """Stand by, or add what is due, move the run on, deal its steps, tell what was said; then wait a little."""
         connection = self.database.connection
         if not self._listens:
             connection.execute(query("listen_leases"))
             connection.execute(query("listen_runs"))
             self._listens = True
         if self._holds_lease():
+            self._clock.look(connection)
             run = self._move()
             if run is not None and run.status == "running":
                 self._stream.deal(run_steps.waiting_steps(connection, run.run_id))

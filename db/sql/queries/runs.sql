@@ -45,7 +45,7 @@ LISTEN tickstock_runs;
 
 -- runs --
 SELECT run_id, run_date, trigger, universe, phases, status, phase, requested_by, original_run_id, symbols_processed,
-       symbols_failed, indicators, patterns, error, created_at, started_at, ended_at, coalesce(cardinality(symbols), 0)
+       symbols_failed, indicators, patterns, error, created_at, started_at, ended_at, coalesce(cardinality(symbols), 0), due_at
   FROM run
  WHERE kind = 'daily' AND (%(run_id)s::uuid IS NULL OR run_id = %(run_id)s)
    AND (%(days)s::int IS NULL OR created_at > clock_timestamp() - make_interval(days => %(days)s))

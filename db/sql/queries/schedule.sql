@@ -13,3 +13,9 @@ UPDATE schedule SET enabled = %(enabled)s, trigger_time = %(trigger_time)s, univ
 -- last_automatic_run --
 -- The newest day of which a whole run ended well.
 SELECT max(run_date) FROM run WHERE kind = 'daily' AND trigger = 'automatic' AND status = 'completed';
+
+-- add_due_run --
+-- No row means: this day's run was there already, or another run is alive. A constraint decides, whoever asks, and when.
+INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, due_at)
+VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(due_at)s)
+ON CONFLICT DO NOTHING RETURNING run_id;

@@ -22,6 +22,7 @@ from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retr
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, option, server_options
+from .run_schedule import schedule
 
 _NAME = "tickstock-run"
 _LEAST_WIDTH = 160
@@ -36,6 +37,7 @@ def run() -> None:
     """
 
 
+run.add_command(schedule)
 wait_option = option("--wait/--no-wait", default=True, help="Wait for the end, and show how far it is.")
 
 
@@ -210,7 +212,8 @@ def _print_runs(found: list[RunRow]) -> None:
     for one in found:
         seconds = f"{(one.ended_at - one.started_at).total_seconds():.1f}" if one.ended_at and one.started_at else ""
         counts = (one.symbols_processed, one.symbols_failed, one.indicators, one.patterns)
-        texts = (str(one.run_id), str(one.run_date), one.trigger, one.status, one.phase or "")
+        trigger = f"{one.trigger}, late" if one.is_late else one.trigger
+        texts = (str(one.run_id), str(one.run_date), trigger, one.status, one.phase or "")
         table.add_row(*map(Text, (*texts, *(f"{count:,}" for count in counts), seconds, one.error or "")))
     console = make_console()
     (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)
