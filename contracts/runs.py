@@ -36,7 +36,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WantedRun(NamedTuple):
-    """A run that somebody asks for."""
+    """A run that somebody asks for. idempotency_key: who asks again under the same one means the same run."""
 
     run_date: date
     trigger: Trigger
@@ -45,6 +45,7 @@ class WantedRun(NamedTuple):
     parameters: RunParameters
     requested_by: str = ""
     original_run_id: UUID | None = None
+    idempotency_key: str | None = None
 
 
 class StepKey(NamedTuple):

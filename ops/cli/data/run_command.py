@@ -18,6 +18,7 @@ from ....contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
 from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ....db.tables.universe import Universe
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
@@ -71,7 +72,9 @@ def start(
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
-        check_names(connection, place.servers.database_url, universe, parameters, run_date)
+        if universe != EVERY_UNIVERSE:
+            Universe(universe, place.servers.database_url)  # it must be there
+        check_names(connection, parameters, run_date)
         run_id = start_run(
             connection,
             run_date=run_date,
