@@ -134,7 +134,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (db/look/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker may send scripts, and does without.
+# db/streams/bounded_streams.py reads ids of a stream by a script that is loaded first. A worker that may not send
+# scripts does without.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/look/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
@@ -142,7 +143,7 @@ _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role ha
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
-# db/frame_stream.py: who sends frames.
+# db/streams/frame_stream.py: who sends frames.
 _SEND_FRAMES: tuple[Call, ...] = (
     ("HGET", _FLOW, "sent:p"),
     ("XADD", _STREAM, "*", "f", "frame"),
@@ -274,7 +275,7 @@ RIGHTS: dict[Role, RedisRights] = {
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # db/jobs_stream.py, db/tables/run_results.py.
+    # db/streams/jobs_stream.py, db/tables/run_results.py.
     "jobs": RedisRights(
         keys=(JOBS, _RESULTS_KEYS),
         channels=(),

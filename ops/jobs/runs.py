@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from ...contracts.daily.trading_days import session_on
 from ...contracts.errors import NothingFound, UsageError
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import RunParameters, Trigger, WantedRun
@@ -16,7 +17,7 @@ from ...db.queries import query
 from ...db.tables import run_steps, runs
 from ...db.tables.runs import AlreadyAsked, RunRow
 from ...workers.daily.coordinator import UNIT
-from ...workers.daily.market_days import latest_session, session_on
+from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
 
 _LOOK_EVERY_S = 0.2
