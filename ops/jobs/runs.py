@@ -86,6 +86,7 @@ def retry_run(connection: Connection, run_id: UUID, symbols: Sequence[str] | Non
         timeframes=pinned.parameters.timeframes,
         symbols=again,
         lookback_days=pinned.parameters.lookback_days,
+        cache_mode=pinned.parameters.cache_mode,
         skip_market_check=pinned.parameters.skip_market_check,
     )
     phases: tuple[PhaseName, ...] = tuple(original.phases)  # type: ignore[arg-type]  # as they were checked then
