@@ -31,7 +31,7 @@ from .names import (
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "jobs", "application", "operator"]
+Role = Literal["producer", "worker", "bridge", "jobs", "api", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
@@ -293,6 +293,24 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XINFO", "STREAM", _RESULTS),
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # the doctor's, with rights that are given above
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
+    ),
+    # A look at the fleet, and the results as they come: it changes nothing.
+    "api": RedisRights(
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        channels=_ALL_CHANNELS,
+        calls=(
+            *_EVERYBODY,
+            *_LOOK,
+            *_TYPES,
+            ("GET", HEARTBEAT),
+            ("GET", BRIDGE_EPOCH),
+            ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
+            ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
+            ("XINFO", "STREAM", _RESULTS),
+        ),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
