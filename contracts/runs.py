@@ -1,6 +1,6 @@
 """A run of daily processing and its steps, as everybody speaks of them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -8,11 +8,10 @@ from uuid import UUID
 import msgspec
 
 from .errors import UsageError
-from .messages.processing_events import PHASES, PhaseName
+from .messages.processing_events import PHASES, CacheMode, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
 Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
-CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's words for what is made again
 # Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
 Source = Literal["grouped", "flat", "aggregates", "own"]
 
@@ -78,11 +77,15 @@ class Step(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step did. found: rows that are there after it; changed: rows that it wrote or deleted; failed: why."""
+    """What a step did. found: rows that are there after it; changed: rows that it wrote or deleted; failed: why.
+
+    detail: what else is to be known of it, as JSON: `rows` of each source, an `error` that others made good.
+    """
 
     found: int
     changed: int
     failed: dict[str, str]
+    detail: Mapping[str, Any] = {}
 
 
 def key_of(text: str) -> StepKey:

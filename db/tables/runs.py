@@ -128,10 +128,12 @@ class PinnedRun(NamedTuple):
     run_date: date
     parameters: RunParameters
     definitions: Any
+    symbols: list[str]
+    days_again: list[date]
 
 
 class SymbolFailure(NamedTuple):
-    """A symbol that a run could not do."""
+    """A symbol that a run could not do; `*`: something that was asked for all of them at once."""
 
     symbol: str
     phase: str
@@ -194,6 +196,22 @@ def begin_run(connection: Connection, run_id: UUID, symbols: Sequence[str], defi
     connection.execute(query("begin_run"), values)
 
 
+def add_note(connection: Connection, run_id: UUID, note: str) -> None:
+    """Note what was left out of a run, and why."""
+    connection.execute(query("add_note"), {"run_id": run_id, "note": note})
+
+
+def notes_of(connection: Connection, run_id: UUID) -> list[str]:
+    """Return what was left out of a run."""
+    row = connection.execute(query("notes_of_run"), {"run_id": run_id}).fetchone()
+    return [] if row is None else row[0]
+
+
+def look_again(connection: Connection, run_id: UUID, days: Sequence[date]) -> None:
+    """Note the days before a run's own that it looks at once more."""
+    connection.execute(query("look_again"), {"run_id": run_id, "days": list(days)})
+
+
 def open_phase(connection: Connection, run_id: UUID, phase: str) -> None:
     """Note the phase that is open from now on."""
     connection.execute(query("open_phase"), {"run_id": run_id, "phase": phase})
@@ -209,8 +227,8 @@ def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
     row = connection.execute(query("read_pinned_run"), {"run_id": run_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no run {run_id}")
-    run_date, parameters, definitions = row
-    return PinnedRun(run_date, parameters_of(parameters), definitions)
+    run_date, parameters, definitions, symbols, days_again = row
+    return PinnedRun(run_date, parameters_of(parameters), definitions, symbols or [], days_again)
 
 
 def list_runs(

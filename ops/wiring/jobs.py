@@ -11,10 +11,12 @@ from ...db.schema.migrate import check_schema
 from ...db.tables.daily_bars import lacks_of_daily_tables
 from ...db.tables.universe import Universe
 from ...db.world import REAL
+from ...workers.daily.asking import Asking
 from ...workers.daily.coordinator import Coordinator
 from ...workers.daily.job_worker import JobWorker
 from ...workers.detect.definitions import seed_definitions
 from ..process.shutdown import Stop
+from .day_sources import NO_OPTIONS, SourceOptions, make_sources
 from .servers import Place, open_postgres, open_redis, wait_for_server
 
 
@@ -47,9 +49,11 @@ class Jobs:
             self._stop.set()
 
 
-def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
-    """Put a process together. Raises SetupError where the servers do not fit."""
+def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = NO_OPTIONS) -> Jobs:
+    """Put a process together. Raises SetupError where the servers do not fit, UsageError where an option is wrong."""
     load_calendar()
+    asking = Asking(stop, REAL)
+    sources = make_sources(options, wait=asking.wait, refused_for=asking.refused_for)
     with closing(open_postgres(where, name="tickstock-jobs")) as connection:
         check_schema(connection)
         seed_definitions(connection)
@@ -64,7 +68,15 @@ def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
     def symbols_of(universe: str) -> Sequence[str]:
         return Universe(universe, url).symbols()
 
-    worker = JobWorker(name, database=open_database("tickstock-jobs"), client=client, stop=stop, world=REAL)
+    worker = JobWorker(
+        name,
+        database=open_database("tickstock-jobs"),
+        client=client,
+        stop=stop,
+        world=REAL,
+        sources=sources,
+        asking=asking,
+    )
     coordinator = Coordinator(
         name,
         database=open_database("tickstock-jobs-coordinator"),
@@ -72,5 +84,6 @@ def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
         symbols_of=symbols_of,
         stop=stop,
         world=REAL,
+        sources=sources,
     )
     return Jobs(worker, coordinator, stop)

@@ -106,11 +106,10 @@ def test_a_bar_that_cannot_be_is_refused_and_the_others_stand(days, reference, w
 def test_an_answer_that_is_none_is_no_empty_day(client, fake, reference, wrong):
     reference.splits.append({"ticker": "AAPL", "execution_date": "2025-11-21", "split_from": 1, "split_to": 2})
     fake.misbehave(wrong)
+    days, splits = MassiveDays(client).grouped, MassiveReference(client).splits
+    ask, asked = (splits, (THURSDAY, FRIDAY)) if "url" in wrong else (days, ([FRIDAY], ["AAPL"]))
     with pytest.raises(RestBroken):
-        if "url" in wrong:
-            MassiveReference(client).splits(THURSDAY, FRIDAY)
-        else:
-            MassiveDays(client).grouped([FRIDAY], ["AAPL"])
+        ask(*asked)
 
 
 def test_the_second_of_two_splits_that_contradict_each_other_is_refused(client, fake, reference):

@@ -20,6 +20,7 @@ from ...db.world import World
 from .clock import Clock
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
@@ -34,12 +35,21 @@ class Coordinator(PatientLoop):
     """One in each process; all but the holder of the lease stand by."""
 
     def __init__(  # two servers, and what the process hands in
-        self, name: str, *, database: Database, client: Client, symbols_of: SymbolsOf, stop: Stop, world: World
+        self,
+        name: str,
+        *,
+        database: Database,
+        client: Client,
+        symbols_of: SymbolsOf,
+        stop: Stop,
+        world: World,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._client = client
         self._symbols_of = symbols_of
+        self._sources = sources
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._clock = Clock(world)
@@ -78,7 +88,7 @@ class Coordinator(PatientLoop):
         is_due = now_s >= self._progress_at
         if is_due:
             self._progress_at = now_s + _PROGRESS_EVERY_S
-        return RunMoves(self.database.connection, self._symbols_of).move(say_progress=is_due)
+        return RunMoves(self.database.connection, self._symbols_of, self._sources).move(say_progress=is_due)
 
     def _holds_lease(self) -> bool:
         """Take or renew the lease. Safety does not rest on it: each move holds the run's row."""

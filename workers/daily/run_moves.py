@@ -17,9 +17,13 @@ from ...db.tables import run_steps, runs
 from ...db.tables.run_results import add_messages
 from ...db.tables.run_steps import PhaseState
 from ...db.tables.runs import AliveRun, RunTotals
+from .caching import NO_KEY, UNIVERSES
 from .phase_steps import timeframes_of
 from .pinned import read_pinned
-from .run_events import PhaseResult, phase_began, phase_ended, phase_moved, run_began, run_ended
+from .questions import plan_questions
+from .run_errors import run_failed
+from .run_events import CacheResult, PhaseResult, phase_began, phase_ended, phase_moved, run_began, run_ended
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
@@ -28,11 +32,12 @@ _EVERY = ["*"]
 
 
 class RunMoves:
-    """Moves runs on. symbols_of: reads a universe."""
+    """Moves runs on. symbols_of: reads a universe. sources: what the steps may ask."""
 
-    def __init__(self, connection: Connection, symbols_of: SymbolsOf) -> None:
+    def __init__(self, connection: Connection, symbols_of: SymbolsOf, sources: Sources = NO_SOURCES) -> None:
         self._connection = connection
         self._symbols_of = symbols_of
+        self._sources = sources
 
     def move(self, *, say_progress: bool) -> AliveRun | None:
         """Take one step, if one is due; return the run that is alive after it. say_progress: it is time to."""
@@ -81,8 +86,22 @@ class RunMoves:
         size = run.parameters.batch
         batches = [symbols[first : first + size] for first in range(0, len(symbols), size)]
         runs.open_phase(self._connection, run.run_id, phase)
-        run_steps.add_steps(self._connection, run.run_id, phase, timeframes=timeframes, batches=batches)
-        has_steps = bool(timeframes and batches)
+        plan = plan_questions(self._connection, run, phase, self._sources)
+        if plan.note:
+            log.info("left out of the run", run_id=str(run.run_id), why=plan.note)
+            runs.add_note(self._connection, run.run_id, plan.note)
+        weight = max(1, len(symbols))
+        run_steps.add_questions(self._connection, run.run_id, phase, plan.questions, weight=weight)
+        run_steps.add_steps(
+            self._connection,
+            run.run_id,
+            phase,
+            timeframes=timeframes,
+            batches=batches,
+            stage=plan.stages,
+            not_before=plan.not_before,
+        )
+        has_steps = bool((timeframes and batches) or plan.questions)
         said += phase_began(phase, now_s=run.now_s, run_id=str(run.run_id), symbols=len(symbols), has_steps=has_steps)
         add_messages(self._connection, said)
         return run._replace(status="running", phase=phase)
@@ -96,8 +115,9 @@ class RunMoves:
         if state.failed and run_steps.halve_failed_steps(self._connection, run.run_id, run.phase):
             return run
         failed = run_steps.failed_symbols(self._connection, run.run_id, run.phase)
-        result = PhaseResult(len(run.symbols or ()), failed, state.found, round(run.phase_s, 3))
         has_steps = bool(state.done or state.failed)
+        cache = self._cache_result(run, has_steps=has_steps) if run.phase == "cache_sync" else None
+        result = PhaseResult(len(run.symbols or ()), failed, state.found, round(run.phase_s, 3), cache)
         said = phase_ended(run.phase, result, now_s=run.now_s, run_id=str(run.run_id), has_steps=has_steps)
         log.info("phase ended", run_id=str(run.run_id), phase=run.phase, found=state.found, failed_symbols=failed)
         if state.failed and not state.done:
@@ -108,10 +128,18 @@ class RunMoves:
         self._end(run, "completed", None, said)
         return None
 
+    def _cache_result(self, run: AliveRun, *, has_steps: bool) -> CacheResult:
+        answers = run_steps.answers_of(self._connection, run.run_id, "cache_sync")
+        return CacheResult(run.parameters.cache_mode, answers.get(UNIVERSES, {}), None if has_steps else NO_KEY)
+
     def _end(self, run: AliveRun, status: Status, error: str | None, said: Sequence[Message] = ()) -> None:
         of_steps = run_steps.run_totals(self._connection, run.run_id)
         failed = run_steps.failed_symbols(self._connection, run.run_id)
         why = "; ".join(filter(None, (error, of_steps.error))) or None
+        if status == "failed":
+            phase = run.phase or run.phases[0]
+            failed_run = run_failed(now_s=run.now_s, run_id=str(run.run_id), phase=phase, why=why or "failed")
+            said = [*said, failed_run]
         totals = RunTotals(of_steps.symbols, failed, of_steps.indicators, of_steps.patterns)
         runs.end_run(self._connection, run.run_id, status, totals, why)
         ended = run_ended(
@@ -126,6 +154,13 @@ class RunMoves:
         add_messages(self._connection, [*said, *ended])
 
 
+def eta_s_of(phase_s: float, share: float, waits_s: float) -> float | None:
+    """Return after how many seconds a phase ends, by its pace until now and the waiting that is known."""
+    if not share:
+        return round(waits_s, 1) or None
+    return round(waits_s + phase_s * (1 - share) / share, 1)
+
+
 def _progress(run: AliveRun, state: PhaseState) -> list[Message]:
     symbols = len(run.symbols or ())
     share = state.ended_symbols / max(1, state.all_symbols)
@@ -136,5 +171,5 @@ def _progress(run: AliveRun, state: PhaseState) -> list[Message]:
         done=int(symbols * share),
         symbols=symbols,
         current=state.current_symbol,
-        eta_s=round(run.phase_s * (1 - share) / share, 1) if share else None,
+        eta_s=eta_s_of(run.phase_s, share, state.waits_s),
     )

@@ -40,6 +40,15 @@ SELECT run_id, run_date, trigger, universe, phases, parameters, status, phase, s
 UPDATE run SET status = 'running', started_at = clock_timestamp(), symbols = %(symbols)s, definitions = %(definitions)s
  WHERE run_id = %(run_id)s;
 
+-- add_note --
+UPDATE run SET notes = notes || %(note)s::text WHERE run_id = %(run_id)s;
+
+-- notes_of_run --
+SELECT notes FROM run WHERE run_id = %(run_id)s;
+
+-- look_again --
+UPDATE run SET days_again = %(days)s WHERE run_id = %(run_id)s;
+
 -- open_phase --
 UPDATE run SET phase = %(phase)s, phase_started_at = clock_timestamp() WHERE run_id = %(run_id)s;
 
@@ -89,12 +98,16 @@ SELECT DISTINCT symbol FROM (
 ) AS s ORDER BY 1;
 
 -- failures_of_run --
-SELECT DISTINCT ON (symbol) symbol, phase, why FROM (
+-- Symbol *: what was asked for all symbols at once.
+SELECT DISTINCT ON (symbol, CASE WHEN symbol = '*' THEN why END) symbol, phase, why FROM (
     SELECT unnest(symbols) AS symbol, phase, coalesce(error, status) AS why FROM run_step
      WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled')
     UNION ALL
     SELECT e.key, s.phase, e.value FROM run_step s, jsonb_each_text(s.failed_symbols) AS e WHERE s.run_id = %(run_id)s
-) AS s ORDER BY symbol, phase;
+    UNION ALL
+    SELECT '*', phase, concat_ws(': ', nullif(timeframe, ''), coalesce(detail ->> 'error', error)) FROM run_step
+     WHERE run_id = %(run_id)s AND cardinality(symbols) = 0 AND coalesce(detail ->> 'error', error) IS NOT NULL
+) AS s ORDER BY symbol, CASE WHEN symbol = '*' THEN why END, phase;
 
 -- add_run_result --
 -- Who holds this row commits before the next number is given: the order of the numbers is the order of the commits.

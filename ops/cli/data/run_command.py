@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ....contracts.errors import NothingFound
-from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, CacheMode, RunParameters, phases_of
+from ....contracts.messages.processing_events import CacheMode
+from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, RunParameters, phases_of
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
-from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ....db.tables.run_steps import sources_of
+from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs, notes_of
 from ....db.tables.universe import Universe
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
@@ -144,13 +146,24 @@ def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: boo
         check_schema(connection)
         found = run_named(connection, run_id)
         progress, failures = progress_of(connection, found), failures_of(connection, found.run_id)
+        sources, notes = sources_of(connection, found.run_id), notes_of(connection, found.run_id)
     if as_json:
-        shown = {**found._asdict(), "progress": progress.share, "failures": [one._asdict() for one in failures]}
+        shown = {
+            **found._asdict(),
+            "progress": progress.share,
+            "sources": sources,
+            "notes": notes,
+            "failures": [one._asdict() for one in failures],
+        }
         click.echo(msgspec.json.encode(shown).decode())
     else:
         _print_runs([found])
         if found.ended_at is None:
             click.echo(_line(progress))
+        if sources:
+            click.echo("bars of days: " + ", ".join(f"{count:,} {source}" for source, count in sources.items()))
+        for note in notes:
+            click.echo(note)
         for one in failures:
             click.echo(f"{one.symbol}: {one.phase}: {one.why}")
     if found.status not in (_GOOD, "queued", "running"):
