@@ -49,6 +49,7 @@ TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
     "pattern_flow_analysis": _READ,
     "recent_bar": _ALL,
     "recent_higher_bar": _ALL,
+    "refused_job": ("SELECT", "INSERT", "DELETE"),
     "replaced": _ALL,
     "replay": ("SELECT", "INSERT", "DELETE"),
     "replay_cover": ("SELECT", "INSERT", "DELETE"),

@@ -17,13 +17,17 @@ _CAP_MINUTES = 2  # of the quota that a run may spend on what companies are wort
 
 
 class SourceOptions(NamedTuple):
-    """What was asked for. key: empty: none. delay_s: how far the plan's data is behind the market."""
+    """What was asked for. key: empty: none. delay_s: how far the plan's data is behind the market.
+
+    csv_dir: the folder of the files that a data load may name.
+    """
 
     key: str = ""
     rest_url: str = REST_URL
     per_minute: float = 3000.0
     delay_s: float = 0.0
     flat_days: Path | None = None
+    csv_dir: Path | None = None
 
     def __repr__(self) -> str:
         return f"SourceOptions({self.rest_url})"  # the key is nobody's business
@@ -47,4 +51,6 @@ def make_sources(
         reference = MassiveReference(client)
     if options.flat_days is not None:
         days["flat"] = FlatDays(options.flat_days).read
-    return Sources(days, reference, options.delay_s, market_caps=int(options.per_minute * _CAP_MINUTES))
+    return Sources(
+        days, reference, options.delay_s, market_caps=int(options.per_minute * _CAP_MINUTES), csv_dir=options.csv_dir
+    )

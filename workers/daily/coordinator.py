@@ -18,6 +18,7 @@ from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
 from ...db.world import World
 from .clock import Clock
+from .loads.loads import Loads
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
 from .sources import NO_SOURCES, Sources
@@ -53,6 +54,7 @@ class Coordinator(PatientLoop):
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._clock = Clock(world)
+        self._loads = Loads(client, sources, world)
         self._lease: Lease | None = None
         self._listens = False
         self._renew_at = self._progress_at = self._prune_at = 0.0
@@ -67,8 +69,8 @@ class Coordinator(PatientLoop):
         if self._holds_lease():
             self._clock.look(connection)
             run = self._move()
-            if run is not None and run.status == "running":
-                self._stream.deal(run_steps.waiting_steps(connection, run.run_id))
+            steps = run_steps.waiting_steps(connection, run.run_id) if run and run.status == "running" else []
+            self._stream.deal([*steps, *self._loads.move(connection)])
             self._teller.tell(connection)
             self._prune()
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
@@ -106,6 +108,7 @@ class Coordinator(PatientLoop):
             self._renew_at = now_s + RENEW_EVERY_S
             log.info("coordinator", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
+            self._loads.begin_anew()
             self._teller.open(connection)
         return True
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ...contracts.day_bars import DayBars, DaySource
@@ -37,12 +38,14 @@ class Sources(NamedTuple):
     """What a process may ask. days: by its name; delay_s: how far the vendor's data is behind the market.
 
     reference: None: there is no key. market_caps: how many symbols a run may ask for what they are worth.
+    csv_dir: the folder of the files of symbols that a data load may name.
     """
 
     days: Mapping[Source, DaySource]
     reference: Reference | None = None
     delay_s: float = 0.0
     market_caps: int = 0
+    csv_dir: Path | None = None
 
 
 NO_SOURCES = Sources({})

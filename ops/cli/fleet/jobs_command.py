@@ -23,8 +23,8 @@ def jobs(where: AbstractContextManager[Place], name: str, source_options: Source
     """Do the steps of daily runs: import, cache_sync, indicators and patterns of days, weeks and months.
 
     Bars of days come from the vendor where there is an API key, from files with --flat-days-dir, else from our own
-    minutes. Start as many as you like, with the same options: they share the steps. One of them coordinates. SIGTERM
-    ends at the next step and exits 0.
+    minutes. Data loads that the application asks for are done, too. Start as many as you like, with the same options:
+    they share the steps. One of them coordinates. SIGTERM ends at the next step and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
     with where as servers, refusals_named(servers.servers.redis_url, "jobs"):

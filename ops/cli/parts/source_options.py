@@ -36,6 +36,11 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Folder with the vendor's flat files of days: 2025-11-21.csv.gz, or in folders 2025/11.",
     ),
+    option(
+        "--csv-dir",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of the files of symbols that a data load may name.  [default: it may name none]",
+    ),
 )
 
 
@@ -50,10 +55,11 @@ def source_options(command: F) -> F:
         rest_per_minute: float,
         delay_s: float,
         flat_days_dir: Path | None,
+        csv_dir: Path | None,
         **others: Any,
     ) -> Any:
         key = api_key(api_key_file, needed=False)
-        options = SourceOptions(key, rest_url, rest_per_minute, delay_s, flat_days_dir)
+        options = SourceOptions(key, rest_url, rest_per_minute, delay_s, flat_days_dir, csv_dir)
         return command(*args, source_options=options, **others)
 
     for add in reversed(_OPTIONS):
