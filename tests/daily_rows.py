@@ -1,10 +1,15 @@
-"""Rows that daily runs are about, and runs, as the tests write and read them."""
+"""Rows that daily runs are about, runs as the tests write and read them, and the processes that do them."""
 
+import threading
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 from tickstockpl.contracts.runs import RunParameters, WantedRun, phases_of
 from tickstockpl.db.tables import runs
+from tickstockpl.ops.wiring.day_sources import NO_OPTIONS
+from tickstockpl.ops.wiring.jobs import make_jobs
+from tickstockpl.ops.wiring.servers import Place
 
 FRIDAY = date(2025, 11, 21)
 OPENS = datetime(2025, 11, 21, 14, 30, tzinfo=UTC)  # 9:30 in New York
@@ -56,3 +61,30 @@ def ended(database, run_id, wait_for):
 
 def rows(database, sql):
     return database.execute(sql).fetchall()
+
+
+@contextmanager
+def jobs(servers, *, count=1, options=NO_OPTIONS):
+    """Run some processes' loops in threads."""
+    place = Place(servers, embedded=False, connect_timeout_s=30)
+    stop = threading.Event()
+    made = [make_jobs(place, name=f"jobs-{i}-{uuid4().hex[:6]}", stop=stop, options=options) for i in range(count)]
+    died = []
+
+    def run(one):
+        try:
+            one.run()
+        except BaseException as e:  # noqa: BLE001  # of any kind: it must not die
+            died.append(e)
+
+    threads = [threading.Thread(target=run, args=[one]) for one in made]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        if died:
+            raise died[0]

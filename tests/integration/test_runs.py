@@ -1,54 +1,22 @@
 """Daily runs on real servers: what they make of minutes, what they find, what they say, and in which order."""
 
 import json
-import threading
-from contextlib import contextmanager
 from datetime import date, timedelta
-from uuid import uuid4
 
 import psycopg
 import pytest
 import redis
-from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, rows, start
+from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, start
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.names import JOBS, RUNS, results_key
 from tickstockpl.contracts.runs import ALL_PHASES, phases_of
 from tickstockpl.db.tables import runs
-from tickstockpl.ops.wiring.jobs import make_jobs
-from tickstockpl.ops.wiring.servers import Place
 
 
 @pytest.fixture
 def database(migrated_servers):
     with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
         yield connection
-
-
-@contextmanager
-def jobs(servers, *, count=1):
-    """Run some processes' loops in threads."""
-    place = Place(servers, embedded=False, connect_timeout_s=30)
-    stop = threading.Event()
-    made = [make_jobs(place, name=f"jobs-{i}-{uuid4().hex[:6]}", stop=stop) for i in range(count)]
-    died = []
-
-    def run(one):
-        try:
-            one.run()
-        except BaseException as e:  # noqa: BLE001  # of any kind: it must not die
-            died.append(e)
-
-    threads = [threading.Thread(target=run, args=[one]) for one in made]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(60)
-        if died:
-            raise died[0]
 
 
 def said(database):
