@@ -48,10 +48,10 @@ SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open,
   FROM written w LEFT JOIN before b ON b.symbol = w.symbol AND b.date = w.date;
 
 -- vendor_days --
--- Of each day: how many of some symbols have bars of a vendor, and how many of these are final.
-SELECT date, count(*)::int, (count(*) FILTER (WHERE is_final))::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s AND coalesce(provenance, 'own') <> 'own'
- GROUP BY date ORDER BY date;
+-- Of each day with bars: how many of some symbols have one of a vendor, and how many of these are final.
+SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
+       (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
+ WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
 
 -- days_without_vendor --
 -- Symbols and days that have no bar of a vendor that is final.
