@@ -37,30 +37,34 @@ def universes_of(
     mode: CacheMode,
     members: Sequence[Member],
     *,
-    new: Iterable[str] = (),
-    themes: Mapping[UniverseEntry, Sequence[str]] | None = None,
+    new: Iterable[str] | None,
+    themes: Mapping[UniverseEntry, Sequence[str]],
 ) -> list[MadeUniverse]:
-    """Make the universes of a mode; one that would be empty is none.
+    """Make the universes of a mode; what nothing is known of makes none.
 
-    new: symbols of companies that have come to the market. themes: the entries that are kept, as they are.
+    new: symbols of companies that have come to the market, None: nobody knows. themes: the entries as they are.
     """
     listed = frozenset(member.symbol for member in members)
     parts: dict[CacheMode, Iterator[MadeUniverse]] = {
         "market_cap": _by_market_cap(members),
-        "themes": _themes(themes or {}, listed),
+        "themes": _themes(themes, listed),
         "ipos": _ipos(new, listed),
     }
-    made = [*_kinds(members), *(one for part in parts.values() for one in part)] if mode == "full" else parts[mode]
-    return [universe for universe in made if universe.symbols]
+    if mode == "full":
+        return [*_kinds(members), *(universe for part in parts.values() for universe in part)]
+    return list(parts[mode])
 
 
 def _kinds(members: Sequence[Member]) -> Iterator[MadeUniverse]:
     for key, types in (("stocks", _STOCKS), ("etfs", _FUNDS)):
-        yield _made("listed", key, sorted(member.symbol for member in members if member.type in types))
+        if found := sorted(member.symbol for member in members if member.type in types):
+            yield _made("listed", key, found)
 
 
 def _by_market_cap(members: Sequence[Member]) -> Iterator[MadeUniverse]:
     known = [(member.market_cap, member.symbol) for member in members if member.market_cap and member.type in _STOCKS]
+    if not known:
+        return
     ranked = sorted(known, key=lambda one: (-one[0], one[1]))
     for count in _LEADERS:
         yield _made("market_leaders", f"top_{count}", [symbol for _, symbol in ranked[:count]])
@@ -75,8 +79,9 @@ def _themes(themes: Mapping[UniverseEntry, Sequence[str]], listed: AbstractSet[s
         yield MadeUniverse(entry, THEMES, [symbol for symbol in symbols if symbol in listed])
 
 
-def _ipos(new: Iterable[str], listed: AbstractSet[str]) -> Iterator[MadeUniverse]:
-    yield _made("ipos", f"last_{IPO_DAYS}_days", sorted(set(new) & listed))
+def _ipos(new: Iterable[str] | None, listed: AbstractSet[str]) -> Iterator[MadeUniverse]:
+    if new is not None:
+        yield _made("ipos", f"last_{IPO_DAYS}_days", sorted(set(new) & listed))
 
 
 def _made(name: str, key: str, symbols: list[str]) -> MadeUniverse:

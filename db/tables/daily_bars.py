@@ -67,7 +67,7 @@ def import_vendor_days(connection: Connection, bars: DayBars, source: Source, fi
 
 
 def vendor_days(connection: Connection, symbols: Sequence[str], first: date, last: date) -> list[VendorDay]:
-    """Return the days of which some symbols have a vendor's bars."""
+    """Return the days of which some symbols have bars."""
     values = {"symbols": list(symbols), "first": first, "last": last}
     return [VendorDay(*row) for row in connection.execute(query("vendor_days"), values)]
 

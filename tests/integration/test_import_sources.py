@@ -1,22 +1,18 @@
 """Bars of days from a vendor: a pretend one on loopback, which also goes wrong; real servers, real rows."""
 
 import json
-import threading
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
 
 import psycopg
 import pytest
 from daily_rows import FRIDAY, add_days, add_minutes, ended, rows, start
+from jobs_process import KEY, OneProcess
 from tickstockpl.contracts.accepted.acceptance import first_violation
 from tickstockpl.db.tables import run_steps, runs
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.reference import DayRow, Reference
 from tickstockpl.ops.wiring.day_sources import SourceOptions
-from tickstockpl.ops.wiring.jobs import make_jobs
-from tickstockpl.ops.wiring.servers import Place
 
-KEY = uuid4().hex  # a random one: no key stands in a file
 THURSDAY = FRIDAY - timedelta(days=1)
 DAYS = "SELECT symbol, date, close::float, provenance, is_final FROM ohlcv_daily ORDER BY 1, 2"
 
@@ -36,30 +32,6 @@ def reference():
 def fake(reference):
     with FakeMassive(reference=reference, key=KEY) as server:
         yield server
-
-
-class OneProcess:
-    """The loops of one process, in a thread, until `close`."""
-
-    def __init__(self, servers, options):
-        self._stop = threading.Event()
-        place = Place(servers, embedded=False, connect_timeout_s=30)
-        self._jobs = make_jobs(place, name=f"jobs-{uuid4().hex[:6]}", stop=self._stop, options=options)
-        self._died = []
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self._jobs.run()
-        except BaseException as e:  # noqa: BLE001  # of any kind: it must not die
-            self._died.append(e)
-
-    def close(self):
-        self._stop.set()
-        self._thread.join(60)
-        if self._died:
-            raise self._died[0]
 
 
 @pytest.fixture

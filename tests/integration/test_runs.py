@@ -1,7 +1,8 @@
 """Daily runs on real servers: what they make of minutes, what they find, what they say, and in which order."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -262,3 +263,41 @@ def test_three_processes_add_one_run_that_is_due(database, migrated_servers, wai
     assert rows(database, "SELECT trigger, requested_by, created_at > due_at FROM run") == [
         ("automatic", "schedule", True)
     ]
+
+
+def test_a_pattern_of_the_day_that_one_of_its_session_confirms_is_a_combo(database, migrated_servers, wait_for):
+    """The day is a Hammer, which is bullish; of its session's patterns the surest bullish one counts."""
+    add_minutes(database, "S00", 100, 90, 100.2, volume=5000)
+    add_days(database, "S00", [100 + (day * 7) % 11 for day in range(60)], last=FRIDAY - timedelta(days=1))
+    with jobs(migrated_servers):
+        ended(database, start(database), wait_for)
+        daily = rows(database, "SELECT id, pattern_type, confidence, pattern_data ->> 'direction' FROM daily_patterns")
+        bullish = [row for row in daily if row[3] == "1"]
+        assert bullish
+        assert rows(database, "SELECT count(*) FROM daily_intraday_patterns") == [(0,)]
+        for minute, confidence, direction, event in (
+            (10, 0.55, 1, "first"), (20, 0.6, 1, "first"), (30, 0.9, -1, "first"), (40, 0.95, 1, "repeat"),
+        ):  # fmt: skip
+            database.execute(
+                "INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,"
+                " expiration_timestamp, timeframe) VALUES ('S00', 'Engulfing', %s, %s, %s, now(), '5min')",
+                [confidence, json.dumps({"direction": direction, "event": event}), OPENS + timedelta(minutes=minute)],
+            )
+        ended(database, start(database, "patterns"), wait_for)
+        combos = rows(
+            database,
+            "SELECT daily_pattern_id, pattern_type, confidence, intraday_signal ->> 'confidence', metadata ->> 'tier',"
+            " detection_timestamp FROM daily_intraday_patterns ORDER BY 1",
+        )
+        closes = datetime(2025, 11, 21, 21, tzinfo=UTC)
+        assert combos == [
+            (id_, pattern, min(confidence, Decimal("0.6")), "0.6", "combo", closes)
+            for id_, pattern, confidence, _ in sorted(bullish)
+        ]
+        before = rows(database, "SELECT id FROM daily_intraday_patterns ORDER BY 1")
+        ended(database, start(database, "patterns"), wait_for)
+    assert rows(database, "SELECT id FROM daily_intraday_patterns ORDER BY 1") == before
+    told = [
+        one for (body,) in rows(database, "SELECT body FROM outbox WHERE kind = 'patterns'") for one in json.loads(body)
+    ]
+    assert {one["tier"] for one in told} == {"daily", "combo"}

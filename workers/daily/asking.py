@@ -64,8 +64,10 @@ class Asking:
                         self._is_unwanted.set()
                 thread.join(_LOOK_S)
             keep(self._taken())
-        finally:
+        except BaseException:
             self._is_unwanted.set()
+            thread.join()  # the next question finds the client free
+            raise
         return answered.result()
 
     def _taken(self) -> list[float]:

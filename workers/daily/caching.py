@@ -146,7 +146,7 @@ def _prepare_universes(connection: Connection, work: StepWork) -> Write:
     listings = answers_of(connection, work.step.key.run_id, "cache_sync").get("listings", {})
     members = symbols_table.members_of_market(connection)
     themes = {one.entry: one.symbols for one in list_universes(connection) if one.entry.name == THEMES}
-    made = universes_of(work.run.parameters.cache_mode, members, new=listings.get("new", ()), themes=themes)
+    made = universes_of(work.run.parameters.cache_mode, members, new=listings.get("new"), themes=themes)
 
     def write(connection: Connection) -> StepResult:
         there = {one.entry: one.symbols for one in list_universes(connection)}

@@ -24,6 +24,7 @@ from ..windows import WINDOW
 from .asking import Ask
 from .bars import Bars, Ends, Split, adjusted, ends_on
 from .caching import prepare_cache_sync
+from .combos import combos_of
 from .detecting import find_indicators, find_patterns
 from .importing import prepare_import
 from .market_days import BarEnd, bars_ending, sessions_of_run
@@ -78,16 +79,39 @@ def _calculated(value: IndicatorValue, work: StepWork) -> list[Message]:
 def _prepare_patterns(connection: Connection, work: StepWork) -> Write:
     found = _load(connection, work)
     detections = find_patterns(found.bars, found.ends, found.scope.timeframe, _wanted(work).patterns, work.now_s)
+    combos = _combos(connection, found.scope, detections, work) if found.scope.timeframe == "daily" else None
 
     def write(connection: Connection) -> StepResult:
         replaced = daily_found.replace_patterns(connection, found.scope, detections)
         newest = max(found.scope.ends, default=0)
         told = [one for place in replaced.new if _is_told(one := detections[place], newest)]
+        changed, rows = replaced.changed, len(detections)
+        if combos is not None:
+            combined = daily_found.replace_combos(connection, combos.scope, combos.found)
+            told += [one for place in combined.new if _is_told(one := combos.found[place].detection, newest)]
+            changed, rows = changed + combined.changed, rows + len(combos.found)
         log_published(connection, told)
         add_detections(connection, told)
-        return StepResult(len(detections), replaced.changed, {})
+        return StepResult(rows, changed, {})
 
     return write
+
+
+class _Combos(NamedTuple):
+    scope: Scope
+    found: list[daily_found.Combo]
+
+
+def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection], work: StepWork) -> _Combos:
+    """Find the patterns of days that one of their session confirms.
+
+    Of a session whose patterns are gone, because they were pruned, what was found stays.
+    """
+    opens = {session.closes: session.opens for session in work.sessions}
+    signals = daily_found.intraday_signals(connection, scope.symbols, list(opens.values()), list(opens))
+    known = {signal.closes for signal in signals}
+    ends = {minute: closes for minute, closes in scope.ends.items() if closes in known}
+    return _Combos(scope._replace(ends=ends), combos_of(detections, signals, scope.ends))
 
 
 def _is_told(detection: Detection, newest: int) -> bool:

@@ -45,7 +45,7 @@ def _plan_import(connection: Connection, run: AliveRun, sources: Sources) -> Pla
     again = [
         one.day
         for one in known
-        if one.final < one.symbols and one.day < days[0] and at >= final_from(one.day, closures)
+        if (one.final < one.symbols or not one.symbols) and one.day < days[0] and at >= final_from(one.day, closures)
     ]
     runs.look_again(connection, run.run_id, again)
     wait = waits_until(sessions[-1], at, sources.delay_s)

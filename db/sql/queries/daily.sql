@@ -48,10 +48,10 @@ SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open,
   FROM written w LEFT JOIN before b ON b.symbol = w.symbol AND b.date = w.date;
 
 -- vendor_days --
--- Of each day: how many of some symbols have bars of a vendor, and how many of these are final.
-SELECT date, count(*)::int, (count(*) FILTER (WHERE is_final))::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s AND coalesce(provenance, 'own') <> 'own'
- GROUP BY date ORDER BY date;
+-- Of each day with bars: how many of some symbols have one of a vendor, and how many of these are final.
+SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
+       (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
+ WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
 
 -- days_without_vendor --
 -- Symbols and days that have no bar of a vendor that is final.
@@ -138,6 +138,22 @@ SELECT symbol, ex_date - date '1970-01-01', ratio::float8 FROM corporate_action
 -- replace_found --
 SELECT new, deleted FROM replace_found(%(table)s::regclass, %(kind)s, %(stamp)s, %(result)s, %(symbols)s, %(timeframe)s,
                                        %(stamps)s, %(rows)s::jsonb);
+
+-- intraday_signals --
+-- The surest pattern of each direction that was told of a symbol during a session, the later one of two.
+SELECT DISTINCT ON (p.symbol, w.closes, direction)
+       p.symbol, w.closes, (p.pattern_data ->> 'direction')::int AS direction, p.pattern_type, p.timeframe,
+       p.confidence::float8, p.detection_timestamp
+  FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) AS w (opens, closes)
+  JOIN intraday_patterns p ON p.symbol = ANY (%(symbols)s) AND p.detection_timestamp > w.opens
+                          AND p.detection_timestamp <= w.closes
+  LEFT JOIN detection_flow f ON f.pattern_id = p.id
+ WHERE f.superseded_at IS NULL AND p.pattern_data ->> 'event' = 'first' AND p.pattern_data ->> 'direction' IN ('1', '-1')
+ ORDER BY p.symbol, w.closes, direction, p.confidence DESC, p.detection_timestamp DESC;
+
+-- daily_pattern_ids --
+SELECT symbol, pattern_type, detection_timestamp, id FROM daily_patterns
+ WHERE symbol = ANY (%(symbols)s) AND detection_timestamp = ANY (%(stamps)s);
 
 -- lacks_of_daily_tables --
 -- Columns of tables that may be the application's, without which the daily run cannot write.

@@ -3,10 +3,12 @@
 import json
 import math
 import time
+from datetime import datetime
 from pathlib import Path
 
 import click
 
+from ....contracts.market_hours import NEW_YORK
 from ....producer.synthetic import SCENARIOS, Market, Trouble
 from ...process.shutdown import Stop
 from ..parts.market_options import SpeedType, share
@@ -28,7 +30,8 @@ from ..parts.options import CONTEXT, Number, content_of, errors_end_the_command,
     multiple=True,
     metavar="WHAT[@AT][+FOR]",
     help="Go wrong: auth_failed, max_connections, stall, slow, cut, garbage, 429, 5xx, next_url_loop, "
-    "next_url_elsewhere, empty; @AT: so many seconds after the start, +FOR: for so many seconds. May be repeated.",
+    "next_url_elsewhere, empty, html, truncated, duplicates; @AT: so many seconds after the start, +FOR: for so many "
+    "seconds. May be repeated.",
 )
 @click.option("--history-s", type=Number(0, 86_400), default=0.0, help="Market time that REST has at the start.")
 @click.option("--speed", type=SpeedType(), default="1x", help="Recorded: multiple of market time, such as 60x.")
@@ -55,14 +58,16 @@ def fake_massive(
     late_share: float,
     stop_with_stdin: bool,
 ) -> None:
-    """Pretend to be Massive: its WebSocket and its REST minutes on one port of this machine, for tests and demos.
+    """Pretend to be Massive: its WebSocket and its REST on one port of this machine, for tests and demos.
 
     The first line says where, as JSON. Plays a synthetic market, live, or the trades of FILES (trade flat files) as if
-    they happened now. A running server goes wrong by GET /fake/misbehave?what=cut[&seconds=10][&times=2], and behaves
-    again by GET /fake/behave; GET /fake/bars says which bars its trades make.
+    they happened now. Of a synthetic market it also knows whole days of any year, a split, and who is listed: all made
+    up, and the same at each start. A running server goes wrong by GET /fake/misbehave?what=cut[&seconds=10][&times=2],
+    and behaves again by GET /fake/behave; GET /fake/bars says which bars its trades make.
     """
     from ...fake_massive.misbehaviour import parse_plan  # noqa: PLC0415  # the server is slow to import
     from ...fake_massive.recorded_tape import RecordedTape  # noqa: PLC0415
+    from ...fake_massive.reference import Reference, made_up_reference  # noqa: PLC0415
     from ...fake_massive.server import FakeMassive  # noqa: PLC0415
     from ...fake_massive.tape import SyntheticTape  # noqa: PLC0415
 
@@ -71,6 +76,7 @@ def fake_massive(
         if speed == "max":
             raise click.UsageError("--speed max: a live feed has a speed, as 60x")
         start_ns = time.time_ns() - round(history_s * 1e9)
+        reference = Reference()
         if files:
             tape: RecordedTape | SyntheticTape = RecordedTape(files, start_ns=start_ns, speed=float(speed))
         else:
@@ -79,8 +85,10 @@ def fake_massive(
                 start_ns=start_ns, symbols=symbols, rate=rate, seed=seed, scenario=scenario, trouble=trouble
             )
             tape = SyntheticTape(market)
+            reference = made_up_reference(tape.source.symbols, datetime.now(NEW_YORK).date())
         key = content_of(key_file).decode().strip() if key_file else None
-        with FakeMassive(tape, key=key, port=port, plans=[parse_plan(text) for text in plans]) as server:
+        wrong = [parse_plan(text) for text in plans]
+        with FakeMassive(tape, reference=reference, key=key, port=port, plans=wrong) as server:
             click.echo(json.dumps({"websocket": server.websocket_url, "rest": server.rest_url}))
             end_s = math.inf if seconds is None else time.monotonic() + seconds
             while server.is_up and time.monotonic() < end_s and not stop.wait(min(0.2, end_s - time.monotonic())):
