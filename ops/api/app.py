@@ -9,15 +9,27 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from ...version import __version__
+from .bars import bars
+from .cache_sync import CacheSyncCalls
+from .dead_letters import dead_letters
+from .events import events
+from .fleet import fleet
+from .gaps import gaps
 from .health import health
+from .indicators import indicators
+from .patterns import patterns
 from .processing import Processing
 from .refusals import HANDLERS
+from .schedule import ScheduleCalls
 from .service import Service
 from .who_may import Rules, WhoMay
 
 MOST_BODY_BYTES = 64 << 10
 
-_CALLS: Sequence[ControllerRouterHandler] = (health, Processing)
+_CALLS: Sequence[ControllerRouterHandler] = (
+    *(Processing, ScheduleCalls, CacheSyncCalls, health),
+    *(fleet, bars, patterns, indicators, gaps, dead_letters, events),
+)
 
 
 def make_app(service: Service | None, rules: Rules) -> Litestar:

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from litestar.di import NamedDependency
+
 from ...db.pool import Pool
+from .event_hub import EventHub
 from .glance import Glance
 from .processing_look import ProcessingLook
+from .results_feed import ResultsFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +18,8 @@ class Service:
     database: Pool
     processing: ProcessingLook
     glance: Glance
+    hub: EventHub
+    feed: ResultsFeed
+
+
+Shared = NamedDependency[Service]  # a call's parameter `service`

@@ -9,6 +9,7 @@ import msgspec
 
 from ...contracts.daily.trading_days import session_on
 from ...contracts.errors import NothingFound, UsageError
+from ...contracts.market_hours import day_of
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import RunParameters, Trigger, WantedRun
 from ...contracts.timeframe import LONGER
@@ -21,6 +22,7 @@ from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
 
 _LOOK_EVERY_S = 0.2
+_FIRST_DAY = date(1990, 1, 1)  # as of ticks
 
 
 class RunProgress(NamedTuple):
@@ -39,8 +41,11 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     Raises UsageError where the market was closed on it, and that is not to be skipped.
     """
     closures = runs.market_closures(connection)
+    latest = latest_session(datetime.now(UTC), closures).day
     if day is None:
-        return latest_session(datetime.now(UTC), closures).day
+        return latest
+    if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
+        raise UsageError(f"{day} has not come yet" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
         raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run of it all the same")
     return day
