@@ -24,7 +24,7 @@ def database(module_servers):
 
 
 @pytest.fixture(scope="module")
-def api(module_servers, database):
+def api(module_servers, database):  # noqa: ARG001  # it makes the stream
     with served(module_servers) as one:
         yield one
 
@@ -234,7 +234,7 @@ def test_what_is_no_id_is_refused(api):
     assert (answer.status_code, list(answer.json())) == (422, ["message"])
 
 
-def test_the_stop_ends_who_listens(module_servers, database):
+def test_the_stop_ends_who_listens(module_servers):
     with served(module_servers) as one:
         listener = Listener(one)
         ended = threading.Thread(target=lambda: [None for _ in iter(listener.next, {})])
