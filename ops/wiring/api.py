@@ -20,11 +20,11 @@ from ...db.schema.migrate import check_schema
 from ...db.vitals import VITALS
 from ...db.world import REAL
 from ..api.app import make_app
-from ..api.event_hub import EventHub
 from ..api.glance import Glance
+from ..api.live.event_hub import EventHub
+from ..api.live.results_feed import ResultsFeed
 from ..api.measured import Measured
 from ..api.processing_look import ProcessingLook
-from ..api.results_feed import ResultsFeed
 from ..api.service import Service
 from ..api.who_may import Rules
 from ..process.shutdown import Stop

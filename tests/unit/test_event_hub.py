@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.db.metrics import EVENT_CLIENTS, EVENT_CLIENTS_DROPPED
-from tickstockpl.ops.api import event_hub
-from tickstockpl.ops.api.event_hub import Event, EventHub, read_id
+from tickstockpl.ops.api.live import event_hub
+from tickstockpl.ops.api.live.event_hub import Event, EventHub, TooManyClients, read_id
 
 
 def event(number, *, partition=0, size=1):
@@ -42,10 +42,9 @@ def test_a_send_that_waits_for_a_slow_client_is_broken_off(monkeypatch):
 
     async def play():
         hub = EventHub()
-        client, _ = hub.join(None)
 
         async def send():
-            client.begin()
+            hub.join(None)
             await asyncio.Event().wait()  # the client takes nothing
 
         sending = asyncio.create_task(send())
@@ -55,6 +54,23 @@ def test_a_send_that_waits_for_a_slow_client_is_broken_off(monkeypatch):
             await sending
 
     asyncio.run(play())
+
+
+def test_there_is_room_for_so_many_clients(monkeypatch):
+    monkeypatch.setattr(event_hub, "MOST_CLIENTS", 1)
+    before = dropped("too_many")
+
+    async def play():
+        hub = EventHub()
+        hub.check_room()
+        client, _ = hub.join(None)
+        with pytest.raises(TooManyClients):
+            hub.check_room()
+        hub.leave(client)
+        hub.check_room()
+
+    asyncio.run(play())
+    assert dropped("too_many") == before + 1
 
 
 def test_what_is_told_twice_is_heard_once():

@@ -1,16 +1,16 @@
 """The one reader of the results streams in a process: every result, in order, to whoever listens."""
 
-from ...contracts.errors import SetupError
-from ...contracts.names import RUNS
-from ...contracts.stop import Stop
-from ...db.postgres import Database
-from ...db.redis import Client
-from ...db.schema.migrate import recorded_partitions
-from ...db.tables.bridge_positions import last_numbers
-from ...db.vitals import VITALS
-from ...db.world import World
-from ...workers.bridge.results_reader import ResultsReader
-from ...workers.daily.patient_loop import PatientLoop
+from ....contracts.errors import SetupError
+from ....contracts.names import RUNS
+from ....contracts.stop import Stop
+from ....db.postgres import Database
+from ....db.redis import Client
+from ....db.schema.migrate import recorded_partitions
+from ....db.tables.bridge_positions import last_numbers
+from ....db.vitals import VITALS
+from ....db.world import World
+from ....workers.bridge.results_reader import ResultsReader
+from ....workers.daily.patient_loop import PatientLoop
 from .event_hub import Event, EventHub
 
 _BLOCK_MS = 100
