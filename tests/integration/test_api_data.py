@@ -46,7 +46,7 @@ def fill(database):
         " expiration_timestamp, levels, metadata) VALUES (1, 'AAPL', 'Hammer', 0.85, %s, now(), now(), '{14.5}', '{}')",
         [pattern],
     )
-    minute = 29_396_074  # 2025-11-21T14:34Z, since 1970
+    minute = 29_395_594  # 2025-11-21T14:34Z, since 1970
     database.execute(
         "INSERT INTO detection_flow (flow_id, symbol, timeframe, minute, pattern, pattern_id)"
         " VALUES ('00000000-0000-0000-0000-000000000001', 'AAPL', 1, %s, 'Hammer', 1)",

@@ -1,7 +1,7 @@
 """GET /events: the results as they come, as server-sent events."""
 
 from collections.abc import AsyncIterator, Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import get
 from litestar.concurrency import sync_to_thread
@@ -49,22 +49,27 @@ async def _heard(
 ) -> AsyncIterator[ServerSentEventMessage]:
     client, is_remembered = service.hub.join(after)
     try:
-        yield ServerSentEventMessage(data=None, comment="hello", retry=_RETRY_MS)
+        yield _block(data=None, comment="hello", retry=_RETRY_MS)
         if after is not None and not is_remembered:
             missed = await sync_to_thread(_missed, service.database, after)
             if missed is None:
-                yield ServerSentEventMessage(event="reset", data="{}")
+                yield _block(event="reset", data="{}")
             client.put_first(missed or [])
         while (news := await client.next(_SIGN_EVERY_S)) is not None:
             for event in news:
                 if event.kind in wanted:
-                    yield ServerSentEventMessage(id=event.id, event=event.kind, data=event.data)
+                    yield _block(id=event.id, event=event.kind, data=event.data)
             if not news:
-                yield ServerSentEventMessage(data=None, comment="still here")
+                yield _block(data=None, comment="still here")
     except ServerAway:
         return  # the client comes again by itself, with the same Last-Event-ID
     finally:
         service.hub.leave(client)
+
+
+def _block(**fields: Any) -> ServerSentEventMessage:
+    """Make a block with plain line ends: some clients take the usual CR LF for two."""
+    return ServerSentEventMessage(sep="\n", **fields)
 
 
 def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:
