@@ -243,3 +243,5 @@ for _reason in ("refused", "future"):
     TICKS_REJECTED.labels(_reason)
 for _reason in (*gap_reasons.LABELS, OTHER):
     GAPS.labels(_reason)
+for _reason in ("slow", "too_many"):
+    EVENT_CLIENTS_DROPPED.labels(_reason)

@@ -143,8 +143,162 @@ class Health(Struct, kw_only=True):
     looked_s: float | None
 
 
-class FleetAnswer(Struct, kw_only=True):
-    """The object that `tickstock status --json` prints. looked_s: how old it is, in seconds."""
+class Bar(Struct, kw_only=True):
+    """A bar. time: its start, UTC; of days and longer its first day. vwap, trades: of minutes only."""
 
-    looked_s: float
-    fleet: dict[str, Any]
+    time: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float | None
+    trades: int | None
+    provenance: str | None
+
+
+class Bars(Struct, kw_only=True):
+    """Bars of one symbol, the oldest first."""
+
+    symbol: str
+    timeframe: str
+    bars: list[Bar]
+
+
+class Pattern(Struct, kw_only=True):
+    """A pattern that stands. time: when its bar ended; bar: when that began, of days and longer its first day."""
+
+    symbol: str
+    time: datetime
+    bar: str | None
+    timeframe: str
+    pattern: str
+    confidence: float
+    direction: str | None
+    price: float | None
+    volume: float | None
+    levels: list[float]
+    flow_id: str | None
+
+
+class Patterns(Struct, kw_only=True):
+    """Patterns, the latest first."""
+
+    patterns: list[Pattern]
+
+
+class Indicator(Struct, kw_only=True):
+    """A value. time: when its bar ended; values: every output by its name."""
+
+    time: datetime
+    timeframe: str
+    indicator: str
+    value: float | None
+    values: Any
+
+
+class Indicators(Struct, kw_only=True):
+    """Values of one symbol, the latest first."""
+
+    symbol: str
+    indicators: list[Indicator]
+
+
+class Gaps(Struct, kw_only=True):
+    """What live feeds missed, the latest first, as `tickstock gaps --json` prints it."""
+
+    gaps: list[dict[str, Any]]
+
+
+class DeadLetter(Struct, kw_only=True):
+    """A refused tick. original: its beginning, with escapes; original_bytes: how long it is."""
+
+    id: int
+    created_at: datetime
+    partition: int
+    producer: str
+    reason: str
+    detail: str
+    original: str
+    original_bytes: int
+
+
+class DeadLetters(Struct, kw_only=True):
+    """Refused ticks, the latest first."""
+
+    dead_letters: list[DeadLetter]
+
+
+# -- schedule and cache ------------------------------------------------------------------------------------------------
+
+
+class ScheduleChange(Struct, kw_only=True):
+    """What is to be changed. trigger_time: HH:MM in New York; after_close: ten minutes after the close instead."""
+
+    enabled: bool | None = None
+    trigger_time: Word | None = None
+    market_check: bool | None = None
+    universes: Words | None = None
+    after_close: bool | None = None
+
+
+class ScheduleAnswer(Struct, kw_only=True):
+    """When daily runs start by themselves."""
+
+    enabled: bool
+    trigger_time: str
+    timezone: str
+    next_run: datetime | None
+    universes: list[str]
+    market_check: bool
+    after_close: bool
+
+
+class CacheSyncTrigger(Struct, kw_only=True):
+    """mode: full, market_cap, themes or ipos. force: taken, and changes nothing: each sync compares everything."""
+
+    mode: Word = "full"
+    force: bool = False
+
+
+class CacheSyncStarted(Struct, kw_only=True):
+    """A run of cache_sync alone was added."""
+
+    job_id: UUID
+    mode: str
+    status: Literal["accepted"] = "accepted"
+    message: str = "Cache synchronization started"
+
+
+class CacheSyncStatus(Struct, kw_only=True):
+    """How far such a run is."""
+
+    job_id: UUID
+    mode: str
+    status: str
+    created_at: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    duration_seconds: float | None
+    triggered_by: str
+    error_details: str | None
+    progress: Percent
+
+
+class CacheSyncHistory(Struct, kw_only=True):
+    """Such runs, the newest first."""
+
+    jobs: list[CacheSyncStatus]
+
+
+class CacheSyncStats(Struct, kw_only=True):
+    """How such runs of the last days ended."""
+
+    days: int
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    running: int
+    average_duration_seconds: float | None
+    last_completed: datetime | None

@@ -1,16 +1,15 @@
 """/api/processing: runs are started, watched, cancelled and done again."""
 
 from datetime import date
-from typing import Annotated
 
 from litestar import Controller, delete, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody
 
 from ...contracts.errors import NothingFound, UsageError
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
 from ...db.tables.runs import RunRow, cancel_run, list_runs
-from ..jobs.known_universes import symbols_of_universes, universe_named
+from ..jobs.known_names import symbols_of_universes, universe_named
 from ..jobs.runs import check_names, day_of_run, retry_run, start_run
 from .answers import (
     Cancelled,
@@ -24,24 +23,13 @@ from .answers import (
     Retry,
     Started,
 )
+from .parameters import Days, IdempotencyKey
 from .refusals import refusals
-from .service import Service
+from .service import Service, Shared
 
 REQUESTED_BY = "api"
 _MOST_RUNS = 1000
 _GOOD = "success"  # as the application's page calls a good end
-
-IdempotencyKey = Annotated[
-    str | None,
-    Parameter(
-        header="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="The same key gets the same answer, and starts no second run.",
-    ),
-]
-Days = Annotated[int, Parameter(ge=1, le=3650, description="How far back, in days.")]
 
 
 class Processing(Controller):
@@ -52,7 +40,7 @@ class Processing(Controller):
 
     @post("/trigger-manual", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
     def trigger_manual(
-        self, service: Service, data: ManualTrigger | None = None, idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[ManualTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
         """Start a daily run."""
         wanted = data or ManualTrigger()
@@ -62,7 +50,7 @@ class Processing(Controller):
 
     @post("/trigger-import", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
     def trigger_import(
-        self, service: Service, data: ImportTrigger | None = None, idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[ImportTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
         """Start a run that only imports bars of days, and makes those of weeks and months."""
         wanted = data or ImportTrigger()
@@ -79,7 +67,7 @@ class Processing(Controller):
 
     @post("/trigger-indicators", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
     def trigger_indicators(
-        self, service: Service, data: IndicatorTrigger | None = None, idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[IndicatorTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
         """Start a run that only calculates indicators."""
         wanted = data or IndicatorTrigger()
@@ -92,7 +80,7 @@ class Processing(Controller):
 
     @post("/trigger-patterns", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
     def trigger_patterns(
-        self, service: Service, data: PatternTrigger | None = None, idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[PatternTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
         """Start a run that only looks for patterns."""
         wanted = data or PatternTrigger()
@@ -105,7 +93,7 @@ class Processing(Controller):
 
     @post("/retry-imports", status_code=200, responses=refusals(400, 404, 409, 422, 503), sync_to_thread=True)
     def retry_imports(
-        self, service: Service, data: Retry | None = None, idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[Retry | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
         """Start a run of what another could not do."""
         if data is None:
@@ -115,18 +103,18 @@ class Processing(Controller):
         return Started(run_id=run_id, message=f"Retry of run {data.original_run_id} started")
 
     @get("/status", sync_to_thread=True)
-    def status(self, service: Service) -> ProcessingStatus:
+    def status(self, service: Shared) -> ProcessingStatus:
         """Say how far the run is that is alive."""
         return service.processing.look()
 
     @get("/history", responses=refusals(422, 503), sync_to_thread=True)
-    def history(self, service: Service, days: Days = 7) -> History:
+    def history(self, service: Shared, days: Days = 7) -> History:
         """List the runs of the last days, the newest first."""
         with service.database.connection() as connection:
             return History(runs=[_history_run(run) for run in list_runs(connection, days=days, limit=_MOST_RUNS)])
 
     @delete("/cancel", status_code=200, responses=refusals(404, 503), sync_to_thread=True)
-    def cancel(self, service: Service) -> Cancelled:
+    def cancel(self, service: Shared) -> Cancelled:
         """Cancel the run that is alive: what is done of it stays."""
         with service.database.connection() as connection:
             run_id = cancel_run(connection)

@@ -13,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from ...contracts.errors import NothingFound, ServerAway, SetupError, UsageError, first_line
 from ...db.tables.runs import RunAlive
 from .answers import Refusal
+from .live.event_hub import TooManyClients
 
 log = structlog.get_logger()
 
@@ -83,6 +84,7 @@ HANDLERS: dict[int | type[Exception], Any] = {
     HTTPException: _http,
     msgspec.ValidationError: _said(422),
     UsageError: _said(422),
+    TooManyClients: _said(503),
     NothingFound: _said(404),
     RunAlive: _alive,
     ServerAway: _away,

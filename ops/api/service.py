@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from litestar.di import NamedDependency
+
 from ...db.pool import Pool
 from .glance import Glance
+from .live.event_hub import EventHub
+from .live.results_feed import ResultsFeed
 from .processing_look import ProcessingLook
 
 
@@ -14,3 +18,8 @@ class Service:
     database: Pool
     processing: ProcessingLook
     glance: Glance
+    hub: EventHub
+    feed: ResultsFeed
+
+
+Shared = NamedDependency[Service]  # a call's parameter `service`

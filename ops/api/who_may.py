@@ -70,7 +70,7 @@ class WhoMay(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Check a request, and pass it on."""
-        self._rules.check(Request(scope))  # type: ignore[arg-type]  # only of HTTP
+        self._rules.check(Request(scope))
         await next_app(scope, receive, send)
 
 

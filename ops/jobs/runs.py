@@ -9,6 +9,7 @@ import msgspec
 
 from ...contracts.daily.trading_days import session_on
 from ...contracts.errors import NothingFound, UsageError
+from ...contracts.market_hours import day_of
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import RunParameters, Trigger, WantedRun
 from ...contracts.timeframe import LONGER
@@ -21,6 +22,7 @@ from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
 
 _LOOK_EVERY_S = 0.2
+_FIRST_DAY = date(1990, 1, 1)  # as of ticks
 
 
 class RunProgress(NamedTuple):
@@ -39,8 +41,11 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     Raises UsageError where the market was closed on it, and that is not to be skipped.
     """
     closures = runs.market_closures(connection)
+    latest = latest_session(datetime.now(UTC), closures).day
     if day is None:
-        return latest_session(datetime.now(UTC), closures).day
+        return latest
+    if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
+        raise UsageError(f"{day} has not come yet" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
         raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run of it all the same")
     return day
@@ -88,7 +93,8 @@ def retry_run(
 ) -> UUID:
     """Add a run of the symbols that another could not do, or of some of its; return its id.
 
-    Raises NothingFound where there is no such run, or nothing of it to do again; RunAlive.
+    Raises NothingFound where there is no such run, or nothing of it to do again; UsageError for an unknown symbol;
+    RunAlive.
     """
     original = run_named(connection, run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
@@ -96,6 +102,8 @@ def retry_run(
         raise NothingFound(f"run {run_id} has done everything")
     pinned = runs.read_pinned_run(connection, run_id)
     parameters = msgspec.structs.replace(pinned.parameters, symbols=again)
+    if symbols:
+        check_names(connection, parameters, original.run_date)
     phases: tuple[PhaseName, ...] = tuple(original.phases)  # type: ignore[arg-type]  # as they were checked then
     return start_run(
         connection,

@@ -15,16 +15,21 @@ from litestar.concurrency import set_asyncio_executor
 from ...contracts.errors import SetupError
 from ...contracts.market_hours import load_calendar
 from ...db.pool import Pool
+from ...db.postgres import Database
 from ...db.schema.migrate import check_schema
 from ...db.vitals import VITALS
+from ...db.world import REAL
 from ..api.app import make_app
 from ..api.glance import Glance
+from ..api.live.event_hub import EventHub
+from ..api.live.results_feed import ResultsFeed
+from ..api.measured import Measured
 from ..api.processing_look import ProcessingLook
 from ..api.service import Service
 from ..api.who_may import Rules
 from ..process.shutdown import Stop
 from ..status.observer import Observer
-from .servers import Place, open_postgres, wait_for_server
+from .servers import Place, open_postgres, open_redis, wait_for_server
 
 log = structlog.get_logger()
 
@@ -52,7 +57,7 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
         executor = opened.enter_context(ThreadPoolExecutor(_THREADS, "api"))
         set_asyncio_executor(executor)
         config = uvicorn.Config(
-            make_app(service, rules),
+            Measured(make_app(service, rules)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -60,7 +65,12 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
             timeout_graceful_shutdown=int(_END_S),
         )
         server = uvicorn.Server(config)
-        with _beside("http", lambda: server.run(sockets), stop, end=lambda: setattr(server, "should_exit", True)):
+
+        def end() -> None:
+            service.hub.close()
+            server.should_exit = True
+
+        with _beside("http", lambda: server.run(sockets), stop, end=end):
             log.info("API served", addresses=[_shown(one) for one in sockets])
             VITALS.join()
             while not stop.wait(_TURN_S):
@@ -69,21 +79,23 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
 
 @contextmanager
 def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
-    """Open what the calls share, and the threads that look beside them."""
+    """Open what the calls share, and the threads that look and read beside them."""
     load_calendar()
     with closing(open_postgres(where, name="tickstock-api")) as connection:
         check_schema(connection)
-    database = Pool(where.servers.database_url, name=f"tickstock-api {name}", size=_THREADS)
-    with closing(database):
-        wait_for_server(lambda: database.open(where.connect_timeout_s), where.connect_timeout_s)
-        service = Service(
-            database,
-            ProcessingLook(database),
-            Glance(Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)),
-        )
-        service.glance.look()
-        service.processing.look()
-        with _beside("glance", lambda: service.glance.run(stop), stop):
+    url, timeout_s = where.servers.database_url, where.connect_timeout_s
+    client = open_redis(where, "api")
+    pool = Pool(url, name=f"tickstock-api {name}", size=_THREADS)
+    reads = wait_for_server(lambda: Database(url, name=f"tickstock-api-feed {name}", impatient=True), timeout_s)
+    with closing(pool):
+        wait_for_server(lambda: pool.open(timeout_s), timeout_s)
+        observer = Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)
+        hub = EventHub()
+        feed = ResultsFeed(reads, client, hub, stop=stop, world=REAL)
+        processing = ProcessingLook(pool)
+        service = Service(pool, processing, Glance(observer, processing), hub, feed)
+        processing.look()
+        with _beside("glance", lambda: service.glance.run(stop), stop), _beside("results", feed.run, stop):
             yield service
 
 
@@ -91,7 +103,10 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
 def _beside(
     name: str, work: Callable[[], object], stop: Stop, *, end: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end."""
+    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end.
+
+    What waits for a server that hangs is left behind: none of it holds anything.
+    """
     died: list[BaseException] = []
 
     def run() -> None:
@@ -102,14 +117,14 @@ def _beside(
         finally:
             stop.set()
 
-    thread = threading.Thread(target=run, name=name)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         end()
-        thread.join()
+        thread.join(_END_S + 0.5)
     if died:
         raise died[0]
 

@@ -33,7 +33,7 @@ MIGRATIONS = [
     "0021_partial_bars.sql",
     "0023_lost_at.sql",
     "0024_runs.sql",
-    "0025_idempotency.sql",
+    "0025_api.sql",
     "0026_import_sources.sql",
     "0027_schedule.sql",
     "0028_data_loads.sql",
