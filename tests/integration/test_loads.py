@@ -8,9 +8,12 @@ import psycopg
 import pytest
 import redis
 from daily_rows import add_minutes, jobs, rows
+from jobs_process import KEY
 from tickstockpl.contracts.names import JOBS_CONTROL, JOBS_DATA_LOAD, job_status_keys
 from tickstockpl.contracts.universe import UniverseEntry
 from tickstockpl.db.tables.universe import read_universe, write_universe
+from tickstockpl.ops.fake_massive import FakeMassive
+from tickstockpl.ops.fake_massive.reference import DayRow, Reference
 from tickstockpl.ops.wiring.day_sources import SourceOptions
 from tickstockpl.workers.daily.market_days import latest_session
 
@@ -130,6 +133,20 @@ def test_a_file_becomes_a_universe_and_another_universe_is_loaded(database, migr
         assert sender.state("none", "failed")["error_message"] == "there are no bars of any of its 1 symbols"
     assert read_universe(database, UniverseEntry("job", "dow30")) == ["AAPL", "IBM"]
     assert {symbol for (symbol,) in rows(database, "SELECT symbol FROM symbols")} == {"AAPL", "IBM", "MSFT", "GONE"}
+
+
+def test_a_vendor_is_asked_where_there_is_a_key(database, migrated_servers, wait_for):
+    reference = Reference()
+    reference.days[LATEST.day] = [DayRow("AAPL", 10.0, 12.0, 9.0, 11.5, 1000.0)]
+    with FakeMassive(reference=reference, key=KEY) as fake:
+        options = {"key": KEY, "rest_url": fake.rest_url, "per_minute": 60_000}
+        with application(migrated_servers, wait_for, **options) as sender:
+            sender.load("5f0c", job_type="historical_load", symbols=["AAPL"])
+            state = sender.state("5f0c", "completed")
+        asked = [request for request in fake.requests if request.startswith("/v2/aggs/ticker/AAPL/range/1/day/")]
+    assert (state["successful_symbols"], state["log_messages"], len(asked)) == (["AAPL"], [], 1)
+    bars = rows(database, "SELECT date, close::float, provenance FROM ohlcv_daily")
+    assert bars == [(LATEST.day, 11.5, "aggregates")]
 
 
 def test_a_bad_message_is_said_once_and_nothing_dies_of_it(database, migrated_servers, wait_for):

@@ -70,7 +70,8 @@ class Coordinator(PatientLoop):
             self._clock.look(connection)
             run = self._move()
             steps = run_steps.waiting_steps(connection, run.run_id) if run and run.status == "running" else []
-            self._stream.deal([*steps, *self._loads.move(connection)])
+            if due := [*steps, *self._loads.move(connection)]:
+                self._stream.deal(due)
             self._teller.tell(connection)
             self._prune()
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
