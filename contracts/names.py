@@ -68,6 +68,11 @@ HEARTBEAT = "tickstock:producer:heartbeat"
 APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"  # the application shows us as connected only while this key exists, too
 
 
+def job_status_keys(job_id: str) -> tuple[str, str]:
+    """Name the keys under which the state of a job is told: its readers differ."""
+    return f"tickstock.jobs.status:{job_id}", f"job:status:{job_id}"
+
+
 def bridge_seq_key(epoch: int) -> str:
     """Name the hash that counts, for each channel, the messages said in a bridge's epoch."""
     return f"tickstock-bridge:{{bridge}}:seq:{epoch}"
@@ -109,10 +114,13 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 MONITORING_CONTROL = "tickstock:monitoring:control"  # what the application asks of the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
+JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
+JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
+
 # What the application asks us to do, and tries connections on.
 COMMAND_CHANNELS = (
-    "tickstock.jobs.data_load",
-    "tickstock.jobs.control",
+    JOBS_DATA_LOAD,
+    JOBS_CONTROL,
     "tickstock.jobs.backtest",
     "tickstock.jobs.cancel",
     "tickstock:monitoring:control",

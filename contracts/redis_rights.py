@@ -22,16 +22,19 @@ from .names import (
     GROUP,
     HEARTBEAT,
     JOBS,
+    JOBS_CONTROL,
+    JOBS_DATA_LOAD,
     MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
     flow_key,
+    job_status_keys,
     renewal_keys,
     results_key,
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "jobs", "application", "operator"]
+Role = Literal["producer", "worker", "bridge", "jobs", "api", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
@@ -44,6 +47,8 @@ _RENEWAL_KEYS = tuple(key.replace("{p0}", "{p*}") for key in renewal_keys(0))
 _DOOR_KEYS = "tickstock-door:*"
 _RESULTS_KEYS = "tickstock-results:*"
 _BRIDGE_KEYS = "tickstock-bridge:*"
+_JOB_STATUS = job_status_keys("1")
+_JOB_STATUS_KEYS = job_status_keys("*")
 _PATTERN_CHANNELS = (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED)
 _ALL_CHANNELS = tuple(sorted(name for key, name in vars(channel_names).items() if key.isupper()))
 
@@ -121,7 +126,7 @@ def command_of(call: Call) -> str:
 def key_of(call: Call) -> str:
     """Return the key or channel of a call; "" where it has none."""
     words = call[call.index("STREAMS") :] if "STREAMS" in call else call  # a group's name comes before them
-    return next((word for word in words[1:] if word.startswith("tickstock")), "")
+    return next((word for word in words[1:] if word.startswith(("tickstock", "job:"))), "")
 
 
 # SELECT: for another database than 0; INFO: the policy, the memory, the server's run id; a transaction that is
@@ -275,10 +280,10 @@ RIGHTS: dict[Role, RedisRights] = {
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # db/streams/jobs_stream.py, db/tables/run_results.py.
+    # db/streams/jobs_stream.py, db/tables/run_results.py, workers/daily/loads.
     "jobs": RedisRights(
-        keys=(JOBS, _RESULTS_KEYS),
-        channels=(),
+        keys=(JOBS, _RESULTS_KEYS, *_JOB_STATUS_KEYS),
+        channels=(JOBS_DATA_LOAD, JOBS_CONTROL),
         calls=(
             *_EVERYBODY,
             ("XGROUP", "CREATE", JOBS, JOBS, "0", "MKSTREAM"),
@@ -291,8 +296,30 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XDEL", JOBS, "0-1"),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "run", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
+            *_subscribe((JOBS_DATA_LOAD, JOBS_CONTROL)),
+            ("UNSUBSCRIBE",),
+            *(("SET", key, "{}", "EX", "86400") for key in _JOB_STATUS),
+            *(("EXISTS", key) for key in _JOB_STATUS),
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # the doctor's, with rights that are given above
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
+    ),
+    # A look at the fleet, and the results as they come: it changes nothing.
+    "api": RedisRights(
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        channels=_ALL_CHANNELS,
+        calls=(
+            *_EVERYBODY,
+            *_LOOK,
+            *_TYPES,
+            ("GET", HEARTBEAT),
+            ("GET", BRIDGE_EPOCH),
+            ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
+            ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
+            ("XINFO", "STREAM", _RESULTS),
+        ),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.

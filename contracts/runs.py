@@ -1,20 +1,24 @@
 """A run of daily processing and its steps, as everybody speaks of them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
 
 from .errors import UsageError
-from .messages.processing_events import PHASES, PhaseName
+from .messages.processing_events import PHASES, CacheMode, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
 Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
+# Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
+Source = Literal["grouped", "flat", "aggregates", "own"]
 
 ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
+CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
+SOURCES: tuple[Source, ...] = get_args(Source)
 EVERY_UNIVERSE = "all"  # every symbol that has bars
 
 
@@ -23,7 +27,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     lookback_days: trading days up to the run's own, itself included, whose bars are made and looked at.
     skip_market_check: the run's own day counts even where the market was closed.
-    batch: symbols of a step.
+    batch: symbols of a step. cache_mode: what cache_sync makes again.
     """
 
     timeframes: tuple[str, ...] | None = None
@@ -33,10 +37,11 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
     lookback_days: int = 1
     skip_market_check: bool = False
     batch: int = 250
+    cache_mode: CacheMode = "full"
 
 
 class WantedRun(NamedTuple):
-    """A run that somebody asks for."""
+    """A run that somebody asks for. idempotency_key: who asks again under the same one means the same run."""
 
     run_date: date
     trigger: Trigger
@@ -45,6 +50,7 @@ class WantedRun(NamedTuple):
     parameters: RunParameters
     requested_by: str = ""
     original_run_id: UUID | None = None
+    idempotency_key: str | None = None
 
 
 class StepKey(NamedTuple):
@@ -71,11 +77,15 @@ class Step(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step did. found: rows that are there after it; changed: rows that it wrote or deleted; failed: why."""
+    """What a step did. found: rows that are there after it; changed: rows that it wrote or deleted; failed: why.
+
+    detail: what else is to be known of it, as JSON: `rows` of each source, an `error` that others made good.
+    """
 
     found: int
     changed: int
     failed: dict[str, str]
+    detail: Mapping[str, Any] = {}
 
 
 def key_of(text: str) -> StepKey:

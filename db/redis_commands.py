@@ -114,6 +114,9 @@ class Client(Protocol):
     def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> Any:
         """EVAL."""
 
+    def exists(self, *names: Text) -> int:
+        """EXISTS."""
+
     def get(self, name: Text) -> bytes | None:
         """GET."""
 

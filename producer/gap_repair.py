@@ -13,7 +13,7 @@ import psycopg
 import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
-from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.errors import LeaseLost, RestAway, RestBroken, RestRefused, RestStopped, TickStockError
 from ..contracts.frames.maker import Identity
 from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
@@ -29,7 +29,6 @@ from ..db.tables import gaps
 from ..db.tables.gaps import MissingMinutes, OpenGap
 from ..db.world import REAL, World
 from .framer import Framer
-from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
 from .sending.stream_writer import StreamWriter
 
 log = structlog.get_logger()

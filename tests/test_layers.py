@@ -38,6 +38,8 @@ INSIDE = {
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},
+        {"api"},
+        {"wiring/api"},
         {"cli", "entry"},
         {"__main__"},
     ),

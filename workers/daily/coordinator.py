@@ -17,8 +17,11 @@ from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
 from ...db.world import World
+from .clock import Clock
+from .loads.loads import Loads
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
@@ -33,29 +36,42 @@ class Coordinator(PatientLoop):
     """One in each process; all but the holder of the lease stand by."""
 
     def __init__(  # two servers, and what the process hands in
-        self, name: str, *, database: Database, client: Client, symbols_of: SymbolsOf, stop: Stop, world: World
+        self,
+        name: str,
+        *,
+        database: Database,
+        client: Client,
+        symbols_of: SymbolsOf,
+        stop: Stop,
+        world: World,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._client = client
         self._symbols_of = symbols_of
+        self._sources = sources
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
+        self._clock = Clock(world)
+        self._loads = Loads(client, sources, world)
         self._lease: Lease | None = None
         self._listens = False
         self._renew_at = self._progress_at = self._prune_at = 0.0
 
     def turn(self) -> None:
-        """Stand by, or move the run on, deal its steps, tell what was said; then wait for news, or a little."""
+        """Stand by, or add what is due, move the run on, deal its steps, tell what was said; then wait a little."""
         connection = self.database.connection
         if not self._listens:
             connection.execute(query("listen_leases"))
             connection.execute(query("listen_runs"))
             self._listens = True
         if self._holds_lease():
+            self._clock.look(connection)
             run = self._move()
-            if run is not None and run.status == "running":
-                self._stream.deal(run_steps.waiting_steps(connection, run.run_id))
+            steps = run_steps.waiting_steps(connection, run.run_id) if run and run.status == "running" else []
+            if due := [*steps, *self._loads.move(connection)]:
+                self._stream.deal(due)
             self._teller.tell(connection)
             self._prune()
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
@@ -75,7 +91,7 @@ class Coordinator(PatientLoop):
         is_due = now_s >= self._progress_at
         if is_due:
             self._progress_at = now_s + _PROGRESS_EVERY_S
-        return RunMoves(self.database.connection, self._symbols_of).move(say_progress=is_due)
+        return RunMoves(self.database.connection, self._symbols_of, self._sources).move(say_progress=is_due)
 
     def _holds_lease(self) -> bool:
         """Take or renew the lease. Safety does not rest on it: each move holds the run's row."""
@@ -93,6 +109,7 @@ class Coordinator(PatientLoop):
             self._renew_at = now_s + RENEW_EVERY_S
             log.info("coordinator", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
+            self._loads.begin_anew()
             self._teller.open(connection)
         return True
 

@@ -1,35 +1,56 @@
 """The loop that does steps of runs: read one, compute, commit it in one transaction, ack."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import psycopg
 import structlog
 from redis.exceptions import RedisError
 
-from ...contracts.errors import ServerAway
+from ...contracts.errors import RestStopped, ServerAway
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
 from ...db import postgres
 from ...db.postgres import Database
 from ...db.redis import Client
 from ...db.streams.jobs_stream import DealtStep, JobsStream
-from ...db.tables.run_results import RunTeller
-from ...db.tables.run_steps import end_step, fail_step, lock_step, read_step
+from ...db.tables.run_results import RunTeller, add_messages
+from ...db.tables.run_steps import ATTEMPTS, end_step, fail_step, lock_step, note_wait, read_step
 from ...db.tables.runs import PinnedRun, read_pinned_run
 from ...db.vitals import VITALS
 from ...db.world import World
+from .asking import Asking
 from .patient_loop import PatientLoop
 from .phase_steps import prepare
+from .run_errors import quota_used_up, step_failed
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
 _CLAIM_EVERY_S = 1.0
 
+T = TypeVar("T")
+
 
 class JobWorker(PatientLoop):
     """One of any number: they share the steps of the stream tickstock-jobs."""
 
-    def __init__(self, name: str, *, database: Database, client: Client, stop: Stop, world: World) -> None:
+    def __init__(  # two servers, and what the process hands in
+        self,
+        name: str,
+        *,
+        database: Database,
+        client: Client,
+        stop: Stop,
+        world: World,
+        sources: Sources = NO_SOURCES,
+        asking: Asking | None = None,
+    ) -> None:
+        """asking: what the sources wait with."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
+        self._sources = sources
+        self._asking = asking or Asking(stop, world)
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._claim_at = 0.0
@@ -75,6 +96,8 @@ class JobWorker(PatientLoop):
             self._fail(step, e)
         except (RedisError, OSError, ServerAway):
             raise
+        except RestStopped:
+            return  # cancelled, or we are to stop: it is dealt again if anybody wants it
         except Exception as e:  # noqa: BLE001  # one step that cannot be done must not end a process that does others
             self._fail(step, e)
         else:
@@ -82,7 +105,15 @@ class JobWorker(PatientLoop):
 
     def _attempt(self, dealt: DealtStep, step: Step) -> None:
         connection = self.database.connection
-        write = prepare(connection, self._pinned(step), step, self._world.unix_ns() / 1e9)
+
+        def keep(refusals_s: Sequence[float]) -> bool:
+            return self._keep(dealt, step, refusals_s)
+
+        def ask(question: Callable[[], T]) -> T:
+            return self._asking.ask(question, keep)
+
+        now_s = self._world.unix_ns() / 1e9
+        write = prepare(connection, self._pinned(step), step, now_s, sources=self._sources, ask=ask)
         self._stream.keep(dealt)
         with connection.transaction():
             if lock_step(connection, step.key, step.token) is None:
@@ -92,6 +123,24 @@ class JobWorker(PatientLoop):
             end_step(connection, step, result, self._name)
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
 
+    def _keep(self, dealt: DealtStep, step: Step, refusals_s: Sequence[float]) -> bool:
+        """Keep a step whose answer is awaited, and tell what the vendor makes it wait for; False: nobody wants it."""
+        VITALS.turn()
+        self._stream.keep(dealt)
+        connection = self.database.connection
+        if refusals_s:
+            said = quota_used_up(
+                now_s=self._world.unix_ns() / 1e9,
+                run_id=str(step.key.run_id),
+                phase=step.key.phase,
+                seconds=max(refusals_s),
+            )
+            with connection.transaction():
+                note_wait(connection, step, max(refusals_s))
+                add_messages(connection, [said])
+            self._teller.tell(connection)
+        return read_step(connection, step.key, step.token) is not None
+
     def _pinned(self, step: Step) -> PinnedRun:
         if self._run is None or self._run[0] != step.key.run_id:
             self._run = (step.key.run_id, read_pinned_run(self.database.connection, step.key.run_id))
@@ -100,4 +149,16 @@ class JobWorker(PatientLoop):
     def _fail(self, step: Step, error: Exception) -> None:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("step failed", step=step.key.text, attempt=step.attempt, symbols=len(step.symbols), why=why)
-        fail_step(self.database.connection, step, why)
+        connection = self.database.connection
+        with connection.transaction():
+            fail_step(connection, step, why)
+            if step.attempt >= ATTEMPTS and len(step.symbols) <= 1:  # a batch is parted first
+                said = step_failed(
+                    now_s=self._world.unix_ns() / 1e9,
+                    run_id=str(step.key.run_id),
+                    phase=step.key.phase,
+                    timeframe=step.key.timeframe,
+                    symbol=next(iter(step.symbols), None),
+                    why=why,
+                )
+                add_messages(connection, [said])

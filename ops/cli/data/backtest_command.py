@@ -23,8 +23,9 @@ from ....workers.backtest.rules import Rules
 from ...output.backtest_files import write_report
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
 from ..parts.selection import NamesType
+from ..parts.setting import typed
 
 _CUTS = 20  # of a check for look-ahead
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -32,22 +33,22 @@ _DEFAULT = Rules()
 
 
 @click.command(context_settings=CONTEXT, short_help="What the published patterns would have earned.")
-@option("--symbols", type=NamesType(20), required=True, help="Symbols.")
-@option("--patterns", type=NamesType(), required=True, help="Patterns, as pattern_definitions defines them.")
-@option("--from", "start", type=_DAY, required=True, help="First day.")
-@option("--to", "end", type=_DAY, required=True, help="Last day.")
-@option("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Bars that are traded on.")
-@option("--initial-capital", type=float, default=_DEFAULT.initial_capital, help="Dollars.")
-@option("--commission-rate", type=float, default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
-@option("--slippage-rate", type=float, default=_DEFAULT.slippage_rate, help="How much worse a market order is filled.")
-@option("--max-position-size", type=float, default=_DEFAULT.max_position_size, help="Largest share of equity.")
-@option("--stop-loss-pct", type=float, default=_DEFAULT.stop_loss_pct, help="Fraction below the entry; 0: no stop.")
-@option("--take-profit-pct", type=float, default=_DEFAULT.take_profit_pct, help="Fraction above it; 0: no target.")
-@option("--max-bars", type=click.IntRange(1), help="Close a position after so many bars.")
-@option("--short/--long-only", default=True, help="Whether bearish patterns open positions, too.")
-@option("--check-lookahead", is_flag=True, help=f"Cut the future off at {_CUTS} times, and compare the trades before.")
-@option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, CSV and a picture.")
-@option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
+@typed("--symbols", type=NamesType(20), required=True, help="Symbols.")
+@typed("--patterns", type=NamesType(), required=True, help="Patterns, as pattern_definitions defines them.")
+@typed("--from", "start", type=_DAY, required=True, help="First day.")
+@typed("--to", "end", type=_DAY, required=True, help="Last day.")
+@typed("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Bars that are traded on.")
+@typed("--initial-capital", type=float, default=_DEFAULT.initial_capital, help="Dollars.")
+@typed("--commission-rate", type=float, default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
+@typed("--slippage-rate", type=float, default=_DEFAULT.slippage_rate, help="How much worse a market order is filled.")
+@typed("--max-position-size", type=float, default=_DEFAULT.max_position_size, help="Largest share of equity.")
+@typed("--stop-loss-pct", type=float, default=_DEFAULT.stop_loss_pct, help="Fraction below the entry; 0: no stop.")
+@typed("--take-profit-pct", type=float, default=_DEFAULT.take_profit_pct, help="Fraction above it; 0: no target.")
+@typed("--max-bars", type=click.IntRange(1), help="Close a position after so many bars.")
+@typed("--short/--long-only", default=True, help="Whether bearish patterns open positions, too.")
+@typed("--check-lookahead", is_flag=True, help=f"Cut the future off at {_CUTS} times, and compare the trades before.")
+@typed("--out", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, CSV and a picture.")
+@typed("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @server_options
 def backtest(
     where: AbstractContextManager[Place],

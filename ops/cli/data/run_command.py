@@ -14,15 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ....contracts.errors import NothingFound
-from ....contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
+from ....contracts.messages.processing_events import CacheMode
+from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, RunParameters, phases_of
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
-from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ....db.tables.run_steps import sources_of
+from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs, notes_of
+from ....db.tables.universe import Universe
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, server_options
 from ..parts.setting import typed
+from .run_schedule import schedule
 
 _NAME = "tickstock-run"
 _LEAST_WIDTH = 160
@@ -37,6 +41,7 @@ def run() -> None:
     """
 
 
+run.add_command(schedule)
 wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, and show the progress.")
 
 
@@ -69,6 +74,7 @@ wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, an
     default=1,
     help="Number of trading days, the last one is the day of the run.",
 )
+@typed("--cache-mode", type=click.Choice(CACHE_MODES), default="full", help="What cache_sync makes again.")
 @typed("--skip-market-check", is_flag=True, help="Run also if the market was closed on that day.")
 @wait_option
 @server_options
@@ -80,6 +86,7 @@ def start(
     symbols: tuple[str, ...],
     timeframes: tuple[str, ...],
     lookback_days: int,
+    cache_mode: CacheMode,
     skip_market_check: bool,
     wait: bool,
 ) -> None:
@@ -88,13 +95,16 @@ def start(
         timeframes=timeframes or None,
         symbols=symbols or None,
         lookback_days=lookback_days,
+        cache_mode=cache_mode,
         skip_market_check=skip_market_check,
     )
     wanted = phases_of(phases)
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
-        check_names(connection, place.servers.database_url, universe, parameters, run_date)
+        if universe != EVERY_UNIVERSE:
+            Universe(universe, place.servers.database_url)  # it must be there
+        check_names(connection, parameters, run_date)
         run_id = start_run(
             connection,
             run_date=run_date,
@@ -159,13 +169,24 @@ def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: boo
         check_schema(connection)
         found = run_named(connection, run_id)
         progress, failures = progress_of(connection, found), failures_of(connection, found.run_id)
+        sources, notes = sources_of(connection, found.run_id), notes_of(connection, found.run_id)
     if as_json:
-        shown = {**found._asdict(), "progress": progress.share, "failures": [one._asdict() for one in failures]}
+        shown = {
+            **found._asdict(),
+            "progress": progress.share,
+            "sources": sources,
+            "notes": notes,
+            "failures": [one._asdict() for one in failures],
+        }
         click.echo(msgspec.json.encode(shown).decode())
     else:
         _print_runs([found])
         if found.ended_at is None:
             click.echo(_line(progress))
+        if sources:
+            click.echo("bars of days: " + ", ".join(f"{count:,} {source}" for source, count in sources.items()))
+        for note in notes:
+            click.echo(note)
         for one in failures:
             click.echo(f"{one.symbol}: {one.phase}: {one.why}")
     if found.status not in (_GOOD, "queued", "running"):
@@ -233,7 +254,8 @@ def _print_runs(found: list[RunRow]) -> None:
     for one in found:
         seconds = f"{(one.ended_at - one.started_at).total_seconds():.1f}" if one.ended_at and one.started_at else ""
         counts = (one.symbols_processed, one.symbols_failed, one.indicators, one.patterns)
-        texts = (str(one.run_id), str(one.run_date), one.trigger, one.status, one.phase or "")
+        trigger = f"{one.trigger}, late" if one.is_late else one.trigger
+        texts = (str(one.run_id), str(one.run_date), trigger, one.status, one.phase or "")
         table.add_row(*map(Text, (*texts, *(f"{count:,}" for count in counts), seconds, one.error or "")))
     console = make_console()
     (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)

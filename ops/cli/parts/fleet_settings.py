@@ -45,19 +45,19 @@ def universe_option(default: str) -> Callable[[F], F]:
 
 
 def vendor_options(command: F) -> F:
-    """Add --rest-url, --rest-per-minute and --api-key-file: how to ask the vendor for what a feed missed."""
+    """Add --rest-url, --rest-per-minute and --api-key-file: how to ask the vendor for bars."""
     for add in reversed(_VENDOR):
         command = add(command)
     return command
 
 
 _VENDOR: tuple[Callable[[F], F], ...] = (
-    option("--rest-url", default=REST_URL, help="Address of the vendor's REST, for repairs."),
+    option("--rest-url", default=REST_URL, help="Address of the vendor's REST."),
     option(
         "--rest-per-minute",
         type=Number(1, 60_000),
         default=REST_PER_MINUTE,
-        help="Most REST requests in a minute, for repairs.",
+        help="Most REST requests of this process in a minute.",
     ),
     option(
         "--api-key-file",

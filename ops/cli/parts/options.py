@@ -236,7 +236,7 @@ def api_key(file: Path | None, *, needed: bool = True) -> str:
     return key
 
 
-METRICS_PORTS = {"worker": 9101, "producer": 9102, "bridge": 9103}  # by convention
+METRICS_PORTS = {"worker": 9101, "producer": 9102, "bridge": 9103, "jobs": 9104, "api": 9105}  # by convention
 _PORTS = ", ".join(f"{program} {port}" for program, port in METRICS_PORTS.items())
 
 
