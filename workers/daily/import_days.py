@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from ...contracts.day_bars import day_number
+from ...contracts.daily.day_bars import day_number
 from ...contracts.market_hours import NEW_YORK
 from .market_days import Closures, Session, session_on
 
