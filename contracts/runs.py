@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ from .messages.processing_events import PHASES, PhaseName
 Trigger = Literal["automatic", "manual", "retry"]
 Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
 
+STATUSES: tuple[Status, ...] = get_args(Status)
 ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
 EVERY_UNIVERSE = "all"  # every symbol that has bars

@@ -12,8 +12,9 @@ from .conftest import WORKLOADS, of_kind, pod_template
 PROMETHEUS = ROOT / "ops" / "prometheus"
 OPERATOR = ROOT / "ops" / "kubernetes" / "components" / "prometheus-operator"
 SERVERS = {"REDIS_URL", "DATABASE_URL"}
-PORTS = {"tickstock-worker": 9101, "tickstock-producer": 9102, "tickstock-bridge": 9103}
-STOP_S = {"tickstock-worker": STOP_DEADLINE_S, "tickstock-bridge": STOP_DEADLINE_S, "tickstock-producer": 30.0}
+PORTS = {"tickstock-worker": 9101, "tickstock-producer": 9102, "tickstock-bridge": 9103, "tickstock-jobs": 9104}
+STOP_S = dict.fromkeys(("tickstock-worker", "tickstock-bridge", "tickstock-jobs"), STOP_DEADLINE_S)
+STOP_S["tickstock-producer"] = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,7 @@ def test_each_process_of_the_fleet_has_its_workload(example):
     assert {(each["kind"], each["metadata"]["name"]) for each in workloads} == {
         ("Deployment", "tickstock-worker"),
         ("Deployment", "tickstock-bridge"),
+        ("Deployment", "tickstock-jobs"),
         ("StatefulSet", "tickstock-producer"),
         ("Job", "tickstock-migrate"),
         ("Deployment", "tickstock-operator"),
@@ -143,12 +145,14 @@ def test_what_selects_pods_meets_those_it_means(example):
     assert met == {
         ("Deployment", "tickstock-worker"): {"tickstock-worker"},
         ("Deployment", "tickstock-bridge"): {"tickstock-bridge"},
+        ("Deployment", "tickstock-jobs"): {"tickstock-jobs"},
         ("Deployment", "tickstock-operator"): {"tickstock-operator"},
         ("StatefulSet", "tickstock-producer"): {"tickstock-producer"},
         ("PodDisruptionBudget", "tickstock-worker"): {"tickstock-worker"},
         ("PodDisruptionBudget", "tickstock-bridge"): {"tickstock-bridge"},
         ("NetworkPolicy", "tickstock"): set(pods),
         ("NetworkPolicy", "tickstock-producer"): {"tickstock-producer"},
+        ("NetworkPolicy", "tickstock-jobs"): {"tickstock-jobs"},
         ("PodMonitor", "tickstock"): set(pods),
     }
     for each in of_kind(example, "Deployment"):
@@ -163,7 +167,7 @@ def test_an_overlay_changes_the_image_of_every_container_and_the_namespace_of_ev
     assert {document["metadata"]["namespace"] for document in example} == {"tickstock"}
 
 
-@pytest.mark.parametrize("component", ["worker", "bridge", "producer", "migrate"])
+@pytest.mark.parametrize("component", ["worker", "bridge", "jobs", "producer", "migrate"])
 def test_each_step_of_an_upgrade_can_be_applied_by_its_label(example, component):
     applied = [each for each in example if each["metadata"]["labels"].get("app.kubernetes.io/component") == component]
     assert [each["metadata"]["name"] for each in of_kind(applied, "Deployment", "StatefulSet", "Job")] == [

@@ -7,7 +7,7 @@ from ...contracts.lease import Lease
 from ...contracts.names import JOBS
 from ...contracts.stop import Stop
 from ...db import lease as leases
-from ...db import redis
+from ...db import metrics, redis
 from ...db.jobs_stream import JobsStream
 from ...db.lease import RENEW_EVERY_S
 from ...db.postgres import Database
@@ -60,6 +60,9 @@ class Coordinator(PatientLoop):
             self._prune()
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
+    def show_life(self) -> None:
+        """Leave that to the loop that does steps: without a coordinator a process is still well."""
+
     def begin_anew(self) -> None:
         """Listen again, and look at once whether the lease is still ours."""
         self._listens = False
@@ -85,12 +88,14 @@ class Coordinator(PatientLoop):
             if not leases.renew(connection, self._name, [self._lease]):
                 log.info("coordinator steps down", name=self._name)
                 self._lease = None
+                metrics.COORDINATOR.set(0)
         if self._lease is None:
             try:
                 self._lease = leases.take(connection, UNIT, self._name)
             except LeaseTaken:
                 return False
             self._renew_at = now_s + RENEW_EVERY_S
+            metrics.COORDINATOR.set(1)
             log.info("coordinator", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
             self._teller.open(connection)

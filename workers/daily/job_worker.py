@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from ...contracts.errors import ServerAway
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
-from ...db import postgres
+from ...db import metrics, postgres
 from ...db.jobs_stream import DealtStep, JobsStream
 from ...db.postgres import Database
 from ...db.redis import Client
@@ -38,13 +38,16 @@ class JobWorker(PatientLoop):
 
     def turn(self) -> None:
         """Do one step, or wait a little for one."""
-        VITALS.turn()
         self._held = self._held or self._next()
         VITALS.join()
         if self._held is not None:
             self._do(self._held)
             self._stream.ack(self._held)
             self._held = None
+
+    def show_life(self) -> None:
+        """Note it: this is the process's main loop."""
+        VITALS.turn()
 
     def begin_anew(self) -> None:
         """Nothing hangs on the connection."""
@@ -67,6 +70,8 @@ class JobWorker(PatientLoop):
         step = read_step(self.database.connection, dealt.key, dealt.token)
         if step is None:
             return  # done, or dealt again: the entry is an old one
+        if dealt.is_taken_over:
+            metrics.RUN_STEPS.labels(step.key.phase, "redone").inc()
         try:
             self._attempt(dealt, step)
         except psycopg.Error as e:
@@ -81,7 +86,7 @@ class JobWorker(PatientLoop):
             self._teller.tell(self.database.connection)
 
     def _attempt(self, dealt: DealtStep, step: Step) -> None:
-        connection = self.database.connection
+        connection, began_s = self.database.connection, self._world.monotonic_s()
         write = prepare(connection, self._pinned(step), step, self._world.unix_ns() / 1e9)
         self._stream.keep(dealt)
         with connection.transaction():
@@ -90,6 +95,8 @@ class JobWorker(PatientLoop):
             # What a step tells has the order of the commits, so its number is given last: see add_run_result.
             result = write(connection)
             end_step(connection, step, result, self._name)
+        metrics.RUN_STEPS.labels(step.key.phase, "done").inc()
+        metrics.RUN_STEP_DURATION.labels(step.key.phase).observe(self._world.monotonic_s() - began_s)
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
 
     def _pinned(self, step: Step) -> PinnedRun:
@@ -101,3 +108,4 @@ class JobWorker(PatientLoop):
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("step failed", step=step.key.text, attempt=step.attempt, symbols=len(step.symbols), why=why)
         fail_step(self.database.connection, step, why)
+        metrics.RUN_STEPS.labels(step.key.phase, "failed").inc()

@@ -12,6 +12,7 @@ from ...db import postgres, redis
 from ...db.backoff import Backoff
 from ...db.outage import Outage
 from ...db.postgres import Database
+from ...db.vitals import VITALS
 from ...db.world import World
 
 _LOOK_S = 0.05
@@ -30,6 +31,7 @@ class PatientLoop(ABC):
     def run(self) -> None:
         """Take turns until told to stop, and leave."""
         while not self.stop.is_set():
+            self.show_life()
             try:
                 if not self._has_servers():
                     self._world.wait(self.stop, _LOOK_S)
@@ -44,6 +46,10 @@ class PatientLoop(ABC):
         with suppress(psycopg.Error, RedisError, OSError, ServerAway):  # it is found out by those who stay
             self.leave()
         self.database.close()
+
+    @abstractmethod
+    def show_life(self) -> None:
+        """Note that the loop turns, also while a server is away, where it is the process's main loop."""
 
     @abstractmethod
     def turn(self) -> None:
@@ -72,6 +78,7 @@ class PatientLoop(ABC):
             postgres.can_pass(error) or postgres.is_lost(self.database.connection, error)
         ):
             raise error
+        VITALS.lost("postgresql")
         do = postgres.advice(error) if isinstance(error, psycopg.Error) else ""
         self._database_outage.note(error, do=do)
         self.begin_anew()
@@ -79,5 +86,6 @@ class PatientLoop(ABC):
     def _note_redis(self, error: RedisError | OSError) -> None:
         if isinstance(error, ResponseError) and not redis.can_pass(error):
             raise error
+        VITALS.lost("redis")
         self._redis_outage.note(error, do=redis.advice(error))
         self.begin_anew()
