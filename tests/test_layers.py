@@ -36,6 +36,7 @@ INSIDE = {
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},
+        {"demo"},
         {"cli", "entry"},
         {"__main__"},
     ),

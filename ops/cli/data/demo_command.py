@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ....producer.synthetic import Market
-from ...jobs.demo import play, says_speed
+from ...demo.demo import play, says_speed
 from ...jobs.feed_result import print_result
 from ...jobs.fleet import WatchedStop
 from ...wiring.servers import Place
@@ -31,8 +31,8 @@ _OPENING_RUSH = 1.8
 def demo(where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float) -> None:
     """Show a synthetic market become 1-minute bars: embedded servers, a producer at 60x, workers, and a live table.
 
-    Ends by itself with the ledger: every tick that went in, and what became of it. Embedded servers are the demo's own,
-    in the folder `demo` of the data folder, and start empty.
+    Ends by itself with the ledger: every tick that went in, and what became of it; and with a daily run over the bars.
+    Embedded servers are the demo's own, in the folder `demo` of the data folder, and start empty.
     """
     stop = WatchedStop(deadline_s=60.0)
     click.echo(
@@ -45,7 +45,7 @@ def demo(where: AbstractContextManager[Place], seconds: float, workers: int, sym
         played = play(servers, market, workers=workers, seconds=seconds, stop=stop)
     print_result(played.result, seconds=time.monotonic() - started_s)
     click.echo(says_speed(played.speed))
-    for line in played.lines:
+    for line in (*(played.day.lines() if played.day else ()), *played.lines):
         click.echo(line)
-    if any(row.gap for row in played.result.rows):
+    if any(row.gap for row in played.result.rows) or (played.day and not played.day.is_good):
         sys.exit(1)
