@@ -1,4 +1,4 @@
-"""Deletes old findings: patterns, indicators and integration events. Bars, the ledger and dead letters stay."""
+"""Deletes old patterns and indicators, those of days too, and integration events. Bars and ledger stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -11,17 +11,25 @@ _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
 class Kind(NamedTuple):
-    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
+    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`; option: whose days it has."""
 
     name: str
     table: str
-    keep_days: int
+    option: str
 
 
+KEEP_DAYS = {"patterns": 90, "events": 30, "indicators": 7, "daily": 400}
 KINDS = (
-    Kind("patterns", "intraday_patterns", 90),
-    Kind("events", "integration_events", 30),
-    Kind("indicators", "intraday_indicators", 7),
+    Kind("patterns", "intraday_patterns", "patterns"),
+    Kind("events", "integration_events", "events"),
+    Kind("indicators", "intraday_indicators", "indicators"),
+    *(
+        Kind(table, table, "daily")
+        for table in (
+            *("daily_indicators", "daily_patterns", "weekly_patterns", "monthly_patterns"),
+            "daily_intraday_patterns",
+        )
+    ),
 )
 
 
@@ -38,10 +46,10 @@ def prune(
 ) -> Iterator[Pruned]:
     """Delete what is older than so many days, by the time of its bar; report one table after the other.
 
-    keep_days: of each kind's name. dry_run: only count. say: hears how far a long table is.
+    keep_days: of each option. dry_run: only count. say: hears how far a long table is.
     """
     for kind in KINDS:
-        before = now - timedelta(days=keep_days[kind.name])
+        before = now - timedelta(days=keep_days[kind.option])
         pages, has_parts = connection.execute(query("table_pages"), {"table": kind.table}).fetchone() or (0, False)
         if has_parts:
             yield Pruned(kind.table, before, None)
