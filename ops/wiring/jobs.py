@@ -58,16 +58,14 @@ def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
     client = open_redis(where, "jobs")
     url = where.servers.database_url
 
-    def open_database(role: str, *, main_loop: bool = False) -> Database:
-        return wait_for_server(
-            lambda: Database(url, name=f"{role} {name}", main_loop=main_loop), where.connect_timeout_s
-        )
+    def open_database(role: str) -> Database:
+        # Both loops wait for it as a main loop does: the one of the coordinator asks it also while there are no steps.
+        return wait_for_server(lambda: Database(url, name=f"{role} {name}", main_loop=True), where.connect_timeout_s)
 
     def symbols_of(universe: str) -> Sequence[str]:
         return Universe(universe, url).symbols()
 
-    database = open_database("tickstock-jobs", main_loop=True)
-    worker = JobWorker(name, database=database, client=client, stop=stop, world=REAL)
+    worker = JobWorker(name, database=open_database("tickstock-jobs"), client=client, stop=stop, world=REAL)
     coordinator = Coordinator(
         name,
         database=open_database("tickstock-jobs-coordinator"),

@@ -90,7 +90,7 @@ def watched(module_servers, tmp_path_factory):
     """Give a fleet that does some of everything, and the Prometheus that looks at it."""
     if not BINARY:
         pytest.skip("no prometheus in PATH, and TICKSTOCK_PROMETHEUS names none")
-    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()]}
+    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()], "jobs": [Port()]}
     with (
         fleet_on(module_servers, tmp_path_factory.mktemp("fleet"), partitions=4) as fleet,
         fleet.redis.pubsub() as application,
@@ -100,6 +100,11 @@ def watched(module_servers, tmp_path_factory):
         for number in range(2):
             fleet.start_worker(f"c{number}", *ports["worker"][number].options)
             fleet.start(f"bridge{number}", "bridge", *ports["bridge"][number].options)
+        fleet.start("jobs", "jobs", *ports["jobs"][0].options)
+        fleet.rows(
+            "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
+            " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}')"
+        )
         source = ("--source", "synthetic", "--symbols", 20, "--rate", 500)
         fleet.start("live", "producer", *source, *ports["producer"][0].options)
         this_minute = int(fleet.redis.time()[0]) // 60

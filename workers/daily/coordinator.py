@@ -16,6 +16,7 @@ from ...db.redis import Client
 from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
+from ...db.vitals import VITALS
 from ...db.world import World
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
@@ -58,6 +59,7 @@ class Coordinator(PatientLoop):
                 self._stream.deal(run_steps.waiting_steps(connection, run.run_id))
             self._teller.tell(connection)
             self._prune()
+        VITALS.serves("postgresql")
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
     def show_life(self) -> None:

@@ -39,7 +39,10 @@ class JobWorker(PatientLoop):
     def turn(self) -> None:
         """Do one step, or wait a little for one."""
         self._held = self._held or self._next()
-        VITALS.join()
+        if VITALS.has_joined:
+            VITALS.serves("redis")  # of PostgreSQL the coordinator hears, also while there are no steps
+        else:
+            VITALS.join()
         if self._held is not None:
             self._do(self._held)
             self._stream.ack(self._held)
