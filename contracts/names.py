@@ -18,7 +18,7 @@ MINUTE_FEED_ENDING = ".AM"  # no feed of a producer's is called so
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
 
 
-# The front door's own keys share its slot: scripts read and write them together (db/door_stream.py).
+# The front door's own keys share its slot: scripts read and write them together (db/streams/door_stream.py).
 DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # the epoch of the lease of who may rebuild it
 DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
 DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones

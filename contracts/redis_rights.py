@@ -31,7 +31,7 @@ from .names import (
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "jobs", "application", "operator"]
+Role = Literal["producer", "worker", "bridge", "jobs", "api", "application", "operator"]
 Call = tuple[str, ...]
 
 # Of these the first two words name the command, and a rule joins them: `xgroup|create`.
@@ -134,7 +134,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # How a server is asked whether a start of it will bring back what it holds (db/look/redis_replay.py). It tells rights,
 # which are no secret; ACL GETUSER would tell the hashes of passwords.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/bounded_streams.py: ids of a stream, by a script that is loaded first. A worker may send scripts, and does without.
+# db/streams/bounded_streams.py reads ids of a stream by a script that is loaded first. A worker that may not send
+# scripts does without.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/look/foreign_keys.py: whether a key of ours holds what it should.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
@@ -142,7 +143,7 @@ _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role ha
 # What the nodes of a cluster are asked besides.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
-# db/frame_stream.py: who sends frames.
+# db/streams/frame_stream.py: who sends frames.
 _SEND_FRAMES: tuple[Call, ...] = (
     ("HGET", _FLOW, "sent:p"),
     ("XADD", _STREAM, "*", "f", "frame"),
@@ -278,7 +279,7 @@ RIGHTS: dict[Role, RedisRights] = {
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # db/jobs_stream.py, db/tables/run_results.py.
+    # db/streams/jobs_stream.py, db/tables/run_results.py.
     "jobs": RedisRights(
         keys=(JOBS, _RESULTS_KEYS),
         channels=(),
@@ -296,6 +297,24 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XINFO", "STREAM", _RESULTS),
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # the doctor's, with rights that are given above
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
+    ),
+    # A look at the fleet, and the results as they come: it changes nothing.
+    "api": RedisRights(
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        channels=_ALL_CHANNELS,
+        calls=(
+            *_EVERYBODY,
+            *_LOOK,
+            *_TYPES,
+            ("GET", HEARTBEAT),
+            ("GET", BRIDGE_EPOCH),
+            ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
+            ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
+            ("XINFO", "STREAM", _RESULTS),
+        ),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.

@@ -12,10 +12,15 @@ from .messages.processing_events import PHASES, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
 Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
+CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's words for what is made again
+# Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
+Source = Literal["grouped", "flat", "aggregates", "own"]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
+CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
+SOURCES: tuple[Source, ...] = get_args(Source)
 EVERY_UNIVERSE = "all"  # every symbol that has bars
 
 
@@ -24,7 +29,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
 
     lookback_days: trading days up to the run's own, itself included, whose bars are made and looked at.
     skip_market_check: the run's own day counts even where the market was closed.
-    batch: symbols of a step.
+    batch: symbols of a step. cache_mode: what cache_sync makes again.
     """
 
     timeframes: tuple[str, ...] | None = None
@@ -34,10 +39,11 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
     lookback_days: int = 1
     skip_market_check: bool = False
     batch: int = 250
+    cache_mode: CacheMode = "full"
 
 
 class WantedRun(NamedTuple):
-    """A run that somebody asks for."""
+    """A run that somebody asks for. idempotency_key: who asks again under the same one means the same run."""
 
     run_date: date
     trigger: Trigger
@@ -46,6 +52,7 @@ class WantedRun(NamedTuple):
     parameters: RunParameters
     requested_by: str = ""
     original_run_id: UUID | None = None
+    idempotency_key: str | None = None
 
 
 class StepKey(NamedTuple):

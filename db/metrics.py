@@ -16,7 +16,7 @@ from ..contracts.runs import ALL_PHASES, STATUSES
 from ..contracts.server import SERVERS
 from ..contracts.ticks import REASONS
 
-ProcessKind = Literal["worker", "producer", "bridge", "jobs"]
+ProcessKind = Literal["worker", "producer", "bridge", "jobs", "api"]
 
 REGISTRY = CollectorRegistry()
 
@@ -197,6 +197,20 @@ SPOOL_BYTES = _gauge("tickstock_spool_bytes", "Ticks that wait on disk while Red
 SPOOL_DROPPED = _counter("tickstock_spool_dropped_ticks_total", "Ticks dropped because the spool was full.")
 GAPS = _counter("tickstock_gaps_total", "Stretches of market time that a live feed may have missed.", "reason")
 
+# -- an API ------------------------------------------------------------------------------------------------------------
+
+REQUEST_DURATION = _histogram(
+    "tickstock_request_duration_seconds",
+    "From a request's arrival to the end of its answer; streams of events are not among them.",
+    # A call answers from one short statement; the application waits for 2 s.
+    (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
+    *("route", "method", "status"),
+)
+EVENT_CLIENTS = _gauge("tickstock_event_clients", "Clients that hear /events.")
+EVENT_CLIENTS_DROPPED = _counter(
+    "tickstock_event_clients_dropped_total", "Clients of /events that were sent away.", "reason"
+)
+
 # -- who shows what ----------------------------------------------------------------------------------------------------
 
 COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
@@ -217,7 +231,8 @@ FLEET: tuple[MetricWrapperBase, ...] = (
 PRODUCER: tuple[MetricWrapperBase, ...] = (
     PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,
 )  # fmt: skip
-ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *JOBS, *BRIDGE, *FLEET, *PRODUCER)
+API: tuple[MetricWrapperBase, ...] = (REQUEST_DURATION, EVENT_CLIENTS, EVENT_CLIENTS_DROPPED)
+ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *JOBS, *BRIDGE, *FLEET, *PRODUCER, *API)
 
 
 class FleetCollector(Collector):
@@ -241,6 +256,7 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
     "producer": (*COMMON, *PRODUCER),
     "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
     "jobs": (*COMMON, *JOBS),
+    "api": (*COMMON, *API),
 }
 
 
@@ -270,3 +286,5 @@ for _status in STATUSES:
     RUN_STATUS.labels(_status)
 for _reason in (*gap_reasons.LABELS, OTHER):
     GAPS.labels(_reason)
+for _reason in ("slow", "too_many"):
+    EVENT_CLIENTS_DROPPED.labels(_reason)

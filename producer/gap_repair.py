@@ -13,7 +13,7 @@ import psycopg
 import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
-from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.errors import LeaseLost, RestAway, RestBroken, RestRefused, RestStopped, TickStockError
 from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
@@ -28,7 +28,6 @@ from ..db.tables import gaps
 from ..db.tables.gaps import MissingMinutes, OpenGap
 from ..db.world import REAL, World
 from .framer import Framer, Identity
-from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
 from .stream_writer import StreamWriter
 
 log = structlog.get_logger()

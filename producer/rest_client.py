@@ -14,7 +14,7 @@ import structlog
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ..contracts.errors import TickStockError, UsageError
+from ..contracts.errors import RestAway, RestBroken, RestRefused, RestStopped, TickStockError, UsageError
 from ..db.backoff import Backoff
 from ..db.world import REAL, World
 
@@ -32,27 +32,6 @@ _MAX_BODY_BYTES = 64 << 20  # a page of 50,000 bars is a tenth of it
 _CHUNK_BYTES = 1 << 16
 _SHOWN_LENGTH = 200
 _VENDORS = ("massive.com", "polygon.io")
-
-
-class RestAway(TickStockError):
-    """The host does not answer as it should now: come back after some minutes."""
-
-    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
-        """after_s: how long the host itself said to wait."""
-        super().__init__(message)
-        self.after_s = after_s
-
-
-class RestRefused(TickStockError):
-    """The host does not allow this key to ask for this: somebody must look at the key or the plan."""
-
-
-class RestBroken(TickStockError):
-    """An answer that cannot be trusted: use none of it."""
-
-
-class RestStopped(TickStockError):
-    """We are to stop: what was asked for is to be asked again."""
 
 
 class TokenBucket:
@@ -100,9 +79,19 @@ class RestClient:
     """Asks one host, in one thread."""
 
     def __init__(
-        self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], world: World = REAL
+        self,
+        url: str,
+        key: str,
+        *,
+        per_minute: float,
+        wait: Callable[[float], bool],
+        refused_for: Callable[[float], object] = lambda _: None,
+        world: World = REAL,
     ) -> None:
-        """wait: sleep so many seconds, True to stop. Raises UsageError."""
+        """wait: sleep so many seconds, True to stop. refused_for: hears for how long the host's quota is used up.
+
+        Raises UsageError.
+        """
         self._base = urlsplit(url)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
             raise UsageError("the REST address cannot be read: https://HOST is one")
@@ -112,6 +101,7 @@ class RestClient:
         self._world = world
         self._bucket = TokenBucket(per_minute)
         self._wait = wait
+        self._refused_for = refused_for
         self._pool = urllib3.PoolManager(
             num_pools=1,
             ca_certs=certifi.where(),
@@ -167,6 +157,7 @@ class RestClient:
 
     def _wait_for_quota(self, answer: _Answer, target: str, *, last: bool) -> None:
         seconds = _retry_after_s(answer.retry_after, self._world)
+        self._refused_for(seconds)
         if last or seconds > _MAX_RETRY_AFTER_S:
             raise RestAway(f"{self.host}: the quota of requests is used up ({_shown(target)})", after_s=seconds)
         log.info("rest quota used up: waiting", seconds=round(seconds, 1))

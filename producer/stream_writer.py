@@ -12,11 +12,11 @@ from ..contracts.bounds import FULL_SHARE
 from ..contracts.names import flow_key, frame_keys
 from ..db import redis
 from ..db.backoff import Backoff
-from ..db.frame_stream import FrameOutcome, Send, send
 from ..db.look.foreign_keys import ForeignKeyWatch
 from ..db.look.lag import number_in
 from ..db.outage import Outage
 from ..db.redis import Client, can_pass, is_foreign
+from ..db.streams.frame_stream import FrameOutcome, Send, send
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .framer import Numbered

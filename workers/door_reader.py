@@ -1,8 +1,8 @@
 """The entries of the front door in their order, each under its number, in pieces; and what nobody will read any more.
 
 A number is the id of an entry, held against Redis TIME (contracts/door.py). Where an id is no number the stream is
-built anew (db/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted before
-they were read are seen by the count that the server keeps: it counts those that it added, this those that it read.
+built anew (db/streams/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted
+before they were read are seen by the count that the server keeps: it counts those that it added, this the read ones.
 """
 
 from bisect import bisect_right
@@ -24,9 +24,9 @@ from ..contracts.bounds import (
 from ..contracts.door import MARK, Fields, is_numbered, number_entries, refused_giant, refused_mark
 from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
 from ..contracts.ticks import Refused
-from ..db.door_stream import DoorStream, Look, Read
 from ..db.redis import is_gone
 from ..db.redis_connection import ReplyTooLarge
+from ..db.streams.door_stream import DoorStream, Look, Read
 from .steady_clock import SteadyClock
 
 log = structlog.get_logger()

@@ -26,7 +26,6 @@ from ..contracts.partition import position_of, split
 from ..contracts.spellings.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
-from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S
 from ..db.look.foreign_keys import ForeignKeyWatch
 from ..db.look.lag import number_in
@@ -34,6 +33,7 @@ from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
+from ..db.streams.frame_stream import Send, send
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats

@@ -21,7 +21,6 @@ from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.stop import Stop
 from ..db import postgres, redis
 from ..db.backoff import Backoff
-from ..db.door_stream import DoorStream
 from ..db.lease import LEASE_TTL_S
 from ..db.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
 from ..db.outage import Outage, server_of
@@ -29,6 +28,7 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
 from ..db.redis_connection import ReplyTooLarge
+from ..db.streams.door_stream import DoorStream
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .acks import Acks

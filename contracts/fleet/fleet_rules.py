@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from ..bounds import FULL_SHARE
-from ..first_few import first_few
 from ..names import frame_keys
+from ..printable import first_few
 from ..redis_rights import DEFAULT_USER
 from .fleet_look import FleetLook
 

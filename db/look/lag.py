@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from ...contracts.frames.frame import is_name
 from ...contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ...contracts.partition import START, Position
-from ..bounded_streams import StreamEnds, read_ends
-from ..frame_stream import is_number, number_of
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
+from ..streams.bounded_streams import StreamEnds, read_ends
+from ..streams.frame_stream import is_number, number_of
 
 MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
 _LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames

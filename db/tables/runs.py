@@ -22,6 +22,49 @@ class RunAlive(TickStockError):
         self.run_id = run_id
 
 
+class AlreadyAsked(TickStockError):
+    """A run was added under the same idempotency key: answer with that one, and start none."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} was started under this idempotency key")
+        self.run_id = run_id
+
+
+class Processing(NamedTuple):
+    """The daily run that is alive, as people watch it. ended_symbols, all_symbols: of the open phase's steps.
+
+    is_coordinated: somebody has moved it on within the last minute, or it is younger than that.
+    """
+
+    run_id: UUID
+    status: Status
+    phases: list[str]
+    phase: str | None
+    began_at: datetime
+    symbols: int
+    ended_symbols: int
+    all_symbols: int
+    is_coordinated: bool
+    at: datetime
+
+    @property
+    def phase_share(self) -> float:
+        """Return how much of the open phase is done, 0..1."""
+        return self.ended_symbols / self.all_symbols if self.all_symbols else 0.0
+
+    @property
+    def share(self) -> float:
+        """Return how much of the run is done, 0..1: each of its phases counts the same."""
+        if self.phase not in self.phases:
+            return 0.0
+        return (self.phases.index(self.phase) + self.phase_share) / len(self.phases)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Return when it ends if it goes on like this; None where nobody can know."""
+        return self.at + (self.at - self.began_at) * ((1 - self.share) / self.share) if self.share else None
+
+
 class AliveRun(NamedTuple):
     """The daily run that is alive, locked. now_s: Unix seconds by the database's clock."""
 
@@ -91,7 +134,7 @@ class SymbolFailure(NamedTuple):
 def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     """Add a run that waits for the coordinator.
 
-    Return False where it is an automatic one, and its day had one. Raises RunAlive.
+    Return False where it is an automatic one, and its day had one. Raises RunAlive, AlreadyAsked.
     """
     values = wanted._asdict() | {
         "run_id": run_id,
@@ -99,6 +142,8 @@ def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
         "parameters": Jsonb(msgspec.to_builtins(wanted.parameters)),
     }
     while connection.execute(query("add_run"), values).fetchone() is None:
+        if (same := connection.execute(query("run_of_key"), values).fetchone()) is not None:
+            raise AlreadyAsked(same[0])
         if (alive := alive_run_id(connection)) is not None:
             raise RunAlive(alive)
         if wanted.trigger == "automatic":
@@ -112,6 +157,12 @@ def alive_run_id(connection: Connection) -> UUID | None:
     """Return the daily run that is alive."""
     row = connection.execute(query("run_alive")).fetchone()
     return None if row is None else row[0]
+
+
+def read_processing(connection: Connection, coordinator: str) -> Processing | None:
+    """Return the daily run that is alive, and how far it is. coordinator: the unit of its lease."""
+    row = connection.execute(query("processing"), {"unit": coordinator}).fetchone()
+    return None if row is None else Processing(*row)
 
 
 def cancel_run(connection: Connection) -> UUID | None:

@@ -13,9 +13,9 @@ from ...contracts.lease import Lease
 from ...contracts.names import REPAIR_FEED, minute_feed, stream_key
 from ...contracts.partition import START, Position, is_at_home, ms_of
 from ...contracts.ticks import Column, Ticks, concat
-from ...db.bounded_streams import read_all
 from ...db.redis import Client, redis_ms
 from ...db.staged_rows import TableShape
+from ...db.streams.bounded_streams import read_all
 from ...workers.partition.partition_state import Held, PartitionState
 from ...workers.partition.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, widened
 from ...workers.partition.undo import is_undo, take_back

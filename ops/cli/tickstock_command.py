@@ -12,6 +12,7 @@ _FOLDERS = {
         "contract",
         "fake-massive",
         "flow",
+        "openapi",
         "publish-test-pattern",
         "watch",
     ),

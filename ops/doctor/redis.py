@@ -8,9 +8,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ...contracts.bounds import FULL_SHARE
 from ...contracts.errors import first_line
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_rules import DROPS
 from ...contracts.names import flow_key, results_key
+from ...contracts.printable import first_few
 from ...contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ...db.look.foreign_keys import all_keys, foreign_keys
 from ...db.look.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of

@@ -7,10 +7,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_health import HealthFinding, health_of
 from ...contracts.fleet.fleet_look import FleetLook, Integration, JobsLook
 from ...contracts.fleet.fleet_rules import duration, has_only_replayed
+from ...contracts.printable import first_few
 from ..process.console import make_console, plain
 from .tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
 

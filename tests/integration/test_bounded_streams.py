@@ -13,9 +13,9 @@ from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, stream_key
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.db import postgres, redis
-from tickstockpl.db.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
 from tickstockpl.db.look import lag
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
 from tickstockpl.ops.cli.fleet.status_command import status
 
 HUGE = b"x" * (40 << 20)

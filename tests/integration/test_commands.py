@@ -14,9 +14,9 @@ from processes import Process
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.doctor.doctor import diagnose
 from tickstockpl.producer.framer import Framer, Identity
 from tickstockpl.producer.replay import ReplaySource

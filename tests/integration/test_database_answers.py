@@ -14,8 +14,8 @@ from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
-from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker

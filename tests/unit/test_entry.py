@@ -56,6 +56,7 @@ def test_every_program_begins_here():
     assert {script.name: script.value for script in scripts} == {
         "tickstock": "tickstockpl.ops.entry:tickstock",
         "tickstock-bridge": "tickstockpl.ops.entry:bridge",
+        "tickstock-jobs": "tickstockpl.ops.entry:jobs",
         "tickstock-producer": "tickstockpl.ops.entry:producer",
         "tickstock-worker": "tickstockpl.ops.entry:worker",
     }

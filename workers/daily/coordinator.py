@@ -8,11 +8,11 @@ from ...contracts.names import JOBS
 from ...contracts.stop import Stop
 from ...db import lease as leases
 from ...db import metrics, redis
-from ...db.jobs_stream import JobsStream
 from ...db.lease import RENEW_EVERY_S
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.streams.jobs_stream import JobsStream
 from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun

@@ -8,9 +8,9 @@ from ...contracts.errors import ServerAway
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
 from ...db import metrics, postgres
-from ...db.jobs_stream import DealtStep, JobsStream
 from ...db.postgres import Database
 from ...db.redis import Client
+from ...db.streams.jobs_stream import DealtStep, JobsStream
 from ...db.tables.run_results import RunTeller
 from ...db.tables.run_steps import end_step, fail_step, lock_step, read_step
 from ...db.tables.runs import PinnedRun, read_pinned_run

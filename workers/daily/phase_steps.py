@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ...contracts.daily.trading_days import Closures, Session
 from ...contracts.detection import Detection, Event, IndicatorValue
 from ...contracts.messages.message import Message
 from ...contracts.messages.processing_events import IndicatorCalculated
@@ -24,7 +25,7 @@ from ...db.tables.runs import PinnedRun, market_closures
 from ..windows import WINDOW
 from .bars import Bars, Ends, Split, adjusted, ends_on
 from .detecting import find_indicators, find_patterns
-from .market_days import BarEnd, Closures, Session, bars_ending, sessions_of_run, start_of, whole_day
+from .market_days import BarEnd, bars_ending, sessions_of_run, start_of, whole_day
 from .pinned import Pinned, Wanted, wanted_of
 
 Write = Callable[[Connection], StepResult]  # in the step's transaction

@@ -1,11 +1,29 @@
 -- add_run --
--- No row means: another daily run is alive, or this day's automatic one was there already. A constraint decides.
-INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id)
-VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(original_run_id)s)
+-- No row means: another daily run is alive, this day's automatic one was there already, or one of this key. Constraints
+-- decide.
+INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
+VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s,
+        %(original_run_id)s, %(idempotency_key)s)
 ON CONFLICT DO NOTHING RETURNING run_id;
 
 -- run_alive --
 SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling');
+
+-- run_of_key --
+SELECT run_id FROM run WHERE idempotency_key = %(idempotency_key)s;
+
+-- processing --
+-- The daily run that is alive, and how far its open phase is: symbols of its steps that ended, and of all. coordinated: a
+-- coordinator was there within the last minute, or has not had one yet.
+SELECT r.run_id, r.status, r.phases, r.phase, coalesce(r.started_at, r.created_at), coalesce(cardinality(r.symbols), 0),
+       s.ended, s.every, greatest(r.created_at, l.renewed_at) > clock_timestamp() - interval '1 minute', clock_timestamp()
+  FROM run r
+  LEFT JOIN lease l ON l.unit = %(unit)s
+ CROSS JOIN LATERAL (SELECT coalesce(sum(cardinality(t.symbols)) FILTER (WHERE t.status <> 'waiting'), 0)::int AS ended,
+                            coalesce(sum(cardinality(t.symbols)), 0)::int AS every
+                       FROM run_step t
+                      WHERE t.run_id = r.run_id AND t.phase = r.phase AND t.status <> 'halved') AS s
+ WHERE r.kind = 'daily' AND r.status IN ('queued', 'running', 'cancelling');
 
 -- is_run_alive --
 SELECT EXISTS (SELECT FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling'));

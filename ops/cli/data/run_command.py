@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ....contracts.errors import NothingFound
-from ....contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
+from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, CacheMode, RunParameters, phases_of
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
 from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ....db.tables.universe import Universe
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
@@ -46,6 +47,7 @@ wait_option = option("--wait/--no-wait", default=True, help="Wait for the end, a
 @option("--symbol", "symbols", multiple=True, help="Only these symbols.")
 @option("--timeframe", "timeframes", multiple=True, help="Only daily, weekly or monthly.")
 @option("--lookback-days", type=click.IntRange(1, 1000), default=1, help="Trading days up to its day.")
+@option("--cache-mode", type=click.Choice(CACHE_MODES), default="full", help="What cache_sync makes again.")
 @option("--skip-market-check", is_flag=True, help="Also where the market was closed.")
 @wait_option
 @server_options
@@ -57,6 +59,7 @@ def start(
     symbols: tuple[str, ...],
     timeframes: tuple[str, ...],
     lookback_days: int,
+    cache_mode: CacheMode,
     skip_market_check: bool,
     wait: bool,
 ) -> None:
@@ -65,13 +68,16 @@ def start(
         timeframes=timeframes or None,
         symbols=symbols or None,
         lookback_days=lookback_days,
+        cache_mode=cache_mode,
         skip_market_check=skip_market_check,
     )
     wanted = phases_of(phases)
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
-        check_names(connection, place.servers.database_url, universe, parameters, run_date)
+        if universe != EVERY_UNIVERSE:
+            Universe(universe, place.servers.database_url)  # it must be there
+        check_names(connection, parameters, run_date)
         run_id = start_run(
             connection,
             run_date=run_date,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from ..contracts.bounds import MAX_FRAME_BYTES, READ_BYTES
-from ..contracts.partition import Position
-from .redis import Client
+from ...contracts.bounds import MAX_FRAME_BYTES, READ_BYTES
+from ...contracts.partition import Position
+from ..redis import Client
 
 _PAGE_ENTRIES = 500
 _NAMES_BYTES = 1_024  # of the fields of a frame

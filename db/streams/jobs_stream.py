@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from ..contracts.names import JOBS
-from ..contracts.runs import StepKey, key_of
-from . import redis
-from .redis import Client
+from ...contracts.names import JOBS
+from ...contracts.runs import StepKey, key_of
+from .. import redis
+from ..redis import Client
 
 CLAIM_AFTER_MS = 5_000  # as long as a lease: a consumer that says nothing for so long is dead, or fenced by the token
 _BLOCK_MS = 200

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from ..contracts.door import MARK, Fields
-from ..contracts.names import DOOR_ASIDE, DOOR_MOVING, DOOR_NEXT, DOOR_OWNER, FRONT_DOOR
-from ..contracts.partition import START, Position
-from .redis import Client, is_exhausted, ms_of_time
+from ...contracts.door import MARK, Fields
+from ...contracts.names import DOOR_ASIDE, DOOR_MOVING, DOOR_NEXT, DOOR_OWNER, FRONT_DOOR
+from ...contracts.partition import START, Position
+from ..redis import Client, is_exhausted, ms_of_time
 
 _COPY_ENTRIES = 1000  # in one script, which stops the server for some milliseconds
 _COPY_BYTES = 4 << 20

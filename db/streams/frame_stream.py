@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..contracts.frames.frame import FIELD
-from ..contracts.names import flow_key, stream_key
-from .redis import Client, is_foreign, is_pause
+from ...contracts.frames.frame import FIELD
+from ...contracts.names import flow_key, stream_key
+from ..redis import Client, is_foreign, is_pause
 
 _MOST_DIGITS = 19  # of an int64
 

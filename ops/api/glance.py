@@ -1,0 +1,54 @@
+"""The last look at the fleet, taken again and again beside the calls: they never wait for a server."""
+
+import time
+
+import structlog
+
+from ...contracts.errors import SetupError, first_line
+from ...contracts.stop import Stop
+from ..status.observer import Look, Observer
+
+log = structlog.get_logger()
+
+_EVERY_S = 2.0
+_SHARE = 0.05  # of the time, however large the fleet is
+
+
+class Glance:
+    """Looks in a thread of its own."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._last: Look | None = None
+        self._at_s = time.monotonic()
+        self._fault = ""
+
+    @property
+    def last(self) -> Look | None:
+        """Return the last look; None before the first."""
+        return self._last
+
+    @property
+    def age_s(self) -> float:
+        """Return how old the last look is, in seconds; before the first, since the start."""
+        return time.monotonic() - self._at_s
+
+    def run(self, stop: Stop) -> None:
+        """Look until the stop."""
+        while not stop.is_set():
+            began_s = time.monotonic()
+            self.look()
+            stop.wait(max(_EVERY_S, (time.monotonic() - began_s) / _SHARE))
+        self._observer.close()
+
+    def look(self) -> None:
+        """Look once; a look that cannot be taken leaves the last one."""
+        try:
+            self._last = self._observer.look()
+        except SetupError as e:
+            if first_line(e) != self._fault:
+                log.warning("the fleet cannot be looked at", why=first_line(e))
+            self._fault = first_line(e)
+            return
+        self._fault = ""
+        self._at_s = time.monotonic()
