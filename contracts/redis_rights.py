@@ -301,7 +301,7 @@ RIGHTS: dict[Role, RedisRights] = {
     ),
     # A look at the fleet, and the results as they come: it changes nothing.
     "api": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -314,7 +314,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
             ("XINFO", "STREAM", _RESULTS),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.

@@ -1,4 +1,4 @@
-"""The row of daily runs: whether one is under way or was done, who does it, and how fast."""
+"""The rows of daily runs, and of the HTTP API: whether one is under way or was done, and what is asked."""
 
 from collections.abc import Sequence
 
@@ -95,6 +95,37 @@ def _graphs() -> list[Graph]:
                 "coordinators": "sum(tickstock_jobs_coordinator)",
             },
             says="Steps that nobody has done, messages that the bridge has not passed; and who moves it on: one.",
+            unit=units.Short,
+            width=8,
+        ),
+    ]
+
+
+def http_api() -> Sequence[Graph]:
+    """Make the panels of the HTTP API."""
+    return [
+        graph(
+            "Requests",
+            {"{{status}}": "sum by (status) (rate(tickstock_request_duration_seconds_count[$__rate_interval]))"},
+            says="A second, by the answer's code.",
+            unit=units.RequestsPerSecond,
+            width=8,
+        ),
+        graph(
+            "A request takes",
+            quantiles("tickstock_request_duration_seconds"),
+            says="The application waits for 2 s.",
+            unit=units.Seconds,
+            width=8,
+            steps=[(0.25, RED)],
+        ),
+        graph(
+            "Listeners of /events",
+            {
+                "now": "sum(tickstock_event_clients)",
+                "{{reason}}": "sum by (reason) (increase(tickstock_event_clients_dropped_total[$__rate_interval]))",
+            },
+            says="Those that hear, and those that were sent away: slow, or too_many.",
             unit=units.Short,
             width=8,
         ),

@@ -1,10 +1,11 @@
 """The demo: a synthetic market at 60x, a fleet, and what can be seen of it while it runs; a daily run at the end."""
 
+import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ _FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 _BEGINS_WITHIN_S = 60.0
-_OTHERS = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"))  # the bridge tells what runs say
+_API_PORT = 8080  # or any free one, where somebody else has it
 _NEARLY = 0.9  # of the speed: less is worth a word
 
 
@@ -70,7 +71,7 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
             connection.execute(query("let_dojis_stand_anywhere"))
         producer = fleet.start(where, "producer", "--source", "synthetic", *options)
         processes = [fleet.start(where, "worker", "--consumer", f"demo-{i + 1}") for i in range(workers)]
-        others = [fleet.start(where, *command) for command in _OTHERS] if where.embedded else []
+        others = _start_others(where) if where.embedded else []
         day = None
         watcher = _Watcher(connection, client, SyntheticSource(market, seconds=None))
         with fleet.stopped_at_the_end([*processes, *others]):
@@ -106,6 +107,21 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
             if glance.ticks:
                 end_s = min(end_s, time.monotonic() + seconds)
             show(glance)
+
+
+def _start_others(where: Place) -> list[subprocess.Popen[bytes]]:
+    """Start what tells, does and shows daily runs, and say where the last one serves."""
+    port = _free_port()
+    print(f"the HTTP API, while the demo runs: http://127.0.0.1:{port}/api/processing/status", flush=True)
+    commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))
+    return [fleet.start(where, *command) for command in commands]
+
+
+def _free_port() -> int:
+    for port in (_API_PORT, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as found:
+            return int(found.getsockname()[1])
+    return _API_PORT
 
 
 class _Glance(NamedTuple):

@@ -90,7 +90,7 @@ def watched(module_servers, tmp_path_factory):
     """Give a fleet that does some of everything, and the Prometheus that looks at it."""
     if not BINARY:
         pytest.skip("no prometheus in PATH, and TICKSTOCK_PROMETHEUS names none")
-    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()], "jobs": [Port()]}
+    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()], "jobs": [Port()], "api": [Port()]}
     with (
         fleet_on(module_servers, tmp_path_factory.mktemp("fleet"), partitions=4) as fleet,
         fleet.redis.pubsub() as application,
@@ -101,6 +101,7 @@ def watched(module_servers, tmp_path_factory):
             fleet.start_worker(f"c{number}", *ports["worker"][number].options)
             fleet.start(f"bridge{number}", "bridge", *ports["bridge"][number].options)
         fleet.start("jobs", "jobs", *ports["jobs"][0].options)
+        fleet.start("api", "api", "--port", 0, *ports["api"][0].options)
         fleet.rows(
             "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
             " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}')"

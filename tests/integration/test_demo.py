@@ -65,6 +65,11 @@ def test_a_demo_ends_with_a_daily_run_whose_events_are_heard(shown):
     assert {f"tickstock:{phase}:completed" for phase in ("import", "cache", "indicators", "patterns")} <= heard.keys()
 
 
+def test_a_demo_says_where_its_api_is(shown):
+    (said,) = [line for line in shown if line.startswith("the HTTP API")]
+    assert re.search(r"http://127\.0\.0\.1:\d+/api/processing/status$", said)
+
+
 def test_a_demo_says_how_fast_its_market_ran(shown):
     (said,) = [line for line in shown if line.startswith("the market ran at ")]
     assert re.match(r"the market ran at (60x$|\d+x of 60x: this machine is busy)", said)
