@@ -1,4 +1,4 @@
-"""(j) A daily run over a whole market: indicators and patterns of days, weeks and months, by any number of processes."""
+"""(j) A daily run over a whole market: indicators and patterns of days, weeks, months, by any number of processes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ _FOUND = "daily_indicators, daily_patterns, weekly_patterns, monthly_patterns, i
 
 @dataclass(frozen=True)
 class DailyRun:
-    """One run. seconds: from its start to its end; cpu_s: of all the processes, postgres_cpu_s: of the server meanwhile.
+    """One run. seconds: from its start to its end; cpu_s: of all the processes; postgres_cpu_s: of the server.
 
     found: rows of indicators and patterns that are there after it.
     """
