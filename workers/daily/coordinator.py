@@ -62,9 +62,6 @@ class Coordinator(PatientLoop):
         VITALS.serves("postgresql")
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
-    def show_life(self) -> None:
-        """Leave that to the loop that does steps: without a coordinator a process is still well."""
-
     def begin_anew(self) -> None:
         """Listen again, and look at once whether the lease is still ours."""
         self._listens = False

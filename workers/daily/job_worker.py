@@ -27,6 +27,8 @@ _CLAIM_EVERY_S = 1.0
 class JobWorker(PatientLoop):
     """One of any number: they share the steps of the stream tickstock-jobs."""
 
+    is_main_loop = True
+
     def __init__(self, name: str, *, database: Database, client: Client, stop: Stop, world: World) -> None:
         super().__init__(database, stop=stop, world=world)
         self._name = name
@@ -47,10 +49,6 @@ class JobWorker(PatientLoop):
             self._do(self._held)
             self._stream.ack(self._held)
             self._held = None
-
-    def show_life(self) -> None:
-        """Note it: this is the process's main loop."""
-        VITALS.turn()
 
     def begin_anew(self) -> None:
         """Nothing hangs on the connection."""

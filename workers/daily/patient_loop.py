@@ -19,7 +19,12 @@ _LOOK_S = 0.05
 
 
 class PatientLoop(ABC):
-    """One connection, one loop. A turn may be broken off anywhere: what it did not commit it does again."""
+    """One connection, one loop. A turn may be broken off anywhere: what it did not commit it does again.
+
+    is_main_loop: the process is alive as long as this loop turns, also while a server is away.
+    """
+
+    is_main_loop = False
 
     def __init__(self, database: Database, *, stop: Stop, world: World) -> None:
         self.database = database
@@ -31,7 +36,8 @@ class PatientLoop(ABC):
     def run(self) -> None:
         """Take turns until told to stop, and leave."""
         while not self.stop.is_set():
-            self.show_life()
+            if self.is_main_loop:
+                VITALS.turn()
             try:
                 if not self._has_servers():
                     self._world.wait(self.stop, _LOOK_S)
@@ -46,10 +52,6 @@ class PatientLoop(ABC):
         with suppress(psycopg.Error, RedisError, OSError, ServerAway):  # it is found out by those who stay
             self.leave()
         self.database.close()
-
-    @abstractmethod
-    def show_life(self) -> None:
-        """Note that the loop turns, also while a server is away, where it is the process's main loop."""
 
     @abstractmethod
     def turn(self) -> None:
