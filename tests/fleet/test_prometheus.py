@@ -90,7 +90,8 @@ def watched(module_servers, tmp_path_factory):
     """Give a fleet that does some of everything, and the Prometheus that looks at it."""
     if not BINARY:
         pytest.skip("no prometheus in PATH, and TICKSTOCK_PROMETHEUS names none")
-    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()], "jobs": [Port()], "api": [Port()]}
+    counts = {"worker": 2, "bridge": 2, "producer": 1, "jobs": 1, "api": 1}
+    ports = {kind: [Port() for _ in range(count)] for kind, count in counts.items()}
     with (
         fleet_on(module_servers, tmp_path_factory.mktemp("fleet"), partitions=4) as fleet,
         fleet.redis.pubsub() as application,

@@ -49,7 +49,7 @@ def test_every_manifest_fits_the_schema_of_its_kind(example, version):
         kinds.add(document["kind"])
     assert kinds == {
         "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor",
-        "PrometheusRule", "ScaledObject", "ServiceAccount", "StatefulSet",
+        "PrometheusRule", "ScaledObject", "Service", "ServiceAccount", "StatefulSet",
     }  # fmt: skip
 
 

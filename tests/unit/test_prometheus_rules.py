@@ -106,7 +106,9 @@ def test_prometheus_scrapes_every_replica_of_each_service_on_its_usual_port():
     }
 
 
-@pytest.mark.parametrize(("command", "port"), [(worker, 9101), (producer, 9102), (bridge, 9103), (jobs, 9104), (api, 9105)])
+@pytest.mark.parametrize(
+    ("command", "port"), [(worker, 9101), (producer, 9102), (bridge, 9103), (jobs, 9104), (api, 9105)]
+)
 def test_each_process_names_its_usual_port(command, port):
     said = command.get_help(click.Context(command))
     assert f"by convention {port}" in re.sub(r"\s+", " ", said)
