@@ -20,6 +20,7 @@ _SIGN_S = 0.1  # in which a connection must answer an empty statement before it 
 _SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
 _OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500"
 _LOOK_EVERY_S = 0.02  # how exactly silence is measured
+_CLOSE_S = 0.5
 _PAUSE_S = 0.5  # after the server did not answer, so long nobody asks it
 
 
@@ -64,8 +65,8 @@ class Pool:
             raise ServerAway(first_line(e), "postgresql") from e
 
     def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
+        """Close all connections; who waits for a server that hangs is left behind."""
+        self._pool.close(timeout=_CLOSE_S)
 
     @property
     def is_away(self) -> bool:
@@ -85,11 +86,12 @@ class Pool:
                 self._pool.putconn(lent)
         except (PoolTimeout, psycopg.OperationalError) as e:
             raise self._away(e) from e
-        self._why = ""
-        VITALS.serves("postgresql")
 
     def _answering(self) -> _Prompt:
-        """Take a connection that gives a sign of life; drop those that do not. Raises PoolTimeout, OperationalError."""
+        """Take a connection that gives a sign of life, and drop those that do not.
+
+        Raises PoolTimeout, OperationalError.
+        """
         deadline_s = time.monotonic() + _CONNECTION_S
         while True:
             taken = self._pool.getconn(max(0.001, deadline_s - time.monotonic()))
@@ -105,6 +107,8 @@ class Pool:
                 self._pool.putconn(taken)
                 raise
             else:
+                self._why = ""
+                VITALS.serves("postgresql")
                 return taken
 
     def _away(self, error: Exception) -> ServerAway:

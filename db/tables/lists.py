@@ -98,10 +98,15 @@ def patterns_of(
     limit: int,
 ) -> list[ListedPattern]:
     """Return the latest patterns that stand. None: of all; confidence: at least."""
-    values = {"symbol": symbol, "pattern": pattern, "timeframe": timeframe, "confidence": confidence, "limit": limit}
-    values |= {"names": list(INTRADAY), "minutes": list(INTRADAY.values())}
-    rows = (ListedPattern(*row) for row in connection.execute(query("latest_patterns_of"), values))
-    return [row._replace(direction=DIRECTIONS.get(row.direction), levels=row.levels or []) for row in rows]
+    values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())}
+    values |= {"symbol": symbol, "pattern": pattern, "timeframe": timeframe, "confidence": confidence, "limit": limit}
+    return [_pattern(*row) for row in connection.execute(query("latest_patterns_of"), values)]
+
+
+def _pattern(*columns: Any) -> ListedPattern:
+    found = ListedPattern(*columns)
+    # As the table has it: a number, and NULL where there are no levels.
+    return found._replace(direction=DIRECTIONS.get(columns[6]), levels=found.levels or [])
 
 
 def indicators_of(

@@ -16,11 +16,11 @@ from ...version import __version__
 from .bars import bars
 from .cache_sync import CacheSyncCalls
 from .dead_letters import dead_letters
-from .events import events
 from .fleet import fleet
 from .gaps import gaps
 from .health import health
 from .indicators import indicators
+from .live.events import events
 from .patterns import patterns
 from .processing import Processing
 from .refusals import HANDLERS

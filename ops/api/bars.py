@@ -1,7 +1,7 @@
 """GET /api/bars."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import get
 from litestar.params import QueryParameter
@@ -40,5 +40,5 @@ def _utc(at: datetime | None) -> datetime | None:
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _numbers(bar: dict[str, object]) -> dict[str, object]:
+def _numbers(bar: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in bar.items() if name != "at"}

@@ -9,7 +9,7 @@ from ...contracts.errors import NothingFound, UsageError
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
 from ...db.tables.runs import RunRow, cancel_run, list_runs
-from ..jobs.known_universes import symbols_of_universes, universe_named
+from ..jobs.known_names import symbols_of_universes, universe_named
 from ..jobs.runs import check_names, day_of_run, retry_run, start_run
 from .answers import (
     Cancelled,

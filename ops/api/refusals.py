@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from ...contracts.errors import NothingFound, ServerAway, SetupError, UsageError, first_line
 from ...db.tables.runs import RunAlive
 from .answers import Refusal
-from .event_hub import TooManyClients
+from .live.event_hub import TooManyClients
 
 log = structlog.get_logger()
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from litestar.di import NamedDependency
 
 from ...db.pool import Pool
-from .event_hub import EventHub
 from .glance import Glance
+from .live.event_hub import EventHub
+from .live.results_feed import ResultsFeed
 from .processing_look import ProcessingLook
-from .results_feed import ResultsFeed
 
 
 @dataclass(frozen=True, slots=True)

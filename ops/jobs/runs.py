@@ -93,7 +93,8 @@ def retry_run(
 ) -> UUID:
     """Add a run of the symbols that another could not do, or of some of its; return its id.
 
-    Raises NothingFound where there is no such run, or nothing of it to do again; RunAlive.
+    Raises NothingFound where there is no such run, or nothing of it to do again; UsageError for an unknown symbol;
+    RunAlive.
     """
     original = run_named(connection, run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
@@ -101,6 +102,8 @@ def retry_run(
         raise NothingFound(f"run {run_id} has done everything")
     pinned = runs.read_pinned_run(connection, run_id)
     parameters = msgspec.structs.replace(pinned.parameters, symbols=again)
+    if symbols:
+        check_names(connection, parameters, original.run_date)
     phases: tuple[PhaseName, ...] = tuple(original.phases)  # type: ignore[arg-type]  # as they were checked then
     return start_run(
         connection,

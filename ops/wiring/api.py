@@ -20,11 +20,11 @@ from ...db.schema.migrate import check_schema
 from ...db.vitals import VITALS
 from ...db.world import REAL
 from ..api.app import make_app
-from ..api.event_hub import EventHub
 from ..api.glance import Glance
+from ..api.live.event_hub import EventHub
+from ..api.live.results_feed import ResultsFeed
 from ..api.measured import Measured
 from ..api.processing_look import ProcessingLook
-from ..api.results_feed import ResultsFeed
 from ..api.service import Service
 from ..api.who_may import Rules
 from ..process.shutdown import Stop
@@ -65,7 +65,12 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
             timeout_graceful_shutdown=int(_END_S),
         )
         server = uvicorn.Server(config)
-        with _beside("http", lambda: server.run(sockets), stop, end=lambda: setattr(server, "should_exit", True)):
+
+        def end() -> None:
+            service.hub.close()
+            server.should_exit = True
+
+        with _beside("http", lambda: server.run(sockets), stop, end=end):
             log.info("API served", addresses=[_shown(one) for one in sockets])
             VITALS.join()
             while not stop.wait(_TURN_S):
@@ -87,8 +92,9 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
         observer = Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)
         hub = EventHub()
         feed = ResultsFeed(reads, client, hub, stop=stop, world=REAL)
-        service = Service(pool, ProcessingLook(pool), Glance(observer), hub, feed)
-        service.processing.look()
+        processing = ProcessingLook(pool)
+        service = Service(pool, processing, Glance(observer, processing), hub, feed)
+        processing.look()
         with _beside("glance", lambda: service.glance.run(stop), stop), _beside("results", feed.run, stop):
             yield service
 
@@ -97,7 +103,10 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
 def _beside(
     name: str, work: Callable[[], object], stop: Stop, *, end: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end."""
+    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end.
+
+    What waits for a server that hangs is left behind: none of it holds anything.
+    """
     died: list[BaseException] = []
 
     def run() -> None:
@@ -108,14 +117,14 @@ def _beside(
         finally:
             stop.set()
 
-    thread = threading.Thread(target=run, name=name)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         end()
-        thread.join()
+        thread.join(_END_S + 0.5)
     if died:
         raise died[0]
 

@@ -105,7 +105,8 @@ def test_an_empty_trigger_starts_a_run_of_everything(api, database):
     assert row.fetchone() == (["import", "cache_sync", "indicators", "patterns"], "all", "manual", "api")
 
 
-def test_the_second_trigger_is_refused_and_names_the_run(api, database):
+@pytest.mark.usefixtures("database")
+def test_the_second_trigger_is_refused_and_names_the_run(api):
     run_id = api.post("/api/processing/trigger-manual", {"skip_market_check": True}).json()["run_id"]
     answer = api.post("/api/processing/trigger-manual", {"skip_market_check": True})
     assert (answer.status_code, answer.json()["run_id"]) == (409, run_id)
@@ -210,7 +211,8 @@ def test_a_body_that_is_no_json_or_too_large_is_refused(api, database, body, kin
     assert database.execute("SELECT count(*) FROM run").fetchone() == (0,)
 
 
-def test_without_a_run_the_status_is_idle(api, database):
+@pytest.mark.usefixtures("database")
+def test_without_a_run_the_status_is_idle(api):
     body = api.get("/api/processing/status").json()
     assert body.pop("as_of")
     assert body == {
@@ -225,7 +227,10 @@ def test_the_status_says_how_far_a_run_is(api, database):
         "UPDATE run SET status = 'running', phase = 'patterns', started_at = now() - interval '90 s',"
         " symbols = '{A,B,C,D}'"
     )
-    steps = "INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, status) VALUES (%s,%s,'daily',%s,%s,1,%s)"
+    steps = (
+        "INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, status)"
+        " VALUES (%s, %s, 'daily', %s, %s, 1, %s)"
+    )
     database.execute(steps, [run_id, "patterns", 1, ["A", "B"], "done"])
     database.execute(steps, [run_id, "patterns", 2, ["C", "D"], "waiting"])
     body = api.get("/api/processing/status").json()
@@ -288,7 +293,8 @@ def test_a_retry_does_again_what_failed(api, database):
     end(database, original, "failed")
     answer = api.post("/api/processing/retry-imports", {"original_run_id": str(original)})
     assert answer.status_code == 200, answer.text
-    run = "SELECT trigger, original_run_id, parameters -> 'symbols', parameters -> 'timeframes' FROM run WHERE run_id = %s"
+    columns = "trigger, original_run_id, parameters -> 'symbols', parameters -> 'timeframes'"
+    run = f"SELECT {columns} FROM run WHERE run_id = %s"
     row = database.execute(run, [answer.json()["run_id"]]).fetchone()
     assert row == ("retry", original, ["AAPL", "MSFT"], ["daily"])
 
@@ -297,11 +303,11 @@ def test_a_retry_does_again_what_failed(api, database):
     ("body", "code"),
     [(None, 422), ({}, 422), ({"original_run_id": "x"}, 422), ({"original_run_id": str(UUID(int=1))}, 404)],
 )
-def test_a_retry_of_an_unknown_run_is_refused(api, database, body, code):
+def test_a_retry_of_an_unknown_run_is_refused(api, body, code):
     assert api.post("/api/processing/retry-imports", body).status_code == code
 
 
-def test_the_schedule_is_read_and_changed(api, database):
+def test_the_schedule_is_read_and_changed(api):
     body = api.get("/api/processing/schedule").json()
     assert datetime.fromisoformat(body.pop("next_run")) > datetime.now(UTC)
     assert body == {
@@ -353,6 +359,6 @@ def test_a_cache_sync_is_accepted_and_followed(api, database):
         ("get", "/nothing", 404),
     ],
 )
-def test_each_refusal_is_an_object_with_one_sentence(api, database, method, path, code):
+def test_each_refusal_is_an_object_with_one_sentence(api, method, path, code):
     answer = requests.request(method, api.url + path, json={"mode": "x"} if method == "post" else None, timeout=10)
     assert (answer.status_code, list(answer.json())) == (code, ["message"]), answer.text

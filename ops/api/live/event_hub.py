@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ...contracts.errors import UsageError
-from ...contracts.names import RUNS
-from ...db.metrics import EVENT_CLIENTS, EVENT_CLIENTS_DROPPED
+from ....contracts.errors import UsageError
+from ....contracts.names import RUNS
+from ....db.metrics import EVENT_CLIENTS, EVENT_CLIENTS_DROPPED
 
 MOST_CLIENTS = 200
 _MOST_WAITING_BYTES = 32 << 20  # of one client; the data itself is held once for all
@@ -50,20 +50,16 @@ class TooManyClients(UsageError):
 
 
 class Client:
-    """One listener. `offer` and `close` may come from any thread; the rest from the loop that it was made in."""
+    """One listener, made by the task that sends to it. `offer` and `close` may come from any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[object] | None = None
+        self._task = asyncio.current_task()
         self._news = asyncio.Event()
         self._waiting: deque[Event] = deque()
         self._bytes = 0
         self._sent: dict[int, int] = {}
         self._is_closed = False
-
-    def begin(self) -> None:
-        """Note that the task that runs sends to this client."""
-        self._task = asyncio.current_task()
 
     def offer(self, events: Iterable[Event]) -> bool:
         """Queue events; return False where too much waits."""
@@ -140,15 +136,18 @@ class EventHub:
                 client.close(now=True)
             EVENT_CLIENTS.set(len(self._clients))
 
+    def check_room(self) -> None:
+        """Raise TooManyClients where another client would be one too many."""
+        if len(self._clients) >= MOST_CLIENTS:
+            EVENT_CLIENTS_DROPPED.labels("too_many").inc()
+            raise TooManyClients(f"{MOST_CLIENTS} clients listen: there is no room for more")
+
     def join(self, after: tuple[int, int] | None) -> tuple[Client, bool]:
         """Add a client that hears what comes after an event; return whether that one is remembered.
 
-        after: partition and number; None: it hears what comes from now on. Raises TooManyClients.
+        after: partition and number; None: it hears what comes from now on.
         """
         with self._lock:
-            if len(self._clients) >= MOST_CLIENTS:
-                EVENT_CLIENTS_DROPPED.labels("too_many").inc()
-                raise TooManyClients(f"{MOST_CLIENTS} clients listen: there is no room for more")
             client = Client()
             missed = [] if after is None else self._after(after)
             if missed:

@@ -1,20 +1,17 @@
 """The one reader of the results streams in a process: every result, in order, to whoever listens."""
 
-import structlog
-
-from ...contracts.names import RUNS
-from ...contracts.stop import Stop
-from ...db.postgres import Database
-from ...db.redis import Client
-from ...db.schema.migrate import recorded_partitions
-from ...db.tables.bridge_positions import last_numbers
-from ...db.vitals import VITALS
-from ...db.world import World
-from ...workers.bridge.results_reader import ResultsReader
-from ...workers.daily.patient_loop import PatientLoop
+from ....contracts.errors import SetupError
+from ....contracts.names import RUNS
+from ....contracts.stop import Stop
+from ....db.postgres import Database
+from ....db.redis import Client
+from ....db.schema.migrate import recorded_partitions
+from ....db.tables.bridge_positions import last_numbers
+from ....db.vitals import VITALS
+from ....db.world import World
+from ....workers.bridge.results_reader import ResultsReader
+from ....workers.daily.patient_loop import PatientLoop
 from .event_hub import Event, EventHub
-
-log = structlog.get_logger()
 
 _BLOCK_MS = 100
 _LOOK_EVERY_S = 1.0  # at the outbox, for what the streams did not bring; and for a stream with other partitions
@@ -60,13 +57,15 @@ class ResultsFeed(PatientLoop):
         self._reader.seek(self._told)
 
     def leave(self) -> None:
-        """End the clients."""
-        self._hub.close()
+        """Hold nothing: nobody waits for it."""
 
     def _follow_partitions(self) -> None:
         """Read the partitions that there are: none before the first worker or producer, others after a repartition."""
         connection = self.database.connection
-        wanted = {RUNS, *range(recorded_partitions(connection) or 0)}
+        try:
+            wanted = {RUNS, *range(recorded_partitions(connection) or 0)}
+        except SetupError:
+            return  # they are being changed
         if wanted != self._told.keys():
             numbers = last_numbers(connection, self._client, len(wanted) - 1)
             self._told = {p: self._told.get(p, numbers.get(p, 0)) for p in wanted}

@@ -1,7 +1,7 @@
 """GET /events: the results as they come, as server-sent events."""
 
 from collections.abc import AsyncIterator, Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import get
 from litestar.concurrency import sync_to_thread
@@ -9,12 +9,12 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from ...contracts.errors import ServerAway, UsageError
-from ...db.pool import Pool
-from ...db.tables.results import results_after
-from .event_hub import Client, Event, read_id
-from .refusals import refusals
-from .service import Service, Shared
+from ....contracts.errors import ServerAway, UsageError
+from ....db.pool import Pool
+from ....db.tables.results import results_after
+from ..refusals import refusals
+from ..service import Service, Shared
+from .event_hub import Event, read_id
 
 KINDS = ("bars", "patterns", "indicators", "alerts", "run")
 _SIGN_EVERY_S = 15.0  # a comment, so that proxies keep the connection
@@ -40,31 +40,36 @@ async def events(service: Shared, last_id: LastId = None, kinds: Kinds = None) -
     """
     wanted = _kinds(kinds)
     after = read_id(last_id) if last_id else None
-    client, is_remembered = service.hub.join(after)
-    return ServerSentEvent(_heard(service, client, wanted, None if is_remembered else after))
+    service.hub.check_room()
+    return ServerSentEvent(_heard(service, wanted, after))
 
 
 async def _heard(
-    service: Service, client: Client, wanted: Collection[str], missed_after: tuple[int, int] | None
+    service: Service, wanted: Collection[str], after: tuple[int, int] | None
 ) -> AsyncIterator[ServerSentEventMessage]:
-    client.begin()
+    client, is_remembered = service.hub.join(after)
     try:
-        yield ServerSentEventMessage(data=None, comment="hello", retry=_RETRY_MS)
-        if missed_after is not None:
-            missed = await sync_to_thread(_missed, service.database, missed_after)
+        yield _block(data=None, comment="hello", retry=_RETRY_MS)
+        if after is not None and not is_remembered:
+            missed = await sync_to_thread(_missed, service.database, after)
             if missed is None:
-                yield ServerSentEventMessage(event="reset", data="{}")
+                yield _block(event="reset", data="{}")
             client.put_first(missed or [])
         while (news := await client.next(_SIGN_EVERY_S)) is not None:
             for event in news:
                 if event.kind in wanted:
-                    yield ServerSentEventMessage(id=event.id, event=event.kind, data=event.data)
+                    yield _block(id=event.id, event=event.kind, data=event.data)
             if not news:
-                yield ServerSentEventMessage(data=None, comment="still here")
+                yield _block(data=None, comment="still here")
     except ServerAway:
         return  # the client comes again by itself, with the same Last-Event-ID
     finally:
         service.hub.leave(client)
+
+
+def _block(**fields: Any) -> ServerSentEventMessage:
+    """Make a block with plain line ends: some clients take the usual CR LF for two."""
+    return ServerSentEventMessage(sep="\n", **fields)
 
 
 def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:
