@@ -80,7 +80,7 @@ def bridge_seq_key(epoch: int) -> str:
 
 KeyType = Literal["stream", "hash", "string"]  # as TYPE names them
 
-# Every key of ours that is no partition's, and what it holds.
+# Every key of ours that is no partition's, and what it holds; the runs' results are named as a partition's are.
 SHARED_KEYS: dict[str, KeyType] = {
     FRONT_DOOR: "stream",
     DEAD_LETTERS: "stream",
@@ -88,6 +88,7 @@ SHARED_KEYS: dict[str, KeyType] = {
     HEARTBEAT: "string",
     DOOR_OWNER: "string",
     DOOR_ASIDE: "stream",
+    JOBS: "stream",
 }
 
 # The keys that the owner of the front door reads. A foreign value under its other keys is overwritten.

@@ -185,6 +185,7 @@ _LOOK: tuple[Call, ...] = (
     ("XLEN", FRONT_DOOR),
     ("XLEN", DOOR_ASIDE),
     ("XLEN", DEAD_LETTERS),
+    ("XLEN", JOBS),
 )
 
 
@@ -259,7 +260,10 @@ RIGHTS: dict[Role, RedisRights] = {
         courtesies=(_ASK_FOR_RIGHTS, *_READ_IDS),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
+        keys=(
+            *(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS),
+            *(DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT, JOBS),
+        ),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -276,7 +280,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SET", HEARTBEAT, "0", "EX", "120"),
             ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS, JOBS),
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
@@ -306,7 +310,7 @@ RIGHTS: dict[Role, RedisRights] = {
     ),
     # A look at the fleet, and the results as they come: it changes nothing.
     "api": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -319,7 +323,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
             ("XINFO", "STREAM", _RESULTS),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
@@ -350,7 +354,7 @@ RIGHTS: dict[Role, RedisRights] = {
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
     # demo) or runs a worker needs that role's rights too.
     "operator": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -366,7 +370,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SCRIPT", "LOAD", "return 1"),
             *_subscribe(_ALL_CHANNELS),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         selectors=(
             # dlq requeue; replay --abandon. Partitions that are no more: ops/jobs/repartition.py.
             Selector(

@@ -15,6 +15,7 @@ Status = Literal["queued", "running", "cancelling", "completed", "failed", "canc
 # Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
 Source = Literal["grouped", "flat", "aggregates", "own"]
 
+STATUSES: tuple[Status, ...] = get_args(Status)
 ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
 CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)

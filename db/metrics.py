@@ -12,10 +12,11 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from ..contracts import gap_reasons
+from ..contracts.runs import ALL_PHASES, STATUSES
 from ..contracts.server import SERVERS
 from ..contracts.ticks import REASONS
 
-ProcessKind = Literal["worker", "producer", "bridge", "api"]
+ProcessKind = Literal["worker", "producer", "bridge", "jobs", "api"]
 
 REGISTRY = CollectorRegistry()
 
@@ -124,6 +125,23 @@ BAR_CLOSE_TO_PUBLISH = _histogram(
     (0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
 
+# -- a jobs process ----------------------------------------------------------------------------------------------------
+
+RUN_STEPS = _counter(
+    "tickstock_run_steps_total",
+    "Steps of runs. done: committed; failed: an attempt that failed; redone: taken over from a silent process.",
+    "phase",
+    "outcome",
+)
+RUN_STEP_DURATION = _histogram(
+    "tickstock_run_step_duration_seconds",
+    "From the reading of a step's rows to the database's answer to its commit.",
+    # 250 symbols take 0.2 s to 2 s; a step that waits for a vendor takes as long as its rate limit says.
+    (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+    "phase",
+)
+COORDINATOR = _gauge("tickstock_jobs_coordinator", "1: this process coordinates runs; 0: it only does steps.")
+
 # -- the fleet, by the bridge that speaks ------------------------------------------------------------------------------
 
 LAG_TICKS = _gauge("tickstock_lag_ticks", "Ticks sent and not committed; NaN: unknown.", "partition")
@@ -154,6 +172,22 @@ ACTIVE_SYMBOLS = _gauge(
 MARKET_OPEN = _gauge("tickstock_market_open", "1: the US stock market trades, by its calendar and the clock.")
 FOREIGN_KEYS = _gauge("tickstock_foreign_keys", "Redis keys of ours that hold something else: others use their names.")
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
+JOBS_PROCESSES = _gauge("tickstock_jobs_processes", "Processes tickstock-jobs that run.")
+JOBS_WAITING_STEPS = _gauge(
+    "tickstock_jobs_waiting_steps", "Steps of runs in the stream tickstock-jobs: dealt, or under way, and not done."
+)
+RUN_STATUS = _gauge("tickstock_run_status", "1 for the status of the latest daily run, 0 for all others.", "status")
+RUN_DURATION = _gauge(
+    "tickstock_run_duration_seconds", "How long the latest daily run took, or has taken by now; NaN: there is none."
+)
+RUN_STILL = _gauge(
+    "tickstock_run_still_seconds", "Seconds since the run that is alive came a step further; 0: none is alive."
+)
+RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
+RUN_UNTOLD_MESSAGES = _gauge(
+    "tickstock_run_untold_messages",
+    "Messages of runs that the bridge has not passed yet; among the outbox's rows.",
+)
 
 # -- a producer --------------------------------------------------------------------------------------------------------
 
@@ -188,17 +222,19 @@ WORKER: tuple[MetricWrapperBase, ...] = (
     UNDETECTED_BARS, COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES,
     DEAD_LETTERS,
 )  # fmt: skip
+JOBS: tuple[MetricWrapperBase, ...] = (RUN_STEPS, RUN_STEP_DURATION, COORDINATOR)
 BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)
 FLEET: tuple[MetricWrapperBase, ...] = (
     LAG_TICKS, LAG_SECONDS, PARTITIONS, PARTITIONS_WITHOUT_OWNER, WORKERS, STREAM_ENTRIES, RESULTS_ENTRIES,
     FRONT_DOOR_ENTRIES, DEAD_LETTER_ENTRIES, OUTBOX_ROWS, REDIS_MEMORY, REDIS_MAX_MEMORY, CHANNEL_RECEIVERS,
-    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS, FOREIGN_KEYS,
+    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS, FOREIGN_KEYS, JOBS_PROCESSES, JOBS_WAITING_STEPS, RUN_STATUS,
+    RUN_DURATION, RUN_STILL, RUN_FAILED_SYMBOLS, RUN_UNTOLD_MESSAGES,
 )  # fmt: skip
 PRODUCER: tuple[MetricWrapperBase, ...] = (
     PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,
 )  # fmt: skip
 API: tuple[MetricWrapperBase, ...] = (REQUEST_DURATION, EVENT_CLIENTS, EVENT_CLIENTS_DROPPED)
-ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUCER, *API)
+ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *JOBS, *BRIDGE, *FLEET, *PRODUCER, *API)
 
 
 class FleetCollector(Collector):
@@ -221,6 +257,7 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
     "worker": (*COMMON, *WORKER),
     "producer": (*COMMON, *PRODUCER),
     "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
+    "jobs": (*COMMON, *JOBS),
     "api": (*COMMON, *API),
 }
 
@@ -243,6 +280,12 @@ for _reason in (*REASONS, OTHER):
     DEAD_LETTERS.labels(_reason)
 for _reason in ("refused", "future"):
     TICKS_REJECTED.labels(_reason)
+for _phase in ALL_PHASES:
+    RUN_STEP_DURATION.labels(_phase)
+    for _outcome in ("done", "failed", "redone"):
+        RUN_STEPS.labels(_phase, _outcome)
+for _status in STATUSES:
+    RUN_STATUS.labels(_status)
 for _reason in (*gap_reasons.LABELS, OTHER):
     GAPS.labels(_reason)
 for _reason in ("slow", "too_many"):

@@ -38,7 +38,7 @@ INSIDE = {
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},
-        {"api"},
+        {"api", "demo"},
         {"wiring/api"},
         {"cli", "entry"},
         {"__main__"},

@@ -1,7 +1,8 @@
 """The one table of what can be wrong with a fleet: each rule looks at a FleetLook and says what it sees. Pure.
 
-Levels. `error`: ticks do not become bars, results are not published, or the servers are set up so that ticks may be
-lost. `warn`: to be looked at, and the fleet does its work. `note`: worth knowing, nothing suffers by it.
+Levels. `error`: ticks do not become bars, results are not published, a daily run does not go on, or the servers are set
+up so that ticks may be lost. `warn`: to be looked at, and the fleet does its work. `note`: worth knowing, nothing
+suffers by it.
 
 For how long something has been so is always what the tables say, so that every view says the same and a new bridge
 knows it at once. What a fleet that has just started cannot have done yet is not missed: a duration counts from the
@@ -18,7 +19,7 @@ from ..redis_rights import DEFAULT_USER
 from .fleet_look import FleetLook
 
 Level = Literal["error", "warn", "note"]
-Part = Literal["redis", "database", "workers", "bridge", "feed"]
+Part = Literal["redis", "database", "workers", "bridge", "feed", "jobs"]
 
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 SILENT_S = 60.0
@@ -29,6 +30,8 @@ HEARTBEAT_S = 30.0  # from there on the application shows us as offline
 HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
 UNTOLD_S = 30.0
 FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
+RUN_STILL_S = 600.0  # a step of 250 symbols takes seconds; one that waits for a vendor's rate limit takes minutes
+RUN_KNOWN_S = 4 * 86_400.0  # an older failure is history: a weekend and a holiday are shorter
 FRONT_DOOR_ENTRIES = 10_000  # as the alert TickStockFrontDoorWaits
 
 DROPS = "a start of Redis would drop what MULTI/EXEC and scripts wrote: its user `default` may not write it"
@@ -186,7 +189,8 @@ def _results_untold(look: FleetLook) -> Iterator[Seen]:
     """Give a bridge that has just begun the time to publish what waited for it."""
     bridge = look.bridge
     if bridge.owner is not None and bridge.untold_s is not None and _missed_s(look, bridge.untold_s) > UNTOLD_S:
-        yield Seen(f"{bridge.untold:,} results wait to be told, the first for {duration(bridge.untold_s)}")
+        of_runs = f", {look.jobs.untold:,} of them of runs" if look.jobs.untold else ""
+        yield Seen(f"{bridge.untold:,} results wait to be told{of_runs}, the first for {duration(bridge.untold_s)}")
 
 
 def _application_away(look: FleetLook) -> Iterator[Seen]:
@@ -261,6 +265,35 @@ def _stale_symbols(look: FleetLook) -> Iterator[Seen]:
     symbols = look.symbols
     if look.feed.market_open and symbols.stale > symbols.active:
         yield Seen(f"{symbols.stale:,} symbols have had no bar for 5 minutes, {symbols.active:,} have")
+
+
+# -- daily runs --------------------------------------------------------------------------------------------------------
+
+
+def _no_jobs(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.is_alive and not look.jobs.processes and _missed_s(look, run.still_s) >= GRACE_S:
+        yield Seen(f"{run.name} waits, and no tickstock-jobs runs; it has not moved for {duration(run.still_s)}")
+
+
+def _run_stuck(look: FleetLook) -> Iterator[Seen]:
+    """Not for longer than somebody is there who could move it."""
+    run, there_s = look.jobs.run, look.jobs.connected_s
+    if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
+        phase = f" in the phase {run.phase}" if run.phase else ""
+        yield Seen(f"{run.name} is {run.status}{phase}, and has not moved for {duration(run.still_s)}")
+
+
+def _run_failed(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.status == "failed" and run.ended_s is not None and run.ended_s < RUN_KNOWN_S:
+        yield Seen(f"{run.name} failed{f': {run.error}' if run.error else ''}")
+
+
+def _run_incomplete(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.status == "completed" and run.failed_symbols and (run.ended_s or 0.0) < RUN_KNOWN_S:
+        yield Seen(f"{run.name} could not do {run.failed_symbols:,} symbols")
 
 
 # -- Redis -------------------------------------------------------------------------------------------------------------
@@ -339,6 +372,10 @@ RULES = (
          GRANT),
     Rule("FOREIGN_KEYS", "redis", "error", True, "TickStockForeignKeys", _foreign_keys,
          "RENAME or DEL the key"),
+    Rule("NO_JOBS", "jobs", "error", False, "TickStockNoJobs", _no_jobs,
+         "start one: tickstock-jobs"),
+    Rule("RUN_STUCK", "jobs", "error", False, "TickStockRunStuck", _run_stuck,
+         "look at the logs of tickstock-jobs; `tickstock run cancel` ends it"),
     Rule("FLOWS_NOT_RECEIVED", "bridge", "warn", False, "", _flows_not_received,
          "does the application listen? tickstock flow FLOW_ID shows its path"),
     Rule("FLOWS_NOT_PARSED", "bridge", "warn", False, "", _flows_not_parsed,
@@ -353,6 +390,8 @@ RULES = (
          "tickstock dlq ls shows them, with their reasons"),
     Rule("GAPS_OPEN", "feed", "warn", False, "TickStockOpenGaps", _gaps_open,
          "tickstock gaps lists them, tickstock gaps repair repairs them now"),
+    Rule("RUN_FAILED", "jobs", "warn", False, "TickStockRunFailed", _run_failed,
+         "tickstock run show says why; `tickstock run start` makes another"),
     Rule("FRONT_DOOR_WAITS", "feed", "warn", False, "TickStockFrontDoorWaits", _front_door_waits,
          "run workers; the slowest partition holds it up: look at its worker"),
     Rule("UNDETECTED_BARS", "workers", "warn", False, "TickStockDetectorsBehind", _undetected_bars,
@@ -365,6 +404,8 @@ RULES = (
          "set `appendonly yes`"),
     Rule("REPLAY_UNFINISHED", "feed", "warn", False, "", _replay_unfinished,
          "run it again, or drop them: tickstock replay --abandon NAME"),
+    Rule("RUN_INCOMPLETE", "jobs", "note", False, "", _run_incomplete,
+         "tickstock run show names them, `tickstock run retry` does them again"),
     Rule("DEFINITIONS_IDLE", "workers", "note", False, "", _definitions_idle,
          "`tickstock definitions live` switches the default set on"),
     Rule("DEFINITIONS_WRONG", "workers", "note", False, "", _definitions_wrong,

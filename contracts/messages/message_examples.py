@@ -71,6 +71,7 @@ _COMPONENTS = Components(
     workers=Component(status="degraded", details={"alive": 3, "partitions_owned": 15, "partitions_total": 16}),
     bridge=Component(status="healthy", details={"epoch": 7, "lag_entries": 0}),
     feed=Component(status="healthy", details={"ticks_per_second": 8123.5, "last_tick_age_s": 0.4}),
+    jobs=Component(status="healthy", details={"processes": 2, "waiting_steps": 0}),
 )
 
 

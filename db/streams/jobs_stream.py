@@ -15,11 +15,12 @@ _BLOCK_MS = 200
 
 
 class DealtStep(NamedTuple):
-    """An entry of the stream. key: None where it is none of ours."""
+    """An entry of the stream. key: None where it is none of ours; is_taken_over: from a consumer that was silent."""
 
     entry: bytes
     key: StepKey | None
     token: int
+    is_taken_over: bool = False
 
 
 class JobsStream:
@@ -65,7 +66,7 @@ class JobsStream:
                 raise
             return None
         entries = reply[1]
-        return _dealt(entries[0]) if entries else None
+        return _dealt(entries[0])._replace(is_taken_over=True) if entries else None
 
     def keep(self, dealt: DealtStep) -> None:
         """Say that a step is still worked on."""

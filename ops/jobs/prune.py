@@ -1,4 +1,4 @@
-"""Deletes old findings: patterns, indicators and integration events. Bars, the ledger and dead letters stay."""
+"""Deletes old patterns and indicators, those of days too, and integration events. Bars and ledger stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -12,16 +12,24 @@ _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
 class Kind(NamedTuple):
-    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`, and a field of Keep."""
+    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`; kept: a field of Keep."""
 
     name: str
     table: str
+    kept: str
 
 
 KINDS = (
-    Kind("patterns", "intraday_patterns"),
-    Kind("events", "integration_events"),
-    Kind("indicators", "intraday_indicators"),
+    Kind("patterns", "intraday_patterns", "patterns"),
+    Kind("events", "integration_events", "events"),
+    Kind("indicators", "intraday_indicators", "indicators"),
+    *(
+        Kind(table, table, "daily")
+        for table in (
+            *("daily_indicators", "daily_patterns", "weekly_patterns", "monthly_patterns"),
+            "daily_intraday_patterns",
+        )
+    ),
 )
 
 
@@ -41,7 +49,7 @@ def prune(
     keep: for how many days, by kind. dry_run: only count. say: hears how far a long table is.
     """
     for kind in KINDS:
-        before = now - timedelta(days=getattr(keep, kind.name))
+        before = now - timedelta(days=getattr(keep, kind.kept))
         pages, has_parts = connection.execute(query("table_pages"), {"table": kind.table}).fetchone() or (0, False)
         if has_parts:
             yield Pruned(kind.table, before, None)

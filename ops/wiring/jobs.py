@@ -71,7 +71,8 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
     url = where.servers.database_url
 
     def open_database(role: str) -> Database:
-        return wait_for_server(lambda: Database(url, name=f"{role} {name}"), where.connect_timeout_s)
+        # Both loops wait for it as a main loop does: the one of the coordinator asks it also while there are no steps.
+        return wait_for_server(lambda: Database(url, name=f"{role} {name}", main_loop=True), where.connect_timeout_s)
 
     def symbols_of(universe: str) -> Sequence[str]:
         return Universe(universe, url).symbols()

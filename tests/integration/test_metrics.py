@@ -287,6 +287,52 @@ def test_a_bridge_that_stands_by_is_ready_and_shows_nothing_of_the_fleet(fleet, 
     wait_for(lambda: fleet_names() <= standby.scrape().names())
 
 
+# -- daily runs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_counted_by_who_does_it_and_shown_by_the_bridge(fleet, bridge, wait_for):
+    port = Port()
+    fleet.rows(
+        "INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters)"
+        " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}', %s::jsonb)",
+        json.dumps({"symbols": ["A", "B"], "batch": 1}),
+    )
+    wait_for(lambda: bridge.scrape().value("tickstock_run_status", status="queued") == 1)
+    seen = bridge.scrape()
+    assert (seen.value("tickstock_jobs_processes"), seen.value("tickstock_jobs_waiting_steps")) == (0, 0)
+    assert seen.value("tickstock_run_still_seconds") > 0
+    fleet.start("j1", "jobs", "--name", "j1", *port.options)
+    wait_for(lambda: bridge.scrape().value("tickstock_run_status", status="completed") == 1)
+    seen = bridge.scrape()
+    assert (seen.value("tickstock_jobs_processes"), seen.value("tickstock_run_failed_symbols")) == (1, 2)
+    assert (seen.value("tickstock_run_still_seconds"), seen.value("tickstock_jobs_waiting_steps")) == (0, 0)
+    assert seen.value("tickstock_run_duration_seconds") > 0
+    wait_for(lambda: bridge.scrape().value("tickstock_run_untold_messages") == 0)
+    own = port.scrape()
+    steps = [own.value("tickstock_run_steps_total", phase="import", outcome=o) for o in ("done", "failed", "redone")]
+    assert steps == [2, 0, 0]
+    assert own.value("tickstock_run_step_duration_seconds_count", phase="import") == 2
+    assert own.value("tickstock_jobs_coordinator") == 1
+    status = fleet.status()
+    assert status["jobs"]["run"]["status"] == "completed"
+    assert [finding["code"] for finding in status["findings"] if finding["part"] == "jobs"] == ["RUN_INCOMPLETE"]
+
+
+def test_jobs_without_a_server_are_not_ready_and_say_which(fleet, wait_for):
+    port = Port()
+    with ways_to(fleet.servers) as (way, proxies):
+        fleet.start("j1", "jobs", "--name", "j1", *port.options, servers=way)
+        for server in ("redis", "postgresql"):
+            wait_for(port.is_ready)
+            proxies[server].flows.clear()
+            proxies[server].cut()
+            wait_for(lambda: port.readiness()[0] == 503)
+            assert away(port) == [server]
+            assert port.is_well()
+            proxies[server].flows.set()
+            wait_for(port.is_ready)
+
+
 # -- a producer ------------------------------------------------------------------------------------------------------
 
 

@@ -382,8 +382,22 @@ def test_a_fleet_that_runs_is_named(world_of, wait_for):
     # One that hangs: its leases end, its connection does not.
     with psycopg.connect(world.servers.database_url, application_name="tickstock-worker w9"):
         assert refusal(world) == ["a worker w9 is connected: stop it"]
+    with psycopg.connect(world.servers.database_url, application_name="tickstock-jobs j9"):
+        assert refusal(world) == ["a jobs j9 is connected: stop it"]
     looks = []
     assert world.repartition(8, wait=lambda: looks.append(1) or len(looks) < 400) == RepartitionOutcome(2, 0)
+
+
+def test_what_runs_have_to_say_stays_and_is_told_afterwards(world_of, wait_for):
+    world = world_of(2)
+    with world.working():
+        wait_for(lambda: world.rows("SELECT count(*) FROM lease WHERE owner = 'w1'") == [(3,)])
+    world.rows("INSERT INTO outbox (partition, number, kind, body) VALUES (-1, 1, 'run', '[]')")
+    world.rows("UPDATE run_result SET number = 1")
+    assert world.repartition(1) == RepartitionOutcome(2, 0)
+    assert world.rows("SELECT partition, number FROM outbox") == [(-1, 1)]
+    with world.working(), world.speaking():
+        wait_for(lambda: world.rows("SELECT number FROM bridge_position WHERE partition = -1") == [(1,)])
 
 
 def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):

@@ -55,6 +55,7 @@ def test_every_program_begins_here():
     scripts = importlib.metadata.distribution("tickstockpl").entry_points.select(group="console_scripts")
     assert {script.name: script.value for script in scripts} == {
         "tickstock": "tickstockpl.ops.entry:tickstock",
+        "tickstock-api": "tickstockpl.ops.entry:api",
         "tickstock-bridge": "tickstockpl.ops.entry:bridge",
         "tickstock-jobs": "tickstockpl.ops.entry:jobs",
         "tickstock-producer": "tickstockpl.ops.entry:producer",

@@ -58,6 +58,16 @@ LABELS = {
     "tickstock_market_open": (),
     "tickstock_open_gaps": (),
     "tickstock_foreign_keys": (),
+    "tickstock_run_steps_total": ("phase", "outcome"),
+    "tickstock_run_step_duration_seconds": ("phase",),
+    "tickstock_jobs_coordinator": (),
+    "tickstock_jobs_processes": (),
+    "tickstock_jobs_waiting_steps": (),
+    "tickstock_run_status": ("status",),
+    "tickstock_run_duration_seconds": (),
+    "tickstock_run_still_seconds": (),
+    "tickstock_run_failed_symbols": (),
+    "tickstock_run_untold_messages": (),
     "tickstock_producer_ticks_total": ("feed",),
     "tickstock_producer_frames_total": ("feed",),
     "tickstock_producer_lag_ticks": ("feed",),
@@ -106,7 +116,8 @@ def test_prometheus_has_no_problem_with_a_metric(family):
 
 def test_no_label_has_a_value_for_each_symbol():
     labels = {label for metric in metrics.ALL for label in metric._labelnames}
-    assert labels <= {"partition", "feed", "reason", "server", "channel", "pattern", "component", *REQUEST}
+    known = {"partition", "feed", "reason", "server", "channel", "pattern", "component", "phase", "outcome"}
+    assert labels <= known | set(REQUEST) | {"status"}
 
 
 @pytest.mark.parametrize("histogram", [m for m in metrics.ALL if m._type == "histogram"], ids=str)

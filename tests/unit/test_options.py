@@ -229,7 +229,7 @@ def test_a_file_that_the_user_names_and_that_is_not_there_is_a_usage_error(tmp_p
     assert capsys.readouterr().err == f"Error: {tmp_path / 'key'}: No such file or directory\n"
 
 
-@pytest.mark.parametrize("program", ["worker", "bridge", "producer"])
+@pytest.mark.parametrize("program", ["worker", "bridge", "jobs", "producer"])
 def test_every_program_says_its_version(program):
     said = CliRunner().invoke(every_command, [program, "--version"])
     assert (said.exit_code, said.output) == (0, f"tickstock-{program}, version {__version__}\n")

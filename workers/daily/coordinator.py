@@ -7,7 +7,7 @@ from ...contracts.lease import Lease
 from ...contracts.names import JOBS
 from ...contracts.stop import Stop
 from ...db import lease as leases
-from ...db import redis
+from ...db import metrics, redis
 from ...db.lease import RENEW_EVERY_S
 from ...db.postgres import Database
 from ...db.queries import query
@@ -16,6 +16,7 @@ from ...db.streams.jobs_stream import JobsStream
 from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
+from ...db.vitals import VITALS
 from ...db.world import World
 from .clock import Clock
 from .loads.loads import Loads
@@ -74,6 +75,7 @@ class Coordinator(PatientLoop):
                 self._stream.deal(due)
             self._teller.tell(connection)
             self._prune()
+        VITALS.serves("postgresql")
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
     def begin_anew(self) -> None:
@@ -101,12 +103,14 @@ class Coordinator(PatientLoop):
             if not leases.renew(connection, self._name, [self._lease]):
                 log.info("coordinator steps down", name=self._name)
                 self._lease = None
+                metrics.COORDINATOR.set(0)
         if self._lease is None:
             try:
                 self._lease = leases.take(connection, UNIT, self._name)
             except LeaseTaken:
                 return False
             self._renew_at = now_s + RENEW_EVERY_S
+            metrics.COORDINATOR.set(1)
             log.info("coordinator", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
             self._loads.begin_anew()

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from ...contracts.errors import RestStopped, ServerAway
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
-from ...db import postgres
+from ...db import metrics, postgres
 from ...db.postgres import Database
 from ...db.redis import Client
 from ...db.streams.jobs_stream import DealtStep, JobsStream
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 class JobWorker(PatientLoop):
     """One of any number: they share the steps of the stream tickstock-jobs."""
+
+    is_main_loop = True
 
     def __init__(  # two servers, and what the process hands in
         self,
@@ -59,9 +61,11 @@ class JobWorker(PatientLoop):
 
     def turn(self) -> None:
         """Do one step, or wait a little for one."""
-        VITALS.turn()
         self._held = self._held or self._next()
-        VITALS.join()
+        if VITALS.has_joined:
+            VITALS.serves("redis")  # of PostgreSQL the coordinator hears, also while there are no steps
+        else:
+            VITALS.join()
         if self._held is not None:
             self._do(self._held)
             self._stream.ack(self._held)
@@ -88,6 +92,8 @@ class JobWorker(PatientLoop):
         step = read_step(self.database.connection, dealt.key, dealt.token)
         if step is None:
             return  # done, or dealt again: the entry is an old one
+        if dealt.is_taken_over:
+            metrics.RUN_STEPS.labels(step.key.phase, "redone").inc()
         try:
             self._attempt(dealt, step)
         except psycopg.Error as e:
@@ -104,7 +110,7 @@ class JobWorker(PatientLoop):
             self._teller.tell(self.database.connection)
 
     def _attempt(self, dealt: DealtStep, step: Step) -> None:
-        connection = self.database.connection
+        connection, began_s = self.database.connection, self._world.monotonic_s()
 
         def keep(refusals_s: Sequence[float]) -> bool:
             return self._keep(dealt, step, refusals_s)
@@ -121,6 +127,8 @@ class JobWorker(PatientLoop):
             # What a step tells has the order of the commits, so its number is given last: see add_run_result.
             result = write(connection)
             end_step(connection, step, result, self._name)
+        metrics.RUN_STEPS.labels(step.key.phase, "done").inc()
+        metrics.RUN_STEP_DURATION.labels(step.key.phase).observe(self._world.monotonic_s() - began_s)
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
 
     def _keep(self, dealt: DealtStep, step: Step, refusals_s: Sequence[float]) -> bool:
@@ -149,6 +157,7 @@ class JobWorker(PatientLoop):
     def _fail(self, step: Step, error: Exception) -> None:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("step failed", step=step.key.text, attempt=step.attempt, symbols=len(step.symbols), why=why)
+        metrics.RUN_STEPS.labels(step.key.phase, "failed").inc()
         connection = self.database.connection
         with connection.transaction():
             fail_step(connection, step, why)

@@ -20,9 +20,9 @@ SELECT owner, min(unit COLLATE "C") FROM lease
  WHERE owner IS NOT NULL AND expires_at >= clock_timestamp() GROUP BY owner ORDER BY owner;
 
 -- connected_processes --
--- A process that was stopped or hangs has no leases any more, but its connection: 'worker NAME', 'bridge NAME', 'producer'.
+-- A process that was stopped or hangs has no leases any more, but its connection: 'worker NAME', 'bridge NAME', 'jobs NAME', 'producer'.
 SELECT DISTINCT substr(application_name, 11) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|producer|repair)$' ORDER BY 1;
+ WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|jobs .*|producer|repair)$' ORDER BY 1;
 
 -- unfinished_producers --
 -- Live producers of the last day that did not say their end: one that was killed may have left a spool.

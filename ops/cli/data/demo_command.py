@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ....producer.synthetic import MAX_SYMBOLS, Market
-from ...jobs.demo import play, says_speed
+from ...demo.demo import play, says_speed
 from ...jobs.feed_result import print_result
 from ...jobs.fleet import WatchedStop
 from ...wiring.servers import Place
@@ -32,8 +32,8 @@ _OPENING_RUSH = 1.8
 def demo(where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float) -> None:
     """Make 1-minute bars of a synthetic market at 60x: with embedded servers, a producer, workers and a live table.
 
-    Ends with the ledger, which says what became of each tick. The demo has embedded servers of its own, which start
-    empty, in the folder `demo` of the data folder.
+    Ends with the ledger, which says what became of each tick, and with a daily run over the bars. The demo has embedded
+    servers of its own, which start empty, in the folder `demo` of the data folder.
     """
     stop = WatchedStop(deadline_s=60.0)
     click.echo(
@@ -46,7 +46,7 @@ def demo(where: AbstractContextManager[Place], seconds: float, workers: int, sym
         played = play(servers, market, workers=workers, seconds=seconds, stop=stop)
     print_result(played.result, seconds=time.monotonic() - started_s)
     click.echo(says_speed(played.speed))
-    for line in played.lines:
+    for line in (*(played.day.lines() if played.day else ()), *played.lines):
         click.echo(line)
-    if any(row.gap for row in played.result.rows):
+    if any(row.gap for row in played.result.rows) or (played.day and not played.day.is_good):
         sys.exit(1)

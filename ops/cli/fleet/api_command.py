@@ -39,7 +39,7 @@ from ..parts.setting import option
 @option("--port", type=click.IntRange(0, 65_535), default=8080, envvar="TICKSTOCK_API_PORT", help="0: any free one.")
 @option(
     "--api-key-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     envvar="TICKSTOCKPL_API_KEY_FILE",
     help="File with the key that calls which change something must send as X-API-Key.  "
     "[default: TICKSTOCKPL_API_KEY of the environment]",

@@ -17,7 +17,7 @@ from ..parts.worker_settings import keep_options
 
 
 @click.command(context_settings=CONTEXT, short_help="Delete old patterns, indicators and events.")
-@keep_options("patterns", "events", "indicators", formerly=True)
+@keep_options("patterns", "events", "indicators", "daily", formerly=("patterns", "events", "indicators"))
 @typed("--dry-run", is_flag=True, help="Count the rows, and delete none.")
 @server_options
 def prune(where: AbstractContextManager[Place], keep: Keep, dry_run: bool) -> None:

@@ -1,7 +1,7 @@
 """Settings of workers that other commands read too: a replay starts workers, an audit counts as they did."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -36,14 +36,15 @@ _KEPT = {
     "patterns": "Days to keep rows of intraday_patterns.",
     "events": "Days to keep rows of integration_events.",
     "indicators": "Days to keep rows of intraday_indicators.",
+    "daily": "Days to keep rows of daily_indicators, and of daily_, weekly_, monthly_ and daily_intraday_patterns.",
     "records": "Days to keep dead letters, and the records of processes, sessions, ledgers and gaps.",
 }
 
 
-def keep_options(*kinds: str, formerly: bool = False) -> Callable[[F], F]:
+def keep_options(*kinds: str, formerly: Collection[str] = ()) -> Callable[[F], F]:
     """Make a decorator that adds --keep-KIND-days; the command gets `keep`, a Keep.
 
-    kinds: fields of Keep. formerly: also take --KIND-days, as `tickstock prune` called them.
+    kinds: fields of Keep. formerly: those of them that were called --KIND-days before.
     """
 
     def decorate(command: F) -> F:
@@ -53,7 +54,7 @@ def keep_options(*kinds: str, formerly: bool = False) -> Callable[[F], F]:
             return command(*args, keep=keep, **others)
 
         for kind in reversed(kinds):
-            wrapped = _keep_option(kind, former=f"--{kind}-days" if formerly else None)(wrapped)
+            wrapped = _keep_option(kind, former=f"--{kind}-days" if kind in formerly else None)(wrapped)
         return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
 
     return decorate

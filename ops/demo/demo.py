@@ -1,10 +1,11 @@
-"""The demo: a synthetic market at 60x, two workers, and what can be seen of them while they run."""
+"""The demo: a synthetic market at 60x, a fleet, and what can be seen of it while it runs; a daily run at the end."""
 
+import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,19 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ...contracts.errors import SetupError
+from ...contracts.market_hours import day_of
 from ...db.look.stream_look import read_stream
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
 from ...db.rows import DIRECTIONS
 from ...producer.synthetic import Market, SyntheticSource
+from ..jobs import fleet
+from ..jobs.feed_result import FeedResult, read_result
 from ..output.bars_text import shortest
 from ..process.console import Escaped, make_console
 from ..process.shutdown import Stop
 from ..wiring.producer import wait_for_detectors
 from ..wiring.servers import Place, open_both, open_postgres, open_redis
-from . import fleet
-from .feed_result import FeedResult, read_result
+from .daily_run import DayRun, run_day
 
 SPEED = 60.0  # the market's, in multiples of real time
 _LATEST_BARS = 6
@@ -36,21 +39,27 @@ _FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 _BEGINS_WITHIN_S = 60.0
+_API_PORT = 8080  # or any free one, where somebody else has it
 _NEARLY = 0.9  # of the speed: less is worth a word
 
 
 class Played(NamedTuple):
-    """What a demo left. speed: what the market reached, in multiples of real time; lines: what more there is to say."""
+    """What a demo left. speed: what the market reached, in multiples of real time; lines: what more there is to say.
+
+    day: its daily run; None where it was stopped before, or the servers are not its own.
+    """
 
     result: FeedResult
     speed: float
+    day: DayRun | None
     lines: list[str]
 
 
 def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop) -> Played:
     """Show a market at 60x for so many seconds from its first tick in a bar on; return what it left.
 
-    Raises SetupError where nothing was committed, a demo runs here already, or the producer or every worker has ended.
+    A daily run of its first day ends it, on servers of its own. Raises SetupError where nothing was committed, a demo
+    runs here already, or the producer or every worker has ended.
     """
     if where.embedded:
         _start_afresh(where)
@@ -62,17 +71,21 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
             connection.execute(query("let_dojis_stand_anywhere"))
         producer = fleet.start(where, "producer", "--source", "synthetic", *options)
         processes = [fleet.start(where, "worker", "--consumer", f"demo-{i + 1}") for i in range(workers)]
+        others = _start_others(where) if where.embedded else []
+        day = None
         watcher = _Watcher(connection, client, SyntheticSource(market, seconds=None))
-        with fleet.stopped_at_the_end(processes):
+        with fleet.stopped_at_the_end([*processes, *others]):
             with fleet.stopped_at_the_end([producer]):
                 _watch(watcher, [producer, *processes], seconds, stop)
             stop.workers = processes
-            wait_for_detectors(where, stop, lambda _: None)  # else a busy machine would show bars alone
+            is_done = wait_for_detectors(where, stop, lambda _: None)  # else a busy machine would show bars alone
+            if is_done and others:
+                day = run_day(connection, client, day_of(datetime.fromtimestamp(market.start_ns / 1e9, UTC)), stop)
         (name,) = connection.execute(query("latest_replay")).fetchone() or ("none",)
         result = read_result(connection, name)
         if not result.rows:
             raise SetupError("stopped before the first tick was committed: give it a few seconds more")
-        return Played(result, watcher.speed, list(_outcome(connection, where)))
+        return Played(result, watcher.speed, day, list(_outcome(connection, where)))
 
 
 def says_speed(speed: float) -> str:
@@ -94,6 +107,21 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
             if glance.ticks:
                 end_s = min(end_s, time.monotonic() + seconds)
             show(glance)
+
+
+def _start_others(where: Place) -> list[subprocess.Popen[bytes]]:
+    """Start what tells, does and shows daily runs, and say where the last one serves."""
+    port = _free_port()
+    print(f"the HTTP API, while the demo runs: http://127.0.0.1:{port}/api/processing/status", flush=True)
+    commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))
+    return [fleet.start(where, *command) for command in commands]
+
+
+def _free_port() -> int:
+    for port in (_API_PORT, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as found:
+            return int(found.getsockname()[1])
+    return _API_PORT
 
 
 class _Glance(NamedTuple):
