@@ -1,4 +1,4 @@
-"""What the rows of a load say of it. Pure."""
+"""What the rows of a load say of it: a function of them alone."""
 
 from collections.abc import Sequence
 from datetime import datetime
