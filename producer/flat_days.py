@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from ..contracts.day_bars import VALUES, DayBars, day_number, joined, wanted_of
+from ..contracts.daily.day_bars import VALUES, DayBars, day_number, joined, wanted_of
 from ..contracts.errors import RestBroken, UsageError
 
 _TYPES = {"ticker": pa.string(), **dict.fromkeys(VALUES, pa.float64())}

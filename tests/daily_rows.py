@@ -56,7 +56,7 @@ def ended(database, run_id, wait_for):
         (run,) = runs.list_runs(database, run_id=run_id)
         return run if run.ended_at else None
 
-    return wait_for(look, 20)
+    return wait_for(look)
 
 
 def rows(database, sql):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.day_bars import DayBars, day_of_number
+from ...contracts.daily.day_bars import DayBars, day_of_number
 from ...contracts.runs import Source
 from ...contracts.ticks import Column
 from ..postgres import Connection

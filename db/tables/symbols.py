@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ...contracts.reference import Closure
-from ...contracts.universe_rules import Member
+from ...contracts.daily.reference import Closure
+from ...contracts.daily.universe_rules import Member
 from ..postgres import Connection
 from ..queries import query
 

@@ -45,6 +45,12 @@ class Reference:
             return self.days.get(day, [])
         return [_made_up(symbol, day) for symbol in self.made_up]
 
+    def bar(self, symbol: str, day: date) -> DayRow | None:
+        """Return one symbol's bar of a day."""
+        if day in self.days or hours_of(day) is None:
+            return next((row for row in self.days.get(day, []) if row.symbol == symbol), None)
+        return _made_up(symbol, day) if symbol in self.made_up else None
+
 
 def made_up_reference(symbols: Sequence[str], today: date) -> Reference:
     """Make up a market of these symbols: each is a listed stock; one of them is new, and one has just split."""

@@ -50,9 +50,8 @@ class ReferenceCalls:
         first, last = date.fromisoformat(asked["first"]), date.fromisoformat(asked["last"])
         days = [first + timedelta(days=i) for i in range(min((last - first).days + 1, _MAX_DAYS))]
         ticker = unquote(asked["ticker"])
-        rows = [
-            _result(row, midnight_ms(day)) for day in days for row in self._reference.bars(day) if row.symbol == ticker
-        ]
+        bars = [(self._reference.bar(ticker, day), day) for day in days]
+        rows = [_result(row, midnight_ms(day)) for row, day in bars if row is not None]
         return self._aggregates(rows, options) | {"ticker": ticker}
 
     def _aggregates(self, rows: list[dict[str, Any]], options: Options) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...contracts.day_bars import DaySource
+from ...contracts.daily.day_bars import DaySource
 from ...contracts.runs import Source
 from ...producer.flat_days import FlatDays
 from ...producer.massive.days import MassiveDays

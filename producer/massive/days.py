@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ...contracts.day_bars import DayBars, bars_of_rows, day_number, joined, wanted_of
+from ...contracts.daily.day_bars import DayBars, bars_of_rows, day_number, joined, wanted_of
 from ...contracts.market_hours import NEW_YORK
 from ..rest_client import RestClient
 from .pages import Page, PageReader

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from ...contracts.daily.reference import Closure, Listing, SplitsSaid, Ticker
 from ...contracts.errors import RestBroken
 from ...contracts.market_hours import NEW_YORK
-from ...contracts.reference import Closure, Listing, SplitsSaid, Ticker
 from ...contracts.spellings.json_text import NOT_JSON
 from ...contracts.spellings.split_file import Split, ratio_of, spelled_ratio
 from ...contracts.spellings.tick_values import NotATick, shown, symbol_of

@@ -14,6 +14,7 @@ from tickstockpl.ops.fake_massive.reference import DayRow, Reference
 from tickstockpl.ops.wiring.day_sources import SourceOptions
 
 THURSDAY = FRIDAY - timedelta(days=1)
+_SLOW_S = 6.0  # a step whose process says nothing for 5 s is taken over
 DAYS = "SELECT symbol, date, close::float, provenance, is_final FROM ohlcv_daily ORDER BY 1, 2"
 
 
@@ -30,7 +31,7 @@ def reference():
 
 @pytest.fixture
 def fake(reference):
-    with FakeMassive(reference=reference, key=KEY) as server:
+    with FakeMassive(reference=reference, key=KEY, slow_s=_SLOW_S) as server:
         yield server
 
 
@@ -227,3 +228,14 @@ def test_a_cancel_is_heard_while_the_vendor_lets_us_wait(database, vendor_jobs, 
     fake.behave()
     reference.days[FRIDAY] = [bar("AAPL", 10.0)]
     assert ended(database, start(database, "import", symbols=("AAPL",)), wait_for).symbols_failed == 0
+
+
+def test_a_slow_answer_is_awaited_by_one_process_and_asked_for_once(database, vendor_jobs, fake, reference, wait_for):
+    reference.days[FRIDAY] = [bar("AAPL", 10.0)]
+    listed(database, "AAPL")
+    fake.misbehave("slow")
+    vendor_jobs()
+    vendor_jobs()
+    run = ended(database, start(database, "import", symbols=("AAPL",)), wait_for)
+    assert (run.status, run.symbols_failed) == ("completed", 0)
+    assert len(fake.requests) == 2  # the day, and the splits

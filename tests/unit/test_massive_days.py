@@ -5,9 +5,9 @@ from fractions import Fraction
 from uuid import uuid4
 
 import pytest
-from tickstockpl.contracts.day_bars import day_number
+from tickstockpl.contracts.daily.day_bars import day_number
+from tickstockpl.contracts.daily.reference import Closure, Listing
 from tickstockpl.contracts.errors import RestBroken
-from tickstockpl.contracts.reference import Closure, Listing
 from tickstockpl.contracts.spellings.split_file import Split
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.reference import DayRow, Reference

@@ -6,13 +6,13 @@ from typing import Any
 
 import structlog
 
+from ...contracts.daily.reference import Closure, Listing, Ticker
+from ...contracts.daily.universe_rules import IPO_DAYS, THEMES, MadeUniverse, universes_of
 from ...contracts.errors import RestAway, RestBroken, RestRefused
 from ...contracts.market_hours import hours_of
 from ...contracts.messages.processing_events import CacheMode
-from ...contracts.reference import Closure, Listing, Ticker
 from ...contracts.runs import StepResult
 from ...contracts.universe import UniverseEntry
-from ...contracts.universe_rules import IPO_DAYS, THEMES, MadeUniverse, universes_of
 from ...db.postgres import Connection
 from ...db.tables import symbols as symbols_table
 from ...db.tables.run_results import add_messages

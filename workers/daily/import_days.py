@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
+from ...contracts.daily.day_bars import day_number
 from ...contracts.daily.trading_days import Closures, Session, session_on
-from ...contracts.day_bars import day_number
 from ...contracts.market_hours import NEW_YORK
 
 SPLITS = "splits"  # the question beside the days

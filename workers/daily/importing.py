@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import structlog
 
-from ...contracts.day_bars import joined
+from ...contracts.daily.day_bars import joined
 from ...contracts.errors import TickStockError
 from ...contracts.messages.message import Message
 from ...contracts.runs import StepResult
@@ -19,7 +19,7 @@ from . import import_days
 from .import_days import MAX_SINGLE_SYMBOLS, SPLITS, SPLITS_AHEAD, final_days
 from .market_days import start_of, whole_day
 from .run_errors import source_failed, splits_refused
-from .sources import NO_SOURCE, VENDOR_ERRORS, Answer, ask_for_day, ask_for_symbols, order_of
+from .sources import NO_SOURCE, VENDOR_ERRORS, Answer, SymbolAnswers, ask_for_day, ask_for_symbols, order_of
 from .step_work import StepWork, Write
 
 log = structlog.get_logger()
@@ -114,8 +114,9 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
     answers = run_steps.answers_of(connection, work.step.key.run_id, "import")
     holes = _holes(connection, work, answers)
     source = work.sources.days.get("aggregates")
-    parts, failed = work.ask(lambda: ask_for_symbols(source, holes)) if source and holes else ([], {})
-    bars = joined(parts)
+    single = work.ask(lambda: ask_for_symbols(source, holes)) if source and holes else SymbolAnswers()
+    bars, failed = joined(single.bars), single.failed
+    said = [_source_failed(single.error, "aggregates", f"{len(failed)} symbols", work)] if single.error else []
     final = final_days(days, datetime.fromtimestamp(work.now_s, UTC), work.closures)
 
     def write(connection: Connection) -> StepResult:
@@ -134,9 +135,9 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
         refused = {one.symbol: one.why for one in bars.refused}
         given = daily_bars.days_by_source(connection, symbols, days)
         rows = {name: count for name, count in given.items() if name in ("own", "aggregates")}
-        return StepResult(
-            sum(there.values()), changed, missing, {"rows": rows, "refused": refused, "not_asked": failed}
-        )
+        add_messages(connection, said)
+        detail = {"rows": rows, "refused": refused, "not_had": dict(failed)}
+        return StepResult(sum(there.values()), changed, missing, detail)
 
     return write
 

@@ -5,9 +5,9 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ...contracts.day_bars import DayBars, DaySource
+from ...contracts.daily.day_bars import DayBars, DaySource
+from ...contracts.daily.reference import Closure, Listing, SplitsSaid, Ticker
 from ...contracts.errors import RestAway, RestBroken, RestRefused, TickStockError
-from ...contracts.reference import Closure, Listing, SplitsSaid, Ticker
 from ...contracts.runs import Source
 
 VENDOR_ERRORS = (RestAway, RestRefused, RestBroken)
@@ -80,12 +80,21 @@ def ask_for_day(sources: Sources, order: Sequence[Source], day: date, symbols: S
     return Answer(None, None, errors)
 
 
-def ask_for_symbols(source: DaySource, holes: Mapping[str, Sequence[date]]) -> tuple[list[DayBars], dict[str, str]]:
-    """Ask for single symbols; return the bars, and why there are none of some. Raises RestStopped.
+class SymbolAnswers(NamedTuple):
+    """What came of asking for single symbols. failed: why nothing of one; error: why no other was asked for."""
+
+    bars: Sequence[DayBars] = ()
+    failed: Mapping[str, str] = {}
+    error: TickStockError | None = None
+
+
+def ask_for_symbols(source: DaySource, holes: Mapping[str, Sequence[date]]) -> SymbolAnswers:
+    """Ask for single symbols. Raises RestStopped.
 
     After one that the vendor refuses to answer, or does not answer, no other is asked for.
     """
-    found, failed = [], {}
+    found: list[DayBars] = []
+    failed: dict[str, str] = {}
     fatal: TickStockError | None = None
     for symbol, days in holes.items():
         try:
@@ -97,7 +106,7 @@ def ask_for_symbols(source: DaySource, holes: Mapping[str, Sequence[date]]) -> t
             fatal = e
         if fatal is not None:
             failed[symbol] = str(fatal)
-    return found, failed
+    return SymbolAnswers(found, failed, fatal)
 
 
 def order_of(sources: Sources, *, is_recent: bool) -> list[Source]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ticks import MAX_PRICE, MAX_SIZE, Column
+from ..ticks import MAX_PRICE, MAX_SIZE, Column
 
 _FIRST_DAY = date(1970, 1, 1)
 VALUES = ("open", "high", "low", "close", "volume")

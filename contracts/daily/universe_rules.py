@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from .messages.processing_events import CacheMode
-from .universe import UniverseEntry
+from ..messages.processing_events import CacheMode
+from ..universe import UniverseEntry
 
 # The vendor's types of shares of a company, and of funds (its manual of /v3/reference/tickers/types).
 _STOCKS = frozenset(("CS", "ADRC"))

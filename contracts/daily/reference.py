@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, time
 from typing import NamedTuple
 
-from .spellings.split_file import Split
+from ..spellings.split_file import Split
 
 
 class Ticker(NamedTuple):
