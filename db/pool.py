@@ -15,8 +15,8 @@ from .vitals import VITALS
 
 Returned = TypeVar("Returned")
 
-_CONNECTION_S = 0.15  # to wait for a connection that answers
-_SIGN_S = 0.1  # in which a connection must answer an empty statement before it is handed out
+_PATIENCE_S = 0.5  # in which a connection must be there, and give a sign of life; a busy server needs tenths of it
+SHORT_S = 0.1  # the same for who has another answer, and for all while the server is known to be away
 _SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
 _OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500"
 _LOOK_EVERY_S = 0.02  # how exactly silence is measured
@@ -74,29 +74,35 @@ class Pool:
         return bool(self._why)
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Lend a connection for a question. Raises ServerAway, also for a statement that waits or takes too long."""
+    def connection(self, patience_s: float = _PATIENCE_S) -> Iterator[Connection]:
+        """Lend a connection for a question. Raises ServerAway, also for a statement that waits or takes too long.
+
+        patience_s: to wait for a connection that answers. Who waits for less than others leaves them what they know.
+        """
         if time.monotonic() < self._ask_again_s:
             raise ServerAway(self._why, "postgresql")
+        is_known = self.is_away
         try:
-            lent = self._answering()
-            try:
-                yield lent
-            finally:
-                self._pool.putconn(lent)
+            lent = self._answering(SHORT_S if is_known else patience_s)
         except (PoolTimeout, psycopg.OperationalError) as e:
-            raise self._away(e) from e
+            raise self._away(e, is_sure=is_known or patience_s >= _PATIENCE_S) from e
+        try:
+            yield lent
+        except psycopg.OperationalError as e:
+            raise self._away(e, is_sure=not is_busy(e)) from e
+        finally:
+            self._pool.putconn(lent)
 
-    def _answering(self) -> _Prompt:
+    def _answering(self, within_s: float) -> _Prompt:
         """Take a connection that gives a sign of life, and drop those that do not.
 
         Raises PoolTimeout, OperationalError.
         """
-        deadline_s = time.monotonic() + _CONNECTION_S
+        deadline_s = time.monotonic() + within_s
         while True:
             taken = self._pool.getconn(max(0.001, deadline_s - time.monotonic()))
             try:
-                taken.patience_s = _SIGN_S
+                taken.patience_s = max(_LOOK_EVERY_S, deadline_s - time.monotonic())
                 taken.execute("")
                 taken.patience_s = _SILENCE_S
             except psycopg.OperationalError:
@@ -111,9 +117,9 @@ class Pool:
                 VITALS.serves("postgresql")
                 return taken
 
-    def _away(self, error: Exception) -> ServerAway:
+    def _away(self, error: Exception, *, is_sure: bool) -> ServerAway:
         why = f"PostgreSQL does not answer: {first_line(error)}"
-        if not (isinstance(error, psycopg.Error) and is_busy(error)):
+        if is_sure:
             self._why, self._ask_again_s = why, time.monotonic() + _PAUSE_S
             VITALS.lost("postgresql")
         return ServerAway(why, "postgresql")

@@ -11,7 +11,7 @@ from ...db.tables.lists import CacheSync, cache_sync_stats, cache_syncs
 from .answers import CacheSyncHistory, CacheSyncStarted, CacheSyncStats, CacheSyncStatus, CacheSyncTrigger
 from .parameters import Days, FewerLimit, IdempotencyKey
 from .processing import start
-from .refusals import refusals
+from .refusals import WRITE, refusals
 from .service import Service, Shared
 
 
@@ -21,7 +21,7 @@ class CacheSyncCalls(Controller):
     path = "/api/processing/cache-sync"
     tags = ("cache-sync",)
 
-    @post("/trigger", status_code=202, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
+    @post("/trigger", status_code=202, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def trigger(
         self, service: Shared, data: JSONBody[CacheSyncTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> CacheSyncStarted:

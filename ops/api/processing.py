@@ -24,7 +24,7 @@ from .answers import (
     Started,
 )
 from .parameters import Days, IdempotencyKey
-from .refusals import refusals
+from .refusals import WRITE, refusals
 from .service import Service, Shared
 
 REQUESTED_BY = "api"
@@ -38,7 +38,7 @@ class Processing(Controller):
     path = "/api/processing"
     tags = ("processing",)
 
-    @post("/trigger-manual", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
+    @post("/trigger-manual", status_code=200, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def trigger_manual(
         self, service: Shared, data: JSONBody[ManualTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
@@ -48,7 +48,7 @@ class Processing(Controller):
         parameters = RunParameters(skip_market_check=wanted.skip_market_check)
         return start(service, phases, parameters, wanted.universe, wanted.run_date, idempotency_key)
 
-    @post("/trigger-import", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
+    @post("/trigger-import", status_code=200, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def trigger_import(
         self, service: Shared, data: JSONBody[ImportTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
@@ -65,7 +65,7 @@ class Processing(Controller):
         universe = names[0] if len(names) == 1 else EVERY_UNIVERSE
         return start(service, ("import",), parameters, universe, None, idempotency_key)
 
-    @post("/trigger-indicators", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
+    @post("/trigger-indicators", status_code=200, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def trigger_indicators(
         self, service: Shared, data: JSONBody[IndicatorTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
@@ -78,7 +78,7 @@ class Processing(Controller):
         )
         return start(service, ("indicators",), parameters, None, None, idempotency_key)
 
-    @post("/trigger-patterns", status_code=200, responses=refusals(400, 409, 422, 503), sync_to_thread=True)
+    @post("/trigger-patterns", status_code=200, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def trigger_patterns(
         self, service: Shared, data: JSONBody[PatternTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
@@ -91,7 +91,7 @@ class Processing(Controller):
         )
         return start(service, ("patterns",), parameters, None, None, idempotency_key)
 
-    @post("/retry-imports", status_code=200, responses=refusals(400, 404, 409, 422, 503), sync_to_thread=True)
+    @post("/retry-imports", status_code=200, responses=refusals(*WRITE, 404, 409), sync_to_thread=True)
     def retry_imports(
         self, service: Shared, data: JSONBody[Retry | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
@@ -113,7 +113,7 @@ class Processing(Controller):
         with service.database.connection() as connection:
             return History(runs=[_history_run(run) for run in list_runs(connection, days=days, limit=_MOST_RUNS)])
 
-    @delete("/cancel", status_code=200, responses=refusals(404, 503), sync_to_thread=True)
+    @delete("/cancel", status_code=200, responses=refusals(401, 404, 503), sync_to_thread=True)
     def cancel(self, service: Shared) -> Cancelled:
         """Cancel the run that is alive: what is done of it stays."""
         with service.database.connection() as connection:

@@ -1,12 +1,15 @@
 """The run that is alive, read for each call, and kept for when PostgreSQL does not answer."""
 
+import time
 from datetime import UTC, datetime
 
 from ...contracts.errors import ServerAway
-from ...db.pool import Pool
+from ...db.pool import SHORT_S, Pool
 from ...db.tables.runs import Processing, read_processing
 from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
+
+_PAUSE_S = 0.5  # after PostgreSQL did not answer
 
 
 class ProcessingLook:
@@ -15,6 +18,7 @@ class ProcessingLook:
     def __init__(self, database: Pool) -> None:
         self._database = database
         self._last = _status_of(None)
+        self._look_again_s = 0.0  # monotonic
 
     @property
     def last(self) -> ProcessingStatus:
@@ -23,11 +27,12 @@ class ProcessingLook:
 
     def look(self) -> ProcessingStatus:
         """Read it; where PostgreSQL does not answer, return what was read last: `as_of` says when."""
-        try:
-            with self._database.connection() as connection:
-                self._last = _status_of(read_processing(connection, UNIT))
-        except ServerAway:
-            return self._last
+        if time.monotonic() >= self._look_again_s:
+            try:
+                with self._database.connection(SHORT_S) as connection:
+                    self._last = _status_of(read_processing(connection, UNIT))
+            except ServerAway:
+                self._look_again_s = time.monotonic() + _PAUSE_S
         return self._last
 
 

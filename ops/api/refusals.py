@@ -19,10 +19,15 @@ log = structlog.get_logger()
 
 Handler = Callable[[Request[Any, Any, Any], Any], Response[Refusal]]
 
+WRITE = (400, 401, 413, 415, 422, 503)  # what each call that changes something may answer
+
 _WHY = {
     400: "the request cannot be read",
+    401: "X-API-Key is missing or wrong",
     404: "there is nothing of this name",
     409: "another run is alive: `run_id` names it",
+    413: "the body is larger than 64 KiB",
+    415: "the body is not application/json",
     422: "something that is asked for does not exist, or is out of bounds",
     503: "a server does not answer",
 }

@@ -6,7 +6,7 @@ from litestar.params import JSONBody
 from ...contracts.daily.schedule import Schedule
 from ...db.tables.schedule import change_schedule, read_schedule
 from .answers import ScheduleAnswer, ScheduleChange
-from .refusals import refusals
+from .refusals import WRITE, refusals
 from .service import Shared
 
 
@@ -22,7 +22,7 @@ class ScheduleCalls(Controller):
         with service.database.connection() as connection:
             return _answer(read_schedule(connection))
 
-    @post(status_code=200, responses=refusals(400, 422, 503), sync_to_thread=True)
+    @post(status_code=200, responses=refusals(*WRITE), sync_to_thread=True)
     def change(self, service: Shared, data: JSONBody[ScheduleChange | None] = None) -> ScheduleAnswer:
         """Change what is named, and answer with all of it."""
         wanted = data or ScheduleChange()

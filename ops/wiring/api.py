@@ -38,6 +38,7 @@ _THREADS = 6  # calls that ask PostgreSQL at once; the others wait their turn
 _TURN_S = 0.5
 _SELDOM_S = 15.0  # what takes long of a look, and changes slowly
 _FLOWS = 5
+_OPEN_S = 5.0  # for the connections of the calls, at least: the server has just answered
 _END_S = 2.0  # what calls that are being answered get at the stop
 _MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine has no such address
 
@@ -88,7 +89,7 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
     pool = Pool(url, name=f"tickstock-api {name}", size=_THREADS)
     reads = wait_for_server(lambda: Database(url, name=f"tickstock-api-feed {name}", impatient=True), timeout_s)
     with closing(pool):
-        wait_for_server(lambda: pool.open(timeout_s), timeout_s)
+        pool.open(max(timeout_s, _OPEN_S))
         observer = Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)
         hub = EventHub()
         feed = ResultsFeed(reads, client, hub, stop=stop, world=REAL)
