@@ -1,4 +1,4 @@
-"""What the rows of a load say of it: a function of them alone."""
+"""The state of a data load, computed from its rows."""
 
 from collections.abc import Sequence
 from datetime import datetime
