@@ -8,6 +8,6 @@ BEGIN
     CREATE INDEX IF NOT EXISTS daily_patterns_detected ON daily_patterns (detection_timestamp);
     CREATE INDEX IF NOT EXISTS weekly_patterns_detected ON weekly_patterns (detection_timestamp);
     CREATE INDEX IF NOT EXISTS monthly_patterns_detected ON monthly_patterns (detection_timestamp);
-EXCEPTION WHEN insufficient_privilege THEN
+EXCEPTION WHEN insufficient_privilege OR undefined_column OR wrong_object_type THEN
     NULL;  -- the application's tables, and their indexes
 END $$;
