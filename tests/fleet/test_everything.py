@@ -245,8 +245,8 @@ def assert_bars_are_exact(run, file):
     expected_ticks = ticks_in(expected)
     wait_for(
         lambda: ticks_in(bars()) >= expected_ticks, 180,
-        lambda: f"{expected_ticks} ticks in bars, there are {ticks_in(bars())}\n{who_lacks(run, file, bars(), expected)}\n"
-        + run.fleet.logs(),
+        lambda: f"{expected_ticks} ticks in bars, there are {ticks_in(bars())}\n"
+        f"{who_lacks(run, file, bars(), expected)}\n{run.fleet.logs()}",
     )  # fmt: skip
     assert_same_bars(bars(), expected)
 
