@@ -25,7 +25,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         help="At most so many requests a minute, of this process; the smallest plan allows 5.",
     ),
     option(
-        "--data-delay",
+        "--data-delay-s",
         "delay_s",
         type=Number(0, 86_400),
         default=0.0,
