@@ -10,7 +10,9 @@ import redis
 from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, start
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.names import JOBS, RUNS, results_key
-from tickstockpl.contracts.runs import ALL_PHASES, phases_of
+from tickstockpl.contracts.runs import ALL_PHASES, StepKey, phases_of
+from tickstockpl.db.redis import connect, make_group
+from tickstockpl.db.streams.jobs_stream import JobsStream
 from tickstockpl.db.tables import runs
 
 
@@ -182,6 +184,19 @@ def test_what_redis_forgot_is_dealt_again_and_what_it_repeats_changes_nothing(da
         run = ended(database, run_id, wait_for)
     assert run.status == "completed"
     assert found_rows(database) == before
+
+
+def test_a_step_that_a_dead_process_read_is_taken_over_by_another(migrated_servers, monkeypatch):
+    monkeypatch.setattr("tickstockpl.db.streams.jobs_stream.CLAIM_AFTER_MS", 0)
+    client = connect(migrated_servers.redis_url)
+    make_group(client, JOBS, JOBS)
+    dead, living, key = JobsStream(client, "dead"), JobsStream(client, "living"), StepKey(uuid4(), "import", "", 3)
+    dead.deal([(key, 7)])
+    assert dead.read().key == key
+    taken = living.claim()
+    assert (taken.key, taken.token, taken.is_taken_over) == (key, 7, True)
+    living.ack(taken)
+    assert (living.claim(), client.xlen(JOBS)) == (None, 0)
 
 
 def test_the_results_stream_has_every_message_in_order(database, migrated_servers, wait_for):
