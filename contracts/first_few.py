@@ -1,4 +1,4 @@
-"""A list in a message: its first items, and that there are more."""
+"""Shorten a list for a message: its first items, then `…`."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -7,6 +7,6 @@ _FEW = 8
 
 
 def first_few(items: Iterable[object]) -> str:
-    """Return the first eight items, and `…` where there are more."""
+    """Return the first eight items, and `…` if there are more."""
     some = [str(item) for item in islice(items, _FEW + 1)]
     return ", ".join([*some[:_FEW], *(["…"] if len(some) > _FEW else [])])

@@ -1,12 +1,12 @@
-"""What others wrote, as it may be shown to a human. Pure."""
+"""Text from outside, made safe to print. Pure."""
 
 
 def printable(text: object) -> str:
-    r"""Return a text in which nothing is left that a terminal obeys, or that makes a line look like another one.
+    r"""Return a text without characters that control a terminal or make a line look like another one.
 
-    Control characters (C0 and C1), the marks that turn the direction of what follows them, characters without a width,
-    lone surrogates and line breaks are written as escapes: `\x1b`, `\u009b`, `\u202e`. Inside JSON, which has no C0 as
-    it is, they are escapes of JSON and mean the same. A backslash stays as it is.
+    Control characters (C0 and C1), the marks that change the text direction, characters without a width, lone
+    surrogates and line breaks are written as escapes: `\x1b`, `\u009b`, `\u202e`. JSON has no unescaped C0; there these
+    are JSON escapes with the same meaning. A backslash is unchanged.
     """
     text = str(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)

@@ -1,6 +1,6 @@
-"""What the daily run says: each event under seed 002's name and under the application's.
+"""The messages of the daily run: each event under both of its names, if the application has another name for it.
 
-Where both have the same name for an event, it is said once. Every progress is also a `daily_processing_progress`.
+Every progress is also a `daily_processing_progress`.
 """
 
 from collections.abc import Sequence
@@ -32,18 +32,18 @@ from .processing_events import (
 
 
 def processing_started(*, now_s: float, started: RunStarted) -> list[Message]:
-    """Say that a run began."""
+    """Announce the start of a run."""
     return _said(RUN_STARTED, channel.PROCESSING_STATUS, now_s, SCHEDULER, started)
 
 
 def processing_completed(*, now_s: float, completed: RunCompleted) -> list[Message]:
-    """Say that a run ended, well or not."""
+    """Announce the end of a run, successful or not."""
     check_finite(completed.duration_seconds)
     return _said(RUN_COMPLETED, channel.PROCESSING_STATUS, now_s, SCHEDULER, completed)
 
 
 def phase_started(phase: PhaseName, *, now_s: float, run_id: str, total_symbols: int) -> list[Message]:
-    """Say that a phase of a run began."""
+    """Announce the start of a phase."""
     of = PHASES[phase]
     return _said(of.started, of.channels[0], now_s, of.source, PhaseStarted(run_id=run_id, total_symbols=total_symbols))
 
@@ -58,7 +58,7 @@ def phase_progress(
     current_symbol: str | None,
     eta_seconds: float | None,
 ) -> list[Message]:
-    """Say how far a phase is, and so the run; eta_seconds: None where nobody can know it."""
+    """Report the progress of a phase, and of the run. eta_seconds: None if unknown."""
     check_finite(eta_seconds or 0.0)
     percent = round(100 * completed_symbols / total_symbols, 1) if total_symbols else 100.0
     of_phase = PhaseProgress(
@@ -87,7 +87,7 @@ def phase_progress(
 def import_completed(
     *, now_s: float, run_id: str, success_count: int, failure_count: int, duration_seconds: float
 ) -> list[Message]:
-    """Say that the import ended."""
+    """Announce the end of the import."""
     completed = ImportCompleted(
         run_id=run_id,
         total_symbols=success_count + failure_count,
@@ -100,29 +100,29 @@ def import_completed(
 
 
 def cache_completed(*, now_s: float, completed: CacheCompleted) -> list[Message]:
-    """Say that the universes are up to date."""
+    """Announce that the universes are up to date."""
     return _completed("cache_sync", now_s, completed)
 
 
 def indicators_completed(*, now_s: float, completed: IndicatorsCompleted) -> list[Message]:
-    """Say that the daily indicators are there."""
+    """Announce that the daily indicators are calculated."""
     return _completed("indicators", now_s, completed)
 
 
 def patterns_completed(*, now_s: float, completed: PatternsCompleted) -> list[Message]:
-    """Say that the daily patterns are there."""
+    """Announce that the daily patterns are detected."""
     return _completed("patterns", now_s, completed)
 
 
 def indicator_calculated(*, now_s: float, calculated: IndicatorCalculated) -> list[Message]:
-    """Say one indicator of one symbol."""
+    """Publish one indicator of one symbol."""
     check_finite(calculated.value, *calculated.values.values())
     source = PHASES["indicators"].source
     return _said(CALCULATED, channel.INDICATORS_CALCULATED, now_s, source, calculated)
 
 
 def schedule_updated(*, now_s: float, schedule: Schedule) -> list[Message]:
-    """Say the new schedule."""
+    """Publish the new schedule."""
     return _said(SCHEDULED, channel.PROCESSING_SCHEDULE, now_s, SCHEDULER, schedule)
 
 

@@ -1,4 +1,4 @@
-"""Which message is said on which channel: what the AsyncAPI document, and nobody's memory, lists."""
+"""The list of all messages of all channels. The AsyncAPI document is made from it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,11 +31,11 @@ from .processing_events import (
 from .streaming_messages import SessionStarted, SessionStopped, StreamingHealth
 from .system_messages import BacktestProgress, BacktestResults, CriticalAlert, ProcessingError, SystemHealth
 
-_KIND_KEYS = ("event", "event_type", "type")  # the first of them that a body has says which message it is
+_KIND_KEYS = ("event", "event_type", "type")  # the first of these keys in a body is the message's kind
 
 
 class Spoken(NamedTuple):
-    """One message of one channel. kind: what its body calls itself."""
+    """One message of one channel. kind: the name in its body."""
 
     channel: str
     kind: str
@@ -43,7 +43,7 @@ class Spoken(NamedTuple):
 
 
 def kind_of(body: Any) -> str | None:
-    """Return what a decoded body calls itself, None where it does not."""
+    """Return the kind that a decoded body names; None if it names none."""
     if not isinstance(body, dict):
         return None
     return next((body[key] for key in _KIND_KEYS if isinstance(body.get(key), str)), None)

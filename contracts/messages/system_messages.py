@@ -1,4 +1,4 @@
-"""What the fleet says of itself: health, critical alerts, errors, monitoring; and how a backtest goes."""
+"""The fleet's own messages: health, critical alerts, errors; and the progress of a backtest."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -35,14 +35,14 @@ Category = Literal[
 
 
 class Component(Body, frozen=True, kw_only=True):
-    """How one part is; details: what was measured of it, by name."""
+    """The state of one part; details: measured values by name."""
 
     status: Status
     details: dict[str, Figure]
 
 
 class Components(Body, frozen=True, kw_only=True):
-    """The parts that health is made of."""
+    """The parts of the fleet."""
 
     redis: Component
     database: Component
@@ -52,7 +52,7 @@ class Components(Body, frozen=True, kw_only=True):
 
 
 class HealthData(Body, frozen=True, kw_only=True):
-    """The health of the whole and of its parts."""
+    """The health of the fleet and of its parts."""
 
     status: Status
     components: Components
@@ -79,7 +79,7 @@ class CriticalAlert(Body, frozen=True, kw_only=True):
 
 
 class ErrorPayload(Body, frozen=True, kw_only=True):
-    """An error as seed 002 and the application read it: the message is in both of their fields."""
+    """An error in the fields of both readers: the message is in two of them."""
 
     severity: Severity
     component: str
@@ -90,7 +90,7 @@ class ErrorPayload(Body, frozen=True, kw_only=True):
 
 
 class ProcessingError(Body, frozen=True, kw_only=True):
-    """On `tickstock:errors`, for both of its readers."""
+    """On `tickstock:errors`, for both readers."""
 
     event: Literal["processing_error"] = "processing_error"
     version: Literal["1.0"] = "1.0"
@@ -130,7 +130,7 @@ class BacktestResults(Body, frozen=True, kw_only=True):
 
 
 def health_status(*, now_s: float, status: Status, components: Components) -> Message:
-    """Say how the system and each of its parts is."""
+    """Report the status of the system and of each part."""
     for name in components.__struct_fields__:
         check_figures(getattr(components, name).details)
     return message(
@@ -139,7 +139,7 @@ def health_status(*, now_s: float, status: Status, components: Components) -> Me
 
 
 def critical_alert(*, now_s: float, text: str, component: str, details: Mapping[str, Any]) -> Message:
-    """Make an alert that needs a person now; details: what was measured, sent as `data`."""
+    """Make an alert that needs a person now; details: measured values, sent as `data`."""
     check_figures(details)
     body = CriticalAlert(
         message=text, severity="critical", component=component, timestamp=iso(now_s), data=dict(details)
@@ -158,7 +158,7 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
     text: str,
     context: Mapping[str, Any],
 ) -> Message:
-    """Report an error; error_id: a uuid. No context may hold a secret: the channel is open to every subscriber."""
+    """Report an error; error_id: a uuid. The context must hold no secret: every subscriber can read it."""
     check_figures(context)
     payload = ErrorPayload(
         severity=severity,
@@ -185,7 +185,7 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
 def backtest_progress(
     *, now_s: float, job_id: str, progress: float, current_symbol: str | None, estimated_completion_s: float | None
 ) -> Message:
-    """Say how far a backtest is; progress: 0..1, times in Unix seconds, None where nobody can know it."""
+    """Report the progress of a backtest; progress: 0..1, times in Unix seconds, None if unknown."""
     check_finite(progress)
     body = BacktestProgress(
         timestamp=now_s,
@@ -200,7 +200,7 @@ def backtest_progress(
 def backtest_results(
     *, now_s: float, job_id: str, status: Literal["completed", "failed"], results: Mapping[str, Any]
 ) -> Message:
-    """Say how a backtest ended; results: its figures, finite numbers only."""
+    """Report the end of a backtest; results: its figures, finite numbers only."""
     check_figures(results)
     return message(
         channel.BACKTEST_RESULTS, BacktestResults(timestamp=now_s, job_id=job_id, status=status, results=dict(results))

@@ -1,4 +1,4 @@
-"""A second's or a minute's aggregate -> a row whose prices make sense together: the one rule for every way in. Pure."""
+"""An aggregate of a second or a minute -> a row with consistent prices; the same rule for every source. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,11 @@ _NAMES = ("open", "high", "low", "vwap")
 
 
 def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> Row:
-    """Return a row with the prices that a feed says. Raises NotATick.
+    """Return a row with the prices of a feed. Raises NotATick.
 
-    others: open, high, low, vwap. A null one is the close. High and low are widened to hold open and close, and vwap is
-    brought to the nearer of them where it lies outside: trades that set no price, such as odd lots, count in it. A high
-    below the low says that the bar is none.
+    others: open, high, low, vwap; a null one becomes the close. High and low are widened to include open and close. A
+    vwap outside of them becomes the nearer one: it includes trades that set no price, such as odd lots. A high below
+    the low refuses the row.
     """
     if not size:
         return Row(symbol, ts, price_with_size(close, size), size)

@@ -1,6 +1,6 @@
-"""Ticks that were read, spelled again as the front door reads them: what a dead letter holds. Pure.
+"""Write ticks as JSON that the front door can read again: the content of a dead letter. Pure.
 
-Kind, symbol, time, prices, size, and what a trade said of itself: sent again, the same tick comes of it.
+It holds type, symbol, time, prices, size, and a trade's own fields: sent again, it gives the same tick.
 """
 
 import json
@@ -32,7 +32,7 @@ def originals(ticks: Ticks) -> Sequence[bytes]:
 
 
 def _encoded(spelled: dict[str, Any]) -> bytes:
-    """Return the JSON of a tick; of names that are no UTF-8, or numbers of any length, too."""
+    """Return the JSON of a tick; names with invalid UTF-8 and numbers of any size are possible."""
     try:
         return msgspec.json.encode(spelled)
     except (UnicodeEncodeError, OverflowError):

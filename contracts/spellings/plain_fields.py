@@ -1,8 +1,7 @@
-"""Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
+"""Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row. Pure.
 
-Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
-A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the
-entries that take such a trade back.
+Both readers give the same result. The columns are faster; odd rows are left to the reader of single rows. A trade may
+have `exchange`, `trade_id`, `trf_id` and `conditions`; contracts.spellings.undo reads cancels and corrections.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +25,7 @@ _TRADE_NAMES, _CONDITIONS = (b"exchange", b"trade_id", b"trf_id"), b"conditions"
 
 
 class _Names(NamedTuple):
-    """Under which names some fields hold the values of a tick; None: they do not."""
+    """The field names that hold the values of a tick; None: absent."""
 
     symbol: bytes | None
     price: bytes | None
@@ -36,14 +35,14 @@ class _Names(NamedTuple):
 
 
 def is_plain(fields: Mapping[bytes, bytes]) -> bool:
-    """Tell whether some fields mean a plain tick, however badly."""
+    """Tell whether some fields are meant as a plain tick, valid or not."""
     return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
 
 
 def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> Row:
-    """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick.
+    """Read one entry's fields. The time of a plain tick is never shifted. Raises NotATick.
 
-    row_id: the entry's id, whose time a cancel or a correction has that says none.
+    row_id: the entry's id; a cancel or correction without a time gets the time of its id.
     """
     names = _names(fields)
     kind = fields[names.kind] if names.kind else b""
@@ -66,9 +65,9 @@ def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: 
 def columns_of_fields(
     names: Sequence[bytes], entries: Sequence[Sequence[bytes]], rules: TRADE_RULES
 ) -> tuple[Ticks, NDArray[np.bool_]] | None:
-    """Read entries of the same field names at once: the rows that are ticks, and which entries these are.
+    """Read entries with the same field names in one step: the valid rows, and a mask of their entries.
 
-    None where such fields are no plain ticks; the entries left out may be ticks all the same: see row_of_fields.
+    Return None if the fields are not plain ticks. Entries outside the mask may still be valid: see row_of_fields.
     """
     found = _names(names)
     if None in found[:4] or len(set(names)) < len(names):

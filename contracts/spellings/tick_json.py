@@ -1,4 +1,4 @@
-"""Every spelling of a tick that others send us -> Ticks, or a Refused with its reason.
+"""Every format of a tick that others send us -> Ticks, or a Refused with its reason.
 
 The JSON of the application's channels and of Massive, and the entries of the front door, plain or with JSON. Pure.
 """
@@ -20,17 +20,17 @@ from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, undo_of, with_names
 
-SecondStamp = Literal["end", "start"]  # what a stamp on a whole second means where the tick does not say its kind
+SecondStamp = Literal["end", "start"]  # meaning of a time on a whole second, if the tick does not tell its kind
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 
-_FEW = 16  # entries; so few are read faster one by one than as columns
-_ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these means a tick
+_FEW = 16  # entries; so few are faster to read one by one than as columns
+_ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these is meant as a tick
 _Object = Mapping[str, Any]
 _Reader = Callable[[_Object, TRADE_RULES], Row | None]
 
 
 class _How(NamedTuple):
-    """What a message does not say of itself."""
+    """What the caller knows about a message."""
 
     second_stamp: SecondStamp
     rules: TRADE_RULES = DEFAULT_RULES
@@ -40,9 +40,9 @@ class _How(NamedTuple):
 def parse_json(
     body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
-    """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column.
+    """Read one message: an object or an array of objects. `row_id` is used for refused rows; it is not a column here.
 
-    rules: sip lets the conditions of trades say which fields of their bar they set.
+    rules: sip: the conditions of a trade decide which fields of its bar it sets.
     """
     rows: list[Row] = []
     refused: list[Refused] = []
@@ -65,7 +65,7 @@ def parse_bodies(
 def parse_entries(
     entries: Sequence[Entry], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
-    """Read entries of the front door, in order. The column `row_id` is always there: each row has its entry's id."""
+    """Read entries of the front door, in order. The column `row_id` always exists: the id of each row's entry."""
     how = _How(second_stamp, rules)
     parts: list[tuple[NDArray[np.intp], Ticks]] = []
     odd: list[int] = []
@@ -87,7 +87,7 @@ def parse_entries(
 def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
     members: dict[tuple[bytes, ...], list[int]] = {}
     for i, (_, fields) in enumerate(entries):
-        # A name without a value makes a shape of its own, which the slow way refuses.
+        # Fields with a name but no value form a group of their own, which the slow reader refuses.
         names = tuple(fields[::2]) if len(fields) % 2 == 0 else ()
         if names in members:
             members[names].append(i)
@@ -108,7 +108,7 @@ def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How)
 
 
 def _joined(parts: Sequence[tuple[NDArray[np.intp], Ticks]], row_ids: NDArray[np.int64]) -> Ticks:
-    """Put the rows of all parts in the order of their entries, and give them their ids."""
+    """Put the rows of all parts in the order of their entries, and add the ids."""
     filled = [(where, ticks) for where, ticks in parts if len(where) or ticks.refused]
     if not filled:
         return _with_row_ids(Ticks.empty(), row_ids[:0])
@@ -167,7 +167,7 @@ def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) 
 
 
 def _spelled(element: Any, body: bytes) -> bytes:
-    """Spell a refused element anew: the whole array for each of its bad elements could be megabytes."""
+    """Encode a refused element alone: the whole array once per bad element could be megabytes."""
     try:
         return json.dumps(element).encode()[:MAX_BODY_BYTES]
     except RecursionError:
@@ -186,9 +186,9 @@ def _decode(body: bytes) -> Any:
 
 
 def _decode_leniently(body: bytes, complaint: str) -> Any:
-    """Read what msgspec refuses though its grammar is JSON's: lone surrogates, bytes that are no UTF-8, 1e400.
+    """Read JSON that msgspec refuses although its grammar is valid: lone surrogates, invalid UTF-8, 1e400.
 
-    The field that holds it is refused by its own check, with its own reason; a field that we do not read may hold it.
+    A field with such a value is refused by its own check, with its reason; fields that we do not read may hold it.
     """
     try:
         return json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_refuse_constant)
@@ -201,7 +201,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _row_of(message: Any, how: _How) -> Row | None:
-    """Read one object; None where it is no tick and means no harm."""
+    """Read one object; None if it is a harmless message that is not a tick."""
     if not isinstance(message, dict):
         raise NotATick("not_an_object", f"not a JSON object: {shown(message)}")
     if "ev" in message:
@@ -233,12 +233,12 @@ def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[s
 
 
 def _trade(message: _Object, rules: TRADE_RULES) -> Row:
-    """Read a trade of the application, or an object that says no kind: its stamp is its time, as with plain fields."""
+    """Read a trade of the application, or an object without a kind. Its time is exact, as with plain fields."""
     return _tick_at(message, rules, timestamp_of)
 
 
 def _untold_tick(message: _Object, how: _How) -> Row:
-    """Read a form that may carry trades or seconds, and does not say which."""
+    """Read a form that may hold trades or seconds, and does not tell which."""
     return _tick_at(message, how.rules, timestamp_of if how.second_stamp == "start" else _inside_second)
 
 
@@ -254,7 +254,7 @@ def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]
 def _as_said(
     row: Row, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
 ) -> Row:
-    """Return a trade with what it says of itself, and what its conditions make of it."""
+    """Return a trade with its ids, and with the flags that its conditions allow."""
     if exchange is trade_id is facility is conditions is None:
         return row
     told = conditions_of_json(conditions)
@@ -320,9 +320,9 @@ _MASSIVE_EVENTS: Mapping[str, _Reader] = {
 
 
 def _inside_second(stamp: Any) -> int:
-    """Read a stamp; where it stands on the END of its second, put it inside that second (contracts.md, section 1)."""
+    """Read a time; if it is on a whole second (the END of a second), move it inside that second."""
     ts = timestamp_of(stamp)
     inside = ts - 1 if ts % SECOND_NS == 0 else ts
     if inside < MIN_TS_NS:
-        raise NotATick("timestamp", f"a second that ended when 1990 began: {shown(stamp)}")
+        raise NotATick("timestamp", f"a second that ended at the start of 1990: {shown(stamp)}")
     return inside
