@@ -114,7 +114,7 @@ def test_a_fleet_works_over_tls_and_outlives_a_certificate_that_expired(
         assert_ledger_balances(fleet, ticks)
         said = fleet.log_file("worker").read_text()
         assert said.count("renew the server's certificate") == 1, said
-        assert said.count("certificate has expired, or is of no CA in sslrootcert") == 1, said
+        assert said.count("certificate has expired, or is not of a CA in sslrootcert") == 1, said
         assert_no_password(said, over_tls)
 
 
@@ -122,17 +122,17 @@ WRONG = {
     "a stranger's CA": (
         "good", {"ca": "strange_ca_file"}, {},
         "unable to get local issuer certificate: name the file with the CA of the server's certificate: ssl_ca_certs",
-        "the server's certificate has expired, or is of no CA in sslrootcert: renew it, or name its CA's file",
+        "the server's certificate has expired, or is not of a CA in sslrootcert: renew it, or name its CA's file",
     ),
     "another host's": (
         "elsewhere", {}, {},
-        "not valid for 'localhost': put a name that the server's certificate holds into the address",
-        'does not match host name "localhost": put a name that the server\'s certificate holds into the address',
+        "not valid for 'localhost': use a name of the server's certificate in the address",
+        'does not match host name "localhost": use a name of the server\'s certificate in the address',
     ),
     "expired": (
         "expired", {}, {},
         "certificate has expired: renew the server's certificate",
-        "the server's certificate has expired, or is of no CA in sslrootcert",
+        "the server's certificate has expired, or is not of a CA in sslrootcert",
     ),
     "no client certificate": (
         "good", {}, {"clients_ca": "ca"},

@@ -165,7 +165,7 @@ def test_a_worker_waits_for_a_table_that_vanished_in_the_middle(side, wait_for, 
         wait_for(lambda: died or side.volume() == 2)
         assert not died
     away = [line for line in said if line["event"] == "server away"]
-    assert all(line["do"].startswith("the schema is not ours any more") for line in away)
+    assert all(line["do"].startswith("the schema has changed") for line in away)
     assert table in away[0]["why"]
 
 

@@ -451,8 +451,8 @@ def test_a_key_is_said_once_and_said_to_be_right_once(stream, client, wait_for):
         wait_for(lambda: watch.put_right() == {BAD})
         assert watch.left_out == set()
     assert [(line["event"], line["log_level"]) for line in said] == [
-        ("a key of ours holds something else", "error"),
-        ("the key is right again", "info"),
+        ("a key holds another type", "error"),
+        ("the key is correct again", "info"),
     ]
     assert said[0]["why"] == f"{flow_key(BAD)} holds a string, not a hash of ours"
 

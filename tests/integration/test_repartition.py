@@ -448,7 +448,7 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
 def test_who_began_with_the_former_number_is_refused(world_of):
     world = world_of(16)
     world.repartition(4)
-    said = "the stream has 4 partitions now, and had 16: start this process again"
+    said = "the stream now has 4 partitions, not 16: restart this process"
     database = postgres.Database(world.servers.database_url, name="test")
     with database.connection as connection:
         with pytest.raises(SetupError, match=said):
@@ -491,7 +491,7 @@ def test_killed_at_a_step_it_is_ended_by_the_same_command(world_of, wait_for, st
             world.send("between", world.market(50), delay_ms=DELAY_MS)
             wait_for(world.is_committed)
     else:
-        again = "the change from 2 to 3 partitions was broken off: run `tickstock repartition 3` "
+        again = "the change from 2 to 3 partitions was not finished: run `tickstock repartition 3` "
         (finding,) = _partitions(world.connection, None)
         assert (finding.level, finding.do) == ("FAIL", "run `tickstock repartition 3` again")
         with pytest.raises(SetupError, match=again + "again"):
