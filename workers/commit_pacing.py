@@ -1,4 +1,4 @@
-"""When a worker commits: as soon as a bar closes that is waited for, and at the latest after a while, or many ticks."""
+"""When a worker commits: soon after a bar closes, and at the latest after some time or many ticks."""
 
 from collections.abc import Collection
 
@@ -11,7 +11,7 @@ _GATHER_S = 0.015  # from the first closed bar to the commit
 
 
 class CommitPacing:
-    """Decides when the next commit is due. commit_s: seconds that something may wait for it."""
+    """Decides when the next commit is due. commit_s: longest time, in seconds, until a commit."""
 
     def __init__(self, *, commit_s: float, world: World) -> None:
         self._world = world
@@ -22,37 +22,37 @@ class CommitPacing:
 
     @property
     def has_news(self) -> bool:
-        """Tell whether something that is waited for stands to be committed, as of the last look."""
+        """Tell whether something urgent, as a closed bar, waits for a commit, as of the last `is_due`."""
         return self._news_since is not None
 
     def note_uncommitted(self) -> None:
-        """Begin to count the time, where it is not counted yet."""
+        """Start the clock, if it does not run yet."""
         if self._uncommitted_since is None:
             self._uncommitted_since = self._world.monotonic_s()
 
     def forget_uncommitted(self) -> None:
-        """Count the time anew: every partition goes back to its committed state."""
+        """Stop the clock: every partition is restored to its committed state."""
         self._uncommitted_since = None
 
     def begin(self) -> None:
-        """Note that a commit begins: what comes from now on waits for the next one."""
+        """Record that a commit begins: later ticks wait for the next one."""
         self._uncommitted_since = self._news_since = None
 
     def note_committed(self) -> None:
-        """Let commits grow again, up to the bound, after one that went well."""
+        """Allow larger commits again, up to the limit, after a successful one."""
         self._most_ticks = min(_COMMIT_TICKS, self._most_ticks * 2)
 
     def note_ended(self) -> None:
-        """Halve the commits: somebody ended our backend, because it kept a row locked for too long."""
+        """Halve the commits: our backend was ended, because it locked a row for too long."""
         self._most_ticks = max(MAX_TICKS, self._most_ticks // 2)
 
     def is_due(self, states: Collection[PartitionState], *, caught_up: bool) -> bool:
-        """Tell whether to commit now. caught_up: the last read came to the ends of the streams."""
+        """Tell whether to commit now. caught_up: the last read reached the ends of the streams."""
         have_news = [state.has_news() for state in states]
         if not any(have_news):
             self._news_since = None
         else:
-            # The clocks of the partitions differ by a read or two: their bars go together.
+            # The clocks of the partitions differ by a read or two: commit their bars together.
             self._news_since = self._news_since or self._world.monotonic_s()
             if caught_up and (all(have_news) or self._world.monotonic_s() >= self._news_since + _GATHER_S):
                 return True

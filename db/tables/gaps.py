@@ -74,7 +74,7 @@ def note_hole(connection: Connection, hole: Hole, symbols: Sequence[str], *, has
 
     symbols: of the partition. No other worker writes their bars: no lock is needed.
     """
-    why = f"hole in the frames of {hole.producer}"
+    why = f"missing frames of {hole.producer}"
     gap = Gap(hole.feed, hole.first_ms, hole.last_ms, why, None, hole.partition, hole.ticks)
     _note(connection, gap)
     _mark_bars(connection, gap, symbols, has_detail=has_detail)

@@ -1,7 +1,7 @@
-"""Moves the run that is alive on by one step of its life, in the transaction that holds its row.
+"""Advance the active run by one step, in the transaction that holds its row.
 
-Each move is decided from what the rows say now, and from nothing that was remembered: whoever holds the lease after a
-kill goes on where the last commit stands.
+Each move is decided only from the current rows. So after a kill the next holder of the lease continues from the last
+commit.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ from .run_events import PhaseResult, phase_began, phase_ended, phase_moved, run_
 
 log = structlog.get_logger()
 
-SymbolsOf = Callable[[str], Sequence[str]]  # of a universe, by its name; raises UsageError
+SymbolsOf = Callable[[str], Sequence[str]]  # symbols of a universe, by its name; raises UsageError
 _EVERY = ["*"]
 
 
 class RunMoves:
-    """Moves runs on. symbols_of: reads a universe."""
+    """Advances runs. symbols_of: reads a universe."""
 
     def __init__(self, connection: Connection, symbols_of: SymbolsOf) -> None:
         self._connection = connection
         self._symbols_of = symbols_of
 
     def move(self, *, say_progress: bool) -> AliveRun | None:
-        """Take one step, if one is due; return the run that is alive after it. say_progress: it is time to."""
+        """Take one step, if due; return the run that is active afterwards. say_progress: also publish the progress."""
         with self._connection.transaction():
             run = runs.lock_alive_run(self._connection)
             if run is None:
@@ -56,7 +56,7 @@ class RunMoves:
             return None
         pinned = read_pinned(self._connection)
         for name, why in pinned.wrong.items():
-            log.warning("a definition is left out of the run", name=name, why=why)
+            log.warning("definition left out of the run", name=name, why=why)
         runs.begin_run(self._connection, run.run_id, symbols, pinned)
         said = run_began(
             now_s=run.now_s,
