@@ -108,7 +108,7 @@ class Bounds:
         return True
 
     def _note_refused(self, connection: Connection, task: str, error: psycopg.Error) -> None:
-        """Postpone a task that PostgreSQL refuses: for a minute at a lock, else (a right, an unknown table) for a day."""
+        """Postpone a task that PostgreSQL refuses: after a lock for a minute, after any other refusal for a day."""
         why = str(error).strip().splitlines()[0]
         is_busy = isinstance(error, psycopg.errors.OperationalError)
         if not is_busy:

@@ -97,7 +97,7 @@ class Upkeep:
                 raise
 
     def drop_old_producers(self, states: Mapping[int, PartitionState]) -> None:
-        """Forget the numbers of live producers whose lease ended a day ago, once an hour; at once if there are too many."""
+        """Forget the numbers of live producers whose lease ended a day ago, once an hour; at once if too many."""
         for state in states.values():
             if len(state.flows) > _CROWD and not state.holes:
                 self._thin_out(state)

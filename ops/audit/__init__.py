@@ -1,1 +1,1 @@
-"""Whether the ledger adds up, and whether the bars are right."""
+"""The audit: does the ledger balance, and are the bars right?"""

@@ -1,4 +1,4 @@
-"""Listens on every documented channel and checks each message against the shapes that the application accepts."""
+"""Listen on every documented channel and check each message against the shapes that the application accepts."""
 
 import time
 from collections import Counter
@@ -15,8 +15,8 @@ from .watch import Sequences
 _LOOK_EVERY_S = 0.2
 _SAY_EVERY_S = 5.0
 _SHOWN_LENGTH = 300  # of a violation: a foreign message may have a key of any length
-_SHOWN_ODD = 10  # messages out of order that the report names
-# The application publishes messages of its own on these, to see whether it may (contracts.md section 1).
+_SHOWN_ODD = 10  # out-of-order messages in the report
+# The application publishes test messages of its own on these.
 _SHARED = frozenset(channel for channel in ACCEPTED if channel.startswith("tickstock."))
 
 
@@ -32,11 +32,11 @@ class Heard:
     out_of_order: list[str] = field(default_factory=list)
 
     def take(self, channel: str, body: bytes) -> None:
-        """Take in one message."""
+        """Count and check one message."""
         try:
             message = read_json(body)
         except NotJson as e:
-            self._violated(channel, f"no JSON: {e}")
+            self._violated(channel, f"not JSON: {e}")
             return
         if channel in _SHARED and isinstance(message, dict) and "test" in message:
             self.probes += 1
@@ -57,9 +57,9 @@ class Heard:
 
 
 def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Heard:
-    """Listen for so long, or until Ctrl-C, and say now and then how it goes.
+    """Listen for some seconds, or until Ctrl-C, and report the progress.
 
-    Raises ServerAway where Redis goes away meanwhile.
+    Raises ServerAway if Redis goes away meanwhile.
     """
     heard = Heard()
     start_s = said_s = time.monotonic()
@@ -71,14 +71,14 @@ def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Hea
                 said_s = now_s
                 say(_progress(heard, now_s - start_s, seconds))
     except KeyboardInterrupt:
-        say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: what was heard until then")
+        say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: report until then")
     except AWAY as e:
         raise ServerAway(f"Redis went away while the check listened: {e}", "redis") from e
     return heard
 
 
 def _messages(client: Client, *, until_s: float) -> Iterator[tuple[str, bytes] | None]:
-    """Yield channel and body of what comes, and None now and then while nothing does."""
+    """Yield channel and body of each message, and None now and then without one."""
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*ACCEPTED)
         while (left_s := until_s - time.monotonic()) > 0:
@@ -94,7 +94,7 @@ def _progress(heard: Heard, passed_s: float, seconds: float) -> str:
 
 
 def report(heard: Heard) -> Iterator[str]:
-    """Yield the lines of the report: a line for each channel, then what was found."""
+    """Yield the lines of the report: one per channel, then the verdict."""
     width = max(map(len, ACCEPTED))
     yield f"{'channel':<{width}}  {'heard':>9}  {'valid':>9}  {'missed':>7}  first violation"
     for channel in ACCEPTED:
@@ -117,8 +117,8 @@ def _verdict(heard: Heard) -> str:
     messages, violations = heard.messages.total(), heard.violations.total()
     if not messages:
         return (
-            "nothing was heard: start `tickstock-bridge` on this Redis (it tells its health every 5 s), and look at "
-            "REDIS_URL: the check listens where it points"
+            "nothing was heard: start `tickstock-bridge` on this Redis (it publishes its health every 5 s), and check "
+            "REDIS_URL: the check listens on that Redis"
         )
     if violations:
         return f"{violations:,} of {messages:,} messages are not as the application accepts them"

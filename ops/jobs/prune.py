@@ -1,4 +1,4 @@
-"""Deletes old findings: patterns, indicators and integration events. Bars, the ledger and dead letters stay."""
+"""Delete old patterns, indicators and integration events. Bars, the ledger and dead letters stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
 class Kind(NamedTuple):
-    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
+    """Rows that are pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
 
     name: str
     table: str
@@ -26,7 +26,7 @@ KINDS = (
 
 
 class Pruned(NamedTuple):
-    """What became of one table. rows: deleted, or to be; None where the table is split into parts."""
+    """The result for one table. rows: deleted, or to delete; None if the table is split into parts."""
 
     table: str
     before: datetime
@@ -36,9 +36,9 @@ class Pruned(NamedTuple):
 def prune(
     connection: Connection, keep_days: dict[str, int], now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
-    """Delete what is older than so many days, by the time of its bar; report one table after the other.
+    """Delete rows older than so many days, by the time of their bars; report one table after the other.
 
-    keep_days: of each kind's name. dry_run: only count. say: hears how far a long table is.
+    keep_days: by name of the kind. dry_run: only count. say: receives the progress of a long table.
     """
     for kind in KINDS:
         before = now - timedelta(days=keep_days[kind.name])

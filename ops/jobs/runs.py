@@ -1,4 +1,4 @@
-"""Daily runs as people start and watch them."""
+"""Start and watch daily runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -21,7 +21,7 @@ _LOOK_EVERY_S = 0.2
 
 
 class RunProgress(NamedTuple):
-    """How far a run is. share: of its open phase, 0..1; eta_s: seconds until that one ends, None: nobody can know."""
+    """The progress of a run. share: of its open phase, 0..1; eta_s: seconds until that phase ends, None: unknown."""
 
     run: RunRow
     share: float
@@ -31,20 +31,20 @@ class RunProgress(NamedTuple):
 
 
 def day_of_run(connection: Connection, day: date | None, *, skip_market_check: bool) -> date:
-    """Return the day of a run: the one that is asked for, else the last on which the market has opened.
+    """Return the day of a run: the given one, else the last day on which the market has opened.
 
-    Raises UsageError where the market was closed on it, and that is not to be skipped.
+    Raises UsageError if the market was closed on it, unless skip_market_check is set.
     """
     closures = runs.market_closures(connection)
     if day is None:
         return latest_session(datetime.now(UTC), closures).day
     if not skip_market_check and session_on(day, closures) is None:
-        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run of it all the same")
+        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run for it anyway")
     return day
 
 
 def check_names(connection: Connection, database_url: str, universe: str, parameters: RunParameters, day: date) -> None:
-    """Raise UsageError, with the known ones, where something is named that is not there."""
+    """Raise UsageError, with the known names, if a given name does not exist."""
     if universe != EVERY_UNIVERSE:
         Universe(universe, database_url)
     if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
@@ -73,9 +73,9 @@ def start_run(  # noqa: PLR0913  # what a run is asked for
 
 
 def retry_run(connection: Connection, run_id: UUID, symbols: Sequence[str] | None, requested_by: str) -> UUID:
-    """Add a run of the symbols that another could not do, or of some of its; return its id.
+    """Add a run for the failed symbols of another run, or for given ones; return its id.
 
-    Raises NothingFound where there is no such run, or nothing of it to do again; RunAlive.
+    Raises NothingFound if there is no such run, or nothing to repeat; RunAlive.
     """
     original = run_named(connection, run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
@@ -110,7 +110,7 @@ def run_named(connection: Connection, run_id: UUID | None) -> RunRow:
 
 
 def progress_of(connection: Connection, run: RunRow) -> RunProgress:
-    """Look how far a run is."""
+    """Read the progress of a run."""
     state = run_steps.phase_state(connection, run.run_id, run.phase or "")
     share = state.ended_symbols / state.all_symbols if state.all_symbols else 0.0
     (seconds,) = connection.execute(query("phase_seconds"), {"run_id": run.run_id}).fetchone() or (None,)
@@ -120,7 +120,7 @@ def progress_of(connection: Connection, run: RunRow) -> RunProgress:
 
 
 def watch_run(connection: Connection, run_id: UUID, wait: Callable[[float], object]) -> Iterator[RunProgress]:
-    """Look at a run again and again, until it ended; the last look is at its end."""
+    """Read the progress of a run again and again, until it has ended."""
     while True:
         run = run_named(connection, run_id)
         yield progress_of(connection, run)

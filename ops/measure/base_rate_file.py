@@ -1,4 +1,4 @@
-"""Writes what was measured as the data file that a detection's base rate is taken from."""
+"""Write the measured rates to the data file of base rates."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from .report import Measured, Report
 
 
 def base_rates_of(report: Report) -> BaseRates:
-    """Return the rates of every pattern that something followed."""
+    """Return the rates of every pattern with later moves."""
     rates = [
         MeasuredRate(
             pattern=row.pattern,
@@ -37,7 +37,7 @@ def base_rates_of(report: Report) -> BaseRates:
 
 
 def write_base_rates(report: Report, file: Path) -> None:
-    """Write them, a rate a line, so that a change of the file can be read."""
+    """Write the rates one per line, so that changes of the file are readable."""
     rates = base_rates_of(report)
     head = msgspec.to_builtins(rates)
     lines = [msgspec.json.encode(rate).decode() for rate in head.pop("rates")]

@@ -1,21 +1,21 @@
-"""A measurement for people: tables of Markdown, one of its own, and one that sets two of them side by side."""
+"""A measurement for people: Markdown tables of one report, or of two side by side."""
 
 from collections.abc import Iterator, Sequence
 
 from .aftermath import AFTER
 from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, Report, Row
 
-_FEW = 10  # of fewer detections no mean is shown
+_FEW = 10  # with fewer detections no mean is shown
 _COMPARED = ("found", "told", "told a symbol-day", "shuffled", "hits")
 
 
 def as_markdown(report: Report) -> str:
-    """Return the tables of a report, one for each timeframe."""
+    """Return the tables of a report, one per timeframe."""
     return "\n".join([*_heading(report), *(line for name in report.measured for line in _table(report, name))]) + "\n"
 
 
 def compared(before: Report, after: Report) -> str:
-    """Return two reports side by side: what was told of each pattern, and what was hit."""
+    """Return two reports side by side: detections and hits of each pattern."""
     return "\n".join(_comparison(before, after)) + "\n"
 
 
@@ -24,7 +24,7 @@ def _heading(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"By `tickstock patterns measure` {report.version}. Bars given to the detectors: {report.given}. Shuffles: "
-        f"{report.shuffles} of each kind, seed {report.seed}. docs/measured_patterns.md says how to read the columns."
+        f"{report.shuffles} of each kind, seed {report.seed}. docs/measured_patterns.md explains the columns."
     )
     yield ""
 
@@ -96,7 +96,7 @@ def _comparison(before: Report, after: Report) -> Iterator[str]:
         yield _line([timeframe, *("" if total is None else f"{total:.1f}" for total in totals)])
     yield ""
     if any(before.measured[name] != after.measured[name] for name in before.measured.keys() & after.measured.keys()):
-        yield "The two are of other bars: their rates do not compare."
+        yield "The two reports are of different bars: their rates cannot be compared."
         yield ""
     pairs = [text for cell in _COMPARED for text in (f"{cell} before", "now")]
     columns = ("timeframe", "pattern", "direction", *pairs)

@@ -1,4 +1,4 @@
-"""Puts a process together that does the steps of runs, and coordinates them where it holds the lease."""
+"""Make a process that does steps of runs, and coordinates them while it holds the lease."""
 
 import threading
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .servers import Place, open_postgres, open_redis, wait_for_server
 
 
 class Jobs:
-    """The two loops of one process. Where one of them breaks, the process ends: another goes on."""
+    """The two loops of one process. If one fails, the process ends: another one continues."""
 
     def __init__(self, worker: JobWorker, coordinator: Coordinator, stop: Stop) -> None:
         self._worker = worker
@@ -28,7 +28,7 @@ class Jobs:
         self._broken: BaseException | None = None
 
     def run(self) -> None:
-        """Run until told to stop."""
+        """Run until the stop event."""
         thread = threading.Thread(target=self._coordinate, name="coordinator", daemon=True)
         thread.start()
         try:
@@ -42,13 +42,13 @@ class Jobs:
     def _coordinate(self) -> None:
         try:
             self._coordinator.run()
-        except BaseException as e:  # noqa: BLE001  # raised again where the process ends
+        except BaseException as e:  # noqa: BLE001  # raised again when the process ends
             self._broken = e
             self._stop.set()
 
 
 def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
-    """Put a process together. Raises SetupError where the servers do not fit."""
+    """Make the process. Raises SetupError if the servers do not fit."""
     load_calendar()
     with closing(open_postgres(where, name="tickstock-jobs")) as connection:
         check_schema(connection)

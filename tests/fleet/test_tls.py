@@ -189,7 +189,7 @@ def test_tls_on_one_side_only_is_named(proxies, migrated_servers, certificates):
     with pytest.raises(TlsRefused, match="it speaks TLS only: write rediss://"):
         open_redis_to_look(Place(Servers(plain, ""), embedded=False, connect_timeout_s=3600))
     without_tls = urlsplit(migrated_servers.database_url)
-    with pytest.raises(TlsRefused, match="speaks no TLS there: take its TLS port, or leave sslmode=verify-full out"):
+    with pytest.raises(TlsRefused, match="has no TLS on this port: use its TLS port, or leave sslmode=verify-full out"):
         postgres.connect(f"{without_tls.geturl()}?sslmode=require", name="test")
 
 

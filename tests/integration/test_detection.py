@@ -541,7 +541,7 @@ def test_a_breakout_with_its_volume_is_one_message_with_both_named(tickstock, se
     spike = str(flow_id_of("AIG", "Volume_Spike", "1min", first + 25))
     assert flow_id != spike
     said = tickstock("flow", spike, servers=seeded).stdout
-    assert "not told by itself: it is a part of the Price_Breakout on its bar, which names it" in said
+    assert "not published by itself: it is a part of the Price_Breakout on its bar, which names it" in said
 
 
 @pytest.mark.parametrize("cut", [None, 26, 28], ids=["one file", "two, behind the first", "two, before the second"])
@@ -568,7 +568,7 @@ def test_an_event_is_the_same_over_commits_and_workers(cut, *, tickstock, seeded
     assert messages == [(25, "Price_Breakout"), (41, "Price_Breakout")]
     second = str(flow_id_of("AIG", "Price_Breakout", "1min", first + 28))
     said = tickstock("flow", second, servers=seeded).stdout
-    assert "not told: the same as 3 bars before" in said
+    assert "not published: the same as 3 bars before" in said
 
 
 def test_every_indicator_value_is_told_once(day, *, tickstock, seeded):

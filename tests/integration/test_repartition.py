@@ -404,7 +404,7 @@ def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):
         f"31 ticks were sent to partitions 0 and are not committed: {do}",
         f"2 entries of tickstock-stream are not applied everywhere: {do}",
         unfinished,
-        "results of partitions 0 are not told in Redis: run a worker until they are",
+        "results of partitions 0 are not copied to Redis: run a worker until they are",
         "results of partitions 0 are not published: run a bridge until they are",
     ]
 
@@ -428,8 +428,8 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
         world.send("killed-1", world.market(50), end=False)
         wait_for(lambda: world.rows("SELECT sum(applied) FROM ledger") == [(50,)])
     said = (
-        "producer killed-1 was killed, and what it may have left in a spool would be given up: "
-        "start a producer on its host once, which sends it, or say --give-up-spools"
+        "producer killed-1 was killed, and may have left a spool, which would be lost: "
+        "start a producer on its host once, which sends it, or use --give-up-spools"
     )
     assert refusal(world) == [said]
     numbers = dict.fromkeys(range(2), 100)

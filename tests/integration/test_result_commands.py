@@ -355,7 +355,7 @@ def test_flow_of_a_detection_whose_row_was_pruned_still_knows_it(detected, ticks
     execute(detected, "DELETE FROM integration_events")
     found = flow_object(tickstock, detected)
     assert (found["checkpoints"], found["analysis"], found["detection"]["detected_at"]) == ([], None, None)
-    assert "its row is gone" in tickstock("flow", FLOW, servers=detected).stdout
+    assert "its row was deleted" in tickstock("flow", FLOW, servers=detected).stdout
 
 
 def test_flow_of_a_detection_that_nobody_told_says_so(detected, tickstock):

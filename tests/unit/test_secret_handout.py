@@ -64,7 +64,7 @@ def test_a_needed_file_that_is_missing_is_named_before_anything_is_made(run, tmp
 
 
 def test_what_is_to_be_handed_out_has_to_be_there(tmp_path):
-    with pytest.raises(UsageError, match="is to get redis_nobody, and there is no "):
+    with pytest.raises(UsageError, match="needs redis_nobody, but there is no "):
         list(hand_out(tmp_path, [Share(tmp_path / "x", ("redis_nobody",))]))
 
 
