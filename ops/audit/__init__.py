@@ -1,1 +1,1 @@
-"""The audit: does the ledger balance, and are the bars right?"""
+"""Audit: whether the ledger balances, and whether bars agree with it."""

@@ -76,7 +76,7 @@ def _choice(label: str, metric: str) -> build.QueryVariable:
 
 
 def _numbered(made: Dashboard) -> Dashboard:
-    """Number the panels, so that a link to one stays the same."""
+    """Give each panel its number, so that a link to it stays valid."""
     for number, panel in enumerate(made.panels or [], 1):
         panel.id_val = number
     return made

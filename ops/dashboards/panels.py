@@ -54,9 +54,9 @@ Steps = Sequence[tuple[float, str]]
 def figure(
     title: str, expr: str, *, says: str, unit: str, below: str = GREEN, steps: Steps = (), words: Mapping[int, str] = {}
 ) -> stat.Panel:
-    """Make one number, or one a label.
+    """Make a panel that shows one number, or one number for each label.
 
-    below: the colour under the first step; steps: from this value on, that colour; words: to show for whole numbers.
+    below: colour below the first step; steps: (value, colour) from that value on; words: text to show for a whole number.
     """
     return (
         stat.Panel()

@@ -167,7 +167,7 @@ def test_measurements_of_other_bars_are_not_compared_in_silence(tmp_path, trades
     ("arguments", "why"),
     [
         (["--pattern", "Wedge"], "there is no pattern Wedge; there are: Doji, Hammer"),
-        (["--compare", "{text}"], "no report of `tickstock patterns measure`"),
+        (["--compare", "{text}"], "not a report of `tickstock patterns measure`"),
         (["--timeframe", "daily"], "the files have no bars of regular hours on these timeframes"),
     ],
 )

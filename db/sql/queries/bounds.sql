@@ -175,7 +175,7 @@ gone AS (
        AND (starts_with(l.unit, 'producer:') OR starts_with(l.unit, 'consumer:'))
        AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
        AND l.renewed_at < clock_timestamp() - make_interval(days => %(days)s)
-       AND l.sent IS NULL  -- of what is not settled yet, nobody else knows
+       AND l.sent IS NULL  -- the only record of ticks that are not settled yet
     RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT max(unit) FROM next);
 

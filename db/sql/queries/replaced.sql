@@ -8,7 +8,7 @@ WITH thrown AS (
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
            count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
            count(*) FILTER (WHERE b.replay AND b.feed <> '' AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
-                              AND b.open <> 'NaN' AND s.open <> 'NaN'  -- else no trade of it says when it was
+                              AND b.open <> 'NaN' AND s.open <> 'NaN'  -- else the times of its trades are unknown
                               AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
            sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
       FROM stage_bar s
