@@ -11,7 +11,7 @@ from redis.connection import SSLConnection, parse_url
 from ..contracts.errors import UsageError
 
 Host = tuple[str, int]
-Kind = Literal["single", "sentinel", "cluster"]
+ServerKind = Literal["single", "sentinel", "cluster"]
 
 _OPTIONS = {*signature(Redis.__init__).parameters, "connection_class", "path", "sentinel_username", "sentinel_password"}
 _PORTS: Mapping[str, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
@@ -24,7 +24,7 @@ _EXAMPLES = (
 class RedisAddress(NamedTuple):
     """A parsed URL. hosts: of the server, the Sentinels, or some nodes. options: of each connection, as in redis-py."""
 
-    kind: Kind
+    kind: ServerKind
     hosts: tuple[Host, ...]
     master: str  # its name at the Sentinels
     options: dict[str, Any]
@@ -49,7 +49,7 @@ def parse(url: str) -> RedisAddress:
     raise UsageError(f"the Redis address cannot be read: {_EXAMPLES}")
 
 
-def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
+def _several(url: str, scheme: str, kind: ServerKind) -> RedisAddress:
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/") if kind == "sentinel" else ("", "", "")

@@ -39,7 +39,7 @@ _CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = MAX_FRAME_ROWS * 128  # unpacked: a row with every column takes less
 _MAX_TEXT_LENGTH = 255  # of a symbol or column name; longer ones are not decoded
 
-Kind = Literal["live", "replay", "end", "abandon"]
+FrameKind = Literal["live", "replay", "end", "abandon"]
 
 # Bounds, so that no frame carries a value that its column cannot hold.
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -66,7 +66,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     producer: _Name
     feed: _Name
-    kind: Kind
+    kind: FrameKind
     previous: int
     last: _Number
     born_ms: _Milliseconds

@@ -56,7 +56,7 @@ def figure(
 ) -> stat.Panel:
     """Make a panel that shows one number, or one number for each label.
 
-    below: colour below the first step; steps: (value, colour) from that value on; words: text to show for a whole number.
+    below: colour below the first step; steps: (value, colour) from that value on; words: text for a whole number.
     """
     return (
         stat.Panel()

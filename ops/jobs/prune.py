@@ -10,7 +10,7 @@ from ...db.queries import query
 _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
-class Kind(NamedTuple):
+class PrunedTable(NamedTuple):
     """Rows that are pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
 
     name: str
@@ -19,9 +19,9 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("patterns", "intraday_patterns", 90),
-    Kind("events", "integration_events", 30),
-    Kind("indicators", "intraday_indicators", 7),
+    PrunedTable("patterns", "intraday_patterns", 90),
+    PrunedTable("events", "integration_events", 30),
+    PrunedTable("indicators", "intraday_indicators", 7),
 )
 
 
@@ -52,7 +52,7 @@ def prune(
             yield Pruned(kind.table, before, _delete(connection, kind, before, pages, say))
 
 
-def _delete(connection: Connection, kind: Kind, before: datetime, pages: int, say: Callable[[str], None]) -> int:
+def _delete(connection: Connection, kind: PrunedTable, before: datetime, pages: int, say: Callable[[str], None]) -> int:
     rows = 0
     for first in range(0, pages, _PAGES):
         values = {"first": f"({first},0)", "end": f"({first + _PAGES},0)", "before": before}
