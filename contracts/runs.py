@@ -11,9 +11,9 @@ from .errors import UsageError
 from .messages.processing_events import PHASES, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
-Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
+RunStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
 
-ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
+ALIVE: tuple[RunStatus, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
 EVERY_UNIVERSE = "all"  # every symbol that has bars
 

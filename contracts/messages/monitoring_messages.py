@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from . import channel_names as channel
 from .message import Body, Figure, Message, Percent, check_figures, check_finite, message
-from .streaming_messages import Status
+from .streaming_messages import HealthStatus
 from .system_messages import Component
 
 
@@ -69,7 +69,7 @@ class CheckedHealth(Body, frozen=True, kw_only=True):
     """The health that a HEALTH_CHECK found."""
 
     overall_score: Percent
-    status: Status
+    status: HealthStatus
     components: dict[str, CheckedComponent]
 
 
@@ -108,7 +108,9 @@ def monitoring_alert_resolved(*, alert_id: str) -> Message:
     return message(channel.MONITORING, AlertResolved(alert_id=alert_id))
 
 
-def monitoring_health_check(*, overall_score: float, status: Status, components: Mapping[str, Component]) -> Message:
+def monitoring_health_check(
+    *, overall_score: float, status: HealthStatus, components: Mapping[str, Component]
+) -> Message:
     """Report the result of a health check; overall_score: 0..100."""
     check_finite(overall_score)
     for component in components.values():
@@ -121,7 +123,7 @@ def monitoring_health_check(*, overall_score: float, status: Status, components:
     return message(channel.MONITORING, HealthCheck(health=health))
 
 
-def monitoring_system_status(*, status: Status, details: Mapping[str, Any]) -> Message:
+def monitoring_system_status(*, status: HealthStatus, details: Mapping[str, Any]) -> Message:
     """Report a change of the system's status; details: measured values."""
     check_figures(details)
     word: Literal["RUNNING", "degraded", "error", "starting", "stopping"]

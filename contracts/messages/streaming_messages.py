@@ -6,7 +6,7 @@ from typing import Literal
 from . import channel_names as channel
 from .message import Body, Count, IsoTime, Message, check_finite, iso, message
 
-Status = Literal["healthy", "degraded", "error", "starting", "stopping"]
+HealthStatus = Literal["healthy", "degraded", "error", "starting", "stopping"]
 Reached = Literal["connected", "disconnected"]
 
 
@@ -99,7 +99,7 @@ class FlatHealth(Body, frozen=True, kw_only=True):
     type: Literal["streaming_health"] = "streaming_health"
     event: Literal["streaming_health"] = "streaming_health"
     session_id: str
-    status: Status
+    status: HealthStatus
     timestamp: IsoTime
     active_symbols: Count
     ticks_per_second: float
@@ -160,7 +160,7 @@ def streaming_health(  # noqa: PLR0913 - one for each measured part of the docum
     *,
     now_s: float,
     session_id: str,
-    status: Status,
+    status: HealthStatus,
     active_symbols: int,
     patterns_detected: int,
     indicators_calculated: int,

@@ -17,7 +17,7 @@ from .message import (
     iso,
     message,
 )
-from .streaming_messages import Status
+from .streaming_messages import HealthStatus
 
 Severity = Literal["critical", "error", "warning", "info", "debug"]
 Category = Literal[
@@ -37,7 +37,7 @@ Category = Literal[
 class Component(Body, frozen=True, kw_only=True):
     """The state of one part; details: measured values by name."""
 
-    status: Status
+    status: HealthStatus
     details: dict[str, Figure]
 
 
@@ -54,7 +54,7 @@ class Components(Body, frozen=True, kw_only=True):
 class HealthData(Body, frozen=True, kw_only=True):
     """The health of the fleet and of its parts."""
 
-    status: Status
+    status: HealthStatus
     components: Components
 
 
@@ -129,7 +129,7 @@ class BacktestResults(Body, frozen=True, kw_only=True):
     results: dict[str, Any]
 
 
-def health_status(*, now_s: float, status: Status, components: Components) -> Message:
+def health_status(*, now_s: float, status: HealthStatus, components: Components) -> Message:
     """Report the status of the system and of each part."""
     for name in components.__struct_fields__:
         check_figures(getattr(components, name).details)

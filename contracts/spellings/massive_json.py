@@ -72,15 +72,15 @@ class _Quote(_Event, tag="Q"):
     t: _Milliseconds
 
 
-class Status(msgspec.Struct, tag_field="ev", tag="status", frozen=True):
+class ServerStatus(msgspec.Struct, tag_field="ev", tag="status", frozen=True):
     """The server's message about the connection: connected, auth_success, auth_failed, max_connections and others."""
 
     status: str = ""
     message: str = ""
 
 
-_decode_array = msgspec.json.Decoder(list[_Trade | _Second | _Minute | _Quote | Status]).decode
-_decode_event = msgspec.json.Decoder(_Trade | _Second | _Minute | _Quote | Status).decode
+_decode_array = msgspec.json.Decoder(list[_Trade | _Second | _Minute | _Quote | ServerStatus]).decode
+_decode_event = msgspec.json.Decoder(_Trade | _Second | _Minute | _Quote | ServerStatus).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NOT_SO = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -91,7 +91,7 @@ class Parsed(NamedTuple):
     """The content of some messages. unknown: conditions of trades that are not in the table of conditions."""
 
     ticks: Ticks
-    statuses: list[Status]
+    statuses: list[ServerStatus]
     unknown: set[Hashable]
 
 
@@ -105,11 +105,11 @@ def parse_messages(bodies: Sequence[bytes], rules: TRADE_RULES = DEFAULT_RULES) 
     readers = _Readers(rules)
     odd: list[tuple[int, bytes]] = []
     parts: list[tuple[NDArray[np.intp], Ticks]] = []
-    statuses: list[Status] = []
+    statuses: list[ServerStatus] = []
     for kind in set(map(type, events)):
         where = np.array([i for i, event in enumerate(events) if type(event) is kind])
         chosen = events if len(where) == len(events) else [events[i] for i in where.tolist()]
-        if kind is Status:
+        if kind is ServerStatus:
             statuses = chosen
         elif kind is bytes:
             odd += zip(where.tolist(), chosen, strict=True)

@@ -9,7 +9,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from ...contracts.errors import TickStockError
-from ...contracts.runs import RunParameters, Status, WantedRun, parameters_of
+from ...contracts.runs import RunParameters, RunStatus, WantedRun, parameters_of
 from ..postgres import Connection
 from ..queries import query
 
@@ -31,7 +31,7 @@ class AliveRun(NamedTuple):
     universe: str
     phases: list[Any]
     parameters: RunParameters
-    status: Status
+    status: RunStatus
     phase: Any
     symbols: list[str] | None
     original_run_id: UUID | None
@@ -48,7 +48,7 @@ class RunRow(NamedTuple):
     trigger: str
     universe: str
     phases: list[str]
-    status: Status
+    status: RunStatus
     phase: str | None
     requested_by: str
     original_run_id: UUID | None
@@ -141,7 +141,7 @@ def open_phase(connection: Connection, run_id: UUID, phase: str) -> None:
     connection.execute(query("open_phase"), {"run_id": run_id, "phase": phase})
 
 
-def end_run(connection: Connection, run_id: UUID, status: Status, totals: RunTotals, error: str | None) -> None:
+def end_run(connection: Connection, run_id: UUID, status: RunStatus, totals: RunTotals, error: str | None) -> None:
     """End a run; its status does not change afterwards."""
     connection.execute(query("end_run"), {"run_id": run_id, "status": status, "error": error, **totals._asdict()})
 

@@ -8,7 +8,7 @@ from ...contracts.fleet.fleet_health import HealthFinding, health_of, health_of_
 from ...contracts.fleet.fleet_look import Away, FleetLook
 from ...contracts.fleet.fleet_rules import Part
 from ...contracts.messages.message import iso
-from ...contracts.messages.streaming_messages import Connection, DataFlow, Issue, Resources, StaleSymbols, Status
+from ...contracts.messages.streaming_messages import Connection, DataFlow, HealthStatus, Issue, Resources, StaleSymbols
 from ...contracts.messages.system_messages import Component, Components
 
 Details = Mapping[str, str | int | float | bool | None]
@@ -28,7 +28,7 @@ def issues_of(findings: Sequence[HealthFinding], at: datetime, before: Sequence[
     return [Issue(code=f.code, message=f.message, since=since.get(f.code, now)) for f in findings]
 
 
-def status_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, stopping: bool = False) -> Status:
+def status_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, stopping: bool = False) -> HealthStatus:
     """Return the fleet's status: the same as `tickstock status` prints, or `stopping` once the bridge stops."""
     return "stopping" if stopping else health_of(look, findings)
 

@@ -14,7 +14,7 @@ from ...contracts.messages.monitoring_messages import (
     monitoring_metric_update,
     monitoring_system_status,
 )
-from ...contracts.messages.streaming_messages import Issue, Status
+from ...contracts.messages.streaming_messages import HealthStatus, Issue
 from ...contracts.messages.system_messages import Component, Components, critical_alert
 
 
@@ -51,12 +51,12 @@ class Monitoring:
             overall=score_of(findings),
         )
 
-    def health_check(self, status: Status, findings: Sequence[HealthFinding], components: Components) -> Message:
+    def health_check(self, status: HealthStatus, findings: Sequence[HealthFinding], components: Components) -> Message:
         """Report the score, the status and the parts."""
         parts: dict[str, Component] = {name: getattr(components, name) for name in components.__struct_fields__}
         return monitoring_health_check(overall_score=score_of(findings), status=status, components=parts)
 
-    def system_status(self, status: Status, findings: Sequence[HealthFinding], uptime_s: float) -> Message:
+    def system_status(self, status: HealthStatus, findings: Sequence[HealthFinding], uptime_s: float) -> Message:
         """Report the status, and its reasons."""
         details = {"uptime_seconds": round(uptime_s, 1), "issues": [finding.code for finding in findings]}
         return monitoring_system_status(status=status, details=details)

@@ -15,7 +15,7 @@ from ...contracts.fleet.fleet_health import HealthFinding, judge
 from ...contracts.fleet.fleet_look import Away
 from ...contracts.messages.channel_names import ERRORS
 from ...contracts.messages.message import Message
-from ...contracts.messages.streaming_messages import Issue, Status, streaming_health
+from ...contracts.messages.streaming_messages import HealthStatus, Issue, streaming_health
 from ...contracts.messages.system_messages import Components, health_status
 from ...db.postgres import Database, is_away
 from ...db.queries import query
@@ -91,7 +91,7 @@ class Voice:
         self._has_looked = False
         self._findings: list[HealthFinding] = []
         self._issues: list[Issue] = []
-        self._status: Status | None = None
+        self._status: HealthStatus | None = None
         self._away: Away | None = None  # PostgreSQL
         self._away_since_s = 0.0
         self._uptime_s = 0.0

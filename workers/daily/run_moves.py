@@ -11,7 +11,7 @@ import structlog
 from ...contracts.errors import SetupError, UsageError
 from ...contracts.messages.message import Message
 from ...contracts.messages.processing_events import PhaseName
-from ...contracts.runs import EVERY_UNIVERSE, Status
+from ...contracts.runs import EVERY_UNIVERSE, RunStatus
 from ...db.postgres import Connection
 from ...db.tables import run_steps, runs
 from ...db.tables.run_results import add_messages
@@ -108,7 +108,7 @@ class RunMoves:
         self._end(run, "completed", None, said)
         return None
 
-    def _end(self, run: AliveRun, status: Status, error: str | None, said: Sequence[Message] = ()) -> None:
+    def _end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
         of_steps = run_steps.run_totals(self._connection, run.run_id)
         failed = run_steps.failed_symbols(self._connection, run.run_id)
         why = "; ".join(filter(None, (error, of_steps.error))) or None
