@@ -86,7 +86,7 @@ return 0
 """
 
 # ARGV: epoch, group.
-_LOOK = (
+_STATE = (
     _ABOUT
     + """
 local info = about(KEYS[1])
@@ -176,7 +176,7 @@ return {entry[1], size, table.concat(shown, ' ')}
 """
 
 
-class Look(NamedTuple):
+class DoorState(NamedTuple):
     """The state of the stream. added: entries ever added, None if the server does not count.
 
     group: position of our group, None if there is none; counted: entries added up to there. aside: entries wait for new
@@ -195,7 +195,7 @@ class Read(NamedTuple):
     """Entries in order, the stream's state in the same moment (None: it does not exist), and the time of the read."""
 
     entries: list[tuple[bytes, Fields]]
-    look: Look | None
+    state: DoorState | None
     at_ms: int
 
 
@@ -243,9 +243,9 @@ class DoorStream:
         self._epoch, self._moved_to = epoch, None
         return int(self._run(_REGISTER))
 
-    def look(self) -> Look | None:
+    def state(self) -> DoorState | None:
         """Read the state of the stream; None if it does not exist."""
-        return _look(self._run(_LOOK, self._group))
+        return _door_state(self._run(_STATE, self._group))
 
     def make(self, *, counted: int | None) -> None:
         """Create the stream, or its group. counted: number of entries that were added before those it holds."""
@@ -268,15 +268,15 @@ class DoorStream:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.execute_command("MULTI")
         pipeline.execute_command("XREAD", "COUNT", count, "STREAMS", FRONT_DOOR, str(after))
-        self._queue(pipeline, _LOOK, self._group)
+        self._queue(pipeline, _STATE, self._group)
         pipeline.execute_command("TIME")
         pipeline.execute_command("EXEC")
         *queued, replies = pipeline.execute(raise_on_error=False)
         for reply in (*queued, replies, *(replies if isinstance(replies, list) else ())):
             if isinstance(reply, Exception):
                 raise reply
-        found, look, time_of_read = replies
-        return Read(found[0][1] if found else [], _look(look), ms_of_time(time_of_read))
+        found, state, time_of_read = replies
+        return Read(found[0][1] if found else [], _door_state(state), ms_of_time(time_of_read))
 
     def peek(self, after: Position) -> Giant | None:
         """Return the id, size and beginning of the first entry after an id, without reading all of it."""
@@ -354,11 +354,11 @@ def _said(value: Any) -> Any:
     return str(value) if isinstance(value, Position) else value
 
 
-def _look(found: Sequence[Any]) -> Look | None:
+def _door_state(found: Sequence[Any]) -> DoorState | None:
     if not found[0]:
         return None
     _, last, length, added, group, counted, aside = found
-    return Look(
+    return DoorState(
         Position.parse(last),
         int(length),
         int(added) if added >= 0 else None,

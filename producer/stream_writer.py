@@ -196,7 +196,7 @@ class StreamWriter:
     def _note(self, batch: list[Numbered], sends: list[Send], outcomes: list[FrameOutcome]) -> bool:
         rolled_back, refused = set(), set()
         if foreign := {sent.partition for sent, outcome in zip(sends, outcomes, strict=True) if outcome.is_foreign}:
-            self._foreign.look(foreign)
+            self._foreign.check(foreign)
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
             flow = self._flows[frame.partition]
             if outcome.refused or frame.partition in self._foreign.left_out:
@@ -252,7 +252,7 @@ class StreamWriter:
         for p in asked:
             pipeline.hmget(flow_key(p), names)
         replies = dict(zip(asked, pipeline.execute(raise_on_error=False), strict=True))
-        self._foreign.look([p for p, reply in replies.items() if is_foreign(reply)])
+        self._foreign.check([p for p, reply in replies.items() if is_foreign(reply)])
         for p, reply in replies.items():
             if isinstance(reply, Exception):
                 if is_foreign(reply):

@@ -58,7 +58,7 @@ class Lookout:
             known = {number for number in self._read_again.get(key, ()) if number >= done}
             self._read_again[key] = known | {flow.number, *(arrival.frame.last for arrival in flow.held.values())}
 
-    def look(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
+    def check(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
         """Check once a second, after a read to the streams' ends; return the partitions to restore, with the reason.
 
         latest_ms: the largest id that Redis's own clock can give. `sent` numbers are compared with reads since the last

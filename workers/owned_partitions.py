@@ -119,7 +119,7 @@ class OwnedPartitions:
 
     def restore_all(self) -> None:
         """Restore every partition whose keys are right, and set the others aside."""
-        for partition in self._set_aside.look(self.states):
+        for partition in self._set_aside.check(self.states):
             self._leave(partition)
         for partition in list(self.states):
             self.restore(partition)

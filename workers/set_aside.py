@@ -22,9 +22,9 @@ class SetAside:
         """Their leases, to be renewed and released like the others."""
         return list(self._held.values())
 
-    def look(self, states: dict[int, PartitionState]) -> set[int]:
+    def check(self, states: dict[int, PartitionState]) -> set[int]:
         """Move partitions with a foreign key out of `states`; return them."""
-        found = self._watch.look(states)
+        found = self._watch.check(states)
         for partition in found:
             self._held[partition] = states.pop(partition).held
         return found

@@ -491,7 +491,7 @@ class Worker:
     def _look_for_unread(self) -> None:
         """After a read up to the end: restore what the lookout names, and see after the holes."""
         latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
-        odd = self._lookout.look(self._states, latest_ms)
+        odd = self._lookout.check(self._states, latest_ms)
         if odd is None:
             return
         for partition, why in odd.items():

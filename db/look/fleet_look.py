@@ -72,7 +72,7 @@ class FleetReader:
         self._definitions = _Seldom[DefinitionFaults](4 * seldom_s)
         self._replays = _Seldom[list[Replay]](4 * seldom_s)
 
-    def look(self, connection: Connection, client: Client, now_s: float | None = None) -> FleetLook:
+    def read(self, connection: Connection, client: Client, now_s: float | None = None) -> FleetLook:
         """Read everything except the flow log. now_s: monotonic seconds. Raises errors of PostgreSQL and Redis."""
         now_s = time.monotonic() if now_s is None else now_s
         workers_s, bridge_s, connected_s = connection.execute(query("monitor_signs")).fetchone() or (None, None, None)
@@ -98,7 +98,7 @@ class FleetReader:
             producers=[ProducerLook(*row) for row in connection.execute(query("monitor_producers"))],
             leases=[LeaseLook(*row) for row in connection.execute(query("monitor_leases"))],
             feed=_feed(connection, at, bars_per_minute=bars_per_minute),
-            symbols=self._symbols.look(connection, now_s),
+            symbols=self._symbols.read(connection, now_s),
             integration=self._integration.value,
             usage=usage,
             idle_definitions=definitions.idle,

@@ -72,7 +72,7 @@ class ForeignKeyWatch:
         """The units that are left out."""
         return set(self._found)
 
-    def look(self, units: Iterable[int]) -> set[int]:
+    def check(self, units: Iterable[int]) -> set[int]:
         """Check units that are not left out yet; return and log the bad ones, which are left out from now on."""
         found = self._foreign(unit for unit in units if unit not in self._found)
         for key in (key for keys in found.values() for key in keys):

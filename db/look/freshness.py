@@ -19,7 +19,7 @@ class FreshnessReader:
         self._seen = Freshness(0, 0, [])
         self._due_s = -math.inf
 
-    def look(self, connection: Connection, now_s: float) -> Freshness:
+    def read(self, connection: Connection, now_s: float) -> Freshness:
         """Return the state, at most 15 s old. now_s: monotonic seconds. Raises psycopg errors."""
         if now_s >= self._due_s:
             values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}

@@ -14,7 +14,7 @@ from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
 
 MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
-_LOOKED_AT_ONCE = 256  # partitions in one reply, each with some frames
+_AT_ONCE = 256  # partitions in one reply, each with some frames
 
 
 class Committed(NamedTuple):
@@ -59,7 +59,7 @@ def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
     noted = noted_numbers(connection)
     rows = connection.execute(query("committed_positions"))
     positions = {partition: Position.kept(position) for partition, position in rows}
-    return lags(positions, committed, with_noted(look(client, positions), noted), redis_ms(client))
+    return lags(positions, committed, with_noted(read_partitions(client, positions), noted), redis_ms(client))
 
 
 def lags(
@@ -100,12 +100,12 @@ def _higher(sent: Mapping[str, int], noted: Mapping[str, Sent]) -> dict[str, int
     return {**sent, **{producer: max(note.number, sent.get(producer, 0)) for producer, note in noted.items()}}
 
 
-def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
+def read_partitions(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
     """Read partitions in Redis; positions: the committed position of each."""
     found: dict[int, InRedis] = {}
     numbered = list(positions.items())
-    for first in range(0, len(numbered), _LOOKED_AT_ONCE):
-        some = numbered[first : first + _LOOKED_AT_ONCE]
+    for first in range(0, len(numbered), _AT_ONCE):
+        some = numbered[first : first + _AT_ONCE]
         pipeline = client.pipeline(transaction=False)
         for partition, _ in some:
             pipeline.hgetall(flow_key(partition))

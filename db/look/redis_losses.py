@@ -13,14 +13,14 @@ from ..postgres import Connection
 from ..queries import query
 from ..redis import Client
 from ..tables.results import published_numbers
-from .lag import Committed, InRedis, Sent, committed_numbers, look, noted_numbers
+from .lag import Committed, InRedis, Sent, committed_numbers, noted_numbers, read_partitions
 
 
 def read_forgotten(connection: Connection, client: Client) -> list[Forgotten]:
     """Read both servers, PostgreSQL first."""
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     positions = {p: Position.parse(position) for p, position in connection.execute(query("committed_positions"))}
-    in_redis = look(client, positions)
+    in_redis = read_partitions(client, positions)
     said: dict[int, int] = dict(connection.execute(query("bridge_numbers")).fetchall())
     return [
         *forgotten_ticks(committed, noted, in_redis),

@@ -10,7 +10,7 @@ from ..bounded_streams import count_up_to
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
-from .lag import Committed, InRedis, Lag, committed_numbers, lags, look, noted_numbers, with_noted
+from .lag import Committed, InRedis, Lag, committed_numbers, lags, noted_numbers, read_partitions, with_noted
 from .redis_losses import forgotten_entries, forgotten_ticks
 
 _COUNTS_ENTRIES = 7  # since this version of Redis
@@ -28,7 +28,7 @@ def read_stream(
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
     positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
-    in_redis = look(client, positions)
+    in_redis = read_partitions(client, positions)
     lag = lags(positions, committed, with_noted(in_redis, noted), redis_ms(client))
     results = lengths(client, [results_key(partition) for partition in positions])
     partitions = [

@@ -90,7 +90,7 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
         while time.monotonic() < end_s and not stop.wait(0.25):
             fleet.expect_one_alive(processes[:1], "the producer")
             fleet.expect_one_alive(processes[1:])
-            glance = watcher.look()
+            glance = watcher.read()
             if glance.ticks:
                 end_s = min(end_s, time.monotonic() + seconds)
             show(glance)
@@ -129,7 +129,7 @@ class _Watcher:
         ticks, bars, patterns = self._connection.execute(query("fleet_totals")).fetchone() or (0, 0, 0)
         return ticks, bars, patterns
 
-    def look(self) -> _Glance:
+    def read(self) -> _Glance:
         """Read the current state."""
         status = read_stream(self._connection, self._client, with_counts=False)
         ticks, bars, patterns = self._totals()

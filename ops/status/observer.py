@@ -23,8 +23,8 @@ from ..wiring.servers import Place, open_postgres, open_redis_to_look
 _RETRY_EVERY_S = 0.1
 
 
-class Look(NamedTuple):
-    """One look at the fleet, with its findings. fleet: None while a server is away."""
+class Observation(NamedTuple):
+    """The state of the fleet at one moment, with its findings. fleet: None while a server is away."""
 
     fleet: FleetLook | None
     findings: list[HealthFinding]
@@ -35,7 +35,7 @@ class Look(NamedTuple):
         return is_healthy(self.findings)
 
     def document(self) -> dict[str, Any]:
-        """Return one object for JSON: the verdict, the stream, and the other parts of the look."""
+        """Return one object for JSON: the verdict, the stream, and the other parts."""
         look = self.fleet
         said: dict[str, Any] = {"at": look.at if look else datetime.now(UTC), "healthy": self.is_healthy}
         said |= {"status": health_of(look, self.findings), "findings": self.findings}
@@ -47,9 +47,9 @@ class Look(NamedTuple):
 
 
 class Observer:
-    """Holds a connection to each server. Each look checks first whether both answer.
+    """Holds a connection to each server. Each reading checks first whether both answer.
 
-    The first look waits for them up to the place's connect_timeout_s, and at least for a second.
+    The first reading waits for them up to the place's connect_timeout_s, and at least for a second.
     """
 
     def __init__(self, where: Place, *, window_s: float = WINDOW_S, latest_flows: int = 0) -> None:
@@ -58,13 +58,13 @@ class Observer:
         self._connection: Connection | None = None
         self._client: Client | None = None
 
-    def look(self) -> Look:
-        """Look once. Raises SetupError if the schema does not fit, or a right is missing."""
+    def observe(self) -> Observation:
+        """Read both servers once. Raises SetupError if the schema does not fit, or a right is missing."""
         wait_s = self._where.connect_timeout_s
-        self._where = self._where._replace(connect_timeout_s=0)  # later looks try only once
+        self._where = self._where._replace(connect_timeout_s=0)  # later ones try only once
         if away := _away_after(self._where, wait_s):
             self.close()
-            return Look(None, judge(None, [Away(server, why) for server, why in away.items()]))
+            return Observation(None, judge(None, [Away(server, why) for server, why in away.items()]))
         try:
             with refusals_named(self._where.servers.redis_url, "operator"):
                 fleet = self._look()
@@ -79,8 +79,8 @@ class Observer:
             # An unopened connection is the one that failed; PostgreSQL is opened first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()
-            return Look(None, judge(None, [Away("postgresql" if is_postgres else "redis", first_line(e))]))
-        return Look(fleet, judge(fleet))
+            return Observation(None, judge(None, [Away("postgresql" if is_postgres else "redis", first_line(e))]))
+        return Observation(fleet, judge(fleet))
 
     def _look(self) -> FleetLook:
         if self._connection is None:
@@ -88,7 +88,7 @@ class Observer:
             check_schema(self._connection)
         if self._client is None:
             self._client = open_redis_to_look(self._where)
-        look = self._reader.look(self._connection, self._client)
+        look = self._reader.read(self._connection, self._client)
         return self._reader.with_flow_log(look, self._connection, self._client)
 
     def close(self) -> None:
@@ -110,10 +110,10 @@ def _away_after(where: Place, wait_s: float) -> dict[Server, str]:
         time.sleep(_RETRY_EVERY_S)
 
 
-def embedded_away(error: SetupError) -> Look:
-    """Return the look if an embedded server does not start."""
+def embedded_away(error: SetupError) -> Observation:
+    """Return the findings if an embedded server does not start."""
     server: Server = "redis" if "valkey" in str(error) else "postgresql"
-    return Look(None, judge(None, [Away(server, str(error))]))
+    return Observation(None, judge(None, [Away(server, str(error))]))
 
 
 def _definitions(connection: Connection) -> DefinitionFaults:

@@ -165,7 +165,7 @@ def told_by_bridge(servers):
 
 def look(servers):
     with closing(Observer(Place(servers, False, 5.0))) as observer:
-        return observer.look()
+        return observer.observe()
 
 
 def types_found(servers):
@@ -443,8 +443,8 @@ def test_a_key_is_said_once_and_said_to_be_right_once(stream, client, wait_for):
     with closing(connect(stream.redis_url)) as ours, capture_logs() as said:
         watch = ForeignKeyWatch(ours, partition_keys, world=REAL)
         client.set(flow_key(BAD), "x")
-        assert watch.look([BAD, GOOD]) == {BAD}
-        assert watch.look([BAD, GOOD]) == set()
+        assert watch.check([BAD, GOOD]) == {BAD}
+        assert watch.check([BAD, GOOD]) == set()
         assert watch.left_out == {BAD}
         assert watch.put_right() == set()  # it is too early to look
         client.delete(flow_key(BAD))

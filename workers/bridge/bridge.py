@@ -164,7 +164,7 @@ class Bridge:
             return
         fleet, now_s = self._voice.fleet, self._world.monotonic_s()
         if fleet.is_due(now_s):
-            fleet.look(self._database.connection, now_s)
+            fleet.read(self._database.connection, now_s)
         if fleet.last is not None and fleet.count != self._shown:
             self._gauges.take(fleet.last, self.receivers)
             self._shown = fleet.count

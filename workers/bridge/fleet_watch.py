@@ -45,10 +45,10 @@ class FleetWatch:
         """Tell whether a look is due. now_s: monotonic seconds."""
         return now_s >= self._due_s
 
-    def look(self, connection: Connection, now_s: float) -> None:
+    def read(self, connection: Connection, now_s: float) -> None:
         """Read both servers. Raises PostgreSQL's and Redis's errors; then the last look is kept."""
         began_s = self._world.monotonic_s()
-        self.last = self._reader.look(connection, self._client, now_s)
+        self.last = self._reader.read(connection, self._client, now_s)
         self.count += 1
         self.own = OwnUsage(self._process.cpu_percent(), self._process.memory_info().rss / 2**20)
         took_s = self._world.monotonic_s() - began_s

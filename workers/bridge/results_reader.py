@@ -98,7 +98,7 @@ class ResultsReader:
         try:
             reply = self._read_streams({key: self._at[p] for key, p in keys.items()}, block_ms)
         except ResponseError as e:
-            if not is_foreign(e) or not self._foreign.look(keys.values()):
+            if not is_foreign(e) or not self._foreign.check(keys.values()):
                 raise
             return
         for key, entries in reply or ():

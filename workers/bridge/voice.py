@@ -186,7 +186,7 @@ class Voice:
             self._definitions_timer = _Timer(_DEFINITIONS_EVERY_S)
             try:
                 self._database.connection.execute(query("tell_definitions_changed"))
-                self._look_at_definitions(at, now_s)
+                self._definition_errors(at, now_s)
             except psycopg.Error as e:
                 if not is_away(self._database.connection, e):
                     raise
@@ -203,7 +203,7 @@ class Voice:
         try:
             self._keep_session(at, now_s)
             self._watch_errors(at, now_s)
-            self.fleet.look(self._database.connection, now_s)
+            self.fleet.read(self._database.connection, now_s)
             self._log_alive(now_s)  # last: the application's table may be locked
             self.fleet.read_flow_log(self._database.connection, now_s)
         except psycopg.Error as e:
@@ -241,13 +241,13 @@ class Voice:
 
     def _watch_errors(self, at: datetime, now_s: float) -> None:
         connection, at_s = self._database.connection, at.timestamp()
-        self._unsaid += self._watch.look(connection, at_s)
-        self._look_at_definitions(at, now_s)
+        self._unsaid += self._watch.new_errors(connection, at_s)
+        self._definition_errors(at, now_s)
 
-    def _look_at_definitions(self, at: datetime, now_s: float) -> None:
+    def _definition_errors(self, at: datetime, now_s: float) -> None:
         if self._definitions_timer.is_due(now_s):
             listeners = self._error_listeners()
-            self._unsaid += self._watch.look_at_definitions(self._database.connection, at.timestamp(), listeners)
+            self._unsaid += self._watch.definition_errors(self._database.connection, at.timestamp(), listeners)
             self._definitions_timer.done(now_s)
 
     def _error_listeners(self) -> int:

@@ -46,7 +46,7 @@ class ErrorWatch:
         last = int((connection.execute(query("last_dead_letter_before"), values).fetchone() or (0,))[0])
         self._letter, self._lost = max(self._letter, last), _ticks_lost(connection)
 
-    def look(self, connection: Connection, at_s: float) -> list[Message]:
+    def new_errors(self, connection: Connection, at_s: float) -> list[Message]:
         """Return the new errors. at_s: Unix seconds."""
         values = {"seen": self._letter, "settle_s": _SETTLE_S}
         letters = connection.execute(query("dead_letters_since"), values).fetchall()
@@ -58,7 +58,7 @@ class ErrorWatch:
         errors += [_lost_ticks(more_lost, lost)] if more_lost else []
         return [self._message(new, at_s) for new in errors]
 
-    def look_at_definitions(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
+    def definition_errors(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
         """Return one error for each definition row that is wrong or idle, if new or changed.
 
         listeners: subscribers of `tickstock:errors`. If there are more than before, return all of them again.
