@@ -37,7 +37,7 @@ def has_prices(bars: Column) -> Column:
     return np.asarray(bars["close_ts"] != NO_CLOSE_TS)
 
 
-class ToldBar(msgspec.Struct, gc=False):
+class OutboxBar(msgspec.Struct, gc=False):
     """A bar in an outbox message of kind `bars`. timestamp: the start of the minute, Unix seconds."""
 
     symbol: str

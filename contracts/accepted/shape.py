@@ -1,6 +1,6 @@
 """Check a decoded JSON value against rules; an error names the path of the value. Pure.
 
-A rule is a text (the value is this text), a dict (an object with exactly these keys, except those of `if_said`), or a
+A rule is a text (the value is this text), a dict (an object with exactly these keys, except those of `optional`), or a
 function of value and path.
 """
 
@@ -26,7 +26,7 @@ def _object_violation(value: Any, keys: Mapping[str, Rule], path: str) -> str | 
     if not isinstance(value, dict):
         return f"{path or 'the message'}: {_shown(value)} instead of an object"
     prefix = f"{path}." if path else ""
-    if missing := [key for key, rule in keys.items() if key not in value and not isinstance(rule, _IfSaid)]:
+    if missing := [key for key, rule in keys.items() if key not in value and not isinstance(rule, _Optional)]:
         return f"{prefix}{missing[0]}: is missing"
     if extra := [key for key in value if key not in keys]:
         return f"{prefix}{extra[0]}: is not a key of this message"
@@ -103,16 +103,16 @@ def or_null(rule: Rule) -> Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class _IfSaid:
+class _Optional:
     rule: Rule
 
     def __call__(self, value: Any, path: str, /) -> str | None:
         return violation(value, self.rule, path)
 
 
-def if_said(rule: Rule) -> Rule:
+def optional(rule: Rule) -> Rule:
     """Make the rule of a key that may be missing; a value keeps another rule."""
-    return _IfSaid(rule)
+    return _Optional(rule)
 
 
 def list_of(rule: Rule) -> Rule:

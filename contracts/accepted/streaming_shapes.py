@@ -20,16 +20,16 @@ from .shape import (
     WORD,
     Rule,
     either,
-    if_said,
     list_of,
     map_of,
     one_of,
+    optional,
     or_null,
 )
 
 Shape = Mapping[str, Rule]
 
-_PROVENANCE = if_said(one_of("partial"))  # of a bar for which the live feed did not receive the whole minute
+_PROVENANCE = optional(one_of("partial"))  # of a bar for which the live feed did not receive the whole minute
 
 _NOT_WELL = ("degraded", "error", "starting", "stopping")
 _FLEET_STATUS = one_of("healthy", *_NOT_WELL)

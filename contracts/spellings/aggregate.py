@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .tick_values import NotATick, Row, price_of, price_with_size, shown
+from .tick_values import NotATick, TickRow, price_of, price_with_size, shown
 
 _NAMES = ("open", "high", "low", "vwap")
 
 
-def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> Row:
+def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> TickRow:
     """Return a row with the prices of a feed. Raises NotATick.
 
     others: open, high, low, vwap; a null one becomes the close. High and low are widened to include open and close. A
@@ -16,7 +16,7 @@ def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequenc
     the low refuses the row.
     """
     if not size:
-        return Row(symbol, ts, price_with_size(close, size), size)
+        return TickRow(symbol, ts, price_with_size(close, size), size)
     price = price_of(close, "close")
     opened, high, low, vwap = (
         None if value is None else price_of(value, name) for name, value in zip(_NAMES, others, strict=True)
@@ -27,4 +27,4 @@ def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequenc
     highest = max(price if high is None else high, first, price)
     lowest = min(price if low is None else low, first, price)
     mean = None if vwap is None else max(lowest, min(vwap, highest))
-    return Row(symbol, ts, price, size, first, highest, lowest, mean)
+    return TickRow(symbol, ts, price, size, first, highest, lowest, mean)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from ..errors import UsageError
 from ..printable import printable
 from ..ticks import MAX_BODY_BYTES, MAX_TS_NS, MIN_TS_NS, SETS_ALL, Refused
-from .tick_values import NotATick, Row, price_with_size, shown, size_of, symbol_of
+from .tick_values import NotATick, TickRow, price_with_size, shown, size_of, symbol_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, Conditions, conditions_of_text, flags_of
 from .undo import with_names
 
@@ -68,7 +68,7 @@ def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]
     return names
 
 
-def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> Row | None:
+def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> TickRow | None:
     """Read one line; None if its trade does not count. Raises NotATick."""
     fields = _fields(line)
     if len(fields) != len(names):
@@ -79,7 +79,7 @@ def read_line(line: bytes, names: Sequence[str], rules: TRADE_RULES = "all") -> 
     symbol, size = symbol_of(named[TICKER]), size_of(named[SIZE])
     ts, price = _nanoseconds(named[TIME]), price_with_size(named[PRICE], size)
     conditions = conditions_of_field(named[CONDITIONS]) if rules == "sip" else ()
-    row = Row(symbol, ts, price, size, flags=flags_of(conditions, ts) if conditions else SETS_ALL)
+    row = TickRow(symbol, ts, price, size, flags=flags_of(conditions, ts) if conditions else SETS_ALL)
     names_of_trade = (whole_text(named.get(name, "")) for name in (EXCHANGE, TRADE_ID, FACILITY))
     return with_names(row, *names_of_trade, conditions=conditions)
 

@@ -28,7 +28,7 @@ from ..ticks import (  # fmt: skip
 )
 from .tick_json import parse_json
 from .tick_values import number_column, sound_rows, symbol_table
-from .trade_columns import told_columns
+from .trade_columns import optional_columns
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, unknown_of
 
 _MS_NS = 1_000_000
@@ -199,7 +199,7 @@ class _Readers:
         size = _sizes([trade.s for trade in trades], [trade.ds for trade in trades])
         ticks, sound = _columns([trade.sym for trade in trades], [trade.t for trade in trades], price, size)
         conditions = [trade.c or () for trade in trades]
-        told = told_columns(
+        told = optional_columns(
             exchanges=[trade.x for trade in trades],
             ids=[trade.i for trade in trades],
             facilities=[trade.trfi or 0 for trade in trades],

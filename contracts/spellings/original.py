@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..ticks import OPTIONAL_COLUMNS, Column, Ticks
-from .trade_note import said_of
+from .trade_note import trade_fields
 from .undo import UNDOES
 
 _PRICES = {"open": "o", "high": "h", "low": "l", "vwap": "vw"}
@@ -46,7 +46,7 @@ def _listed(column: Column) -> list[Any]:
 def _spelled(
     symbol: str, price: float, size: float, ts: int, row: dict[str, Any], notes: Sequence[str]
 ) -> dict[str, Any]:
-    said = said_of(row.get("trade_key", 0), row.get("facility", 0), _note(row, notes))
+    said = trade_fields(row.get("trade_key", 0), row.get("facility", 0), _note(row, notes))
     if undoes := row.get("undoes", 0):
         stands = {"price": price, "volume": size} if undoes == _CORRECT else {}
         return {"type": _KIND_OF.get(undoes), "symbol": symbol, **stands, "timestamp": ts, **said}

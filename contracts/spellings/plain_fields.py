@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ticks import MAX_BODY_BYTES, SETS_ALL, Column, Ticks
-from .tick_values import NotATick, Row, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
+from .tick_values import NotATick, TickRow, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
 from .timestamps import timestamp_column, timestamp_of
-from .trade_columns import Told, told_columns
+from .trade_columns import OptionalColumns, optional_columns
 from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, text_of, undo_of, with_names
 
@@ -39,7 +39,7 @@ def is_plain(fields: Mapping[bytes, bytes]) -> bool:
     return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
 
 
-def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> Row:
+def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> TickRow:
     """Read one entry's fields. The time of a plain tick is never shifted. Raises NotATick.
 
     row_id: the entry's id; a cancel or correction without a time gets the time of its id.
@@ -52,13 +52,15 @@ def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: 
         raise NotATick("unknown_shape", "a whole minute has no plain form: send it as JSON, in the field data")
     symbol = symbol_of(fields[names.symbol] if names.symbol else None)
     if kind in _QUOTES:
-        return Row(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
+        return TickRow(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
     size = size_of(fields[names.size] if names.size else None)
     price = price_with_size(fields.get(b"price"), size)
     ts, conditions = timestamp_of(fields.get(b"timestamp")), conditions_of_json(fields.get(_CONDITIONS))
     flags = flags_of(conditions, ts) if rules == "sip" else SETS_ALL
     return with_names(
-        Row(symbol, ts, price, size, flags=flags), *(fields.get(name) for name in _TRADE_NAMES), conditions=conditions
+        TickRow(symbol, ts, price, size, flags=flags),
+        *(fields.get(name) for name in _TRADE_NAMES),
+        conditions=conditions,
     )
 
 
@@ -111,10 +113,10 @@ def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
     return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
 
 
-def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> Told:
+def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> OptionalColumns:
     exchanges, ids, facilities = ([text_of(text) for text in columns.get(name, ())] for name in _TRADE_NAMES)
     conditions = [conditions_of_json(text) for text in columns.get(_CONDITIONS, ())]
-    return told_columns(
+    return optional_columns(
         exchanges=exchanges, ids=ids, facilities=facilities, conditions=conditions, ts=ts, rules=rules
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, SETS_ALL, Refused, Ticks, concat
 from .aggregate import aggregate_row
 from .plain_fields import columns_of_fields, is_plain, row_of_fields
-from .tick_values import NotATick, Row, either, price_with_size, shown, size_of, symbol_of, ticks_of_rows
+from .tick_values import NotATick, TickRow, either, price_with_size, shown, size_of, symbol_of, ticks_of_rows
 from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, undo_of, with_names
@@ -26,7 +26,7 @@ Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 _FEW = 16  # entries; so few are faster to read one by one than as columns
 _ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these is meant as a tick
 _Object = Mapping[str, Any]
-_Reader = Callable[[_Object, TRADE_RULES], Row | None]
+_Reader = Callable[[_Object, TRADE_RULES], TickRow | None]
 
 
 class _How(NamedTuple):
@@ -44,7 +44,7 @@ def parse_json(
 
     rules: sip: the conditions of a trade decide which fields of its bar it sets.
     """
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     _read_body(body, _How(second_stamp, rules, row_id), rows, refused)
     return ticks_of_rows(rows, refused)
@@ -54,7 +54,7 @@ def parse_bodies(
     bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
     """Read messages as parse_json does, in order, into one batch."""
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     how = _How(second_stamp, rules)
     for body in bodies:
@@ -97,7 +97,7 @@ def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
 
 
 def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How) -> tuple[NDArray[np.intp], Ticks]:
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     where: list[int] = []
     for i in chosen:
@@ -125,7 +125,7 @@ def _with_row_ids(ticks: Ticks, row_ids: NDArray[np.int64]) -> Ticks:
     return replace(ticks, optional=optional)
 
 
-def _read_entry(fields: Sequence[bytes], how: _How, rows: list[Row], refused: list[Refused]) -> None:
+def _read_entry(fields: Sequence[bytes], how: _How, rows: list[TickRow], refused: list[Refused]) -> None:
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     if b"data" in named and not is_plain(named):
         _read_body(named[b"data"], how, rows, refused)
@@ -136,7 +136,7 @@ def _read_entry(fields: Sequence[bytes], how: _How, rows: list[Row], refused: li
         refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], how.row_id))
 
 
-def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How) -> Row:
+def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How) -> TickRow:
     size = sum(map(len, fields))
     if size > MAX_BODY_BYTES:
         raise NotATick("too_large", f"{size} bytes")
@@ -145,7 +145,7 @@ def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How)
     return row_of_fields(named, how.rules, row_id=how.row_id)
 
 
-def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) -> None:
+def _read_body(body: bytes, how: _How, rows: list[TickRow], refused: list[Refused]) -> None:
     try:
         message = _decode(body)
         if not isinstance(message, list):
@@ -200,7 +200,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _row_of(message: Any, how: _How) -> Row | None:
+def _row_of(message: Any, how: _How) -> TickRow | None:
     """Read one object; None if it is a harmless message that is not a tick."""
     if not isinstance(message, dict):
         raise NotATick("not_an_object", f"not a JSON object: {shown(message)}")
@@ -222,38 +222,38 @@ def _row_of(message: Any, how: _How) -> Row | None:
     raise NotATick("unknown_shape", f"no tick has the keys {shown(' '.join(message))}")
 
 
-def _massive_row(message: _Object, rules: TRADE_RULES) -> Row | None:
+def _massive_row(message: _Object, rules: TRADE_RULES) -> TickRow | None:
     return _read_as(message, message["ev"], rules, _MASSIVE_EVENTS)
 
 
-def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[str, _Reader]) -> Row | None:
+def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[str, _Reader]) -> TickRow | None:
     if not isinstance(kind, str) or kind not in readers:
         raise NotATick("unknown_shape", f"unknown kind of event: {shown(kind)}")
     return readers[kind](message, rules)
 
 
-def _trade(message: _Object, rules: TRADE_RULES) -> Row:
+def _trade(message: _Object, rules: TRADE_RULES) -> TickRow:
     """Read a trade of the application, or an object without a kind. Its time is exact, as with plain fields."""
     return _tick_at(message, rules, timestamp_of)
 
 
-def _untold_tick(message: _Object, how: _How) -> Row:
+def _untold_tick(message: _Object, how: _How) -> TickRow:
     """Read a form that may hold trades or seconds, and does not tell which."""
     return _tick_at(message, how.rules, timestamp_of if how.second_stamp == "start" else _inside_second)
 
 
-def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]) -> Row:
+def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]) -> TickRow:
     symbol = symbol_of(either(message, "symbol", "ticker"))
     size = size_of(either(message, "volume", "size"))
     price = price_with_size(message.get("price"), size)
-    row = Row(symbol, time_of(message.get("timestamp")), price, size)
+    row = TickRow(symbol, time_of(message.get("timestamp")), price, size)
     names = ("exchange", "trade_id", "trf_id", "conditions")
     return _as_said(row, rules, *(message.get(name) for name in names))
 
 
 def _as_said(
-    row: Row, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
-) -> Row:
+    row: TickRow, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
+) -> TickRow:
     """Return a trade with its ids, and with the flags that its conditions allow."""
     if exchange is trade_id is facility is conditions is None:
         return row
@@ -262,7 +262,7 @@ def _as_said(
     return with_names(row._replace(flags=flags), exchange, trade_id, facility, conditions=told)
 
 
-def _application_second(message: _Object, _: TRADE_RULES) -> Row:
+def _application_second(message: _Object, _: TRADE_RULES) -> TickRow:
     return aggregate_row(
         symbol_of(either(message, "symbol", "ticker")),
         _inside_second(message.get("timestamp")),
@@ -272,17 +272,17 @@ def _application_second(message: _Object, _: TRADE_RULES) -> Row:
     )
 
 
-def _application_quote(message: _Object, _: TRADE_RULES) -> Row:
-    return Row(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
+def _application_quote(message: _Object, _: TRADE_RULES) -> TickRow:
+    return TickRow(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
 
 
-def _massive_trade(message: _Object, rules: TRADE_RULES) -> Row:
+def _massive_trade(message: _Object, rules: TRADE_RULES) -> TickRow:
     symbol, size = symbol_of(message.get("sym")), size_of(either(message, "ds", "s"))
     ts, price = timestamp_of(message.get("t")), price_with_size(message.get("p"), size)
-    return _as_said(Row(symbol, ts, price, size), rules, *(message.get(name) for name in ("x", "i", "trfi", "c")))
+    return _as_said(TickRow(symbol, ts, price, size), rules, *(message.get(name) for name in ("x", "i", "trfi", "c")))
 
 
-def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
+def _massive_second(message: _Object, _: TRADE_RULES) -> TickRow:
     return aggregate_row(
         symbol_of(message.get("sym")),
         timestamp_of(message.get("s")),
@@ -292,12 +292,12 @@ def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
     )
 
 
-def _massive_minute(message: _Object, rules: TRADE_RULES) -> Row:
+def _massive_minute(message: _Object, rules: TRADE_RULES) -> TickRow:
     return _massive_second(message, rules)._replace(whole_minute=1)
 
 
-def _massive_quote(message: _Object, _: TRADE_RULES) -> Row:
-    return Row(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
+def _massive_quote(message: _Object, _: TRADE_RULES) -> TickRow:
+    return TickRow(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
 
 
 def _massive_status(_: _Object, __: TRADE_RULES) -> None:

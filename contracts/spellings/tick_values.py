@@ -40,7 +40,7 @@ class NotATick(TickStockError):
         self.detail = detail
 
 
-class Row(NamedTuple):
+class TickRow(NamedTuple):
     """One tick, read alone; the fields are the columns of Ticks. None: the feed has no such value."""
 
     symbol: str
@@ -178,7 +178,7 @@ def sound_rows(
     return sound, price if fair.all() else np.where(fair, price, 0.0)
 
 
-def ticks_of_rows(rows: Sequence[Row], refused: Sequence[Refused] = ()) -> Ticks:
+def ticks_of_rows(rows: Sequence[TickRow], refused: Sequence[Refused] = ()) -> Ticks:
     """Return rows as columns; an optional column exists if any row has a value for it."""
     if not rows:
         return Ticks.empty(refused)
@@ -186,8 +186,8 @@ def ticks_of_rows(rows: Sequence[Row], refused: Sequence[Refused] = ()) -> Ticks
     places: dict[str, int] = {}
     symbol_index = np.fromiter((places.setdefault(symbol, len(places)) for symbol in symbols), "<i4", len(rows))
     optional, notes = note_columns(others.pop())
-    for name, values in zip(Row._fields[4:-1], others, strict=True):
-        absent = Row._field_defaults[name]
+    for name, values in zip(TickRow._fields[4:-1], others, strict=True):
+        absent = TickRow._field_defaults[name]
         if values.count(absent) < len(rows):
             told = [p if value is None else value for value, p in zip(values, price, strict=True)]
             optional[name] = np.array(told, OPTIONAL_COLUMNS[name])

@@ -13,17 +13,17 @@ from .trade_note import note_of
 Names = Sequence[int | str]
 
 
-class Told(NamedTuple):
+class OptionalColumns(NamedTuple):
     """Columns for Ticks.optional (only those with a value), and the notes that `note` points to."""
 
     columns: dict[str, Column]
     notes: tuple[str, ...]
 
 
-def told_columns(
+def optional_columns(
     *, exchanges: Names, ids: Sequence[str], facilities: Names, conditions: Sequence[Conditions], ts: Column,
     rules: TRADE_RULES,
-) -> Told:  # fmt: skip
+) -> OptionalColumns:  # fmt: skip
     """Return the ids and conditions of trades as columns.
 
     An empty list: no trade has this value. ts: (n,) int64, Unix ns.
@@ -45,7 +45,7 @@ def told_columns(
     note, notes = _notes(keys, exchanges, ids, facilities, codes, combinations, len(ts))
     if notes:
         columns["note"] = note
-    return Told(columns, notes)
+    return OptionalColumns(columns, notes)
 
 
 def facility_column(facilities: Names) -> Column:

@@ -34,7 +34,7 @@ def note_of(
     return text if len(text) <= _MAX_NOTE_LENGTH else ""
 
 
-def said_of(key: int, facility: int, note: str) -> dict[str, Any]:
+def trade_fields(key: int, facility: int, note: str) -> dict[str, Any]:
     """Return a trade's ids and conditions, by the names that the front door reads."""
     said: dict[str, Any] = {}
     if names := names_of_key(key):

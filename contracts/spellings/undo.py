@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..partition import position_of
-from .tick_values import NotATick, Row, either, price_of, shown, size_of, symbol_of
+from .tick_values import NotATick, TickRow, either, price_of, shown, size_of, symbol_of
 from .timestamps import timestamp_of
 from .trade_key import NO_KEY, facility_of, trade_key
 from .trade_note import note_of
@@ -17,7 +17,7 @@ from .trade_note import note_of
 UNDOES = {"cancel": 1, "correct": 2}  # the message's type -> the column `undoes`
 
 
-def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> Row:
+def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> TickRow:
     """Read a cancel or a correction; its size replaces the trade's, 0 for a cancel. Raises NotATick.
 
     row_id: the entry's id (partition.number_of), 0 if the message came otherwise and must have a time.
@@ -30,7 +30,7 @@ def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> Row:
     if kind == "correct":
         size = size_of(either(fields, "volume", "size"))
         price = price_of(fields.get("price"))
-    row = Row(symbol, _time_of(fields.get("timestamp"), row_id), price, size, trade_key=key, undoes=UNDOES[kind])
+    row = TickRow(symbol, _time_of(fields.get("timestamp"), row_id), price, size, trade_key=key, undoes=UNDOES[kind])
     return with_names(row, fields.get("exchange"), fields.get("trade_id"), fields.get("trf_id"))
 
 
@@ -46,8 +46,8 @@ def key_of_trade(exchange: object, trade_id: object) -> int:
 
 
 def with_names(
-    row: Row, exchange: object, trade_id: object, facility: object, *, conditions: Sequence[object] = ()
-) -> Row:
+    row: TickRow, exchange: object, trade_id: object, facility: object, *, conditions: Sequence[object] = ()
+) -> TickRow:
     """Return a row with the ids of its trade; the note holds the conditions and ids that do not fit a column."""
     reporter = text_of(facility)
     key = key_of_trade(exchange, trade_id)

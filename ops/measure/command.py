@@ -16,7 +16,7 @@ from .bar_files import read_markets, regular
 from .base_rate_file import write_base_rates
 from .finding import TIMEFRAMES
 from .measuring import Options, measure
-from .report import Measured, Report, Row, Rule, json_of, read_report, write_report
+from .report import Measured, MeasuredRow, Report, Rule, json_of, read_report, write_report
 from .report_text import as_markdown, compared
 
 EVERY = "all"
@@ -67,7 +67,7 @@ def report_on(asked: Asked, say: Callable[[str], None]) -> Report:
     definitions = definitions_of(asked.names)
     markets = read_markets(asked.files, asked.trade_rules)
     measured: dict[str, Measured] = {}
-    rows: list[Row] = []
+    rows: list[MeasuredRow] = []
     options = Options(asked.timeframes or TIMEFRAMES, asked.shuffles, asked.seed)
     for market in markets:
         its_measured, its_rows = measure(

@@ -14,7 +14,7 @@ from .aftermath import AFTER, HIT_AFTER, HIT_ATR, Aftermath, aftermath
 from .bar_files import EPOCH_DAY, Market, day_of
 from .finding import TIMEFRAMES, Finds, begin_runs, find
 from .intervals import mean_of
-from .report import Chance, Days, Followed, Hits, Key, Measured, Row
+from .report import Chance, Days, Followed, Hits, Key, Measured, MeasuredRow
 from .shuffle import shuffled, stretches
 
 _NAMED_DAYS = 31
@@ -40,7 +40,7 @@ class _Rows(NamedTuple):
 
 def measure(
     market: Market, definitions: Definitions, options: Options, say: Callable[[str], None]
-) -> tuple[dict[str, Measured], list[Row]]:
+) -> tuple[dict[str, Measured], list[MeasuredRow]]:
     """Measure a market's patterns. say: receives the progress, often."""
     real = find(market, definitions, options.timeframes, partial(say, "looking for patterns"))
     chances = [
@@ -129,7 +129,7 @@ def _followed(found: Finds, followed: Aftermath, mine: Column, direction: int) -
     )
 
 
-def _rows(found: Finds, within_day: _ByChance | None, within_half_hour: _ByChance | None) -> list[Row]:
+def _rows(found: Finds, within_day: _ByChance | None, within_half_hour: _ByChance | None) -> list[MeasuredRow]:
     by_key = _by_key(found)
     nowhere = np.empty(0, np.intp)
     for chance in (within_day, within_half_hour):
@@ -149,13 +149,13 @@ def _row(
     mine: Column,
     within_day: _ByChance | None,
     within_half_hour: _ByChance | None,
-) -> Row:
+) -> MeasuredRow:
     told = mine[found.found["told"][mine]]
     rows = _followed(found, followed, told, key[2])
     by_chance = within_day.moves(key) if within_day else np.empty((0, len(AFTER)))
     per_1000 = 1000 / len(found.bars)
     days = len(np.unique(found.bars["symbol"].astype(np.int64) << 32 | day_of(found.bars["minute"])))
-    return Row(
+    return MeasuredRow(
         pattern=key[0],
         timeframe=key[1],
         direction=key[2],

@@ -70,7 +70,7 @@ class Hits(msgspec.Struct, frozen=True, kw_only=True):
     shuffled: float | None  # the share of hits among the detections of the shuffled bars
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class MeasuredRow(msgspec.Struct, frozen=True, kw_only=True):
     """One pattern on one timeframe in one direction: 1 bullish, -1 bearish, 0 either.
 
     within_day, within_half_hour: for bars shuffled within these; for daily bars within the year and the quarter.
@@ -107,7 +107,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     hit_atr: float
     rules: dict[str, Rule]
     measured: dict[str, Measured]
-    rows: list[Row]
+    rows: list[MeasuredRow]
 
 
 def write_report(report: Report, file: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from .aftermath import AFTER
-from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, Report, Row
+from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, MeasuredRow, Report
 
 _FEW = 10  # with fewer detections no mean is shown
 _COMPARED = ("found", "told", "told a symbol-day", "shuffled", "hits")
@@ -51,7 +51,7 @@ def _sample(measured: Measured) -> str:
     return f"{measured.bars:,} bars of {symbols}, {when}"
 
 
-def _cells(row: Row) -> Sequence[str]:
+def _cells(row: MeasuredRow) -> Sequence[str]:
     return (
         *(row.pattern, DIRECTIONS[row.direction], f"{row.found:,}", f"{row.told:,}", _number(row.told_per_1000)),
         *(_chance(row.within_day), _chance(row.within_half_hour), _number(row.told_per_symbol_day)),
@@ -117,12 +117,12 @@ def _place(key: Key, report: Report) -> tuple[int, str, int]:
     return timeframes.index(key[1]) if key[1] in timeframes else len(timeframes), key[0], -key[2]
 
 
-def _both(key: Key, before: Row | None, now: Row | None) -> Sequence[str]:
+def _both(key: Key, before: MeasuredRow | None, now: MeasuredRow | None) -> Sequence[str]:
     pattern, timeframe, direction = key
     cells = [_short_cells(row) if row else [""] * len(_COMPARED) for row in (before, now)]
     return timeframe, pattern, DIRECTIONS[direction], *(cell for both in zip(*cells, strict=True) for cell in both)
 
 
-def _short_cells(row: Row) -> Sequence[str]:
+def _short_cells(row: MeasuredRow) -> Sequence[str]:
     told = f"{row.told:,} ({_number(row.told_per_1000)} of 1,000)"
     return f"{row.found:,}", told, _number(row.told_per_symbol_day), _chance(row.within_day), _hit(row.hits)

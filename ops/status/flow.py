@@ -46,7 +46,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FlowDetection:
     """The detection of a flow. bar: its start.
 
     superseded_at: when a revision of the bar removed the pattern, else None. pattern_id: its row in intraday_patterns;
@@ -81,7 +81,7 @@ class Flow:
     flow_id: UUID
     checkpoints: list[Checkpoint]
     analysis: Analysis | None
-    detection: Found | None
+    detection: FlowDetection | None
 
 
 def read_flow(connection: Connection, flow_id: UUID) -> Flow | None:
@@ -95,11 +95,11 @@ def read_flow(connection: Connection, flow_id: UUID) -> Flow | None:
     return Flow(flow_id, checkpoints, Analysis(*analysis) if analysis else None, _found(detection))
 
 
-def _found(row: tuple[Any, ...] | None) -> Found | None:
+def _found(row: tuple[Any, ...] | None) -> FlowDetection | None:
     if row is None:
         return None
     symbol, pattern, minutes, *others = row
-    return Found(symbol, pattern, TIMEFRAME_OF.get(minutes, f"{minutes}min"), *others)
+    return FlowDetection(symbol, pattern, TIMEFRAME_OF.get(minutes, f"{minutes}min"), *others)
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def _of_analysis(analysis: Analysis) -> str:
     return f"{name}: {steps} in {_ms(analysis.total_latency_ms)}{users}: {path}"
 
 
-def _of_detection(found: Found) -> str:
+def _of_detection(found: FlowDetection) -> str:
     row = "its row was deleted" if found.detected_at is None else f"intraday_patterns {found.pattern_id}"
     bar = f"{found.bar.astimezone(UTC):%Y-%m-%d %H:%M}"
     gone = f"; superseded {_moment(found.superseded_at)}" if found.superseded_at else ""

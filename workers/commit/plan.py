@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from ...contracts.bar import ToldBar, has_prices
+from ...contracts.bar import OutboxBar, has_prices
 from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
 from ...contracts.names import DETECTOR, REPAIR_FEED, minute_feed
 from ...contracts.partition import Position
@@ -371,7 +371,7 @@ def take_superseded(plans: Sequence[PartitionPlan], rows: Column, superseded: Co
 def take_unstorable(plans: Sequence[PartitionPlan], rows: Column, bad: Column, why: str) -> None:
     """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
     for plan, bar, closed in _drop(plans, rows, bad, "refused"):
-        refused = Refused("unstorable", why, msgspec.json.encode(told_bars(bar[None])[0]))
+        refused = Refused("unstorable", why, msgspec.json.encode(outbox_bars(bar[None])[0]))
         plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
         plan.unstorable.add(bar["symbol"].item().decode())
 
@@ -399,7 +399,7 @@ def add_messages(plans: Sequence[PartitionPlan], rows: Column, told: Column) -> 
         for closed in plan.closed:
             mine = here & (rows["feed"] == closed.feed.encode())
             if closed.book.publish and mine.any():
-                said = {"feed": closed.feed, "bars": told_bars(rows[mine])}
+                said = {"feed": closed.feed, "bars": outbox_bars(rows[mine])}
                 plan.messages.append(("bars", msgspec.json.encode(said)))
 
 
@@ -477,7 +477,7 @@ def add_findings(plan: PartitionPlan) -> None:
             plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
-def told_bars(rows: Column) -> list[ToldBar]:
+def outbox_bars(rows: Column) -> list[OutboxBar]:
     """Return staged bars as they are told."""
     volume = rows["volume_micro"] / SHARE_MICRO
     some = volume > 0
@@ -489,4 +489,4 @@ def told_bars(rows: Column) -> list[ToldBar]:
         np.where(some, rows["notional"] / np.where(some, volume, 1.0), rows["close"]),
     ]
     counts = [count or None for count in rows["trades"].tolist()]
-    return list(map(ToldBar, *(column.tolist() for column in columns), counts, rows["revision"].tolist()))
+    return list(map(OutboxBar, *(column.tolist() for column in columns), counts, rows["revision"].tolist()))
