@@ -11,7 +11,7 @@ from ..contracts.frames.frame import (
     MAX_TICKS,
     VERSION,
     Frame,
-    Kind,
+    FrameKind,
     block_columns,
     encode,
     only_used_symbols,
@@ -110,7 +110,7 @@ class Framer:
         partition.waiting = [ticks.take(slice(end, None))] if keep else []
         partition.ticks = keep
 
-    def _number(self, p: int, ticks: Ticks, kind: Kind) -> Iterator[Numbered]:
+    def _number(self, p: int, ticks: Ticks, kind: FrameKind) -> Iterator[Numbered]:
         partition = self._partitions[p]
         previous = partition.number
         partition.number += len(ticks) + len(ticks.refused) + (kind == "end")
@@ -120,7 +120,7 @@ class Framer:
         yield Numbered(p, previous, partition.number, body)
 
 
-def make_frame(identity: Identity, ticks: Ticks, kind: Kind, previous: int, last: int, born_ms: int) -> bytes:
+def make_frame(identity: Identity, ticks: Ticks, kind: FrameKind, previous: int, last: int, born_ms: int) -> bytes:
     """Return the bytes of one frame."""
     ticks = only_used_symbols(ticks) if len(ticks) else ticks
     frame = Frame(
