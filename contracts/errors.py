@@ -21,7 +21,7 @@ class NothingFound(TickStockError):
 
 
 class SetupError(TickStockError):
-    """A server, its schema or this host is not set up for us: print the message (it says what to do), exit 1.
+    """A server, its schema or this host is not set up for us: print the message (it contains what to do), exit 1.
 
     `keep` restarts the process: the setup may be completed later.
     """

@@ -76,7 +76,7 @@ def bridge_seq_key(epoch: int) -> str:
 
 KeyType = Literal["stream", "hash", "string"]  # as Redis's TYPE names them
 
-# Every key of ours that belongs to no partition, and its type.
+# Every key that belongs to no partition, and its type.
 SHARED_KEYS: dict[str, KeyType] = {
     FRONT_DOOR: "stream",
     DEAD_LETTERS: "stream",

@@ -1,4 +1,4 @@
-"""Bounded reads of streams: anybody may have put an entry of any size into them.
+"""Bounded reads of streams: any sender may have put an entry of any size into them.
 
 A script on the server reads them, so that only ids, or entries of a valid size, are sent. The key is an argument and
 not one of the script's KEYS: those need the right to write, which readers do not have. It is in the position where the

@@ -11,7 +11,7 @@ _MOST_DIGITS = 19  # of an int64
 
 
 def is_number(text: bytes) -> bool:
-    """Tell whether a field of a flow hash holds a number: anybody may write to it."""
+    """Tell whether a field of a flow hash holds a number: foreign fields are possible."""
     return text.isdigit() and len(text) <= _MOST_DIGITS and int(text) < 1 << 63
 
 

@@ -18,7 +18,7 @@ from .redis import Client, is_foreign, node_of
 MESSAGES_A_CALL = 200  # then the script blocks Redis for about 2 ms
 
 _SEQ_KEPT_S = 86_400
-_NO_COUNT = ("not an integer", "would overflow")  # as HINCRBY says it
+_NO_COUNT = ("not an integer", "would overflow")  # as HINCRBY returns it
 _MAX_EPOCH = 2**53 - 1  # the largest whole number that scripts and readers of JSON hold exactly
 _CHECK_EPOCH = f"""
 local newest = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
@@ -74,8 +74,8 @@ class Publisher:
     def publish(self, messages: Sequence[Message]) -> list[int]:
         """Publish in order; return how many subscribers received each message.
 
-        Raises LeaseLost if a newer epoch is registered, EpochForgotten if Redis lost the counters of ours; then none of
-        a call's up to 200 messages is published.
+        Raises LeaseLost if a newer epoch is registered, EpochForgotten if Redis lost our epoch's counters; then none
+        of a call's up to 200 messages is published.
         """
         receivers: list[int] = []
         for first in range(0, len(messages), MESSAGES_A_CALL):

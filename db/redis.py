@@ -58,7 +58,7 @@ _OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 5.0,
     "driver_info": None,  # CLIENT SETINFO: no user has the right, and the server would log each refusal
 }
-_MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
+_MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # from the server's INFO
 _EXHAUSTED = "exhausted the last possible ID"
 _SENTINEL_REASON = re.compile("«(.*?)»")
 _ADVICE = {  # by words of its answer
@@ -233,7 +233,7 @@ def is_exhausted(error: Exception) -> bool:
 
 
 def is_foreign(error: object) -> bool:
-    """Tell whether a key of ours has the wrong type because another program wrote it."""
+    """Tell whether one of our keys has the wrong type because another program wrote it."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 def reporting_its_end(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return a connection class that reports once that the server closed the connection, even if it was idle.
 
-    The library's pool replaces an ended connection without telling anybody: a process that was idle while Redis
+    The library's pool replaces an ended connection silently: a process that was idle while Redis
     restarted, or was replaced by another server, would never restore.
     """
 

@@ -115,7 +115,7 @@ class Upkeep:
             self._drop_fields(state)
 
     def _thin_out(self, state: PartitionState) -> None:
-        """Forget the names that PostgreSQL does not know: anybody may send frames with invented names."""
+        """Forget the names that PostgreSQL does not know: any sender may invent names."""
         if names := self._over(state, state.flows.keys() - state.uncommitted.counts.keys()):
             # This ends the retention: their frames, read again, would count again.
             self._reader.trim(state.partition, state.position.after())

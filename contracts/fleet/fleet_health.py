@@ -1,4 +1,4 @@
-"""Judge a fleet: apply the table of rules to one look, and derive one word from the findings. Pure.
+"""Judge a fleet: apply the table of rules to one reading, and derive one word from the findings. Pure.
 
 All views show these findings: `tickstock status`, its JSON and exit code, the bridge's channels and alerts.
 """
@@ -24,7 +24,7 @@ _AWAY = {
 class HealthFinding:
     """One problem. code: the same as long as the problem lasts; do: the next step for a person.
 
-    alarming: a person must look now.
+    alarming: a person must act now.
     """
 
     level: Level
@@ -38,7 +38,7 @@ class HealthFinding:
 def judge(look: FleetLook | None, away: Collection[Away] = ()) -> list[HealthFinding]:
     """Return the findings, worst first, then in the table's order.
 
-    look: None if a server has not answered yet. While a server is away: the last successful look.
+    look: None if a server has not answered yet. While a server is away: the last successful reading.
     """
     found = [_of_server(one) for one in sorted(away, key=lambda one: one.server)]
     if look is not None:

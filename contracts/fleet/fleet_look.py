@@ -195,7 +195,7 @@ class FeedLook:
     """silent_s: since a live tick was committed; None: never. lost: ticks, since the tables were made.
 
     lost_lately: of producers that lost ticks within the last 15 minutes; dead_letters_lately: within the last 5.
-    bars_per_minute: of the whole fleet, over the last two minutes; at the first look, since the workers started.
+    bars_per_minute: of the whole fleet, over the last two minutes; at the first reading, since the workers started.
     open_s: since the market opened; None while it is closed.
     """
 
@@ -213,7 +213,7 @@ class FeedLook:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Work and resources of the running workers. ticks_per_second: since the last look; cpu_percent: of one core.
+    """Work and resources of the running workers. ticks_per_second: since the last reading; cpu_percent: of one core.
 
     commit_lag_ms: age of the oldest tick in the last commit of a busy worker; 0 if none is busy.
     """
@@ -283,7 +283,7 @@ class Heartbeats:
 class Flows:
     """Patterns published within the window. settled: at least 10 s old, enough for the application's steps.
 
-    Orphans among the settled: never received; received and never parsed; parsed and delivered to nobody. Latencies in
+    Orphans among the settled: never received; received and never parsed; parsed and not delivered. Latencies in
     milliseconds since the publication; None if there is no row yet.
     """
 
@@ -329,9 +329,10 @@ class Integration:
 
 @dataclass(frozen=True, slots=True)
 class FleetLook:
-    """One look. at: by the reader's clock; redis_s: Unix seconds by Redis's clock, which stamps arriving ticks.
+    """One reading of both servers.
 
-    unowned_s: how long each partition has had no owner, at most as long as a worker has run. workers_silent_s: since
+    at: by the reader's clock; redis_s: Unix seconds by Redis's clock, which stamps arriving ticks. unowned_s: how long
+    each partition has had no owner, at most as long as a worker has run. workers_silent_s: since
     the last sign of life of any worker; None: never. redis_nodes: the one server, or each node of a cluster that
     accepts writes. integration: None if the flow log was not read yet. idle_definitions: enabled for no timeframe that
     workers detect on. dead_letter_entries: in Redis; None if the key holds another type.
@@ -358,7 +359,7 @@ class FleetLook:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A server that does not answer. why: one line, without secrets; for_s: None if only one look was taken."""
+    """A server that does not answer. why: one line, without secrets; for_s: None after only one reading."""
 
     server: Server
     why: str

@@ -1,7 +1,7 @@
 """The table of problems that a fleet can have. Each rule reads a FleetLook and returns what it finds. Pure.
 
 Levels. `error`: ticks do not become bars, results are not published, or the servers are set up so that ticks may be
-lost. `warn`: a person should look; the fleet works. `note`: worth knowing, without harm.
+lost. `warn`: needs attention; the fleet works. `note`: worth knowing, without harm.
 
 Durations come from the tables, so that all views agree and a new bridge knows them at once. A fleet that has just
 started is not blamed for work it could not do yet: a duration counts from the moment when the responsible process was
@@ -23,7 +23,7 @@ Part = Literal["redis", "database", "workers", "bridge", "feed"]
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 SILENT_S = 60.0
 LAG_S = 5.0  # a worker commits each second
-STUCK_S = 60.0  # when nobody commits for so long, it is not just a slow worker
+STUCK_S = 60.0  # if there is no commit for so long, it is not just a slow worker
 UNDETECTED_BARS = 1_000
 HEARTBEAT_S = 30.0  # after it the application shows us as offline
 HEARTBEAT_ROW_S = 150.0  # one row is logged every 60 s
@@ -34,7 +34,7 @@ FRONT_DOOR_ENTRIES = 10_000  # the same as in the alert TickStockFrontDoorWaits
 
 DROPS = "a restart of Redis would lose all writes of MULTI/EXEC and scripts: its user `default` may not write"
 GRANT = (
-    f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; nobody can log in with it"
+    f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; no user can log in with it"
 )
 
 
@@ -49,7 +49,7 @@ class Seen(NamedTuple):
 class Rule(NamedTuple):
     """One row of the table. code: never changes.
 
-    alarming: a person must look now; published on `tickstock:alerts:critical`, like a critical alert of Prometheus.
+    alarming: a person must act now; published on `tickstock:alerts:critical`, like a critical alert of Prometheus.
     alert: Prometheus's alert for the same problem, explained in the runbook; "" if there is none.
     """
 
@@ -301,7 +301,7 @@ def _foreign_keys(look: FleetLook) -> Iterator[Seen]:
 
 
 def _nothing(_: FleetLook) -> Iterator[Seen]:
-    """Find nothing: without an answer there is no look; `fleet_health.judge` reports the server."""
+    """Find nothing: without an answer there is no reading; `fleet_health.judge` reports the server."""
     yield from ()
 
 

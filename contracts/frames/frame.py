@@ -144,7 +144,7 @@ def encode(frame: Frame) -> bytes:
 def decode(body: bytes) -> Frame:
     """Read a frame's header; its block stays packed until `ticks_of`.
 
-    Raises UnknownFrameVersion for another version, BadFrame for bytes that no program of ours sends. Without a valid
+    Raises UnknownFrameVersion for another version, BadFrame for bytes that our programs never send. Without a valid
     frame there are no numbers either.
     """
     if body.startswith(TOO_LARGE):

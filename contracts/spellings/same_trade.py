@@ -90,7 +90,7 @@ class SameTrades:
     def _hash(self, symbol: str) -> int:
         known = self._hash_of.get(symbol)
         if known is None:
-            if len(self._hash_of) > self._most:  # symbols that anybody can invent
+            if len(self._hash_of) > self._most:  # symbols that any sender can invent
                 self._hash_of.clear()
             digest = blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             known = self._hash_of[symbol] = int.from_bytes(digest)

@@ -46,7 +46,7 @@ class FleetReader:
     """Reads the state once, or again and again.
 
     definitions: reads the definition rows that no worker uses. now: the time of day; None: Redis's. seldom_s: slow
-    parts that change slowly are read again after so many seconds; 0: in each look. window_s: how far back the flow log
+    parts that change slowly are read again after so many seconds; 0: always. window_s: how far back the flow log
     is read; latest_flows: how many flows to show. with_counts: also count dead letters by reason and repeated trades,
     which no rule needs and which is slow if there are many.
     """
@@ -109,7 +109,7 @@ class FleetReader:
     def with_flow_log(
         self, look: FleetLook, connection: Connection, client: Client, now_s: float | None = None
     ) -> FleetLook:
-        """Read the flow log into a look, when it is due. It is separate because the application may lock its table."""
+        """Add the flow log to a reading, when it is due. It is separate because the application may lock its table."""
 
         def read() -> Integration:
             return read_integration(connection, client, at=look.at, window_s=self._window_s, latest=self._latest_flows)

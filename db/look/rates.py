@@ -55,7 +55,7 @@ def growth(before: Sequence[WorkerRow], now: Sequence[WorkerRow]) -> Growth:
 
 
 def mean_since_start(rows: Sequence[WorkerRow]) -> Growth:
-    """Return the mean rates of the busy workers since their start, for the first look."""
+    """Return the mean rates of the busy workers since their start, for the first reading."""
     busy = [row for row in rows if row.living and row.idle_s < BUSY_S and row.age_s > 0]
     return Growth(
         sum(row.ticks / row.age_s for row in busy),
@@ -65,7 +65,7 @@ def mean_since_start(rows: Sequence[WorkerRow]) -> Growth:
 
 
 class Rates:
-    """Computes rates from looks: of ticks and processor time since the last look, of bars over the last two minutes."""
+    """Computes rates: of ticks and processor time since the last reading, of bars over the last two minutes."""
 
     def __init__(self) -> None:
         self._rows: Sequence[WorkerRow] = ()
@@ -73,7 +73,7 @@ class Rates:
         self._bars: deque[tuple[float, float]] = deque()  # (time, bars until then)
 
     def add(self, rows: Sequence[WorkerRow], now_s: float) -> Growth:
-        """Add a look's rows; return the rates per second. now_s: monotonic, later than at the last call."""
+        """Add a reading's rows; return the rates per second. now_s: monotonic, later than at the last call."""
         before, self._rows = self._rows, rows
         if not self._bars:
             self._bars.append((now_s, 0.0))
@@ -86,7 +86,7 @@ class Rates:
         return Growth(added.ticks / elapsed_s, self._bars_a_second(now_s), added.cpu_s / elapsed_s)
 
     def _bars_a_second(self, now_s: float) -> float:
-        """Return the bars per second; for the time before the first look, use the mean since the workers' start."""
+        """Return the bars per second; for the time before the first reading, use the mean since the workers' start."""
         while len(self._bars) > 2 and self._bars[1][0] <= now_s - _BARS_OVER_S:
             self._bars.popleft()
         (first_s, first), (_, last) = self._bars[0], self._bars[-1]

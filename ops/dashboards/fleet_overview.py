@@ -11,7 +11,7 @@ _OF_OURS = "* on (job, instance) group_left (component) tickstock_build_info"  #
 
 
 def fleet_overview() -> Dashboard:
-    """Make the dashboard to look at first."""
+    """Make the dashboard to open first."""
     panels: Rows = {
         "Now": [
             figure(

@@ -125,7 +125,7 @@ def partition_detail() -> Dashboard:
                     "{{partition}}": f"sum by (partition) (rate(tickstock_ticks_duplicate_total{_CHOSEN}"
                     "[$__rate_interval]))"
                 },
-                says="Ticks per second that were repeated and dropped by their number.",
+                says="Repeated ticks per second, recognised by their number and dropped.",
                 unit=units.CountsPerSecond,
             ),
             graph(

@@ -20,9 +20,9 @@ from pathlib import Path
 from ...contracts.errors import SetupError
 
 UNPRIVILEGED = 65534  # `nobody`: it exists on every system
-ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root can write to /var/lib, so nobody else can put files there
+ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root can write to /var/lib: no other user can put files there
 
-# The servers get no environment of ours: it may hold keys, and their account can read it in /proc.
+# The servers do not get our environment: it may hold keys, and their account can read it in /proc.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _INSTEAD = "or set REDIS_URL and DATABASE_URL to servers of your own"
 _REDIS_SERVER = "TICKSTOCK_REDIS_SERVER"

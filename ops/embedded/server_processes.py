@@ -208,7 +208,7 @@ class Postgres(EmbeddedServer):
     def _spawn(self) -> subprocess.Popen[bytes]:
         cluster = self._cluster()
         # None of our servers runs. After a crash the process id in this file may belong to another process, and
-        # PostgreSQL would not start. An unknown server of ours is still found by its shared memory.
+        # PostgreSQL would not start. Our server is then still found by its shared memory.
         (cluster / "postmaster.pid").unlink(missing_ok=True)
         settings = {
             "listen_addresses": "127.0.0.1",

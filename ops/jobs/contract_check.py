@@ -117,7 +117,7 @@ def _verdict(heard: Heard) -> str:
     messages, violations = heard.messages.total(), heard.violations.total()
     if not messages:
         return (
-            "nothing was heard: start `tickstock-bridge` on this Redis (it publishes its health every 5 s), and check "
+            "no message arrived: start `tickstock-bridge` on this Redis (it publishes its health every 5 s), and check "
             "REDIS_URL: the check listens on that Redis"
         )
     if violations:

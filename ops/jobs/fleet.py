@@ -73,7 +73,7 @@ class WatchedStop(Stop):
 
 
 def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]], what: str = "every worker") -> None:
-    """Raise SetupError if every process has ended: nobody does the work."""
+    """Raise SetupError if every process has ended."""
     codes = [process.poll() for process in processes]
     if None not in codes:
         raise SetupError(f"{what} has ended (exit codes {codes}); see its log lines above")

@@ -23,7 +23,7 @@ _HEALTHY_AFTER_S = 60.0  # a process that ran so long did not fail at its start
 _NOT_STARTED = 127  # a shell's exit code for a command that cannot be started
 _USAGE = 2  # a wrong option stays wrong
 _LOOK_EVERY_S = 1.0  # between checks whether our parent still runs
-# The signal to pass on for each signal that stops us. The command has no terminal of ours that could hang up.
+# The signal to pass on for each signal that stops us. The command does not have our terminal, which could hang up.
 _STOPS = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGINT,

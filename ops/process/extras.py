@@ -1,4 +1,4 @@
-"""The command that installs an extra of ours, by path for a clone, by name from an index."""
+"""The command that installs one of our extras, by path for a clone, by name from an index."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution

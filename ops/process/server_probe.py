@@ -56,7 +56,7 @@ class _Probe:
 
 
 def _ask_redis(url: str, within_s: float) -> None:
-    client = redis.connect(url, timeout_s=within_s + 1)  # the thread that waits says how long it did
+    client = redis.connect(url, timeout_s=within_s + 1)  # the waiting thread reports for how long
     try:
         redis.eviction_policy(client, url)
     finally:

@@ -15,7 +15,7 @@ _SERVERS = {
         "+client|setname +client|kill +script|kill"
     ),
 }
-# `default` is off: without this user nobody could change a password (ACL SETUSER, SAVE and LOAD).
+# `default` is off: without this user no password could be changed (ACL SETUSER, SAVE and LOAD).
 _ADMIN = {"admin": "~* &* +@all"}
 _OTHERS = _SERVERS | _ADMIN
 _NOTHING = " ".join(NOTHING)

@@ -1,4 +1,4 @@
-"""A look at the fleet as text: the verdict with its findings, both systems in a few lines, tables."""
+"""The state of the fleet as text: the verdict with its findings, both systems in a few lines, tables."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _WORDS = {
 
 
 def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> None:
-    """Print a whole look, the verdict last, right above the next prompt.
+    """Print the whole state, the verdict last, right above the next prompt.
 
     A narrow terminal gets fewer columns; a file or pipe all of them, without blanks at the end of a line.
     """

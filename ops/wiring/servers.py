@@ -183,7 +183,7 @@ def _say_what_is_forgotten(where: Place, client: Client) -> None:
 
 
 def _make_groups(client: Client, partitions: int) -> None:
-    """Create the groups before a producer can fill the memory: a full Redis would refuse it, and nobody could read."""
+    """Create the groups before a producer can fill the memory: a full Redis would refuse it, and no one could read."""
     for partition in range(partitions):
         try:
             redis.make_group(client, stream_key(partition), GROUP)

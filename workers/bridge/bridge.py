@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # needs OpenTelemetry, which is optional
 
 log = structlog.get_logger()
 
-_BATCH = 1000  # messages between two checks of the lease: a bridge that was paused may publish so many too many
+_BATCH = 1000  # messages between two checks of the lease: a paused bridge may publish this many too many
 _BLOCK_MS = 50
 _COMMIT_EVERY_S = 0.1
 _LOOK_EVERY_S = 5.0  # between two reads of the outbox
@@ -441,7 +441,7 @@ class Bridge:
             self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
 
     def _stand_in(self) -> None:
-        """Publish the final messages if the former active bridge left them to us, not knowing that we stop too."""
+        """Publish the final messages if the former active bridge left them to this one, which stops as well."""
         end = self._world.monotonic_s() + _LEAVE_S
         while self._lease is None and self._world.monotonic_s() < end:
             self._stand_by()

@@ -22,7 +22,7 @@ class FleetGauges:
     def __init__(self, partitions: int, *, world: World) -> None:
         self._world = world
         self._partitions = partitions
-        self._ahead_s: float | None = None  # the look's clock minus our monotonic clock
+        self._ahead_s: float | None = None  # the reading's clock minus our monotonic clock
 
     def show(self) -> None:
         """Export the gauges from now on; values not read yet are NaN."""
@@ -36,7 +36,7 @@ class FleetGauges:
         metrics.CHANNEL_RECEIVERS.clear()
 
     def forget(self) -> None:
-        """Set all to NaN until the next look: a server is away, and old values would be wrong."""
+        """Set all to NaN until the next reading: a server is away, and old values would be wrong."""
         for gauge in _READ:
             gauge.set(math.nan)
         for gauge in _READ_OF_PARTITIONS:
@@ -44,11 +44,11 @@ class FleetGauges:
                 gauge.labels(partition).set(math.nan)
 
     def now_s(self) -> float | None:
-        """Return the Unix seconds of Redis's clock, extrapolated from the last look; None before the first."""
+        """Return the Unix seconds of Redis's clock, extrapolated from the last reading; None before the first."""
         return None if self._ahead_s is None else self._ahead_s + self._world.monotonic_s()
 
     def take(self, look: FleetLook, receivers: Mapping[str, int]) -> None:
-        """Export the values of a new look. receivers: of each channel's last message."""
+        """Export the values of a new reading. receivers: of each channel's last message."""
         self._ahead_s = look.redis_s - self._world.monotonic_s()
         fleet, feed = look.fleet, look.feed
         metrics.WORKERS.set(fleet.running_workers)

@@ -1,4 +1,4 @@
-"""The bridge's look at the fleet, renewed every two seconds; its messages and gauges share it."""
+"""The bridge's reading of the fleet, renewed every two seconds; its messages and gauges share it."""
 
 import psutil
 
@@ -18,7 +18,7 @@ _SELDOM_S = 15.0
 class FleetWatch:
     """Reads the fleet's state repeatedly. The world's clock is also used for New York time.
 
-    last: the last look, None before the first; count: looks so far; own: this process's usage at the last one.
+    last: the last reading, None before the first; count: readings so far; own: this process's usage at the last one.
     """
 
     def __init__(self, client: Client, *, world: World) -> None:
@@ -33,20 +33,20 @@ class FleetWatch:
         self.own = OwnUsage(0.0, 0.0)
 
     def forget(self) -> None:
-        """Forget the last look."""
+        """Forget the last reading."""
         self.last = None
         self._due_s = float("-inf")
 
     def look_at_once(self) -> None:
-        """Make the next look due now: a server was away, so the last one is old."""
+        """Make the next reading due now: a server was away, so the last one is old."""
         self._due_s = float("-inf")
 
     def is_due(self, now_s: float) -> bool:
-        """Tell whether a look is due. now_s: monotonic seconds."""
+        """Tell whether a reading is due. now_s: monotonic seconds."""
         return now_s >= self._due_s
 
     def read(self, connection: Connection, now_s: float) -> None:
-        """Read both servers. Raises PostgreSQL's and Redis's errors; then the last look is kept."""
+        """Read both servers. Raises PostgreSQL's and Redis's errors; then the last reading is kept."""
         began_s = self._world.monotonic_s()
         self.last = self._reader.read(connection, self._client, now_s)
         self.count += 1
@@ -55,7 +55,7 @@ class FleetWatch:
         self._due_s = now_s + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
 
     def read_flow_log(self, connection: Connection, now_s: float) -> None:
-        """Add the flow log to the last look, if due. Raises PostgreSQL's and Redis's errors."""
+        """Add the flow log to the last reading, if due. Raises PostgreSQL's and Redis's errors."""
         if self.last is not None:
             self.last = self._reader.with_flow_log(self.last, connection, self._client, now_s)
 

@@ -1,4 +1,4 @@
-"""The fleet's health as published, made from one look and its findings (`fleet_health.py`). Pure."""
+"""The fleet's health as published, made from one reading and its findings (`fleet_health.py`). Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ Details = Mapping[str, str | int | float | bool | None]
 
 
 class OwnUsage(NamedTuple):
-    """The resources of the bridge's own process. cpu_percent: of one core, since the last look."""
+    """The resources of the bridge's own process. cpu_percent: of one core, since the last reading."""
 
     cpu_percent: float
     memory_mb: float
@@ -73,7 +73,7 @@ def components_of(
 def processing_lag_ms(look: FleetLook | None) -> float | None:
     """Return the age of the oldest uncommitted tick, or, if larger, of the oldest tick in a last commit.
 
-    None before the first look, and if Redis has lost the ticks.
+    None before the first reading, and if Redis has lost the ticks.
     """
     if look is None or look.fleet.lag_s is None:
         return None

@@ -1,6 +1,6 @@
 """The fleet's own messages: heartbeat, session, health, errors and monitoring, each with its own interval.
 
-Only the active bridge publishes. If PostgreSQL is away or locked, it continues with its last look, and reports that;
+Only the active bridge publishes. If PostgreSQL is away or locked, it continues with its last reading, and reports that;
 messages that were due are made when statements succeed again (the bridge retries). Redis errors are raised.
 """
 
@@ -179,7 +179,7 @@ class Voice:
         return said
 
     def _obey(self, actions: set[str], at: datetime, now_s: float) -> None:
-        """Execute the application's requests now; a health check reports the last look, at most 5 s old."""
+        """Execute the application's requests now; a health check reports the last reading, at most 5 s old."""
         if FORCE_HEALTH_CHECK in actions:
             self._unsaid.append(self._health_check())
         if RELOAD_PATTERNS in actions and self._away is None:

@@ -15,7 +15,7 @@ from ...contracts.ticks import Column, Ticks, concat
 from ..partition.bar_book import NO_BARS, bars_of, merge
 from ..partition.tick_check import Limits, RowArrivals, check
 
-_FOLDED_TICKS = 1024  # of one symbol: beyond it they are merged into a partial bar
+_FOLDED_TICKS = 1024  # ticks kept for one symbol; beyond it they are merged into a partial bar
 
 
 class MinuteBook:

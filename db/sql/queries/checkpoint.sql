@@ -6,7 +6,7 @@ SELECT token FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
 UPDATE checkpoint SET epoch = %(epoch)s, token = %(token)s WHERE partition = %(partition)s;
 
 -- load_checkpoint --
--- FOR UPDATE waits for a commit of ours whose answer we never received.
+-- FOR UPDATE waits for our own commit whose answer was lost.
 SELECT epoch, token, position, outbox_number, state FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
 
 -- lock_checkpoints --
