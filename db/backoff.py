@@ -1,4 +1,4 @@
-"""Pauses between tries of a server: each twice as long, up to a limit, minus a random part.
+"""Pauses between attempts to reach a server: each twice as long, up to a limit, minus a random part.
 
 Without the random part, all processes of a fleet would come back in the same moment and overload the server again.
 """

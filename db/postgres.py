@@ -82,7 +82,7 @@ class _Impatient(psycopg.Connection[Row]):
 
 
 class _Patient(psycopg.Connection[Row]):
-    """Wait without limit for a lock or a hanging server, and log that once."""
+    """Wait without limit for a lock or a server that does not respond, and log that once."""
 
     _is_late = False
 
@@ -118,7 +118,7 @@ class _MainLoopConnection(_Patient):
 
 
 class _Silent(psycopg.OperationalError):
-    """The server hangs, with its socket open."""
+    """The server does not respond, although its socket is open."""
 
 
 def _give_up(silent_s: float) -> None:

@@ -26,8 +26,8 @@ class World:
     """What a part of the program may ask of the world. Another one is made with `dataclasses.replace`.
 
     monotonic_ns: never goes back; its zero means nothing. unix_ns: the host's clock, for messages and spans only: what
-    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, so many seconds at
-    most; returns whether it happened. uniform: a number between two, by chance. random_bits: so many bits,
+    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, for a limited
+    time; returns whether it happened. uniform: a number between two, by chance. random_bits: so many bits,
     unpredictable.
     """
 

@@ -55,7 +55,7 @@ class Acks:
         """
         refused = self._reader.ack(acked, self._undone, trim_to)
         if refused:
-            log.warning("retention given up for room in Redis", why=refused)
+            log.warning("retention shortened, because Redis is nearly full", why=refused)
             self._trim(states)
         else:
             self._undone = {}

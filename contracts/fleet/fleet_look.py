@@ -252,7 +252,7 @@ class ForeignKey:
     @property
     def do(self) -> str:
         """Describe how to correct it."""
-        return f"RENAME '{self.key}' to another name, or DEL it; what is ours comes back by itself"
+        return f"RENAME '{self.key}' to another name, or DEL it; the fleet recovers by itself"
 
 
 @dataclass(frozen=True, slots=True)

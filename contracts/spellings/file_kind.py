@@ -1,4 +1,4 @@
-"""Recognize a binary file by its first bytes, to explain it to a user who gave it in place of text. Pure."""
+"""Recognize a binary file by its first bytes, to explain it to a user who named it as a text file. Pure."""
 
 PEEK_BYTES = 512
 

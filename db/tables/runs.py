@@ -158,7 +158,7 @@ def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
 def list_runs(
     connection: Connection, *, run_id: UUID | None = None, days: int | None = None, limit: int = 50
 ) -> list[RunRow]:
-    """Return runs, newest first. days: only those added within so many days."""
+    """Return runs, newest first. days: only those added within this number of days."""
     values = {"run_id": run_id, "days": days, "limit": limit}
     return [RunRow(*row) for row in connection.execute(query("runs"), values)]
 

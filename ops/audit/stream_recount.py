@@ -27,7 +27,7 @@ _NEVER = 1 << 31  # later than any minute: nothing of the feed can be recounted 
 class Committed(NamedTuple):
     """PostgreSQL's state of one partition, in the same snapshot as the bars.
 
-    numbers: (feed, last number) of each producer. abandoned: replays that were given up here.
+    numbers: (feed, last number) of each producer. abandoned: replays that were abandoned here.
     """
 
     partition: int

@@ -36,7 +36,7 @@ class Pruned(NamedTuple):
 def prune(
     connection: Connection, keep_days: dict[str, int], now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
-    """Delete rows older than so many days, by the time of their bars; report one table after the other.
+    """Delete rows older than a number of days, by the time of their bars; report one table after the other.
 
     keep_days: by name of the kind. dry_run: only count. say: receives the progress of a long table.
     """

@@ -1,6 +1,6 @@
 """The price moves after each bar, in ATR, and the mean move after all bars at that time of day.
 
-A move is the close so many bars later minus the bar's own, as a multiple of the bar's ATR: the mean true range of the
+A move is the close some bars later minus the bar's own, as a multiple of the bar's ATR: the mean true range of the
 14 bars up to it. A night is not a true range. On timeframes with more than 60 bars a day (1min, 5min) a move ends with
 its day; on longer ones, and on daily bars, it continues over the night, but never over a split.
 """

@@ -46,7 +46,7 @@ class Chance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """The mean move in the pattern's direction, in ATR, after so many bars; low, high: its 95 % interval.
+    """The mean move in the pattern's direction, in ATR, after a number of bars; low, high: its 95 % interval.
 
     of: published detections that have such a bar. all_bars: the mean of all bars at the same times of day, in the same
     direction. shuffled: the mean for detections on shuffled bars.

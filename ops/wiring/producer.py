@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 _NAME = "tickstock-producer"  # of our connections
 
-STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
+STOPPED_REPLAY = "stopped before the end: the same command continues from here"
 
 
 class ProducerOptions(NamedTuple):

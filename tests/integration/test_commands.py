@@ -286,7 +286,7 @@ def said_when_interrupted(servers, *arguments, until):
 def test_a_stopped_replay_says_how_it_goes_on(migrated_servers, flat_file):
     arguments = ("producer", "--source", "replay", flat_file, "--partitions", 2)
     said = said_when_interrupted(migrated_servers, *arguments, until="all sent")
-    assert said.endswith("stopped before the end: the same command goes on where this one stood\n")
+    assert said.endswith("stopped before the end: the same command continues from here\n")
 
 
 def test_a_demo_that_is_stopped_at_once_says_that_nothing_came_of_it(migrated_servers):

@@ -413,7 +413,7 @@ def test_a_replay_that_is_stopped_while_it_detects_goes_on_with_it(day, *, ticks
             wait_for(lambda: rows(seeded, waits) == [])
             connection.rollback()
             assert process.wait(60) == 1
-    assert process.notes[-1] == "Error: stopped before the end: the same command goes on where this one stood\n"
+    assert process.notes[-1] == "Error: stopped before the end: the same command continues from here\n"
     replay(tickstock, seeded, day)
     assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
     assert_indicators_equal_talib(seeded)

@@ -8,7 +8,7 @@ from ...contracts.messages.message import Message
 
 _CHANNELS = (PATTERNS_STREAMING, INDICATORS_STREAMING)
 _MAX_WAITING = 100_000  # about 60 MB
-_BURST_S = 0.25  # after a pause, up to so many seconds' messages may go out together
+_BURST_S = 0.25  # after a pause, messages of up to this many seconds may go out together
 
 
 class Pacing:
@@ -30,7 +30,7 @@ class Pacing:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether so many messages wait that nothing more should be read."""
+        """Tell whether enough messages wait, so that no more should be read."""
         return any(len(queue) >= _MAX_WAITING for queue in self._waiting.values())
 
     def hold_back(self, partition: int, number: int, messages: Iterable[Message]) -> list[Message]:

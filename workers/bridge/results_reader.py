@@ -184,7 +184,7 @@ class ResultsReader:
         return True
 
     def _is_given(self, row: OutboxRow) -> bool:
-        """Tell whether the partition has given this number: any program may add an entry, with any id."""
+        """Tell whether the partition has reached this row number: another program may add an entry with any id."""
         numbers: dict[int, int] = dict(self._database.connection.execute(query("last_outbox_numbers")).fetchall())
         return row.number <= numbers.get(row.partition, 0)
 

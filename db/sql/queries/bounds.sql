@@ -34,7 +34,7 @@ WITH RECURSIVE walk AS (
 SELECT symbol FROM walk WHERE symbol IS NOT NULL LIMIT %(count)s;
 
 -- forget_bars --
--- Delete bars that were not written for so many days, unless they are among the last `kept` regular ones of their
+-- Delete bars that were not written for this number of days, unless they are among the last `kept` regular ones of their
 -- symbol, or newer; or, if it has fewer of these, among its last `most_kept`. Not of an unfinished replay: its minutes
 -- may still grow. Our table is a plain one, so a ctid is one row.
 WITH gone AS (
@@ -118,7 +118,7 @@ INSERT INTO id_mark (task, day, last_id) SELECT 'indicators', current_date, coal
     ON CONFLICT DO NOTHING;
 
 -- last_marked_id --
--- The newest id that is older than so many days; earlier marks are not needed any more.
+-- The newest id older than this number of days; earlier marks are no longer needed.
 WITH mark AS (
     SELECT max(day) AS day FROM id_mark WHERE task = %(task)s AND day < current_date - %(days)s::integer),
 gone AS (

@@ -39,7 +39,7 @@ SELECT substr(unit, 10) FROM lease l
 
 -- results_to_tell --
 -- By partition: the highest number given, the highest in the outbox, the bridge's (NULL: never a bridge), and whether
--- the outbox has messages for the bridge: not bars, and not results that it gave up.
+-- the outbox has messages for the bridge: not bars, and not results that it dropped.
 SELECT c.partition, c.outbox_number, coalesce((SELECT max(o.number) FROM outbox o WHERE o.partition = c.partition), 0),
        b.number,
        EXISTS (SELECT FROM outbox o WHERE o.partition = c.partition AND o.kind NOT IN ('bars', 'void'))
