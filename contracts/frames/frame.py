@@ -93,7 +93,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def is_replay(self) -> bool:
-        """Tell whether it belongs to a replay: a feed named as its producer."""
+        """Tell whether the frame belongs to a replay, whose feed has its producer's name."""
         return self.feed == self.producer
 
 

@@ -79,7 +79,7 @@ class CriticalAlert(Body, frozen=True, kw_only=True):
 
 
 class ErrorPayload(Body, frozen=True, kw_only=True):
-    """An error in the fields of both readers: the message is in two of them."""
+    """An error. Two programs read it under different keys, so two fields have the message."""
 
     severity: Severity
     component: str
