@@ -344,13 +344,13 @@ class DoorStream:
                 return
 
     def _run(self, script: str, *values: Any) -> Any:
-        return self._client.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_said, values))
+        return self._client.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_as_argument, values))
 
     def _queue(self, pipeline: Any, script: str, *values: Any) -> None:
-        pipeline.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_said, values))
+        pipeline.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_as_argument, values))
 
 
-def _said(value: Any) -> Any:
+def _as_argument(value: Any) -> Any:
     return str(value) if isinstance(value, Position) else value
 
 

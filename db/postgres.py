@@ -163,7 +163,7 @@ def connect(
                 [_OPTIONS, *[_IMPATIENT_OPTIONS] * impatient, *[_BY_KEYS_OPTIONS] * by_keys],
             ),
             **_KEEPALIVES,
-            **_unsaid(url),
+            **_defaults_for(url),
         )
     except psycopg.OperationalError as e:
         raise _unserved(address(url), _reasons(e)) from e
@@ -183,7 +183,7 @@ def _wrong_name(url: str, said: str) -> str:
     return f" ({said.strip()})" if before != url.rpartition("@")[2] and "password" not in before else ""
 
 
-def _unsaid(url: str) -> dict[str, Any]:
+def _defaults_for(url: str) -> dict[str, Any]:
     """Return options that the URL leaves out. Of several servers we need a writable one, not a standby."""
     said = conninfo_to_dict(url)
     several = "," in str(said.get("host") or said.get("hostaddr"))

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ...version import __version__
+from .channel_messages import CHANNEL_MESSAGES, CHANNELS, ChannelMessage, kind_of
 from .message_examples import example_messages
-from .spoken import CHANNELS, SPOKEN, Spoken, kind_of
 
 _SCHEMA_OF = "#/components/schemas/{name}"
 _ADDED = {  # the publisher's script adds these, in one step with the PUBLISH
@@ -27,11 +27,11 @@ _DESCRIPTION = (
 
 def asyncapi_document() -> dict[str, Any]:
     """Return the document, ready for JSON. Its server has no fixed address: a reader uses its own Redis."""
-    references, schemas = msgspec.json.schema_components([s.body for s in SPOKEN], ref_template=_SCHEMA_OF)
+    references, schemas = msgspec.json.schema_components([s.body for s in CHANNEL_MESSAGES], ref_template=_SCHEMA_OF)
     examples = {(channel, kind_of(body)): body for channel, body in _decoded_examples()}
     messages = {
-        message_name(spoken): _message(spoken, reference, examples[spoken.channel, spoken.kind])
-        for spoken, reference in zip(SPOKEN, references, strict=True)
+        message_name(entry): _message(entry, reference, examples[entry.channel, entry.kind])
+        for entry, reference in zip(CHANNEL_MESSAGES, references, strict=True)
     }
     return {
         "asyncapi": "3.0.0",
@@ -54,9 +54,9 @@ _SERVER = {
 }
 
 
-def message_name(spoken: Spoken) -> str:
+def message_name(entry: ChannelMessage) -> str:
     """Name a message of the document: its channel, without the prefix, and its own name."""
-    return f"{_operation(spoken.channel)}.{spoken.kind}"
+    return f"{_operation(entry.channel)}.{entry.kind}"
 
 
 def _operation(channel: str) -> str:
@@ -64,26 +64,26 @@ def _operation(channel: str) -> str:
 
 
 def _channels() -> dict[str, Any]:
-    spoken_on: dict[str, dict[str, Any]] = defaultdict(dict)
-    for spoken in SPOKEN:
-        spoken_on[spoken.channel][spoken.kind] = {"$ref": f"#/components/messages/{message_name(spoken)}"}
-    return {channel: {"address": channel, "messages": messages} for channel, messages in spoken_on.items()}
+    messages_on: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entry in CHANNEL_MESSAGES:
+        messages_on[entry.channel][entry.kind] = {"$ref": f"#/components/messages/{message_name(entry)}"}
+    return {channel: {"address": channel, "messages": messages} for channel, messages in messages_on.items()}
 
 
 def _send(channel: str) -> dict[str, Any]:
     return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}}
 
 
-def _message(spoken: Spoken, reference: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+def _message(entry: ChannelMessage, reference: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     # An envelope's type does not fix the name of its event; in the document each message has one name.
-    called = {key: {"const": spoken.kind} for key, said in example.items() if said == spoken.kind}
+    called = {key: {"const": entry.kind} for key, said in example.items() if said == entry.kind}
     added = {"type": "object", "properties": {**called, **_ADDED}, "required": list(_ADDED)}
     return {
-        "name": spoken.kind,
-        "title": spoken.kind,
+        "name": entry.kind,
+        "title": entry.kind,
         "contentType": "application/json",
         "payload": {"allOf": [reference, added]},
-        "examples": [{"name": spoken.kind, "payload": {**example, "epoch": 7, "seq": 1}}],
+        "examples": [{"name": entry.kind, "payload": {**example, "epoch": 7, "seq": 1}}],
     }
 
 

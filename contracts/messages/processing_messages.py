@@ -33,19 +33,21 @@ from .processing_events import (
 
 def processing_started(*, now_s: float, started: RunStarted) -> list[Message]:
     """Announce the start of a run."""
-    return _said(RUN_STARTED, channel.PROCESSING_STATUS, now_s, SCHEDULER, started)
+    return _for_each_name(RUN_STARTED, channel.PROCESSING_STATUS, now_s, SCHEDULER, started)
 
 
 def processing_completed(*, now_s: float, completed: RunCompleted) -> list[Message]:
     """Announce the end of a run, successful or not."""
     check_finite(completed.duration_seconds)
-    return _said(RUN_COMPLETED, channel.PROCESSING_STATUS, now_s, SCHEDULER, completed)
+    return _for_each_name(RUN_COMPLETED, channel.PROCESSING_STATUS, now_s, SCHEDULER, completed)
 
 
 def phase_started(phase: PhaseName, *, now_s: float, run_id: str, total_symbols: int) -> list[Message]:
     """Announce the start of a phase."""
     of = PHASES[phase]
-    return _said(of.started, of.channels[0], now_s, of.source, PhaseStarted(run_id=run_id, total_symbols=total_symbols))
+    return _for_each_name(
+        of.started, of.channels[0], now_s, of.source, PhaseStarted(run_id=run_id, total_symbols=total_symbols)
+    )
 
 
 def phase_progress(
@@ -79,8 +81,8 @@ def phase_progress(
     )
     of = PHASES[phase]
     return [
-        *_said(of.progress, of.channels[1], now_s, of.source, of_phase),
-        *_said(RUN_PROGRESS, channel.PROCESSING_STATUS, now_s, of.source, of_run),
+        *_for_each_name(of.progress, of.channels[1], now_s, of.source, of_phase),
+        *_for_each_name(RUN_PROGRESS, channel.PROCESSING_STATUS, now_s, of.source, of_run),
     ]
 
 
@@ -118,12 +120,12 @@ def indicator_calculated(*, now_s: float, calculated: IndicatorCalculated) -> li
     """Publish one indicator of one symbol."""
     check_finite(calculated.value, *calculated.values.values())
     source = PHASES["indicators"].source
-    return _said(CALCULATED, channel.INDICATORS_CALCULATED, now_s, source, calculated)
+    return _for_each_name(CALCULATED, channel.INDICATORS_CALCULATED, now_s, source, calculated)
 
 
 def schedule_updated(*, now_s: float, schedule: Schedule) -> list[Message]:
     """Publish the new schedule."""
-    return _said(SCHEDULED, channel.PROCESSING_SCHEDULE, now_s, SCHEDULER, schedule)
+    return _for_each_name(SCHEDULED, channel.PROCESSING_SCHEDULE, now_s, SCHEDULER, schedule)
 
 
 Completed = ImportCompleted | CacheCompleted | IndicatorsCompleted | PatternsCompleted
@@ -132,9 +134,9 @@ Completed = ImportCompleted | CacheCompleted | IndicatorsCompleted | PatternsCom
 def _completed(phase: PhaseName, now_s: float, completed: Completed) -> list[Message]:
     check_finite(completed.duration_seconds)
     of = PHASES[phase]
-    return _said(of.completed, of.channels[2], now_s, of.source, completed)
+    return _for_each_name(of.completed, of.channels[2], now_s, of.source, completed)
 
 
-def _said(names: Sequence[str], on: str, now_s: float, source: str, payload: Body) -> list[Message]:
+def _for_each_name(names: Sequence[str], on: str, now_s: float, source: str, payload: Body) -> list[Message]:
     timestamp = iso(now_s)
     return [message(on, Envelope(event=name, timestamp=timestamp, source=source, payload=payload)) for name in names]

@@ -84,7 +84,7 @@ def columns_of_fields(
     sound, price = sound_rows(codes, ts, price, size)
     if found.kind:
         sound &= _trades(columns[found.kind])
-    told = _told(columns, ts, rules)
+    told = _optional_columns(columns, ts, rules)
     ticks = Ticks(symbols, codes, ts, price, size, told.columns, notes=told.notes)
     return (ticks if sound.all() else ticks.take(sound)), sound
 
@@ -113,7 +113,7 @@ def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
     return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
 
 
-def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> OptionalColumns:
+def _optional_columns(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> OptionalColumns:
     exchanges, ids, facilities = ([text_of(text) for text in columns.get(name, ())] for name in _TRADE_NAMES)
     conditions = [conditions_of_json(text) for text in columns.get(_CONDITIONS, ())]
     return optional_columns(

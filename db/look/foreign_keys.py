@@ -32,7 +32,11 @@ def foreign_keys(client: Client, wanted: Mapping[str, KeyType]) -> list[ForeignK
         pipeline.execute_command("TYPE", key)
     held = (_type_in(reply) for reply in pipeline.execute(raise_on_error=False))
     pairs = ((key, wants, holds) for (key, wants), holds in zip(wanted.items(), held, strict=True))
-    return [ForeignKey(key, _said(holds), _said(wants)) for key, wants, holds in pairs if holds not in ("none", wants)]
+    return [
+        ForeignKey(key, _with_article(holds), _with_article(wants))
+        for key, wants, holds in pairs
+        if holds not in ("none", wants)
+    ]
 
 
 def _type_in(reply: bytes | Exception) -> str:
@@ -51,7 +55,7 @@ def all_keys(partitions: int) -> dict[str, KeyType]:
     return wanted
 
 
-def _said(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return _ARTICLES.get(kind, f"a {kind}")
 
 

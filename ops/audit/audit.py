@@ -148,7 +148,7 @@ def audit_files(
     shape, refused = table_shape(connection), _refused_keys(connection)
     batches, covered = [], []
     for file in files:
-        ticks = concat(_told(ReplaySource([file], rules=rules), file, say))
+        ticks = concat(_with_progress(ReplaySource([file], rules=rules), file, say))
         batches.append(ticks.take(may_touch_a_bar(ticks, shape)))
         if len(ticks):
             minutes = (int(ticks.ts.min()) // MINUTE_NS, int(ticks.ts.max()) // MINUTE_NS)
@@ -169,7 +169,7 @@ def audit_files(
     return result
 
 
-def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
+def _with_progress(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
     for ticks in source:
         say(f"{file}: {source.bytes_read / max(1, source.bytes_total):.0%} read")
         yield ticks

@@ -21,7 +21,7 @@ _SHARED = frozenset(channel for channel in ACCEPTED if channel.startswith("ticks
 
 
 @dataclass(slots=True)
-class Heard:
+class Received:
     """Messages received: counts by channel, the first violation of each, and the messages missed according to `seq`."""
 
     messages: Counter[str] = field(default_factory=Counter)
@@ -56,12 +56,12 @@ class Heard:
         self.first.setdefault(channel, printable(found)[:_SHOWN_LENGTH])
 
 
-def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Heard:
+def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Received:
     """Listen for some seconds, or until Ctrl-C, and report the progress.
 
     Raises ServerAway if Redis goes away meanwhile.
     """
-    heard = Heard()
+    heard = Received()
     start_s = said_s = time.monotonic()
     try:
         for message in _messages(client, until_s=start_s + seconds):
@@ -86,14 +86,14 @@ def _messages(client: Client, *, until_s: float) -> Iterator[tuple[str, bytes] |
             yield (got["channel"].decode(), got["data"]) if got else None
 
 
-def _progress(heard: Heard, passed_s: float, seconds: float) -> str:
+def _progress(heard: Received, passed_s: float, seconds: float) -> str:
     return (
         f"{passed_s:.0f} of {seconds:.0f} s: {heard.messages.total():,} messages on {len(heard.messages)} channels, "
         f"{heard.violations.total():,} violations"
     )
 
 
-def report(heard: Heard) -> Iterator[str]:
+def report(heard: Received) -> Iterator[str]:
     """Yield the lines of the report: one per channel, then the verdict."""
     width = max(map(len, ACCEPTED))
     yield f"{'channel':<{width}}  {'heard':>9}  {'valid':>9}  {'missed':>7}  first violation"
@@ -108,12 +108,12 @@ def report(heard: Heard) -> Iterator[str]:
     yield _verdict(heard)
 
 
-def is_good(heard: Heard) -> bool:
+def is_good(heard: Received) -> bool:
     """Tell whether messages were received and all were valid."""
     return heard.messages.total() > 0 and not heard.violations
 
 
-def _verdict(heard: Heard) -> str:
+def _verdict(heard: Received) -> str:
     messages, violations = heard.messages.total(), heard.violations.total()
     if not messages:
         return (

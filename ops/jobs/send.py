@@ -80,12 +80,12 @@ def _await(connection: Connection, client: Client, sent: Position, wait_s: float
 def _refusal(connection: Connection, ticks: Ticks, last_letter: int) -> str | None:
     symbol = ticks.symbols[ticks.symbol_index[0]]
     for letter in list_letters(connection, reason=None, limit=_LETTERS):
-        if letter.id > last_letter and _says(letter.original, symbol, int(ticks.ts[0])):
+        if letter.id > last_letter and _is_tick(letter.original, symbol, int(ticks.ts[0])):
             return f"{letter.reason}: {letter.detail} (`tickstock dlq show {letter.id}`)"
     return None
 
 
-def _says(original: bytes, symbol: str, ts_ns: int) -> bool:
+def _is_tick(original: bytes, symbol: str, ts_ns: int) -> bool:
     try:
         said = msgspec.json.decode(original)
     except msgspec.DecodeError:

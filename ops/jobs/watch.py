@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from ...contracts.errors import UsageError
-from ...contracts.messages.spoken import SPOKEN
+from ...contracts.messages.channel_messages import CHANNEL_MESSAGES
 from ...contracts.printable import printable
 from ...contracts.spellings.json_text import NotJson, read_json
 from ...db.redis import AWAY, Client
 from ..process.console import make_console
 from ..process.shutdown import Stop
 
-CHANNELS = tuple(sorted({spoken.channel for spoken in SPOKEN}))
+CHANNELS = tuple(sorted({entry.channel for entry in CHANNEL_MESSAGES}))
 
 _LOOK_EVERY_S = 0.2
 _AGAIN_AFTER_S = 0.5
@@ -48,7 +48,7 @@ _FIGURES = (
 _STYLES = {"patterns": "green", "indicators": "cyan", "alerts": "bold red", "errors": "bold red"}
 
 
-class Heard(NamedTuple):
+class ReceivedMessage(NamedTuple):
     """A received message. message: {} if the body is not a JSON object."""
 
     channel: str
@@ -104,7 +104,7 @@ class View:
         self._shown: Counter[str] = Counter()
         self._sequences = Sequences()
 
-    def show(self, heard: Heard) -> None:
+    def show(self, heard: ReceivedMessage) -> None:
         """Print a message, after a note about messages missed before it."""
         message = heard.message
         # Before the filter: missing messages are always reported.
@@ -140,7 +140,7 @@ class View:
             print(text, flush=True)
 
 
-def line(heard: Heard, at: datetime) -> str:
+def line(heard: ReceivedMessage, at: datetime) -> str:
     """Return a message as one line: time (UTC), channel, symbol, what, figures, and its epoch:seq."""
     message = heard.message
     figures: dict[str, Any] = {}
@@ -174,13 +174,13 @@ def listen(client: Client, channels: Sequence[str], *, seconds: float | None, st
             stop.wait(_AGAIN_AFTER_S)
 
 
-def _messages(client: Client, channels: Sequence[str]) -> Iterator[Heard | None]:
+def _messages(client: Client, channels: Sequence[str]) -> Iterator[ReceivedMessage | None]:
     """Yield messages, and None now and then without one."""
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*channels)
         while True:
             got = pubsub.get_message(timeout=_LOOK_EVERY_S)
-            yield heard_of(got["channel"].decode(), got["data"]) if got else None
+            yield message_of(got["channel"].decode(), got["data"]) if got else None
 
 
 def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -189,13 +189,13 @@ def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
 
 
-def heard_of(channel: str, body: bytes) -> Heard:
+def message_of(channel: str, body: bytes) -> ReceivedMessage:
     """Parse a received message."""
     try:
         message = read_json(body)
     except NotJson:
         message = None
-    return Heard(channel, body, message if isinstance(message, dict) else {})
+    return ReceivedMessage(channel, body, message if isinstance(message, dict) else {})
 
 
 def _at(message: Any, path: str) -> Any:

@@ -24,7 +24,7 @@ def base_rates_of(report: Report) -> BaseRates:
         if row.hits
     ]
     return BaseRates(
-        days={name: _said(measured) for name, measured in report.measured.items()},
+        days={name: _source_of(measured) for name, measured in report.measured.items()},
         hit=f"the close lies {report.hit_atr:g} ATR or more in the pattern's direction",
         after_bars=report.hit_after_bars,
         rules={
@@ -52,7 +52,7 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _said(measured: Measured) -> str:
+def _source_of(measured: Measured) -> str:
     days = measured.days
     when = ", ".join(days.named) if days.named else f"{days.count} days from {days.first} to {days.last}"
     return f"{', '.join(measured.symbols)}: {when}"

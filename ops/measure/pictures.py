@@ -47,7 +47,7 @@ def draw_patterns(
     out.mkdir(parents=True, exist_ok=True)
     drawn = 0
     for number, definition in enumerate(definitions.patterns):
-        places = [(found, int(i)) for found in finds for i in _told(found, number)]
+        places = [(found, int(i)) for found in finds for i in _published(found, number)]
         rng = np.random.default_rng([seed, number])
         chosen = sorted(rng.choice(len(places), min(count, len(places)), replace=False).tolist())
         for at, place in enumerate(chosen, start=1):
@@ -59,7 +59,7 @@ def draw_patterns(
         raise NothingFound("none of these patterns is found on the bars of the files")
 
 
-def _told(found: Finds, number: int) -> Column:
+def _published(found: Finds, number: int) -> Column:
     return np.flatnonzero(found.found["told"] & (found.found["pattern"] == number))
 
 

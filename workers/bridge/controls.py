@@ -37,7 +37,7 @@ class Controls:
             self._subscription = masters(self._client)[0].pubsub(ignore_subscribe_messages=True)
             self._subscription.subscribe(MONITORING_CONTROL)
         try:
-            return {action for action in map(_action, self._heard()) if action}
+            return {action for action in map(_action, self._received()) if action}
         except Exception:
             self.close()
             raise
@@ -48,7 +48,7 @@ class Controls:
             self._subscription.close()
             self._subscription = None
 
-    def _heard(self) -> list[bytes]:
+    def _received(self) -> list[bytes]:
         bodies = []
         for _ in range(_MOST):
             message = self._subscription.get_message(timeout=0)

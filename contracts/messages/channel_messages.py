@@ -34,7 +34,7 @@ from .system_messages import BacktestProgress, BacktestResults, CriticalAlert, P
 _KIND_KEYS = ("event", "event_type", "type")  # the first of these keys in a body is the message's kind
 
 
-class Spoken(NamedTuple):
+class ChannelMessage(NamedTuple):
     """One message of one channel. kind: the name in its body."""
 
     channel: str
@@ -49,15 +49,15 @@ def kind_of(body: Any) -> str | None:
     return next((body[key] for key in _KIND_KEYS if isinstance(body.get(key), str)), None)
 
 
-def _plain(on: str, *bodies: type[Body]) -> Iterator[Spoken]:
+def _plain(on: str, *bodies: type[Body]) -> Iterator[ChannelMessage]:
     for body in bodies:
         defaults = dict(zip(reversed(body.__struct_fields__), reversed(body.__struct_defaults__), strict=False))
-        yield Spoken(on, next(defaults[key] for key in _KIND_KEYS if isinstance(defaults.get(key), str)), body)
+        yield ChannelMessage(on, next(defaults[key] for key in _KIND_KEYS if isinstance(defaults.get(key), str)), body)
 
 
-def _enveloped(on: str, names: tuple[str, ...], payload: type[Body]) -> Iterator[Spoken]:
+def _enveloped(on: str, names: tuple[str, ...], payload: type[Body]) -> Iterator[ChannelMessage]:
     for name in names:
-        yield Spoken(on, name, Envelope[payload])  # type: ignore[valid-type]  # one of a few classes
+        yield ChannelMessage(on, name, Envelope[payload])  # type: ignore[valid-type]  # one of a few classes
 
 
 _COMPLETED: dict[PhaseName, type[Body]] = {
@@ -68,7 +68,7 @@ _COMPLETED: dict[PhaseName, type[Body]] = {
 }
 
 
-def _of_phases() -> Iterator[Spoken]:
+def _of_phases() -> Iterator[ChannelMessage]:
     for name, phase in PHASES.items():
         started, progress, completed = phase.channels
         yield from _enveloped(started, phase.started, PhaseStarted)
@@ -76,7 +76,7 @@ def _of_phases() -> Iterator[Spoken]:
         yield from _enveloped(completed, phase.completed, _COMPLETED[name])
 
 
-SPOKEN: tuple[Spoken, ...] = (
+CHANNEL_MESSAGES: tuple[ChannelMessage, ...] = (
     *_plain(channel.PATTERNS, PatternEvent),
     *_plain(channel.PATTERNS_STREAMING, StreamingPattern),
     *_plain(channel.PATTERNS_DETECTED, StreamingPattern),
@@ -98,4 +98,4 @@ SPOKEN: tuple[Spoken, ...] = (
     *_of_phases(),
     *_enveloped(channel.INDICATORS_CALCULATED, CALCULATED, IndicatorCalculated),
 )
-CHANNELS: tuple[str, ...] = tuple(dict.fromkeys(spoken.channel for spoken in SPOKEN))
+CHANNELS: tuple[str, ...] = tuple(dict.fromkeys(entry.channel for entry in CHANNEL_MESSAGES))
