@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ...version import __version__
-from .channel_messages import CHANNEL_MESSAGES, CHANNELS, ChannelMessage, kind_of
 from .message_examples import example_messages
+from .message_list import CHANNEL_MESSAGES, CHANNELS, ChannelMessage, kind_of
 
 _SCHEMA_OF = "#/components/schemas/{name}"
 _ADDED = {  # the publisher's script adds these, in one step with the PUBLISH

@@ -1,4 +1,4 @@
-"""The documented pub-sub channels of results. `channel_messages.py` lists the messages of each."""
+"""The documented pub-sub channels of results. `message_list.py` lists the messages of each."""
 
 PATTERNS = "tickstock.events.patterns"
 PATTERNS_STREAMING = "tickstock:patterns:streaming"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from ...contracts.errors import UsageError
-from ...contracts.messages.channel_messages import CHANNEL_MESSAGES
+from ...contracts.messages.message_list import CHANNEL_MESSAGES
 from ...contracts.printable import printable
 from ...contracts.spellings.json_text import NotJson, read_json
 from ...db.redis import AWAY, Client
