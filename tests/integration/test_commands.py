@@ -493,8 +493,8 @@ def test_dlq_drop_deletes_after_a_yes_only(migrated_servers, tickstock):
         (("show", 7), "there is no dead letter 7"),
         (("requeue", 7), "there is no dead letter 7"),
         (("drop", 7, "--yes"), "there is no dead letter 7"),
-        (("drop", "--yes"), "say which"),
-        (("requeue", 7, "--all"), "say which"),
+        (("drop", "--yes"), "choose letters"),
+        (("requeue", 7, "--all"), "choose letters"),
     ],
 )
 def test_dlq_refuses_what_it_cannot_mean(migrated_servers, tickstock, arguments, said):
