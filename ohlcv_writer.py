@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from .contracts.errors import ServerAway, UsageError
 from .contracts.settings import without_driver
-from .contracts.spellings.tick_json import SecondStamp
+from .contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from .contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .db.backoff import Backoff
 from .db.staged_rows import TableShape
@@ -65,7 +65,7 @@ class LiveOHLCVWriter:
         self,
         database_config: Mapping[str, Any] | str,
         *,
-        second_stamp: SecondStamp = "end",
+        second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
         trade_rules: TRADE_RULES = DEFAULT_RULES,
         write_every_s: float = 1.0,
     ) -> None:

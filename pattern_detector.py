@@ -17,7 +17,7 @@ from .contracts.bar import has_prices
 from .contracts.detection import Detection, flow_id_of, iso_minute
 from .contracts.errors import UsageError
 from .contracts.messages.pattern_messages import pattern_messages
-from .contracts.spellings.tick_json import SecondStamp
+from .contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from .contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from .contracts.ticks import Column
 from .contracts.timeframe import HIGHER, INTRADAY
@@ -55,7 +55,7 @@ class LivePatternDetector:
         self,
         config: Mapping[str, Any] | None = None,
         *,
-        second_stamp: SecondStamp = "end",
+        second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
         trade_rules: TRADE_RULES = DEFAULT_RULES,
         always_open: bool = False,
     ) -> None:

@@ -2,8 +2,9 @@
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from .ticks import Column
+from .ticks import Mask
 
 MINUTE_MS = 60_000
 MINUTE_NS = MINUTE_MS * 1_000_000
@@ -26,13 +27,14 @@ BAR_DTYPE = np.dtype(
         ("close_ts", "<i8"),
     ]
 )
+Bars = NDArray[np.void]  # (n,) of BAR_DTYPE
 
 # A minute with odd lots only has no price: NaN for open and close, no bound for high and low, and these times. When two
 # parts of a minute are merged, the times of any trade replace them.
 NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
 
 
-def has_prices(bars: Column) -> Column:
+def has_prices(bars: NDArray[np.void]) -> Mask:
     """Return a mask of the minutes that have an open and a close: only these are bars."""
     return np.asarray(bars["close_ts"] != NO_CLOSE_TS)
 

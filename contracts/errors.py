@@ -75,3 +75,24 @@ class Fenced(TickStockError):
     def __init__(self, partitions: list[int]) -> None:
         super().__init__(f"checkpoint moved: {partitions}")
         self.partitions = partitions
+
+
+class RestAway(TickStockError):
+    """The host does not answer as it should now: come back after some minutes."""
+
+    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
+        """after_s: how long the host itself said to wait."""
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class RestRefused(TickStockError):
+    """The host does not allow this key to ask for this: somebody must look at the key or the plan."""
+
+
+class RestBroken(TickStockError):
+    """An answer that cannot be trusted: use none of it."""
+
+
+class RestStopped(TickStockError):
+    """We are to stop: what was asked for is to be asked again."""

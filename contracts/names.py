@@ -18,7 +18,7 @@ MINUTE_FEED_ENDING = ".AM"  # no producer's own feed has this ending
 REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace its bars
 
 
-# The front door's own keys share its slot: scripts read and write them together (db/door_stream.py).
+# The front door's own keys share its slot: scripts read and write them together (db/streams/door_stream.py).
 DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # epoch of the lease that allows rebuilding the front door
 DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the new stream while the front door is rebuilt
 DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries with invalid ids, until they get new ones
@@ -69,6 +69,11 @@ HEARTBEAT = "tickstock:producer:heartbeat"
 APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"
 
 
+def job_status_keys(job_id: str) -> tuple[str, str]:
+    """Name the keys under which the state of a job is told: its readers differ."""
+    return f"tickstock.jobs.status:{job_id}", f"job:status:{job_id}"
+
+
 def bridge_seq_key(epoch: int) -> str:
     """Name the hash with the number of messages per channel in one epoch of the bridge."""
     return f"tickstock-bridge:{{bridge}}:seq:{epoch}"
@@ -76,7 +81,7 @@ def bridge_seq_key(epoch: int) -> str:
 
 KeyType = Literal["stream", "hash", "string"]  # as Redis's TYPE names them
 
-# Every key that belongs to no partition, and its type.
+# Every key that belongs to no partition, and its type; the keys of the runs' results are named like a partition's.
 SHARED_KEYS: dict[str, KeyType] = {
     FRONT_DOOR: "stream",
     DEAD_LETTERS: "stream",
@@ -84,6 +89,7 @@ SHARED_KEYS: dict[str, KeyType] = {
     HEARTBEAT: "string",
     DOOR_OWNER: "string",
     DOOR_ASIDE: "stream",
+    JOBS: "stream",
 }
 
 # The keys that the owner of the front door reads. A foreign value under its other keys is overwritten.
@@ -110,10 +116,13 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 MONITORING_CONTROL = "tickstock:monitoring:control"  # requests of the application to the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
+JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
+JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
+
 # Requests of the application, and its connection tests.
 COMMAND_CHANNELS = (
-    "tickstock.jobs.data_load",
-    "tickstock.jobs.control",
+    JOBS_DATA_LOAD,
+    JOBS_CONTROL,
     "tickstock.jobs.backtest",
     "tickstock.jobs.cancel",
     "tickstock:monitoring:control",

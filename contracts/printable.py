@@ -1,4 +1,9 @@
-"""Text from outside, made safe to print. Pure."""
+"""Text for a person: text from outside made safe to print, and long lists cut. Pure."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+_FEW = 8
 
 
 def printable(text: object) -> str:
@@ -17,6 +22,12 @@ def printable_lines(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
+
+
+def first_few(items: Iterable[object]) -> str:
+    """Return the first eight items, and `…` if there are more."""
+    some = [str(item) for item in islice(items, _FEW + 1)]
+    return ", ".join([*some[:_FEW], *(["…"] if len(some) > _FEW else [])])
 
 
 def _escape(char: str) -> str:

@@ -22,16 +22,19 @@ from .names import (
     GROUP,
     HEARTBEAT,
     JOBS,
+    JOBS_CONTROL,
+    JOBS_DATA_LOAD,
     MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
     flow_key,
+    job_status_keys,
     renewal_keys,
     results_key,
     stream_key,
 )
 
-Role = Literal["producer", "worker", "bridge", "jobs", "application", "operator"]
+Role = Literal["producer", "worker", "bridge", "jobs", "api", "application", "operator"]
 Call = tuple[str, ...]
 
 # The first two words of these are the command, and a rule joins them: `xgroup|create`.
@@ -44,6 +47,8 @@ _RENEWAL_KEYS = tuple(key.replace("{p0}", "{p*}") for key in renewal_keys(0))
 _DOOR_KEYS = "tickstock-door:*"
 _RESULTS_KEYS = "tickstock-results:*"
 _BRIDGE_KEYS = "tickstock-bridge:*"
+_JOB_STATUS = job_status_keys("1")
+_JOB_STATUS_KEYS = job_status_keys("*")
 _PATTERN_CHANNELS = (channel_names.PATTERNS, channel_names.PATTERNS_STREAMING, channel_names.PATTERNS_DETECTED)
 _ALL_CHANNELS = tuple(sorted(name for key, name in vars(channel_names).items() if key.isupper()))
 
@@ -122,7 +127,7 @@ def command_of(call: Call) -> str:
 def key_of(call: Call) -> str:
     """Return the key or channel of a call; "" if it has none."""
     words = call[call.index("STREAMS") :] if "STREAMS" in call else call  # skip the group's name, which comes before
-    return next((word for word in words[1:] if word.startswith("tickstock")), "")
+    return next((word for word in words[1:] if word.startswith(("tickstock", "job:"))), "")
 
 
 # SELECT: a database other than 0. INFO: the policy, the memory, the server's run id. A discarded transaction: how
@@ -135,8 +140,8 @@ _EVERYBODY: tuple[Call, ...] = (
 # Tests whether a restart of Redis will restore its data (db/look/redis_replay.py). It shows rights, which are not
 # secret; ACL GETUSER would show password hashes.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/bounded_streams.py: reads the ids of a stream with a script that is loaded first. A worker may send whole scripts
-# instead.
+# db/streams/bounded_streams.py: reads the ids of a stream with a script that is loaded first. A worker may send whole
+# scripts instead.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
 # db/look/foreign_keys.py: whether our keys have the right types.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # used on every key of the role; one call checks the right
@@ -144,7 +149,7 @@ _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # used on every key of the role
 # Also sent to the nodes of a cluster.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
-# db/frame_stream.py: to send frames.
+# db/streams/frame_stream.py: to send frames.
 _SEND_FRAMES: tuple[Call, ...] = (
     ("HGET", _FLOW, "sent:p"),
     ("XADD", _STREAM, "*", "f", "frame"),
@@ -181,6 +186,7 @@ _LOOK: tuple[Call, ...] = (
     ("XLEN", FRONT_DOOR),
     ("XLEN", DOOR_ASIDE),
     ("XLEN", DEAD_LETTERS),
+    ("XLEN", JOBS),
 )
 
 
@@ -255,7 +261,10 @@ RIGHTS: dict[Role, RedisRights] = {
         courtesies=(_ASK_FOR_RIGHTS, *_READ_IDS),
     ),
     "bridge": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT),
+        keys=(
+            *(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS),
+            *(DEAD_LETTERS, HEARTBEAT, APPLICATION_HEARTBEAT, JOBS),
+        ),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -272,14 +281,14 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SET", HEARTBEAT, "0", "EX", "120"),
             ("SET", APPLICATION_HEARTBEAT, "0", "EX", "120"),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, DEAD_LETTERS, JOBS),
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # db/jobs_stream.py, db/tables/run_results.py.
+    # db/streams/jobs_stream.py, db/tables/run_results.py, workers/daily/loads.
     "jobs": RedisRights(
-        keys=(JOBS, _RESULTS_KEYS),
-        channels=(),
+        keys=(JOBS, _RESULTS_KEYS, *_JOB_STATUS_KEYS),
+        channels=(JOBS_DATA_LOAD, JOBS_CONTROL),
         calls=(
             *_EVERYBODY,
             ("XGROUP", "CREATE", JOBS, JOBS, "0", "MKSTREAM"),
@@ -292,8 +301,30 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XDEL", JOBS, "0-1"),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "run", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
+            *_subscribe((JOBS_DATA_LOAD, JOBS_CONTROL)),
+            ("UNSUBSCRIBE",),
+            *(("SET", key, "{}", "EX", "86400") for key in _JOB_STATUS),
+            *(("EXISTS", key) for key in _JOB_STATUS),
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # only `doctor`; the rights are given above
         ),
+        courtesies=(_ASK_FOR_RIGHTS,),
+    ),
+    # A look at the fleet, and the results as they come: it changes nothing.
+    "api": RedisRights(
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
+        channels=_ALL_CHANNELS,
+        calls=(
+            *_EVERYBODY,
+            *_LOOK,
+            *_TYPES,
+            ("GET", HEARTBEAT),
+            ("GET", BRIDGE_EPOCH),
+            ("PUBSUB", "NUMSUB", channel_names.PATTERNS),
+            ("XRANGE", FRONT_DOOR, "-", "+", "COUNT", "1"),
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),
+            ("XINFO", "STREAM", _RESULTS),
+        ),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
     # What the application needs to read our messages and to send ticks; its own keys and channels come on top. It may
@@ -324,7 +355,7 @@ RIGHTS: dict[Role, RedisRights] = {
     # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. Commands that send ticks
     # (replay, demo) or run a worker need that role's rights as well.
     "operator": RedisRights(
-        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,
         calls=(
             *_EVERYBODY,
@@ -340,7 +371,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("SCRIPT", "LOAD", "return 1"),
             *_subscribe(_ALL_CHANNELS),
         ),
-        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT),
+        only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         selectors=(
             # dlq requeue; replay --abandon. To delete former partitions: ops/jobs/repartition.py.
             Selector(

@@ -1,20 +1,25 @@
 """A daily run and its steps: names, parameters, results. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
 
 from .errors import UsageError
-from .messages.processing_events import PHASES, PhaseName
+from .messages.processing_events import PHASES, CacheMode, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
 RunStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
+# Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
+Source = Literal["grouped", "flat", "aggregates", "own"]
 
+STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 ALIVE: tuple[RunStatus, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
+CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
+SOURCES: tuple[Source, ...] = get_args(Source)
 EVERY_UNIVERSE = "all"  # every symbol that has bars
 
 
@@ -22,8 +27,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a run, other than its phases. None: all.
 
     lookback_days: trading days to process, the run's own day included. skip_market_check: process the run's own day
-    even if
-    the market was closed. batch: symbols in one step.
+    even if the market was closed. batch: symbols in one step. cache_mode: what cache_sync makes again.
     """
 
     timeframes: tuple[str, ...] | None = None
@@ -33,10 +37,11 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
     lookback_days: int = 1
     skip_market_check: bool = False
     batch: int = 250
+    cache_mode: CacheMode = "full"
 
 
 class WantedRun(NamedTuple):
-    """A requested run."""
+    """A requested run. idempotency_key: a second request with the same key returns the same run."""
 
     run_date: date
     trigger: Trigger
@@ -45,6 +50,7 @@ class WantedRun(NamedTuple):
     parameters: RunParameters
     requested_by: str = ""
     original_run_id: UUID | None = None
+    idempotency_key: str | None = None
 
 
 class StepKey(NamedTuple):
@@ -71,11 +77,15 @@ class Step(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The result of a step. found: rows that exist after it; changed: rows written or deleted; failed: the reason."""
+    """The result of a step. found: rows that exist after it; changed: rows written or deleted; failed: the reason.
+
+    detail: more about it, as JSON: `rows` of each source, an `error` of a source that another one replaced.
+    """
 
     found: int
     changed: int
     failed: dict[str, str]
+    detail: Mapping[str, Any] = {}
 
 
 def key_of(text: str) -> StepKey:

@@ -13,6 +13,11 @@ from . import bounds
 # copies field by field, 20 times slower.
 Column = NDArray[Any]
 
+# Columns of one meaning each, (n,) where nothing else is said.
+Mask = NDArray[np.bool_]  # True: this row is meant
+Codes = NDArray[np.integer[Any]]  # of each row the symbol: its index in the partition's list of symbols
+Minutes = NDArray[np.integer[Any]]  # starts of bars, in minutes since 1970 (UTC)
+
 MAX_SYMBOL_LENGTH = 20  # symbols.symbol is varchar(20)
 MAX_PRICE = 1e12  # numeric(18,6) holds less than this
 MAX_SIZE = 1e14  # numeric(20,6) holds less than this
@@ -64,7 +69,7 @@ REASONS = (
     "unknown_shape",  # JSON or fields that are not a known tick
     "entry_id",  # a front-door entry with an invalid id chosen by its sender
     "bad_row",  # a CSV row that cannot be parsed
-    "future",  # later than its arrival by more than --max-future
+    "future",  # later than its arrival by more than --max-future-s
     "too_late",  # older than its arrival by more than 15 minutes
     "cannot_undo",  # a cancel or correction of a trade that is not in the stream
     "bad_frame",  # a stream entry that is not a frame

@@ -12,10 +12,11 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from ..contracts import gap_reasons
+from ..contracts.runs import ALL_PHASES, STATUSES
 from ..contracts.server import SERVERS
 from ..contracts.ticks import REASONS
 
-ProcessKind = Literal["worker", "producer", "bridge"]
+ProcessKind = Literal["worker", "producer", "bridge", "jobs", "api"]
 
 REGISTRY = CollectorRegistry()
 
@@ -30,8 +31,8 @@ def _gauge(name: str, says: str, *labels: str) -> Gauge:
     return Gauge(name, says, labels, registry=None)
 
 
-def _histogram(name: str, says: str, buckets: Sequence[float]) -> Histogram:
-    return Histogram(name, says, buckets=buckets, registry=None)
+def _histogram(name: str, says: str, buckets: Sequence[float], *labels: str) -> Histogram:
+    return Histogram(name, says, labels, buckets=buckets, registry=None)
 
 
 # -- every process -----------------------------------------------------------------------------------------------------
@@ -70,7 +71,8 @@ TICKS_REJECTED = _counter(
 TICKS_SUPERSEDED = _counter("tickstock_ticks_superseded_total", "Ticks of bars that another feed's bar replaced.")
 TICKS_WITHOUT_TRADE = _counter("tickstock_ticks_without_trade_total", "Quotes, and ticks of size zero.")
 TICKS_LOST = _counter(
-    "tickstock_ticks_lost_total", "Ticks counted as lost: their frames were not sent again within --hole-wait."
+    "tickstock_ticks_lost_total",
+    "Ticks counted as lost: their frames were not sent again within --missing-frames-wait-s.",
 )
 BARS_CLOSED = _counter("tickstock_bars_closed_total", "1-minute bars written for the first time.", "partition")
 BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars changed after their close.", "partition")
@@ -113,9 +115,26 @@ MESSAGES_PUBLISHED = _counter("tickstock_messages_published_total", "Messages th
 BAR_CLOSE_TO_PUBLISH = _histogram(
     "tickstock_bar_close_to_publish_seconds",
     "From the end of a live bar's last minute, by Redis's clock, to the publication of a pattern found on it.",
-    # --allowed-lateness is 0.5 s, so nothing comes earlier; two commits and thousands of symbols fit into 2 s.
+    # --allowed-lateness-ms is 500, so nothing comes earlier; two commits and thousands of symbols fit into 2 s.
     (0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
+
+# -- a jobs process ----------------------------------------------------------------------------------------------------
+
+RUN_STEPS = _counter(
+    "tickstock_run_steps_total",
+    "Steps of runs. done: committed; failed: an attempt that failed; redone: taken over from a silent process.",
+    "phase",
+    "outcome",
+)
+RUN_STEP_DURATION = _histogram(
+    "tickstock_run_step_duration_seconds",
+    "From the reading of a step's rows to the database's answer to its commit.",
+    # 250 symbols take 0.2 s to 2 s; a step that waits for a vendor takes as long as its rate limit says.
+    (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+    "phase",
+)
+COORDINATOR = _gauge("tickstock_jobs_coordinator", "1: this process coordinates runs; 0: it only does steps.")
 
 # -- the fleet, exported by the active bridge --------------------------------------------------------------------------
 
@@ -151,6 +170,22 @@ FOREIGN_KEYS = _gauge(
     "tickstock_foreign_keys", "Our Redis keys that hold another type, because other programs use their names."
 )
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
+JOBS_PROCESSES = _gauge("tickstock_jobs_processes", "Processes tickstock-jobs that run.")
+JOBS_WAITING_STEPS = _gauge(
+    "tickstock_jobs_waiting_steps", "Steps of runs in the stream tickstock-jobs: dealt, or under way, and not done."
+)
+RUN_STATUS = _gauge("tickstock_run_status", "1 for the status of the latest daily run, 0 for all others.", "status")
+RUN_DURATION = _gauge(
+    "tickstock_run_duration_seconds", "How long the latest daily run took, or has taken by now; NaN: there is none."
+)
+RUN_STILL = _gauge(
+    "tickstock_run_still_seconds", "Seconds since the run that is alive came a step further; 0: none is alive."
+)
+RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
+RUN_UNTOLD_MESSAGES = _gauge(
+    "tickstock_run_untold_messages",
+    "Messages of runs that the bridge has not passed yet; among the outbox's rows.",
+)
 
 # -- a producer --------------------------------------------------------------------------------------------------------
 
@@ -162,6 +197,20 @@ SPOOL_BYTES = _gauge("tickstock_spool_bytes", "Ticks that wait on disk while Red
 SPOOL_DROPPED = _counter("tickstock_spool_dropped_ticks_total", "Ticks dropped because the spool was full.")
 GAPS = _counter("tickstock_gaps_total", "Gaps: market times that a live feed may have missed.", "reason")
 
+# -- an API ------------------------------------------------------------------------------------------------------------
+
+REQUEST_DURATION = _histogram(
+    "tickstock_request_duration_seconds",
+    "From a request's arrival to the end of its answer; streams of events are not among them.",
+    # A call answers from one short statement; the application waits for 2 s.
+    (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
+    *("route", "method", "status"),
+)
+EVENT_CLIENTS = _gauge("tickstock_event_clients", "Clients that hear /events.")
+EVENT_CLIENTS_DROPPED = _counter(
+    "tickstock_event_clients_dropped_total", "Clients of /events that were sent away.", "reason"
+)
+
 # -- the metrics of each kind of process -------------------------------------------------------------------------------
 
 COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
@@ -171,16 +220,19 @@ WORKER: tuple[MetricWrapperBase, ...] = (
     UNDETECTED_BARS, COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES,
     DEAD_LETTERS,
 )  # fmt: skip
+JOBS: tuple[MetricWrapperBase, ...] = (RUN_STEPS, RUN_STEP_DURATION, COORDINATOR)
 BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)
 FLEET: tuple[MetricWrapperBase, ...] = (
     LAG_TICKS, LAG_SECONDS, PARTITIONS, PARTITIONS_WITHOUT_OWNER, WORKERS, STREAM_ENTRIES, RESULTS_ENTRIES,
     FRONT_DOOR_ENTRIES, DEAD_LETTER_ENTRIES, OUTBOX_ROWS, REDIS_MEMORY, REDIS_MAX_MEMORY, CHANNEL_RECEIVERS,
-    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS, FOREIGN_KEYS,
+    STALE_SYMBOLS, ACTIVE_SYMBOLS, MARKET_OPEN, OPEN_GAPS, FOREIGN_KEYS, JOBS_PROCESSES, JOBS_WAITING_STEPS, RUN_STATUS,
+    RUN_DURATION, RUN_STILL, RUN_FAILED_SYMBOLS, RUN_UNTOLD_MESSAGES,
 )  # fmt: skip
 PRODUCER: tuple[MetricWrapperBase, ...] = (
     PRODUCER_TICKS, PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_UP, SPOOL_BYTES, SPOOL_DROPPED, GAPS,
 )  # fmt: skip
-ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *BRIDGE, *FLEET, *PRODUCER)
+API: tuple[MetricWrapperBase, ...] = (REQUEST_DURATION, EVENT_CLIENTS, EVENT_CLIENTS_DROPPED)
+ALL: tuple[MetricWrapperBase, ...] = (*COMMON, *WORKER, *JOBS, *BRIDGE, *FLEET, *PRODUCER, *API)
 
 
 class FleetCollector(Collector):
@@ -203,6 +255,8 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
     "worker": (*COMMON, *WORKER),
     "producer": (*COMMON, *PRODUCER),
     "bridge": (*COMMON, *BRIDGE, FLEET_GAUGES),
+    "jobs": (*COMMON, *JOBS),
+    "api": (*COMMON, *API),
 }
 
 
@@ -224,5 +278,13 @@ for _reason in (*REASONS, OTHER):
     DEAD_LETTERS.labels(_reason)
 for _reason in ("refused", "future"):
     TICKS_REJECTED.labels(_reason)
+for _phase in ALL_PHASES:
+    RUN_STEP_DURATION.labels(_phase)
+    for _outcome in ("done", "failed", "redone"):
+        RUN_STEPS.labels(_phase, _outcome)
+for _status in STATUSES:
+    RUN_STATUS.labels(_status)
 for _reason in (*gap_reasons.LABELS, OTHER):
     GAPS.labels(_reason)
+for _reason in ("slow", "too_many"):
+    EVENT_CLIENTS_DROPPED.labels(_reason)

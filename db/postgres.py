@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -75,8 +75,8 @@ class _Impatient(psycopg.Connection[Row]):
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
         try:
-            return super().wait(_watched(gen, _give_up), *how, **named)
-        except _Silent:
+            return super().wait(watched(gen, _give_up), *how, **named)
+        except Silent:
             self.pgconn.finish()
             raise
 
@@ -87,7 +87,7 @@ class _Patient(psycopg.Connection[Row]):
     _is_late = False
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
-        returned = super().wait(_watched(gen, self._note_silence), *how, **named)
+        returned = super().wait(watched(gen, self._note_silence), *how, **named)
         if self._is_late:
             log.info("the statement continues", backend=self.info.backend_pid)
             self._is_late = False
@@ -117,17 +117,17 @@ class _MainLoopConnection(_Patient):
             VITALS.lost("postgresql")
 
 
-class _Silent(psycopg.OperationalError):
+class Silent(psycopg.OperationalError):
     """The server does not respond, although its socket is open."""
 
 
 def _give_up(silent_s: float) -> None:
     if silent_s > _SILENCE_S:
-        raise _Silent(f"the server was silent for {_SILENCE_S:g} s")
+        raise Silent(f"the server was silent for {_SILENCE_S:g} s")
 
 
-def _watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
-    """Run psycopg's wait. It yields several times a second without data; measure the silence."""
+def watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
+    """Run psycopg's wait. It yields several times a second without data; measure the silence, in seconds."""
     last_s = time.monotonic()
     try:
         wanted = next(gen)
@@ -154,17 +154,9 @@ def connect(
     whole table.
     """
     kind = _Impatient if impatient else _MainLoopConnection if main_loop else _Patient
+    impatience, keys = [_IMPATIENT_OPTIONS] * impatient, [_BY_KEYS_OPTIONS] * by_keys
     try:
-        return kind.connect(
-            url,
-            autocommit=True,
-            application_name=name,
-            options=" ".join(
-                [_OPTIONS, *[_IMPATIENT_OPTIONS] * impatient, *[_BY_KEYS_OPTIONS] * by_keys],
-            ),
-            **_KEEPALIVES,
-            **_defaults_for(url),
-        )
+        return kind.connect(url, **arguments(url, name=name, more=[*impatience, *keys]))
     except psycopg.OperationalError as e:
         raise _unserved(address(url), _reasons(e)) from e
     except psycopg.ProgrammingError as e:  # its text holds the address with the password
@@ -172,6 +164,12 @@ def connect(
             f"the database address cannot be read{_wrong_name(url, str(e))}: "
             "postgresql://USER:PASSWORD@HOST:PORT/NAME is one"
         ) from e
+
+
+def arguments(url: str, *, name: str, more: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what each of our connections is opened with beside its address. more: options of the server's session."""
+    options = " ".join([_OPTIONS, *more])
+    return {"autocommit": True, "application_name": name, "options": options, **_KEEPALIVES, **_defaults_for(url)}
 
 
 def _wrong_name(url: str, said: str) -> str:

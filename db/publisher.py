@@ -12,8 +12,8 @@ from ..contracts.errors import EpochForgotten, LeaseLost
 from ..contracts.messages.message import Message
 from ..contracts.names import BRIDGE_EPOCH, bridge_seq_key
 from .look.foreign_keys import foreign_keys
-from .look.lag import number_in
 from .redis import Client, is_foreign, node_of
+from .streams.flow import number_in
 
 MESSAGES_A_CALL = 200  # then the script blocks Redis for about 2 ms
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -35,12 +35,13 @@ from redis.sentinel import (
 )
 
 from ..contracts.errors import ServerAway, SetupError, TlsRefused
-from . import tls
+from . import redis_commands, tls
 from .redis_address import Host, RedisAddress, parse, shown
 from .redis_cluster import Cluster, OnError, noting
 from .redis_connection import bounded_parser, reporting_its_end
 
-Client = Any  # redis.Redis or Cluster; its replies are untyped
+Client = redis_commands.Client  # one server, or a cluster as one
+Node = redis_commands.Node  # one server
 
 # The connection is lost, or the server cannot serve now: wait and restore. (Authentication errors are separate.)
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
@@ -91,17 +92,18 @@ def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None)
     options["connection_class"] = reporting_its_end(options.get("connection_class", Connection))
     if where.kind == "cluster":
         # The library's clients have an abstract attribute.
-        return Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
+        cluster = Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
+        return cast("Client", cluster)
     return _raw(redis.Redis.from_pool(ConnectionPool(**options)))
 
 
-def _node(host: Host, options: dict[str, Any], on_error: OnError) -> Client:
+def _node(host: Host, options: dict[str, Any], on_error: OnError) -> redis.Redis:
     connection_class = noting(options["connection_class"], on_error)
     pool = ConnectionPool(**options | {"connection_class": connection_class, "host": host[0], "port": host[1]})
     return redis.Redis.from_pool(pool)
 
 
-def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
+def _master(where: RedisAddress, options: dict[str, Any]) -> redis.Redis:
     """Make a client of the master that the Sentinels name; each new connection asks them again."""
     options = dict(options)
     secured = {"ssl": True} if options.pop("connection_class", None) is SSLConnection else {}
@@ -111,7 +113,8 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> Client:
     sentinel = Sentinel(where.hosts, sentinel_kwargs=asked)
     sentinel.sentinels = [_OneSentinel(host, port, **asked) for host, port in where.hosts]
     managed = reporting_its_end(SentinelManagedSSLConnection if secured else SentinelManagedConnection)
-    return sentinel.master_for(where.master, **options | secured | {"connection_class": managed})
+    master: redis.Redis = sentinel.master_for(where.master, **options | secured | {"connection_class": managed})
+    return master
 
 
 class _OneSentinel(redis.Redis):
@@ -132,15 +135,16 @@ class _SentinelSays(RedisConnectionError):
         return f"«{self}»"
 
 
-def _raw(client: Client) -> Client:
+def _raw(client: redis.Redis) -> Node:
+    """Take off what the library does to some replies. Its own types say less of the others than ours."""
     for command in _RAW_REPLIES:
         client.response_callbacks.pop(command, None)
-    return client
+    return cast("Node", client)
 
 
-def node_of(client: Client, key: str) -> Client:
+def node_of(client: Client, key: str) -> Node:
     """Return the client of the one server that holds a key; in a cluster, of that node."""
-    return client.node_of(key) if isinstance(client, Cluster) else client
+    return cast("Node", client.node_of(key) if isinstance(client, Cluster) else client)
 
 
 def is_cluster(client: Client) -> bool:
@@ -148,9 +152,9 @@ def is_cluster(client: Client) -> bool:
     return isinstance(client, Cluster)
 
 
-def masters(client: Client) -> list[Client]:
+def masters(client: Client) -> list[Node]:
     """Return a client of each server that accepts writes: one, or the masters of a cluster."""
-    return client.masters() if isinstance(client, Cluster) else [client]
+    return client.masters() if isinstance(client, Cluster) else [cast("Node", client)]
 
 
 def check(client: Client, url: str) -> None:

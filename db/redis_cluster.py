@@ -19,8 +19,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..contracts.names import FRONT_DOOR
 from .redis_address import Host
+from .redis_commands import Node
 
-Node = Any  # redis.Redis of one node; its replies are untyped
 OnError = Callable[[], object]
 
 # After these errors the slot map may be wrong. To the library, MOVED is an AskError.

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..contracts.bar import BAR_DTYPE
 from ..contracts.detection import IndicatorValue
 
@@ -19,6 +22,7 @@ STAGED_DTYPE = [
     ("revision", "<i2"),
     *((name, BAR_DTYPE[name].str) for name in VALUE_COLUMNS),
 ]
+StagedRows = NDArray[np.void]  # (n,) of STAGED_DTYPE
 
 
 class TableShape(NamedTuple):

@@ -14,6 +14,11 @@ def tickstock() -> NoReturn:
     _run("tickstock_command", "tickstock")
 
 
+def api() -> NoReturn:
+    """Run `tickstock-api`."""
+    _run("fleet.api_command", "api")
+
+
 def worker() -> NoReturn:
     """Run `tickstock-worker`."""
     _run("fleet.worker_command", "worker")

@@ -1,6 +1,6 @@
-"""What reads flat files and writes Parquet, where it is installed: the image of a live fleet goes without its 170 MB.
+"""pyarrow reads flat files and writes Parquet, if it is installed: the image of a live fleet does without its 170 MB.
 
-Who needs it imports it at the moment of use, through `need_arrow`.
+Code that needs it calls `need_arrow` and imports it at the moment of use.
 """
 
 from ..contracts.errors import UsageError

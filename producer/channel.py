@@ -1,7 +1,7 @@
-"""① One family of the application's tick channels, heard by a thread of its own.
+"""① Reads one family of the application's tick channels in a thread of its own.
 
-Pub-sub keeps nothing: what is published while nobody listens is gone. So the thread does nothing but read, and each
-time the connection is cut, the market time that was missed is told to `on_gap`.
+Pub-sub keeps nothing: a message that is published while nobody listens is lost. So the thread only reads, and each time
+that the connection is cut, `on_gap` gets the market time that was missed.
 """
 
 import threading
@@ -20,7 +20,7 @@ from ..contracts.gap import OnGap
 from ..contracts.gap_reasons import channel_lost
 from ..contracts.names import TICK_CHANNELS
 from ..contracts.spellings.same_trade import SameTrades
-from ..contracts.spellings.tick_json import SecondStamp, parse_bodies
+from ..contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp, parse_bodies
 from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
@@ -32,20 +32,22 @@ from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
-MAX_WAITING_BYTES = 256 << 20  # over half a minute of 20,000 messages a second; then Redis keeps 32 MB, then it cuts us
+MAX_WAITING_BYTES = (
+    256 << 20
+)  # over half a minute of 20,000 messages a second; then Redis buffers 32 MB, then it disconnects us
 _SILENCE_S = 2.0  # then we ask whether the server is still there
-_SILENCES = 3  # in a row: it is not
-_WAIT_S = 0.01  # for a first message; the framer's linger needs to be looked at meanwhile
-_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 40 messages in it
+_SILENCES = 3  # in a row; then the server is gone
+_WAIT_S = 0.01  # for a first message; the framer must check its linger time meanwhile
+_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 40 of its messages
 _MAX_BATCH = 5_000
 
 
 class ChannelSource:
     """The ticks of a channel family, as they come; None while there are none.
 
-    family: one of names.TICK_CHANNELS. second_stamp: what a stamp on a whole second means where a tick does not say its
-    kind. rules: whether trades' conditions say what they set. on_gap: called in the thread that iterates. symbols: only
-    these; None: all that are published.
+    family: one of names.TICK_CHANNELS. second_stamp: whether a timestamp on a whole second marks the start or the end
+    of that second, where a tick does not say its kind. rules: whether a trade's conditions decide which fields it sets.
+    on_gap: called in the thread that iterates. symbols: only these; None: all that are published.
     """
 
     def __init__(  # noqa: PLR0913  # how a channel is read
@@ -53,7 +55,7 @@ class ChannelSource:
         redis_url: str,
         family: str = TICK_CHANNELS[0],
         *,
-        second_stamp: SecondStamp = "end",
+        second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
         rules: TRADE_RULES = DEFAULT_RULES,
         stop: Stop,
         on_gap: OnGap = lambda *_: None,
@@ -70,8 +72,8 @@ class ChannelSource:
         self._same = SameTrades()
         self._stop = stop
         self._on_gap = on_gap
-        self._last_ms: int | None = None  # market time of what was heard last
-        self._cut: str | None = None  # why nothing was heard since
+        self._last_ms: int | None = None  # market time of the last message
+        self._cut: str | None = None  # why messages may be missing since then
         self._listener: _Listener | None = None
         self._wanted: frozenset[str] | None = None
         if symbols is not None:
@@ -79,15 +81,15 @@ class ChannelSource:
 
     @property
     def is_connected(self) -> bool:
-        """Tell whether the channel is listened to."""
+        """Tell whether we are subscribed."""
         return self._listener is not None and self._listener.is_subscribed
 
     def set_symbols(self, symbols: Collection[str]) -> None:
-        """Take only the ticks of these symbols from now on, `*` among them: of all. Any thread may call it."""
+        """From now on take only the ticks of these symbols; all if `*` is among them. Any thread may call it."""
         self._wanted = None if EVERY_SYMBOL in symbols else frozenset(symbols)
 
     def __iter__(self) -> Iterator[Ticks | None]:
-        """Listen until the stop. Raises SetupError where Redis refuses us from the start."""
+        """Listen until the stop. Raises SetupError if Redis refuses us from the start."""
         self._listener = listener = _Listener(self._redis_url, self.family, world=self._world)
         listener.start()
         try:
@@ -100,7 +102,7 @@ class ChannelSource:
             self.close()
 
     def close(self) -> None:
-        """Stop listening, once nobody iterates any more. A cut that is still open is told as a gap until now."""
+        """Stop listening, when nobody iterates any more. A cut that has not ended is reported as a gap until now."""
         if self._listener is None:
             return
         listener, self._listener = self._listener, None
@@ -128,7 +130,7 @@ class ChannelSource:
         return ticks if chosen.all() else ticks.take(chosen[ticks.symbol_index], ticks.refused)
 
     def _tell_gap(self, at_ms: int, since_ms: int) -> None:
-        """Tell what was missed until market time at_ms: from the last message, or from when we began to listen."""
+        """Report the gap that ends at market time at_ms; it begins at the last message, or when we began to listen."""
         why, self._cut = str(self._cut), None
         first_ms = since_ms if self._last_ms is None else self._last_ms
         last_ms = max(first_ms, at_ms)
@@ -137,9 +139,9 @@ class ChannelSource:
 
 
 def _market_ms(ticks: Ticks) -> int:
-    """Return the market time of a batch: its middle, so that no tick from last hour or next year makes a gap huge.
+    """Return the median market time of a batch (Unix ms), so that no tick of last hour or next year makes a gap huge.
 
-    Before a cut the middle is early, after it late: the gap holds at least what was missed.
+    Before a cut the median is early, after it late: the gap covers at least what was missed.
     """
     middle = len(ticks) // 2
     return int(np.partition(ticks.ts, middle)[middle]) // 1_000_000
@@ -150,7 +152,7 @@ def _now_ms(world: World) -> int:
 
 
 class _Heard(NamedTuple):
-    """Messages in their order; cut: why there may be some missing behind them."""
+    """Messages in their order. cut: why messages may be missing after them."""
 
     bodies: list[bytes]
     cut: str | None = None
@@ -182,11 +184,11 @@ class _Listener(threading.Thread):
 
     @property
     def is_subscribed(self) -> bool:
-        """Tell whether Redis sends us what is said."""
+        """Tell whether Redis sends us what is published."""
         return bool(self.since_ms) and not self._away
 
     def take(self) -> _Heard:
-        """Return what waits, at most up to a cut; nothing after 10 ms without a message. Raises SetupError."""
+        """Return the messages that wait, up to a cut; none after 10 ms without a message. Raises SetupError."""
         bodies: list[bytes] = []
         try:
             item = self._first()
@@ -204,10 +206,10 @@ class _Listener(threading.Thread):
         return _Heard(bodies, item.cut if isinstance(item, _Heard) else None)
 
     def _first(self) -> bytes | _Heard | Exception:
-        """Return what waits first. Raises Empty after 10 ms without anything.
+        """Return the first item that waits. Raises Empty after 10 ms without one.
 
-        Not by the queue's own timeout: Python 3.11 to 3.12 wait for ever where a signal's handler outlasts it, and the
-        signal that stops us would be the one.
+        The queue's own timeout is not used: Python 3.11 and 3.12 wait for ever if a signal's handler takes longer, as
+        that of the signal that stops us would.
         """
         with suppress(Empty):
             return self._queue.get_nowait()
@@ -226,7 +228,7 @@ class _Listener(threading.Thread):
     # -- in the thread -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Listen until closed; where Redis refuses us before we ever heard it, hand the error over and end."""
+        """Listen until closed; if Redis refuses our first subscription, hand the error over and end."""
         while not self._closed.is_set():
             try:
                 self._subscribe()
@@ -239,7 +241,7 @@ class _Listener(threading.Thread):
                     self._hand_over(e)
                     return
                 self._note_cut(str(e))
-            except Exception as e:  # noqa: BLE001  # raised again by the loop that takes: it must not wait for ever
+            except Exception as e:  # noqa: BLE001  # the loop that takes raises it again: it must not wait for ever
                 self._hand_over(e)
                 return
             finally:
@@ -248,7 +250,7 @@ class _Listener(threading.Thread):
             self._world.wait(self._closed, self._backoff.pause_s())
 
     def _subscribe(self) -> None:
-        # A new connection each time: the master, or the cluster's nodes, may be others now.
+        # A new connection each time: the master or the cluster's nodes may have changed.
         self._connection = node_of(self._client, self._family).connection_pool.make_connection()
         self._connection.connect()
         self._connection.send_command("PSUBSCRIBE" if "*" in self._family else "SUBSCRIBE", self._family)
@@ -284,7 +286,7 @@ class _Listener(threading.Thread):
         self._arrived.set()
 
     def _await_room(self) -> None:
-        """Read nothing until half of what waits is taken. Redis may cut us meanwhile: then the gap is known."""
+        """Read nothing until half of what waits is taken. If Redis disconnects us meanwhile, that is a gap."""
         log.warning("channel waits: ticks come faster than they can be sent", channel=self._family)
         while self._bytes_put - self._bytes_taken > MAX_WAITING_BYTES // 2:
             if self._world.wait(self._closed, 0.01):

@@ -1,10 +1,10 @@
-"""What the flat files of a replay speak of: for each symbol and day, from which time to which. Pure.
+"""What the flat files of a replay cover: for each symbol and day, from which time to which. Pure.
 
-Within that, the files are right: a bar that another feed wrote there, and that they have no trade of, is taken away.
-All rows of a file count, also those that are left out or refused: a trade that was cancelled is spoken of.
+Within that the files are right: a bar that another feed wrote there, and for which they have no trade, is deleted.
+All rows of a file count, also those that are left out or refused: a cancelled trade is covered too.
 
-Each file speaks for itself, so that two files of one command do not cover the days between them. In a file by time each
-symbol is spoken of from the day's first row to its last. So it is in one grouped by ticker, but for its first and its
+Each file counts by itself, so that two files of one command do not cover the days between them. In a file by time each
+symbol is covered from the day's first row to its last. So it is in one grouped by ticker, but for its first and its
 last ticker, which may be cut in two where a long file was split. Of any other file only a symbol's own rows are sure.
 """
 
@@ -21,7 +21,7 @@ _NEVER = np.iinfo(np.int64)
 
 
 class Covered(NamedTuple):
-    """A span of time (Unix ns, both ends included) that a file speaks of for a symbol."""
+    """A span of time (Unix ns, both ends included) that a file covers for a symbol."""
 
     symbol: str
     first_ns: int

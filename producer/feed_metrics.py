@@ -1,19 +1,19 @@
-"""What a producer shows of its feed: raised by what its writer has sent, a few times a second."""
+"""The metrics of a producer's feed, updated a few times a second from what its writer has sent."""
 
 from collections.abc import Callable
 
+from ..contracts.frames.maker import Identity
 from ..db.metrics import PRODUCER_FRAMES, PRODUCER_LAG, PRODUCER_TICKS, PRODUCER_UP, SPOOL_BYTES
 from ..db.world import World
-from .framer import Identity
-from .stream_writer import StreamWriter
+from .sending.writer import Writer
 
 _SHOW_EVERY_S = 0.25
 
 
 class FeedMetrics:
-    """The metrics of one feed. All replays are `replay`: the name of each is its own, and labels must stay few."""
+    """The metrics of one feed. All replays are `replay`: each has its own name, and labels must stay few."""
 
-    def __init__(self, identity: Identity, writer: StreamWriter, is_up: Callable[[], bool], *, world: World) -> None:
+    def __init__(self, identity: Identity, writer: Writer, is_up: Callable[[], bool], *, world: World) -> None:
         self._world = world
         feed = identity.feed if identity.kind == "live" else "replay"
         self._ticks, self._frames = PRODUCER_TICKS.labels(feed), PRODUCER_FRAMES.labels(feed)
@@ -24,11 +24,11 @@ class FeedMetrics:
         self._due_at = 0.0
 
     def show_if_due(self) -> None:
-        """Show where the writer is."""
+        """Update the metrics, if it is time."""
         if self._world.monotonic_s() < self._due_at:
             return
         self._due_at = self._world.monotonic_s() + _SHOW_EVERY_S
-        ticks, frames = self._writer.sent_ticks, self._writer.sent_frames
+        ticks, frames = self._writer.sender.sent_ticks, self._writer.sender.sent_frames
         self._ticks.inc(ticks - self._shown_ticks)
         self._frames.inc(frames - self._shown_frames)
         self._shown_ticks, self._shown_frames = ticks, frames

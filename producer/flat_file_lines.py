@@ -1,4 +1,4 @@
-"""Lines of a flat file -> Ticks: a block at once where each line is a plain trade, else closer and closer. Pure."""
+"""Lines of a flat file -> Ticks: a whole block at once if each line is a plain trade, else in halves. Pure."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ from .coverage import Coverage
 from .flat_file_columns import flags_of_block, keys_of_block, notes_of_block
 from .names_of_trades import is_extreme
 
-_FEW_LINES = 256  # so few are read faster one by one than halved again
+_FEW_LINES = 256  # so few lines are read faster one by one than in halves
 _BOUND = 2.0**63  # a float of nanoseconds at or above this fits no int64
 _TYPES = {
     TICKER: pa.dictionary(pa.int32(), pa.string()),
@@ -50,7 +50,7 @@ _FLOATS = {TIME: pa.float64(), CORRECTION: pa.float64()}  # of a file that a dat
 
 
 class _OddLine(Exception):
-    """Some line of this block cannot be read at once with the others: look closer."""
+    """A line of this block cannot be read together with the others: halve the block."""
 
 
 class LineReader:
@@ -86,7 +86,7 @@ class LineReader:
         return count
 
     def read(self, block: bytes, first_line: int) -> Ticks:
-        """Read whole lines. A block with an odd line is halved until that line stands among few."""
+        """Read whole lines. A block with an odd line is halved until few lines are left around it."""
         if not block:
             return Ticks.empty()
         for convert in (self._convert, self._floats if self._convert is self._whole_numbers else self._whole_numbers):
@@ -175,7 +175,7 @@ class LineReader:
 
 
 def _nanoseconds(ts: Column) -> Column:
-    """Return times as int64, 0 for a float that is none; one that is no whole number is a line to look closer at."""
+    """Return times as int64, 0 for a float that is no time. Raises _OddLine for one that is no whole number."""
     if ts.dtype.kind == "i":
         return ts
     ts = np.where((ts >= 0) & (ts < _BOUND), ts, 0.0)

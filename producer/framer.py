@@ -1,47 +1,26 @@
-"""② Ticks -> frames of a partition, each with its numbers and its birth, given once. Pure."""
+"""② Ticks -> frames of a partition. The numbers and the birth of a frame are given once. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
-from ..contracts.frames.aside import pack_aside
-from ..contracts.frames.frame import (
-    MAX_TICKS,
-    VERSION,
-    Frame,
-    FrameKind,
-    block_columns,
-    encode,
-    only_used_symbols,
-    pack_columns,
-)
+from ..contracts.frames.frame import MAX_TICKS, FrameKind
+from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
 
-_REFUSED_OF_A_FRAME = 64  # their originals may be 64 KiB each
+_REFUSED_OF_A_FRAME = 64  # the original text of each may have 64 KiB
 
 
 class Numbered(NamedTuple):
-    """A frame that is ready to be sent, as often as it takes."""
+    """A frame with its numbers (previous, last], ready to be sent, also more than once."""
 
     partition: int
     previous: int
     last: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who makes the frames. A replay's feed is its own name."""
-
-    producer: str
-    feed: str
-    kind: Literal["live", "replay"]
-    publish: bool = True
-    delay_ms: int = 0
-    codec: Literal["zstd", "none"] = "zstd"
 
 
 @dataclass(slots=True)
@@ -52,7 +31,7 @@ class _Partition:
 
 
 class Framer:
-    """Deals ticks out to partitions and cuts frames of 512; what is left waits for more, or for `flush`.
+    """Deals ticks to partitions and cuts frames of 512; the rest waits for more ticks, or for `flush`.
 
     The same batches give the same frames: a replay's number N is always the same tick.
     skip: numbers that are committed already, by partition; their frames are counted, not made.
@@ -83,7 +62,7 @@ class Framer:
         return frames
 
     def flush(self) -> list[Numbered]:
-        """Return frames of all that waits."""
+        """Return frames of all ticks that wait."""
         return [frame for p in range(len(self._partitions)) for frame in self._cut(p, keep=0)]
 
     def end(self) -> list[Numbered]:
@@ -118,15 +97,3 @@ class Framer:
             return
         body = make_frame(self.identity, ticks, kind, previous, partition.number, self._now_ms())
         yield Numbered(p, previous, partition.number, body)
-
-
-def make_frame(identity: Identity, ticks: Ticks, kind: FrameKind, previous: int, last: int, born_ms: int) -> bytes:
-    """Return the bytes of one frame."""
-    ticks = only_used_symbols(ticks) if len(ticks) else ticks
-    frame = Frame(
-        VERSION, identity.producer, identity.feed, kind, previous, last, born_ms, identity.delay_ms, identity.publish,
-        len(ticks), list(ticks.symbols), block_columns(ticks), identity.codec,
-        pack_columns(ticks, identity.codec) if len(ticks) else b"", list(ticks.refused),
-        pack_aside(ticks, identity.codec),
-    )  # fmt: skip
-    return encode(frame)

@@ -1,4 +1,4 @@
-"""One gap at a time: its minutes are fetched by REST, sent as frames of the feed `repair`, and noted as had.
+"""Repairs one gap at a time: fetch its minutes by REST, send them as frames of the feed `repair`, note the result.
 
 A gap is closed when what was sent is committed, so that a crash at any point only means that it is fetched once more:
 a minute that comes again replaces itself.
@@ -13,7 +13,8 @@ import psycopg
 import structlog
 
 from ..contracts.bar import MINUTE_MS, MINUTE_NS
-from ..contracts.errors import LeaseLost, TickStockError
+from ..contracts.errors import LeaseLost, RestAway, RestBroken, RestRefused, RestStopped, TickStockError
+from ..contracts.frames.maker import Identity
 from ..contracts.lease import Lease
 from ..contracts.names import REPAIR_FEED
 from ..contracts.partition import partition_of
@@ -27,9 +28,8 @@ from ..db.schema.migrate import expect_partitions
 from ..db.tables import gaps
 from ..db.tables.gaps import MissingMinutes, OpenGap
 from ..db.world import REAL, World
-from .framer import Framer, Identity
-from .rest_client import RestAway, RestBroken, RestRefused, RestStopped
-from .stream_writer import StreamWriter
+from .framer import Framer
+from .sending.stream_writer import StreamWriter
 
 log = structlog.get_logger()
 
@@ -37,8 +37,8 @@ REPAIR_UNIT = "repair"  # one process repairs at a time
 SETTLE_S = 20.0  # after a minute: trades are reported within 10 s, and then the vendor makes its bar
 FINAL_S = 16 * 60.0  # after a minute: the vendor folds late trades in for about 15 minutes
 
-_MAX_LAG = 200_000  # ticks that are sent and not committed: a repair takes its time, and leaves Redis its room
-_FAILURES_IN_A_ROW = 5  # of symbols: then it is not the symbol
+_MAX_LAG = 200_000  # uncommitted ticks: a repair may be slow, and must leave room in Redis
+_FAILURES_IN_A_ROW = 5  # symbols that failed; then the vendor or the key is at fault
 _FIRST_PUT_OFF_S = 30.0
 _MAX_PUT_OFF_S = 900.0
 _DRAIN_DEADLINE_S = 5.0
@@ -52,12 +52,12 @@ class Bars(Protocol):
 
 
 class RepairOutcome(NamedTuple):
-    """What a try at a gap brought, in minutes of symbols. error: why it is to be tried again."""
+    """The result of one try, counted in minutes of symbols. error: why the gap must be tried again."""
 
     repaired: int
     missing: list[MissingMinutes]
     error: str | None = None
-    after_s: float = 0.0  # the vendor wants no question before
+    after_s: float = 0.0  # the vendor asks us to wait so long
 
     @property
     def missing_count(self) -> int:
@@ -93,21 +93,19 @@ class GapRepair:
         self._partitions = partitions
         self._symbols = symbols
         self._wait_outside = wait
-        # While this one is renewed, the checkpoints keep our numbers.
+        # While this lease is renewed, the checkpoints keep our numbers.
         self._leases: list[Lease] = [leases.take(connection, f"producer:{self._name}", self._name)]
         expect_partitions(connection, partitions)
         self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
         self._client = redis.connect(redis_url)
         done = dict.fromkeys(range(partitions), 0)
-        self._writer = StreamWriter(
-            self._client, redis_url, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG, world=world
-        )
+        self._writer = StreamWriter(self._client, self._name, done=done, wait=self._wait, max_lag=_MAX_LAG, world=world)
         self._has_sent = False
         self._framer = Framer(Identity(self._name, REPAIR_FEED, "live"), partitions, now_ms=self._writer.now_ms)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Be the one that repairs. Raises LeaseTaken where another process does."""
+        """Hold the lease of the one process that repairs. Raises LeaseTaken if another holds it."""
         lease = leases.take(self._connection, REPAIR_UNIT, self._name)
         self._leases.append(lease)
         yield
@@ -115,9 +113,9 @@ class GapRepair:
         leases.release(self._connection, self._name, [lease])
 
     def repair(self, gap: OpenGap) -> RepairOutcome | None:
-        """Fetch a gap, send it, wait until it is committed, and note that; None where we stopped before."""
+        """Fetch a gap, send it, wait until it is committed, and note that; None if we are stopped before."""
         if not gaps.begin(self._connection, gap):
-            return None  # it grew: it comes again
+            return None  # it grew, and will be read again
         try:
             outcome = self._fetch(gap)
         except RestStopped:
@@ -139,7 +137,7 @@ class GapRepair:
             raise LeaseLost("another process repairs now")
 
     def close(self) -> None:
-        """Say the end where anything was said, wait shortly until it is committed, and give the leases back."""
+        """Send the end frames if anything was sent, wait shortly for their commit, and release the leases."""
         if self._has_sent:
             self._writer.write(self._framer.end())
             deadline = self._world.monotonic_s() + _DRAIN_DEADLINE_S
@@ -151,7 +149,7 @@ class GapRepair:
         self.abandon()
 
     def abandon(self) -> None:
-        """Leave everything as it is: a server is away, or another process repairs."""
+        """Stop without end frames: a server is away, or another process repairs."""
         self._client.close()
         try:
             leases.release(self._connection, self._name, self._leases)
@@ -233,7 +231,7 @@ class _Failures:
         self._is_refused = False
 
     def add(self, symbol: str, error: TickStockError) -> None:
-        """Count one."""
+        """Count a failed symbol."""
         self._count += 1
         self.in_a_row += 1
         self.error = f"{error} ({symbol})" if self._count == 1 else f"{error} ({symbol} and {self._count - 1} before)"
@@ -243,12 +241,12 @@ class _Failures:
 
     @property
     def are_enough(self) -> bool:
-        """Tell whether to ask for no other symbol: the vendor, or the key, will fail them all."""
+        """Tell whether to stop asking: the vendor or the key would fail every symbol."""
         return self._is_refused or self.in_a_row >= _FAILURES_IN_A_ROW
 
 
 def missing_minutes(symbol: str, bars: Ticks, gap: OpenGap) -> list[MissingMinutes]:
-    """Return the ranges of a gap's minutes that are not among some bars."""
+    """Return the ranges of a gap's minutes for which there is no bar."""
     had = np.unique(bars.ts // MINUTE_NS)
     edges = np.concatenate([[gap.first_minute - 1], had, [gap.last_minute + 1]])
     behind = np.flatnonzero(np.diff(edges) > 1)

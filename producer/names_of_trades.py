@@ -1,4 +1,4 @@
-"""Which trades of a replay keep what names them: those that a table may refuse. Pure."""
+"""Which trades of a replay keep their ids: those that a table may refuse. Pure."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ _NAMES = frozenset(("trade_key", "facility", "note"))
 
 
 def is_extreme(price: Column, size: Column) -> Column:
-    """Tell which trades some table of bars may refuse; (n,) bool.
+    """Return which trades a table of bars may refuse; (n,) bool.
 
     The application's own may have numeric(10,4) for prices, and a table with cents stores less than half of one as 0.
     """
@@ -18,9 +18,9 @@ def is_extreme(price: Column, size: Column) -> Column:
 
 
 def without_names(ticks: Ticks) -> Ticks:
-    """Drop what names the trades of a replay: its repeats are marked, and nothing takes one back.
+    """Drop the ids of a replay's trades: repeats are marked already, and nothing cancels a trade of a file.
 
-    Where a table may refuse one of them, all keep their names: a dead letter has them.
+    If a table may refuse one of them, all keep their ids, for its dead letter.
     """
     if _NAMES.isdisjoint(ticks.optional) or is_extreme(ticks.price, ticks.size).any():
         return ticks

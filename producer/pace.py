@@ -1,4 +1,4 @@
-"""How fast a source's ticks are let out: `max`, or some multiple of market time."""
+"""How fast a source's ticks are sent: `max`, or a multiple of market time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
-JUMP_NS = 15 * 60 * 1_000_000_000  # so long nobody trades a quiet share; a night is longer
+JUMP_NS = 15 * 60 * 1_000_000_000  # a quiet share has no trade for so long; a night is longer
 JUMP_PASSES_NS = 60 * 1_000_000_000
 MAX_JUMPS = 1000
 NOT_BY_TIME = "only a file that is sorted by sip_timestamp can be paced; sort it, or leave out --speed"
@@ -40,7 +40,7 @@ def paced(
     skip: int = 0,
     world: World = REAL,
 ) -> Iterator[Ticks | None]:
-    """Let ticks out at their arrival times, sped up; None while there is nothing to let out.
+    """Yield ticks at their arrival times, sped up; None while nothing has arrived.
 
     batches: ticks, and for each row when it arrives, in ns, never falling. skip: so many ticks come at once: a replay
     that goes on does not wait for what is committed.
@@ -74,7 +74,7 @@ def paced(
 
 
 class Jump(NamedTuple):
-    """Two ticks, one behind the other, whose times lie too far apart to be waited for. Unix ns."""
+    """Two consecutive ticks whose times are too far apart to wait. Unix ns."""
 
     from_ns: int
     to_ns: int
@@ -91,7 +91,7 @@ class TickTimes:
     """
 
     def __init__(self) -> None:
-        self._latest: int | None = None  # tick time that is reached
+        self._latest: int | None = None  # the latest tick time so far
         self._ahead_ns = 0  # of the arrival times: less than this is the tick's own
 
     def arrivals(self, ts: Column) -> tuple[Column, list[Jump]]:
@@ -119,7 +119,7 @@ class TickTimes:
 
 
 def by_tick_time(batches: Iterable[Ticks]) -> Iterator[tuple[Ticks, Column]]:
-    """Pace recorded ticks by their own time; jumps in it are named, and not waited for."""
+    """Pace recorded ticks by their own time; log each jump and do not wait for it."""
     times = TickTimes()
     for ticks in batches:
         arrival_ns, jumps = times.arrivals(ticks.ts)

@@ -1,4 +1,4 @@
-"""The loop ①②③: a source's ticks, framed, into the stream, until it ends or somebody stops it."""
+"""The loop ①②③: take ticks from a source, make frames, send them, until the source ends or we are stopped."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from typing import NamedTuple
 
 import structlog
 
+from ..contracts.frames.maker import Identity
 from ..contracts.stop import Stop
 from ..contracts.ticks import Ticks
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .feed_metrics import FeedMetrics
-from .framer import Framer, Identity
+from .framer import Framer
 from .producer_lease import ProducerLease
-from .stream_writer import StreamWriter
+from .sending.writer import Writer
 
 log = structlog.get_logger()
 
-DRAIN_DEADLINE_S = 20.0  # of a stop: workers that are there need a fraction of it
+DRAIN_DEADLINE_S = 20.0  # of a stop; running workers need a fraction of it
 
 
 @dataclass(slots=True)
@@ -32,12 +33,11 @@ class Progress:
 class Feed(NamedTuple):
     """A source, ready to be produced.
 
-    ticks: yields None when there is nothing now. numbers: what of it is committed, by partition. lease: its unit;
-    is_ingest: it brings the live market in, which only one process may.
-    linger_ms: how long a live tick waits for company; None: for a full frame. ends: whether stopping means the end of
-    the feed (a live or synthetic one), or an interruption (a file). is_up: whether the source is connected.
-    before_end: what is to be done between its last ticks and its end frames. symbols: those that it may bring,
-    EVERY_SYMBOL for all; None: nobody knows.
+    ticks: yields None when there is nothing now. numbers: the committed number of each partition. lease: its unit.
+    linger_ms: how long a live tick waits for others in its frame; None: until the frame is full. ends: whether a stop
+    ends the feed (a live or synthetic one) or interrupts it (a file). is_ingest: it brings in the live market, and only
+    one process may do that. is_up: whether the source is connected. before_end: called between its last ticks and its
+    end frames. symbols: those that it may bring, EVERY_SYMBOL for all; None: nobody knows.
     """
 
     identity: Identity
@@ -56,7 +56,7 @@ def produce(
     feed: Feed,
     *,
     framer: Framer,
-    writer: StreamWriter,
+    writer: Writer,
     lease: ProducerLease,
     stop: Stop,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -84,7 +84,7 @@ def produce(
         progress.uncommitted = writer.lag
         on_progress(progress)
         metrics.show_if_due()
-        if stop.is_set():  # not before: what was taken from the source, and recorded, is sent
+        if stop.is_set():  # only here: ticks that were taken from the source and recorded are sent
             break
     if stop.is_set() and not feed.ends:
         return False
@@ -104,14 +104,14 @@ def produce(
 
 def _drain(
     feed: Feed,
-    writer: StreamWriter,
+    writer: Writer,
     lease: ProducerLease,
     stop: Stop,
     on_progress: Callable[[], None],
     *,
     world: World,
 ) -> None:
-    """Wait until everything is committed: until then, this process keeps what a fail-over of Redis may lose."""
+    """Wait until everything is committed: only this process can send again what a fail-over of Redis loses."""
     deadline = world.monotonic_s() + DRAIN_DEADLINE_S
     log.info("all sent: waiting until it is committed")
     while not writer.is_drained:

@@ -26,9 +26,9 @@ from ..db.world import REAL, World
 log = structlog.get_logger()
 
 _INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
-_INGEST_WAIT_S = LEASE_TTL_S + 1.0  # one that was killed holds it no longer
-_NOTE_EVERY_S = 0.5  # what a killed producer sent since the last note is known by its time only
-_RELEASE_WAIT_S = 6.0  # a renewal under way ends before, on a server that hangs too
+_INGEST_WAIT_S = LEASE_TTL_S + 1.0  # the lease of a killed process has ended by then
+_NOTE_EVERY_S = 0.5  # of what a killed producer sent after its last note, only the time is known
+_RELEASE_WAIT_S = 6.0  # a renewal that is running ends before, also on a server that hangs
 
 
 class ProducerLease:
@@ -108,7 +108,7 @@ class ProducerLease:
             raise self._lost
 
     def _keep(self) -> None:
-        """Renew until released; with the database away, go on: a lease that ended without a taker is still ours."""
+        """Renew until released; go on while the database is away: a lease that ended is ours until another takes it."""
         pause_s = _NOTE_EVERY_S
         while not self._lost and not self._world.wait(self._released, pause_s):
             try:
@@ -133,7 +133,7 @@ class ProducerLease:
         self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
 
     def _note(self) -> None:
-        """Note what was sent since the last time; nothing where nothing was."""
+        """Note what was sent since the last note, if anything was."""
         sent = self._sent()
         if sent == self._noted or not any(sent):
             return

@@ -29,6 +29,6 @@ def recorded(ticks: Iterable[Ticks | None], file: Path | None) -> Iterator[Ticks
 
 
 def _once(ticks: Ticks) -> Ticks:
-    """Leave out the trades that came again: the file has no ids to tell them by."""
+    """Leave out repeated trades: the file has no ids by which a reader could recognise them."""
     flags = ticks.optional.get("flags")
     return ticks if flags is None else ticks.take(flags != REPEATED)

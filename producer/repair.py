@@ -33,7 +33,7 @@ class RepairThread(threading.Thread):
     Nothing that goes wrong here stops the live feed. What is handed over waits in memory while the database is away.
     """
 
-    def __init__(  # noqa: PLR0913  # two servers, the vendor, and whose gaps
+    def __init__(  # noqa: PLR0913  # two servers, the vendor, and the feed
         self,
         database_url: str,
         redis_url: str,
@@ -65,12 +65,12 @@ class RepairThread(threading.Thread):
         self._said = ""
 
     def note(self, gap: Gap) -> None:
-        """Hand a gap over, from any thread."""
+        """Take a gap, from any thread."""
         log.warning("gap", feed=gap.feed, first_ms=gap.first_ms, last_ms=gap.last_ms, why=gap.why)
         self._found.put(gap)
 
     def run(self) -> None:
-        """Do it; while a server is away, wait for it."""
+        """Note and repair until the stop; while a server is away, wait for it."""
         backoff = Backoff(self._world, first_s=_LOOK_EVERY_S, longest_s=_LONGEST_PAUSE_S)
         while True:
             try:
@@ -131,7 +131,7 @@ class RepairThread(threading.Thread):
             self._say(str(e))
 
     def _wait(self, connection: Connection, seconds: float) -> bool:
-        """Note what was found, and sleep; return whether to stop. All waiting is done here: no note waits for it."""
+        """Write the gaps that were found, then sleep; return whether we are stopped."""
         self._note_found(connection)
         stopped = self._world.wait(self._stopping, seconds)
         if stopped:

@@ -1,6 +1,6 @@
 """Flat files (.csv, .csv.gz) as a feed: read block by block, in file order, never a whole file at once.
 
-Whether a file is compressed is told by its first bytes. Pacing belongs to the caller.
+The first bytes of a file show whether it is compressed. The caller does the pacing.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class ReplaySource:
 
     rules: `all` reads no conditions; `sip` adds the column flags where they say something; None: sip for each file that
     has conditions. A trade that comes twice, by its id, is marked (contracts.same_trade); rows_repeated counts them.
-    bytes_total, bytes_read: as the files lie on the disk, for a progress bar. rows_left_out: trades whose correction
+    bytes_total, bytes_read: on the disk, for a progress bar. rows_left_out: trades whose correction
     says that they do not count. rows_taken, refused (by reason), coverage: of what was read so far.
     unknown_conditions: those met that no table has; each is logged once.
     A row that is no trade is Refused, at its place, with FILE:LINE. Raises UsageError: at once for a file that is
@@ -152,11 +152,11 @@ def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int,
 
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[BufferedReader, _Readable]]:
-    """Open a file: as it lies on the disk, and as its plain text."""
+    """Open a file; return its bytes on the disk, and its plain text."""
     path = Path(file)
     with ExitStack() as stack:
         try:
-            if path.is_fifo() or path.is_socket():  # to open one waits, and it could not be read twice
+            if path.is_fifo() or path.is_socket():  # opening a pipe waits, and it cannot be read twice
                 raise UsageError(f"{file}: not a file")
             raw = stack.enter_context(path.open("rb"))
         except OSError as e:

@@ -14,49 +14,28 @@ import structlog
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ..contracts.errors import TickStockError, UsageError
+from ..contracts.errors import RestAway, RestBroken, RestRefused, RestStopped, TickStockError, UsageError
 from ..db.backoff import Backoff
 from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
 _ATTEMPTS = 5  # of one request, when the server or the network fails
-_REFUSALS = 10  # of one request, when it is said to be too early
+_REFUSALS = 10  # of one request, when the host says that it is too early
 _LONGEST_RETRY_AFTER_S = 86_400.0  # whatever a server says
-_MAX_RETRY_AFTER_S = 120.0  # who is told to wait longer than this comes back another time
-_NO_RETRY_AFTER_S = 12.0  # a 429 that does not say: the smallest plan allows 5 requests a minute
+_MAX_RETRY_AFTER_S = 120.0  # a longer wait is left to the next try
+_NO_RETRY_AFTER_S = 12.0  # a 429 without a time: the smallest plan allows 5 requests a minute
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 8.0
-_REQUEST_S = 30.0  # for one whole answer, however slowly it trickles in
+_REQUEST_S = 30.0  # for one whole answer, however slowly it comes
 _MAX_BODY_BYTES = 64 << 20  # a page of 50,000 bars is a tenth of it
 _CHUNK_BYTES = 1 << 16
 _SHOWN_LENGTH = 200
 _VENDORS = ("massive.com", "polygon.io")
 
 
-class RestAway(TickStockError):
-    """The host does not answer as it should now: come back after some minutes."""
-
-    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
-        """after_s: how long the host itself said to wait."""
-        super().__init__(message)
-        self.after_s = after_s
-
-
-class RestRefused(TickStockError):
-    """The host does not allow this key to ask for this: somebody must look at the key or the plan."""
-
-
-class RestBroken(TickStockError):
-    """An answer that cannot be trusted: use none of it."""
-
-
-class RestStopped(TickStockError):
-    """We are to stop: what was asked for is to be asked again."""
-
-
 class TokenBucket:
-    """Lets so many requests a minute through, evenly, with a second's worth at once."""
+    """Allows so many requests a minute, evenly, and those of one second at once."""
 
     def __init__(self, per_minute: float) -> None:
         self._per_s = per_minute / 60
@@ -71,7 +50,7 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._per_s)
 
     def pause(self, now_s: float, seconds: float) -> None:
-        """Let nothing through for so long: the host counts by itself, and said that it is too much."""
+        """Allow no request for so long: the host counts too, and answered that there were too many."""
         self._fill(now_s)
         self._tokens = min(self._tokens, 1 - seconds * self._per_s)
 
@@ -100,9 +79,19 @@ class RestClient:
     """Asks one host, in one thread."""
 
     def __init__(
-        self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], world: World = REAL
+        self,
+        url: str,
+        key: str,
+        *,
+        per_minute: float,
+        wait: Callable[[float], bool],
+        refused_for: Callable[[float], object] = lambda _: None,
+        world: World = REAL,
     ) -> None:
-        """wait: sleep so many seconds, True to stop. Raises UsageError."""
+        """wait: sleep so many seconds, True to stop. refused_for: hears for how long the host's quota is used up.
+
+        Raises UsageError.
+        """
         self._base = urlsplit(url)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
             raise UsageError("the REST address cannot be read: https://HOST is one")
@@ -112,6 +101,7 @@ class RestClient:
         self._world = world
         self._bucket = TokenBucket(per_minute)
         self._wait = wait
+        self._refused_for = refused_for
         self._pool = urllib3.PoolManager(
             num_pools=1,
             ca_certs=certifi.where(),
@@ -133,17 +123,18 @@ class RestClient:
         self._pool.clear()
 
     def follow(self, url: str, link: str) -> str:
-        """Return the address that a link on a page leads to. Raises RestBroken where that is another host."""
+        """Return the address of a link on a page. Raises RestBroken if it is on another host."""
         target = urljoin(urljoin(self._base.geturl(), url), link)
         if _host(urlsplit(target)) != _host(self._base):
             raise RestBroken(f"{self.host} links to another host: the key is not sent there")
         return target
 
     def get(self, url: str) -> bytes | None:
-        """Return the body of an answer, None where the host knows no such thing (404).
+        """Return the body of an answer, None for a 404.
 
-        url: on this host, with or without it. What may pass is tried again: failures with growing pauses and jitter,
-        an exhausted quota after the time that the host says. Raises RestAway, RestRefused, RestBroken, RestStopped.
+        url: on this host, with or without its name. What may pass is tried again: failures with growing pauses and
+        jitter, an exhausted quota after the time that the host says.
+        Raises RestAway, RestRefused, RestBroken, RestStopped.
         """
         target = self.follow(url, "")
         failures = refusals = 0
@@ -167,6 +158,7 @@ class RestClient:
 
     def _wait_for_quota(self, answer: _Answer, target: str, *, last: bool) -> None:
         seconds = _retry_after_s(answer.retry_after, self._world)
+        self._refused_for(seconds)
         if last or seconds > _MAX_RETRY_AFTER_S:
             raise RestAway(f"{self.host}: the quota of requests is used up ({_shown(target)})", after_s=seconds)
         log.info("rest quota used up: waiting", seconds=round(seconds, 1))
@@ -179,18 +171,18 @@ class RestClient:
         log.debug("rest failed: trying again", why=why)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep; also with nothing to wait for, look whether we are to stop."""
+        """Sleep, and raise RestStopped if we are stopped; 0 seconds only checks that."""
         if self._wait(seconds):
             raise RestStopped("stopped")
 
     def _ask(self, url: str) -> _Answer:
-        """Send one GET. A redirect is not followed: it would take the key along."""
+        """Send one GET. A redirect is not followed: the key would go to another address."""
         try:
             response = self._pool.request("GET", url, redirect=False, preload_content=False)
             try:
                 body = self._read(response)
             except BaseException:
-                response.close()  # half an answer: nobody else may read the rest of it
+                response.close()  # part of an answer was not read: no other request may read the rest of it
                 raise
             response.release_conn()
         except (HTTPError, OSError) as e:
@@ -198,7 +190,7 @@ class RestClient:
         return _Answer(response.status, body, response.headers.get("Retry-After"))
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Read a body as it comes in, within a deadline and a size: a read timeout alone lets it trickle for ever."""
+        """Read a body within a deadline and a size: with a read timeout alone a slow body never ends."""
         deadline = self._world.monotonic_s() + _REQUEST_S
         chunks, size = [], 0
         while chunk := response.read1(_CHUNK_BYTES):
@@ -225,7 +217,7 @@ class RestClient:
 
 
 def _problem_of(answer: _Answer) -> _Problem | None:
-    """Return what an answer says of itself; None where it is no answer of an API (a proxy's page, nothing at all)."""
+    """Return the error text of an answer; None if it is no answer of an API (a proxy's page, or empty)."""
     try:
         return _problems.decode(answer.body)
     except (msgspec.DecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""A synthetic market: the same options give the same ticks, whichever chunk of market time is asked for first.
+"""A synthetic market: the same options give the same ticks, in whatever order its chunks of market time are made.
 
 Owns what the ticks are and when they arrive; pacing, numbering and sending them is left to `produce.py`.
 """
@@ -61,7 +61,7 @@ _SYMBOL_SLOTS = 1 << 20  # a draw of 20 bits picks a symbol; the rarest of 20,00
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What a real feed does to us. Shares are of all ticks, 0..1; a row can be in more than one kind of trouble."""
+    """The faults of a real feed. Shares are of all ticks, 0..1; a row can have more than one fault."""
 
     disorder_ms: float = 0.0  # a tick's time lies this far before or behind its arrival, at most
     late_share: float = 0.0  # arrives 1..300 s after its time
@@ -138,7 +138,7 @@ class SyntheticSource:
         return None if self._end_ns is None else -(-self._end_ns // self.market.chunk_ns)
 
     def describe(self) -> str:
-        """Return one canonical line of everything that decides the ticks: equal lines, equal ticks."""
+        """Return one canonical line of every option that decides the ticks: equal lines give equal ticks."""
         options = asdict(self.market)
         options |= options.pop("trouble") | {"seconds": self.seconds}
         # However a whole number was written (60 or 60.0), the line is the same.
@@ -228,8 +228,8 @@ class _Prices:
     """The price of each symbol at any time.
 
     The logarithm of a price is a sum of noises whose knots lie 1, 2, 4 … steps apart, each a line between its knots
-    and as large as a random walk's move over that time. Unlike a walk it hangs on nothing before it, so any chunk can
-    be made first, and it stays within some percent of its base for ever: never 0, never out of bounds.
+    and as large as a random walk's move over that time. Unlike a walk it does not depend on what was before it, so any
+    chunk can be made first, and it stays within some percent of its base for ever: never 0, never out of bounds.
     """
 
     def __init__(self, market: Market, pace: float) -> None:

@@ -6,6 +6,7 @@ too; this needs no program of it.
 
 import ipaddress
 from copy import deepcopy
+from typing import Any
 
 # What a later file replaces as a whole; other lists are joined (compose-spec, "Merge").
 _REPLACED = {"command", "entrypoint", "test"}
@@ -21,7 +22,7 @@ _SAID_TWICE = {
 
 def merged(*files):
     """Return several files as one, the later ones over the earlier ones."""
-    whole = {}
+    whole: dict[str, Any] = {}
     for file in files:
         _merge(whole, deepcopy(file))
     return whole

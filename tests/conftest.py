@@ -145,6 +145,8 @@ def migrated_template(servers):
     with own_database(servers) as url:
         with postgres.connect(url, name="test") as connection:
             migrate(connection)
+            # A test that runs at 16:10 in New York must not meet a run that it did not start.
+            connection.execute("UPDATE schedule SET enabled = false")
         yield as_template(servers, url)
 
 

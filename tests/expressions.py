@@ -3,7 +3,7 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import promql_parser as promql
 import yaml
@@ -18,7 +18,7 @@ OTHERWISE = " or on() vector(NaN)"  # what a figure is that has no result
 
 _BUILD = {"version", "python", "component"}
 _TARGET = {"job", "instance"}  # what a scrape adds
-_ADDED = {"counter": {"_total": set()}, "info": {"_info": set()}, "gauge": {"": set()}}
+_ADDED: dict[str, dict[str, set[str]]] = {"counter": {"_total": set()}, "info": {"_info": set()}, "gauge": {"": set()}}
 _ADDED["histogram"] = {"_bucket": {"le"}, "_count": set(), "_sum": set()}
 _VARIABLES = {"$__rate_interval": "5m", "$partition": ".*"}
 
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     where: str
     expr: str
     legend: str = ""
-    panel: dict | None = None
+    panel: dict[str, Any] | None = None
 
 
 @cache
@@ -72,8 +72,8 @@ def as_sent(expr):
 def known_series():
     """Return the labels of every series that we show, that Prometheus makes of itself, and that our rules record."""
     known = {"up": _TARGET, "ALERTS": _TARGET | {"alertname", "alertstate", "severity"}}
-    for metric in ProcessCollector(registry=CollectorRegistry()).collect():
-        known |= _series_of(metric, set())
+    for described in ProcessCollector(registry=CollectorRegistry()).collect():
+        known |= _series_of(described, set())
     for metric in ALL:
         labels = _BUILD if metric is BUILD else set(metric._labelnames)
         for described in metric.describe():

@@ -23,7 +23,7 @@ class Tally:
         self.target = target
         self.seconds = seconds
         self.inputs = 0
-        self.outcomes = Counter()
+        self.outcomes: Counter[str] = Counter()
 
     def note(self, *outcomes):
         self.inputs += 1

@@ -32,5 +32,5 @@ def _programs():
 def _kind(program):
     said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
     # Valkey server v=9.1.2 sha=…; Redis server v=7.0.15 sha=…
-    name, major = re.match(r"(\w+) server v=(\d+)", said).groups()
+    ((name, major),) = re.findall(r"^(\w+) server v=(\d+)", said)
     return name if name == "Valkey" else f"{name} {major}"

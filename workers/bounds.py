@@ -19,6 +19,7 @@ KEPT_BARS = WINDOW + SLACK  # of the regular hours, per symbol and timeframe, ho
 MOST_KEPT_BARS = 5_000  # of a symbol with few trades in those hours: the limit of KEPT_BARS' rule
 KEPT_LETTERS = 100_000  # as many as Redis keeps
 KEPT_REPLAYS_DAYS = 400
+KEPT_RUNS_DAYS = 400  # without their steps, which are records
 SHORTEST_BARS_DAYS = 2  # bars of the last day are never deleted: `result_finder.py` relies on it
 
 _SYMBOLS = 50  # in one step
@@ -34,13 +35,18 @@ _FIRST_UUID = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Days to keep rows. bars: our own copy of bars, since their last write; records: of processes and runs."""
+    """Days to keep rows.
+
+    bars: our own copy of bars, since their last write; records: of processes and runs; daily: results of days, weeks
+    and months.
+    """
 
     bars: int = 7
     patterns: int = 90
     events: int = 30
     indicators: int = 7
     records: int = 30
+    daily: int = 400
 
 
 KEEP = Keep()
@@ -76,6 +82,8 @@ class Bounds:
             "ledger": self._forget_ledger,
             "sessions": lambda c, _: _Step(c.execute(query("forget_sessions"), {"days": keep.records}).rowcount, ""),
             "gaps": lambda c, after: _walk(c, "forget_gaps", after or "0", keep.records),
+            "run_steps": lambda c, _: _rest_of(c, "forget_run_steps", keep.records),
+            "runs": lambda c, _: _rest_of(c, "forget_runs", KEPT_RUNS_DAYS),
             "replays": lambda c, after: _walk(c, "forget_replays", after, KEPT_REPLAYS_DAYS),
         }
 
@@ -178,6 +186,12 @@ def _walk(connection: Connection, name: str, after: str, days: int, **more: obje
 def _all_of(connection: Connection, name: str, values: Mapping[str, Any]) -> _Step:
     """Delete the oldest rows, as many as one step may; continue while there are that many."""
     deleted = _value(connection, name, values)
+    return _Step(deleted, "more" if deleted == _ROWS else "")
+
+
+def _rest_of(connection: Connection, name: str, days: int) -> _Step:
+    """Delete what is over, wherever it stands, as many as a step may; go on while there were as many."""
+    deleted = connection.execute(query(name), {"days": days, "most": _ROWS}).rowcount
     return _Step(deleted, "more" if deleted == _ROWS else "")
 
 

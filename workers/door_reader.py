@@ -1,8 +1,8 @@
-"""The entries of the front door in their order, each under its number, in pieces; and what nobody will read any more.
+"""Reads the entries of the front door in their order, each with its number, in pieces; and counts lost ones.
 
 A number is the id of an entry, held against Redis TIME (contracts/door.py). Where an id is no number the stream is
-built anew (db/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted before
-they were read are seen by the count that the server keeps: it counts those that it added, this those that it read.
+built anew (db/streams/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted
+before they were read are seen by the count that the server keeps: it counts those that it added, this the read ones.
 """
 
 from bisect import bisect_right
@@ -24,9 +24,9 @@ from ..contracts.bounds import (
 from ..contracts.door import MARK, Fields, is_numbered, number_entries, refused_giant, refused_mark
 from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
 from ..contracts.ticks import Refused
-from ..db.door_stream import DoorState, DoorStream, Read
 from ..db.redis import is_gone
 from ..db.redis_connection import ReplyTooLarge
+from ..db.streams.door_stream import DoorState, DoorStream, Read
 from .steady_clock import SteadyClock
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ _FEWER = 16  # times fewer entries are asked for where a reply was too large
 
 
 class Piece(NamedTuple):
-    """Entries to be parsed together. last: the number of the last one; refused: those that are not even looked at."""
+    """Entries to be parsed together. last: the number of the last one; refused: those that are not parsed."""
 
     entries: Sequence[tuple[int, Fields]]
     refused: list[Refused]
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Entries that nobody has read, and nobody will. base: from where on they were counted; entries: since there."""
+    """Entries that were deleted before we read them. base: where the count begins; entries: how many since then."""
 
     base: str
     entries: int
@@ -66,7 +66,7 @@ class _Framed(NamedTuple):
 
 
 class _Copying(NamedTuple):
-    """The entries of (kept_after, through] are copied up to `after`, so many as are kept."""
+    """A rebuild under way: of the entries (kept_after, through], those up to `after` are copied; kept: how many."""
 
     kept_after: Position
     after: Position
@@ -81,29 +81,29 @@ class DoorReader:
         self._stream = stream
         self._clock = clock
         self._max_ahead_ms = max_ahead_ms
-        self.losses: list[Loss] = []  # that were found; who counted them takes them away
-        self._replaced = False  # the stream that was read is gone, and another stands there
+        self.losses: list[Loss] = []  # that were found and are not in the ledger yet
+        self._replaced = False  # the stream that was read is gone, and another has its key
         self._begin(0, 0, None)
 
     def _begin(self, number: int, highest: int, counted: int | None) -> None:
         self._cursor = number  # everything up to here was read
-        self._highest = highest  # number that was ever given
+        self._highest = highest  # the highest number ever given
         self._waiting: list[tuple[int, Fields]] = []  # entries that were read, and are not parsed yet
         self._weights: list[int] = []
-        self._marks = 0  # of them
+        self._marks = 0  # of the waiting entries are marks
         self._framed: deque[_Framed] = deque()
         self._copying: _Copying | None = None  # while the stream is built anew
         self._count = _FIRST_ENTRIES
-        self._is_full = False  # the last reply was: there may be more
-        self._bytes = 0  # that were read since the last piece was framed
+        self._is_full = False  # the last reply had as many entries as were asked for: there may be more
+        self._bytes = 0  # read since the last piece was framed
         self._seen = 0  # entries read
-        self._lost = 0  # entries that were not, since the group was moved
+        self._lost = 0  # entries lost since the group was moved
         self._offset = None if counted is None else -counted  # entries added = seen - offset + lost; None: unknown
-        self._added: int | None = None  # at the last reading
+        self._added: int | None = None  # entries that the server had added at the last read
         self._group_at = position_of(number)
         self._base = f"{self._group_at} {counted}"
         self._counted_to = self._group_at  # everything up to here was read, or is counted as lost
-        self._at_ms = self.now_ms = 0  # of the last read: as Redis said, and as it is believed
+        self._at_ms = self.now_ms = 0  # of the last read: Redis TIME, and the time that we trust
 
     @property
     def has_more(self) -> bool:
@@ -150,7 +150,7 @@ class DoorReader:
         return lowest
 
     def gone_to(self) -> int:
-        """Return up to which number nothing is read again: all below the first entry that is there is gone."""
+        """Return the number up to which nothing is read again: every entry up to it is gone."""
         first = self._stream.peek(position_of(self._cursor))
         number = None if first is None else number_of(first.position)
         return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
@@ -161,13 +161,13 @@ class DoorReader:
             log.warning("front door holds another stream: its entries get new ids", entries=swapped.moved)
 
     def _most_ms(self, now_ms: int, highest: int) -> int:
-        """Return the latest id that can be a number: behind one that is ahead, Redis goes on counting in its ms."""
+        """Return the ms of the latest id that can be a number: after an id that is ahead, Redis goes on in its ms."""
         return min(max(now_ms + self._max_ahead_ms, position_of(highest).ms), MAX_POSITION.ms)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def next_piece(self) -> Piece | None:
-        """Return the next entries, few enough to be parsed in a moment; None where none came."""
+        """Return the next entries, few enough to be parsed in a moment; None if there is none."""
         if not self._waiting and self._copying is not None:
             self._go_on_rebuilding(self._copying)
             return None
@@ -188,13 +188,13 @@ class DoorReader:
         return Piece(plain, [refused_mark(number, fields) for number, fields in marked], taken[-1][0])
 
     def note_framed(self, piece: Piece, rows: int) -> None:
-        """Note that a piece is on its way to the partitions."""
+        """Note that the frames of a piece are made."""
         seen = self._seen - len(self._waiting)
         self._framed.append(_Framed(piece.last, rows, self._bytes, seen))
         self._bytes = 0
 
     def _read(self) -> Refused | None:
-        """Read what is next; return an entry that is too large to be read."""
+        """Read the next entries; return one that is too large to be read, refused."""
         try:
             read = self._stream.read(position_of(self._cursor), self._count)
         except ReplyTooLarge:
@@ -228,7 +228,7 @@ class DoorReader:
             self._count_lost(look)
 
     def _adapt(self, entries: int, size: int) -> None:
-        """Ask for as many entries as make a fair reply."""
+        """Choose how many entries to ask for, so that a reply is neither too large nor too small."""
         if size > DOOR_READ_BYTES:
             self._count = max(1, self._count * DOOR_READ_BYTES // size)
         elif entries >= self._count and size * 4 <= DOOR_READ_BYTES:
@@ -253,7 +253,7 @@ class DoorReader:
     # -- built anew ------------------------------------------------------------------------------------------------
 
     def _begin_rebuild(self) -> None:
-        """Let the stream be built anew behind what was read, because an id there is no number."""
+        """Begin to build the stream anew behind what was read, because an id there is no number."""
         if self._at_ms > MAX_POSITION.ms:
             log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
             self._is_full = False
@@ -262,7 +262,7 @@ class DoorReader:
         self._copying = _Copying(self._group_at, self._group_at, position_of(self._cursor), 0)
 
     def _go_on_rebuilding(self, copying: _Copying) -> None:
-        """Copy some of what keeps its ids; put the copy in the stream's place when all of it is there."""
+        """Copy some entries that keep their ids; when all are copied, put the copy in the stream's place."""
         copied = self._stream.copy(copying.after, copying.through)
         kept = copying.kept + copied.entries
         self._copying = copying._replace(after=copied.after, kept=kept)
@@ -282,13 +282,13 @@ class DoorReader:
 
     @property
     def _expected(self) -> int | None:
-        """How many entries the server has added, if nobody else takes any away."""
+        """How many entries the server has added, if nobody else deletes any."""
         return None if self._offset is None else self._seen - self._offset + self._lost
 
     def _expect_same(self, read: Read) -> DoorState:
-        """Return what the stream says of itself.
+        """Return the state of the stream.
 
-        Raises DoorChanged where it ends below what was read, or another has taken its place.
+        Raises DoorChanged if it ends below what was read, or another stream has taken its place.
         """
         look, cursor = read.state, position_of(self._cursor)
         if look is not None and look.group is not None:
@@ -305,7 +305,7 @@ class DoorReader:
         raise DoorChanged
 
     def _count_lost(self, look: DoorState) -> None:
-        """Compare what was read with what the server has added, at a moment at which nothing is unread."""
+        """Compare the entries read with those that the server added, at a moment when nothing is unread."""
         self._added = look.added
         if look.added is None:
             return
@@ -322,12 +322,12 @@ class DoorReader:
         self.losses.append(Loss(self._base, self._lost, self._counted_to, through))
 
     def passed(self, lowest: int) -> None:
-        """Count no more what has been applied wherever it can be: the stream keeps it for who is left out."""
+        """Drop from memory what every partition but those left out has applied; the stream keeps it for these."""
         while self._framed and self._framed[0].last <= lowest:
             self._framed.popleft()
 
     def applied(self, lowest: int) -> None:
-        """Let go of what every partition has applied."""
+        """Move the group behind what every partition has applied, so that it is trimmed."""
         done = None
         while self._framed and self._framed[0].last <= lowest:
             done = self._framed.popleft()
@@ -340,13 +340,13 @@ class DoorReader:
         except ResponseError as e:
             if not is_gone(e):
                 raise
-            return  # the next read sees whether the group alone is gone, or another stream stands there
+            return  # the next read shows whether only the group is gone, or another stream has the key
         if self._offset is not None:
             self._offset, self._lost = self._offset - self._lost, 0
         self._base = f"{self._group_at} {counted}"
 
 
 def _where_counted(look: DoorState, lowest: int) -> tuple[int, int | None]:
-    """Return where to begin, and how many entries were added up to there: where our group stands, if that is below."""
+    """Return where to begin, and how many entries were added up to there: at our group, if that is lower."""
     at = number_of(look.group) if look.group is not None else None
     return (at, look.counted) if at is not None and at <= lowest and look.counted is not None else (lowest, None)

@@ -1,7 +1,7 @@
-"""Trades that come again at the front door, also where another worker framed the ones before.
+"""Recognises trades that come again at the front door, also if another worker framed the first one.
 
-What a door that starts has to know stands in the partition streams: the frames of the last door, with the names of
-their trades. So nothing is kept for it, and the same entries, read again, are marked as before.
+A door that starts reads the frames of the last door, with the ids of their trades, from the partition streams. So
+nothing else is stored, and the same entries, read again, are marked as before.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -21,12 +21,12 @@ from ..db.redis import Client
 from .partition.tick_check import MS_NS, Limits, RowArrivals, may_count
 from .partition_reader import pages_of
 
-_LOOK_BACK_MS = 90_000  # the minute in which a trade is known again, and what its frame was under way
-_MOST = 1_000_000  # trades in each half of the memory, which is 64 MB then: a worker has other things to hold
+_LOOK_BACK_MS = 90_000  # the minute in which a trade is recognised, and the time that its frame may take
+_MOST = 1_000_000  # trades in each half of the memory, which then takes 64 MB
 
 
 class DoorRepeats:
-    """Marks the trades that come again; `restart` forgets all and reads what a new door has to know."""
+    """Marks the trades that come again; `restart` forgets all and reads the frames of the last door."""
 
     def __init__(self, client: Client, partitions: int, limits: Limits) -> None:
         self._client = client
@@ -42,7 +42,7 @@ class DoorRepeats:
         left_out: partitions whose keys hold something else; nothing is sent to them, and the door begins anew after.
         """
         self._same = SameTrades(most=_MOST)
-        self._requeued = SameTrades(most=_MOST)  # what is framed again is no repeat of itself
+        self._requeued = SameTrades(most=_MOST)  # an entry that is framed again is no repeat of itself
         self._pages = self._read_partitions(number, left_out)
         self.is_ready = False
 
@@ -51,7 +51,7 @@ class DoorRepeats:
         self.is_ready = next(self._pages, self) is self
 
     def mark(self, ticks: Ticks, entries: Sequence[Entry]) -> Ticks:
-        """Return the rows of some entries with their repeats marked; what will be refused may come again.
+        """Return the rows of some entries with their repeats marked; a row that will be refused may come again.
 
         A dead letter that is sent again was never counted: it repeats nothing but another dead letter.
         """
@@ -98,7 +98,7 @@ def _door_frame(body: bytes) -> Frame | None:
 
 
 def _rows_up_to(frame: Frame | None, number: int) -> Ticks:
-    """Return the rows whose entries are behind the door: those above are framed again."""
+    """Return the rows up to a number: those above it are framed again."""
     if frame is None or frame.previous >= number:
         return Ticks.empty()
     try:

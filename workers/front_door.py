@@ -1,9 +1,9 @@
-"""Plain entries of `tickstock-stream`, anybody's XADD -> frames of the partitions. One worker does it, by lease.
+"""Turns the plain entries of `tickstock-stream`, anybody's XADD, into frames. One worker does it, by lease.
 
 Nothing is kept: the entries stay until every partition has applied them, and are read again from there whenever
-something is odd. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own, so what is
-read again is dropped row by row. How the stream is read stands in workers/door_reader.py. A turn of the worker brings
-one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
+something does not fit. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own id, so
+that rows which are read again are dropped one by one. workers/door_reader.py reads the stream. A turn of the worker
+brings one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
 """
 
 from bisect import bisect_right
@@ -17,23 +17,22 @@ from redis.exceptions import ResponseError
 
 from ..contracts.bounds import LONG_REFUSED_ROWS
 from ..contracts.errors import LeaseTaken
-from ..contracts.frames import frame as frames
-from ..contracts.frames.aside import pack_aside
-from ..contracts.frames.frame import MAX_TICKS, VERSION, Frame
+from ..contracts.frames.frame import MAX_TICKS
+from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.lease import Lease
 from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
 from ..contracts.partition import position_of, split
 from ..contracts.spellings.tick_json import Entry
 from ..contracts.ticks import Column, Refused, Ticks
 from ..db import lease as leases
-from ..db.frame_stream import Send, send
 from ..db.lease import RENEW_EVERY_S
 from ..db.look.foreign_keys import ForeignKeyWatch
-from ..db.look.lag import number_in
 from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
+from ..db.streams.flow import FlowNumbers, SentField, read_flows, want_field
+from ..db.streams.frame_stream import Send, send
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
@@ -41,6 +40,7 @@ from .partition.tick_check import Limits
 
 log = structlog.get_logger()
 
+_IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
 _FULL_WAIT_S = 1.0  # after Redis refused a frame
@@ -48,7 +48,7 @@ _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
 
 class FrontDoor:
-    """The front door of the fleet; every worker has one, the one with the lease works."""
+    """The front door of the fleet. Every worker has one; only that of the lease's owner works."""
 
     def __init__(  # noqa: PLR0913  # two servers, and how entries become frames
         self,
@@ -75,23 +75,28 @@ class FrontDoor:
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
+        self._in_redis = [SentField() for _ in range(partitions)]
         self.reset()
 
     def reset(self) -> None:
-        """Forget where the door stands: the next step looks it up."""
+        """Forget the position of the door: the next step reads it again."""
         self._framed_to: int | None = None
         self._previous = [0] * self._partitions
-        self._last_sent: list[str | None] = [None] * self._partitions
-        self._sends = 0
+        self._expect_nothing()
         self._poll_at = 0.0
         self._restart_at = 0.0
+
+    def _expect_nothing(self) -> None:
+        """Forget what the `sent` field of each partition holds."""
+        for field in self._in_redis:
+            field.forget()
 
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Frame what came in, if the door is ours; return whether there may be more at once.
+        """Make frames of new entries, if the door is ours; return whether there may be more at once.
 
-        While Redis is out of memory the door waits, and the worker goes on: only its commits make room.
+        While Redis is out of memory the door waits and the worker goes on: only commits make room.
         """
         self._look_at_lease()
         if self._lease is None or self._world.monotonic_s() < self._full_until:
@@ -116,12 +121,12 @@ class FrontDoor:
         return busy
 
     def _leave_out(self) -> None:
-        """Find the keys that hold something else: what is for their partitions stays at the door, and is read again."""
+        """Find the keys that hold something else: entries for their partitions stay at the door and are read again."""
         self._foreign_door.check([0])
         self._foreign.check(range(self._partitions))
 
     def _look_at_foreign(self) -> None:
-        """Begin anew where a key is right again, at the lowest number that is applied."""
+        """Begin anew, at the lowest number that is applied, if a key is right again."""
         if self._foreign_door.put_right() | self._foreign.put_right():
             self.reset()
 
@@ -167,63 +172,64 @@ class FrontDoor:
             self._lease = None
         self._reader.close()
 
-    # -- where it stands -------------------------------------------------------------------------------------------
+    # -- where it begins -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
 
-        The highest is one that was sent, perhaps: its rows may wait in a partition, and no other may get their numbers.
+        The highest may be only sent: its rows may wait in a partition, and no other row may get its number.
         """
         self._register()
         rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
         applied: dict[int, int] = dict(rows)
         start = min(applied.values()) if len(applied) == self._partitions else 0
-        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
-        sent = (number_in(sent) for sent, *_ in self._flows(open_to))
-        # It may read rows again that were counted, but not let go of: a frame's rows are above its previous number.
+        sent = (flow.sent_number for flow in self._flows().values())
+        # It may read rows again that are counted already; their partitions drop them by their numbers.
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
         self._previous = [start] * self._partitions
-        self._last_sent = [None] * self._partitions
+        self._expect_nothing()
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
 
     def _register(self) -> None:
-        """Fence former owners. Where Redis knows a higher epoch, PostgreSQL came back older: ours goes above it."""
+        """Fence former owners. If Redis knows a higher epoch, PostgreSQL came back older: raise ours above it."""
         if self._lease is None:
             return
         while known := self._reader.register(self._lease.epoch):
             values = {"unit": self._lease.unit, "owner": self._consumer, "epoch": self._lease.epoch, "known": known}
             row = self._database.connection.execute(query("raise_lease_epoch"), values).fetchone()
             if row is None:
-                break  # it is another's: the next look at the lease says so
+                break  # another worker has the lease: the next look at it shows that
             self._lease = self._lease._replace(epoch=row[0])
 
-    def _flows(self, partitions: Sequence[int]) -> list[tuple[bytes | None, ...]]:
-        """Return what stands in some partitions of the door's frames: sent, done, want."""
-        pipeline = self._client.pipeline(transaction=False)
-        for p in partitions:
-            pipeline.hmget(flow_key(p), [f"{name}:{FRONT_DOOR_PRODUCER}" for name in ("sent", "done", "want")])
-        return list(map(tuple, pipeline.execute()))
+    def _flows(self) -> dict[int, FlowNumbers]:
+        """Return the door's numbers in each partition that is not left out. Raises where a key holds something else."""
+        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
+        flows: dict[int, FlowNumbers] = {}
+        for p, numbers in read_flows(self._client, FRONT_DOOR_PRODUCER, open_to).items():
+            if isinstance(numbers, ResponseError):
+                raise numbers
+            flows[p] = numbers
+        return flows
 
     def _poll(self) -> None:
-        """Look each second how far the partitions are: trim what all have applied, start over where Redis forgot."""
+        """Read each second how far the partitions are: trim what all have applied, restart if Redis forgot frames."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
-        open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
-        flows = self._flows(open_to)
-        for p, (sent, _, want) in zip(open_to, flows, strict=True):
-            forgotten = self._last_sent[p] is not None and (sent or b"").decode(errors="replace") != self._last_sent[p]
-            wanted = want is not None and self._world.monotonic_s() >= self._restart_at
+        flows = self._flows()
+        for p, flow in flows.items():
+            forgotten = self._in_redis[p].differs(flow.sent)
+            wanted = flow.want is not None and self._world.monotonic_s() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door restarted", partition=p, why="Redis forgot" if forgotten else "missing frames")
-                self._client.hdel(flow_key(p), f"want:{FRONT_DOOR_PRODUCER}")
+                self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
                 self.reset()
                 self._restart_at = self._world.monotonic_s() + _RESTART_EVERY_S
                 return
-        lowest = min((number_in(done) for _, done, _ in flows), default=0)
-        if len(open_to) == self._partitions:
+        lowest = min((flow.done for flow in flows.values()), default=0)
+        if len(flows) == self._partitions:
             self._reader.applied(lowest)
-        else:  # what a partition that is left out has not applied must stay
+        else:  # keep what a partition that is left out has not applied
             self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
@@ -233,7 +239,7 @@ class FrontDoor:
             del self._reader.losses[0]
 
     def _note_loss(self, loss: Loss) -> None:
-        """Count entries that nobody has read: once in the ledger, however often they are counted from one place."""
+        """Count lost entries once in the ledger, however often they are found."""
         if self._lease is None:
             return
         values = {"epoch": self._lease.epoch, "owner": self._consumer, "base": loss.base, "entries": loss.entries}
@@ -243,7 +249,7 @@ class FrontDoor:
             TICKS_LOST.inc(row[0])
 
     def _behind(self) -> list[int]:
-        """Return the partitions that do not know yet how far the door was read."""
+        """Return the partitions that have no frame yet up to where the door was read."""
         return [p for p, previous in enumerate(self._previous) if previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------
@@ -256,7 +262,7 @@ class FrontDoor:
         self._reader.note_framed(piece, len(ticks) + len(ticks.refused))
         self._send(list(self._cut(ticks, piece.last)))
 
-    def _cut(self, ticks: Ticks, last: int) -> Iterator[tuple[int, Send]]:
+    def _cut(self, ticks: Ticks, last: int) -> Iterator[Send]:
         """Cut a piece into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
         parts = split(ticks, self._partitions) if len(ticks) else {}
         refused: dict[int, list[Refused]] = {}
@@ -273,35 +279,31 @@ class FrontDoor:
                 yield self._make(p, part.take(slice(done, end), odd[odd_done:odd_end]), number)
                 done, odd_done = end, odd_end
 
-    def _make(self, p: int, ticks: Ticks, last: int) -> tuple[int, Send]:
-        ticks = frames.only_used_symbols(ticks) if len(ticks) else ticks
-        frame = Frame(
-            VERSION, FRONT_DOOR_PRODUCER, LIVE_FEED, "live", self._previous[p], last, self._born_ms(last), 0, True,
-            len(ticks), list(ticks.symbols), frames.block_columns(ticks) if len(ticks) else [], "zstd",
-            frames.pack_columns(ticks) if len(ticks) else b"", list(ticks.refused), pack_aside(ticks),
-        )  # fmt: skip
+    def _make(self, p: int, ticks: Ticks, last: int) -> Send:
+        """Make the next frame of a partition, up to a number."""
+        body = make_frame(_IDENTITY, ticks, "live", self._previous[p], last, self._born_ms(last))
         self._previous[p] = last
-        self._sends += 1
-        return p, Send(p, frames.encode(frame), f"{last},{self._sends}")
+        return Send(p, body, self._in_redis[p].next(last))
 
     def _born_ms(self, last: int) -> int:
-        """Return when rows up to a number came: an id may be ahead of the time at which it was read."""
+        """Return when rows up to a number came, in Unix ms; an id may be ahead of the time of the read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
-    def _send(self, all_made: Sequence[tuple[int, Send]]) -> None:
-        made = [(p, sent) for p, sent in all_made if p not in self._foreign.left_out]
-        if not made:
+    def _send(self, made: Sequence[Send]) -> None:
+        sends = [sent for sent in made if sent.partition not in self._foreign.left_out]
+        if not sends:
             return
-        for (p, sent), outcome in zip(made, send(self._client, FRONT_DOOR_PRODUCER, [s for _, s in made]), strict=True):
+        for sent, outcome in zip(sends, send(self._client, FRONT_DOOR_PRODUCER, sends), strict=True):
+            p = sent.partition
             if outcome.is_foreign:
                 self._leave_out()
                 self._wait_for_room()
                 return
-            if outcome.refused or (self._last_sent[p] is not None and outcome.before != self._last_sent[p]):
+            if outcome.refused or self._in_redis[p].differs(outcome.before):
                 log.warning("front door restarted", partition=p, why=outcome.refused or "Redis forgot what was sent")
                 self._wait_for_room()
                 return
-            self._last_sent[p] = sent.sent
+            self._in_redis[p].note(sent.sent)
 
 
 def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:

@@ -6,8 +6,9 @@ Pure.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..contracts.ticks import Column
+from ..contracts.ticks import Codes, Column, Mask, Minutes
 from ..contracts.timeframe import HIGHER
 
 # Why a bar is marked. AFFECTED: a bar before it changed, so its results may change as well. NEW_REDETECT: its patterns
@@ -27,12 +28,13 @@ MARK_DTYPE = np.dtype(
         ("publish", "?"),
     ]
 )
-NO_MARKS = np.empty(0, MARK_DTYPE)
+Marks = NDArray[np.void]  # (n,) of MARK_DTYPE
+NO_MARKS: Marks = np.empty(0, MARK_DTYPE)
 
 
 def marks_of(
-    symbols: Column, minutes: Column | int, kinds: Column | int, *, publish: Column | bool, timeframe: Column | int = 1
-) -> Column:
+    symbols: Codes, minutes: Minutes | int, kinds: Column | int, *, publish: Mask | bool, timeframe: Column | int = 1
+) -> Marks:
     """Make marks for the stage PATTERNS."""
     marks = np.empty(len(symbols), MARK_DTYPE)
     marks["symbol"], marks["minute"], marks["timeframe"] = symbols, minutes, timeframe
@@ -40,7 +42,7 @@ def marks_of(
     return marks
 
 
-def joined(parts: Sequence[Column]) -> Column:
+def joined(parts: Sequence[Marks]) -> Marks:
     """Join marks into one per bar, sorted by symbol, timeframe and minute.
 
     It has the earlier stage, so that nothing is left out; the stronger kind, so that a new bar's first results are not
@@ -54,7 +56,7 @@ def joined(parts: Sequence[Column]) -> Column:
     if not same.any():
         return marks
     first = np.flatnonzero(np.append(True, ~same))
-    one: Column = marks.take(first)
+    one = marks.take(first)
     one["stage"] = np.minimum.reduceat(marks["stage"], first)
     one["kind"] = np.minimum.reduceat(marks["kind"], first)
     one["publish"] = np.logical_or.reduceat(marks["publish"], first)
@@ -63,7 +65,7 @@ def joined(parts: Sequence[Column]) -> Column:
     return one
 
 
-def higher_marks(minute_marks: Column) -> Column:
+def higher_marks(minute_marks: Marks) -> Marks:
     """Mark the bars of the higher timeframes that contain these 1-minute bars."""
     parts = [
         marks_of(

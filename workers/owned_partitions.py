@@ -1,4 +1,4 @@
-"""The partitions that a worker owns: taken and begun, restored, set aside, given back, or lost to another worker."""
+"""The partitions that a worker owns: take them, restore them, set them aside, give them back, or lose them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,23 +12,23 @@ from .commit.worker_figures import WorkerFigures
 from .partition.partition_state import Held, PartitionState
 from .partition.tick_check import Limits
 from .partition_reader import Entries
-from .restorer import Restorer
+from .restore.restorer import Restorer
 from .set_aside import SetAside
 
 log = structlog.get_logger()
 
 
 class Part(Protocol):
-    """A part of the worker that keeps something by partition."""
+    """A part of the worker that keeps something for each partition."""
 
     def leave(self, partition: int) -> None:
-        """Do nothing more for a partition."""
+        """Forget a partition."""
 
 
 class OwnedPartitions:
-    """states: of those that are worked on."""
+    """states: by partition, without those that are set aside. The dict stays the same object."""
 
-    def __init__(  # what it goes through, and what it fills
+    def __init__(  # three parts that act, and what a state needs
         self,
         assignment: Assignment,
         restorer: Restorer,
@@ -38,9 +38,9 @@ class OwnedPartitions:
         limits: Limits,
         parts: Sequence[Part],
     ) -> None:
-        """parts: of the worker, which forget a partition that goes."""
+        """parts: of the worker; each forgets a partition that leaves."""
         self.states: dict[int, PartitionState] = {}
-        self._left: dict[int, Entries] = {}  # of the last read: more rows than one turn may take
+        self._left: dict[int, Entries] = {}  # entries of the last read that one turn could not take
         self._assignment = assignment
         self._restorer = restorer
         self._set_aside = set_aside
@@ -50,34 +50,34 @@ class OwnedPartitions:
 
     @property
     def held(self) -> list[Held]:
-        """How each is held, those that are set aside, too."""
+        """How each is held, including those that are set aside."""
         return [state.held for state in self.states.values()] + self._set_aside.held
 
     @property
     def left(self) -> set[int]:
-        """The partitions of which something that was read waits for the next turn."""
+        """The partitions with entries that were read and wait for the next turn."""
         return set(self._left)
 
     def take_left(self) -> dict[int, Entries]:
-        """Return what the last turn left, and leave nothing."""
+        """Return the entries that the last turn left, and forget them here."""
         left, self._left = self._left, {}
         return left
 
     def leave_left(self, entries: dict[int, Entries]) -> None:
-        """Leave what was read to the next turn; a partition that is restored before reads it again."""
+        """Keep these entries for the next turn. A restore drops them, because it reads them again."""
         self._left |= entries
 
     def renew_leases(self) -> None:
-        """Renew the leases where it is time, and drop the partitions that another worker has by now."""
+        """Renew the leases if it is time, and drop the partitions that another worker has taken."""
         for lost in self._assignment.renew_if_due(self.held):
             self.drop(lost.partition, "lease lost")
 
     def has_surplus(self) -> bool:
-        """Tell whether there are more than the fair share."""
+        """Tell whether we hold more than the fair share."""
         return bool(self._assignment.surplus(self.held))
 
     def release_surplus(self) -> None:
-        """Give those beyond the fair share back of which all is committed."""
+        """Give back the partitions beyond the fair share that have nothing uncommitted."""
         surplus = [held for held in self._assignment.surplus(self.held) if not self._is_dirty(held.partition)]
         for held in surplus:
             self._forget(held.partition)
@@ -89,14 +89,14 @@ class OwnedPartitions:
         return partition in self.states and self.states[partition].uncommitted.dirty
 
     def take_one(self) -> None:
-        """Take one free partition where the fair share is not reached."""
+        """Take one free partition if we hold less than the fair share."""
         if taken := self._assignment.take_one(self.held):
             TAKEOVERS.inc()
             self._figures.begin(taken.partition)
             self._begin(taken)
 
     def take_back(self) -> None:
-        """Go on with partitions that were set aside, where their keys are right again."""
+        """Restore the partitions that were set aside and whose keys are right again."""
         for held in self._set_aside.put_right():
             self._begin(held)
 
@@ -105,9 +105,9 @@ class OwnedPartitions:
         self.restore(held.partition)
 
     def restore(self, partition: int, *, from_start: bool = False) -> None:
-        """Go back to the committed state and read again: start, take-over, hole, anything odd: always this.
+        """Go back to the committed state and read again: at a start, a take-over, missing frames, anything unexpected.
 
-        from_start: of the stream, because its ids are not those that the committed position knows.
+        from_start: read the stream from its start, because its entries have other ids than when they were committed.
         """
         self._left.pop(partition, None)
         state = self._restorer.restore(self.states[partition], from_start=from_start)
@@ -118,24 +118,24 @@ class OwnedPartitions:
         self._figures.count_restore()
 
     def restore_all(self) -> None:
-        """Restore every partition whose keys are right, and set the others aside."""
+        """Set aside the partitions with a foreign key, and restore all others."""
         for partition in self._set_aside.check(self.states):
             self._leave(partition)
         for partition in list(self.states):
             self.restore(partition)
 
     def drop(self, partition: int, why: str) -> None:
-        """Forget a partition that is another worker's now."""
+        """Forget a partition that another worker owns now."""
         if self._forget(partition):
             log.info("partition dropped", partition=partition, why=why)
 
     def clear(self) -> None:
-        """Forget every state: they may not fit what is committed, and the next owner restores."""
+        """Forget every state: they may not match what is committed. The next owner restores them."""
         self._left.clear()
         self.states.clear()
 
     def _forget(self, partition: int) -> bool:
-        """Keep nothing of a partition; return whether it was here."""
+        """Forget a partition; return whether it was here."""
         self._leave(partition)
         return self.states.pop(partition, None) is not None or self._set_aside.drop(partition)
 

@@ -1,4 +1,4 @@
-"""④ New frames of the owned partitions; or the group set back to the committed position, and everything again."""
+"""④ Reads the streams of the owned partitions, and sets a group back to the committed position."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from ..contracts.bounds import MAX_FRAME_BYTES
 from ..contracts.frames.frame import FIELD, TOO_LARGE
 from ..contracts.names import GROUP, flow_key, renewal_keys, stream_key
 from ..contracts.partition import START, Position
-from ..db.look.lag import sent_numbers
 from ..db.redis import Client, is_cluster, is_exhausted, is_gone, is_out_of_memory, make_group, ms_of_time
 from ..db.redis_connection import ReplyTooLarge
+from ..db.streams.flow import done_values, sent_numbers
 from ..db.world import World
 from .partition.partition_state import PartitionState
 
@@ -22,11 +22,11 @@ log = structlog.get_logger()
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 
 _ACK_CHUNK = 1000
-_CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
+_CLUSTER_WAIT_S = 0.005  # after a read without entries
 _PAGE = 1000  # entries in one reply of a range
-_SHORTENED_BYTES = 4 << 20  # about, in one reply of entries that are read one by one
+_SHORTENED_BYTES = 4 << 20  # about so many in one reply, when entries are read one by one
 
-# What XINFO says of a stream without the two entries that it shows, which may be large.
+# One field of XINFO STREAM. Its whole reply contains two entries, which may be large.
 _LAST_ID = """
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #info, 2 do
@@ -34,7 +34,8 @@ for i = 1, #info, 2 do
 end
 """
 
-# Of an entry that is too large to be one of ours its size alone: ARGV are the most bytes of it, and of all of them.
+# Replaces an entry that is too large for a frame by its size. ARGV: most bytes of an entry, most bytes of all entries,
+# the mark of a replaced entry, most entries.
 _SHORTENED = """
 local function shortened(fields)
     local size = 0
@@ -67,7 +68,7 @@ _RANGE_SHORTENED = (
     """
 local function next_entry(taken)
     local last = #taken > 0 and taken[#taken][1]
-    if last == '18446744073709551615-18446744073709551615' then return nil end -- nothing is behind it, nor may be asked
+    if last == '18446744073709551615-18446744073709551615' then return nil end -- the largest id: nothing can follow
     local first = last and '(' .. last or ARGV[5]
     return redis.call('XRANGE', KEYS[1], first, ARGV[6], 'COUNT', 1)[1]
 end
@@ -75,7 +76,7 @@ end
     + _SHORTENED
 )
 
-# XGROUP DELCONSUMER drops what is pending, so the look and the deletion are one step.
+# XGROUP DELCONSUMER drops pending entries: so the check and the deletion are one step.
 _DROP_IDLE_CONSUMERS = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local name, pending = consumer[2], consumer[4]
@@ -85,8 +86,8 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 """
 
-# KEYS stream, aside, moving, next. ARGV group, the latest id (ms), bytes in one step. Frames keep their order and their
-# numbers: what was applied before is dropped by those. Returns 1 when nothing waits any more.
+# KEYS stream, aside, moving, next. ARGV group, the latest right id (ms), bytes in one step. Frames keep their order and
+# their numbers, by which applied ones are dropped. Returns 1 when all entries have new ids.
 _RENEW = """
 local function move(from, most)
     local size = 0
@@ -116,12 +117,12 @@ end
 return move(KEYS[2], tonumber(ARGV[3]))
 """
 _MOVED_BYTES = 4 << 20
-_MOST_STEPS = 100  # in one go: a lease waits meanwhile
+_MOST_STEPS = 100  # in one call: a lease must be renewed meanwhile
 
 
 @dataclass(slots=True)
 class Restoring:
-    """A partition that reads again. until, sent: the stream's last id and the producers' numbers when that began."""
+    """A partition that is being restored. until, sent: the stream's last id and the producers' numbers at its begin."""
 
     until: Position
     sent: dict[str, int]
@@ -131,9 +132,9 @@ class Restoring:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What Redis says of a partition when nothing came: the producers' sent numbers, pending entries, the last id.
+    """A partition in Redis after a read without entries: each producer's sent number, pending entries, the last id.
 
-    aside: entries wait for new ids.
+    aside: entries wait in another key for new ids (`renew`).
     """
 
     sent: dict[str, int]
@@ -143,7 +144,7 @@ class Look:
 
 
 def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[Entries]:
-    """Read what a partition's stream holds between two ids, in pages that are bounded in entries and in bytes."""
+    """Read a partition's stream from one id to another, in pages that are bounded in entries and in bytes."""
     while True:
         arguments = (MAX_FRAME_BYTES, _SHORTENED_BYTES, TOO_LARGE, _PAGE, first, last)
         page = client.execute_command("EVAL", _RANGE_SHORTENED, 1, stream_key(partition), *arguments)
@@ -151,12 +152,12 @@ def pages_of(client: Client, partition: int, first: str, last: str) -> Iterator[
             return
         yield [(entry_id, _body(entry)) for entry_id, entry in page]
         first = Position.parse(page[-1][0]).exclusive
-        if not first.startswith("("):  # the largest id: nothing is behind it
+        if not first.startswith("("):  # the largest id: nothing can follow
             return
 
 
 class PartitionReader:
-    """Reads through the consumer group, which only spreads the work's view to the outside: the position decides."""
+    """Reads through the consumer group. The group only shows the work to others: the committed position decides."""
 
     def __init__(self, client: Client, consumer: str, *, world: World, group: str = GROUP) -> None:
         self._world = world
@@ -165,23 +166,23 @@ class PartitionReader:
         self._group = group
         self._restoring: dict[int, Restoring] = {}
         self.read_at_ms = 0  # Redis TIME of the last read
-        self._large: set[int] = set()  # partitions with entries that one reply cannot hold
+        self._large: set[int] = set()  # partitions whose entries do not fit into one reply
 
     @property
     def restoring(self) -> Mapping[int, Restoring]:
-        """The partitions that read again, and what that began with."""
+        """The partitions that are being restored."""
         return self._restoring
 
     def leave(self, partition: int) -> None:
-        """Read nothing again of a partition that is not ours any more."""
+        """End the restore of a partition that is not ours any more."""
         self._restoring.pop(partition, None)
 
     def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
-        """Read what is new, at most `count` entries of each partition; wait up to block_ms (0: not at all) for some.
+        """Read new entries, at most `count` of each partition; wait up to block_ms (0: do not wait) for the first.
 
-        TIME is asked behind the read, in the same round trip: no entry of it came later.
-        Raises ReplyTooLarge where somebody sent more than any program of ours: what was read is lost to us, so that the
-        partitions must be restored; from then on they are read entry by entry, until what waits is read.
+        TIME is asked after the read, in the same round trip: no entry came later than that.
+        Raises ReplyTooLarge if somebody sent larger entries than our programs do. The reply is lost, so the caller must
+        restore the partitions; they are read entry by entry until they have no more new entries.
         """
         found: dict[int, Entries] = {}
         for partition in self._large.intersection(partitions):
@@ -218,7 +219,7 @@ class PartitionReader:
         return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
 
     def _read_each(self, head: tuple[Any, ...], keys: Iterable[bytes], block_ms: int) -> list[Any]:
-        """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
+        """Read the streams of a cluster one by one: they are on several nodes, and a pipeline cannot block."""
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.execute_command(*head, "STREAMS", key, ">")
@@ -231,17 +232,17 @@ class PartitionReader:
         return found
 
     def past(self, state: PartitionState, between: Callable[[], None]) -> Iterator[tuple[bytes, bytes]]:
-        """Read again what the stream holds of a partition, up to what was read. between: called after each page."""
+        """Yield the stream's entries from its start to the last that was read. between: called after each page."""
         for page in pages_of(self._client, state.partition, "-", str(state.read_to)):
             yield from page
             between()
 
     def rewind(self, state: PartitionState, *, from_start: bool = False) -> Position:
-        """Set the group back to the committed position, so that everything above it comes again, whoever had it.
+        """Set the group back to the committed position, so that all later entries come again; return the stream's end.
 
-        from_start: to the start of the stream, where the numbers sort out what is new; also where the group or the
-        stream is gone, or the stream ends below the position. Pending entries at or below the position are acked.
-        Returns where the stream ends.
+        from_start: set it to the start of the stream; the frames' numbers show what is new. The same happens if the
+        group or the stream is gone, or if the stream ends below the position. Pending entries up to the position are
+        acked.
         """
         key = stream_key(state.partition)
         self._make_group(key)
@@ -256,7 +257,7 @@ class PartitionReader:
         return last
 
     def _make_group(self, key: str) -> None:
-        """Make the group where it is missing; a Redis that is out of memory refuses even to make one that is there."""
+        """Make the group if it is missing. A full Redis refuses XGROUP CREATE even for an existing group."""
         try:
             if any(group["name"] == self._group.encode() for group in self._client.xinfo_groups(key)):
                 return
@@ -276,7 +277,10 @@ class PartitionReader:
             first = Position.parse(rows[-1][0]).exclusive
 
     def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
-        """Tell whether a restore has read to the end that the stream had; then ack what was not met: it was deleted."""
+        """Tell whether a restore has read to the stream's end of its begin.
+
+        Then ack the pending entries that did not come: they were deleted.
+        """
         restoring = self._restoring.get(state.partition)
         if restoring is None or (state.read_to < restoring.until and not came_back_empty):
             return False
@@ -291,7 +295,7 @@ class PartitionReader:
         return True
 
     def look(self, partitions: Iterable[int]) -> dict[int, Look | None]:
-        """Look at partitions in which nothing is new; None where the stream or the group is gone."""
+        """Ask Redis about partitions without new entries; None if the stream or the group is gone."""
         partitions = list(partitions)
         pipeline = self._client.pipeline(transaction=False)
         for p in partitions:
@@ -314,10 +318,10 @@ class PartitionReader:
         return Look(sent_numbers(flow), int(group["pending"]), Position.parse(last_id), bool(aside))
 
     def renew(self, partition: int, latest_ms: int, *, refused: Sequence[str]) -> None:
-        """Give a partition's entries new ids, because its stream has one that is later than latest_ms (Unix ms).
+        """Give a partition's entries new ids, because one has an id that is later than latest_ms (Unix ms).
 
-        Redis never goes back behind such an id, and at the largest one it takes nothing more. Read them from the start.
-        The next look goes on with what is left here. refused: ids of entries that are dealt with, and go.
+        Redis takes no id below such a one, and at the largest id it takes no entry at all. The caller must read the
+        stream from its start. Entries that are left over are moved by the next call. refused: ids of entries to delete.
         """
         keys = (stream_key(partition), *renewal_keys(partition))
         log.warning("a stream gets new ids, one was ahead of time", partition=partition)
@@ -336,9 +340,9 @@ class PartitionReader:
     def ack(
         self, acked: dict[int, list[bytes]], done: dict[int, dict[str, int]], trim_to: dict[int, Position]
     ) -> str | None:
-        """Ack committed entries, say how far each producer is done, and trim the streams.
+        """Ack committed entries, write each producer's `done` number, and trim the streams.
 
-        Returns why, where Redis had no memory for the `done` numbers; acks and trims work all the same.
+        Returns the error if Redis has no memory for the `done` numbers; acks and trims need none.
         """
         pipeline = self._client.pipeline(transaction=False)
         for p, ids in acked.items():
@@ -346,7 +350,7 @@ class PartitionReader:
                 pipeline.xack(stream_key(p), self._group, *ids[i : i + _ACK_CHUNK])
         for p, numbers in done.items():
             if numbers:
-                pipeline.hset(flow_key(p), mapping={f"done:{producer}": number for producer, number in numbers.items()})
+                pipeline.hset(flow_key(p), mapping=done_values(numbers))
         for p, position in trim_to.items():
             pipeline.execute_command("XTRIM", stream_key(p), "MINID", "~", str(position))
         errors = [reply for reply in pipeline.execute(raise_on_error=False) if isinstance(reply, Exception)]
@@ -356,14 +360,14 @@ class PartitionReader:
         return str(errors[0]) if errors else None
 
     def trim(self, partition: int, position: Position) -> None:
-        """Delete every entry below a position, exactly."""
+        """Delete every entry below a position."""
         self._client.execute_command("XTRIM", stream_key(partition), "MINID", "=", str(position))
 
     def drop_idle_consumers(self, partition: int) -> None:
-        """Delete the group's other consumers that have nothing pending: former owners of this partition."""
+        """Delete the group's other consumers without pending entries: former owners of this partition."""
         self._client.eval(_DROP_IDLE_CONSUMERS, 1, stream_key(partition), self._group, self._consumer)
 
 
 def _body(entry: Sequence[bytes]) -> bytes:
-    """Return the frame of an entry; an entry without one is handed on as it is, for the dead letters."""
+    """Return the frame of an entry. An entry without one is returned as it is, for the dead letters."""
     return entry[1] if len(entry) == 2 and entry[0] == FIELD else b"\n".join(entry or ())

@@ -13,6 +13,7 @@ from ..db import redis
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client
+from ..db.streams.flow import fields_of, want_values
 from ..db.world import World
 from .partition.partition_state import PartitionState
 from .partition_reader import PartitionReader
@@ -87,7 +88,7 @@ class Upkeep:
 
     def ask_again(self, state: PartitionState, producers: Sequence[str]) -> None:
         """Ask producers to send again after the number that we reached: `want:PRODUCER`."""
-        wanted = {f"want:{p}": state.flows[p].number if p in state.flows else 0 for p in producers}
+        wanted = want_values({p: state.flows[p].number if p in state.flows else 0 for p in producers})
         if not wanted:
             return
         try:
@@ -137,8 +138,7 @@ class Upkeep:
 
     def _forget(self, state: PartitionState, producers: Sequence[str]) -> None:
         """Forget the numbers of producers whose frames were trimmed."""
-        fields = [f"{kind}:{producer}" for producer in producers for kind in ("sent", "done", "want")]
-        self._client.hdel(flow_key(state.partition), *fields)
+        self._client.hdel(flow_key(state.partition), *fields_of(producers))
         state.forget_producers(producers)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..contracts.ticks import SHARE_MICRO, Column
 from .sessions import is_in_session, session_of
@@ -37,6 +38,7 @@ CLOSED_DTYPE = np.dtype(
         ("notional", "<f8"),
     ]
 )
+ClosedRows = NDArray[np.void]  # (n,) of CLOSED_DTYPE
 _PRICES = ("open", "high", "low", "close")
 # Millionths of dollars or shares, 2.3 million millions: larger session sums are unknown. The sum of two still fits.
 LARGEST_SUM = 2**61
@@ -233,7 +235,7 @@ class History:
         before = np.where(goes_on, self._sums[:, last[0], last[1]], 0)
         return _added(sums, before[:, start])
 
-    def put(self, bar: Column) -> None:
+    def put(self, bar: np.void) -> None:
         """Replace or insert one bar (CLOSED_DTYPE) between others, and correct the session sums after it."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)

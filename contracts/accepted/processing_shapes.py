@@ -88,7 +88,16 @@ PROCESSING_SHAPES: Mapping[str, list[Shape]] = {
     "tickstock:cache:started": _envelopes(_PHASE_STARTED, "cache_sync_started"),
     "tickstock:cache:progress": _envelopes(_PHASE_PROGRESS, "cache_sync_progress"),
     "tickstock:cache:completed": _envelopes(
-        {"entries_updated": COUNT, "duration_seconds": NUMBER}, "cache_sync_completed"
+        {
+            "mode": one_of("full", "market_cap", "themes", "ipos"),
+            "entries_updated": COUNT,
+            "symbols_added": COUNT,
+            "symbols_removed": COUNT,
+            "universes": map_of({"added": list_of(WORD), "removed": list_of(WORD)}),
+            "skipped": or_null(WORD),
+            "duration_seconds": NUMBER,
+        },
+        "cache_sync_completed",
     ),
     "tickstock:indicators:started": _envelopes(_PHASE_STARTED, "indicator_processing_started"),
     "tickstock:indicators:progress": _envelopes(_PHASE_PROGRESS, "indicator_progress"),

@@ -207,7 +207,7 @@ SHAPES: Mapping[str, list[Shape]] = {
             "timestamp": UNIX_SECONDS,
             "data": {
                 "status": _FLEET_STATUS,
-                "components": dict.fromkeys(("redis", "database", "workers", "bridge", "feed"), _COMPONENT),
+                "components": dict.fromkeys(("redis", "database", "workers", "bridge", "feed", "jobs"), _COMPONENT),
             },
         }
     ],

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -212,6 +212,50 @@ class FeedLook:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLook:
+    """A daily run. took_s: until its end, or until now; still_s: since it came a step further, 0 where it has ended.
+
+    ended_s: since its end, None where it is alive. failed_symbols: those that it could not do, known at its end.
+    """
+
+    run_id: UUID
+    run_date: date
+    status: str
+    phase: str | None
+    took_s: float
+    still_s: float
+    ended_s: float | None = None
+    failed_symbols: int = 0
+    error: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return self.ended_s is None
+
+    @property
+    def name(self) -> str:
+        """Name it to people."""
+        return f"the run of {self.run_date}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobsLook:
+    """Daily runs, and who does them. run: the one that is alive, else the latest; None: there was none.
+
+    processes: `tickstock-jobs` that run, connected_s: for how long the first of them has, None where none does.
+    waiting_steps: in the stream, those under way included; None where the key holds something else. untold: messages
+    of runs that the bridge has not passed; among those of BridgeLook, too.
+    """
+
+    processes: int = 0
+    connected_s: float | None = None
+    waiting_steps: int | None = 0
+    untold: int = 0
+    run: RunLook | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Work and resources of the running workers. ticks_per_second: since the last reading; cpu_percent: of one core.
 
@@ -355,6 +399,7 @@ class FleetLook:
     idle_definitions: list[str] = field(default_factory=list)
     wrong_definitions: list[str] = field(default_factory=list)
     dead_letter_entries: int | None = 0
+    jobs: JobsLook = field(default_factory=JobsLook)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The table of problems that a fleet can have. Each rule reads a FleetLook and returns what it finds. Pure.
 
-Levels. `error`: ticks do not become bars, results are not published, or the servers are set up so that ticks may be
-lost. `warn`: needs attention; the fleet works. `note`: worth knowing, without harm.
+Levels. `error`: ticks do not become bars, results are not published, a daily run does not go on, or the servers are set
+up so that ticks may be lost. `warn`: needs attention; the fleet works. `note`: worth knowing, without harm.
 
 Durations come from the tables, so that all views agree and a new bridge knows them at once. A fleet that has just
 started is not blamed for work it could not do yet: a duration counts from the moment when the responsible process was
@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from ..bounds import FULL_SHARE
-from ..first_few import first_few
 from ..names import frame_keys
+from ..printable import first_few
 from ..redis_rights import DEFAULT_USER
 from .fleet_look import FleetLook
 
 Level = Literal["error", "warn", "note"]
-Part = Literal["redis", "database", "workers", "bridge", "feed"]
+Part = Literal["redis", "database", "workers", "bridge", "feed", "jobs"]
 
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 SILENT_S = 60.0
@@ -30,6 +30,8 @@ HEARTBEAT_ROW_S = 150.0  # one row is logged every 60 s
 UNTOLD_S = 30.0
 # the fleet has a live feed if it sent ticks within this time, longer than a weekend and a holiday
 FEED_KNOWN_S = 4 * 86_400.0
+RUN_STILL_S = 600.0  # a step of 250 symbols takes seconds; one that waits for a vendor's rate limit takes minutes
+RUN_KNOWN_S = 4 * 86_400.0  # an older failure is no finding: longer than a weekend and a holiday
 FRONT_DOOR_ENTRIES = 10_000  # the same as in the alert TickStockFrontDoorWaits
 
 DROPS = "a restart of Redis would lose all writes of MULTI/EXEC and scripts: its user `default` may not write"
@@ -189,7 +191,10 @@ def _results_untold(look: FleetLook) -> Iterator[Seen]:
     """Allow a bridge that has just started to publish waiting results first."""
     bridge = look.bridge
     if bridge.owner is not None and bridge.untold_s is not None and _missed_s(look, bridge.untold_s) > UNTOLD_S:
-        yield Seen(f"{bridge.untold:,} results wait to be published, the first for {duration(bridge.untold_s)}")
+        of_runs = f", {look.jobs.untold:,} of them of runs" if look.jobs.untold else ""
+        yield Seen(
+            f"{bridge.untold:,} results wait to be published{of_runs}, the first for {duration(bridge.untold_s)}"
+        )
 
 
 def _application_away(look: FleetLook) -> Iterator[Seen]:
@@ -262,6 +267,35 @@ def _stale_symbols(look: FleetLook) -> Iterator[Seen]:
     symbols = look.symbols
     if look.feed.market_open and symbols.stale > symbols.active:
         yield Seen(f"{symbols.stale:,} symbols have had no bar for 5 minutes, {symbols.active:,} have")
+
+
+# -- daily runs --------------------------------------------------------------------------------------------------------
+
+
+def _no_jobs(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.is_alive and not look.jobs.processes and _missed_s(look, run.still_s) >= GRACE_S:
+        yield Seen(f"{run.name} waits, and no tickstock-jobs runs; it has not moved for {duration(run.still_s)}")
+
+
+def _run_stuck(look: FleetLook) -> Iterator[Seen]:
+    """Not for longer than somebody is there who could move it."""
+    run, there_s = look.jobs.run, look.jobs.connected_s
+    if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
+        phase = f" in the phase {run.phase}" if run.phase else ""
+        yield Seen(f"{run.name} is {run.status}{phase}, and has not moved for {duration(run.still_s)}")
+
+
+def _run_failed(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.status == "failed" and run.ended_s is not None and run.ended_s < RUN_KNOWN_S:
+        yield Seen(f"{run.name} failed{f': {run.error}' if run.error else ''}")
+
+
+def _run_incomplete(look: FleetLook) -> Iterator[Seen]:
+    run = look.jobs.run
+    if run and run.status == "completed" and run.failed_symbols and (run.ended_s or 0.0) < RUN_KNOWN_S:
+        yield Seen(f"{run.name} could not do {run.failed_symbols:,} symbols")
 
 
 # -- Redis -------------------------------------------------------------------------------------------------------------
@@ -339,6 +373,10 @@ RULES = (
          GRANT),
     Rule("FOREIGN_KEYS", "redis", "error", True, "TickStockForeignKeys", _foreign_keys,
          "RENAME or DEL the key"),
+    Rule("NO_JOBS", "jobs", "error", False, "TickStockNoJobs", _no_jobs,
+         "start one: tickstock-jobs"),
+    Rule("RUN_STUCK", "jobs", "error", False, "TickStockRunStuck", _run_stuck,
+         "look at the logs of tickstock-jobs; `tickstock run cancel` ends it"),
     Rule("FLOWS_NOT_RECEIVED", "bridge", "warn", False, "", _flows_not_received,
          "does the application listen? tickstock flow FLOW_ID shows its path"),
     Rule("FLOWS_NOT_PARSED", "bridge", "warn", False, "", _flows_not_parsed,
@@ -353,6 +391,8 @@ RULES = (
          "tickstock dlq ls shows them, with their reasons"),
     Rule("GAPS_OPEN", "feed", "warn", False, "TickStockOpenGaps", _gaps_open,
          "tickstock gaps lists them, tickstock gaps repair repairs them now"),
+    Rule("RUN_FAILED", "jobs", "warn", False, "TickStockRunFailed", _run_failed,
+         "tickstock run show says why; `tickstock run start` makes another"),
     Rule("FRONT_DOOR_WAITS", "feed", "warn", False, "TickStockFrontDoorWaits", _front_door_waits,
          "run workers; all wait for the slowest partition: look at its worker"),
     Rule("UNDETECTED_BARS", "workers", "warn", False, "TickStockDetectorsBehind", _undetected_bars,
@@ -365,6 +405,8 @@ RULES = (
          "set `appendonly yes`"),
     Rule("REPLAY_UNFINISHED", "feed", "warn", False, "", _replay_unfinished,
          "run it again, or drop them: tickstock replay --abandon NAME"),
+    Rule("RUN_INCOMPLETE", "jobs", "note", False, "", _run_incomplete,
+         "tickstock run show names them, `tickstock run retry` does them again"),
     Rule("DEFINITIONS_IDLE", "workers", "note", False, "", _definitions_idle,
          "`tickstock definitions live` enables the default set"),
     Rule("DEFINITIONS_WRONG", "workers", "note", False, "", _definitions_wrong,

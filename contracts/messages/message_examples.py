@@ -21,6 +21,7 @@ from .processing_events import (
     RunCompleted,
     RunStarted,
     Schedule,
+    UniverseChange,
 )
 from .processing_messages import (
     cache_completed,
@@ -70,6 +71,7 @@ _COMPONENTS = Components(
     workers=Component(status="degraded", details={"alive": 3, "partitions_owned": 15, "partitions_total": 16}),
     bridge=Component(status="healthy", details={"epoch": 7, "lag_entries": 0}),
     feed=Component(status="healthy", details={"ticks_per_second": 8123.5, "last_tick_age_s": 0.4}),
+    jobs=Component(status="healthy", details={"processes": 2, "waiting_steps": 0}),
 )
 
 
@@ -244,7 +246,16 @@ def _phases() -> Iterator[Message]:
     yield from import_completed(
         now_s=_IMPORTED_S, run_id=_RUN, success_count=500, failure_count=5, duration_seconds=1200.0
     )
-    cached = CacheCompleted(run_id=_RUN, entries_updated=12, duration_seconds=3.5)
+    cached = CacheCompleted(
+        run_id=_RUN,
+        mode="full",
+        entries_updated=12,
+        symbols_added=2,
+        symbols_removed=1,
+        universes={"market_leaders:top_100": UniverseChange(added=["NEW", "PLTR"], removed=["OLD"])},
+        skipped=None,
+        duration_seconds=3.5,
+    )
     yield from cache_completed(now_s=_IMPORTED_S, completed=cached)
     calculated = IndicatorsCompleted(
         run_id=_RUN, total_symbols=505, indicators_calculated=7575, success_rate=99.0, duration_seconds=600.0

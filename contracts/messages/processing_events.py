@@ -8,6 +8,7 @@ from .message import Body, Count, IsoTime, Percent
 
 PhaseName = Literal["import", "cache_sync", "indicators", "patterns"]
 Trigger = Literal["automatic", "manual"]
+CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's words for what is made again
 SCHEDULER = "daily_scheduler"  # the source of messages about a whole run
 
 # An event's names: ours first, then the application's if it has another one.
@@ -121,10 +122,22 @@ class ImportCompleted(Payload, frozen=True, kw_only=True):
     duration_seconds: float
 
 
-class CacheCompleted(Payload, frozen=True, kw_only=True):
-    """Symbol universes brought up to date."""
+class UniverseChange(Body, frozen=True, kw_only=True):
+    """Which symbols a universe has got, and which it has no more: the first 100 of each."""
 
+    added: list[str]
+    removed: list[str]
+
+
+class CacheCompleted(Payload, frozen=True, kw_only=True):
+    """Universes made again. universes: those that changed, by NAME:KEY; skipped: why nothing was done."""
+
+    mode: CacheMode
     entries_updated: Count
+    symbols_added: Count
+    symbols_removed: Count
+    universes: dict[str, UniverseChange]
+    skipped: str | None
     duration_seconds: float
 
 

@@ -49,6 +49,7 @@ class Components(Body, frozen=True, kw_only=True):
     workers: Component
     bridge: Component
     feed: Component
+    jobs: Component
 
 
 class HealthData(Body, frozen=True, kw_only=True):

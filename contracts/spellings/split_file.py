@@ -66,10 +66,17 @@ def _split_of(row: Mapping[str, str]) -> Split:
 def _ratio_of(text: str) -> Fraction:
     """Read a ratio. Raises ValueError."""
     match = _RATIO.fullmatch(text.strip())
-    old = Fraction(match[2] or 1) if match else Fraction(0)
-    ratio = Fraction(match[1]) / old if match and old else Fraction(0)
+    try:
+        return ratio_of(Fraction(match[1]), Fraction(match[2] or 1)) if match else ratio_of(Fraction(0), Fraction(1))
+    except (ValueError, ZeroDivisionError) as e:
+        raise ValueError(f"ratio is not like 10:1, 3:2 or 0.125: {shown(text)}") from e
+
+
+def ratio_of(new: Fraction, old: Fraction) -> Fraction:
+    """Return how many new shares an old one became. Raises ValueError, ZeroDivisionError."""
+    ratio = new / old
     if not 0 < ratio < 10**6 or ratio == 1:
-        raise ValueError(f"ratio is not like 10:1, 3:2 or 0.125: {shown(text)}")
+        raise ValueError(f"{new} new shares for {old} old ones is no split")
     return ratio
 
 

@@ -21,6 +21,7 @@ from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, fl
 from .undo import UNDOES, undo_of, with_names
 
 SecondStamp = Literal["end", "start"]  # meaning of a time on a whole second, if the tick does not tell its kind
+DEFAULT_SECOND_STAMP: SecondStamp = "end"  # as the application stamps its seconds
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 
 _FEW = 16  # entries; so few are faster to read one by one than as columns
@@ -38,7 +39,11 @@ class _How(NamedTuple):
 
 
 def parse_json(
-    body: bytes, *, row_id: int = 0, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+    body: bytes,
+    *,
+    row_id: int = 0,
+    second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
+    rules: TRADE_RULES = DEFAULT_RULES,
 ) -> Ticks:
     """Read one message: an object or an array of objects. `row_id` is used for refused rows; it is not a column here.
 
@@ -51,7 +56,7 @@ def parse_json(
 
 
 def parse_bodies(
-    bodies: Iterable[bytes], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+    bodies: Iterable[bytes], *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
     """Read messages as parse_json does, in order, into one batch."""
     rows: list[TickRow] = []
@@ -63,7 +68,7 @@ def parse_bodies(
 
 
 def parse_entries(
-    entries: Sequence[Entry], *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES
+    entries: Sequence[Entry], *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
     """Read entries of the front door, in order. The column `row_id` always exists: the id of each row's entry."""
     how = _How(second_stamp, rules)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..ticks import Ticks
-from .tick_json import SecondStamp, parse_json
+from .tick_json import DEFAULT_SECOND_STAMP, SecondStamp, parse_json
 from .tick_values import NotATick, shown
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES
 
@@ -30,7 +30,9 @@ _ATTRIBUTES = (
 )
 
 
-def ticks_of_object(tick: object, *, second_stamp: SecondStamp = "end", rules: TRADE_RULES = DEFAULT_RULES) -> Ticks:
+def ticks_of_object(
+    tick: object, *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
+) -> Ticks:
     """Read one tick like the channels' JSON; no row for a harmless message that is not a tick (a health check).
 
     Raises NotATick, whose reason is one of ticks.REASONS.

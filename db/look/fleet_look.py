@@ -16,14 +16,16 @@ from ...contracts.fleet.fleet_look import (
     FeedLook,
     FleetLook,
     Integration,
+    JobsLook,
     LeaseLook,
     ProducerLook,
     Replay,
+    RunLook,
     Usage,
 )
 from ...contracts.gap_reasons import FIRST_MINUTES
 from ...contracts.market_hours import day_of, hours_of, is_market_open
-from ...contracts.names import DEAD_LETTERS, FRONT_DOOR
+from ...contracts.names import DEAD_LETTERS, FRONT_DOOR, JOBS
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, masters, redis_ms
@@ -85,6 +87,7 @@ class FleetReader:
         found = [replace(read_redis(node), replay=said) for node, said in zip(nodes, replays, strict=True)]
         fleet = read_stream(connection, client, redis=found[0], with_counts=self._with_counts)
         usage, bars_per_minute = self._usage(connection, now_s)
+        letters, steps = lengths(client, [DEAD_LETTERS, JOBS])
         definitions = self._definitions.read(now_s, lambda: self._read_definitions(connection))
         return FleetLook(
             at=at,
@@ -103,7 +106,8 @@ class FleetReader:
             usage=usage,
             idle_definitions=definitions.idle,
             wrong_definitions=definitions.wrong,
-            dead_letter_entries=lengths(client, [DEAD_LETTERS])[0],
+            dead_letter_entries=letters,
+            jobs=_jobs(connection, steps),
         )
 
     def with_flow_log(
@@ -154,6 +158,12 @@ def _bridge(connection: Connection, silent_s: float | None, connected_s: float |
     owner, epoch, bridges, untold, untold_s = connection.execute(query("monitor_bridge")).fetchone() or ()
     standbys = max(0, bridges - (owner is not None))
     return BridgeLook(owner, epoch or 0, silent_s, standbys, untold, untold_s, connected_s)
+
+
+def _jobs(connection: Connection, waiting_steps: int | None) -> JobsLook:
+    processes, connected_s, untold = connection.execute(query("monitor_jobs")).fetchone() or (0, None, 0)
+    run = connection.execute(query("monitor_run")).fetchone()
+    return JobsLook(processes, connected_s, waiting_steps, untold, RunLook(*run) if run else None)
 
 
 def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> FeedLook:

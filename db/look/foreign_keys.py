@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import NoPermissionError
 
 from ...contracts.fleet.fleet_look import ForeignKey
-from ...contracts.names import SHARED_KEYS, KeyType, partition_keys
+from ...contracts.names import RUNS, SHARED_KEYS, KeyType, partition_keys, results_keys
 from ..backoff import Backoff
 from ..redis import Client
 from ..world import World
@@ -49,7 +49,7 @@ def _type_in(reply: bytes | Exception) -> str:
 
 def all_keys(partitions: int) -> dict[str, KeyType]:
     """Return every key of a fleet with this number of partitions, and its type."""
-    wanted = dict(SHARED_KEYS)
+    wanted = SHARED_KEYS | results_keys(RUNS)
     for partition in range(partitions):
         wanted |= partition_keys(partition)
     return wanted

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ...contracts.frames.frame import is_name
 from ...contracts.names import FRONT_DOOR_PRODUCER, flow_key, stream_key
 from ...contracts.partition import START, Position
-from ..bounded_streams import StreamEnds, read_ends
-from ..frame_stream import is_number, number_of
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
+from ..streams.bounded_streams import StreamEnds, read_ends
+from ..streams.flow import sent_numbers
 
 MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
 _AT_ONCE = 256  # partitions in one reply, each with some frames
@@ -113,18 +112,6 @@ def read_partitions(client: Client, positions: Mapping[int, Position]) -> dict[i
         ends = read_ends(client, [(stream_key(partition), position.exclusive) for partition, position in some])
         found |= {p: _in_redis(flow, end) for (p, _), flow, end in zip(some, flows, ends, strict=True)}
     return found
-
-
-def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers from a flow hash; fields that our producers did not write are ignored."""
-    fields = ((name[5:].decode(errors="replace"), value.partition(b",")[0]) for name, value in flow.items()
-              if name.startswith(b"sent:"))  # fmt: skip
-    return {name: int(number) for name, number in fields if is_name(name) and is_number(number)}
-
-
-def number_in(value: bytes | None) -> int:
-    """Read a number of a flow hash, "number" or "number,sends"; 0 if it is not one of ours."""
-    return number_of((value or b"").partition(b",")[0])
 
 
 def _in_redis(flow: Any, stream: StreamEnds | Exception) -> InRedis:

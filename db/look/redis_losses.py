@@ -6,9 +6,9 @@ Committed ticks are in the tables. Only ticks that were sent and not committed c
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_look import Forgotten
 from ...contracts.partition import START, Position
+from ...contracts.printable import first_few
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client

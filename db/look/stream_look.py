@@ -6,10 +6,10 @@ from typing import Any
 from ...contracts.fleet.fleet_look import FrontDoorLook, PartitionLook, RedisLook, ReplayLook, StreamLook, WorkerLook
 from ...contracts.names import DOOR_ASIDE, FRONT_DOOR, FRONT_DOOR_PRODUCER, results_key
 from ...contracts.partition import START, Position, position_of
-from ..bounded_streams import count_up_to
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
+from ..streams.bounded_streams import count_up_to
 from .lag import Committed, InRedis, Lag, committed_numbers, lags, noted_numbers, read_partitions, with_noted
 from .redis_losses import forgotten_entries, forgotten_ticks
 

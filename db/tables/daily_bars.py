@@ -1,10 +1,14 @@
-"""Bars of days, weeks and months in PostgreSQL: made from our own minutes, and loaded as columns."""
+"""Bars of days, weeks and months in PostgreSQL: a vendor's, or made from our own minutes; loaded as columns."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime
+from typing import NamedTuple
 
 import numpy as np
 
+from ...contracts.daily.day_bars import DayBars, day_of_number
+from ...contracts.runs import Source
 from ...contracts.ticks import Column
 from ..postgres import Connection
 from ..queries import query
@@ -25,6 +29,59 @@ def import_own_days(connection: Connection, wanted: Sequence[tuple[str, date, da
     symbols, days, opens, closes = (list(column) for column in zip(*wanted, strict=True))
     values = {"symbols": symbols, "days": days, "opens": opens, "closes": closes}
     return connection.execute(query("import_own_days"), values | {"first": min(opens), "last": max(closes)}).rowcount
+
+
+class VendorDay(NamedTuple):
+    """How many symbols have a vendor's bar of a day, and how many of these bars are final."""
+
+    day: date
+    symbols: int
+    final: int
+
+
+class Imported(NamedTuple):
+    """changed: rows that were written; revised: those that the vendor had said otherwise before."""
+
+    changed: int
+    revised: int
+
+
+def import_vendor_days(connection: Connection, bars: DayBars, source: Source, final_days: AbstractSet[int]) -> Imported:
+    """Write a vendor's bars. final_days: those (since 1970) that it does not change any more."""
+    if not bars.symbols:
+        return Imported(0, 0)
+    connection.execute(query("register_symbols"), {"symbols": list(bars.symbols)})
+    days = bars.day.tolist()
+    values = {
+        "symbols": list(bars.symbols),
+        "days": [day_of_number(day) for day in days],
+        "opens": bars.open.tolist(),
+        "highs": bars.high.tolist(),
+        "lows": bars.low.tolist(),
+        "closes": bars.close.tolist(),
+        "volumes": bars.volume.tolist(),
+        "are_final": [day in final_days for day in days],
+        "source": source,
+    }
+    return Imported(*connection.execute(query("import_vendor_days"), values).fetchone() or (0, 0))
+
+
+def vendor_days(connection: Connection, symbols: Sequence[str], first: date, last: date) -> list[VendorDay]:
+    """Return the days of which some symbols have bars."""
+    values = {"symbols": list(symbols), "first": first, "last": last}
+    return [VendorDay(*row) for row in connection.execute(query("vendor_days"), values)]
+
+
+def days_without_vendor(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> list[tuple[str, date]]:
+    """Return the symbols and days that have no final bar of a vendor."""
+    values = {"symbols": list(symbols), "days": list(days)}
+    return connection.execute(query("days_without_vendor"), values).fetchall()
+
+
+def days_by_source(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
+    """Count the bars of some symbols and days by their provenance."""
+    values = {"symbols": list(symbols), "days": list(days)}
+    return dict(connection.execute(query("days_by_source"), values).fetchall())
 
 
 def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from ..postgres import Connection
 from ..queries import query
 from .detections import pattern_data_of
 
+SOURCE = "TickStockPL"
 # How long a row is shown: until the next run has replaced it, even over the longest weekend.
 _LIFETIME = {"daily": timedelta(days=5), "weekly": timedelta(days=14), "monthly": timedelta(days=62)}
 _EXPIRES = {"daily": "expiration_date", "weekly": "expiration_timestamp", "monthly": "expiration_timestamp"}
@@ -34,6 +35,74 @@ class Replaced(NamedTuple):
     changed: int
 
 
+class Signal(NamedTuple):
+    """A pattern of a session that may confirm one of its day. closes: the session's end."""
+
+    symbol: str
+    closes: datetime
+    direction: int
+    pattern: str
+    timeframe: str
+    confidence: float
+    detected_at: datetime
+
+
+class Combo(NamedTuple):
+    """A pattern of a day, and the one of its session that confirms it. detection: as it is told."""
+
+    daily: Detection
+    signal: Signal
+    detection: Detection
+
+
+def intraday_signals(
+    connection: Connection, symbols: Sequence[str], opens: Sequence[datetime], closes: Sequence[datetime]
+) -> list[Signal]:
+    """Return the surest pattern of each symbol, session and direction."""
+    values = {"symbols": list(symbols), "opens": list(opens), "closes": list(closes)}
+    return [Signal(*row) for row in connection.execute(query("intraday_signals"), values)]
+
+
+def replace_combos(connection: Connection, scope: Scope, found: Sequence[Combo]) -> Replaced:
+    """Let exactly these stand in daily_intraday_patterns; the rows in daily_patterns are written already."""
+    keys = {"symbols": list(scope.symbols), "stamps": list(scope.ends.values())}
+    ids = {tuple(key): id_ for *key, id_ in connection.execute(query("daily_pattern_ids"), keys)}
+    rows = [_combo_row(one, scope.ends[one.daily.minute], ids) for one in found]
+    columns = {"kind": "pattern_type", "stamp": "detection_timestamp", "result": "pattern_data"}
+    return _replace(connection, "daily_intraday_patterns", columns, scope, rows)
+
+
+def _combo_row(combo: Combo, closes: datetime, ids: Mapping[tuple[object, ...], int]) -> dict[str, object]:
+    told, signal = combo.detection, combo.signal
+    shown = {
+        "pattern": signal.pattern,
+        "timeframe": signal.timeframe,
+        "confidence": signal.confidence,
+        "direction": signal.direction,
+        "detected_at": signal.detected_at.isoformat(),
+    }
+    daily = pattern_data_of(combo.daily) | {"confidence": combo.daily.confidence}
+    return {
+        "symbol": told.symbol,
+        "pattern_type": told.pattern,
+        "confidence": told.confidence,
+        "pattern_data": daily | {"intraday": shown},
+        "detection_timestamp": closes,
+        "expiration_timestamp": closes + _LIFETIME["daily"],
+        "levels": told.levels,
+        "metadata": {
+            "flow_id": told.flow_id,
+            "tier": told.tier,
+            "bar_start": iso_minute(told.minute),
+            "source": SOURCE,
+        },
+        "timeframe": "daily",
+        "daily_pattern_id": ids.get((told.symbol, told.pattern, closes)),
+        "daily_pattern_timestamp": closes,
+        "intraday_signal": shown,
+    }
+
+
 def replace_patterns(connection: Connection, scope: Scope, found: Sequence[Detection]) -> Replaced:
     """Make daily_patterns, weekly_patterns or monthly_patterns hold exactly these detections in the scope."""
     rows = [
@@ -49,7 +118,7 @@ def replace_patterns(connection: Connection, scope: Scope, found: Sequence[Detec
                 "flow_id": one.flow_id,
                 "tier": one.tier,
                 "bar_start": iso_minute(one.minute),
-                "source": "TickStockPL",
+                "source": SOURCE,
                 "base_rate": one.base_rate,
             },
             "timeframe": one.timeframe,

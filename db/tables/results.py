@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from ...contracts.names import results_key
 from ...contracts.partition import Position
+from ..postgres import Connection
+from ..queries import query
 from ..redis import Client, is_foreign
 
 
@@ -27,6 +29,20 @@ def published_numbers(client: Client, partitions: Iterable[int]) -> dict[int, in
     for partition in asked:
         pipeline.xinfo_stream(results_key(partition))
     return {p: _last_number(stream) for p, stream in zip(asked, pipeline.execute(raise_on_error=False), strict=True)}
+
+
+def results_after(
+    connection: Connection, partition: int, number: int, *, slack_s: float, most: int
+) -> list[OutboxRow] | None:
+    """Return what came after a result: of its partition exactly, of the others from slack_s before it on, by number.
+
+    None where that result is not kept any more, or more than `most` came.
+    """
+    values = {"partition": partition, "number": number, "slack_s": slack_s, "limit": most + 1}
+    rows = [OutboxRow(*row) for row in connection.execute(query("results_after"), values)]
+    if len(rows) > most or not connection.execute(query("result_exists"), values).fetchone():
+        return None
+    return rows
 
 
 def _last_number(stream: dict[str, bytes] | Exception) -> int:

@@ -1,7 +1,8 @@
 """The steps of runs: rows of `run_step`. Each attempt has its own token."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -15,7 +16,10 @@ ATTEMPTS = 3  # of one batch; then it is split, or, with a single symbol, has fa
 
 
 class PhaseState(NamedTuple):
-    """The progress of a phase. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps."""
+    """The progress of a phase. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps.
+
+    waits_s: seconds to wait for a vendor's rate limit, or for the end of its delay.
+    """
 
     all_symbols: int
     ended_symbols: int
@@ -24,10 +28,26 @@ class PhaseState(NamedTuple):
     waiting: int
     done: int
     failed: int
+    waits_s: float
 
 
-def add_steps(
-    connection: Connection, run_id: UUID, phase: str, *, timeframes: Sequence[str], batches: Sequence[Sequence[str]]
+class Question(NamedTuple):
+    """A step that asks a vendor for all symbols at once. not_before: None: it may begin at once."""
+
+    what: str
+    stage: int
+    not_before: datetime | None = None
+
+
+def add_steps(  # what a phase consists of
+    connection: Connection,
+    run_id: UUID,
+    phase: str,
+    *,
+    timeframes: Sequence[str],
+    batches: Sequence[Sequence[str]],
+    stage: int = 0,
+    not_before: datetime | None = None,
 ) -> None:
     """Add a step for each timeframe and batch of symbols."""
     values = {
@@ -35,8 +55,40 @@ def add_steps(
         "phase": phase,
         "timeframes": list(timeframes),
         "batches": msgspec.json.encode(batches).decode(),
+        "stage": stage,
+        "not_before": not_before,
     }
     connection.execute(query("add_run_steps"), values)
+
+
+def add_questions(
+    connection: Connection, run_id: UUID, phase: str, questions: Sequence[Question], *, weight: int
+) -> None:
+    """Add a step for each question. weight: in symbols, for the progress."""
+    values = {
+        "run_id": run_id,
+        "phase": phase,
+        "questions": [question.what for question in questions],
+        "stages": [question.stage for question in questions],
+        "not_before": [question.not_before for question in questions],
+        "weight": weight,
+    }
+    connection.execute(query("add_question_steps"), values)
+
+
+def answers_of(connection: Connection, run_id: UUID, phase: str) -> dict[str, dict[str, Any]]:
+    """Return what came of a phase's questions, by what was asked."""
+    return dict(connection.execute(query("questions_of_run"), {"run_id": run_id, "phase": phase}).fetchall())
+
+
+def sources_of(connection: Connection, run_id: UUID) -> dict[str, int]:
+    """Count the bars of days that each source gave a run."""
+    return dict(connection.execute(query("sources_of_run"), {"run_id": run_id}).fetchall())
+
+
+def note_wait(connection: Connection, step: Step, seconds: float) -> None:
+    """Note that a vendor wants no question for so long."""
+    connection.execute(query("note_wait"), {**step.key._asdict(), "token": step.token, "seconds": seconds})
 
 
 def waiting_steps(connection: Connection, run_id: UUID) -> list[tuple[StepKey, int]]:
@@ -48,7 +100,7 @@ def waiting_steps(connection: Connection, run_id: UUID) -> list[tuple[StepKey, i
 def phase_state(connection: Connection, run_id: UUID, phase: str) -> PhaseState:
     """Return the progress of a phase."""
     row = connection.execute(query("phase_progress"), {"run_id": run_id, "phase": phase}).fetchone()
-    return PhaseState(*row) if row else PhaseState(0, 0, 0, None, 0, 0, 0)
+    return PhaseState(*row) if row else PhaseState(0, 0, 0, None, 0, 0, 0, 0.0)
 
 
 def failed_symbols(connection: Connection, run_id: UUID, phase: str | None = None) -> int:
@@ -105,6 +157,7 @@ def end_step(connection: Connection, step: Step, result: StepResult, done_by: st
         "found": result.found,
         "changed": result.changed,
         "failed": Jsonb(result.failed),
+        "detail": Jsonb(dict(result.detail)),
         "done_by": done_by,
     }
     connection.execute(query("end_step"), values)

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from ...contracts.daily.schedule import LATE
 from ...contracts.errors import TickStockError
 from ...contracts.runs import RunParameters, RunStatus, WantedRun, parameters_of
 from ..postgres import Connection
@@ -20,6 +21,49 @@ class RunAlive(TickStockError):
     def __init__(self, run_id: UUID) -> None:
         super().__init__(f"run {run_id} is alive: `tickstock run show` says how far it is, `run cancel` ends it")
         self.run_id = run_id
+
+
+class AlreadyAsked(TickStockError):
+    """A run was added under the same idempotency key: answer with that one, and start none."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} was started under this idempotency key")
+        self.run_id = run_id
+
+
+class Processing(NamedTuple):
+    """The daily run that is alive, as people watch it. ended_symbols, all_symbols: of the open phase's steps.
+
+    is_coordinated: somebody has moved it on within the last minute, or it is younger than that.
+    """
+
+    run_id: UUID
+    status: RunStatus
+    phases: list[str]
+    phase: str | None
+    began_at: datetime
+    symbols: int
+    ended_symbols: int
+    all_symbols: int
+    is_coordinated: bool
+    at: datetime
+
+    @property
+    def phase_share(self) -> float:
+        """Return how much of the open phase is done, 0..1."""
+        return self.ended_symbols / self.all_symbols if self.all_symbols else 0.0
+
+    @property
+    def share(self) -> float:
+        """Return how much of the run is done, 0..1: each of its phases counts the same."""
+        if self.phase not in self.phases:
+            return 0.0
+        return (self.phases.index(self.phase) + self.phase_share) / len(self.phases)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Return when it ends if it goes on like this; None where nobody can know."""
+        return self.at + (self.at - self.began_at) * ((1 - self.share) / self.share) if self.share else None
 
 
 class AliveRun(NamedTuple):
@@ -41,7 +85,7 @@ class AliveRun(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run, as shown to people."""
+    """A run, as shown to people. due_at: of an automatic run: when the schedule wanted it."""
 
     run_id: UUID
     run_date: date
@@ -61,6 +105,12 @@ class RunRow(NamedTuple):
     started_at: datetime | None
     ended_at: datetime | None
     symbols: int
+    due_at: datetime | None
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether it is an automatic run that was caught up."""
+        return self.due_at is not None and self.created_at - self.due_at > LATE
 
 
 class RunTotals(NamedTuple):
@@ -78,10 +128,12 @@ class PinnedRun(NamedTuple):
     run_date: date
     parameters: RunParameters
     definitions: Any
+    symbols: list[str]
+    days_again: list[date]
 
 
 class SymbolFailure(NamedTuple):
-    """A symbol that failed in a run."""
+    """A symbol that failed in a run; `*`: a request for all symbols at once failed."""
 
     symbol: str
     phase: str
@@ -91,7 +143,7 @@ class SymbolFailure(NamedTuple):
 def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     """Add a run that waits for the coordinator.
 
-    Return False if it is an automatic one, and its day had one already. Raises RunAlive.
+    Return False if it is an automatic one, and its day had one already. Raises RunAlive, AlreadyAsked.
     """
     values = wanted._asdict() | {
         "run_id": run_id,
@@ -99,6 +151,8 @@ def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
         "parameters": Jsonb(msgspec.to_builtins(wanted.parameters)),
     }
     while connection.execute(query("add_run"), values).fetchone() is None:
+        if (same := connection.execute(query("run_of_key"), values).fetchone()) is not None:
+            raise AlreadyAsked(same[0])
         if (alive := alive_run_id(connection)) is not None:
             raise RunAlive(alive)
         if wanted.trigger == "automatic":
@@ -112,6 +166,12 @@ def alive_run_id(connection: Connection) -> UUID | None:
     """Return the active daily run."""
     row = connection.execute(query("run_alive")).fetchone()
     return None if row is None else row[0]
+
+
+def read_processing(connection: Connection, coordinator: str) -> Processing | None:
+    """Return the daily run that is alive, and how far it is. coordinator: the unit of its lease."""
+    row = connection.execute(query("processing"), {"unit": coordinator}).fetchone()
+    return None if row is None else Processing(*row)
 
 
 def cancel_run(connection: Connection) -> UUID | None:
@@ -136,6 +196,22 @@ def begin_run(connection: Connection, run_id: UUID, symbols: Sequence[str], defi
     connection.execute(query("begin_run"), values)
 
 
+def add_note(connection: Connection, run_id: UUID, note: str) -> None:
+    """Note what was left out of a run, and why."""
+    connection.execute(query("add_note"), {"run_id": run_id, "note": note})
+
+
+def notes_of(connection: Connection, run_id: UUID) -> list[str]:
+    """Return what was left out of a run."""
+    row = connection.execute(query("notes_of_run"), {"run_id": run_id}).fetchone()
+    return [] if row is None else row[0]
+
+
+def look_again(connection: Connection, run_id: UUID, days: Sequence[date]) -> None:
+    """Note the days before a run's own that it looks at once more."""
+    connection.execute(query("look_again"), {"run_id": run_id, "days": list(days)})
+
+
 def open_phase(connection: Connection, run_id: UUID, phase: str) -> None:
     """Record the phase that opens now."""
     connection.execute(query("open_phase"), {"run_id": run_id, "phase": phase})
@@ -151,8 +227,8 @@ def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
     row = connection.execute(query("read_pinned_run"), {"run_id": run_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no run {run_id}")
-    run_date, parameters, definitions = row
-    return PinnedRun(run_date, parameters_of(parameters), definitions)
+    run_date, parameters, definitions, symbols, days_again = row
+    return PinnedRun(run_date, parameters_of(parameters), definitions, symbols or [], days_again)
 
 
 def list_runs(

@@ -15,11 +15,7 @@ _LARGEST_DENOMINATOR = 10_000
 
 def add_splits(connection: Connection, splits: Sequence[Split]) -> int:
     """Add splits; return how many are new. Raises UsageError, and adds none, if one is stored with another ratio."""
-    values = {
-        "symbols": [split.symbol for split in splits],
-        "ex_dates": [split.ex_date for split in splits],
-        "ratios": [round(Decimal(s.ratio.numerator) / s.ratio.denominator, _DECIMALS) for s in splits],
-    }
+    values = _values_of(splits)
     with connection.transaction():
         wrong = connection.execute(query("contradicted_splits"), values).fetchall()
         if wrong:
@@ -27,6 +23,25 @@ def add_splits(connection: Connection, splits: Sequence[Split]) -> int:
             said = f"{spelled_ratio(_fraction(given))}, and {spelled_ratio(_fraction(stands))} stands there"
             raise UsageError(f"{symbol} on {day} is {said}: {len(wrong)} splits are others; none was added")
         return connection.execute(query("add_splits"), values).rowcount
+
+
+def add_new_splits(connection: Connection, splits: Sequence[Split]) -> tuple[int, list[str]]:
+    """Add the splits that are new; return how many, and a sentence for each that stands there with another ratio."""
+    values = _values_of(splits)
+    wrong = connection.execute(query("contradicted_splits"), values).fetchall()
+    added = connection.execute(query("add_splits"), values).rowcount
+    return added, [
+        f"{symbol} on {day} is said as {spelled_ratio(_fraction(given))}: {spelled_ratio(_fraction(stands))} stands"
+        for symbol, day, given, stands in wrong
+    ]
+
+
+def _values_of(splits: Sequence[Split]) -> dict[str, list[object]]:
+    return {
+        "symbols": [split.symbol for split in splits],
+        "ex_dates": [split.ex_date for split in splits],
+        "ratios": [round(Decimal(s.ratio.numerator) / s.ratio.denominator, _DECIMALS) for s in splits],
+    }
 
 
 def list_splits(connection: Connection, symbol: str | None = None) -> list[Split]:

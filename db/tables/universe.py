@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 30.0
 _MAX_FILE_BYTES = 16 << 20
+_MOST_NAMED = 20  # of the universes, in an error
 
 
 class ListedUniverse(NamedTuple):
@@ -118,6 +119,26 @@ def read_universe(connection: Connection, entry: UniverseEntry) -> list[str]:
     if row is None:
         raise UsageError(f"cache_entries has no universe {entry}: `tickstock universe ls` lists them")
     return symbols_of_value(row[0], str(entry))
+
+
+def named_universe(connection: Connection, text: str) -> ListedUniverse:
+    """Return the universe that is meant by NAME:KEY, or by a key or a name alone: SP500, sp_500 and sp500 are one.
+
+    Raises UsageError, with those that are known, where there is none, or where several are meant.
+    """
+    known = list_universes(connection)
+    for name_of in (str, lambda entry: entry.key, lambda entry: entry.name):
+        meant = {one.entry: one for one in known if _plain(name_of(one.entry)) == _plain(text)}
+        if len(meant) == 1:
+            return next(iter(meant.values()))
+        if meant:
+            raise UsageError(f"several universes are called {text!r}: {', '.join(map(str, meant))}")
+    names = ", ".join(sorted({str(one.entry) for one in known})[:_MOST_NAMED]) or "none"
+    raise UsageError(f"there is no universe {text!r}; there are: {names}")
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum() or char == ":")
 
 
 def list_universes(connection: Connection) -> list[ListedUniverse]:

@@ -13,9 +13,9 @@ from ...contracts.lease import Lease
 from ...contracts.names import REPAIR_FEED, minute_feed, stream_key
 from ...contracts.partition import START, Position, is_at_home, ms_of
 from ...contracts.ticks import Column, Ticks, concat
-from ...db.bounded_streams import read_all
 from ...db.redis import Client, redis_ms
 from ...db.staged_rows import TableShape
+from ...db.streams.bounded_streams import read_all
 from ...workers.partition.partition_state import Held, PartitionState
 from ...workers.partition.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, widened
 from ...workers.partition.undo import is_undo, take_back
@@ -107,7 +107,7 @@ class _Counted(NamedTuple):
 def recount_partition(
     client: Client, committed: Committed, partitions: int, shape: TableShape, max_future_ns: int
 ) -> list[FeedRecount]:
-    """Recount every feed of one of `partitions` partitions. max_future_ns: the workers' --max-future."""
+    """Recount every feed of one of `partitions` partitions. max_future_ns: the workers' --max-future-s."""
     seen = list(_read(client, committed.partition))
     read_ms = redis_ms(client)  # ids and birth times are trusted up to here
     state = _load(committed)

@@ -1,1 +1,1 @@
-"""The commands, one file each: they parse and call, nothing else."""
+"""The commands, one file each. They read their options and call other modules."""

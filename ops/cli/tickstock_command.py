@@ -12,11 +12,13 @@ _FOLDERS = {
         "contract",
         "fake-massive",
         "flow",
+        "openapi",
         "publish-test-pattern",
         "watch",
     ),
     "data": (
         "audit",
+        "backtest",
         "bars",
         "chart",
         "definitions",

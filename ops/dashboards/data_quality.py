@@ -121,7 +121,7 @@ def data_quality() -> Dashboard:
             figure(
                 "Producers' lag",
                 "max(tickstock_producer_lag_ticks)",
-                says="Ticks that a producer keeps until their commit; at --max-lag it waits.",
+                says="Ticks that a producer keeps until their commit; at --max-lag-ticks it waits.",
                 unit=units.Short,
                 steps=[(1_000_000, ORANGE), (4_000_000, RED)],
             ),

@@ -4,6 +4,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .board import Rows, board
+from .daily_runs import daily_runs, http_api
 from .data_quality import sources_connected
 from .panels import BLUE, GREEN, ORANGE, RED, figure, graph, quantiles, rows
 
@@ -190,6 +191,8 @@ def fleet_overview() -> Dashboard:
                 steps=[(5, RED)],
             ),
         ],
+        "Daily runs": daily_runs(),
+        "HTTP API": http_api(),
         "Processes": [
             graph(
                 "Scraped processes",

@@ -62,7 +62,7 @@ def _redis(
         return None
     nodes = redis.masters(client)
     if len(nodes) == 1:
-        yield from check_redis(client, redis.address(servers.redis_url), roles)
+        yield from check_redis(nodes[0], redis.address(servers.redis_url), roles)
     else:
         for node in nodes:
             where = "{host}:{port}".format_map(node.connection_pool.connection_kwargs)

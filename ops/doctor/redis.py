@@ -8,14 +8,14 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ...contracts.bounds import FULL_SHARE
 from ...contracts.errors import first_line
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_rules import DROPS
 from ...contracts.names import flow_key, results_key
+from ...contracts.printable import first_few
 from ...contracts.redis_rights import RIGHTS, Call, Role, key_of
 from ...db.look.foreign_keys import all_keys, foreign_keys
 from ...db.look.redis_replay import PRINT_AGAIN, UNKNOWN, replay_of
 from ...db.look.stream_look import redis_version
-from ...db.redis import Client, is_cluster
+from ...db.redis import Client, Node, is_cluster
 from .finding import Finding, by_rule, findings_of
 from .rights import check_rights
 
@@ -31,7 +31,7 @@ def check_hiredis() -> Finding:
     return Finding("FAIL", "hiredis", "missing: Redis replies are parsed 5 times slower", "pip install hiredis")
 
 
-def check_redis(client: Client, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
+def check_redis(client: Node, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
     """Check a server that answers. roles: our user must have their rights."""
     checks = (
         ("Redis version", lambda c: redis_version_of(c.info("server"), where)),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ...contracts.redis_rights import CLUSTER_CALLS, RIGHTS, Call, Role, command_of, key_of
-from ...db.redis import Client
+from ...db.redis import Client, Node
 from .finding import Finding
 
 _TRANSACTION = ("MULTI", "EXEC", "DISCARD")
@@ -24,7 +24,7 @@ class Denied(NamedTuple):
     why: str
 
 
-def check_rights(client: Client, roles: Sequence[Role]) -> Iterator[Finding]:
+def check_rights(client: Node, roles: Sequence[Role]) -> Iterator[Finding]:
     """Check every call of some roles."""
     user = _user(client)
     calls = _calls(roles, is_cluster=client.info("server").get("redis_mode") == "cluster")
@@ -39,7 +39,7 @@ def check_rights(client: Client, roles: Sequence[Role]) -> Iterator[Finding]:
         yield Finding("ok", "Redis rights", f"{asked}, has all rights")
 
 
-def denied_in_trial(client: Client, role: Role) -> list[Denied]:
+def denied_in_trial(client: Node, role: Role) -> list[Denied]:
     """Check every call of a role without ACL DRYRUN: no role has that right, and the server would log the refusal."""
     return _denied_by_trial(client, _calls([role], is_cluster=client.info("server").get("redis_mode") == "cluster"))
 
@@ -77,7 +77,7 @@ def _calls(roles: Sequence[Role], *, is_cluster: bool) -> list[Call]:
     return list(dict.fromkeys([*calls, *CLUSTER_CALLS] if is_cluster else calls))
 
 
-def _user(client: Client) -> str:
+def _user(client: Node) -> str:
     try:
         return str(client.acl_whoami())
     except ResponseError:
@@ -101,7 +101,7 @@ def _denied_by_rule(client: Client, user: str, calls: Sequence[Call]) -> list[De
     return [Denied(call, _text(reply)) for call, reply in zip(calls, replies, strict=True) if _text(reply) != "OK"]
 
 
-def _denied_by_trial(client: Client, calls: Sequence[Call]) -> list[Denied]:
+def _denied_by_trial(client: Node, calls: Sequence[Call]) -> list[Denied]:
     """Queue each call, and discard all. A refusal for another reason (full memory) is not a missing right."""
     connection = client.connection_pool.get_connection()
     try:

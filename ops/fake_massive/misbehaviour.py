@@ -18,7 +18,10 @@ KINDS = {
     "5xx": "REST and new connections: 500, 502, 503 in turn",
     "next_url_loop": "REST: the next page is always this page",
     "next_url_elsewhere": "REST: the next page is on another host",
-    "empty": "REST: no minute has a bar",
+    "empty": "REST: no minute and no day has a bar",
+    "html": "REST: a page for people, with status 200",
+    "truncated": "REST: the second half of the answer is missing",
+    "duplicates": "REST: the first row of a day or of the splits comes twice, the last one twice with other values",
 }
 ONCE = frozenset(("cut", "max_connections"))  # without a duration these happen once
 SLOW_S = 2.0

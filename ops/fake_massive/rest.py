@@ -1,4 +1,4 @@
-"""The REST calls that we use: one-minute aggregates with paging, and their failures."""
+"""The REST calls that we use, and their failures: one-minute aggregates with paging; each other call has a module."""
 
 import base64
 import binascii
@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from ...contracts.bar import MINUTE_MS
 from .aggregates import Bar
 from .misbehaviour import Misbehaviour
+from .reference import Reference
+from .reference_calls import ReferenceCalls
 
 _MINUTES = re.compile(r"/v2/aggs/ticker/(?P<ticker>[^/]+)/range/1/minute/(?P<first>[^/]+)/(?P<last>[^/]+)")
 _DEFAULT_LIMIT, _MAX_LIMIT = 5_000, 50_000
@@ -24,10 +26,10 @@ Bars = Callable[[str, int, int], list[Bar]]
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; the body is JSON."""
+    """An HTTP answer; the body is JSON, or a text as it is."""
 
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] | list[Any] | str
     headers: dict[str, str] = {}  # noqa: RUF012  # never changed
 
 
@@ -38,14 +40,19 @@ class BadRequest(Exception):
 class Rest:
     """Answers GETs from the bars of the tape. bars: symbol, first and last start (Unix ms, inclusive) -> bars."""
 
-    def __init__(self, bars: Bars, misbehaviour: Misbehaviour, *, key: str | None) -> None:
+    def __init__(self, bars: Bars, reference: Reference, misbehaviour: Misbehaviour, *, key: str | None) -> None:
         """key: the only accepted key; None: any."""
-        self.address = ""  # of the server itself, for next_url; known when it listens
+        self._address = ""  # of the server itself, for next_url; known when it listens
         self.requests: list[str] = []  # path and query of every request, oldest first
         self._bars = bars
         self._misbehaviour = misbehaviour
         self._key = key
         self._failures = itertools.cycle((500, 502, 503))
+        self._reference_calls = ReferenceCalls(reference, misbehaviour)
+
+    def listen_at(self, address: str) -> None:
+        """Know the address of the server itself."""
+        self._address = self._reference_calls.address = address
 
     def answer(self, path_and_query: str, authorization: str) -> Answer:
         """Answer one GET."""
@@ -58,6 +65,22 @@ class Rest:
         scheme, _, key = authorization.partition(" ")
         if scheme != "Bearer" or not key or self._key not in (None, key):
             return Answer(401, {"status": "ERROR", "error": "Unknown API Key"})
+        answer = self._known(path_and_query)
+        if self._misbehaviour.does("html"):
+            return Answer(200, "<html><body>Please sign in.</body></html>")
+        if self._misbehaviour.does("truncated"):
+            text = json_body(answer)
+            return Answer(answer.status, text[: len(text) // 2])
+        return answer
+
+    def _known(self, path_and_query: str) -> Answer:
+        try:
+            body = self._reference_calls.answer(path_and_query)
+        except ValueError as e:
+            return Answer(400, {"status": "ERROR", "error": str(e)})
+        if body is not None:
+            is_unknown = isinstance(body, dict) and body.get("status") == "NOT_FOUND"
+            return Answer(404 if is_unknown else 200, body)
         url = urlsplit(path_and_query)
         found = _MINUTES.fullmatch(url.path)
         if not found:
@@ -102,10 +125,10 @@ class Rest:
         ).decode()
         folder = f"/v2/aggs/ticker/{asked['ticker']}/range/1/minute"
         if self._misbehaviour.does("next_url_loop"):
-            return {"next_url": f"{self.address}{folder}/{asked['first']}/{asked['last']}?cursor={cursor}"}
+            return {"next_url": f"{self._address}{folder}/{asked['first']}/{asked['last']}?cursor={cursor}"}
         if self._misbehaviour.does("next_url_elsewhere"):
             return {"next_url": f"{_ELSEWHERE}{folder}/{asked['first']}/{asked['last']}?cursor={cursor}"}
-        return {"next_url": f"{self.address}{folder}/{span[0]}/{span[1]}?cursor={cursor}"} if span else {}
+        return {"next_url": f"{self._address}{folder}/{span[0]}/{span[1]}?cursor={cursor}"} if span else {}
 
 
 def _result(bar: Bar) -> dict[str, Any]:
@@ -149,4 +172,4 @@ def _options_of(cursor: str) -> dict[str, str]:
 
 def json_body(answer: Answer) -> str:
     """Write an answer's body."""
-    return json.dumps(answer.body)
+    return answer.body if isinstance(answer.body, str) else json.dumps(answer.body)

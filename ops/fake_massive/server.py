@@ -15,6 +15,7 @@ from .aggregates import Bar
 from .broadcast import Broadcast
 from .gate import PATH, Gate
 from .misbehaviour import SLOW_S, Misbehaviour, Plan
+from .reference import Reference
 from .rest import Rest
 from .tape import EmptyTape, Tape
 from .trade import Trade
@@ -36,14 +37,16 @@ class FakeMassive:
         self,
         tape: Tape | None = None,
         *,
+        reference: Reference | None = None,
         key: str | None = None,
         port: int = 0,
         plans: Sequence[Plan] = (),
         slow_s: float = SLOW_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """tape: None sends only the trades of `tell`. key: the only accepted key, None: any. port 0: a free one.
+        """tape: None sends only the trades of `tell`. reference: None knows no day and no symbol.
 
+        key: the only accepted key, None: any. port 0: a free one.
         plans: planned misbehaviour. slow_s: the delay of `slow`. now_ns: returns the time, Unix ns.
         """
         self.port = port
@@ -51,7 +54,7 @@ class FakeMassive:
         self._now_ns = now_ns
         self._misbehaviour = Misbehaviour(slow_s=slow_s)
         self._broadcast = Broadcast(tape or EmptyTape(), self._misbehaviour, key=key)
-        self._rest = Rest(self._broadcast.aggregates.bars, self._misbehaviour, key=key)
+        self._rest = Rest(self._broadcast.aggregates.bars, reference or Reference(), self._misbehaviour, key=key)
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -180,7 +183,7 @@ class FakeMassive:
         )
         async with server:
             self.port = server.sockets[0].getsockname()[1]
-            self._rest.address = self.rest_url
+            self._rest.listen_at(self.rest_url)
             ready.set()
             await self._play()
 

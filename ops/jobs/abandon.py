@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...contracts.errors import SetupError, UsageError
-from ...contracts.frames.frame import FIELD, VERSION, Frame, encode
-from ...contracts.names import flow_key, stream_key
+from ...contracts.frames.frame import FIELD
+from ...contracts.frames.maker import Identity, make_frame
+from ...contracts.names import stream_key
+from ...contracts.ticks import Ticks
 from ...db.lease import LEASE_TTL_S
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client, redis_ms
+from ...db.streams.flow import forget_flow
 from ...producer.producer_lease import ProducerLease
 from ..audit.ledger import read_ledger
 from ..process.shutdown import Stop
@@ -84,15 +87,15 @@ def _abandon(
     is_hopeless: raises if no worker is left. Raises SetupError if the wait was stopped.
     """
     born_ms = redis_ms(client)
-    frame = Frame(VERSION, name, name, "abandon", 0, 0, born_ms, 0, False, 0, [], [], "none", b"", [])
+    identity = Identity(name, name, "replay", publish=False, codec="none")
+    body = make_frame(identity, Ticks.empty(), "abandon", 0, 0, born_ms)
     for partition in range(partitions):
-        client.xadd(stream_key(partition), {FIELD: encode(frame)})
+        client.xadd(stream_key(partition), {FIELD: body})
     while (connection.execute(query("replay_end"), {"name": name}).fetchone() or (0,))[0] < partitions:
         is_hopeless()
         lease.check()
         if wait(_LOOK_EVERY_S):
             raise SetupError("stopped before every partition had dropped its bars: run the command again")
-    for partition in range(partitions):
-        client.hdel(flow_key(partition), *(f"{number}:{name}" for number in ("sent", "done", "want")))
+    forget_flow(client, name, range(partitions))
     rows = read_ledger(connection, name)
     return Abandoned(sum(row.lost for row in rows), sum(row.applied for row in rows))

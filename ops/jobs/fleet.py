@@ -53,7 +53,10 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without the variables of our own options: a child gets arguments."""
+    """Return our environment without the variables of our own options: a child gets arguments.
+
+    The variables of the servers stay, and TICKSTOCK_CONNECT_TIMEOUT_S, also in its former spelling.
+    """
     kept = ("TICKSTOCK_DB_", "TICKSTOCK_CONNECT_TIMEOUT")
     return {k: v for k, v in os.environ.items() if not k.startswith("TICKSTOCK_") or k.startswith(kept)}
 

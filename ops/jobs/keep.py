@@ -51,7 +51,7 @@ class Keeper:
     The end of our parent is a stop: a closed terminal does not notify other sessions, and half a fleet would continue.
     """
 
-    def __init__(self, command: Sequence[str], *, stop_after_s: float = 0.0, always: bool = False) -> None:
+    def __init__(self, command: Sequence[str], *, stop_after_s: float, always: bool) -> None:
         """stop_after_s: delay of the first stop; the next is passed on immediately.
 
         always: restart also after exit 0.

@@ -1,12 +1,14 @@
-"""The names of existing patterns and indicators; a wrong name is refused with suggestions."""
+"""The names of existing patterns, indicators and universes; a wrong name is refused with suggestions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from ...contracts.errors import UsageError
+from ...contracts.runs import EVERY_UNIVERSE
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...db.tables.universe import named_universe
 
 
 class KnownNames(NamedTuple):
@@ -40,6 +42,22 @@ def known_indicators(connection: Connection) -> KnownNames:
 
     _, indicators = _of_rows(connection)
     return KnownNames("indicator", frozenset({*INDICATORS, *indicators}))
+
+
+def universe_named(connection: Connection, name: str) -> str:
+    """Return the NAME:KEY of a universe of cache_entries, `all` as it is; never a file's.
+
+    Raises UsageError, which names those that there are.
+    """
+    return name if name == EVERY_UNIVERSE else str(named_universe(connection, name).entry)
+
+
+def symbols_of_universes(connection: Connection, names: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the symbols of several universes together, each once; None: every symbol. Raises UsageError."""
+    if EVERY_UNIVERSE in names:
+        return None
+    found = [named_universe(connection, name) for name in names]
+    return tuple(dict.fromkeys(symbol for one in found for symbol in one.symbols))
 
 
 def _of_rows(connection: Connection) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Delete old patterns, indicators and integration events. Bars, the ledger and dead letters stay."""
+"""Delete old patterns and indicators, those of days too, and integration events. Bars and ledger stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -6,22 +6,30 @@ from typing import NamedTuple
 
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...workers.bounds import Keep
 
 _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
 class PrunedTable(NamedTuple):
-    """Rows that are pruned together. name: as in the queries `prune_NAME` and `old_NAME`."""
+    """Rows that are pruned together. name: as in the queries `prune_NAME` and `old_NAME`; kept: a field of Keep."""
 
     name: str
     table: str
-    keep_days: int
+    kept: str
 
 
 KINDS = (
-    PrunedTable("patterns", "intraday_patterns", 90),
-    PrunedTable("events", "integration_events", 30),
-    PrunedTable("indicators", "intraday_indicators", 7),
+    PrunedTable("patterns", "intraday_patterns", "patterns"),
+    PrunedTable("events", "integration_events", "events"),
+    PrunedTable("indicators", "intraday_indicators", "indicators"),
+    *(
+        PrunedTable(table, table, "daily")
+        for table in (
+            *("daily_indicators", "daily_patterns", "weekly_patterns", "monthly_patterns"),
+            "daily_intraday_patterns",
+        )
+    ),
 )
 
 
@@ -34,14 +42,14 @@ class Pruned(NamedTuple):
 
 
 def prune(
-    connection: Connection, keep_days: dict[str, int], now: datetime, *, dry_run: bool, say: Callable[[str], None]
+    connection: Connection, keep: Keep, now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
     """Delete rows older than a number of days, by the time of their bars; report one table after the other.
 
-    keep_days: by name of the kind. dry_run: only count. say: receives the progress of a long table.
+    keep: days to keep, by kind. dry_run: only count. say: receives the progress of a long table.
     """
     for kind in KINDS:
-        before = now - timedelta(days=keep_days[kind.name])
+        before = now - timedelta(days=getattr(keep, kind.kept))
         pages, has_parts = connection.execute(query("table_pages"), {"table": kind.table}).fetchone() or (0, False)
         if has_parts:
             yield Pruned(kind.table, before, None)

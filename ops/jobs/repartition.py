@@ -7,15 +7,15 @@ import psycopg
 import structlog
 
 from ...contracts.errors import SetupError, UsageError
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_look import StreamLook
 from ...contracts.names import FRONT_DOOR, flow_key, renewal_keys, results_key, stream_key
 from ...contracts.partition import Position
-from ...db.bounded_streams import read_ends
+from ...contracts.printable import first_few
 from ...db.look.stream_look import read_stream
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.streams.bounded_streams import read_ends
 from ...db.tables.results import published_numbers
 from ...db.world import REAL
 from ...workers.partition.dealt_states import Dealt, deal, producers_of

@@ -5,19 +5,24 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+import msgspec
+
+from ...contracts.daily.trading_days import session_on
 from ...contracts.errors import NothingFound, UsageError
+from ...contracts.market_hours import day_of
 from ...contracts.messages.processing_events import PhaseName
-from ...contracts.runs import EVERY_UNIVERSE, RunParameters, Trigger, WantedRun
+from ...contracts.runs import RunParameters, Trigger, WantedRun
 from ...contracts.timeframe import LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.tables import run_steps, runs
-from ...db.tables.runs import RunRow
-from ...db.tables.universe import Universe
+from ...db.tables.runs import AlreadyAsked, RunRow
 from ...workers.daily.coordinator import UNIT
-from ...workers.daily.market_days import latest_session, session_on
+from ...workers.daily.market_days import latest_session
+from .known_names import known_indicators, known_patterns
 
 _LOOK_EVERY_S = 0.2
+_FIRST_DAY = date(1990, 1, 1)  # as of ticks
 
 
 class RunProgress(NamedTuple):
@@ -36,22 +41,25 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     Raises UsageError if the market was closed on it, unless skip_market_check is set.
     """
     closures = runs.market_closures(connection)
+    latest = latest_session(datetime.now(UTC), closures).day
     if day is None:
-        return latest_session(datetime.now(UTC), closures).day
+        return latest
+    if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
+        raise UsageError(f"{day} has not come yet" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
         raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run for it anyway")
     return day
 
 
-def check_names(connection: Connection, database_url: str, universe: str, parameters: RunParameters, day: date) -> None:
+def check_names(connection: Connection, parameters: RunParameters, day: date) -> None:
     """Raise UsageError, with the known names, if a given name does not exist."""
-    if universe != EVERY_UNIVERSE:
-        Universe(universe, database_url)
     if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
         raise UsageError(f"there is no timeframe {unknown[0]}; there are: {', '.join(LONGER)}")
     known = set(runs.symbols_of_runs(connection, day)) if parameters.symbols else set()
     if unknown := sorted(set(parameters.symbols or ()) - known):
         raise UsageError(f"{len(unknown)} symbols have no bars: {', '.join(unknown[:5])}")
+    known_indicators(connection).check(parameters.indicators or ())
+    known_patterns(connection).check(parameters.patterns or ())
 
 
 def start_run(  # noqa: PLR0913  # what a run is asked for
@@ -64,30 +72,38 @@ def start_run(  # noqa: PLR0913  # what a run is asked for
     requested_by: str,
     trigger: Trigger = "manual",
     original_run_id: UUID | None = None,
+    idempotency_key: str | None = None,
 ) -> UUID:
-    """Add a run; return its id. Raises RunAlive."""
+    """Add a run; return its id: of a key that was used before, that run's. Raises RunAlive."""
     run_id = uuid4()
-    wanted = WantedRun(run_date, trigger, universe, phases, parameters, requested_by, original_run_id)
-    runs.add_run(connection, run_id, wanted)
+    wanted = WantedRun(run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
+    try:
+        runs.add_run(connection, run_id, wanted)
+    except AlreadyAsked as e:
+        return e.run_id
     return run_id
 
 
-def retry_run(connection: Connection, run_id: UUID, symbols: Sequence[str] | None, requested_by: str) -> UUID:
+def retry_run(
+    connection: Connection,
+    run_id: UUID,
+    symbols: Sequence[str] | None,
+    requested_by: str,
+    idempotency_key: str | None = None,
+) -> UUID:
     """Add a run for the failed symbols of another run, or for given ones; return its id.
 
-    Raises NothingFound if there is no such run, or nothing to repeat; RunAlive.
+    Raises NothingFound if there is no such run, or nothing to repeat; UsageError for an unknown symbol;
+    RunAlive.
     """
     original = run_named(connection, run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
     if not again:
         raise NothingFound(f"run {run_id} has done everything")
     pinned = runs.read_pinned_run(connection, run_id)
-    parameters = RunParameters(
-        timeframes=pinned.parameters.timeframes,
-        symbols=again,
-        lookback_days=pinned.parameters.lookback_days,
-        skip_market_check=pinned.parameters.skip_market_check,
-    )
+    parameters = msgspec.structs.replace(pinned.parameters, symbols=again)
+    if symbols:
+        check_names(connection, parameters, original.run_date)
     phases: tuple[PhaseName, ...] = tuple(original.phases)  # type: ignore[arg-type]  # as they were checked then
     return start_run(
         connection,
@@ -98,6 +114,7 @@ def retry_run(connection: Connection, run_id: UUID, symbols: Sequence[str] | Non
         requested_by=requested_by,
         trigger="retry",
         original_run_id=run_id,
+        idempotency_key=idempotency_key,
     )
 
 

@@ -7,10 +7,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...contracts.first_few import first_few
 from ...contracts.fleet.fleet_health import HealthFinding, health_of
-from ...contracts.fleet.fleet_look import FleetLook, Integration
-from ...contracts.fleet.fleet_rules import has_only_replayed
+from ...contracts.fleet.fleet_look import FleetLook, Integration, JobsLook
+from ...contracts.fleet.fleet_rules import duration, has_only_replayed
+from ...contracts.printable import first_few
 from ..process.console import make_console, plain
 from .tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
 
@@ -128,6 +128,7 @@ def _rest(look: FleetLook) -> Iterator[Text]:
         f"gaps: {feed.open_gaps:,} open, {feed.missing_gaps:,} missing"
     )
     yield Text(f"Symbols       {_symbols(look)}")
+    yield Text(f"Jobs          {_jobs(look.jobs)}")
     if look.integration:
         yield from _systems(look.integration)
 
@@ -138,6 +139,18 @@ def _symbols(look: FleetLook) -> str:
         return f"{symbols.active + symbols.stale:,} have bars of replays"
     names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
     return f"{symbols.active:,} active, {symbols.stale:,} stale{names}"
+
+
+def _jobs(jobs: JobsLook) -> str:
+    """Say who does daily runs, and what became of the latest."""
+    steps = "?" if jobs.waiting_steps is None else f"{jobs.waiting_steps:,}"
+    processes = f"{jobs.processes} process{'' if jobs.processes == 1 else 'es'}, {steps} steps wait"
+    run = jobs.run
+    if run is None:
+        return f"{processes}; no daily run yet"
+    phase = f" {run.phase}" if run.is_alive and run.phase else ""
+    failed = f", {run.failed_symbols:,} symbols failed" if run.failed_symbols else ""
+    return f"{processes}; {run.name} {run.status}{phase} after {duration(run.took_s)}{failed}"
 
 
 def _systems(integration: Integration) -> Iterator[Text]:

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from ...contracts.errors import ServerAway, SetupError, first_line
 from ...contracts.fleet.fleet_health import HealthFinding, health_of, is_healthy, judge
 from ...contracts.fleet.fleet_look import Away, DefinitionFaults, FleetLook
+from ...contracts.redis_rights import Role
 from ...contracts.server import Server
 from ...db.look.fleet_look import WINDOW_S, FleetReader
 from ...db.postgres import Connection
@@ -49,12 +50,22 @@ class Observation(NamedTuple):
 class Observer:
     """Holds a connection to each server. Each reading checks first whether both answer.
 
-    The first reading waits for them up to the place's connect_timeout_s, and at least for a second.
+    The first reading waits for them up to the place's connect_timeout_s, and at least for a second. seldom_s:
+    as of a FleetReader; role: whose rights it has in Redis.
     """
 
-    def __init__(self, where: Place, *, window_s: float = WINDOW_S, latest_flows: int = 0) -> None:
+    def __init__(
+        self,
+        where: Place,
+        *,
+        window_s: float = WINDOW_S,
+        latest_flows: int = 0,
+        seldom_s: float = 0.0,
+        role: Role = "operator",
+    ) -> None:
         self._where = where
-        self._reader = FleetReader(_definitions, window_s=window_s, latest_flows=latest_flows)
+        self._role: Role = role
+        self._reader = FleetReader(_definitions, window_s=window_s, latest_flows=latest_flows, seldom_s=seldom_s)
         self._connection: Connection | None = None
         self._client: Client | None = None
 
@@ -66,10 +77,10 @@ class Observer:
             self.close()
             return Observation(None, judge(None, [Away(server, why) for server, why in away.items()]))
         try:
-            with refusals_named(self._where.servers.redis_url, "operator"):
+            with refusals_named(self._where.servers.redis_url, self._role):
                 fleet = self._look()
         except psycopg.errors.InsufficientPrivilege as e:
-            why = f"{first_line(e)}: `tickstock doctor --role operator` names what is missing"
+            why = f"{first_line(e)}: `tickstock doctor --role {self._role}` names what is missing"
             raise SetupError(why) from e
         except psycopg.DataError as e:
             raise SetupError(f"a table holds a value that cannot be shown: {first_line(e)}: correct it") from e

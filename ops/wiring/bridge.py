@@ -23,15 +23,7 @@ log = structlog.get_logger()
 _LOOK_EVERY_S = 0.5  # between checks for the stream, which the first worker or producer makes
 
 
-def make_bridge(
-    where: Place,
-    *,
-    name: str,
-    universe: str,
-    streaming_rate: float | None,
-    stop: Stop,
-    tracing: "Tracing | None" = None,
-) -> Bridge | None:
+def make_bridge(where: Place, options: BridgeOptions, *, stop: Stop, tracing: "Tracing | None" = None) -> Bridge | None:
     """Make a bridge; wait for the servers and the stream. Return None if stopped before there is a stream.
 
     Raises SetupError if the servers do not fit.
@@ -43,14 +35,15 @@ def make_bridge(
     client = open_redis(where, "bridge")
     url = where.servers.database_url
     database = wait_for_server(
-        lambda: Database(url, name=f"tickstock-bridge {name}", impatient=True), where.connect_timeout_s
+        lambda: Database(url, name=f"tickstock-bridge {options.name}", impatient=True), where.connect_timeout_s
     )
     return Bridge(
-        BridgeOptions(name, partitions, streaming_rate),
+        options,
         database=database,
         client=client,
         redis_url=where.servers.redis_url,
-        voice=Voice(database, client, name=name, universe=universe, partitions=partitions),
+        partitions=partitions,
+        voice=Voice(database, client, name=options.name, universe=options.universe_name, partitions=partitions),
         stop=stop,
         tracing=tracing,
     )

@@ -11,45 +11,57 @@ from ...db.schema.migrate import check_schema
 from ...db.tables.daily_bars import lacks_of_daily_tables
 from ...db.tables.universe import Universe
 from ...db.world import REAL
+from ...workers.daily.asking import Asking
 from ...workers.daily.coordinator import Coordinator
 from ...workers.daily.job_worker import JobWorker
+from ...workers.daily.loads.listener import JobsListener
+from ...workers.daily.patient_loop import PatientLoop
 from ...workers.detect.definitions import seed_definitions
 from ..process.shutdown import Stop
+from .day_sources import NO_OPTIONS, SourceOptions, make_sources
 from .servers import Place, open_postgres, open_redis, wait_for_server
 
 
 class Jobs:
-    """The two loops of one process. If one fails, the process ends: another one continues."""
+    """The loops of one process. If one fails, the process ends: another one continues."""
 
-    def __init__(self, worker: JobWorker, coordinator: Coordinator, stop: Stop) -> None:
+    def __init__(self, worker: JobWorker, beside: Sequence[PatientLoop], stop: Stop) -> None:
+        """beside: the loops with a thread of their own."""
         self._worker = worker
-        self._coordinator = coordinator
+        self._beside = beside
         self._stop = stop
         self._broken: BaseException | None = None
 
     def run(self) -> None:
         """Run until the stop event."""
-        thread = threading.Thread(target=self._coordinate, name="coordinator", daemon=True)
-        thread.start()
+        threads = [
+            threading.Thread(target=self._run_beside, args=[loop], name=type(loop).__name__, daemon=True)
+            for loop in self._beside
+        ]
+        for thread in threads:
+            thread.start()
         try:
             self._worker.run()
         finally:
             self._stop.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
         if self._broken is not None:
             raise self._broken
 
-    def _coordinate(self) -> None:
+    def _run_beside(self, loop: PatientLoop) -> None:
         try:
-            self._coordinator.run()
+            loop.run()
         except BaseException as e:  # noqa: BLE001  # raised again when the process ends
             self._broken = e
             self._stop.set()
 
 
-def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
-    """Make the process. Raises SetupError if the servers do not fit."""
+def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = NO_OPTIONS) -> Jobs:
+    """Make the process. Raises SetupError if the servers do not fit, UsageError for a wrong option."""
     load_calendar()
+    asking = Asking(stop, REAL)
+    sources = make_sources(options, wait=asking.wait, refused_for=asking.refused_for)
     with closing(open_postgres(where, name="tickstock-jobs")) as connection:
         check_schema(connection)
         seed_definitions(connection)
@@ -59,12 +71,21 @@ def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
     url = where.servers.database_url
 
     def open_database(role: str) -> Database:
-        return wait_for_server(lambda: Database(url, name=f"{role} {name}"), where.connect_timeout_s)
+        # Both loops wait for it as a main loop does: the one of the coordinator asks it also while there are no steps.
+        return wait_for_server(lambda: Database(url, name=f"{role} {name}", main_loop=True), where.connect_timeout_s)
 
     def symbols_of(universe: str) -> Sequence[str]:
         return Universe(universe, url).symbols()
 
-    worker = JobWorker(name, database=open_database("tickstock-jobs"), client=client, stop=stop, world=REAL)
+    worker = JobWorker(
+        name,
+        database=open_database("tickstock-jobs"),
+        client=client,
+        stop=stop,
+        world=REAL,
+        sources=sources,
+        asking=asking,
+    )
     coordinator = Coordinator(
         name,
         database=open_database("tickstock-jobs-coordinator"),
@@ -72,5 +93,7 @@ def make_jobs(where: Place, *, name: str, stop: Stop) -> Jobs:
         symbols_of=symbols_of,
         stop=stop,
         world=REAL,
+        sources=sources,
     )
-    return Jobs(worker, coordinator, stop)
+    listener = JobsListener(database=open_database("tickstock-jobs-listener"), client=client, stop=stop, world=REAL)
+    return Jobs(worker, [coordinator, listener], stop)

@@ -16,10 +16,11 @@ from uuid import uuid4
 import structlog
 
 from ...contracts.bar import MINUTE_MS
+from ...contracts.frames.maker import Identity
 from ...contracts.gap import Gap, OnGap
 from ...contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
 from ...contracts.names import TICK_CHANNELS
-from ...contracts.spellings.tick_json import SecondStamp
+from ...contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ...contracts.universe import EVERY_SYMBOL
 from ...db.metrics import count_gap
@@ -28,11 +29,10 @@ from ...db.queries import query
 from ...db.redis import Client, redis_ms
 from ...db.tables.universe import Universe
 from ...producer.channel import ChannelSource
-from ...producer.framer import Identity
 from ...producer.gap_repair import SETTLE_S
 from ...producer.massive.feed import MassiveSource
-from ...producer.massive.reader import MassiveOptions
-from ...producer.massive.rest import REST_URL, MassiveRest
+from ...producer.massive.reader import SILENCE_S, TRADES, MassiveOptions
+from ...producer.massive.rest import REST_PER_MINUTE, REST_URL, MassiveRest
 from ...producer.produce import Feed, Progress
 from ...producer.repair import RepairThread
 from ..process.shutdown import Stop
@@ -43,8 +43,7 @@ from .servers import Place, wait_for_server, with_postgres
 log = structlog.get_logger()
 
 MASSIVE_URL = "wss://socket.massive.com/stocks"
-_DELAYED_HOST, _DELAYED_MS = "delayed.", 900_000  # delayed.massive.com is 15 minutes behind
-_SILENCE_S = {"T": 30.0, "A": 30.0, "AM": 150.0}  # minutes come once a minute
+_DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com is 15 minutes behind
 _JOIN_S = 8.0  # for the repair: it sends its end and waits shortly for the commit
 _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; after a longer stop, the daily import fills the rest
 # A longer gap is cut at the hours without trading. A shorter one is requested whole: this is cheap, and a simulated
@@ -57,30 +56,33 @@ Source = Literal["massive", "channel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """User options of a live feed. universe: None for every symbol. delay_s, silence_s: None: the feed's default."""
+    """User options of a live feed. Each name ends with its unit.
+
+    universe: None for every symbol. feed_delay_s, silence_s: None: the feed's default.
+    """
 
     source: Source
     universe: str | None = None
     repair: bool = True
     key: str = field(default="", repr=False)
     rest_url: str = REST_URL
-    rest_per_minute: float = 3000.0
-    channel: str = "T"
+    rest_per_minute: float = REST_PER_MINUTE
+    channel: str = TRADES
     massive_url: str = MASSIVE_URL
     rules: TRADE_RULES = DEFAULT_RULES
-    delay_s: float | None = None
+    feed_delay_s: float | None = None
     silence_s: float | None = None
     watch: Literal["market", "always"] = "market"
     family: str = TICK_CHANNELS[0]
-    second_stamp: SecondStamp = "end"
+    second_stamp: SecondStamp = DEFAULT_SECOND_STAMP
 
     @property
     def delay_ms(self) -> int:
         """The feed's delay behind the market."""
-        if self.delay_s is not None:
-            return int(self.delay_s * 1000)
+        if self.feed_delay_s is not None:
+            return int(self.feed_delay_s * 1000)
         is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
-        return _DELAYED_MS if is_delayed else 0
+        return DELAYED_MS if is_delayed else 0
 
 
 def run_live(
@@ -139,7 +141,7 @@ def _source(
             where.servers.redis_url, live.family, second_stamp=live.second_stamp, rules=live.rules, stop=stop,
             on_gap=on_gap, symbols=symbols,
         )  # fmt: skip
-    silence_s = live.silence_s or _SILENCE_S[live.channel]
+    silence_s = live.silence_s or SILENCE_S[live.channel]
     massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)
     is_watched = _is_always if live.watch == "always" else lambda: is_market_open(_at(now_ms()))
     return MassiveSource(massive, symbols, stop=stop, now_ms=now_ms, on_gap=on_gap, is_watched=is_watched)

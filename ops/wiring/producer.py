@@ -10,6 +10,7 @@ from uuid import uuid4
 import structlog
 
 from ...contracts.errors import SetupError, UsageError
+from ...contracts.frames.maker import Identity
 from ...contracts.gap import OnGap
 from ...contracts.names import LIVE_FEED
 from ...contracts.ticks import Ticks
@@ -20,18 +21,19 @@ from ...db.redis import Client
 from ...db.sessions import set_always_open
 from ...db.tables.replays import ReplayRun, note_cover, open_replay
 from ...db.vitals import VITALS
-from ...producer.framer import Framer, Identity
+from ...producer.framer import Framer
 from ...producer.names_of_trades import without_names
 from ...producer.pace import NOT_BY_TIME, by_tick_time, find_jumps, paced
 from ...producer.produce import Feed, Progress, produce
 from ...producer.producer_lease import ProducerLease
 from ...producer.record import recorded
 from ...producer.replay import ReplaySource, content_hash
+from ...producer.sending.stream_writer import StreamWriter
+from ...producer.sending.writer import Writer
 from ...producer.spool.left_behind import LeftBehind, SpoolTarget
 from ...producer.spool.overflow import admitted
 from ...producer.spool.spool import Spool
 from ...producer.spool.spooled_writer import SpooledWriter
-from ...producer.stream_writer import StreamWriter
 from ...producer.synthetic import SyntheticSource
 from ..audit.ledger import read_ledger
 from ..embedded.servers import default_data_dir
@@ -47,9 +49,9 @@ STOPPED_REPLAY = "stopped before the end: the same command continues from here"
 
 
 class ProducerOptions(NamedTuple):
-    """User options of any source."""
+    """User options of any source. Each name ends with its unit."""
 
-    max_lag: int = 5_000_000
+    max_lag_ticks: int = 5_000_000
     linger_ms: float = 5.0
     speed: float | None = None
     feed: str = LIVE_FEED
@@ -57,7 +59,7 @@ class ProducerOptions(NamedTuple):
     publish: bool = False
     again: bool = False
     record: Path | None = None
-    spool_max_bytes: int = 0  # 0: no spool, a live source waits while Redis is away
+    spool_max_bytes: int = 1 << 30  # 0: no spool, a live source waits while Redis is away
     spool_dir: Path | None = None
     always_open: bool = False  # whether the market of the feed's symbols never closes
 
@@ -175,7 +177,7 @@ def run_producer(
             with_postgres(where, _NAME, lambda c: set_always_open(c, symbols, is_open=options.always_open))
         writer = _make_writer(where, client, feed, options, stop, opened)
         if feed.identity.kind == "live":  # a replay can always send its ticks again
-            lease.note_sent(feed.identity.feed, writer.sent_numbers)
+            lease.note_sent(feed.identity.feed, writer.sender.sent_numbers)
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
             ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))
@@ -202,19 +204,19 @@ def _spool_dir(where: Place, options: ProducerOptions) -> Path:
 
 
 def _spool_target(where: Place, feed: Feed, options: ProducerOptions) -> SpoolTarget:
-    return SpoolTarget(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag)
+    return SpoolTarget(where.servers.redis_url, where.servers.database_url, len(feed.numbers), options.max_lag_ticks)
 
 
 def _make_writer(
     where: Place, client: Client, feed: Feed, options: ProducerOptions, stop: Stop, opened: ExitStack
-) -> StreamWriter:
+) -> Writer:
     """Make a writer; for a live feed with a spool, because its source cannot wait."""
-    url, name, numbers, lag = where.servers.redis_url, feed.identity.producer, feed.numbers, options.max_lag
+    name, numbers, lag = feed.identity.producer, feed.numbers, options.max_lag_ticks
     wait = VITALS.turning(stop.wait)
     if feed.identity.kind != "live" or not options.spool_max_bytes:
-        return StreamWriter(client, url, name, done=numbers, wait=wait, max_lag=lag)
+        return StreamWriter(client, name, done=numbers, wait=wait, max_lag=lag)
     spool = opened.enter_context(Spool(_spool_dir(where, options) / name, max_bytes=options.spool_max_bytes))
-    return SpooledWriter(client, url, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
+    return SpooledWriter(client, name, done=numbers, wait=wait, max_lag=lag, spool=spool)
 
 
 def has_undetected_bars(where: Place) -> bool:

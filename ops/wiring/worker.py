@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ...contracts.market_hours import load_calendar
-from ...db.frame_stream import groups_of
 from ...db.postgres import Database
 from ...db.redis import Client
-from ...workers.worker import Worker, WorkerOptions
+from ...db.streams.frame_stream import groups_of
+from ...workers.worker import Worker
+from ...workers.worker_options import WorkerOptions
 from ..process.shutdown import Stop
 from .servers import Place, open_both, wait_for_server
 

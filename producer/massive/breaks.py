@@ -1,4 +1,4 @@
-"""What a feed that broke off has missed: from what was surely heard, to what is heard again."""
+"""The gap of a feed whose connection broke: from the last message that surely came to the first one after it."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,14 +8,14 @@ from ...db.world import REAL, World
 
 # The library pings every 20 s and waits 20 s for the answer: what a dead connection lost, it lost within this.
 _SURELY_HEARD_S = 60.0
-# Messages are told later than their time: a second when it is over, a minute some seconds after it is.
+# Messages are sent later than their time: a second when it is over, a minute some seconds after its end.
 _TOLD_LATER_MS = {"T": 3_000, "A": 5_000, "AM": 70_000}
 _AHEAD_MS = 3_000  # the vendor's clock may be ahead of ours
-_MAX_BEHIND_MS = 1_800_000  # a stamp further back is no sign of how far behind we read
+_MAX_BEHIND_MS = 1_800_000  # an older timestamp does not show how far behind we read
 
 
 class Breaks:
-    """Keeps when something was heard last, and tells `on_gap` of each break when it is over.
+    """Remembers when the last message came, and calls `on_gap` for each break when it is over.
 
     channel: T, A or AM. now_ms: the feed's market time, Unix ms. One thread calls it.
     """
@@ -32,42 +32,42 @@ class Breaks:
         self.is_away = True
 
     def listen(self) -> None:
-        """Begin to count silence: a connection stands."""
+        """Begin to count silence: we are connected."""
         self._heard_at = self._world.monotonic_s()
 
     def hear(self, body: bytes) -> None:
-        """Note a message that was taken in."""
+        """Note a message."""
         self._heard_at, self._heard = self._world.monotonic_s(), body
 
     @property
     def silent_s(self) -> float:
-        """How long nothing was heard."""
+        """Seconds since the last message."""
         return self._world.monotonic_s() - self._heard_at
 
     def begin(self, why: str, *, was_silent: bool) -> None:
-        """Note that the feed broke off. was_silent: it was the silence that we did not bear any longer."""
+        """Note that the connection broke. was_silent: we ended it, because no message came for too long."""
         self.is_away = True
         lost_s = self.silent_s if was_silent else min(self.silent_s, _SURELY_HEARD_S)
         self._first_ms = self._now_ms() - int(lost_s * 1000) - self._behind_ms() - self._told_later_ms
         self._why = why
 
     def end(self, symbols: Sequence[str] | None) -> None:
-        """Note that the feed is heard again: all of it that comes from now on. Before the first break nothing ended."""
+        """Note that messages come again; report the break, if there was one."""
         self.is_away = False
         if self._first_ms is not None:
             first_ms, self._first_ms = self._first_ms, None
             self._on_gap(first_ms, self._now_ms() + _AHEAD_MS, symbols, self._why)
 
     def close(self, symbols: Sequence[str] | None) -> None:
-        """Note that nobody listens any more: a break that is not over is told as one until now."""
+        """Note that nobody listens any more; a break that is not over is reported until now."""
         if self._first_ms is not None:
             first_ms, self._first_ms = self._first_ms, None
             self._on_gap(first_ms, self._now_ms(), symbols, self._why)
 
     def _behind_ms(self) -> int:
-        """Tell how far behind the market the last message was when it was taken in.
+        """Return how far behind the market the last message was when we read it.
 
-        A reader that is too slow is sent away, and then all that waited for it at the server is lost too.
+        The server disconnects a reader that is too slow, and what waited for it there is lost too.
         """
         ticks = parse_messages([self._heard] if self._heard else []).ticks
         if not len(ticks):

@@ -17,13 +17,13 @@ from .reader import MassiveOptions, MassiveReader
 log = structlog.get_logger()
 
 MAX_WAITING_BYTES = 128 << 20  # about a million trades: some seconds of the busiest market
-_WAIT_S = 0.005  # for a first message; the framer's linger needs to be looked at meanwhile
-_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 100 trades in it
+_WAIT_S = 0.005  # for a first message; the framer must check its linger time meanwhile
+_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 100 of its trades
 _MAX_BATCH_BYTES = 2 << 20
 
 
 class Inbox:
-    """Messages between a reader and who takes them; bounded: when it is full, `put` waits, and nothing is read."""
+    """A bounded queue of messages for the producer's loop: when it is full, `put` waits and nothing is read."""
 
     def __init__(self, max_bytes: int = MAX_WAITING_BYTES) -> None:
         self.times_full = 0
@@ -45,12 +45,12 @@ class Inbox:
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long for a message; tell whether there is one."""
+        """Wait for a message; return whether there is one."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._bodies), seconds)
 
     def take(self) -> list[bytes]:
-        """Take what is there, in order, up to some MB."""
+        """Take the messages that wait, in order, up to some MB."""
         taken: list[bytes] = []
         size = 0
         with self._changed:
@@ -62,7 +62,7 @@ class Inbox:
         return taken
 
     def close(self) -> None:
-        """Let go of who waits for room."""
+        """End every wait for room."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -104,20 +104,20 @@ class MassiveSource:
 
     @property
     def times_full(self) -> int:
-        """How often the reader had to wait for us."""
+        """How often the reader had to wait for the producer's loop."""
         return self._inbox.times_full
 
     @property
     def is_connected(self) -> bool:
-        """Tell whether the feed is heard."""
+        """Tell whether messages come."""
         return self._reader.is_connected
 
     def set_symbols(self, symbols: Sequence[str]) -> None:
-        """Hear these symbols from now on; any thread may call it."""
+        """Subscribe to these symbols from now on; any thread may call it."""
         self._reader.set_symbols(symbols)
 
     def __iter__(self) -> Iterator[Ticks | None]:
-        """Listen until the stop. Raises SetupError where the API key is refused."""
+        """Listen until the stop. Raises SetupError if the API key is refused."""
         self._reader.start()
         try:
             while not self._stop.is_set():

@@ -1,7 +1,7 @@
-"""One connection after another to Massive's WebSocket: login, subscription, reconnect for ever, and what was missed.
+"""Connects to Massive's WebSocket again and again: login, subscription, messages, and the gap of each break.
 
 The official client's rules lose data (a lifetime limit of reconnects, a silent return on a normal close, its handler
-awaited inline), so this one is ours. Massive keeps nothing for who was away: each break is told as a gap.
+awaited inline), so this one is ours. Massive keeps nothing for a client that was away: each break is reported as a gap.
 """
 
 import logging
@@ -37,7 +37,7 @@ _MAX_MESSAGE_BYTES = 32 << 20
 _LOGIN_S = 15.0
 _LOOK_EVERY_S = 0.5  # for silence, while nothing comes
 _STEADY_S = 10.0  # a connection that held so long makes the next pause short again
-_MOST_SAID = 100  # different things that the server says of itself
+_MOST_SAID = 100  # different statuses of the server that are logged
 _SHOWN_LENGTH = 200
 _LOOK_AT_ACCOUNT = "check the account, and MASSIVE_API_KEY or --api-key-file"
 _LONGEST_SILENCE = 16  # times silence_s: with symbols that hardly trade, or while trading is halted, all are silent
@@ -51,9 +51,13 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 websocket_client.MAX_REDIRECTS = 1
 
 
+TRADES = "T"  # the channel of trades
+SILENCE_S = {TRADES: 30.0, "A": 30.0, "AM": 150.0}  # until a reconnect, by channel; minutes come once a minute
+
+
 @dataclass(frozen=True, slots=True)
 class MassiveOptions:
-    """How to reach the feed, and what to hear.
+    """The address of the feed, and what to subscribe to.
 
     channel: T trades, A seconds, AM minutes. rules: whether trades' conditions say what they set. silence_s:
     reconnect after so long without a message. held_s: how long to leave the feed to another process that took it.
@@ -61,13 +65,13 @@ class MassiveOptions:
 
     url: str
     key: str = field(repr=False)
-    channel: str = "T"
+    channel: str = TRADES
     rules: TRADE_RULES = DEFAULT_RULES
-    silence_s: float = 30.0
+    silence_s: float = SILENCE_S[TRADES]
     held_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the key would travel in the clear, or nothing could answer."""
+        """Raise UsageError if the key would travel in the clear, or the URL is no WebSocket's."""
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname or "", parts.port
@@ -80,7 +84,7 @@ class MassiveOptions:
 
 
 class _Held(TickStockError):
-    """Another process connected with our key, and the server closed our connection: leave it the feed for a while."""
+    """Another process connected with our key, and the server closed our connection: wait before connecting again."""
 
 
 class _Silent(TickStockError):
@@ -90,8 +94,8 @@ class _Silent(TickStockError):
 class MassiveReader(threading.Thread):
     """Reads messages and hands over their bytes; on_gap and put are called in this thread.
 
-    put: may block; then nothing is read, and the server's patience is the bound. is_watched: whether silence means a
-    dead connection now. now_ms: the feed's market time, Unix ms: with a delayed feed less its delay.
+    put: may block; then nothing is read, and the server disconnects us after a while. is_watched: whether silence means
+    a dead connection now. now_ms: the feed's market time, Unix ms: with a delayed feed less its delay.
     """
 
     def __init__(
@@ -108,7 +112,7 @@ class MassiveReader(threading.Thread):
         super().__init__(name="tickstock-massive", daemon=True)
         self._world = world
         self._backoff = Backoff(world, first_s=0.2, longest_s=30.0)
-        # Not with the pauses of the loop: those grow on through connections that do not hold.
+        # Apart from the pauses of the loop, which keep growing while connections do not hold.
         self._outage = Outage("massive", Backoff(world), every_reason=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once
@@ -129,11 +133,11 @@ class MassiveReader(threading.Thread):
 
     @property
     def is_connected(self) -> bool:
-        """Tell whether the feed is heard: subscribed, and not silent for too long."""
+        """Tell whether messages come: we are subscribed, and the feed is not silent for too long."""
         return not self._breaks.is_away
 
     def set_symbols(self, symbols: Sequence[str]) -> None:
-        """Hear these symbols from now on; any thread may call it. A new one's past is no gap."""
+        """Subscribe to these symbols from now on; any thread may call it. The past of a new one is no gap."""
         with self._lock:
             self._symbols = tuple(symbols)
             try:
@@ -151,7 +155,7 @@ class MassiveReader(threading.Thread):
         self.join(timeout=2.0)  # while it connects, it may take longer: it is a daemon
 
     def run(self) -> None:
-        """Read until closed; what cannot be helped by a new connection ends in `failure`."""
+        """Read until closed; an error that a new connection cannot solve is kept in `failure`."""
         try:
             while not self._closed.is_set():
                 self._read_one_connection()
@@ -193,7 +197,7 @@ class MassiveReader(threading.Thread):
     # -- login and subscription ----------------------------------------------------------------------------------------
 
     def _log_in(self, connection: ClientConnection) -> None:
-        """Say the key, and wait until it is accepted. Raises SetupError where it is refused."""
+        """Send the key, and wait until it is accepted. Raises SetupError if it is refused."""
         self._await_status(connection, "connected")
         connection.send(msgspec.json.encode({"action": "auth", "params": self._options.key}), text=True)
         self._await_status(connection, "auth_success")
@@ -215,7 +219,7 @@ class MassiveReader(threading.Thread):
                     raise SetupError(
                         f"Massive at {self._where} refuses the API key: check MASSIVE_API_KEY or --api-key-file"
                     )
-                case "auth_failed":  # it took the key before: it may again
+                case "auth_failed":  # it accepted the key before, and may do so again
                     log.error("massive refuses the API key that it took before", url=self._where, do=_LOOK_AT_ACCOUNT)
                     raise _Held(gap_reasons.KEY_REFUSED)
                 case "max_connections":
@@ -229,7 +233,7 @@ class MassiveReader(threading.Thread):
         return statuses
 
     def _say(self, status: ServerStatus, do: str) -> None:
-        """Pass on what the server says, each thing once: it may say it for each symbol, or each second."""
+        """Log each status of the server once: it may repeat one for each symbol or each second."""
         what = (status.status, self._masked(status.message)[:_SHOWN_LENGTH])
         if what in self._said or len(self._said) >= _MOST_SAID:
             return
@@ -272,7 +276,7 @@ class MassiveReader(threading.Thread):
             if self._breaks.is_away:
                 self._note_return()
             self._put(body)
-            self._breaks.hear(body)  # behind the put: while that waited, we heard nothing
+            self._breaks.hear(body)  # after the put: while that waited, we read nothing
 
     def _look_for_silence(self) -> None:
         if self._is_watched() and self._breaks.silent_s > self._options.silence_s * self._silence:
@@ -291,11 +295,11 @@ class MassiveReader(threading.Thread):
         self._breaks.begin(reason, was_silent=isinstance(error, _Silent))
 
     def _say_away(self, why: str) -> None:
-        """Say once each reason for which there is no connection, at the start too; then wait in silence."""
+        """Log each reason for which there is no connection once."""
         self._outage.say(why, do="look at --massive-url and the network", url=self._where)
 
     def _masked(self, text: str) -> str:
-        """Take the key out of what a server says, which may quote it."""
+        """Remove the key from a text of the server, which may quote it."""
         return text.replace(self._options.key, "***") if self._options.key else text
 
     def _note_return(self) -> None:

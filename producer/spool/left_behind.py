@@ -1,4 +1,4 @@
-"""Sends what dead live producers left in their spools: under their names and numbers, then their end, in threads."""
+"""Sends the spools of dead live producers under their names and numbers, then their end frames, in threads."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import psycopg
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ...contracts.errors import LeaseTaken, ServerAway, SetupError, TickStockError, first_line
 from ...contracts.frames.frame import decode
+from ...contracts.frames.maker import Identity, make_frame
 from ...contracts.gap import OnGap
 from ...contracts.gap_reasons import SPOOL_TOO_OLD
-from ...contracts.names import flow_key
 from ...contracts.stop import Stop
 from ...contracts.ticks import Ticks
 from ...db import redis
@@ -24,22 +24,25 @@ from ...db.outage import server_of
 from ...db.postgres import connect
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.streams.flow import read_flows
 from ...db.vitals import VITALS
 from ...db.world import REAL, World
-from ..framer import Identity, Numbered, make_frame
+from ..framer import Numbered
 from ..producer_lease import ProducerLease
 from .spool import Spool
 from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
 
-# Each waits for two commits: one after the other, a hundred dead producers would take as many times two seconds.
+# Each waits for two commits. Without threads, a hundred dead producers would take two hundred seconds.
 _AT_ONCE = 8
-_FORGOTTEN_AFTER_S = 23 * 3600.0  # workers forget a producer's numbers after 24 h: then its frames would count again
+_FORGOTTEN_AFTER_S = (
+    23 * 3600.0
+)  # workers forget a producer's numbers after 24 h; after that its frames would count a second time
 
 
 class SpoolTarget(NamedTuple):
-    """Where the frames go. Addresses, not connections: the thread has its own."""
+    """Where the frames go. Addresses, because each thread opens its own connections."""
 
     redis_url: str
     database_url: str
@@ -48,10 +51,10 @@ class SpoolTarget(NamedTuple):
 
 
 class LeftBehind:
-    """A thread beside the new feed, which does not wait for it."""
+    """Sends spools in a thread, while the new feed runs."""
 
     def __init__(self, spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap) -> None:
-        """spool_dir: holds a folder for each producer; those that a process has locked are not left behind."""
+        """spool_dir: has a folder for each producer. A folder that a process has locked is in use, not left behind."""
         self._thread = threading.Thread(
             target=send_left_behind, args=(spool_dir, target, stop, on_gap), name="left-behind", daemon=True
         )
@@ -68,7 +71,7 @@ class LeftBehind:
 
 
 def send_left_behind(spool_dir: Path, target: SpoolTarget, stop: Stop, on_gap: OnGap, *, world: World = REAL) -> None:
-    """Send each spool of a dead producer; what cannot be sent now is left to the next start."""
+    """Send each spool of a dead producer; the next start sends what cannot be sent now."""
     folders: SimpleQueue[Path] = SimpleQueue()
     for folder in sorted(path for path in spool_dir.glob("*") if path.is_dir()):
         folders.put(folder)
@@ -134,10 +137,8 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: W
     )
     client = redis.connect(target.redis_url)
     try:
-        writer = SpooledWriter(
-            client, target.redis_url, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world
-        )
-        # Its end may be among the frames: that of whoever sent them before and was killed, too.
+        writer = SpooledWriter(client, producer, done=done, wait=wait, max_lag=target.max_lag, spool=spool, world=world)
+        # The end frames may be in the spool already: an earlier sender may have written them before it was killed.
         if _advance(writer, lease, wait, lambda: writer.is_drained):
             writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
             if _advance(writer, lease, wait, lambda: writer.is_drained):
@@ -155,7 +156,7 @@ def _last_heard_s(target: SpoolTarget, unit: str) -> float | None:
 
 
 def _give_up(spool: Spool, on_gap: OnGap) -> None:
-    """Hand the time of frames that nobody may send any more to the repair, and delete them."""
+    """Report frames that are too old to be sent as a gap, and delete them."""
     born_ms = []
     while frames := spool.read(1000):
         born_ms += [decode(frame.body).born_ms for frame in frames]
@@ -168,7 +169,7 @@ def _give_up(spool: Spool, on_gap: OnGap) -> None:
 def _advance(
     writer: SpooledWriter, lease: ProducerLease, wait: Callable[[float], bool], is_done: Callable[[], bool]
 ) -> bool:
-    """Send until something holds; False where the process stops before."""
+    """Send until a condition is true; False if the process is stopped before."""
     while not is_done():
         writer.poll_if_due(every_s=0.1)
         lease.check()
@@ -178,7 +179,7 @@ def _advance(
 
 
 def _identity(spool: Spool) -> Identity | None:
-    """Read who made the frames out of the first of them; None, and an empty spool, where not one is whole."""
+    """Return who made the frames, from the first of them; if no frame is whole, empty the spool and return None."""
     spool.rewind()
     first = spool.read(1)
     spool.rewind()
@@ -197,14 +198,14 @@ def _ended_partitions(target: SpoolTarget, producer: str) -> set[int]:
 def _end_frames(client: Client, identity: Identity, writer: SpooledWriter, *, ended: Collection[int]) -> list[Numbered]:
     """Make the producer's end frame in each partition where it has not ended, behind its last number there.
 
-    Nothing is heard of a producer that has ended: a second end would be waited for, for ever.
+    A partition counts nothing after a producer's end: we would wait for ever until a second end is committed.
     """
+    numbers = {p: number for p, number in writer.last_numbers().items() if p not in ended}
     frames = []
-    for partition, number in writer.last_numbers().items():
-        if partition in ended:
-            continue
-        sent = client.hget(flow_key(partition), f"sent:{identity.producer}") or b"0"
-        last = max(number, int(sent.partition(b",")[0]))
+    for partition, flow in read_flows(client, identity.producer, list(numbers)).items():
+        if isinstance(flow, ResponseError):
+            raise flow
+        last = max(numbers[partition], flow.sent_number)
         body = make_frame(identity, Ticks.empty(), "end", last, last + 1, writer.now_ms())
         frames.append(Numbered(partition, last, last + 1, body))
     return frames

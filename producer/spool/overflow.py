@@ -1,4 +1,4 @@
-"""Ticks that neither Redis nor the spool has room for: dropped before they get a number, counted, and reported."""
+"""Drops ticks for which neither Redis nor the spool has room, before they get a number; counts and reports them."""
 
 from collections import Counter
 from collections.abc import Generator, Iterable
@@ -15,15 +15,15 @@ from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
 
-_REPORT_EVERY_S = 5.0  # a process that is killed meanwhile has told of all but the last seconds
+_REPORT_EVERY_S = 5.0  # a killed process has reported all but its last seconds
 _NAMED_SYMBOLS = 10  # in the log; the gap names all
-_LIVE_MS = 30 * 60_000  # a tick further off than this from its arrival is no trade of now, and bounds no gap
+_LIVE_MS = 30 * 60_000  # a tick further than this from its arrival is no trade of now, and must not bound a gap
 
 
 def admitted(
     ticks: Iterable[Ticks | None], writer: SpooledWriter, on_gap: OnGap, *, world: World = REAL
 ) -> Generator[Ticks | None, None, None]:
-    """Pass ticks on while there is room for them; count the others by symbol and time, and hand them to on_gap."""
+    """Pass ticks on while there is room; count the others by symbol and time, and report them to on_gap."""
     dropped = _Dropped(world)
     try:
         for batch in ticks:
@@ -39,7 +39,7 @@ def admitted(
 
 
 class _Dropped:
-    """What was dropped since the last report."""
+    """The ticks dropped since the last report."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -53,7 +53,7 @@ class _Dropped:
         self._last_ms = 0
 
     def add(self, batch: Ticks, now_ms: int) -> None:
-        """Count a batch that came now."""
+        """Count a batch. now_ms: Redis TIME."""
         if not self.ticks:
             self._report_at = self._world.monotonic_s() + _REPORT_EVERY_S
         self.ticks += len(batch)
@@ -68,11 +68,11 @@ class _Dropped:
             self._last_ms = max(self._last_ms, int(live.max()))
 
     def is_due(self) -> bool:
-        """Tell whether the last report was long ago."""
+        """Tell whether it is time for a report."""
         return self._world.monotonic_s() >= self._report_at
 
     def report(self, on_gap: OnGap) -> None:
-        """Say what was dropped, and begin to count again."""
+        """Log and report what was dropped, and begin to count anew."""
         log.error(
             "spool full: ticks dropped",
             ticks=self.ticks,

@@ -1,4 +1,4 @@
-"""One file of a spool: records, each with its own checksum, so that what a crash tore off shows.
+"""One file of a spool: records, each with its own checksum, so that a reader sees what a crash cut off.
 
 A record is crc32, length of the body, partition, previous, last, body (little-endian); the crc covers all behind it.
 """
@@ -27,26 +27,26 @@ class Segment:
     is_known: bool = True
 
     def is_committed(self, done: dict[int, int]) -> bool:
-        """Tell whether nothing in it is above the committed numbers."""
+        """Tell whether all of it is committed. done: by partition."""
         return self.is_known and all(last <= done.get(partition, 0) for partition, last in self.tops.items())
 
 
 def find_segments(folder: Path) -> dict[int, Segment]:
-    """Return the segments that an earlier process left, by number; what is in them shows when they are read."""
+    """Return the segments of an earlier process, by number; their contents are unknown until they are read."""
     paths = sorted(folder.glob(f"[0-9]*[0-9]{SUFFIX}"))
     return {int(path.stem): Segment(path, path.stat().st_size, is_known=False) for path in paths}
 
 
 def record_of(frame: Numbered) -> bytes:
-    """Return a frame as it stands in a segment."""
+    """Return the bytes of a frame's record."""
     rest = _RECORD.pack(0, len(frame.body), frame.partition, frame.previous, frame.last)[_CRC_BYTES:] + frame.body
     return crc32(rest).to_bytes(_CRC_BYTES, "little") + rest
 
 
 def frames_of(block: bytes, offset: int) -> Iterator[tuple[Numbered, int]]:
-    """Yield each record's frame, and where it ends, up to the first that is damaged or not whole.
+    """Yield the frame of each record and the offset of its end, up to the first that is damaged or not whole.
 
-    offset: where the block stands in its segment.
+    offset: of the block in its segment.
     """
     at = 0
     while at + _RECORD.size <= len(block):

@@ -1,6 +1,6 @@
 """Frames that wait on disk for Redis: a bounded queue of segments, in a folder that its owner has locked.
 
-SPOOL_DIR/PRODUCER/00000001.frames, 00000002.frames, ... What a crash tore off ends at the last record that fits.
+SPOOL_DIR/PRODUCER/00000001.frames, 00000002.frames, ... A file that a crash cut off ends at its last good record.
 """
 
 import fcntl
@@ -21,21 +21,21 @@ from .segment import SUFFIX, Segment, find_segments, frames_of, record_of
 
 log = structlog.get_logger()
 
-SYNC_EVERY_S = 0.1  # a power cut costs at most this; a killed process nothing
+SYNC_EVERY_S = 0.1  # a power cut loses at most this, a killed process nothing
 _LOCK = "lock"
-_SEGMENTS = 16  # of a full spool: what is committed is deleted by the segment
+_SEGMENTS = 16  # of a full spool: a segment is deleted as a whole
 _SEGMENT_BYTES = 16 << 20
 _FRAMES_A_WRITE = 256
 
 
 class Spool:
-    """A queue of frames on disk, in the order in which they came; read as often as it takes, until they are committed.
+    """A queue of frames on disk, in the order in which they came; it can be read again until they are committed.
 
-    Frames that the disk has no room for stay in memory, behind the others; `is_full` then tells to hand over no more.
+    Frames for which the disk has no room stay in memory, behind the others; `is_full` is true then.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, world: World = REAL) -> None:
-        """Make the spool, or take over what is there. Raises SetupError where that cannot be, or somebody has it."""
+        """Make the spool, or take over an existing one. Raises SetupError if another process has it, or it fails."""
         self.folder = folder
         self._world = world
         self._max_bytes = max_bytes
@@ -74,12 +74,12 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        """No more ticks can be taken, by our own bound or by the disk's."""
+        """There is no room for more ticks: max_bytes is reached, or the disk is full."""
         return self.size >= self._max_bytes or bool(self._unwritten)
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is here that might not be committed."""
+        """Every frame is committed and deleted."""
         return not (self._segments or self._unwritten)
 
     def holds(self, partition: int, *, above: int) -> bool:
@@ -89,7 +89,7 @@ class Spool:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append(self, frames: Iterable[Numbered]) -> None:
-        """Write frames behind the others; what the disk refuses is tried again with the next ones."""
+        """Write frames behind the others; those that the disk refuses are tried again with the next ones."""
         self._unwritten.extend(frames)
         try:
             while self._unwritten:
@@ -102,7 +102,7 @@ class Spool:
     def _write(self, frames: list[Numbered]) -> None:
         segment = self._segment_to_write()
         records = b"".join([record_of(frame) for frame in frames])
-        # At its place, not at the file's end: what a full disk took only in part is written over the next time.
+        # At the segment's size, not the file's end: the next write replaces a record that a full disk cut off.
         if os.pwrite(self._open_to_write(segment), records, segment.size) < len(records):
             raise OSError("no space left on the disk")
         segment.size += len(records)
@@ -137,7 +137,7 @@ class Spool:
         self._writing = None
 
     def sync_if_due(self) -> None:
-        """Make sure each 100 ms that what was written survives a power cut too."""
+        """Sync to the disk each 100 ms, so that a power cut does not lose more."""
         if self._world.monotonic_s() < self._synced_at + SYNC_EVERY_S:
             return
         self._synced_at = self._world.monotonic_s()
@@ -159,7 +159,7 @@ class Spool:
         self._complained = True
 
     def take_unwritten(self) -> list[Numbered]:
-        """Give the frames back that the disk had no room for; only when all before them have been read."""
+        """Return the frames for which the disk had no room. Call it only when all before them have been read."""
         unwritten = list(self._unwritten)
         self._unwritten.clear()
         return unwritten
@@ -183,13 +183,13 @@ class Spool:
         return frames
 
     def _read_on(self) -> bool:
-        """Fetch what stands behind the cursor, in its segment or the next; False at the end."""
+        """Fetch the records behind the cursor, from its segment or the next; False at the end."""
         while True:
             segment = self._segments.get(self._cursor)
             if segment and self._offset < segment.size:
                 fetched = self._fetch(segment)
                 if fetched is None:
-                    return False  # the disk cannot be read now: what stands there stays
+                    return False  # the disk cannot be read now: nothing is cut off
                 if fetched:
                     return True
                 log.warning("spool cut at its last good record", file=str(segment.path), at=self._offset)
@@ -202,7 +202,7 @@ class Spool:
             self._cursor, self._offset = later, 0
 
     def _fetch(self, segment: Segment) -> bool | None:
-        """Read a segment from the offset on; False where no sound record stands there, None where the disk refuses."""
+        """Read a segment from the offset on; False if there is no good record, None if the disk refuses."""
         try:
             with segment.path.open("rb") as file:
                 file.seek(self._offset)
@@ -219,17 +219,17 @@ class Spool:
     # -- the end of frames -----------------------------------------------------------------------------------------
 
     def forget(self, done: dict[int, int]) -> None:
-        """Delete the segments of which everything is committed."""
+        """Delete the segments that are committed as a whole. done: by partition."""
         for number, segment in list(self._segments.items()):
             if segment.is_committed(done):
                 if number == self._number:
                     self._close_segment()
                 del self._segments[number]
-                with suppress(OSError):  # the next start finds a file of repeats
+                with suppress(OSError):  # then the next start sends it again, as repeats
                     segment.path.unlink()
 
     def close(self) -> None:
-        """Leave the spool to the next start; one that is empty leaves nothing."""
+        """Leave the spool to the next start; delete the folder if it is empty."""
         self._close_segment()
         if self.is_empty:
             (self.folder / _LOCK).unlink(missing_ok=True)

@@ -14,10 +14,11 @@ from pathlib import Path
 import redis
 from fill import open_writer
 from place import Place, wait_for
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import TICK_CHANNELS
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.producer.channel import ChannelSource
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 
 _SYMBOLS = 70
 _A_PIPELINE = 100

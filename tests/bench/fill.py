@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from place import Place
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.stream_writer import StreamWriter
+from tickstockpl.producer.framer import Framer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.synthetic import Market, SyntheticSource
 
 CHUNK_TICKS = 50_000
@@ -57,9 +58,7 @@ def fill(place: Place, batches: Iterable[Ticks], *, codec: str = "zstd") -> Fill
 def open_writer(place: Place, replay: str) -> StreamWriter:
     """Make a writer that never waits for a worker."""
     done = dict.fromkeys(range(place.partitions), 0)
-    return StreamWriter(
-        place.client, place.servers.redis_url, replay, done=done, wait=lambda _: False, max_lag=sys.maxsize
-    )
+    return StreamWriter(place.client, replay, done=done, wait=lambda _: False, max_lag=sys.maxsize)
 
 
 def stream_bytes(place: Place) -> int:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.spellings.massive_json import parse_messages
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 
 _START_MS = 1_757_601_000_000  # 2025-09-11T14:30:00Z: 10:30 in New York
 _SYMBOLS = 500

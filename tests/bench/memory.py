@@ -8,7 +8,8 @@ from drain import is_drained
 from fill import market, open_writer
 from place import Place, running, wait_for
 from tickstockpl.contracts.frames import frame as frames
-from tickstockpl.producer.framer import Framer, Identity, Numbered
+from tickstockpl.contracts.frames.maker import Identity
+from tickstockpl.producer.framer import Framer, Numbered
 
 _WITHIN_S = 600.0
 
@@ -16,7 +17,7 @@ _WITHIN_S = 600.0
 def resident_mb(place: Place, ticks_a_round: int, rounds: int) -> list[float]:
     """Return the worker's resident memory after each round; committed frames leave Redis at once."""
     measured = []
-    with running(place, "worker", "--consumer", "bench", "--retention", "0") as process:
+    with running(place, "worker", "--consumer", "bench", "--retention-s", "0") as process:
         worker = psutil.Process(process.pid)
         made = _frames(place, ticks_a_round)
         for _ in range(rounds):

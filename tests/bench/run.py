@@ -14,6 +14,7 @@ from pathlib import Path
 import other_ways
 import psycopg
 from channel_source import channel_rate
+from daily_run import DAYS, daily_run, fill_days
 from drain import Drained, raw_drain, worker_drain
 from fill import fill, market
 from front_door_drain import front_door_rate
@@ -36,6 +37,7 @@ TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
 # symbols, ticks a second, young database
 LATENCY_CASES = ((70, 1_000, False), (5_000, 10_000, False), (5_000, 10_000, True), (10_000, 20_000, False))
+DAILY_SYMBOLS, DAILY_PROCESSES = 5_000, (1, 2)
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
 
 
@@ -86,6 +88,7 @@ def main() -> None:
     parser.add_argument(
         "--latency", action="store_true", help="only: bar close to PUBLISH at 70, 5,000 and 10,000 symbols"
     )
+    parser.add_argument("--daily", action="store_true", help="only: a daily run over 5,000 symbols")
     parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
@@ -95,9 +98,12 @@ def main() -> None:
     try:
         with embedded_servers(folder / "data", log=lambda _: None) as servers:
             machine = _machine(servers)
-            if not arguments.latency:
+            if not arguments.latency and not arguments.daily:
                 _run_cases(report, servers, sizes, folder, memory=arguments.memory)
-            _latencies(report, servers)
+            if not arguments.latency:
+                _daily_runs(report, servers)
+            if not arguments.daily:
+                _latencies(report, servers)
     finally:
         shutil.rmtree(folder)
     OUT.parent.mkdir(exist_ok=True)
@@ -164,6 +170,18 @@ def _latencies(report: Report, servers: Servers) -> None:
                 note = f"{measured.messages:,} messages; p50 {measured.p50_s:.3f} s, max {measured.max_s:.3f} s"
                 case = f"(h) bar close to PUBLISH, {symbols:,} symbols{', young database' if young else ''}"
                 report.add(case, f"{kind}, p99", measured.p99_s, "s", note, **asdict(measured))
+
+
+def _daily_runs(report: Report, servers: Servers) -> None:
+    """Measure the indicators and patterns of one day, week and month of a whole market."""
+    with fresh_place(servers, PARTITIONS) as place:
+        fill_days(place, DAILY_SYMBOLS)
+        runs = [daily_run(place, processes) for processes in DAILY_PROCESSES]
+    case = f"(j) daily run, {DAILY_SYMBOLS:,} symbols x {DAYS} days"
+    for run in runs:
+        note = f"{run.found:,} rows; processes {run.cpu_s:.1f} s, PostgreSQL {run.postgres_cpu_s:.1f} s of processor"
+        report.add(case, f"{run.processes} x tickstock-jobs", run.seconds, "s", note, **asdict(run))
+    report.add("ratio", "daily run, one / two processes", runs[0].seconds / runs[-1].seconds, "")
 
 
 def _add_drain(report: Report, case: str, drained: Drained) -> None:

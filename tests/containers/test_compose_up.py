@@ -17,7 +17,7 @@ AS_CLONED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycac
 WITHIN_S = 600
 MOST_BYTES = 300_000_000
 PUBLISHED = ("--file", "compose.yaml", "--file", "compose/published.yaml", "--profile", "without-password")
-LONG_RUNNING = {"redis", "timescaledb", "bridge", "worker", "producer", "prometheus", "grafana"}
+LONG_RUNNING = {"redis", "timescaledb", "bridge", "worker", "jobs", "api", "producer", "prometheus", "grafana"}
 pytestmark = pytest.mark.skipif(
     os.environ.get("TICKSTOCK_TEST_ENGINE") != "1", reason="`make test-compose` runs it, where a container engine is"
 )

@@ -50,7 +50,6 @@ DOCUMENTED = [
 NOTHING_SAYS_YET = {
     "backtest_progress",
     "backtest_results",
-    "schedule_updated",
 }
 
 

@@ -69,8 +69,8 @@ def is_free(path):
 
 
 def is_a_name(path):
-    """Tell whether a path's last key is one that the contract leaves to us: an output's name, a checked part's."""
-    return path[-2:-1] == ("values",) or path[:-1] == ("health", "components")
+    """Tell whether a path's last key is a name that is left to us: an output's, a checked part's, a universe's."""
+    return path[-2:-1] in {("values",), ("universes",)} or path[:-1] == ("health", "components")
 
 
 def paths_in(node, path=()):

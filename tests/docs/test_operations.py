@@ -36,7 +36,7 @@ COMPOSE_OPTIONS = {
     "exec": {"-T"},
     **{verb: set() for verb in ("build", "logs", "ps", "stop", "restart")},
 }
-PORTS = ("9101", "9102", "9103", "9111")
+PORTS = ("9101", "9102", "9103", "9104", "9111")
 WITH_TIMESCALE = "With TimescaleDB"  # a section of its own
 # Sections that begin with a fleet at rest.
 STOPPED = ("PostgreSQL, from a copy", WITH_TIMESCALE, "Change the number of partitions")
@@ -181,7 +181,7 @@ class Page:
             self.lose_redis()
 
     def drain(self):
-        for program in ("tickstock-producer", "tickstock-worker", "tickstock-bridge"):
+        for program in ("tickstock-producer", "tickstock-worker", "tickstock-jobs", "tickstock-bridge"):
             for process, (command, _) in list(self.shell.started.items()):
                 if command.words[0] == program:
                     self.shell.stop(process, within_s=WITHIN_S)
@@ -247,7 +247,7 @@ def test_the_page_run_from_its_top_to_its_end_loses_no_tick(page):
 
 def test_every_program_that_is_not_run_here_is_one_of_those_that_cannot_be():
     assert {command.words[0] for command in COMMANDS} == {
-        "tickstock", "tickstock-worker", "tickstock-producer", "tickstock-bridge", "curl", "pg_dump", "pg_restore",
-        "createdb", "export", "psql",
+        "tickstock", "tickstock-worker", "tickstock-producer", "tickstock-bridge", "tickstock-jobs", "curl",
+        "pg_dump", "pg_restore", "createdb", "export", "psql",
         *NOT_RUN,
     }  # fmt: skip

@@ -54,7 +54,7 @@ DAY_NS = 86_400 * 10**9
 
 def roles(folder):
     def worker(name, _):
-        return "worker", "--consumer", name, "--commit-ms", "400", "--retention", RETENTION_S
+        return "worker", "--consumer", name, "--commit-ms", "400", "--retention-s", RETENTION_S
 
     def bridge(name, _):
         return "bridge", "--name", name

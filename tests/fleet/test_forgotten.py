@@ -54,7 +54,7 @@ def test_what_a_killed_producer_had_sent_into_a_redis_that_came_back_empty_is_lo
         assert sum(partition["lag_ticks"] for partition in fleet.status()["partitions"]) == known
         found = findings(fleet)["REDIS_FORGOT"]
         assert f"{known:,} ticks" in found["message"]
-        fleet.start_worker("w1", "--hole-wait", "0.5")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "0.5")
         wait_for(lambda: fleet.ledger() and fleet.ledger()[0].lost == known, 90, fleet.logs)
         (row,) = fleet.ledger()
         assert (row.ticks_in, row.applied, row.lost, row.gap) == (known, 0, known, 0)
@@ -79,7 +79,7 @@ def test_a_redis_that_was_restarted_under_the_users_file_has_all_that_a_killed_p
             server.end(how)
             server.start()
             assert sent(fleet) == all_sent
-            fleet.start_worker("w1", "--hole-wait", "0.5", servers=by["worker"])
+            fleet.start_worker("w1", "--missing-frames-wait-s", "0.5", servers=by["worker"])
             wait_for(lambda: [row.ticks_in for row in fleet.ledger()] == [all_sent], 90, fleet.logs)
             (row,) = fleet.ledger()
             assert (row.lost, row.gap, known <= all_sent) == (0, 0, True)
@@ -92,7 +92,7 @@ def test_what_the_streams_still_hold_is_no_loss(migrated_servers, tmp_path):
         for partition in range(PARTITIONS):
             fleet.redis.hdel(f"{stream_key(partition)}:flow", *fleet.redis.hkeys(f"{stream_key(partition)}:flow"))
             fleet.redis.xgroup_setid(stream_key(partition), GROUP, "$")
-        fleet.start_worker("w1", "--hole-wait", "0.5")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "0.5")
         wait_for(lambda: noted(fleet) == 0, 90, fleet.logs)
         (row,) = fleet.ledger()
         assert (row.ticks_in, row.lost, row.gap) == (all_sent, 0, 0)
@@ -106,7 +106,7 @@ def test_the_tail_that_redis_lost_is_counted_and_the_rest_applied(migrated_serve
             entries = fleet.redis.xrange(stream_key(partition))
             fleet.redis.delete(f"{stream_key(partition)}:flow")
             fleet.redis.xdel(stream_key(partition), *(key for key, _ in entries[len(entries) // 2 :]))
-        fleet.start_worker("w1", "--hole-wait", "0.5")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "0.5")
         wait_for(lambda: noted(fleet) == 0, 90, fleet.logs)
         (row,) = fleet.ledger()
         assert (row.ticks_in, row.gap) == (known, 0)
@@ -118,7 +118,7 @@ def test_a_producer_that_lives_sends_again_and_nothing_is_lost(migrated_servers,
         fleet.start("market", *MARKET)
         wait_for(lambda: noted(fleet) >= 300, 60, fleet.logs)
         fleet.redis.flushall()
-        fleet.start_worker("w1", "--hole-wait", "0.5")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "0.5")
         assert fleet.stop("market", 120) == 0, fleet.logs()
         wait_for(lambda: noted(fleet) == 0, 90, fleet.logs)
         (row,) = fleet.ledger()

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from ports import take
+from ports import free_port, take
 from tickstockpl.ops.embedded.folder import read_state
 
 from .fleet import wait_for
@@ -22,8 +22,8 @@ from .fleet import wait_for
 PROCFILE = Path(__file__).parents[2] / "Procfile"
 BIN = Path(sys.executable).parent
 METRICS_PORT = 4101  # of a process, above honcho's PORT for it
-# From the first end on honcho waits 5 s, then kills. That six processes and two servers end in order is asserted here;
-# how soon is the machine's affair.
+# From the first end on honcho waits 5 s, then kills. That eight processes and two servers end in order is asserted
+# here; how soon is the machine's affair.
 PATIENT_HONCHO = """
 from honcho import command, manager
 
@@ -42,10 +42,10 @@ def home(make_reachable_folder):
 
 
 def ports():
-    """Find a PORT for honcho whose six metrics ports are free."""
+    """Find a PORT for honcho whose eight metrics ports are free."""
     while True:
         port = random.randrange(5500, 15_000)
-        if all(take(port + METRICS_PORT + more) for more in (0, 1, 2, 3, 100, 200)):
+        if all(take(port + METRICS_PORT + more) for more in (0, 1, 2, 3, 100, 200, 300, 400)):
             return port
 
 
@@ -58,6 +58,7 @@ def test_honcho_runs_the_fleet_a_killed_worker_and_a_stopped_one_come_back_and_a
         "TICKSTOCK_DATA_DIR": str(home),
         "TICKSTOCK_SPEED": "60x",  # at the default 1x the first bar takes a minute
         "TICKSTOCK_RATE": "50",
+        "TICKSTOCK_API_PORT": str(free_port()),
         **{k: v for k, v in os.environ.items() if k in ("TICKSTOCK_REDIS_SERVER", "TICKSTOCK_POSTGRES_BIN")},
     }
     log = tmp_path / "log"
@@ -105,6 +106,7 @@ def test_honcho_runs_the_fleet_a_killed_worker_and_a_stopped_one_come_back_and_a
         wait_for(lambda: alive() == set(after), 60, log.read_text)
         wait_for(lambda: shown() == [4, 4, 4, 4], 60, shown)  # the new one under the port of the old one
         wait_for(lambda: gauge("tickstock_workers", port + METRICS_PORT + 100) == 4, 60, log.read_text)
+        wait_for(lambda: runs_days(port + METRICS_PORT + 300, environment["TICKSTOCK_API_PORT"]), 60, log.read_text)
         wait_for(lambda: gauge("tickstock_producer_up", port + METRICS_PORT + 200) == 1, 60, log.read_text)
 
         stopped = min(after)  # as a rolling restart does
@@ -118,11 +120,20 @@ def test_honcho_runs_the_fleet_a_killed_worker_and_a_stopped_one_come_back_and_a
             end_all_of(honcho)
     said = log.read_text()
     codes = dict(re.findall(r"(\S+) stopped \(rc=(-?\d+)\)", said))
-    names = ["worker.1", "worker.2", "worker.3", "worker.4", "bridge.1", "producer.1"]
+    names = ["worker.1", "worker.2", "worker.3", "worker.4", "bridge.1", "producer.1", "jobs.1", "api.1"]
     assert codes == dict.fromkeys(names, "0"), said
     record = wait_for(lambda: not (now := read_state(home)).valkey.pid and now, 10, "the embedded servers' end")
     assert record.postgres.pid == 0
     assert processes_of(home) == []
+
+
+def runs_days(jobs_port, api_port):
+    """Tell whether somebody would do a daily run, and the API answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{api_port}/api/processing/status", timeout=60) as answer:
+            return answer.status == 200 and gauge("tickstock_jobs_coordinator", jobs_port) == 1
+    except OSError:
+        return False
 
 
 def owned_by(port):

@@ -1,7 +1,7 @@
 """The live market end to end, against a pretend Massive: bars by the SIP's rules, breaks repaired, trades taken back.
 
 Every number is compared with the pretend server's own bars, which share no code with the workers'. Its clock is ours;
-the feed runs some minutes behind it (`--feed-delay`), so that what a test tells is over, or nearly, at once.
+the feed runs some minutes behind it (`--feed-delay-s`), so that what a test tells is over, or nearly, at once.
 """
 
 import json
@@ -52,7 +52,7 @@ class LiveMarket:
         self.fleet.start(
             "feed", "producer", "--source", "massive", "--massive-url", self.fake.websocket_url,
             "--rest-url", self.fake.rest_url, "--api-key-file", self.key_file,
-            "--spool-dir", self.fleet.folder / "spool", "--feed-delay", delay_s, "--log-level", "debug", *options,
+            "--spool-dir", self.fleet.folder / "spool", "--feed-delay-s", delay_s, "--log-level", "debug", *options,
         )  # fmt: skip
         self.wait_until_heard()
 
@@ -190,7 +190,7 @@ def lose(market, what, *trades):
 
 def test_bars_by_the_sips_rules_with_a_cut_and_a_stall_are_those_of_the_vendor(market):
     market.start_worker()
-    market.start_feed("--silence", "2.5", "--watch", "always", "--no-repair")
+    market.start_feed("--silence-s", "2.5", "--watch", "always", "--no-repair")
     first, second, third, fourth = (market.minute(8 - i) for i in range(4))
     market.fake.tell(
         market.trade("ODD", first + 1_000, 55.0, 7, conditions=(37,)),
@@ -249,7 +249,7 @@ def test_the_first_minute_of_a_feed_is_partial_until_it_is_repaired(market):
     minute, next_minute = market.minute(0), market.minute(-1)
     market.fake.tell(market.trade("AAPL", minute + 500, 9.0, 70))  # nobody hears it
     # Nobody trades until the next minute: that is no break of this feed.
-    market.start_feed("--no-repair", "--watch", "always", "--silence", "600", delay_s=market.delay_s)
+    market.start_feed("--no-repair", "--watch", "always", "--silence-s", "600", delay_s=market.delay_s)
     gaps = "SELECT first_minute, last_minute, why FROM gap"
     started = (minute // MINUTE_MS, minute // MINUTE_MS, STARTED)
     wait_for(lambda: market.fleet.rows(gaps) == [started], 30, lambda: market.fleet.rows(gaps))
@@ -404,7 +404,7 @@ def test_a_feed_that_breaks_repairs_itself_while_it_runs(migrated_servers, tmp_p
     with FakeMassive(tape, key=KEY) as fake, fleet_on(migrated_servers, tmp_path, partitions=PARTITIONS) as fleet:
         market = LiveMarket(fleet, fake)
         market.start_worker()
-        market.start_feed("--silence", "3", "--watch", "always", delay_s=0)
+        market.start_feed("--silence-s", "3", "--watch", "always", delay_s=0)
         cut, stalled, whole = (market.minute(-i) for i in (1, 2, 3))
         wait_until(cut + 20_000)
         fake.misbehave("cut", seconds=5)

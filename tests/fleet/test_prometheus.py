@@ -90,7 +90,8 @@ def watched(module_servers, tmp_path_factory):
     """Give a fleet that does some of everything, and the Prometheus that looks at it."""
     if not BINARY:
         pytest.skip("no prometheus in PATH, and TICKSTOCK_PROMETHEUS names none")
-    ports = {"worker": [Port(), Port()], "bridge": [Port(), Port()], "producer": [Port()]}
+    counts = {"worker": 2, "bridge": 2, "producer": 1, "jobs": 1, "api": 1}
+    ports = {kind: [Port() for _ in range(count)] for kind, count in counts.items()}
     with (
         fleet_on(module_servers, tmp_path_factory.mktemp("fleet"), partitions=4) as fleet,
         fleet.redis.pubsub() as application,
@@ -100,6 +101,12 @@ def watched(module_servers, tmp_path_factory):
         for number in range(2):
             fleet.start_worker(f"c{number}", *ports["worker"][number].options)
             fleet.start(f"bridge{number}", "bridge", *ports["bridge"][number].options)
+        fleet.start("jobs", "jobs", *ports["jobs"][0].options)
+        fleet.start("api", "api", "--port", 0, *ports["api"][0].options)
+        fleet.rows(
+            "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
+            " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}')"
+        )
         source = ("--source", "synthetic", "--symbols", 20, "--rate", 500)
         fleet.start("live", "producer", *source, *ports["producer"][0].options)
         this_minute = int(fleet.redis.time()[0]) // 60

@@ -118,9 +118,7 @@ def test_a_live_producer_waits_once_for_a_node_that_hangs(cluster, tmp_path):
     partition = next(p for p, owner in owners.items() if owner is hung)
     stalls, answers = 0, 0
     with closing(connect(url, timeout_s=1.0)) as client, Spool(tmp_path / "spool", max_bytes=1 << 20) as spool:
-        writer = SpooledWriter(
-            client, url, "p", done={0: 0, partition: 0}, wait=lambda _: False, max_lag=1000, spool=spool
-        )
+        writer = SpooledWriter(client, "p", done={0: 0, partition: 0}, wait=lambda _: False, max_lag=1000, spool=spool)
         writer.write([])
         os.kill(hung.process.pid, signal.SIGSTOP)
         try:

@@ -11,10 +11,10 @@ from redis_programs import KINDS, program_of
 from structlog.testing import capture_logs
 from tickstockpl.contracts.names import BRIDGE_EPOCH, GROUP, bridge_seq_key, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
-from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.look.redis_replay import replay_of
 from tickstockpl.db.publisher import Publisher
 from tickstockpl.db.redis import connect
+from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.doctor.redis import check_redis
 from tickstockpl.ops.secrets.redis_acl import USERS, users_acl
 from tickstockpl.ops.wiring.servers import Place, open_redis

@@ -33,7 +33,7 @@ def watched_redis(tmp_path_factory):
 
 def test_a_master_that_no_sentinel_knows_is_named(tickstock, migrated_servers, watched_redis):
     wrong = watched_redis[-1].replace(f"/{MASTER}/", "/nobody/")
-    run = tickstock("status", "--connect-timeout", "0.2", servers=Servers(wrong, migrated_servers.database_url))
+    run = tickstock("status", "--connect-timeout-s", "0.2", servers=Servers(wrong, migrated_servers.database_url))
     assert run.returncode == 1
     hosts = urlsplit(wrong).netloc.replace(",", ", ")
     assert f"no Sentinel of {hosts} names a master `nobody`: none of them watches it" in run.stdout

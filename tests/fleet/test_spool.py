@@ -10,6 +10,7 @@ import shutil
 import signal
 from contextlib import closing, contextmanager
 from threading import Event, Thread
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +18,7 @@ import polars as pl
 import pytest
 import redis
 from tickstockpl.contracts.frames.frame import decode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
@@ -26,12 +28,13 @@ from tickstockpl.db import postgres
 from tickstockpl.db.redis import connect
 from tickstockpl.ops.embedded.folder import ServerRecord
 from tickstockpl.ops.embedded.server_processes import Valkey
-from tickstockpl.producer.framer import Framer, Identity, Numbered, make_frame
+from tickstockpl.producer.framer import Framer, Numbered
 from tickstockpl.producer.spool.left_behind import SpoolTarget, send_left_behind
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
 
 from .fleet import assert_same_bars, fleet_on, recount, wait_for
+from .proxy import proxy_to
 
 PARTITIONS = 4
 
@@ -237,14 +240,19 @@ def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
 # -- what is found and not sent ----------------------------------------------------------------------------------------
 
 
+def frames_of(producer, born_ms):
+    """Make a frame of one tick for each birth."""
+    identity = Identity(producer, "live", "live")
+    for n, at_ms in enumerate(born_ms):
+        ts, price = np.array([at_ms * 10**6], "<i8"), np.array([10.0])
+        tick = Ticks(["A"], np.zeros(1, "<u2"), ts, price, np.array([100.0]))
+        yield Numbered(0, n, n + 1, make_frame(identity, tick, "live", n, n + 1, at_ms))
+
+
 def spool_of(producer, folder, born_ms):
     """Leave a spool with a frame for each birth, as a producer that was killed does."""
-    identity = Identity(producer, "live", "live")
     with Spool(folder / producer, max_bytes=1 << 20) as spool:
-        for n, at_ms in enumerate(born_ms):
-            ts, price = np.array([at_ms * 10**6], "<i8"), np.array([10.0])
-            tick = Ticks(["A"], np.zeros(1, "<u2"), ts, price, np.array([100.0]))
-            spool.append([Numbered(0, n, n + 1, make_frame(identity, tick, "live", n, n + 1, at_ms))])
+        spool.append(frames_of(producer, born_ms))
     return folder / producer
 
 
@@ -269,6 +277,14 @@ def sending(folder, servers):
         sender.join(60)
 
 
+@contextmanager
+def way_to(url):
+    """Give a proxy to a server, and the URL that goes through it."""
+    there = urlsplit(url)
+    with proxy_to(there.hostname, there.port) as way:
+        yield way, there._replace(netloc=f"{there.netloc.rpartition('@')[0]}@127.0.0.1:{way.port}").geturl()
+
+
 def hold_name(servers, producer, length):
     """Let a producer hold its name for so long from now on; 0: it has died."""
     with postgres.connect(servers.database_url, name="test") as connection:
@@ -279,7 +295,7 @@ def hold_name(servers, producer, length):
 
 def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(fleet, tmp_path):
     """Of five frames the stream has lost the second and the fourth; both holes are given up before somebody sends."""
-    fleet.start_worker("w1", "--hole-wait", "1")
+    fleet.start_worker("w1", "--missing-frames-wait-s", "1")
     folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[int(fleet.redis.time()[0]) * 1000] * 5)
     hold_name(fleet.servers, "synthetic-dead", "0")
     with Spool(folder, max_bytes=1 << 20) as spool:
@@ -293,6 +309,33 @@ def test_what_was_given_up_of_a_dead_producer_counts_when_its_spool_is_sent(flee
     assert fleet.rows(counted) == [(5, 0)]
 
 
+def test_what_was_given_up_of_a_living_producer_counts_when_its_spool_is_sent(fleet, tmp_path):
+    """The stream loses the second of three frames; a worker gives it up while the producer does not reach Redis."""
+    name, done = "synthetic-alive", dict.fromkeys(range(PARTITIONS), 0)
+    counted = f"SELECT ticks_in, lost FROM ledger WHERE producer = '{name}' AND partition = 0"
+    hold_name(fleet.servers, name, "1 hour")
+    with (
+        way_to(fleet.servers.redis_url) as (way, url),
+        closing(connect(url)) as client,
+        Spool(tmp_path / "spool", max_bytes=1 << 20) as spool,
+    ):
+        writer = SpooledWriter(client, name, done=done, wait=Event().wait, max_lag=1000, spool=spool)
+
+        def poll_until(condition):
+            wait_for(lambda: writer.poll_if_due(every_s=0.0) or condition(), 60, fleet.logs)
+
+        writer.write(frames_of(name, [int(fleet.redis.time()[0]) * 1000] * 3))
+        poll_until(lambda: writer.is_sent)
+        way.refuse()
+        poll_until(lambda: not writer.is_sent)
+        fleet.redis.xdel(stream_key(0), fleet.redis.xrange(stream_key(0))[1][0])
+        fleet.start_worker("w1", "--hole-wait", "1")
+        wait_for(lambda: fleet.rows(counted) == [(3, 1)], 60, fleet.logs)
+        way.accept()
+        poll_until(lambda: fleet.rows(counted) == [(3, 0)])
+        poll_until(lambda: writer.is_drained)
+
+
 def test_frames_below_done_are_sent_again_where_redis_forgets_them_at_once(fleet, tmp_path):
     """Their numbers were given up, so `done` is above them; a Redis that is killed forgets its last second."""
     folder = spool_of("synthetic-dead", tmp_path / "spool", born_ms=[1_000, 1_000])
@@ -300,7 +343,7 @@ def test_frames_below_done_are_sent_again_where_redis_forgets_them_at_once(fleet
     done = dict.fromkeys(range(PARTITIONS), 0)
     with Spool(folder, max_bytes=1 << 20) as spool, closing(connect(fleet.servers.redis_url)) as client:
         how = {"done": done, "wait": Event().wait, "max_lag": 1000, "spool": spool}
-        writer = SpooledWriter(client, fleet.servers.redis_url, "synthetic-dead", **how)
+        writer = SpooledWriter(client, "synthetic-dead", **how)
 
         def has_sent():
             writer.poll_if_due(every_s=0.0)
@@ -354,7 +397,7 @@ def test_a_partition_that_is_always_busy_keeps_no_hole_of_another_one_open(fleet
     sender = Thread(target=keep_busy)
     sender.start()
     try:
-        fleet.start_worker("w1", "--hole-wait", "1", "--read-count", "1")
+        fleet.start_worker("w1", "--missing-frames-wait-s", "1", "--read-count", "1")
         wait_for(lambda: fleet.owners() == {"w1": PARTITIONS}, 60, fleet.logs)
         fleet.redis.xadd(stream_key(2), {"f": behind})
         lost = "SELECT ticks_in, lost FROM ledger WHERE producer = 'synthetic-gone'"

@@ -175,7 +175,7 @@ def test_a_refused_certificate_ends_a_command_with_exit_code_1(proxies, migrated
         Servers(certificates.redis_url(migrated_servers.redis_url, redis.port), migrated_servers.database_url),
         Servers(migrated_servers.redis_url, certificates.database_url(migrated_servers.database_url, database.port)),
     ):
-        ran = tickstock("audit", "--connect-timeout", 3600, servers=there)
+        ran = tickstock("audit", "--connect-timeout-s", 3600, servers=there)
         assert ran.returncode == 1
         assert "TLS: " in ran.stderr
         assert "expired" in ran.stderr

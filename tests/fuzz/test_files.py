@@ -7,12 +7,11 @@ from fuzzing import first_words, fuzz
 from hypothesis import strategies as st
 from test_messages import Sender, expect_ticks
 from tickstockpl.contracts.detection import Detection
-from tickstockpl.contracts.errors import UsageError
+from tickstockpl.contracts.errors import RestBroken, UsageError
 from tickstockpl.db.tables.results import OutboxRow
 from tickstockpl.producer.framer import Numbered
 from tickstockpl.producer.massive.rest import MassiveRest
 from tickstockpl.producer.replay import ReplaySource
-from tickstockpl.producer.rest_client import RestBroken
 from tickstockpl.producer.spool.segment import frames_of, record_of
 from tickstockpl.workers.bridge.result_messages import messages_of
 

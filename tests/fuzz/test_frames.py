@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.errors import BadFrame
 from tickstockpl.contracts.frames.frame import are_alike, decode, ticks_of, ticks_of_alike
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START
 from tickstockpl.contracts.ticks import Ticks
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import NO_MARKS
 from tickstockpl.workers.partition.partition_state import Held, PartitionState
 from tickstockpl.workers.partition.tick_check import Limits

@@ -15,7 +15,7 @@ from tickstockpl.db.lease import LEASE_TTL_S
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_worker_among_strangers(tally, stream, wait_for):
     def run():
         try:
             place = Place(servers, embedded=False, connect_timeout_s=10)
-            options = WorkerOptions("fuzzed", commit_ms=50, hole_wait_s=0.2)
+            options = WorkerOptions("fuzzed", commit_ms=50, missing_frames_wait_s=0.2)
             worker = make_worker(place, options, partitions=None, stop=stop)
             with worker._client, closing(worker._database):
                 worker.run()

@@ -115,7 +115,11 @@ def assert_told(port, **how):
 @pytest.mark.parametrize(
     ("options", "environment", "said"),
     [
-        (["--host", "0.0.0.0"], {"REDIS_URL": "redis://:x@127.0.0.1"}, "others reach it, and need no password here"),
+        (
+            ["--host", "0.0.0.0"],
+            {"REDIS_URL": "redis://:x@127.0.0.1"},
+            "other machines can reach it without a password",
+        ),
         ([], {}, "no Redis is set: set REDIS_URL, or REDIS_HOST and REDIS_PASSWORD"),
         ([], {"REDIS_URL": "redis://127.0.0.1"}, "the address of Redis has no password"),
         ([], {"REDIS_URL": "rediss://:x@127.0.0.1"}, "one server, without TLS"),
@@ -141,5 +145,5 @@ def test_the_option_says_what_it_costs(tickstock):
     (application,) = (line for line in others if line.startswith("user application on "))
     assert first == application.replace("user application on ", "user default on nopass ")
     assert others == users_acl({}).splitlines()[1:]
-    assert "keep protected-mode on" in ran.stderr
+    assert "Keep protected-mode on" in ran.stderr
     assert "REDIS_FORGETS" in ran.stderr

@@ -119,11 +119,11 @@ def test_both_programs_work_whoever_made_the_tables(empty_servers, login, tickst
 def test_rows_for_days_alone_are_named_and_one_command_switches_them_on(empty_servers, tickstock):
     run_script(empty_servers, statements(SCHEMA + ROWS))
     migrated = tickstock("migrate", "--partitions", "2", servers=empty_servers).stdout
-    assert "note: Doji is never looked for: it is on for daily alone" in migrated
+    assert "note: Doji is never detected: it is on for daily alone" in migrated
     doctor = tickstock("doctor", servers=empty_servers).stdout
     for words in (
-        "Doji is never looked for",
-        "Hammer is never looked for",
+        "Doji is never detected",
+        "Hammer is never detected",
         "WeeklyCup: there is no pattern of this name",
     ):
         assert words in " ".join(doctor.split())

@@ -14,10 +14,10 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.vitals import Vitals
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer import stream_writer
 from tickstockpl.producer.framer import Numbered
-from tickstockpl.producer.stream_writer import StreamWriter
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.producer.sending import stream_writer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 class HurriedStop:
@@ -109,12 +109,12 @@ def test_a_producer_that_waits_for_the_workers_says_so_once(migrated_servers, mo
                 client.hset(flow_key(0), "done:p", 5)
             return False
 
-        writer = StreamWriter(client, url, "p", done={0: 0}, wait=wait, max_lag=4)
+        writer = StreamWriter(client, "p", done={0: 0}, wait=wait, max_lag=4)
         writer.write([Numbered(0, 0, 5, b"frame")])
     assert said == [
         {
             "event": "waiting for the workers",
-            "why": "so many ticks are not committed yet as --max-lag allows",
+            "why": "so many ticks are not committed yet as --max-lag-ticks allows",
             "uncommitted": 5,
             "log_level": "warning",
         },

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.frames.frame import FIELD, decode, encode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
@@ -23,12 +24,11 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.sessions import set_always_open
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers import lookout, upkeep
 from tickstockpl.workers.commit import teller
 from tickstockpl.workers.partition import frame_intake
 from tickstockpl.workers.partition_reader import pages_of
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 HEADER = "ticker,price,sip_timestamp,size"
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
@@ -107,7 +107,7 @@ class Stream:
         self.now_ms = seconds * 1000
         self.minute_ns = (seconds - 180) // 60 * 60 * 10**9  # over for longer than the allowed lateness
         self.number = 0
-        self.hole_wait_s = 0.2
+        self.missing_frames_wait_s = 0.2
         with postgres.connect(servers.database_url, name="test") as connection:
             set_always_open(connection, ["*"], is_open=True)  # a test runs at any time of day
 
@@ -145,7 +145,9 @@ def work(stream, wait_for):
     stop, died = threading.Event(), []
 
     def run():
-        options = WorkerOptions("test-worker", commit_ms=50, hole_wait_s=stream.hole_wait_s, block_ms=10)
+        options = WorkerOptions(
+            "test-worker", commit_ms=50, missing_frames_wait_s=stream.missing_frames_wait_s, block_ms=10
+        )
         try:
             worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop)
             with worker._client, closing(worker._database):
@@ -354,7 +356,7 @@ def test_a_hole_is_read_twice_before_it_is_believed(stream, work):
 
 
 def test_a_hole_that_nobody_read_for_long_is_asked_for_before_it_is_called_lost(stream, work):
-    stream.hole_wait_s = 30
+    stream.missing_frames_wait_s = 30
     first, second = stream.frame(("A", 10.0, 1)), stream.frame(("A", 11.0, 1))
     stream.redis.xadd(stream_key(0), {FIELD: second}, id=f"{stream.now_ms - 60_000}-0")
     work(lambda: stream.redis.hget(flow_key(0), f"want:{LIVE.producer}") == b"0")
@@ -371,7 +373,7 @@ def test_a_hole_is_given_up_though_what_was_sent_elsewhere_is_looked_for_again_a
     monkeypatch.setattr(lookout, "_NEVER", lookout._NEVER._replace(wait_s=0.5))
     monkeypatch.setattr(lookout, "_MAX_VAIN_RESTORE_WAIT_S", 0.5)
     monkeypatch.setattr(lookout, "_LOOK_EVERY_S", 0.1)
-    stream.hole_wait_s = 3
+    stream.missing_frames_wait_s = 3
     with psycopg.connect(stream.servers.database_url) as connection:
         connection.execute("INSERT INTO lease (unit, renewed_at) VALUES ('producer:gone', clock_timestamp())")
     stream.redis.hset(flow_key(0), "sent:gone", "5,5")
@@ -621,7 +623,7 @@ def test_a_database_that_is_away_is_named_with_place_and_reason_and_waited_for(
     tickstock, migrated_servers, closed_port
 ):
     away = Servers(migrated_servers.redis_url, f"postgresql://me:secret@127.0.0.1:{closed_port}/bars")
-    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    ran = tickstock("worker", "--connect-timeout-s", "0.5", servers=away)
     assert ran.returncode == 1
     waiting, error = ran.stderr.splitlines()
     assert "waiting for a server" in waiting
@@ -634,7 +636,7 @@ def test_a_database_that_is_away_is_named_with_place_and_reason_and_waited_for(
 
 def test_a_redis_that_is_away_is_named_with_place_and_reason_and_waited_for(tickstock, migrated_servers, closed_port):
     away = Servers(f"redis://:secret@127.0.0.1:{closed_port}/0", migrated_servers.database_url)
-    ran = tickstock("worker", "--connect-timeout", "0.5", servers=away)
+    ran = tickstock("worker", "--connect-timeout-s", "0.5", servers=away)
     assert ran.returncode == 1
     waiting, error = ran.stderr.splitlines()
     assert "waiting for a server" in waiting
@@ -701,7 +703,7 @@ def pump(source, target):
     ],
 )
 def test_a_database_address_that_cannot_be_read_is_refused_without_its_secrets(tickstock, migrated_servers, url, said):
-    ran = tickstock("bars", "--connect-timeout", "0", servers=Servers(migrated_servers.redis_url, url))
+    ran = tickstock("bars", "--connect-timeout-s", "0", servers=Servers(migrated_servers.redis_url, url))
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "secret" not in ran.stderr.replace("secrets", "")

@@ -13,9 +13,9 @@ from tickstockpl.contracts.names import DEAD_LETTERS, FRONT_DOOR, stream_key
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.redis_rights import RIGHTS
 from tickstockpl.db import postgres, redis
-from tickstockpl.db.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
 from tickstockpl.db.look import lag
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.bounded_streams import StreamEnds, count_up_to, read_all, read_ends
 from tickstockpl.ops.cli.fleet.status_command import status
 
 HUGE = b"x" * (40 << 20)
@@ -110,7 +110,7 @@ def test_status_says_how_long_a_huge_entry_waits(migrated_servers, monkeypatch):
     bounded = redis.connect
     monkeypatch.setattr(redis, "connect", lambda url, **options: bounded(url, **options, reply_bytes=REPLY_BYTES))
     environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url}
-    ran = CliRunner().invoke(status, ["--json", "--connect-timeout", "30"], env=environment)
+    ran = CliRunner().invoke(status, ["--json", "--connect-timeout-s", "30"], env=environment)
     found = json.loads(ran.stdout)
     assert "LAG_HIGH" in [one["code"] for one in found["findings"]]
     assert found["front_door"]["lag_entries"] == 1

@@ -156,6 +156,22 @@ def test_records_of_who_ran_what_go_after_their_days(database):
     assert left("reason", "dead_letter") == {"new"}
 
 
+def test_of_runs_that_ended_the_steps_go_before_the_runs_and_the_latest_stays(database):
+    ages = {"latest": 500, "new": 1, "old": 100, "ancient": 501}
+    for universe, days in ages.items():
+        ended = f"now() - interval '{days} days'"
+        created = "now()" if universe == "latest" else ended
+        values = f"gen_random_uuid(), '2025-06-02', 'manual', '{universe}', '{{}}', 'completed', {created}, {ended}"
+        database.execute(f"""
+            WITH one AS (INSERT INTO run (run_id, run_date, trigger, universe, phases, status, created_at, ended_at)
+                         VALUES ({values}) RETURNING run_id)
+            INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token)
+            SELECT run_id, 'import', '', n, '{{}}', 1 FROM one, generate_series(1, 3) AS n""")
+    run_all(database)
+    left = "SELECT universe, count(s.run_id) FROM run LEFT JOIN run_step s USING (run_id) GROUP BY 1"
+    assert dict(database.execute(left).fetchall()) == {"latest": 3, "new": 3, "old": 0}
+
+
 def test_of_dead_letters_the_latest_hundred_thousand_stay(database):
     database.execute("INSERT INTO dead_letter (partition, producer, reason, detail, original)"
                      " SELECT 0, 'p', n::text, '', '' FROM generate_series(1, 102500) AS n")  # fmt: skip

@@ -20,6 +20,7 @@ from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.workers.bridge import bridge as bridge_loop
 from tickstockpl.workers.bridge import pacing, voice
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 
 from ..fleet.proxy import proxy_to
 
@@ -156,7 +157,7 @@ def bridge_on(servers, *, name="test", streaming_rate=None):
     """Run a bridge in a thread for the block; what it raises, the block's end raises."""
     stop, died = threading.Event(), []
     place = Place(servers, False, 5.0)
-    made = make_bridge(place, name=name, universe="live", streaming_rate=streaming_rate, stop=stop)
+    made = make_bridge(place, BridgeOptions(name, streaming_rate), stop=stop)
 
     def run():
         try:
@@ -181,7 +182,7 @@ def test_a_bridge_waits_for_the_stream_that_a_worker_makes(migrated_servers, wai
 
     def make():
         place = Place(migrated_servers, False, 5.0)
-        made.append(make_bridge(place, name="test", universe="live", streaming_rate=None, stop=stop))
+        made.append(make_bridge(place, BridgeOptions("test"), stop=stop))
 
     asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tickstock-bridge' AND query LIKE %s"
     thread = threading.Thread(target=make)
@@ -645,7 +646,7 @@ def test_a_server_that_hangs_with_its_socket_open_stops_no_heartbeat(results, he
 def standby_on(servers):
     """Make a bridge that is told to stop before it took its first turn."""
     stop = threading.Event()
-    standby = make_bridge(Place(servers, False, 5.0), name="standby", universe="live", streaming_rate=None, stop=stop)
+    standby = make_bridge(Place(servers, False, 5.0), BridgeOptions("standby"), stop=stop)
     stop.set()
     try:
         yield standby

@@ -10,10 +10,10 @@ import pytest
 import redis
 from tickstockpl.contracts import gap_reasons
 from tickstockpl.contracts.errors import SetupError, UsageError
+from tickstockpl.contracts.frames.maker import make_frame
 from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer import channel
 from tickstockpl.producer.channel import ChannelSource
-from tickstockpl.producer.framer import make_frame
 
 from .test_bad_input import LIVE, stream, work  # noqa: F401  # fixtures
 

@@ -11,14 +11,15 @@ import psycopg
 import pytest
 import redis
 from processes import Process
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.db import postgres
-from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.doctor.doctor import diagnose
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.replay import ReplaySource
 
 from ..conftest import as_template, emptied_redis, own_database
@@ -239,7 +240,7 @@ def test_bars_of_some_symbols_are_printed_and_those_without_named(replayed, tick
         (("bars", "--from", "2014-01-02", "--to", "2014-01-01"), "is not before --to"),
         (("bars", "--output", "nowhere/bars.csv"), "'nowhere' is not a folder"),
         (("producer", "--source", "synthetic", "--record", "nowhere/ticks.csv"), "'nowhere' is not a folder"),
-        (("bars", "--symbol", ","), "names nothing"),
+        (("bars", "--symbol", ","), "has no name in it"),
         (("replay", "day.csv", "--abandon", "replay-1"), "not both"),
     ],
 )
@@ -602,7 +603,7 @@ def test_abandoning_a_replay_that_is_over_or_unknown_says_so(replayed, tickstock
 def test_replay_wants_either_files_or_a_name_to_abandon(tickstock):
     ran = tickstock("replay", servers=NOBODY)
     assert ran.returncode == 2
-    assert "name the FILES to replay, or with --abandon the replay to give up" in ran.stderr
+    assert "give the FILES to replay, or --abandon NAME to give a replay up" in ran.stderr
 
 
 def test_a_running_replay_cannot_be_abandoned(interrupted, tickstock):

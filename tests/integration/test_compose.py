@@ -149,6 +149,8 @@ class Stack:
             "TICKSTOCK_DB_PORT": str(self.ports["timescaledb"]),
             "TICKSTOCK_METRICS_HOST": "127.0.0.1",
             "TICKSTOCK_METRICS_PORT": str(free_port()),  # here all share one network
+            "TICKSTOCK_API_HOST": "127.0.0.1",
+            "TICKSTOCK_API_PORT": str(free_port()),
         }
 
     def start(self, name, replica=1):
@@ -226,7 +228,7 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
     assert stack.start("migrate").communicate(timeout=300)[0].endswith("the stream has 16 partitions\n")
     assert stack.processes.pop("migrate.1").returncode == 0
 
-    for name, replicas in (("bridge", 1), ("worker", 2), ("producer", 1)):
+    for name, replicas in (("bridge", 1), ("worker", 2), ("jobs", 1), ("api", 1), ("producer", 1)):
         for replica in range(1, replicas + 1):
             stack.start(name, replica)
     wait_for(lambda: sorted(dict(stack.rows(OWNERS)).values()) == [8, 8])
@@ -238,7 +240,7 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.flushall()
 
-    for name in ("bridge.1", "worker.1", "worker.2", "producer.1"):
+    for name in ("bridge.1", "worker.1", "worker.2", "jobs.1", "api.1", "producer.1"):
         wait_for(lambda name=name: stack.is_well(name))
 
     # `docker compose run --rm operator …`, and what an operator may not.
@@ -246,7 +248,7 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
         assert stack.run("operator", f"tickstock {command}") == code, command
 
     # As an engine stops them: who depends on others goes first.
-    for name in ("producer.1", "worker.1", "worker.2", "bridge.1"):
+    for name in ("producer.1", "worker.1", "worker.2", "api.1", "jobs.1", "bridge.1"):
         code, said = stack.stop(name)
         assert code == 0, f"{name}: {said}"
     assert stack.stop("redis")[0] == 0

@@ -10,17 +10,18 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
-from tickstockpl.db.frame_stream import Send, send
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.frame_stream import Send, send
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.bridge.bridge import BridgeOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 LIVE = Identity("test-producer", "live", "live")
 
@@ -110,7 +111,7 @@ def worker_on(side):
 
 def bridge_on(side):
     place = Place(side.servers, False, 5.0)
-    return running(lambda stop: make_bridge(place, name="b", universe="live", streaming_rate=None, stop=stop))
+    return running(lambda stop: make_bridge(place, BridgeOptions("b"), stop=stop))
 
 
 def refuse(side, table, state):

@@ -222,7 +222,7 @@ def test_a_threshold_that_is_no_number_is_wrong(connection, not_finite):
 
 
 def test_definitions_are_read_again_when_the_minute_is_over(connection):
-    finder = ResultFinder(connection, world=REAL)
+    finder = ResultFinder(connection, world=REAL, history_mb=160)
     finder.find_marked([], 0.0)
     assert "Doji" in names(finder.definitions)[0]
     change(connection, "pattern_definitions", "Doji", enabled=False)

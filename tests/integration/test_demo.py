@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from tickstockpl.ops.jobs.demo import says_speed
+from tickstockpl.ops.demo.demo import says_speed
 
 COLOUR, MOVE = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -55,6 +55,19 @@ def test_the_tables_of_a_demo_fit_80_columns(shown):
     assert len(drawn) > 20
     assert max(map(len, drawn)) <= 80
     assert any(line.startswith("│ applied") or "applied" in line for line in shown)
+
+
+def test_a_demo_ends_with_a_daily_run_whose_events_are_heard(shown):
+    (said,) = [line for line in shown if line.startswith("daily run of ")]
+    assert re.match(r"daily run of 2025-06-02: completed in [\d.]+ s, 70 symbols, 0 indicator values and", said)
+    heard = dict(line.split()[::-1] for line in shown if re.match(r" +\d+  tickstock:", line))
+    assert int(heard["tickstock:processing:status"]) >= 4  # its start and its end, each under two names; progress
+    assert {f"tickstock:{phase}:completed" for phase in ("import", "cache", "indicators", "patterns")} <= heard.keys()
+
+
+def test_a_demo_says_where_its_api_is(shown):
+    (said,) = [line for line in shown if line.startswith("the HTTP API")]
+    assert re.search(r"http://127\.0\.0\.1:\d+/api/processing/status$", said)
 
 
 def test_a_demo_says_how_fast_its_market_ran(shown):

@@ -65,7 +65,7 @@ class Fleet:
 
     def status(self, *options):
         environment = {"REDIS_URL": self.servers.redis_url, "DATABASE_URL": self.servers.database_url}
-        return CliRunner().invoke(status, ["--connect-timeout", "30", *options], env=environment)
+        return CliRunner().invoke(status, ["--connect-timeout-s", "30", *options], env=environment)
 
     def silence(self, unit, seconds=20):
         self.do(
@@ -421,10 +421,10 @@ def test_a_database_that_is_away_is_the_same_code_in_every_view(fleet):
 )
 def test_a_server_that_does_not_answer_ends_the_status_with_its_code(migrated_servers, elsewhere, codes):
     environment = {"REDIS_URL": migrated_servers.redis_url, "DATABASE_URL": migrated_servers.database_url} | elsewhere
-    ran = CliRunner().invoke(status, ["--json", "--connect-timeout", "0"], env=environment)
+    ran = CliRunner().invoke(status, ["--json", "--connect-timeout-s", "0"], env=environment)
     found = json.loads(ran.stdout)
     assert ([one["code"] for one in found["findings"]], found["status"], ran.exit_code) == (codes, "error", 1)
-    ran = CliRunner().invoke(status, ["--connect-timeout", "0"], env=environment)
+    ran = CliRunner().invoke(status, ["--connect-timeout-s", "0"], env=environment)
     assert (ran.stdout.splitlines()[0], ran.exit_code) == ("Health        UNHEALTHY", 1)
     assert ran.stdout.splitlines()[1].startswith(f"  error  {codes[0]}  ")
 

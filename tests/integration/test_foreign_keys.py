@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import redis
 from structlog.testing import capture_logs
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import (
     BRIDGE_EPOCH,
     DEAD_LETTERS,
@@ -28,20 +29,21 @@ from tickstockpl.contracts.partition import partition_of
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.look.foreign_keys import ForeignKeyWatch, all_keys, foreign_keys
-from tickstockpl.db.look.lag import number_in, sent_numbers
 from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.flow import number_in, sent_numbers
 from tickstockpl.db.world import REAL
 from tickstockpl.ops.doctor.doctor import diagnose
 from tickstockpl.ops.status.observer import Observer
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
-from tickstockpl.producer.stream_writer import StreamWriter
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.bridge.bridge import BridgeOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 PARTITIONS = 2
 BAD, GOOD = 0, 1
@@ -106,10 +108,10 @@ def feed(request, stream, tmp_path):
         client = opened.enter_context(closing(connect(stream.redis_url)))
         how = {"done": dict.fromkeys(range(PARTITIONS), 0), "wait": threading.Event().wait, "max_lag": 1000}
         if request.param == "stream writer":
-            writer = StreamWriter(client, stream.redis_url, LIVE.producer, **how)
+            writer = StreamWriter(client, LIVE.producer, **how)
         else:
             spool = opened.enter_context(Spool(tmp_path / "spool", max_bytes=1 << 20))
-            writer = SpooledWriter(client, stream.redis_url, LIVE.producer, **how, spool=spool)
+            writer = SpooledWriter(client, LIVE.producer, **how, spool=spool)
         yield Feed(stream, writer)
 
 
@@ -139,13 +141,13 @@ def running(make):
 
 
 def worker_on(servers):
-    options = WorkerOptions("w", commit_ms=50, hole_wait_s=60.0, block_ms=10)
+    options = WorkerOptions("w", commit_ms=50, missing_frames_wait_s=60.0, block_ms=10)
     return running(lambda stop: make_worker(Place(servers, False, 5.0), options, partitions=None, stop=stop))
 
 
 def bridge_on(servers):
     place = Place(servers, False, 5.0)
-    return running(lambda stop: make_bridge(place, name="b", universe="live", streaming_rate=None, stop=stop))
+    return running(lambda stop: make_bridge(place, BridgeOptions("b"), stop=stop))
 
 
 def volumes(servers):

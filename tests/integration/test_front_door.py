@@ -15,14 +15,14 @@ import redis
 from redis.exceptions import ResponseError
 from tickstockpl.contracts.names import FRONT_DOOR, stream_key
 from tickstockpl.db import metrics, postgres
-from tickstockpl.db.door_stream import DoorStream
 from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.streams.door_stream import DoorStream
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_reader import DoorChanged, DoorReader
 from tickstockpl.workers.steady_clock import SteadyClock
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 PARTITIONS = 3
 SYMBOLS = ("AAPL", "IBM", "MSFT", "F")  # of several partitions

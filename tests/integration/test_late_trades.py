@@ -5,9 +5,9 @@ import json
 import psycopg
 import pytest
 from tickstockpl.contracts.bar import MINUTE_NS
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
-from tickstockpl.producer.framer import Identity
 from tickstockpl.workers.commit.committer import Committer
 from tickstockpl.workers.detect.definitions import seed_definitions
 

@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.messages.channel_names import PATTERNS
 from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.db.metrics import FLEET
 from tickstockpl.db.redis import connect
-from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.stream_writer import StreamWriter
+from tickstockpl.producer.framer import Framer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 
 from ..fleet.fleet import fleet_on
 from ..fleet.fleet import wait_for as wait_for_condition
@@ -58,9 +59,7 @@ class Producer:
     def __init__(self, fleet, name="hand-1", feed="live"):
         self._client = connect(fleet.servers.redis_url)
         done = dict.fromkeys(range(PARTITIONS), 0)
-        self.writer = StreamWriter(
-            self._client, fleet.servers.redis_url, name, done=done, wait=lambda _: False, max_lag=1_000_000
-        )
+        self.writer = StreamWriter(self._client, name, done=done, wait=lambda _: False, max_lag=1_000_000)
         self._framer = Framer(Identity(name, feed, "live"), PARTITIONS, now_ms=self.writer.now_ms)
         self.now_ns = self.writer.now_ms() * 1_000_000
 
@@ -288,6 +287,52 @@ def test_a_bridge_that_stands_by_is_ready_and_shows_nothing_of_the_fleet(fleet, 
     wait_for(lambda: fleet_names() <= standby.scrape().names())
 
 
+# -- daily runs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_counted_by_who_does_it_and_shown_by_the_bridge(fleet, bridge, wait_for):
+    port = Port()
+    fleet.rows(
+        "INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters)"
+        " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}', %s::jsonb)",
+        json.dumps({"symbols": ["A", "B"], "batch": 1}),
+    )
+    wait_for(lambda: bridge.scrape().value("tickstock_run_status", status="queued") == 1)
+    seen = bridge.scrape()
+    assert (seen.value("tickstock_jobs_processes"), seen.value("tickstock_jobs_waiting_steps")) == (0, 0)
+    assert seen.value("tickstock_run_still_seconds") > 0
+    fleet.start("j1", "jobs", "--name", "j1", *port.options)
+    wait_for(lambda: bridge.scrape().value("tickstock_run_status", status="completed") == 1)
+    seen = bridge.scrape()
+    assert (seen.value("tickstock_jobs_processes"), seen.value("tickstock_run_failed_symbols")) == (1, 2)
+    assert (seen.value("tickstock_run_still_seconds"), seen.value("tickstock_jobs_waiting_steps")) == (0, 0)
+    assert seen.value("tickstock_run_duration_seconds") > 0
+    wait_for(lambda: bridge.scrape().value("tickstock_run_untold_messages") == 0)
+    own = port.scrape()
+    steps = [own.value("tickstock_run_steps_total", phase="import", outcome=o) for o in ("done", "failed", "redone")]
+    assert steps == [2, 0, 0]
+    assert own.value("tickstock_run_step_duration_seconds_count", phase="import") == 2
+    assert own.value("tickstock_jobs_coordinator") == 1
+    status = fleet.status()
+    assert status["jobs"]["run"]["status"] == "completed"
+    assert [finding["code"] for finding in status["findings"] if finding["part"] == "jobs"] == ["RUN_INCOMPLETE"]
+
+
+def test_jobs_without_a_server_are_not_ready_and_say_which(fleet, wait_for):
+    port = Port()
+    with ways_to(fleet.servers) as (way, proxies):
+        fleet.start("j1", "jobs", "--name", "j1", *port.options, servers=way)
+        for server in ("redis", "postgresql"):
+            wait_for(port.is_ready)
+            proxies[server].flows.clear()
+            proxies[server].cut()
+            wait_for(lambda: port.readiness()[0] == 503)
+            assert away(port) == [server]
+            assert port.is_well()
+            proxies[server].flows.set()
+            wait_for(port.is_ready)
+
+
 # -- a producer ------------------------------------------------------------------------------------------------------
 
 
@@ -313,5 +358,5 @@ def test_what_is_sent_again_counts_once(fleet):
     for partition in range(PARTITIONS):  # Redis forgets: with the next frame everything goes out again
         fleet.redis.hdel(f"{stream_key(partition)}:flow", field)
     producer.send(*trades(8))
-    assert producer.writer.resent > 0
-    assert (producer.writer.sent_ticks, producer.writer.sent_frames) == (16, 4)
+    assert producer.writer.sender.resent > 0
+    assert (producer.writer.sender.sent_ticks, producer.writer.sender.sent_frames) == (16, 4)

@@ -33,6 +33,10 @@ MIGRATIONS = [
     "0021_partial_bars.sql",
     "0023_lost_at.sql",
     "0024_runs.sql",
+    "0025_api.sql",
+    "0026_import_sources.sql",
+    "0027_schedule.sql",
+    "0028_data_loads.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import polars as pl
 import psycopg
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.gap import Gap, Hole
 from tickstockpl.contracts.gap_reasons import FIRST_MINUTES, STARTED
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
 from tickstockpl.db.tables import gaps
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures

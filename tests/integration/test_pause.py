@@ -14,7 +14,7 @@ from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.assignment import Assignment
 from tickstockpl.workers.partition.partition_state import Held
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 @pytest.fixture
@@ -91,6 +91,6 @@ def test_an_outage_leaves_the_pauses_of_partitions_that_did_not_move_as_they_are
         )
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         wait_for(lambda: worker._figures.counts.restores > restores and not worker._reader.restoring)
-        wait_for(lambda: not worker._failures)
+        wait_for(lambda: worker._recovery.is_over)
     assert worker._assignment._noted == noted  # it is the same move still
     assert kept(admin) == 0.25

@@ -11,7 +11,7 @@ from tickstockpl.db.queries import _load
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.detect.definitions import seed_definitions
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from .test_bad_input import stream  # noqa: F401  # a fixture
 

@@ -11,6 +11,18 @@ INSERT INTO intraday_indicators (symbol, indicator_type, value, calculation_time
 SELECT 'A', 'RSI', 50, at FROM times;
 INSERT INTO integration_events (event_type, "timestamp") SELECT 'heartbeat', at FROM times;
 """
+FILL_DAYS = """
+CREATE TEMP VIEW days AS SELECT now() - make_interval(days => days) AS at FROM unnest(ARRAY[91, 399, 401]) AS days;
+INSERT INTO daily_indicators (symbol, indicator_type, value, value_data, calculation_timestamp, expiration_date)
+SELECT 'A', 'RSI', 50, '{}', at, at FROM days;
+INSERT INTO daily_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp, expiration_date)
+SELECT 'A', 'Doji', 0.9, '{}', at, at FROM days;
+"""
+FILL_LONGER = """
+INSERT INTO {} (symbol, pattern_type, confidence, pattern_data, detection_timestamp, expiration_timestamp)
+SELECT 'A', 'Doji', 0.9, '{{}}', at, at FROM days
+"""
+LONGER = ("weekly_patterns", "monthly_patterns", "daily_intraday_patterns")
 TABLES = ("intraday_patterns", "integration_events", "intraday_indicators")
 
 
@@ -31,16 +43,31 @@ def test_what_is_older_than_its_days_goes(tickstock, filled):
     run = tickstock("prune", servers=servers)
     assert run.returncode == 0, run.stderr
     assert rows() == [3, 2, 1]
-    assert [line.split(" rows")[0] for line in run.stdout.splitlines()] == [
+    assert [line.split(" rows")[0] for line in run.stdout.splitlines()[:3]] == [
         "intraday_patterns: 1",
         "integration_events: 2",
         "intraday_indicators: 3",
     ]
 
 
+def test_what_daily_runs_found_goes_after_its_own_days(tickstock, filled):
+    servers, _ = filled
+    with psycopg.connect(servers.database_url) as database:
+        database.execute(FILL_DAYS)
+        for table in LONGER:
+            database.execute(FILL_LONGER.format(table))
+    run = tickstock("prune", "--dry-run", servers=servers)
+    assert run.stdout.count("_patterns: 1 rows") == 5
+    assert tickstock("prune", "--keep-daily-days", 100, servers=servers).returncode == 0
+    with psycopg.connect(servers.database_url) as database:
+        for table in ("daily_indicators", "daily_patterns", *LONGER):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
+
+
 def test_days_are_options(tickstock, filled):
     servers, rows = filled
-    tickstock("prune", "--patterns-days", 7, "--events-days", 60, "--indicators-days", 100, servers=servers)
+    days = {"--keep-patterns-days": 7, "--keep-events-days": 60, "--keep-indicators-days": 100}
+    tickstock("prune", *(word for pair in days.items() for word in pair), servers=servers)
     assert rows() == [1, 3, 4]
 
 

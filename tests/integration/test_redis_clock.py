@@ -17,7 +17,7 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.ops.embedded.programs import valkey_program
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 HOUR = 3600
 CLOCK = r"""

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tickstockpl.contracts.errors import SetupError, UsageError
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.gap_reasons import SPOOL_TOO_OLD
 from tickstockpl.contracts.names import FRONT_DOOR, flow_key, results_key, stream_key
 from tickstockpl.contracts.settings import Servers
@@ -34,15 +35,16 @@ from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.producer import ProducerOptions, replay_feed, run_producer
 from tickstockpl.ops.wiring.servers import Place, open_both
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.replay import ReplaySource
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool import left_behind
 from tickstockpl.producer.spool.spool import Spool
-from tickstockpl.producer.stream_writer import StreamWriter
 from tickstockpl.workers.assignment import Assignment
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.partition.saved_state import load_state
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from ..fleet.redis_nodes import nodes, start_cluster
 
@@ -88,8 +90,7 @@ class World:
 
     @contextmanager
     def speaking(self, name="b1"):
-        made = {"name": name, "universe": "live", "streaming_rate": None}
-        with running(lambda stop: make_bridge(self.place, stop=stop, **made)) as bridge:
+        with running(lambda stop: make_bridge(self.place, BridgeOptions(name), stop=stop)) as bridge:
             yield bridge
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -120,9 +121,7 @@ class World:
             if lease
             else None
         )
-        writer = StreamWriter(
-            self.client, self.servers.redis_url, name, done=numbers, wait=threading.Event().wait, max_lag=10**6
-        )
+        writer = StreamWriter(self.client, name, done=numbers, wait=threading.Event().wait, max_lag=10**6)
         framer = Framer(Identity(name, "live", "live", delay_ms=delay_ms), partitions, now_ms=writer.now_ms)
         writer.write([*framer.add(as_ticks(ticks)), *(framer.end() if end else framer.flush())])
         if held:
@@ -383,8 +382,22 @@ def test_a_fleet_that_runs_is_named(world_of, wait_for):
     # One that hangs: its leases end, its connection does not.
     with psycopg.connect(world.servers.database_url, application_name="tickstock-worker w9"):
         assert refusal(world) == ["a worker w9 is connected: stop it"]
+    with psycopg.connect(world.servers.database_url, application_name="tickstock-jobs j9"):
+        assert refusal(world) == ["a jobs j9 is connected: stop it"]
     looks = []
     assert world.repartition(8, wait=lambda: looks.append(1) or len(looks) < 400) == RepartitionOutcome(2, 0)
+
+
+def test_what_runs_have_to_say_stays_and_is_told_afterwards(world_of, wait_for):
+    world = world_of(2)
+    with world.working():
+        wait_for(lambda: world.rows("SELECT count(*) FROM lease WHERE owner = 'w1'") == [(3,)])
+    world.rows("INSERT INTO outbox (partition, number, kind, body) VALUES (-1, 1, 'run', '[]')")
+    world.rows("UPDATE run_result SET number = 1")
+    assert world.repartition(1) == RepartitionOutcome(2, 0)
+    assert world.rows("SELECT partition, number FROM outbox") == [(-1, 1)]
+    with world.working(), world.speaking():
+        wait_for(lambda: world.rows("SELECT number FROM bridge_position WHERE partition = -1") == [(1,)])
 
 
 def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):
@@ -464,7 +477,7 @@ def test_who_began_with_the_former_number_is_refused(world_of):
 
 def test_the_command_says_what_it_did_and_a_second_time_does_nothing(world_of, tickstock):
     world = world_of(2)
-    ran = tickstock("repartition", "3", "--wait", "20", servers=world.servers)
+    ran = tickstock("repartition", "3", "--wait-s", "20", servers=world.servers)
     assert (ran.returncode, ran.stdout) == (
         0,
         "the stream has 3 partitions now, and had 2, 0 open bars went with their symbols\n",
@@ -497,7 +510,7 @@ def test_killed_at_a_step_it_is_ended_by_the_same_command(world_of, wait_for, st
         with pytest.raises(SetupError, match=again + "again"):
             open_both(world.place, partitions=None)
         with pytest.raises(SetupError, match=again + "again"):
-            make_bridge(world.place, name="b", universe="live", streaming_rate=None, stop=threading.Event())
+            make_bridge(world.place, BridgeOptions("b"), stop=threading.Event())
         with pytest.raises(SetupError, match=again + "first"):
             world.repartition(5)
     wait_for(lambda: world.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)])

@@ -4,9 +4,9 @@ import gzip
 
 import psycopg
 import pytest
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.partition import partition_of
 from tickstockpl.db import metrics
-from tickstockpl.producer.framer import Identity
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures
 

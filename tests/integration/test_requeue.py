@@ -5,11 +5,12 @@ import threading
 
 import pytest
 import redis
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.names import FRONT_DOOR
 from tickstockpl.contracts.spellings.same_trade import SameTrades
 from tickstockpl.contracts.spellings.tick_json import parse_bodies
-from tickstockpl.producer.framer import Framer, Identity
-from tickstockpl.producer.stream_writer import StreamWriter
+from tickstockpl.producer.framer import Framer
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 
 from .test_same_trade import Door, file, ledger, line, minutes, rows  # noqa: F401  # a fixture
 
@@ -178,7 +179,7 @@ def test_what_a_channel_or_a_vendor_sent_is_sent_again(door, tickstock, wait_for
         wait_for(lambda: rows(door.servers, "SELECT 1 FROM stream"))
         client = redis.Redis.from_url(door.servers.redis_url)
         numbers = dict.fromkeys(range(2), 0)
-        writer = StreamWriter(client, door.servers.redis_url, "channel-1", done=numbers, wait=stop.wait, max_lag=1000)
+        writer = StreamWriter(client, "channel-1", done=numbers, wait=stop.wait, max_lag=1000)
         framer = Framer(Identity("channel-1", "live", "live"), 2, now_ms=writer.now_ms)
         ticks = SameTrades().mark(parse_bodies(bodies))
         writer.write([*framer.add(ticks), *framer.flush()])

@@ -472,7 +472,7 @@ def test_flow_of_an_unknown_id_says_so_and_fails(followed, tickstock):
     unknown = uuid4()
     ran = tickstock("flow", unknown, servers=followed)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"Error: nothing is known under flow_id {unknown}" in ran.stderr
+    assert f"Error: flow_id {unknown} is unknown" in ran.stderr
 
 
 def test_flow_of_what_is_no_uuid_is_a_usage_error(followed, tickstock):
@@ -482,7 +482,7 @@ def test_flow_of_what_is_no_uuid_is_a_usage_error(followed, tickstock):
 
 
 def test_flow_that_is_followed_shows_what_is_logged_meanwhile(followed, wait_for):
-    with running(followed, "flow", FLOW, "--follow", 600) as process:
+    with running(followed, "flow", FLOW, "--follow-s", 600) as process:
         wait_for(lambda: len(process.lines) == 4)
         log_checkpoint(followed, FLOW, datetime(2026, 3, 2, 14, 31, 1, tzinfo=UTC), "SHOWN")
         wait_for(lambda: len(process.lines) == 5)
@@ -491,7 +491,7 @@ def test_flow_that_is_followed_shows_what_is_logged_meanwhile(followed, wait_for
 
 
 def test_flow_that_is_followed_waits_for_an_id_that_nobody_logged_yet(migrated_servers, wait_for):
-    with running(migrated_servers, "flow", FLOW, "--follow", 600, "--json") as process:
+    with running(migrated_servers, "flow", FLOW, "--follow-s", 600, "--json") as process:
         at = datetime(2026, 3, 2, 14, 31, tzinfo=UTC)
         wait_for(
             lambda: execute(

@@ -90,7 +90,7 @@ def test_a_timeframe_without_bars_is_exit_1_and_says_which(filled, tickstock):
 
 def test_a_symbol_in_lower_case_is_told_the_upper_one(filled, tickstock):
     ran = tickstock("bars", "--symbol", "ibm", servers=filled)
-    assert (ran.returncode, ran.stderr) == (1, "no bars of ibm: symbols are told apart by case; --symbol IBM?\n")
+    assert (ran.returncode, ran.stderr) == (1, "no bars of ibm: symbols are case-sensitive; --symbol IBM?\n")
 
 
 def test_no_variable_of_another_command_chooses_bars_or_their_format(filled, tickstock):

@@ -34,7 +34,7 @@ json.dump([(ran.exit_code, ran.stdout, ran.stderr + str(ran.exception or "")) fo
 
 @pytest.fixture(scope="module")
 def fleet(module_servers, tmp_path_factory):
-    """Run a worker and a bridge; they have refused an entry, and told a pattern."""
+    """Run a worker, a bridge and jobs; they have refused an entry, told a pattern, and done a daily run."""
     with fleet_on(module_servers, tmp_path_factory.mktemp("runbook"), partitions=2) as fleet:
         fleet.rows("INSERT INTO always_open VALUES ('*')")  # whatever time of day it is
         fleet.start_worker("c1")
@@ -45,6 +45,10 @@ def fleet(module_servers, tmp_path_factory):
         for entry in entries(now_s):
             fleet.redis.xadd(FRONT_DOOR, entry)
         wait_for(lambda: fleet.rows("SELECT 1 FROM detection_flow"), 20, "a pattern")
+        fleet.start("jobs", "jobs")
+        fleet.rows("INSERT INTO run (run_id, run_date, trigger, universe, phases) "
+                   "VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}') RETURNING 1")  # fmt: skip
+        wait_for(lambda: fleet.rows("SELECT 1 FROM run WHERE status = 'completed'"), 20, "the end of a daily run")
         yield fleet
 
 

@@ -1,104 +1,23 @@
 """Daily runs on real servers: what they make of minutes, what they find, what they say, and in which order."""
 
 import json
-import threading
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
+from decimal import Decimal
 
 import psycopg
 import pytest
 import redis
+from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, start
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.names import JOBS, RUNS, results_key
-from tickstockpl.contracts.runs import ALL_PHASES, RunParameters, WantedRun, phases_of
+from tickstockpl.contracts.runs import ALL_PHASES, phases_of
 from tickstockpl.db.tables import runs
-from tickstockpl.ops.wiring.jobs import make_jobs
-from tickstockpl.ops.wiring.servers import Place
-
-FRIDAY = date(2025, 11, 21)
-OPENS = datetime(2025, 11, 21, 14, 30, tzinfo=UTC)  # 9:30 in New York
 
 
 @pytest.fixture
 def database(migrated_servers):
     with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
         yield connection
-
-
-@contextmanager
-def jobs(servers, *, count=1):
-    """Run some processes' loops in threads."""
-    place = Place(servers, embedded=False, connect_timeout_s=30)
-    stop = threading.Event()
-    made = [make_jobs(place, name=f"jobs-{i}-{uuid4().hex[:6]}", stop=stop) for i in range(count)]
-    died = []
-
-    def run(one):
-        try:
-            one.run()
-        except BaseException as e:  # noqa: BLE001  # of any kind: it must not die
-            died.append(e)
-
-    threads = [threading.Thread(target=run, args=[one]) for one in made]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(60)
-        if died:
-            raise died[0]
-
-
-def add_minutes(database, symbol, *prices, opens=OPENS, volume=100):
-    """Give a symbol a bar a minute, each flat at one price."""
-    database.execute("INSERT INTO symbols (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol])
-    for i, price in enumerate(prices):
-        database.execute(
-            'INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)'
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            [symbol, opens + timedelta(minutes=i), price, price, price, price, volume],
-        )
-
-
-def add_days(database, symbol, closes, *, last, provenance="own"):
-    """Give a symbol bars of days, the last of them on a day; weekends have none."""
-    database.execute("INSERT INTO symbols (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol])
-    day, rows = last, []
-    for close in reversed(closes):
-        while day.weekday() > 4:
-            day -= timedelta(days=1)
-        rows.append((symbol, day, close, close + 1, close - 1, close, 1000, provenance))
-        day -= timedelta(days=1)
-    database.cursor().executemany(
-        "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume, provenance, is_final)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, true)",
-        rows,
-    )
-
-
-def start(database, *phases, run_date=FRIDAY, **parameters):
-    wanted = WantedRun(run_date, "manual", "all", phases_of(phases), RunParameters(**parameters))
-    run_id = uuid4()
-    assert runs.add_run(database, run_id, wanted)
-    return run_id
-
-
-def ended(database, run_id, wait_for):
-    """Wait for the end of a run; return its row."""
-
-    def look():
-        (run,) = runs.list_runs(database, run_id=run_id)
-        return run if run.ended_at else None
-
-    return wait_for(look, 20)
-
-
-def rows(database, sql):
-    return database.execute(sql).fetchall()
 
 
 def said(database):
@@ -328,3 +247,57 @@ def test_connections_that_are_ended_in_the_middle_change_nothing(database, migra
     assert (run.status, run.symbols_failed) == ("completed", 0)
     assert found_rows(database) == disturbed
     assert (again.indicators, again.patterns) == (run.indicators, run.patterns)
+
+
+def test_three_processes_add_one_run_that_is_due(database, migrated_servers, wait_for):
+    """The market is closed from today on for ten days: the last day's run is due all the time."""
+    add_minutes(database, "AAPL", 10)
+    database.execute("UPDATE schedule SET enabled_since = '2020-01-01', enabled = true")
+    database.execute(
+        "INSERT INTO market_closure (day) SELECT (now() AT TIME ZONE 'America/New_York')::date + i"
+        " FROM generate_series(0, 10) AS i"
+    )
+    with jobs(migrated_servers, count=3):
+        wait_for(lambda: rows(database, "SELECT 1 FROM run WHERE status = 'completed'"), 20)
+        database.execute("NOTIFY tickstock_runs")
+    assert rows(database, "SELECT trigger, requested_by, created_at > due_at FROM run") == [
+        ("automatic", "schedule", True)
+    ]
+
+
+def test_a_pattern_of_the_day_that_one_of_its_session_confirms_is_a_combo(database, migrated_servers, wait_for):
+    """The day is a Hammer, which is bullish; of its session's patterns the surest bullish one counts."""
+    add_minutes(database, "S00", 100, 90, 100.2, volume=5000)
+    add_days(database, "S00", [100 + (day * 7) % 11 for day in range(60)], last=FRIDAY - timedelta(days=1))
+    with jobs(migrated_servers):
+        ended(database, start(database), wait_for)
+        daily = rows(database, "SELECT id, pattern_type, confidence, pattern_data ->> 'direction' FROM daily_patterns")
+        bullish = [row for row in daily if row[3] == "1"]
+        assert bullish
+        assert rows(database, "SELECT count(*) FROM daily_intraday_patterns") == [(0,)]
+        for minute, confidence, direction, event in (
+            (10, 0.55, 1, "first"), (20, 0.6, 1, "first"), (30, 0.9, -1, "first"), (40, 0.95, 1, "repeat"),
+        ):  # fmt: skip
+            database.execute(
+                "INSERT INTO intraday_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp,"
+                " expiration_timestamp, timeframe) VALUES ('S00', 'Engulfing', %s, %s, %s, now(), '5min')",
+                [confidence, json.dumps({"direction": direction, "event": event}), OPENS + timedelta(minutes=minute)],
+            )
+        ended(database, start(database, "patterns"), wait_for)
+        combos = rows(
+            database,
+            "SELECT daily_pattern_id, pattern_type, confidence, intraday_signal ->> 'confidence', metadata ->> 'tier',"
+            " detection_timestamp FROM daily_intraday_patterns ORDER BY 1",
+        )
+        closes = datetime(2025, 11, 21, 21, tzinfo=UTC)
+        assert combos == [
+            (id_, pattern, min(confidence, Decimal("0.6")), "0.6", "combo", closes)
+            for id_, pattern, confidence, _ in sorted(bullish)
+        ]
+        before = rows(database, "SELECT id FROM daily_intraday_patterns ORDER BY 1")
+        ended(database, start(database, "patterns"), wait_for)
+    assert rows(database, "SELECT id FROM daily_intraday_patterns ORDER BY 1") == before
+    told = [
+        one for (body,) in rows(database, "SELECT body FROM outbox WHERE kind = 'patterns'") for one in json.loads(body)
+    ]
+    assert {one["tier"] for one in told} == {"daily", "combo"}

@@ -16,7 +16,7 @@ from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_repeats import DoorRepeats
 from tickstockpl.workers.partition.tick_check import Limits
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 HEADER = "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,trf_timestamp"  # fmt: skip  # noqa: E501
 NOON_NS = 1_748_872_800_000_000_000

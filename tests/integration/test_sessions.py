@@ -166,4 +166,4 @@ def test_a_replay_cannot_say_that_its_symbols_are_always_open(tickstock, migrate
     file = write(tmp_path / "day.csv", trades("AIG", NIGHT_S, [100.0]))
     ran = tickstock("producer", "--source", "replay", "--always-open", file, servers=migrated_servers)
     assert ran.returncode == 2
-    assert "a replay takes what stands" in ran.stderr
+    assert "a replay keeps what is set for its symbols" in ran.stderr

@@ -18,8 +18,8 @@ def split_file(tmp_path, *lines):
 
 def test_splits_are_imported_listed_and_never_overwritten(tickstock, seeded, tmp_path):
     file = split_file(tmp_path, "AIG,2013-10-08,5:4", "BAC,2013-10-09,0.125")
-    assert tickstock("splits", "import", file, servers=seeded).stdout == "2 splits added, 0 were there\n"
-    assert tickstock("splits", "import", file, servers=seeded).stdout == "0 splits added, 2 were there\n"
+    assert tickstock("splits", "import", file, servers=seeded).stdout == "2 splits added, 0 existed\n"
+    assert tickstock("splits", "import", file, servers=seeded).stdout == "0 splits added, 2 existed\n"
     listed = tickstock("splits", "ls", "--json", servers=seeded).stdout.splitlines()
     assert listed == [
         '{"symbol":"AIG","ex_date":"2013-10-08","ratio":"5:4"}',

@@ -16,7 +16,8 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.bridge.bridge import BridgeOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 
 class Restarting:
@@ -112,7 +113,7 @@ def worker_of(servers, stop):
 
 
 def bridge_of(servers, stop):
-    return make_bridge(Place(servers, False, 30.0), name="b", universe="live", streaming_rate=None, stop=stop)
+    return make_bridge(Place(servers, False, 30.0), BridgeOptions("b"), stop=stop)
 
 
 @pytest.fixture

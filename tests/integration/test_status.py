@@ -181,11 +181,13 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
 
 
 def test_status_says_which_server_is_away_also_as_json(migrated_servers, tickstock):
-    ran = tickstock("status", "--json", "--connect-timeout", 0, servers=NOBODY)
+    ran = tickstock("status", "--json", "--connect-timeout-s", 0, servers=NOBODY)
     assert ran.returncode == 1
     found = json.loads(ran.stdout)
     assert (found["healthy"], [one["code"] for one in found["findings"]]) == (False, ["DATABASE_AWAY", "REDIS_AWAY"])
-    ran = tickstock("status", "--connect-timeout", 0, servers=Servers(NOBODY.redis_url, migrated_servers.database_url))
+    ran = tickstock(
+        "status", "--connect-timeout-s", 0, servers=Servers(NOBODY.redis_url, migrated_servers.database_url)
+    )
     assert ran.returncode == 1
     assert ran.stdout.startswith("Health        UNHEALTHY\n  error  REDIS_AWAY  Redis at 127.0.0.1:1: ")
 
@@ -271,7 +273,7 @@ def test_watching_goes_on_while_a_server_is_away(migrated_servers):
 
 def test_watch_prints_one_json_line_a_look_and_leaves_with_ctrl_c(migrated_servers):
     with subprocess.Popen(
-        command("status", "--watch", "--json", "--every", "0.1"),
+        command("status", "--watch", "--json", "--every-s", "0.1"),
         env=environment_of(migrated_servers), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         first, second = (json.loads(process.stdout.readline()) for _ in range(2))
@@ -287,7 +289,7 @@ def test_watch_in_a_terminal_redraws_one_coloured_picture_and_leaves_the_verdict
         open_stream(connection, 2)
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        command("status", "--watch", "--every", "0.1"),
+        command("status", "--watch", "--every-s", "0.1"),
         env=environment_of(migrated_servers) | {"COLUMNS": "100", "LINES": "60"},
         stdin=theirs, stdout=theirs, stderr=theirs,
     ) as process:  # fmt: skip

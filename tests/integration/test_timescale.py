@@ -257,7 +257,7 @@ def test_a_database_without_timescaledb_is_told_what_it_lacks(migrated_servers, 
 def test_options_of_timescaledb_without_it_are_refused(migrated_servers, tickstock):
     ran = tickstock("migrate", "--drop-after-days", 7, servers=migrated_servers)
     assert ran.returncode == 2
-    assert "go with --timescale" in ran.stderr
+    assert "need --timescale" in ran.stderr
 
 
 def timescale_finding(tickstock, servers):

@@ -49,7 +49,7 @@ def test_the_doctor_reads_a_key_of_each_partition(torn, tickstock):
 
 @pytest.mark.parametrize(
     ("command", "why"),
-    [(("audit",), DOWN_IN_A_SCRIPT), (("repartition", 4, "--wait", 0), DOWN)],
+    [(("audit",), DOWN_IN_A_SCRIPT), (("repartition", 4, "--wait-s", 0), DOWN)],
     ids=lambda given: given[0],
 )
 def test_a_command_ends_with_one_line(torn, tickstock, command, why):

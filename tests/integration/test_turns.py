@@ -12,7 +12,7 @@ from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.commit import result_finder as detection
 from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.detect.definitions import seed_definitions
-from tickstockpl.workers.worker import WorkerOptions
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from .test_bad_input import stream  # noqa: F401  # a fixture
 
@@ -42,7 +42,7 @@ class Turns:
     def turn(self):
         try:
             self.worker.turn()
-            self.worker._note_served()
+            self.worker._recovery.note_served()
         except psycopg.Error as error:
             self.worker._heal(error)
 

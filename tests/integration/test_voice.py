@@ -567,7 +567,7 @@ def test_the_status_is_said_every_fifteen_seconds(fleet):
     voice = fleet.begun()
     said = fleet.speak(voice, after_s=30)
     assert [body["timestamp"] for body in on(STATUS, said)] == [TRADING.timestamp() + s for s in (0, 15, 30)]
-    assert set(on(STATUS, said)[0]["data"]["components"]) == {"redis", "database", "workers", "bridge", "feed"}
+    assert set(on(STATUS, said)[0]["data"]["components"]) == {"redis", "database", "workers", "bridge", "feed", "jobs"}
 
 
 def test_the_host_and_the_checks_are_said_every_fifteen_seconds(fleet):

@@ -9,13 +9,14 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 from tickstockpl.contracts.frames.frame import FIELD
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.contracts.ticks import Ticks
 from tickstockpl.db import redis
 from tickstockpl.db.postgres import Database
 from tickstockpl.db.schema.migrate import open_stream
-from tickstockpl.producer.framer import Identity, make_frame
-from tickstockpl.workers.worker import Worker, WorkerOptions
+from tickstockpl.workers.worker import Worker
+from tickstockpl.workers.worker_options import WorkerOptions
 
 from ..fake_world import FakeWorld
 from ..fleet.proxy import proxy_to
@@ -92,7 +93,7 @@ class Stage:
 
 @pytest.fixture
 def stage(migrated_servers):
-    with closing(Stage(migrated_servers, commit_ms=1000, hole_wait_s=1.0)) as stage:
+    with closing(Stage(migrated_servers, commit_ms=1000, missing_frames_wait_s=1.0)) as stage:
         yield stage
 
 

@@ -12,8 +12,16 @@ from .conftest import WORKLOADS, of_kind, pod_template
 PROMETHEUS = ROOT / "ops" / "prometheus"
 OPERATOR = ROOT / "ops" / "kubernetes" / "components" / "prometheus-operator"
 SERVERS = {"REDIS_URL", "DATABASE_URL"}
-PORTS = {"tickstock-worker": 9101, "tickstock-producer": 9102, "tickstock-bridge": 9103}
-STOP_S = {"tickstock-worker": STOP_DEADLINE_S, "tickstock-bridge": STOP_DEADLINE_S, "tickstock-producer": 30.0}
+KEY_FILES = {"TICKSTOCK_API_KEY_FILE", "TICKSTOCKPL_API_KEY_FILE"}
+PORTS = {
+    "tickstock-worker": 9101,
+    "tickstock-producer": 9102,
+    "tickstock-bridge": 9103,
+    "tickstock-jobs": 9104,
+    "tickstock-api": 9105,
+}
+STOP_S = dict.fromkeys(("tickstock-worker", "tickstock-bridge", "tickstock-jobs", "tickstock-api"), STOP_DEADLINE_S)
+STOP_S["tickstock-producer"] = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +45,8 @@ def test_each_process_of_the_fleet_has_its_workload(example):
     assert {(each["kind"], each["metadata"]["name"]) for each in workloads} == {
         ("Deployment", "tickstock-worker"),
         ("Deployment", "tickstock-bridge"),
+        ("Deployment", "tickstock-jobs"),
+        ("Deployment", "tickstock-api"),
         ("StatefulSet", "tickstock-producer"),
         ("Job", "tickstock-migrate"),
         ("Deployment", "tickstock-operator"),
@@ -74,7 +84,7 @@ def test_no_secret_stands_in_the_manifests(example, containers):
             "REDIS_URL": {"name": own, "key": "redis-url"}, "DATABASE_URL": {"name": own, "key": "database-url"}
         }  # fmt: skip
         assert not any("://" in value or "KEY" in name for name, value in container.environment.items()
-                       if name != "TICKSTOCK_API_KEY_FILE")  # fmt: skip
+                       if name not in KEY_FILES)  # fmt: skip
 
 
 def test_no_container_is_root_writes_its_image_or_holds_a_right(containers):
@@ -103,7 +113,8 @@ def test_probes_ask_the_metrics_port_of_each_process(containers):
         port = PORTS[name]
         assert container.environment["TICKSTOCK_METRICS_PORT"] == str(port)
         assert container.environment["TICKSTOCK_METRICS_HOST"] == "0.0.0.0"
-        assert container.spec["ports"] == [{"name": "metrics", "containerPort": port}]
+        http = [{"name": "http", "containerPort": 8080}] if name == "tickstock-api" else []
+        assert container.spec["ports"] == [{"name": "metrics", "containerPort": port}, *http]
         paths = {probe: container.spec[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
         assert paths == {
             "startup": {"path": "/healthz", "port": "metrics"},
@@ -143,12 +154,16 @@ def test_what_selects_pods_meets_those_it_means(example):
     assert met == {
         ("Deployment", "tickstock-worker"): {"tickstock-worker"},
         ("Deployment", "tickstock-bridge"): {"tickstock-bridge"},
+        ("Deployment", "tickstock-jobs"): {"tickstock-jobs"},
+        ("Deployment", "tickstock-api"): {"tickstock-api"},
         ("Deployment", "tickstock-operator"): {"tickstock-operator"},
         ("StatefulSet", "tickstock-producer"): {"tickstock-producer"},
         ("PodDisruptionBudget", "tickstock-worker"): {"tickstock-worker"},
         ("PodDisruptionBudget", "tickstock-bridge"): {"tickstock-bridge"},
         ("NetworkPolicy", "tickstock"): set(pods),
         ("NetworkPolicy", "tickstock-producer"): {"tickstock-producer"},
+        ("NetworkPolicy", "tickstock-jobs"): {"tickstock-jobs"},
+        ("NetworkPolicy", "tickstock-api"): {"tickstock-api"},
         ("PodMonitor", "tickstock"): set(pods),
     }
     for each in of_kind(example, "Deployment"):
@@ -163,7 +178,7 @@ def test_an_overlay_changes_the_image_of_every_container_and_the_namespace_of_ev
     assert {document["metadata"]["namespace"] for document in example} == {"tickstock"}
 
 
-@pytest.mark.parametrize("component", ["worker", "bridge", "producer", "migrate"])
+@pytest.mark.parametrize("component", ["worker", "bridge", "jobs", "api", "producer", "migrate"])
 def test_each_step_of_an_upgrade_can_be_applied_by_its_label(example, component):
     applied = [each for each in example if each["metadata"]["labels"].get("app.kubernetes.io/component") == component]
     assert [each["metadata"]["name"] for each in of_kind(applied, "Deployment", "StatefulSet", "Job")] == [

@@ -91,7 +91,7 @@ def test_the_manifests_containers_get_ready_answer_their_probes_and_end_in_time(
     by_name = {str(container): container for container in containers}
     assert pods.start(by_name["migrate"], "migrate").wait(WITHIN_S) == 0, pods.logs()
     del pods.running["migrate"]
-    for container, name in (("worker", "w1"), ("bridge", "b1"), ("bridge", "b2"), ("producer", "p1")):
+    for container, name in (("worker", "w1"), ("bridge", "b1"), ("bridge", "b2"), ("jobs", "j1"), ("producer", "p1")):
         pods.start(by_name[container], name)
     for name in pods.running:
         wait_for(lambda name=name: pods.probed(name, "startup") == 200, WITHIN_S)

@@ -1,4 +1,4 @@
-"""Workers by lag: never more than there are partitions, and an unknown lag takes none away."""
+"""Workers by lag, daily runs by their steps: never more than have work, and what is unknown takes none away."""
 
 import shutil
 import subprocess
@@ -15,9 +15,18 @@ PARTITIONS = {"series": 'tickstock_partitions{pod="b1"}', "values": "2"}
 
 
 @pytest.fixture(scope="session")
-def spec(example):
-    (scaled_object,) = of_kind(example, "ScaledObject")
-    return scaled_object["spec"]
+def scaled(example):
+    return {each["metadata"]["name"]: each["spec"] for each in of_kind(example, "ScaledObject")}
+
+
+@pytest.fixture(scope="session")
+def spec(scaled):
+    return scaled["tickstock-worker"]
+
+
+@pytest.fixture(scope="session")
+def jobs(scaled):
+    return scaled["tickstock-jobs"]
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +40,23 @@ def test_there_are_never_more_workers_than_partitions(spec, containers):
     assert spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
 
 
-def test_the_autoscaler_alone_says_how_many_workers_there_are(spec, example):
-    (worker,) = (each for each in of_kind(example, "Deployment") if each["metadata"]["name"] == "tickstock-worker")
-    assert spec["scaleTargetRef"] == {"name": "tickstock-worker"}
-    assert "replicas" not in worker["spec"]
+def test_the_autoscaler_alone_says_how_many_there_are(scaled, example):
+    deployments = {each["metadata"]["name"]: each["spec"] for each in of_kind(example, "Deployment")}
+    for name, spec in scaled.items():
+        assert spec["scaleTargetRef"] == {"name": name}
+        assert "replicas" not in deployments[name]
 
 
 def test_an_unknown_lag_is_an_error_and_the_error_keeps_what_runs(spec):
     assert [trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]] == ["false", "false"]
     assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
     assert spec["minReplicaCount"] >= 1  # KEDA's own way to 0 is another one
+
+
+def test_somebody_is_always_there_to_begin_a_run_and_an_unknown_number_of_steps_keeps_what_runs(jobs):
+    assert jobs["minReplicaCount"] >= 1
+    assert [trigger["metadata"]["ignoreNullValues"] for trigger in jobs["triggers"]] == ["false"]
+    assert jobs["fallback"] == {"failureThreshold": 3, "replicas": 1, "behavior": "currentReplicasIfHigher"}
 
 
 def test_workers_go_more_slowly_than_they_come(spec):
@@ -52,9 +68,9 @@ def test_workers_go_more_slowly_than_they_come(spec):
     }
 
 
-def test_the_queries_ask_for_metrics_that_there_are(queries):
+def test_the_queries_ask_for_metrics_that_there_are(scaled):
     names = {metric.name for each in metrics.ALL for metric in each.describe()}
-    for query in queries.values():
+    for query in (trigger["metadata"]["query"] for spec in scaled.values() for trigger in spec["triggers"]):
         asked = {word for word in query.replace("(", " ").replace(")", " ").split() if word.startswith("tickstock_")}
         assert asked
         assert asked <= names

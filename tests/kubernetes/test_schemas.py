@@ -49,14 +49,16 @@ def test_every_manifest_fits_the_schema_of_its_kind(example, version):
         kinds.add(document["kind"])
     assert kinds == {
         "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor",
-        "PrometheusRule", "ScaledObject", "ServiceAccount", "StatefulSet",
+        "PrometheusRule", "ScaledObject", "Service", "ServiceAccount", "StatefulSet",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_behavior_that_keda_hands_on_fits_the_autoscalers_schema(example, version):
-    (scaled_object,) = (document for document in example if document["kind"] == "ScaledObject")
-    check(autoscaler(scaled_object), version)
+    scaled = [document for document in example if document["kind"] == "ScaledObject"]
+    assert len(scaled) == 2
+    for scaled_object in scaled:
+        check(autoscaler(scaled_object), version)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "NetworkPolicy", "PodDisruptionBudget", *CUSTOM])
@@ -68,7 +70,7 @@ def test_an_unknown_field_is_refused(example, kind):
 
 
 def test_a_number_where_the_trigger_takes_text_is_refused(example):
-    (scaled_object,) = (copy.deepcopy(document) for document in example if document["kind"] == "ScaledObject")
+    scaled_object = copy.deepcopy(next(document for document in example if document["kind"] == "ScaledObject"))
     scaled_object["spec"]["triggers"][0]["metadata"]["threshold"] = 1_000_000
     with pytest.raises(jsonschema.ValidationError, match="1000000"):
         check(scaled_object, VERSIONS[-1])

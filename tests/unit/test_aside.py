@@ -8,8 +8,8 @@ import pytest
 from tickstockpl.contracts.errors import BadFrame
 from tickstockpl.contracts.frames.aside import NOTHING, Aside
 from tickstockpl.contracts.frames.frame import Frame, decode, encode, ticks_of
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.ticks import Ticks, concat
-from tickstockpl.producer.framer import Identity, make_frame
 
 LIVE = Identity("p", "live", "live")
 

@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from tickstockpl.ops.jobs.bars_text import short, shortest
+from tickstockpl.ops.output.bars_text import short, shortest
 
 
 @pytest.mark.parametrize(

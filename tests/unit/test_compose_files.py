@@ -182,9 +182,11 @@ def test_the_live_market_needs_its_key():
     )
 
 
-def test_as_many_workers_start_as_the_variable_says():
-    assert SERVICES["worker"]["deploy"]["replicas"] == 4
-    assert said_by(WHOLE, {"TICKSTOCK_WORKER_REPLICAS": "6"})["services"]["worker"]["deploy"]["replicas"] == 6
+@pytest.mark.parametrize(("service", "usual"), [("worker", 4), ("jobs", 1)])
+def test_as_many_workers_and_jobs_start_as_the_variable_says(service, usual):
+    assert SERVICES[service]["deploy"]["replicas"] == usual
+    said = said_by(WHOLE, {f"TICKSTOCK_{service.upper()}_REPLICAS": "6"})
+    assert said["services"][service]["deploy"]["replicas"] == 6
 
 
 def test_a_health_check_has_time_on_a_busy_machine():
@@ -199,9 +201,10 @@ def test_a_health_check_has_time_on_a_busy_machine():
     assert min(seconds(check["timeout"]) for check in said) > _WITHIN_S
 
 
-def test_workers_can_be_scaled():
-    assert SERVICES["worker"].keys() & {"container_name", "hostname", "ports"} == set()
-    assert not any(name.endswith("CONSUMER") for name in SERVICES["worker"]["environment"])
+@pytest.mark.parametrize(("service", "name"), [("worker", "CONSUMER"), ("jobs", "JOBS_NAME")])
+def test_workers_and_jobs_can_be_scaled(service, name):
+    assert SERVICES[service].keys() & {"container_name", "hostname", "ports"} == set()
+    assert not any(variable.endswith(name) for variable in SERVICES[service]["environment"])
 
 
 def test_the_image_gets_every_folder_and_runs_as_nobody_of_note():
@@ -215,5 +218,6 @@ def test_services_stop_in_the_order_in_which_the_ticks_come():
     needs = {name: set(service.get("depends_on", ())) for name, service in SERVICES.items()}
     assert "worker" in needs["producer"]
     assert "bridge" in needs["worker"]
+    assert "bridge" in needs["jobs"]
     assert needs["bridge"] == {"redis", "timescaledb", "migrate"}
     assert needs["redis"] == needs["timescaledb"] == {"secrets"}

@@ -45,7 +45,7 @@ def test_ctrl_c_in_a_command_ends_it_without_a_traceback():
 
 
 def test_a_wrong_option_is_two_lines_and_exit_2():
-    ran = run(WORKER, "--max-future", "nan")
+    ran = run(WORKER, "--max-future-s", "nan")
     assert ran.returncode == 2
     assert "'nan' is not a finite number" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -55,7 +55,9 @@ def test_every_program_begins_here():
     scripts = importlib.metadata.distribution("tickstockpl").entry_points.select(group="console_scripts")
     assert {script.name: script.value for script in scripts} == {
         "tickstock": "tickstockpl.ops.entry:tickstock",
+        "tickstock-api": "tickstockpl.ops.entry:api",
         "tickstock-bridge": "tickstockpl.ops.entry:bridge",
+        "tickstock-jobs": "tickstockpl.ops.entry:jobs",
         "tickstock-producer": "tickstockpl.ops.entry:producer",
         "tickstock-worker": "tickstockpl.ops.entry:worker",
     }

@@ -73,4 +73,4 @@ def test_text_is_no_binary_file():
 def test_the_id_of_a_stream_s_entry_is_no_dead_letter_s_and_says_where_those_are():
     said = CliRunner().invoke(tickstock, ["dlq", "show", "99999-0"])
     assert said.exit_code == 2
-    assert "'99999-0' is no number of a dead letter: `tickstock dlq ls` shows them" in said.stderr
+    assert "'99999-0' is not the number of a dead letter, such as 17" in said.stderr

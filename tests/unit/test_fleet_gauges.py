@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from uuid import UUID
 
 import pytest
 from tickstockpl.contracts.fleet.fleet_look import (
@@ -12,8 +13,10 @@ from tickstockpl.contracts.fleet.fleet_look import (
     ForeignKey,
     Freshness,
     FrontDoorLook,
+    JobsLook,
     PartitionLook,
     RedisLook,
+    RunLook,
     StreamLook,
     WorkerLook,
 )
@@ -52,6 +55,7 @@ LOOK = FleetLook(
     integration=None,
     foreign_keys=[ForeignKey("tickstock-dlq", "a list", "a stream")],
     dead_letter_entries=None,
+    jobs=JobsLook(2, 60.0, 7, 3, RunLook(UUID(int=9), date(2026, 1, 15), "running", "patterns", 30.0, 4.0)),
 )
 
 
@@ -78,6 +82,10 @@ def test_each_gauge_shows_what_the_look_says(gauges):
     assert value(metrics.CHANNEL_RECEIVERS, "tickstock:errors") == 2
     of_partition = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_ENTRIES, metrics.RESULTS_ENTRIES)
     assert [value(gauge, 0) for gauge in of_partition] == [40, 2.5, 7, 3]
+    assert (value(metrics.JOBS_PROCESSES), value(metrics.JOBS_WAITING_STEPS)) == (2, 7)
+    assert (value(metrics.RUN_UNTOLD_MESSAGES), value(metrics.RUN_FAILED_SYMBOLS)) == (3, 0)
+    assert (value(metrics.RUN_DURATION), value(metrics.RUN_STILL)) == (30, 4)
+    assert [value(metrics.RUN_STATUS, status) for status in ("queued", "running", "failed")] == [0, 1, 0]
     assert gauges.now_s() == pytest.approx(AT.timestamp(), abs=60)
 
 
@@ -86,6 +94,10 @@ def test_what_is_not_known_is_no_number(gauges):
     of_partition = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_ENTRIES, metrics.RESULTS_ENTRIES)
     assert all(math.isnan(value(gauge, 1)) for gauge in of_partition)
     assert math.isnan(value(metrics.DEAD_LETTER_ENTRIES))
+    gauges.take(replace(LOOK, jobs=JobsLook(waiting_steps=None)), {})
+    assert math.isnan(value(metrics.JOBS_WAITING_STEPS))
+    assert math.isnan(value(metrics.RUN_DURATION))
     gauges.forget()
+    assert math.isnan(value(metrics.RUN_STATUS, "running"))
     assert math.isnan(value(metrics.WORKERS))
     assert math.isnan(value(metrics.LAG_TICKS, 0))

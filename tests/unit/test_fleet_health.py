@@ -3,7 +3,7 @@
 import io
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import msgspec
@@ -24,11 +24,13 @@ from tickstockpl.contracts.fleet.fleet_look import (
     FrontDoorLook,
     Heartbeats,
     Integration,
+    JobsLook,
     PartitionLook,
     ProducerLook,
     RecentFlow,
     RedisLook,
     ReplayLook,
+    RunLook,
     StreamLook,
     WorkerLook,
 )
@@ -112,6 +114,15 @@ def foreign(key):
     return replace(HEALTHY, foreign_keys=[ForeignKey(key, "a list", "a stream")])
 
 
+RUN = RunLook(UUID(int=9), date(2026, 11, 20), "running", "patterns", took_s=700.0, still_s=2.0)
+ENDED_RUN = replace(RUN, status="completed", still_s=0.0, ended_s=60.0)
+JOBS = JobsLook(processes=2, connected_s=9_000.0, waiting_steps=7, untold=1, run=RUN)
+
+
+def jobs(run, **changes):
+    return replace(HEALTHY, jobs=replace(JOBS, run=run, **changes))
+
+
 def just_begun(connected_s):
     return replace(HEALTHY.bridge, connected_s=connected_s)
 
@@ -168,6 +179,15 @@ CASES = [
     (fleet(front_door=FrontDoorLook("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
     (feed(undetected_bars=1_001), "warn", "UNDETECTED_BARS", "1,001 closed bars"),
     (replace(HEALTHY, symbols=Freshness(30, 40, [])), "warn", "STALE_SYMBOLS", "40 symbols"),
+    (
+        jobs(replace(RUN, still_s=15.0), processes=0, connected_s=None),
+        "error",
+        "NO_JOBS",
+        "the run of 2026-11-20 waits",
+    ),
+    (jobs(replace(RUN, still_s=601.0)), "error", "RUN_STUCK", "in the phase patterns, and has not moved for 10 min"),
+    (jobs(replace(ENDED_RUN, status="failed", error="no day")), "warn", "RUN_FAILED", "2026-11-20 failed: no day"),
+    (jobs(replace(ENDED_RUN, failed_symbols=3)), "note", "RUN_INCOMPLETE", "could not do 3 symbols"),
     (replace(HEALTHY, idle_definitions=["Doji"]), "note", "DEFINITIONS_IDLE", "Doji"),
     (replace(HEALTHY, wrong_definitions=["Cup (why)"]), "note", "DEFINITIONS_WRONG", "Cup (why)"),
     (fleet(replays=[replay("unfinished")]), "warn", "REPLAY_UNFINISHED", "replay-1 stopped before its end"),
@@ -182,6 +202,13 @@ def test_one_thing_that_is_wrong_is_one_finding(look, level, code, says):
     assert finding.do
     assert is_healthy([finding]) is (level != "error")
     assert health_of(look, [finding]) == {"error": "error", "warn": "degraded", "note": "healthy"}[level]
+
+
+def test_messages_of_runs_that_wait_are_said_among_the_results():
+    look = replace(bridge(untold=50, untold_s=31.0), jobs=replace(JOBS, untold=4))
+    assert [finding.message for finding in judge(look)] == [
+        "50 results wait to be told, 4 of them of runs, the first for 31 s"
+    ]
 
 
 def test_every_rule_has_its_case_here():
@@ -219,6 +246,13 @@ def test_every_rule_has_its_case_here():
         redis(max_memory_bytes=None, memory_bytes=10**12),
         redis(memory_bytes=900),
         replace(HEALTHY, integration=None),  # not read yet
+        jobs(RUN),
+        jobs(replace(RUN, still_s=14.0), processes=0, connected_s=None),  # being restarted
+        replace(jobs(replace(RUN, still_s=9_000.0), processes=0, connected_s=None), bridge=just_begun(14.0)),
+        jobs(replace(RUN, still_s=9_000.0), connected_s=60.0),  # all of them were away
+        jobs(ENDED_RUN, processes=0, connected_s=None),  # nothing waits for them
+        jobs(replace(ENDED_RUN, status="cancelled", failed_symbols=3)),
+        jobs(replace(ENDED_RUN, status="failed", ended_s=5 * 86_400.0)),
     ],
 )
 def test_what_will_pass_or_is_nobodys_fault_is_no_finding(look):
@@ -302,6 +336,7 @@ def test_a_look_is_the_same_after_json():
         unowned_s={3: 4.5},
         integration=replace(INTEGRATION, latest=[flow]),
         foreign_keys=[ForeignKey("tickstock-dlq", "a list", "a stream")],
+        jobs=JOBS,
     )
     assert msgspec.json.decode(msgspec.json.encode(look), type=FleetLook) == look
 
@@ -364,7 +399,7 @@ def test_the_verdict_stands_first_and_then_a_line_for_each_part():
     names = [line.split("  ")[0] for line in picture()]
     assert names == [
         "Health", "Stream", "Partitions", "Workers", "Producers", "Lag", "Front door", "Dead letters", "Redis",
-        "Bridge", "Feed", "Symbols", "TickStockPL", "Application", "Flows", "Latency",
+        "Bridge", "Feed", "Symbols", "Jobs", "TickStockPL", "Application", "Flows", "Latency",
     ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from tickstockpl.contracts.frames.frame import decode, ticks_of
+from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.ticks import Refused, Ticks
-from tickstockpl.producer.framer import Framer, Identity
+from tickstockpl.producer.framer import Framer
 
 REPLAY = Identity("r", "r", "replay", publish=False)
 LIVE = Identity("p", "live", "live", delay_ms=900_000, codec="none")

@@ -100,6 +100,7 @@ def test_each_part_has_the_status_of_its_own_findings():
         "workers": "error",
         "bridge": "healthy",
         "feed": "degraded",
+        "jobs": "healthy",
     }
 
 

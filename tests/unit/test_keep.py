@@ -83,7 +83,7 @@ def test_what_has_done_its_work_is_not_started_again_and_the_keeper_stays(tmp_pa
 
 def test_the_first_stop_waits_as_told_and_the_second_does_not(tmp_path, wait_for):
     lives = tmp_path / "lives"
-    with kept(f"trap 'exit 0' INT; echo >> {lives}; while :; do sleep 0.05; done", "--stop-after", "3600") as keeper:
+    with kept(f"trap 'exit 0' INT; echo >> {lives}; while :; do sleep 0.05; done", "--stop-after-s", "3600") as keeper:
         wait_for(lambda: lines(lives))
         keeper.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from tickstockpl.contracts.errors import UsageError
+from tickstockpl.contracts.errors import RestAway, RestBroken, RestRefused, RestStopped, UsageError
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.trade import trade_of
 from tickstockpl.producer.massive.rest import MassiveRest
-from tickstockpl.producer.rest_client import RestAway, RestBroken, RestRefused, RestStopped, TokenBucket
+from tickstockpl.producer.rest_client import TokenBucket
 
 KEY = uuid4().hex  # a random one: no key stands in a file
 MINUTE = 1_748_874_600_000  # Monday 2025-06-02, 10:30 in New York

@@ -181,7 +181,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, trades, arguments, why):
 def test_an_option_before_the_command_s_name_is_not_dropped_in_silence(trades):
     ran = run("--pattern", "Doji", "measure", trades)
     assert ran.exit_code == 2
-    assert "options of `tickstock patterns measure` stand behind its name" in ran.output
+    assert "put options of `tickstock patterns measure` after its name" in ran.output
 
 
 def test_told_patterns_are_drawn_as_many_as_there_are(tmp_path, trades):

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import zstandard
 from tickstockpl.contracts.frames.frame import decode, encode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.gap import Hole
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import START, Position
 from tickstockpl.contracts.ticks import Refused, Ticks
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.marks import AFFECTED, NEW, NO_MARKS, PATTERNS, marks_of
 from tickstockpl.workers.partition.partition_state import Held, PartitionState
 from tickstockpl.workers.partition.tick_check import Limits

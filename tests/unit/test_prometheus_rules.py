@@ -10,7 +10,9 @@ import click
 import promql_parser as promql
 import pytest
 import yaml
+from tickstockpl.ops.cli.fleet.api_command import api
 from tickstockpl.ops.cli.fleet.bridge_command import bridge
+from tickstockpl.ops.cli.fleet.jobs_command import jobs
 from tickstockpl.ops.cli.fleet.producer_command import producer
 from tickstockpl.ops.cli.fleet.worker_command import worker
 
@@ -99,10 +101,14 @@ def test_prometheus_scrapes_every_replica_of_each_service_on_its_usual_port():
         "worker": [(["worker"], "A", 9101)],
         "producer": [(["producer"], "A", 9102)],
         "bridge": [(["bridge"], "A", 9103)],
+        "jobs": [(["jobs"], "A", 9104)],
+        "api": [(["api"], "A", 9105)],
     }
 
 
-@pytest.mark.parametrize(("command", "port"), [(worker, 9101), (producer, 9102), (bridge, 9103)])
+@pytest.mark.parametrize(
+    ("command", "port"), [(worker, 9101), (producer, 9102), (bridge, 9103), (jobs, 9104), (api, 9105)]
+)
 def test_each_process_names_its_usual_port(command, port):
     said = command.get_help(click.Context(command))
     assert f"by convention {port}" in re.sub(r"\s+", " ", said)

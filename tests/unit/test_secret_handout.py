@@ -75,4 +75,4 @@ def test_without_a_folder_of_the_user_nothing_is_taken_over(tmp_path):
 @pytest.mark.parametrize("share", ["=a", "/x", "/x=", "/x=a,,b", "/x=?"])
 def test_a_share_that_says_nothing_is_refused(share, tmp_path):
     result = CliRunner().invoke(secrets, [str(tmp_path), "--hand-out", share])
-    assert (result.exit_code, "is no FOLDER=NAME" in result.output) == (2, True)
+    assert (result.exit_code, "is not FOLDER=NAME" in result.output) == (2, True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tickstockpl.contracts.bar import has_prices
 from tickstockpl.contracts.frames.frame import decode, encode
+from tickstockpl.contracts.frames.maker import Identity, make_frame
 from tickstockpl.contracts.lease import Lease
 from tickstockpl.contracts.partition import Position
 from tickstockpl.contracts.ticks import SETS_ALL, SETS_VOLUME, Ticks
-from tickstockpl.producer.framer import Identity, make_frame
 from tickstockpl.workers.partition.bar_book import bars_of, merge
 from tickstockpl.workers.partition.partition_state import Held, PartitionState
 from tickstockpl.workers.partition.tick_check import Limits

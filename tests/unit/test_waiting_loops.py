@@ -9,9 +9,9 @@ from tickstockpl.db.redis import connect
 from tickstockpl.producer.channel import _Listener
 from tickstockpl.producer.framer import Numbered
 from tickstockpl.producer.massive.reader import MassiveOptions, MassiveReader
+from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.spool.spool import Spool
 from tickstockpl.producer.spool.spooled_writer import SpooledWriter
-from tickstockpl.producer.stream_writer import StreamWriter
 
 from ..fake_world import FakeWorld
 
@@ -42,8 +42,8 @@ def test_a_writer_pauses_longer_each_time_and_names_redis_once(fake):
 
     url = f"redis://{NOBODY}/0"
     with closing(connect(url)) as client, capture_logs() as lines:
-        writer = StreamWriter(client, url, "p", done={0: 0}, wait=wait, max_lag=10, world=fake.world)
-        writer._flows[0].to_send.append(FRAME)
+        writer = StreamWriter(client, "p", done={0: 0}, wait=wait, max_lag=10, world=fake.world)
+        writer.sender.add(FRAME)
         writer._send_all()
 
     assert pauses == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0])
@@ -58,7 +58,7 @@ def test_a_writer_with_a_spool_tries_again_when_its_pause_is_over(fake, tmp_path
         capture_logs() as lines,
     ):
         how = {"done": {0: 0}, "wait": lambda _: False, "max_lag": 10, "spool": spool, "world": fake.world}
-        writer = SpooledWriter(client, url, "p", **how)
+        writer = SpooledWriter(client, "p", **how)
         writer._probe.start = lambda: None  # it would wait for Redis in a thread of its own
         tries = []
         writer._step = lambda _: tries.append(fake.now_s) or SpooledWriter._step(writer, 1.0)

@@ -50,11 +50,15 @@ _LEAVE_S = 2.0  # of the 5 s that a stop may take
 
 @dataclass(frozen=True, slots=True)
 class BridgeOptions:
-    """User options. streaming_rate: messages per second on each of the two streaming channels; None: no limit."""
+    """User options of a bridge.
+
+    streaming_rate: messages per second on each of the two streaming channels; None: no limit. universe_name: the name
+    of the symbol universe in the session messages.
+    """
 
     name: str
-    partitions: int
     streaming_rate: float | None = None
+    universe_name: str = "live"
 
 
 class Bridge:
@@ -71,6 +75,7 @@ class Bridge:
         database: Database,
         client: Client,
         redis_url: str,
+        partitions: int,
         voice: Voice,
         stop: Stop,
         tracing: "Tracing | None" = None,
@@ -81,6 +86,7 @@ class Bridge:
         self._database = database
         self._client = client
         self._redis_url = redis_url
+        self._partitions = partitions
         self._voice = voice
         self._stop = stop
         self._tracing = tracing
@@ -93,7 +99,7 @@ class Bridge:
         self._no_room_until = 0.0
         self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
-        self._gauges = FleetGauges(options.partitions, world=world)
+        self._gauges = FleetGauges(partitions, world=world)
         self._shown = 0  # looks exported so far
         self._publisher: Publisher | None = None  # set while we hold the lease and the epoch is registered
         self._lease: Lease | None = None
@@ -302,7 +308,7 @@ class Bridge:
         """Restart from the committed positions: at the start, after a take-over, after any error."""
         if self._lease is None:
             raise LeaseLost("not the active bridge")
-        connection, partitions = self._database.connection, self.options.partitions
+        connection, partitions = self._database.connection, self._partitions
         self._committed = bridge_positions.claim(connection, self._lease.epoch, partitions)
         last = bridge_positions.last_numbers(connection, self._client, partitions)
         self._told = {partition: min(number, last[partition]) for partition, number in self._committed.items()}

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from ...contracts.fleet.fleet_look import FleetLook, PartitionLook
+from ...contracts.fleet.fleet_look import FleetLook, JobsLook, PartitionLook
+from ...contracts.runs import STATUSES
 from ...db import metrics
 from ...db.world import World
 
@@ -11,7 +12,8 @@ from ...db.world import World
 _READ = (
     metrics.PARTITIONS_WITHOUT_OWNER, metrics.WORKERS, metrics.FRONT_DOOR_ENTRIES, metrics.DEAD_LETTER_ENTRIES,
     metrics.OUTBOX_ROWS, metrics.REDIS_MEMORY, metrics.REDIS_MAX_MEMORY, metrics.STALE_SYMBOLS, metrics.ACTIVE_SYMBOLS,
-    metrics.MARKET_OPEN, metrics.OPEN_GAPS, metrics.FOREIGN_KEYS,
+    metrics.MARKET_OPEN, metrics.OPEN_GAPS, metrics.FOREIGN_KEYS, metrics.JOBS_PROCESSES, metrics.JOBS_WAITING_STEPS,
+    metrics.RUN_DURATION, metrics.RUN_STILL, metrics.RUN_FAILED_SYMBOLS, metrics.RUN_UNTOLD_MESSAGES,
 )  # fmt: skip
 _READ_OF_PARTITIONS = (metrics.LAG_TICKS, metrics.LAG_SECONDS, metrics.STREAM_ENTRIES, metrics.RESULTS_ENTRIES)
 
@@ -39,6 +41,8 @@ class FleetGauges:
         """Set all to NaN until the next reading: a server is away, and old values would be wrong."""
         for gauge in _READ:
             gauge.set(math.nan)
+        for status in STATUSES:
+            metrics.RUN_STATUS.labels(status).set(math.nan)
         for gauge in _READ_OF_PARTITIONS:
             for partition in range(self._partitions):
                 gauge.labels(partition).set(math.nan)
@@ -64,6 +68,7 @@ class FleetGauges:
         fullest = max(look.redis_nodes, key=lambda node: (node.memory_share, node.memory_bytes))
         metrics.REDIS_MEMORY.set(fullest.memory_bytes)
         metrics.REDIS_MAX_MEMORY.set(fullest.max_memory_bytes or 0)
+        _show_jobs(look.jobs)
         for partition in fleet.partitions:
             _show_partition(partition)
         for channel, count in receivers.items():
@@ -76,6 +81,18 @@ def _show_partition(look: PartitionLook) -> None:
     metrics.LAG_SECONDS.labels(partition).set(_known(look.lag_s))
     metrics.STREAM_ENTRIES.labels(partition).set(_known(look.entries))
     metrics.RESULTS_ENTRIES.labels(partition).set(_known(look.results))
+
+
+def _show_jobs(look: JobsLook) -> None:
+    run = look.run
+    metrics.JOBS_PROCESSES.set(look.processes)
+    metrics.JOBS_WAITING_STEPS.set(_known(look.waiting_steps))
+    metrics.RUN_UNTOLD_MESSAGES.set(look.untold)
+    metrics.RUN_DURATION.set(_known(run.took_s if run else None))
+    metrics.RUN_STILL.set(run.still_s if run else 0)
+    metrics.RUN_FAILED_SYMBOLS.set(run.failed_symbols if run else 0)
+    for status in STATUSES:
+        metrics.RUN_STATUS.labels(status).set(run is not None and run.status == status)
 
 
 def _known(value: float | None) -> float:

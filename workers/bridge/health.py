@@ -67,7 +67,18 @@ def components_of(
             },
         ),
         bridge=part("bridge", bridge),
+        jobs=part("jobs", _of_jobs(look)),
     )
+
+
+def _of_jobs(look: FleetLook | None) -> Details:
+    run = look.jobs.run if look else None
+    return {
+        "processes": look.jobs.processes if look else 0,
+        "waiting_steps": look.jobs.waiting_steps if look else None,
+        "run_id": str(run.run_id) if run else None,
+        "run_status": run.status if run else None,
+    }
 
 
 def processing_lag_ms(look: FleetLook | None) -> float | None:

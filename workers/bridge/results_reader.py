@@ -40,10 +40,14 @@ _decode_void = msgspec.json.Decoder(_Void).decode
 
 
 class ResultsReader:
-    """Reads a few rows of each partition ahead. lost: numbers that neither the stream nor the outbox had."""
+    """Reads a few rows of each partition ahead. lost: numbers that neither the stream nor the outbox had.
 
-    def __init__(self, client: Client, database: Database, *, world: World) -> None:
+    with_bars: rows of bars have their body, too, which the bridge does not need.
+    """
+
+    def __init__(self, client: Client, database: Database, *, world: World, with_bars: bool = False) -> None:
         self.lost = 0
+        self._with_bars = with_bars
         self._world = world
         self._client = client
         self._database = database
@@ -113,7 +117,7 @@ class ResultsReader:
     def _add_entries(self, partition: int, entries: Iterable[tuple[bytes, list[Any]]]) -> None:
         """Queue the stream's rows. Skip an entry that no worker wrote: the outbox has no such row."""
         for entry_id, fields in entries:
-            row = _row_of(partition, entry_id, fields)
+            row = self._row_of(partition, entry_id, fields)
             if row is None:
                 self._pass_over(partition, entry_id.decode())
             elif row.kind == "void":
@@ -191,7 +195,18 @@ class ResultsReader:
     def _fetch(self, partition: int, first: int, last: int) -> list[OutboxRow]:
         values = {"partition": partition, "first": first, "last": last, "limit": _FETCHED}
         rows = self._database.connection.execute(query("outbox_between"), values)
-        return [_row(partition, number, kind, body) for number, kind, body in rows]
+        return [self._row(partition, number, kind, body) for number, kind, body in rows]
+
+    def _row_of(self, partition: int, entry_id: bytes, fields: list[Any]) -> OutboxRow | None:
+        """Return the row in an entry; None if a worker did not write it."""
+        values = dict(zip(fields[::2], fields[1::2], strict=True))
+        number, sequence = Position.parse(entry_id)
+        if sequence or not values.keys() >= {b"kind", b"body"}:
+            return None
+        return self._row(partition, number, values[b"kind"].decode(errors="replace"), values[b"body"])
+
+    def _row(self, partition: int, number: int, kind: str, body: bytes) -> OutboxRow:
+        return OutboxRow(partition, number, kind, b"" if kind == "bars" and not self._with_bars else bytes(body))
 
     def _give_up(self, partition: int, first: int, last: int) -> None:
         self.lost += last - first + 1
@@ -209,19 +224,6 @@ class ResultsReader:
                 pipeline.execute_command("XGROUP", "SETID", key, BRIDGE_GROUP, f"{number}-0")
         pipeline.execute(raise_on_error=False)
         self._shown = dict(positions)
-
-
-def _row_of(partition: int, entry_id: bytes, fields: list[Any]) -> OutboxRow | None:
-    """Return the row in an entry; None if a worker did not write it."""
-    values = dict(zip(fields[::2], fields[1::2], strict=True))
-    number, sequence = Position.parse(entry_id)
-    if sequence or not values.keys() >= {b"kind", b"body"}:
-        return None
-    return _row(partition, number, values[b"kind"].decode(errors="replace"), values[b"body"])
-
-
-def _row(partition: int, number: int, kind: str, body: bytes) -> OutboxRow:
-    return OutboxRow(partition, number, kind, b"" if kind == "bars" else bytes(body))
 
 
 def _last_missing_before(row: OutboxRow) -> int:

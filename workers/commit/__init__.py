@@ -1,1 +1,1 @@
-"""⑧ What one commit writes, how it is found, and how it is told."""
+"""⑧ One commit: its plan, what is found on its bars, its transaction, and the copy of its results to Redis."""

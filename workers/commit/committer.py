@@ -1,4 +1,4 @@
-"""⑧ Makes a step durable: the bars staged outside, ONE transaction inside, nothing of it seen before COMMIT."""
+"""⑧ Makes a step durable: stage the bars outside the transaction, then write all in ONE transaction."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ import structlog
 
 from ...contracts.bar import has_prices
 from ...contracts.errors import Fenced
-from ...contracts.ticks import Column
+from ...contracts.ticks import Mask
 from ...db.backoff import Backoff
 from ...db.metrics import COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT
 from ...db.postgres import Database
@@ -19,22 +19,13 @@ from ...db.tables.bars import existing, stage
 from ...db.tables.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
-from ..detect.history_memory import HISTORY_MB
 from ..partition.partition_state import PartitionState
 from .commit import Commit
+from .first_patterns import hold_back, plan_rest
 from .partial_bars import mark_partial
-from .plan import (
-    NO_ROWS,
-    PartitionPlan,
-    hold_back,
-    losers_within_commit,
-    plan_partition,
-    plan_rest,
-    resolve,
-    stage_rows,
-    take_superseded,
-)
+from .plan import PartitionPlan, plan_partition, stage_rows, take_superseded
 from .result_finder import ResultFinder
+from .staged_bars import NO_ROWS, losers_within_commit, resolve
 from .staging import plan_findings, plan_messages, restage
 from .transaction import CommitTransaction
 from .unstorable import Unstorable
@@ -42,13 +33,13 @@ from .worker_figures import WorkerFigures
 
 log = structlog.get_logger()
 
-_ATTEMPTS = 5  # after a deadlock or serialization failure, which the server has rolled back whole
+_ATTEMPTS = 5  # of a transaction that the server rolled back: a deadlock, a serialization failure
 
 
 class Committer:
     """Commits partitions through one connection, in two steps: `stage`, then `transact`.
 
-    Between two calls it keeps nothing of a commit but those whose COMMIT was never answered. figures: this worker's.
+    Between two calls it keeps only the plans whose COMMIT was never answered. figures: of this worker.
     """
 
     def __init__(
@@ -60,7 +51,7 @@ class Committer:
         world: World,
         figures: WorkerFigures,
         detects: bool,
-        history_mb: int = HISTORY_MB,
+        history_mb: int,
     ) -> None:
         self._world = world
         self._database = database
@@ -68,11 +59,11 @@ class Committer:
         self._consumer = consumer
         self._figures = figures
         self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
-        self._unanswered: dict[int, PartitionPlan] = {}  # whose COMMIT may have gone through
+        self._unanswered: dict[int, PartitionPlan] = {}  # by partition: its COMMIT was sent, and not answered
         self.open()
 
     def open(self) -> None:
-        """Prepare the connection; again after it was lost."""
+        """Prepare the connection. Call it again after the connection was lost."""
         self._transaction = CommitTransaction(self._database.connection, self._consumer)
         if self._finder:
             self._finder.open(self._database.connection)
@@ -83,7 +74,7 @@ class Committer:
         return self._transaction.shape
 
     def read_definitions_again(self) -> None:
-        """Read which detectors are on before the next bars, not only when the minute is over."""
+        """Read which detectors are on with the next bars, without waiting for the end of the minute."""
         if self._finder:
             self._finder.read_again()
 
@@ -104,9 +95,9 @@ class Committer:
     # -- stage -------------------------------------------------------------------------------------------------------
 
     def stage(self, states: Sequence[PartitionState]) -> Commit:
-        """Plan the commit of these partitions: their closed bars staged, and compared with the bars that stand.
+        """Plan the commit of these partitions: stage their closed bars, and compare them with the stored bars.
 
-        Takes no lock that another process waits for. Some bars may be left to `stage_rest`.
+        Takes no lock that another process waits for. Some bars may be held back for `stage_rest`.
         """
         began_at = self._world.monotonic_s()
         for state in states:
@@ -115,20 +106,20 @@ class Committer:
         rows = stage_rows(plans)
         now_s, redis_ahead_s = self._redis_clock()
         commit = Commit(plans, began_at, redis_ahead_s, rows, np.ones(len(rows), bool))
-        stand_again = np.zeros(len(rows), bool)
+        rewritten = np.zeros(len(rows), bool)
         if len(rows):
-            commit, stand_again = self._stage_bars(commit, now_s)
+            commit, rewritten = self._stage_bars(commit, now_s)
         read_ms = [state.read_to.ms for state in states if state.uncommitted.ticks]
         self._figures.note_lag(max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0)
         if self._finder:
-            self._finder.find(plans, commit.rows, commit.changed, stand_again, now_s)
+            self._finder.find(plans, commit.rows, commit.changed, rewritten, now_s)
             mark_partial(self._database.connection, plans, commit.rows)
         commit = self._hold_back(commit)
         plan_messages(self._database.connection, commit)
         return commit
 
     def _take_away(self, state: PartitionState) -> None:
-        """Let a replay that ends here take away the bars that its files do not hold, where they speak."""
+        """Let a replay that ends here delete bars of minutes that its files cover and in which they have no trade."""
         for ended in state.uncommitted.ended_replays:
             if not ended.abandoned:
                 minutes = minutes_not_held(
@@ -136,8 +127,11 @@ class Committer:
                 )
                 state.take_away(ended.replay, minutes)
 
-    def _stage_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Column]:
-        """Stage a commit's bars as they are to stand; return it, and which of them were written again as they were."""
+    def _stage_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Mask]:
+        """Stage a commit's bars with their final values.
+
+        Returns the commit, and which rows another feed had written with the same values.
+        """
         connection, rows = self._database.connection, commit.rows
         stage(connection, rows)
         with bars_kept(connection, rows["minute"], now_s) as are_old:
@@ -146,7 +140,7 @@ class Committer:
             resolved = resolve(rows, existing(connection), self.shape)
         superseded = resolved.superseded | losers_within_commit(resolved.rows, resolved.superseded)
         kept = ~superseded
-        stand_again = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
+        rewritten: Mask = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
         commit = replace(
             commit,
             rows=resolved.rows.compress(kept),
@@ -156,7 +150,7 @@ class Committer:
         if resolved.compared or superseded.any():
             take_superseded(commit.plans, resolved.rows, superseded)
             commit = restage(connection, commit, commit.rows, commit.changed)
-        return commit, stand_again
+        return commit, rewritten
 
     def _hold_back(self, commit: Commit) -> Commit:
         held = hold_back(commit.plans, commit.rows, commit.changed)
@@ -170,7 +164,7 @@ class Committer:
         return restage(self._database.connection, commit, commit.rows.compress(kept), commit.changed[kept])
 
     def stage_rest(self, durable: Commit) -> Commit | None:
-        """Plan the commit of what another one, which is durable now, left out; None where it left out nothing."""
+        """Plan the commit of what a durable commit held back; None if it held back nothing."""
         held = durable.held_back
         plans = plan_rest(held, durable.plans, self._world.token) if held else []
         if held is None or not plans:
@@ -185,7 +179,7 @@ class Committer:
         return commit
 
     def stage_marked(self, states: Sequence[PartitionState]) -> Commit:
-        """Plan a commit without bars: some of what the marked bars of these partitions wait for."""
+        """Plan a commit without bars: detection on some marked bars of these partitions."""
         began_at = self._world.monotonic_s()
         plans = [plan_partition(state, self._world.token(), marked=True) for state in states]
         now_s, redis_ahead_s = self._redis_clock()
@@ -196,7 +190,7 @@ class Committer:
         return Commit(plans, began_at, redis_ahead_s)
 
     def _redis_clock(self) -> tuple[float, float]:
-        """Return Redis's time (Unix s), and by how much it is ahead of our monotonic clock."""
+        """Return Redis's time (Unix s), and this time minus our monotonic clock (s)."""
         now_s = redis_ms(self._client) / 1000
         return now_s, now_s - self._world.monotonic_s()
 
@@ -205,9 +199,9 @@ class Committer:
     def transact(self, commit: Commit, *, undetected_elsewhere: int = 0) -> Commit:
         """Commit the plans together; return the commit of those that are durable now.
 
-        A partition that was fenced is left out, the others are committed. A bar that the database refuses goes to the
-        dead letters, the others are committed. Raises psycopg.Error where the answer is unknown: restore everything.
-        undetected_elsewhere: bars of the worker's other partitions that wait for their detectors, for its row.
+        A fenced partition is left out; a bar that the database refuses goes to the dead letters; the others are
+        committed. Raises psycopg.Error if the answer is unknown: the caller must restore everything.
+        undetected_elsewhere: bars of the worker's other partitions that wait for detection; they count in its row.
         """
         attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
         unstorable = Unstorable(self._database.connection, self._transaction)
@@ -224,7 +218,7 @@ class Committer:
                 commit = commit.without(e.partitions)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
                 commit = unstorable.take_out(commit, e)
-            except psycopg.errors.ProgrammingError as e:  # a table or a right that is gone
+            except psycopg.errors.ProgrammingError as e:  # a table or a right is gone
                 if not unstorable.leave_findings_out(commit, e):
                     raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
@@ -238,7 +232,7 @@ class Committer:
         return commit
 
     def settle(self, partition: int, token: int) -> None:
-        """Count a commit whose answer never came, where the partition's token shows that it went through."""
+        """Count a commit whose answer was lost, if the partition's token shows that it went through."""
         plan = self._unanswered.pop(partition, None)
         if plan is not None and plan.new_token == token:
             self._figures.add_unanswered(plan)

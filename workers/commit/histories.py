@@ -1,4 +1,4 @@
-"""The histories of a worker's partitions, from commit to commit: each detector, and which committed state it fits."""
+"""Keeps a worker's histories between commits: a detector for each partition, and the committed state that it fits."""
 
 from dataclasses import dataclass
 
@@ -9,43 +9,43 @@ from .plan import PartitionPlan
 
 @dataclass(slots=True)
 class _Kept:
-    """token: of the checkpoint that the histories fit; None while a part of what is in them is in no plan."""
+    """token: of the checkpoint that the histories fit; None while they hold bars that no plan writes yet."""
 
     detector: Detector
     token: int | None
 
 
 class Histories:
-    """Keeps a detector for each partition, as long as the partition's token moves by our commits alone.
+    """Keeps a detector for each partition, as long as only our own commits change the partition's token.
 
-    A commit puts its bars into the histories before its transaction. So they count as fitting the new token from before
-    the first of these bars: where the commit fails, the partition never gets that token, and they are dropped.
+    A commit puts its bars into the histories before its transaction, and so the histories get the new token before the
+    first of these bars. If the commit fails, the partition never gets that token, and the histories are dropped.
     """
 
     def __init__(self) -> None:
         self._kept: dict[int, _Kept] = {}
 
     def of(self, state: PartitionState) -> Detector:
-        """Return the histories that fit a partition's committed state; empty ones where those here do not."""
+        """Return the histories that fit a partition's committed state; empty ones if ours do not fit it."""
         kept = self._kept.get(state.partition)
         if kept is None or kept.token != state.held.token or kept.detector.symbols is not state.symbols:
             kept = self._kept[state.partition] = _Kept(Detector(state.symbols), state.held.token)
         return kept.detector
 
     def lend(self, plan: PartitionPlan) -> None:
-        """Give a plan the histories of its partition, to put its bars in: they fit what it makes from now on."""
+        """Give a plan the histories of its partition, to put its bars in. From now on they fit its new state."""
         plan.detector = self.of(plan.state)
         self._kept[plan.state.partition].token = plan.new_token
 
     def hold_back(self, plan: PartitionPlan) -> None:
-        """Note that the histories hold bars of a plan that are left for a later one: they fit neither state."""
+        """Note that the histories hold bars that this plan leaves to a later one: they fit neither state."""
         self._kept[plan.state.partition].token = None
 
     def lend_rest(self, plan: PartitionPlan) -> None:
-        """Give a plan of bars that were left out before the histories, which hold these already."""
+        """Give the histories to the plan of bars that were held back: they hold these bars already."""
         kept = self._kept[plan.state.partition]
         plan.detector, kept.token = kept.detector, plan.new_token
 
     def leave(self, partition: int) -> None:
-        """Forget a partition that is not worked on here any more."""
+        """Forget a partition that is not ours any more."""
         self._kept.pop(partition, None)

@@ -1,7 +1,7 @@
-"""⑥ ⑦ What a commit finds: bars absorbed or marked, marked bars detected, all of it put into the commit's plans.
+"""⑥ ⑦ What a commit finds: put its bars into the histories, run the detectors, put the results into its plans.
 
-A commit's own bars are detected in its transaction where their symbols' histories are there. What waits, for a history
-or because indicators come after patterns, stands as marks in the checkpoint, and is done by commits without bars.
+A bar's patterns are written in the transaction of the bar, if its symbol's history is loaded. Otherwise the bar is
+marked in the checkpoint, and a later commit without bars detects it. Indicators always come in such a commit.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import structlog
 
 from ...contracts.bar import has_prices
 from ...contracts.detection import iso_minute
-from ...contracts.ticks import Column
+from ...contracts.ticks import Codes, Mask, Minutes
 from ...contracts.timeframe import HIGHER
 from ...db.postgres import Connection
 from ...db.sessions import always_open_symbols
-from ...db.staged_rows import StagedIndicator
+from ...db.staged_rows import StagedIndicator, StagedRows
 from ...db.tables.detections import WantedBars, load_bars, session_sums_before, standing_detections, volumes_of
 from ...db.tables.forgotten_bars import bars_kept, put_back_around
 from ...db.tables.splits import split_minutes
@@ -24,28 +24,28 @@ from ...db.world import World
 from ..detect.definition import Definitions
 from ..detect.definitions import read_definitions
 from ..detect.detector import COMPLETE, NOT_LOADED, Detector, FoundPatterns, find_patterns, waiting_for
-from ..detect.history_memory import HISTORY_MB, WHOLE_WINDOW_BYTES, HistoryMemory
-from ..marks import AFFECTED, INDICATORS, NEW, PATTERNS, REVISED, higher_marks, joined, marks_of
+from ..detect.history_memory import WHOLE_WINDOW_BYTES, HistoryMemory
+from ..marks import AFFECTED, INDICATORS, NEW, PATTERNS, REVISED, Marks, higher_marks, joined, marks_of
 from ..partition.bar_book import NO_BARS
 from ..partition.partition_state import PartitionState
 from ..sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
-from ..windows import CLOSED_DTYPE, SLACK, run_around
+from ..windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
 from .histories import Histories
 from .plan import PartitionPlan
 
 log = structlog.get_logger()
 
 _READ_EVERY_S = 60.0
-_LOADED_SYMBOLS = 256  # of a partition in one step ahead: bars flow on between two
+_LOADED_SYMBOLS = 256  # of a partition in one call of load_ahead: bars are read between two calls
 _PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
 
 
 class ResultFinder:
-    """Finds results for the commits of one worker. definitions: read again each minute."""
+    """Finds results for the commits of one worker. definitions: what is on; read again each minute."""
 
-    def __init__(self, connection: Connection, *, world: World, history_mb: int = HISTORY_MB) -> None:
+    def __init__(self, connection: Connection, *, world: World, history_mb: int) -> None:
         self._world = world
         self.histories = Histories()
         self._memory = HistoryMemory(history_mb << 20)
@@ -77,19 +77,19 @@ class ResultFinder:
             self._read_at = self._world.monotonic_s() + _READ_EVERY_S
 
     def _prepare(self, detector: Detector) -> None:
-        """Let a detector know what was read; it loads again what is other than it was."""
+        """Give a detector the definitions, splits and markets; it drops the histories that these change."""
         detector.take_splits(self._splits)
         detector.take_always_open(self._always_open)
         if self._wanted is not None:
             detector.take_wanted(self._wanted)
 
     def find(
-        self, plans: Sequence[PartitionPlan], rows: Column, changed: Column, stand_again: Column, now_s: float
+        self, plans: Sequence[PartitionPlan], rows: StagedRows, changed: Mask, rewritten: Mask, now_s: float
     ) -> None:
-        """Absorb the bars that a commit changes, and run the patterns on those whose histories are there.
+        """Absorb the bars that a commit changes, and run the patterns on those whose histories are loaded.
 
-        rows: staged bars. stand_again: replayed or repaired to what they were; what is on may be other than then, so
-        they are looked at once more, and nothing is told. now_s: Unix seconds by Redis's clock.
+        rows: staged bars. rewritten: a replay or repair wrote the same values again. Other definitions may be on by
+        now, so these bars are detected again, but nothing is published. now_s: Unix seconds by Redis's clock.
         """
         self._read_definitions_if_due()
         self._begin(plans)
@@ -97,19 +97,19 @@ class ResultFinder:
             self._prepare(plan.detector)
             mine = rows["partition"] == plan.state.partition
             _absorb(plan, rows.compress(changed & mine))
-            if (again := stand_again & mine).any():
+            if (again := rewritten & mine).any():
                 plan.marks = joined([plan.marks, _marks_again(plan.state, rows.compress(again))])
         self._find_patterns(plans, now_s)
         self._memory.keep_within()
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
-        """Do what marked bars wait for: load histories, run patterns, compute indicators; as much as fits a commit."""
+        """Detect marked bars: load histories, run patterns, compute indicators; as much as fits into one commit."""
         self._read_definitions_if_due()
         self._begin(plans)
         for plan in plans:
             plan.marks = self._load(plan.detector, plan.marks, now_s)
         self._find_patterns(plans, now_s)
-        is_awaited = any(plan.found.told for plan in plans)  # indicators would only delay what is told
+        is_awaited = any(plan.found.to_publish for plan in plans)  # a new pattern goes out at once, without indicators
         for plan in plans:
             if not is_awaited:
                 self._find_indicators(plan, now_s)
@@ -124,7 +124,7 @@ class ResultFinder:
     # -- patterns --------------------------------------------------------------------------------------------------
 
     def _find_patterns(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
-        """Run the patterns on marked bars whose histories are there, on _PATTERN_MARKS of them."""
+        """Run the patterns on marked bars whose histories are loaded, at most on _PATTERN_MARKS of them."""
         most = _PATTERN_MARKS
         sought = []
         for plan in plans:
@@ -147,8 +147,8 @@ class ResultFinder:
         )
         self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
-    def _compare(self, found: Sequence[tuple[PartitionPlan, Column, FoundPatterns]]) -> None:
-        """Hold what was found against the detections that stand: new, found again, or taken away."""
+    def _compare(self, found: Sequence[tuple[PartitionPlan, Marks, FoundPatterns]]) -> None:
+        """Compare what was found with the stored detections: each is new, found again, or superseded."""
         bars = [
             (plan.state.symbols[mark["symbol"]], int(mark["timeframe"]), int(mark["minute"]))
             for plan, marks, _ in found
@@ -157,18 +157,18 @@ class ResultFinder:
         flow_ids = [detection.flow_id for _, _, one in found for detection in one.detections]
         if not bars and not flow_ids:
             return
-        standing = standing_detections(self._connection, bars, flow_ids)
+        stored = standing_detections(self._connection, bars, flow_ids)
         here = set(flow_ids)
-        away = {flow_id: one for flow_id, one in standing.items() if flow_id not in here}
+        away = {flow_id: one for flow_id, one in stored.items() if flow_id not in here}
         gone = {flow_id: one.symbol for flow_id, one in away.items() if not one.is_superseded}
         for plan, _, one in found:
             plan.found.superseded |= {i: symbol for i, symbol in gone.items() if plan.state.knows(symbol)}
             for detection, publish in zip(one.detections, one.publish, strict=True):
-                stands = standing.get(detection.flow_id)
-                (plan.found.again if stands else plan.found.new).append(detection)
-                # Not there yet, or taken away and back, or the repeat of an event whose first bar is none any more.
-                if publish and (stands is None or stands.is_superseded or stands.is_repeat):
-                    plan.found.told.append(detection)
+                before = stored.get(detection.flow_id)
+                (plan.found.again if before else plan.found.new).append(detection)
+                # New; or superseded before; or the repeat of an event whose first detection is gone now.
+                if publish and (before is None or before.is_superseded or before.is_repeat):
+                    plan.found.to_publish.append(detection)
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
@@ -182,19 +182,19 @@ class ResultFinder:
         plan.found.indicators = [
             StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
         ]
-        plan.found.told_indicators, plan.found.alerts = found.told, found.alerts
+        plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
         plan.marks = plan.marks.compress(~ready)
 
     # -- histories -------------------------------------------------------------------------------------------------
 
     def has_detectable(self, state: PartitionState) -> bool:
-        """Tell whether marked bars of a partition wait whose histories are there."""
+        """Tell whether some marked bars of a partition have their histories loaded."""
         return len(state.marks) > 0 and bool(self.histories.of(state).covers(state.marks).any())
 
     def load_ahead(self, state: PartitionState) -> bool:
-        """Load histories of symbols with open bars, before those close; return whether there were any to load.
+        """Load histories of symbols with open bars, before the bars close; return whether any were loaded.
 
-        Only as far as there is room: what was loaded to make room for it would be loaded again, without an end.
+        Only while there is room: otherwise it would push out other histories, which would be loaded again, and so on.
         """
         symbols = np.unique(
             np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
@@ -213,20 +213,20 @@ class ResultFinder:
                 return True
         return False
 
-    def _load(self, detector: Detector, marks: Column, now_s: float) -> Column:
-        """Load the histories that marked bars need; return the marks with those of what hangs on these bars."""
+    def _load(self, detector: Detector, marks: Marks, now_s: float) -> Marks:
+        """Load the histories that marked bars need; return the marks, and those of the bars that depend on them."""
         self._prepare(detector)
         missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
         if not len(missing):
             return marks
         mine = marks[np.isin(marks["symbol"], missing)]
-        hanging: list[Column] = []
+        affected: list[Marks] = []
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             short = np.unique(mine["symbol"][detector.short_of(track, mine)])
             if not len(short):
                 continue
             of_short = mine[np.isin(mine["symbol"], short)]
-            # A higher bar needs those of its own span alone, which stand before its end.
+            # A higher bar needs only the 1-minute bars of its own span, which begin before its end.
             first = np.minimum(
                 _first_minutes(of_short[of_short["timeframe"] == 1], short),
                 _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
@@ -234,8 +234,8 @@ class ResultFinder:
             loaded = self._load_track(detector, track, short, np.minimum(first, _NO_MINUTE), now_s)
             if track in detector.wanted:
                 its = _of_track(mine, track, detector.sessions)
-                hanging += [
-                    _hanging(its[its["symbol"] == symbol], minutes)
+                affected += [
+                    _affected(its[its["symbol"] == symbol], minutes)
                     for symbol, minutes in zip(short.tolist(), loaded, strict=True)
                 ]
         for track in TRACKS:
@@ -244,15 +244,15 @@ class ResultFinder:
             if len(symbols):
                 self._load_track(detector, track, symbols, _first_minutes(its, symbols), now_s)
         detector.level_reach(missing)
-        return joined([marks, *hanging])
+        return joined([marks, *affected])
 
     def _load_track(
-        self, detector: Detector, track: Track, symbols: Column, first: Column, now_s: float | None = None
-    ) -> list[Column]:
-        """Load one track of some symbols, around these minutes, and note how far each reaches.
+        self, detector: Detector, track: Track, symbols: Codes, first: Minutes, now_s: float | None = None
+    ) -> list[Minutes]:
+        """Load one track of some symbols, around these minutes, and note how far each history reaches.
 
-        Returns the minutes of each symbol's loaded bars, with those of other runs, which its history does not hold.
-        now_s: None where the newest bars are loaded, which are always there.
+        Returns the minutes of each symbol's loaded bars. Some may belong to another run, which the history leaves out.
+        now_s: None to load the newest bars, which `recent_bar` always holds.
         """
         history = detector.histories[track]
         names = [detector.symbols[symbol] for symbol in symbols]
@@ -279,7 +279,7 @@ class ResultFinder:
         for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
             history.add_before(symbol, sums.get(i, (0, 0)))
             reach = COMPLETE
-            if runs[i].stop < len(loaded[i]):  # nothing stands up to where the next run begins
+            if runs[i].stop < len(loaded[i]):  # there is no bar up to the begin of the next run
                 reach = loaded[i]["minute"][runs[i].stop] - 1
             elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
                 reach = rows["minute"][-1]
@@ -287,8 +287,8 @@ class ResultFinder:
         detector.note_used(track.timeframe, symbols)
         return [rows["minute"] for rows in loaded]
 
-    def _session_sums(self, names: Sequence[str], bars: Sequence[Column]) -> dict[int, tuple[int, int]]:
-        """Return the session sums up to the first loaded bar of those that begin within a session."""
+    def _session_sums(self, names: Sequence[str], bars: Sequence[ClosedRows]) -> dict[int, tuple[int, int]]:
+        """Return the session sums before the first loaded bar, for each index whose bars begin inside a session."""
         wanted = {}
         for i, rows in enumerate(bars):
             session = int(session_of(rows["minute"][:1])[0]) if len(rows) else NOT_LOADED
@@ -300,10 +300,10 @@ class ResultFinder:
         return {i: sums[number] for number, i in enumerate(wanted) if number in sums}
 
 
-def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
-    """Choose up to `most` of the bars that wait for a stage and have whole windows.
+def _whole(detector: Detector, marks: Marks, stage: int, most: int) -> Mask:
+    """Choose up to `most` marked bars of a stage whose windows are loaded.
 
-    While 1-minute bars wait for their patterns, those of higher timeframes are left to the next commit.
+    While 1-minute bars wait for their patterns, bars of higher timeframes are left to the next commit.
     """
     ready = (marks["stage"] == stage) & detector.covers(marks)
     minutes = ready & (marks["timeframe"] == 1)
@@ -314,8 +314,8 @@ def _whole(detector: Detector, marks: Column, stage: int, most: int) -> Column:
     return np.asarray(ready & detector.covers(marks))
 
 
-def _absorb(plan: PartitionPlan, rows: Column) -> None:
-    """Bring changed bars into the histories, and mark them and the higher bars that they close."""
+def _absorb(plan: PartitionPlan, rows: StagedRows) -> None:
+    """Put changed bars into the histories; mark them, and the higher bars that close with them."""
     state = plan.state
     marks = [plan.marks]
     for feed, book in state.feeds.items():
@@ -336,8 +336,8 @@ def _absorb(plan: PartitionPlan, rows: Column) -> None:
     plan.marks = joined(marks)
 
 
-def _marks_again(state: PartitionState, rows: Column) -> Column:
-    """Mark bars that stand as they were, and the higher ones that they belong to."""
+def _marks_again(state: PartitionState, rows: StagedRows) -> Marks:
+    """Mark bars whose values did not change, and the higher bars that they belong to."""
     codes = state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     minutes = marks_of(codes, rows["minute"], AFFECTED, publish=False)
     higher = higher_marks(minutes)
@@ -345,15 +345,18 @@ def _marks_again(state: PartitionState, rows: Column) -> Column:
     return joined([minutes, higher])
 
 
-def _take_gone(plan: PartitionPlan, rows: Column, *, publish: bool) -> Column:
-    """Forget the histories of symbols with a bar that is none any more; mark it, for what hangs on it."""
+def _take_gone(plan: PartitionPlan, rows: StagedRows, *, publish: bool) -> Marks:
+    """Drop the histories of symbols with a bar that lost its last trade (a cancel), and mark its minute.
+
+    So later bars, which depend on it, are detected again.
+    """
     codes = plan.state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     for code in codes.tolist():
         plan.detector.set_reach(code, NOT_LOADED)
     return marks_of(codes, rows["minute"], REVISED, publish=publish)
 
 
-def _staged_bars(state: PartitionState, rows: Column) -> Column:
+def _staged_bars(state: PartitionState, rows: StagedRows) -> ClosedRows:
     bars = np.empty(len(rows), CLOSED_DTYPE)
     for name in CLOSED_DTYPE.names or ():
         if name != "symbol":
@@ -362,38 +365,38 @@ def _staged_bars(state: PartitionState, rows: Column) -> Column:
     return bars
 
 
-def _closed_bars(symbol: int, rows: Column) -> Column:
+def _closed_bars(symbol: int, rows: ClosedRows) -> ClosedRows:
     bars = np.empty(len(rows), CLOSED_DTYPE)
     for name in CLOSED_DTYPE.names or ():
         bars[name] = symbol if name == "symbol" else rows[name]
     return bars
 
 
-def _first_minutes(marks: Column, symbols: Column) -> Column:
-    """Return the earliest marked minute of each of some symbols; far in the future where none is marked."""
+def _first_minutes(marks: Marks, symbols: Codes) -> Minutes:
+    """Return each symbol's earliest marked minute; far in the future if it has none."""
     marks = marks[np.isin(marks["symbol"], symbols)]
     first = np.full(int(symbols.max()) + 1, _NO_MINUTE, np.int64)
     np.minimum.at(first, marks["symbol"], marks["minute"])
-    earliest: Column = first[symbols]
-    return earliest
+    return first[symbols]
 
 
-def _of_track(marks: Column, track: Track, sessions: Sessions) -> Column:
+def _of_track(marks: Marks, track: Track, sessions: Sessions) -> Marks:
     """Return the marks of a track's bars."""
     marks = marks[marks["timeframe"] == track.timeframe]
     if track.session == EXTENDED:
         return marks
-    return np.asarray(marks[sessions.are_regular(marks["symbol"], marks["minute"], track.timeframe)])
+    is_regular: Mask = sessions.are_regular(marks["symbol"], marks["minute"], track.timeframe)
+    return marks[is_regular]
 
 
-def _hanging(marks: Column, minutes: Column) -> Column:
-    """Mark the loaded 1-minute bars of a symbol that come behind a marked one and are not marked: they hang on it.
+def _affected(marks: Marks, minutes: Minutes) -> Marks:
+    """Mark the loaded 1-minute bars of a symbol that are later than a marked one: they depend on it.
 
-    Those of the next run, too: where it begins may hang on the marked bar.
+    Also those of the next run: its begin may depend on the marked bar. Bars that are marked already are left out.
     """
-    mine: Column = marks[(marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != AFFECTED)]
+    mine = marks.compress((marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != AFFECTED))
     if not len(mine):
         return mine
-    behind = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
+    later = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
     publish = bool(mine["publish"].any())
-    return marks_of(np.full(len(behind), mine["symbol"][0]), behind, AFFECTED, publish=publish)
+    return marks_of(np.full(len(later), mine["symbol"][0]), later, AFFECTED, publish=publish)

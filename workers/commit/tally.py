@@ -16,7 +16,7 @@ class Tally:
         self._owed: dict[Counter, int] = {}
 
     def begin(self, partition: int) -> None:
-        """Show a partition's counters from 0 on, so that its first tick is seen as a rise."""
+        """Export a partition's counters as 0, so that its first tick shows as an increase."""
         for counter in (
             metrics.TICKS_IN, metrics.TICKS_APPLIED, metrics.TICKS_DUPLICATE, metrics.TICKS_LATE,
             metrics.BARS_CLOSED, metrics.BARS_REVISED,
@@ -24,13 +24,13 @@ class Tally:
             counter.labels(partition)
 
     def add(self, plans: Sequence[PartitionPlan]) -> None:
-        """Add a commit that is durable."""
+        """Count a durable commit."""
         for plan in plans:
             self._add_ticks(plan)
             self._add_results(plan)
 
     def supersede(self, ticks: Mapping[int, int]) -> None:
-        """Count ticks that were applied before, and are no more; ticks: by partition."""
+        """Count ticks that were applied before and are superseded now. ticks: by partition."""
         for partition, count in ticks.items():
             self._raise(metrics.TICKS_SUPERSEDED, count)
             self._raise(metrics.TICKS_APPLIED.labels(partition), -count)

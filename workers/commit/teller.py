@@ -1,4 +1,4 @@
-"""⑧ publish: outbox rows to tickstock-results:{pN}, dead letters to tickstock-dlq. The rows are the truth."""
+"""⑧ Copies outbox rows to tickstock-results:{pN} and dead letters to tickstock-dlq. The tables are the truth."""
 
 from dataclasses import replace
 
@@ -18,17 +18,17 @@ from .plan import PartitionPlan
 
 log = structlog.get_logger()
 
-_MAX_RESULTS = 100_000  # even unread: the outbox has them
+_MAX_RESULTS = 100_000  # entries, even if nobody read them: the outbox has them
 _MAX_DEAD_LETTERS = 100_000
-_MAX_DEAD_LETTER_BYTES = 64 << 20  # of Redis's memory; the table holds them whole
+_MAX_DEAD_LETTER_BYTES = 64 << 20  # of Redis's memory; the table has all of them
 _PRUNE_EVERY = 256  # commits
-_MOST_TOLD = 2**53  # far above every outbox number; an id above was written by others
+_MOST_COPIED = 2**53  # far above every outbox number; somebody else wrote a higher id
 
 OutboxMessage = tuple[int, str, bytes]  # (outbox number, kind, body)
 
 
 class Teller:
-    """Tells each partition's messages in the order of their numbers; a number is the id of its entry."""
+    """Copies each partition's messages in the order of their outbox numbers; the number is the id of the entry."""
 
     def __init__(self, client: Client, database: Database, *, retention_s: float, world: World) -> None:
         self._world = world
@@ -36,36 +36,36 @@ class Teller:
         self._database = database
         self._retention_s = retention_s
         self._behind: set[int] = set()
-        self._told: dict[int, int] = {}
+        self._copied: dict[int, int] = {}
         self._commits = 0
-        self._unlettered: set[int] = set()  # whose dead letters wait until their key is right again
+        self._unlettered: set[int] = set()  # partitions whose dead letters wait until the key is right again
         self._foreign_letters = ForeignKeyWatch(client, lambda _: {DEAD_LETTERS: "stream"}, world=world)
 
     def open(self, held: Held) -> Held:
-        """Copy the outbox rows that the results stream lacks; return the partition with its last copied number.
+        """Copy the outbox rows that the results stream lacks; return the partition with its last outbox number.
 
-        Where it has heard more than PostgreSQL remembers (that came back older), the counter jumps past it, and a row
-        `void` says which numbers have no row.
+        If the stream has more than PostgreSQL (which came back from a backup), the outbox number jumps past the stream,
+        and a row `void` names the numbers without a row.
         """
-        (told,) = published_numbers(self._client, [held.partition]).values()
-        if told > _MOST_TOLD:
+        (copied,) = published_numbers(self._client, [held.partition]).values()
+        if copied > _MOST_COPIED:
             do = f"RENAME or DEL {results_key(held.partition)}; meanwhile the bridge takes the results from the outbox"
-            log.error("results stream ends at an unknown id", partition=held.partition, id=told, do=do)
-            told = held.outbox_number
-        self._told[held.partition] = told
-        if told > held.outbox_number:
-            held = self._jump(held, told)
+            log.error("results stream ends at an unknown id", partition=held.partition, id=copied, do=do)
+            copied = held.outbox_number
+        self._copied[held.partition] = copied
+        if copied > held.outbox_number:
+            held = self._jump(held, copied)
         self._behind.add(held.partition)
         self.catch_up()
         return held
 
     def leave(self, partition: int) -> None:
-        """Stop copying a partition's results: the next restore copies the rest."""
+        """Stop copying a partition's results; its next restore copies the rest."""
         self._behind.discard(partition)
         self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
-        """Copy what was just committed to Redis; if Redis is full, leave it for `catch_up`."""
+        """Copy what was just committed to Redis. If Redis is full, `catch_up` copies it later."""
         for plan in plans:
             partition, last = plan.state.partition, plan.state.held.outbox_number
             if plan.dead_letters or (plan.messages and partition in self._behind):
@@ -77,19 +77,19 @@ class Teller:
         self._prune([plan.state.partition for plan in plans])
 
     def catch_up(self) -> None:
-        """Copy from the tables what could not be copied at once."""
+        """Copy from the tables what could not be copied before."""
         if self._foreign_letters.put_right():
             self._behind |= self._unlettered
             self._unlettered = set()
         for partition in sorted(self._behind):
             self._behind.discard(partition)
-            values = {"partition": partition, "told": self._told.get(partition, 0)}
+            values = {"partition": partition, "told": self._copied.get(partition, 0)}
             rows = self._database.connection.execute(query("untold_outbox"), values).fetchall()
             if rows:
-                self._behind.add(partition)  # until a look finds nothing more
+                self._behind.add(partition)  # until a query finds no more rows
                 if not self._send(partition, rows):
                     continue
-            if self._tell_dead_letters(partition):
+            if self._copy_dead_letters(partition):
                 self._behind.add(partition)
 
     @property
@@ -98,7 +98,7 @@ class Teller:
         return bool(self._behind or self._unlettered)
 
     def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
-        """Add messages in one MULTI/EXEC; an id that Redis has already was copied before."""
+        """Add messages in one MULTI/EXEC. Redis refuses an id that it has: that message was copied before."""
         key = results_key(partition)
         pipeline = node_of(self._client, key).pipeline(transaction=True)
         for number, kind, body in messages:
@@ -117,24 +117,25 @@ class Teller:
         for reply in replies:
             if isinstance(reply, Exception) and "equal or smaller" not in str(reply):
                 raise reply
-        self._told[partition] = messages[-1][0]
+        self._copied[partition] = messages[-1][0]
         return True
 
-    def _jump(self, held: Held, told: int) -> Held:
+    def _jump(self, held: Held, copied: int) -> Held:
+        """Set the outbox number above `copied`, the last id of the results stream."""
         connection = self._database.connection
-        gap = {"from": held.outbox_number + 1, "to": told}
+        gap = {"from": held.outbox_number + 1, "to": copied}
         token = self._world.token()
         with connection.transaction():
-            values = {"partition": held.partition, "number": told + 1, "new_token": token, "token": held.token}
+            values = {"partition": held.partition, "number": copied + 1, "new_token": token, "token": held.token}
             if connection.execute(query("set_outbox_number"), values).fetchone() is None:
-                return held  # fenced: the next commit finds out
-            row = {"partition": [held.partition], "number": [told + 1], "kind": ["void"]}
+                return held  # another worker owns it: the next commit is refused
+            row = {"partition": [held.partition], "number": [copied + 1], "kind": ["void"]}
             connection.execute(query("append_outbox"), row | {"body": [msgspec.json.encode(gap)]})
         log.warning("results are ahead of the database", partition=held.partition, **gap)
-        return replace(held, token=token, outbox_number=told + 1)
+        return replace(held, token=token, outbox_number=copied + 1)
 
-    def _tell_dead_letters(self, partition: int) -> bool:
-        """Copy new dead letters to Redis; return whether more may follow that can be copied now."""
+    def _copy_dead_letters(self, partition: int) -> bool:
+        """Copy new dead letters to Redis; return whether there may be more to copy now."""
         if self._foreign_letters.left_out:
             self._unlettered.add(partition)
             return False
@@ -155,8 +156,8 @@ class Teller:
         elif isinstance(used, int) and used > _MAX_DEAD_LETTER_BYTES:
             kept = int(self._client.xlen(DEAD_LETTERS) * 0.75 * _MAX_DEAD_LETTER_BYTES / used)
             self._client.xtrim(DEAD_LETTERS, maxlen=kept, approximate=False)
-        told = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
-        connection.execute(query("note_dead_letters_told"), {"ids": told})
+        copied = [row[0] for row, reply in zip(rows, replies, strict=True) if not isinstance(reply, Exception)]
+        connection.execute(query("note_dead_letters_told"), {"ids": copied})
         return True
 
     def _prune(self, partitions: list[int]) -> None:
@@ -164,7 +165,7 @@ class Teller:
         if self._commits % _PRUNE_EVERY:
             return
         for partition in partitions:
-            values = {"partition": partition, "told": self._told.get(partition, 0), "retention_s": self._retention_s}
+            values = {"partition": partition, "told": self._copied.get(partition, 0), "retention_s": self._retention_s}
             (unpassed,) = self._database.connection.execute(query("prune_outbox"), values).fetchone() or (0,)
             if unpassed:
                 log.error("results deleted before a bridge published them", partition=partition, rows=unpassed)

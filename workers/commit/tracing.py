@@ -1,7 +1,7 @@
-"""Spans (OpenTelemetry) of a detection's way: its frames, their commit, its publish. Only imported where that is on.
+"""OpenTelemetry spans of a detection: its frames, their commit, its publish. Imported only if tracing is on.
 
-The trace's id is the detection's flow_id, and the commit's span id follows from it: the bridge knows both from what it
-reads anyway, so nothing is added to any message.
+The trace id is the detection's flow_id, and the span id of the commit follows from it. The bridge reads the flow_id in
+any case, so no message needs another field.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(list[Detection]).decode
 
 
 class FlowIds(IdGenerator):
-    """Gives the next span the ids that were set, or else random ones."""
+    """Gives the next span the ids that were set; random ones if none were set."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -44,7 +44,7 @@ class FlowIds(IdGenerator):
 
 
 class FlowSampler(Sampler):
-    """Asks another sampler about the half of a flow_id that is random to its last bits: samplers look at those."""
+    """Gives another sampler the first half of a flow_id: samplers use the last bits, which are random in it."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -54,19 +54,19 @@ class FlowSampler(Sampler):
         return self._sampler.should_sample(parent_context, trace_id >> 64, *rest, **named)
 
     def get_description(self) -> str:
-        """Return the other sampler's."""
+        """Return the other sampler's description."""
         return self._sampler.get_description()
 
 
 class Begun(NamedTuple):
-    """A commit that began. oldest_ms: the arrival of each partition's oldest frame in it, by Redis's clock."""
+    """A commit that began. oldest_ms: by partition, when its oldest frame arrived, Unix ms by Redis's clock."""
 
     at_ns: int
     oldest_ms: dict[int, int]
 
 
 class Tracing:
-    """The spans of one process. Times are this host's, but for the arrival of frames, which is Redis's."""
+    """The spans of one process. Times are by this host's clock; the arrival of frames is by Redis's."""
 
     def __init__(self, provider: TracerProvider, ids: FlowIds, *, world: World = REAL) -> None:
         """ids: the provider's source of ids."""
@@ -77,7 +77,7 @@ class Tracing:
         self._ids = ids
 
     def begin(self, plans: Sequence[PartitionPlan]) -> Begun:
-        """Note what goes into a commit, before it is acked."""
+        """Note when a commit begins, and its oldest frames. Call it before the ack."""
         oldest = {
             plan.state.partition: plan.state.uncommitted.unacked[0] for plan in plans if plan.state.uncommitted.unacked
         }
@@ -86,14 +86,14 @@ class Tracing:
         )
 
     def committed(self, plans: Sequence[PartitionPlan], begun: Begun) -> None:
-        """Make the spans `frame` and `commit` of each detection that was committed to be published."""
+        """Make the spans `frame` and `commit` of each committed detection that is published."""
         ended_ns = self._world.unix_ns()
         for plan in plans:
             partition = plan.state.partition
             arrived_ns = min(begun.oldest_ms.get(partition, begun.at_ns) * 1_000_000, begun.at_ns)
             ticks = sum(counts.ticks_in for counts in plan.counts.values())
             measured = {"tickstock.partition": partition, "tickstock.ticks": ticks, "tickstock.bars": plan.bars}
-            for detection in plan.found.told:
+            for detection in plan.found.to_publish:
                 self._follow(detection, measured, (arrived_ns, begun.at_ns, ended_ns))
         self._ids.trace_id = self._ids.span_id = 0
 
@@ -111,9 +111,9 @@ class Tracing:
         """Make the span `publish` of each detection in rows of kind `patterns`."""
         ended_ns = self._world.unix_ns()
         for row in rows:
-            told = {"tickstock.partition": row.partition, "tickstock.result": row.number}
+            where = {"tickstock.partition": row.partition, "tickstock.result": row.number}
             for detection in _decode(row.body):
-                attributes = _attributes(detection) | told | _CHANNEL
+                attributes = _attributes(detection) | where | _CHANNEL
                 span = self._tracer.start_span(
                     "publish",
                     set_span_in_context(NonRecordingSpan(self._commit_of(detection)), Context()),

@@ -1,4 +1,4 @@
-"""⑧ The one transaction of a commit: every statement of it, in its order; and what it tries out of a refused one."""
+"""⑧ The one transaction of a commit: its statements in their order; and trials of what the database refuses."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -37,19 +37,19 @@ _FENCED = "TS001"  # raised by lock_checkpoints()
 _DEAD_LETTER_COLUMNS = ("partition", "producer", "reason", "detail", "original", "entry")
 _LAST_ROW = 2**31 - 1
 
-_Said = list[Cursor[tuple[str | None]]]  # what the application's copies of detections answer
-_Superseded = Cursor[tuple[int, int]]  # ticks that the ledger has moved, by partition
+_Answers = list[Cursor[tuple[str | None]]]  # of the application's tables that copy detections: an error text, or None
+_Superseded = Cursor[tuple[int, int]]  # (partition, ticks that the ledger counts as superseded now)
 
 
 class _Tables(NamedTuple):
-    """What a transaction has to know of the tables of bars before its first statement."""
+    """What a transaction must know of the tables of bars before its first statement."""
 
     makes_chunks: bool
     unpriced_stand: bool
 
 
 class CommitTransaction:
-    """Writes commits through one connection. What it knows of the tables, it asks once: make it again with that."""
+    """Writes commits through one connection. It asks once about the tables: make a new one for a new connection."""
 
     def __init__(self, connection: Connection, consumer: str) -> None:
         self._connection = connection
@@ -65,34 +65,34 @@ class CommitTransaction:
         self._known_symbols: set[str] = set()
 
     def run(self, commit: Commit, worker_row: dict[str, object]) -> dict[int, int]:
-        """Make a commit durable, whole or not at all. worker_row: of this worker, as it is after it.
+        """Make a commit durable, whole or not at all. worker_row: of this worker, as it is after the commit.
 
-        Returns how many ticks the ledger has moved, by partition: of bars that a replay's or a repair's replace.
-        Raises Fenced where another worker has one of the partitions, psycopg.Error where it is refused or unanswered.
+        Returns by partition how many ticks are superseded now, because a replay or a repair replaced their bars.
+        Raises Fenced if another worker owns one of the partitions, psycopg.Error if it is refused or unanswered.
         """
         connection, plans = self._connection, sorted(commit.plans, key=lambda plan: plan.state.partition)
         tables = self._look_at_bars(commit)
         try:
             with connection.transaction(), connection.pipeline():
-                said, superseded = self._write(commit, plans, tables)
+                answers, superseded = self._write(commit, plans, tables)
                 connection.execute(query("update_worker"), worker_row)
         except psycopg.Error as e:
             if e.sqlstate == _FENCED:
                 raise Fenced([int(p) for p in (e.diag.message_detail or "").split(",")]) from e
             raise
-        self._say_wrong_copies(said)
+        self._log_wrong_copies(answers)
         for plan in plans:
             self._known_symbols |= plan.symbols - plan.unstorable
         return dict(superseded.fetchall()) if superseded else {}
 
     def forget_symbols(self) -> bool:
-        """Register every symbol again with its next bar: somebody may have deleted one. False where none is known."""
+        """Register every symbol again with its next bar, because one may be deleted. Return False if none was known."""
         knew, self._known_symbols = bool(self._known_symbols), set()
         return knew
 
-    def _say_wrong_copies(self, said: _Said) -> None:
-        """Say once what went wrong in the application's copies of detections."""
-        for cursor in said:
+    def _log_wrong_copies(self, answers: _Answers) -> None:
+        """Log once each error of the application's tables that copy detections."""
+        for cursor in answers:
             (wrong,) = cursor.fetchone() or (None,)
             if wrong is not None and wrong not in self._copies_wrong:
                 self._copies_wrong.add(wrong)
@@ -107,7 +107,7 @@ class CommitTransaction:
 
     def _write(
         self, commit: Commit, plans: Sequence[PartitionPlan], tables: _Tables
-    ) -> tuple[_Said, _Superseded | None]:
+    ) -> tuple[_Answers, _Superseded | None]:
         connection = self._connection
         partitions = [plan.state.partition for plan in plans]
         tokens = [plan.state.held.token for plan in plans]
@@ -124,7 +124,7 @@ class CommitTransaction:
         superseded = None
         if len(commit.rows):
             superseded = self._write_bars(commit, partitions, plans, stand=tables.unpriced_stand)
-        said = self._write_findings(partitions, plans)
+        answers = self._write_findings(partitions, plans)
         _append_outbox(connection, plans)
         _append_dead_letters(connection, plans)
         _add_to_ledger(connection, plans)
@@ -144,7 +144,7 @@ class CommitTransaction:
         leases = [held.lease for held in after]
         ours = {"units": [lease.unit for lease in leases], "epochs": [lease.epoch for lease in leases]}
         connection.execute(query("renew_leases"), {"owner": self._consumer, "ttl_s": LEASE_TTL_S} | ours)
-        return said, superseded
+        return answers, superseded
 
     def _write_bars(
         self, commit: Commit, partitions: list[int], plans: Sequence[PartitionPlan], *, stand: bool
@@ -163,7 +163,7 @@ class CommitTransaction:
             delete_unpriced(connection, self.shape, partitions, rows["minute"], stand=stand)
         return superseded
 
-    def _write_findings(self, partitions: list[int], plans: Sequence[PartitionPlan]) -> _Said:
+    def _write_findings(self, partitions: list[int], plans: Sequence[PartitionPlan]) -> _Answers:
         connection, found = self._connection, [plan.found for plan in plans]
         if any(len(f.higher) for f in found):
             write_higher_bars(connection, partitions)
@@ -173,18 +173,18 @@ class CommitTransaction:
             [flow_id for f in found for flow_id in f.superseded],
         )
         write_detections(connection, *detections)
-        said = copy_detections(connection, *detections) if self._has_detection_copies else []
-        log_published(connection, [detection for f in found for detection in f.told])
+        answers = copy_detections(connection, *detections) if self._has_detection_copies else []
+        log_published(connection, [detection for f in found for detection in f.to_publish])
         staged = [indicator for f in found for indicator in f.indicators]
         if staged:
             again = any(indicator.again for indicator in staged)
             write_indicators(connection, partitions, again=again, has_value=self._has_indicator_value)
-        return said
+        return answers
 
-    # -- tried out, and taken back -----------------------------------------------------------------------------------
+    # -- trials, rolled back -----------------------------------------------------------------------------------------
 
     def takes_bars(self, commit: Commit, first: int, end: int) -> bool:
-        """Tell whether the database takes the staged rows from `first` up to `end`."""
+        """Tell whether the database accepts the staged rows from `first` up to `end`, exclusive."""
         makes_chunks = self._chunks.lacks(self._connection, commit.rows["minute"])
         try:
             with self._connection.transaction(force_rollback=True):
@@ -194,7 +194,7 @@ class CommitTransaction:
         return True
 
     def takes_findings(self, commit: Commit, trial: Sequence[PartitionPlan]) -> bool:
-        """Tell whether the database takes the staged findings of these plans, behind the bars of their commit."""
+        """Tell whether the database accepts the staged findings of these plans, after the bars of their commit."""
         makes_chunks = self._chunks.lacks(self._connection, commit.rows["minute"])
         try:
             with self._connection.transaction(force_rollback=True):

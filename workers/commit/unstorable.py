@@ -1,15 +1,25 @@
-"""What the database refuses of a commit: found by trying halves, and sent to the dead letters; the rest goes on."""
+"""What the database refuses of a commit: found by trying halves, sent to the dead letters; the rest is committed."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import psycopg
 import structlog
 
+from ...contracts.names import DETECTOR
+from ...contracts.ticks import MAX_BODY_BYTES, Mask, Refused
 from ...db.postgres import Connection
+from ...db.staged_rows import StagedRows
+from ..detect.detector import NOT_LOADED
+from ..marks import REVISED, joined, marks_of
+from ..partition.numbering import without_symbols
+from ..partition.uncommitted import DeadLetter
 from .commit import Commit
-from .plan import drop_all_findings, drop_findings, found_on, found_symbols, take_findings_back, take_unstorable
+from .messages import outbox_bars
+from .plan import Findings, PartitionPlan, drop_bars
 from .staging import plan_messages, restage, stage_findings
 from .transaction import CommitTransaction
 
@@ -17,7 +27,7 @@ log = structlog.get_logger()
 
 
 class Unstorable:
-    """Takes out of a commit what a transaction of it met. The staging tables fit the commit that is returned."""
+    """Takes out of a commit what the database refuses. The staging tables fit the commit that is returned."""
 
     def __init__(self, connection: Connection, transaction: CommitTransaction) -> None:
         self._connection = connection
@@ -26,7 +36,8 @@ class Unstorable:
     def take_out(self, commit: Commit, error: psycopg.Error) -> Commit:
         """Return the commit without the bars, or else without the findings, that the database refuses.
 
-        Where none is to blame, a symbol that we know may have been deleted: the same commit. Else raises the error.
+        If neither is refused, somebody may have deleted a symbol that we registered before: returns the same commit, to
+        be tried again with every symbol registered. Raises the error if no symbol was registered before.
         """
         why = _first_line(error)
         without = self._take_out_bars(commit, why) or self._take_out_findings(commit, why)
@@ -37,7 +48,7 @@ class Unstorable:
         return commit
 
     def leave_findings_out(self, commit: Commit, error: psycopg.Error) -> bool:
-        """Leave patterns and indicators out, where there are any; return whether the commit may go through without."""
+        """Leave all patterns and indicators out; return whether there were any, so that a retry makes sense."""
         if not any(plan.found.symbols or plan.found.superseded for plan in commit.plans):
             return False
         why = _first_line(error)
@@ -88,7 +99,7 @@ class Unstorable:
 
     def _refused_symbols(self, commit: Commit, symbols: Sequence[str]) -> Iterator[str]:
         trial = [replace(plan, found=found_on(plan, set(symbols))) for plan in commit.plans]
-        stage_findings(self._connection, trial)  # those alone
+        stage_findings(self._connection, trial)
         if self._transaction.takes_findings(commit, trial):
             return
         if len(symbols) == 1:
@@ -101,3 +112,68 @@ class Unstorable:
 
 def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().splitlines()[0]
+
+
+# -- bars ------------------------------------------------------------------------------------------------------------
+
+
+def take_unstorable(plans: Sequence[PartitionPlan], rows: StagedRows, bad: Mask, why: str) -> None:
+    """Count the ticks of bars that the database refuses as refused, and send each bar to the dead letters."""
+    for plan, bar, closed in drop_bars(plans, rows, bad, "refused"):
+        refused = Refused("unstorable", why, msgspec.json.encode(outbox_bars(np.array([bar]))[0]))
+        plan.dead_letters.append(DeadLetter(closed.book.producer, refused))
+        plan.unstorable.add(bar["symbol"].item().decode())
+
+
+def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: StagedRows) -> None:
+    """Drop what was found on some symbols, and their histories: these hold a bar that is not stored.
+
+    The symbols' other bars (rows) are marked, so that they are detected after their histories were loaded again. A
+    commit with bars has no indicators yet.
+    """
+    here = rows[(rows["partition"] == plan.state.partition) & np.isin(rows["symbol"], [s.encode() for s in symbols])]
+    codes = plan.state.codes_of(symbol.decode() for symbol in here["symbol"].tolist())
+    gone = plan.state.codes_of(symbol for symbol in symbols if symbol in plan.symbols)
+    for code in gone.tolist():
+        plan.detector.set_reach(code, NOT_LOADED)
+    plan.found = plan.found.without(set(symbols), gone)
+    plan.marks = without_symbols(plan.marks, gone)
+    publish = [closed.book.publish for row in here for closed in plan.closed if closed.feed.encode() == row["feed"]]
+    plan.marks = joined([plan.marks, marks_of(codes, here["minute"], REVISED, publish=np.array(publish, bool))])
+
+
+# -- findings --------------------------------------------------------------------------------------------------------
+
+
+def found_symbols(plan: PartitionPlan) -> list[str]:
+    """Return the symbols for which a commit writes findings."""
+    higher = {plan.state.symbols[code] for code in plan.found.higher["symbol"].tolist()}
+    return sorted(higher | plan.found.symbols)
+
+
+def found_on(plan: PartitionPlan, symbols: AbstractSet[str]) -> Findings:
+    """Return what was found on some symbols alone."""
+    others = set(found_symbols(plan)) - symbols
+    return plan.found.without(others, plan.state.codes_of(sorted(others)))
+
+
+def drop_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
+    """Send what was found on some symbols to the dead letters; their bars are committed."""
+    mine = symbols & set(found_symbols(plan))
+    _add_lost_findings(plan, mine, why)
+    plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))
+
+
+def drop_all_findings(plan: PartitionPlan, why: str) -> None:
+    """Send every pattern and indicator to the dead letters, because a table of theirs changed; bars are committed."""
+    _add_lost_findings(plan, plan.found.symbols, why)
+    plan.found = Findings(higher=plan.found.higher)
+
+
+def _add_lost_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
+    for symbol in sorted(symbols):
+        found = found_on(plan, {symbol})
+        lost = msgspec.json.encode(
+            {"symbol": symbol, "patterns": found.new + found.again, "indicators": [i.value for i in found.indicators]}
+        )
+        plan.dead_letters.append(DeadLetter(DETECTOR, Refused("unstorable_finding", why, lost[:MAX_BODY_BYTES])))

@@ -1,4 +1,4 @@
-"""What a worker did since it started: its counters, and its row in `worker`, which each commit updates."""
+"""What a worker did since its start: its counters, and its row in the table `worker`, which each commit updates."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ class WorkerCounts:
 
 
 class WorkerFigures:
-    """Counts what is durable, for each commit once; and what else the worker's row says."""
+    """Counts each durable commit once, and makes the worker's row."""
 
     def __init__(self, consumer: str, *, world: World) -> None:
         self._world = world
@@ -41,33 +41,33 @@ class WorkerFigures:
         self._lag_ms = 0.0
 
     def begin(self, partition: int) -> None:
-        """Show a partition's counters from 0 on, so that its first tick is seen as a rise."""
+        """Export a partition's counters as 0, so that its first tick shows as an increase."""
         self._tally.begin(partition)
 
     def count_restore(self) -> None:
-        """Count one partition that went back to its committed state."""
+        """Count one restore of a partition."""
         self.counts = replace(self.counts, restores=self.counts.restores + 1)
 
     def count_fenced(self, partitions: int) -> None:
-        """Count partitions that another worker had taken when they were to be committed."""
+        """Count partitions whose commit was refused, because another worker had taken them."""
         self.counts = replace(self.counts, fenced=self.counts.fenced + partitions)
         COMMITS_FENCED.inc(partitions)
 
     def note_lag(self, lag_ms: float) -> None:
-        """Note the age of the oldest entry in a commit, when that was made."""
+        """Note the age in ms of the oldest entry in a commit."""
         self._lag_ms = lag_ms
 
     def add(self, plans: Sequence[PartitionPlan]) -> None:
-        """Count a commit that is durable."""
+        """Count a durable commit."""
         self.counts = self._counts_with(plans)
         self._tally.add(plans)
 
     def count_superseded(self, ticks: Mapping[int, int]) -> None:
-        """Count the ticks that a durable commit took out of their bars, of each partition."""
+        """Count the ticks whose bars a durable commit replaced. ticks: by partition."""
         self._tally.supersede(ticks)
 
     def add_unanswered(self, plan: PartitionPlan) -> None:
-        """Count one partition's part of a commit whose answer never came, and that went through."""
+        """Count one partition's part of a commit whose answer was lost, but that went through."""
         self.counts = replace(self._counts_with([plan]), commits=self.counts.commits)
         self._tally.add([plan])
 
@@ -76,9 +76,9 @@ class WorkerFigures:
         return self._row(self.counts, undetected=0)
 
     def row_with(self, plans: Sequence[PartitionPlan], *, undetected: int) -> dict[str, object]:
-        """Return the values of this worker's row once these plans are committed.
+        """Return the values of this worker's row after these plans are committed.
 
-        undetected: closed bars of all its partitions that wait for their detectors.
+        undetected: closed bars of all its partitions that wait for detection.
         """
         return self._row(self._counts_with(plans), undetected=undetected)
 

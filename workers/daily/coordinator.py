@@ -7,18 +7,22 @@ from ...contracts.lease import Lease
 from ...contracts.names import JOBS
 from ...contracts.stop import Stop
 from ...db import lease as leases
-from ...db import redis
-from ...db.jobs_stream import JobsStream
+from ...db import metrics, redis
 from ...db.lease import RENEW_EVERY_S
 from ...db.postgres import Database
 from ...db.queries import query
 from ...db.redis import Client
+from ...db.streams.jobs_stream import JobsStream
 from ...db.tables import run_steps
 from ...db.tables.run_results import RunTeller
 from ...db.tables.runs import AliveRun
+from ...db.vitals import VITALS
 from ...db.world import World
+from .clock import Clock
+from .loads.loads import Loads
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
@@ -33,31 +37,45 @@ class Coordinator(PatientLoop):
     """One in each process; all but the holder of the lease are standby."""
 
     def __init__(  # two servers, and what the process hands in
-        self, name: str, *, database: Database, client: Client, symbols_of: SymbolsOf, stop: Stop, world: World
+        self,
+        name: str,
+        *,
+        database: Database,
+        client: Client,
+        symbols_of: SymbolsOf,
+        stop: Stop,
+        world: World,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._client = client
         self._symbols_of = symbols_of
+        self._sources = sources
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
+        self._clock = Clock(world)
+        self._loads = Loads(client, sources, world)
         self._lease: Lease | None = None
         self._listens = False
         self._renew_at = self._progress_at = self._prune_at = 0.0
 
     def turn(self) -> None:
-        """Stand by, or advance the run, deal its steps, copy its messages; then wait up to 0.2 s for a notification."""
+        """Stand by, or add due runs, advance the run, deal its steps, copy its messages; then wait up to 0.2 s."""
         connection = self.database.connection
         if not self._listens:
             connection.execute(query("listen_leases"))
             connection.execute(query("listen_runs"))
             self._listens = True
         if self._holds_lease():
+            self._clock.look(connection)
             run = self._move()
-            if run is not None and run.status == "running":
-                self._stream.deal(run_steps.waiting_steps(connection, run.run_id))
+            steps = run_steps.waiting_steps(connection, run.run_id) if run and run.status == "running" else []
+            if due := [*steps, *self._loads.move(connection)]:
+                self._stream.deal(due)
             self._teller.tell(connection)
             self._prune()
+        VITALS.serves("postgresql")
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
     def begin_anew(self) -> None:
@@ -75,7 +93,7 @@ class Coordinator(PatientLoop):
         is_due = now_s >= self._progress_at
         if is_due:
             self._progress_at = now_s + _PROGRESS_EVERY_S
-        return RunMoves(self.database.connection, self._symbols_of).move(say_progress=is_due)
+        return RunMoves(self.database.connection, self._symbols_of, self._sources).move(say_progress=is_due)
 
     def _holds_lease(self) -> bool:
         """Take or renew the lease. Correctness does not depend on it: each move locks the run's row."""
@@ -85,14 +103,17 @@ class Coordinator(PatientLoop):
             if not leases.renew(connection, self._name, [self._lease]):
                 log.info("coordinator is standby", name=self._name)
                 self._lease = None
+                metrics.COORDINATOR.set(0)
         if self._lease is None:
             try:
                 self._lease = leases.take(connection, UNIT, self._name)
             except LeaseTaken:
                 return False
             self._renew_at = now_s + RENEW_EVERY_S
+            metrics.COORDINATOR.set(1)
             log.info("coordinator is active", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
+            self._loads.begin_anew()
             self._teller.open(connection)
         return True
 

@@ -1,35 +1,58 @@
 """The loop that does steps of runs: read one, compute, commit in one transaction, ack."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import psycopg
 import structlog
 from redis.exceptions import RedisError
 
-from ...contracts.errors import ServerAway
+from ...contracts.errors import RestStopped, ServerAway
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
-from ...db import postgres
-from ...db.jobs_stream import DealtStep, JobsStream
+from ...db import metrics, postgres
 from ...db.postgres import Database
 from ...db.redis import Client
-from ...db.tables.run_results import RunTeller
-from ...db.tables.run_steps import end_step, fail_step, lock_step, read_step
+from ...db.streams.jobs_stream import DealtStep, JobsStream
+from ...db.tables.run_results import RunTeller, add_messages
+from ...db.tables.run_steps import ATTEMPTS, end_step, fail_step, lock_step, note_wait, read_step
 from ...db.tables.runs import PinnedRun, read_pinned_run
 from ...db.vitals import VITALS
 from ...db.world import World
+from .asking import Asking
 from .patient_loop import PatientLoop
 from .phase_steps import prepare
+from .run_errors import quota_used_up, step_failed
+from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
 _CLAIM_EVERY_S = 1.0
 
+T = TypeVar("T")
+
 
 class JobWorker(PatientLoop):
     """One of any number of workers that share the steps of the stream tickstock-jobs."""
 
-    def __init__(self, name: str, *, database: Database, client: Client, stop: Stop, world: World) -> None:
+    is_main_loop = True
+
+    def __init__(  # two servers, and what the process hands in
+        self,
+        name: str,
+        *,
+        database: Database,
+        client: Client,
+        stop: Stop,
+        world: World,
+        sources: Sources = NO_SOURCES,
+        asking: Asking | None = None,
+    ) -> None:
+        """asking: what the sources wait with."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
+        self._sources = sources
+        self._asking = asking or Asking(stop, world)
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._claim_at = 0.0
@@ -38,9 +61,11 @@ class JobWorker(PatientLoop):
 
     def turn(self) -> None:
         """Do one step, or wait a little for one."""
-        VITALS.turn()
         self._held = self._held or self._next()
-        VITALS.join()
+        if VITALS.has_joined:
+            VITALS.serves("redis")  # of PostgreSQL the coordinator hears, also while there are no steps
+        else:
+            VITALS.join()
         if self._held is not None:
             self._do(self._held)
             self._stream.ack(self._held)
@@ -67,6 +92,8 @@ class JobWorker(PatientLoop):
         step = read_step(self.database.connection, dealt.key, dealt.token)
         if step is None:
             return  # done, or dealt again: the entry is old
+        if dealt.is_taken_over:
+            metrics.RUN_STEPS.labels(step.key.phase, "redone").inc()
         try:
             self._attempt(dealt, step)
         except psycopg.Error as e:
@@ -75,14 +102,24 @@ class JobWorker(PatientLoop):
             self._fail(step, e)
         except (RedisError, OSError, ServerAway):
             raise
+        except RestStopped:
+            return  # cancelled, or this process stops: an active run deals it again
         except Exception as e:  # noqa: BLE001  # one failing step must not end the process
             self._fail(step, e)
         else:
             self._teller.tell(self.database.connection)
 
     def _attempt(self, dealt: DealtStep, step: Step) -> None:
-        connection = self.database.connection
-        write = prepare(connection, self._pinned(step), step, self._world.unix_ns() / 1e9)
+        connection, began_s = self.database.connection, self._world.monotonic_s()
+
+        def keep(refusals_s: Sequence[float]) -> bool:
+            return self._keep(dealt, step, refusals_s)
+
+        def ask(question: Callable[[], T]) -> T:
+            return self._asking.ask(question, keep)
+
+        now_s = self._world.unix_ns() / 1e9
+        write = prepare(connection, self._pinned(step), step, now_s, sources=self._sources, ask=ask)
         self._stream.keep(dealt)
         with connection.transaction():
             if lock_step(connection, step.key, step.token) is None:
@@ -90,7 +127,27 @@ class JobWorker(PatientLoop):
             # Messages are numbered in the order of the commits, so the number is given last: see add_run_result.
             result = write(connection)
             end_step(connection, step, result, self._name)
+        metrics.RUN_STEPS.labels(step.key.phase, "done").inc()
+        metrics.RUN_STEP_DURATION.labels(step.key.phase).observe(self._world.monotonic_s() - began_s)
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
+
+    def _keep(self, dealt: DealtStep, step: Step, refusals_s: Sequence[float]) -> bool:
+        """Keep a step whose answer is awaited, and tell what the vendor makes it wait for; False: nobody wants it."""
+        VITALS.turn()
+        self._stream.keep(dealt)
+        connection = self.database.connection
+        if refusals_s:
+            said = quota_used_up(
+                now_s=self._world.unix_ns() / 1e9,
+                run_id=str(step.key.run_id),
+                phase=step.key.phase,
+                seconds=max(refusals_s),
+            )
+            with connection.transaction():
+                note_wait(connection, step, max(refusals_s))
+                add_messages(connection, [said])
+            self._teller.tell(connection)
+        return read_step(connection, step.key, step.token) is not None
 
     def _pinned(self, step: Step) -> PinnedRun:
         if self._run is None or self._run[0] != step.key.run_id:
@@ -100,4 +157,17 @@ class JobWorker(PatientLoop):
     def _fail(self, step: Step, error: Exception) -> None:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("step failed", step=step.key.text, attempt=step.attempt, symbols=len(step.symbols), why=why)
-        fail_step(self.database.connection, step, why)
+        metrics.RUN_STEPS.labels(step.key.phase, "failed").inc()
+        connection = self.database.connection
+        with connection.transaction():
+            fail_step(connection, step, why)
+            if step.attempt >= ATTEMPTS and len(step.symbols) <= 1:  # a batch is parted first
+                said = step_failed(
+                    now_s=self._world.unix_ns() / 1e9,
+                    run_id=str(step.key.run_id),
+                    phase=step.key.phase,
+                    timeframe=step.key.timeframe,
+                    symbol=next(iter(step.symbols), None),
+                    why=why,
+                )
+                add_messages(connection, [said])

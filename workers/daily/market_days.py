@@ -1,23 +1,13 @@
 """The days of a run, and the daily, weekly and monthly bars that end on them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from ...contracts.market_hours import NEW_YORK, hours_if_open, hours_of
-
-Closures = Mapping[date, time | None]  # days that the calendar does not have: closed all day (None), or from then on
-NO_CLOSURES: Closures = {}
+from ...contracts.daily.trading_days import NO_CLOSURES, Closures, Session, session_if_open, session_on
+from ...contracts.market_hours import NEW_YORK
 
 _DAY = timedelta(days=1)
-
-
-class Session(NamedTuple):
-    """One day's regular hours, UTC, [opens, closes)."""
-
-    day: date
-    opens: datetime
-    closes: datetime
 
 
 class BarEnd(NamedTuple):
@@ -25,19 +15,6 @@ class BarEnd(NamedTuple):
 
     start: date
     closes: datetime
-
-
-def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
-    """Return a day's session; None if the market is closed."""
-    if day in closures and closures[day] is None:
-        return None
-    return None if hours_of(day) is None else _session(day, closures)
-
-
-def _session(day: date, closures: Closures) -> Session:
-    hours, early = hours_if_open(day), closures.get(day)
-    closes = hours.closes if early is None else datetime.combine(day, early, NEW_YORK).astimezone(UTC)
-    return Session(day, hours.opens, min(closes, hours.closes))
 
 
 def sessions_of_run(
@@ -52,7 +29,7 @@ def sessions_of_run(
     while len(sessions) < lookback_days:
         session = session_on(day, closures)
         if session is None and day == run_date and skip_market_check:
-            session = _session(day, NO_CLOSURES)
+            session = session_if_open(day)
         if session is not None:
             sessions.append(session)
         day -= _DAY

@@ -12,13 +12,19 @@ from ...db import postgres, redis
 from ...db.backoff import Backoff
 from ...db.outage import Outage
 from ...db.postgres import Database
+from ...db.vitals import VITALS
 from ...db.world import World
 
 _LOOK_S = 0.05
 
 
 class PatientLoop(ABC):
-    """One connection, one loop. A turn may fail anywhere: uncommitted work is done again."""
+    """One connection, one loop. A turn may fail anywhere: uncommitted work is done again.
+
+    is_main_loop: the process is alive as long as this loop turns, also while a server is away.
+    """
+
+    is_main_loop = False
 
     def __init__(self, database: Database, *, stop: Stop, world: World) -> None:
         self.database = database
@@ -30,6 +36,8 @@ class PatientLoop(ABC):
     def run(self) -> None:
         """Take turns until the stop event, then leave."""
         while not self.stop.is_set():
+            if self.is_main_loop:
+                VITALS.turn()
             try:
                 if not self._has_servers():
                     self._world.wait(self.stop, _LOOK_S)
@@ -72,6 +80,7 @@ class PatientLoop(ABC):
             postgres.can_pass(error) or postgres.is_lost(self.database.connection, error)
         ):
             raise error
+        VITALS.lost("postgresql")
         do = postgres.advice(error) if isinstance(error, psycopg.Error) else ""
         self._database_outage.note(error, do=do)
         self.begin_anew()
@@ -79,5 +88,6 @@ class PatientLoop(ABC):
     def _note_redis(self, error: RedisError | OSError) -> None:
         if isinstance(error, ResponseError) and not redis.can_pass(error):
             raise error
+        VITALS.lost("redis")
         self._redis_outage.note(error, do=redis.advice(error))
         self.begin_anew()

@@ -7,73 +7,42 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ...contracts.daily.trading_days import session_on
 from ...contracts.detection import Detection, Event, IndicatorValue
 from ...contracts.messages.message import Message
 from ...contracts.messages.processing_events import IndicatorCalculated
 from ...contracts.messages.processing_messages import indicator_calculated
 from ...contracts.runs import Step, StepResult
 from ...contracts.timeframe import LONGER
-from ...contracts.universe import EVERY_SYMBOL
 from ...db.postgres import Connection
-from ...db.sessions import always_open_symbols
 from ...db.tables import daily_bars, daily_found
 from ...db.tables.daily_found import Scope, first_minute
 from ...db.tables.detections import log_published
 from ...db.tables.run_results import add_detections, add_messages
 from ...db.tables.runs import PinnedRun, market_closures
 from ..windows import WINDOW
+from .asking import Ask
 from .bars import Bars, Ends, Split, adjusted, ends_on
+from .caching import prepare_cache_sync
+from .combos import combos_of
 from .detecting import find_indicators, find_patterns
-from .market_days import BarEnd, Closures, Session, bars_ending, sessions_of_run, start_of, whole_day
+from .importing import prepare_import
+from .market_days import BarEnd, bars_ending, sessions_of_run
 from .pinned import Pinned, Wanted, wanted_of
-
-Write = Callable[[Connection], StepResult]  # in the step's transaction
-NO_BARS = "no bars of that day"
-
-
-class StepWork(NamedTuple):
-    """A step, its run, and the run's days. now_s: Unix seconds."""
-
-    run: PinnedRun
-    step: Step
-    sessions: Sequence[Session]
-    closures: Closures
-    now_s: float
+from .sources import Sources
+from .step_work import StepWork, Write
 
 
-def prepare(connection: Connection, run: PinnedRun, step: Step, now_s: float) -> Write:
-    """Compute the rows of a step. Raises LookupError for a phase without steps."""
+def prepare(connection: Connection, run: PinnedRun, step: Step, now_s: float, *, sources: Sources, ask: Ask) -> Write:
+    """Compute the rows of a step. Raises LookupError for a phase without steps, and the errors of `ask`."""
     closures = market_closures(connection)
     wanted = run.parameters
     sessions = sessions_of_run(
         run.run_date, wanted.lookback_days, skip_market_check=wanted.skip_market_check, closures=closures
     )
-    return _PREPARE[step.key.phase](connection, StepWork(run, step, sessions, closures, now_s))
-
-
-# -- import ------------------------------------------------------------------------------------------------------------
-
-
-def _prepare_import(connection: Connection, work: StepWork) -> Write:
-    always_open = always_open_symbols(connection)
-    symbols, sessions = work.step.symbols, work.sessions
-
-    def write(connection: Connection) -> StepResult:
-        wanted = [
-            (symbol, *(whole_day(session) if {symbol, EVERY_SYMBOL} & always_open else session))
-            for symbol in symbols
-            for session in sessions
-        ]
-        changed = daily_bars.import_own_days(connection, wanted)
-        weeks, months = (
-            sorted({start_of(timeframe, session.day) for session in sessions}) for timeframe in ("weekly", "monthly")
-        )
-        changed += daily_bars.make_weeks_and_months(connection, symbols, weeks=weeks, months=months)
-        there = daily_bars.count_days(connection, symbols, [session.day for session in sessions])
-        missing = {symbol: NO_BARS for symbol in symbols if symbol not in there}
-        return StepResult(sum(there.values()), changed, missing)
-
-    return write
+    again = [session for day in run.days_again if (session := session_on(day, closures))]
+    work = StepWork(run, step, [*again, *sessions], closures, now_s, sources, ask)
+    return _PREPARE[step.key.phase](connection, work)
 
 
 # -- indicators and patterns -------------------------------------------------------------------------------------------
@@ -110,16 +79,39 @@ def _calculated(value: IndicatorValue, work: StepWork) -> list[Message]:
 def _prepare_patterns(connection: Connection, work: StepWork) -> Write:
     found = _load(connection, work)
     detections = find_patterns(found.bars, found.ends, found.scope.timeframe, _wanted(work).patterns, work.now_s)
+    combos = _combos(connection, found.scope, detections, work) if found.scope.timeframe == "daily" else None
 
     def write(connection: Connection) -> StepResult:
         replaced = daily_found.replace_patterns(connection, found.scope, detections)
         newest = max(found.scope.ends, default=0)
         told = [one for place in replaced.new if _is_told(one := detections[place], newest)]
+        changed, rows = replaced.changed, len(detections)
+        if combos is not None:
+            combined = daily_found.replace_combos(connection, combos.scope, combos.found)
+            told += [one for place in combined.new if _is_told(one := combos.found[place].detection, newest)]
+            changed, rows = changed + combined.changed, rows + len(combos.found)
         log_published(connection, told)
         add_detections(connection, told)
-        return StepResult(len(detections), replaced.changed, {})
+        return StepResult(rows, changed, {})
 
     return write
+
+
+class _Combos(NamedTuple):
+    scope: Scope
+    found: list[daily_found.Combo]
+
+
+def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection], work: StepWork) -> _Combos:
+    """Find the patterns of days that one of their session confirms.
+
+    Of a session whose patterns are gone, because they were pruned, what was found stays.
+    """
+    opens = {session.closes: session.opens for session in work.sessions}
+    signals = daily_found.intraday_signals(connection, scope.symbols, list(opens.values()), list(opens))
+    known = {signal.closes for signal in signals}
+    ends = {minute: closes for minute, closes in scope.ends.items() if closes in known}
+    return _Combos(scope._replace(ends=ends), combos_of(detections, signals, scope.ends))
 
 
 def _is_told(detection: Detection, newest: int) -> bool:
@@ -167,7 +159,8 @@ def _wanted(work: StepWork) -> Wanted:
 
 
 _PREPARE: dict[str, Callable[[Connection, StepWork], Write]] = {
-    "import": _prepare_import,
+    "import": prepare_import,
+    "cache_sync": prepare_cache_sync,
     "indicators": _prepare_indicators,
     "patterns": _prepare_patterns,
 }

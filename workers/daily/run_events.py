@@ -1,16 +1,18 @@
 """The messages of a run, in the order of its events. Pure."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ...contracts.messages.message import Message
 from ...contracts.messages.processing_events import (
     CacheCompleted,
+    CacheMode,
     IndicatorsCompleted,
     PatternsCompleted,
     PhaseName,
     RunCompleted,
     RunStarted,
+    UniverseChange,
 )
 from ...contracts.messages.processing_messages import (
     cache_completed,
@@ -24,6 +26,14 @@ from ...contracts.messages.processing_messages import (
 )
 
 
+class CacheResult(NamedTuple):
+    """What cache_sync made again. skipped: why nothing."""
+
+    mode: CacheMode
+    changes: Mapping[str, Any]
+    skipped: str | None
+
+
 class PhaseResult(NamedTuple):
     """The result of a phase. found: rows that exist after it; failed: failed symbols."""
 
@@ -31,6 +41,7 @@ class PhaseResult(NamedTuple):
     failed: int
     found: int
     seconds: float
+    cache: CacheResult | None = None
 
 
 def run_began(
@@ -92,8 +103,7 @@ def _completed(phase: PhaseName, result: PhaseResult, now_s: float, run_id: str)
             duration_seconds=result.seconds,
         )
     if phase == "cache_sync":
-        done = CacheCompleted(run_id=run_id, entries_updated=result.found, duration_seconds=result.seconds)
-        return cache_completed(now_s=now_s, completed=done)
+        return cache_completed(now_s=now_s, completed=_cache_completed(result, run_id))
     if phase == "indicators":
         calculated = IndicatorsCompleted(
             run_id=run_id,
@@ -111,6 +121,20 @@ def _completed(phase: PhaseName, result: PhaseResult, now_s: float, run_id: str)
         duration_seconds=result.seconds,
     )
     return patterns_completed(now_s=now_s, completed=detected)
+
+
+def _cache_completed(result: PhaseResult, run_id: str) -> CacheCompleted:
+    cache = result.cache or CacheResult("full", {}, None)
+    return CacheCompleted(
+        run_id=run_id,
+        mode=cache.mode,
+        entries_updated=result.found,
+        symbols_added=cache.changes.get("added", 0),
+        symbols_removed=cache.changes.get("removed", 0),
+        universes={name: UniverseChange(**one) for name, one in cache.changes.get("universes", {}).items()},
+        skipped=cache.skipped,
+        duration_seconds=result.seconds,
+    )
 
 
 def run_ended(*, now_s: float, run_id: str, status: str, processed: int, failed: int, seconds: float) -> list[Message]:

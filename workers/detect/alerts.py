@@ -1,4 +1,4 @@
-"""Indicator values to alerts: one when a value crosses its threshold on this bar. Pure.
+"""Alerts: an indicator value crosses its threshold on this bar. Pure.
 
 | alert_type | where | value | threshold | warning from, else info |
 |---|---|---|---|---|
@@ -9,7 +9,7 @@
 | BB_UPPER_BREAK | the close rises above the upper band | close | upper band | half a standard deviation off |
 | BB_LOWER_BREAK | the close falls below the lower band | close | lower band | half a standard deviation off |
 
-Nothing crosses where one of the values before or now is NaN.
+There is no alert if one of the values, on this bar or the bar before, is NaN.
 """
 
 import math
@@ -23,10 +23,10 @@ from .indicators import Outputs
 from .patterns.kind import Parameters
 
 RSI_FAR = 10.0  # points: 80 and 20 are the stricter lines in use beside 70 and 30
-MACD_FAR = 0.001  # of the close, so that it says the same of every symbol
+MACD_FAR = 0.001  # of the close, so that it means the same for every symbol
 BAND_FAR = 0.25  # of the distance between the middle and a band, which is 2 standard deviations
-# Of the close. On a series without any change, TA-Lib's running totals leave the MACD and the bands some 1e-15 beside
-# zero and beside the close, on either side.
+# Of the close. On a series without any change, the rounding of TA-Lib's running totals moves the MACD some 1e-15 away
+# from zero, and the bands as much away from the close, in either direction.
 ROUNDING = 1e-9
 
 ALERT_PARAMETERS: Mapping[str, Mapping[str, float]] = {"RSI": {"overbought": 70.0, "oversold": 30.0}}
@@ -42,7 +42,7 @@ class Crossing(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Values on the bar before and on this one."""
+    """A value on the bar before, and on this bar."""
 
     before: float
     now: float
@@ -51,9 +51,9 @@ class Step(NamedTuple):
 def alerts_of(
     indicator_name: str, outputs: Outputs, close: NDArray[np.float64], parameters: Parameters
 ) -> list[Crossing]:
-    """Return the crossings on the last bar; outputs: as the indicator computed them, close: of the same bars.
+    """Return the crossings on the last bar. outputs: of the indicator; close: of the same bars.
 
-    parameters: as checked by `checked_alert_parameters`; what is not given is the default.
+    parameters: as checked by `checked_alert_parameters`; missing ones have their defaults.
     """
     crossings = _CROSSINGS.get(indicator_name)
     if crossings is None or any(len(values) < 2 for values in (*outputs, close)):
@@ -67,7 +67,7 @@ def alerts_of(
 def checked_alert_parameters(indicator_name: str, given: Parameters) -> dict[str, float]:
     """Return all parameters of an indicator's alerts, with the defaults of those not given.
 
-    Raises ValueError for an unknown name, no number, or an RSI's line that is not between 0 and 100 in its order.
+    Raises ValueError for an unknown name, a value that is not a number, or RSI lines out of order or not in 0..100.
     """
     defaults = ALERT_PARAMETERS.get(indicator_name, {})
     if unknown := sorted(given.keys() - defaults.keys()):
@@ -86,7 +86,7 @@ def _number(name: str, value: float | str) -> float:
 
 
 def _of_rsi(steps: list[Step], parameters: Parameters) -> list[Crossing]:
-    """Look at the close too: an RSI that moves while the close stands has only lost its history (it ends at 50)."""
+    """Compare the close, too: while it does not change, the RSI may move only because old bars leave its window."""
     rsi, close = steps
     overbought, oversold = float(parameters["overbought"]), float(parameters["oversold"])
     if close.now > close.before and rsi.before <= overbought < rsi.now:

@@ -1,4 +1,4 @@
-"""A detector that is switched on: with which threshold or period, on which timeframes, with which parameters. Pure."""
+"""The definition of a detector that is switched on: its threshold or period, timeframes and parameters. Pure."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from .patterns.kind import Parameters, PatternKind
 
 
 class PatternDefinition(NamedTuple):
-    """A pattern that is switched on. timeframes: minutes. session: the bars that it is looked for in."""
+    """A pattern that is switched on. timeframes: minutes. session: the bars in which it is searched."""
 
     kind: PatternKind
     threshold: float
@@ -43,10 +43,10 @@ class Definitions:
     patterns: list[PatternDefinition] = field(default_factory=list)
     indicators: list[IndicatorDefinition] = field(default_factory=list)
     wrong: list[WrongRow] = field(default_factory=list)
-    idle: list[WrongRow] = field(default_factory=list)  # on, but for no timeframe that workers detect on
+    idle: list[WrongRow] = field(default_factory=list)  # on, but not on any timeframe of the workers
 
     def tracks(self) -> frozenset[Track]:
-        """Return the tracks that these look at."""
+        """Return the tracks that these definitions use."""
         patterns = [Track(pattern.session, minutes) for pattern in self.patterns for minutes in pattern.timeframes]
         indicators = [Track(one.session, minutes) for one in self.indicators for minutes in one.timeframes]
         return frozenset(patterns + indicators)

@@ -1,4 +1,4 @@
-"""Which detectors run, with which threshold, on which timeframes: read from the tables, each row checked by itself."""
+"""Reads from the tables which detectors run, with which threshold and timeframes; checks each row by itself."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ def default_definitions() -> Definitions:
 
 
 def faults_of(definitions: Definitions) -> DefinitionFaults:
-    """Name the rows of which no worker makes use."""
+    """Return the names of the rows that no worker uses."""
     return DefinitionFaults(
         idle=[row.name for row in definitions.idle], wrong=[f"{row.name} ({row.why})" for row in definitions.wrong]
     )
@@ -66,7 +66,7 @@ def read_definitions(connection: Connection) -> Definitions:
 def pattern_definition(
     name: str, threshold: float | None, timeframes: list[str] | None, parameters: Any
 ) -> PatternDefinition:
-    """Check one row of pattern_definitions. Raises ValueError, which says what is wrong with it."""
+    """Check one row of pattern_definitions. Raises ValueError with what is wrong."""
     kind = PATTERNS.get(name)
     if kind is None:
         raise ValueError("there is no pattern of this name")
@@ -81,7 +81,8 @@ def pattern_definition(
             raise ValueError(f"parameter {parameter} is {value!r}; {kind.parameters[parameter]!r} is the default")
     parameters = {**kind.parameters, **given}
     none = np.empty((0, kind.depth))
-    kind.find(Windows(none, none, none, none, none, np.empty(0, np.int64)), parameters)  # refuses those out of bounds
+    # It raises ValueError for parameters out of bounds.
+    kind.find(Windows(none, none, none, none, none, np.empty(0, np.int64)), parameters)
     cool_down_of(parameters)
     return PatternDefinition(kind, threshold, _timeframes(timeframes), parameters, session)
 
@@ -89,7 +90,7 @@ def pattern_definition(
 def indicator_definition(
     name: str, period: int | None, timeframes: list[str] | None, parameters: Any
 ) -> IndicatorDefinition:
-    """Check one row of indicator_definitions. Raises ValueError, which says what is wrong with it."""
+    """Check one row of indicator_definitions. Raises ValueError with what is wrong."""
     indicator = INDICATORS.get(name)
     if indicator is None:
         raise ValueError("there is no indicator of this name")
@@ -113,7 +114,7 @@ def _idle(table: str, name: str, named: Sequence[str] | None, runs_on: frozenset
 
 
 def _timeframes(names: Sequence[str] | None) -> frozenset[int]:
-    """Return the intraday timeframes among these in minutes; nothing said means all of them."""
+    """Return the intraday timeframes among these names, in minutes; without names, all of them."""
     if unknown := [name for name in names or () if name not in INTRADAY and name not in LONGER]:
         raise ValueError(f"unknown timeframe {unknown[0]}; there are: {', '.join(INTRADAY)}")
     return frozenset(INTRADAY[name] for name in (names or INTRADAY) if name in INTRADAY)
@@ -131,7 +132,7 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise ValueError("parameters is no JSON object")  # noqa: TRY004  # a wrong row, told like any other
+        raise ValueError("parameters is no JSON object")  # noqa: TRY004  # a wrong row, reported like any other
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(f"parameter {name} is neither a number nor a text")  # noqa: TRY004  # as above
@@ -142,10 +143,10 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
 
 def _session_of(parameters: dict[str, float | str]) -> tuple[Session, dict[str, float | str]]:
     """Return the session that parameters name, by default the regular hours, and the other parameters."""
-    said = parameters.get(_SESSION, REGULAR)
-    session = next((session for session in SESSIONS if session == said), None)
+    named = parameters.get(_SESSION, REGULAR)
+    session = next((session for session in SESSIONS if session == named), None)
     if session is None:
-        raise ValueError(f"{_SESSION} is {said!r}: {' or '.join(SESSIONS)}")
+        raise ValueError(f"{_SESSION} is {named!r}: {' or '.join(SESSIONS)}")
     return session, {name: value for name, value in parameters.items() if name != _SESSION}
 
 
@@ -166,9 +167,9 @@ def run_live(connection: Connection) -> list[str]:
 
 
 def seed_definitions(connection: Connection) -> None:
-    """Insert the rows that are missing, of every pattern and indicator of this program."""
-    there = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
-    patterns, indicators = (set(names or ()) for names in there)
+    """Insert the missing rows of this program's patterns and indicators."""
+    found = connection.execute(query("seeded_definitions")).fetchone() or (None, None)
+    patterns, indicators = (set(names or ()) for names in found)
     missing = [kind for kind in PATTERNS.values() if kind.name not in patterns]
     absent = [indicator for indicator in INDICATORS.values() if indicator.name not in indicators]
     _seed(connection, "pattern_definitions", [_pattern_row(kind) for kind in missing])
@@ -176,7 +177,7 @@ def seed_definitions(connection: Connection) -> None:
 
 
 def correct_references(connection: Connection) -> None:
-    """Write where the code of each pattern and indicator is now, in the rows that this program made."""
+    """Correct `code_reference` in the rows that this program made: the module and function of today."""
     references = {kind.name: _reference(kind.find) for kind in PATTERNS.values()}
     references |= {indicator.name: _reference(indicator.compute) for indicator in INDICATORS.values()}
     for table in ("correct_pattern_references", "correct_indicator_references"):
@@ -184,7 +185,7 @@ def correct_references(connection: Connection) -> None:
 
 
 def _reference(function: Callable[..., Any]) -> str:
-    """Return the module and the name of a function, as tests and debuggers write them."""
+    """Return `module:name` of a function."""
     plain = function.func if isinstance(function, partial) else function
     return f"{plain.__module__}:{plain.__qualname__}"
 

@@ -1,7 +1,7 @@
-"""⑥ ⑦ Closed bars to higher timeframes, patterns and indicator values, over the histories of one partition. Pure.
+"""⑥ ⑦ From closed bars to higher timeframes, patterns and indicator values, over the histories of a partition. Pure.
 
-What a commit closes is absorbed into the histories of the symbols that have them; everything else is only marked, and
-absorbed when its history was loaded (`workers/commit/result_finder.py`).
+The bars of a commit go into the histories of symbols that are loaded. Other bars are only marked; they come in with the
+history when it is loaded (`workers/commit/result_finder.py`).
 """
 
 import math
@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import talib
+from numpy.typing import NDArray
 
 from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorValue
-from ...contracts.ticks import Column
+from ...contracts.ticks import Codes, Column, Mask, Minutes
 from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ...contracts.universe import EVERY_SYMBOL
-from ..marks import AFFECTED, NEW, NEW_REDETECT, NO_MARKS, REVISED, joined, marks_of
+from ..marks import AFFECTED, NEW, NEW_REDETECT, NO_MARKS, REVISED, Marks, joined, marks_of
 from ..sessions import (
     ALL_MINUTES,
     EXTENDED,
@@ -32,7 +33,7 @@ from ..sessions import (
     end_regular_hours,
     same_minutes_before,
 )
-from ..windows import CLOSED_DTYPE, SLACK, WINDOW, History, Splits, Windows, windows_of
+from ..windows import CLOSED_DTYPE, SLACK, WINDOW, ClosedRows, History, Splits, Windows, windows_of
 from .alerts import alerts_of
 from .definition import Definitions, IndicatorDefinition, PatternDefinition
 from .one_event import join_parts
@@ -40,26 +41,28 @@ from .patterns.base_rates import shipped_rates
 from .patterns.cool_down import bars_since, columns_for, found_before
 from .patterns.kind import Found, OtherDays
 
-COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's histories reach
-NO_HIGHER_BARS = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
+COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in between: the last minute that it holds
+HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
+NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 10 MB of windows
 LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
-_SLACK = 50  # bars that a history which can be loaded again holds beyond a window: memory, or a load for a late bar
+# Bars beyond a window in a history that can be loaded again. More of them take memory, fewer make more loads.
+_SLACK = 50
 _DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
-_MAX_STRENGTH = 99.0  # Wilder's RS has no bound where nothing ever fell
+_MAX_STRENGTH = 99.0  # Wilder's RS is infinite if no close ever fell
 
 
-# Of a track that no definition is for, only what is needed to make higher bars is kept: of 1-minute bars those of the
-# longest one and of the time in which late trades come; of a higher timeframe those that a late trade may still change.
+# A track without a definition keeps only the bars from which higher bars are made: 1-minute bars for the longest
+# timeframe and for late trades; of a higher timeframe the bars that a late trade may still change.
 _UNUSED_WINDOWS = {timeframe: max(8, 80 // timeframe) for timeframe in (1, *HIGHER)}
 _UNUSED_SLACK = 20
 _PLACE = {track: place for place, track in enumerate(TRACKS)}
 
 
 class FoundPatterns(NamedTuple):
-    """Detections on marked bars, and whether each is published: the bar is, and it is the first of its event."""
+    """Detections on marked bars, and whether each is published: if its bar is, and if it is the first of its event."""
 
     detections: list[Detection]
     publish: list[bool]
@@ -67,33 +70,33 @@ class FoundPatterns(NamedTuple):
 
 @dataclass(slots=True)
 class FoundIndicators:
-    """Indicator values on marked bars; again: a row may stand already. told: those that are published."""
+    """Indicator values on marked bars; again: a row may exist already. to_publish: some of the values."""
 
     values: list[IndicatorValue] = field(default_factory=list)
     again: list[bool] = field(default_factory=list)
-    told: list[IndicatorValue] = field(default_factory=list)
+    to_publish: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
 
 class Detector:
     """The histories of one partition. A symbol is its index in `symbols`, the partition's own list, which grows.
 
-    loads: a dropped history can be loaded again; else a late bar uses the bars in memory.
+    loads: a dropped history can be loaded again; otherwise a late bar uses the bars in memory.
     """
 
     def __init__(self, symbols: list[str], *, loads: bool = True) -> None:
         self.symbols = symbols
         self._loads = loads
-        shipped_rates()  # read now, and not while the first pattern waits
+        shipped_rates()  # read the file now, not when the first pattern needs it
         self.splits, self.sessions = Splits(symbols), Sessions(symbols)
-        self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # those with definitions
+        self.wanted = frozenset(track for track in TRACKS if track.session == REGULAR)  # tracks with definitions
         self.histories = {track: self._new_history(track) for track in TRACKS}
-        self.jumped: list[tuple[str, int]] = []  # symbols whose history started again with the last bars, and when
+        self.jumped: list[tuple[str, int]] = []  # (symbol, minute) of histories that began anew with the last bars
         self._reach = np.zeros((len(TRACKS), 0), np.int64)
         self._used = np.zeros((len(TRACKS), 0), np.int64)
-        self.turn = 0  # counted on by who wants to know what was used last
+        self.turn = 0  # set by HistoryMemory: the number of the commit
         # By track and symbol: the minute and values last published of each indicator.
-        self._told: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
+        self._published: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
 
     def _new_history(self, track: Track) -> History:
         if track in self.wanted:
@@ -102,38 +105,38 @@ class Detector:
 
     # -- histories -------------------------------------------------------------------------------------------------
 
-    def has(self, symbols: Column, track: Track) -> Column:
+    def has(self, symbols: Codes, track: Track) -> Mask:
         """Tell which symbols have a history up to the newest committed bar."""
         return np.asarray(self._reach_of(symbols)[_PLACE[track]] == COMPLETE)
 
-    def covers(self, marks: Column) -> Column:
-        """Tell which marked bars the histories can answer for: those of their timeframe, and the 1-minute bars."""
+    def covers(self, marks: Marks) -> Mask:
+        """Tell for which marked bars all histories reach far enough: of their timeframe, and of 1-minute bars."""
         reach, here = self._reach_of(marks["symbol"]), np.arange(len(marks))
         whole = np.minimum(reach[_PLACE[ALL_MINUTES]], reach[_PLACE[REGULAR_MINUTES]])
         for session in SESSIONS:
             whole = np.minimum(whole, reach[_places_of(session, marks["timeframe"]), here])
         return np.asarray(_ends_of(marks) <= whole)
 
-    def short_of(self, track: Track, marks: Column) -> Column:
-        """Tell which marked bars a history does not reach."""
+    def short_of(self, track: Track, marks: Marks) -> Mask:
+        """Tell which marked bars the history of a track does not reach."""
         return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[track]])
 
     def set_reach(self, symbol: int, minute: int, track: Track | None = None) -> None:
-        """Note up to which minute one of a symbol's histories, or each of them, is there: COMPLETE, or NOT_LOADED."""
+        """Note the last minute of one of a symbol's histories, or of each: a minute, COMPLETE, or NOT_LOADED."""
         if symbol >= self._reach.shape[1]:
             more = ((0, 0), (0, symbol + 1))
             self._reach = np.pad(self._reach, more, constant_values=NOT_LOADED)
             self._used = np.pad(self._used, more)
         self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
 
-    def level_reach(self, symbols: Column) -> None:
-        """Let all histories of a symbol reach as far as its shortest one, so that they are dropped together."""
+    def level_reach(self, symbols: Codes) -> None:
+        """Set the reach of all histories of a symbol to its shortest one, so that they are dropped together."""
         reach = self._reach[:, symbols]
         held = reach != NOT_LOADED
         self._reach[:, symbols] = np.where(held, np.where(held, reach, COMPLETE).min(axis=0), NOT_LOADED)
 
-    def expect_fit(self, marks: Column) -> None:
-        """Take the histories away of symbols where later bars pushed a marked bar's window or its minutes out."""
+    def expect_fit(self, marks: Marks) -> None:
+        """Drop the histories of symbols that no longer hold a marked bar's whole window, or its 1-minute bars."""
         for track in self.wanted:
             history, mine = self.histories[track], marks[marks["timeframe"] == track.timeframe]
             for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
@@ -145,21 +148,21 @@ class Detector:
             self.set_reach(symbol, NOT_LOADED)
 
     def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
-        """Set the splits; the histories of symbols whose splits changed are loaded again."""
+        """Set the splits; drop the histories of symbols whose splits changed."""
         if minutes is self.splits.minutes:
             return
         before, self.splits.minutes = self.splits.minutes, minutes
         self._load_again([symbol for symbol in self.symbols if before.get(symbol) != minutes.get(symbol)])
 
     def take_always_open(self, symbols: AbstractSet[str]) -> None:
-        """Know which symbols' markets never close; the histories of those that were others before are loaded again."""
+        """Set the symbols whose markets never close; drop the histories of those that changed."""
         if symbols is self.sessions.always_open:
             return
         changed, self.sessions.always_open = symbols ^ self.sessions.always_open, symbols
         self._load_again(self.symbols if EVERY_SYMBOL in changed else [s for s in self.symbols if s in changed])
 
     def take_wanted(self, wanted: frozenset[Track]) -> None:
-        """Keep whole windows of these tracks from now on; histories of which more or less is kept are loaded again."""
+        """Keep whole windows of these tracks only; drop the histories of tracks that change by this."""
         if wanted is self.wanted:
             return
         changed, self.wanted = wanted ^ self.wanted, wanted
@@ -174,28 +177,29 @@ class Detector:
                 self.set_reach(code, NOT_LOADED)
 
     def drop_parts(self) -> None:
-        """Forget the histories that do not reach up to the newest bar."""
+        """Drop the histories that do not reach the newest bar."""
         self._reach[self._reach < COMPLETE] = NOT_LOADED
 
-    def _reach_of(self, symbols: Column) -> Column:
+    def _reach_of(self, symbols: Codes) -> Column:
+        """Return how far each history reaches: (tracks, n)."""
         known = symbols < self._reach.shape[1]
         reach = np.full((len(TRACKS), len(symbols)), NOT_LOADED, np.int64)
         reach[:, known] = self._reach[:, symbols[known]]
         return reach
 
-    def note_used(self, timeframe: int, symbols: Column) -> None:
-        """Note that some symbols' histories of a timeframe are used now."""
+    def note_used(self, timeframe: int, symbols: Codes) -> None:
+        """Note that these symbols' histories of a timeframe are used now."""
         known = symbols[symbols < self._used.shape[1]]
         for session in SESSIONS:
             self._used[_PLACE[Track(session, timeframe)], known] = self.turn
 
     @property
     def allocated(self) -> int:
-        """Return the memory of all histories, in bytes."""
+        """The memory of all histories, in bytes."""
         return sum(history.allocated for history in self.histories.values())
 
     def held(self) -> Column:
-        """Return the histories that are held: place of the track, symbol, turn of its last use, bytes: (4, n)."""
+        """Return all histories in memory, (4, n): index of the track in TRACKS, symbol, turn of its last use, bytes."""
         parts = []
         for place, track in enumerate(TRACKS):
             history = self.histories[track]
@@ -205,20 +209,20 @@ class Detector:
             parts.append([np.full(len(symbols), place), symbols, used, np.full(len(symbols), history.row_bytes)])
         return np.concatenate([np.array(part, np.int64) for part in parts], axis=1)
 
-    def let_go(self, place: int, symbols: Column) -> None:
-        """Forget some symbols' histories of a track: they are loaded again when they are needed."""
+    def let_go(self, place: int, symbols: Codes) -> None:
+        """Drop some symbols' histories of a track; they are loaded again when they are needed."""
         track = TRACKS[place]
         known = symbols[symbols < self._reach.shape[1]]
         self._reach[place, known] = NOT_LOADED
         self.histories[track].clear(symbols)
         for symbol in symbols.tolist():
-            self._told.pop((track, symbol), None)
+            self._published.pop((track, symbol), None)
 
-    def absorb(self, bars: Column, revised: Column, *, publish: bool) -> Column:
-        """Put new and revised 1-minute bars (CLOSED_DTYPE, by symbol, then minute) into their symbols' histories.
+    def absorb(self, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:
+        """Put new and revised 1-minute bars (sorted by symbol, then minute) into their symbols' histories.
 
-        Returns the marks of these bars and of the bars that depend on them. A bar that does not fit into its history
-        (from long ago, or too many at once) drops the history: it must be loaded again.
+        Returns the marks of these bars and of the bars that depend on them. If a bar does not fit into its history (too
+        old, or too many at once), the history is dropped, and must be loaded again.
         """
         marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
         self.note_used(1, bars["symbol"])
@@ -228,8 +232,8 @@ class Detector:
             marks.extend(self._absorb(track, mine, publish=publish))
         return joined(marks)
 
-    def _absorb(self, track: Track, bars: Column, *, publish: bool) -> list[Column]:
-        """Put 1-minute bars into one of their histories; return the marks of the bars that depend on them."""
+    def _absorb(self, track: Track, bars: ClosedRows, *, publish: bool) -> list[Marks]:
+        """Put 1-minute bars into the histories of one track; return the marks of the bars that depend on them."""
         here, history = self.has(bars["symbol"], track), self.histories[track]
         in_order = here & (bars["minute"] > history.last_minutes(bars["symbol"]))
         marks = [self._put(track, bar, publish=publish) for bar in bars[here & ~in_order]]
@@ -243,8 +247,8 @@ class Detector:
         history.append(bars.compress(in_order & self.has(bars["symbol"], track)))
         return marks
 
-    def _put(self, track: Track, bar: Column, *, publish: bool) -> Column:
-        """Put a bar between others; return the marks of the later bars, which depend on it."""
+    def _put(self, track: Track, bar: np.void, *, publish: bool) -> Marks:
+        """Put a bar between other bars; return the marks of the later bars, which depend on it."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         history = self.histories[track]
         minutes = history.minutes(symbol)
@@ -255,11 +259,11 @@ class Detector:
             self.set_reach(symbol, NOT_LOADED)
             return NO_MARKS
         history.put(bar)
-        is_first = minute == history.begins(symbol)  # it may belong to the run before it now
+        is_first = minute == history.begins(symbol)  # now it may belong to the run before
         if self._loads and track.timeframe == 1 and (is_first or not history.is_one_run(symbol)):
             self.set_reach(symbol, NOT_LOADED)
             return NO_MARKS
-        return self._behind(track, symbol, minute, publish=publish)
+        return self._after(track, symbol, minute, publish=publish)
 
     def _fits(self, track: Track, symbol: int, minute: int) -> bool:
         history = self.histories[track]
@@ -267,7 +271,7 @@ class Detector:
             return history.fits(symbol, minute)
         return bool(history.reach_back(np.array([symbol]), np.array([minute]))[0]) and minute >= history.begins(symbol)
 
-    def _behind(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Column:
+    def _after(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Marks:
         """Mark the bars of a track after a minute: their detections depend on that minute's bar."""
         if track not in self.wanted:
             return NO_MARKS
@@ -276,13 +280,13 @@ class Detector:
         symbols = np.full(len(later), symbol)
         return marks_of(symbols, later, AFFECTED, publish=publish, timeframe=track.timeframe)
 
-    def absorb_higher(self, marks: Column) -> tuple[Column, Column]:
+    def absorb_higher(self, marks: Marks) -> tuple[HigherBars, Marks]:
         """Make the marked bars of higher timeframes from the 1-minute bars.
 
-        Returns what changed by that: the bars (timeframe, CLOSED_DTYPE), and the marks with those that hang on them; a
-        bar that stands as it is gives none.
+        Returns the bars that changed, and the marks of them and of the bars that depend on them. An unchanged bar gives
+        no mark.
         """
-        rows: list[Column] = []
+        rows: list[HigherBars] = []
         changed = []
         for timeframe in HIGHER:
             mine = marks.compress(marks["timeframe"] == timeframe)
@@ -296,26 +300,27 @@ class Detector:
                 changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
         return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
 
-    def _emptied(self, timeframe: int, marks: Column) -> Column:
+    def _emptied(self, timeframe: int, marks: Marks) -> Marks:
         """Mark the bars of a higher timeframe whose 1-minute bars are all gone, and the bars that depend on them."""
         gone = marks.copy()
         gone["kind"] = REVISED
-        behind = [
-            self._behind(Track(session, timeframe), int(mark["symbol"]), int(mark["minute"]), publish=mark["publish"])
+        later = [
+            self._after(Track(session, timeframe), int(mark["symbol"]), int(mark["minute"]), publish=mark["publish"])
             for session in SESSIONS
             for mark in gone
         ]
-        return joined([gone, *behind])
+        return joined([gone, *later])
 
-    def _absorb_higher(self, timeframe: int, bars: Column, rows: list[Column], *, publish: bool) -> Column:
+    def _absorb_higher(self, timeframe: int, bars: ClosedRows, rows: list[HigherBars], *, publish: bool) -> Marks:
+        """Put bars of a higher timeframe into their histories, and the changed ones into `rows`; return the marks."""
         track = Track(EXTENDED, timeframe)
         history = self.histories[track]
         in_order = bars["minute"] > history.last_minutes(bars["symbol"])
         revised, written, marks = np.zeros(len(bars), bool), in_order.copy(), []
         for i in np.flatnonzero(~in_order):
-            stands = history.bar(int(bars["symbol"][i]), int(bars["minute"][i]))
-            revised[i] = stands is not None
-            written[i] = stands is None or stands != bars[i]
+            before = history.bar(int(bars["symbol"][i]), int(bars["minute"][i]))
+            revised[i] = before is not None
+            written[i] = before is None or before != bars[i]
             if written[i]:
                 marks.append(self._put(track, bars[i], publish=publish))
         history.append(bars.compress(in_order))
@@ -330,7 +335,7 @@ class Detector:
         rows.append(row)
         return joined(marks)
 
-    def _absorb_regular(self, bars: Column, timeframe: int, *, publish: bool) -> list[Column]:
+    def _absorb_regular(self, bars: ClosedRows, timeframe: int, *, publish: bool) -> list[Marks]:
         """Put the changed higher bars of regular hours into their histories; return the marks that depend on them."""
         track = Track(REGULAR, timeframe)
         history = self.histories[track]
@@ -340,8 +345,8 @@ class Detector:
         history.append(bars.compress(in_order))
         return marks
 
-    def _higher_bars(self, marks: Column, timeframe: int) -> tuple[Column, Column]:
-        """Merge the 1-minute bars of each marked bar; return the bars, and which of them have any."""
+    def _higher_bars(self, marks: Marks, timeframe: int) -> tuple[ClosedRows, Mask]:
+        """Merge the 1-minute bars of each marked bar; return the bars, and which of them had any."""
         symbols = marks["symbol"].astype(np.int64)
         bars, inside = self.histories[ALL_MINUTES].span(symbols, marks["minute"], timeframe)
         there = np.asarray(inside.any(axis=1))
@@ -358,14 +363,14 @@ class Detector:
 
     # -- patterns --------------------------------------------------------------------------------------------------
 
-    def find_patterns(self, marks: Column, definitions: Definitions, now_s: float) -> FoundPatterns:
+    def find_patterns(self, marks: Marks, definitions: Definitions, now_s: float) -> FoundPatterns:
         """Run the patterns on marked bars; now_s: Unix seconds by Redis's clock."""
         (found,) = find_patterns([(self, marks)], definitions, now_s)
         return found
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
-    def find_indicators(self, marks: Column, definitions: Definitions, now_s: float) -> FoundIndicators:
+    def find_indicators(self, marks: Marks, definitions: Definitions, now_s: float) -> FoundIndicators:
         """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
         found = FoundIndicators()
         for track in TRACKS:
@@ -394,10 +399,11 @@ class Detector:
         code, minutes, minute, kind, _, publish = mark
         symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
         series = self.histories[track].series(code, end)
-        if track != REGULAR_MINUTES:  # a bar may reach over the session's beginning: its minutes tell what is of it
+        if track != REGULAR_MINUTES:
+            # A longer bar may begin before the session: add up those of its minutes that are in it.
             notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
             series = series._replace(session_notional=notional, session_volume=volume)
-        heard = self._told.setdefault((track, code), {})
+        published = self._published.setdefault((track, code), {})
         is_first = kind in (NEW, NEW_REDETECT)
         for definition, keys in wanted:
             indicator = definition.indicator
@@ -420,15 +426,15 @@ class Detector:
             found.values.append(value)
             found.again.append(not is_first)
             # A recomputed value is published only if it is the symbol's newest and differs from the published one.
-            told = (minute, last)
-            if publish and (is_first or (is_newest and heard.get(indicator.name) != told)):
-                found.told.append(value)
-                heard[indicator.name] = told
+            latest = (minute, last)
+            if publish and (is_first or (is_newest and published.get(indicator.name) != latest)):
+                found.to_publish.append(value)
+                published[indicator.name] = latest
             if publish and is_first:
                 found.alerts.extend(_alerts(value, outputs, series.close, definition))
 
-    def located(self, track: Track, marks: Column) -> tuple[Column, Column]:
-        """Return the marks of a track's bars, and the place of each; a bar that its history does not hold has none."""
+    def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
+        """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""
         mine = marks.compress(marks["timeframe"] == track.timeframe)
         self.note_used(track.timeframe, mine["symbol"])
         self.note_used(1, mine["symbol"])
@@ -436,39 +442,39 @@ class Detector:
         return mine.compress(ends > 0), ends[ends > 0]
 
 
-def _ends_of(marks: Column) -> Column:
+def _ends_of(marks: Marks) -> Minutes:
     """Return the last minute of each marked bar."""
     return np.asarray(marks["minute"] + marks["timeframe"] - 1)
 
 
 def _places_of(session: Session, timeframes: Column) -> Column:
-    """Return the places of a session's tracks, which are in the order of their timeframes."""
+    """Return the index in TRACKS of each timeframe's track of a session."""
     mine = [track.timeframe for track in TRACKS if track.session == session]
     return _PLACE[Track(session, 1)] + np.searchsorted(np.array(mine), timeframes)
 
 
 class _Sought(NamedTuple):
-    """The marked bars of one partition on one track, and their places in its history."""
+    """The marked bars of one partition on one track; ends: where each ends in its history."""
 
     number: int
     detector: Detector
-    marks: Column
+    marks: Marks
     ends: Column
 
     @property
-    def symbols(self) -> Column:
+    def symbols(self) -> Codes:
         return self.marks["symbol"].astype(np.int64)
 
 
 class _Hits(NamedTuple):
-    """The rows in which a pattern was found; since: bars since the same event was found last, 0 where it is new."""
+    """The rows in which a pattern was found. since: bars since the same event was found last; 0: it is new."""
 
     rows: Column
     since: Column
 
 
 class FoundBar(NamedTuple):
-    """The bar that a pattern was found on; minute: its start. repeat_after: bars since the same was found, or 0."""
+    """The bar on which a pattern was found. minute: its start. repeat_after: bars since the same event, or 0."""
 
     symbol: str
     timeframe: str
@@ -476,7 +482,7 @@ class FoundBar(NamedTuple):
     repeat_after: int
 
 
-# From a timeframe, names of symbols (n) and minutes (n, k), the shares of these bars: (n, k), NaN where there is none.
+# (timeframe, symbols (n,), minutes (n, k)) -> volume of each of these bars in shares, (n, k); NaN: no such bar.
 VolumesOf = Callable[[int, Sequence[str], Column], Column]
 
 
@@ -486,15 +492,15 @@ def _no_volumes(timeframe: int, names: Sequence[str], minutes: Column) -> Column
 
 
 def find_patterns(
-    sought: Sequence[tuple[Detector, Column]],
+    sought: Sequence[tuple[Detector, Marks]],
     definitions: Definitions,
     now_s: float,
     volumes_of: VolumesOf = _no_volumes,
 ) -> list[FoundPatterns]:
-    """Run the patterns on the marked bars of several partitions at once: a call costs more than its rows.
+    """Run the patterns on marked bars of several partitions at once: one call costs more than its rows.
 
-    now_s: Unix seconds by Redis's clock. volumes_of: of bars that the histories do not hold any more. Returns what was
-    found for each (detector, marks).
+    now_s: Unix seconds by Redis's clock. volumes_of: for bars that the histories no longer hold. Returns what was found
+    for each (detector, marks).
     """
     found = [FoundPatterns([], []) for _ in sought]
     for track in TRACKS:
@@ -517,12 +523,12 @@ def find_patterns(
 def _of_one_event(found: FoundPatterns) -> FoundPatterns:
     """Keep for publishing only the first detection of each event."""
     detections = join_parts(found.detections)
-    told = [one.event is Event.FIRST for one in detections]
-    return FoundPatterns(detections, [*map(operator.and_, found.publish, told)])
+    is_first = [one.event is Event.FIRST for one in detections]
+    return FoundPatterns(detections, [*map(operator.and_, found.publish, is_first)])
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Join partitions to batches whose windows fit into memory that is reused."""
+    """Group partitions into batches whose windows fit into reused memory."""
     batch: list[_Sought] = []
     for part in parts:
         batch.append(part)
@@ -569,7 +575,7 @@ def _confirmed(
     track: Track,
     volumes_of: VolumesOf,
 ) -> Column:
-    """Leave, of what was found on bars before, what other days confirm there. before: (rows, bars), oldest first."""
+    """Keep of the earlier findings those that other days confirm. before: (rows, bars before), oldest first."""
     if pattern.kind.confirm is None or not before.any():
         return before
     at, bars = np.nonzero(before)
@@ -583,7 +589,7 @@ def _confirmed(
 
 
 def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
-    """Return the bars that stand so many bars before some rows (of all parts, ascending)."""
+    """Return for each row the bar that is `bars` bars before it. rows: of all parts, ascending."""
     earlier, first = [], 0
     for part in parts:
         here = (rows >= first) & (rows < first + len(part.marks))
@@ -596,7 +602,7 @@ def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Tra
 
 
 def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
-    """Return what is known of the same minute on other days, of some rows (of all parts)."""
+    """Return the same minute on other days for some rows (of all parts)."""
     found, first = [], 0
     for part in parts:
         mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
@@ -606,7 +612,7 @@ def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of
 
 
 def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
-    """Return the volumes of the same minute on the days before: none from before a split."""
+    """Return the volumes of the same minute on the days before; NaN for days before a split."""
     detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
     before = same_minutes_before(minutes, track.timeframe)
     each = np.repeat(np.arange(len(rows)), before.shape[1])
@@ -618,7 +624,7 @@ def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesO
 
 
 def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
-    """Tell which bars end their day, or have another day's among the 20 before; a market that never closes has none."""
+    """Tell which bars end their day, or have another day among the 20 before; in a market that never closes none."""
     if track.session == EXTENDED:
         return np.zeros(len(rows), bool)
     symbols, ends = part.symbols[rows], part.ends[rows]
@@ -638,7 +644,7 @@ def _note(
     windows: Windows,
     now_s: float,
 ) -> None:
-    """Note the rows (of all parts) in which a pattern was found, each with its own part."""
+    """Add a detection for each row (of all parts) in which a pattern was found, to the partition of the row."""
     first = 0
     for part in parts:
         among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
@@ -661,7 +667,7 @@ def detection_of(
     *,
     tier: str = TIER,
 ) -> Detection:
-    """Return what was found in one row of some windows. now_s: when, in Unix seconds."""
+    """Return the detection in one row of some windows. now_s: when it was found, Unix seconds."""
     close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
     levels = found.levels[row]
     confidence, direction = float(found.confidence[row]), int(found.direction[row])
@@ -689,8 +695,8 @@ def detection_of(
     )
 
 
-def waiting_for(marks: Column, stage: int) -> Column:
-    """Return marks as they wait for the next stage."""
+def waiting_for(marks: Marks, stage: int) -> Marks:
+    """Return these marks with another stage."""
     marks = marks.copy()
     marks["stage"] = stage
     return marks

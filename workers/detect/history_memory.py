@@ -8,11 +8,10 @@ import numpy as np
 from ..windows import WINDOW
 from .detector import Detector
 
-HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
-_LOADED_SYMBOLS = 256  # of a partition in one step: bars flow on between two
-_WINDOWS_OF_A_SYMBOL = 7  # five, and what is kept besides them of the bars outside of the regular hours
-_KEPT_SHARE = 0.8  # of the bound after a drop, so that not every commit drops a little
+_LOADED_SYMBOLS = 256  # of a partition in one step: bars are read between two steps
+_WINDOWS_OF_A_SYMBOL = 7  # five timeframes, and what is kept of bars outside the regular hours
+_KEPT_SHARE = 0.8  # of the bound, after a drop: so that not every commit drops a little
 
 
 class HistoryMemory:
@@ -20,14 +19,14 @@ class HistoryMemory:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._detectors: WeakSet[Detector] = WeakSet()  # of the partitions that a worker has lost they are gone
+        self._detectors: WeakSet[Detector] = WeakSet()  # those of lost partitions vanish by themselves
         self._turn = 0
         self.symbols_of_a_step = _LOADED_SYMBOLS
 
     def begin(self, detectors: Sequence[Detector]) -> None:
-        """Begin the work of a commit on some partitions: what it uses is used later than all before.
+        """Begin the work of a commit on some partitions: what it uses counts as used last.
 
-        What a commit loads stays below the bound, so that it is there until it was used.
+        What a commit loads stays below the bound, so that it is not dropped before it was used.
         """
         self._turn += 1
         for detector in detectors:
@@ -38,7 +37,7 @@ class HistoryMemory:
         self.symbols_of_a_step = max(1, min(_LOADED_SYMBOLS, share))
 
     def note(self, detector: Detector) -> None:
-        """Count a partition's histories, too."""
+        """Count the histories of this partition, too."""
         self._detectors.add(detector)
         detector.turn = self._turn
 
@@ -47,7 +46,7 @@ class HistoryMemory:
         return max(0, self._bound - sum(detector.allocated for detector in self._detectors))
 
     def keep_within(self) -> None:
-        """Let histories go, those first that were used longest ago, until the rest is within the bound."""
+        """Drop the least recently used histories until the rest is within the bound."""
         if self.room():
             return
         detectors = list(self._detectors)

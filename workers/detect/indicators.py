@@ -1,7 +1,7 @@
-"""Closed bars to indicator values: TA-Lib over the last bars of one symbol. Pure; a new indicator is one entry below.
+"""Indicator values by TA-Lib over the last bars of one symbol. Pure. A new indicator is one entry below.
 
-Values equal TA-Lib's on the same bars, with one exception: the RSI of closes that stand still (see there).
-A last value of NaN means: none yet.
+Values equal TA-Lib's on the same bars, with one exception: the RSI of closes that do not change (see there).
+If the last value is NaN, there is no value yet.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..windows import WINDOW, Series
 
-# Session sums are added up in the order of arrival; this many decimals are the same however the stream was split.
+# Session sums are added in the order of arrival: only so many decimals are independent of how the stream was split.
 VWAP_DECIMALS = 9
 _FORGOTTEN = 1e-6
 
@@ -24,11 +24,11 @@ Outputs = tuple[NDArray[np.float64], ...]
 class Indicator(NamedTuple):
     """An indicator and its defaults; a row of indicator_definitions overrides enabled and period.
 
-    period: bars, None where it has none to choose. least_bars: how many the default period needs. longest: the largest
+    period: bars; None if it cannot be chosen. least_bars: how many the default period needs. longest: the largest
     period whose value over one window differs from that over all history by less than 1e-6 of the price (of 100: RSI).
     keys: from the period in use, the names of the outputs in value_data; the first is the value.
-    compute: from a series and the period, one array for each key, all NaN where bars are too few; the last element
-    belongs to the last bar. An array may hold the end of the series only.
+    compute: from a series and the period, one array for each key, all NaN if there are too few bars; the last element
+    belongs to the last bar. An array may cover only the end of the series.
     """
 
     name: str  # indicator_type, and the definition's name
@@ -44,7 +44,7 @@ class Indicator(NamedTuple):
 def relative_strength_index(series: Series, period: int | None) -> Outputs:
     """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978).
 
-    None where none of the last `period` closes is a change: TA-Lib says 0, or what a move of long ago has left.
+    NaN if the last `period` closes do not change: TA-Lib returns 0, or the rest of an old move.
     """
     bars = _bars(period)
     last = series.close[-bars - 1 :]
@@ -80,7 +80,7 @@ def average_true_range(series: Series, period: int | None) -> Outputs:
 
 
 def relative_volume(series: Series, period: int | None) -> Outputs:
-    """Return the bar's volume against the mean volume of the `period` bars before it; NaN where that mean is 0."""
+    """Return the bar's volume against the mean volume of the `period` bars before it; NaN if that mean is 0."""
     bars = _bars(period)
     before = series.volume[:-1][-bars:]
     usual = before.mean() if len(before) == bars else 0.0
@@ -105,9 +105,9 @@ def _keys(names: tuple[str, ...], period: int | None) -> tuple[str, ...]:
 
 
 def _longest(share_kept: Callable[[int], float], *, more: int) -> int:
-    """Return the largest period after which a window has forgotten how its average was started.
+    """Return the largest period with which a value over one window no longer depends on how its average began.
 
-    share_kept: of the value before, with each bar. more: bars beyond the period that the start takes.
+    share_kept: of the previous value, with each bar. more: bars that the begin needs beyond the period.
     """
     return max(n for n in range(2, WINDOW) if share_kept(n) ** (WINDOW - n - more) <= _FORGOTTEN)
 

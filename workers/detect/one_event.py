@@ -1,4 +1,4 @@
-"""Several patterns on one bar that show one event: one is published, and names the others as its parts. Pure."""
+"""Several patterns on one bar may show one event: one of them is published, and names the others as parts. Pure."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from msgspec.structs import replace
 
 from ...contracts.detection import Detection, Part
 
-# Who speaks for a bar, the first of them that is there: the more a pattern asks for, the earlier. A level that held
-# again and again says more than the range of 20 bars, and a price more than the volume behind it. By confidence, the
-# speaker would change with a late trade, and the bar be told twice.
+# Of these patterns on one bar the first is published. The stricter pattern comes first: a level that held several times
+# means more than the range of 20 bars, and a price more than the volume behind it. An order by confidence could change
+# with a late trade, and the bar would be published twice.
 ONE_EVENT = ("Resistance_Break", "Price_Breakout", "Volume_Spike")
 
 
 def join_parts(detections: Sequence[Detection]) -> list[Detection]:
-    """Name the parts in each detection that speaks for its bar, and in those parts who speaks for them.
+    """Name the parts in the published detection of each bar, and in each part the published pattern.
 
-    A repeat speaks for nobody, and is named all the same: it is on the bar.
+    A repeat is never the published one, but it is a part.
     """
     joined = list(detections)
     on_bar: dict[tuple[str, str, int], list[int]] = defaultdict(list)
@@ -30,9 +30,9 @@ def join_parts(detections: Sequence[Detection]) -> list[Detection]:
             continue
         others = [joined[i] for i in places if i != head]
         parts = [Part(one.pattern, one.confidence, one.direction, one.levels) for one in others]
-        speaker = joined[head].pattern
+        published = joined[head].pattern
         joined[head] = replace(joined[head], parts=parts)
         for i in places:
             if i != head:
-                joined[i] = replace(joined[i], part_of=speaker)
+                joined[i] = replace(joined[i], part_of=published)
     return joined

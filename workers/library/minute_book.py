@@ -7,7 +7,7 @@ import numpy as np
 
 from ...contracts.bar import MINUTE_NS
 from ...contracts.errors import UsageError
-from ...contracts.spellings.tick_json import SecondStamp
+from ...contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ...contracts.spellings.tick_object import ticks_of_object
 from ...contracts.spellings.tick_values import NotATick
 from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
@@ -29,7 +29,7 @@ class MinuteBook:
         self,
         limits: Limits,
         *,
-        second_stamp: SecondStamp = "end",
+        second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
         rules: TRADE_RULES = DEFAULT_RULES,
         revision_minutes: int | None = None,
     ) -> None:

@@ -1,1 +1,1 @@
-"""⑤ What a worker holds of one partition between two commits."""
+"""⑤ The state of one partition between two commits."""

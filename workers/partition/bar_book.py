@@ -1,4 +1,4 @@
-"""The open bars of a partition as columns: ticks to partial bars, partial bars merged, closed bars told apart. Pure.
+"""The open bars of a partition as columns: group ticks to partial bars, merge these, find the closed ones. Pure.
 
 Inside a bar the order is (tick time, arrival): open is the earliest trade, close the latest. Arrays of BAR_DTYPE that
 come in must be in arrival order; so merging partial bars gives the same bar as grouping all of their ticks at once.
@@ -8,17 +8,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS
-from ...contracts.ticks import SETS_HIGH_LOW, SETS_OPEN_CLOSE, SETS_VOLUME, SHARE_MICRO, Column, Ticks
+from ...contracts.bar import BAR_DTYPE, MINUTE_NS, NO_CLOSE_TS, NO_OPEN_TS, Bars
+from ...contracts.ticks import (
+    SETS_HIGH_LOW,
+    SETS_OPEN_CLOSE,
+    SETS_VOLUME,
+    SHARE_MICRO,
+    Codes,
+    Column,
+    Mask,
+    Minutes,
+    Ticks,
+)
 
-NO_BARS = np.empty(0, BAR_DTYPE)
+NO_BARS: Bars = np.empty(0, BAR_DTYPE)
 _MAX_DENSE_CELLS = 1 << 16  # a uint16 key sorts by radix, 15 times faster than an int64
 
 
-def bars_of(ticks: Ticks, symbol: Column) -> Column:
+def bars_of(ticks: Ticks, symbol: Codes) -> Bars:
     """Group ticks into one partial bar for each (symbol, minute), sorted by symbol, then minute.
 
-    symbol: (n,) the symbol's index of each tick in the partition's symbols.
+    symbol: (n,) of each tick.
     """
     if not len(ticks):
         return NO_BARS
@@ -50,8 +60,8 @@ def bars_of(ticks: Ticks, symbol: Column) -> Column:
     return bars
 
 
-def _heed_flags(bars: Column, ticks: Ticks, starts: Column) -> None:
-    """Take back what trades set that they may not set.
+def _heed_flags(bars: Bars, ticks: Ticks, starts: Column) -> None:
+    """Make bars again whose trades may not set every field (flags).
 
     ticks: sorted by bar, time and arrival. starts: where each bar's ticks begin.
     """
@@ -75,7 +85,7 @@ def _heed_flags(bars: Column, ticks: Ticks, starts: Column) -> None:
     bars["notional"] = np.add.reduceat(optional.get("vwap", ticks.price) * size, starts)
 
 
-def _compact_key(symbol: Column, minute: Column) -> Column:
+def _compact_key(symbol: Codes, minute: Minutes) -> Column:
     """Give each pair (symbol, minute) its own number, in the order of the pairs."""
     first = int(minute.min())
     span = int(minute.max()) - first + 1
@@ -86,8 +96,8 @@ def _compact_key(symbol: Column, minute: Column) -> Column:
     return np.asarray(symbol.astype(np.int64) * len(minutes) + dense)
 
 
-def latest_of(ticks: Ticks, symbol: Column) -> Column:
-    """Group whole-minute aggregates: the one that came last is the minute, with the count of trades that it says."""
+def latest_of(ticks: Ticks, symbol: Codes) -> Bars:
+    """Turn whole-minute aggregates into bars; the last one of a minute wins. trades: its own trade count."""
     if not len(ticks):
         return NO_BARS
     key = _compact_key(symbol, ticks.ts // MINUTE_NS)
@@ -100,7 +110,7 @@ def latest_of(ticks: Ticks, symbol: Column) -> Column:
     return bars
 
 
-def merge(rows: Column, *, whole: bool = False) -> Column:
+def merge(rows: Bars, *, whole: bool = False) -> Bars:
     """Merge partial bars, given in arrival order, into one for each (symbol, minute), sorted by symbol, then minute.
 
     whole: each row is a whole minute; the one that came last wins.
@@ -112,7 +122,7 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
         return bars
     starts = np.concatenate(([0], np.flatnonzero(~same) + 1))
     ends = np.append(starts[1:], len(bars)) - 1
-    merged: Column = bars.take(ends if whole else starts)
+    merged = bars.take(ends if whole else starts)
     if whole:
         return merged
     opens = rows.take(np.lexsort((rows["open_ts"], rows["minute"], rows["symbol"])).take(starts))
@@ -126,7 +136,7 @@ def merge(rows: Column, *, whole: bool = False) -> Column:
     return merged
 
 
-def empty_bars(keys: Sequence[tuple[int, int]]) -> Column:
+def empty_bars(keys: Sequence[tuple[int, int]]) -> Bars:
     """Return a bar without a trade for each (symbol, minute): merged with another it changes nothing."""
     bars = np.zeros(len(keys), BAR_DTYPE)
     bars["symbol"], bars["minute"] = np.array(keys, "<i8").T
@@ -136,13 +146,13 @@ def empty_bars(keys: Sequence[tuple[int, int]]) -> Column:
     return bars
 
 
-def closed_by_clock(bars: Column, clock_ns: int, lateness_ns: int) -> Column:
-    """Mark the bars whose end plus the allowed lateness the live clock has passed."""
-    return (bars["minute"] + 1) * MINUTE_NS + lateness_ns <= clock_ns
+def closed_by_clock(bars: Bars, clock_ns: int, lateness_ns: int) -> Mask:
+    """Mark the bars that ended at least lateness_ns before the live clock."""
+    return np.asarray((bars["minute"] + 1) * MINUTE_NS + lateness_ns <= clock_ns)
 
 
-def closed_by_next(bars: Column) -> Column:
-    """Mark the bars whose own symbol has a later minute: how a replayed bar closes. Bars must be sorted (`merge`)."""
+def closed_by_next(bars: Bars) -> Mask:
+    """Mark the bars whose symbol has a later bar: so a replayed bar closes. Bars must be sorted as by `merge`."""
     closed = np.zeros(len(bars), bool)
     closed[:-1] = bars["symbol"][1:] == bars["symbol"][:-1]
     return closed

@@ -1,14 +1,15 @@
-"""The saved states of all partitions, dealt out to another number of them: rows go where their symbol goes. Pure."""
+"""Deals the saved states of all partitions out to another number of partitions: rows follow their symbol. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...contracts.names import FRONT_DOOR_PRODUCER
 from ...contracts.partition import partition_of
-from ...contracts.ticks import Column
+from ...contracts.ticks import Codes, Column, Mask
 from ..marks import joined
 from .bar_book import merge
 from .frame_order import FrameOrder
@@ -16,7 +17,7 @@ from .saved_state import LoadedState, save_state
 
 
 class Dealt(NamedTuple):
-    """One partition's state. undetected: closed bars that wait for their detectors. open_bars: of all feeds."""
+    """One partition's state. undetected: how many closed bars wait for detection. open_bars: how many, of all feeds."""
 
     state: bytes
     undetected: int
@@ -24,15 +25,15 @@ class Dealt(NamedTuple):
 
 
 def producers_of(states: Sequence[LoadedState]) -> dict[str, str]:
-    """Return the live producer that contributed last to each feed: the ledger is to know them wherever it goes."""
+    """Return the live producer that contributed last to each feed, with the feed: each partition's ledger needs it."""
     feeds = ((book.producer, feed) for state in states for feed, book in state.feeds.items())
     return {producer: feed for producer, feed in feeds if producer != FRONT_DOOR_PRODUCER}
 
 
 def deal(states: Sequence[LoadedState], partitions: int, flows: Mapping[int, Mapping[str, FrameOrder]]) -> list[Dealt]:
-    """Deal states out to so many partitions. flows: all that each of those knows of producers.
+    """Deal states out to so many partitions. flows: of each new partition, by producer.
 
-    A feed's clock is the latest that it had anywhere: it never goes back, and nothing is unread that it could pass.
+    A feed's clock is the latest of all old partitions: it never goes back, and no frame is unread that it could pass.
     """
     symbols = sorted({symbol for state in states for symbol in state.symbols})
     homes = np.fromiter((partition_of(symbol, partitions) for symbol in symbols), "<i4", len(symbols))
@@ -58,7 +59,7 @@ def deal(states: Sequence[LoadedState], partitions: int, flows: Mapping[int, Map
 
 
 def _with_codes(state: LoadedState, symbols: Sequence[str]) -> LoadedState:
-    """Let a state's rows point into other symbols, sorted ones."""
+    """Return a state whose rows point into another, sorted list of symbols."""
     codes = np.searchsorted(np.array(symbols, object), np.array(state.symbols, object))
     feeds = {
         feed: replace(book, bars=_coded(book.bars, codes), waiting=_coded(book.waiting, codes))
@@ -67,12 +68,13 @@ def _with_codes(state: LoadedState, symbols: Sequence[str]) -> LoadedState:
     return state._replace(symbols=list(symbols), feeds=feeds, marks=_coded(state.marks, codes))
 
 
-def _coded(rows: Column, codes: Column) -> Column:
+def _coded(rows: NDArray[np.void], codes: Codes) -> NDArray[np.void]:
     rows = rows.copy()
     rows["symbol"] = codes[rows["symbol"]]
     return rows
 
 
-def _at(rows: Column, homes: Column, partition: int) -> Column:
-    mine: Column = rows[homes[rows["symbol"]] == partition]
-    return mine
+def _at(rows: NDArray[np.void], homes: Column, partition: int) -> NDArray[np.void]:
+    """Return the rows of a partition. homes: the partition of each symbol."""
+    is_here: Mask = homes[rows["symbol"]] == partition
+    return rows[is_here]

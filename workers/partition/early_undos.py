@@ -1,6 +1,6 @@
-"""Cancels and corrections that came ahead of their trades, and wait for them. Pure.
+"""Cancels and corrections that came before their trades, and wait for them. Pure.
 
-They are part of a partition's saved state, so that a trade is met whoever holds the partition then.
+They are saved in the checkpoint, so that the next owner of the partition waits for the trades, too.
 """
 
 from collections import deque
@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.ticks import REPEATED, Column, Ticks
+from ...contracts.ticks import REPEATED, Column, Mask, Ticks
 from .tick_check import Limits, RowArrivals, may_count
 from .undo import CANCEL, UNDO_WAIT_MS, Undo, is_undo, with_corrections
 
-_Name = tuple[str, int, int]  # of a trade: its symbol, key and facility
+_Name = tuple[str, int, int]  # names a trade: symbol, key and facility
 
 MOST_EARLY = 1_000  # of a partition; a saved state grows by less than 100 bytes for each
 
 
 class EarlyUndo(NamedTuple):
-    """An undo that waits, and who said it, when. ts: its own time, Unix ns; arrived_ms: by Redis's clock."""
+    """An undo that waits for its trade. ts: its own time, Unix ns; arrived_ms: Unix ms by Redis's clock."""
 
     feed: str
     producer: str
@@ -29,10 +29,10 @@ class EarlyUndo(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Some ticks with their corrections, which of them are cancelled, (n,) bool, and which undos wait still."""
+    """Ticks with their corrections carried out, which of them are cancelled, and the undos that still wait."""
 
     ticks: Ticks
-    gone: Column
+    gone: Mask
     waiting: list[EarlyUndo]
 
 
@@ -44,7 +44,7 @@ def is_overdue(early: EarlyUndo, now_ms: int) -> bool:
 def meet(
     ticks: Ticks, arrivals: RowArrivals, arrived_ms: Column, *, feed: str, waiting: Sequence[EarlyUndo], limits: Limits
 ) -> Met:  # fmt: skip
-    """Carry out the undos whose trades are among some ticks of a feed. arrived_ms: (n,) as undo.arrived_ms says it."""
+    """Carry out the undos whose trades are among these ticks. arrived_ms: (n,) as `undo.arrived_ms` returns."""
     left = list(waiting)
     gone = np.zeros(len(ticks), bool)
     corrections: dict[int, Undo] = {}
@@ -62,7 +62,7 @@ def meet(
 
 
 def _by_name(feed: str, waiting: Sequence[EarlyUndo]) -> dict[_Name, deque[tuple[int, EarlyUndo]]]:
-    """Return the undos of a feed by the name that they say of their trade, each with its place in the order."""
+    """Return a feed's undos by the name of their trade, each with its place in the order."""
     named: dict[_Name, deque[tuple[int, EarlyUndo]]] = {}
     for place, one in enumerate(waiting):
         if one.feed == feed:
@@ -72,7 +72,7 @@ def _by_name(feed: str, waiting: Sequence[EarlyUndo]) -> dict[_Name, deque[tuple
 
 
 def _names_of(ticks: Ticks, row: int) -> set[_Name]:
-    """Return the names that an undo may say of a trade: with who reported it, or with nobody."""
+    """Return the names that an undo may use for a trade: with its facility, or without."""
     trade = (ticks.symbols[int(ticks.symbol_index[row])], int(ticks.optional["trade_key"][row]))
     facility = ticks.optional.get("facility")
     return {(*trade, 0), (*trade, 0 if facility is None else int(facility[row]))}
@@ -81,7 +81,7 @@ def _names_of(ticks: Ticks, row: int) -> set[_Name]:
 def _take(
     named: dict[_Name, deque[tuple[int, EarlyUndo]]], names: Iterable[_Name], arrived_ms: int
 ) -> EarlyUndo | None:
-    """Take the first undo of some names out; one that is overdue by then waits no longer for any trade behind."""
+    """Take out the first undo of some names; first drop those that are overdue when the trade arrives."""
     queues = [named[name] for name in names if name in named]
     for queue in queues:
         while queue and is_overdue(queue[0][1], arrived_ms):
@@ -93,7 +93,7 @@ def _take(
 def _candidates(
     ticks: Ticks, arrivals: RowArrivals, feed: str, waiting: Sequence[EarlyUndo], limits: Limits
 ) -> list[int]:
-    """Return the rows that have the key of a waiting undo, and will reach a bar: few, if any."""
+    """Return the rows with the key of a waiting undo that may change a bar: few, if any."""
     keys = np.array([early.undo.trade_key for early in waiting if early.feed == feed], np.int64)
     if "trade_key" not in ticks.optional or not len(keys):
         return []

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.bar import MINUTE_NS
-from ...contracts.ticks import Column
-from ..marks import NO_MARKS
+from ...contracts.bar import MINUTE_NS, Bars
+from ...contracts.ticks import Mask
+from ..marks import NO_MARKS, Marks
 from .bar_book import NO_BARS, closed_by_clock, closed_by_next
 
 
@@ -15,34 +15,34 @@ from .bar_book import NO_BARS, closed_by_clock, closed_by_next
 class FeedBars:
     """The open bars of one feed, and its live clock.
 
-    clock_ns: Unix ns by Redis's clock; a replay has none. seen_at_ns: the worker's monotonic time when it was set.
-    producer: who contributed last; it answers in the ledger for a bar that is superseded. delay_ms: how far the feed
-    runs behind the market.
+    clock_ns: Unix ns by Redis's clock; a replay has none. base_ns, seen_at_ns: the arrival that set it last, and the
+    worker's monotonic time then. producer: the last one with a tick here; a superseded bar counts in its ledger row.
+    delay_ms: how far the feed runs behind the market. whole: bars come as whole minutes. publish: bars are published.
     """
 
     replay: bool
     whole: bool
     producer: str
     publish: bool
-    bars: Column = field(default_factory=NO_BARS.copy)
-    waiting: Column = field(default_factory=NO_MARKS.copy)  # bars of higher timeframes that are still open
+    bars: Bars = field(default_factory=NO_BARS.copy)
+    waiting: Marks = field(default_factory=NO_MARKS.copy)  # bars of higher timeframes that are still open
     clock_ns: int = 0
     base_ns: int = 0
     seen_at_ns: int | None = None
     ended: bool = False
     delay_ms: int = 0
 
-    def due(self, lateness_ns: int) -> Column:
+    def due(self, lateness_ns: int) -> Mask:
         """Mark the bars that are closed."""
         if not self.replay:
             return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
         return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
 
-    def due_higher(self, waiting: Column, lateness_ns: int) -> Column:
-        """Mark the bars of higher timeframes that are closed: as 1-minute bars close."""
+    def due_higher(self, waiting: Marks, lateness_ns: int) -> Mask:
+        """Mark the bars of higher timeframes that are closed, by the rule of 1-minute bars."""
         ends = waiting["minute"] + waiting["timeframe"]
         if not self.replay:
-            due: Column = ends * MINUTE_NS + lateness_ns <= self.clock_ns
+            due: Mask = ends * MINUTE_NS + lateness_ns <= self.clock_ns
             return due
         if self.ended or not len(waiting):
             return np.ones(len(waiting), bool)
@@ -56,9 +56,9 @@ class ClosedBars(NamedTuple):
 
     feed: str
     book: FeedBars
-    mask: Column
+    mask: Mask
 
     @property
-    def rows(self) -> Column:
+    def rows(self) -> Bars:
         """The closed bars, sorted by symbol, then minute."""
         return self.book.bars.compress(self.mask)

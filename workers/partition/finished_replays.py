@@ -1,4 +1,4 @@
-"""Up to which number a replay came that has ended in a partition: what its frames bring again is known."""
+"""The last number of each replay that ended in a partition: its frames are repeats if they come again."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from ...db.queries import query
 
 
 class FinishedReplays:
-    """What PostgreSQL knows of ended replays, asked for each one once."""
+    """Asks PostgreSQL for ended replays; each answer is kept."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._numbers: dict[tuple[int, str], int] = {}
 
     def number(self, partition: int, replay: str) -> int | None:
-        """Return a replay's last number in a partition; None where it has not ended there, or is no replay."""
+        """Return a replay's last number in a partition; None if it has not ended there, or is no replay."""
         key = (partition, replay)
         if key not in self._numbers:
             values = {"replay": replay, "partition": partition}
@@ -25,10 +25,10 @@ class FinishedReplays:
         return self._numbers[key]
 
     def numbers(self, partition: int, producers: Iterable[str]) -> dict[str, int]:
-        """Return the last numbers of those producers that are replays which ended in a partition."""
+        """Return the last number of each of these producers that is a replay and ended in the partition."""
         numbers = {producer: self.number(partition, producer) for producer in producers}
         return {producer: number for producer, number in numbers.items() if number is not None}
 
     def forget(self, partition: int) -> None:
-        """Ask again: a database that came back older may have forgotten that a replay ended."""
+        """Ask PostgreSQL again: it may have come back from a backup, in which a replay had not ended yet."""
         self._numbers = {key: number for key, number in self._numbers.items() if key[0] != partition}

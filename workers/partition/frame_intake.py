@@ -15,11 +15,11 @@ from .uncommitted import DeadLetter, Uncommitted
 
 
 class FrameIntake:
-    """The producers' flows. held_bytes: of the frames that wait behind holes, at most."""
+    """The flow of each producer. held_bytes: at most, of all frames that wait behind missing ones."""
 
     def __init__(self, *, held_bytes: int) -> None:
         self.flows: dict[str, FrameOrder] = {}
-        self.overflow: Position | None = None  # the first frame that there was no room to hold
+        self.overflow: Position | None = None  # the first frame that was dropped for lack of room
         self._held_bytes = held_bytes
 
     def take(
@@ -30,9 +30,9 @@ class FrameIntake:
         feeds: Mapping[str, FeedBars],
         finished: Callable[[str], int | None],
     ) -> list[Arrival]:
-        """Take one entry (id, frame bytes, when it was read); return the frames that can be applied by it, in order.
+        """Take one entry (id, frame bytes, when it was read); return the frames that can be applied now, in order.
 
-        feeds: with open bars. finished: the last number of a replay that ended here before, or None.
+        feeds: those with open bars. finished: returns the last number of a replay that ended here before, or None.
         """
         position, body, read = arrived
         try:
@@ -40,7 +40,7 @@ class FrameIntake:
             flow = self._flow(frame, feeds, finished)
             uncommitted.heard.add(frame.producer)
             if frame.kind == "abandon":
-                is_new = not flow.ended  # else said before, or it ended after all
+                is_new = not flow.ended  # else it came before, or the replay ended after all
                 flow.ended = True
                 return [Arrival(frame, position, read=read)] if is_new else []
             before = flow.number
@@ -58,14 +58,14 @@ class FrameIntake:
         return ready
 
     def _has_room(self, flow: FrameOrder, frame: Frame) -> bool:
-        """Tell whether a frame may wait behind a hole: all that waits in the partition has a bound in bytes."""
+        """Tell whether a frame may wait behind missing ones: what waits in a partition has a limit in bytes."""
         if len(flow.held) >= HELD_FRAMES:
             return False
         held_bytes = sum(flow.held_bytes for flow in self.flows.values())
         return held_bytes + frame.held_bytes <= self._held_bytes
 
     def _flow(self, frame: Frame, feeds: Mapping[str, FeedBars], finished: Callable[[str], int | None]) -> FrameOrder:
-        """Return where a frame's producer stands. Raises BadFrame for one that speaks for another's feed."""
+        """Return the flow of a frame's producer. Raises BadFrame if the feed is another producer's."""
         flow = self.flows.get(frame.producer)
         if flow is None:
             self._expect_own_feed(frame, feeds)
@@ -77,7 +77,7 @@ class FrameIntake:
         return flow
 
     def _expect_own_feed(self, frame: Frame, feeds: Mapping[str, FeedBars]) -> None:
-        """Raise BadFrame for a live frame to a replay's feed, or a replay named as a live feed: its end closes bars."""
+        """Raise BadFrame for a live frame to a replay's feed, or a replay named like one: its end closes bars."""
         if len(self.flows) >= MAX_PRODUCERS:
             raise BadFrame(f"more than {MAX_PRODUCERS} producers in one partition")
         replays = {flow.feed for producer, flow in self.flows.items() if flow.feed == producer}
@@ -87,7 +87,7 @@ class FrameIntake:
             raise BadFrame(f"the feed {frame.feed} is no feed of {frame.producer}")
 
     def safe_position(self, read_to: Position) -> Position:
-        """Return the position that a commit may claim: just below the first frame that waits, else the last entry."""
+        """Return the position that a commit may save: just below the first frame that waits, else the last entry."""
         waiting = [self.overflow, *(flow.first_held for flow in self.flows.values())]
         return min([read_to, *(position.before() for position in waiting if position)])
 
@@ -98,7 +98,7 @@ class FrameIntake:
 
 
 def refuse_overlapping(flow: FrameOrder, uncommitted: Uncommitted) -> None:
-    """Send the frames to the dead letters whose numbers overlap what their producer had sent before."""
+    """Send frames to the dead letters whose numbers overlap what their producer sent before."""
     for frame, position, *_ in flow.overlapping:
         why = f"numbers {frame.previous}-{frame.last} overlap {flow.number}"
         refused = Refused("bad_frame", why, frames.encode(frame)[:MAX_BODY_BYTES])

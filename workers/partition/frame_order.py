@@ -19,11 +19,11 @@ ANY_TIME = Reading(MAX_TS_NS // 1_000_000)
 
 
 class Arrival(NamedTuple):
-    """A frame and where it stood in the stream.
+    """A frame and its position in the stream.
 
     above: rows with a row_id at or below this number were applied before (a front-door frame that overlaps; else 0).
-    was_lost: its numbers were given up before it came.
-    read: when it was read, by Redis's clock: ids and births are said by whoever sends, and believed up to there.
+    was_lost: its numbers were counted as lost before it came.
+    read: when it was read, by Redis's clock. Senders choose ids and birth times: later ones are not believed.
     """
 
     frame: Frame
@@ -34,17 +34,17 @@ class Arrival(NamedTuple):
 
     @property
     def born_ms(self) -> int:
-        """When it was made."""
+        """When it was made, Unix ms."""
         return min(self.frame.born_ms, self.read.ms)
 
     @property
     def arrived_ms(self) -> int:
-        """When it came, at the latest."""
+        """The latest time at which it may have come, Unix ms."""
         return self.read.ms if self.read.behind else min(max(self.frame.born_ms, self.position.ms), self.read.ms)
 
     @property
     def stamp_ms(self) -> int:
-        """When it came, at the earliest: what moves a feed's clock."""
+        """The earliest time at which it may have come, Unix ms: it moves a feed's clock."""
         return min(self.position.ms, self.frame.born_ms, self.read.ms)
 
 
@@ -52,10 +52,10 @@ class Arrival(NamedTuple):
 class FrameOrder:
     """One producer in one partition.
 
-    number: everything up to here is applied, but for `lost`: ranges (from, to] given up, each applied once if it comes
-    after all. held: frames after missing ones, by their previous number. ended: nothing more will be applied;
-    end_applied: because its end frame was, which took one number. overlapping: frames that waited, and whose numbers
-    are partly applied by now, so that nobody knows which of their rows are: whoever follows takes them out.
+    number: everything up to here is applied, except `lost`: ranges (from, to] that were counted as lost; each is
+    applied once if it comes after all. held: frames after missing ones, by their previous number. ended: no more frames
+    are applied; end_applied: because its end frame was applied, which took one number. overlapping: frames that waited
+    and whose numbers are partly applied by now, so that their new rows are unknown: the caller refuses them.
     """
 
     feed: str
@@ -65,7 +65,7 @@ class FrameOrder:
     lost: list[tuple[int, int]] = field(default_factory=list)
     held: dict[int, Arrival] = field(default_factory=dict)
     held_bytes: int = 0
-    # Heaps over the held frames: their previous numbers; when each came, with that number (of those that went, too).
+    # Heaps: previous numbers of the held frames; (arrival, previous number), which may name frames that are gone.
     _order: list[int] = field(default_factory=list)
     _since: list[tuple[int, int]] = field(default_factory=list)
     overlapping: list[Arrival] = field(default_factory=list)
@@ -77,21 +77,22 @@ class FrameOrder:
 
     @property
     def done(self) -> int:
-        """The number up to which nobody has to keep a frame: below the last numbers, where those were given up.
+        """The number up to which the producer may forget its frames.
 
-        Who gave its numbers may be gone, and have left their frames on a disk: they are sent from there in order.
+        Not above the last numbers if those were counted as lost: a dead producer may have left them on a disk, and they
+        are sent from there later.
         """
         start, end = self.lost[-1] if self.lost else (self.number, 0)
         return start if end == self.number else self.number
 
     @property
     def first_held(self) -> Position | None:
-        """Where the earliest held frame stands: the committed position stays below it."""
+        """The position of the earliest held frame: the committed position stays below it."""
         return min((a.position for a in self.held.values()), default=None)
 
     @property
     def held_since_ms(self) -> int:
-        """When the earliest held frame came."""
+        """When the earliest held frame came, Unix ms."""
         while (first := self._since[0])[1] not in self.held:
             heappop(self._since)
         return first[0]
@@ -99,7 +100,7 @@ class FrameOrder:
     def accept(self, arrival: Arrival) -> list[Arrival]:
         """Take a frame; return the frames to apply now, in order (none for a repeat or after missing frames).
 
-        Raises BadFrame where its numbers overlap what is applied and its rows do not say which of them are new.
+        Raises BadFrame if its numbers overlap the applied ones, and its rows do not show which of them are new.
         """
         frame = arrival.frame
         if frame.last <= self.number:
@@ -117,7 +118,7 @@ class FrameOrder:
         return [arrival, *self._follow()]
 
     def _hold(self, arrival: Arrival) -> None:
-        """Keep a frame until its hole is filled; of two that begin alike, the one that came first."""
+        """Keep a frame until the missing ones come; of two with the same previous number, keep the first."""
         if arrival.frame.previous not in self.held:
             self.held[arrival.frame.previous] = arrival
             self.held_bytes += arrival.frame.held_bytes
@@ -132,17 +133,18 @@ class FrameOrder:
         self.held_bytes = 0
 
     def give_up(self) -> tuple[tuple[int, int], list[Arrival]]:
-        """Call the hole lost; return its range (from, to] and the held frames that can be applied now."""
+        """Count the first missing numbers as lost; return them (from, to], and the frames to apply now."""
         return self.give_up_to(self._order[0]), self._follow()
 
     def give_up_to(self, number: int) -> tuple[int, int]:
-        """Call lost what was not applied up to a number, where a frame ended; return its range (from, to]."""
+        """Count all numbers up to the end of a frame as lost; return those that were missing (from, to]."""
         hole = (self.number, number)
         self.lost = [*self.lost[1 - LOST_RANGES :], hole]
         self.number = number
         return hole
 
     def _follow(self) -> list[Arrival]:
+        """Return the held frames that follow the applied number without a gap."""
         ready = []
         while self._order and self._order[0] <= self.number:
             arrival = self.held.pop(heappop(self._order))
@@ -161,6 +163,7 @@ class FrameOrder:
         return ready
 
     def _was_lost(self, frame: Frame) -> bool:
+        """Tell whether a frame was counted as lost; take its numbers out of `lost`."""
         for i, (start, end) in enumerate(self.lost):
             if start <= frame.previous and frame.last <= end:
                 rest = [(start, frame.previous), (frame.last, end)]

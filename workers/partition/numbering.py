@@ -1,14 +1,15 @@
-"""The symbols of one partition, each with its number. Pure."""
+"""The symbols of one partition, each with its number (its code); and rows chosen by the code of their symbol. Pure."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...contracts.ticks import Column
+from ...contracts.ticks import Codes, Mask
 
 
 class Numbering:
-    """Numbers the symbols of a partition as they come. It outlives a restore, so that what counts on it may, too."""
+    """Numbers the symbols of a partition as they come. It survives a restore, and so can the histories."""
 
     def __init__(self) -> None:
         self.names: list[str] = []  # the symbol of each number; it only grows
@@ -22,14 +23,31 @@ class Numbering:
             self.names.append(symbol)
         return code
 
-    def codes_of(self, symbols: Iterable[str]) -> Column:
-        """Return the number of each symbol, of which none is new."""
+    def codes_of(self, symbols: Iterable[str]) -> Codes:
+        """Return the number of each symbol; none of them may be new."""
         return np.fromiter((self.codes[symbol] for symbol in symbols), "<i4")
 
     def fits(self, symbols: Sequence[str]) -> bool:
-        """Tell whether symbols stand in the order of their numbers, and new ones behind all others.
+        """Tell whether these symbols are in the order of their numbers, with all new ones at the end.
 
-        Rows that are sorted by the place of their symbol among these stay sorted by its number.
+        If so, rows that are sorted by their index into `symbols` are sorted by the symbol's number, too.
         """
         known = [code for code in map(self.codes.get, symbols) if code is not None]
         return known == sorted(known) and all(symbol in self.codes for symbol in symbols[: len(known)])
+
+
+def of_symbols(rows: NDArray[np.void], codes: Codes) -> NDArray[np.void]:
+    """Return the rows (bars or marks of one partition) of some symbols."""
+    return rows.compress(are_among(rows["symbol"], codes))
+
+
+def without_symbols(rows: NDArray[np.void], codes: Codes) -> NDArray[np.void]:
+    """Return the rows (bars or marks of one partition) of all other symbols."""
+    return rows.compress(~are_among(rows["symbol"], codes))
+
+
+def are_among(codes: Codes, some: Codes) -> Mask:
+    """Tell which codes are among some; a partition has few symbols, so that a table of all of them is small."""
+    chosen = np.zeros(max(codes.max(initial=-1), some.max(initial=-1)) + 1, bool)
+    chosen[some] = True
+    return chosen[codes]

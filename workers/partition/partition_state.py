@@ -1,7 +1,7 @@
-"""What a worker holds of one partition between two commits: numbers, clocks, open bars, counts. Pure: no server.
+"""What a worker holds of one partition between two commits: numbers, clocks, open bars, counts. Pure.
 
-It only grows until the commit; `committed` moves it on. Everything in it can be thrown away: a restore reads the last
-committed state and the stream brings the rest again.
+It only grows until the commit; then `committed` moves it on. All of it can be dropped at any time: a restore loads the
+last committed state, and the stream brings the rest again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,14 +10,15 @@ from itertools import groupby
 
 import numpy as np
 
+from ...contracts.bar import Bars
 from ...contracts.bounds import READ_TICKS
 from ...contracts.frames.frame import Frame
 from ...contracts.gap import Hole
 from ...contracts.lease import Lease
-from ...contracts.names import FRONT_DOOR_PRODUCER, MARKET_PRODUCERS, minute_feed
+from ...contracts.names import FRONT_DOOR_PRODUCER, minute_feed
 from ...contracts.partition import Position
-from ...contracts.ticks import MAX_TS_NS, Column, Ticks, concat
-from ..marks import NO_MARKS
+from ...contracts.ticks import MAX_TS_NS, Codes, Column, Mask, Ticks, concat
+from ..marks import NO_MARKS, Marks
 from ..steady_clock import Reading
 from .bar_book import bars_of, empty_bars, latest_of, merge
 from .early_undos import MOST_EARLY, EarlyUndo, is_overdue, meet
@@ -35,7 +36,7 @@ from .unpacking import Unpacker, pieces_of
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a partition is held. token: what its checkpoint row must show at the commit; outbox_number: the last."""
+    """How a partition is held. token: of its checkpoint row; outbox_number: of its newest outbox row."""
 
     partition: int
     lease: Lease
@@ -44,42 +45,42 @@ class Held:
 
 
 class PartitionState:
-    """One owned partition. `position`: everything in the stream up to here is committed."""
+    """One owned partition. position: everything in the stream up to here is committed."""
 
     def __init__(self, held: Held, *, position: Position, limits: Limits, numbering: Numbering | None = None) -> None:
-        """numbering: of the partition's symbols until now; it goes on where what is loaded fits it."""
+        """numbering: of the partition's symbols before a restore; it is kept if the loaded state fits it."""
         self.held = held
         self.partition = held.partition
         self.position = position
         self.read_to = position
         self.limits = limits
         self.intake = FrameIntake(held_bytes=limits.held_bytes)
-        self.done: dict[str, int] = {}  # at the last commit: up to where a producer may forget
+        self.done: dict[str, int] = {}  # by producer: the last committed number; it may forget frames up to it
         self.feeds: dict[str, FeedBars] = {}
         self.numbering = numbering or Numbering()
-        self.marks = NO_MARKS  # committed bars that wait for their detectors
+        self.marks: Marks = NO_MARKS  # committed bars that wait for detection
         self.uncommitted = Uncommitted()
-        self.early: list[EarlyUndo] = []  # which wait for their trades
+        self.early: list[EarlyUndo] = []  # cancels and corrections that came before their trades
 
     @property
     def symbols(self) -> list[str]:
-        """The partition's symbols: rows of bars and marks hold the index into this list, which grows."""
+        """The partition's symbols. Bars and marks hold the index into this list, which only grows."""
         return self.numbering.names
 
     @property
     def flows(self) -> dict[str, FrameOrder]:
-        """Where each producer stands."""
+        """By producer: its last applied number, and the frames that wait behind missing ones."""
         return self.intake.flows
 
     def read_from(self, position: Position) -> None:
-        """Note that the stream is read from behind a position on."""
+        """Note that the stream is read from after this position."""
         self.read_to = position
 
     def pass_deleted(self, until: Position) -> None:
-        """Note that a read came to an id where nothing stands any more."""
+        """Note that a read reached this id, whose entry was deleted."""
         self.read_to = max(self.read_to, until)
 
-    # -- apply -------------------------------------------------------------------------------------------------
+    # -- apply -------------------------------------------------------------------------------------------------------
 
     def apply(
         self,
@@ -91,11 +92,11 @@ class PartitionState:
         most_rows: int = READ_TICKS,
         between: Callable[[], None] = lambda: None,
     ) -> int:
-        """Apply stream entries (id, frame bytes) in their order; return how many of them: the rest has too many rows.
+        """Apply stream entries (id, frame bytes) in their order; return how many were taken.
 
-        now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: the last number of
-        a replay that ended here before, or None. most_rows: of the frames that are unpacked; the first entry is always
-        taken. between: called between two pieces of the work, none of which takes long.
+        now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: returns the last
+        number of a replay that ended here before, or None. most_rows: stop after so many rows; the first entry is
+        always taken. between: called between two pieces of work, each of which is short.
         """
         ready: dict[str, list[Arrival]] = {}
         rows = taken = 0
@@ -135,13 +136,13 @@ class PartitionState:
             self._set_clock(feed, arrivals, now_ns)
 
     def _checked(self, producer: str, arrivals: list[Arrival]) -> Ticks:
-        """Unpack one producer's frames, count what becomes of each tick, and return those that may touch a bar."""
+        """Unpack one producer's frames, count the outcome of each tick, and return the ticks that may change a bar."""
         counts = self.uncommitted.count_of(producer)
         unpacker = Unpacker(self.partition, self.limits.partitions, self.numbering)
         batches = unpacker.unpack(producer, arrivals, self.uncommitted)
         ticks, times = concat(batches), row_arrivals(arrivals, batches)
         if times is not None and (self.early or "undoes" in ticks.optional):
-            # A replay takes nothing back: its source leaves such trades out.
+            # A replay has no cancels: its source leaves such trades out.
             stamps_ms = arrived_ms(arrivals, batches)
             kept, ticks = self._without_undone(producer, arrivals[0].frame.feed, ticks, stamps_ms, times)
             counts.applied += len(kept) - int(kept.sum())
@@ -155,8 +156,11 @@ class PartitionState:
 
     def _without_undone(
         self, producer: str, feed: str, ticks: Ticks, stamps_ms: Column, times: RowArrivals
-    ) -> tuple[Column, Ticks]:
-        """Note what takes trades back, and carry out what waits for these; return which rows are left, and these."""
+    ) -> tuple[Mask, Ticks]:
+        """Note the cancels and corrections, and drop the trades for which one waits.
+
+        Returns which rows are left, and these rows.
+        """
         undoes = is_undo(ticks)
         said = ticks.take(undoes)
         told = zip(undos_of(ticks), said.ts.tolist(), stamps_ms[undoes].tolist(), strict=True)
@@ -167,8 +171,7 @@ class PartitionState:
         return kept, met.ticks.take(kept)
 
     def _end(self, frame: Frame) -> None:
-        # A live producer's numbers stay until its lease is long over: after a fail-over its frames
-        # may be read again.
+        # A live producer's numbers stay until long after its lease: after a fail-over its frames may be read again.
         flow = self.flows[frame.producer]
         flow.ended = flow.end_applied = True
         if frame.is_replay:
@@ -178,7 +181,7 @@ class PartitionState:
                 self.feeds[feed].ended = True
 
     def take_away(self, replay: str, minutes: Sequence[tuple[str, int]]) -> None:
-        """Let the next commit take away what others wrote in some (symbol, minute), where nothing is open.
+        """Let the next commit delete the bars of other feeds in some (symbol, minute) that have no open bar.
 
         replay: ended here since the last commit.
         """
@@ -194,7 +197,7 @@ class PartitionState:
             return
         dropped = 0
         for book in (self.feeds[feed] for feed in self._feeds_of(frame.feed)):
-            closed = self._due(book)  # only waits for its commit: whether that came before must make no difference
+            closed = self._due(book)  # closed bars stay, as if their commit had come before
             dropped += int(book.bars["trades"][~closed].sum())
             book.bars, book.ended = book.bars[closed], True
         counts = self.uncommitted.count_of(frame.producer)
@@ -225,14 +228,17 @@ class PartitionState:
         book.producer = producer
         return book
 
-    def _codes_of(self, ticks: Ticks) -> Column:
+    def _codes_of(self, ticks: Ticks) -> Codes:
         codes = np.fromiter((self.numbering.code(symbol) for symbol in ticks.symbols), "<i4", len(ticks.symbols))
         return codes[ticks.symbol_index]
 
-    # -- what is taken back ----------------------------------------------------------------------------------------
+    # -- cancels and corrections -------------------------------------------------------------------------------------
 
     def take_back(self, stream: Callable[[], Iterable[tuple[bytes, bytes]]]) -> None:
-        """Carry out the pending undos: make their bars again from what the stream holds (id, frame bytes)."""
+        """Carry out the pending cancels and corrections: make their bars again without these trades.
+
+        stream: reads what the stream holds, (id, frame bytes).
+        """
         for feed in {pending.feed for pending in self.uncommitted.undos}:
             applied = {producer: flow.number for producer, flow in self.flows.items() if flow.feed == feed}
             mine = [pending for pending in self.uncommitted.undos if pending.feed == feed]
@@ -246,7 +252,7 @@ class PartitionState:
         self.uncommitted.undos = []
 
     def give_up_undos(self) -> None:
-        """Send the undos that waited long enough to the dead letters, and the oldest where too many wait."""
+        """Send the early undos that waited long enough to the dead letters; the oldest too if there are too many."""
         self.early.sort(key=lambda one: one.arrived_ms)
         spare = len(self.early) - MOST_EARLY
         kept = []
@@ -261,16 +267,16 @@ class PartitionState:
         book = self.feeds.get(one.feed)
         return is_overdue(one, self.read_to.ms if book is None else book.clock_ns // MS_NS + book.delay_ms)
 
-    def _replace(self, feed: str, producer: str, bars: Column) -> None:
+    def _replace(self, feed: str, producer: str, bars: Bars) -> None:
         book = self._book(feed, replay=False, whole=False, producer=producer, publish=True)
         keys = _keys_of(bars)
         here = _keys_of(book.bars)
         kept = np.array([key not in keys for key in here], bool)
-        undecided = dict(zip(here, book.bars["trades"].tolist(), strict=True))
+        counted_later = dict(zip(here, book.bars["trades"].tolist(), strict=True))
         book.bars = merge(np.concatenate((book.bars[kept], bars)))
-        self.uncommitted.rebuilt.setdefault(feed, {}).update({key: undecided.get(key, 0) for key in keys})
+        self.uncommitted.rebuilt.setdefault(feed, {}).update({key: counted_later.get(key, 0) for key in keys})
 
-    # -- clocks and holes --------------------------------------------------------------------------------------
+    # -- clocks and missing frames -----------------------------------------------------------------------------------
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
         self.uncommitted.arrived_ns = max(self.uncommitted.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
@@ -279,14 +285,14 @@ class PartitionState:
             book = self.feeds[name]
             book.delay_ms = delays[-1] if delays else book.delay_ms
             arrived_ns = _arrived_ns(arrivals[-1])
-            if arrivals[-1].frame.producer == FRONT_DOOR_PRODUCER:  # which knows of no delay
+            if arrivals[-1].frame.producer == FRONT_DOOR_PRODUCER:  # its frames do not say the delay
                 arrived_ns -= book.delay_ms * MS_NS
-            if arrived_ns >= book.base_ns:  # a lost frame that came after all is older
+            if arrived_ns >= book.base_ns:  # a frame that was counted as lost and came after all is older
                 book.base_ns, book.seen_at_ns = arrived_ns, now_ns
             book.clock_ns = max(book.clock_ns, min(arrived_ns, self._held_ns(name)))
 
     def tick_clocks(self, now_ns: int) -> None:
-        """Move the live clocks on after a read that found nothing here; now_ns: monotonic time before that read."""
+        """Move the live clocks on after a read without entries. now_ns: monotonic time before that read."""
         for name, book in self.feeds.items():
             if book.replay:
                 continue
@@ -296,7 +302,7 @@ class PartitionState:
             book.clock_ns = max(book.clock_ns, min(clock_ns, self._held_ns(name)))
 
     def _held_ns(self, feed: str) -> int:
-        """Return when the earliest frame arrived that a feed holds behind a hole: its clock waits there."""
+        """Return when a feed's earliest waiting frame arrived, in Unix ns: its clock stops there for now."""
         flows = [flow for flow in self.flows.values() if flow.held and feed in (flow.feed, minute_feed(flow.feed))]
         return min((_arrived_ns(arrival) for flow in flows for arrival in flow.held.values()), default=MAX_TS_NS)
 
@@ -309,21 +315,22 @@ class PartitionState:
         only: Collection[str] | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> list[tuple[str, tuple[int, int]]]:
-        """Call lost the live holes that were waited for long enough; return producer and range (from, to] of each.
+        """Count missing live frames as lost after hole_wait_ms; return producer and numbers (from, to] of each hole.
 
-        only: of these producers; None: of all. between: called between two pieces of what can be applied then.
+        read_ms: Unix ms of the last read. only: of these producers; None: of all. between: called between two pieces of
+        the frames that can be applied then.
         """
         given_up: list[tuple[str, tuple[int, int]]] = []
         for producer, flow in self.flows.items():
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
             if can_be_sent_again or (only is not None and producer not in only):
                 continue
-            # Who was asked for the first was asked for all that follows it: the others do not wait in turn.
+            # A producer that was asked for the first missing frame sends all after it: the next holes do not wait anew.
             ready: list[Arrival] = []
             before_ms = 0
             while flow.held and read_ms > (since_ms := flow.held_since_ms) + hole_wait_ms:
                 hole, some = flow.give_up()
-                self._note_given_up(producer, flow.feed, hole, (before_ms, since_ms))
+                self._lose(producer, flow.feed, hole, (before_ms, since_ms))
                 given_up.append((producer, hole))
                 ready += some
                 before_ms = since_ms
@@ -333,51 +340,40 @@ class PartitionState:
                 between()
         return given_up
 
-    def _note_given_up(self, producer: str, feed: str, hole: tuple[int, int], window_ms: tuple[int, int]) -> None:
-        """Count numbers as lost, and note the gap. window_ms: times of the ticks before and behind them, 0: unknown."""
-        self._count_lost(producer, hole)
-        if producer.startswith(MARKET_PRODUCERS):  # what another lost, no vendor has
-            book = self.feeds.get(feed)
-            before_ms, behind_ms = window_ms
-            after_ms = max(before_ms, book.base_ns // MS_NS) if book else behind_ms
-            lost = hole[1] - hole[0]
-            self.uncommitted.given_up.append(Hole(feed, self.partition, after_ms, behind_ms, producer, lost))
-        self.uncommitted.dirty = True
+    def _lose(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> None:
+        """Count numbers (from, to] as lost. window_ms: Unix ms of the ticks before and behind them, 0: unknown."""
+        book = self.feeds.get(feed)
+        before_ms, behind_ms = window_ms
+        after_ms = max(before_ms, book.base_ns // MS_NS) if book else behind_ms
+        self.uncommitted.lose(Hole(feed, self.partition, after_ms, behind_ms, producer, numbers[1] - numbers[0]))
 
     def give_up_rest(self, producer: str, feed: str, numbers: tuple[int, int], window_ms: tuple[int, int]) -> int:
-        """Call lost what a producer that is gone had sent and nobody has: its last numbers.
+        """Count as lost the last numbers of a producer that ended, and whose frames no stream holds.
 
-        numbers: committed, and sent at last; window_ms: when that may have been sent. Returns how many ticks.
+        numbers: the last committed, and the last sent; window_ms: Unix ms between which that was sent. Returns how many
+        ticks.
         """
         flow = self.flows.setdefault(producer, FrameOrder(feed, numbers[0]))
-        hole = flow.give_up_to(numbers[1])
-        self._count_lost(producer, hole)
-        if producer.startswith(MARKET_PRODUCERS):
-            self.uncommitted.given_up.append(Hole(feed, self.partition, *window_ms, producer, hole[1] - hole[0]))
-        self.uncommitted.dirty = True
-        return hole[1] - hole[0]
-
-    def _count_lost(self, producer: str, hole: tuple[int, int]) -> None:
-        counts = self.uncommitted.count_of(producer)
-        counts.ticks_in += hole[1] - hole[0]
-        counts.lost += hole[1] - hole[0]
+        first, last = flow.give_up_to(numbers[1])
+        self.uncommitted.lose(Hole(feed, self.partition, *window_ms, producer, last - first))
+        return last - first
 
     def forget_producers(self, producers: Iterable[str]) -> None:
-        """Forget the numbers of producers of whom no frame comes any more: the next commit writes it down."""
+        """Forget the numbers of producers that send no more frames. The next commit saves that."""
         self.intake.forget(producers)
         self.uncommitted.dirty = True
 
     @property
     def holes(self) -> list[tuple[str, FrameOrder]]:
-        """The producers with frames ahead of a hole."""
+        """The producers with missing frames, and their flows."""
         return [(producer, flow) for producer, flow in self.flows.items() if flow.held]
 
     @property
     def safe_position(self) -> Position:
-        """The position that a commit may claim: just below the first held frame, else the last entry read."""
+        """The position that a commit may save: just below the first frame that waits, else the last entry read."""
         return self.intake.safe_position(self.read_to)
 
-    # -- commit ------------------------------------------------------------------------------------------------
+    # -- commit ------------------------------------------------------------------------------------------------------
 
     def closed(self) -> list[ClosedBars]:
         """Return the bars that the next commit writes."""
@@ -385,7 +381,7 @@ class PartitionState:
         return [bars for bars in closed if bars.mask.any()]
 
     def has_news(self) -> bool:
-        """Tell whether something waits to be committed that is waited for: a closed live bar, or a replay's end."""
+        """Tell whether a commit should come soon: for a closed live bar, a replay's end, or an overdue undo."""
         lateness_ns = self.limits.lateness_ns
         return (
             bool(self.uncommitted.ended_replays)
@@ -396,8 +392,8 @@ class PartitionState:
             )
         )
 
-    def save(self, closed: Sequence[ClosedBars], marks: Column, waiting: Mapping[str, Column]) -> bytes:
-        """Return the state as it will be after the commit: closed bars and ended replays left out."""
+    def save(self, closed: Sequence[ClosedBars], marks: Marks, waiting: Mapping[str, Marks]) -> bytes:
+        """Return the state as it will be after the commit, without closed bars and ended replays, as bytes."""
         kept = {feed: book.bars for feed, book in self.feeds.items()}
         kept |= {bars.feed: bars.book.bars.compress(~bars.mask) for bars in closed}
         return save_state(
@@ -405,7 +401,7 @@ class PartitionState:
         )  # fmt: skip
 
     def load(self, state: bytes | None) -> None:
-        """Take over a committed state. Raises SetupError for one that a newer program wrote."""
+        """Load a committed state. Raises SetupError if a newer program wrote it."""
         if state is None:
             return
         saved = load_state(state, self.partition)
@@ -419,26 +415,29 @@ class PartitionState:
         self.done = {producer: flow.done for producer, flow in self.flows.items()}
 
     def knows(self, symbol: str) -> bool:
-        """Tell whether a symbol is one of this partition's."""
+        """Tell whether a symbol came in this partition before."""
         return symbol in self.numbering.codes
 
-    def codes_of(self, symbols: Iterable[str]) -> Column:
+    def codes_of(self, symbols: Iterable[str]) -> Codes:
         """Return the index of each symbol in `symbols`."""
         return self.numbering.codes_of(symbols)
 
-    def _due(self, book: FeedBars) -> Column:
+    def _due(self, book: FeedBars) -> Mask:
         return book.due(self.limits.lateness_ns)
 
     def committed(
         self,
         position: Position,
         closed: Sequence[ClosedBars],
-        marks: Column,
-        waiting: Mapping[str, Column],
+        marks: Marks,
+        waiting: Mapping[str, Marks],
         *,
         held: Held,
     ) -> list[bytes]:
-        """Move on after COMMIT answered; return the entry ids that can be acked. held: with the new token."""
+        """Move on after COMMIT answered; return the entry ids that can be acked. held: with the new token.
+
+        position, closed, marks, waiting: what the plan of this commit had.
+        """
         self.held = held
         for bars in closed:
             bars.book.bars = bars.book.bars.compress(~bars.mask)
@@ -455,10 +454,10 @@ class PartitionState:
         return acked
 
 
-def _keys_of(bars: Column) -> list[tuple[int, int]]:
+def _keys_of(bars: Bars) -> list[tuple[int, int]]:
     return list(zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True))
 
 
 def _arrived_ns(arrival: Arrival) -> int:
-    """Return when a frame arrived by the feed's own market time: Unix ns by Redis's clock."""
+    """Return a frame's arrival less the feed's delay behind the market: Unix ns by Redis's clock."""
     return (arrival.stamp_ms - arrival.frame.delay_ms) * MS_NS

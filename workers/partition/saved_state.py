@@ -1,6 +1,6 @@
 """A partition's state between two commits as bytes: the content of `checkpoint.state`. Pure.
 
-A newer version may only add fields behind, with defaults: so a checkpoint of an older program can be read.
+A newer version may only append fields with defaults: so it can read the checkpoints of an older program.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
-from ...contracts.bar import BAR_DTYPE
+from ...contracts.bar import BAR_DTYPE, Bars
 from ...contracts.errors import SetupError
 from ...contracts.spellings.json_text import NOT_JSON
-from ...contracts.ticks import Column
-from ..marks import MARK_DTYPE, NO_MARKS
+from ..marks import MARK_DTYPE, NO_MARKS, Marks
 from .early_undos import EarlyUndo
 from .feed_bars import FeedBars
 from .frame_order import FrameOrder
@@ -73,12 +73,12 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 class LoadedState(NamedTuple):
-    """What a checkpoint holds. symbols: those that the rows of bars and marks point into. early: undos that wait."""
+    """What a checkpoint holds. symbols: bars and marks hold the index into them. early: undos that wait."""
 
     symbols: list[str]
     flows: dict[str, FrameOrder]
     feeds: dict[str, FeedBars]
-    marks: Column
+    marks: Marks
     early: Sequence[EarlyUndo] = ()
 
 
@@ -87,18 +87,18 @@ def save_state(
     flows: Mapping[str, FrameOrder],
     feeds: Mapping[str, FeedBars],
     *,
-    bars: Mapping[str, Column],
-    waiting: Mapping[str, Column],
-    marks: Column,
+    bars: Mapping[str, Bars],
+    waiting: Mapping[str, Marks],
+    marks: Marks,
     early: Sequence[EarlyUndo] = (),
 ) -> bytes:
-    """Return the bytes of a state; ended replays are left out. bars, waiting: by feed, as they will be."""
+    """Return a state as bytes, without ended replays. bars, waiting: by feed, as they will be after the commit."""
     parts = [*bars.values(), *waiting.values(), marks]
     used = np.unique(np.concatenate([part["symbol"] for part in parts]))
     renumber = np.zeros(len(symbols) + 1, "<i4")
     renumber[used] = np.arange(len(used))
 
-    def saved_rows(rows: Column) -> bytes:
+    def saved_rows(rows: NDArray[np.void]) -> bytes:
         rows = rows.take(np.arange(len(rows)))
         rows["symbol"] = renumber[rows["symbol"]]
         return rows.tobytes()
@@ -131,7 +131,7 @@ def save_state(
 
 
 def load_state(state: bytes, partition: int) -> LoadedState:
-    """Read a state. Raises SetupError for one that a newer program wrote, or that is damaged."""
+    """Read a state. Raises SetupError if a newer program wrote it, or if it is damaged."""
     try:
         saved = _decoder.decode(_decompressor.decompress(state))
     except (*NOT_JSON, zstandard.ZstdError) as e:

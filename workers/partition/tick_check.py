@@ -19,12 +19,15 @@ from ...contracts.ticks import (
     MIN_TS_NS,
     REPEATED,
     Column,
+    Mask,
     Refused,
     Ticks,
 )
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
+LATENESS_MS = 500  # a live bar stays open so long after its end
+MAX_FUTURE_S = 900.0  # a tick's time may be so far ahead of its arrival
 
 REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long (design, section 4)
 
@@ -33,17 +36,17 @@ REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for ab
 class Limits:
     """What a worker accepts. Prices in dollars, sizes in shares: what the columns of ohlcv_1min hold."""
 
-    lateness_ns: int = 500 * MS_NS
-    max_future_ns: int = 15 * 60 * 1000 * MS_NS
+    lateness_ns: int = LATENESS_MS * MS_NS
+    max_future_ns: int = int(MAX_FUTURE_S * 1000) * MS_NS
     min_price: float = 0.0000005  # less is stored as 0
     max_price: float = MAX_PRICE
     max_size: float = MAX_SIZE
-    held_bytes: int = HELD_BYTES  # that may wait behind the holes of one partition
-    partitions: int | None = None  # of the stream; None: of any number, each symbol is at home anywhere
+    held_bytes: int = HELD_BYTES  # of the frames that wait behind missing ones in one partition
+    partitions: int | None = None  # of the stream; None: every symbol is accepted in this partition
 
 
 class Checked(NamedTuple):
-    """The ticks that may touch a bar, the counts of those that silently may not, and the refused ones."""
+    """The ticks that may change a bar, the refused ones, and counts of those that are dropped without a dead letter."""
 
     ticks: Ticks
     quote_or_zero: int
@@ -52,9 +55,9 @@ class Checked(NamedTuple):
 
 
 class RowArrivals(NamedTuple):
-    """When rows were born and when they arrived, the later of birth and entry id: Unix ns by Redis's clock.
+    """When rows were born and when they arrived, in Unix ns by Redis's clock; neither is later than their read.
 
-    Neither is later than the read that brought them. born_ns: 0 for rows that are never too late.
+    born_ns: 0 for rows that are never too late. arrived_ns: the later of birth and entry id.
     """
 
     born_ns: Column
@@ -62,7 +65,7 @@ class RowArrivals(NamedTuple):
 
 
 def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowArrivals | None:
-    """Return the arrival of each row of some frames; None for a replay, which is not held against it."""
+    """Return the arrival of each row of some frames; None for a replay, whose ticks may have any time."""
     if arrivals[0].frame.is_replay:
         return None
     lengths = [len(batch) for batch in batches]
@@ -80,7 +83,7 @@ def row_arrivals(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> RowAr
 
 
 def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked:
-    """Sort out ticks. Only live ones, which have arrivals, are held against their time."""
+    """Split ticks into good and refused ones. Only live ticks have arrivals, and are compared with them."""
     zero, repeated = ticks.size == 0, np.zeros(len(ticks), bool)
     if "flags" in ticks.optional:
         zero |= ticks.optional["flags"] == 0
@@ -97,25 +100,26 @@ def check(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Checked
 
 
 def widened(ticks: Ticks) -> Ticks:
-    """Let the high and low of aggregates hold their open and close, as the readers of their messages do."""
-    told = ticks.optional
-    if not {"open", "high", "low"} & told.keys():
+    """Extend the high and low of aggregates to their open and close, as the readers of JSON aggregates do."""
+    given = ticks.optional
+    if not {"open", "high", "low"} & given.keys():
         return ticks
-    first, close = told.get("open", ticks.price), ticks.price
-    high, low = np.maximum(told.get("high", close), close), np.minimum(told.get("low", close), close)
+    first, close = given.get("open", ticks.price), ticks.price
+    high, low = np.maximum(given.get("high", close), close), np.minimum(given.get("low", close), close)
     extremes = {"high": np.maximum(high, first), "low": np.minimum(low, first)}
-    return replace(ticks, optional={**told, **extremes})
+    return replace(ticks, optional={**given, **extremes})
 
 
-def may_count(ticks: Ticks, arrivals: RowArrivals, limits: Limits) -> Column:
-    """Tell which ticks would not be refused, (n,) bool."""
+def may_count(ticks: Ticks, arrivals: RowArrivals, limits: Limits) -> Mask:
+    """Tell which ticks would not be refused."""
     good = np.ones(len(ticks), bool)
     for _, _, bad in _problems(ticks, arrivals, limits):
         good &= ~bad
     return good
 
 
-def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Iterator[tuple[str, str, Column]]:
+def _problems(ticks: Ticks, arrivals: RowArrivals | None, limits: Limits) -> Iterator[tuple[str, str, Mask]]:
+    """Yield reason, detail, and the ticks with this problem."""
     for name in ("price", "open", "high", "low", "vwap"):
         column = ticks.price if name == "price" else ticks.optional.get(name)
         if column is not None:  # NaN compares false, and so is refused

@@ -1,4 +1,4 @@
-"""What has happened in a partition since its last commit: one object, which the next commit replaces whole. Pure."""
+"""What happened in a partition since its last commit: one object, which the next commit replaces whole. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from ...contracts.gap import Hole
+from ...contracts.names import MARKET_PRODUCERS
 from ...contracts.partition import Position
 from ...contracts.ticks import Refused
 from .early_undos import EarlyUndo
@@ -27,7 +28,7 @@ class Counts:
 
 
 class DeadLetter(NamedTuple):
-    """A refused tick on its way to the dead letters. entry: the stream entry's id, where that was no frame."""
+    """A refused tick on its way to the dead letters. entry: the stream entry's id if the entry was no frame."""
 
     producer: str
     refused: Refused
@@ -35,7 +36,7 @@ class DeadLetter(NamedTuple):
 
 
 class EndedReplay(NamedTuple):
-    """A replay whose last frame was applied here, or that was abandoned."""
+    """A replay that ended here: its last frame was applied, or it was abandoned."""
 
     replay: str
     last_number: int
@@ -44,36 +45,47 @@ class EndedReplay(NamedTuple):
 
 @dataclass(slots=True)
 class Uncommitted:
-    """Everything that a commit makes durable or carries out once: what were left of it would count a second time."""
+    """Everything that a commit writes or carries out once. It is replaced whole, so that nothing counts twice."""
 
     counts: dict[str, Counts] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     ended_replays: list[EndedReplay] = field(default_factory=list)
-    given_up: list[Hole] = field(default_factory=list)  # of the market's feeds
-    undos: list[EarlyUndo] = field(default_factory=list)  # which the next commit carries out
-    # By feed, (symbol, minute) of open bars that replace theirs: so many of their trades stand in no bar yet.
+    given_up: list[Hole] = field(default_factory=list)  # lost numbers of feeds of the market
+    undos: list[EarlyUndo] = field(default_factory=list)  # cancels and corrections for the next commit to carry out
+    # By feed, open bars that were made again: (symbol, minute), and how many of its trades no commit has counted yet.
     rebuilt: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
-    undone: dict[tuple[str, str, int], list[EarlyUndo]] = field(default_factory=dict)  # what made these bars again
-    heard: set[str] = field(default_factory=set)  # who sent something, repeats too
+    # By (feed, symbol, minute): why that bar was made again.
+    undone: dict[tuple[str, str, int], list[EarlyUndo]] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)  # producers that sent something, even a repeat
     unacked: list[bytes] = field(default_factory=list)  # ids of the entries that were read
     repeats: int = 0
     ticks: int = 0
-    arrived_ns: int = 0  # when the newest live frame did, by Redis's clock
-    dirty: bool = False  # the checkpoint would change, whether or not a tick came
+    arrived_ns: int = 0  # arrival of the newest live frame, Unix ns by Redis's clock
+    dirty: bool = False  # the checkpoint would change, even without a tick
 
     def count_of(self, producer: str) -> Counts:
-        """Return a producer's counts, to be raised."""
+        """Return a producer's counts; the caller may raise them."""
         return self.counts.setdefault(producer, Counts())
 
     def refuse(self, producer: str, refused: Iterable[Refused]) -> None:
-        """Count a producer's refused ticks, each by its reason, and keep them for the dead letters."""
+        """Count a producer's refused ticks by their reasons, and keep them for the dead letters."""
         counts = self.count_of(producer)
         for tick in refused:
             outcome = tick.reason if tick.reason in ("future", "too_late") else "refused"
             setattr(counts, outcome, getattr(counts, outcome) + 1)
             self.dead_letters.append(DeadLetter(producer, tick))
 
+    def lose(self, hole: Hole) -> None:
+        """Count the ticks of missing frames as lost. A feed of the market has a gap then, which can be repaired."""
+        counts = self.count_of(hole.producer)
+        counts.ticks_in += hole.ticks
+        counts.lost += hole.ticks
+        if hole.producer.startswith(MARKET_PRODUCERS):
+            self.given_up.append(hole)
+        self.dirty = True
+
     def split_acked(self, position: Position) -> tuple[list[bytes], Self]:
-        """Return the ids that can be acked once everything up to a position is committed, and what is left then."""
-        end = bisect_right(self.unacked, position, key=Position.parse)  # many stay where the position waits for a hole
+        """Return the ids that can be acked after a commit up to this position, and a new object with the others."""
+        # While the position waits for missing frames, most ids stay.
+        end = bisect_right(self.unacked, position, key=Position.parse)
         return self.unacked[:end], type(self)(unacked=self.unacked[end:])

@@ -1,8 +1,8 @@
-"""Cancels and corrections: find the original trade among the ticks that the stream still holds. Pure.
+"""Cancels and corrections: find the trade among the ticks that the stream still holds. Pure.
 
-One whose undo comes first is met when it comes (workers.early_undos). Else nothing is kept for it in the meantime: to
-undo a high takes all trades of its minute, and the stream has them for as long as it keeps what is committed
-(`--retention`). So a bar is made again from there, without the trade.
+A bar does not remember its trades, and to undo a high takes all of them. The stream keeps them for a time after the
+commit (`--retention-s`): the bar is made again from there, without the trade. If the undo came before its trade, it
+waits (partition/early_undos.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,30 +12,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.bar import BAR_DTYPE, MINUTE_NS
+from ...contracts.bar import BAR_DTYPE, MINUTE_NS, Bars
 from ...contracts.errors import BadFrame
 from ...contracts.frames import frame as frames
 from ...contracts.partition import Position
 from ...contracts.spellings.original import originals
 from ...contracts.spellings.tick_values import TickRow, ticks_of_rows
 from ...contracts.spellings.undo import UNDOES
-from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Refused, Ticks, concat
+from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Mask, Refused, Ticks, concat
 from .bar_book import bars_of, empty_bars
 from .frame_order import Arrival, FrameOrder
 from .tick_check import Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
-NO_TRADE = "no such trade in what the stream keeps (--retention), nor in 15 minutes since, or it was taken back"
-TRIMMED = "its minute is older than what the stream keeps (--retention)"
+NO_TRADE = "no such trade in what the stream keeps (--retention-s), nor in 15 minutes since, or it was taken back"
+TRIMMED = "its minute is older than what the stream keeps (--retention-s)"
 REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
-UNDO_WAIT_MS = 900_000  # an undo that came ahead of its trade waits so long: as late as a trade may be
+UNDO_WAIT_MS = 900_000  # an undo waits so long for its trade: a later trade is refused as too late
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
 
 class Undo(NamedTuple):
     """One trade to undo. price, size: the corrected values, 0 for a cancel.
 
-    facility: who reported it, 0 where nobody is named: any. note: what of its name no column holds.
+    facility: who reported the trade; 0: any. note: the parts of its name that have no column (contracts.trade_note).
     """
 
     symbol: str
@@ -48,9 +48,9 @@ class Undo(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An undo, and the minute of the trade that it took back; None where there was no such trade.
+    """An undo, and the minute of its trade; None if there is no such trade.
 
-    too_late: there was one, and an undo before took it back.
+    too_late: there was one, but an earlier undo took it back.
     """
 
     undo: Undo
@@ -58,15 +58,15 @@ class Found(NamedTuple):
     too_late: bool = False
 
 
-def is_undo(ticks: Ticks) -> Column:
-    """Tell which rows take a trade back."""
+def is_undo(ticks: Ticks) -> Mask:
+    """Tell which rows are cancels or corrections."""
     if "undoes" not in ticks.optional:
         return np.zeros(len(ticks), bool)
     return np.asarray(ticks.optional["undoes"] != 0)
 
 
 def undos_of(ticks: Ticks) -> list[Undo]:
-    """Return the rows that take a trade back."""
+    """Return the cancels and corrections among these ticks, in their order."""
     rows = ticks.take(is_undo(ticks))
     if not len(rows):
         return []
@@ -82,10 +82,10 @@ def undos_of(ticks: Ticks) -> list[Undo]:
 
 
 def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, list[Found]]:
-    """Carry the undos among some ticks out, in their order; return what is left, and what each of them found.
+    """Carry out the undos among some ticks, in their order; return the other ticks, and what each undo found.
 
-    An undo takes the last trade of its name before it; where none ever came, the first that arrives while it waits.
-    Each trade is taken back once. arrived_ms: (n,) when each row arrived; None: all at once.
+    An undo takes the last trade of its name before it; if none came before, the first that arrives while it waits.
+    Each trade is taken back once. arrived_ms: (n,) Unix ms of each row's arrival; None: all at once.
     """
     undoes = is_undo(ticks)
     rows = np.flatnonzero(undoes)
@@ -110,9 +110,10 @@ def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, li
 
 
 class _TradesOfName:
-    """The trades of one symbol and key, for undos that come in the order of their rows: no step looks at all of them.
+    """The trades of one symbol and key. Undos must come in the order of their rows, so that no step scans all trades.
 
-    By facility, and all under 0: their rows in order, how many were passed, and those that the last one is among.
+    By facility, with all trades under 0: _rows in order; _passed, how many of them are before the last undo; _stack, of
+    these the ones not taken back yet; _later, the rows from which a waiting undo takes.
     """
 
     def __init__(self) -> None:
@@ -126,8 +127,8 @@ class _TradesOfName:
         if facility:
             self._rows.setdefault(facility, []).append(row)
 
-    def find(self, row: int, facility: int, gone: Column, arrived_ms: Column) -> tuple[bool, int | None]:
-        """Return whether there was a trade before a row, and the row of the one that is meant, None where none is."""
+    def find(self, row: int, facility: int, gone: Mask, arrived_ms: Column) -> tuple[bool, int | None]:
+        """Return whether there was a trade before this row, and the row of the trade to take back, or None."""
         rows, passed = self._rows.get(facility, []), self._passed.get(facility, 0)
         stack = self._stack.setdefault(facility, [])
         while passed < len(rows) and rows[passed] < row:
@@ -140,8 +141,8 @@ class _TradesOfName:
             return True, stack[-1] if stack else None
         return False, self._first_later(facility, gone, int(arrived_ms[row]) + UNDO_WAIT_MS, arrived_ms)
 
-    def _first_later(self, facility: int, gone: Column, until_ms: int, arrived_ms: Column) -> int | None:
-        """Return the first trade that is left and arrived in time: usually the very first."""
+    def _first_later(self, facility: int, gone: Mask, until_ms: int, arrived_ms: Column) -> int | None:
+        """Return the first trade that is not taken back and arrived in time: usually the very first."""
         later = self._later.get(facility)
         if later is None:
             later = np.array(self._rows.get(facility, []), np.int64)
@@ -156,8 +157,8 @@ class _TradesOfName:
         return None
 
 
-def _trades_by_name(ticks: Ticks, undoes: Column) -> dict[tuple[int, int], _TradesOfName]:
-    """Return the trades with a key that some undo names, by symbol index and key."""
+def _trades_by_name(ticks: Ticks, undoes: Mask) -> dict[tuple[int, int], _TradesOfName]:
+    """Return the trades whose key some undo has, by symbol index and key."""
     keys = ticks.optional["trade_key"]
     rows = np.flatnonzero(~undoes & np.isin(keys, keys[undoes]))
     none = np.zeros(len(ticks), OPTIONAL_COLUMNS["facility"])
@@ -171,7 +172,7 @@ def _trades_by_name(ticks: Ticks, undoes: Column) -> dict[tuple[int, int], _Trad
 
 
 def with_corrections(ticks: Ticks, corrections: Mapping[int, Undo]) -> Ticks:
-    """Return some ticks with what corrections put in the place of the trades of some rows."""
+    """Return ticks with corrected prices and sizes. corrections: by row."""
     if not corrections:
         return ticks
     columns = {"price": ticks.price, "size": ticks.size, **ticks.optional}
@@ -186,9 +187,9 @@ def with_corrections(ticks: Ticks, corrections: Mapping[int, Undo]) -> Ticks:
 
 
 class Past(NamedTuple):
-    """What a partition's stream holds of a feed. first_ms: before it, ticks may be missing; 0 where none is.
+    """What a partition's stream holds of a feed. first_ms: ticks before it may be missing; 0: none is missing.
 
-    arrived_ms: (n,) when each of the ticks arrived.
+    arrived_ms: (n,) when each tick arrived, Unix ms.
     """
 
     ticks: Ticks
@@ -205,11 +206,11 @@ def read_past(
 ) -> Past:
     """Read a feed's ticks of some symbols again, each number once and in order.
 
-    entries: (id, frame bytes) of the stream, oldest first. applied: the number of each of the feed's producers that is
-    applied; of one whose frames are all gone, ticks are missing.
+    entries: (id, frame bytes) of the stream, oldest first. applied: by producer of the feed, the last applied number;
+    if a producer's frames are all gone, its ticks are missing.
     """
     seen = [arrival for arrival in _frames(entries) if arrival.frame.feed == feed]
-    first: dict[str, int] = {}  # which need not stand first: what Redis refused once comes behind what followed it
+    first: dict[str, int] = {}  # by producer; its first frame may come later in the stream, when Redis refused it once
     for frame in (arrival.frame for arrival in seen):
         first[frame.producer] = min(frame.previous, first.get(frame.producer, frame.previous))
     flows = {producer: FrameOrder(feed, number) for producer, number in first.items()}
@@ -222,13 +223,13 @@ def read_past(
 
 
 def arrived_ms(arrivals: Sequence[Arrival], batches: Sequence[Ticks]) -> Column:
-    """Return when each row of some frames arrived, by Redis's clock; read again, the same."""
+    """Return when each row of some frames arrived, Unix ms by Redis's clock; a second read gives the same."""
     stamps = [min(a.position.ms, a.frame.born_ms) for a in arrivals]
     return np.repeat(np.array(stamps, np.int64), [len(batch) for batch in batches])
 
 
 def _delay_ms(seen: Sequence[Arrival]) -> int:
-    """Return how long after its market time a feed's trade arrives at the earliest."""
+    """Return the shortest delay of a feed's trades behind the market."""
     trades = (a.frame for a in seen if a.frame.count and "undoes" not in a.frame.columns)
     return min((frame.delay_ms for frame in trades), default=0)
 
@@ -253,7 +254,7 @@ def _in_order(seen: Sequence[Arrival], flows: dict[str, FrameOrder]) -> Iterable
 
 
 def _timely(arrival: Arrival, symbols: frozenset[str], limits: Limits) -> Ticks:
-    """Return the trades of some symbols that a frame brought to the bars, and what it takes back of them."""
+    """Return the trades of some symbols that a frame brought to the bars, and its undos of such trades."""
     try:
         ticks = frames.ticks_of(arrival.frame)
     except BadFrame:
@@ -281,10 +282,10 @@ def _of_symbols(ticks: Ticks, symbols: AbstractSet[str]) -> Ticks:
     return of_them.take(codes >= 0)
 
 
-def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, int]]) -> Column:
-    """Make the bars of some (symbol, minute) from all their ticks; one that has no tick left is there, and empty.
+def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, int]]) -> Bars:
+    """Make the bars of some (symbol, minute) from all their ticks; a bar without any tick left is empty.
 
-    codes: a symbol's index in the partition. Returns BAR_DTYPE, sorted.
+    codes: the index of each symbol in the partition. Returns them sorted.
     """
     wanted = set(wanted)
     ticks = _of_symbols(ticks, {symbol for symbol, _ in wanted})  # others may be unknown here
@@ -298,7 +299,7 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
 
 
 def refused_undo(undo: Undo, ts: int, why: str) -> Refused:
-    """Return an undo that cannot be carried out as a dead letter. ts: its own time, Unix ns."""
+    """Return the dead letter of an undo that cannot be carried out. ts: its own time, Unix ns."""
     row = TickRow(
         undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
         note=undo.note,

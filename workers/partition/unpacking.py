@@ -1,4 +1,4 @@
-"""Frames that can be applied, to ticks; those that no partition of ours may hold are refused and counted. Pure."""
+"""Unpacks frames into ticks; frames whose symbols do not belong to the partition are refused and counted. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,11 +11,11 @@ from .frame_order import Arrival
 from .numbering import Numbering
 from .uncommitted import DeadLetter, Uncommitted
 
-_PIECE_ROWS = 65_536  # unpacked together at most, but for one frame that has more: a lease is renewed between pieces
+_PIECE_ROWS = 65_536  # unpacked together at most, except one larger frame: leases are renewed between two pieces
 
 
 def pieces_of(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
-    """Cut frames that can be applied into runs of few rows, in their order."""
+    """Cut a list of frames into pieces of at most _PIECE_ROWS rows, in their order."""
     first = rows = 0
     for i, arrival in enumerate(arrivals):
         if rows + arrival.frame.count > _PIECE_ROWS and i > first:
@@ -26,9 +26,9 @@ def pieces_of(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
 
 
 class Unpacker:
-    """Unpacks the frames of one partition of so many; None: which may have any symbol.
+    """Unpacks the frames of one partition. partitions: of the stream; None: any symbol may come.
 
-    numbering: a symbol with a number was looked at before.
+    numbering: a symbol with a number was checked before.
     """
 
     def __init__(self, partition: int, partitions: int | None, numbering: Numbering) -> None:
@@ -37,7 +37,7 @@ class Unpacker:
         self._numbering = numbering
 
     def unpack(self, producer: str, arrivals: list[Arrival], uncommitted: Uncommitted) -> list[Ticks]:
-        """Unpack one producer's frames, and count and refuse what is to be refused of them as it came.
+        """Unpack one producer's frames; count their rows, and refuse those that came as refused.
 
         Returns one batch for each frame; a single one where the frames are alike.
         """
@@ -51,7 +51,7 @@ class Unpacker:
         return batches
 
     def _together(self, arrivals: list[Arrival]) -> list[Ticks]:
-        """Return full frames of a replay as one batch; nothing where some frame must be looked at by itself."""
+        """Return full frames of a replay as one batch; nothing if some frame must be unpacked by itself."""
         batch = [arrival.frame for arrival in arrivals]
         if not batch[0].is_replay or not frames.are_alike(batch):
             return []
@@ -63,7 +63,7 @@ class Unpacker:
         return [ticks]
 
     def _one(self, arrival: Arrival, uncommitted: Uncommitted) -> Ticks:
-        """Return a frame's new rows; those of a corrupt block are refused together, under their numbers."""
+        """Return a frame's new rows; if its block is corrupt, all of its rows are refused."""
         frame = arrival.frame
         try:
             self._expect_symbols(frame.symbols)
@@ -71,7 +71,7 @@ class Unpacker:
         except BadFrame as e:
             counts = uncommitted.counts[frame.producer]
             counts.refused += frame.rows
-            # Numbers that were given up as lost stand in the ledger already.
+            # Numbers that were counted as lost are in the ledger already.
             counts.lost -= frame.rows if arrival.was_lost else 0
             counts.ticks_in += 0 if arrival.was_lost else frame.rows
             original = frames.encode(frame)[:MAX_BODY_BYTES]
@@ -79,7 +79,7 @@ class Unpacker:
             return Ticks.empty()
 
     def _expect_symbols(self, symbols: Iterable[str]) -> None:
-        """Raise BadFrame for a new symbol that no column holds, or whose bars another partition writes."""
+        """Raise BadFrame for a new symbol that is too long or unprintable, or that belongs to another partition."""
         known = self._numbering.codes
         for symbol in symbols:
             if symbol in known:

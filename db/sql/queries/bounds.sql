@@ -243,3 +243,20 @@ covers AS (DELETE FROM replay_cover c WHERE c.replay = ANY (ARRAY(SELECT name FR
 scores AS (DELETE FROM replaced d WHERE d.by_feed = ANY (ARRAY(SELECT name FROM gone))
                                      OR d.feed = ANY (ARRAY(SELECT name FROM gone)))
 SELECT (SELECT count(*) FROM gone), (SELECT max(name) FROM next);
+
+-- forget_run_steps --
+-- Of runs that ended long ago; what became of the latest run is shown whole, however old it is.
+DELETE FROM run_step WHERE ctid = ANY (ARRAY(
+    SELECT s.ctid FROM run r JOIN run_step s USING (run_id)
+     WHERE r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
+       AND r.run_id <> (SELECT l.run_id FROM run l ORDER BY l.created_at DESC LIMIT 1)
+     LIMIT %(most)s));
+
+-- forget_runs --
+-- After their steps. The latest run stays.
+DELETE FROM run WHERE run_id = ANY (ARRAY(
+    SELECT r.run_id FROM run r
+     WHERE r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
+       AND r.run_id <> (SELECT l.run_id FROM run l ORDER BY l.created_at DESC LIMIT 1)
+       AND NOT EXISTS (SELECT FROM run_step s WHERE s.run_id = r.run_id)
+     LIMIT %(most)s));

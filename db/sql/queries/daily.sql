@@ -17,6 +17,53 @@ ON CONFLICT (symbol, date) DO UPDATE
    AND (t.open, t.high, t.low, t.close, t.volume, t.is_final)
        IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.is_final);
 
+-- register_symbols --
+-- In name order, so that two never wait for each other in a circle.
+INSERT INTO symbols (symbol)
+SELECT DISTINCT symbol FROM unnest(%(symbols)s::text[]) AS w (symbol) ORDER BY 1 ON CONFLICT DO NOTHING;
+
+-- import_vendor_days --
+-- Bars of days as a vendor says them; ours give way. What is final is changed by what is final alone. Returns how many
+-- rows changed, and how many of them the vendor had said otherwise before.
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(symbols)s::text[], %(days)s::date[], %(opens)s::float8[], %(highs)s::float8[],
+                         %(lows)s::float8[], %(closes)s::float8[], %(volumes)s::float8[], %(are_final)s::boolean[])
+                  AS g (symbol, date, open, high, low, close, volume, is_final)
+), before AS MATERIALIZED (
+    SELECT t.* FROM given g JOIN ohlcv_daily t ON t.symbol = g.symbol AND t.date = g.date
+), written AS (
+    INSERT INTO ohlcv_daily AS t (symbol, date, open, high, low, close, volume, provenance, is_final)
+    SELECT symbol, date, open, high, low, close, volume, %(source)s, is_final FROM given
+    ON CONFLICT (symbol, date) DO UPDATE
+       SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+           volume = excluded.volume, provenance = excluded.provenance, is_final = excluded.is_final
+     WHERE coalesce(t.provenance, 'own') = 'own'
+        OR ((t.open, t.high, t.low, t.close, t.volume, t.is_final) IS DISTINCT FROM
+            (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.is_final)
+            AND (excluded.is_final OR t.is_final IS NOT TRUE))
+    RETURNING t.*
+)
+SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open, b.high, b.low, b.close, b.volume)
+                       IS DISTINCT FROM (w.open, w.high, w.low, w.close, w.volume)))::int
+  FROM written w LEFT JOIN before b ON b.symbol = w.symbol AND b.date = w.date;
+
+-- vendor_days --
+-- Of each day with bars: how many of some symbols have one of a vendor, and how many of these are final.
+SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
+       (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
+ WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
+
+-- days_without_vendor --
+-- Symbols and days that have no bar of a vendor that is final.
+SELECT w.symbol, d.day FROM unnest(%(symbols)s::text[]) AS w (symbol) CROSS JOIN unnest(%(days)s::date[]) AS d (day)
+ WHERE NOT EXISTS (SELECT FROM ohlcv_daily t WHERE t.symbol = w.symbol AND t.date = d.day AND t.provenance <> 'own'
+                      AND t.is_final)
+ ORDER BY 1, 2;
+
+-- days_by_source --
+SELECT coalesce(provenance, 'own'), count(*)::int FROM ohlcv_daily
+ WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY 1;
+
 -- symbols_with_days --
 SELECT symbol, count(*) FROM ohlcv_daily WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY symbol;
 
@@ -91,6 +138,22 @@ SELECT symbol, ex_date - date '1970-01-01', ratio::float8 FROM corporate_action
 -- replace_found --
 SELECT new, deleted FROM replace_found(%(table)s::regclass, %(kind)s, %(stamp)s, %(result)s, %(symbols)s, %(timeframe)s,
                                        %(stamps)s, %(rows)s::jsonb);
+
+-- intraday_signals --
+-- The surest pattern of each direction that was told of a symbol during a session, the later one of two.
+SELECT DISTINCT ON (p.symbol, w.closes, direction)
+       p.symbol, w.closes, (p.pattern_data ->> 'direction')::int AS direction, p.pattern_type, p.timeframe,
+       p.confidence::float8, p.detection_timestamp
+  FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) AS w (opens, closes)
+  JOIN intraday_patterns p ON p.symbol = ANY (%(symbols)s) AND p.detection_timestamp > w.opens
+                          AND p.detection_timestamp <= w.closes
+  LEFT JOIN detection_flow f ON f.pattern_id = p.id
+ WHERE f.superseded_at IS NULL AND p.pattern_data ->> 'event' = 'first' AND p.pattern_data ->> 'direction' IN ('1', '-1')
+ ORDER BY p.symbol, w.closes, direction, p.confidence DESC, p.detection_timestamp DESC;
+
+-- daily_pattern_ids --
+SELECT symbol, pattern_type, detection_timestamp, id FROM daily_patterns
+ WHERE symbol = ANY (%(symbols)s) AND detection_timestamp = ANY (%(stamps)s);
 
 -- lacks_of_daily_tables --
 -- Missing columns of tables that may be the application's, which the daily run must write.

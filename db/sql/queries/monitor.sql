@@ -40,18 +40,40 @@ SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least
 
 -- monitor_bridge --
 -- The standby bridges: each has one connection with its name. The number of waiting results is computed from the
--- numbers, and the age from the first row of each partition: reading all rows is slow if there are many.
+-- numbers, and the age from the first row of each partition: reading all rows is slow if there are many. The messages
+-- of runs have their own partition, -1.
 SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND expires_at >= clock_timestamp()),
        (SELECT epoch FROM lease WHERE unit = 'bridge'),
        (SELECT count(*) FROM pg_stat_activity
          WHERE datname = current_database() AND starts_with(application_name, 'tickstock-bridge ')),
        coalesce(sum(greatest(0, c.outbox_number - coalesce(p.number, 0))), 0)::bigint,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(first.created_at)))::float8
-  FROM checkpoint c
+  FROM (SELECT partition, outbox_number FROM checkpoint UNION ALL SELECT -1, number FROM run_result) AS c
   LEFT JOIN bridge_position p ON p.partition = c.partition
   LEFT JOIN LATERAL (SELECT o.created_at FROM outbox o
                       WHERE o.partition = c.partition AND o.number > coalesce(p.number, 0)
                       ORDER BY o.number LIMIT 1) AS first ON true;
+
+-- monitor_jobs --
+-- Processes that do steps of runs: each has one connection, by its name; for how long the first has been connected; and
+-- messages of runs that wait for the bridge.
+SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(backend_start)))::float8,
+       (SELECT greatest(0, r.number - coalesce(p.number, 0))::bigint
+          FROM run_result r LEFT JOIN bridge_position p ON p.partition = -1)
+  FROM pg_stat_activity
+ WHERE datname = current_database() AND starts_with(application_name, 'tickstock-jobs ');
+
+-- monitor_run --
+-- The latest daily run, which is the one that is alive if any is: how long it took, or has taken; since when it has not
+-- come a step further; how long ago it ended.
+SELECT run_id, run_date, status, phase,
+       (coalesce(extract(epoch FROM ended_at), extract(epoch FROM clock_timestamp()))
+          - extract(epoch FROM coalesce(started_at, created_at)))::float8,
+       CASE WHEN ended_at IS NULL THEN
+           extract(epoch FROM clock_timestamp()) - extract(epoch FROM greatest(created_at, started_at, phase_started_at,
+               (SELECT max(s.ended_at) FROM run_step s WHERE s.run_id = r.run_id))) ELSE 0 END::float8,
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM ended_at))::float8, symbols_failed, error
+  FROM run r WHERE kind = 'daily' ORDER BY created_at DESC LIMIT 1;
 
 -- monitor_ticks --
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that

@@ -34,3 +34,14 @@ SELECT id, producer, reason, detail, original FROM dead_letter
 
 -- note_dead_letters_told --
 UPDATE dead_letter SET told = true WHERE id = ANY (%(ids)s);
+
+-- result_exists --
+SELECT 1 FROM outbox WHERE partition = %(partition)s AND number = %(number)s;
+
+-- results_after --
+SELECT o.partition, o.number, o.kind, o.body
+  FROM outbox o
+  JOIN (SELECT created_at FROM outbox WHERE partition = %(partition)s AND number = %(number)s) AS seen
+    ON o.created_at >= seen.created_at - make_interval(secs => %(slack_s)s)
+ WHERE (o.partition <> %(partition)s OR o.number > %(number)s) AND o.kind <> 'void'
+ ORDER BY o.partition, o.number LIMIT %(limit)s;

@@ -18,6 +18,21 @@ DELETE FROM intraday_indicators
 DELETE FROM integration_events
  WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND "timestamp" < %(before)s;
 
+-- prune_daily_indicators --
+DELETE FROM daily_indicators WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND calculation_timestamp < %(before)s;
+
+-- prune_daily_patterns --
+DELETE FROM daily_patterns WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
+
+-- prune_weekly_patterns --
+DELETE FROM weekly_patterns WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
+
+-- prune_monthly_patterns --
+DELETE FROM monthly_patterns WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
+
+-- prune_daily_intraday_patterns --
+DELETE FROM daily_intraday_patterns WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
+
 -- old_patterns --
 SELECT count(*) FROM intraday_patterns WHERE detection_timestamp < %(before)s;
 
@@ -26,3 +41,18 @@ SELECT count(*) FROM intraday_indicators WHERE calculation_timestamp < %(before)
 
 -- old_events --
 SELECT count(*) FROM integration_events WHERE "timestamp" < %(before)s;
+
+-- old_daily_indicators --
+SELECT count(*) FROM daily_indicators WHERE calculation_timestamp < %(before)s;
+
+-- old_daily_patterns --
+SELECT count(*) FROM daily_patterns WHERE detection_timestamp < %(before)s;
+
+-- old_weekly_patterns --
+SELECT count(*) FROM weekly_patterns WHERE detection_timestamp < %(before)s;
+
+-- old_monthly_patterns --
+SELECT count(*) FROM monthly_patterns WHERE detection_timestamp < %(before)s;
+
+-- old_daily_intraday_patterns --
+SELECT count(*) FROM daily_intraday_patterns WHERE detection_timestamp < %(before)s;

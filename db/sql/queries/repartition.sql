@@ -21,9 +21,9 @@ SELECT owner, min(unit COLLATE "C") FROM lease
 
 -- connected_processes --
 -- A stopped or hanging process has lost its leases, but still has its connection: 'worker NAME', 'bridge NAME',
--- 'producer'.
+-- 'jobs NAME', 'producer'.
 SELECT DISTINCT substr(application_name, 11) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|producer|repair)$' ORDER BY 1;
+ WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|jobs .*|producer|repair)$' ORDER BY 1;
 
 -- unfinished_producers --
 -- Live producers of the last day without a clean end: a killed one may have left a spool.

@@ -1,24 +1,36 @@
 -- add_run_steps --
-INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token)
+INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, stage, not_before)
 SELECT %(run_id)s, %(phase)s, t.timeframe, s.batch, ARRAY(SELECT jsonb_array_elements_text(s.symbols)),
-       (random() * 9e18)::bigint
+       (random() * 9e18)::bigint, %(stage)s, coalesce(%(not_before)s::timestamptz, '-infinity')
   FROM unnest(%(timeframes)s::text[]) AS t (timeframe),
        ROWS FROM (jsonb_array_elements(%(batches)s::jsonb)) WITH ORDINALITY AS s (symbols, batch);
 
+-- add_question_steps --
+-- Steps that ask a vendor, for all symbols of the run at once: by what they ask for, each of the first stages.
+INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, stage, weight, not_before)
+SELECT %(run_id)s, %(phase)s, q.question, 1, '{}', (random() * 9e18)::bigint, q.stage, %(weight)s,
+       coalesce(q.not_before, '-infinity')
+  FROM unnest(%(questions)s::text[], %(stages)s::int[], %(not_before)s::timestamptz[]) AS q (question, stage, not_before);
+
 -- waiting_steps --
-SELECT phase, timeframe, batch, token FROM run_step
- WHERE run_id = %(run_id)s AND status = 'waiting' AND not_before <= clock_timestamp();
+-- Of the first stage that has not ended.
+SELECT s.phase, s.timeframe, s.batch, s.token FROM run_step s
+ WHERE s.run_id = %(run_id)s AND s.status = 'waiting' AND s.not_before <= clock_timestamp()
+   AND s.stage = (SELECT min(f.stage) FROM run_step f WHERE f.run_id = %(run_id)s AND f.status = 'waiting');
 
 -- phase_progress --
 -- Of one phase: symbols of all steps, of ended ones, rows found, the last symbol done; numbers of waiting, done and
--- failed steps.
-SELECT coalesce(sum(cardinality(symbols)), 0)::int,
-       coalesce(sum(cardinality(symbols)) FILTER (WHERE status <> 'waiting'), 0)::int,
+-- failed steps; seconds to wait for a vendor.
+SELECT coalesce(sum(coalesce(weight, cardinality(symbols))), 0)::int,
+       coalesce(sum(coalesce(weight, cardinality(symbols))) FILTER (WHERE status <> 'waiting'), 0)::int,
        coalesce(sum(found), 0)::bigint,
        (SELECT l.symbols[cardinality(l.symbols)] FROM run_step l
          WHERE l.run_id = %(run_id)s AND l.phase = %(phase)s AND l.status = 'done' ORDER BY l.ended_at DESC LIMIT 1),
        count(*) FILTER (WHERE status = 'waiting'), count(*) FILTER (WHERE status = 'done'),
-       count(*) FILTER (WHERE status = 'failed')
+       count(*) FILTER (WHERE status = 'failed'),
+       coalesce(greatest(0, extract(epoch FROM max(greatest(not_before, waits_until)) FILTER (WHERE status = 'waiting'
+                                                                               AND greatest(not_before, waits_until) > '-infinity')
+                                               - clock_timestamp())), 0)::float8
   FROM run_step WHERE run_id = %(run_id)s AND phase = %(phase)s AND status <> 'halved';
 
 -- phase_failures --
@@ -53,10 +65,10 @@ WITH halved AS (
     UPDATE run_step SET status = 'halved' WHERE run_id = %(run_id)s AND phase = %(phase)s AND status = 'failed'
        AND cardinality(symbols) > 1 RETURNING *
 )
-INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token)
+INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, stage)
 SELECT h.run_id, h.phase, h.timeframe,
        (SELECT max(s.batch) FROM run_step s WHERE s.run_id = h.run_id AND s.phase = h.phase AND s.timeframe = h.timeframe)
-         + row_number() OVER (PARTITION BY h.timeframe ORDER BY h.batch, half.first), half.symbols, (random() * 9e18)::bigint
+         + row_number() OVER (PARTITION BY h.timeframe ORDER BY h.batch, half.first), half.symbols, (random() * 9e18)::bigint, h.stage
   FROM halved h CROSS JOIN LATERAL (VALUES (1, h.symbols[:cardinality(h.symbols) / 2]),
                                            (2, h.symbols[cardinality(h.symbols) / 2 + 1:])) AS half (first, symbols);
 
@@ -73,12 +85,12 @@ SELECT symbols, attempt FROM run_step
    AND token = %(token)s AND status = 'waiting' FOR UPDATE;
 
 -- read_pinned_run --
-SELECT run_date, parameters, definitions FROM run WHERE run_id = %(run_id)s;
+SELECT run_date, parameters, definitions, symbols, days_again FROM run WHERE run_id = %(run_id)s;
 
 -- end_step --
 -- Only for the attempt that computed it. No row: the token has changed, commit nothing.
 UPDATE run_step SET status = 'done', found = %(found)s, changed = %(changed)s, failed_symbols = %(failed)s,
-                    done_by = %(done_by)s, ended_at = clock_timestamp(), error = NULL
+                    detail = %(detail)s, waits_until = NULL, done_by = %(done_by)s, ended_at = clock_timestamp(), error = NULL
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
    AND token = %(token)s AND status = 'waiting' RETURNING batch;
 
@@ -89,3 +101,18 @@ UPDATE run_step SET error = %(error)s, token = token # 1, attempt = attempt + 1,
                     ended_at = CASE WHEN attempt >= %(attempts)s THEN clock_timestamp() END
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
    AND token = %(token)s AND status = 'waiting';
+
+-- note_wait --
+-- The vendor wants no question for so long: who asks how far the run is hears of it.
+UPDATE run_step SET waits_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s AND token = %(token)s;
+
+-- questions_of_run --
+-- What was asked of a vendor in a phase, and what came of it.
+SELECT timeframe, detail FROM run_step
+ WHERE run_id = %(run_id)s AND phase = %(phase)s AND cardinality(symbols) = 0 ORDER BY timeframe;
+
+-- sources_of_run --
+-- How many bars of days each source gave.
+SELECT e.key, sum(e.value::bigint)::bigint FROM run_step s, jsonb_each_text(s.detail -> 'rows') AS e
+ WHERE s.run_id = %(run_id)s GROUP BY e.key ORDER BY e.key;

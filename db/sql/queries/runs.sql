@@ -1,11 +1,28 @@
 -- add_run --
--- No row: another daily run is active, or the day has had its automatic one. A constraint decides.
-INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id)
-VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(original_run_id)s)
+-- No row: another daily run is active, the day has had its automatic one, or a run has this key. Constraints decide.
+INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
+VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s,
+        %(original_run_id)s, %(idempotency_key)s)
 ON CONFLICT DO NOTHING RETURNING run_id;
 
 -- run_alive --
 SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling');
+
+-- run_of_key --
+SELECT run_id FROM run WHERE idempotency_key = %(idempotency_key)s;
+
+-- processing --
+-- The daily run that is alive, and how far its open phase is: symbols of its steps that ended, and of all. coordinated: a
+-- coordinator was there within the last minute, or has not had one yet.
+SELECT r.run_id, r.status, r.phases, r.phase, coalesce(r.started_at, r.created_at), coalesce(cardinality(r.symbols), 0),
+       s.ended, s.every, greatest(r.created_at, l.renewed_at) > clock_timestamp() - interval '1 minute', clock_timestamp()
+  FROM run r
+  LEFT JOIN lease l ON l.unit = %(unit)s
+ CROSS JOIN LATERAL (SELECT coalesce(sum(cardinality(t.symbols)) FILTER (WHERE t.status <> 'waiting'), 0)::int AS ended,
+                            coalesce(sum(cardinality(t.symbols)), 0)::int AS every
+                       FROM run_step t
+                      WHERE t.run_id = r.run_id AND t.phase = r.phase AND t.status <> 'halved') AS s
+ WHERE r.kind = 'daily' AND r.status IN ('queued', 'running', 'cancelling');
 
 -- is_run_alive --
 SELECT EXISTS (SELECT FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling'));
@@ -21,6 +38,15 @@ SELECT run_id, run_date, trigger, universe, phases, parameters, status, phase, s
 -- begin_run --
 UPDATE run SET status = 'running', started_at = clock_timestamp(), symbols = %(symbols)s, definitions = %(definitions)s
  WHERE run_id = %(run_id)s;
+
+-- add_note --
+UPDATE run SET notes = notes || %(note)s::text WHERE run_id = %(run_id)s;
+
+-- notes_of_run --
+SELECT notes FROM run WHERE run_id = %(run_id)s;
+
+-- look_again --
+UPDATE run SET days_again = %(days)s WHERE run_id = %(run_id)s;
 
 -- open_phase --
 UPDATE run SET phase = %(phase)s, phase_started_at = clock_timestamp() WHERE run_id = %(run_id)s;
@@ -45,7 +71,7 @@ LISTEN tickstock_runs;
 
 -- runs --
 SELECT run_id, run_date, trigger, universe, phases, status, phase, requested_by, original_run_id, symbols_processed,
-       symbols_failed, indicators, patterns, error, created_at, started_at, ended_at, coalesce(cardinality(symbols), 0)
+       symbols_failed, indicators, patterns, error, created_at, started_at, ended_at, coalesce(cardinality(symbols), 0), due_at
   FROM run
  WHERE kind = 'daily' AND (%(run_id)s::uuid IS NULL OR run_id = %(run_id)s)
    AND (%(days)s::int IS NULL OR created_at > clock_timestamp() - make_interval(days => %(days)s))
@@ -71,12 +97,16 @@ SELECT DISTINCT symbol FROM (
 ) AS s ORDER BY 1;
 
 -- failures_of_run --
-SELECT DISTINCT ON (symbol) symbol, phase, why FROM (
+-- Symbol *: what was asked for all symbols at once.
+SELECT DISTINCT ON (symbol, CASE WHEN symbol = '*' THEN why END) symbol, phase, why FROM (
     SELECT unnest(symbols) AS symbol, phase, coalesce(error, status) AS why FROM run_step
      WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled')
     UNION ALL
     SELECT e.key, s.phase, e.value FROM run_step s, jsonb_each_text(s.failed_symbols) AS e WHERE s.run_id = %(run_id)s
-) AS s ORDER BY symbol, phase;
+    UNION ALL
+    SELECT '*', phase, concat_ws(': ', nullif(timeframe, ''), coalesce(detail ->> 'error', error)) FROM run_step
+     WHERE run_id = %(run_id)s AND cardinality(symbols) = 0 AND coalesce(detail ->> 'error', error) IS NOT NULL
+) AS s ORDER BY symbol, CASE WHEN symbol = '*' THEN why END, phase;
 
 -- add_run_result --
 -- The row lock is held until the commit: the order of the numbers is the order of the commits.

@@ -1,1 +1,1 @@
-"""Commands for the channels and the vendor's protocol."""
+"""Commands for the channels and for the protocol of the vendor."""

@@ -1,43 +1,50 @@
-"""`tickstock fake-massive`: a pretend Massive server."""
+"""`tickstock fake-massive`: a server that behaves as Massive, for tests and demos."""
 
 import json
 import math
 import time
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from ....producer.synthetic import SCENARIOS, Market, Trouble
+from ....contracts.market_hours import NEW_YORK
+from ....producer.synthetic import MAX_SYMBOLS, SCENARIOS, Market, Trouble
 from ...process.shutdown import Stop
 from ..parts.market_options import SpeedType, share
-from ..parts.options import CONTEXT, Number, content_of, errors_end_the_command, option, stop_with_stdin_option
+from ..parts.options import CONTEXT, Number, content_of, errors_end_the_command, stop_with_stdin_option
+from ..parts.setting import typed, typed_setting
 
 
 @click.command("fake-massive", context_settings=CONTEXT, short_help="Serve a pretend market data vendor.")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port on 127.0.0.1; 0: a free one.")
-@click.option(
+@typed("--port", type=click.IntRange(0, 65_535), default=0, help="Port on 127.0.0.1; 0: a free one.")
+@typed(
     "--key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the only API key that is let in.  [default: any key]",
+    show_default="any key",
+    help="File with the only API key that is accepted.",
 )
-@click.option("--seconds", type=Number(0.001), help="How long it runs.  [default: until it is stopped]")
-@click.option(
+@typed("--seconds", type=Number(0.001), show_default="until it is stopped", help="How long to run.")
+@typed(
     "--misbehave",
     "plans",
     multiple=True,
     metavar="WHAT[@AT][+FOR]",
-    help="Go wrong: auth_failed, max_connections, stall, slow, cut, garbage, 429, 5xx, next_url_loop, "
-    "next_url_elsewhere, empty; @AT: so many seconds after the start, +FOR: for so many seconds. May be repeated.",
+    help="Make an error: auth_failed, max_connections, stall, slow, cut, garbage, 429, 5xx, next_url_loop, "
+    "next_url_elsewhere, empty, html, truncated, duplicates. @AT: seconds after the start; +FOR: for how many seconds. "
+    "Can be given more than once.",
 )
-@click.option("--history-s", type=Number(0, 86_400), default=0.0, help="Market time that REST has at the start.")
-@click.option("--speed", type=SpeedType(), default="1x", help="Recorded: multiple of market time, such as 60x.")
-@option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
-@option("--rate", type=Number(0.001), default=500.0, help="Synthetic: trades a second, over 6.5 h.")
-@option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same trades.")
-@option("--scenario", type=click.Choice(list(SCENARIOS)), default="normal", help="Synthetic: the market's character.")
-@option("--disorder-ms", type=Number(0), default=0.0, help="Synthetic: trades out of order by so much.")
-@share("--late-share", "come 1 to 300 s late")
+@typed("--history-s", type=Number(0, 86_400), default=0.0, help="How much market time REST can return at the start.")
+@typed("--speed", type=SpeedType(), default="1x", help="FILES: multiple of market time, such as 60x.")
+@typed_setting(Market, "symbols", type=click.IntRange(1, MAX_SYMBOLS), help="Synthetic: number of symbols.")
+@typed_setting(Market, "rate", type=Number(0.001), help="Synthetic: trades a second, the mean of a day of 6.5 h.")
+@typed_setting(Market, "seed", type=click.IntRange(0), help="Synthetic: the same seed gives the same trades.")
+@typed_setting(Market, "scenario", type=click.Choice(list(SCENARIOS)), help="Synthetic: how prices move.")
+@typed_setting(
+    Trouble, "disorder_ms", type=Number(0), help="Synthetic: most that the time of a trade differs from its arrival."
+)
+@share("late_share", "come 1 to 300 s late", make=typed_setting)
 @stop_with_stdin_option
 def fake_massive(
     files: tuple[Path, ...],
@@ -55,22 +62,25 @@ def fake_massive(
     late_share: float,
     stop_with_stdin: bool,
 ) -> None:
-    """Pretend to be Massive: its WebSocket and its REST minutes on one port of this machine, for tests and demos.
+    """Behave as Massive: its WebSocket and its REST calls on one port of this machine, for tests and demos.
 
-    The first line says where, as JSON. Plays a synthetic market, live, or the trades of FILES (trade flat files) as if
-    they happened now. A running server goes wrong by GET /fake/misbehave?what=cut[&seconds=10][&times=2], and behaves
-    again by GET /fake/behave; GET /fake/bars says which bars its trades make.
+    The first line of output has the addresses, as JSON. The trades are those of a synthetic live market, or those of
+    FILES (trade flat files) at the present time. A synthetic market also has whole days of any year, a split, and
+    reference data: all made up, and the same at each start. GET /fake/misbehave?what=cut[&seconds=10][&times=2] makes
+    an error begin, GET /fake/behave ends it, and GET /fake/bars returns the bars of all trades so far.
     """
     from ...fake_massive.misbehaviour import parse_plan  # noqa: PLC0415  # the server is slow to import
     from ...fake_massive.recorded_tape import RecordedTape  # noqa: PLC0415
+    from ...fake_massive.reference import Reference, made_up_reference  # noqa: PLC0415
     from ...fake_massive.server import FakeMassive  # noqa: PLC0415
     from ...fake_massive.tape import SyntheticTape  # noqa: PLC0415
 
     stop = Stop(with_stdin=stop_with_stdin)
     with errors_end_the_command():
         if speed == "max":
-            raise click.UsageError("--speed max: a live feed has a speed, as 60x")
+            raise click.UsageError("--speed max: a live feed needs a speed such as 60x")
         start_ns = time.time_ns() - round(history_s * 1e9)
+        reference = Reference()
         if files:
             tape: RecordedTape | SyntheticTape = RecordedTape(files, start_ns=start_ns, speed=float(speed))
         else:
@@ -79,8 +89,10 @@ def fake_massive(
                 start_ns=start_ns, symbols=symbols, rate=rate, seed=seed, scenario=scenario, trouble=trouble
             )
             tape = SyntheticTape(market)
+            reference = made_up_reference(tape.source.symbols, datetime.now(NEW_YORK).date())
         key = content_of(key_file).decode().strip() if key_file else None
-        with FakeMassive(tape, key=key, port=port, plans=[parse_plan(text) for text in plans]) as server:
+        wrong = [parse_plan(text) for text in plans]
+        with FakeMassive(tape, reference=reference, key=key, port=port, plans=wrong) as server:
             click.echo(json.dumps({"websocket": server.websocket_url, "rest": server.rest_url}))
             end_s = math.inf if seconds is None else time.monotonic() + seconds
             while server.is_up and time.monotonic() < end_s and not stop.wait(min(0.2, end_s - time.monotonic())):

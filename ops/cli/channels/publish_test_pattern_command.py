@@ -6,15 +6,16 @@ from contextlib import AbstractContextManager
 import click
 
 from ....db.schema.migrate import check_schema
-from ...jobs.drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ...jobs.known_names import known_patterns
+from ...output.drawn_pattern import DrawnPattern, draw, log_and_publish, redis_s
 from ...wiring.servers import Place, open_postgres, open_redis_to_look
-from ..parts.options import CONTEXT, Number, option, server_options
+from ..parts.options import CONTEXT, Number, server_options
 from ..parts.selection import NamesType
+from ..parts.setting import typed
 
 
 class NameType(click.ParamType[str]):
-    """A name of 1 to so many printable characters."""
+    """A name of 1 to `longest` printable characters."""
 
     name = "NAME"
 
@@ -29,13 +30,19 @@ class NameType(click.ParamType[str]):
         return text
 
 
-@click.command("publish-test-pattern", context_settings=CONTEXT, short_help="Send test patterns on the channels.")
-@option("--symbol", "symbols", type=NamesType(20), show_default="drawn", help="Its symbol; of several, one of each.")
-@option("--pattern", type=NameType(50), show_default="drawn", help="Its pattern's name, one that exists.")
-@option("--confidence", type=Number(0, 1), show_default="drawn, 0.7 to 0.99", help="How sure it is.")
-@option("--tier", type=click.Choice(["test", "intraday", "daily", "combo"]), default="test", help="Its tier.")
-@option("--count", type=click.IntRange(1, 10_000), default=1, help="How many of them, or of each symbol.")
-@option("--seed", type=int, help="Draw the same ones again; a flow_id is always new.")
+@click.command("publish-test-pattern", context_settings=CONTEXT, short_help="Publish test patterns on the channels.")
+@typed(
+    "--symbol",
+    "symbols",
+    type=NamesType(20),
+    show_default="random",
+    help="Symbols; each gets a pattern.",
+)
+@typed("--pattern", type=NameType(50), show_default="random", help="Name of a pattern that is defined.")
+@typed("--confidence", type=Number(0, 1), show_default="random, 0.7 to 0.99", help="Confidence of the pattern.")
+@typed("--tier", type=click.Choice(["test", "intraday", "daily", "combo"]), default="test", help="Tier of the pattern.")
+@typed("--count", type=click.IntRange(1, 10_000), default=1, help="How many patterns, for each symbol.")
+@typed("--seed", type=int, help="The same seed gives the same patterns. Each flow_id is new.")
 @server_options
 def publish_test_pattern(
     where: AbstractContextManager[Place],
@@ -46,9 +53,10 @@ def publish_test_pattern(
     count: int,
     seed: int | None,
 ) -> None:
-    """Send test patterns the way that real ones go: logged in the database first, then said on the pattern channels.
+    """Publish test patterns as real ones are published: first a row in integration_events, then the pattern channels.
 
-    Below a confidence of 0.8, tickstock:patterns:detected does not carry them. No row of intraday_patterns is written.
+    tickstock:patterns:detected carries only patterns with a confidence of 0.8 or more. No row of intraday_patterns is
+    written.
     """
     chance = random.Random(seed)
     with where as servers, open_postgres(servers, name="tickstock-publish-test-pattern") as connection:

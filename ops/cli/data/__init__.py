@@ -1,1 +1,1 @@
-"""Commands that make, show and correct bars, ticks and what is found on them."""
+"""Commands that make, show and correct ticks, bars and detections."""

@@ -13,29 +13,34 @@ from ...audit.ledger import read_ledger
 from ...audit.ledger_table import print_ledger
 from ...process.progress import now_and_then
 from ...wiring.servers import Place, open_postgres, open_redis_to_look
-from ..parts.options import CONTEXT, Number, option, server_options, trade_rules_option
+from ..parts.fleet_settings import trade_rules_option
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
+from ..parts.worker_settings import max_future_option
 
 
-@click.command(context_settings=CONTEXT, short_help="Prove the bars, by counting them anew.")
-@click.option("--file", "files", multiple=True, type=click.Path(), help="Recount from this flat file; repeatable.")
-@option(
-    "--max-future",
-    type=Number(0, 86_400),
-    default=900.0,
-    help="The workers' --max-future, where they were given one.",
+@click.command(context_settings=CONTEXT, short_help="Check the ledger, and recount the bars.")
+@typed(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    help="Recount from this flat file. Can be given more than once.",
 )
+@max_future_option
 @trade_rules_option
 @server_options
 def audit(
-    where: AbstractContextManager[Place], files: tuple[str, ...], max_future: float, trade_rules: TRADE_RULES | None
+    where: AbstractContextManager[Place], files: tuple[str, ...], max_future_s: float, trade_rules: TRADE_RULES | None
 ) -> None:
-    """Prove the bars: the ledger must add up, and each bar must be what its trades, recounted, make of it.
+    """Check that each row of the ledger adds up, and that each bar equals the bar that its trades make when recounted.
 
-    Without --file the trades are those that the partition streams still hold, for the minutes that they hold
-    completely; with --file all of the file's, by the --trade-rules that it was replayed with, and the table must have
-    no other bar of its symbols in its time.
-    Each replay's bars must have as many ticks as the ledger calls applied: what another replay threw out is superseded.
-    Exit 1 if a row of the ledger does not balance, a replay's ticks are not in its bars, or a bar differs.
+    Without --file the trades come from the partition streams, for the minutes that the streams still hold completely.
+    With --file they are all trades of the file; --trade-rules must be those of its replay, and the table must have no
+    other bar of the symbols in the time of the file. --max-future-s must be that of the workers.
+    The bars of each replay must have as many ticks as the ledger counts as applied; ticks that another replay replaced
+    count as superseded. Exit 1 if a row of the ledger does not add up, ticks of a replay are missing in its bars, or a
+    bar differs.
     """
     with where as place, open_postgres(place, name="tickstock-audit") as connection:
         check_schema(connection)
@@ -45,7 +50,7 @@ def audit(
         if files:
             result = audit_files(connection, files, say, rules=trade_rules)
         else:
-            result = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future, say=say)
+            result = audit_streams(connection, open_redis_to_look(place), max_future_s=max_future_s, say=say)
     for row in unbalanced:
         click.echo(f"partition {row.partition}, {row.producer}: {row.gap:+,} ticks, {row.uncounted:+,} numbers")
     click.echo("the ledger balances in every row" if not unbalanced else "the ledger does NOT balance")

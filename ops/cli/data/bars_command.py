@@ -12,11 +12,12 @@ from ....contracts.errors import UsageError
 from ....db.rows import select_bars
 from ....db.schema.migrate import check_schema
 from ....producer.arrow import need_arrow
-from ...jobs.bars_text import short, shortest
+from ...output.bars_text import short, shortest
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.rows_text import write_rows
 from ..parts.selection import MOMENT, Selection, as_moment, selection_options, timeframe_option
+from ..parts.setting import typed
 
 _PROVENANCE, _PARTIAL = "provenance", "partial"
 
@@ -24,32 +25,32 @@ _PROVENANCE, _PARTIAL = "provenance", "partial"
 @click.command(context_settings=CONTEXT, short_help="Print the bars.")
 @selection_options
 @timeframe_option("1min")
-@click.option(
+@typed(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
-    help="How to write them; json: an object a line.",
+    help="How to write the bars; json: one object in each line.",
 )
-@click.option("--output", type=OutputFile(), help="File to write; parquet needs one.")
+@typed("--output", type=OutputFile(), help="File to write; parquet needs one.")
 @server_options
 def bars(
     where: AbstractContextManager[Place], chosen: Selection, timeframe: str, form: str, output: Path | None
 ) -> None:
     """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
 
-    Bars of one minute have the count of their trades, the mean price by volume (vwap) and their provenance, too: live,
-    partial (a live feed missed a part of the minute), replay or repair; in a table a star behind the count says
-    partial. In CSV and JSON numbers are exact. In CSV a symbol that a spreadsheet would compute has an apostrophe
-    before it: '=1+1.
+    Bars of one minute also have the count of trades, the volume-weighted mean price (vwap) and the provenance: live,
+    partial (a live feed missed a part of the minute), replay or repair. In a table a star after the count means
+    partial. In CSV and JSON numbers are exact. In CSV an apostrophe is put before a symbol that a spreadsheet would
+    compute: '=1+1.
 
-    Exit 1 if there is none of what was asked for.
+    Exit 1 if there is no such bar.
     """
     if form == "parquet" and output is None:
         raise UsageError("--format parquet needs --output FILE")
     with where as servers, open_postgres(servers, name="tickstock-bars") as connection:
         check_schema(connection)
-        # A cursor on the server: a year of bars does not fit into memory.
+        # A server-side cursor: a year of bars does not fit into memory.
         with connection.transaction(), connection.cursor(name="bars") as cursor:
             cursor.itersize = 10_000
             columns = select_bars(cursor, chosen.values(), timeframe)
@@ -60,7 +61,7 @@ def bars(
 def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, output: Path | None) -> None:
     if form == "parquet" and output is not None:
         need_arrow()
-        from ...jobs.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
+        from ...output.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
 
         write_parquet(rows, output, columns)
         return
@@ -73,7 +74,7 @@ def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, o
 
 
 def _write_table(texts: Iterator[tuple[Any, ...]], columns: Sequence[str], output: Path | None) -> None:
-    """Write a table without the provenance, for which it has no room; the counts of partial bars have a star."""
+    """Write a table. It has no room for the provenance: the counts of partial bars have a star."""
     partial = 0
 
     def starred() -> Iterator[tuple[Any, ...]]:

@@ -14,20 +14,19 @@ from ...process.extras import how_to_install
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.selection import Selection, TimeType, timeframe_option
+from ..parts.setting import typed
 
 _KINDS = (".png", ".svg", ".pdf")
 _BARS = 120
 
 
-@click.command(context_settings=CONTEXT, short_help="Draw a symbol's bars and patterns.")
+@click.command(context_settings=CONTEXT, short_help="Draw the bars and patterns of a symbol.")
 @click.argument("symbol")
 @timeframe_option("1min")
-@click.option("--from", "start", type=TimeType(), help="Only bars that start at or after this time (UTC).")
-@click.option("--to", "end", type=TimeType(), help="Only bars that start before this time (UTC).")
-@click.option("--last", type=click.IntRange(1, 2000), default=_BARS, help="How many bars, the last ones.")
-@click.option(
-    "--out", type=OutputFile(), show_default="SYMBOL-TIMEFRAME.png", help="File to write: .png, .svg or .pdf."
-)
+@typed("--from", "start", type=TimeType(), help="Only bars that start at or after this time (UTC).")
+@typed("--to", "end", type=TimeType(), help="Only bars that start before this time (UTC).")
+@typed("--last", type=click.IntRange(1, 2000), default=_BARS, help="Number of bars, the latest ones.")
+@typed("--out", type=OutputFile(), show_default="SYMBOL-TIMEFRAME.png", help="File to write: .png, .svg or .pdf.")
 @server_options
 def chart(
     where: AbstractContextManager[Place],
@@ -38,17 +37,17 @@ def chart(
     last: int,
     out: Path | None,
 ) -> None:
-    """Draw candles, volume, and the patterns found on them, as a picture: tickstock chart AAPL --timeframe 5min.
+    """Draw candles, volume and patterns as a picture: tickstock chart AAPL --timeframe 5min.
 
-    A pattern's mark points up below a bar where it is bullish, down above it else; its levels are dotted lines. A bar
-    of which the live feed missed a part stands on grey. It needs the extra `chart`. Exit 1 if there are no bars.
+    The mark of a bullish pattern is below its bar and points up; other marks are above and point down. Dotted lines are
+    levels. Partial bars have a grey background. Needs the extra `chart`. Exit 1 if there are no bars.
     """
     if find_spec("matplotlib") is None:
         raise UsageError(f"matplotlib is not installed: {how_to_install('chart')}")
     file = out or Path(f"{symbol.replace('/', '-')}-{timeframe}.png")
     if file.suffix.lower() not in _KINDS:
         raise UsageError(f"{file}: its name must end in {', '.join(_KINDS)}")
-    from ...jobs.chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
+    from ...output.chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
 
     chosen = Selection((symbol,), start, end, last)
     with where as servers, open_postgres(servers, name="tickstock-chart") as connection:

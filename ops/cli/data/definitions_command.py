@@ -10,24 +10,29 @@ from ....db.schema.migrate import check_schema
 from ....workers.detect.definition import IndicatorDefinition, PatternDefinition
 from ....workers.detect.definitions import read_definitions, run_live
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
 from ..parts.rows_text import write_rows
+from ..parts.setting import typed
 
 _COLUMNS = ("kind", "name", "session", "timeframes", "threshold", "note")
 
 
 @click.group(context_settings=CONTEXT, short_help="List the patterns and indicators that are on; switch them on.")
 def definitions() -> None:
-    """Rows of pattern_definitions and indicator_definitions: what workers look for. They read them each minute."""
+    """Rows of pattern_definitions and indicator_definitions: what workers detect. Workers read them each minute."""
 
 
 @definitions.command(context_settings=CONTEXT)
-@option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="json: an object a line."
+@typed(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    help="json: one object in each line.",
 )
 @server_options
 def ls(where: AbstractContextManager[Place], form: str) -> None:
-    """List the rows that are on, and what is wrong with one."""
+    """List the rows that are on, and the rows with an error."""
     with where as servers, open_postgres(servers, name="tickstock-definitions") as connection:
         check_schema(connection)
         read = read_definitions(connection)
@@ -56,8 +61,8 @@ def _row(
 def live(where: AbstractContextManager[Place]) -> None:
     """Switch the default patterns and indicators on, for every timeframe that workers detect on.
 
-    A row that names daily alone, as the application's own do, keeps daily and gets the intraday timeframes, too.
-    Thresholds and parameters stay as they are.
+    A row that has only daily, as the rows of the application do, keeps it and gets the intraday timeframes. Thresholds
+    and parameters do not change.
     """
     with where as servers, open_postgres(servers, name="tickstock-definitions") as connection:
         check_schema(connection)

@@ -18,17 +18,23 @@ from ...jobs import dead_letters
 from ...jobs.dead_letters import DeadLetter, as_object
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres, open_redis
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 _SHORT = 60
 _LEAST_WIDTH = 160
 _REFUSED_SHOWN = 20
 
-_reason = option("--reason", type=click.Choice(REASONS), metavar="REASON", help=f"Only this: {', '.join(REASONS)}.")
+_reason = typed(
+    "--reason",
+    type=click.Choice(REASONS),
+    metavar="REASON",
+    help=f"Only dead letters with this reason: {', '.join(REASONS)}.",
+)
 
 
 class LetterId(click.IntRange):
-    """The number of a dead letter: no entry's id of a stream."""
+    """The number of a dead letter, not the id of a stream entry."""
 
     name = "id"
 
@@ -38,18 +44,21 @@ class LetterId(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number."""
         if not str(value).isdecimal():
-            self.fail(f"{value!r} is no number of a dead letter: `tickstock dlq ls` shows them, as 17", param, ctx)
+            self.fail(
+                f"{value!r} is not the number of a dead letter, such as 17: `tickstock dlq ls` shows the numbers",
+                param,
+                ctx,
+            )
         return int(super().convert(value, param, ctx))
 
 
 _ids = click.argument("ids", nargs=-1, type=LetterId())
-# No variable of the environment must choose what is sent or deleted.
-_all = click.option("--all", "everything", is_flag=True, help="All of them.")
+_all = typed("--all", "everything", is_flag=True, help="All dead letters.")
 
 
 @click.group(context_settings=CONTEXT, short_help="List, show, resend or drop refused ticks.")
 def dlq() -> None:
-    """Dead letters: ticks that were refused, each with its reason and its original."""
+    """Dead letters: refused ticks, each with the reason and the original."""
 
 
 @contextmanager
@@ -61,11 +70,11 @@ def _opened(place: Place) -> Iterator[Connection]:
 
 @dlq.command(context_settings=CONTEXT)
 @_reason
-@option("--limit", type=click.IntRange(1, 1_000_000), default=50, help="How many, the latest first.")
-@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@typed("--limit", type=click.IntRange(1, 1_000_000), default=50, help="Most rows to list.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], reason: str | None, limit: int, as_json: bool) -> None:
-    """List them, the latest first."""
+    """List dead letters, the latest first."""
     with where as place, _opened(place) as connection:
         letters = dead_letters.list_letters(connection, reason=reason, limit=limit)
     if as_json:
@@ -97,11 +106,11 @@ def _moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-@dlq.command(context_settings=CONTEXT, short_help="Print all of one.")
+@dlq.command(context_settings=CONTEXT, short_help="Print one dead letter.")
 @click.argument("letter_id", metavar="ID", type=LetterId())
 @server_options
 def show(where: AbstractContextManager[Place], letter_id: int) -> None:
-    """Print all of one: its original as text, or as hex where it is none."""
+    """Print one dead letter, with its original as text, or as hex if it is not text."""
     with where as place, _opened(place) as connection:
         letter = dead_letters.read_letter(connection, letter_id)
     click.echo(f"id         {letter.id}")
@@ -124,18 +133,16 @@ def _hex_lines(body: bytes) -> str:
 @_reason
 @server_options
 def requeue(where: AbstractContextManager[Place], ids: tuple[int, ...], everything: bool, reason: str | None) -> None:
-    """Send originals once more, through the front door; each one that is sent leaves the dead letters.
+    """Send originals through the front door again. A dead letter that is sent is deleted.
 
-    What the front door cannot read stays, with a line that says why. Exit 1 if anything stays.
+    If the front door cannot read an original, its dead letter stays, and a line says why. Exit 1 if one stays.
     """
     with where as place, _opened(place) as connection:
         chosen = dead_letters.choose(connection, ids, everything=everything, reason=reason)
         requeued = dead_letters.requeue(connection, open_redis(place), chosen)
     click.echo(f"{requeued.sent:,} sent")
     if requeued.too_old:
-        click.echo(
-            f"{requeued.too_old:,} of these say a time over 15 minutes ago: the workers will refuse them as too_late"
-        )
+        click.echo(f"{requeued.too_old:,} of these are older than 15 minutes: the workers will refuse them as too_late")
     for letter, why in requeued.refused[:_REFUSED_SHOWN]:
         click.echo(f"{letter} stays: {why}", err=True)
     if len(requeued.refused) > _REFUSED_SHOWN:
@@ -148,12 +155,12 @@ def requeue(where: AbstractContextManager[Place], ids: tuple[int, ...], everythi
 @_ids
 @_all
 @_reason
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@typed("--yes", is_flag=True, help="Do not ask for confirmation.")
 @server_options
 def drop(
     where: AbstractContextManager[Place], ids: tuple[int, ...], everything: bool, reason: str | None, yes: bool
 ) -> None:
-    """Delete them. Their ticks stay counted in the ledger."""
+    """Delete dead letters. The ledger still counts their ticks."""
     with where as place, _opened(place) as connection:
         chosen = dead_letters.choose(connection, ids, everything=everything, reason=reason)
         count = dead_letters.count(connection, chosen)

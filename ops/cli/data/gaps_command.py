@@ -1,4 +1,4 @@
-"""`tickstock gaps`: what the live feeds missed."""
+"""`tickstock gaps`: lists and repairs what the live feeds missed."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -10,15 +10,16 @@ from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
-from ....contracts.names import LIVE_FEED
 from ....db.schema.migrate import check_schema
 from ....db.tables.universe import Universe
-from ....producer.massive.rest import REST_URL, MassiveRest
+from ....producer.massive.rest import MassiveRest
 from ...jobs.gaps import KnownGap, Repaired, as_object, iso_minute, read_gaps, repair_now
 from ...process.console import make_console
 from ...process.shutdown import Stop
 from ...wiring.servers import Place, open_both, open_postgres
-from ..parts.options import CONTEXT, Number, api_key, option, server_options
+from ..parts.fleet_settings import feed_option, universe_option, vendor_options
+from ..parts.options import CONTEXT, api_key, server_options
+from ..parts.setting import typed
 
 _LEAST_WIDTH = 160
 _FEW = 3
@@ -28,24 +29,24 @@ _FAILED_SHOWN = 20
 @click.group(
     context_settings=CONTEXT, short_help="List the gaps of the feeds, and repair them.", invoke_without_command=True
 )
-@option("--state", type=click.Choice(["open", "repaired", "missing"]), help="Only these.")
-@option("--limit", type=click.IntRange(1, 1_000_000), default=50, help="How many, the latest first.")
-@option("--json", "as_json", is_flag=True, help="One JSON object a line, with every minute that stayed missing.")
+@typed("--state", type=click.Choice(["open", "repaired", "missing"]), help="Only gaps in this state.")
+@typed("--limit", type=click.IntRange(1, 1_000_000), default=50, help="Most gaps to list, the latest first.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line, with every minute still missing.")
 @server_options
 @click.pass_context
 def gaps(
     ctx: click.Context, where: AbstractContextManager[Place], state: str | None, limit: int, as_json: bool
 ) -> None:
-    """List what live feeds missed: when, why, what was repaired, and what the vendor did not have either.
+    """List what live feeds missed: when, why, what was repaired, and what the vendor does not have.
 
-    A live feed's bars in a gap are `partial` until they are repaired. A minute without a trade that makes a bar is
-    missing at the vendor too.
+    The bars of a live feed in a gap are `partial` until they are repaired. For a minute without a trade that makes a
+    bar, the vendor has nothing, so that minute stays missing.
     """
     if ctx.invoked_subcommand:
         given = [p.opts[0] for p in ctx.command.params if p.name and _is_given(ctx, p.name)]
         if given:
             raise click.UsageError(
-                f"{given[0]} cannot stand before `{ctx.invoked_subcommand}`: put it behind, if it fits"
+                f"{given[0]} is before `{ctx.invoked_subcommand}`: put it after, if `{ctx.invoked_subcommand}` has it"
             )
         return
     with where as place, open_postgres(place, name="tickstock-gaps") as connection:
@@ -90,20 +91,10 @@ def _note(gap: KnownGap) -> str:
     return "; ".join(filter(None, (gap.error, lost, missing + (f" and {more} more" if more > 0 else ""))))
 
 
-@gaps.command(context_settings=CONTEXT, short_help="Fetch now what is open or missing.")
-@option("--feed", default=LIVE_FEED, help="Whose gaps.")
-@option(
-    "--universe",
-    envvar=["TICKSTOCK_UNIVERSE", "SYMBOL_UNIVERSE_KEY"],
-    help="Symbols to ask for: NAME:KEY, @FILE or a list.  [default: those with bars in the week before]",
-)
-@option("--rest-url", default=REST_URL, help="Address of the vendor's REST.")
-@option("--rest-per-minute", type=Number(1, 60_000), default=3000.0, help="At most so many requests a minute.")
-@option(
-    "--api-key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the API key.  [default: MASSIVE_API_KEY of the environment]",
-)
+@gaps.command(context_settings=CONTEXT, short_help="Repair open and missing gaps now.")
+@feed_option
+@universe_option("those with bars in the week before")
+@vendor_options
 @server_options
 def repair(
     where: AbstractContextManager[Place],
@@ -113,11 +104,11 @@ def repair(
     rest_per_minute: float,
     api_key_file: Path | None,
 ) -> None:
-    """Fetch now what is open or missing, and wait until the workers have it. Exit 1 if a gap stays open.
+    """Fetch open and missing minutes by REST, and wait until workers have committed them. Exit 1 if a gap stays open.
 
-    What a producer repairs by itself needs no such command. Workers must run.
+    Producers repair gaps by themselves: this command is for the others. Workers must run.
     """
-    stop = Stop(deadline_s=15.0)  # its end is said, and committed
+    stop = Stop(deadline_s=15.0)  # time to send and commit the end of the repair
     rest = MassiveRest(rest_url, api_key(api_key_file), per_minute=rest_per_minute, wait=stop.wait)
     with where as place:
         _, partitions = open_both(place, partitions=None)

@@ -10,12 +10,13 @@ import click
 
 from ....db.rows import INDICATOR, select_indicators
 from ....db.schema.migrate import check_schema
-from ...jobs.bars_text import short
 from ...jobs.known_names import known_indicators
+from ...output.bars_text import short
 from ...wiring.servers import Place, open_postgres
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.rows_text import write_rows
 from ..parts.selection import MOMENT, NamesType, Selection, as_moment, selection_options, timeframe_option
+from ..parts.setting import typed
 
 _SERIES = itemgetter(0, 2, 3)  # symbol, timeframe, indicator
 
@@ -24,11 +25,15 @@ _SERIES = itemgetter(0, 2, 3)  # symbol, timeframe, indicator
 @click.argument("named", metavar="[SYMBOL]...", nargs=-1)
 @selection_options
 @timeframe_option(None)
-@click.option("--indicator", "names", type=NamesType(), show_default="all", help="Only these indicators, by names.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="json: an object a line."
+@typed("--indicator", "names", type=NamesType(), show_default="all", help="Only these indicators.")
+@typed(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    help="json: one object in each line.",
 )
-@click.option("--output", type=OutputFile(), help="File to write.")
+@typed("--output", type=OutputFile(), help="File to write.")
 @server_options
 def indicators(
     where: AbstractContextManager[Place],
@@ -41,10 +46,10 @@ def indicators(
 ) -> None:
     """Print the values of the indicators on the bars: tickstock indicators AAPL --indicator SMA_5 --last 10.
 
-    They come by symbol, timeframe, indicator and time; --last counts the values of each indicator and timeframe. `bar`
-    is the start of the bar, UTC. `value` is the first output of an indicator that has several (MACD, bands), `values`
-    has all of them by name. `tickstock definitions ls` lists the indicators that are on. Exit 1 if there is none of
-    what was asked for.
+    The order is by symbol, timeframe, indicator and time; --last counts the values of each indicator and timeframe.
+    `bar` is the start of the bar, UTC. If an indicator has several outputs (MACD, bands), `value` is the first, and
+    `values` has all of them by name. `tickstock definitions ls` lists the indicators that are on. Exit 1 if there is no
+    such value.
     """
     chosen.symbols = tuple(dict.fromkeys((*chosen.symbols, *named)))
     with where as servers, open_postgres(servers, name="tickstock-indicators") as connection:
@@ -61,7 +66,7 @@ def indicators(
 def _spelled(row: tuple[Any, ...], form: str) -> tuple[Any, ...]:
     symbol, bar, timeframe, indicator, value, values = row
     if form == "table":
-        # One output says no more than the value beside it.
+        # A single output is the value in the column before.
         many = values if isinstance(values, dict) and len(values) > 1 else {}
         value, values = short(value), "  ".join(f"{name} {_rounded(number)}" for name, number in many.items())
     elif form == "csv":

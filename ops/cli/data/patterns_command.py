@@ -10,15 +10,16 @@ from click.core import ParameterSource
 from ....contracts.errors import UsageError
 from ....db.rows import PATTERN, pattern_row, select_patterns
 from ....db.schema.migrate import check_schema
-from ...jobs.bars_text import short
 from ...jobs.known_names import known_patterns
+from ...output.bars_text import short
 from ...wiring.servers import Place, open_postgres
 from ..parts.lazy_group import LazyGroup
 from ..parts.options import CONTEXT, OutputFile, server_options
 from ..parts.rows_text import write_rows
 from ..parts.selection import MOMENT, NamesType, Selection, as_moment, selection_options, timeframe_option
+from ..parts.setting import typed
 
-# A person's table has no room for the flow_id: `--format json` and `csv` have it.
+# A table in a terminal has no room for the flow_id: `--format json` and `csv` have it.
 _SHOWN = PATTERN[:-1]
 
 
@@ -27,17 +28,21 @@ _SHOWN = PATTERN[:-1]
     modules={"measure": "data.patterns_measure_command", "draw": "data.patterns_draw_command"},
     invoke_without_command=True,
     context_settings=CONTEXT,
-    short_help="Print the patterns that were found; measure and draw them on files.",
+    short_help="Print the patterns that were detected; measure and draw patterns of files.",
 )
 @click.pass_context
 @selection_options
 @timeframe_option(None)
-@click.option("--pattern", "names", type=NamesType(), show_default="all", help="Only these patterns, by their names.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="json: an object a line."
+@typed("--pattern", "names", type=NamesType(), show_default="all", help="Only these patterns.")
+@typed(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    help="json: one object in each line.",
 )
-@click.option("--output", type=OutputFile(), help="File to write.")
-@click.option("--flow-ids", is_flag=True, help="In the table too: the flow_id of each, which `tickstock flow` takes.")
+@typed("--output", type=OutputFile(), help="File to write.")
+@typed("--flow-ids", is_flag=True, help="Also in a table: the flow_id of each pattern, for `tickstock flow`.")
 @server_options
 def patterns(
     context: click.Context,
@@ -49,18 +54,17 @@ def patterns(
     output: Path | None,
     flow_ids: bool,
 ) -> None:
-    """Print the patterns that stand on the bars, of any feed, told on the channels or not, by symbol and time.
+    """Print the patterns on the bars of all feeds, published or not, by symbol and time.
 
-    `bar` is the start of the bar that a pattern was found on, UTC; price and volume are that bar's close and volume;
-    levels are the prices that belong to the pattern (a neckline, a support), see docs/patterns.md. `tickstock flow`
-    shows one by its flow_id, and those too that a late tick took away, or whose row `tickstock prune` has deleted. In
-    CSV a text that a spreadsheet would compute has an apostrophe before it: '=1+1. Exit 1 if there is none of what was
-    asked for.
+    `bar` is the start of the bar on which a pattern was detected, UTC; price and volume are the close and the volume of
+    that bar; levels are the prices that belong to the pattern (a neckline, a support), see docs/patterns.md. `tickstock
+    flow` shows a pattern by its flow_id, also if a late tick superseded it or `tickstock prune` deleted its row. In CSV
+    an apostrophe is put before a text that a spreadsheet would compute: '=1+1. Exit 1 if there is no such pattern.
     """
     if context.invoked_subcommand:
-        said = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-        if said:
-            raise UsageError(f"options of `tickstock patterns {context.invoked_subcommand}` stand behind its name")
+        given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:
+            raise UsageError(f"put options of `tickstock patterns {context.invoked_subcommand}` after its name")
         return
     with where as servers, open_postgres(servers, name="tickstock-patterns") as connection:
         check_schema(connection)

@@ -9,18 +9,20 @@ from ....contracts.errors import UsageError
 from ....contracts.spellings.trade_conditions import TRADE_RULES
 from ...process.extras import how_to_install
 from ...process.logs import set_up_logs
-from ..parts.options import CONTEXT, errors_end_the_command, trade_rules_option
+from ..parts.fleet_settings import trade_rules_option
+from ..parts.options import CONTEXT, errors_end_the_command
 from ..parts.pattern_options import pattern_names_option, timeframe_names
+from ..parts.setting import typed
 
 
-@click.command(context_settings=CONTEXT, short_help="Draw patterns that are found in files.")
+@click.command(context_settings=CONTEXT, short_help="Draw patterns of files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @pattern_names_option("the patterns that are on by default")
 @timeframe_names
 @trade_rules_option
-@click.option("--count", type=click.IntRange(1, 1000), default=10, help="Pictures of each pattern.")
-@click.option("--seed", type=click.IntRange(0), default=1, help="The same seed draws the same ones.")
-@click.option(
+@typed("--count", type=click.IntRange(1, 1000), default=10, help="Number of pictures of each pattern.")
+@typed("--seed", type=click.IntRange(0), default=1, help="The same seed gives the same pictures.")
+@typed(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("pictures"), help="Folder for the pictures."
 )
 def draw(
@@ -32,11 +34,11 @@ def draw(
     seed: int,
     out: Path,
 ) -> None:
-    """Draw patterns that are found in FILES and told: candles, levels, the bar that completes the pattern.
+    """Draw patterns of FILES that workers would publish: candles, levels, and the bar that completes the pattern.
 
-    FILES are those of `tickstock patterns measure`, and the bars go through the same detectors. Which detections are
-    drawn is left to chance, so that the pictures show what is told, not what looks best. What stands in grey came
-    after: nobody knew it then. Needs the extra `chart`.
+    FILES are as for `tickstock patterns measure`, and the bars go through the same detectors. The detections are chosen
+    at random: the pictures show what is published, not what looks best. Bars in grey came after the detection.
+    Needs the extra `chart`.
     """
     with errors_end_the_command():
         set_up_logs(level="warning", as_json=False)

@@ -1,4 +1,4 @@
-"""`tickstock replay`: files in, bars out, the whole job in one command."""
+"""`tickstock replay`: makes bars of trade flat files."""
 
 import os
 import sys
@@ -16,21 +16,24 @@ from ...jobs.fleet import WatchedStop
 from ...jobs.replay_run import expect_taken, run_replay
 from ...wiring.producer import ProducerOptions, said_rules
 from ...wiring.servers import Place
+from ..parts.fleet_settings import partitions_option, trade_rules_option
 from ..parts.market_options import SpeedType
-from ..parts.options import CONTEXT, option, server_options, trade_rules_option
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
+from ..parts.worker_settings import commit_ms_option, read_count_option
 
 
-@click.command(context_settings=CONTEXT, short_help="Turn trade flat files into bars.")
+@click.command(context_settings=CONTEXT, short_help="Make bars of trade flat files.")
 @click.argument("files", nargs=-1, type=click.Path())
-@option("--workers", type=click.IntRange(1, 64), default=2, help="Worker processes.")
-@option("--speed", type=SpeedType(), default="max", help="Multiple of market time, or max.")
-@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
-@option("--read-count", type=click.IntRange(1, 100_000), help="Workers: entries of a partition in one read.")
-@option("--commit-ms", type=click.IntRange(1, 60_000), default=1000, help="Workers: commit at the latest after this.")
+@typed("--workers", type=click.IntRange(1, 64), default=2, help="Number of worker processes.")
+@typed("--speed", type=SpeedType(), default="max", help="Multiple of market time, or max.")
+@partitions_option
+@read_count_option
+@commit_ms_option
 @trade_rules_option
-@option("--publish", is_flag=True, help="Tell the results on the channels too.")
-@option("--again", is_flag=True, help="Once more, where these files were replayed already.")
-@click.option("--abandon", "abandoned", metavar="NAME", help="Give up this unfinished replay: drop its open minutes.")
+@typed("--publish", is_flag=True, help="Also publish the results on the channels.")
+@typed("--again", is_flag=True, help="Replay these files again if they were replayed before.")
+@typed("--abandon", "abandoned", metavar="NAME", help="Give up this unfinished replay, and drop its open minutes.")
 @server_options
 def replay(  # one parameter for each option
     where: AbstractContextManager[Place],
@@ -45,26 +48,27 @@ def replay(  # one parameter for each option
     again: bool,
     abandoned: str | None,
 ) -> None:
-    """Turn trade flat files (.csv, .csv.gz) into bars: a producer, workers, and a summary with the ledger.
+    """Make bars of trade flat files (.csv, .csv.gz): start a producer and workers, and print a summary with the ledger.
 
-    Exit 0 only if every tick is accounted for, some were taken, and no minute was cut. Refused rows are counted with
-    their reasons, and alone do not change that. The same files once more change nothing. A replay that was interrupted
-    goes on with the same command, or is given up with --abandon NAME (the name that `tickstock status` shows).
+    Exit 0 only if every tick is accounted for, at least one counts, and no minute was cut. Refused rows are counted by
+    reason and do not change the exit code. Replaying the same files again changes nothing. The same command
+    continues a replay that was interrupted; --abandon NAME gives it up (`tickstock status` shows the name).
 
-    What the files say replaces what stands: for each of their symbols, on each day, from the first row to the last. A
-    bar of those minutes that they have no trade of is taken away. Parts of one minute belong into one command.
+    The replay replaces the bars of its symbols, on each day, from the first row of a symbol to the last. Bars in that
+    time for which the files have no trade are deleted. Give all files that have a part of the same minute in one
+    command.
     """
     if files and abandoned:
-        raise UsageError("FILES are replayed, --abandon gives a replay up: not both")
+        raise UsageError("FILES and --abandon cannot go together: replay files, or give a replay up")
     if not files and not abandoned:
-        raise UsageError("name the FILES to replay, or with --abandon the replay to give up")
+        raise UsageError("give the FILES to replay, or --abandon NAME to give a replay up")
     stop = WatchedStop(deadline_s=30.0)
     if abandoned:
         with where as servers:
             became = abandon_replay(servers, abandoned, partitions, stop)
         click.echo(f"{abandoned} is abandoned: {became.dropped:,} ticks of its open minutes were dropped")
         kept = f"{became.kept:,} ticks stay in bars that were closed"
-        click.echo(f"{kept}; the same files with --again replay all of them")
+        click.echo(f"{kept}; the same command with --again replays all of them")
         return
     source = ReplaySource(files, rules=trade_rules)
     options = ProducerOptions(speed=None if speed == "max" else float(speed), publish=publish, again=again)

@@ -1,4 +1,4 @@
-"""`tickstock run`: daily runs, started and watched from the shell."""
+"""`tickstock run`: starts, lists, shows, cancels and retries daily runs."""
 
 import sys
 import time
@@ -14,14 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ....contracts.errors import NothingFound
-from ....contracts.runs import EVERY_UNIVERSE, RunParameters, phases_of
+from ....contracts.messages.processing_events import CacheMode
+from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, RunParameters, phases_of
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
-from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs
+from ....db.tables.run_steps import sources_of
+from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs, notes_of
+from ....db.tables.universe import Universe
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
+from .run_schedule import schedule
 
 _NAME = "tickstock-run"
 _LEAST_WIDTH = 160
@@ -30,23 +35,47 @@ _GOOD = "completed"
 
 @click.group(context_settings=CONTEXT, short_help="Start, list, show, cancel and retry daily runs.")
 def run() -> None:
-    """Daily runs: bars of days, weeks and months, and what is found on them. Processes `tickstock-jobs` do the work.
+    """Daily runs: bars of days, weeks and months, and detections on them. Processes `tickstock-jobs` do the work.
 
-    One run at a time is alive. `start` and `retry` wait for the end, and exit 0 where it is good, 1 where not.
+    Only one run is active at a time. `start` and `retry` wait for its end, and exit 0 if it completed, else 1.
     """
 
 
-wait_option = option("--wait/--no-wait", default=True, help="Wait for the end, and show how far it is.")
+run.add_command(schedule)
+wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, and show the progress.")
 
 
 @run.command(context_settings=CONTEXT, short_help="Start a run.")
-@option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Its day.")
-@option("--phase", "phases", multiple=True, default=("all",), help="all, import, cache_sync, indicators, patterns.")
-@option("--universe", default=EVERY_UNIVERSE, help="NAME:KEY, @FILE, a list; all: every symbol that has bars.")
-@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
-@option("--timeframe", "timeframes", multiple=True, help="Only daily, weekly or monthly.")
-@option("--lookback-days", type=click.IntRange(1, 1000), default=1, help="Trading days up to its day.")
-@option("--skip-market-check", is_flag=True, help="Also where the market was closed.")
+@typed(
+    "--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Day of the run."
+)
+@typed(
+    "--phase",
+    "phases",
+    multiple=True,
+    default=("all",),
+    help="Phases: all, import, cache_sync, indicators, patterns. Can be given more than once.",
+)
+@typed(
+    "--universe",
+    default=EVERY_UNIVERSE,
+    help="Symbols: NAME:KEY of cache_entries, @FILE, or a list; all: every symbol that has bars.",
+)
+@typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
+@typed(
+    "--timeframe",
+    "timeframes",
+    multiple=True,
+    help="Only this timeframe: daily, weekly or monthly. Can be given more than once.",
+)
+@typed(
+    "--lookback-days",
+    type=click.IntRange(1, 1000),
+    default=1,
+    help="Number of trading days, the last one is the day of the run.",
+)
+@typed("--cache-mode", type=click.Choice(CACHE_MODES), default="full", help="What cache_sync makes again.")
+@typed("--skip-market-check", is_flag=True, help="Run also if the market was closed on that day.")
 @wait_option
 @server_options
 def start(
@@ -57,21 +86,25 @@ def start(
     symbols: tuple[str, ...],
     timeframes: tuple[str, ...],
     lookback_days: int,
+    cache_mode: CacheMode,
     skip_market_check: bool,
     wait: bool,
 ) -> None:
-    """Start a run. Another one that is alive is named, and none is started: exit 1."""
+    """Start a run. If a run is active, print which one, start none, and exit 1."""
     parameters = RunParameters(
         timeframes=timeframes or None,
         symbols=symbols or None,
         lookback_days=lookback_days,
+        cache_mode=cache_mode,
         skip_market_check=skip_market_check,
     )
     wanted = phases_of(phases)
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
-        check_names(connection, place.servers.database_url, universe, parameters, run_date)
+        if universe != EVERY_UNIVERSE:
+            Universe(universe, place.servers.database_url)  # it must be there
+        check_names(connection, parameters, run_date)
         run_id = start_run(
             connection,
             run_date=run_date,
@@ -83,13 +116,13 @@ def start(
         _say_started(connection, run_id, run_date, wait=wait)
 
 
-@run.command(context_settings=CONTEXT, short_help="Do again what a run could not do.")
+@run.command(context_settings=CONTEXT, short_help="Run the symbols that failed in a run again.")
 @click.argument("run_id", type=click.UUID)
-@option("--symbol", "symbols", multiple=True, help="Only these symbols.")
+@typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
 @wait_option
 @server_options
 def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str, ...], wait: bool) -> None:
-    """Start a run of the symbols that RUN_ID could not do."""
+    """Start a run of the symbols that failed in run RUN_ID."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         again = retry_run(connection, run_id, symbols, "shell")
@@ -99,7 +132,7 @@ def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str
 @run.command(context_settings=CONTEXT)
 @server_options
 def cancel(where: AbstractContextManager[Place]) -> None:
-    """Cancel the run that is alive: what is done of it stays. Exit 1 where none is."""
+    """Cancel the active run; the steps that are done stay. Exit 1 if no run is active."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_id = cancel_run(connection)
@@ -109,8 +142,8 @@ def cancel(where: AbstractContextManager[Place]) -> None:
 
 
 @run.command(context_settings=CONTEXT)
-@option("--days", type=click.IntRange(1, 36_500), default=7, help="Only those of so many days.")
-@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@typed("--days", type=click.IntRange(1, 36_500), default=7, help="Only runs of the last so many days.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
     """List runs, the newest first."""
@@ -128,21 +161,32 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
 
 @run.command(context_settings=CONTEXT)
 @click.argument("run_id", type=click.UUID, required=False)
-@option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: bool) -> None:
-    """Show a run, by default the latest: how far it is, and what it could not do. Exit 1 if it did not end well."""
+    """Show a run, by default the latest: its progress and what failed. Exit 1 if it ended and did not complete."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = run_named(connection, run_id)
         progress, failures = progress_of(connection, found), failures_of(connection, found.run_id)
+        sources, notes = sources_of(connection, found.run_id), notes_of(connection, found.run_id)
     if as_json:
-        shown = {**found._asdict(), "progress": progress.share, "failures": [one._asdict() for one in failures]}
+        shown = {
+            **found._asdict(),
+            "progress": progress.share,
+            "sources": sources,
+            "notes": notes,
+            "failures": [one._asdict() for one in failures],
+        }
         click.echo(msgspec.json.encode(shown).decode())
     else:
         _print_runs([found])
         if found.ended_at is None:
             click.echo(_line(progress))
+        if sources:
+            click.echo("bars of days: " + ", ".join(f"{count:,} {source}" for source, count in sources.items()))
+        for note in notes:
+            click.echo(note)
         for one in failures:
             click.echo(f"{one.symbol}: {one.phase}: {one.why}")
     if found.status not in (_GOOD, "queued", "running"):
@@ -167,7 +211,7 @@ def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool)
 
 
 def _watch(connection: Connection, run_id: UUID) -> RunRow:
-    """Show how far a run is until it ended: a bar in a terminal, a line for each phase elsewhere."""
+    """Show the progress of a run until its end: a bar in a terminal, else a line for each phase."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -210,7 +254,8 @@ def _print_runs(found: list[RunRow]) -> None:
     for one in found:
         seconds = f"{(one.ended_at - one.started_at).total_seconds():.1f}" if one.ended_at and one.started_at else ""
         counts = (one.symbols_processed, one.symbols_failed, one.indicators, one.patterns)
-        texts = (str(one.run_id), str(one.run_date), one.trigger, one.status, one.phase or "")
+        trigger = f"{one.trigger}, late" if one.is_late else one.trigger
+        texts = (str(one.run_id), str(one.run_date), trigger, one.status, one.phase or "")
         table.add_row(*map(Text, (*texts, *(f"{count:,}" for count in counts), seconds, one.error or "")))
     console = make_console()
     (console if console.is_terminal else make_console(width=_LEAST_WIDTH)).print(table)

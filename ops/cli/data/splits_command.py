@@ -1,4 +1,4 @@
-"""`tickstock splits`: the days on which a share became another unit."""
+"""`tickstock splits`: lists and imports share splits."""
 
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -13,23 +13,24 @@ from ....db.schema.migrate import check_schema
 from ....db.tables.splits import add_splits, list_splits
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 
 @click.group(context_settings=CONTEXT, short_help="List and import splits.")
 def splits() -> None:
-    """List and import splits: no indicator or pattern looks back over an ex-date. Prices stay as they were traded.
+    """List and import splits. No indicator or pattern looks back over an ex-date. Prices are not adjusted.
 
-    Without a row here, a night that changes a price by more than 30 % down or 43 % up is taken for a split.
+    Without a row here, a change of more than 30 % down or 43 % up over a night counts as a split.
     """
 
 
 @splits.command(context_settings=CONTEXT)
 @click.argument("symbol", required=False)
-@option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], symbol: str | None, as_json: bool) -> None:
-    """List them, of one symbol or of all."""
+    """List the splits of one symbol, or of all."""
     with where as place, open_postgres(place, name="tickstock-splits") as connection:
         check_schema(connection)
         found = list_splits(connection, symbol)
@@ -50,11 +51,11 @@ def ls(where: AbstractContextManager[Place], symbol: str | None, as_json: bool) 
 @click.argument("file", type=click.File("rb"))
 @server_options
 def import_(where: AbstractContextManager[Place], file: BinaryIO) -> None:
-    """Add the splits of FILE; `-` is the standard input. Running workers take them within a minute.
+    """Add the splits of FILE; `-` is the standard input. Running workers use them within a minute.
 
     FILE: CSV with the columns symbol, ex_date (2025-06-10) and ratio (new shares for old ones: 10:1, 3:2, 0.125), or
-    the vendor's split_to and split_from. A split that is there with another ratio is refused, and nothing is added.
-    What was detected over a split before stays.
+    split_to and split_from, as the vendor names them, instead of ratio. If a split exists with another ratio, none is
+    added. Detections from before the import stay.
     """
     try:
         text = file.read().decode()
@@ -64,4 +65,4 @@ def import_(where: AbstractContextManager[Place], file: BinaryIO) -> None:
     with where as place, open_postgres(place, name="tickstock-splits") as connection:
         check_schema(connection)
         added = add_splits(connection, given)
-    click.echo(f"{added:,} split{'' if added == 1 else 's'} added, {len(given) - added:,} were there")
+    click.echo(f"{added:,} split{'' if added == 1 else 's'} added, {len(given) - added:,} existed")

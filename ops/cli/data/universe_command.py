@@ -1,4 +1,4 @@
-"""`tickstock universe`: the symbols that a feed is asked for."""
+"""`tickstock universe`: lists of symbols, for the universe of a live feed."""
 
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -13,7 +13,8 @@ from ....db.schema.migrate import check_schema
 from ....db.tables.universe import ListedUniverse, list_universes, read_universe, symbols_of_bytes, write_universe
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 _LEAST_WIDTH = 120
 _FEW = 5
@@ -21,14 +22,14 @@ _FEW = 5
 
 @click.group(context_settings=CONTEXT, short_help="List, show and import universes of symbols.")
 def universe() -> None:
-    """Universes: lists of symbols in cache_entries, the application's own. A producer takes one with --universe."""
+    """Universes: lists of symbols in the application's table cache_entries. A producer reads one with --universe."""
 
 
 @universe.command(context_settings=CONTEXT)
-@option("--json", "as_json", is_flag=True, help="One JSON object a line, with all symbols.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line, with all symbols.")
 @server_options
 def ls(where: AbstractContextManager[Place], as_json: bool) -> None:
-    """List them by name."""
+    """List the universes by name."""
     with where as place, open_postgres(place, name="tickstock-universe") as connection:
         check_schema(connection)
         universes = list_universes(connection)
@@ -55,10 +56,10 @@ def _print_table(universes: list[ListedUniverse]) -> None:
 
 @universe.command(context_settings=CONTEXT)
 @click.argument("name", metavar="NAME:KEY")
-@option("--json", "as_json", is_flag=True, help="One JSON list.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @server_options
 def show(where: AbstractContextManager[Place], name: str, as_json: bool) -> None:
-    """Print the symbols of one, one a line, as `import` takes them."""
+    """Print the symbols of a universe, one in each line, as `import` reads them."""
     entry = read_entry_name(name)
     with where as place, open_postgres(place, name="tickstock-universe") as connection:
         check_schema(connection)
@@ -66,22 +67,22 @@ def show(where: AbstractContextManager[Place], name: str, as_json: bool) -> None
     click.echo(msgspec.json.encode(symbols).decode() if as_json else "\n".join(symbols))
 
 
-@universe.command("import", context_settings=CONTEXT, short_help="Make NAME:KEY hold the symbols of FILE.")
+@universe.command("import", context_settings=CONTEXT, short_help="Write the symbols of FILE into NAME:KEY.")
 @click.argument("name", metavar="NAME:KEY")
 @click.argument("file", type=click.File("rb"))
-@option(
+@typed(
     "--type",
     "kind",
     type=click.Choice(["stock_universe", "etf_universe", "stock_etf_combo", "themes"]),
     default="stock_universe",
-    help="Type of a new entry; one that is there keeps its own.",
+    help="Type of a new entry. An entry that exists keeps its type.",
 )
 @server_options
 def import_(where: AbstractContextManager[Place], name: str, file: BinaryIO, kind: str) -> None:
-    """Make NAME:KEY hold the symbols of FILE, and no others; `-` is the standard input.
+    """Write the symbols of FILE into NAME:KEY, in place of those that it has; `-` is the standard input.
 
-    FILE: symbols with line ends, commas or blanks between them (# begins a comment), CSV with a column symbol or
-    ticker, or JSON as in cache_entries. A running producer takes the change within 30 seconds.
+    FILE: symbols separated by line ends, commas or blanks (# begins a comment), CSV with a column symbol or ticker, or
+    JSON as in cache_entries. A running producer follows the change within 30 seconds.
     """
     entry = read_entry_name(name)
     symbols = symbols_of_bytes(file.read(), file.name)

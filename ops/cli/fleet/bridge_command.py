@@ -1,10 +1,11 @@
-"""`tickstock-bridge`: the results on the documented channels, and the fleet's one voice."""
+"""`tickstock-bridge`: publishes results and the state of the fleet on the documented channels."""
 
 import gc
 from contextlib import AbstractContextManager
 
 import click
 
+from ....workers.bridge.bridge import BridgeOptions
 from ...process.metrics_server import MetricsAddress, metrics_server
 from ...process.shutdown import Stop
 from ...process.tracing import Wanted, tracing
@@ -17,12 +18,12 @@ from ..parts.options import (
     Number,
     default_name,
     metrics_options,
-    option,
     otel_option,
     server_options,
     stop_with_stdin_option,
     version_option,
 )
+from ..parts.setting import option, setting
 
 
 @click.command("tickstock-bridge", context_settings=CONTEXT)
@@ -33,16 +34,25 @@ from ..parts.options import (
     default=default_name,
     show_default="HOST-PID",
     envvar="TICKSTOCK_BRIDGE_NAME",
-    help="This bridge's name in logs and in its lease.",
+    help="Name of this bridge in logs and in its lease.",
 )
-@option(
-    "--streaming-rate",
+@setting(
+    BridgeOptions,
+    "streaming_rate",
     type=Number(0, 100_000, min_open=True),
-    help="Messages a second on each of tickstock:patterns:streaming and tickstock:indicators:streaming; those that "
-    "come faster wait, and while 100,000 do, nothing more is read.  [default: no limit]",
+    show_default="no limit",
+    help="Most messages a second on each of tickstock:patterns:streaming and tickstock:indicators:streaming. Further "
+    "ones wait. While 100,000 messages wait, the bridge reads no more results.",
 )
-@option("--universe", type=Name(), default="live", help="Name of the symbol universe in the session messages.")
-@metrics_options(9103)
+@setting(
+    BridgeOptions,
+    "universe_name",
+    former="--universe",
+    envvar="TICKSTOCK_UNIVERSE_NAME",  # TICKSTOCK_UNIVERSE lists the symbols of a producer
+    type=Name(),
+    help="Name of the symbol universe in the session messages.",
+)
+@metrics_options
 @otel_option
 @stop_with_stdin_option
 @server_options
@@ -50,14 +60,15 @@ def bridge(
     where: AbstractContextManager[Place],
     name: str,
     streaming_rate: float | None,
-    universe: str,
+    universe_name: str,
     metrics: MetricsAddress,
     otel: Wanted,
     stop_with_stdin: bool,
 ) -> None:
-    """Tell patterns, indicators and alerts on the channels that the application listens to; heartbeat and health too.
+    """Publish patterns, indicators, alerts, and heartbeat and health of the fleet, on the channels of the application.
 
-    Start two or more: one speaks, the others stand by and take over. SIGTERM says what was read, releases and exits 0.
+    Start two or more: one is active, the others are on standby and take over. SIGTERM publishes what was read, releases
+    the lease and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
     with (
@@ -66,9 +77,8 @@ def bridge(
         refusals_named(servers.servers.redis_url, "bridge"),
         tracing(otel, service="tickstock-bridge", instance=name) as traced,
     ):
-        made = make_bridge(
-            servers, name=name, universe=universe, streaming_rate=streaming_rate, stop=stop, tracing=traced
-        )
+        options = BridgeOptions(name, streaming_rate, universe_name)
+        made = make_bridge(servers, options, stop=stop, tracing=traced)
         if made is not None:
             gc.freeze()  # as the worker does
             made.run()

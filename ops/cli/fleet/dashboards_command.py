@@ -7,25 +7,28 @@ import click
 
 from ....contracts.errors import UsageError
 from ...process.extras import how_to_install
-from ..parts.options import CONTEXT, errors_end_the_command, option
+from ..parts.options import CONTEXT, errors_end_the_command
+from ..parts.setting import typed
 
 
-@click.command(context_settings=CONTEXT, short_help="Make Grafana's dashboards.")
-@option(
+@click.command(context_settings=CONTEXT, short_help="Write the dashboards of Grafana.")
+@typed(
     "--out",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    show_default="ops/grafana/dashboards of this program",
+    show_default="ops/grafana/dashboards of this installation",
     help="Folder to write them to.",
 )
-@option("--check", is_flag=True, help="Write nothing; exit 1 where the folder's files are not what would be made.")
+@typed(
+    "--check", is_flag=True, help="Write nothing; exit 1 if the files in the folder differ from what would be written."
+)
 def dashboards(folder: Path | None, check: bool) -> None:
-    """Write Grafana's dashboards as JSON files, one a dashboard.
+    """Write the dashboards of Grafana, one JSON file each.
 
-    They stand ready in ops/grafana; this makes them again after a change in ops/dashboards. It needs Grafana's SDK,
-    the extra `dashboards`.
+    ops/grafana has them already; write them again after a change in ops/dashboards. Needs the SDK of Grafana, the extra
+    `dashboards`.
     """
-    with errors_end_the_command():  # exit 2, for with --check a 1 is a difference
+    with errors_end_the_command():  # exit 2: with --check, 1 means a difference
         if find_spec("grafana_foundation_sdk") is None:
             raise UsageError(f"Grafana's SDK is not installed: {how_to_install('dashboards')}")
     from ...dashboards import dashboard_files  # noqa: PLC0415  # the SDK is an extra
@@ -42,5 +45,5 @@ def dashboards(folder: Path | None, check: bool) -> None:
     for line in found:
         click.echo(line, err=True)
     if found:
-        raise click.ClickException("make them again: tickstock dashboards")
+        raise click.ClickException("write them again: tickstock dashboards")
     click.echo("The dashboards are current.")

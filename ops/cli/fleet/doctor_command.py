@@ -12,24 +12,26 @@ from ...doctor.doctor import diagnose
 from ...doctor.finding import Finding
 from ...process.console import plain
 from ...wiring.servers import Place
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.fleet_settings import partitions_option
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 _COLORS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 @click.command(context_settings=CONTEXT, short_help="Check both servers and the rights on them.")
-@option("--partitions", type=click.IntRange(1, 4096), help="Check that the stream has so many.")
-@option(
+@partitions_option
+@typed(
     "--role",
     "roles",
     type=click.Choice(list(RIGHTS)),
     multiple=True,
-    show_default="all of them",
-    help="Ask Redis only for what this role needs; can be given more than once.",
+    show_default="all roles",
+    help="Check only the rights in Redis that this role needs. Can be given more than once.",
 )
 @server_options
 def doctor(where: AbstractContextManager[Place], partitions: int | None, roles: tuple[Role, ...]) -> None:
-    """Check both servers and the rights on them, one line a check, with what to change.
+    """Check both servers and the rights on them. Print one line for each check, with what to change.
 
     \b
     Redis        version, eviction policy, memory, AOF; the ACL rights of its user
@@ -37,10 +39,10 @@ def doctor(where: AbstractContextManager[Place], partitions: int | None, roles: 
                  sequences and functions
     partitions   the recorded count, against --partitions; a key of each is read
                  from Redis
-    clocks       this host's and both servers', not more than a second apart
+    clocks       those of this host and of both servers differ by at most a second
 
-    Each server is asked once, --connect-timeout does not apply. Exit 1 if any line says FAIL.
-    """  # noqa: D301  # \b is for click: it leaves the lines below it as they are
+    Each server is asked once; --connect-timeout-s does not apply. Exit 1 if a line says FAIL.
+    """  # noqa: D301  # \b: click does not wrap the lines below it
     with where as place:
         checks = diagnose(place.servers, partitions=partitions, roles=roles or tuple(RIGHTS), embedded=place.embedded)
         findings = list(_said(checks))

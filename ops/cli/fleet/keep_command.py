@@ -6,31 +6,40 @@ import click
 
 from ...jobs.keep import Keeper
 from ...process.logs import set_up_logs
-from ..parts.options import CONTEXT, Number, errors_end_the_command, option
+from ..parts.options import CONTEXT, Number, errors_end_the_command, log_json_option
+from ..parts.setting import typed
 
 
 @click.command(
-    context_settings=CONTEXT | {"allow_interspersed_args": False},  # what follows the command's name is the command's
+    context_settings=CONTEXT
+    | {"allow_interspersed_args": False},  # options after the name of the command belong to the command
     short_help="Keep a command running: start it again when it dies.",
 )
 @click.argument("command", nargs=-1, required=True)
-@option(
-    "--stop-after", type=Number(0, 3600), default=0.0, help="Pass a stop on so many seconds later, a second at once."
+@typed(
+    "--stop-after-s",
+    former="--stop-after",
+    type=Number(0, 3600),
+    default=0.0,
+    help="How long to wait before passing on a stop. A second stop is passed on at once.",
 )
-@option("--always", is_flag=True, help="Start the command again after exit 0 too: a worker's work has no end.")
-@option("--log-json", is_flag=True, help="Log lines as JSON.")
-def keep(command: tuple[str, ...], stop_after: float, always: bool, log_json: bool) -> None:
+@typed(
+    "--always", is_flag=True, help="Also start the command again after exit 0, as for a worker, which never finishes."
+)
+@log_json_option
+def keep(command: tuple[str, ...], stop_after_s: float, always: bool, log_json: bool) -> None:
     """Keep a command running.
 
     \b
     tickstock keep -- tickstock-worker --stop-with-stdin
 
-    When it dies it is started again after half a second, later each time, at most 30 s, and soon again once it has
-    lived for a minute. When it was used wrongly (exit 2) this ends too; when it has done its work (exit 0) it is not
-    started again, and this waits to be stopped; with --always it is. Each SIGTERM and SIGINT is passed on; a closed
-    terminal, and the end of the process that started this, are as SIGTERM. The exit code is the command's.
-    Its standard input ends with this process: with --stop-with-stdin our commands then stop, even after a SIGKILL.
-    """  # noqa: D301  # \b is for click: it leaves the line below it as it is
+    If the command dies, start it again after 0.5 s; after each further death wait longer, at most 30 s. Once it has run
+    for a minute, the wait is 0.5 s again. After exit 2 (wrong usage) end too. After exit 0 (finished) do not start it
+    again, and wait for a stop; with --always start it again. SIGTERM and SIGINT are passed on. A closed terminal, and
+    the end of the process that started this one, have the effect of SIGTERM. The exit code is that of the command. The
+    standard input of the command ends with this process: with --stop-with-stdin our programs then stop, also after a
+    SIGKILL.
+    """  # noqa: D301  # \b: click does not wrap the line below it
     set_up_logs(as_json=log_json)
     with errors_end_the_command():
-        sys.exit(Keeper(command, stop_after_s=stop_after, always=always).run())
+        sys.exit(Keeper(command, stop_after_s=stop_after_s, always=always).run())

@@ -11,29 +11,35 @@ from ....db.schema.migrate import migrate as apply_migrations
 from ....db.schema.migrate import open_stream
 from ....workers.detect.definitions import correct_references, read_definitions, seed_definitions
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.fleet_settings import partitions_option
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import option
 
 
 @click.command(context_settings=CONTEXT, short_help="Bring the database's schema up to date.")
-@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
+@partitions_option
 @option(
     "--timescale",
     is_flag=True,
-    help="Keep ohlcv_1min as a hypertable of TimescaleDB, also one that is a plain table with bars; and what follows.",
+    help="Make ohlcv_1min a hypertable of TimescaleDB, also if it has bars. The options below need this one.",
 )
-@option("--chunk-days", type=click.IntRange(min=1), help="Days of a chunk, for new chunks.  [default: 1]")
-@option("--compress-after-days", type=click.IntRange(min=0), help="Compress older chunks, by symbol and time; 0: none.")
-@option("--drop-after-days", type=click.IntRange(min=0), help="Drop older chunks, bars and all; 0: none.")
+@option("--chunk-days", type=click.IntRange(min=1), show_default="1", help="Days in a chunk, for new chunks.")
+@option(
+    "--compress-after-days",
+    type=click.IntRange(min=0),
+    help="Compress chunks older than this, by symbol and time; 0: none.",
+)
+@option("--drop-after-days", type=click.IntRange(min=0), help="Drop chunks older than this, with their bars; 0: none.")
 @server_options
 def migrate(
     where: AbstractContextManager[Place], partitions: int | None, *, timescale: bool, **days: int | None
 ) -> None:
-    """Bring the database's schema up to this program, and record the stream's partition count.
+    """Bring the schema of the database up to date, and record the partition count of the stream.
 
-    Safe to run twice, and by two processes at once. What --timescale sets stays until it is set again.
+    You can run it twice, and in two processes at once. What --timescale sets stays until you set it again.
     """
     if not timescale and any(wish is not None for wish in days.values()):
-        raise UsageError("--chunk-days, --compress-after-days and --drop-after-days go with --timescale")
+        raise UsageError("--chunk-days, --compress-after-days and --drop-after-days need --timescale")
     with where as servers, open_postgres(servers._replace(embedded=False), name="tickstock-migrate") as connection:
         for name in apply_migrations(connection):
             click.echo(f"applied {name}")
@@ -44,5 +50,5 @@ def migrate(
         for lack in lacking_columns(connection):
             click.echo(f"note: {lack} (`{lack.mend}` as its owner adds it)")
         for row in read_definitions(connection).idle:
-            click.echo(f"note: {row.name} is never looked for: {row.why}: `tickstock definitions live` switches it on")
+            click.echo(f"note: {row.name} is never detected: {row.why}: `tickstock definitions live` switches it on")
         click.echo(f"the schema is current; the stream has {open_stream(connection, partitions)} partitions")

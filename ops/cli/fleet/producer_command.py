@@ -1,4 +1,4 @@
-"""`tickstock-producer`: one feed into the stream."""
+"""`tickstock-producer`: sends the ticks of one source into the stream."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,11 +8,11 @@ import click
 
 from ....contracts.errors import SetupError
 from ....contracts.frames.frame import MAX_NAME_LENGTH, is_name
-from ....contracts.names import LIVE_FEED, MINUTE_FEED_ENDING
+from ....contracts.names import MINUTE_FEED_ENDING
 from ....contracts.spellings.trade_conditions import TRADE_RULES
 from ....db.redis import Client, redis_ms
 from ....producer.replay import ReplaySource
-from ....producer.synthetic import SCENARIOS, Market, SyntheticSource, Trouble
+from ....producer.synthetic import MAX_SYMBOLS, SCENARIOS, Market, SyntheticSource, Trouble
 from ...jobs.replay_run import expect_taken
 from ...process.metrics_server import MetricsAddress, metrics_server
 from ...process.progress import show_progress
@@ -20,6 +20,7 @@ from ...process.shutdown import Stop
 from ...wiring.live_producer import LiveOptions, run_live
 from ...wiring.producer import STOPPED_REPLAY, ProducerOptions, replay_feed, run_producer, synthetic_feed
 from ...wiring.servers import Place, open_both, wait_for_server
+from ..parts.fleet_settings import feed_option, partitions_option, trade_rules_option
 from ..parts.live_options import LIVE_SOURCES, live_options
 from ..parts.market_options import SpeedType, share
 from ..parts.options import (
@@ -27,12 +28,11 @@ from ..parts.options import (
     Number,
     OutputFile,
     metrics_options,
-    option,
     server_options,
     stop_with_stdin_option,
-    trade_rules_option,
     version_option,
 )
+from ..parts.setting import option, setting
 
 _MAX_SPEED_CHUNK_TICKS = 100_000
 
@@ -50,53 +50,77 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     "--speed",
     type=SpeedType(),
     show_default="1x, replay: max",
-    help="Multiple of market time, or max. Any synthetic speed but 1x is a replay.",
+    help="Multiple of market time, or max. A synthetic market at any speed but 1x is a replay.",
 )
-@option("--partitions", type=click.IntRange(1, 4096), help="Partition count of a new stream.  [default: 16]")
-@option("--linger-ms", type=Number(0, 1000), default=5.0, help="How long a live tick waits for company.")
-@option("--max-lag", type=click.IntRange(1), default=5_000_000, help="Wait while so many ticks are not committed.")
-@option("--feed", default=LIVE_FEED, help="Name of a live feed; two of them never write one bar.")
-@option("--codec", type=click.Choice(["zstd", "none"]), default="zstd", help="Compression of frames.")
-@option("--publish", is_flag=True, help="Replay: tell the results on the channels too.")
-@option("--again", is_flag=True, help="Replay: once more, where this content was replayed already.")
-@option(
-    "--spool-max-bytes",
+@partitions_option
+@setting(
+    ProducerOptions,
+    "linger_ms",
+    type=Number(0, 1000),
+    help="Longest time that a live tick waits in a frame for more ticks.",
+)
+@setting(
+    ProducerOptions,
+    "max_lag_ticks",
+    former="--max-lag",
+    type=click.IntRange(1),
+    help="Stop sending while so many ticks are sent and not committed.",
+)
+@feed_option
+@setting(ProducerOptions, "codec", type=click.Choice(["zstd", "none"]), help="Compression of frames.")
+@setting(ProducerOptions, "publish", is_flag=True, help="Replay: also publish the results on the channels.")
+@setting(ProducerOptions, "again", is_flag=True, help="Replay: replay this content again if it was replayed before.")
+@setting(
+    ProducerOptions,
+    "spool_max_bytes",
     type=click.IntRange(0),
-    default=1 << 30,
-    help="Live: so much waits on disk while Redis is away or full; 0: no spool, the source waits.",
+    help="Live: most bytes to keep on disk while Redis is away or full. 0: no spool, the source waits.",
 )
-@option(
-    "--spool-dir",
+@setting(
+    ProducerOptions,
+    "spool_dir",
     type=click.Path(file_okay=False, path_type=Path),
     show_default="spool in the data folder",
-    help="Live: folder of the spool; give the next start the same one.",
+    help="Live: folder of the spool. Use the same folder at the next start.",
 )
 @option(
     "--always-open/--no-always-open",
     default=None,
-    help="Whether the market of these symbols never closes, as of crypto: else patterns look at regular hours alone."
-    "  [default: only of a synthetic market]",
+    show_default="on for a synthetic market only",
+    help="Whether the market never closes (crypto). If it closes, patterns look at regular hours only.",
 )
 @trade_rules_option
 @live_options
-@option("--record", type=OutputFile(), help="Write every tick to this CSV file too.")
-@option("--symbols", type=click.IntRange(1, 20_000), default=70, help="Synthetic: how many symbols.")
-@option(
-    "--rate",
+@setting(ProducerOptions, "record", type=OutputFile(), help="Also write every tick to this CSV file.")
+@setting(Market, "symbols", type=click.IntRange(1, MAX_SYMBOLS), help="Synthetic: number of symbols.")
+@setting(
+    Market,
+    "rate",
     type=Number(0.001, 10_000_000),
-    default=500.0,
-    help="Synthetic: ticks a second, the mean of a 6.5 h day or of --seconds; it opens 1.8 times as busy.",
+    help="Synthetic: ticks a second, the mean of a day of 6.5 h or of --seconds. The opening has 1.8 times as many.",
 )
-@option("--seconds", type=Number(0.001, 1e8), help="Synthetic: seconds of market time.  [default: without end]")
-@option("--seed", type=click.IntRange(0), default=1, help="Synthetic: the same seed gives the same ticks.")
-@option("--scenario", type=click.Choice(list(SCENARIOS)), default="normal", help="Synthetic: the market's character.")
-@option("--disorder-ms", type=Number(0, 3_600_000), default=0.0, help="Synthetic: ticks out of order by so much.")
-@share("--late-share", "come 1 to 300 s late")
-@share("--zero-share", "have size 0")
-@share("--bad-share", "are refused")
-@share("--repeat-share", "are repeated as separate trades")
-@option("--future-ticks", type=click.IntRange(0), default=0, help="Synthetic: ticks from next year, at the start.")
-@metrics_options(9102)
+@option(
+    "--seconds", type=Number(0.001, 1e8), show_default="no end", help="Synthetic: seconds of market time to produce."
+)
+@setting(Market, "seed", type=click.IntRange(0), help="Synthetic: the same seed gives the same ticks.")
+@setting(Market, "scenario", type=click.Choice(list(SCENARIOS)), help="Synthetic: how prices move.")
+@setting(
+    Trouble,
+    "disorder_ms",
+    type=Number(0, 3_600_000),
+    help="Synthetic: most that the time of a tick differs from its arrival.",
+)
+@share("late_share", "come 1 to 300 s late")
+@share("zero_share", "have size 0")
+@share("bad_share", "are refused")
+@share("repeat_share", "are repeated as separate trades")
+@setting(
+    Trouble,
+    "future_ticks",
+    type=click.IntRange(0),
+    help="Synthetic: number of ticks at the start with a time next year.",
+)
+@metrics_options
 @stop_with_stdin_option
 @server_options
 def producer(  # one parameter for each option
@@ -106,7 +130,7 @@ def producer(  # one parameter for each option
     speed: float | str | None,
     partitions: int | None,
     linger_ms: float,
-    max_lag: int,
+    max_lag_ticks: int,
     feed: str,
     codec: Literal["zstd", "none"],
     publish: bool,
@@ -122,29 +146,31 @@ def producer(  # one parameter for each option
     stop_with_stdin: bool,
     **market: object,
 ) -> None:
-    """Send the ticks of one source into tickstock-stream, framed and numbered, each kept until it is committed.
+    """Send the ticks of one source into tickstock-stream, in numbered frames. Each is kept until it is committed.
 
-    FILES: trade flat files (.csv, .csv.gz) for --source replay, by time or grouped by ticker; all files of one command
-    are one feed. Rows with a correction are left out. A replay that was interrupted goes on where it stood.
+    FILES: trade flat files (.csv, .csv.gz) for --source replay, sorted by time or grouped by ticker. All files of one
+    command are one feed. Rows with a correction are left out. The same command continues a replay that was interrupted.
     """
     if not is_name(feed):
         raise click.UsageError(f"--feed {feed!r}: 1 to {MAX_NAME_LENGTH} printable ASCII characters are needed")
     if feed.endswith(MINUTE_FEED_ENDING):
         raise click.UsageError(
-            f"--feed {feed!r}: no name ends in {MINUTE_FEED_ENDING}, under which a feed's whole minutes are kept"
+            f"--feed {feed!r}: a name cannot end in {MINUTE_FEED_ENDING}, the ending for the whole minutes of a feed"
         )
     stop = Stop(deadline_s=30.0, with_stdin=stop_with_stdin)
     pace = _pace(speed, default=1.0 if source == "synthetic" else None)
     is_open = source == "synthetic" if always_open is None else always_open
     options = ProducerOptions(
-        max_lag, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir, is_open
+        max_lag_ticks, linger_ms, pace, feed, codec, publish, again, record, spool_max_bytes, spool_dir, is_open
     )
     if source == "replay" and not files:
         raise click.UsageError("--source replay needs at least one FILE")
     if source != "replay" and files:
         raise click.UsageError(f"--source {source} takes no FILE")
     if source == "replay" and always_open is not None:
-        raise click.UsageError("--always-open is of a feed whose symbols are known: a replay takes what stands")
+        raise click.UsageError(
+            "--always-open does not apply to --source replay: a replay keeps what is set for its symbols"
+        )
     recording = ReplaySource(files, rules=trade_rules) if files else None
     with metrics_server(metrics, "producer"), where as servers:
         client, count = open_both(servers, partitions=partitions)
@@ -162,7 +188,7 @@ def producer(  # one parameter for each option
     if complete and recording is not None and made is not None:
         expect_taken(recording)
     if not complete:
-        raise SetupError(STOPPED_REPLAY if recording is not None else "stopped before all was committed")
+        raise SetupError(STOPPED_REPLAY if recording is not None else "stopped before all ticks were committed")
 
 
 def _now_ms(where: Place, client: Client) -> int:

@@ -9,32 +9,38 @@ from ....db.schema.migrate import check_schema
 from ...jobs.repartition import repartition as change_partitions
 from ...process.shutdown import Stop
 from ...wiring.servers import Place, open_postgres, open_redis
-from ..parts.options import CONTEXT, Number, option, server_options
+from ..parts.options import CONTEXT, Number, server_options
+from ..parts.setting import typed
 
 _LOOK_EVERY_S = 0.5
 
 
-@click.command(context_settings=CONTEXT, short_help="Change the number of partitions of a stream at rest.")
+@click.command(context_settings=CONTEXT, short_help="Change the partition count of a stream at rest.")
 @click.argument("partitions", type=click.IntRange(1, 4096))
-@option("--wait", type=Number(0, 86_400), default=0.0, help="Seconds to wait until the stream is at rest.")
-@click.option(  # no variable may choose what is given up
+@typed(
+    "--wait-s",
+    former="--wait",
+    type=Number(0, 86_400),
+    default=0.0,
+    help="How long to wait until the stream is at rest.",
+)
+@typed(
     "--give-up-spools",
     is_flag=True,
-    help="Do not ask for the end of producers that were killed: a spool of theirs becomes a gap.",
+    help="Do not wait for the end of producers that were killed. Frames in their spools become a gap.",
 )
 @server_options
-def repartition(where: AbstractContextManager[Place], partitions: int, wait: float, give_up_spools: bool) -> None:
-    """Give the stream PARTITIONS partitions, more or fewer than it has.
+def repartition(where: AbstractContextManager[Place], partitions: int, wait_s: float, give_up_spools: bool) -> None:
+    """Change the number of partitions of the stream to PARTITIONS.
 
     The stream must be at rest: stop the producers, wait until `tickstock status` shows no lag and the bridge has
-    published everything, then stop workers and bridges. Else nothing is changed, and the command says what is in the
-    way.
+    published everything, then stop workers and bridges. If it is not at rest, the command changes nothing and names the
+    reason.
 
-    Bars that are open go on where they were. Where the command is broken off, the same command ends what it began;
-    until then nothing else starts.
+    Open bars continue. If the command is interrupted, run it again: no other process starts before it has finished.
     """
     stop = Stop()
-    until = time.monotonic() + wait
+    until = time.monotonic() + wait_s
     with where as servers, open_postgres(servers, name="tickstock-repartition") as connection:
         check_schema(connection)
         outcome = change_partitions(

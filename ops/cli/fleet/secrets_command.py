@@ -7,13 +7,14 @@ import click
 
 from ...secrets.folder import make_secrets
 from ...secrets.handout import Share, hand_out, take_over
-from ..parts.options import CONTEXT, errors_end_the_command, option
+from ..parts.options import CONTEXT, errors_end_the_command
+from ..parts.setting import option, typed
 
-_AFTER_CHANGE = ": restart Redis, which has the former one (or `ACL LOAD`, where it sees this file)"
+_AFTER_CHANGE = ": restart Redis, which still has the former one (or run `ACL LOAD` if Redis reads this file)"
 
 
 class ShareType(click.ParamType[Any]):
-    """`/secrets/worker=redis_worker,database_password`; with `?` behind it, a name that need not be there."""
+    """`/secrets/worker=redis_worker,database_password`. `?` after a name: the file need not exist."""
 
     name = "FOLDER=NAME,…"
 
@@ -22,30 +23,33 @@ class ShareType(click.ParamType[Any]):
         folder, _, text = str(value).partition("=")
         names = text.split(",")
         if not folder or not all(name.removesuffix("?") for name in names):
-            self.fail(f"{value!r} is no FOLDER=NAME,…", param, ctx)
+            self.fail(f"{value!r} is not FOLDER=NAME,…", param, ctx)
         always = tuple(name for name in names if not name.endswith("?"))
         return Share(Path(folder), always, tuple(name[:-1] for name in names if name.endswith("?")))
 
 
 @click.command(context_settings=CONTEXT, short_help="Make the passwords of a fleet of containers.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
+@typed(
     "--given",
     type=click.Path(file_okay=False, path_type=Path),
-    help="A folder whose files are taken over first, each in place of the one that would be made.",
+    help="Folder with secrets of yours: its files are copied first, and used instead of new ones.",
 )
-@option("--needed-secrets", default="", metavar="NAMES", help="Names that --given must have, with spaces between them.")
-@click.option(
+@option(
+    "--needed-secrets", default="", metavar="NAMES", help="Names of files that --given must have, separated by spaces."
+)
+@typed(
     "--hand-out",
     "shares",
     type=ShareType(),
     multiple=True,
-    help="Copy some files into a service's own folder; once for each. `NAME?`: where it is there.",
+    help="Copy these files into the folder of a service; once for each service. `NAME?`: only if the file exists.",
 )
 def secrets(folder: Path, given: Path | None, needed_secrets: str, shares: tuple[Share, ...]) -> None:
-    """Make a folder of files with the passwords that compose.yaml needs, and the users of Redis with them.
+    """Write the passwords that compose.yaml needs, and the users of Redis, into files in FOLDER.
 
-    What is there is kept, but for the users' rights, which are this version's. No password is printed.
+    Files that exist are kept, except for the rights of the users, which become those of this version. No password is
+    printed.
     """
     with errors_end_the_command():
         if given:

@@ -6,23 +6,24 @@ import click
 
 from ...process.shutdown import Stop
 from ...wiring.servers import REQUIRE_SCRAM, Place
-from ..parts.options import CONTEXT, option, server_options
+from ..parts.options import CONTEXT, server_options
+from ..parts.setting import typed
 
 _WHILE_USED = (
     "the embedded servers stop with the last command that uses them: "
-    "`tickstock urls --hold`, in a terminal of its own, keeps them running"
+    "`tickstock urls --hold` in another terminal keeps them running"
 )
 _HOLD_S = 3600.0
 
 
-@click.command(context_settings=CONTEXT, short_help="Print the servers' addresses for a shell.")
-@option("--hold", is_flag=True, help="Then keep the embedded servers running, until Ctrl-C.")
+@click.command(context_settings=CONTEXT, short_help="Print the addresses of the servers for a shell.")
+@typed("--hold", is_flag=True, help="Then keep the embedded servers running until Ctrl-C.")
 @server_options
 def urls(where: AbstractContextManager[Place], hold: bool) -> None:
-    """Print the servers' addresses, passwords included, as lines for a shell: eval "$(tickstock urls)".
+    """Print the addresses of the servers, with passwords, as lines for a shell: eval "$(tickstock urls)".
 
-    The embedded servers run as long as a command of ours uses them. Where none does, the addresses lead nowhere: run
-    `tickstock urls --hold` in a terminal of its own first.
+    The embedded servers run only while a command of ours uses them. To use the addresses without one, first run
+    `tickstock urls --hold` in another terminal.
     """
     stop = Stop() if hold else None
     with where as place:

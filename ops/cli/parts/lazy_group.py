@@ -1,4 +1,4 @@
-"""A group of commands each of which is imported when it is asked for: they need different halves of the program."""
+"""A group of commands. Each command is imported when it is used, because each needs another part of the program."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ class LazyGroup(click.Group):
         return sorted(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
-        """Import a command; None where there is none of this name."""
+        """Import a command; return None if there is none of this name."""
         if cmd_name not in self.modules:
             return None
         module = import_module(f"..{self.modules[cmd_name]}", __package__)
@@ -30,7 +30,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name. Raises UsageError, which says what may have been meant."""
+        """Find the command that the arguments name. Raises UsageError, which suggests similar names."""
         if args and args[0] not in self.modules and not ctx.resilient_parsing and not args[0].startswith("-"):
             close = get_close_matches(args[0], self.modules, n=3)
             meant = f" Did you mean {' or '.join(close)}?" if close else ""

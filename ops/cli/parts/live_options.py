@@ -1,4 +1,4 @@
-"""What `tickstock-producer` takes for its live sources, `massive` and `channel`."""
+"""The options of `tickstock-producer` for its live sources, `massive` and `channel`."""
 
 import functools
 from collections.abc import Callable
@@ -9,88 +9,77 @@ import click
 
 from ....contracts.names import TICK_CHANNELS
 from ....contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
-from ....producer.massive.rest import REST_URL
-from ...wiring.live_producer import MASSIVE_URL, LiveOptions
-from .options import F, Number, api_key, option
+from ....producer.massive.reader import SILENCE_S
+from ...wiring.live_producer import DELAYED_MS, LiveOptions
+from .fleet_settings import second_stamp_option, universe_option, vendor_options
+from .options import Number, api_key
+from .setting import F, setting
 
 LIVE_SOURCES = ("massive", "channel")
 
 _OPTIONS: tuple[Callable[[F], F], ...] = (
-    option("--channel", type=click.Choice(["T", "A", "AM"]), default="T", help="Massive: trades, seconds or minutes."),
-    option(
-        "--universe",
-        envvar=["TICKSTOCK_UNIVERSE", "SYMBOL_UNIVERSE_KEY"],
-        help="Live: the symbols, as NAME:KEY of cache_entries, @FILE, or a list; a change takes effect within 30 s."
-        "  [default: every symbol]",
+    setting(
+        LiveOptions,
+        "channel",
+        type=click.Choice(list(SILENCE_S)),
+        help="Massive: T trades, A aggregates of seconds, AM aggregates of minutes.",
     ),
-    option(
-        "--api-key-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Massive: file with the API key.  [default: MASSIVE_API_KEY of the environment]",
+    universe_option("every symbol"),
+    setting(
+        LiveOptions,
+        "massive_url",
+        help="Massive: address of the WebSocket. The feed with 15 minutes' delay: wss://delayed.massive.com/stocks.",
     ),
-    option(
-        "--massive-url",
-        default=MASSIVE_URL,
-        help="Massive: the WebSocket; with 15 minutes' delay wss://delayed.massive.com/stocks.",
-    ),
-    option("--rest-url", default=REST_URL, help="Live: the vendor's REST, for repairs."),
-    option(
-        "--rest-per-minute",
-        type=Number(1, 60_000),
-        default=3000.0,
-        help="Live: at most so many REST requests a minute.",
-    ),
-    option(
+    vendor_options,
+    setting(
+        LiveOptions,
+        "repair",
         "--repair/--no-repair",
-        default=True,
-        help="Live: fetch what the feed missed by REST; else it is only noted, for `tickstock gaps repair`.",
+        help="Live: fetch by REST what the feed missed. Else only record it, for `tickstock gaps repair`.",
     ),
-    option(
-        "--feed-delay",
-        "delay_s",
+    setting(
+        LiveOptions,
+        "feed_delay_s",
+        former="--feed-delay",
         type=Number(0, 86_400),
-        help="Massive: seconds that the feed runs behind the market.  [default: 900 with the delayed host, else 0]",
+        show_default=f"{DELAYED_MS // 1000} with the delayed host, else 0",
+        help="Massive: how far the feed is behind the market.",
     ),
-    option(
-        "--silence",
+    setting(
+        LiveOptions,
         "silence_s",
+        former="--silence",
         type=Number(0.1),
-        help="Massive: reconnect after so many seconds without a message.  [default: 30, AM: 150]",
+        show_default=", ".join(f"{channel}: {silence_s:g}" for channel, silence_s in SILENCE_S.items()),
+        help="Massive: reconnect after so long without a message.",
     ),
-    option(
-        "--watch",
+    setting(
+        LiveOptions,
+        "watch",
         type=click.Choice(["market", "always"]),
-        default="market",
-        help="Massive: whether silence counts in market hours only.",
+        help="Massive: when --silence-s applies: in market hours, or always.",
     ),
-    option(
-        "--family", type=click.Choice(TICK_CHANNELS), default=TICK_CHANNELS[0], help="Channel: which of them to hear."
-    ),
-    option(
-        "--second-stamp",
-        type=click.Choice(["end", "start"]),
-        default="end",
-        help="Channel: whether a time on a whole second is the start or the end of that second (ticks without a type).",
-    ),
+    setting(LiveOptions, "family", type=click.Choice(TICK_CHANNELS), help="Channel: the Redis channel to listen on."),
+    second_stamp_option,
 )
 _NAMES = (
-    "channel", "universe", "massive_url", "rest_url", "rest_per_minute", "repair", "delay_s", "silence_s", "watch",
+    "channel", "universe", "massive_url", "rest_url", "rest_per_minute", "repair", "feed_delay_s", "silence_s", "watch",
     "family", "second_stamp",
 )  # fmt: skip
 
 
 def live_options(command: F) -> F:
-    """Add the options; the command gets `live`, None where its source is no live one."""
+    """Add the options; the command gets `live`, a LiveOptions, or None if its source is not a live one."""
 
     @functools.wraps(command)
     def wrapped(
         *args: Any, source: str, api_key_file: Path | None, trade_rules: TRADE_RULES | None, **others: Any
     ) -> Any:
-        said = {name: others.pop(name) for name in _NAMES}
+        given = {name: others.pop(name) for name in _NAMES}
         live = None
         if source in LIVE_SOURCES:
             key = api_key(api_key_file, needed=source == "massive")
-            live = LiveOptions(source=source, key=key, rules=trade_rules or DEFAULT_RULES, **said)  # type: ignore[arg-type]  # click has checked the choice
+            live = LiveOptions(source=source, key=key, rules=trade_rules or DEFAULT_RULES, **given)  # type: ignore[arg-type]  # click has checked the choice
         return command(*args, source=source, trade_rules=trade_rules, live=live, **others)
 
     for add in reversed(_OPTIONS):

@@ -1,4 +1,4 @@
-"""What several commands share: the options that say where the servers are, and how errors end a command."""
+"""What several commands share: types of options, the options for the servers, and how an error ends a command."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import psycopg
@@ -25,8 +25,7 @@ from ...process.metrics_server import MetricsAddress
 from ...process.tracing import how_wanted
 from ...secrets.files import with_secrets
 from ...wiring.servers import place
-
-F = TypeVar("F", bound=Callable[..., Any])
+from .setting import F, option
 
 _MAX_NAME_LENGTH = 128  # of a consumer, group or bridge
 
@@ -34,7 +33,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_con
 
 
 class Name(click.ParamType[str]):
-    """A name that others will see, in tables, logs and errors: nothing that a terminal obeys, and not too long."""
+    """A name that is shown in tables, logs and errors: 1 to 128 printable characters, no control characters."""
 
     name = "text"
 
@@ -48,7 +47,7 @@ class Name(click.ParamType[str]):
 
 
 class Number(click.FloatRange):
-    """A number within bounds, and finite: NaN passes every comparison with a bound, and a wait with it has no end."""
+    """A finite number within bounds. NaN passes each comparison with a bound, and a wait for NaN seconds never ends."""
 
     name = "number"
 
@@ -61,7 +60,7 @@ class Number(click.FloatRange):
 
 
 class OutputFile(click.Path):
-    """A file to be written: its folder must be there, before any work is begun."""
+    """A file to write. Its folder must exist and be writable before the command begins."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)
@@ -75,43 +74,40 @@ class OutputFile(click.Path):
         return path
 
 
-def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
-    """Make an option that can be set by TICKSTOCK_NAME too; --name/--no-name by the first of the two."""
-    variable = "TICKSTOCK_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
-    kwargs.setdefault("envvar", variable)
-    return click.option(*names, show_envvar=True, **kwargs)
-
-
 def version_option(program: str) -> Callable[[F], F]:
     """Make a decorator that adds --version."""
     return click.version_option(__version__, prog_name=program)
 
 
 def default_name() -> str:
-    """Return a name that is unique among containers and under a process manager."""
+    """Return HOST-PID, which is unique among containers and under a process manager."""
     return f"{platform.node()}-{os.getpid()}"
 
 
 def stop_with_stdin_option(command: F) -> F:
-    """Add the option by which a command that starts others makes them end with it."""
+    """Add --stop-with-stdin: the command stops when its standard input ends, as when the process before it ends."""
     return click.option("--stop-with-stdin", is_flag=True, hidden=True)(command)
 
 
 def otel_option(command: F) -> F:
-    """Add the option that turns OpenTelemetry on; the command gets `otel`, whether and how it is wanted."""
+    """Add --otel; the command gets `otel`: whether to export spans."""
     return option(
         "--otel",
         is_flag=True,
         callback=lambda _, __, flag: how_wanted(flag, os.environ),
-        help="Export spans by OTLP (extra `otel`); by itself where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+        help="Export spans by OTLP (extra `otel`). On without this option if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
     )(command)
+
+
+log_json_option = option("--log-json", is_flag=True, help="Write log lines as JSON.")
 
 
 def server_options_in(subfolder: str | None, *, to_look: bool = False) -> Callable[[F], F]:
     """Make a decorator that adds the options of every command that needs the servers.
 
-    The command gets `where`, a context manager of a Place. subfolder: of the data folder, for servers of its own.
-    to_look: the command says what it sees at once, and what a variable says of waiting is for others.
+    The command gets `where`, a context manager of a Place. subfolder: the command has embedded servers of its own, in
+    this folder of the data folder. to_look: the command reports at once what it finds, so it waits for no server, and
+    no variable makes it wait.
     """
 
     def decorate(command: F) -> F:
@@ -119,31 +115,35 @@ def server_options_in(subfolder: str | None, *, to_look: bool = False) -> Callab
             "--data-dir",
             type=click.Path(file_okay=False, path_type=Path),
             show_default="~/.local/state/tickstock, root: /var/lib/tickstock",
-            help="Folder of the embedded servers, which serve where REDIS_URL and DATABASE_URL are not set.",
+            help="Folder of the embedded servers. They run if neither REDIS_URL nor DATABASE_URL is set.",
         )
         @option(
             "--embedded",
             type=click.Choice(["auto", "never"]),
             default="auto",
-            help="auto: start Redis and PostgreSQL ourselves where no address of either is set.",
+            help="auto: start Redis and PostgreSQL if no address of either is set. never: require the addresses.",
         )
         @option(
-            "--connect-timeout",
+            "--connect-timeout-s",
+            former="--connect-timeout",
             type=Number(0, 3600),
             default=0.0 if to_look else 30.0,
-            envvar=None if to_look else ["TICKSTOCK_CONNECT_TIMEOUT", "TICKSTOCKPL_PROCESS_TIMEOUT"],
-            help="Seconds to wait for the servers at the start.",
+            help="How long to wait for the servers at the start.",
+            **({"envvar": None} if to_look else {"also": ["TICKSTOCKPL_PROCESS_TIMEOUT"]}),
         )
         @option(
-            "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
+            help="Lowest level of log lines to write.",
         )
-        @option("--log-json", is_flag=True, help="Log lines as JSON.")
+        @log_json_option
         @functools.wraps(command)
         def wrapped(  # one parameter for each option
             *args: Any,
             data_dir: Path | None,
             embedded: str,
-            connect_timeout: float,
+            connect_timeout_s: float,
             log_level: str,
             log_json: bool,
             **kwargs: Any,
@@ -156,7 +156,7 @@ def server_options_in(subfolder: str | None, *, to_look: bool = False) -> Callab
                         data_dir,
                         subfolder=subfolder,
                         embedded=embedded == "auto",
-                        connect_timeout_s=connect_timeout,
+                        connect_timeout_s=connect_timeout_s,
                         to_look=to_look,
                     ),
                     **kwargs,
@@ -173,12 +173,11 @@ look_options = server_options_in(None, to_look=True)
 
 @contextmanager
 def errors_end_the_command() -> Iterator[None]:
-    """Turn an error of ours into one line and an exit code: 2 for a usage error, 1 for the rest.
+    """Turn an error of ours into one line on stderr and an exit code: 2 for a usage error, else 1.
 
-    A file that the user names and that cannot be read is a UsageError of who reads it. Any other file or folder may be
-    there again at the next start.
-
-    A reader of our output that went away (`tickstock bars | head`) is no error: it ends us as SIGPIPE ends other tools.
+    A file that the user names and that cannot be read raises UsageError where it is read. Any other missing file or
+    folder may exist again at the next start, so it ends with 1, and `tickstock keep` starts the command again. If the
+    reader of our output ends first (`tickstock bars | head`), end with the exit code that SIGPIPE gives other tools.
     """
     try:
         try:
@@ -186,7 +185,7 @@ def errors_end_the_command() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more at the end, and would complain: into nothing, then.
+        # Python flushes stdout again when it exits, and would report the same error: give it a file that takes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except UsageError as e:
@@ -201,14 +200,14 @@ def errors_end_the_command() -> Iterator[None]:
     except TickStockError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(1)
-    except (psycopg.OperationalError, *AWAY) as e:  # a server went away in the middle
+    except (psycopg.OperationalError, *AWAY) as e:  # a server went away during the command
         click.echo(f"Error: a server went away: {str(e).strip() or type(e).__name__}", err=True)
         sys.exit(1)
     except ResponseError as e:
         click.echo(f"Error: Redis cannot do this now: {_with_advice(e, redis.advice(e))}", err=True)
         sys.exit(1)
     except psycopg.Error as e:
-        if e.sqlstate is None:  # the library's own complaint: a mistake of ours
+        if e.sqlstate is None:  # the library refuses our call: a bug of ours
             raise
         click.echo(f"Error: PostgreSQL refuses a statement: {_with_advice(e, postgres.advice(e))}", err=True)
         sys.exit(1)
@@ -227,38 +226,32 @@ def content_of(file: Path) -> bytes:
 
 
 def api_key(file: Path | None, *, needed: bool = True) -> str:
-    """Read the vendor's key from a file or MASSIVE_API_KEY(_FILE); never from an argument, which everybody sees."""
+    """Read the vendor's key from a file or MASSIVE_API_KEY(_FILE). Never from an argument: others see those.
+
+    Return '' if there is none and none is needed. Raises UsageError.
+    """
     key = content_of(file).decode().strip() if file else with_secrets(os.environ).get("MASSIVE_API_KEY", "").strip()
     if not key and (needed or file):
         raise click.UsageError("no API key: set MASSIVE_API_KEY, or name a file with --api-key-file")
     return key
 
 
-def metrics_options(usual_port: int) -> Callable[[F], F]:
-    """Make a decorator that adds the options of every process of the fleet; it gets `metrics`, a MetricsAddress."""
-
-    def decorate(command: F) -> F:
-        @option(
-            "--metrics-port",
-            type=click.IntRange(0, 65_535),
-            default=0,
-            help=f"Serve /metrics, /healthz and /readyz on this port, by convention {usual_port}; 0: not at all.",
-        )
-        @option("--metrics-host", default="127.0.0.1", help="Address that they are served on; 0.0.0.0: on every one.")
-        @functools.wraps(command)
-        def wrapped(*args: Any, metrics_port: int, metrics_host: str, **kwargs: Any) -> Any:
-            return command(*args, metrics=MetricsAddress(metrics_host, metrics_port), **kwargs)
-
-        return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature
-
-    return decorate
+METRICS_PORTS = {"worker": 9101, "producer": 9102, "bridge": 9103, "jobs": 9104, "api": 9105}  # by convention
+_PORTS = ", ".join(f"{program} {port}" for program, port in METRICS_PORTS.items())
 
 
-def trade_rules_option(command: F) -> F:
-    """Add the option that says whether trades' conditions count; the command gets `trade_rules`, None where unsaid."""
-    return option(
-        "--trade-rules",
-        type=click.Choice(["sip", "all"]),
-        show_default="sip, wherever a trade says conditions",
-        help="sip: a trade's conditions say what it sets of its bar; all: everything.",
-    )(command)
+def metrics_options(command: F) -> F:
+    """Add --metrics-port and --metrics-host, of every process of the fleet; the command gets a MetricsAddress."""
+
+    @option(
+        "--metrics-port",
+        type=click.IntRange(0, 65_535),
+        default=0,
+        help=f"Port for /metrics, /healthz and /readyz; 0: do not serve them. By convention: {_PORTS}.",
+    )
+    @option("--metrics-host", default="127.0.0.1", help="Address for --metrics-port; 0.0.0.0: every address.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, metrics_port: int, metrics_host: str, **kwargs: Any) -> Any:
+        return command(*args, metrics=MetricsAddress(metrics_host, metrics_port), **kwargs)
+
+    return wrapped  # type: ignore[return-value]  # the decorated function has the options' signature

@@ -1,4 +1,4 @@
-"""Prints rows of texts: a table for people, CSV or a JSON object a line for programs."""
+"""Prints rows: a table for people, CSV or one JSON object in each line for programs."""
 
 import csv
 import json
@@ -15,16 +15,16 @@ from ...process.console import make_console
 
 _FILE_WIDTH = 160
 _ON_ONE_LINE = ("flow_id", "symbol", "timestamp", "bar")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
-_TEXT = "'"  # how one begins that it takes as text
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
+_TEXT = "'"  # a spreadsheet takes a cell that begins with this as text
 
 Rows = Iterator[Sequence[str | float | None]]
 
 
 def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
-    """Write rows as they come, to a file or to stdout. A table of none is left out; CSV always has its header.
+    """Write rows as they come, to a file or to stdout. A table without rows is not written; CSV always has its header.
 
-    In CSV a text that a spreadsheet would compute, such as the symbol =1+1, has an apostrophe before it: '=1+1.
+    In CSV an apostrophe is put before a text that a spreadsheet would compute: '=1+1 for the symbol =1+1.
     """
     with output.open("w", newline="") if output else click.open_file("-", "w") as file:
         {"csv": _write_csv, "json": _write_json, "table": _write_table}[form](columns, rows, file)
@@ -55,8 +55,8 @@ def _write_json(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
 
 def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
     console = make_console(file)
-    # An id is copied into a command, and a time is read at one look: they stay on one line. In a narrow terminal the
-    # others take two rather than lose their ends.
+    # Ids are copied into commands, so they stay on one line, and so do times. In a narrow terminal the other columns
+    # are folded instead of cut.
     table = Table(*(Column(name, no_wrap=name in _ON_ONE_LINE, overflow="fold") for name in columns))
     for row in rows:
         # Text, not markup: a symbol may be [red].
@@ -66,7 +66,7 @@ def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
             console.width = max(console.width, _FILE_WIDTH)
         elif (whole := _width_of(table, console)) > console.width:
             table.box, table.padding = None, (0, 1, 0, 0)
-            if "flow_id" in columns:  # it leaves too little for the others: the terminal breaks the lines
+            if "flow_id" in columns:  # it leaves too little width for the others: the terminal wraps the lines
                 console.width = whole
         console.print(table)
 

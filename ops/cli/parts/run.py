@@ -1,4 +1,4 @@
-"""Runs a command as its process: what click would end with `Aborted!`, Ctrl-C, is left to ops/entry.py."""
+"""Runs a command as the whole process. Ctrl-C raises KeyboardInterrupt, which ops/entry.py handles."""
 
 import sys
 from typing import NoReturn
@@ -9,7 +9,7 @@ from ...process.console import escaping
 
 
 def run(command: click.Command) -> NoReturn:
-    """Run a command with the process's arguments, and exit. Raises KeyboardInterrupt."""
+    """Run a command with the arguments of the process, and exit. Raises KeyboardInterrupt."""
     with escaping():
         try:
             code = command.main(standalone_mode=False)

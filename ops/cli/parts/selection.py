@@ -1,4 +1,4 @@
-"""By what the commands that print rows choose them: symbols, a time range; and what they say where there are none."""
+"""Options by which commands choose the rows to print: symbols and a time range; and the error for no rows."""
 
 import functools
 from collections import deque
@@ -13,14 +13,14 @@ import click
 
 from ....contracts.errors import NothingFound
 from ....contracts.timeframe import INTRADAY
-from .options import F
+from .setting import F, typed
 
-# How a time is written: for people, or for programs.
+# How a time is written, by output format.
 MOMENT = dict.fromkeys(("csv", "json"), "%Y-%m-%dT%H:%M:%SZ") | {"table": "%Y-%m-%d %H:%M"}
 
 
 class NamesType(click.ParamType[tuple[str, ...]]):
-    """A list of names, `A,B`: each of 1 to so many printable characters, as it is written, without blanks around it."""
+    """A list of names, `A,B`. Each has 1 to `longest` printable characters, after blanks around it are removed."""
 
     name = "A,B"
 
@@ -33,31 +33,31 @@ class NamesType(click.ParamType[tuple[str, ...]]):
             return tuple(str(name) for name in value) if isinstance(value, Iterable) else (str(value),)
         names = tuple(dict.fromkeys(name for part in value.split(",") if (name := part.strip())))
         if not names:
-            self.fail(f"{value!r} names nothing", param, ctx)
+            self.fail(f"{value!r} has no name in it", param, ctx)
         if wrong := [name for name in names if len(name) > self._longest or not name.isprintable()]:
             self.fail(f"{wrong[0]!r} is not a name of 1 to {self._longest} printable characters", param, ctx)
         return names
 
 
 class TimeType(click.ParamType[datetime]):
-    """A moment: ISO-8601; without a zone it is UTC."""
+    """A time in ISO-8601, in UTC if it has no zone."""
 
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the moment with its zone."""
+        """Return the time with its zone."""
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no ISO-8601 time such as 2013-10-07T14:30:00Z", param, ctx)
+            self.fail(f"{value!r} is not an ISO-8601 time such as 2013-10-07T14:30:00Z", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class Selection:
-    """Which rows: of these symbols (none named: all), on bars that start at or after `start` and before `end`.
+    """Which rows to print: those of `symbols` (empty: all), on bars that start at or after `start` and before `end`.
 
-    last: of each symbol only so many, the latest; None: all.
+    last: how many rows of each symbol, the latest ones; None: all.
     """
 
     symbols: tuple[str, ...] = ()
@@ -67,15 +67,15 @@ class Selection:
     _seen: set[str] = field(default_factory=set)
 
     def values(self) -> dict[str, Any]:
-        """Return what the queries bind."""
+        """Return the parameters of the queries, by name."""
         return {"symbols": list(self.symbols) or None, "from": self.start, "to": self.end}
 
     def chosen(
         self, rows: Iterable[tuple[Any, ...]], *, each: Callable[[tuple[Any, ...]], Hashable] = itemgetter(0)
     ) -> Iterator[tuple[Any, ...]]:
-        """Pass on the rows that are asked for, and note the symbols, which stand first in them.
+        """Yield the chosen rows, and remember their symbols, the first column.
 
-        rows: in order; those of which `last` are wanted, told by `each`, one after another.
+        rows: in order. `last` applies to each run of rows with the same `each`.
         """
         for row in rows if self.last is None else self._last(rows, each):
             self._seen.add(row[0])
@@ -88,7 +88,7 @@ class Selection:
             yield from deque(group, maxlen=self.last)
 
     def check_found(self, what: str) -> None:
-        """Say which symbols had no rows. Raises NothingFound where there was no row at all."""
+        """Print which symbols had no rows. Raises NothingFound if there was no row at all."""
         span = "".join(
             f" {name} {at:%Y-%m-%dT%H:%M:%S%z}" for name, at in (("from", self.start), ("to", self.end)) if at
         )
@@ -101,16 +101,16 @@ class Selection:
 
     def _other_case(self, missing: list[str]) -> str:
         lower = [symbol for symbol in missing if symbol != symbol.upper()]
-        return f": symbols are told apart by case; --symbol {','.join(map(str.upper, lower))}?" if lower else ""
+        return f": symbols are case-sensitive; --symbol {','.join(map(str.upper, lower))}?" if lower else ""
 
 
 def selection_options(command: F) -> F:
     """Add --symbol, --from, --to and --last; the command gets them as `chosen`, a Selection."""
 
-    @click.option("--symbol", "symbols", type=NamesType(), default=None, show_default="all", help="Only these symbols.")
-    @click.option("--from", "start", type=TimeType(), help="Only bars that start at or after this time (UTC).")
-    @click.option("--to", "end", type=TimeType(), help="Only bars that start before this time (UTC).")
-    @click.option("--last", type=click.IntRange(1), help="Only the last so many of each symbol.")
+    @typed("--symbol", "symbols", type=NamesType(), default=None, show_default="all", help="Only these symbols.")
+    @typed("--from", "start", type=TimeType(), help="Only bars that start at or after this time (UTC).")
+    @typed("--to", "end", type=TimeType(), help="Only bars that start before this time (UTC).")
+    @typed("--last", type=click.IntRange(1), help="Only the latest so many of each symbol.")
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -128,13 +128,13 @@ def selection_options(command: F) -> F:
 
 
 def timeframe_option(default: str | None) -> Callable[[F], F]:
-    """Make a decorator that adds --timeframe; None is the default of a command that shows all of them."""
-    return click.option(
+    """Make a decorator that adds --timeframe. default: None for a command that shows all timeframes."""
+    return typed(
         "--timeframe",
         type=click.Choice(list(INTRADAY)),
         default=default,
         show_default=default or "all",
-        help="Length of the bars.",
+        help="Timeframe of the bars.",
     )
 
 

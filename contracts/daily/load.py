@@ -1,0 +1,194 @@
+"""A data load as the application asks for it on `tickstock.jobs.data_load`, and its end on `tickstock.jobs.control`.
+
+Every spelling that it was seen to send is read: timeframes and timespans in several words, numbers as text, one symbol
+where a list is expected, no timestamp. Pure.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+from ..errors import UsageError
+from ..printable import printable
+from ..spellings.json_text import NotJson, read_json
+from ..timeframe import LONGER
+from ..universe import symbols_of_text, symbols_of_value
+
+JobType = Literal["historical_load", "csv_universe_load", "multi_timeframe_load", "universe_seed"]
+JOB_TYPES: tuple[JobType, ...] = get_args(JobType)
+CANCEL = "cancel"
+
+SESSIONS_A_YEAR = 252
+_LONGEST_YEARS = 30.0
+_LONGEST_TEXT = 200
+_MOST_SYMBOLS = 20_000
+_TIMEFRAMES = {
+    **dict.fromkeys(("minute", "1minute", "1min", "min"), "1min"),
+    **dict.fromkeys(("hour", "1hour", "hourly", "1h"), "hourly"),
+    **dict.fromkeys(("day", "1day", "daily", "1d"), "daily"),
+    **dict.fromkeys(("week", "1week", "weekly", "1w"), "weekly"),
+    **dict.fromkeys(("month", "1month", "monthly", "1mo"), "monthly"),
+}
+
+
+class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a data load is to do.
+
+    symbols: None: those of the file, or of the universes. timeframes: hourly, daily, …; years: up to today. name: that
+    of the universe that the symbols become. with_analysis: indicators and patterns of the bars, too.
+    """
+
+    job_type: JobType
+    symbols: tuple[str, ...] | None = None
+    csv_file: str | None = None
+    universes: tuple[str, ...] = ()
+    name: str | None = None
+    timeframes: tuple[str, ...] = ("daily",)
+    years: float = 1.0
+    with_analysis: bool = False
+
+    @property
+    def sessions(self) -> int:
+        """Return how many trading days the years are."""
+        return max(1, math.ceil(self.years * SESSIONS_A_YEAR))
+
+    @property
+    def makes_bars(self) -> bool:
+        """Tell whether bars are asked for that an import makes."""
+        return bool(set(self.timeframes) & set(LONGER))
+
+
+class Asked(NamedTuple):
+    """A request, by whom, and its job. why: it cannot be done; request is None then."""
+
+    job_id: str
+    requested_by: str
+    request: LoadRequest | None
+    why: str | None = None
+
+
+def is_probe(body: bytes) -> bool:
+    """Tell whether a message is one with which the application tries its connection: nobody answers it."""
+    try:
+        fields = read_json(body)
+    except NotJson:
+        return False
+    return isinstance(fields, dict) and "test" in fields and "job_id" not in fields
+
+
+def read_load(body: bytes) -> Asked:
+    """Read a message. Raises UsageError where not even its job can be told; any other fault is in the answer."""
+    fields = _fields(body)
+    job_id, by = _job_id(fields), printable(str(fields.get("requested_by") or ""))[:_LONGEST_TEXT]
+    try:
+        return Asked(job_id, by, _request(fields))
+    except UsageError as e:
+        return Asked(job_id, by, None, str(e))
+
+
+def read_cancel(body: bytes) -> str:
+    """Return the job that a message on the control channel cancels. Raises UsageError."""
+    fields = _fields(body)
+    action = fields.get("action")
+    if action != CANCEL:
+        raise UsageError(f"there is no action {_shown(action)}; there is: {CANCEL}")
+    return _job_id(fields)
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = read_json(body)
+    except NotJson as e:
+        raise UsageError(f"no JSON: {e}") from e
+    if not isinstance(fields, dict):
+        raise UsageError("a JSON object is needed")
+    return fields
+
+
+def _job_id(fields: Mapping[str, Any]) -> str:
+    job_id = fields.get("job_id")
+    if not isinstance(job_id, str) or not job_id.isprintable() or len(job_id.split()) != 1:
+        raise UsageError(f"job_id is {_shown(job_id)}: one word is needed")
+    if len(job_id) > _LONGEST_TEXT:
+        raise UsageError(f"job_id is longer than {_LONGEST_TEXT} characters")
+    return job_id.strip()
+
+
+def _request(fields: Mapping[str, Any]) -> LoadRequest:
+    kind = fields.get("job_type")
+    if kind not in JOB_TYPES:
+        raise UsageError(f"there is no job_type {_shown(kind)}; there are: {', '.join(JOB_TYPES)}")
+    symbols, csv_file, universes = _symbols(fields), _text(fields, "csv_file"), _universes(fields)
+    is_listed = symbols is not None or csv_file is not None
+    if not is_listed and not universes:
+        raise UsageError("symbols, csv_file or universe_type is needed")
+    is_csv = kind == "csv_universe_load"
+    return LoadRequest(
+        job_type=kind,
+        symbols=symbols,
+        csv_file=None if symbols is not None else csv_file,
+        universes=() if is_listed else universes,
+        name=_text(fields, "universe_type") if is_csv and is_listed else None,
+        timeframes=() if is_csv and not _flag(fields, "include_ohlcv", default=True) else _timeframes(fields),
+        years=_years(fields.get("years")),
+        with_analysis=_flag(fields, "run_analysis_after_import", default=False),
+    )
+
+
+def _symbols(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
+    symbols = fields.get("symbols")
+    if symbols is None or symbols in ([], ""):
+        return None
+    read = symbols_of_text(symbols, "symbols") if isinstance(symbols, str) else symbols_of_value(symbols, "symbols")
+    if len(read) > _MOST_SYMBOLS:
+        raise UsageError(f"{len(read):,} symbols are too many: {_MOST_SYMBOLS:,} at most")
+    return tuple(read)
+
+
+def _universes(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return universes by their names: the newer application joins several with colons."""
+    named = _text(fields, "universe_key") or _text(fields, "universe_type")
+    return () if named is None else (named,)
+
+
+def _timeframes(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    given = fields.get("timeframes") or fields.get("timeframe") or fields.get("timespan") or "day"
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"timeframes are {_shown(given)}: a list of words is needed")
+    unknown = [word for word in words if word.strip().lower() not in _TIMEFRAMES]
+    if unknown:
+        raise UsageError(f"there is no timeframe {_shown(unknown[0])}; there are: minute, hour, day, week, month")
+    return tuple(dict.fromkeys(_TIMEFRAMES[word.strip().lower()] for word in words))
+
+
+def _years(given: Any) -> float:
+    try:
+        years = 1.0 if given is None or isinstance(given, bool) else float(given)
+    except (TypeError, ValueError):
+        years = math.nan
+    if not 0 < years <= _LONGEST_YEARS:
+        raise UsageError(f"years are {_shown(given)}: a number up to {_LONGEST_YEARS:g} is needed")
+    return years
+
+
+def _flag(fields: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    given = fields.get(name)
+    if isinstance(given, str):
+        return given.strip().lower() in ("true", "1", "yes", "on")
+    return default if given is None else bool(given)
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    given = fields.get(name)
+    if given is None or given == "":
+        return None
+    if not isinstance(given, str | int) or not str(given).isprintable() or len(str(given)) > _LONGEST_TEXT:
+        raise UsageError(f"{name} is {_shown(given)}: a text of at most {_LONGEST_TEXT} characters is needed")
+    return str(given)
+
+
+def _shown(given: Any) -> str:
+    return repr(given)[:60]

@@ -1,0 +1,45 @@
+"""What a vendor knows beside prices: its listed symbols, splits, days without trading, companies that are new. Pure."""
+
+from collections.abc import Sequence
+from datetime import date, time
+from typing import NamedTuple
+
+from ..spellings.split_file import Split
+
+
+class Ticker(NamedTuple):
+    """A listed symbol; the fields are the columns of `symbols`. None: the vendor does not say."""
+
+    symbol: str
+    name: str | None
+    type: str | None
+    active: bool
+    primary_exchange: str | None = None
+    market: str | None = None
+    locale: str | None = None
+    currency_name: str | None = None
+    cik: str | None = None
+    composite_figi: str | None = None
+    share_class_figi: str | None = None
+
+
+class Closure(NamedTuple):
+    """A day on which the market is closed (closes_at None), or closes early. closes_at: New York."""
+
+    day: date
+    closes_at: time | None
+    reason: str
+
+
+class Listing(NamedTuple):
+    """A company that came to the market: its symbol, and its first day."""
+
+    symbol: str
+    day: date
+
+
+class SplitsSaid(NamedTuple):
+    """Splits as a vendor lists them, each once. refused: sentences about those that cannot be or contradict another."""
+
+    splits: Sequence[Split]
+    refused: Sequence[str]

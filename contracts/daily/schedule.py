@@ -1,0 +1,103 @@
+"""When the daily run is due by itself: the schedule, and the one rule that reads it. Pure.
+
+A run is about one trading day, and is due at one moment after that day's close. It is caught up until the market opens
+again, and not later: what it would tell is old then, and the next run makes the missed days' bars, too.
+"""
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
+
+from ..errors import UsageError
+from ..market_hours import NEW_YORK, day_of
+from .trading_days import Session, SessionOn
+
+TIMEZONE = "America/New_York"
+AFTER_CLOSE = timedelta(minutes=10)  # as 16:10 is after 16:00
+LATE = timedelta(minutes=1)  # behind its moment: a run was caught up then
+
+_OPENS, _CLOSES = time(9, 30), time(16)
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_DAY = timedelta(days=1)
+_LONGEST_PAUSE_DAYS = 30  # of the market: four in a row since 2001, two weeks then
+
+
+class Schedule(NamedTuple):
+    """When daily runs start by themselves, and of what.
+
+    trigger_time: HH:MM in New York, read where after_close is not set. next_run: the next moment, UTC; None: none.
+    universes: as they were named; none: every symbol that has bars. market_check: only on days of trading. after_close:
+    ten minutes after the close, also on half days. enabled_since: what was due before is not caught up.
+    """
+
+    enabled: bool
+    trigger_time: str
+    timezone: str
+    next_run: datetime | None
+    universes: list[str]
+    market_check: bool
+    after_close: bool
+    enabled_since: datetime
+
+
+class Due(NamedTuple):
+    """A trading day whose run is due, and since when."""
+
+    day: date
+    at: datetime
+
+
+def read_trigger_time(text: str) -> str:
+    """Return a time as HH:MM. Raises UsageError where it is none, or the market is open then."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is no time of the day: HH:MM is needed, in New York, as in 16:10")
+    at = time(int(found[1]), int(found[2]))
+    if _OPENS <= at < _CLOSES:
+        raise UsageError(f"at {at:%H:%M} the market is open: a time from 16:00 on, or before 9:30, is needed")
+    return f"{at:%H:%M}"
+
+
+def moment_of(session: Session, schedule: Schedule) -> datetime:
+    """Return when a day's run is due: the first time after its close when New York's clocks show the trigger time."""
+    if schedule.after_close:
+        return session.closes + AFTER_CLOSE
+    at = time.fromisoformat(schedule.trigger_time)
+    closes = session.closes.astimezone(NEW_YORK)
+    day = closes.date() if at >= closes.time() else closes.date() + _DAY
+    return datetime.combine(day, at, NEW_YORK).astimezone(session.closes.tzinfo)
+
+
+def due(now: datetime, schedule: Schedule, session_on: SessionOn) -> Due | None:
+    """Return the day whose run should be there by now; None where none should, or its time is over.
+
+    Who adds a run adds none where one of that day is there: only the table can know it.
+    """
+    session = _latest(now, schedule, session_on) if schedule.enabled else None
+    if session is None or _following(session, session_on).opens <= now:
+        return None
+    at = moment_of(session, schedule)
+    return Due(session.day, at) if at >= schedule.enabled_since else None
+
+
+def next_moment(now: datetime, schedule: Schedule, session_on: SessionOn) -> datetime | None:
+    """Return the first moment after now when a run is due; None where the schedule is off."""
+    if not schedule.enabled:
+        return None
+    day = day_of(now) - _DAY  # whose moment may be this morning
+    while (session := session_on(day)) is None or moment_of(session, schedule) <= now:
+        day += _DAY
+    return moment_of(session, schedule)
+
+
+def _latest(now: datetime, schedule: Schedule, session_on: SessionOn) -> Session | None:
+    days = (day_of(now) - _DAY * ago for ago in range(_LONGEST_PAUSE_DAYS))
+    sessions = (session for day in days if (session := session_on(day)) is not None)
+    return next((session for session in sessions if moment_of(session, schedule) <= now), None)
+
+
+def _following(session: Session, session_on: SessionOn) -> Session:
+    day = session.day + _DAY
+    while (following := session_on(day)) is None:
+        day += _DAY
+    return following

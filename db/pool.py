@@ -1,0 +1,125 @@
+"""A few connections for many short questions. Whoever asks waits for tenths of a second where the server hangs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..contracts.errors import ServerAway, first_line
+from .postgres import Connection, Row, Silent, arguments, is_busy, watched
+from .vitals import VITALS
+
+Returned = TypeVar("Returned")
+
+_PATIENCE_S = 0.5  # in which a connection must be there, and give a sign of life; a busy server needs tenths of it
+SHORT_S = 0.1  # the same for who has another answer, and for all while the server is known to be away
+_SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
+_OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500"
+_LOOK_EVERY_S = 0.02  # how exactly silence is measured
+_CLOSE_S = 0.5
+_PAUSE_S = 0.5  # after the server did not answer, so long nobody asks it
+
+
+class _Prompt(psycopg.Connection[Row]):
+    """Close the connection and raise Silent if the server says nothing for `patience_s`."""
+
+    patience_s = _SILENCE_S
+
+    def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
+        try:
+            return super().wait(watched(gen, self._give_up), *how, **{"interval": _LOOK_EVERY_S, **named})
+        except Silent:
+            self.pgconn.finish()
+            raise
+
+    def _give_up(self, silent_s: float) -> None:
+        if silent_s > self.patience_s:
+            raise Silent(f"the server has said nothing for {self.patience_s:g} s")
+
+
+class Pool:
+    """Connections of one process. After a question without an answer all others are refused at once, for a moment."""
+
+    def __init__(self, url: str, *, name: str, size: int) -> None:
+        self._pool = ConnectionPool(
+            url,
+            connection_class=_Prompt,
+            kwargs=arguments(url, name=name, more=[_OPTIONS]),
+            min_size=size,
+            max_size=size,
+            name=name,
+            open=False,
+        )
+        self._ask_again_s = 0.0  # monotonic
+        self._why = ""
+
+    def open(self, timeout_s: float) -> None:
+        """Open all connections. Raises ServerAway."""
+        try:
+            self._pool.open(wait=True, timeout=timeout_s)
+        except PoolTimeout as e:
+            raise ServerAway(first_line(e), "postgresql") from e
+
+    def close(self) -> None:
+        """Close all connections; who waits for a server that hangs is left behind."""
+        self._pool.close(timeout=_CLOSE_S)
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the last question had no answer."""
+        return bool(self._why)
+
+    @contextmanager
+    def connection(self, patience_s: float = _PATIENCE_S) -> Iterator[Connection]:
+        """Lend a connection for a question. Raises ServerAway, also for a statement that waits or takes too long.
+
+        patience_s: to wait for a connection that answers. Who waits for less than others leaves them what they know.
+        """
+        if time.monotonic() < self._ask_again_s:
+            raise ServerAway(self._why, "postgresql")
+        is_known = self.is_away
+        try:
+            lent = self._answering(SHORT_S if is_known else patience_s)
+        except (PoolTimeout, psycopg.OperationalError) as e:
+            raise self._away(e, is_sure=is_known or patience_s >= _PATIENCE_S) from e
+        try:
+            yield lent
+        except psycopg.OperationalError as e:
+            raise self._away(e, is_sure=not is_busy(e)) from e
+        finally:
+            self._pool.putconn(lent)
+
+    def _answering(self, within_s: float) -> _Prompt:
+        """Take a connection that gives a sign of life, and drop those that do not.
+
+        Raises PoolTimeout, OperationalError.
+        """
+        deadline_s = time.monotonic() + within_s
+        while True:
+            taken = self._pool.getconn(max(0.001, deadline_s - time.monotonic()))
+            try:
+                taken.patience_s = max(_LOOK_EVERY_S, deadline_s - time.monotonic())
+                taken.execute("")
+                taken.patience_s = _SILENCE_S
+            except psycopg.OperationalError:
+                self._pool.putconn(taken)
+                if time.monotonic() >= deadline_s:
+                    raise
+            except BaseException:
+                self._pool.putconn(taken)
+                raise
+            else:
+                self._why = ""
+                VITALS.serves("postgresql")
+                return taken
+
+    def _away(self, error: Exception, *, is_sure: bool) -> ServerAway:
+        why = f"PostgreSQL does not answer: {first_line(error)}"
+        if is_sure:
+            self._why, self._ask_again_s = why, time.monotonic() + _PAUSE_S
+            VITALS.lost("postgresql")
+        return ServerAway(why, "postgresql")

@@ -1,0 +1,1 @@
+"""The Redis streams: what is added, read, acknowledged and trimmed."""

@@ -1,0 +1,131 @@
+"""Short lists of what is kept, as a page shows them: each one statement, with a limit."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from ...contracts.timeframe import INTRADAY
+from ..postgres import Connection
+from ..queries import query
+from ..rows import DIRECTIONS
+
+
+class ListedBar(NamedTuple):
+    """at: the bar's start, ISO-8601 UTC; of days and longer its first day. vwap, trades: of minutes only."""
+
+    at: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float | None
+    trades: int | None
+    provenance: str | None
+
+
+class ListedPattern(NamedTuple):
+    """at: when its bar ended; bar: when that began, of days and longer its first day."""
+
+    symbol: str
+    at: datetime
+    bar: str | None
+    timeframe: str
+    pattern: str
+    confidence: float
+    direction: str | None
+    price: float | None
+    volume: float | None
+    levels: list[float]
+    flow_id: str | None
+
+
+class ListedIndicator(NamedTuple):
+    """at: when its bar ended. values: every output by its name."""
+
+    at: datetime
+    timeframe: str
+    indicator: str
+    value: float | None
+    values: Any
+
+
+class CacheSync(NamedTuple):
+    """A run that did nothing but make the cache again."""
+
+    run_id: UUID
+    mode: str
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    requested_by: str
+    error: str | None
+
+
+class CacheSyncStats(NamedTuple):
+    """How such runs ended. average_s: of those that ended well."""
+
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    alive: int
+    average_s: float | None
+    last_at: datetime | None
+
+
+def bars_of(
+    connection: Connection, symbol: str, timeframe: str, *, start: datetime | None, end: datetime | None, limit: int
+) -> list[ListedBar]:
+    """Return the last bars of a symbol that start at or after `start` and before `end`, oldest first."""
+    values = {"symbol": symbol, "timeframe": timeframe, "from": start, "to": end, "limit": limit}
+    return [ListedBar(*row) for row in connection.execute(query("bars_of_symbol"), values)]
+
+
+def symbol_exists(connection: Connection, symbol: str) -> bool:
+    """Tell whether a symbol is registered."""
+    return connection.execute(query("symbol_exists"), {"symbol": symbol}).fetchone() == (True,)
+
+
+def patterns_of(
+    connection: Connection,
+    *,
+    symbol: str | None,
+    pattern: str | None,
+    timeframe: str | None,
+    confidence: float,
+    limit: int,
+) -> list[ListedPattern]:
+    """Return the latest patterns that stand. None: of all; confidence: at least."""
+    values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())}
+    values |= {"symbol": symbol, "pattern": pattern, "timeframe": timeframe, "confidence": confidence, "limit": limit}
+    return [_pattern(*row) for row in connection.execute(query("latest_patterns_of"), values)]
+
+
+def _pattern(*columns: Any) -> ListedPattern:
+    found = ListedPattern(*columns)
+    # As the table has it: a number, and NULL where there are no levels.
+    return found._replace(direction=DIRECTIONS.get(columns[6]), levels=found.levels or [])
+
+
+def indicators_of(
+    connection: Connection, symbol: str, *, indicator: str | None, timeframe: str | None, limit: int
+) -> list[ListedIndicator]:
+    """Return the latest values of a symbol's indicators. None: of all."""
+    values = {"symbol": symbol, "indicator": indicator, "timeframe": timeframe, "limit": limit}
+    return [ListedIndicator(*row) for row in connection.execute(query("latest_indicators_of"), values)]
+
+
+def cache_syncs(
+    connection: Connection, *, run_id: UUID | None = None, days: int | None = None, limit: int
+) -> list[CacheSync]:
+    """Return runs that did nothing but cache_sync, the newest first."""
+    values = {"run_id": run_id, "days": days, "limit": limit}
+    return [CacheSync(*row) for row in connection.execute(query("cache_syncs"), values)]
+
+
+def cache_sync_stats(connection: Connection, days: int) -> CacheSyncStats:
+    """Return how such runs of the last days ended."""
+    row = connection.execute(query("cache_sync_stats"), {"days": days}).fetchone()
+    return CacheSyncStats(*(row or (0, 0, 0, 0, 0, None, None)))

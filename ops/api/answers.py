@@ -1,0 +1,304 @@
+"""What the API hears and says: the bodies of its calls. Times are ISO-8601 UTC, progress is 0..100. Pure."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+# Nothing that PostgreSQL or a terminal cannot take.
+Word = Annotated[str, Meta(min_length=1, max_length=201, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Words = Annotated[list[Word], Meta(max_length=10_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+# -- what is asked for -------------------------------------------------------------------------------------------------
+
+
+class ManualTrigger(Struct, kw_only=True):
+    """A daily run. phases: all, import (data_import), cache_sync, indicators, patterns; universe: NAME:KEY, or `all`.
+
+    run_date: the day of the run; by default the last one on which the market has opened.
+    """
+
+    skip_market_check: bool = False
+    phases: Words | None = None
+    universe: Word | None = None
+    run_date: date | None = None
+
+
+class ImportTrigger(Struct, kw_only=True):
+    """An import alone. timeframes: daily, weekly, monthly; lookback_days: trading days up to the run's."""
+
+    universes: Words | None = None
+    timeframes: Words | None = None
+    lookback_days: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+class IndicatorTrigger(Struct, kw_only=True):
+    """Indicators alone. timeframe: daily, weekly or monthly; nothing said: all of them."""
+
+    timeframe: Word | None = None
+    symbols: Words | None = None
+    indicators: Words | None = None
+
+
+class PatternTrigger(Struct, kw_only=True):
+    """Patterns alone. timeframe: daily, weekly or monthly; nothing said: all of them."""
+
+    timeframe: Word | None = None
+    symbols: Words | None = None
+    patterns: Words | None = None
+
+
+class Retry(Struct, kw_only=True):
+    """What a run could not do, again. symbols: only these."""
+
+    original_run_id: UUID
+    symbols: Words | None = None
+
+
+# -- what is answered --------------------------------------------------------------------------------------------------
+
+
+class Refusal(Struct, kw_only=True, omit_defaults=True):
+    """Why a call was refused, in a sentence. run_id: the run that stands in the way."""
+
+    message: str
+    run_id: UUID | UnsetType = UNSET
+
+
+class Started(Struct, kw_only=True):
+    """A run was added; it begins as soon as a process `tickstock-jobs` takes it up."""
+
+    run_id: UUID
+    status: Literal["started"] = "started"
+    message: str = "Processing started successfully"
+
+
+class Cancelled(Struct, kw_only=True):
+    """A run is asked to end."""
+
+    run_id: UUID
+    message: str
+
+
+class ProcessingStatus(Struct, kw_only=True):
+    """The run that is alive. is_running: false, too, where no process `tickstock-jobs` has been there for a minute.
+
+    as_of: when it was read; old while PostgreSQL does not answer.
+    """
+
+    is_running: bool
+    status: Literal["idle", "queued", "running", "cancelling"]
+    run_id: UUID | None = None
+    current_phase: str | None = None
+    progress: Percent = 0.0
+    symbols_processed: int = 0
+    symbols_total: int = 0
+    start_time: datetime | None = None
+    estimated_completion: datetime | None = None
+    as_of: datetime
+
+
+class HistoryRun(Struct, kw_only=True):
+    """A run. status: success, failed, cancelled, interrupted, or queued, running, cancelling while it is alive."""
+
+    run_id: UUID
+    run_date: date
+    trigger_type: str
+    start_time: datetime
+    end_time: datetime | None
+    status: str
+    phases: list[str]
+    universe: str
+    symbols_processed: int
+    symbols_failed: int
+    patterns_detected: int
+    indicators_calculated: int
+    duration_seconds: float | None
+    error: str | None
+
+
+class History(Struct, kw_only=True):
+    """Runs, the newest first."""
+
+    runs: list[HistoryRun]
+
+
+class Services(Struct, kw_only=True):
+    """Whether each part answers."""
+
+    redis: Literal["healthy", "unhealthy"]
+    database: Literal["healthy", "unhealthy"]
+    api: Literal["healthy"] = "healthy"
+
+
+class Health(Struct, kw_only=True):
+    """The fleet's health in the words of `tickstock status`. looked_s: how old the look is, in seconds."""
+
+    status: Literal["healthy", "degraded", "error", "starting"]
+    services: Services
+    processing_status: str
+    version: str
+    looked_s: float | None
+
+
+class Bar(Struct, kw_only=True):
+    """A bar. time: its start, UTC; of days and longer its first day. vwap, trades: of minutes only."""
+
+    time: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float | None
+    trades: int | None
+    provenance: str | None
+
+
+class Bars(Struct, kw_only=True):
+    """Bars of one symbol, the oldest first."""
+
+    symbol: str
+    timeframe: str
+    bars: list[Bar]
+
+
+class Pattern(Struct, kw_only=True):
+    """A pattern that stands. time: when its bar ended; bar: when that began, of days and longer its first day."""
+
+    symbol: str
+    time: datetime
+    bar: str | None
+    timeframe: str
+    pattern: str
+    confidence: float
+    direction: str | None
+    price: float | None
+    volume: float | None
+    levels: list[float]
+    flow_id: str | None
+
+
+class Patterns(Struct, kw_only=True):
+    """Patterns, the latest first."""
+
+    patterns: list[Pattern]
+
+
+class Indicator(Struct, kw_only=True):
+    """A value. time: when its bar ended; values: every output by its name."""
+
+    time: datetime
+    timeframe: str
+    indicator: str
+    value: float | None
+    values: Any
+
+
+class Indicators(Struct, kw_only=True):
+    """Values of one symbol, the latest first."""
+
+    symbol: str
+    indicators: list[Indicator]
+
+
+class Gaps(Struct, kw_only=True):
+    """What live feeds missed, the latest first, as `tickstock gaps --json` prints it."""
+
+    gaps: list[dict[str, Any]]
+
+
+class DeadLetter(Struct, kw_only=True):
+    """A refused tick. original: its beginning, with escapes; original_bytes: how long it is."""
+
+    id: int
+    created_at: datetime
+    partition: int
+    producer: str
+    reason: str
+    detail: str
+    original: str
+    original_bytes: int
+
+
+class DeadLetters(Struct, kw_only=True):
+    """Refused ticks, the latest first."""
+
+    dead_letters: list[DeadLetter]
+
+
+# -- schedule and cache ------------------------------------------------------------------------------------------------
+
+
+class ScheduleChange(Struct, kw_only=True):
+    """What is to be changed. trigger_time: HH:MM in New York; after_close: ten minutes after the close instead."""
+
+    enabled: bool | None = None
+    trigger_time: Word | None = None
+    market_check: bool | None = None
+    universes: Words | None = None
+    after_close: bool | None = None
+
+
+class ScheduleAnswer(Struct, kw_only=True):
+    """When daily runs start by themselves."""
+
+    enabled: bool
+    trigger_time: str
+    timezone: str
+    next_run: datetime | None
+    universes: list[str]
+    market_check: bool
+    after_close: bool
+
+
+class CacheSyncTrigger(Struct, kw_only=True):
+    """mode: full, market_cap, themes or ipos. force: taken, and changes nothing: each sync compares everything."""
+
+    mode: Word = "full"
+    force: bool = False
+
+
+class CacheSyncStarted(Struct, kw_only=True):
+    """A run of cache_sync alone was added."""
+
+    job_id: UUID
+    mode: str
+    status: Literal["accepted"] = "accepted"
+    message: str = "Cache synchronization started"
+
+
+class CacheSyncStatus(Struct, kw_only=True):
+    """How far such a run is."""
+
+    job_id: UUID
+    mode: str
+    status: str
+    created_at: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    duration_seconds: float | None
+    triggered_by: str
+    error_details: str | None
+    progress: Percent
+
+
+class CacheSyncHistory(Struct, kw_only=True):
+    """Such runs, the newest first."""
+
+    jobs: list[CacheSyncStatus]
+
+
+class CacheSyncStats(Struct, kw_only=True):
+    """How such runs of the last days ended."""
+
+    days: int
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    running: int
+    average_duration_seconds: float | None
+    last_completed: datetime | None

@@ -1,0 +1,79 @@
+"""The application: its calls, and what goes around each of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import OpenAPI, RequestBody
+from litestar.types import ControllerRouterHandler, Method
+
+from ...version import __version__
+from .bars import bars
+from .cache_sync import CacheSyncCalls
+from .dead_letters import dead_letters
+from .fleet import fleet
+from .gaps import gaps
+from .health import health
+from .indicators import indicators
+from .live.events import events
+from .patterns import patterns
+from .processing import Processing
+from .refusals import HANDLERS
+from .schedule import ScheduleCalls
+from .service import Service
+from .who_may import Rules, WhoMay, rules_of
+
+MOST_BODY_BYTES = 64 << 10
+_WITH_BODY = ("/api/processing/retry-imports",)  # it must say which run
+
+_CALLS: Sequence[ControllerRouterHandler] = (
+    *(Processing, ScheduleCalls, CacheSyncCalls, health),
+    *(fleet, bars, patterns, indicators, gaps, dead_letters, events),
+)
+
+
+def make_app(service: Service | None, rules: Rules) -> Litestar:
+    """Make the application. service: None where only its document is wanted."""
+    app = Litestar(
+        _CALLS,
+        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        middleware=[WhoMay(rules)],
+        cors_config=CORSConfig(allow_origins=sorted(rules.origins)) if rules.origins else None,
+        request_max_body_size=MOST_BODY_BYTES,
+        openapi_config=OpenAPIConfig(
+            title="TickStockPL",
+            version=__version__,
+            description="Daily runs, and what the fleet makes: docs/api.md.",
+            path="/schema",
+            use_handler_docstrings=True,
+            operation_id_creator=_operation_id,
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        logging_config=None,
+    )
+    _bodies_are_optional(app.openapi_schema)
+    return app
+
+
+def _bodies_are_optional(document: OpenAPI) -> None:
+    """Say that a POST without a body does: Litestar says of every body that it is required."""
+    posts = (item.post for path, item in (document.paths or {}).items() if path not in _WITH_BODY)
+    for body in (post.request_body for post in posts if post is not None):
+        if isinstance(body, RequestBody):
+            body.required = False
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of every call."""
+    return make_app(None, rules_of(names=(), origins=(), api_key=None)).openapi_schema.to_schema()
+
+
+def _operation_id(handler: HTTPRouteHandler, method: Method, path: Sequence[object]) -> str:  # noqa: ARG001  # Litestar's
+    words = [str(word) for word in path if isinstance(word, str)]
+    return "_".join([method.lower(), *words]).replace("-", "_")

@@ -1,0 +1,86 @@
+"""GET /events: the results as they come, as server-sent events."""
+
+from collections.abc import AsyncIterator, Collection
+from typing import Annotated, Any
+
+from litestar import get
+from litestar.concurrency import sync_to_thread
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response import ServerSentEvent
+from litestar.response.sse import ServerSentEventMessage
+
+from ....contracts.errors import ServerAway, UsageError
+from ....db.pool import Pool
+from ....db.tables.results import results_after
+from ..refusals import refusals
+from ..service import Service, Shared
+from .event_hub import Event, read_id
+
+KINDS = ("bars", "patterns", "indicators", "alerts", "run")
+_SIGN_EVERY_S = 15.0  # a comment, so that proxies keep the connection
+_RETRY_MS = 2000
+_SLACK_S = 30.0  # commits of two partitions may be heard in another order than they were made in
+_MOST_MISSED = 5000
+
+LastId = Annotated[
+    str | None, HeaderParameter(name="Last-Event-ID", max_length=40, description="Go on after this event.")
+]
+Kinds = Annotated[
+    str | None,
+    QueryParameter(name="kinds", max_length=100, description=f"Only these, with commas: {', '.join(KINDS)}."),
+]
+
+
+@get("/events", responses=refusals(400, 422, 503), tags=["live"])
+async def events(service: Shared, last_id: LastId = None, kinds: Kinds = None) -> ServerSentEvent:
+    """Hear the results: bars, patterns, indicators, alerts, messages of runs.
+
+    An event's id is the result's id. After Last-Event-ID nothing is left out; what was heard already may come again
+    where another process answers. `reset`: what lies between is not kept any more, so read it anew.
+    """
+    wanted = _kinds(kinds)
+    after = read_id(last_id) if last_id else None
+    service.hub.check_room()
+    return ServerSentEvent(_heard(service, wanted, after))
+
+
+async def _heard(
+    service: Service, wanted: Collection[str], after: tuple[int, int] | None
+) -> AsyncIterator[ServerSentEventMessage]:
+    client, is_remembered = service.hub.join(after)
+    try:
+        yield _block(data=None, comment="hello", retry=_RETRY_MS)
+        if after is not None and not is_remembered:
+            missed = await sync_to_thread(_missed, service.database, after)
+            if missed is None:
+                yield _block(event="reset", data="{}")
+            client.put_first(missed or [])
+        while (news := await client.next(_SIGN_EVERY_S)) is not None:
+            for event in news:
+                if event.kind in wanted:
+                    yield _block(id=event.id, event=event.kind, data=event.data)
+            if not news:
+                yield _block(data=None, comment="still here")
+    except ServerAway:
+        return  # the client comes again by itself, with the same Last-Event-ID
+    finally:
+        service.hub.leave(client)
+
+
+def _block(**fields: Any) -> ServerSentEventMessage:
+    """Make a block with plain line ends: some clients take the usual CR LF for two."""
+    return ServerSentEventMessage(sep="\n", **fields)
+
+
+def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:
+    """Read what came after an event; None where that, or something since then, is not kept any more."""
+    with database.connection() as connection:
+        rows = results_after(connection, *after, slack_s=_SLACK_S, most=_MOST_MISSED)
+    return None if rows is None else [Event(row.partition, row.number, row.kind, row.body) for row in rows]
+
+
+def _kinds(text: str | None) -> Collection[str]:
+    names = [name.strip() for name in text.split(",")] if text else KINDS
+    if unknown := sorted(set(names) - set(KINDS)):
+        raise UsageError(f"there is no kind {unknown[0]!r} of event; there are: {', '.join(KINDS)}")
+    return names

@@ -1,0 +1,43 @@
+"""The parameters that several calls have."""
+
+from typing import Annotated
+
+from litestar.params import HeaderParameter, QueryParameter
+
+from ...contracts.errors import UsageError
+from ...contracts.timeframe import INTRADAY, LONGER
+
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+TIMEFRAMES = (*INTRADAY, *LONGER)
+
+Symbol = Annotated[
+    str, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="As it is written: AAPL.")
+]
+OneSymbol = Annotated[
+    str | None, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="Only of this symbol.")
+]
+Timeframe = Annotated[
+    str | None, QueryParameter(max_length=20, description=f"Only of this one: {', '.join(TIMEFRAMES)}.")
+]
+Name = Annotated[
+    str | None, QueryParameter(min_length=1, max_length=100, pattern=_PLAIN, description="Only of this name.")
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many at most.")]
+FewerLimit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Days = Annotated[int, QueryParameter(ge=1, le=3650, description="How far back, in days.")]
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key gets the same answer, and starts no second run.",
+    ),
+]
+
+
+def check_timeframe(name: str | None) -> None:
+    """Raise UsageError, with the known ones, for a timeframe that is none."""
+    if name is not None and name not in TIMEFRAMES:
+        raise UsageError(f"there is no timeframe {name!r}; there are: {', '.join(TIMEFRAMES)}")

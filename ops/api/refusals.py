@@ -1,0 +1,99 @@
+"""Errors as answers: each a JSON object with one sentence, never a stack."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+
+from ...contracts.errors import NothingFound, ServerAway, SetupError, UsageError, first_line
+from ...db.tables.runs import RunAlive
+from .answers import Refusal
+from .live.event_hub import TooManyClients
+
+log = structlog.get_logger()
+
+Handler = Callable[[Request[Any, Any, Any], Any], Response[Refusal]]
+
+WRITE = (400, 401, 413, 415, 422, 503)  # what each call that changes something may answer
+
+_WHY = {
+    400: "the request cannot be read",
+    401: "X-API-Key is missing or wrong",
+    404: "there is nothing of this name",
+    409: "another run is alive: `run_id` names it",
+    413: "the body is larger than 64 KiB",
+    415: "the body is not application/json",
+    422: "something that is asked for does not exist, or is out of bounds",
+    503: "a server does not answer",
+}
+
+
+def refusals(*codes: int) -> dict[int, ResponseSpec]:
+    """Describe the refusals of a call for its document."""
+    return {code: ResponseSpec(Refusal, generate_examples=False, description=_WHY[code]) for code in sorted(codes)}
+
+
+def refuse(code: int, message: str, **more: Any) -> Response[Refusal]:
+    """Make the answer."""
+    return Response(Refusal(message=message, **more), status_code=code, media_type="application/json")
+
+
+def _wrong(request: Request[Any, Any, Any], error: ValidationException) -> Response[Refusal]:  # noqa: ARG001  # Litestar's
+    faults = error.extra if isinstance(error.extra, list) else []
+    # Of a body that is missing, and may be, Litestar says its bare name where something else is wrong.
+    said = [f"{one.get('key', 'the body')}: {one['message']}" for one in faults if one["message"] != "'data'"]
+    return refuse(422, "; ".join(said) or error.detail)
+
+
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Refusal]:  # noqa: ARG001
+    answer = refuse(error.status_code, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _alive(request: Request[Any, Any, Any], error: RunAlive) -> Response[Refusal]:  # noqa: ARG001
+    return refuse(
+        409, f"run {error.run_id} is alive, and only one may be: GET /api/processing/status", run_id=error.run_id
+    )
+
+
+def _away(request: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:  # noqa: ARG001
+    answer = refuse(503, first_line(error))
+    answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def _of_database(request: Request[Any, Any, Any], error: psycopg.Error) -> Response[Refusal]:
+    if isinstance(error, psycopg.DataError):
+        return refuse(422, first_line(error))
+    log.error("PostgreSQL refuses a statement", path=request.url.path, why=first_line(error))
+    return refuse(503, f"PostgreSQL refuses a statement: {first_line(error)}")
+
+
+def _ours(request: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    return refuse(500, "an error of the server's own: its log has it")
+
+
+def _said(code: int) -> Handler:
+    return lambda _, error: refuse(code, str(error))
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    ValidationException: _wrong,
+    HTTPException: _http,
+    msgspec.ValidationError: _said(422),
+    UsageError: _said(422),
+    TooManyClients: _said(503),
+    NothingFound: _said(404),
+    RunAlive: _alive,
+    ServerAway: _away,
+    SetupError: _away,
+    psycopg.Error: _of_database,
+    Exception: _ours,
+}

@@ -1,0 +1,1 @@
+"""The demo: a market, and a daily run over what became of it."""

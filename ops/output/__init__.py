@@ -1,0 +1,1 @@
+"""What the commands write for people: text, files and pictures."""

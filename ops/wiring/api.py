@@ -1,0 +1,170 @@
+"""Puts the HTTP API together: connections, threads that look beside the calls, sockets, the server."""
+
+import errno
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from typing import NamedTuple
+
+import structlog
+import uvicorn
+from litestar.concurrency import set_asyncio_executor
+
+from ...contracts.errors import SetupError
+from ...contracts.market_hours import load_calendar
+from ...db.pool import Pool
+from ...db.postgres import Database
+from ...db.schema.migrate import check_schema
+from ...db.vitals import VITALS
+from ...db.world import REAL
+from ..api.app import make_app
+from ..api.glance import Glance
+from ..api.live.event_hub import EventHub
+from ..api.live.results_feed import ResultsFeed
+from ..api.measured import Measured
+from ..api.processing_look import ProcessingLook
+from ..api.service import Service
+from ..api.who_may import Rules
+from ..process.shutdown import Stop
+from ..status.observer import Observer
+from .servers import Place, open_postgres, open_redis, wait_for_server
+
+log = structlog.get_logger()
+
+LOOPBACK = ("127.0.0.1", "::1")
+_THREADS = 6  # calls that ask PostgreSQL at once; the others wait their turn
+_TURN_S = 0.5
+_SELDOM_S = 15.0  # what takes long of a look, and changes slowly
+_FLOWS = 5
+_OPEN_S = 5.0  # for the connections of the calls, at least: the server has just answered
+_END_S = 2.0  # what calls that are being answered get at the stop
+_MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine has no such address
+
+
+class Listening(NamedTuple):
+    """Where to listen. hosts: names or addresses; none: loopback."""
+
+    hosts: Sequence[str]
+    port: int
+
+
+def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop: Stop) -> None:
+    """Serve until the stop. Raises SetupError where the servers do not fit, or an address cannot be had."""
+    with ExitStack() as opened:
+        sockets = listen(listening, opened)
+        service = opened.enter_context(_service(where, name, stop))
+        executor = opened.enter_context(ThreadPoolExecutor(_THREADS, "api"))
+        set_asyncio_executor(executor)
+        config = uvicorn.Config(
+            Measured(make_app(service, rules)),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(_END_S),
+        )
+        server = uvicorn.Server(config)
+
+        def end() -> None:
+            service.hub.close()
+            server.should_exit = True
+
+        with _beside("http", lambda: server.run(sockets), stop, end=end):
+            log.info("API served", addresses=[_shown(one) for one in sockets])
+            VITALS.join()
+            while not stop.wait(_TURN_S):
+                VITALS.turn()
+
+
+@contextmanager
+def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
+    """Open what the calls share, and the threads that look and read beside them."""
+    load_calendar()
+    with closing(open_postgres(where, name="tickstock-api")) as connection:
+        check_schema(connection)
+    url, timeout_s = where.servers.database_url, where.connect_timeout_s
+    client = open_redis(where, "api")
+    pool = Pool(url, name=f"tickstock-api {name}", size=_THREADS)
+    reads = wait_for_server(lambda: Database(url, name=f"tickstock-api-feed {name}", impatient=True), timeout_s)
+    with closing(pool):
+        pool.open(max(timeout_s, _OPEN_S))
+        observer = Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)
+        hub = EventHub()
+        feed = ResultsFeed(reads, client, hub, stop=stop, world=REAL)
+        processing = ProcessingLook(pool)
+        service = Service(pool, processing, Glance(observer, processing), hub, feed)
+        processing.look()
+        with _beside("glance", lambda: service.glance.run(stop), stop), _beside("results", feed.run, stop):
+            yield service
+
+
+@contextmanager
+def _beside(
+    name: str, work: Callable[[], object], stop: Stop, *, end: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end.
+
+    What waits for a server that hangs is left behind: none of it holds anything.
+    """
+    died: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as e:  # noqa: BLE001  # raised again when the process ends
+            died.append(e)
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        end()
+        thread.join(_END_S + 0.5)
+    if died:
+        raise died[0]
+
+
+def listen(listening: Listening, opened: ExitStack) -> list[socket.socket]:
+    """Open a socket for each address. Loopback's second one may be missing on this machine. Raises SetupError."""
+    sockets: list[socket.socket] = []
+    port = listening.port
+    for host in listening.hosts or LOOPBACK:
+        try:
+            one = _bound(host, port)
+        except OSError as e:
+            if host == LOOPBACK[1] and e.errno in _MISSING and not listening.hosts:
+                continue
+            raise SetupError(_why_not(host, port, e)) from e
+        sockets.append(opened.enter_context(one))
+        port = port or one.getsockname()[1]  # of both the same
+    return sockets
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    one = socket.socket(family, kind)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    others = ": another program listens there, or another fleet runs here" if error.errno == errno.EADDRINUSE else ""
+    return f"the API on {host} port {port}: {error.strerror}{others}: set another --port, or --host"
+
+
+def _shown(one: socket.socket) -> str:
+    host, port = one.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,58 @@
+"""Bars of days from the vendor's flat files, one a day: 2025-11-21.csv.gz."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from ..contracts.daily.day_bars import VALUES, DayBars, day_number, joined, wanted_of
+from ..contracts.errors import RestBroken, UsageError
+
+_TYPES = {"ticker": pa.string(), **dict.fromkeys(VALUES, pa.float64())}
+_ENDINGS = (".csv.gz", ".csv")
+
+
+class FlatDays:
+    """A folder of files. `read` is a DaySource; it raises RestBroken for a file that cannot be read."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a folder. Raises UsageError where there is none."""
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder")
+        self._folder = folder
+
+    def read(self, days: Sequence[date], symbols: Sequence[str]) -> DayBars:
+        """Return the bars of days whose files are there; a day without a file has none."""
+        files = self._files(days)
+        return joined([_read_file(files[day], day, symbols) for day in days if day in files])
+
+    def has(self, day: date) -> bool:
+        """Tell whether a day's file is there."""
+        return day in self._files([day])
+
+    def _files(self, days: Sequence[date]) -> dict[date, Path]:
+        """Find each day's file: at the top, or in its year and month as the vendor sorts them."""
+        found = {}
+        for day in days:
+            places = (self._folder, self._folder / f"{day:%Y}" / f"{day:%m}")
+            names = [place / f"{day}{ending}" for place in places for ending in _ENDINGS]
+            file = next((name for name in names if name.is_file()), None)
+            if file is not None:
+                found[day] = file
+        return found
+
+
+def _read_file(file: Path, day: date, symbols: Sequence[str]) -> DayBars:
+    try:
+        table = csv.read_csv(
+            file, convert_options=csv.ConvertOptions(include_columns=list(_TYPES), column_types=_TYPES)
+        )
+    except (pa.ArrowException, OSError, KeyError, EOFError) as e:
+        raise RestBroken(f"{file.name} is no file of day aggregates: {str(e).splitlines()[0]}") from e
+    opened, high, low, close, volume = (np.asarray(table[name].to_numpy(), np.float64) for name in VALUES)
+    number = np.full(len(table), day_number(day), np.int64)
+    bars = DayBars(table["ticker"].to_pylist(), number, opened, high, low, close, volume)
+    return wanted_of(bars, [day], symbols)

@@ -1,0 +1,45 @@
+"""Waits until Redis does what a producer needs before it can go on."""
+
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from ...db.backoff import Backoff
+from ...db.outage import Outage
+from ...db.redis import advice, can_pass
+from ...db.vitals import VITALS
+
+
+class RedisWait:
+    """Repeats a step until Redis does it. wait: sleep so many seconds, True to stop."""
+
+    def __init__(self, wait: Callable[[float], bool], backoff: Backoff, outage: Outage) -> None:
+        self._wait = wait
+        self._backoff = backoff
+        self._outage = outage
+
+    def run(self, step: Callable[[], bool | None], on_loss: Callable[[], None] = lambda: None) -> None:
+        """Run a step until it succeeds or we are to stop, with one log line for each change of state.
+
+        step: returns True where Redis refused to write. on_loss: called after each error that passes; the others are
+        raised.
+        """
+        while self._is_refused(step, on_loss):
+            VITALS.lost("redis")
+            if self._wait(self._backoff.pause_s()):
+                return
+        if self._outage.is_on:
+            VITALS.serves("redis")
+            self._outage.end()
+
+    def _is_refused(self, step: Callable[[], bool | None], on_loss: Callable[[], None]) -> bool:
+        try:
+            if not step():
+                return False
+            self._outage.say("Redis refuses to write")
+        except (RedisError, OSError) as e:
+            if not can_pass(e):
+                raise
+            self._outage.say(e, do=advice(e))
+            on_loss()
+        return True

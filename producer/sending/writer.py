@@ -1,0 +1,37 @@
+"""What a producer's loop asks of its writer: the stream writer's and the spooled writer's common face."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..framer import Numbered
+from .sender import Sender
+
+
+class Writer(Protocol):
+    """Takes frames over and sees that they are sent until they are committed."""
+
+    sender: Sender
+
+    @property
+    def lag(self) -> int:
+        """Ticks that were handed over and are not known to be committed."""
+
+    @property
+    def spool_bytes(self) -> int:
+        """How much waits on disk."""
+
+    @property
+    def is_drained(self) -> bool:
+        """Everything that was handed over is committed."""
+
+    def now_ms(self) -> int:
+        """Return Redis TIME in Unix ms."""
+
+    def write(self, frames: Iterable[Numbered]) -> None:
+        """Take frames over, in the order of their numbers."""
+
+    def poll_if_due(self, every_s: float = 1.0) -> None:
+        """Look how far the workers are, and send what must be sent again."""
+
+    def forget(self) -> None:
+        """Delete this producer's numbers in Redis: everything is committed, and it will not come back."""

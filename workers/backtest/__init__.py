@@ -1,0 +1,1 @@
+"""Backtests: the trades that the published patterns would have made, and what they would have earned."""

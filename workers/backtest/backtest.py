@@ -1,0 +1,164 @@
+"""A backtest from the tables to its report: symbols in batches, so that it can be watched and cancelled."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contracts.errors import NothingFound, UsageError
+from ...contracts.market_hours import NEW_YORK
+from ...contracts.ticks import SHARE_MICRO
+from ...contracts.timeframe import INTRADAY, LONGER
+from ...db.postgres import Connection
+from ...db.queries import query
+from ...db.sessions import always_open_symbols
+from ...db.tables import backtest_bars, daily_bars
+from ...db.tables.splits import split_minutes
+from ..daily.bars import Bars, Split, adjusted
+from ..detect.definition import PatternDefinition
+from ..detect.definitions import decoded, pattern_definition
+from ..detect.patterns.registry import PATTERNS
+from ..windows import CLOSED_DTYPE, WINDOW
+from .find_signals import Found, Minutes, find_on_bars_of_days, find_on_minutes
+from .market import Market, Signals
+from .report import Report, Request, report_of
+from .trading import trade
+
+_FIRST_DAY = date(1970, 1, 1)
+_SYMBOLS_OF_A_BATCH = 10
+_SESSION_MINUTES = 390
+Progress = Callable[[float, str], None]  # share of the symbols that are done, the symbol that is next
+
+
+class Loaded(NamedTuple):
+    """The bars of some symbols, as they were traded, and their splits."""
+
+    bars: Bars | Minutes
+    splits: Sequence[Split]
+
+
+def nobody(share: float, symbol: str) -> None:
+    """Take progress that nobody looks at."""
+
+
+def check(request: Request) -> None:
+    """Raise UsageError for the first thing that cannot be tested."""
+    request.rules.check()
+    if request.timeframe not in (*INTRADAY, *LONGER):
+        raise UsageError(f"there is no timeframe {request.timeframe}; there are: {', '.join((*INTRADAY, *LONGER))}")
+    if not request.symbols or not request.patterns:
+        raise UsageError("a backtest needs at least one symbol and one pattern")
+    if unknown := [name for name in request.patterns if name not in PATTERNS]:
+        raise UsageError(f"there is no pattern {unknown[0]}; there are: {', '.join(PATTERNS)}")
+    if _day(request.start) >= _day(request.end):
+        raise UsageError(f"the end, {request.end}, is not after the start, {request.start}")
+
+
+def run(connection: Connection, request: Request, progress: Progress = nobody) -> Report:
+    """Find the signals, trade them, and report. Raises UsageError; NothingFound where no symbol has bars."""
+    patterns = definitions_of(connection, request)
+    found = joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
+    if not len(found.market.time):
+        raise NothingFound(f"no {request.timeframe} bars of these symbols from {request.start} to {request.end}")
+    return report_of(request, found.market, len(found.signals), trade(found.market, found.signals, request.rules))
+
+
+def definitions_of(connection: Connection, request: Request) -> list[PatternDefinition]:
+    """Check a request, and return its patterns as their rows define them; without a usable row with the defaults."""
+    check(request)
+    rows = {name: rest for name, *rest in connection.execute(query("pattern_definitions"))}
+    found = []
+    for name in dict.fromkeys(request.patterns):
+        threshold, _, parameters = rows.get(name, (None, None, None))
+        least = None if threshold is None else float(threshold)
+        found.append(pattern_definition(name, least, None, decoded(parameters)))
+    return found
+
+
+def load(connection: Connection, request: Request, progress: Progress = nobody) -> Iterator[Loaded]:
+    """Load the bars, some symbols at a time."""
+    symbols = sorted(set(request.symbols))
+    for first in range(0, len(symbols), _SYMBOLS_OF_A_BATCH):
+        progress(first / len(symbols), symbols[first])
+        yield _load(connection, request, symbols[first : first + _SYMBOLS_OF_A_BATCH])
+
+
+def _load(connection: Connection, request: Request, symbols: list[str]) -> Loaded:
+    start, end = _day(request.start), _day(request.end)
+    splits = [Split(*one) for one in daily_bars.splits_of(connection, symbols, end)]
+    if request.timeframe in LONGER:
+        return Loaded(_load_days(connection, request.timeframe, symbols, start, end), splits)
+    before = timedelta(days=WINDOW * INTRADAY[request.timeframe] / _SESSION_MINUTES * 7 / 5 + 12)
+    return Loaded(
+        _load_minutes(connection, symbols, _midnight(start) - before, _midnight(end + timedelta(days=1))), splits
+    )
+
+
+def find(loaded: Loaded, request: Request, patterns: Sequence[PatternDefinition]) -> Found:
+    """Find the signals, and the bars that are traded on, in the unit of the newest day."""
+    start = _day(request.start)
+    if isinstance(loaded.bars, Bars):
+        bars = adjusted(loaded.bars, request.timeframe, loaded.splits)
+        return find_on_bars_of_days(bars, (start - _FIRST_DAY).days, request.timeframe, patterns)
+    first = int(_midnight(start).timestamp()) // 60
+    found = find_on_minutes(loaded.bars, first, INTRADAY[request.timeframe], patterns)
+    return found._replace(market=_in_newest_unit(found.market, loaded.splits))
+
+
+def _load_days(connection: Connection, timeframe: str, symbols: list[str], start: date, end: date) -> Bars:
+    """Load bars of days, weeks or months, with a window before the first one."""
+    rows = daily_bars.load_bars(connection, timeframe, symbols, last=end, bars=WINDOW + (end - start).days + 1)
+    bounds = np.searchsorted(rows["number"], np.arange(1, len(symbols) + 2))
+    values = [rows[name].astype(np.float64) for name in ("open", "high", "low", "close", "volume")]
+    return Bars(symbols, bounds, rows["day"].astype(np.int64), *values)
+
+
+def _load_minutes(connection: Connection, symbols: list[str], first: datetime, end: datetime) -> Minutes:
+    rows = backtest_bars.load_minutes(connection, symbols, first, end)
+    bars = np.zeros(len(rows), CLOSED_DTYPE)
+    bars["symbol"], bars["minute"] = rows["number"] - 1, rows["minute"]
+    for name in ("open", "high", "low", "close"):
+        bars[name] = rows[name]
+    bars["volume_micro"] = np.rint(rows["volume"] * SHARE_MICRO)
+    splits = {symbol: days for symbol, days in split_minutes(connection).items() if symbol in symbols}
+    return Minutes(symbols, bars, splits, always_open_symbols(connection))
+
+
+def _in_newest_unit(market: Market, splits: Sequence[Split]) -> Market:
+    """Return a market whose prices before a split are divided by its ratio; a day begins at midnight in New York."""
+    factor, index = np.ones(len(market.time)), {symbol: i for i, symbol in enumerate(market.symbols)}
+    for split in splits:
+        first, last = market.bounds[index[split.symbol] :][:2]
+        begins = int(_midnight(_FIRST_DAY + timedelta(days=split.day)).timestamp()) // 60
+        factor[first:last][market.time[first:last] < begins] *= split.ratio
+    return market._replace(**{name: getattr(market, name) / factor for name in ("open", "high", "low", "close")})
+
+
+def joined(parts: Sequence[Found]) -> Found:
+    """Join the batches: their symbols, and the numbers of their bars, one behind the other."""
+    markets, shifts = [part.market for part in parts], np.cumsum([0, *(len(part.market.time) for part in parts)])
+    bounds = [market.bounds[1:] + shift for market, shift in zip(markets, shifts[:-1], strict=True)]
+    columns = (np.concatenate(columns) for columns in zip(*(market[2:] for market in markets), strict=True))
+    market = Market([s for m in markets for s in m.symbols], np.concatenate([[0], *bounds]), *columns)
+    signals = [part.signals for part in parts]
+    return Found(
+        market,
+        Signals(
+            np.concatenate([one.bar + shift for one, shift in zip(signals, shifts[:-1], strict=True)]),
+            np.concatenate([one.direction for one in signals]),
+            np.concatenate([one.confidence for one in signals]),
+            [name for one in signals for name in one.pattern],
+        ),
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day: 2025-11-28 is one") from None

@@ -1,0 +1,83 @@
+"""Proves that a backtest does not know the future: without it, it trades the same. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..daily.bars import Bars
+from ..detect.definition import PatternDefinition
+from .backtest import Loaded, find, joined
+from .exits import END_OF_DATA
+from .find_signals import Found, Minutes
+from .market import Market
+from .report import Request
+from .trading import Trade, trade
+
+_DAY_MINUTES = 1440
+
+
+class Difference(NamedTuple):
+    """A trade that is another one where the bars end at a time. time: minutes since 1970."""
+
+    cut: int
+    symbol: str
+    with_future: Trade | None
+    without: Trade | None
+
+
+class _Ended(NamedTuple):
+    """A trade, and what of it must be the same with and without the future."""
+
+    known: tuple[object, ...]
+    trade: Trade
+
+
+def differences(
+    loaded: Sequence[Loaded],
+    request: Request,
+    patterns: Sequence[PatternDefinition],
+    cuts_of: Callable[[list[int]], Iterable[int]],
+) -> Iterator[Difference]:
+    """Cut the bars off at some times; return every trade that ended before one, and is another without the rest.
+
+    cuts_of: chooses some of the times of the bars.
+    """
+    whole = _found(loaded, request, patterns)
+    for cut in cuts_of(np.unique(whole.market.time).tolist()):
+        part = _found([one._replace(bars=_until(one.bars, cut)) for one in loaded], request, patterns)
+        before, after = _ended(whole, request, cut), _ended(part, request, cut)
+        for place in sorted(before.keys() | after.keys()):
+            there, here = before.get(place), after.get(place)
+            if there is None or here is None or there.known != here.known:
+                yield Difference(cut, place[0], there and there.trade, here and here.trade)
+
+
+def _found(loaded: Sequence[Loaded], request: Request, patterns: Sequence[PatternDefinition]) -> Found:
+    return joined([find(one, request, patterns) for one in loaded])
+
+
+def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], _Ended]:
+    """Return the trades that ended before a time, by symbol and time of entry."""
+    market = found.market
+    return {
+        (market.symbols[one.symbol], int(market.time[one.entry_bar])): _Ended(_without_numbers(market, one), one)
+        for one in trade(market, found.signals, request.rules).trades
+        if one.reason != END_OF_DATA and market.time[one.exit_bar] < cut
+    }
+
+
+def _without_numbers(market: Market, one: Trade) -> tuple[object, ...]:
+    """Return a trade with times for the numbers of its bars, which change with the bars that are there."""
+    times = (int(market.time[one.entry_bar]), int(market.time[one.exit_bar]))
+    return (*times, *one._replace(symbol=0, entry_bar=0, exit_bar=0))
+
+
+def _until(bars: Bars | Minutes, cut: int) -> Bars | Minutes:
+    """Return the bars that begin up to a time."""
+    if isinstance(bars, Minutes):
+        return bars._replace(bars=bars.bars[bars.bars["minute"] <= cut])
+    keep = bars.day * _DAY_MINUTES <= cut
+    counts = np.add.reduceat(np.append(keep, False), bars.bounds[:-1]) if len(keep) else np.zeros(len(bars.symbols))
+    counts = np.where(np.diff(bars.bounds) > 0, counts, 0)
+    return Bars(bars.symbols, np.concatenate([[0], np.cumsum(counts)]), *(column[keep] for column in bars[2:]))

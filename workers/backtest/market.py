@@ -1,0 +1,58 @@
+"""The bars that a backtest trades on: columns of many symbols, and the signals found on them. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contracts.ticks import Column
+
+
+class Market(NamedTuple):
+    """Bars of S symbols, one symbol behind the other, oldest first, K in all.
+
+    bounds: (S + 1,), where each symbol's bars begin. time: (K,) int64, the start of each bar, minutes since 1970 UTC.
+    The others: (K,) float64, dollars, adjusted for splits. A bar's number is its place in these columns.
+    """
+
+    symbols: Sequence[str]
+    bounds: Column
+    time: Column
+    open: Column
+    high: Column
+    low: Column
+    close: Column
+
+    @property
+    def owner(self) -> Column:
+        """Return each bar's symbol, as its index: (K,)."""
+        return np.repeat(np.arange(len(self.symbols)), np.diff(self.bounds))
+
+
+class Signals(NamedTuple):
+    """Patterns found on bars, n in all. bar: the bar's number. direction: 1 bullish, -1 bearish. pattern: its name."""
+
+    bar: Column
+    direction: Column
+    confidence: Column
+    pattern: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.bar)
+
+
+def one_a_bar(signals: Signals) -> Signals:
+    """Return one signal for each bar: the most confident one, of equal ones that whose name is first.
+
+    A bar whose most confident signals point both ways has none; a pattern without a direction is no signal.
+    """
+    pattern = np.asarray(signals.pattern, dtype=np.str_)
+    order = np.lexsort((pattern, -signals.confidence, signals.bar))
+    order = order[signals.direction[order] != 0]
+    bar, direction, confidence = signals.bar[order], signals.direction[order], signals.confidence[order]
+    first = np.flatnonzero(np.diff(bar, prepend=-1))
+    group = np.cumsum(np.diff(bar, prepend=-1) != 0) - 1
+    is_rival = (confidence == confidence[first][group]) & (direction != direction[first][group])
+    is_torn = np.bincount(group, is_rival, len(first)) > 0
+    chosen = order[first[~is_torn]]
+    return Signals(signals.bar[chosen], signals.direction[chosen], signals.confidence[chosen], pattern[chosen].tolist())

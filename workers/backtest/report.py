@@ -1,0 +1,120 @@
+"""What a backtest found out: figures, trades and curves, the same bytes for the same bars and rules. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from .equity import Curve, buy_and_hold, curve_of
+from .market import Market
+from .metrics import AccountFigures, TradeFigures, account_figures, trade_figures
+from .rules import Rules
+from .trading import Trade, Traded
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be tested. start, end: days, both included (ISO). patterns: names, as they are defined now."""
+
+    symbols: tuple[str, ...]
+    patterns: tuple[str, ...]
+    start: str
+    end: str
+    timeframe: str = "daily"
+    rules: Rules = Rules()
+
+
+class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade; times are the starts of the bars of its entry and exit, UTC."""
+
+    symbol: str
+    pattern: str
+    direction: str
+    confidence: float
+    entry_time: str
+    exit_time: str
+    entry_price: float
+    exit_price: float
+    shares: int
+    commission: float
+    profit: float
+    bars: int
+    reason: str
+
+
+class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
+    """The account, and the benchmark, at the close of the bars that begin at a time."""
+
+    time: str
+    equity: float
+    benchmark: float
+    exposure: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole backtest. passed_over: signals that opened no position, by reason."""
+
+    request: Request
+    signals: int
+    passed_over: dict[str, int]
+    account: AccountFigures
+    benchmark: AccountFigures
+    trades: TradeFigures
+    by_pattern: dict[str, TradeFigures]
+    by_symbol: dict[str, TradeFigures]
+    trade_list: list[TradeRow]
+    equity: list[CurvePoint]
+
+
+def report_of(request: Request, market: Market, signals: int, traded: Traded) -> Report:
+    """Make the report of what was traded. The curve has one point a day at most: that of the day's last bars."""
+    rules = request.rules
+    curve, held = curve_of(market, traded.trades, rules), buy_and_hold(market, rules)
+    return Report(
+        request=request,
+        signals=signals,
+        passed_over=traded.passed_over,
+        account=account_figures(curve, rules.initial_capital, request.timeframe),
+        benchmark=account_figures(held, rules.initial_capital, request.timeframe),
+        trades=trade_figures(traded.trades),
+        by_pattern=_by(traded.trades, lambda one: one.pattern),
+        by_symbol=_by(traded.trades, lambda one: market.symbols[one.symbol]),
+        trade_list=[_row(market, one) for one in traded.trades],
+        equity=[*_points(curve, held)],
+    )
+
+
+def _by(trades: Sequence[Trade], key: Callable[[Trade], str]) -> dict[str, TradeFigures]:
+    groups: dict[str, list[Trade]] = {}
+    for one in trades:
+        groups.setdefault(key(one), []).append(one)
+    return {name: trade_figures(groups[name]) for name in sorted(groups)}
+
+
+def _row(market: Market, one: Trade) -> TradeRow:
+    return TradeRow(
+        symbol=market.symbols[one.symbol],
+        pattern=one.pattern,
+        direction="long" if one.direction > 0 else "short",
+        confidence=one.confidence,
+        entry_time=_iso(int(market.time[one.entry_bar])),
+        exit_time=_iso(int(market.time[one.exit_bar])),
+        entry_price=one.entry_price,
+        exit_price=one.exit_price,
+        shares=one.shares,
+        commission=one.commission,
+        profit=one.profit,
+        bars=one.exit_bar - one.entry_bar + 1,
+        reason=one.reason,
+    )
+
+
+def _points(curve: Curve, held: Curve) -> Iterable[CurvePoint]:
+    days = curve.time // 1440
+    for i in range(len(days)):
+        if i + 1 == len(days) or days[i] != days[i + 1]:
+            time = _iso(int(curve.time[i]))
+            yield CurvePoint(time, float(curve.equity[i]), float(held.equity[i]), float(curve.exposure[i]))
+
+
+def _iso(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()

@@ -1,0 +1,45 @@
+"""The rules of a backtest: money, costs, and when a position is closed. Pure."""
+
+import msgspec
+
+from ...contracts.errors import UsageError
+
+# The bounds of the application's own form.
+MAX_RATE = 0.01
+MAX_SYMBOLS = 50
+MAX_DAYS = 1825
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """How signals become trades. Rates, sizes and `_pct` are fractions: 0.05 is 5 %.
+
+    initial_capital: dollars. commission_rate: of the value, at entry and at exit. slippage_rate: how much worse than
+    its price an order at the market is filled; a target is a limit order and has none. max_position_size: of the
+    equity, at most so much in one position. stop_loss_pct, take_profit_pct: from the entry price; None: no such order.
+    max_bars: a position is closed at the close of its `max_bars`-th bar; None: never for its age. short: bearish
+    patterns open positions, too.
+    """
+
+    initial_capital: float = 100_000.0
+    commission_rate: float = 0.001
+    slippage_rate: float = 0.0005
+    max_position_size: float = 0.1
+    stop_loss_pct: float | None = 0.05
+    take_profit_pct: float | None = 0.10
+    max_bars: int | None = None
+    short: bool = True
+
+    def check(self) -> None:
+        """Raise UsageError for the first value out of its bounds."""
+        for name, low, high in (
+            ("initial_capital", 1.0, 1e12),
+            ("commission_rate", 0.0, MAX_RATE),
+            ("slippage_rate", 0.0, MAX_RATE),
+            ("max_position_size", 0.001, 1.0),
+            ("stop_loss_pct", 0.0001, 0.99),
+            ("take_profit_pct", 0.0001, 100.0),
+            ("max_bars", 1, 1_000_000),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{name}: {value:g} is not between {low:g} and {high:g}")

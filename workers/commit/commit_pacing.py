@@ -1,0 +1,62 @@
+"""When a worker commits: as soon as a live bar closes, and at the latest after some time or many ticks."""
+
+from collections.abc import Collection
+
+from ...contracts.frames.frame import MAX_TICKS
+from ...db.world import World
+from ..partition.partition_state import PartitionState
+
+_COMMIT_TICKS = 1_000_000  # at most, in one commit
+_GATHER_S = 0.015  # from the first closed bar to the commit
+
+
+class CommitPacing:
+    """Decides when the next commit is due. commit_s: the longest time in s that a tick waits for it."""
+
+    def __init__(self, *, commit_s: float, world: World) -> None:
+        self._world = world
+        self._commit_s = commit_s
+        self._uncommitted_since: float | None = None
+        self._news_since: float | None = None
+        self._most_ticks = _COMMIT_TICKS
+
+    @property
+    def has_news(self) -> bool:
+        """Tell whether a closed live bar or a replay's end waited for a commit when `is_due` was called last."""
+        return self._news_since is not None
+
+    def note_uncommitted(self) -> None:
+        """Note that something waits for a commit: the time counts from the first such note."""
+        if self._uncommitted_since is None:
+            self._uncommitted_since = self._world.monotonic_s()
+
+    def forget_uncommitted(self) -> None:
+        """Nothing waits any more: every partition goes back to its committed state."""
+        self._uncommitted_since = None
+
+    def begin(self) -> None:
+        """Note that a commit begins: what comes after this waits for the next one."""
+        self._uncommitted_since = self._news_since = None
+
+    def note_committed(self) -> None:
+        """Double the ticks of a commit after one that went well, up to _COMMIT_TICKS."""
+        self._most_ticks = min(_COMMIT_TICKS, self._most_ticks * 2)
+
+    def note_ended(self) -> None:
+        """Halve the ticks of a commit: somebody ended our backend, because it kept a row locked for too long."""
+        self._most_ticks = max(MAX_TICKS, self._most_ticks // 2)
+
+    def is_due(self, states: Collection[PartitionState], *, caught_up: bool) -> bool:
+        """Tell whether to commit now. caught_up: the last read reached the ends of the streams."""
+        have_news = [state.has_news() for state in states]
+        if not any(have_news):
+            self._news_since = None
+        else:
+            # The clocks of the partitions differ by a read or two: wait a little, so that their bars go together.
+            self._news_since = self._news_since or self._world.monotonic_s()
+            if caught_up and (all(have_news) or self._world.monotonic_s() >= self._news_since + _GATHER_S):
+                return True
+        if sum(state.uncommitted.ticks for state in states) >= self._most_ticks:
+            return True
+        waited_s = self._world.monotonic_s() - self._uncommitted_since if self._uncommitted_since is not None else 0.0
+        return waited_s >= self._commit_s

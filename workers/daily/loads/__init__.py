@@ -1,0 +1,1 @@
+"""Data loads: asked for by messages, done as runs are, and told under keys."""

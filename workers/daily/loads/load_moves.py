@@ -1,0 +1,90 @@
+"""Moves one data load on: a run whose symbols come from its request, and whose voice is the state under its keys."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ....contracts.daily.load import LoadRequest
+from ....contracts.errors import UsageError
+from ....contracts.messages.message import Message
+from ....contracts.runs import RunStatus
+from ....contracts.universe import UniverseEntry
+from ....db.postgres import Connection
+from ....db.tables import run_steps, runs
+from ....db.tables.loads import lock_load, register, request_of
+from ....db.tables.runs import AliveRun
+from ....db.tables.universe import named_universe, write_universe
+from ..run_moves import RunMoves
+from ..sources import Sources
+from .csv_folder import CsvFolder
+
+OWN_MINUTES = "no source of bars of days is set up: they are made from our own minutes"
+NOT_LOADED = "bars of minutes and hours come from the live feed: only those of days, weeks and months are loaded"
+_IMPORTED = "job"  # the name of universes that a job's symbols become; the key is its universe_type
+
+
+class LoadMoves(RunMoves):
+    """Moves one load."""
+
+    def __init__(self, connection: Connection, run_id: UUID, csv_folder: CsvFolder, sources: Sources) -> None:
+        super().__init__(connection, _no_universe, sources)
+        self._run_id = run_id
+        self._csv_folder = csv_folder
+
+    def lock(self) -> AliveRun | None:
+        """Lock it."""
+        return lock_load(self.connection, self._run_id)
+
+    def say(self, messages: Sequence[Message]) -> None:
+        """Say nothing on the channels of daily processing: whoever asked reads the state under its keys."""
+
+    def symbols(self, run: AliveRun) -> list[str]:
+        """Return the symbols, registered; they become the universe that the request names. Raises UsageError."""
+        request = request_of(self.connection, run.run_id)
+        if request.timeframes and not request.makes_bars:
+            raise UsageError(NOT_LOADED)
+        symbols = self._wanted(request)
+        register(self.connection, symbols)
+        if request.name is not None:
+            entry = self._entry(request.name)
+            write_universe(self.connection, entry, symbols, kind="universe")
+            runs.add_note(self.connection, run.run_id, f"{len(symbols)} symbols are the universe {entry}")
+        if request.makes_bars and set(request.timeframes) & {"1min", "hourly"}:
+            runs.add_note(self.connection, run.run_id, NOT_LOADED)
+        if request.makes_bars and not self.sources.days:
+            runs.add_note(self.connection, run.run_id, OWN_MINUTES)
+        return sorted(symbols)
+
+    def _wanted(self, request: LoadRequest) -> list[str]:
+        if request.symbols is not None:
+            return list(request.symbols)
+        if request.csv_file is not None:
+            return self._csv_folder.symbols_of(request.csv_file)
+        return list(dict.fromkeys(symbol for name in request.universes for symbol in self._members(name)))
+
+    def _members(self, name: str) -> list[str]:
+        """Return a universe's symbols, or those of several that are joined with colons."""
+        try:
+            return named_universe(self.connection, name).symbols
+        except UsageError:
+            if ":" not in name:
+                raise
+        return [symbol for part in name.split(":") for symbol in named_universe(self.connection, part).symbols]
+
+    def _entry(self, name: str) -> UniverseEntry:
+        """Return the universe that is called so already, or a new one."""
+        try:
+            return named_universe(self.connection, name).entry
+        except UsageError:
+            return UniverseEntry(_IMPORTED, name.lower()[:100])
+
+    def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
+        """End the load; one that has bars of none of its symbols has failed."""
+        if status == "completed" and run.symbols and run.phases:
+            failed = run_steps.failed_symbols(self.connection, run.run_id, "import")
+            if failed == len(run.symbols):
+                status, error = "failed", f"there are no bars of any of its {failed} symbols"
+        super().end(run, status, error, said)
+
+
+def _no_universe(name: str) -> list[str]:
+    raise UsageError(f"there is no universe {name}")

@@ -1,0 +1,57 @@
+"""What a phase asks a vendor for all symbols at once, before its batches of symbols."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ...db.postgres import Connection
+from ...db.tables import daily_bars, runs
+from ...db.tables.run_steps import Question
+from ...db.tables.runs import AliveRun
+from .caching import NO_KEY, questions_of
+from .import_days import AGAIN, SPLITS, asks_by_symbol, days_to_ask, final_from, waits_until
+from .market_days import sessions_of_run
+from .sources import Sources
+
+
+class Plan(NamedTuple):
+    """The questions of a phase, and how many stages they take. not_before: of the batches; note: what is left out."""
+
+    questions: Sequence[Question] = ()
+    stages: int = 0
+    not_before: datetime | None = None
+    note: str | None = None
+
+
+def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: Sources) -> Plan:
+    """Plan a phase, and note in the run which earlier days it looks at once more."""
+    if phase == "import" and sources.days:
+        return _plan_import(connection, run, sources)
+    if phase == "cache_sync":
+        return (
+            Plan(questions_of(run.parameters.cache_mode)) if sources.reference else Plan(note=f"cache_sync: {NO_KEY}")
+        )
+    return Plan()
+
+
+def _plan_import(connection: Connection, run: AliveRun, sources: Sources) -> Plan:
+    closures = runs.market_closures(connection)
+    wanted, at = run.parameters, datetime.fromtimestamp(run.now_s, UTC)
+    sessions = sessions_of_run(
+        run.run_date, wanted.lookback_days, skip_market_check=wanted.skip_market_check, closures=closures
+    )
+    symbols, days = run.symbols or [], [session.day for session in sessions]
+    known = daily_bars.vendor_days(connection, symbols, days[0] - AGAIN, days[-1])
+    again = [
+        one.day
+        for one in known
+        if (one.final < one.symbols or not one.symbols) and one.day < days[0] and at >= final_from(one.day, closures)
+    ]
+    runs.look_again(connection, run.run_id, again)
+    wait = waits_until(sessions[-1], at, sources.delay_s)
+    asked = [*again, *days_to_ask(days, {one.day: one.final for one in known}, len(symbols))]
+    questions = [Question(SPLITS, 0)] if sources.reference and symbols else []
+    if "aggregates" in sources.days and asks_by_symbol(asked, len(symbols)):
+        return Plan(questions, 1, wait)
+    questions += [Question(str(day), 0, wait if day == sessions[-1].day else None) for day in asked]
+    return Plan(questions if symbols else [], 1)

@@ -1,0 +1,71 @@
+"""What went wrong in a run, as it is told on `tickstock:errors`. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from ...contracts.errors import RestAway, RestBroken, RestRefused, TickStockError
+from ...contracts.messages.message import Message
+from ...contracts.messages.system_messages import Category, Severity, error
+
+_CODES: Mapping[type[TickStockError], tuple[str, Category]] = {
+    RestAway: ("DATA_SOURCE_UNAVAILABLE", "network"),
+    RestRefused: ("DATA_SOURCE_REFUSED", "security"),
+    RestBroken: ("DATA_SOURCE_BROKEN", "validation"),
+}
+_COMPONENTS = {"import": "data_import", "cache_sync": "cache_sync", "indicators": "indicators", "patterns": "patterns"}
+
+
+def quota_used_up(*, now_s: float, run_id: str, phase: str, seconds: float) -> Message:
+    """Say that the vendor wants no request for so long."""
+    text = f"the vendor's quota of requests is used up: asked again in {seconds:.0f} s"
+    context = {"retry_after": round(seconds, 3)}
+    return _error("RATE_LIMIT_EXCEEDED", "network", "warning", text, now_s, run_id, phase, context)
+
+
+def source_failed(  # what an error says
+    failure: TickStockError, *, now_s: float, run_id: str, phase: str, source: str, asked: str
+) -> Message:
+    """Say that a source did not give what it was asked for."""
+    code, category = _CODES.get(type(failure), ("DATA_SOURCE_FAILED", "network"))
+    context = {"source": source, "asked": asked}
+    return _error(code, category, "error", str(failure), now_s, run_id, phase, context)
+
+
+def splits_refused(sentence: str, *, now_s: float, run_id: str) -> Message:
+    """Say that a split of the vendor's list is not taken."""
+    return _error("SPLIT_REFUSED", "validation", "warning", sentence, now_s, run_id, "import", {})
+
+
+def step_failed(*, now_s: float, run_id: str, phase: str, timeframe: str, symbol: str | None, why: str) -> Message:
+    """Say that something could not be done of a symbol, or (None) of all of them."""
+    context = {"symbol": symbol, "timeframe": timeframe}
+    return _error("STEP_FAILED", "performance", "error", why, now_s, run_id, phase, context)
+
+
+def run_failed(*, now_s: float, run_id: str, phase: str, why: str) -> Message:
+    """Say that a run ended before its end."""
+    return _error("RUN_FAILED", "performance", "critical", why, now_s, run_id, phase, {})
+
+
+def _error(  # noqa: PLR0913  # one for each part of the message
+    code: str,
+    category: Category,
+    severity: Severity,
+    text: str,
+    now_s: float,
+    run_id: str,
+    phase: str,
+    context: Mapping[str, Any],
+) -> Message:
+    named = f"tickstockpl:error|{run_id}|{phase}|{code}|{text}|{now_s:.3f}"
+    return error(
+        now_s=now_s,
+        error_id=str(uuid5(NAMESPACE_URL, named)),
+        severity=severity,
+        category=category,
+        component=_COMPONENTS.get(phase, "daily_processing"),
+        error_code=code,
+        text=text,
+        context={"run_id": run_id, "phase": phase, **context},
+    )

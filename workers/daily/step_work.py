@@ -1,0 +1,30 @@
+"""What a step is given, and what it returns to be written."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ...contracts.daily.trading_days import Closures, Session
+from ...contracts.runs import Step, StepResult
+from ...db.postgres import Connection
+from ...db.tables.runs import PinnedRun
+from .asking import Ask
+from .sources import Sources
+
+Write = Callable[[Connection], StepResult]  # in the step's transaction
+
+
+class StepWork(NamedTuple):
+    """A step, its run, and the days that the run is about. now_s: Unix seconds. ask: runs a question to a vendor."""
+
+    run: PinnedRun
+    step: Step
+    sessions: Sequence[Session]
+    closures: Closures
+    now_s: float
+    sources: Sources
+    ask: Ask
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id as it is told."""
+        return str(self.step.key.run_id)

@@ -1,0 +1,37 @@
+"""Redis's clock as a worker follows it: checked against PostgreSQL's, each step logged once."""
+
+import structlog
+
+from ..db.postgres import Database
+from ..db.queries import query
+from ..db.world import World
+from .partition.tick_check import MS_NS
+from .steady_clock import Reading, SteadyClock
+
+log = structlog.get_logger()
+
+
+class RedisClock:
+    """steady: the clock itself, for a part that reads the time by its own connection."""
+
+    def __init__(self, database: Database, *, world: World) -> None:
+        self._database = database
+        self.steady = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
+        self._has_stepped = False  # and is not followed
+
+    def read(self, redis_ms: int) -> Reading:
+        """Return the time to go by. redis_ms: what Redis's TIME says now, Unix ms."""
+        reading = self.steady.read(redis_ms)
+        self._log_step(redis_ms - reading.ms)
+        return reading
+
+    def _database_ms(self) -> int:
+        (now_s,) = self._database.connection.execute(query("database_clock")).fetchone() or (0.0,)
+        return int(now_s * 1000)
+
+    def _log_step(self, ahead_ms: int) -> None:
+        if ahead_ms and not self._has_stepped:
+            log.error("the clock of Redis has stepped, PostgreSQL's has not: it is not followed", ahead_ms=ahead_ms)
+        elif self._has_stepped and not ahead_ms:
+            log.info("the clock of Redis is right again")
+        self._has_stepped = bool(ahead_ms)
