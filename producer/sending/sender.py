@@ -28,7 +28,7 @@ _FRAMES_A_PIPELINE = 128
 _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
 _MEMORY_EVERY_S = 0.1  # so often Redis is asked how full it is
 
-TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag allows"
+TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag-ticks allows"
 NEARLY_FULL = "the memory of Redis is nearly full"
 RIGHT_AGAIN = "the partition's keys are right again"
 _FORGOTTEN = "Redis forgot what was sent"
