@@ -196,7 +196,7 @@ def test_tls_on_one_side_only_is_named(proxies, migrated_servers, certificates):
 def test_a_redis_without_tls_that_waits_for_the_rest_of_our_handshake_is_suspected():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rediss://:word@127.0.0.1:{silent.getsockname()[1]}/0?ssl_cert_reqs=none&socket_connect_timeout=0.2"
-        with pytest.raises(ServerAway, match=r"does it speak TLS\? redis:// is without$"):
+        with pytest.raises(ServerAway, match=r"does it use TLS\? redis:// is without$"):
             open_redis_to_look(Place(Servers(url, ""), embedded=False, connect_timeout_s=0))
 
 

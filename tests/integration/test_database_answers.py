@@ -132,8 +132,8 @@ def serve_again(side, table):
 
 STATES = [
     ("53100", "its disk is full"), ("53200", "it lacks memory"), ("25006", "read only"),
-    ("42501", "a right is missing"), ("57014", "somebody cancelled"), ("58030", ""), ("XX001", "look at its log"),
-    ("0A000", ""), ("P0001", ""), ("40001", ""), ("55P03", ""), ("42P01", "the schema is not ours"), ("54001", ""),
+    ("42501", "a right is missing"), ("57014", "a statement was cancelled"), ("58030", ""), ("XX001", "check its log"),
+    ("0A000", ""), ("P0001", ""), ("40001", ""), ("55P03", ""), ("42P01", "the schema has changed"), ("54001", ""),
 ]  # fmt: skip
 
 
