@@ -207,7 +207,7 @@ def test_one_thing_that_is_wrong_is_one_finding(look, level, code, says):
 def test_messages_of_runs_that_wait_are_said_among_the_results():
     look = replace(bridge(untold=50, untold_s=31.0), jobs=replace(JOBS, untold=4))
     assert [finding.message for finding in judge(look)] == [
-        "50 results wait to be told, 4 of them of runs, the first for 31 s"
+        "50 results wait to be published, 4 of them of runs, the first for 31 s"
     ]
 
 
