@@ -18,7 +18,8 @@ Returned = TypeVar("Returned")
 _PATIENCE_S = 0.5  # in which a connection must be there, and give a sign of life; a busy server needs tenths of it
 SHORT_S = 0.1  # the same for who has another answer, and for all while the server is known to be away
 _SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
-_OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500"
+# Every question has a limit and an order that an index has: a young table's statistics would have it sorted whole.
+_OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500 -c enable_seqscan=off -c enable_bitmapscan=off"
 _LOOK_EVERY_S = 0.02  # how exactly silence is measured
 _CLOSE_S = 0.5
 _PAUSE_S = 0.5  # after the server did not answer, so long nobody asks it

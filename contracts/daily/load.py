@@ -23,7 +23,7 @@ CANCEL = "cancel"
 SESSIONS_A_YEAR = 252
 _LONGEST_YEARS = 30.0
 _LONGEST_TEXT = 200
-_MOST_SYMBOLS = 20_000
+MOST_SYMBOLS = 20_000  # of one load; the whole market has some 12,000
 _TIMEFRAMES = {
     **dict.fromkeys(("minute", "1minute", "1min", "min"), "1min"),
     **dict.fromkeys(("hour", "1hour", "hourly", "1h"), "hourly"),
@@ -142,8 +142,6 @@ def _symbols(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
     if symbols is None or symbols in ([], ""):
         return None
     read = symbols_of_text(symbols, "symbols") if isinstance(symbols, str) else symbols_of_value(symbols, "symbols")
-    if len(read) > _MOST_SYMBOLS:
-        raise UsageError(f"{len(read):,} symbols are too many: {_MOST_SYMBOLS:,} at most")
     return tuple(read)
 
 

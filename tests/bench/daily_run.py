@@ -36,17 +36,19 @@ class DailyRun:
 
 
 def fill_days(place: Place, symbols: int) -> None:
-    """Write a year of days that wander, and make weeks and months of them, by a run that is not measured."""
+    """Write a year of days that wander, and weeks and months of them."""
     names = [f"S{number:05}" for number in range(symbols)]
     with place.database.cursor() as cursor:
         cursor.executemany("INSERT INTO symbols (symbol) VALUES (%s)", [(name,) for name in names])
         with cursor.copy(_BARS) as copy:
             for block in _bars(names):
                 copy.write(block)
-    place.database.execute("ANALYZE ohlcv_daily")
-    with running(place, "jobs", "--name", "bench-import"):
-        _wait_for_end(place, _start(place, ("import",), RunParameters(lookback_days=DAYS)))
-    place.database.execute("ANALYZE ohlcv_weekly, ohlcv_monthly")
+    for table, unit in (("ohlcv_weekly", "week"), ("ohlcv_monthly", "month")):
+        place.database.execute(f"""
+            INSERT INTO {table} SELECT symbol, date_trunc('{unit}', date)::date, (array_agg(open ORDER BY date))[1],
+                max(high), min(low), (array_agg(close ORDER BY date DESC))[1], sum(volume), 'grouped', true
+              FROM ohlcv_daily GROUP BY 1, 2""")
+    place.database.execute("VACUUM ANALYZE ohlcv_daily, ohlcv_weekly, ohlcv_monthly")
 
 
 def daily_run(place: Place, processes: int) -> DailyRun:

@@ -245,9 +245,24 @@ def assert_bars_are_exact(run, file):
     expected_ticks = ticks_in(expected)
     wait_for(
         lambda: ticks_in(bars()) >= expected_ticks, 180,
-        lambda: f"{expected_ticks} ticks in bars, there are {ticks_in(bars())}\n{run.fleet.logs()}",
+        lambda: f"{expected_ticks} ticks in bars, there are {ticks_in(bars())}\n"
+        f"{who_lacks(run, file, bars(), expected)}\n{run.fleet.logs()}",
     )  # fmt: skip
     assert_same_bars(bars(), expected)
+
+
+def who_lacks(run, file, bars, expected):
+    """Say which bars have another number of ticks, who sent ticks of them, and what the ledger counts of those."""
+    count = BAR_FIELDS.index("trade_count")
+    wrong = {key: bars.get(key) for key, bar in expected.items() if key not in bars or bars[key][count] != bar[count]}
+    lines = [f"{key}: {expected[key]}, there is {there}" for key, there in sorted(wrong.items(), key=str)]
+    for one in run.crew.taken():
+        minute = pl.col("sip_timestamp") // 60_000_000_000
+        rows = one.rows.filter(pl.col("ticker").is_in([symbol for symbol, _ in wrong]))
+        if rows.filter(minute.is_in([int(at.timestamp()) // 60 for _, at in wrong])).height:
+            counted = run.fleet.rows("SELECT * FROM ledger WHERE producer = %s ORDER BY partition", one.producer)
+            lines.append(f"{one.producer} of {one.role}: {counted}")
+    return "\n".join([f"ticks of {file}", *lines])
 
 
 def assert_ledger(run, producers):

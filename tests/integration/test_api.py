@@ -27,13 +27,22 @@ class Api:
         self.url = f"http://127.0.0.1:{port}"
 
     def get(self, path, **how):
-        return requests.get(self.url + path, timeout=10, **how)
+        return self._call("GET", path, **how)
 
     def post(self, path, body=None, **how):
-        return requests.post(self.url + path, json=body, timeout=10, **how)
+        return self._call("POST", path, json=body, **how)
 
     def delete(self, path, **how):
-        return requests.delete(self.url + path, timeout=10, **how)
+        return self._call("DELETE", path, **how)
+
+    def _call(self, method, path, **how):
+        """Call; where PostgreSQL did not answer in time, as on a busy machine, call again, as the answer says."""
+        for _ in range(20):
+            answer = requests.request(method, self.url + path, timeout=10, **how)
+            if answer.status_code != 503:
+                break
+            threading.Event().wait(float(answer.headers["Retry-After"]))
+        return answer
 
 
 @contextmanager

@@ -149,6 +149,17 @@ def test_a_vendor_is_asked_where_there_is_a_key(database, migrated_servers, wait
     assert bars == [(LATEST.day, 11.5, "aggregates")]
 
 
+def test_a_load_is_heard_after_both_servers_ended_the_connections(database, migrated_servers, wait_for):
+    add_minutes(database, "AAPL", 10, opens=LATEST.opens)
+    with application(migrated_servers, wait_for) as sender:
+        sender.client.client_kill_filter(_type="pubsub")
+        wait_for(lambda: sender.client.pubsub_numsub(JOBS_DATA_LOAD) == [(b"tickstock.jobs.data_load", 1)], 30)
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tickstock-jobs%'"
+        assert len(rows(database, ending)) == 3
+        sender.load("5f0c", job_type="historical_load", symbols=["AAPL"])
+        assert sender.state("5f0c", "completed")["successful_symbols"] == ["AAPL"]
+
+
 def test_a_bad_message_is_said_once_and_nothing_dies_of_it(database, migrated_servers, wait_for):
     with application(migrated_servers, wait_for, count=2) as sender:
         for bad in (

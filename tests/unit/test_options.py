@@ -90,6 +90,7 @@ def test_a_command_for_one_task_reads_no_variable_but_those_of_programs_and_of_t
         "TICKSTOCK_DROP_AFTER_DAYS",
         "TICKSTOCK_EVENTS_DAYS",
         "TICKSTOCK_INDICATORS_DAYS",
+        "TICKSTOCK_KEEP_DAILY_DAYS",
         "TICKSTOCK_NEEDED_SECRETS",
         "TICKSTOCK_PASSWORD_FILE",
         "TICKSTOCK_PATTERNS_DAYS",

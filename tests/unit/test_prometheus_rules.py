@@ -111,4 +111,4 @@ def test_prometheus_scrapes_every_replica_of_each_service_on_its_usual_port():
 )
 def test_each_process_names_its_usual_port(command, port):
     said = command.get_help(click.Context(command))
-    assert f"by convention {port}" in re.sub(r"\s+", " ", said)
+    assert f"{command.name.removeprefix('tickstock-')} {port}" in re.sub(r"\s+", " ", said)

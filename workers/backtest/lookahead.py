@@ -1,4 +1,4 @@
-"""Proves that a backtest does not know the future: without it, it trades the same. Pure."""
+"""Proves that a backtest does not know the future: without it, it trades the same."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple

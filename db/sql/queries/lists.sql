@@ -1,63 +1,63 @@
 -- bars_of_symbol --
 -- The last bars of one timeframe, oldest first. The other branches are left out by their first condition. As JSON where
--- the table may be the application's, without our columns.
+-- the table may be the application's, without our columns, and behind the LIMIT, because that takes a while for each row.
 SELECT at, open, high, low, close, volume, vwap, trades, provenance FROM (
-    (SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, b.open::float8, b.high::float8,
-            b.low::float8, b.close::float8, b.volume::float8, (to_jsonb(b) ->> 'vwap')::float8 AS vwap,
-            (to_jsonb(b) ->> 'trade_count')::bigint AS trades, to_jsonb(b) ->> 'provenance' AS provenance
-       FROM ohlcv_1min b WHERE %(timeframe)s = '1min' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
-      ORDER BY b."timestamp" DESC LIMIT %(limit)s)
+    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, b.open::float8, b.high::float8, b.low::float8,
+           b.close::float8, b.volume::float8, (to_jsonb(b) ->> 'vwap')::float8 AS vwap, (to_jsonb(b) ->> 'trade_count')::bigint AS trades,
+           to_jsonb(b) ->> 'provenance' AS provenance
+      FROM (SELECT * FROM ohlcv_1min WHERE %(timeframe)s = '1min' AND symbol = %(symbol)s
+               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
+               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8,
-            b.low::float8, b.close::float8, b.volume::float8, NULL, NULL, NULL
-       FROM ohlcv_5min b WHERE %(timeframe)s = '5min' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
-      ORDER BY b."timestamp" DESC LIMIT %(limit)s)
+    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
+           b.close::float8, b.volume::float8, NULL, NULL, NULL
+      FROM (SELECT * FROM ohlcv_5min WHERE %(timeframe)s = '5min' AND symbol = %(symbol)s
+               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
+               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8,
-            b.low::float8, b.close::float8, b.volume::float8, NULL, NULL, NULL
-       FROM ohlcv_15min b WHERE %(timeframe)s = '15min' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
-      ORDER BY b."timestamp" DESC LIMIT %(limit)s)
+    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
+           b.close::float8, b.volume::float8, NULL, NULL, NULL
+      FROM (SELECT * FROM ohlcv_15min WHERE %(timeframe)s = '15min' AND symbol = %(symbol)s
+               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
+               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8,
-            b.low::float8, b.close::float8, b.volume::float8, NULL, NULL, NULL
-       FROM ohlcv_30min b WHERE %(timeframe)s = '30min' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
-      ORDER BY b."timestamp" DESC LIMIT %(limit)s)
+    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
+           b.close::float8, b.volume::float8, NULL, NULL, NULL
+      FROM (SELECT * FROM ohlcv_30min WHERE %(timeframe)s = '30min' AND symbol = %(symbol)s
+               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
+               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8,
-            b.low::float8, b.close::float8, b.volume::float8, NULL, NULL, NULL
-       FROM ohlcv_hourly b WHERE %(timeframe)s = 'hourly' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b."timestamp" >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR b."timestamp" < %(to)s)
-      ORDER BY b."timestamp" DESC LIMIT %(limit)s)
+    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
+           b.close::float8, b.volume::float8, NULL, NULL, NULL
+      FROM (SELECT * FROM ohlcv_hourly WHERE %(timeframe)s = 'hourly' AND symbol = %(symbol)s
+               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
+               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b.date, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-            b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-       FROM ohlcv_daily b WHERE %(timeframe)s = 'daily' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b.date >= (%(from)s::timestamptz)::date)
-        AND (%(to)s::timestamptz IS NULL OR b.date < (%(to)s::timestamptz)::date)
-      ORDER BY b.date DESC LIMIT %(limit)s)
+    SELECT to_char(b.date, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
+           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
+      FROM (SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
+               AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity')
+               AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
+             ORDER BY date DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b.week_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-            b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-       FROM ohlcv_weekly b WHERE %(timeframe)s = 'weekly' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b.week_start >= (%(from)s::timestamptz)::date)
-        AND (%(to)s::timestamptz IS NULL OR b.week_start < (%(to)s::timestamptz)::date)
-      ORDER BY b.week_start DESC LIMIT %(limit)s)
+    SELECT to_char(b.week_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
+           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
+      FROM (SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
+               AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
+               AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+             ORDER BY week_start DESC LIMIT %(limit)s) AS b
     UNION ALL
-    (SELECT to_char(b.month_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-            b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-       FROM ohlcv_monthly b WHERE %(timeframe)s = 'monthly' AND b.symbol = %(symbol)s
-        AND (%(from)s::timestamptz IS NULL OR b.month_start >= (%(from)s::timestamptz)::date)
-        AND (%(to)s::timestamptz IS NULL OR b.month_start < (%(to)s::timestamptz)::date)
-      ORDER BY b.month_start DESC LIMIT %(limit)s)
+    SELECT to_char(b.month_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
+           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
+      FROM (SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
+               AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
+               AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+             ORDER BY month_start DESC LIMIT %(limit)s) AS b
 ) AS b ORDER BY at;
 
 -- symbol_exists --
@@ -81,43 +81,47 @@ SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume
         AND p.confidence >= %(confidence)s
       ORDER BY d.minute DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT p.symbol, p.detection_timestamp, left(p.metadata ->> 'bar_start', 10), l.timeframe, p.pattern_type,
-            p.confidence::float8,
-            (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
-            (p.pattern_data #>> '{bar,volume}')::float8, p.levels, p.metadata ->> 'flow_id'
-       FROM (VALUES ('daily'), ('weekly'), ('monthly')) AS l (timeframe)
-      CROSS JOIN LATERAL (
-            SELECT symbol, detection_timestamp, pattern_type, confidence, pattern_data, levels::float8[], metadata
-              FROM daily_patterns WHERE l.timeframe = 'daily'
-            UNION ALL
-            SELECT symbol, detection_timestamp, pattern_type, confidence, pattern_data, levels::float8[], metadata
-              FROM weekly_patterns WHERE l.timeframe = 'weekly'
-            UNION ALL
-            SELECT symbol, detection_timestamp, pattern_type, confidence, pattern_data, levels::float8[], metadata
-              FROM monthly_patterns WHERE l.timeframe = 'monthly') AS p
-      WHERE (%(symbol)s::text IS NULL OR p.symbol = %(symbol)s)
-        AND (%(pattern)s::text IS NULL OR p.pattern_type = %(pattern)s)
-        AND (%(timeframe)s::text IS NULL OR l.timeframe = %(timeframe)s)
-        AND p.confidence >= %(confidence)s
-      ORDER BY p.detection_timestamp DESC LIMIT %(limit)s)
+    SELECT p.symbol, p.detection_timestamp, left(p.metadata ->> 'bar_start', 10), 'daily', p.pattern_type,
+           p.confidence::float8, (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
+           (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], p.metadata ->> 'flow_id'
+      FROM (SELECT * FROM daily_patterns
+             WHERE coalesce(%(timeframe)s, 'daily') = 'daily' AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+               AND (%(pattern)s::text IS NULL OR pattern_type = %(pattern)s) AND confidence >= %(confidence)s
+             ORDER BY detection_timestamp DESC LIMIT %(limit)s) AS p
+    UNION ALL
+    SELECT p.symbol, p.detection_timestamp, left(p.metadata ->> 'bar_start', 10), 'weekly', p.pattern_type,
+           p.confidence::float8, (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
+           (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], p.metadata ->> 'flow_id'
+      FROM (SELECT * FROM weekly_patterns
+             WHERE coalesce(%(timeframe)s, 'weekly') = 'weekly' AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+               AND (%(pattern)s::text IS NULL OR pattern_type = %(pattern)s) AND confidence >= %(confidence)s
+             ORDER BY detection_timestamp DESC LIMIT %(limit)s) AS p
+    UNION ALL
+    SELECT p.symbol, p.detection_timestamp, left(p.metadata ->> 'bar_start', 10), 'monthly', p.pattern_type,
+           p.confidence::float8, (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
+           (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], p.metadata ->> 'flow_id'
+      FROM (SELECT * FROM monthly_patterns
+             WHERE coalesce(%(timeframe)s, 'monthly') = 'monthly' AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+               AND (%(pattern)s::text IS NULL OR pattern_type = %(pattern)s) AND confidence >= %(confidence)s
+             ORDER BY detection_timestamp DESC LIMIT %(limit)s) AS p
 ) AS p ORDER BY at DESC, symbol, pattern LIMIT %(limit)s;
 
 -- latest_indicators_of --
 -- The last values of one symbol, the latest first. As JSON where the table may be the application's.
 SELECT at, timeframe, indicator, value, values FROM (
-    (SELECT i.calculation_timestamp AS at, i.timeframe, i.indicator_type AS indicator,
-            (to_jsonb(i) ->> 'value')::float8 AS value, i.value_data AS values
-       FROM intraday_indicators i
-      WHERE i.symbol = %(symbol)s AND (%(indicator)s::text IS NULL OR i.indicator_type = %(indicator)s)
-        AND (%(timeframe)s::text IS NULL OR i.timeframe = %(timeframe)s)
-      ORDER BY i.calculation_timestamp DESC LIMIT %(limit)s)
+    SELECT i.calculation_timestamp AS at, i.timeframe, i.indicator_type AS indicator,
+           (to_jsonb(i) ->> 'value')::float8 AS value, i.value_data AS values
+      FROM (SELECT * FROM intraday_indicators
+             WHERE symbol = %(symbol)s AND (%(indicator)s::text IS NULL OR indicator_type = %(indicator)s)
+               AND (%(timeframe)s::text IS NULL OR timeframe = %(timeframe)s)
+             ORDER BY calculation_timestamp DESC LIMIT %(limit)s) AS i
     UNION ALL
-    (SELECT i.calculation_timestamp, to_jsonb(i) ->> 'timeframe', i.indicator_type, (to_jsonb(i) ->> 'value')::float8,
-            i.value_data
-       FROM daily_indicators i
-      WHERE i.symbol = %(symbol)s AND (%(indicator)s::text IS NULL OR i.indicator_type = %(indicator)s)
-        AND (%(timeframe)s::text IS NULL OR to_jsonb(i) ->> 'timeframe' = %(timeframe)s)
-      ORDER BY i.calculation_timestamp DESC LIMIT %(limit)s)
+    SELECT i.calculation_timestamp, to_jsonb(i) ->> 'timeframe', i.indicator_type, (to_jsonb(i) ->> 'value')::float8,
+           i.value_data
+      FROM (SELECT * FROM daily_indicators d
+             WHERE symbol = %(symbol)s AND (%(indicator)s::text IS NULL OR indicator_type = %(indicator)s)
+               AND (%(timeframe)s::text IS NULL OR to_jsonb(d) ->> 'timeframe' = %(timeframe)s)
+             ORDER BY calculation_timestamp DESC LIMIT %(limit)s) AS i
 ) AS i ORDER BY at DESC, timeframe, indicator LIMIT %(limit)s;
 
 -- cache_syncs --

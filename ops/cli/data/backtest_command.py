@@ -23,7 +23,7 @@ from ....workers.backtest.rules import Rules
 from ...output.backtest_files import write_report
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
-from ..parts.options import CONTEXT, server_options
+from ..parts.options import CONTEXT, Number, server_options
 from ..parts.selection import NamesType
 from ..parts.setting import typed
 
@@ -38,12 +38,16 @@ _DEFAULT = Rules()
 @typed("--from", "start", type=_DAY, required=True, help="First day.")
 @typed("--to", "end", type=_DAY, required=True, help="Last day.")
 @typed("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Bars that are traded on.")
-@typed("--initial-capital", type=float, default=_DEFAULT.initial_capital, help="Dollars.")
-@typed("--commission-rate", type=float, default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
-@typed("--slippage-rate", type=float, default=_DEFAULT.slippage_rate, help="How much worse a market order is filled.")
-@typed("--max-position-size", type=float, default=_DEFAULT.max_position_size, help="Largest share of equity.")
-@typed("--stop-loss-pct", type=float, default=_DEFAULT.stop_loss_pct, help="Fraction below the entry; 0: no stop.")
-@typed("--take-profit-pct", type=float, default=_DEFAULT.take_profit_pct, help="Fraction above it; 0: no target.")
+@typed("--initial-capital", type=Number(0), default=_DEFAULT.initial_capital, help="Dollars.")
+@typed("--commission-rate", type=Number(0), default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
+@typed(
+    "--slippage-rate", type=Number(0), default=_DEFAULT.slippage_rate, help="How much worse a market order is filled."
+)
+@typed("--max-position-size", type=Number(0), default=_DEFAULT.max_position_size, help="Largest share of equity.")
+@typed("--stop-loss-pct", type=Number(0), default=_DEFAULT.stop_loss_pct, help="Fraction from the entry; 0: no stop.")
+@typed(
+    "--take-profit-pct", type=Number(0), default=_DEFAULT.take_profit_pct, help="Fraction from the entry; 0: no target."
+)
 @typed("--max-bars", type=click.IntRange(1), help="Close a position after so many bars.")
 @typed("--short/--long-only", default=True, help="Whether bearish patterns open positions, too.")
 @typed("--check-lookahead", is_flag=True, help=f"Cut the future off at {_CUTS} times, and compare the trades before.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from ....contracts.daily.load import LoadRequest
+from ....contracts.daily.load import MOST_SYMBOLS, LoadRequest
 from ....contracts.errors import UsageError
 from ....contracts.messages.message import Message
 from ....contracts.runs import RunStatus
@@ -43,6 +43,8 @@ class LoadMoves(RunMoves):
         if request.timeframes and not request.makes_bars:
             raise UsageError(NOT_LOADED)
         symbols = self._wanted(request)
+        if len(symbols) > MOST_SYMBOLS:
+            raise UsageError(f"{len(symbols):,} symbols are too many: {MOST_SYMBOLS:,} at most")
         register(self.connection, symbols)
         if request.name is not None:
             entry = self._entry(request.name)

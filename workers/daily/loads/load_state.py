@@ -1,4 +1,4 @@
-"""What the rows of a load say of it. Pure."""
+"""The state of a data load, computed from its rows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,10 @@ def state_of(load: Load, steps: Sequence[LoadStep]) -> LoadState:
     first = [step for step in steps if step.symbols and step.phase == load.phases[0]] if load.phases else []
     ended = [step for step in first if step.status != "waiting"]
     failed = _failures(ended)
-    good = [symbol for step in ended if step.status == "done" for symbol in step.symbols if symbol not in failed]
+    # A phase may have a step for each timeframe.
+    open_ = {symbol for step in first if step.status == "waiting" for symbol in step.symbols}
+    every = dict.fromkeys(symbol for step in ended for symbol in step.symbols)
+    good = [symbol for symbol in every if symbol not in failed and symbol not in open_]
     processed = len(good) + len(failed)
     return LoadState(
         job_id=load.job_id,
