@@ -1,1 +1,1 @@
-"""What is said: values and names, without a socket, a file or a clock. Pure."""
+"""Values and names that all parts share. No socket, no file, no clock. Pure."""

@@ -9,7 +9,7 @@ from .ticks import Mask
 MINUTE_MS = 60_000
 MINUTE_NS = MINUTE_MS * 1_000_000
 
-# A bar, whole or still partial. `minute`: the start, in minutes since 1970 (UTC). Volume is counted in millionths of a
+# A bar, complete or still open. `minute`: the start, in minutes since 1970 (UTC). Volume is counted in millionths of a
 # share: sums of whole numbers are exact in a float64 up to 2**53, so no split of the stream changes a volume.
 # `notional`: sum of price x size, in dollars. open_ts, close_ts: tick time of the first and last trade, Unix ns.
 BAR_DTYPE = np.dtype(
@@ -29,17 +29,17 @@ BAR_DTYPE = np.dtype(
 )
 Bars = NDArray[np.void]  # (n,) of BAR_DTYPE
 
-# A minute in which no trade set a price yet (odd lots only) has NaN for open and close, no bound for high and low, and
-# these times, which any trade's own beat when two parts of a minute are merged.
+# A minute with odd lots only has no price: NaN for open and close, no bound for high and low, and these times. When two
+# parts of a minute are merged, the times of any trade replace them.
 NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
 
 
 def has_prices(bars: NDArray[np.void]) -> Mask:
-    """Tell which minutes are bars: some trade set open and close."""
+    """Return a mask of the minutes that have an open and a close: only these are bars."""
     return np.asarray(bars["close_ts"] != NO_CLOSE_TS)
 
 
-class ToldBar(msgspec.Struct, gc=False):
+class OutboxBar(msgspec.Struct, gc=False):
     """A bar in an outbox message of kind `bars`. timestamp: the start of the minute, Unix seconds."""
 
     symbol: str
@@ -50,5 +50,5 @@ class ToldBar(msgspec.Struct, gc=False):
     close: float
     volume: float
     vwap: float
-    trade_count: int | None  # None: nobody knows
+    trade_count: int | None  # None: unknown
     revision: int

@@ -1,7 +1,7 @@
-"""What is found on closed bars, as a results stream and the outbox carry it: a pattern, an indicator's value, an alert.
+"""What the detectors find on closed bars, as the outbox and the results streams hold it: patterns, values, alerts.
 
-A message of kind `patterns`, `indicators` or `alerts` is a JSON list of these. Its readers turn each into the messages
-of the documented channels (`channel_names.py`).
+A message of kind `patterns`, `indicators` or `alerts` is a JSON list of these. The bridge turns each item into the
+messages of the documented channels (`channel_names.py`).
 """
 
 from datetime import UTC, datetime
@@ -13,15 +13,15 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import msgspec
 from msgspec import Meta
 
-LIFETIME_S = 3600  # of a detection and of an indicator's value: the application hides what has expired
+LIFETIME_S = 3600  # of a detection and of an indicator's value: then the application hides it
 TIER = "intraday"
 
 
 class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What followed such detections on the days that were measured: docs/measured_patterns.md has how, and on which.
+    """How often the price moved as a pattern predicts, on the measured days (docs/measured_patterns.md).
 
-    hits: after how many of them, `of` so many, the close lay half an ATR or more in the pattern's direction
-    `after_bars` bars later. expected: as many as of any bars at the same times of the day.
+    hits: of `of` detections, those whose close `after_bars` bars later was at least half an ATR further in the
+    pattern's direction. expected: the same number for all bars at the same times of day.
     """
 
     hits: Annotated[int, Meta(ge=0)]
@@ -31,23 +31,23 @@ class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     days: Annotated[int, Meta(ge=1)]
 
 
-@lru_cache(maxsize=16_384)  # asked for by each step that a detection goes through
+@lru_cache(maxsize=16_384)  # each step of a detection calls it
 def flow_id_of(symbol: str, pattern: str, timeframe: str, minute: int) -> UUID:
     """Return the flow_id of a detection; minute: the bar's start, in minutes since 1970 (UTC).
 
-    The bar's revision is no part of it: found again on a revised bar, it is the same detection.
+    It does not depend on the bar's revision: a detection found again on a revised bar keeps its id.
     """
     return uuid5(NAMESPACE_URL, f"tickstockpl:{symbol}|{pattern}|{timeframe}|{iso_minute(minute)}")
 
 
-@lru_cache(maxsize=256)  # thousands of results are of one bar's start
+@lru_cache(maxsize=256)  # thousands of results share one bar start
 def iso_minute(minute: int) -> str:
     """Write a bar's start as ISO 8601 UTC: 2025-11-21T14:30:00+00:00."""
     return datetime.fromtimestamp(minute * 60, UTC).isoformat()
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The fields that another detection on the same bar publishes with its own, as stored in its row."""
+    """Another detection on the same bar that is published with this one, as stored in its row."""
 
     pattern: str
     confidence: float
@@ -56,11 +56,11 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Event(StrEnum):
-    """Whether a detection is published: only a FIRST is."""
+    """Whether a detection is published: only FIRST is."""
 
     FIRST = "first"
-    REPEAT = "repeat"  # the same was found within the cool-down before it
-    PART = "part"  # another pattern on the bar is published, and names this one
+    REPEAT = "repeat"  # the same pattern was found before, within its cool-down
+    PART = "part"  # it is published as a part of another pattern on the bar
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +68,12 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
     minute: the bar's start, in minutes since 1970 (UTC). confidence: 0..1. direction: 1 bullish, -1 bearish, 0 neither.
     price_change: percent, the close against the close before. relative_volume: the bar's volume against the mean of the
-    20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 where there
-    are too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None where it was never measured. partial:
-    the feed did not hear all of the bar's time; of a whole bar it is not said.
+    20 bars before. relative_strength: Wilder's RS, mean gain against mean loss over 14 bars. Both are 1.0 if there are
+    too few bars. detected_at: Unix seconds by Redis's clock. base_rate: None if never measured. partial: the feed
+    did not receive the whole minute; unset for a complete bar.
 
-    repeat_after: bars since the same event was found last; 0 where it is new. parts: what else is on the bar, told with
-    this. part_of: the pattern that is told for this one.
+    repeat_after: bars since the same event was last found; 0 if it is new. parts: other detections on the bar,
+    published with this one. part_of: the pattern that is published in place of this one.
     """
 
     symbol: str
@@ -114,7 +114,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
-    """An indicator's value on one bar. values: every output under its own name, `rsi_14`; value: the first of them.
+    """An indicator's value on one bar. values: every output by name, as `rsi_14`; value: the first one.
 
     partial: as of a Detection.
     """
@@ -131,7 +131,7 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """An indicator crossed a threshold on this bar: said on the crossing only.
+    """An indicator crossed a threshold on this bar. Published only on the crossing.
 
     alert_type: RSI_OVERBOUGHT, RSI_OVERSOLD, MACD_BULLISH_CROSS, MACD_BEARISH_CROSS, BB_UPPER_BREAK, BB_LOWER_BREAK.
     partial: as of a Detection.

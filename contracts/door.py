@@ -1,4 +1,4 @@
-"""The front door: which entry ids are numbers, and the mark of an entry that is refused."""
+"""The front door: which entry ids are valid numbers, and how a refused entry is marked."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,15 +8,15 @@ from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
 from .spellings.tick_values import shown
 from .ticks import MAX_BODY_BYTES, Refused
 
-MARK = b"tickstock:id"  # the first field of an entry that had an id of its sender's own; its value is that id
+MARK = b"tickstock:id"  # first field of an entry whose sender chose an invalid id; its value is that id
 
 Fields = Sequence[bytes]
 
 
 class Numbered(NamedTuple):
-    """Entries that have a number, (number, fields), in order. weights: of each, see DOOR_PIECE_WEIGHT.
+    """Entries with a number, in order: (number, fields). weights: of each entry, see DOOR_PIECE_WEIGHT.
 
-    bytes: of their fields. marks: how many of them are marked to be refused. is_whole: every entry has a number.
+    bytes: size of their fields. marks: how many entries are marked as refused. is_whole: every entry has a number.
     """
 
     entries: list[tuple[int, Fields]]
@@ -27,9 +27,9 @@ class Numbered(NamedTuple):
 
 
 def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Numbered:
-    """Give entries the numbers that their ids are, up to the first with an invalid id.
+    """Turn the ids of entries into numbers, up to the first invalid id.
 
-    most_ms: no id may be later (Unix ms): Redis gives none that is, but behind one that somebody chose.
+    most_ms: the largest valid time (Unix ms). Redis gives later ids only after a sender chose one.
     """
     numbered: list[tuple[int, Fields]] = []
     weights: list[int] = []
@@ -48,19 +48,19 @@ def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Num
 
 
 def is_numbered(position: Position, most_ms: int) -> bool:
-    """Tell whether an id is a number of ours."""
+    """Tell whether an id can be a number."""
     return position.ms <= most_ms and position <= MAX_POSITION and number_of(position) is not None
 
 
 def refused_mark(number: int, fields: Fields) -> Refused:
-    """Refuse an entry that had an id of its sender's own; what is kept of it can be sent again."""
+    """Refuse an entry whose sender chose an invalid id; its stored content can be sent again."""
     _, chosen, *rest = fields
     detail = f"id {shown(chosen)} was chosen by its sender, and is out of bounds"
     return Refused("entry_id", detail, spelled(rest), number)
 
 
 def refused_giant(number: int, size: int, beginning: bytes) -> Refused:
-    """Refuse an entry that is too large to be read; beginning: of its fields."""
+    """Refuse an entry that is too large to read. beginning: the first bytes of its fields."""
     return Refused("too_large", f"{size} bytes", beginning[:MAX_BODY_BYTES], number)
 
 

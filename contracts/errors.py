@@ -1,10 +1,10 @@
-"""The error tree: one class for each thing that a caller does differently. The docstring says what to do. Pure."""
+"""The error tree: one class for each case that a caller treats differently. Each docstring tells what to do. Pure."""
 
 from .server import Server
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says first."""
+    """Return the first line of an error's message, or its class name."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -13,17 +13,17 @@ class TickStockError(Exception):
 
 
 class UsageError(TickStockError):
-    """What the user asked for cannot be: print the message, exit 2; `keep` does not start it again."""
+    """The user's request is not possible: print the message, exit 2; `keep` does not restart it."""
 
 
 class NothingFound(TickStockError):
-    """Nothing is there of what the user asked for: print the message, exit 1, as grep does."""
+    """The user's request has no results: print the message, exit 1, as grep does."""
 
 
 class SetupError(TickStockError):
-    """A server, its schema or this host is not fit for us: print the message, which says what to do, exit 1.
+    """A server, its schema or this host is not set up for us: print the message (it contains what to do), exit 1.
 
-    `keep` starts it again: what is not fit now may be soon.
+    `keep` restarts the process: the setup may be completed later.
     """
 
 
@@ -38,23 +38,23 @@ class ServerAway(TickStockError):
 class DatabaseGone(ServerAway):
     """The server has no database of this name: at the start print the message, exit 1.
 
-    Later it is as any server that is away: one that was renamed or is being restored comes back.
+    Later it is treated as ServerAway: a renamed or restored database may come back.
     """
 
 
 class TlsRefused(ServerAway):
     """A certificate is refused, by us or by the server: at the start print the message, exit 1.
 
-    Later it is as any server that is away: certificates are renewed under processes that run.
+    Later it is treated as ServerAway: certificates are renewed while processes run.
     """
 
 
 class BadFrame(TickStockError):
-    """The bytes are no frame that can be read: dead-letter the entry, go on."""
+    """The bytes are not a readable frame: write a dead letter, continue."""
 
 
 class UnknownFrameVersion(BadFrame):
-    """A newer program wrote this frame: dead-letter it, and upgrade this worker."""
+    """A newer program wrote this frame: write a dead letter, and upgrade this worker."""
 
 
 class LeaseLost(TickStockError):
@@ -62,15 +62,15 @@ class LeaseLost(TickStockError):
 
 
 class EpochForgotten(TickStockError):
-    """Redis lost what it counted in this bridge's epoch: go on in a new epoch, which counts from 1."""
+    """Redis lost the counters of this bridge's epoch: start a new epoch, which counts from 1."""
 
 
 class LeaseTaken(TickStockError):
-    """Another process holds the lease now: wait for it to end, or refuse to start."""
+    """Another process holds the lease: wait until it ends, or refuse to start."""
 
 
 class Fenced(TickStockError):
-    """A partition's checkpoint moved under us: drop or restore the partitions named, commit the others again."""
+    """Another worker changed a partition's checkpoint: drop or restore these partitions, commit the others again."""
 
     def __init__(self, partitions: list[int]) -> None:
         super().__init__(f"checkpoint moved: {partitions}")

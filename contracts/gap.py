@@ -1,4 +1,4 @@
-"""Market time in which ticks may be missing, as who finds it hands it on. Pure."""
+"""Market time in which ticks may be missing. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,9 +10,9 @@ OnGap = Callable[[int, int, Sequence[str] | None, str], None]
 class Gap(NamedTuple):
     """Market time in which a feed may have lost ticks.
 
-    first_ms, last_ms: Unix ms; their minutes are both part of it. symbols: None for every symbol, perhaps of one
-    partition only. why: a short fixed phrase: gaps that touch and have the same reason become one. lost_ticks: where
-    somebody counted them.
+    first_ms, last_ms: Unix ms; the minutes of both belong to the gap. symbols: None for every symbol (of `partition`,
+    if given). why: a short fixed phrase: adjacent gaps with the same reason are merged. lost_ticks: None if not
+    counted.
     """
 
     feed: str
@@ -25,9 +25,9 @@ class Gap(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Numbers of a live producer that a worker gave up.
+    """Missing frames of a live producer that a worker counted as lost.
 
-    first_ms, last_ms: market time, in Unix ms, of the ticks before and behind it. ticks: how many numbers are lost.
+    first_ms, last_ms: market time (Unix ms) of the ticks before and after them. ticks: how many ticks are lost.
     """
 
     feed: str

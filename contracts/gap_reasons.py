@@ -1,6 +1,6 @@
 """Why a live feed may have missed ticks: a gap's `why`, and its label in the metrics.
 
-Fixed phrases, but for the words of Redis in one: gaps of one reason that touch become one.
+Fixed phrases, because adjacent gaps with the same reason are merged. Only one contains words of Redis.
 """
 
 SPOOL_FULL = "the spool was full"
@@ -14,7 +14,7 @@ STARTED = "the producer started within the minute"
 ADDED = "the symbol was added within the minute"
 _CHANNEL = "channel "
 
-FIRST_MINUTES = (STARTED, ADDED)  # nothing failed: a minute is heard from its middle on
+FIRST_MINUTES = (STARTED, ADDED)  # nothing failed: the first minute is incomplete
 
 _CHANNEL_LABEL = "channel_lost"
 _LABELS = {
@@ -32,7 +32,7 @@ LABELS = (*_LABELS.values(), _CHANNEL_LABEL)
 
 
 def channel_lost(family: str, why: str) -> str:
-    """Return the reason that a source of the application's channels gives; why: in Redis's words."""
+    """Return the reason of a gap in a source that reads the application's channels. why: Redis's words."""
     return f"{_CHANNEL}{family}: {why}"
 
 

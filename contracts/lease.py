@@ -1,10 +1,13 @@
-"""A lease: the right of one process to a unit, a partition for one. Pure."""
+"""A lease: the right of one process to use a unit, for example a partition. Pure."""
 
 from typing import NamedTuple
 
 
 class Lease(NamedTuple):
-    """A unit that we hold. epoch: counts the holders; it is there for peace, the checkpoint's token for safety."""
+    """A unit that we hold.
+
+    epoch: counts the holders. A lease avoids conflicts; the checkpoint's token makes them harmless.
+    """
 
     unit: str
     epoch: int

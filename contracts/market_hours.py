@@ -1,10 +1,10 @@
-"""When the US stock market trades: the one answer, with its holidays and half days. Pure.
+"""When the US stock market trades, with holidays and half days. Pure.
 
-The days are those of the New York Stock Exchange, which every US exchange keeps, as the package `holidays` has them: by
-rule, and the single ones on which a storm or a president's funeral closed it. One that is decreed at short notice is
-known from the package's next release on.
+The days are those of the New York Stock Exchange, which every US exchange keeps, taken from the package `holidays`:
+regular ones, and single days (a storm, a president's funeral). A closing announced at short notice is known after the
+package's next release.
 
-A day may have a night before it: from 21:00 of the evening before, New York, to its own pre-market. The tape's
+A day may begin with a night session: from 21:00 of the evening before, New York, to its pre-market. The tape's
 processors (CTA and UTP) were open from 04:00 to 20:00; their amendment of 2025-12-19 lets them tell trades from Sundays
 21:00 to Fridays 20:00 with a pause from 20:00 to 21:00, the trade date changing in the pause. Nasdaq's Night Session
 (SR-NASDAQ-2025-109) and NYSE Arca's Overnight Trading Session (SR-NYSEARCA-2026-53) have these hours.
@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 NEW_YORK = ZoneInfo("America/New_York")
 
 _FIRST_TRADES, _OPENS, _CLOSES, _LAST_TRADES = time(4), time(9, 30), time(16), time(20)
-# The package tells the hour only in a half day's name; since 1994-02-12 it has been this one. The late sessions of the
+# The package gives the hour only in a half day's name; since 1994-02-12 it has been 13:00. The late sessions of the
 # exchanges end at 17:00 then (NYSE Group's yearly "Holiday and Early Closings Calendar").
 _CLOSES_EARLY, _LAST_TRADES_EARLY = time(13), time(17)
 _SATURDAY = 5
 _YEARS = range(1990, 2101)
-# By the first day that has one, ascending: when its night begins, on the evening before. No order names the day: the
-# processors aim at December 2026, whose first whole week it is. Where it comes later, nothing trades in these hours.
+# First day with a night session -> when the night begins, on the evening before; ascending. No order names the day yet:
+# the processors plan December 2026, and this is its first full week. If it comes later, nothing trades in these hours.
 _NIGHTS = ((date(2026, 12, 7), time(21)),)
 
 
@@ -45,9 +45,9 @@ def hours_of(day: date) -> Hours | None:
 
 @cache
 def hours_if_open(day: date) -> Hours:
-    """Return the hours that part a day's trades, for whoever has some: when the market is closed, an ordinary day's.
+    """Return the hours of a day, an ordinary day's hours if the market is closed.
 
-    Only a made-up market trades then, and its bars are to be what they are on any other day.
+    Only a simulated market trades on a closed day; its bars must be the same as on any other day.
     """
     is_half = day in _calendar(day.year).half
     ends = (_CLOSES_EARLY, _LAST_TRADES_EARLY) if is_half else (_CLOSES, _LAST_TRADES)
@@ -93,24 +93,24 @@ def close_after(at: datetime) -> datetime:
 
 
 def is_close(at: datetime) -> bool:
-    """Tell whether a time is the very moment of a close."""
+    """Tell whether a time is exactly the close of the regular hours."""
     hours = hours_of(day_of(at))
     return hours is not None and at == hours.closes
 
 
 def day_of(at: datetime) -> date:
-    """Return the day of New York that a time falls into."""
+    """Return the New York day of a time."""
     return at.astimezone(NEW_YORK).date()
 
 
 @cache
 def half_days() -> tuple[date, ...]:
-    """Return every day on which the market closes early, of the years that ticks may be of."""
+    """Return every day on which the market closes early, 1990 to 2100."""
     return tuple(sorted(day for year in _YEARS for day in _calendar(year).half))
 
 
 def load_calendar() -> None:
-    """Load what takes long now: for a process that must not pause for it when it first asks."""
+    """Load the calendar now (slow the first time), in a process that must not pause later."""
     _calendar(2000)  # each other year takes next to no time
 
 
@@ -123,7 +123,7 @@ class _Calendar(NamedTuple):
 
 @cache
 def _calendar(year: int) -> _Calendar:
-    # Here, because it takes a fifth of a second and 14 MB: most commands never ask.
+    # Imported here: it takes 0.2 s and 14 MB, and most commands do not need it.
     from holidays import HALF_DAY, PUBLIC, financial_holidays  # noqa: PLC0415
 
     closed, half = (financial_holidays("XNYS", years=year, categories=kind) for kind in (PUBLIC, HALF_DAY))

@@ -6,27 +6,27 @@ FRONT_DOOR = "tickstock-stream"
 GROUP = "tickstockpl-group"
 DEAD_LETTERS = "tickstock-dlq"
 
-RUNS = -1  # the partition that messages of runs have in the outbox: they belong to no partition of ticks
-JOBS = "tickstock-jobs"  # the stream that deals steps of runs, and its group
+RUNS = -1  # outbox partition of the runs' messages, which belong to no partition of ticks
+JOBS = "tickstock-jobs"  # the stream that deals steps of runs; its group has the same name
 
-REQUEUED = b"requeued"  # the field that says of a front-door entry: a dead letter, whose trades were never counted
+REQUEUED = b"requeued"  # field of a front-door entry: its trades come from a dead letter and were never counted
 FRONT_DOOR_PRODUCER = "front-door"
-DETECTOR = "detector"  # the dead letters' producer of detections that cannot be stored
+DETECTOR = "detector"  # the producer in dead letters of detections that cannot be stored
 LIVE_FEED = "live"
-MARKET_PRODUCERS = ("massive-", "channel-")  # how the names of those begin who bring the real market in
-MINUTE_FEED_ENDING = ".AM"  # no feed of a producer's is called so
-REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace what it wrote
+MARKET_PRODUCERS = ("massive-", "channel-")  # name prefixes of the producers of real market data
+MINUTE_FEED_ENDING = ".AM"  # no producer's own feed has this ending
+REPAIR_FEED = "repair"  # minutes that a live feed missed, fetched later: they replace its bars
 
 
 # The front door's own keys share its slot: scripts read and write them together (db/streams/door_stream.py).
-DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # the epoch of the lease of who may rebuild it
-DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the stream that takes its place, while it is made
-DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries whose ids are no numbers, until they have new ones
+DOOR_OWNER = f"tickstock-door:{{{FRONT_DOOR}}}:owner"  # epoch of the lease that allows rebuilding the front door
+DOOR_NEXT = f"tickstock-door:{{{FRONT_DOOR}}}:next"  # the new stream while the front door is rebuilt
+DOOR_ASIDE = f"tickstock-door:{{{FRONT_DOOR}}}:aside"  # entries with invalid ids, until they get new ones
 DOOR_MOVING = f"tickstock-door:{{{FRONT_DOOR}}}:moving"  # the same, within one step
 
 
 def is_front_door(producer: str) -> bool:
-    """Tell whether a producer numbers its rows by the ids of the front door's entries: of one of its generations."""
+    """Tell whether a producer is a generation of the front door: its row numbers are the ids of the entries."""
     return producer == FRONT_DOOR_PRODUCER or producer.startswith(f"{FRONT_DOOR_PRODUCER}#")
 
 
@@ -41,13 +41,13 @@ def flow_key(partition: int) -> str:
 
 
 def renewal_keys(partition: int) -> tuple[str, str, str]:
-    """Name the keys through which a partition's stream gets new ids: what waits, what one step moves, what comes."""
+    """Name the keys that give a partition's stream new ids: waiting entries, those of one step, the new stream."""
     key = stream_key(partition)
     return f"{key}:aside", f"{key}:moving", f"{key}:next"
 
 
 def results_key(partition: int) -> str:
-    """Name the stream of a partition's results, or of the runs'; an entry's id is its outbox number."""
+    """Name the stream of a partition's results, or of the runs; an entry's id is its outbox number."""
     return f"tickstock-results:{{{partition_name(partition)}}}"
 
 
@@ -57,15 +57,16 @@ def partition_name(partition: int) -> str:
 
 
 def minute_feed(feed: str) -> str:
-    """Name the feed of whole-minute aggregates (Massive `AM`) that came in with a feed: the two are never mixed."""
+    """Name the feed of minute aggregates (Massive `AM`) that belongs to a feed of trades: the two are never mixed."""
     return f"{feed}{MINUTE_FEED_ENDING}"
 
 
-# The bridge's own keys share a slot: one script reads and writes them.
+# The bridge's own keys share a slot: one script reads and writes them all.
 BRIDGE_GROUP = "tickstock-bridge"
 BRIDGE_EPOCH = "tickstock-bridge:{bridge}:epoch"
 HEARTBEAT = "tickstock:producer:heartbeat"
-APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"  # the application shows us as connected only while this key exists, too
+# the application shows TickStockPL as connected only while this key exists
+APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"
 
 
 def job_status_keys(job_id: str) -> tuple[str, str]:
@@ -74,13 +75,13 @@ def job_status_keys(job_id: str) -> tuple[str, str]:
 
 
 def bridge_seq_key(epoch: int) -> str:
-    """Name the hash that counts, for each channel, the messages said in a bridge's epoch."""
+    """Name the hash with the number of messages per channel in one epoch of the bridge."""
     return f"tickstock-bridge:{{bridge}}:seq:{epoch}"
 
 
-KeyType = Literal["stream", "hash", "string"]  # as TYPE names them
+KeyType = Literal["stream", "hash", "string"]  # as Redis's TYPE names them
 
-# Every key of ours that is no partition's, and what it holds; the runs' results are named as a partition's are.
+# Every key that belongs to no partition, and its type; the keys of the runs' results are named like a partition's.
 SHARED_KEYS: dict[str, KeyType] = {
     FRONT_DOOR: "stream",
     DEAD_LETTERS: "stream",
@@ -96,29 +97,29 @@ DOOR_KEYS: dict[str, KeyType] = {key: SHARED_KEYS[key] for key in (FRONT_DOOR, D
 
 
 def frame_keys(partition: int) -> dict[str, KeyType]:
-    """Name the keys that a partition's frames go through, and what each holds."""
+    """Name the keys that carry a partition's frames, and their types."""
     return {stream_key(partition): "stream", flow_key(partition): "hash"}
 
 
 def partition_keys(partition: int) -> dict[str, KeyType]:
-    """Name every key of a partition that is read, and what each holds."""
+    """Name every key of a partition that we read, and its type."""
     aside, _, _ = renewal_keys(partition)
     return frame_keys(partition) | results_keys(partition) | {aside: "stream"}
 
 
 def results_keys(partition: int) -> dict[str, KeyType]:
-    """Name the key that a partition's results go through, and what it holds."""
+    """Name the key of a partition's results, and its type."""
     return {results_key(partition): "stream"}
 
 
-# The application publishes each tick in every one of these families: who reads two doubles every volume.
-MONITORING_CONTROL = "tickstock:monitoring:control"  # what the application asks of the fleet
+# The application publishes each tick in each of these families: reading two of them doubles every volume.
+MONITORING_CONTROL = "tickstock:monitoring:control"  # requests of the application to the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
 JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
 JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
 
-# What the application asks us to do, and tries connections on.
+# Requests of the application, and its connection tests.
 COMMAND_CHANNELS = (
     JOBS_DATA_LOAD,
     JOBS_CONTROL,

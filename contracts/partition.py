@@ -17,12 +17,12 @@ def partition_of(symbol: str, partitions: int) -> int:
 
 
 def is_at_home(symbol: str, partition: int, partitions: int | None) -> bool:
-    """Tell whether a symbol's ticks belong in a partition; partitions: how many there are, None: nobody says."""
+    """Tell whether a symbol's ticks belong to a partition. partitions: how many exist; None: unknown."""
     return partitions is None or partition_of(symbol, partitions) == partition
 
 
 def split(ticks: Ticks, partitions: int) -> dict[int, Ticks]:
-    """Deal ticks out to their partitions; their order inside each stays. The refused rows are left to the caller."""
+    """Split ticks by partition; the order within a partition stays. Refused rows are left to the caller."""
     homes = np.fromiter((partition_of(s, partitions) for s in ticks.symbols), "<u2", len(ticks.symbols))
     home = homes[ticks.symbol_index]
     order = np.argsort(home, kind="stable")
@@ -51,9 +51,9 @@ class Position(NamedTuple):
 
     @classmethod
     def kept(cls, text: str) -> "Position":
-        """Read a position that was kept in a table; the start of the stream where it is none that a stream can have.
+        """Read a stored position; return the start of the stream if it is not a valid id.
 
-        There the producers' numbers decide what is new.
+        Reading from the start is safe: the producers' numbers show which ticks are new.
         """
         try:
             position = cls.parse(text)
@@ -62,7 +62,7 @@ class Position(NamedTuple):
         return position if max(position) < 2**64 and min(position) >= 0 else START
 
     def before(self) -> "Position":
-        """Return the largest id below this one (the start of the stream is its own)."""
+        """Return the largest id below this one (for the start of the stream: itself)."""
         if self.seq:
             return Position(self.ms, self.seq - 1)
         return Position(self.ms - 1, 2**64 - 1) if self.ms else self
@@ -73,7 +73,10 @@ class Position(NamedTuple):
 
     @property
     def exclusive(self) -> str:
-        """Where a range begins behind it, as Redis spells that. Behind the largest id is nothing: that one itself."""
+        """Return a range start that excludes this id, as Redis writes it.
+
+        Nothing follows the largest id, so that one is included.
+        """
         return str(self) if self == (_LARGEST, _LARGEST) else f"({self}"
 
     def __str__(self) -> str:
@@ -83,11 +86,11 @@ class Position(NamedTuple):
 START = Position(0, 0)
 
 SEQ_BITS = 20  # a million entries a millisecond; 2**43 ms reach the year 2248
-MAX_POSITION = Position((1 << (63 - SEQ_BITS)) - 1, (1 << SEQ_BITS) - 1)  # the last one that has a number
+MAX_POSITION = Position((1 << (63 - SEQ_BITS)) - 1, (1 << SEQ_BITS) - 1)  # the largest id that has a number
 
 
 def number_of(position: Position) -> int | None:
-    """Fold an entry id into one int64 that keeps its order; None where it does not fit."""
+    """Pack an entry id into one int64 that keeps the order; None if it does not fit."""
     if position.seq >> SEQ_BITS or position.ms >> (63 - SEQ_BITS):
         return None
     return position.ms << SEQ_BITS | position.seq

@@ -1,4 +1,4 @@
-"""Text for a human: what others wrote made harmless, and long lists cut. Pure."""
+"""Text for a person: text from outside made safe to print, and long lists cut. Pure."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -7,11 +7,11 @@ _FEW = 8
 
 
 def printable(text: object) -> str:
-    r"""Return a text in which nothing is left that a terminal obeys, or that makes a line look like another one.
+    r"""Return a text without characters that control a terminal or make a line look like another one.
 
-    Control characters (C0 and C1), the marks that turn the direction of what follows them, characters without a width,
-    lone surrogates and line breaks are written as escapes: `\x1b`, `\u009b`, `\u202e`. Inside JSON, which has no C0 as
-    it is, they are escapes of JSON and mean the same. A backslash stays as it is.
+    Control characters (C0 and C1), the marks that change the text direction, characters without a width, lone
+    surrogates and line breaks are written as escapes: `\x1b`, `\u009b`, `\u202e`. JSON has no unescaped C0; there these
+    are JSON escapes with the same meaning. A backslash is unchanged.
     """
     text = str(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
@@ -25,7 +25,7 @@ def printable_lines(text: str) -> str:
 
 
 def first_few(items: Iterable[object]) -> str:
-    """Return the first eight items, and `…` where there are more."""
+    """Return the first eight items, and `…` if there are more."""
     some = [str(item) for item in islice(items, _FEW + 1)]
     return ", ".join([*some[:_FEW], *(["…"] if len(some) > _FEW else [])])
 

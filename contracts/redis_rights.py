@@ -1,7 +1,7 @@
-"""What each role asks of Redis: the ACL of its user gives this and no more, and the doctor asks for it.
+"""The Redis rights of each role: its ACL user gets these and no more; `doctor` checks them.
 
-A call is written as a process sends it, on a key of one partition, so that ACL DRYRUN can judge it. Redis before 7.0
-knows no rights for single pairs of command and key: there, and in `acl_rules`, each command goes with each key.
+A call is written as a process sends it, with a key of one partition, so that ACL DRYRUN can check it. Redis before 7.0
+cannot limit a command to some keys: there, and in `acl_rules`, each command is allowed on each key of the role.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ from .names import (
 Role = Literal["producer", "worker", "bridge", "jobs", "api", "application", "operator"]
 Call = tuple[str, ...]
 
-# Of these the first two words name the command, and a rule joins them: `xgroup|create`.
+# The first two words of these are the command, and a rule joins them: `xgroup|create`.
 _CONTAINERS = ("ACL", "CLUSTER", "MEMORY", "PUBSUB", "SCRIPT", "XGROUP", "XINFO")
 
 _STREAM, _FLOW, _RESULTS, _SEQ = stream_key(0), flow_key(0), results_key(0), bridge_seq_key(1)
@@ -55,9 +55,9 @@ _ALL_CHANNELS = tuple(sorted(name for key, name in vars(channel_names).items() i
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Rights on some keys or channels alone (Redis 7.0): of a command that must not go with the role's other ones.
+    """Rights on some keys or channels only (Redis 7.0): for commands that are not allowed on the role's other keys.
 
-    patterns: as rules spell them, `~key`, `&channel`.
+    patterns: as in rules, `~key`, `&channel`.
     """
 
     patterns: tuple[str, ...]
@@ -71,10 +71,10 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class RedisRights:
-    """What one role needs. keys, channels: patterns; calls: each command on each kind of key that it is sent on.
+    """The rights of one role. keys, channels: patterns. calls: each command on each kind of key.
 
-    only_read, only_written: those of the keys that no call writes, or reads. selectors: what goes with a few keys or
-    channels only. courtesies: calls that the work goes on without.
+    only_read, only_written: keys that no call writes, or reads. selectors: rights on a few keys or channels only.
+    courtesies: optional calls; the role works without them.
     """
 
     keys: tuple[str, ...]
@@ -87,16 +87,16 @@ class RedisRights:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Name the commands that go with every key, as rules do, each once: `xadd`, `xgroup|create`."""
+        """Name the commands that are allowed on all keys, each once, as rules do: `xadd`, `xgroup|create`."""
         return tuple(sorted({command_of(call) for call in self.calls}))
 
     @property
     def needed(self) -> tuple[Call, ...]:
-        """Return every call that the work does not go on without."""
+        """Return every call that the role cannot work without."""
         return (*self.calls, *(call for selector in self.selectors for call in selector.calls))
 
     def acl_rules(self, *, cluster: bool = False) -> str:
-        """Return the rules for ACL SETUSER (Redis 7.0): they take every right away, and then give what is needed."""
+        """Return the rules for ACL SETUSER (Redis 7.0): remove every right, then give the needed ones."""
         keys = (self.key_rule(key) for key in self.keys)
         commands = _added((*self.calls, *self.courtesies, *(CLUSTER_CALLS if cluster else ())))
         selectors = (selector.rule for selector in self.selectors)
@@ -108,10 +108,11 @@ class RedisRights:
         return f"%R~{key}" if key in self.only_read else f"%W~{key}" if key in self.only_written else f"~{key}"
 
 
-# Redis loads its append-only file as the user `default`, which lets nobody in (db/look/redis_replay.py).
+# Redis loads its append-only file as the user `default`, which must exist but accepts no login
+# (db/look/redis_replay.py).
 DEFAULT_USER = "off resetpass ~* &* +@all"
 
-NOTHING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the rules that take every right away
+NOTHING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the rules that remove every right
 
 
 def _added(calls: Iterable[Call]) -> list[str]:
@@ -119,36 +120,36 @@ def _added(calls: Iterable[Call]) -> list[str]:
 
 
 def command_of(call: Call) -> str:
-    """Name a call's command as a rule does."""
+    """Name the command of a call as in a rule."""
     return "|".join(call[: 2 if call[0] in _CONTAINERS else 1]).lower()
 
 
 def key_of(call: Call) -> str:
-    """Return the key or channel of a call; "" where it has none."""
-    words = call[call.index("STREAMS") :] if "STREAMS" in call else call  # a group's name comes before them
+    """Return the key or channel of a call; "" if it has none."""
+    words = call[call.index("STREAMS") :] if "STREAMS" in call else call  # skip the group's name, which comes before
     return next((word for word in words[1:] if word.startswith(("tickstock", "job:"))), "")
 
 
-# SELECT: for another database than 0; INFO: the policy, the memory, the server's run id; a transaction that is
-# discarded: how the doctor asks a server that has no ACL DRYRUN.
+# SELECT: a database other than 0. INFO: the policy, the memory, the server's run id. A discarded transaction: how
+# `doctor` tests rights on a server without ACL DRYRUN.
 _EVERYBODY: tuple[Call, ...] = (
     *(("PING",), ("SELECT", "0"), ("INFO",), ("TIME",)),
     *(("MULTI",), ("EXEC",), ("DISCARD",)),
 )
 
-# How a server is asked whether a start of it will bring back what it holds (db/look/redis_replay.py). It tells rights,
-# which are no secret; ACL GETUSER would tell the hashes of passwords.
+# Tests whether a restart of Redis will restore its data (db/look/redis_replay.py). It shows rights, which are not
+# secret; ACL GETUSER would show password hashes.
 _ASK_FOR_RIGHTS: Call = ("ACL", "DRYRUN", "default", "PING")
-# db/streams/bounded_streams.py reads ids of a stream by a script that is loaded first. A worker that may not send
-# scripts does without.
+# db/streams/bounded_streams.py: reads the ids of a stream with a script that is loaded first. A worker may send whole
+# scripts instead.
 _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0", _STREAM))
-# db/look/foreign_keys.py: whether a key of ours holds what it should.
-_TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # of every key that the role has; one of them asks for the right
+# db/look/foreign_keys.py: whether our keys have the right types.
+_TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # used on every key of the role; one call checks the right
 
-# What the nodes of a cluster are asked besides.
+# Also sent to the nodes of a cluster.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
-# db/streams/frame_stream.py: who sends frames.
+# db/streams/frame_stream.py: to send frames.
 _SEND_FRAMES: tuple[Call, ...] = (
     ("HGET", _FLOW, "sent:p"),
     ("XADD", _STREAM, "*", "f", "frame"),
@@ -158,7 +159,7 @@ _SEND_FRAMES: tuple[Call, ...] = (
     ("XGROUP", "CREATE", _STREAM, GROUP, "0", "MKSTREAM"),
 )
 
-# db/publisher.py: messages in the epoch of the running bridge.
+# db/publisher.py: to publish messages in the epoch of the active bridge.
 _SPEAK: tuple[Call, ...] = (
     ("SCRIPT", "LOAD", "return 1"),
     ("EVALSHA", "0" * 40, "2", BRIDGE_EPOCH, _SEQ),
@@ -175,7 +176,7 @@ _READ_RESULTS: tuple[Call, ...] = (
     ("XGROUP", "SETID", _RESULTS, BRIDGE_GROUP, "0"),
 )
 
-# db/look/fleet_look.py: what a look at the fleet reads.
+# db/look/fleet_look.py: to read the state of the fleet.
 _LOOK: tuple[Call, ...] = (
     ("HGETALL", _FLOW),
     ("XRANGE", _STREAM, "-", "+", "COUNT", "1"),
@@ -190,7 +191,7 @@ _LOOK: tuple[Call, ...] = (
 
 
 def _group_calls(key: str) -> Iterable[Call]:
-    """Return what a worker does with a stream that it reads: the partitions' and the front door."""
+    """Return the calls of a worker on a stream that it reads: a partition's or the front door."""
     yield "XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM"
     yield "XGROUP", "SETID", key, GROUP, "0"
     yield "XINFO", "STREAM", key
@@ -198,7 +199,7 @@ def _group_calls(key: str) -> Iterable[Call]:
 
 
 def _new_ids(key: str, aside: str, following: str) -> Iterable[Call]:
-    """Return what a worker's scripts do with a stream whose ids are out of bounds."""
+    """Return the calls of the worker's scripts that give a stream valid ids."""
     yield "XRANGE", key, "-", "+", "COUNT", "1"
     yield "XGROUP", "CREATE", following, GROUP, "0", "MKSTREAM"
     yield "XADD", following, "0-1", "f", "frame"
@@ -228,7 +229,7 @@ RIGHTS: dict[Role, RedisRights] = {
         channels=(),
         calls=(
             *_EVERYBODY,
-            *_SEND_FRAMES,  # of the front door
+            *_SEND_FRAMES,  # for the front door
             *_TYPES,
             *_group_calls(_STREAM),
             *_group_calls(FRONT_DOOR),
@@ -304,7 +305,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("UNSUBSCRIBE",),
             *(("SET", key, "{}", "EX", "86400") for key in _JOB_STATUS),
             *(("EXISTS", key) for key in _JOB_STATUS),
-            ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # the doctor's, with rights that are given above
+            ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),  # only `doctor`; the rights are given above
         ),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
@@ -326,9 +327,9 @@ RIGHTS: dict[Role, RedisRights] = {
         only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # What the application, which hears us and sends us ticks, needs of ours. Its own keys and channels come on top.
-    # It says nothing where it hears our results. No rule tells an XADD that trims, or chooses its id, from another:
-    # the front door is made for those.
+    # What the application needs to read our messages and to send ticks; its own keys and channels come on top. It may
+    # not publish on our channels. No rule can forbid an XADD that trims or chooses its id: the front door accepts
+    # those.
     "application": RedisRights(
         keys=(FRONT_DOOR, _RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
         channels=_ALL_CHANNELS,
@@ -339,7 +340,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XADD", FRONT_DOOR, "*", "data", "{}"),
             ("GET", HEARTBEAT),
             ("EXISTS", APPLICATION_HEARTBEAT),
-            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # what a hole in `seq` missed
+            ("XREAD", "COUNT", "1", "STREAMS", _RESULTS, "0"),  # to read messages again after a missing `seq`
             ("XRANGE", _RESULTS, "-", "+", "COUNT", "1"),
         ),
         only_read=(_RESULTS_KEYS, HEARTBEAT, APPLICATION_HEARTBEAT),
@@ -351,8 +352,8 @@ RIGHTS: dict[Role, RedisRights] = {
             ),
         ),
     ),
-    # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. What sends ticks (replay,
-    # demo) or runs a worker needs that role's rights too.
+    # status, doctor, audit, dlq, replay --abandon, watch, contract, publish-test-pattern. Commands that send ticks
+    # (replay, demo) or run a worker need that role's rights as well.
     "operator": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,
@@ -372,7 +373,7 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
         only_read=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         selectors=(
-            # dlq requeue; replay --abandon. Partitions that are no more: ops/jobs/repartition.py.
+            # dlq requeue; replay --abandon. To delete former partitions: ops/jobs/repartition.py.
             Selector(
                 (f"~{_STREAM_KEYS}",),
                 (
@@ -382,9 +383,9 @@ RIGHTS: dict[Role, RedisRights] = {
                 ),
             ),
             Selector((f"~{_PARTITION_KEYS}",), (("UNLINK", _STREAM), ("UNLINK", _FLOW))),
-            # Their results are kept for a while.
+            # The results of former partitions expire later.
             Selector((f"~{_RESULTS_KEYS}",), (("PERSIST", _RESULTS), ("EXPIRE", _RESULTS, "1"))),
-            # publish-test-pattern: the script, and what it calls.
+            # publish-test-pattern: the script and its calls.
             Selector(
                 (f"~{_BRIDGE_KEYS}", *(f"&{channel}" for channel in _PATTERN_CHANNELS)),
                 (

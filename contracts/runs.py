@@ -1,4 +1,4 @@
-"""A run of daily processing and its steps, as everybody speaks of them. Pure."""
+"""A daily run and its steps: names, parameters, results. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -11,12 +11,12 @@ from .errors import UsageError
 from .messages.processing_events import PHASES, CacheMode, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
-Status = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
+RunStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
 # Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
 Source = Literal["grouped", "flat", "aggregates", "own"]
 
-STATUSES: tuple[Status, ...] = get_args(Status)
-ALIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
+STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+ALIVE: tuple[RunStatus, ...] = ("queued", "running", "cancelling")
 ALL_PHASES: tuple[PhaseName, ...] = tuple(PHASES)  # in the order in which a run opens them
 CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -24,11 +24,10 @@ EVERY_UNIVERSE = "all"  # every symbol that has bars
 
 
 class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may be asked for beside its phases. None: all.
+    """The options of a run, other than its phases. None: all.
 
-    lookback_days: trading days up to the run's own, itself included, whose bars are made and looked at.
-    skip_market_check: the run's own day counts even where the market was closed.
-    batch: symbols of a step. cache_mode: what cache_sync makes again.
+    lookback_days: trading days to process, the run's own day included. skip_market_check: process the run's own day
+    even if the market was closed. batch: symbols in one step. cache_mode: what cache_sync makes again.
     """
 
     timeframes: tuple[str, ...] | None = None
@@ -42,7 +41,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WantedRun(NamedTuple):
-    """A run that somebody asks for. idempotency_key: who asks again under the same one means the same run."""
+    """A requested run. idempotency_key: a second request with the same key returns the same run."""
 
     run_date: date
     trigger: Trigger
@@ -55,7 +54,7 @@ class WantedRun(NamedTuple):
 
 
 class StepKey(NamedTuple):
-    """What tells a step from every other. timeframe: "" where a step does all of them."""
+    """What identifies a step. timeframe: "" if the step does all of them."""
 
     run_id: UUID
     phase: str
@@ -64,12 +63,12 @@ class StepKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Write it for a stream's entry."""
+        """Write the key for an entry of the stream."""
         return f"{self.run_id}|{self.phase}|{self.timeframe}|{self.batch}"
 
 
 class Step(NamedTuple):
-    """A step that waits. token: of this attempt."""
+    """A step that waits to be done. token: of this attempt."""
 
     key: StepKey
     token: int
@@ -78,9 +77,9 @@ class Step(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step did. found: rows that are there after it; changed: rows that it wrote or deleted; failed: why.
+    """The result of a step. found: rows that exist after it; changed: rows written or deleted; failed: the reason.
 
-    detail: what else is to be known of it, as JSON: `rows` of each source, an `error` that others made good.
+    detail: more about it, as JSON: `rows` of each source, an `error` of a source that another one replaced.
     """
 
     found: int
@@ -96,9 +95,9 @@ def key_of(text: str) -> StepKey:
 
 
 def phases_of(names: Sequence[str]) -> tuple[PhaseName, ...]:
-    """Return the phases that are named, in their order: `all`, and the application's `data_import`, too.
+    """Return the named phases in order. `all` and the application's name `data_import` are accepted.
 
-    Raises UsageError, which names the known ones.
+    Raises UsageError, which lists the known phases.
     """
     wanted = {"import" if name == "data_import" else name for name in names} or {"all"}
     if unknown := sorted(wanted - {"all", *ALL_PHASES}):
@@ -107,5 +106,5 @@ def phases_of(names: Sequence[str]) -> tuple[PhaseName, ...]:
 
 
 def parameters_of(value: Any) -> RunParameters:
-    """Read parameters as a row holds them."""
+    """Read parameters as stored in a row."""
     return msgspec.convert(value, RunParameters)

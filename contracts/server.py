@@ -1,4 +1,4 @@
-"""The two servers that every process needs, by the names that metrics, logs and errors give them. Pure."""
+"""The two servers that every process needs, by their names in metrics, logs and errors. Pure."""
 
 from typing import Literal
 

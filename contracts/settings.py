@@ -1,4 +1,4 @@
-"""Where the servers are: frozen `Servers`, made from a mapping: os.environ in `ops/wiring/servers.py`."""
+"""The addresses of the servers: frozen `Servers`, read from a mapping (os.environ in `ops/wiring/servers.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ _DATABASE_VARIABLES = ("DATABASE_URI", "DATABASE_URL", "TICKSTOCK_DB_HOST")
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The two servers' addresses. They hold passwords: never printed, never logged; `redacted` is for humans."""
+    """The two servers' addresses. They hold passwords: never print or log them; show `redacted` instead."""
 
     redis_url: str = field(repr=False)
     database_url: str = field(repr=False)
 
 
 def servers_from(environ: Mapping[str, str]) -> Servers | None:
-    """Read both addresses in any of their spellings; None where neither is given (then the embedded servers serve).
+    """Read both addresses in any of their spellings; None if neither is given (then the embedded servers are used).
 
-    Raises UsageError where only one is given: half an outside setup is a mistake that would go unnoticed.
+    Raises UsageError if only one is given: this is surely a mistake.
     """
-    # A value made from a file has its last line break: neither an address nor a password ends in one.
+    # A value read from a file may end with a line break; no address or password does.
     environ = {name: value.rstrip("\r\n") for name, value in environ.items()}
     redis_named = next((name for name in _REDIS_VARIABLES if environ.get(name)), None)
     database_named = next((name for name in _DATABASE_VARIABLES if environ.get(name)), None)
@@ -39,7 +39,7 @@ def servers_from(environ: Mapping[str, str]) -> Servers | None:
 
 
 def redis_url_from(environ: Mapping[str, str]) -> str:
-    """Return Redis's address, from REDIS_URL or from REDIS_HOST and what goes with it: one of both is set."""
+    """Return Redis's address, from REDIS_URL, or from REDIS_HOST and its other variables. One of the two is set."""
     if url := environ.get("REDIS_URL"):
         return url
     user, password = environ.get("REDIS_USER", ""), environ.get("REDIS_PASSWORD", "")
@@ -60,7 +60,7 @@ def _database_url(environ: Mapping[str, str]) -> str:
 
 
 def without_driver(url: str) -> str:
-    """Return a database's URL as libpq takes it: SQLAlchemy's (postgresql+psycopg2://) is what the application has."""
+    """Return a database URL without SQLAlchemy's driver (postgresql+psycopg2://), as libpq needs it."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}{separator}{rest}" if separator else url
 

@@ -1,4 +1,4 @@
-"""What a loop asks to know whether to end: the process's stop event, which `ops/process/shutdown.py` has."""
+"""The stop event of a process, as loops use it. `ops/process/shutdown.py` makes it."""
 
 from typing import Protocol
 
@@ -10,4 +10,4 @@ class Stop(Protocol):
         """Tell whether to stop."""
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the stop; return whether to stop."""
+        """Sleep, at most until the stop; return whether to stop."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from . import bounds
 
-# (n,), its dtype named where it is made. Rows of several fields are chosen by take() and compress(): an index copies
-# them field by field, 20 times slower.
+# Shape (n,); the dtype is named where it is made. Choose rows of structured arrays by take() and compress(): an index
+# copies field by field, 20 times slower.
 Column = NDArray[Any]
 
 # Columns of one meaning each, (n,) where nothing else is said.
@@ -28,33 +28,33 @@ MIN_TS_NS = 631_152_000_000_000_000  # 1990-01-01T00:00:00Z
 MAX_TS_NS = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
 
 OPTIONAL_COLUMNS: Mapping[str, np.dtype[Any]] = {
-    "open": np.dtype("<f8"),  # a feed of aggregates says more than one price; absent means: price
+    "open": np.dtype("<f8"),  # aggregates have more than one price; absent means: price
     "high": np.dtype("<f8"),
     "low": np.dtype("<f8"),
     "vwap": np.dtype("<f8"),
     "whole_minute": np.dtype("<u1"),  # 1: this row replaces its minute (Massive AM)
     "row_id": np.dtype("<i8"),  # front door: the entry's id (partition.number_of), which is the row's number
     "flags": np.dtype("<u1"),  # which fields of its bar a trade may set, or REPEATED: the bits below; absent means all
-    "trade_count": np.dtype("<i8"),  # trades in an aggregate; 0: unknown; absent: 1
-    "trade_key": np.dtype("<i8"),  # names a trade among those of its symbol (contracts.trade_key); 0: it has no id
-    "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: and stands in its place, corrected
-    "facility": np.dtype("<u4"),  # who reported the trade (contracts.trade_key); 0: nobody is named
-    "note": np.dtype("<u4"),  # what else a tick said of itself: the place of its text in `notes`, from 1 on; 0: nothing
+    "trade_count": np.dtype("<i8"),  # trades in an aggregate; 0: unknown; absent means 1
+    "trade_key": np.dtype("<i8"),  # identifies a trade of its symbol (contracts.trade_key); 0: no id
+    "undoes": np.dtype("<u1"),  # 1: cancels the trade with this trade_key; 2: corrects it
+    "facility": np.dtype("<u4"),  # who reported the trade (contracts.trade_key); 0: unknown
+    "note": np.dtype("<u4"),  # number of the tick's text in `notes`, from 1; 0: none
 }
 
 SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME = 1, 2, 4
 SETS_ALL = SETS_OPEN_CLOSE | SETS_HIGH_LOW | SETS_VOLUME
-REPEATED = 8  # the same trade came before: it is counted, and sets nothing
+REPEATED = 8  # the trade came before: count it, but change no bar
 
-_ABSENT = {"flags": SETS_ALL, "trade_count": 1}  # what a column that is not there says, where that is not 0
+_ABSENT = {"flags": SETS_ALL, "trade_count": 1}  # the value of an absent column, if not 0
 
 
 class Refused(NamedTuple):
-    """A tick that must not reach a bar: kept with its reason, counted, never repaired in silence."""
+    """A tick that must not reach a bar: stored with its reason and counted, never silently repaired."""
 
     reason: str  # one of REASONS
     detail: str  # for a human: which field, which value, which line
-    original: bytes  # as it came in, at most MAX_BODY_BYTES
+    original: bytes  # as received, at most MAX_BODY_BYTES
     row_id: int = 0  # front door: the entry's id
 
 
@@ -66,15 +66,15 @@ REASONS = (
     "size",  # not a number, NaN, infinite, negative, too large, or too small: it would be counted as 0
     "timestamp",  # missing, not a time, outside 1990-2100
     "too_large",  # body over MAX_BODY_BYTES
-    "unknown_shape",  # JSON or fields that are no tick we know
-    "entry_id",  # a front-door entry whose id its sender chose, out of all bounds
-    "bad_row",  # a CSV row that does not parse
+    "unknown_shape",  # JSON or fields that are not a known tick
+    "entry_id",  # a front-door entry with an invalid id chosen by its sender
+    "bad_row",  # a CSV row that cannot be parsed
     "future",  # later than its arrival by more than --max-future-s
     "too_late",  # older than its arrival by more than 15 minutes
-    "cannot_undo",  # a cancel or correction of a trade that the stream does not hold
-    "bad_frame",  # a stream entry that is no frame
+    "cannot_undo",  # a cancel or correction of a trade that is not in the stream
+    "bad_frame",  # a stream entry that is not a frame
     "unstorable",  # the database refused its bar
-    "unstorable_finding",  # the database refused what was found on a symbol's bars; the bars are there
+    "unstorable_finding",  # the database refused a detection on a symbol's bars; the bars are stored
 )
 
 
@@ -82,10 +82,10 @@ REASONS = (
 class Ticks:
     """Columns of equal length n, in arrival order.
 
-    symbols: the distinct symbols that symbol_index points into (a symbol without a row is allowed).
+    symbols: the distinct symbols that symbol_index points into (some may have no row).
     symbol_index: (n,) integers. ts: (n,) int64, Unix nanoseconds UTC. price: (n,) float64, US dollars.
-    size: (n,) float64, shares, may be fractional; 0 marks a quote or an empty tick, which never touches a bar.
-    optional: some of OPTIONAL_COLUMNS, each (n,). refused: rows that came with this batch and are no ticks.
+    size: (n,) float64, shares, may be fractional; 0: a quote or an empty tick, which changes no bar.
+    optional: some of OPTIONAL_COLUMNS, each (n,). refused: rows of this batch that are not ticks.
     notes: the texts that the column `note` points into (contracts.trade_note).
     """
 
@@ -108,7 +108,7 @@ class Ticks:
         return cls((), np.empty(0, "<u2"), np.empty(0, "<i8"), f8, f8, {}, refused)
 
     def take(self, rows: Column | slice, refused: Sequence[Refused] = ()) -> Self:
-        """Return the rows chosen by a slice, a mask or indices; the symbols stay as they are."""
+        """Return the rows chosen by a slice, a mask or indices; `symbols` is unchanged."""
         optional = {name: column[rows] for name, column in self.optional.items()}
         return type(self)(
             self.symbols, self.symbol_index[rows], self.ts[rows], self.price[rows], self.size[rows], optional, refused,
@@ -119,8 +119,8 @@ class Ticks:
 def concat(batches: Iterable[Ticks]) -> Ticks:
     """Join batches in order into one with a common list of symbols.
 
-    Where only some batches have an optional column, the others get what its absence means: the price for open, high,
-    low and vwap, all fields for flags, 1 for trade_count, 0 for the rest.
+    If only some batches have an optional column, the others get its default: the price for open, high, low and vwap,
+    all fields for flags, 1 for trade_count, 0 for the rest.
     """
     kept = list(batches)
     if len(kept) == 1:
@@ -147,7 +147,7 @@ def concat(batches: Iterable[Ticks]) -> Ticks:
 
 
 def _with_notes(batch: Ticks, notes: dict[str, int]) -> Ticks:
-    """Let a batch's notes point into a common list, which grows; the place of a text in it begins with 1."""
+    """Make a batch's notes point into a common list, which grows; numbers start at 1."""
     if "note" not in batch.optional:
         return batch
     places = [0, *(notes.setdefault(text, len(notes) + 1) for text in batch.notes)]

@@ -1,4 +1,4 @@
-"""The timeframes: how they are called, and how many minutes one intraday bar of each spans. Pure."""
+"""The timeframes: their names, and the minutes of one intraday bar. Pure."""
 
 # A bar of N minutes starts at a whole multiple of N minutes since 1970 (UTC).
 INTRADAY = {"1min": 1, "5min": 5, "15min": 15, "30min": 30, "hourly": 60}

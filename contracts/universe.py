@@ -1,4 +1,4 @@
-"""A universe: the symbols that a feed is asked for. How one is named, and every spelling of its members. Pure."""
+"""A universe: the symbols that a feed requests. Its names, and all formats of its members. Pure."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -32,13 +32,13 @@ class UniverseFile(NamedTuple):
 
 
 class UniverseList(NamedTuple):
-    """Symbols as they stand; `*` alone means every symbol."""
+    """Symbols given directly; `*` alone means every symbol."""
 
     symbols: list[str]
 
 
 def read_universe_option(text: str) -> UniverseEntry | UniverseFile | UniverseList:
-    """Read what `--universe` says: @FILE or a path, NAME:KEY, or symbols with commas. Raises UsageError."""
+    """Read the option `--universe`: @FILE or a path, NAME:KEY, or symbols with commas. Raises UsageError."""
     text = text.strip()
     if text.startswith("@") or "/" in text or text.lower().endswith(_FILE_ENDINGS):
         return UniverseFile(text.removeprefix("@"))
@@ -63,8 +63,8 @@ def read_entry_name(text: str) -> UniverseEntry:
 def symbols_of_text(text: str, where: str) -> list[str]:
     """Read a file's text: JSON as in cache_entries, CSV with a heading symbol or ticker, or plain lines.
 
-    Plain lines hold symbols with commas or blanks between them; what follows a `#` is a comment. where: what errors
-    call it. Raises UsageError.
+    Plain lines hold symbols separated by commas or blanks; `#` starts a comment. where: the source's name in errors.
+    Raises UsageError.
     """
     text = text.removeprefix("\ufeff").lstrip()
     if text[:1] in ("[", "{"):
@@ -88,7 +88,7 @@ def symbols_of_value(value: object, where: str) -> list[str]:
 
 
 def value_with(former: object, symbols: Iterable[str]) -> Any:
-    """Return the value that holds these symbols in the shape of the former one, with what it knew of each stock."""
+    """Return a value with these symbols, in the shape of the former one; what it knew of each stock is kept."""
     wanted = list(symbols)
     if not isinstance(former, dict) or _members_of(former) is None:
         return wanted
@@ -125,7 +125,7 @@ def _ticker_of(member: object) -> object:
 
 
 def _checked(members: Iterable[object], where: str) -> list[str]:
-    """Return the symbols, each once, in their order. One with a comma or a blank would subscribe to something else."""
+    """Return the symbols, each once, in order. A symbol with a comma or a blank would subscribe to others."""
     symbols: dict[str, None] = {}
     for number, member in enumerate(members, 1):
         try:

@@ -1,1 +1,1 @@
-"""What is kept, in PostgreSQL and in Redis. No bar logic."""
+"""PostgreSQL and Redis: connections, statements, scripts, metrics. No bar logic."""

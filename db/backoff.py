@@ -1,6 +1,6 @@
-"""How long to pause before a server is tried again: twice as long each time, up to a bound, and by chance a bit less.
+"""Pauses between attempts to reach a server: each twice as long, up to a limit, minus a random part.
 
-The chance matters: a fleet that lost one server at once would else come back in step, and push it over again.
+Without the random part, all processes of a fleet would come back in the same moment and overload the server again.
 """
 
 from .world import World
@@ -11,9 +11,9 @@ JITTER = 0.5
 
 
 class Backoff:
-    """The pauses of one loop. Times in seconds; jitter: the share of a pause that chance may take off.
+    """The pauses of one loop. Times in seconds; jitter: the largest random part of a pause, 0..1.
 
-    A loop that has nothing else to do waits for `pause_s`; one that goes on calls `postpone`, and asks `is_due`.
+    A loop without other work waits for `pause_s`; a loop that continues calls `postpone` and checks `is_due`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Backoff:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with the first pause again, and be due: the server serves."""
+        """Start with the first pause again, and be due: the server answered."""
         self._next_s = self._first_s
         self._due_at = 0.0
 
@@ -36,7 +36,7 @@ class Backoff:
         return pause_s * self._world.uniform(1.0 - self._jitter, 1.0)
 
     def postpone(self) -> None:
-        """Let the next try wait for a pause."""
+        """Postpone the next try by a pause."""
         self._due_at = self._world.monotonic_s() + self.pause_s()
 
     @property

@@ -1,4 +1,7 @@
-"""Leases: who owns what, by the database's clock. A name that nobody renews is free after its time to live."""
+"""Leases: exclusive rights, timed by the database's clock.
+
+A lease that is not renewed is free after its time to live.
+"""
 
 from ..contracts.errors import LeaseTaken
 from ..contracts.lease import Lease
@@ -10,7 +13,7 @@ RENEW_EVERY_S = LEASE_TTL_S / 3
 
 
 def take(connection: Connection, unit: str, owner: str) -> Lease:
-    """Take a free or expired lease. Raises LeaseTaken, naming the holder."""
+    """Take a free or expired lease. Raises LeaseTaken with the holder's name."""
     connection.execute(query("ensure_lease"), {"unit": unit})
     values = {"unit": unit, "owner": owner, "ttl_s": LEASE_TTL_S}
     row = connection.execute(query("take_lease"), values).fetchone()
@@ -27,7 +30,7 @@ def renew(connection: Connection, owner: str, leases: list[Lease]) -> set[str]:
 
 
 def release(connection: Connection, owner: str, leases: list[Lease]) -> None:
-    """Give leases back and wake who waits for them."""
+    """Release leases and notify the processes that wait for them."""
     connection.execute(query("release_leases"), {"owner": owner} | _columns(leases))
     connection.execute(query("tell_lease_moved"))
 

@@ -1,7 +1,7 @@
-"""Every metric: its name, its labels, what it says. Base units; `_total` counts; no label has a value for each symbol.
+"""All metrics: names, labels, help. Base units; `_total` for counters; no label has a value per symbol.
 
-A process shows those of its own kind, with the one registry. The fleet's gauges are shown by the bridge that speaks, as
-long as it does. What is not known is NaN, never an old value.
+A process exports the metrics of its kind, in one registry. Only the active bridge exports the fleet's gauges. An
+unknown value is NaN, never an old value.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ ProcessKind = Literal["worker", "producer", "bridge", "jobs", "api"]
 
 REGISTRY = CollectorRegistry()
 
-OTHER = "other"  # an unknown reason: the number of labels must not grow with foreign input
+OTHER = "other"  # for unknown reasons: outside input must not create labels
 
 
 def _counter(name: str, says: str, *labels: str) -> Counter:
@@ -37,30 +37,26 @@ def _histogram(name: str, says: str, buckets: Sequence[float], *labels: str) -> 
 
 # -- every process -----------------------------------------------------------------------------------------------------
 
-BUILD = Info(
-    "tickstock_build", "The program's version, Python's, and which part of the fleet this process is.", registry=None
-)
-SERVER_UP = _gauge("tickstock_server_up", "1: the server served this process when it was asked last.", "server")
-RECONNECTS = _counter(
-    "tickstock_reconnects_total", "Times that this process lost a server and came back to it.", "server"
-)
+BUILD = Info("tickstock_build", "The program's version, Python's, and the kind of this process.", registry=None)
+SERVER_UP = _gauge("tickstock_server_up", "1: the server answered this process's last request.", "server")
+RECONNECTS = _counter("tickstock_reconnects_total", "Times that this process lost a server and reconnected.", "server")
 
-# -- a worker: what its commits made durable ---------------------------------------------------------------------------
+# -- a worker: contents of its commits ---------------------------------------------------------------------------------
 
 TICKS_IN = _counter(
     "tickstock_ticks_in_total",
-    "Committed ticks by their numbers: applied, late, rejected, superseded, repeated, without trade and lost ones.",
+    "Committed ticks by their numbers: applied, late, rejected, superseded, repeated, without trade and lost.",
     "partition",
 )
 TICKS_APPLIED = _counter("tickstock_ticks_applied_total", "Ticks that are in a committed or open bar.", "partition")
 TICKS_DUPLICATE = _counter(
     "tickstock_ticks_duplicate_total",
-    "Ticks that came again and were dropped by their number; not among the ticks in.",
+    "Repeated ticks dropped by their number; not counted in ticks_in.",
     "partition",
 )
 TICKS_REPEATED = _counter(
     "tickstock_ticks_repeated_total",
-    "Trades that came again under the same name within a minute, and were counted once; among the ticks in.",
+    "Repeated trades (same ids within a minute), applied once; counted in ticks_in.",
 )
 TICKS_LATE = _counter(
     "tickstock_ticks_late_total",
@@ -69,59 +65,57 @@ TICKS_LATE = _counter(
 )
 TICKS_REJECTED = _counter(
     "tickstock_ticks_rejected_total",
-    "Ticks kept out of every bar. future: ahead of their arrival; refused: for any reason of their own.",
+    "Ticks that reached no bar. future: later than their arrival; refused: any other reason.",
     "reason",
 )
-TICKS_SUPERSEDED = _counter(
-    "tickstock_ticks_superseded_total", "Ticks of bars whose place another feed's bar has: it stays, these do not."
-)
+TICKS_SUPERSEDED = _counter("tickstock_ticks_superseded_total", "Ticks of bars that another feed's bar replaced.")
 TICKS_WITHOUT_TRADE = _counter("tickstock_ticks_without_trade_total", "Quotes, and ticks of size zero.")
 TICKS_LOST = _counter(
-    "tickstock_ticks_lost_total", "Ticks lost: nobody sent them again within --missing-frames-wait-s."
+    "tickstock_ticks_lost_total",
+    "Ticks counted as lost: their frames were not sent again within --missing-frames-wait-s.",
 )
 BARS_CLOSED = _counter("tickstock_bars_closed_total", "1-minute bars written for the first time.", "partition")
-BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars written again with other values.", "partition")
+BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars changed after their close.", "partition")
 PATTERNS_DETECTED = _counter("tickstock_patterns_detected_total", "Patterns found on committed bars.", "pattern")
 INDICATORS_CALCULATED = _counter("tickstock_indicators_calculated_total", "Indicator values committed.")
-UNDETECTED_BARS = _gauge("tickstock_undetected_bars", "Committed bars of this worker that wait for their detectors.")
+UNDETECTED_BARS = _gauge("tickstock_undetected_bars", "Committed bars of this worker that wait for detection.")
 COMMIT_DURATION = _histogram(
     "tickstock_commit_duration_seconds",
-    "From the staging of a commit's bars, detectors included, to the database's answer.",
-    # Some milliseconds without a closed bar; a minute's bars with their patterns take tenths of a second. A lease lasts
-    # 5 s: a commit beyond that has lost its partitions to another worker.
+    "Time of a commit, from staging its bars (detection included) to the database's answer.",
+    # Some milliseconds without a closed bar; a minute's bars with patterns take tenths of a second. A lease lasts 5 s:
+    # a longer commit has lost its partitions to another worker.
     (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 COMMIT_TICKS = _histogram(
     "tickstock_commit_ticks",
     "Ticks in one commit.",
-    (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),  # a commit is due after 1 M ticks; the rest is order of magnitude
+    # a commit is due after 1 M ticks; the other buckets are orders of magnitude
+    (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
 )
 TICK_TO_COMMIT = _histogram(
     "tickstock_tick_to_commit_seconds",
-    "From the arrival in Redis of a commit's newest live frame, of each partition, to the database's answer.",
-    # A commit that closes a bar waits 15 ms for company, any other at most --commit-ms (1 s); more than 5 s is the
-    # issue LAG_HIGH.
+    "Per partition, time from the arrival of a commit's newest live frame in Redis to the database's answer.",
+    # A commit that closes a bar waits 15 ms for others, any other at most --commit-ms (1 s); more than 5 s is the issue
+    # LAG_HIGH.
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-PARTITIONS_OWNED = _gauge("tickstock_partitions_owned", "Partitions that this worker holds the lease of.")
+PARTITIONS_OWNED = _gauge("tickstock_partitions_owned", "Partitions whose lease this worker holds.")
 TAKEOVERS = _counter("tickstock_takeovers_total", "Partitions that this worker took.")
 COMMITS_FENCED = _counter(
     "tickstock_commits_fenced_total",
-    "Partitions left out of a commit because somebody else had moved their checkpoint.",
+    "Partitions lost to another worker, found at a commit.",
 )
-HOLES = _counter(
-    "tickstock_holes_total", "Times that frames stood ahead of a hole in their producer's numbers; most are filled."
-)
-DEAD_LETTERS = _counter("tickstock_dead_letters_total", "Ticks, entries and bars kept as dead letters.", "reason")
+HOLES = _counter("tickstock_holes_total", "Times that frames were missing before a received frame; most arrive later.")
+DEAD_LETTERS = _counter("tickstock_dead_letters_total", "Ticks, entries and bars stored as dead letters.", "reason")
 
 # -- a bridge ----------------------------------------------------------------------------------------------------------
 
-BRIDGE_ACTIVE = _gauge("tickstock_bridge_active", "1: this bridge speaks for the fleet; 0: it stands by.")
+BRIDGE_ACTIVE = _gauge("tickstock_bridge_active", "1: this bridge is active; 0: it is standby.")
 MESSAGES_PUBLISHED = _counter("tickstock_messages_published_total", "Messages that this bridge published.", "channel")
 BAR_CLOSE_TO_PUBLISH = _histogram(
     "tickstock_bar_close_to_publish_seconds",
     "From the end of a live bar's last minute, by Redis's clock, to the publication of a pattern found on it.",
-    # --allowed-lateness-ms is 0.5 s, so that nothing comes earlier; two commits and thousands of symbols fit into 2 s.
+    # --allowed-lateness-ms is 500, so nothing comes earlier; two commits and thousands of symbols fit into 2 s.
     (0.5, 0.55, 0.6, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
 
@@ -142,35 +136,39 @@ RUN_STEP_DURATION = _histogram(
 )
 COORDINATOR = _gauge("tickstock_jobs_coordinator", "1: this process coordinates runs; 0: it only does steps.")
 
-# -- the fleet, by the bridge that speaks ------------------------------------------------------------------------------
+# -- the fleet, exported by the active bridge --------------------------------------------------------------------------
 
 LAG_TICKS = _gauge("tickstock_lag_ticks", "Ticks sent and not committed; NaN: unknown.", "partition")
 LAG_SECONDS = _gauge(
-    "tickstock_lag_seconds", "Age of the oldest entry that is not committed; 0: none waits; NaN: unknown.", "partition"
+    "tickstock_lag_seconds", "Age of the oldest uncommitted entry; 0: none waits; NaN: unknown.", "partition"
 )
 PARTITIONS = _gauge("tickstock_partitions", "Partitions of the stream.")
-PARTITIONS_WITHOUT_OWNER = _gauge("tickstock_partitions_without_owner", "Partitions whose lease nobody holds.")
+PARTITIONS_WITHOUT_OWNER = _gauge("tickstock_partitions_without_owner", "Partitions whose lease no worker holds.")
 WORKERS = _gauge("tickstock_workers", "Workers that run.")
 STREAM_ENTRIES = _gauge(
-    "tickstock_stream_entries", "Entries in a partition's stream, committed ones until the retention ends.", "partition"
+    "tickstock_stream_entries",
+    "Entries in a partition's stream, including committed ones within the retention.",
+    "partition",
 )
 RESULTS_ENTRIES = _gauge("tickstock_results_entries", "Entries in a partition's stream of results.", "partition")
 FRONT_DOOR_ENTRIES = _gauge("tickstock_front_door_entries", "Entries in the plain key tickstock-stream.")
 DEAD_LETTER_ENTRIES = _gauge("tickstock_dead_letter_entries", "Entries in tickstock-dlq; 100,000 are kept.")
-OUTBOX_ROWS = _gauge("tickstock_outbox_rows", "Results that are committed and that the bridge has not passed yet.")
-REDIS_MEMORY = _gauge("tickstock_redis_memory_bytes", "Memory that Redis uses; of a cluster, its fullest server.")
+OUTBOX_ROWS = _gauge("tickstock_outbox_rows", "Committed results that the bridge has not published yet.")
+REDIS_MEMORY = _gauge("tickstock_redis_memory_bytes", "Memory that Redis uses; in a cluster, of the fullest server.")
 REDIS_MAX_MEMORY = _gauge("tickstock_redis_max_memory_bytes", "maxmemory of the same server; 0: no limit.")
 CHANNEL_RECEIVERS = _gauge(
-    "tickstock_channel_receivers", "Subscribers that heard the last message of a channel.", "channel"
+    "tickstock_channel_receivers", "Subscribers that received a channel's last message.", "channel"
 )
 STALE_SYMBOLS = _gauge(
-    "tickstock_stale_symbols", "Symbols with a bar in the last 8 hours and none in the last 5 minutes."
+    "tickstock_stale_symbols", "Symbols with a bar in the last 8 hours, but none in the last 5 minutes."
 )
 ACTIVE_SYMBOLS = _gauge(
     "tickstock_active_symbols", "Symbols with a bar in the last 5 minutes, by the newest bar's time."
 )
 MARKET_OPEN = _gauge("tickstock_market_open", "1: the US stock market trades, by its calendar and the clock.")
-FOREIGN_KEYS = _gauge("tickstock_foreign_keys", "Redis keys of ours that hold something else: others use their names.")
+FOREIGN_KEYS = _gauge(
+    "tickstock_foreign_keys", "Our Redis keys that hold another type, because other programs use their names."
+)
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
 JOBS_PROCESSES = _gauge("tickstock_jobs_processes", "Processes tickstock-jobs that run.")
 JOBS_WAITING_STEPS = _gauge(
@@ -191,13 +189,13 @@ RUN_UNTOLD_MESSAGES = _gauge(
 
 # -- a producer --------------------------------------------------------------------------------------------------------
 
-PRODUCER_TICKS = _counter("tickstock_producer_ticks_total", "Ticks that Redis took, each once.", "feed")
-PRODUCER_FRAMES = _counter("tickstock_producer_frames_total", "Frames that Redis took, each once.", "feed")
-PRODUCER_LAG = _gauge("tickstock_producer_lag_ticks", "Ticks sent, or about to be, and not committed.", "feed")
+PRODUCER_TICKS = _counter("tickstock_producer_ticks_total", "Ticks that Redis accepted, each once.", "feed")
+PRODUCER_FRAMES = _counter("tickstock_producer_frames_total", "Frames that Redis accepted, each once.", "feed")
+PRODUCER_LAG = _gauge("tickstock_producer_lag_ticks", "Ticks sent or waiting to be sent, and not committed.", "feed")
 PRODUCER_UP = _gauge("tickstock_producer_up", "1: the source is connected.", "feed")
 SPOOL_BYTES = _gauge("tickstock_spool_bytes", "Ticks that wait on disk while Redis is away or full.")
 SPOOL_DROPPED = _counter("tickstock_spool_dropped_ticks_total", "Ticks dropped because the spool was full.")
-GAPS = _counter("tickstock_gaps_total", "Stretches of market time that a live feed may have missed.", "reason")
+GAPS = _counter("tickstock_gaps_total", "Gaps: market times that a live feed may have missed.", "reason")
 
 # -- an API ------------------------------------------------------------------------------------------------------------
 
@@ -213,7 +211,7 @@ EVENT_CLIENTS_DROPPED = _counter(
     "tickstock_event_clients_dropped_total", "Clients of /events that were sent away.", "reason"
 )
 
-# -- who shows what ----------------------------------------------------------------------------------------------------
+# -- the metrics of each kind of process -------------------------------------------------------------------------------
 
 COMMON: tuple[MetricWrapperBase, ...] = (BUILD, SERVER_UP, RECONNECTS)
 WORKER: tuple[MetricWrapperBase, ...] = (
@@ -244,7 +242,7 @@ class FleetCollector(Collector):
         self.are_shown = False
 
     def describe(self) -> Iterable[Metric]:
-        """Name them, shown or not: no other metric may have their names."""
+        """Return the gauges' names, exported or not: no other metric may use them."""
         return [metric for gauge in FLEET for metric in gauge.describe()]
 
     def collect(self) -> Iterable[Metric]:
@@ -263,7 +261,7 @@ OF_KIND: dict[ProcessKind, tuple[Collector, ...]] = {
 
 
 def count_gap(why: str) -> None:
-    """Count a gap that a live feed reports; why: its reason."""
+    """Count a gap of a live feed; why: its reason."""
     GAPS.labels(gap_reasons.label_of(why) or OTHER).inc()
 
 

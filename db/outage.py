@@ -1,4 +1,4 @@
-"""What is logged of a server that is away: `server away` at the start, `server back` at the end, with its name."""
+"""Log that a server is away: `server away` once at the start, `server back` at the end, with its name."""
 
 import psycopg
 import structlog
@@ -11,7 +11,7 @@ from .tls import is_refusal
 
 log = structlog.get_logger()
 
-_MOST_REASONS = 20  # of one outage: one that changes each time would fill the log
+_MOST_REASONS = 20  # of one outage: reasons that change each time must not fill the log
 
 
 def server_of(error: Exception) -> Server:
@@ -22,13 +22,13 @@ def server_of(error: Exception) -> Server:
 
 
 class Outage:
-    """One server as a loop sees it; nothing, until an error is noted. backoff: when it is tried again.
+    """One server as a loop sees it; without an error, nothing. backoff: when to try again.
 
-    While it lasts, another reason is logged only where the server, or its certificate, says it: then somebody must act.
+    During an outage another reason is logged only if the server or its certificate gives it: then a person must act.
     """
 
     def __init__(self, server: str, backoff: Backoff, *, every_reason: bool = False) -> None:
-        """server: redis, postgresql, or a vendor's name. every_reason: log each, once."""
+        """server: redis, postgresql, or a vendor's name. every_reason: log every reason, once."""
         self.server = server
         self._every_reason = every_reason
         self._backoff = backoff
@@ -36,7 +36,7 @@ class Outage:
 
     @property
     def is_on(self) -> bool:
-        """Tell whether the server was away when we tried it last."""
+        """Tell whether the last try of the server failed."""
         return bool(self._reasons)
 
     @property
@@ -45,12 +45,12 @@ class Outage:
         return self._backoff.is_due
 
     def note(self, error: Exception, *, do: str = "") -> None:
-        """Log an error as `say` does, and let the next try wait for a pause."""
+        """Log an error as `say` does, and postpone the next try."""
         self.say(error, do=do)
         self._backoff.postpone()
 
     def say(self, error: Exception | str, *, do: str = "", **fields: object) -> None:
-        """Log that the server is away, where that is news. do: what a person can do about it."""
+        """Log that the server is away, if that is new. do: what a person can do about it."""
         why = error if isinstance(error, str) else first_line(error)
         is_news = not self.is_on or (why not in self._reasons and (self._every_reason or _is_answer(error)))
         if is_news and len(self._reasons) < _MOST_REASONS:
@@ -60,7 +60,7 @@ class Outage:
             log.debug("server still away", server=self.server, why=why)
 
     def end(self, **fields: object) -> None:
-        """Log that the server serves again, where it was away."""
+        """Log that the server is back, if it was away."""
         self._backoff.reset()
         if self.is_on:
             log.info("server back", server=self.server, **fields)
@@ -68,7 +68,7 @@ class Outage:
 
 
 def _is_answer(error: Exception | str) -> bool:
-    """Tell whether somebody answered, and refused us."""
+    """Tell whether the server answered, and refused us."""
     if isinstance(error, TlsRefused | DatabaseGone | ResponseError) or getattr(error, "sqlstate", None):
         return True
     return is_refusal(str(error))

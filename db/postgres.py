@@ -1,4 +1,4 @@
-"""One PostgreSQL connection of a process: opened, lost, opened again. A transaction is never retried in its middle."""
+"""A PostgreSQL connection of a process: open it, detect its loss, reopen it. Only whole transactions are retried."""
 
 import re
 import time
@@ -22,42 +22,41 @@ Connection = psycopg.Connection[Row]
 log = structlog.get_logger()
 
 _CONNECT_TIMEOUT_S = 5
-# A peer that vanished without a word is noticed after about 15 s. One whose kernel answers while its processes hang is
-# not: only an impatient connection notices that.
+# A peer that vanished is noticed after about 15 s. If its kernel still answers, only an impatient connection notices.
 _KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
-# A failed connection has no SQLSTATE. Of a server with messages in another language we wait until the timeout.
+# A failed connection has no SQLSTATE. If the server's messages are in another language, we wait until the timeout.
 _REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist")
 _NO_DATABASE = re.compile(r"database .* does not exist")
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
 _OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
-# For whom finds every row by a key: plans that are kept from the time when a table was short, of prepared statements,
-# foreign keys and functions, would read it whole when it has grown.
+# For code that finds every row by a key: plans cached while a table was short (prepared statements, foreign keys,
+# functions) would scan the whole table when it has grown.
 _BY_KEYS_OPTIONS = "-c enable_seqscan=off"
-# What an impatient connection waits for a lock, for a statement, and for a server that says nothing at all.
+# How long an impatient connection waits for a lock, for a statement, and for a silent server.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
-_LATE_S = 10.0  # after so long whoever may wait says so; a main loop is not served then, whatever it waits for
+_LATE_S = 10.0  # after it a patient connection logs the wait, and a main loop counts as not served
 _ADVICE = {  # by SQLSTATE, or its class
-    "25006": "the database is read only: is it a standby? else look at default_transaction_read_only",
-    "28": "look at the password and at pg_hba.conf",
-    "3D000": "the database is gone: restore it, or rename it back",
+    "25006": "the database is read only: is it a standby? If not, check default_transaction_read_only",
+    "28": "check the password and pg_hba.conf",
+    "3D000": "the database does not exist: restore it, or rename it back",
     "42501": "a right is missing: `tickstock doctor` names it",
-    "42": "the schema is not ours any more: restore what is missing; `tickstock doctor` looks at it",
-    "3F000": "the schema is not ours any more: restore what is missing; `tickstock doctor` looks at it",
+    "42": "the schema has changed: restore the missing parts; `tickstock doctor` names them",
+    "3F000": "the schema has changed: restore the missing parts; `tickstock doctor` names them",
     "53100": "its disk is full: make room",
     "53300": "it has too many connections: end some, or raise max_connections",
-    "53": "it lacks memory or another resource: look at its log",
-    "57014": "somebody cancelled a statement: nothing is lost, it is tried again",
-    "57P01": "somebody ended our connection, or stops the server: nothing is lost",
-    "XX": "look at its log: it may be damaged",
+    "53": "it lacks memory or another resource: check its log",
+    "57014": "a statement was cancelled: nothing is lost, it is tried again",
+    "57P01": "our connection was ended, or the server stops: nothing is lost",
+    "XX": "check its log: it may be damaged",
 }
-# One of several attempts; and what stands before its reason.
+# The text before one attempt's reason, if there are several; and the prefix of a reason.
 _ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
 _PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
 
@@ -83,14 +82,14 @@ class _Impatient(psycopg.Connection[Row]):
 
 
 class _Patient(psycopg.Connection[Row]):
-    """Wait without limit for a lock or a hanging server, and log that once."""
+    """Wait without limit for a lock or a server that does not respond, and log that once."""
 
     _is_late = False
 
     def wait(self, gen: PQGen[Returned], *how: Any, **named: Any) -> Returned:
         returned = super().wait(watched(gen, self._note_silence), *how, **named)
         if self._is_late:
-            log.info("the statement goes on", backend=self.info.backend_pid)
+            log.info("the statement continues", backend=self.info.backend_pid)
             self._is_late = False
         return returned
 
@@ -98,7 +97,7 @@ class _Patient(psycopg.Connection[Row]):
         if silent_s > _LATE_S and not self._is_late:
             self._is_late = True
             pid = self.info.backend_pid
-            do = f"SELECT pg_blocking_pids({pid}) names who holds a lock that it needs"
+            do = f"SELECT pg_blocking_pids({pid}) names the sessions that block it"
             log.warning("a statement waits", backend=pid, do=do)
 
 
@@ -119,16 +118,16 @@ class _MainLoopConnection(_Patient):
 
 
 class Silent(psycopg.OperationalError):
-    """The server hangs, with its socket open."""
+    """The server does not respond, although its socket is open."""
 
 
 def _give_up(silent_s: float) -> None:
     if silent_s > _SILENCE_S:
-        raise Silent(f"the server has said nothing for {_SILENCE_S:g} s")
+        raise Silent(f"the server was silent for {_SILENCE_S:g} s")
 
 
 def watched(gen: PQGen[Returned], on_silence: Callable[[float], None]) -> Generator[Any, Any, Returned]:
-    """Run psycopg's wait. It yields several times a second without data; measure for how long, in seconds."""
+    """Run psycopg's wait. It yields several times a second without data; measure the silence, in seconds."""
     last_s = time.monotonic()
     try:
         wanted = next(gen)
@@ -149,10 +148,10 @@ def connect(
 ) -> Connection:
     """Open an autocommit connection.
 
-    Raises ServerAway where no server answers, SetupError where it says no, UsageError where the address is wrong.
-    impatient: for whom other things must not wait; statements fail after seconds where they wait for a lock (`is_busy`)
-    or for a server that hangs. main_loop: only the process's main loop uses it, and it may wait. by_keys: use an index
-    where there is one, never a scan of a whole table.
+    Raises ServerAway if no server answers, SetupError if it refuses us, UsageError if the address is wrong. impatient:
+    for code that must not wait; statements fail after seconds if they wait for a lock (`is_busy`) or for a hanging
+    server. main_loop: only the process's main loop uses it, and it may wait. by_keys: use indexes, never a scan of a
+    whole table.
     """
     kind = _Impatient if impatient else _MainLoopConnection if main_loop else _Patient
     impatience, keys = [_IMPATIENT_OPTIONS] * impatient, [_BY_KEYS_OPTIONS] * by_keys
@@ -160,7 +159,7 @@ def connect(
         return kind.connect(url, **arguments(url, name=name, more=[*impatience, *keys]))
     except psycopg.OperationalError as e:
         raise _unserved(address(url), _reasons(e)) from e
-    except psycopg.ProgrammingError as e:  # its text holds the address, and so the password
+    except psycopg.ProgrammingError as e:  # its text holds the address with the password
         raise UsageError(
             f"the database address cannot be read{_wrong_name(url, str(e))}: "
             "postgresql://USER:PASSWORD@HOST:PORT/NAME is one"
@@ -170,11 +169,11 @@ def connect(
 def arguments(url: str, *, name: str, more: Iterable[str] = ()) -> dict[str, Any]:
     """Return what each of our connections is opened with beside its address. more: options of the server's session."""
     options = " ".join([_OPTIONS, *more])
-    return {"autocommit": True, "application_name": name, "options": options, **_KEEPALIVES, **_unsaid(url)}
+    return {"autocommit": True, "application_name": name, "options": options, **_KEEPALIVES, **_defaults_for(url)}
 
 
 def _wrong_name(url: str, said: str) -> str:
-    """Return libpq's words where they only name an option: not a piece of a password that has a `?`, `&` or blank."""
+    """Return libpq's words if they only name an option. A password with a `?`, `&` or blank must not be shown."""
     named = _WRONG_NAME.search(said)
     if named is None:
         return ""
@@ -182,8 +181,8 @@ def _wrong_name(url: str, said: str) -> str:
     return f" ({said.strip()})" if before != url.rpartition("@")[2] and "password" not in before else ""
 
 
-def _unsaid(url: str) -> dict[str, Any]:
-    """Return what a URL leaves unsaid. Of several servers we want one that commits, which a standby does not."""
+def _defaults_for(url: str) -> dict[str, Any]:
+    """Return options that the URL leaves out. Of several servers we need a writable one, not a standby."""
     said = conninfo_to_dict(url)
     several = "," in str(said.get("host") or said.get("hostaddr"))
     ours: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT_S}  # of each server
@@ -192,14 +191,14 @@ def _unsaid(url: str) -> dict[str, Any]:
 
 
 def _reasons(error: psycopg.Error) -> list[str]:
-    """Return why each address failed, in one line; hints follow on the next lines."""
+    """Return why each address failed, one line each, without the hints on later lines."""
     lines = str(error).strip().splitlines()
     each = [_ATTEMPT.sub("", line) for line in lines if _ATTEMPT.match(line)]
     return [_PREFIX.sub("", line) for line in dict.fromkeys(each or lines[:1])]
 
 
 def _unserved(where: str, reasons: Sequence[str]) -> UsageError | SetupError | ServerAway:
-    """Make the error for the case that every server failed. A refusal is reported before an unreachable server."""
+    """Make the error when every server failed. A refusal is reported before an unreachable server."""
     for reason in reasons:
         if advised := tls.advised(reason, "postgresql"):
             others = "; ".join(other for other in reasons if other != reason)
@@ -226,7 +225,7 @@ def address(url: str) -> str:
 
 
 class Database:
-    """The connection that a worker commits through, or a bridge."""
+    """The connection through which a worker commits, or a bridge works."""
 
     def __init__(
         self, url: str, *, name: str, impatient: bool = False, main_loop: bool = False, by_keys: bool = False
@@ -238,7 +237,7 @@ class Database:
         self.backend = self._my_backend()
 
     def reopen(self) -> None:
-        """Connect again, and end the backend of the lost connection: what it still does must be over before we look."""
+        """Connect again, and end the lost connection's backend: its last statement must end before we read."""
         lost = self.backend
         self.close()
         self.connection = connect(self.url, name=self.name, **self._kind)
@@ -248,11 +247,11 @@ class Database:
             self.connection.execute(query("end_backend"), {"pid": lost.pid})
 
     def close(self) -> None:
-        """Close the connection, whatever state it is in."""
+        """Close the connection, in any state."""
         try:
             self.connection.close()
         except psycopg.Error:
-            return  # the server has forgotten it already
+            return  # the server has closed it already
 
     def _my_backend(self) -> Backend:
         row = self.connection.execute(query("my_backend")).fetchone()
@@ -262,37 +261,34 @@ class Database:
 
 
 def is_lost(connection: Connection, error: psycopg.Error) -> bool:
-    """Tell whether the connection, or the server's ability to serve it, is gone, rather than a statement refused.
-
-    57P: ended by an operator; 08: connection; 53: out of disk, memory or connections; 25006: a standby, read only.
-    """
+    """Tell whether the connection is lost, or the server cannot serve it; false if only a statement was refused."""
     state = error.sqlstate or ""
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
-        return True  # psycopg could not leave the pipeline of a transaction that failed: nothing runs in it any more
+        return True  # psycopg could not leave the pipeline of a failed transaction: it cannot be used again
     return connection.broken or connection.closed or state[:3] == "57P" or state[:2] in ("08", "53") or state == "25006"
 
 
 def can_pass(error: psycopg.Error) -> bool:
-    """Tell whether a process that runs waits for this to pass: all that a server answers, for somebody may mend it.
+    """Tell whether a running process should wait for this error to end: true for every answer of a server.
 
-    A right given back, a table restored, room made: to begin anew would not help. What else has no SQLSTATE, the
-    library says of a mistake of ours; but a DataError is a value in a table that Python has no word for.
+    A right, a table or disk space can be restored, and a restart of the process would not help. Other errors without an
+    SQLSTATE are our mistakes, except DataError: a value in a table that Python cannot hold.
     """
     return error.sqlstate is not None or isinstance(error, psycopg.DataError)
 
 
 def advice(error: psycopg.Error) -> str:
-    """Say what a person can do about what PostgreSQL answered; "" where it is only away."""
+    """Return what a person can do about PostgreSQL's answer; "" if it is only away."""
     state = error.sqlstate or ""
     return next((do for code, do in _ADVICE.items() if state.startswith(code)), "")
 
 
 def is_busy(error: psycopg.Error) -> bool:
-    """Tell whether a statement of an impatient connection waited or ran too long: it may be tried again, later."""
+    """Tell whether a statement of an impatient connection waited or ran too long; it may be tried again later."""
     return error.sqlstate in ("55P03", "57014")
 
 
 def is_away(connection: Connection, error: psycopg.Error) -> bool:
-    """Tell whether PostgreSQL did not serve; a deadlock is its work, and rolled back whole."""
+    """Tell whether PostgreSQL did not serve us. A deadlock is not such a case: it was rolled back completely."""
     is_deadlock = (error.sqlstate or "").startswith("40")
     return is_lost(connection, error) or is_busy(error) or (can_pass(error) and not is_deadlock)

@@ -1,7 +1,7 @@
-"""PUBLISH with a running number: `epoch` and `seq` are counted and written into the message in one step with it.
+"""PUBLISH with counters: `epoch` and `seq` are counted and written into the message in the same step.
 
-A subscriber sees from them what it missed. Nothing is published once a newer epoch is registered: that, and no clock,
-keeps a bridge that was stalled from speaking beside the one that took over.
+They show a subscriber what it missed. Nothing is published once a newer epoch is registered. Only this, not a clock,
+keeps a stalled bridge from publishing beside its successor.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from .look.foreign_keys import foreign_keys
 from .redis import Client, is_foreign, node_of
 from .streams.flow import number_in
 
-MESSAGES_A_CALL = 200  # the script blocks Redis for about 2 ms then
+MESSAGES_A_CALL = 200  # then the script blocks Redis for about 2 ms
 
 _SEQ_KEPT_S = 86_400
-_NO_COUNT = ("not an integer", "would overflow")  # as HINCRBY says it
-_MAX_EPOCH = 2**53 - 1  # the last whole number that a script, or a reader of JSON, can tell from the next one
+_NO_COUNT = ("not an integer", "would overflow")  # as HINCRBY returns it
+_MAX_EPOCH = 2**53 - 1  # the largest whole number that scripts and readers of JSON hold exactly
 _CHECK_EPOCH = f"""
 local newest = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
 if newest > {_MAX_EPOCH} then newest = 0 end
@@ -29,9 +29,7 @@ _OPEN = f"""{_CHECK_EPOCH}
 redis.call('SET', KEYS[1], ARGV[1])
 return 'open'
 """
-# KEYS: the newest epoch; the hash of this epoch, channel -> seq, '' -> all of them together.
-# ARGV: epoch, how many messages it has had at least, seconds to keep the hash; then channel and body of each.
-# Memory that is full refuses the first HINCRBY, so nothing was said; once that has gone through, nothing is refused.
+# Full memory refuses the first HINCRBY, before anything is published; after it, nothing is refused.
 _PUBLISH = f"""{_CHECK_EPOCH}
 if newest < tonumber(ARGV[1]) then return 'forgotten' end
 if (tonumber(redis.call('HGET', KEYS[2], '') or '0') or -1) < tonumber(ARGV[2]) then return 'forgotten' end
@@ -47,7 +45,7 @@ return reply
 
 
 class Publisher:
-    """Publishes under one epoch. receivers: how many subscribers heard the last message of each channel."""
+    """Publishes under one epoch. receivers: number of subscribers that received the last message of each channel."""
 
     def __init__(self, client: Client, epoch: int) -> None:
         self.epoch = epoch
@@ -63,21 +61,21 @@ class Publisher:
         """Register the epoch; older epochs can no longer publish. Raises LeaseLost if a newer one exists."""
         self._server = _run_id(self._client)
         if self._open(keys=self._keys[:1], args=(self.epoch,)) == b"newer":
-            raise LeaseLost(f"a bridge of a newer epoch than {self.epoch} speaks")
+            raise LeaseLost(f"a bridge with a newer epoch than {self.epoch} is active")
 
     def check_server(self) -> None:
-        """Look at Redis after its connection was lost: one that was started again may have lost its last second.
+        """Check Redis after its connection was lost: a restarted Redis may have lost its last second.
 
-        Raises EpochForgotten then: the numbers of that second would be given twice.
+        Raises EpochForgotten then, because the numbers of that second would be given twice.
         """
         if _run_id(self._client) != self._server:
-            raise EpochForgotten(f"Redis was started again in epoch {self.epoch}")
+            raise EpochForgotten(f"Redis restarted in epoch {self.epoch}")
 
     def publish(self, messages: Sequence[Message]) -> list[int]:
-        """Publish in order; return how many subscribers heard each.
+        """Publish in order; return how many subscribers received each message.
 
-        Raises LeaseLost where a newer epoch is registered, EpochForgotten where Redis does not know what it counted in
-        ours; of each 200 messages, none is said then.
+        Raises LeaseLost if a newer epoch is registered, EpochForgotten if Redis lost our epoch's counters; then none
+        of a call's up to 200 messages is published.
         """
         receivers: list[int] = []
         for first in range(0, len(messages), MESSAGES_A_CALL):
@@ -92,21 +90,21 @@ class Publisher:
             self._look_at_counts(e)
             raise
         if reply == b"newer":
-            raise LeaseLost(f"a bridge of a newer epoch than {self.epoch} speaks")
+            raise LeaseLost(f"a bridge with a newer epoch than {self.epoch} is active")
         if reply == b"forgotten":
-            raise EpochForgotten(f"Redis does not know what was said in epoch {self.epoch}")
+            raise EpochForgotten(f"Redis lost the counters of epoch {self.epoch}")
         self._said, *rest = reply
         receivers: list[int] = rest
         self.receivers.update(zip((channel for channel, _ in messages), receivers, strict=True))
         return receivers
 
     def _look_at_counts(self, error: ResponseError) -> None:
-        """Raise EpochForgotten where others wrote to this epoch's counts, so that it cannot count on."""
+        """Raise EpochForgotten if another program changed this epoch's counters, so that they cannot be used."""
         key = self._keys[1]
         is_ours = not any(words in str(error) for words in _NO_COUNT)
         if is_ours and (not is_foreign(error) or not foreign_keys(self._client, {key: "hash"})):
             return
-        raise EpochForgotten(f"{key} holds what others wrote: {error}") from error
+        raise EpochForgotten(f"{key} holds foreign values: {error}") from error
 
 
 def current_epoch(client: Client) -> int:

@@ -1,4 +1,4 @@
-"""Hands out the statements of sql/queries/*.sql by name: `query("take_lease")`."""
+"""Load the statements in sql/queries/*.sql by name: `query("take_lease")`."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 
 def query(name: str) -> SQL:
-    """Return the statement with this name. Values are bound by name, `%(name)s`; SQL is never put together."""
+    """Return the statement with this name. Values are bound by name, `%(name)s`; SQL is never built from strings."""
     return SQL(_load()[name])
 
 

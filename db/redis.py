@@ -1,4 +1,4 @@
-"""One Redis client of a process. The client library's own retries are off: they XADD twice and hide what was read."""
+"""A Redis client of a process. The library's own retries are off: they XADD twice and hide lost reads."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -43,44 +43,44 @@ from .redis_connection import bounded_parser, reporting_its_end
 Client = redis_commands.Client  # one server, or a cluster as one
 Node = redis_commands.Node  # one server
 
-# The connection is gone, or the server cannot serve now: wait and restore. (Authentication errors are their own.)
+# The connection is lost, or the server cannot serve now: wait and restore. (Authentication errors are separate.)
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
-# The library takes the code off the text of those errors that it has a class for. EXECABORT: a command of the
-# transaction was refused when it was queued, as all writes are while memory is full.
+# The library removes the code from errors that have a class of their own. EXECABORT: a command of the transaction was
+# refused when queued, as writes are while memory is full.
 _PAUSES = (
     OutOfMemoryError, ExecAbortError, ReadOnlyError, BusyLoadingError, MasterDownError, ClusterDownError,
-    AskError, TryAgainError,  # a slot moves, or has moved (MOVED): the next try knows where it is
+    AskError, TryAgainError,  # a slot moves or has moved (MOVED): the next try finds it
 )  # fmt: skip
 
 _OPTIONS: dict[str, Any] = {
     "protocol": 2,
     "retry": Retry(NoBackoff(), 0),
     "socket_connect_timeout": 5.0,
-    "driver_info": None,  # CLIENT SETINFO: no user has that right, and the server logs who lacks it
+    "driver_info": None,  # CLIENT SETINFO: no user has the right, and the server would log each refusal
 }
-_MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # by what INFO says of the server
+_MODE_URL = {"cluster": "redis+cluster", "sentinel": "redis+sentinel"}  # from the server's INFO
 _EXHAUSTED = "exhausted the last possible ID"
 _SENTINEL_REASON = re.compile("«(.*?)»")
 _ADVICE = {  # by words of its answer
-    "MISCONF": "it cannot write to its disk: make room there, or look at its log",
+    "MISCONF": "it cannot write to its disk: make room there, or check its log",
     "BUSY Redis": "a script runs for too long: SCRIPT KILL ends it",
-    "NOREPLICAS": "too few replicas follow it: look at them, or at min-replicas-to-write",
+    "NOREPLICAS": "too few replicas are connected: check them, or min-replicas-to-write",
     "READONLY": "it is a replica: address the master",
     "read only replica": "it is a replica: address the master",
     "unknown command": "a command is renamed or disabled in its configuration: allow it again",
     "CLUSTERDOWN": "slots of the cluster are not served: CLUSTER INFO and CLUSTER NODES name them",
-    "WRONGTYPE": "a key of ours holds something else: `tickstock doctor` names it",
+    "WRONGTYPE": "a key holds another type: `tickstock doctor` names it",
 }
-# The library turns each entry into a dict: 3 times slower.
+# as lists: the library would make a dict of each entry, 3 times slower
 _RAW_REPLIES = ("XREADGROUP", "XREAD", "XRANGE", "XPENDING", "XAUTOCLAIM")
 
 
 def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None) -> Client:
-    """Make a client without retries; timeout_s must be above the longest BLOCK.
+    """Make a client without retries; timeout_s must exceed the longest BLOCK.
 
-    reply_bytes: of a larger reply nothing is taken, and ReplyTooLarge raised.
-    Raises UsageError for a wrong URL, SetupError for a wrong file in it.
+    reply_bytes: a larger reply raises ReplyTooLarge, and nothing of it is returned. Raises UsageError for a wrong URL,
+    SetupError for a wrong file in it.
     """
     where = parse(url)
     tls.check_redis_options(url)
@@ -91,7 +91,7 @@ def connect(url: str, *, timeout_s: float = 5.0, reply_bytes: int | None = None)
         return _raw(_master(where, options))
     options["connection_class"] = reporting_its_end(options.get("connection_class", Connection))
     if where.kind == "cluster":
-        # The abstract attribute is one of the library's own clients.
+        # The library's clients have an abstract attribute.
         cluster = Cluster(where.hosts, lambda host, on_error: _raw(_node(host, options, on_error)))  # type: ignore[abstract]
         return cast("Client", cluster)
     return _raw(redis.Redis.from_pool(ConnectionPool(**options)))
@@ -118,7 +118,7 @@ def _master(where: RedisAddress, options: dict[str, Any]) -> redis.Redis:
 
 
 class _OneSentinel(redis.Redis):
-    """Treat a Sentinel that answers with an error as unreachable: else the library does not ask the next one."""
+    """Treat a Sentinel that answers with an error as unreachable; otherwise the library does not ask the next one."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command."""
@@ -143,22 +143,22 @@ def _raw(client: redis.Redis) -> Node:
 
 
 def node_of(client: Client, key: str) -> Node:
-    """Return the client of the one server that holds a key: of a cluster one node's."""
+    """Return the client of the one server that holds a key; in a cluster, of that node."""
     return cast("Node", client.node_of(key) if isinstance(client, Cluster) else client)
 
 
 def is_cluster(client: Client) -> bool:
-    """Return whether one command cannot use keys of two partitions."""
+    """Tell whether one command cannot use keys of two partitions."""
     return isinstance(client, Cluster)
 
 
 def masters(client: Client) -> list[Node]:
-    """Return a client of each server that takes writes: one, or those of a cluster."""
+    """Return a client of each server that accepts writes: one, or the masters of a cluster."""
     return client.masters() if isinstance(client, Cluster) else [cast("Node", client)]
 
 
 def check(client: Client, url: str) -> None:
-    """Raise ServerAway where no Redis answers, SetupError where it must not be used."""
+    """Raise ServerAway if no Redis answers, SetupError if it is not usable."""
     mode = answer_of(url, lambda: _mode(client.info("server")))
     if (mode == "cluster") != is_cluster(client) or mode == "sentinel":
         raise SetupError(
@@ -167,7 +167,7 @@ def check(client: Client, url: str) -> None:
     policy = eviction_policy(client, url)
     if policy != "noeviction":
         raise SetupError(
-            f"Redis at {address(url)} has maxmemory-policy {policy}, which evicts whole streams in silence: "
+            f"Redis at {address(url)} has maxmemory-policy {policy}, which may delete whole streams: "
             "set `maxmemory-policy noeviction`"
         )
 
@@ -178,9 +178,9 @@ def _mode(server: dict[str, Any]) -> str:
 
 
 def eviction_policy(client: Client, url: str) -> str:
-    """Return what Redis does when its memory is full; of a cluster, the worst that a node does.
+    """Return Redis's policy for full memory; in a cluster, the worst policy of a node.
 
-    Raises ServerAway, SetupError where it does not answer us.
+    Raises ServerAway, or SetupError if it refuses us.
     """
     return answer_of(
         url, lambda: _worst(str(node.info("memory").get("maxmemory_policy", "noeviction")) for node in masters(client))
@@ -188,7 +188,7 @@ def eviction_policy(client: Client, url: str) -> str:
 
 
 def answer_of(url: str, ask: Callable[[], str]) -> str:
-    """Return what a server answers. Raises ServerAway where it is away, SetupError where it refuses us."""
+    """Return a server's answer. Raises ServerAway if it is away, SetupError if it refuses us."""
     try:
         return ask()
     except AuthenticationError as e:
@@ -207,7 +207,7 @@ def answer_of(url: str, ask: Callable[[], str]) -> str:
 
 
 def _without_master(url: str, said: str) -> str:
-    """Say that no Sentinel names the master, with what each reason was; the library's words hold its own objects."""
+    """Make the message that no Sentinel knows the master, with each reason, without the library's own words."""
     reasons = "; ".join(dict.fromkeys(_SENTINEL_REASON.findall(said)))
     message = f"no Sentinel of {address(url).replace(',', ', ')} names a master `{parse(url).master}`"
     return f"{message}: {reasons}" if reasons else f"{message}: none of them watches it"
@@ -223,7 +223,7 @@ def has_aof(client: Client) -> bool:
 
 
 def is_pause(error: Exception) -> bool:
-    """Tell a server that cannot do it now (memory or disk full, fail-over, a script, no id) from one that refuses."""
+    """Tell whether a server cannot do it now: memory or disk full, fail-over, a script, no id left."""
     return (
         isinstance(error, _PAUSES)
         or any(code in str(error) for code in ("MISCONF", "NOREPLICAS", "BUSY Redis"))
@@ -232,41 +232,41 @@ def is_pause(error: Exception) -> bool:
 
 
 def is_exhausted(error: Exception) -> bool:
-    """Tell that a stream has no id left, because somebody chose the largest: a worker will give it new ids."""
+    """Tell whether a stream has no id left, because a sender chose the largest: a worker will give it new ids."""
     return _EXHAUSTED in str(error)
 
 
 def is_foreign(error: object) -> bool:
-    """Return whether a key of ours has the wrong type because another program wrote it."""
+    """Tell whether one of our keys has the wrong type because another program wrote it."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def advice(error: Exception) -> str:
-    """Say what a person can do about what Redis answered; "" where it is only away."""
+    """Return what a person can do about Redis's answer; "" if it is only away."""
     return next((do for words, do in _ADVICE.items() if words in str(error)), "")
 
 
 def can_pass(error: Exception) -> bool:
-    """Tell whether a process that runs waits for this to pass: all that Redis can answer, but that we lack a right.
+    """Tell whether a running process should wait for this error to end: true for all but a missing right.
 
-    What is refused today may be allowed after a SCRIPT KILL, a DEL or a CONFIG SET; to begin anew would not help.
+    SCRIPT KILL, DEL or CONFIG SET can end it; a restart of the process would not help.
     """
     return isinstance(error, AWAY) or (isinstance(error, ResponseError) and not is_refused(error))
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether Redis refused a write because its memory is full; reads, acks and trims still work."""
+    """Tell whether Redis refused a write because its memory is full; reads, acks and trims still work."""
     return isinstance(error, OutOfMemoryError)
 
 
 def is_refused(error: Exception) -> bool:
-    """Return whether our user lacks a right. The server words this differently for a command in a script."""
+    """Tell whether our user lacks a right. The server words this differently for a command in a script."""
     in_script = ("ACL failure in script", "The user executing the script")
     return isinstance(error, NoPermissionError) or any(words in str(error) for words in in_script)
 
 
 def is_gone(error: Exception) -> bool:
-    """Return whether the group or its stream is missing. The text differs by command and by server."""
+    """Tell whether the group or its stream is missing. The text differs by command and by server."""
     return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key", "requires the key to exist"))
 
 
@@ -285,12 +285,12 @@ def make_group(client: Client, key: str, group: str) -> None:
 
 
 def memory_share(client: Client) -> float:
-    """Return how much of `maxmemory` is used, 0..1, by the fullest server; 0 where there is no limit."""
+    """Return the used part of `maxmemory`, 0..1, of the fullest server; 0 if unlimited."""
     return _share(fullest_memory(client))
 
 
 def fullest_memory(client: Client) -> tuple[int, int]:
-    """Return the bytes used and `maxmemory` (0: no limit) of the server that has the least room."""
+    """Return the bytes used and `maxmemory` (0: unlimited) of the fullest server."""
     memories = [node.info("memory") for node in masters(client)]
     return max(((m["used_memory"], m.get("maxmemory") or 0) for m in memories), key=lambda m: (_share(m), m))
 
@@ -301,11 +301,11 @@ def _share(memory: tuple[int, int]) -> float:
 
 
 def redis_ms(client: Client) -> int:
-    """Return Redis TIME in Unix milliseconds: the one clock that arrivals are measured by; of a cluster, one node's."""
+    """Return Redis TIME in Unix milliseconds, the clock of all arrivals; in a cluster, one node's."""
     return ms_of_time(client.time())
 
 
 def ms_of_time(reply: tuple[int, int]) -> int:
-    """Read the answer to TIME, of a pipeline too."""
+    """Convert an answer to TIME, also of a pipeline."""
     seconds, micros = reply
     return int(seconds) * 1000 + int(micros) // 1000

@@ -1,4 +1,4 @@
-"""Where Redis is: one server, the master that Sentinels name, or a Cluster; read from one URL."""
+"""Parse Redis's URL: one server, the master of some Sentinels, or a Cluster."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -11,7 +11,7 @@ from redis.connection import SSLConnection, parse_url
 from ..contracts.errors import UsageError
 
 Host = tuple[str, int]
-Kind = Literal["single", "sentinel", "cluster"]
+ServerKind = Literal["single", "sentinel", "cluster"]
 
 _OPTIONS = {*signature(Redis.__init__).parameters, "connection_class", "path", "sentinel_username", "sentinel_password"}
 _PORTS: Mapping[str, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
@@ -22,18 +22,18 @@ _EXAMPLES = (
 
 
 class RedisAddress(NamedTuple):
-    """A URL, read. hosts: to begin with; of Sentinels for `sentinel`. options: of each connection, as redis-py's."""
+    """A parsed URL. hosts: of the server, the Sentinels, or some nodes. options: of each connection, as in redis-py."""
 
-    kind: Kind
+    kind: ServerKind
     hosts: tuple[Host, ...]
-    master: str  # its name, of Sentinels
+    master: str  # its name at the Sentinels
     options: dict[str, Any]
 
 
 def parse(url: str) -> RedisAddress:
-    """Read a URL: redis[s]://, redis[s]+sentinel:// with the master's name as its path, redis[s]+cluster://, unix://.
+    """Parse a URL: redis[s]://, redis[s]+sentinel:// with the master's name as its path, redis[s]+cluster://, unix://.
 
-    The options of TLS, names and times stand in the query as redis-py spells them. Raises UsageError.
+    Options of TLS, names and timeouts are in the query, as in redis-py. Raises UsageError.
     """
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     try:
@@ -44,12 +44,12 @@ def parse(url: str) -> RedisAddress:
         if kind == "cluster":
             return _several(url, scheme, "cluster")
     except ValueError as e:
-        # The error's text may hold a piece of the password.
+        # The error's text may hold a part of the password.
         raise UsageError(f"the Redis address cannot be read: {_EXAMPLES}") from e
     raise UsageError(f"the Redis address cannot be read: {_EXAMPLES}")
 
 
-def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
+def _several(url: str, scheme: str, kind: ServerKind) -> RedisAddress:
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/") if kind == "sentinel" else ("", "", "")
@@ -62,12 +62,15 @@ def _several(url: str, scheme: str, kind: Kind) -> RedisAddress:
     options = parse_url(f"{scheme}://{login}{at}host/{db}?{parts.query}")
     del options["host"]
     if db and not db.isdigit():
-        raise UsageError(f"the Redis address names {db!r} behind its master: the number of a database stands there")
+        raise UsageError(f"the Redis address has {db!r} after its master: the number of a database is needed")
     return RedisAddress(kind, hosts_of(url), master, _checked(options))
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options that a connection can be made with. Raises UsageError: the library fails at the first command."""
+    """Return the checked options of a connection.
+
+    Raises UsageError; the library would fail only at the first command.
+    """
     is_secured = options.get("connection_class") is SSLConnection
     for name in options:
         if name.startswith("ssl_") and not is_secured:
@@ -78,7 +81,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def hosts_of(url: str) -> tuple[Host, ...]:
-    """Return hosts and ports of a URL; none of a socket's. Raises ValueError."""
+    """Return hosts and ports of a URL; none for a socket. Raises ValueError."""
     parts = urlsplit(url)
     kind = parts.scheme.partition("+")[2] or "single"
     hosts = parts.netloc.rpartition("@")[2]
@@ -91,7 +94,7 @@ def _host(text: str, port: int) -> Host:
 
 
 def shown(url: str) -> str:
-    """Return hosts and ports of a URL, without its secrets; of a socket its path."""
+    """Return hosts and ports of a URL, without secrets; for a socket its path."""
     try:
         hosts = hosts_of(url)
     except ValueError:

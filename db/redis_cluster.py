@@ -1,8 +1,7 @@
-"""A Redis Cluster as one client: each command goes to the node that holds its key, and nothing is tried twice.
+"""A Redis Cluster as one client: each command goes to the node with its key, and nothing is retried.
 
-The client library's own cluster client follows redirections and repeats commands by itself. Here a redirection is an
-error like a lost connection: the map of slots is read anew, and who asked goes back to the committed position and reads
-again, as after any other error.
+The library's own cluster client follows redirections and repeats commands. Here a redirection is an error like a lost
+connection: the slot map is read again, and the caller restores from the committed position, as after any error.
 """
 
 import threading
@@ -24,22 +23,22 @@ from .redis_commands import Node
 
 OnError = Callable[[], object]
 
-# After these the map of slots may be wrong. MOVED is an AskError to the library.
+# After these errors the slot map may be wrong. To the library, MOVED is an AskError.
 _ODD = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, RedisConnectionError, RedisTimeoutError, OSError)
 
-# What has no key goes to the front door's node: it stands for the cluster, in TIME above all.
+# Commands without a key go to the front door's node, which represents the cluster, above all in TIME.
 _KEYLESS = frozenset({"INFO", "TIME", "PING", "PUBLISH", "CONFIG", "ACL", "CLIENT", "PUBSUB"})
 
 
 class Cluster(CoreCommands):
-    """The nodes of a cluster. make_node: a client of one host, which says when something there went wrong."""
+    """The nodes of a cluster. make_node: makes a client of one host, which reports errors there."""
 
     def __init__(self, seeds: Sequence[Host], make_node: Callable[[Host, OnError], Node]) -> None:
         self._seeds = tuple(seeds)
         self._make_node = make_node
         self._nodes: dict[Host, Node] = {}
-        self._slots: list[tuple[int, int, Host]] | None = None  # None: to be read anew
-        self._failed_at: dict[Host, float] = {}  # who failed is asked for the map after those who did not
+        self._slots: list[tuple[int, int, Host]] | None = None  # None: read it before the next use
+        self._failed_at: dict[Host, float] = {}  # failed nodes are asked for the map last
         self._lock = threading.Lock()
 
     # -- which node ------------------------------------------------------------------------------------------------
@@ -54,7 +53,7 @@ class Cluster(CoreCommands):
         raise ClusterDownError(f"no node of the cluster holds slot {slot}", status_code="CLUSTERDOWN")
 
     def masters(self) -> list[Node]:
-        """Return a client of each node that holds slots."""
+        """Return a client of each node that has slots."""
         return [self._node(host) for host in dict.fromkeys(host for _, _, host in self._read_slots())]
 
     def _read_slots(self) -> list[tuple[int, int, Host]]:
@@ -67,7 +66,7 @@ class Cluster(CoreCommands):
             try:
                 reply = self._node(host).execute_command("CLUSTER SLOTS")
             except ResponseError:
-                raise  # it is no cluster, or we have no right
+                raise  # it is not a cluster, or we lack the right
             except (RedisError, OSError) as e:
                 why = e
                 continue
@@ -85,18 +84,18 @@ class Cluster(CoreCommands):
             return self._nodes[host]
 
     def _note_failure(self, host: Host) -> None:
-        """Read the map anew, and from another node: one that is cut off believes in its old one."""
+        """Read the map again, and from another node: a node that is cut off still has its old map."""
         self._failed_at[host] = time.monotonic()
         self._slots = None
 
     def _drop_all_but(self, named: set[Host]) -> None:
-        """Forget nodes that have left the cluster."""
+        """Drop nodes that have left the cluster."""
         with self._lock:
             gone = [self._nodes.pop(host) for host in self._nodes.keys() - named - {*self._seeds}]
         for node in gone:
             node.close()
 
-    # -- as any client ---------------------------------------------------------------------------------------------
+    # -- the interface of a client ---------------------------------------------------------------------------------
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command to the node that holds its key."""
@@ -105,15 +104,15 @@ class Cluster(CoreCommands):
         return self.node_of(_key_of(args)).execute_command(*args, **options)
 
     def pipeline(self, *, transaction: Literal[False]) -> "_Pipeline":  # noqa: ARG002  # as redis-py's: True has one node
-        """Collect commands; a transaction's stand between a MULTI and an EXEC of their own."""
+        """Collect commands; put those of a transaction between MULTI and EXEC."""
         return _Pipeline(self)  # type: ignore[abstract]  # an attribute of the library's own clients
 
     def pubsub(self, **options: Any) -> Any:
-        """Listen: what is published on any node comes to every node."""
+        """Subscribe: a message published on any node reaches every node."""
         return self.node_of(FRONT_DOOR).pubsub(**options)
 
     def get_encoder(self) -> Any:
-        """Return what turns text into bytes, for scripts."""
+        """Return the text encoder, for scripts."""
         return self._node(self._seeds[0]).get_encoder()
 
     def close(self) -> None:
@@ -123,19 +122,19 @@ class Cluster(CoreCommands):
 
 
 class _Pipeline(CoreCommands):
-    """Commands that go out together, node by node. One key's commands stay in their order."""
+    """Commands that are sent together, node by node. Commands of one key stay in order."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._commands: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
 
     def execute_command(self, *args: Any, **options: Any) -> "_Pipeline":
-        """Keep a command until `execute`."""
+        """Collect a command until `execute`."""
         self._commands.append((None if args[0] in ("MULTI", "EXEC") else _key_of(args), args, options))
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send all; return the replies in the order of the commands. Raises where a connection is lost."""
+        """Send all commands; return the replies in their order. Raises if a connection is lost."""
         commands, self._commands = self._commands, []
         replies: list[Any] = [None] * len(commands)
         for node, places in self._by_node(commands).items():
@@ -152,7 +151,7 @@ class _Pipeline(CoreCommands):
         return replies
 
     def _by_node(self, commands: Sequence[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> dict[Node, list[int]]:
-        """Give each command its node; MULTI goes with the key behind it, EXEC with the one before."""
+        """Assign a node to each command; MULTI goes with the key after it, EXEC with the one before."""
         by_node: dict[Node, list[int]] = {}
         last: Any = None
         for place, (key, args, _) in enumerate(commands):
@@ -162,7 +161,7 @@ class _Pipeline(CoreCommands):
 
 
 def noting(connection_class: type[AbstractConnection], on_error: OnError) -> type[AbstractConnection]:
-    """Return a connection class that says when the map of slots may be wrong: here every kind of use passes through."""
+    """Return a connection class that reports when the slot map may be wrong: every use of a node passes here."""
 
     class Noting(connection_class):  # type: ignore[valid-type, misc]
         def connect(self) -> None:
@@ -190,13 +189,13 @@ def noting(connection_class: type[AbstractConnection], on_error: OnError) -> typ
 
 
 def _host(node: Sequence[Any], asked: Host) -> Host:
-    """Return the address of a node; an empty name means: the one that was asked at."""
+    """Return the address of a node; an empty name means the host that was asked."""
     name = node[0].decode() if isinstance(node[0], bytes) else node[0]
     return (name or asked[0], int(node[1]))
 
 
 def _key_of(args: Sequence[Any]) -> Any:
-    """Return the key of a command, as the library or our own code spells it."""
+    """Return the key of a command, as the library or our code writes it."""
     command = str(args[0]).partition(" ")[0].upper()
     if command in _KEYLESS:
         return FRONT_DOOR
@@ -204,7 +203,7 @@ def _key_of(args: Sequence[Any]) -> Any:
         return args[3]
     if command in ("XREAD", "XREADGROUP"):
         return args[_index_of("STREAMS", args) + 1]
-    # XGROUP and XINFO have a second word, which the library writes into the first argument.
+    # XGROUP and XINFO have a second word; the library puts it into the first argument.
     return args[2] if args[0] in ("XGROUP", "XINFO") else args[1]
 
 

@@ -1,4 +1,4 @@
-"""A connection to Redis whose end is always an error to whoever uses it next, and one whose replies have a bound."""
+"""Redis connections that report their end to the next user, and connections with bounded replies."""
 
 import socket
 from typing import Any
@@ -12,8 +12,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 def reporting_its_end(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return a connection class that reports once that the server closed the connection, even if it was idle.
 
-    The library's pool looks at a connection before it hands it out, and opens another in silence where it has ended: so
-    whoever did something else while Redis was started again, or another took its place, would never restore.
+    The library's pool replaces an ended connection silently: a process that was idle while Redis
+    restarted, or was replaced by another server, would never restore.
     """
 
     class TellingItsEnd(connection_class):  # type: ignore[valid-type, misc]
@@ -36,11 +36,11 @@ def reporting_its_end(connection_class: type[AbstractConnection]) -> type[Abstra
 
 
 class ReplyTooLarge(RedisError):
-    """Redis answers more than this connection takes: it is closed, the next command opens it again. Ask for less."""
+    """Redis's reply is larger than this connection accepts: it is closed, the next command reopens it. Ask for less."""
 
 
 class _BoundedSocket:
-    """A socket that takes so many bytes of a reply and no more."""
+    """A socket that accepts a limited number of bytes of a reply."""
 
     def __init__(self, wrapped: socket.socket, most: int) -> None:
         self._wrapped = wrapped
@@ -59,7 +59,7 @@ class _BoundedSocket:
 
 
 def bounded_parser(most: int) -> type[Any]:
-    """Return a parser that takes at most so many bytes of a reply, and gives up the connection of a larger one."""
+    """Return a parser that accepts `most` bytes of a reply, and closes the connection of a larger one."""
 
     class Bounded(DefaultParser):  # type: ignore[valid-type, misc]
         def on_connect(self, connection: Any, **named: Any) -> None:

@@ -1,6 +1,6 @@
-"""Bars, patterns and indicators as people of data read them: each statement with the columns that it returns.
+"""Bars, patterns and indicators for data users: each statement with its columns.
 
-Rows come by symbol and time. `values` binds symbols (None: all), from and to (of the bar's start; None: no bound).
+Rows come by symbol and time. `values` binds symbols (None: all), from and to (of the bar's start; None: unbounded).
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ DIRECTIONS = {1: "bullish", -1: "bearish", 0: "neutral"}
 
 
 def select_bars(cursor: psycopg.Cursor[Any], values: dict[str, Any], timeframe: str) -> tuple[str, ...]:
-    """Ask for the bars of a timeframe; return the columns of the cursor's rows. Numbers are Decimal, vwap is float."""
+    """Select the bars of a timeframe; return the columns of the cursor's rows. Numbers are Decimal, vwap is float."""
     if timeframe != "1min":
         cursor.execute(query("higher_bars"), values | {"timeframe": INTRADAY[timeframe]})
         return HIGHER_BAR
@@ -40,7 +40,7 @@ def select_patterns(
 
 
 def pattern_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a row in words: its timeframe's name, its direction (None where the row that said it was pruned)."""
+    """Return a row with names of timeframe and direction (None if the row with the direction was pruned)."""
     symbol, bar, minutes, pattern, confidence, direction, price, volume, levels, flow_id = row
     name = next((name for name, length in INTRADAY.items() if length == minutes), f"{minutes}min")
     says = None if direction is None else DIRECTIONS.get(direction)
@@ -50,9 +50,9 @@ def pattern_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def select_indicators(
     cursor: psycopg.Cursor[Any], values: dict[str, Any], *, timeframe: str | None, indicators: list[str] | None
 ) -> None:
-    """Ask for the values of indicators: rows of INDICATOR.
+    """Select the values of indicators: rows of INDICATOR.
 
-    value: None where the table has no such column and there are several, of which none tells that it is the first.
+    value: None if the table has no such column and there are several values, because the first one is unknown.
     """
     timeframes = list(INTRADAY) if timeframe is None else [timeframe]
     minutes = [INTRADAY[name] for name in timeframes]

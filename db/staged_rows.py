@@ -1,4 +1,4 @@
-"""What a commit stages, before it is SQL: bars, indicator values, and what the table of bars can hold. Pure."""
+"""The rows that a commit stages: bars, indicator values, and the limits of the bars' table. Pure."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ..contracts.detection import IndicatorValue
 
 VALUE_COLUMNS = [name for name in BAR_DTYPE.names or () if name not in ("symbol", "minute")]
 
-# One staged bar. symbol and feed: UTF-8; the arrays that hold them may be wider than these.
+# One staged bar. symbol and feed: UTF-8; other arrays may use wider fields.
 STAGED_DTYPE = [
     ("row_number", "<i4"),
     ("partition", "<i4"),
@@ -26,7 +26,7 @@ StagedRows = NDArray[np.void]  # (n,) of STAGED_DTYPE
 
 
 class TableShape(NamedTuple):
-    """What the table `ohlcv_1min` holds: decimals behind the point, bounds, and whether a side table has the rest."""
+    """The limits of the table `ohlcv_1min`: decimals, bounds, and whether a side table has the other columns."""
 
     price_decimals: int
     volume_decimals: int
@@ -36,7 +36,7 @@ class TableShape(NamedTuple):
 
 
 class StagedIndicator(NamedTuple):
-    """One value on its way into the table; again: a row of it may stand already."""
+    """One indicator value to write; again: the table may have a row of it already."""
 
     partition: int
     again: bool

@@ -1,4 +1,4 @@
-"""TLS to Redis and PostgreSQL: what a refused connection is about, said so that somebody can mend it."""
+"""TLS to Redis and PostgreSQL: explain why a connection was refused, and what to do."""
 
 import re
 import socket
@@ -15,14 +15,14 @@ _CA = {"redis": "ssl_ca_certs", "postgresql": "sslrootcert"}
 _CERTIFICATE = {"redis": "ssl_certfile and ssl_keyfile", "postgresql": "sslcert and sslkey"}
 _VERIFY = {"redis": "rediss://", "postgresql": "sslmode=verify-full"}
 
-# What OpenSSL, its Python module and libpq say, and what to do; the first that fits.
+# Messages of OpenSSL, its Python module and libpq, and what to do; the first match counts.
 _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(words, re.IGNORECASE), do)
     for words, do in (
         (r"certificate (has expired|is not yet valid)", "renew the server's certificate, or set this host's clock"),
         (
             r"hostname mismatch|ip address mismatch|does not match host name",
-            "put a name that the server's certificate holds into the address",
+            "use a name of the server's certificate in the address",
         ),
         (
             r"unable to get (local )?issuer|self[- ]signed certificate|unable to verify the first",
@@ -30,7 +30,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"certificate verify failed",
-            "the server's certificate has expired, or is of no CA in {ca}: renew it, or name its CA's file",
+            "the server's certificate has expired, or is not of a CA in {ca}: renew it, or name its CA's file",
         ),
         (
             r"certificate[_ ]required|requires a valid client certificate",
@@ -38,7 +38,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"alert[_ ]unknown[_ ]ca",
-            "the server does not know the CA of our client certificate: {certificate} of one that it knows",
+            "the server does not know the CA of our client certificate: {certificate} of a CA that it knows",
         ),
         (
             r"alert[_ ](certificate|bad[_ ]certificate|unsupported[_ ]cert)",
@@ -50,18 +50,18 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"wrong[_ ]version[_ ]number|record[_ ]layer[_ ]failure|does not support SSL",
-            "the server speaks no TLS there: take its TLS port, or leave {verify} out",
+            "the server has no TLS on this port: use its TLS port, or leave {verify} out",
         ),
         (r"speaks TLS only", "write {verify}"),
         (
             r"(root certificate|certificate|private key) file \"|no[_ ]certificate|certificate present|sslrootcert",
-            "look at the files {ca}, {certificate}",
+            "check the files {ca}, {certificate}",
         ),
     )
 )
 _ABRUPT = re.compile(r"reset by peer|EOF occurred|closed by (the )?server|connection closed|broken pipe", re.IGNORECASE)
 _SILENT = re.compile(r"timeout connecting|timed out", re.IGNORECASE)
-_SAID = re.compile(r"^.*\[(?:\w+: )?\w+\] (.*?)\.? ?\(_ssl.*$")  # without OpenSSL's place in its source
+_SAID = re.compile(r"^.*\[(?:\w+: )?\w+\] (.*?)\.? ?\(_ssl.*$")  # without the place in OpenSSL's source
 _PROBE_S = 2.0
 
 _REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -69,7 +69,7 @@ _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 
 
 def is_refusal(text: str) -> bool:
-    """Tell whether an error says that TLS, and not the server's absence, keeps two sides apart."""
+    """Tell whether an error is a TLS refusal, rather than an unreachable server."""
     return any(words.search(text) for words, _ in _REFUSALS)
 
 
@@ -87,15 +87,16 @@ def advised(text: str, server: Server) -> str | None:
 
 
 def check_redis_options(url: str) -> None:
-    """Look at the options of TLS in a URL, and at their files. Raises SetupError, which names what is wrong."""
+    """Check the TLS options of a URL, and their files. Raises SetupError, which names the problem."""
     if urlsplit(url).scheme.startswith("rediss"):
         _context(_options(url))
 
 
 def refused_by_redis(url: str, text: str) -> str | None:
-    """Say what an error of a Redis connection is about where it is TLS; None where it is not.
+    """Explain an error of a Redis connection if TLS caused it; else None.
 
-    A server that refuses us may hang up before it is heard. Then it is asked once more, by who only listens.
+    A server that refuses us may close the connection before we read its answer. Then connect once more, only to read
+    it.
     """
     scheme = urlsplit(url).scheme
     if _ABRUPT.search(text) and "+" not in scheme and scheme != "unix":
@@ -104,9 +105,9 @@ def refused_by_redis(url: str, text: str) -> str | None:
 
 
 def hint(url: str, text: str) -> str:
-    """Return what to append where a server says nothing to our handshake: one without TLS waits for the rest of it."""
+    """Return a hint if the server was silent in our handshake: a server without TLS waits for more bytes."""
     is_silent = urlsplit(url).scheme.startswith("rediss") and _SILENT.search(text)
-    return ": does it speak TLS? redis:// is without" if is_silent else ""
+    return ": does it use TLS? redis:// is without" if is_silent else ""
 
 
 def _listen(url: str, *, encrypted: bool) -> str:
@@ -122,7 +123,7 @@ def _listen(url: str, *, encrypted: bool) -> str:
             if not encrypted:
                 return "it speaks TLS only"
             tls.recv(1)
-    except (OSError, SetupError) as e:  # its files may just be renewed
+    except (OSError, SetupError) as e:  # its files may be under renewal
         return str(e) if encrypted else ""
     return ""
 
@@ -132,7 +133,7 @@ def _options(url: str) -> dict[str, str]:
 
 
 def _context(options: dict[str, str]) -> ssl.SSLContext:
-    """Make what the client library makes of these options."""
+    """Make the SSL context that the client library makes of these options."""
     for name in _FILES:
         if name in options:
             _read(name, Path(options[name]))
@@ -150,7 +151,7 @@ def _context(options: dict[str, str]) -> ssl.SSLContext:
             context.load_verify_locations(options.get("ssl_ca_certs"), options.get("ssl_ca_path"))
         name = "ssl_certfile and ssl_keyfile"
         if "ssl_certfile" in options:
-            # With a word, or OpenSSL asks the terminal for one.
+            # Give a password, or OpenSSL asks for one at the terminal.
             context.load_cert_chain(
                 options["ssl_certfile"], options.get("ssl_keyfile"), password=options.get("ssl_password", "")
             )

@@ -1,6 +1,6 @@
-"""Whether this process's loop turns, and which servers serve it: what `/healthz` and `/readyz` tell.
+"""The state of this process's loop and servers, for `/healthz` and `/readyz`.
 
-One object for the process, like its metrics: the loop and whoever talks to a server note here what they see.
+One object per process, like its metrics; the main loop and all users of a server record their state here.
 """
 
 import time
@@ -12,7 +12,7 @@ from .metrics import RECONNECTS, SERVER_UP
 
 
 class Vitals:
-    """The signs of life. Any thread may note one, and any thread may look."""
+    """The signs of life. Any thread may write or read them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,14 +20,14 @@ class Vitals:
         self._has_joined = False
         self._is_away: dict[Server, bool] = {}  # of the servers that were asked
 
-    # -- what the loop notes ---------------------------------------------------------------------------------------
+    # -- recorded by the loop and the users of servers ---------------------------------------------------------------
 
     def turn(self) -> None:
-        """Note that the main loop turns, or waits for something that it knows of."""
+        """Record that the main loop turns, or waits for something known."""
         self._turned_at = self._clock()
 
     def turning(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """Return a wait that is a turn: for what waits inside of one."""
+        """Return a wait that counts as a turn, for waits inside of one."""
 
         def wait_and_turn(seconds: float) -> bool:
             self.turn()
@@ -36,19 +36,19 @@ class Vitals:
         return wait_and_turn
 
     def join(self) -> None:
-        """Note that this process has its place in the fleet; both servers have served it then."""
+        """Record that this process has joined the fleet; then both servers have answered it."""
         self.turn()
         for server in SERVERS:
             self.serves(server)
         self._has_joined = True
 
     def lost(self, server: Server) -> None:
-        """Note that a server did not serve."""
+        """Record that a server did not answer."""
         self._is_away[server] = True
         SERVER_UP.labels(server).set(0)
 
     def serves(self, server: Server) -> None:
-        """Note that a server served; after it was lost, that is a reconnect."""
+        """Record that a server answered; after a loss, this counts as a reconnect."""
         is_away = self._is_away.get(server)
         if is_away is False:
             return
@@ -59,7 +59,7 @@ class Vitals:
 
     @contextmanager
     def asking(self, server: Server) -> Iterator[None]:
-        """Note what becomes of a question to a server."""
+        """Record the result of a request to a server."""
         try:
             yield
         except Exception:
@@ -67,20 +67,20 @@ class Vitals:
             raise
         self.serves(server)
 
-    # -- what is told ----------------------------------------------------------------------------------------------
+    # -- read by the health checks -----------------------------------------------------------------------------------
 
     @property
     def has_joined(self) -> bool:
-        """Tell whether the process has its place in the fleet."""
+        """Tell whether the process has joined the fleet."""
         return self._has_joined
 
     def is_away(self, server: Server) -> bool:
-        """Return whether the last request to a server failed, or none was made yet."""
+        """Tell whether the last request to a server failed, or none was made yet."""
         return self._is_away.get(server, True)
 
     @property
     def still_s(self) -> float:
-        """Return for how long the loop has not turned; 0 before its first turn: the process only begins."""
+        """Return how long ago the loop last turned, in seconds; 0 before its first turn."""
         return 0.0 if self._turned_at is None else self._clock() - self._turned_at
 
 

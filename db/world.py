@@ -1,7 +1,7 @@
-"""The world outside: clocks, waits and chance. It is handed in, so that a test or a simulation can hand in its own.
+"""Clocks, waits and chance. They are passed in, so that tests and simulations can replace them.
 
-workers/ and producer/ take time and chance from here and from nowhere else (ruff's banned-api in pyproject.toml). What
-waits for a server is not part of it: a blocking read of Redis, a NOTIFY, a socket's timeout.
+workers/ and producer/ take time and chance only from here (ruff's banned-api in pyproject.toml). Waiting for a server
+is not part of it: a blocking read of Redis, a NOTIFY, a socket's timeout.
 """
 
 import random
@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 
 
 class Waitable(Protocol):
-    """An event that ends a wait early: a stop, a thread that was closed, a message that came."""
+    """An event that ends a wait early: a stop, a closed thread, a message."""
 
     def wait(self, seconds: float, /) -> bool:
-        """Wait so long; return whether it happened."""
+        """Wait up to `seconds`; return whether the event happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class World:
     """What a part of the program may ask of the world. Another one is made with `dataclasses.replace`.
 
     monotonic_ns: never goes back; its zero means nothing. unix_ns: the host's clock, for messages and spans only: what
-    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, so many seconds at
-    most; returns whether it happened. uniform: a number between two, by chance. random_bits: so many, that nobody
-    guesses.
+    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, for a limited
+    time; returns whether it happened. uniform: a number between two, by chance. random_bits: so many bits,
+    unpredictable.
     """
 
     monotonic_ns: Callable[[], int]

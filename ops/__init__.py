@@ -1,1 +1,1 @@
-"""How it is run and watched."""
+"""How the fleet is run and watched."""

@@ -1,4 +1,4 @@
-"""`python -m tickstockpl.ops worker|producer|…`: every command under one module, for processes that start others."""
+"""`python -m tickstockpl.ops worker|producer|…`: all commands in one module, for processes that start others."""
 
 from .entry import every_command
 

@@ -1,4 +1,4 @@
-"""Where each of our programs begins: Ctrl-C ends it with 130 and without a word, also while its commands are loaded."""
+"""The start of each program: Ctrl-C ends it with exit code 130, without output, also during the imports."""
 
 import os
 import signal
@@ -40,15 +40,15 @@ def producer() -> NoReturn:
 
 
 def every_command() -> NoReturn:
-    """Run `python -m tickstockpl.ops COMMAND`: all of them under one name, for processes that start others."""
+    """Run `python -m tickstockpl.ops COMMAND`: all commands in one module, for processes that start others."""
     _run("every_command", "every_command")
 
 
 def _run(module: str, name: str) -> NoReturn:
     try:
         interrupt = signal.getsignal(signal.SIGINT)
-        if interrupt is signal.default_int_handler:  # not where whoever started us has it ignored
-            # Nothing is begun yet; and an import that is broken off says so over many lines.
+        if interrupt is signal.default_int_handler:  # not if the starter ignores it
+            # Nothing has begun yet; and an interrupted import would print many lines.
             signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
         from .cli.parts.run import run  # noqa: PLC0415  # imports take a while: they must come after the line above
 

@@ -16,7 +16,7 @@ from ..contracts.spellings.flat_file import (
     conditions_of_field,
     whole_text,
 )
-from ..contracts.spellings.trade_columns import facility_column, told_columns
+from ..contracts.spellings.trade_columns import facility_column, optional_columns
 from ..contracts.spellings.trade_conditions import flags_column, unknown_of
 from ..contracts.spellings.trade_key import NO_KEY, trade_keys
 from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column
@@ -72,7 +72,7 @@ def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[s
         read[name].take(rows_read).to_pylist() if name in read else none
         for name in (EXCHANGE, TRADE_ID, FACILITY, CONDITIONS)
     )
-    told = told_columns(
+    told = optional_columns(
         exchanges=exchanges, ids=ids, facilities=facilities, conditions=[conditions_of_field(c) for c in conditions],
         ts=np.zeros(len(rows), "<i8"), rules="all",
     )  # fmt: skip

@@ -25,7 +25,7 @@ from ..contracts.spellings.flat_file import (
     read_line,
     refused_line,
 )
-from ..contracts.spellings.tick_values import NotATick, Row, sound_rows, symbol_table, ticks_of_rows
+from ..contracts.spellings.tick_values import NotATick, TickRow, sound_rows, symbol_table, ticks_of_rows
 from ..contracts.spellings.trade_conditions import TRADE_RULES, unknown_of
 from ..contracts.ticks import Column, Refused, Ticks, concat
 from .coverage import Coverage
@@ -155,7 +155,7 @@ class LineReader:
         self._cover([line for _, line in numbered])
         read = [self._read_line(line, number) for number, line in numbered]
         self._left_out += read.count(None)
-        return ticks_of_rows([x for x in read if isinstance(x, Row)], [x for x in read if isinstance(x, Refused)])
+        return ticks_of_rows([x for x in read if isinstance(x, TickRow)], [x for x in read if isinstance(x, Refused)])
 
     def _cover(self, lines: Sequence[bytes]) -> None:
         places = [place for line in lines if (place := place_of_line(line, self._names))]
@@ -164,7 +164,7 @@ class LineReader:
         code = np.array([codes[symbol] for symbol, _ in places], "<i8")
         self._coverage.note(symbols, code, np.array([ts for _, ts in places], "<i8"))
 
-    def _read_line(self, line: bytes, number: int) -> Row | Refused | None:
+    def _read_line(self, line: bytes, number: int) -> TickRow | Refused | None:
         try:
             row = read_line(line, self._names, self._rules)
         except NotATick as e:

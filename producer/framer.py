@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 from zlib import crc32
 
-from ..contracts.frames.frame import MAX_TICKS, Kind
+from ..contracts.frames.frame import MAX_TICKS, FrameKind
 from ..contracts.frames.maker import Identity, make_frame
 from ..contracts.partition import split
 from ..contracts.ticks import Refused, Ticks, concat
@@ -89,7 +89,7 @@ class Framer:
         partition.waiting = [ticks.take(slice(end, None))] if keep else []
         partition.ticks = keep
 
-    def _number(self, p: int, ticks: Ticks, kind: Kind) -> Iterator[Numbered]:
+    def _number(self, p: int, ticks: Ticks, kind: FrameKind) -> Iterator[Numbered]:
         partition = self._partitions[p]
         previous = partition.number
         partition.number += len(ticks) + len(ticks.refused) + (kind == "end")

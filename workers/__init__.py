@@ -1,1 +1,1 @@
-"""How ticks become bars: the loop over the owned partitions."""
+"""Workers: ticks become bars, patterns and events, partition by partition."""

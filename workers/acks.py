@@ -1,4 +1,4 @@
-"""⑧ Acks and trims what is committed, and tells producers how far they are done; also where Redis has no room."""
+"""⑧ Ack and trim committed entries, and tell producers which numbers are done; also while Redis is full."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ _PRESSED_SHARE = 0.7  # of maxmemory; producers wait at 0.9
 
 
 class Acks:
-    """Acks what is committed. retention_s: for so long committed entries stay, where Redis has room."""
+    """Acks committed entries. retention_s: how long committed entries are kept, if Redis has room."""
 
     def __init__(self, client: Client, reader: PartitionReader, *, retention_s: float) -> None:
         self._client = client
@@ -27,7 +27,7 @@ class Acks:
         self._undone: dict[int, dict[str, int]] = {}  # `done` numbers that Redis had no room for
 
     def ack(self, plans: Sequence[PartitionPlan], states: Mapping[int, PartitionState]) -> None:
-        """Move the states of durable plans on, then ack and trim. states: of all partitions."""
+        """Advance the states of committed plans, then ack and trim. states: of all partitions."""
         acked, trim_to = {}, {}
         keep_ms = 0 if self._pressed else self._retention_ms
         for plan in plans:
@@ -39,29 +39,29 @@ class Acks:
         self._send(acked, trim_to, states)
 
     def note_done(self, partition: int, numbers: Mapping[str, int]) -> None:
-        """Note up to where producers may forget what they sent: it goes out with the next ack, or `send`."""
+        """Record the numbers that producers may forget; they are sent with the next ack, or by `send`."""
         self._undone.setdefault(partition, {}).update(numbers)
 
     def send(self, states: Mapping[int, PartitionState]) -> None:
-        """Send the `done` numbers that wait."""
+        """Send the waiting `done` numbers."""
         self._send({}, {}, states)
 
     def _send(
         self, acked: dict[int, list[bytes]], trim_to: dict[int, Position], states: Mapping[int, PartitionState]
     ) -> None:
-        """Ack and trim; a Redis that is out of memory gets the `done` numbers when it has room again.
+        """Ack and trim. If Redis is out of memory, keep the `done` numbers for later.
 
-        Then the retention is given up: what is committed makes room for what is not.
+        Then drop the retention, so that committed entries make room for new ones.
         """
         refused = self._reader.ack(acked, self._undone, trim_to)
         if refused:
-            log.warning("retention given up for room in Redis", why=refused)
+            log.warning("retention shortened, because Redis is nearly full", why=refused)
             self._trim(states)
         else:
             self._undone = {}
 
     def watch_memory(self, states: Mapping[int, PartitionState]) -> None:
-        """Give the retention up while Redis is nearly full: producers wait then, and only a trim lets them go on."""
+        """Drop the retention while Redis is nearly full: producers wait then, and only a trim lets them continue."""
         pressed = redis.memory_share(self._client) > _PRESSED_SHARE
         if pressed and not self._pressed:
             log.warning("Redis is nearly full: committed entries are trimmed at once, not after the retention")
@@ -70,10 +70,10 @@ class Acks:
             self._trim(states)
 
     def _trim(self, states: Mapping[int, PartitionState]) -> None:
-        """Trim the streams up to what is committed; what is read again from the start must stay."""
+        """Trim the streams up to the committed positions, except of partitions that are being restored."""
         restoring = self._reader.restoring
         self._reader.ack({}, {}, {p: state.position for p, state in states.items() if p not in restoring})
 
     def leave(self, partition: int) -> None:
-        """Do nothing more for a partition."""
+        """Forget a partition."""
         self._undone.pop(partition, None)

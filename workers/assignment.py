@@ -1,4 +1,4 @@
-"""Which partitions are mine: the fair share, taken one at a time and given back. Every decision is a database row."""
+"""Assign partitions: this worker takes its fair share, one at a time, and gives the surplus back. Rows decide."""
 
 import psycopg
 import structlog
@@ -15,11 +15,11 @@ from .partition.partition_state import Held
 
 log = structlog.get_logger()
 
-_LOCK_WAIT = "200ms"  # a commit takes less; who holds the row longer is looked at
+_LOCK_WAIT = "200ms"  # a commit is shorter; a longer holder of the row is checked
 _WORKING_OWNER_WAIT_S = 60.0
-DEFINITIONS_CHANNEL = "tickstock_definitions"  # what NOTIFY says of them
-_LOOK_EVERY_S = 0.2  # at the leases: a killed worker tells nobody
-_STANDBY_LOOK_EVERY_S = 1.0  # for whom no partition is left: a hundred of them cost a server little
+DEFINITIONS_CHANNEL = "tickstock_definitions"  # the NOTIFY channel of changed definitions
+_LOOK_EVERY_S = 0.2  # between reads of the leases: a killed worker notifies nobody
+_STANDBY_LOOK_EVERY_S = 1.0  # without a partition: a hundred such workers are a small load
 
 
 class Assignment:
@@ -34,15 +34,15 @@ class Assignment:
         self._blocked_since: dict[int, float] = {}
         self._renew_at = 0.0
         self._look_at = 0.0
-        self._share = 1  # as it was seen last
+        self._share = 1  # as last computed
         self._definitions_changed = False
-        self._noted: dict[int, int] = {}  # by partition: the epoch of the last move whose pause was noted
+        self._noted: dict[int, int] = {}  # partition -> epoch of the last move with a recorded pause
 
     def join(self) -> None:
-        """Take the consumer's name, and tell the others.
+        """Take the consumer's name, and notify the others.
 
-        Raises LeaseTaken where another process has it: a killed one's lease ends after LEASE_TTL_S.
-        Raises SetupError where the stream has other partitions by now.
+        Raises LeaseTaken if another process has it: after a kill the lease ends within LEASE_TTL_S. Raises SetupError
+        if the partition count has changed.
         """
         self._name = leases.take(self._database.connection, f"consumer:{self._consumer}", self._consumer)
         self._expect_partitions()
@@ -57,15 +57,15 @@ class Assignment:
             raise
 
     def listen(self) -> None:
-        """Hear when leases move and definitions change, on this connection."""
+        """Listen for moved leases and changed definitions on this connection."""
         self._database.connection.execute(query("listen_leases"))
         self._database.connection.execute(query("listen_definitions"))
         self._look_at = 0.0
 
     def renew_if_due(self, held: list[Held]) -> list[Held]:
-        """Renew all leases each third of their time; return the partitions that were taken from us.
+        """Renew all leases every third of their time; return the partitions that were taken from us.
 
-        Raises LeaseLost where another process took our name.
+        Raises LeaseLost if another process took our name.
         """
         if self._world.monotonic_s() < self._renew_at or self._name is None:
             return []
@@ -79,7 +79,7 @@ class Assignment:
         return [partition for partition in held if partition.lease.unit not in mine]
 
     def moved(self) -> bool:
-        """Tell whether it is time to look at the leases: one moved, or a while has passed."""
+        """Tell whether to read the leases: one moved, or enough time has passed."""
         told = [notify.channel for notify in self._database.connection.notifies(timeout=0)]
         self._definitions_changed |= DEFINITIONS_CHANNEL in told
         heard = [channel for channel in told if channel != DEFINITIONS_CHANNEL]
@@ -89,7 +89,7 @@ class Assignment:
         return bool(heard) or due
 
     def definitions_changed(self) -> bool:
-        """Tell whether somebody said so since the last question."""
+        """Tell whether definitions have changed since the last call."""
         changed, self._definitions_changed = self._definitions_changed, False
         return changed
 
@@ -98,17 +98,17 @@ class Assignment:
         return sorted(held, key=lambda partition: partition.partition)[self._fair_share() :]
 
     def take_one(self, held: list[Held]) -> Held | None:
-        """Take one free partition where the fair share is not reached."""
+        """Take one free partition if we have less than the fair share."""
         if len(held) >= self._fair_share():
             return None
         for (partition,) in self._database.connection.execute(query("free_partitions")).fetchall():
             if taken := self._take(partition):
-                self._look_at = 0.0  # there may be one more
+                self._look_at = 0.0  # there may be another
                 return taken
         return None
 
     def _fair_share(self) -> int:
-        """Return floor(P/n), and one more for the first P mod n by name."""
+        """Return floor(P/n), plus one for the first P mod n workers by name."""
         names = [name for (name,) in self._database.connection.execute(query("live_consumers"))]
         share, rest = divmod(self._partitions, max(1, len(names)))
         self._share = share + (self._consumer in names[:rest])
@@ -116,7 +116,7 @@ class Assignment:
 
     @property
     def stands_by(self) -> bool:
-        """Tell whether others have all partitions."""
+        """Tell whether other workers own all partitions."""
         return self._share == 0
 
     def _take(self, partition: int) -> Held | None:
@@ -139,7 +139,7 @@ class Assignment:
         return Held(partition, lease, token)
 
     def _end_former_owner(self, partition: int) -> None:
-        """End the backend that keeps the row locked, if it waits for its client: no timeout fires in a stalled COPY."""
+        """End the backend that locks the row if it waits for its client: no timeout ends a stalled COPY."""
         since = self._blocked_since.setdefault(partition, self._world.monotonic_s())
         values = {"unit": f"partition:{partition}"}
         row = self._database.connection.execute(query("former_owner"), values).fetchone()
@@ -151,10 +151,10 @@ class Assignment:
             self._database.connection.execute(query("end_backend"), {"pid": pid})
 
     def note_pause(self, held: Held, *, served_s: float | None) -> float | None:
-        """Keep, and return, how many seconds the partition stood still when it moved to us; of each move once.
+        """Store and return for how many seconds the partition was not processed at its move to us, once per move.
 
-        None where it had no owner before, where this move's is kept already, or where a server was away meanwhile.
-        served_s: for how long both have served us since one of them was away; None: none was.
+        None if it had no owner before, if this move is recorded already, or if a server was away meanwhile. served_s:
+        how long both servers have answered since one of them was away; None: none was.
         """
         if self._noted.get(held.partition) == held.lease.epoch:
             return None
@@ -164,11 +164,11 @@ class Assignment:
         return None if pause_s is None else float(pause_s)
 
     def release(self, held: list[Held]) -> None:
-        """Give partitions back, for whoever has too few."""
+        """Release partitions, for workers with too few."""
         if held:
             leases.release(self._database.connection, self._consumer, [partition.lease for partition in held])
 
     def leave(self, held: list[Held]) -> None:
-        """Give everything back, the name too."""
+        """Release everything, the name included."""
         own = [self._name] if self._name else []
         leases.release(self._database.connection, self._consumer, [*(partition.lease for partition in held), *own])

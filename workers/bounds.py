@@ -1,4 +1,4 @@
-"""Keeps what the fleet writes down within bounds: small deletes by keys, one at a time, by any worker that is idle."""
+"""Delete old rows of the fleet's tables: small deletes by keys, one at a time, by any idle worker."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from .windows import SLACK, WINDOW
 
 log = structlog.get_logger()
 
-KEPT_BARS = WINDOW + SLACK  # of the regular hours, of each symbol and timeframe, however old: what detectors load
-MOST_KEPT_BARS = 5_000  # of a symbol that trades little in those hours: no more are kept for the sake of that rule
+KEPT_BARS = WINDOW + SLACK  # of the regular hours, per symbol and timeframe, however old: detectors load them
+MOST_KEPT_BARS = 5_000  # of a symbol with few trades in those hours: the limit of KEPT_BARS' rule
 KEPT_LETTERS = 100_000  # as many as Redis keeps
 KEPT_REPLAYS_DAYS = 400
 KEPT_RUNS_DAYS = 400  # without their steps, which are records
-SHORTEST_BARS_DAYS = 2  # a bar of the last day is never forgotten: `result_finder.py` relies on it
+SHORTEST_BARS_DAYS = 2  # bars of the last day are never deleted: `result_finder.py` relies on it
 
 _SYMBOLS = 50  # in one step
 _ROWS = 1000  # deleted in one step: some ten milliseconds
-_WALKED = 1000  # looked at in one step
+_WALKED = 1000  # rows read in one step
 _STEP_EVERY_S = 1.0  # while there is work
 _LOOK_EVERY_S = 10.0
 _ROUND_EVERY_S = 600.0
@@ -35,9 +35,9 @@ _FIRST_UUID = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """For how many days what is kept.
+    """Days to keep rows.
 
-    bars: our own copy of bars that were not written since; records: who ran what; daily: what is found on days, weeks
+    bars: our own copy of bars, since their last write; records: of processes and runs; daily: results of days, weeks
     and months.
     """
 
@@ -53,14 +53,14 @@ KEEP = Keep()
 
 
 class _Step(NamedTuple):
-    """What a step did. after: where the next one begins; '' at the end of a round."""
+    """The result of a step. after: where the next step begins; '' at the end of a round."""
 
     deleted: int
     after: str
 
 
 class Bounds:
-    """Does the next step of what is due, for all workers of the fleet together: the rows of `upkeep` say what is."""
+    """Does the next due step, shared by all workers of the fleet through the rows of `upkeep`."""
 
     def __init__(self, keep: Keep, *, world: World) -> None:
         self._world = world
@@ -88,13 +88,13 @@ class Bounds:
         }
 
     def step_if_due(self, connection: Connection) -> None:
-        """Take a step, where one is due; at most one a second."""
+        """Take a step if due; at most one per second."""
         if self._world.monotonic_s() < self._next_at:
             return
         self._next_at = self._world.monotonic_s() + (_STEP_EVERY_S if self.step(connection) else _LOOK_EVERY_S)
 
     def step(self, connection: Connection) -> bool:
-        """Take the step that is due longest; return whether there was one."""
+        """Take the step that has been due longest; return whether there was one."""
         names = {"tasks": list(self._tasks)}
         if not self._is_known:
             connection.execute(query("add_upkeep_tasks"), names)
@@ -116,16 +116,16 @@ class Bounds:
         return True
 
     def _note_refused(self, connection: Connection, task: str, error: psycopg.Error) -> None:
-        """Leave a task that PostgreSQL refuses for later: a lock for a minute, a right or a strange table for a day."""
+        """Postpone a task that PostgreSQL refuses: after a lock for a minute, after any other refusal for a day."""
         why = str(error).strip().splitlines()[0]
         is_busy = isinstance(error, psycopg.errors.OperationalError)
         if not is_busy:
-            log.warning("rows that are over cannot be deleted", what=task, why=why)
+            log.warning("old rows cannot be deleted", what=task, why=why)
         _put_off(connection, task, _Step(0, ""), _BUSY_WAIT_S if is_busy else _REFUSED_WAIT_S, refused=why)
 
     def _forget_bars(self, connection: Connection, after: str, name: str) -> _Step:
         if connection.execute(query("try_to_forget_bars")).fetchone() != (True,):
-            return _Step(0, after or " ")  # somebody loads bars at this moment
+            return _Step(0, after or " ")  # bars are loaded at this moment
         found = connection.execute(query("symbols_of_bars"), {"after": after, "count": _SYMBOLS})
         symbols = [symbol for (symbol,) in found]
         values = {
@@ -138,7 +138,7 @@ class Bounds:
             "most": _ROWS,
         }
         deleted = _value(connection, name, values) if symbols else 0
-        if deleted == _ROWS:  # there may be more of these
+        if deleted == _ROWS:  # there may be more of these symbols
             return _Step(deleted, after or " ")
         return _Step(deleted, symbols[-1] if len(symbols) == _SYMBOLS else "")
 
@@ -156,10 +156,10 @@ class Bounds:
 
 
 def _by_id(connection: Connection, task: str, table: str, after: str, days: int) -> _Step:
-    """Delete the rows of a table that were written so many days ago, by their ids."""
+    """Delete the rows of a table that were written more than `days` ago, by their ids."""
     has_parts, has_id = connection.execute(query("table_walk"), {"table": table}).fetchone() or (False, False)
     if has_parts or not has_id:
-        return _Step(0, "")  # its parts are dropped instead; or each step would read it whole
+        return _Step(0, "")  # its parts are dropped instead; without an index each step would read the whole table
     connection.execute(
         query({"patterns": "mark_pattern_ids", "events": "mark_event_ids"}.get(task, "mark_indicator_ids"))
     )
@@ -177,14 +177,14 @@ def _last_id(connection: Connection, task: str, days: int) -> int | None:
 
 
 def _walk(connection: Connection, name: str, after: str, days: int, **more: object) -> _Step:
-    """Go on through a table by its key, and delete what is over."""
+    """Walk through a table by its key, and delete old rows."""
     values = {"after": after, "days": days, "most": _WALKED} | more
     deleted, reached = connection.execute(query(name), values).fetchone() or (0, None)
     return _Step(deleted, "" if reached is None else str(reached))
 
 
 def _all_of(connection: Connection, name: str, values: Mapping[str, Any]) -> _Step:
-    """Delete from the oldest on, as many as a step may; go on while there were as many."""
+    """Delete the oldest rows, as many as one step may; continue while there are that many."""
     deleted = _value(connection, name, values)
     return _Step(deleted, "more" if deleted == _ROWS else "")
 

@@ -26,7 +26,7 @@ from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
 from ..contracts.ticks import Refused
 from ..db.redis import is_gone
 from ..db.redis_connection import ReplyTooLarge
-from ..db.streams.door_stream import DoorStream, Look, Read
+from ..db.streams.door_stream import DoorState, DoorStream, Read
 from .steady_clock import SteadyClock
 
 log = structlog.get_logger()
@@ -131,7 +131,7 @@ class DoorReader:
 
         highest: number that was ever given to an entry.
         """
-        look, last = self._stream.look(), position_of(highest)
+        look, last = self._stream.state(), position_of(highest)
         most_ms = self._most_ms(now_ms, highest)
         counted: int | None = 0
         if look is None or (look.group is None and highest and (self._replaced or look.last < last)):
@@ -155,7 +155,7 @@ class DoorReader:
         number = None if first is None else number_of(first.position)
         return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
 
-    def _replace(self, look: Look | None, last: Position, most_ms: int) -> None:
+    def _replace(self, look: DoorState | None, last: Position, most_ms: int) -> None:
         swapped = self._stream.replace(last, most_ms)
         if look is not None:
             log.warning("front door holds another stream: its entries get new ids", entries=swapped.moved)
@@ -207,7 +207,7 @@ class DoorReader:
         self._take(read, self._expect_same(read))
         return None
 
-    def _take(self, read: Read, look: Look) -> None:
+    def _take(self, read: Read, look: DoorState) -> None:
         most_ms = self._most_ms(read.at_ms, self._highest)
         found = number_entries(read.entries, most_ms)
         self._is_full = len(read.entries) >= self._count
@@ -285,12 +285,12 @@ class DoorReader:
         """How many entries the server has added, if nobody else deletes any."""
         return None if self._offset is None else self._seen - self._offset + self._lost
 
-    def _expect_same(self, read: Read) -> Look:
+    def _expect_same(self, read: Read) -> DoorState:
         """Return the state of the stream.
 
         Raises DoorChanged if it ends below what was read, or another stream has taken its place.
         """
-        look, cursor = read.look, position_of(self._cursor)
+        look, cursor = read.state, position_of(self._cursor)
         if look is not None and look.group is not None:
             if look.last < cursor:
                 raise DoorChanged  # Redis came back older
@@ -304,7 +304,7 @@ class DoorReader:
         self._replaced = True
         raise DoorChanged
 
-    def _count_lost(self, look: Look) -> None:
+    def _count_lost(self, look: DoorState) -> None:
         """Compare the entries read with those that the server added, at a moment when nothing is unread."""
         self._added = look.added
         if look.added is None:
@@ -346,7 +346,7 @@ class DoorReader:
         self._base = f"{self._group_at} {counted}"
 
 
-def _where_counted(look: Look, lowest: int) -> tuple[int, int | None]:
+def _where_counted(look: DoorState, lowest: int) -> tuple[int, int | None]:
     """Return where to begin, and how many entries were added up to there: at our group, if that is lower."""
     at = number_of(look.group) if look.group is not None else None
     return (at, look.counted) if at is not None and at <= lowest and look.counted is not None else (lowest, None)

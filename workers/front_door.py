@@ -122,8 +122,8 @@ class FrontDoor:
 
     def _leave_out(self) -> None:
         """Find the keys that hold something else: entries for their partitions stay at the door and are read again."""
-        self._foreign_door.look([0])
-        self._foreign.look(range(self._partitions))
+        self._foreign_door.check([0])
+        self._foreign.check(range(self._partitions))
 
     def _look_at_foreign(self) -> None:
         """Begin anew, at the lowest number that is applied, if a key is right again."""

@@ -1,4 +1,4 @@
-"""Notices frames that were not read: another client read them, or Redis lost them. It only names partitions."""
+"""Find partitions with frames that were not read: another client read them, or Redis lost them."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from .partition_reader import Look, PartitionReader
 
 IDS_AHEAD = "its ids are ahead of time"
 _LOOK_EVERY_S = 1.0
-_RESTS_FOR = 10  # times the duration of a restore that found nothing: at most a tenth of a worker's time
-# What a restore did not find is looked for again after this time, then after twice as long, and so on.
+_RESTS_FOR = 10  # times the duration of a restore without a result: at most a tenth of a worker's time
+# Frames that a restore did not find are searched again after this time, then after twice as long, and so on.
 _VAIN_RESTORE_WAIT_S, _MAX_VAIN_RESTORE_WAIT_S = 10.0, 600.0
 
 
 class _Vain(NamedTuple):
-    """A producer's number that no restore found. until: of the monotonic clock, after which it is looked for again."""
+    """A producer's number that no restore found. until: time of the monotonic clock for the next search."""
 
     number: int
     wait_s: float
@@ -26,16 +26,16 @@ _NEVER = _Vain(-1, _VAIN_RESTORE_WAIT_S, 0.0)
 
 
 class Lookout:
-    """Compares what Redis says of a partition with what was read of it."""
+    """Compares Redis's numbers of a partition with those that were read."""
 
     def __init__(self, reader: PartitionReader, finished: Callable[[int, str], int | None], *, world: World) -> None:
-        """finished: the last number of a replay that ended in a partition before, or None."""
+        """finished: returns the last number of a replay that ended in a partition before, or None."""
         self._world = world
         self._reader = reader
         self._finished = finished
         self._looks: dict[int, Look] = {}
         self._look_at = 0.0
-        self._read_again: dict[tuple[int, str], set[int]] = {}  # the numbers below holes that were read twice
+        self._read_again: dict[tuple[int, str], set[int]] = {}  # the numbers below missing frames that were read twice
         self._vain: dict[tuple[int, str], _Vain] = {}
         self._rests_until: dict[int, float] = {}
 
@@ -48,22 +48,21 @@ class Lookout:
         ]
 
     def read_again(self, state: PartitionState) -> None:
-        """Note that a restore reads a partition's holes a second time: those that it meets are the stream's own.
+        """Record that a restore reads a partition a second time: frames missing then are missing in the stream.
 
-        Those behind other frames that wait, too: each of them would else be new where the one before it is given up.
+        Includes frames missing after other waiting frames; otherwise each would count as new once the one before is
+        lost.
         """
         for producer, flow in state.holes:
             key, done = (state.partition, producer), state.done.get(producer, 0)
             known = {number for number in self._read_again.get(key, ()) if number >= done}
             self._read_again[key] = known | {flow.number, *(arrival.frame.last for arrival in flow.held.values())}
 
-    def look(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
-        """Look once a second, after a read up to the streams' ends; return why which partitions must be restored.
+    def check(self, states: Mapping[int, PartitionState], latest_ms: int) -> dict[int, str] | None:
+        """Check once a second, after a read to the streams' ends; return the partitions to restore, with the reason.
 
-        latest_ms: no id of Redis's own clock is later.
-
-        What was sent is compared with what the reads since the last look have brought: a frame may come just after a
-        read. None between two looks.
+        latest_ms: the largest id that Redis's own clock can give. `sent` numbers are compared with reads since the last
+        check, because a frame may arrive just after a read. None: not due.
         """
         now_s = self._world.monotonic_s()
         if now_s < self._look_at:
@@ -77,7 +76,7 @@ class Lookout:
             and self.unread(states[p], look.sent)
         }
         self._looks = {}
-        # What is to be restored now says nothing before that is done: it would be restored a second time.
+        # A partition to restore now is checked only afterwards; otherwise it would be restored twice.
         others = [p for p in states if p not in self._reader.restoring and p not in odd]
         for p, look in self._reader.look(others).items():
             if look is None:
@@ -93,17 +92,17 @@ class Lookout:
         return odd
 
     def rest(self, partition: int, took_s: float) -> None:
-        """Pause the checks of a partition after a full read that found nothing. took_s: seconds that the read took.
+        """Pause the checks of a partition after a full read that found nothing. took_s: duration of the read.
 
-        Many producers that die one after the other would else let it be read all the time.
+        Otherwise many producers that die one after the other would cause it to be read all the time.
         """
         self._rests_until[partition] = self._world.monotonic_s() + _RESTS_FOR * took_s
 
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers with unread frames, except those that a full read just did not find.
 
-        in_vain: the stream was read from its start, and did not bring them. Then all are returned, and all wait: so a
-        partition is read once for many dead producers, not once for each.
+        in_vain: the stream was read from its start without them. Then all are returned and wait, so that a partition is
+        read once for many dead producers.
         """
         unread = []
         for producer, number in sent.items():

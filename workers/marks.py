@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ..contracts.ticks import Codes, Column, Mask, Minutes
 from ..contracts.timeframe import HIGHER
 
-# Why a bar is marked. AFFECTED: a bar before it changed, so its results may change, too. NEW_REDETECT: its patterns
-# were found, then it or a bar before it changed, and its first indicators and alerts still wait.
+# Why a bar is marked. AFFECTED: a bar before it changed, so its results may change as well. NEW_REDETECT: its patterns
+# were found, then it or a bar before it changed, and its first indicators and alerts are still missing.
 NEW_REDETECT, NEW, REVISED, AFFECTED = 0, 1, 2, 3
-# What it waits for.
+# The next stage of detection.
 PATTERNS, INDICATORS = 1, 2
 
 # minute: the bar's start; timeframe: minutes. publish: its detections are published.
@@ -35,7 +35,7 @@ NO_MARKS: Marks = np.empty(0, MARK_DTYPE)
 def marks_of(
     symbols: Codes, minutes: Minutes | int, kinds: Column | int, *, publish: Mask | bool, timeframe: Column | int = 1
 ) -> Marks:
-    """Make marks that wait for patterns."""
+    """Make marks for the stage PATTERNS."""
     marks = np.empty(len(symbols), MARK_DTYPE)
     marks["symbol"], marks["minute"], marks["timeframe"] = symbols, minutes, timeframe
     marks["kind"], marks["publish"], marks["stage"] = kinds, publish, PATTERNS
@@ -43,10 +43,10 @@ def marks_of(
 
 
 def joined(parts: Sequence[Marks]) -> Marks:
-    """Join marks, sorted by symbol, timeframe and minute, into one for each bar.
+    """Join marks into one per bar, sorted by symbol, timeframe and minute.
 
-    It has the earlier stage, so that nothing is left out; the stronger kind, so that what is told of a new bar alone is
-    not lost by what came after it; and it is told if one of them is.
+    It has the earlier stage, so that nothing is left out; the stronger kind, so that a new bar's first results are not
+    lost by a later change; and is published if one of them is.
     """
     marks = np.concatenate([NO_MARKS, *parts], dtype=MARK_DTYPE)
     marks = marks.take(np.lexsort((marks["minute"], marks["timeframe"], marks["symbol"])))
@@ -66,7 +66,7 @@ def joined(parts: Sequence[Marks]) -> Marks:
 
 
 def higher_marks(minute_marks: Marks) -> Marks:
-    """Mark the bars of the higher timeframes that these 1-minute bars belong to."""
+    """Mark the bars of the higher timeframes that contain these 1-minute bars."""
     parts = [
         marks_of(
             minute_marks["symbol"],

@@ -119,7 +119,7 @@ class OwnedPartitions:
 
     def restore_all(self) -> None:
         """Set aside the partitions with a foreign key, and restore all others."""
-        for partition in self._set_aside.look(self.states):
+        for partition in self._set_aside.check(self.states):
             self._leave(partition)
         for partition in list(self.states):
             self.restore(partition)

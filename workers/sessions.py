@@ -22,13 +22,13 @@ REGULAR: Session = "regular"
 EXTENDED: Session = "extended"
 SESSIONS: tuple[Session, ...] = get_args(Session)
 
-DAYS_BEFORE = 7  # whose same minutes a bar's volume is held against: five of trading, or a whole week
+DAYS_BEFORE = 7  # with whose same minutes a bar's volume is compared: five trading days, or a whole week
 _DAY_MINUTES = 1440
 _FIRST_DAY = date(1970, 1, 1)
 
 
 class Track(NamedTuple):
-    """What one history holds: the bars of one timeframe (minutes), those of the regular hours or all of them."""
+    """The bars of one history: of one timeframe (minutes), of the regular hours or all."""
 
     session: Session
     timeframe: int
@@ -39,18 +39,18 @@ TRACKS = tuple(Track(session, timeframe) for session in SESSIONS for timeframe i
 
 
 class Sessions:
-    """Tells the regular bars of one partition's symbols. symbols: the partition's own list, which grows."""
+    """Finds the regular bars of one partition's symbols. symbols: the partition's growing list."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._symbols = symbols
         self.always_open: AbstractSet[str] = frozenset()  # symbols; EVERY_SYMBOL: all of them
 
     def are_regular(self, symbols: Column, minutes: Column, timeframe: int) -> Column:
-        """Tell which bars of a timeframe are regular; symbols: indices, minutes: where the bars start."""
+        """Return a mask of the regular bars of a timeframe; symbols: indices, minutes: starts of the bars."""
         return in_regular_hours(minutes, timeframe) | self.are_always_open(symbols)
 
     def are_always_open(self, symbols: Column) -> Column:
-        """Tell for which symbols (indices) each bar is a regular one."""
+        """Return a mask of the symbols (indices) whose bars are all regular."""
         if not self.always_open or EVERY_SYMBOL in self.always_open:
             return np.full(len(symbols), bool(self.always_open))
         mine, places = np.unique(symbols, return_inverse=True)
@@ -58,21 +58,21 @@ class Sessions:
 
 
 def in_regular_hours(minutes: Column, timeframe: int) -> Column:
-    """Tell which bars, by their first minutes since 1970, overlap the regular hours of their day."""
+    """Return a mask of the bars, by first minutes since 1970, that overlap the regular hours of their day."""
     opens, closes = _hours(minutes)
     return np.asarray((minutes + timeframe > opens) & (minutes < closes))
 
 
 def end_regular_hours(minutes: Column, timeframe: int) -> Column:
-    """Tell which bars, by their first minutes since 1970, hold the end of their day's regular hours."""
+    """Return a mask of the bars, by first minutes since 1970, that contain the end of their day's regular hours."""
     _, closes = _hours(minutes)
     return np.asarray((minutes < closes) & (minutes + timeframe >= closes))
 
 
 def same_minutes_before(minutes: Column, timeframe: int) -> Column:
-    """Return the minutes that have the same time in New York on each of the 7 days before, the nearest first: (n, 7).
+    """Return the minutes with the same New York time on each of the 7 days before, nearest first: (n, 7).
 
-    -1 on a half day that had closed by then: its bar is none of the regular hours.
+    -1 if a half day had closed by then: its bar is not in the regular hours.
     """
     before = np.empty((len(minutes), DAYS_BEFORE), np.int64)
     for minute in np.unique(minutes):
@@ -97,13 +97,13 @@ def session_of(minutes: Column) -> Column:
 
 
 def is_in_session(minute: int) -> bool:
-    """Tell whether a minute since 1970 is one of the regular hours."""
+    """Tell whether a minute since 1970 is in the regular hours."""
     opens, closes = _hours_of_day(minute // _DAY_MINUTES)
     return opens <= minute < closes
 
 
 def _hours(minutes: Column) -> tuple[Column, Column]:
-    """Return the regular hours, [first, end), of the day of each minute."""
+    """Return the regular hours, [first, end), of each minute's day."""
     days = minutes // _DAY_MINUTES
     opens, closes = np.empty((2, len(minutes)), np.int64)
     for day in np.unique(days):
@@ -114,6 +114,6 @@ def _hours(minutes: Column) -> tuple[Column, Column]:
 
 @cache
 def _hours_of_day(day: int) -> tuple[int, int]:
-    """Return a day's regular hours, [first, end): they lie within one day of UTC."""
+    """Return a day's regular hours, [first, end): they are within one UTC day."""
     hours = hours_if_open(_FIRST_DAY + timedelta(days=day))
     return int(hours.opens.timestamp()) // 60, int(hours.closes.timestamp()) // 60

@@ -1,6 +1,6 @@
-"""Owned partitions that cannot be worked on, because a key of theirs holds something else: still ours, left out.
+"""Owned partitions that cannot be processed, because one of their keys holds another type.
 
-Nothing of them is kept in memory: when the key is right again, they are restored like a partition that was just taken.
+Their leases are kept, their state is not: when the key is correct again, they are restored like a new partition.
 """
 
 from ..contracts.names import partition_keys
@@ -19,23 +19,23 @@ class SetAside:
 
     @property
     def held(self) -> list[Held]:
-        """Their leases: to be renewed, and to be given back, like the others."""
+        """Their leases, to be renewed and released like the others."""
         return list(self._held.values())
 
-    def look(self, states: dict[int, PartitionState]) -> set[int]:
-        """Take those partitions out of `states` that have a foreign key; return them."""
-        found = self._watch.look(states)
+    def check(self, states: dict[int, PartitionState]) -> set[int]:
+        """Move partitions with a foreign key out of `states`; return them."""
+        found = self._watch.check(states)
         for partition in found:
             self._held[partition] = states.pop(partition).held
         return found
 
     def put_right(self) -> list[Held]:
-        """Return the partitions whose keys are right again: they are to be restored."""
+        """Return the partitions whose keys are correct again: restore them."""
         if not self._held:
             return []
         return [self._held.pop(partition) for partition in sorted(self._watch.put_right())]
 
     def drop(self, partition: int) -> bool:
-        """Forget a partition that is another worker's now; return whether it was here."""
+        """Forget a partition that another worker took; return whether it was set aside."""
         self._watch.forget(partition)
         return self._held.pop(partition, None) is not None

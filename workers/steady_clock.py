@@ -1,4 +1,4 @@
-"""Redis's clock, checked: a step is followed only after a second clock confirms it. Pure.
+"""Redis's clock, checked: a step is accepted only if a second clock confirms it. Pure.
 
 A step forward would close every open bar at once and refuse what comes as too late, a step back would refuse it as
 ahead of its time. So each TIME is held against this worker's own monotonic clock, and where the two part, PostgreSQL's
@@ -9,30 +9,30 @@ not.
 from collections.abc import Callable
 from typing import NamedTuple
 
-_STEP_MS = 2_000  # more than a pause of this process that a reply meets; slower drift is followed
-_ASK_EVERY_MS = 1_000  # the second clock, while the two do not agree
+_STEP_MS = 2_000  # more than a pause of this process during a reply; slower drift is accepted
+_ASK_EVERY_MS = 1_000  # interval for the second clock, while the two disagree
 
 
 class Reading(NamedTuple):
-    """A moment, in Unix ms. behind: Redis's own clock says much less, and so do ids and births that it gives now."""
+    """A moment, in Unix ms. behind: Redis's own clock is far behind, and so are its new ids and births."""
 
     ms: int
     behind: bool = False
 
 
 class SteadyClock:
-    """Carries Redis's clock on by the monotonic one where it stepped."""
+    """Continues Redis's clock by the monotonic one when it steps."""
 
     def __init__(self, *, monotonic_ms: Callable[[], int], witness_ms: Callable[[], int]) -> None:
-        """witness_ms: asks the second clock, Unix ms."""
+        """witness_ms: reads the second clock, Unix ms."""
         self._monotonic_ms = monotonic_ms
         self._witness_ms = witness_ms
-        self._base_ms: int | None = None  # what was believed at `_since_ms`
+        self._base_ms: int | None = None  # the accepted time at `_since_ms`
         self._since_ms = 0
         self._ask_at_ms = 0
 
     def read(self, redis_ms: int) -> Reading:
-        """Return the time for a TIME that Redis has just said."""
+        """Return the time for a new TIME of Redis."""
         now_ms = self._monotonic_ms()
         expected = redis_ms if self._base_ms is None else self._base_ms + now_ms - self._since_ms
         if abs(redis_ms - expected) <= _STEP_MS or self._is_confirmed(redis_ms, expected, now_ms):

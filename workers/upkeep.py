@@ -1,4 +1,4 @@
-"""A worker's upkeep once it has read everything: missing frames, and producers that ended long ago."""
+"""A worker's upkeep when it has read everything: missing frames, and numbers of producers that ended long ago."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 
 
 
 class Upkeep:
-    """Sees after the producers' numbers. hole_wait_s: how long a live hole may stay."""
+    """Maintains the producers' numbers. hole_wait_s: how long missing live frames are waited for."""
 
     def __init__(
         self, client: Client, database: Database, reader: PartitionReader, *, hole_wait_s: float, world: World
@@ -36,7 +36,8 @@ class Upkeep:
         self._database = database
         self._reader = reader
         self._hole_wait_ms = int(hole_wait_s * 1000)
-        self._asked: dict[tuple[int, str, int], float] = {}  # partition, producer, number below the hole: since when
+        # (partition, producer, number below the missing frames) -> when we asked first
+        self._asked: dict[tuple[int, str, int], float] = {}
         self._clean_at = 0.0
 
     def give_up_holes(
@@ -49,9 +50,9 @@ class Upkeep:
     ) -> bool:
         """Ask producers for missing frames; count those that waited too long as lost. Return whether any was lost.
 
-        among: the partitions that were read up to their ends, at read_ms. between: called amid long work.
-        A hole waits from when we asked for it: what stands behind it may have come long before, while nobody read. A
-        restore does not begin the wait anew: a partition that is restored often would else keep its holes for ever.
+        among: the partitions that were read to their ends, at read_ms. between: called during long work. The wait
+        begins when we ask: later frames may have come long before, while no worker read. A restore does not restart the
+        wait; otherwise a partition that is restored often would wait forever.
         """
         now = self._world.monotonic_s()
         restoring = self._reader.restoring
@@ -81,23 +82,23 @@ class Upkeep:
         return lost
 
     def _waited_for(self, state: PartitionState, now: float) -> set[str]:
-        """Return the producers that were asked for long enough."""
+        """Return the producers that were asked long enough ago."""
         until = now - self._hole_wait_ms / 1000
         return {p for p, flow in state.holes if self._asked[state.partition, p, flow.number] <= until}
 
     def ask_again(self, state: PartitionState, producers: Sequence[str]) -> None:
-        """Ask producers to send again what comes after the number that was reached: `want:PRODUCER`."""
+        """Ask producers to send again after the number that we reached: `want:PRODUCER`."""
         wanted = want_values({p: state.flows[p].number if p in state.flows else 0 for p in producers})
         if not wanted:
             return
         try:
             self._client.hset(flow_key(state.partition), mapping=wanted)
         except ResponseError as e:
-            if not redis.is_out_of_memory(e):  # then asking waits
+            if not redis.is_out_of_memory(e):  # if Redis is full, ask later
                 raise
 
     def drop_old_producers(self, states: Mapping[int, PartitionState]) -> None:
-        """Forget the numbers of live producers whose lease ended a day ago, once an hour; at once where they crowd."""
+        """Forget the numbers of live producers whose lease ended a day ago, once an hour; at once if too many."""
         for state in states.values():
             if len(state.flows) > _CROWD and not state.holes:
                 self._thin_out(state)
@@ -108,27 +109,27 @@ class Upkeep:
         for state in states.values():
             old = [name for name in names if name in state.flows and name not in state.uncommitted.counts]
             if old and not state.holes:
-                # First what could still be read of their frames: without numbers it would count again.
+                # First trim their frames: without numbers they would count again.
                 long_ago = Position(max(0, redis.redis_ms(self._client) - _FORGET_FRAMES_MS), 0)
                 self._reader.trim(state.partition, min(long_ago, state.position.after()))
                 self._forget(state, old)
             self._drop_fields(state)
 
     def _thin_out(self, state: PartitionState) -> None:
-        """Forget the names that PostgreSQL does not know: anybody may send frames under names of his own making."""
+        """Forget the names that PostgreSQL does not know: any sender may invent names."""
         if names := self._over(state, state.flows.keys() - state.uncommitted.counts.keys()):
-            # The retention ends here: what of theirs were read again would count again.
+            # This ends the retention: their frames, read again, would count again.
             self._reader.trim(state.partition, state.position.after())
             self._forget(state, names)
             log.warning("numbers of ended producers deleted", partition=state.partition, names=len(names))
 
     def _over(self, state: PartitionState, names: Collection[str]) -> list[str]:
-        """Return those of some producers of whom no frame is waited for in a partition."""
+        """Return those of some producers from which no frame is expected in a partition."""
         values = {"names": sorted(names), "partition": state.partition}
         return [name for (name,) in self._database.connection.execute(query("producers_that_are_over"), values)]
 
     def _drop_fields(self, state: PartitionState) -> None:
-        """Delete the numbers in Redis of producers that are over: replays that ended, and names that nobody knows."""
+        """Delete the numbers in Redis of ended replays and of unknown names."""
         fields = {field: _producer_of(field) for field in self._client.hgetall(flow_key(state.partition))}
         names = {name for name in fields.values() if name is not None} - state.flows.keys()
         over = set(self._over(state, names))
@@ -142,7 +143,7 @@ class Upkeep:
 
 
 def _producer_of(field: bytes) -> str | None:
-    """Return whose number a field of the flow hash holds; None where no producer of ours has such a name."""
+    """Return the producer of a field of the flow hash; None if it is not a valid name."""
     _, colon, name = field.partition(b":")
     with suppress(UnicodeDecodeError):
         return name.decode() if colon and b"\0" not in name else None

@@ -1,7 +1,7 @@
-"""Counts as lost the ticks of ended producers that PostgreSQL knows were sent and Redis no longer holds.
+"""Count as lost the ticks of ended producers that were sent (PostgreSQL knows) but are not in Redis any more.
 
-A producer that lives sends again what Redis has forgotten; one that is gone does not, and a Redis that was started
-empty does not even know that there was anything. So the number that the producer noted beside its lease decides.
+A running producer sends lost frames again. An ended one does not, and an empty Redis does not even know them. So the
+number that the producer recorded with its lease decides.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,14 @@ from .partition_reader import PartitionReader
 log = structlog.get_logger()
 
 _LOOK_EVERY_S = 5.0
-_WHY = "Redis has forgotten them, and their producer is gone"
-_PERHAPS_MORE = ": killed, so that it may have sent more in its last half second"
+_WHY = "Redis lost them, and their producer has ended"
+_PERHAPS_MORE = " (killed: it may have sent more in its last half second)"
 
 
 class _Rest(NamedTuple):
-    """What of a producer is not committed in a partition: above `committed`, up to `sent`; times in Unix s.
+    """A producer's uncommitted numbers in a partition: above `committed`, up to `sent`; times in Unix s.
 
-    was_killed: it may have sent more after its last note.
+    was_killed: it may have sent more after its last record.
     """
 
     partition: int
@@ -41,7 +41,7 @@ class _Rest(NamedTuple):
 
 
 class Vanished:
-    """Counts what no producer sends again and no stream holds. wait_s: for so long a producer must be gone."""
+    """Counts ticks that no producer sends again and no stream has. wait_s: how long a producer must have ended."""
 
     def __init__(self, database: Database, reader: PartitionReader, *, wait_s: float, world: World) -> None:
         self._world = world
@@ -55,7 +55,7 @@ class Vanished:
     def to_read_again(self, states: Mapping[int, PartitionState]) -> set[int]:
         """Check every few seconds; return the partitions to read from the stream's start before counting a loss.
 
-        Call it when everything was read; what is missing then was either never there or somebody else read it.
+        Call it when everything was read: ticks missing then were never there, or another client read them.
         """
         self._found = []
         if self._world.monotonic_s() < self._look_at:
@@ -77,7 +77,7 @@ class Vanished:
                 yield rest
 
     def give_up(self, states: Mapping[int, PartitionState]) -> bool:
-        """Count as lost the ticks that the second reading did not find either; return whether there were any."""
+        """Count as lost the ticks that the second read did not find either; return whether there were any."""
         found = [
             rest for rest in self._found if rest.partition in states and rest.partition not in self._reader.restoring
         ]

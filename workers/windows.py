@@ -1,7 +1,7 @@
-"""The last closed bars of each symbol, as detectors read them: kept in columns, handed out as windows up to one bar.
+"""The last closed bars of each symbol for detectors: stored in columns, returned as windows up to one bar. Pure.
 
-A window is a function of the bars that stand before its bar, never of what was computed before: so a restored worker
-finds the very numbers that the dead one would have found. Pure.
+A window depends only on the bars before its bar, not on earlier results: a restored worker finds the same values as the
+former one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from ..contracts.ticks import SHARE_MICRO, Column
 from .sessions import is_in_session, session_of
 
-WINDOW = 250  # bars: Wilder's RSI started on as many differs from one over all history by less than 1e-6
-SLACK = 250  # bars that a history holds beyond a window: all that hang on a bar that was revised
-MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: what comes after it is not the market that was before
-# A price that changes by so much over a night is another unit, not a move: a split of 3 for 2 or more, either way.
+WINDOW = 250  # bars: Wilder's RSI over so many differs from one over all history by less than 1e-6
+SLACK = 250  # bars kept beyond a window: those whose results depend on a revised bar
+MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: later bars do not continue the earlier ones
+# Such a price change over a night is another unit, not a move: a split of 3 for 2 or more, in either direction.
 NIGHT_MINUTES = 6 * 60
 MAX_NIGHT_RATIO = 1 / 0.7
 
-_FIRST_CAPACITY = 48  # most symbols and timeframes never have more in a day
-_EMPTY = 0  # the row of every symbol that has none of its own
+_FIRST_CAPACITY = 48  # most symbols and timeframes have fewer bars in a day
+_EMPTY = 0  # the shared row of all symbols without bars
 _BAR_BYTES = 72  # of a column of one row
-_ROWS_MOVED = 512  # at once: a copy of 10 MB
+_ROWS_MOVED = 512  # per copy of 10 MB
 
-# One closed bar, as a history takes it. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
+# One closed bar of a history. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
 CLOSED_DTYPE = np.dtype(
     [
         ("symbol", "<i4"),
@@ -40,7 +40,7 @@ CLOSED_DTYPE = np.dtype(
 )
 ClosedRows = NDArray[np.void]  # (n,) of CLOSED_DTYPE
 _PRICES = ("open", "high", "low", "close")
-# Millionths of dollars or shares, 2.3 million millions: session sums from here on are unknown. Two of them still fit.
+# Millionths of dollars or shares, 2.3 million millions: larger session sums are unknown. The sum of two still fits.
 LARGEST_SUM = 2**61
 _CLOSE, _VOLUME, _NOTIONAL = 3, 4, 5  # rows of a history's values
 
@@ -48,8 +48,8 @@ _CLOSE, _VOLUME, _NOTIONAL = 3, 4, 5  # rows of a history's values
 class Windows(NamedTuple):
     """n windows, each the last `depth` bars up to one bar, oldest first: the last column is that bar.
 
-    open, high, low, close, volume: (n, depth) float64, volume in shares; bars that are missing, at the left, are NaN.
-    length: (n,) int64, how many bars are there.
+    open, high, low, close, volume: (n, depth) float64, volume in shares; missing bars, on the left, are NaN.
+    length: (n,) int64, the number of bars.
     """
 
     open: Column
@@ -73,7 +73,7 @@ class Series(NamedTuple):
     """The last bars of one symbol up to one bar, at most WINDOW, oldest first: (k,) float64, contiguous.
 
     session_notional, session_volume: sums of price x size (dollars) and of shares from the market's opening up to this
-    bar; NaN for a bar outside the regular hours, and where a sum is too large.
+    bar; NaN for a bar outside the regular hours, and if a sum is too large.
     """
 
     open: Column
@@ -86,14 +86,14 @@ class Series(NamedTuple):
 
 
 class Splits:
-    """Where the splits of one partition's symbols lie. symbols: the partition's own list, which grows."""
+    """The splits of one partition's symbols. symbols: the partition's growing list."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._symbols = symbols
-        self.minutes: Mapping[str, tuple[int, ...]] = {}  # of a symbol: when the days begin that trade another unit
+        self.minutes: Mapping[str, tuple[int, ...]] = {}  # symbol -> the first minutes of days with another unit
 
     def lie_between(self, symbols: Column, before: Column, minutes: Column) -> Column:
-        """Tell for which symbols (indices) one lies behind a minute `before` and up to another."""
+        """Return a mask of the symbols (indices) with a split after the minute `before` and up to `minutes`."""
         found = np.zeros(len(symbols), bool)
         if self.minutes:
             for i, symbol in enumerate(symbols.tolist()):
@@ -108,34 +108,34 @@ NO_SPLITS = Splits(())
 class History:
     """The last bars of each symbol in one timeframe; a symbol is its index in the partition's symbols.
 
-    A symbol with bars has a row of the columns; the rows of those that were cleared are given out again.
-    sums: running sums over each session, of whole millionths, so that they are the same in whatever order trades came.
+    A symbol with bars has a row in the columns; rows of cleared symbols are used again. sums: running sums over each
+    session, in whole millionths, so that they do not depend on the order of trades.
     """
 
     def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS, window: int = WINDOW) -> None:
-        """window: bars that are kept. slack: more that a row which grows bar by bar has room for, at most SLACK."""
+        """window: bars to keep. slack: additional room of a row that grows bar by bar, at most SLACK."""
         self._splits = splits
         self.window = window
         self._capacity, self._usual_capacity = window + SLACK, window + slack
-        self.end = np.zeros(0, np.int64)  # how many columns of a symbol's row are filled
+        self.end = np.zeros(0, np.int64)  # number of filled columns of a symbol's row
         self._is_cut = np.zeros(0, bool)  # there may be bars before the first one here
         self._begins = np.zeros(
             0, np.int64
         )  # the minute of the first one, where those before are of another run; else 0
         self._row = np.zeros(0, np.int32)
-        self._free = np.zeros(0, np.int32)  # rows that no symbol has
+        self._free = np.zeros(0, np.int32)  # unused rows
         self._minute = np.zeros((1, _FIRST_CAPACITY), np.int64)
         self._values = np.zeros((6, 1, _FIRST_CAPACITY))
         self._sums = np.zeros((2, 1, _FIRST_CAPACITY), np.int64)
 
     @property
     def row_bytes(self) -> int:
-        """Return the memory of one symbol that has bars."""
+        """Return the memory of one symbol with bars, in bytes."""
         return self._minute.shape[1] * _BAR_BYTES
 
     @property
     def allocated(self) -> int:
-        """Return the memory of all rows, given out or not, in bytes."""
+        """Return the memory of all rows, used or not, in bytes."""
         return len(self._minute) * self.row_bytes
 
     def holds(self) -> Column:
@@ -143,7 +143,7 @@ class History:
         return np.flatnonzero(self._row != _EMPTY)
 
     def give_back(self) -> None:
-        """Let the memory of free rows go, where they are more than an eighth."""
+        """Free the memory of unused rows, if they are more than an eighth."""
         if len(self._free) * 8 <= len(self._minute):
             return
         symbols = self.holds()
@@ -155,9 +155,9 @@ class History:
         self._free = np.zeros(0, np.int32)
 
     def load(self, symbol: int, bars: Column, before: tuple[int, int] = (0, 0)) -> None:
-        """Take over a symbol's bars (CLOSED_DTYPE, by minute), at most a window and SLACK.
+        """Set a symbol's bars (CLOSED_DTYPE, by minute), at most a window and SLACK.
 
-        before: session sums of (notional, volume) of the first bar's session up to that bar, in millionths.
+        before: session sums of (notional, volume) of the first bar's session before that bar, in millionths.
         """
         self.clear(np.array([symbol]))
         self.append(bars)
@@ -171,11 +171,11 @@ class History:
         self.end[symbols], self._is_cut[symbols], self._row[symbols], self._begins[symbols] = 0, False, _EMPTY, 0
 
     def note_cut(self, symbols: Column, is_cut: Column, begins: Column) -> None:
-        """Note which of some symbols have bars before the first one here, and where that one begins a run, or 0."""
+        """Record which symbols have bars before the first one here, and the minute at which its run begins, or 0."""
         self._is_cut[symbols], self._begins[symbols] = is_cut, begins
 
     def add_before(self, symbol: int, before: tuple[int, int]) -> None:
-        """Add the session sums up to a symbol's first bar to those of the bars of its session."""
+        """Add the session sums before a symbol's first bar to those of the bars of its session."""
         minutes = self.minutes(symbol)
         if len(minutes) and any(before):
             sessions = session_of(minutes)
@@ -184,7 +184,7 @@ class History:
             sums[:] = _added(sums, np.where(same, np.array(before)[:, None], 0))
 
     def append(self, bars: Column) -> None:
-        """Append bars behind each symbol's last one; bars are sorted by symbol, then minute, and at most SLACK each."""
+        """Append bars after each symbol's last one; sorted by symbol, then minute, at most SLACK each."""
         if not len(bars):
             return
         symbols, first, counts = np.unique(bars["symbol"], return_index=True, return_counts=True)
@@ -208,7 +208,7 @@ class History:
         self.end[symbols] += counts
 
     def begin_runs(self, bars: Column) -> Column:
-        """Tell which bars (by symbol, then minute, all behind the symbol's last one here) begin a run."""
+        """Return a mask of the bars (by symbol, then minute, after the symbol's last one here) that begin a run."""
         minutes, closes = np.roll(bars["minute"], 1), np.roll(bars["close"], 1)
         first = np.flatnonzero(np.diff(bars["symbol"], prepend=-1))
         minutes[first] = self.last_minutes(bars["symbol"][first])
@@ -216,10 +216,9 @@ class History:
         return (minutes >= 0) & _begin_runs(minutes, closes, bars, self._splits)
 
     def _running_sums(self, bars: Column, rank: Column, at: Column) -> Column:
-        """Return the session sums up to each bar, those of the bars that stand before included: (2, n).
+        """Return the session sums up to each bar, including earlier bars: (2, n).
 
-        Where the running totals leave 64 bits, the differences are right all the same, and floats tell which are too
-        large.
+        If the running totals exceed 64 bits, the differences are still right, and floats show which are too large.
         """
         own = _millionths(bars)
         sessions, place = session_of(bars["minute"]), np.arange(len(bars))
@@ -237,7 +236,7 @@ class History:
         return _added(sums, before[:, start])
 
     def put(self, bar: np.void) -> None:
-        """Replace or insert one bar (CLOSED_DTYPE) between others, and set the session sums behind it right."""
+        """Replace or insert one bar (CLOSED_DTYPE) between others, and correct the session sums after it."""
         symbol, minute = int(bar["symbol"]), int(bar["minute"])
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
@@ -257,25 +256,25 @@ class History:
         self._is_cut[symbol], self._begins[symbol] = is_cut, begins
 
     def fits(self, symbol: int, minute: int) -> bool:
-        """Tell whether a bar at this minute has a whole window here: all bars of its run before it, or enough."""
+        """Tell whether a bar at this minute has its whole window here: all bars of its run before it, or enough."""
         if symbol >= len(self.end):
             return True
         is_whole = not self._is_cut[symbol] or bool(np.searchsorted(self.minutes(symbol), minute) >= self.window - 1)
         return is_whole and minute >= self.begins(symbol)
 
     def reach_back(self, symbols: Column, minutes: Column) -> Column:
-        """Tell for each (symbol, minute) whether all bars of the symbol's run from that minute on are here."""
+        """Return a mask of the (symbol, minute) from which on all bars of the symbol's run are here."""
         known = symbols < len(self.end)
         is_cut = np.zeros(len(symbols), bool)
         is_cut[known] = self._is_cut[symbols[known]]
         return np.asarray(~is_cut | (self._minute[self._rows_of(symbols), 0] <= minutes))
 
     def begins(self, symbol: int) -> int:
-        """Return the minute of the first bar here, where those that stand before it are of another run; else 0."""
+        """Return the minute of the first bar here if earlier stored bars are of another run; else 0."""
         return int(self._begins[symbol]) if symbol < len(self._begins) else 0
 
     def is_one_run(self, symbol: int) -> bool:
-        """Tell whether no bar here but the first begins a run."""
+        """Tell whether no bar here except the first begins a run."""
         bars = self.bars(symbol)
         return not _begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], self._splits).any()
 
@@ -294,7 +293,7 @@ class History:
         return bars
 
     def end_of(self, symbol: int) -> int:
-        """Return how many bars a symbol has here."""
+        """Return the number of a symbol's bars here."""
         return int(self.end[symbol]) if symbol < len(self.end) else 0
 
     def minutes(self, symbol: int) -> Column:
@@ -304,7 +303,7 @@ class History:
         return self._minute[self._row[symbol], : self.end_of(symbol)]
 
     def last_minutes(self, symbols: Column) -> Column:
-        """Return the minute of each symbol's last bar, -1 where it has none."""
+        """Return the minute of each symbol's last bar, -1 if it has none."""
         ends = self._ends_of(symbols)
         last = np.full(len(symbols), -1, np.int64)
         has = ends > 0
@@ -312,17 +311,17 @@ class History:
         return last
 
     def _last_closes(self, symbols: Column) -> Column:
-        """Return the close of each symbol's last bar; any number where it has none."""
+        """Return the close of each symbol's last bar; any number if it has none."""
         ends = np.maximum(self._ends_of(symbols), 1)
         return np.asarray(self._values[_CLOSE, self._rows_of(symbols), ends - 1])
 
     def find(self, symbols: Column, minutes: Column) -> Column:
-        """Return for each (symbol, minute) how many bars its window may reach back over, itself included; else 0."""
+        """Return for each (symbol, minute) the number of bars up to and including it; 0 if it is not here."""
         found = np.zeros(len(symbols), np.int64)
         ends = self._ends_of(symbols)
         last = np.flatnonzero(ends > 0)
         newest = self._minute[self._row[symbols[last]], ends[last] - 1]
-        last = last[newest == minutes[last]]  # the usual case: it just closed
+        last = last[newest == minutes[last]]  # the usual case: it has just closed
         found[last] = ends[last]
         for i in np.flatnonzero((found == 0) & (ends > 0)):
             mine = self.minutes(symbols[i])
@@ -338,9 +337,9 @@ class History:
         return self.bars(symbol)[at] if at < len(minutes) and minutes[at] == minute else None
 
     def span(self, symbols: Column, starts: Column, length: int) -> tuple[Column, Column]:
-        """Return the bars within [start, start + length) minutes of each symbol, and which columns are such bars.
+        """Return the bars within [start, start + length) minutes of each symbol, and a mask of the valid columns.
 
-        (n, length) of CLOSED_DTYPE: the last column is the last of them, so that sums do not depend on what is before.
+        (n, length) of CLOSED_DTYPE: the last bar is in the last column, so that sums do not depend on earlier columns.
         """
         ends = np.zeros(len(symbols), np.int64)
         last = self.last_minutes(symbols)
@@ -360,11 +359,11 @@ class History:
         return bars, inside
 
     def windows(self, symbols: Column, ends: Column, depth: int) -> Windows:
-        """Return the windows of `depth` bars up to these places (as `find` gives them)."""
+        """Return the windows of `depth` bars up to these places (from `find`)."""
         return windows_of([(self, symbols, ends)], depth)
 
     def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
-        """Write the windows up to these places into columns (5, n, depth), NaN where a bar is missing."""
+        """Write the windows up to these places into columns (5, n, depth), NaN if a bar is missing."""
         depth, mine = columns.shape[2], self._rows_of(symbols)
         for end in np.unique(ends):  # rows of one length are copied as slices, ten times faster than bar by bar
             rows, length = np.flatnonzero(ends == end), min(int(end), depth)
@@ -372,7 +371,7 @@ class History:
             columns[:, rows, depth - length :] = self._values[:_NOTIONAL, mine[rows], end - length : end]
 
     def volumes_at(self, symbols: Column, minutes: Column) -> Column:
-        """Return the volume of the bars at these minutes (n, k) of each symbol, NaN where none is here."""
+        """Return the volume of the bars at these minutes (n, k) of each symbol, NaN if not here."""
         volumes = np.full(minutes.shape, np.nan)
         first = self._minute[self._rows_of(symbols), 0]
         for i in np.flatnonzero((minutes >= first[:, None]).any(axis=1) & (self._ends_of(symbols) > 0)):
@@ -383,11 +382,11 @@ class History:
         return volumes
 
     def starts_of(self, symbols: Column, ends: Column, depth: int) -> Column:
-        """Return the minute of the first of up to `depth` bars that end at each place (as `find` gives it)."""
+        """Return the minute of the first of up to `depth` bars that end at each place (from `find`)."""
         return np.asarray(self._minute[self._rows_of(symbols), np.maximum(ends - depth, 0)])
 
     def series(self, symbol: int, end: int) -> Series:
-        """Return the window of one symbol up to a place (as `find` gives it), as views."""
+        """Return the window of one symbol up to a place (from `find`), as views."""
         row = self._row[symbol]
         values = self._values[:_NOTIONAL, row, max(0, end - WINDOW) : end]
         return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *self._session_sums(row, end - 1))
@@ -417,15 +416,15 @@ class History:
         return rows
 
     def _know(self, symbols: int) -> None:
-        """Let there be so many symbols."""
+        """Make room for this number of symbols."""
         if (more := max(symbols, 2 * len(self.end)) - len(self.end)) > 0 and symbols > len(self.end):
             self.end, self._row = np.pad(self.end, (0, more)), np.pad(self._row, (0, more))
             self._is_cut, self._begins = np.pad(self._is_cut, (0, more)), np.pad(self._begins, (0, more))
 
     def _make_room(self, symbols: Column, most: int, columns: int) -> None:
-        """Give each of some symbols a row, and let it have columns for so many bars, up to what a full row keeps.
+        """Give each of some symbols a row with columns for so many bars, up to the limit of a full row.
 
-        most: so many bars at most are appended to one of them.
+        most: the largest number of bars appended to one of them.
         """
         rows, have = self._minute.shape
         without = symbols[self._row[symbols] == _EMPTY]
@@ -436,7 +435,7 @@ class History:
         usual = self._usual_capacity
         wanted = columns if columns <= usual else self.window + most
         if wanted > have:
-            # A whole window is there at its load: room for all that follows is made then, not when the next bar closes.
+            # A whole window exists since its load: make room for all later bars then, not when the next bar closes.
             grown = usual if wanted >= self.window else min(usual, max(wanted, 2 * have))
             have = grown if wanted <= grown else self._capacity
         self._minute, self._sums = _grown(self._minute, rows, have), _grown(self._sums, rows, have)
@@ -446,7 +445,7 @@ class History:
             self._free = self._free[: -len(without)]
 
     def _move_left(self, symbols: Column) -> None:
-        """Drop the oldest bars of full rows: what stays is a window and room for more."""
+        """Drop the oldest bars of full rows: a window stays, and room for more."""
         ends = self.end[symbols]
         for end in np.unique(ends).tolist():
             kept = min(self.window, end)
@@ -461,7 +460,7 @@ class History:
 
 
 def _grown(columns: Column, rows: int, length: int) -> Column:
-    """Return columns (..., rows, bars) with room for more; memory that nothing was written to is not there yet."""
+    """Return columns (..., rows, bars) with more room; the system allocates only memory that is written."""
     if columns.shape[-2:] == (rows, length):
         return columns
     grown = np.zeros((*columns.shape[:-2], rows, length), columns.dtype)
@@ -470,7 +469,7 @@ def _grown(columns: Column, rows: int, length: int) -> Column:
 
 
 def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> Windows:
-    """Return the windows of `depth` bars of several histories, one behind the other; parts: history, symbols, ends."""
+    """Return the windows of `depth` bars of several histories, one after the other; parts: history, symbols, ends."""
     ends = np.concatenate([ends for _, _, ends in parts])
     columns = np.empty((_NOTIONAL, len(ends), depth))
     first = 0
@@ -482,9 +481,9 @@ def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> W
 
 
 def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
-    """Return where the run of a symbol's bars (CLOSED_DTYPE, by minute) lies that leads up to a minute, or follows it.
+    """Return the slice of a symbol's bars (CLOSED_DTYPE, by minute) that is the run at a minute, or after it.
 
-    No window reaches from one run into the next: they lie too far apart, or a split lies between them.
+    No window crosses runs: there is a long gap or a split between them.
     """
     cuts = np.flatnonzero(_begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], splits)) + 1
     at = max(0, int(np.searchsorted(bars["minute"], minute, side="right")) - 1)
@@ -494,7 +493,7 @@ def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
 
 
 def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:
-    """Tell which bars begin a run; minutes, closes: of the bar before each."""
+    """Return a mask of the bars that begin a run; minutes, closes: of the bar before each."""
     gap = bars["minute"] - minutes
     nights = np.flatnonzero(gap >= NIGHT_MINUTES)
     if not len(nights):
@@ -512,5 +511,5 @@ def _millionths(bars: Column) -> Column:
 
 
 def _added(sums: Column, more: Column) -> Column:
-    """Add sums, each at most LARGEST_SUM; so is the result."""
+    """Add sums, each at most LARGEST_SUM; the result is limited too."""
     return np.asarray(np.minimum(sums + more, LARGEST_SUM))

@@ -361,7 +361,7 @@ class Worker:
     def _look_for_unread(self) -> None:
         """After a read to the end: restore the partitions that lack frames, and check for missing frames."""
         latest_ms = self._reader.read_at_ms + int(self.options.max_future_s * 1000)
-        odd = self._lookout.look(self._states, latest_ms)
+        odd = self._lookout.check(self._states, latest_ms)
         if odd is None:
             return
         for partition, why in odd.items():

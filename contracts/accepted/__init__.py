@@ -1,1 +1,1 @@
-"""What the application accepts, and whether a message is such. Pure."""
+"""The messages that the application accepts, and the check of a message against them. Pure."""

@@ -1,4 +1,4 @@
-"""Whether a message heard on a documented channel is one that the application accepts. Pure."""
+"""Check whether the application accepts a message of a documented channel. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from .streaming_shapes import HEALTH, SHAPES, Shape
 
 ACCEPTED: Mapping[str, list[Shape]] = {**SHAPES, **PROCESSING_SHAPES}
 
-# Keys that any message may have besides its own; every message has the first two.
+# Keys that any message may have beside its own; every message has the first two.
 _ADDED: Shape = {"epoch": COUNT, "seq": ORDINAL}
 _ALLOWED: Shape = {"result_id": or_null(WORD), "flow_id": FLOW_ID}
 
-# What is said twice in one message, because its readers look for it in two places.
+# Values that a message holds twice, because its readers expect them in two places.
 _REPEATED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "tickstock.events.patterns": (("data.flow_id", "flow_id"), ("data.source", "data.tier")),
     "tickstock:patterns:streaming": (("detection.metadata.session_id", "session_id"),),
@@ -29,7 +29,7 @@ _REPEATED: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def first_violation(channel: str, message: Any) -> str | None:
-    """Return where and how a decoded message first differs from what is accepted on a documented channel, or None."""
+    """Return where and how a decoded message first differs from the accepted shape of its channel, or None."""
     shapes = ACCEPTED[channel]
     shape = shapes[0]
     if len(shapes) > 1:

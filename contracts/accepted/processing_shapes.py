@@ -1,4 +1,4 @@
-"""The shapes of the daily run's messages, written by hand from seed 002 and contracts.md section 2."""
+"""The shapes of the daily run's messages, written by hand from the application's description."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ _PHASE_PROGRESS: Shape = {
 }
 _RATED: Shape = {"total_symbols": COUNT, "success_rate": PERCENT, "duration_seconds": NUMBER}
 
-# A channel with several messages tells them apart by the first key of each.
+# If a channel has several messages, the first key of each distinguishes them.
 PROCESSING_SHAPES: Mapping[str, list[Shape]] = {
     "tickstock:processing:status": [
         *_envelopes(

@@ -1,6 +1,6 @@
-"""Rules that a decoded JSON value keeps or breaks; what breaks one is named with its path. Pure.
+"""Check a decoded JSON value against rules; an error names the path of the value. Pure.
 
-A rule is a text (the value is this text), a dict (an object with exactly these keys, but for those of `if_said`), or a
+A rule is a text (the value is this text), a dict (an object with exactly these keys, except those of `optional`), or a
 function of value and path.
 """
 
@@ -14,7 +14,7 @@ Rule = str | Mapping[str, Any] | Callable[[Any, str], str | None]
 
 
 def violation(value: Any, rule: Rule, path: str = "") -> str | None:
-    """Return the first place where a value breaks a rule and how, None where it keeps it."""
+    """Return where and how a value first breaks a rule; None if it keeps it."""
     if isinstance(rule, str):
         return None if value == rule else f"{path}: {_shown(value)} instead of {rule!r}"
     if isinstance(rule, Mapping):
@@ -26,7 +26,7 @@ def _object_violation(value: Any, keys: Mapping[str, Rule], path: str) -> str | 
     if not isinstance(value, dict):
         return f"{path or 'the message'}: {_shown(value)} instead of an object"
     prefix = f"{path}." if path else ""
-    if missing := [key for key, rule in keys.items() if key not in value and not isinstance(rule, _IfSaid)]:
+    if missing := [key for key, rule in keys.items() if key not in value and not isinstance(rule, _Optional)]:
         return f"{prefix}{missing[0]}: is missing"
     if extra := [key for key in value if key not in keys]:
         return f"{prefix}{extra[0]}: is not a key of this message"
@@ -39,7 +39,7 @@ def _kept_if(test: Callable[[Any], bool], what: str) -> Rule:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)  # a bool is an int to Python
+    return isinstance(value, int | float) and not isinstance(value, bool)  # in Python a bool is an int
 
 
 def _is_time(value: Any) -> bool:
@@ -64,7 +64,8 @@ def _is_uuid(value: Any) -> bool:
 
 
 def _is_unix_seconds(value: Any) -> bool:
-    return _is_number(value) and 631_152_000 <= value < 4_102_444_800  # 1990 to 2100: milliseconds are far beyond
+    # 1990 to 2100: a time in milliseconds is far larger
+    return _is_number(value) and 631_152_000 <= value < 4_102_444_800
 
 
 TEXT = _kept_if(lambda value: isinstance(value, str), "text")
@@ -83,12 +84,12 @@ FLOW_ID = _kept_if(_is_uuid, "a uuid")
 
 
 def one_of(*texts: str) -> Rule:
-    """Make the rule that a value is one of some texts."""
+    """Make a rule: the value is one of some texts."""
     return _kept_if(lambda value: value in texts, " or ".join(map(repr, texts)))
 
 
 def either(first: Rule, second: Rule) -> Rule:
-    """Make the rule that a value keeps one of two rules; if both fail, the second reports the error."""
+    """Make a rule: the value keeps one of two rules; if both fail, the second reports the error."""
 
     def check(value: Any, path: str) -> str | None:
         return None if violation(value, first, path) is None else violation(value, second, path)
@@ -97,25 +98,25 @@ def either(first: Rule, second: Rule) -> Rule:
 
 
 def or_null(rule: Rule) -> Rule:
-    """Make the rule that a value keeps another rule or is null."""
+    """Make a rule: the value is null or keeps another rule."""
     return lambda value, path: None if value is None else violation(value, rule, path)
 
 
 @dataclass(frozen=True, slots=True)
-class _IfSaid:
+class _Optional:
     rule: Rule
 
     def __call__(self, value: Any, path: str, /) -> str | None:
         return violation(value, self.rule, path)
 
 
-def if_said(rule: Rule) -> Rule:
+def optional(rule: Rule) -> Rule:
     """Make the rule of a key that may be missing; a value keeps another rule."""
-    return _IfSaid(rule)
+    return _Optional(rule)
 
 
 def list_of(rule: Rule) -> Rule:
-    """Make the rule that a value is a list of which each item keeps another rule."""
+    """Make a rule: the value is a list, and each item keeps another rule."""
 
     def check(value: Any, path: str) -> str | None:
         if not isinstance(value, list):
@@ -126,7 +127,7 @@ def list_of(rule: Rule) -> Rule:
 
 
 def map_of(rule: Rule) -> Rule:
-    """Make the rule that a value is an object of which each value, under any key, keeps another rule."""
+    """Make a rule: the value is an object with any keys, and each value keeps another rule."""
 
     def check(value: Any, path: str) -> str | None:
         return _object_violation(value, dict.fromkeys(value if isinstance(value, dict) else (), rule), path)

@@ -1,7 +1,7 @@
-"""The shapes that the application was seen to accept, written by hand from contracts.md section 2.
+"""The shapes that the application accepts, observed and written by hand.
 
-Not made from the Struct types: what is said is held against this by `tickstock contract check`, so that a mistake in a
-type is not repeated here. Order of keys is left to the samples in the tests; names, JSON types and bounds are here.
+They are not made from the Struct types: `tickstock contract check` compares messages with them, so that a mistake in a
+type is found. Names, JSON types and bounds are here; the samples in the tests check the order of keys.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from .shape import (
     WORD,
     Rule,
     either,
-    if_said,
     list_of,
     map_of,
     one_of,
+    optional,
     or_null,
 )
 
 Shape = Mapping[str, Rule]
 
-_PROVENANCE = if_said(one_of("partial"))  # of a bar whose time the live feed did not hear in full
+_PROVENANCE = optional(one_of("partial"))  # of a bar for which the live feed did not receive the whole minute
 
 _NOT_WELL = ("degraded", "error", "starting", "stopping")
 _FLEET_STATUS = one_of("healthy", *_NOT_WELL)
@@ -43,7 +43,7 @@ _CHECKED: Shape = {"status": one_of("OK", *_NOT_WELL), "details": OBJECT}
 
 _BASE_RATE: Shape = {"hits": COUNT, "of": ORDINAL, "expected": NUMBER, "after_bars": ORDINAL, "days": ORDINAL}
 
-# The application hands these on as they are: of its own keys none is `parts`.
+# The application passes these on unchanged; it has no key `parts` of its own.
 _PARTS = list_of(
     {"pattern": WORD, "confidence": FRACTION, "direction": NUMBER, "levels": list_of(NUMBER), "flow_id": FLOW_ID}
 )
@@ -190,7 +190,7 @@ def _session(event: str, session: Shape) -> list[Shape]:
     return [{"type": f"streaming_{event}", "event": event, "timestamp": TIME, "session": session, "data": session}]
 
 
-# A channel with several messages tells them apart by the first key of each.
+# If a channel has several messages, the first key of each distinguishes them.
 SHAPES: Mapping[str, list[Shape]] = {
     "tickstock.events.patterns": [_PATTERN_EVENT],
     "tickstock:patterns:streaming": [_STREAMING_PATTERN],

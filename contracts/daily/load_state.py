@@ -3,7 +3,7 @@
 import msgspec
 
 from ..messages.message import IsoTime, Percent
-from ..runs import Status
+from ..runs import RunStatus
 
 
 class LoadState(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +13,7 @@ class LoadState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     job_id: str
-    status: Status
+    status: RunStatus
     progress: Percent
     message: str
     current_symbol: str | None

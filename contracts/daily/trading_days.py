@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..market_hours import NEW_YORK, hours_if_open, hours_of
 
-Closures = Mapping[date, time | None]  # days that the calendar does not know: closed all day (None), or from then on
+Closures = Mapping[date, time | None]  # days that the calendar does not have: closed all day (None), or from then on
 NO_CLOSURES: Closures = {}
 
 
@@ -22,7 +22,7 @@ SessionOn = Callable[[date], Session | None]  # of a day; None where nothing is 
 
 
 def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
-    """Return a day's session; None where the market is closed."""
+    """Return a day's session; None if the market is closed."""
     if day in closures and closures[day] is None:
         return None
     return None if hours_of(day) is None else session_if_open(day, closures)

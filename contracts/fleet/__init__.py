@@ -1,1 +1,1 @@
-"""The fleet at one moment, and the rules that judge it. Pure."""
+"""The state of the fleet at one moment, and the rules that judge it. Pure."""

@@ -1,6 +1,6 @@
-"""How a fleet is: the findings of the one table over one look, and what they come to in a word. Pure.
+"""Judge a fleet: apply the table of rules to one reading, and derive one word from the findings. Pure.
 
-Every view shows these: `tickstock status`, its JSON and its exit code; the bridge's channels and alerts.
+All views show these findings: `tickstock status`, its JSON and exit code, the bridge's channels and alerts.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,9 +22,9 @@ _AWAY = {
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """One thing that is wrong. code: stays the same as long as it is wrong; do: the next step of a person.
+    """One problem. code: the same as long as the problem lasts; do: the next step for a person.
 
-    alarming: a person must look now.
+    alarming: a person must act now.
     """
 
     level: Level
@@ -36,9 +36,9 @@ class HealthFinding:
 
 
 def judge(look: FleetLook | None, away: Collection[Away] = ()) -> list[HealthFinding]:
-    """Return what is wrong, the worst first, then in the table's order.
+    """Return the findings, worst first, then in the table's order.
 
-    look: None where a server has not answered yet; with a server that is away, the last one that could be taken.
+    look: None if a server has not answered yet. While a server is away: the last successful reading.
     """
     found = [_of_server(one) for one in sorted(away, key=lambda one: one.server)]
     if look is not None:
@@ -64,14 +64,14 @@ def is_healthy(findings: Sequence[HealthFinding]) -> bool:
 
 
 def is_starting(look: FleetLook | None) -> bool:
-    """Tell a fleet whose bridge has just come, and of whose workers none has yet."""
+    """Tell whether the bridge has just started and no worker runs yet."""
     if look is None or look.bridge.connected_s is None:
         return False
     return not look.fleet.running_workers and look.bridge.connected_s < GRACE_S
 
 
 def health_of(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Health:
-    """Say it in one word: the same in `tickstock status` and on the channels."""
+    """Return the state in one word: the same in `tickstock status` and on the channels."""
     if not is_healthy(findings):
         return "error"
     if is_starting(look):
@@ -80,7 +80,7 @@ def health_of(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Heal
 
 
 def health_of_part(findings: Sequence[HealthFinding]) -> Literal["healthy", "degraded", "error"]:
-    """Say how a part is, of its own findings."""
+    """Return the state of one part from its own findings."""
     if not is_healthy(findings):
         return "error"
     return "degraded" if any(finding.level == "warn" for finding in findings) else "healthy"

@@ -1,4 +1,4 @@
-"""The fleet at one moment, as a value: what both servers say of it. Everything that judges or shows it is a view. Pure.
+"""The state of the fleet at one moment, read from both servers. All checks and views use this value. Pure.
 
 `db/look/fleet_look.py` reads it, `fleet_health.py` judges it. msgspec writes it to JSON and reads it back.
 """
@@ -10,16 +10,16 @@ from uuid import UUID
 
 from ..server import Server
 
-# What a start of a Redis brings back of its append-only file.
+# How much of its append-only file a restarted Redis would restore.
 Replay = Literal["whole", "drops", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionLook:
-    """lag_ticks: sent, not committed. lag_s: age of the oldest entry above the position; 0: none waits, None: unknown.
+    """lag_ticks: sent, not committed. lag_s: age of the oldest entry after the position; 0: none waits, None: unknown.
 
-    owner: None where no worker has it. pause_s: how long the partition stood still when it moved the last time.
-    entries, results: in its two streams; None where the key holds something else.
+    owner: None if no worker owns it. pause_s: how long the partition had no owner at its last move. entries, results:
+    in its two streams; None if the key holds another type.
     """
 
     partition: int
@@ -36,9 +36,9 @@ class PartitionLook:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLook:
-    """The counts run since the worker's start; a worker that ended keeps its last ones.
+    """Counts since the worker's start; a worker that ended keeps its last ones.
 
-    silent: it fell silent without a word: killed, or cut off.
+    silent: it stopped without ending its lease: killed, or cut off.
     """
 
     consumer: str
@@ -61,7 +61,7 @@ class WorkerLook:
 class ReplayLook:
     """state: running, unfinished (its last minutes stay open), finished or abandoned.
 
-    partitions: how many it ends in, of the stream that it was sent into.
+    partitions: the number of partitions in which it must end.
     """
 
     name: str
@@ -76,11 +76,11 @@ class ReplayLook:
 
 @dataclass(frozen=True, slots=True)
 class FrontDoorLook:
-    """applied: the lowest entry id that is applied in every partition. lag_entries: entries behind it.
+    """applied: the lowest entry id that every partition has applied. lag_entries: entries after it.
 
-    None: unknown, because the key holds something else. lost: entries that were trimmed or deleted before they were
-    read; None where Redis does not count what it adds. lost_between: the ids between which that was so last.
-    entries: all that the stream holds.
+    None: unknown, because the key holds another type. lost: entries that were trimmed or deleted before a worker read
+    them; None if Redis does not count added entries. lost_between: the ids around the last loss. entries: in the
+    stream.
     """
 
     applied: str
@@ -92,7 +92,7 @@ class FrontDoorLook:
 
 @dataclass(frozen=True, slots=True)
 class RedisLook:
-    """One server. max_memory_bytes: None where there is no limit. replay: what of its file a start brings back."""
+    """One server. max_memory_bytes: None if unlimited. replay: how much of its file a restart restores."""
 
     version: str
     memory_bytes: int
@@ -103,13 +103,13 @@ class RedisLook:
 
     @property
     def memory_share(self) -> float:
-        """Return how much of `maxmemory` is used, 0..1; 0 where there is no limit."""
+        """Return the used part of `maxmemory`, 0..1; 0 if unlimited."""
         return self.memory_bytes / self.max_memory_bytes if self.max_memory_bytes else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """One thing that Redis has forgotten. loses: ticks are lost by it; do: the next step of a person."""
+    """Data that Redis has lost. loses: ticks are lost; do: the next step for a person."""
 
     says: str
     do: str
@@ -118,10 +118,10 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class StreamLook:
-    """How far the stream is worked off, and by whom. partitions_total: 0 where no process has created it yet.
+    """How far the streams are processed, and by which workers. partitions_total: 0 before the stream is created.
 
-    lag_ticks: of all partitions; lag_s: of the oldest tick, None where unknown. forgotten: what Redis held and holds no
-    more. repeated_ticks: trades that came again, ever. dead_letters: rows of each reason.
+    lag_ticks: of all partitions; lag_s: of the oldest tick, None if unknown. forgotten: data that Redis has lost.
+    repeated_ticks: repeated trades since the tables were made. dead_letters: rows by reason.
     """
 
     stream: str
@@ -144,13 +144,13 @@ class StreamLook:
 
     @property
     def owned_partitions(self) -> int:
-        """Return how many partitions a worker owns."""
+        """Return how many partitions have an owner."""
         return sum(partition.owner is not None for partition in self.partitions)
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLook:
-    """left_s: until it would run out, were it not renewed."""
+    """left_s: seconds until it ends, if it is not renewed."""
 
     unit: str
     owner: str
@@ -160,7 +160,10 @@ class LeaseLook:
 
 @dataclass(frozen=True, slots=True)
 class ProducerLook:
-    """A live producer. running: False where it fell silent without a word. ticks: committed; last_s: since the last."""
+    """A live producer.
+
+    running: False if it stopped without ending its lease. ticks: committed; last_s: since the last.
+    """
 
     name: str
     running: bool
@@ -174,8 +177,8 @@ class ProducerLook:
 class BridgeLook:
     """The active bridge. owner: None if no bridge is active; silent_s: since its last heartbeat, None: never.
 
-    standbys: bridges that wait to take over. untold: results that wait to be told, untold_s: for how long the first.
-    connected_s: for how long the one that speaks has been connected to PostgreSQL; None where none speaks, or unknown.
+    standbys: standby bridges. untold: results that wait to be published; untold_s: how long the first one has waited.
+    connected_s: how long the active bridge has been connected to PostgreSQL; None: no active bridge, or unknown.
     """
 
     owner: str | None
@@ -189,10 +192,10 @@ class BridgeLook:
 
 @dataclass(frozen=True, slots=True)
 class FeedLook:
-    """silent_s: since a tick of a live feed was committed; None: never. lost: since the tables were made.
+    """silent_s: since a live tick was committed; None: never. lost: ticks, since the tables were made.
 
-    lost_lately: of producers that lost some within the last 15 minutes; dead_letters_lately: within the last 5.
-    bars_per_minute: of the whole fleet, over the last two minutes; at a first look, since the workers started.
+    lost_lately: of producers that lost ticks within the last 15 minutes; dead_letters_lately: within the last 5.
+    bars_per_minute: of the whole fleet, over the last two minutes; at the first reading, since the workers started.
     open_s: since the market opened; None while it is closed.
     """
 
@@ -254,9 +257,9 @@ class JobsLook:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the running workers do and use. ticks_per_second: since the look before; cpu_percent: of one core.
+    """Work and resources of the running workers. ticks_per_second: since the last reading; cpu_percent: of one core.
 
-    commit_lag_ms: the age of the oldest tick in the last commit of a worker that is busy; 0 where none is.
+    commit_lag_ms: age of the oldest tick in the last commit of a busy worker; 0 if none is busy.
     """
 
     ticks_per_second: float = 0.0
@@ -267,9 +270,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """active: with a bar within 5 minutes of the newest of all; stale: within 8 hours, and no longer active.
+    """active: symbols with a bar within 5 minutes of the newest bar; stale: within 8 hours, but not active.
 
-    stale_symbols: the first 50 of them by name.
+    stale_symbols: the first 50 stale symbols by name.
     """
 
     active: int
@@ -279,7 +282,7 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A key of ours in Redis that holds something else. holds, wants: types as people say them, "a list"."""
+    """One of our Redis keys that holds another type. holds, wants: types in words, "a list"."""
 
     key: str
     holds: str
@@ -287,18 +290,18 @@ class ForeignKey:
 
     @property
     def says(self) -> str:
-        """Say what is wrong."""
+        """Describe the problem."""
         return f"{self.key} holds {self.holds}, not {self.wants} of ours"
 
     @property
     def do(self) -> str:
-        """Say how to put it right."""
-        return f"RENAME '{self.key}' to another name, or DEL it; what is ours comes back by itself"
+        """Describe how to correct it."""
+        return f"RENAME '{self.key}' to another name, or DEL it; the fleet recovers by itself"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointCount:
-    """last_s: seconds since it was logged last."""
+    """last_s: seconds since its last row."""
 
     source: str
     checkpoint: str
@@ -308,10 +311,10 @@ class CheckpointCount:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """Seconds since each sign of life; None: none, or none within the window.
+    """Seconds since each sign of life; None: never, or not within the window.
 
-    key_s: our key in Redis; logged_s: our row in the flow log, of a heartbeat or a start; application_s: whatever the
-    application logged last. subscribers: connections on `tickstock.events.patterns`.
+    key_s: our key in Redis; logged_s: our row in the flow log, of a heartbeat or a start; application_s: the
+    application's last row. subscribers: connections on `tickstock.events.patterns`.
     """
 
     key_s: float | None
@@ -322,10 +325,10 @@ class Heartbeats:
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """Patterns published within the window. settled: those that have had 10 s for the application's steps.
+    """Patterns published within the window. settled: at least 10 s old, enough for the application's steps.
 
-    Orphans among those: never received; received and never parsed; parsed and delivered to nobody. Latencies in
-    milliseconds since the publication; None where nothing came so far.
+    Orphans among the settled: never received; received and never parsed; parsed and not delivered. Latencies in
+    milliseconds since the publication; None if there is no row yet.
     """
 
     published: int
@@ -359,7 +362,7 @@ class RecentFlow:
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """Both systems, as the flow log shows them. window_s: how far back it was read. latest: the newest flow first."""
+    """Both systems, as the flow log shows them. window_s: how far back it was read. latest: newest flow first."""
 
     window_s: float
     heartbeats: Heartbeats
@@ -370,12 +373,13 @@ class Integration:
 
 @dataclass(frozen=True, slots=True)
 class FleetLook:
-    """One look. at: by the clock of who looked; redis_s: Unix seconds by that of Redis, by which ticks arrive.
+    """One reading of both servers.
 
-    unowned_s: how long each partition has had no owner, at most as long as a worker has run. workers_silent_s: since a
-    worker's last sign of life; None: there was none. redis_nodes: the one server, or each of a cluster that takes
-    writes. integration: None where the flow log was not read yet. idle_definitions: on for no timeframe that workers
-    detect on. dead_letter_entries: in Redis; None where the key holds something else.
+    at: by the reader's clock; redis_s: Unix seconds by Redis's clock, which stamps arriving ticks. unowned_s: how long
+    each partition has had no owner, at most as long as a worker has run. workers_silent_s: since
+    the last sign of life of any worker; None: never. redis_nodes: the one server, or each node of a cluster that
+    accepts writes. integration: None if the flow log was not read yet. idle_definitions: enabled for no timeframe that
+    workers detect on. dead_letter_entries: in Redis; None if the key holds another type.
     """
 
     at: datetime
@@ -400,7 +404,7 @@ class FleetLook:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A server that does not answer. why: in one line, without a secret; for_s: None where only one look was taken."""
+    """A server that does not answer. why: one line, without secrets; for_s: None after only one reading."""
 
     server: Server
     why: str
@@ -409,7 +413,7 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionFaults:
-    """Definition rows of which no worker makes use, by name: idle ones, and wrong ones with the reason."""
+    """Definition rows that no worker uses, by name: idle ones, and wrong ones with the reason."""
 
     idle: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)

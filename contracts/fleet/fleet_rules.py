@@ -1,12 +1,11 @@
-"""The one table of what can be wrong with a fleet: each rule looks at a FleetLook and says what it sees. Pure.
+"""The table of problems that a fleet can have. Each rule reads a FleetLook and returns what it finds. Pure.
 
 Levels. `error`: ticks do not become bars, results are not published, a daily run does not go on, or the servers are set
-up so that ticks may be lost. `warn`: to be looked at, and the fleet does its work. `note`: worth knowing, nothing
-suffers by it.
+up so that ticks may be lost. `warn`: needs attention; the fleet works. `note`: worth knowing, without harm.
 
-For how long something has been so is always what the tables say, so that every view says the same and a new bridge
-knows it at once. What a fleet that has just started cannot have done yet is not missed: a duration counts from the
-moment on at which the one who should have acted was there (`_missed_s`).
+Durations come from the tables, so that all views agree and a new bridge knows them at once. A fleet that has just
+started is not blamed for work it could not do yet: a duration counts from the moment when the responsible process was
+there (`_missed_s`).
 """
 
 from collections.abc import Callable, Iterator
@@ -24,22 +23,25 @@ Part = Literal["redis", "database", "workers", "bridge", "feed", "jobs"]
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 SILENT_S = 60.0
 LAG_S = 5.0  # a worker commits each second
-STUCK_S = 60.0  # for so long nobody commits: no worker is only slow then
+STUCK_S = 60.0  # if there is no commit for so long, it is not just a slow worker
 UNDETECTED_BARS = 1_000
-HEARTBEAT_S = 30.0  # from there on the application shows us as offline
-HEARTBEAT_ROW_S = 150.0  # one is logged each 60 s
+HEARTBEAT_S = 30.0  # after it the application shows us as offline
+HEARTBEAT_ROW_S = 150.0  # one row is logged every 60 s
 UNTOLD_S = 30.0
-FEED_KNOWN_S = 4 * 86_400.0  # a live feed within that time: a weekend and a holiday are shorter
+# the fleet has a live feed if it sent ticks within this time, longer than a weekend and a holiday
+FEED_KNOWN_S = 4 * 86_400.0
 RUN_STILL_S = 600.0  # a step of 250 symbols takes seconds; one that waits for a vendor's rate limit takes minutes
-RUN_KNOWN_S = 4 * 86_400.0  # an older failure is history: a weekend and a holiday are shorter
-FRONT_DOOR_ENTRIES = 10_000  # as the alert TickStockFrontDoorWaits
+RUN_KNOWN_S = 4 * 86_400.0  # an older failure is no finding: longer than a weekend and a holiday
+FRONT_DOOR_ENTRIES = 10_000  # the same as in the alert TickStockFrontDoorWaits
 
-DROPS = "a start of Redis would drop what MULTI/EXEC and scripts wrote: its user `default` may not write it"
-GRANT = f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; it lets nobody in"
+DROPS = "a restart of Redis would lose all writes of MULTI/EXEC and scripts: its user `default` may not write"
+GRANT = (
+    f"ACL SETUSER default {DEFAULT_USER}, as `tickstock redis-acl` prints it, and ACL SAVE; no user can log in with it"
+)
 
 
 class Seen(NamedTuple):
-    """What a rule saw. level, do: where they are not those of the rule's row."""
+    """What a rule found. level, do: if they differ from the rule's row."""
 
     says: str
     level: Level | None = None
@@ -47,10 +49,10 @@ class Seen(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One row of the table. code: stays the same for ever.
+    """One row of the table. code: never changes.
 
-    alarming: a person must look now; it is said on `tickstock:alerts:critical`, as Prometheus's alert is critical.
-    alert: Prometheus's alert for the same thing, which the runbook explains; "" where it has none.
+    alarming: a person must act now; published on `tickstock:alerts:critical`, like a critical alert of Prometheus.
+    alert: Prometheus's alert for the same problem, explained in the runbook; "" if there is none.
     """
 
     code: str
@@ -63,7 +65,7 @@ class Rule(NamedTuple):
 
 
 def duration(seconds: float) -> str:
-    """Say how long in the unit that people would: 12 s, 7 min, 3 h, 2 days."""
+    """Write a duration in a common unit: 12 s, 7 min, 3 h, 2 days."""
     for least, unit, name in ((2 * 86_400, 86_400, "days"), (2 * 3_600, 3_600, "h"), (120, 60, "min")):
         if seconds >= least:
             return f"{seconds / unit:,.0f} {name}"
@@ -71,7 +73,7 @@ def duration(seconds: float) -> str:
 
 
 def has_only_replayed(look: FleetLook) -> bool:
-    """Tell whether nothing but replays ever came in, all of them ended, and nothing waits: then no process need run."""
+    """Tell whether only replays ever came in, all ended, and nothing waits: then no process needs to run."""
     fleet = look.fleet
     ended = all(replay.state in ("finished", "abandoned") for replay in fleet.replays)
     waits = fleet.lag_ticks or fleet.lag_s != 0.0 or fleet.front_door.lag_entries or look.feed.undetected_bars
@@ -80,9 +82,9 @@ def has_only_replayed(look: FleetLook) -> bool:
 
 
 def _missed_s(look: FleetLook, seconds: float) -> float:
-    """Return for how long something is missed: at most for as long as a bridge speaks, since a fleet starts with it.
+    """Return how long something has been missing, at most as long as a bridge has been active.
 
-    A fleet that was stopped overnight has had no worker for hours, and is well some seconds later.
+    A fleet that was stopped overnight has had no worker for hours, but is healthy some seconds after its start.
     """
     return min(seconds, seconds if look.bridge.connected_s is None else look.bridge.connected_s)
 
@@ -101,13 +103,13 @@ def _no_workers(look: FleetLook) -> Iterator[Seen]:
         return
     since = "no worker was ever started" if silent_s is None else f"no worker for {duration(silent_s)}"
     if has_only_replayed(look):
-        yield Seen(f"{since}, and none is needed: every replay has come to its end", "note", "nothing")
+        yield Seen(f"{since}, and none is needed: all replays have ended", "note", "nothing")
         return
     yield Seen(since)
 
 
 def _partitions_unowned(look: FleetLook) -> Iterator[Seen]:
-    """Only while workers run: without them NO_WORKERS says it all."""
+    """Only while workers run: without them NO_WORKERS is enough."""
     if not look.fleet.running_workers:
         return
     unowned = {partition: s for partition, s in look.unowned_s.items() if s >= GRACE_S}
@@ -116,12 +118,12 @@ def _partitions_unowned(look: FleetLook) -> Iterator[Seen]:
 
 
 def _lag_unknown(look: FleetLook) -> Iterator[Seen]:
-    foreign = {foreign.key for foreign in look.foreign_keys}  # of which that rule says more
+    foreign = {foreign.key for foreign in look.foreign_keys}  # FOREIGN_KEYS reports these
     unknown = [
         p.partition for p in look.fleet.partitions if p.lag_s is None and foreign.isdisjoint(frame_keys(p.partition))
     ]
     if unknown:
-        yield Seen(f"ticks wait in partition {', '.join(map(str, unknown))}, and Redis has lost when they came")
+        yield Seen(f"ticks wait in partition {', '.join(map(str, unknown))}, and Redis has lost their arrival times")
 
 
 def _lag_high(look: FleetLook) -> Iterator[Seen]:
@@ -144,12 +146,12 @@ def _replay_unfinished(look: FleetLook) -> Iterator[Seen]:
 
 def _definitions_idle(look: FleetLook) -> Iterator[Seen]:
     if look.idle_definitions:
-        yield Seen(f"on, but for no timeframe that workers detect on: {first_few(look.idle_definitions)}")
+        yield Seen(f"enabled, but for no timeframe that workers detect on: {first_few(look.idle_definitions)}")
 
 
 def _definitions_wrong(look: FleetLook) -> Iterator[Seen]:
     if look.wrong_definitions:
-        yield Seen(f"definition rows that are skipped: {first_few(look.wrong_definitions)}")
+        yield Seen(f"skipped definition rows: {first_few(look.wrong_definitions)}")
 
 
 # -- the bridge and the application ------------------------------------------------------------------------------------
@@ -160,11 +162,11 @@ def _no_bridge(look: FleetLook) -> Iterator[Seen]:
     if bridge.owner is not None or (bridge.silent_s is not None and bridge.silent_s < GRACE_S):
         return
     never = "no bridge was ever started"
-    since = never if bridge.silent_s is None else f"no bridge has spoken for {duration(bridge.silent_s)}"
+    since = never if bridge.silent_s is None else f"no bridge was active for {duration(bridge.silent_s)}"
     if has_only_replayed(look) and not bridge.untold:
-        yield Seen(f"{since}, and no result waits to be told", "note", "nothing")
+        yield Seen(f"{since}, and no result waits to be published", "note", "nothing")
         return
-    yield Seen(f"nobody tells the results: {since}")
+    yield Seen(f"results are not published: {since}")
 
 
 def _heartbeat_stale(look: FleetLook) -> Iterator[Seen]:
@@ -172,8 +174,8 @@ def _heartbeat_stale(look: FleetLook) -> Iterator[Seen]:
         return
     key_s = look.integration.heartbeats.key_s
     if key_s is None or key_s > HEARTBEAT_S:
-        age = "is not there" if key_s is None else f"is {duration(key_s)} old"
-        says = f"the key tickstock:producer:heartbeat {age}, though a bridge speaks"
+        age = "does not exist" if key_s is None else f"is {duration(key_s)} old"
+        says = f"the key tickstock:producer:heartbeat {age}, though a bridge is active"
         yield Seen(says, do=f"look at the log of the bridge {look.bridge.owner}")
 
 
@@ -186,11 +188,13 @@ def _heartbeat_unlogged(look: FleetLook) -> Iterator[Seen]:
 
 
 def _results_untold(look: FleetLook) -> Iterator[Seen]:
-    """Give a bridge that has just begun the time to publish what waited for it."""
+    """Allow a bridge that has just started to publish waiting results first."""
     bridge = look.bridge
     if bridge.owner is not None and bridge.untold_s is not None and _missed_s(look, bridge.untold_s) > UNTOLD_S:
         of_runs = f", {look.jobs.untold:,} of them of runs" if look.jobs.untold else ""
-        yield Seen(f"{bridge.untold:,} results wait to be told{of_runs}, the first for {duration(bridge.untold_s)}")
+        yield Seen(
+            f"{bridge.untold:,} results wait to be published{of_runs}, the first for {duration(bridge.untold_s)}"
+        )
 
 
 def _application_away(look: FleetLook) -> Iterator[Seen]:
@@ -199,11 +203,11 @@ def _application_away(look: FleetLook) -> Iterator[Seen]:
     beats = look.integration.heartbeats
     if beats.application_s is None and not beats.subscribers:
         window = duration(look.integration.window_s)
-        yield Seen(f"nobody listens on the pattern channel, nor logged a checkpoint for {window}")
+        yield Seen(f"no subscriber on the pattern channel, and no checkpoint logged for {window}")
 
 
 def _flows_not_received(look: FleetLook) -> Iterator[Seen]:
-    """Only where the application logs: without it nothing would ever be received."""
+    """Only if the application logs: otherwise it would never report a pattern as received."""
     if look.integration is None or look.integration.heartbeats.application_s is None:
         return
     flows = look.integration.flows
@@ -223,7 +227,7 @@ def _flows_not_parsed(look: FleetLook) -> Iterator[Seen]:
 
 
 def _feed_silent(look: FleetLook) -> Iterator[Seen]:
-    """Within the hours of the market: what was silent before it opened is not counted."""
+    """Only while the market is open; silence before the open does not count."""
     feed = look.feed
     if not feed.market_open or feed.silent_s is None or feed.silent_s >= FEED_KNOWN_S:
         return
@@ -235,14 +239,12 @@ def _feed_silent(look: FleetLook) -> Iterator[Seen]:
 def _producers_gone(look: FleetLook) -> Iterator[Seen]:
     gone = [producer.name for producer in look.producers if not producer.running]
     if gone and not any(producer.running for producer in look.producers):
-        yield Seen(f"fell silent without a word, and no other runs: {', '.join(gone)}")
+        yield Seen(f"stopped without ending their leases, and no other runs: {', '.join(gone)}")
 
 
 def _ticks_lost(look: FleetLook) -> Iterator[Seen]:
     if look.feed.lost_lately:
-        yield Seen(
-            f"producers lost ticks in the last 15 minutes; {look.feed.lost_lately:,} of theirs are missing in all"
-        )
+        yield Seen(f"producers lost ticks in the last 15 minutes; they lost {look.feed.lost_lately:,} in all")
 
 
 def _dead_letters(look: FleetLook) -> Iterator[Seen]:
@@ -307,7 +309,7 @@ def _redis_forgot(look: FleetLook) -> Iterator[Seen]:
 def _redis_evicts(look: FleetLook) -> Iterator[Seen]:
     policies = {node.policy for node in look.redis_nodes} - {"noeviction"}
     if policies:
-        yield Seen(f"the eviction policy is {', '.join(sorted(policies))}: whole streams vanish in silence")
+        yield Seen(f"the eviction policy is {', '.join(sorted(policies))}: Redis may delete whole streams")
 
 
 def _redis_memory_high(look: FleetLook) -> Iterator[Seen]:
@@ -329,16 +331,15 @@ def _redis_no_aof(look: FleetLook) -> Iterator[Seen]:
 def _foreign_keys(look: FleetLook) -> Iterator[Seen]:
     if look.foreign_keys:
         says = first_few([foreign.says for foreign in look.foreign_keys])
-        yield Seen(f"{says}: what needs it waits", do=look.foreign_keys[0].do)
+        yield Seen(f"{says}: the work on it waits", do=look.foreign_keys[0].do)
 
 
 def _nothing(_: FleetLook) -> Iterator[Seen]:
-    """See nothing: of a server that is away no look can be taken, and whoever tried says so (`fleet_health.judge`)."""
+    """Find nothing: without an answer there is no reading; `fleet_health.judge` reports the server."""
     yield from ()
 
 
-# TICKS_LOST is a warning, because the fleet does its work again, and alarming, because the bars of that time lack ticks
-# until somebody repairs them.
+# TICKS_LOST is a warning, because the fleet works again, and alarming, because bars lack ticks until a repair.
 RULES = (
     Rule("DATABASE_AWAY", "database", "error", True, "TickStockServerAway", _nothing,
          "start PostgreSQL; ticks wait in Redis meanwhile"),
@@ -349,7 +350,7 @@ RULES = (
     Rule("NO_WORKERS", "workers", "error", True, "TickStockNoWorkers", _no_workers,
          "start one: tickstock-worker"),
     Rule("PARTITIONS_UNOWNED", "workers", "error", True, "TickStockPartitionsWithoutOwner", _partitions_unowned,
-         "look at the workers' logs: who has too few takes what is free"),
+         "look at the workers' logs: a worker takes free partitions within seconds"),
     Rule("NO_BRIDGE", "bridge", "error", True, "TickStockNoBridgeSpeaks", _no_bridge,
          "start one: tickstock-bridge"),
     Rule("HEARTBEAT_STALE", "bridge", "error", False, "", _heartbeat_stale,
@@ -357,13 +358,13 @@ RULES = (
     Rule("RESULTS_UNTOLD", "bridge", "error", False, "TickStockOutboxGrows", _results_untold,
          "look at the bridge's log; is --streaming-rate too low?"),
     Rule("LAG_UNKNOWN", "workers", "error", False, "TickStockLagUnknown", _lag_unknown,
-         "look whether their producers run: they send again what they keep"),
+         "check that their producers run: they send kept frames again"),
     Rule("LAG_HIGH", "workers", "warn", False, "TickStockLagHigh", _lag_high,
          "add workers, up to one a partition; look at those of the partitions that lag"),
     Rule("REDIS_FORGOT", "redis", "error", False, "", _redis_forgot,
-         "look at its append-only file"),
+         "check Redis's append-only file"),
     Rule("FEED_SILENT", "feed", "error", True, "TickStockNoTicks", _feed_silent,
-         "look at the producers, and whether the vendor sends"),
+         "check the producers, and whether the vendor sends"),
     Rule("REDIS_EVICTS", "redis", "error", False, "", _redis_evicts,
          "set `maxmemory-policy noeviction`"),
     Rule("REDIS_MEMORY_HIGH", "redis", "error", True, "TickStockRedisMemoryFull", _redis_memory_high,
@@ -383,9 +384,9 @@ RULES = (
     Rule("HEARTBEAT_UNLOGGED", "bridge", "warn", False, "", _heartbeat_unlogged,
          "look at the bridge's log, and at its rights on integration_events"),
     Rule("PRODUCERS_GONE", "feed", "warn", False, "", _producers_gone,
-         "start tickstock-producer; a spool that was left behind is sent first"),
+         "start tickstock-producer; it first sends a spool that was left behind"),
     Rule("TICKS_LOST", "feed", "warn", True, "TickStockTicksLost", _ticks_lost,
-         "tickstock audit names the producers, tickstock gaps what is repaired"),
+         "tickstock audit names the producers, tickstock gaps lists the repairs"),
     Rule("DEAD_LETTERS", "feed", "warn", False, "TickStockDeadLetters", _dead_letters,
          "tickstock dlq ls shows them, with their reasons"),
     Rule("GAPS_OPEN", "feed", "warn", False, "TickStockOpenGaps", _gaps_open,
@@ -393,11 +394,11 @@ RULES = (
     Rule("RUN_FAILED", "jobs", "warn", False, "TickStockRunFailed", _run_failed,
          "tickstock run show says why; `tickstock run start` makes another"),
     Rule("FRONT_DOOR_WAITS", "feed", "warn", False, "TickStockFrontDoorWaits", _front_door_waits,
-         "run workers; the slowest partition holds it up: look at its worker"),
+         "run workers; all wait for the slowest partition: look at its worker"),
     Rule("UNDETECTED_BARS", "workers", "warn", False, "TickStockDetectorsBehind", _undetected_bars,
          "add workers"),
     Rule("STALE_SYMBOLS", "feed", "warn", False, "TickStockStaleSymbols", _stale_symbols,
-         "look at the subscription, and whether the vendor sends"),
+         "check the subscription, and whether the vendor sends"),
     Rule("APPLICATION_AWAY", "bridge", "note", False, "TickStockNoReceivers", _application_away,
          "start TickStockAppV2, if it is meant to run"),
     Rule("REDIS_NO_AOF", "redis", "warn", False, "", _redis_no_aof,
@@ -407,8 +408,8 @@ RULES = (
     Rule("RUN_INCOMPLETE", "jobs", "note", False, "", _run_incomplete,
          "tickstock run show names them, `tickstock run retry` does them again"),
     Rule("DEFINITIONS_IDLE", "workers", "note", False, "", _definitions_idle,
-         "`tickstock definitions live` switches the default set on"),
+         "`tickstock definitions live` enables the default set"),
     Rule("DEFINITIONS_WRONG", "workers", "note", False, "", _definitions_wrong,
-         "correct the rows, or switch them off; `tickstock definitions ls`"),
+         "correct the rows, or disable them; `tickstock definitions ls`"),
 )  # fmt: skip
 RULE_OF = {rule.code: rule for rule in RULES}

@@ -1,1 +1,1 @@
-"""The bytes of one stream entry, and the columns beside its block. Pure."""
+"""The bytes of one stream entry: a block of columns, and the columns outside it. Pure."""

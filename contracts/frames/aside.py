@@ -1,7 +1,6 @@
-"""What a frame carries beside its block: the columns that only a dead letter or a cancel looks at. Pure.
+"""The columns of a frame outside its block: only dead letters and cancels need them. Pure.
 
-They stand in fields of their own at the frame's end, which a program of before does not read: so its workers understand
-the front door of a newer one.
+They are the last field of a frame. Older programs do not read it, so an older worker understands a newer front door.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -24,7 +23,7 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 class Aside(NamedTuple):
-    """columns: the names of those in the block, one after the other. notes: what the column `note` points into."""
+    """columns: the names of the columns in the block, in order. notes: the texts that the column `note` points to."""
 
     columns: Annotated[list[_Name], msgspec.Meta(max_length=len(ASIDE_COLUMNS))]
     block: bytes
@@ -35,7 +34,7 @@ NOTHING = Aside([], b"", [])
 
 
 def pack_aside(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> Aside:
-    """Return what some ticks carry beside their block; only the notes that a row of theirs points to."""
+    """Return the columns outside the block, with those notes that a row points to."""
     columns = {name: ticks.optional[name] for name in ASIDE_COLUMNS if name in ticks.optional}
     columns = {name: column for name, column in columns.items() if column.any()}
     if not columns:
@@ -50,7 +49,7 @@ def pack_aside(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> Aside:
 
 
 def unpack_aside(aside: Aside, count: int, codec: Literal["zstd", "none"]) -> dict[str, Column]:
-    """Return the columns of so many ticks, by name. Raises BadFrame where they do not fit."""
+    """Return the columns of `count` ticks, by name. Raises BadFrame if they do not fit."""
     if not aside.columns:
         return {}
     if not set(aside.columns) <= set(ASIDE_COLUMNS):
@@ -72,7 +71,7 @@ def unpack_aside(aside: Aside, count: int, codec: Literal["zstd", "none"]) -> di
 def _raw(block: bytes, size: int) -> bytes:
     try:
         if zstandard.frame_content_size(block) != size:
-            raise BadFrame("what stands beside the block has another size")
+            raise BadFrame("the columns beside the block have another size")
         return _decompressor.decompress(block)
     except zstandard.ZstdError as e:
         raise BadFrame(f"corrupt beside the block: {e}") from e

@@ -1,11 +1,11 @@
 """A frame: the bytes of one stream entry, up to 512 ticks of one partition in columns.
 
-Whoever can write to a stream can send a frame. So `decode` holds all of it but the values of its rows against what our
-own programs send, before anything is unpacked: its bytes, its numbers, its texts, and how much its block unpacks to.
+Anybody who can write to a stream can send a frame. `decode` therefore checks everything except the values of the rows
+before anything is unpacked: size, numbers, texts, and the unpacked size of the block.
 
 Layout: msgpack array of the fields of `Frame`; `block` holds the columns one after the other (ts i8, price f8, size f8,
 symbol index u2, then the optional ones named in `columns`), little-endian, compressed as one piece. A crc32 of the
-array stands behind it. Version 1.
+array follows it. Version 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,17 +30,18 @@ VERSION = 1
 MAX_TICKS = bounds.MAX_TICKS
 MAX_NAME_LENGTH = 64  # of a producer or feed
 FIELD = b"f"  # the one field of a stream entry that holds a frame
-TOO_LARGE = b"an entry of so many bytes: "  # what a reader hands on of one that it does not read, with their number
+# a reader returns this, with the size, in place of an entry that is too large
+TOO_LARGE = b"an entry of so many bytes: "
 
 _BASE_COLUMNS: list[np.dtype[Any]] = [np.dtype(code) for code in ("<i8", "<f8", "<f8", "<u2")]
 _BLOCK_COLUMNS = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in ASIDE_COLUMNS}
 _CHECKSUM_BYTES = 4
 _MAX_BLOCK_BYTES = MAX_FRAME_ROWS * 128  # unpacked: a row with every column takes less
-_MAX_TEXT_LENGTH = 255  # of a symbol or column name: a longer one is invalid and is not decoded
+_MAX_TEXT_LENGTH = 255  # of a symbol or column name; longer ones are not decoded
 
-Kind = Literal["live", "replay", "end", "abandon"]
+FrameKind = Literal["live", "replay", "end", "abandon"]
 
-# Bounds, so that a frame from a stranger cannot carry what no column holds.
+# Bounds, so that no frame carries a value that its column cannot hold.
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
@@ -54,18 +55,18 @@ _MAX_ROW_ID = (1 << 63) - 1
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One step of a producer's count in one partition: numbers (previous, last], given once, before the first send.
+    """One step of a producer's numbers in one partition: (previous, last], given once, before the first send.
 
-    A number counts one tick or one refused row, and the end frame counts one. Front-door frames number by entry ids.
-    count: ticks in the block; the refused rows stand beside it.
-    born_ms: Redis TIME when the frame was made. delay_ms: how far the feed says that it runs behind the market.
-    publish: whether the results of a replay are told on the channels (those of a live feed always are).
+    A number counts one tick or one refused row, and the end frame counts one. Front-door frames use entry ids as
+    numbers. count: ticks in the block; refused rows are extra. born_ms: Redis TIME when the frame was made. delay_ms:
+    the feed's delay behind the market, as it reports it. publish: whether the results of a replay are published on the
+    channels (results of a live feed always are).
     """
 
     version: int
     producer: _Name
     feed: _Name
-    kind: Kind
+    kind: FrameKind
     previous: int
     last: _Number
     born_ms: _Milliseconds
@@ -81,18 +82,18 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def rows(self) -> int:
-        """How many ticks and refused rows it brings."""
+        """Number of ticks and refused rows."""
         return self.count + len(self.refused)
 
     @property
     def held_bytes(self) -> int:
-        """How much memory it takes while it waits, about."""
+        """About how many bytes of memory it uses while it waits."""
         blocks = len(self.block) + len(self.aside.block) + sum(map(len, self.aside.notes))
         return blocks + 100 * len(self.symbols) + sum(200 + len(row.original) for row in self.refused) + 1000
 
     @property
     def is_replay(self) -> bool:
-        """A replay is a feed of its own, under its producer's name."""
+        """Tell whether the frame belongs to a replay, whose feed has its producer's name."""
         return self.feed == self.producer
 
 
@@ -100,7 +101,7 @@ class _Version(msgspec.Struct, array_like=True):
     version: int
 
 
-# What the decoder raises over bytes: a text that is no UTF-8 is an error of Python's own.
+# What the decoder raises: for a text that is not UTF-8 it is Python's own error.
 _NOT_MSGPACK = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -113,19 +114,19 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 def only_used_symbols(ticks: Ticks) -> Ticks:
-    """Renumber the symbols so that only those with a row are left: what a frame carries."""
+    """Renumber the symbols so that only those with a row are left, as a frame needs them."""
     used, codes = np.unique(ticks.symbol_index, return_inverse=True)
     symbols = [ticks.symbols[code] for code in used.tolist()]
     return replace(ticks, symbols=symbols, symbol_index=codes.astype("<u2"))
 
 
 def block_columns(ticks: Ticks) -> list[str]:
-    """Return the names of the optional columns that stand in the block; the others stand aside (contracts.aside)."""
+    """Return the names of the optional columns in the block; the others are aside (contracts.frames.aside)."""
     return [name for name in ticks.optional if name not in ASIDE_COLUMNS]
 
 
 def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes:
-    """Lay the columns of some ticks one after the other and compress them."""
+    """Join the columns of some ticks and compress them."""
     parts = [ticks.ts.astype("<i8", copy=False), ticks.price, ticks.size, ticks.symbol_index.astype("<u2")]
     parts += [ticks.optional[name] for name in block_columns(ticks)]
     raw = b"".join([parts[i].tobytes() for i in range(len(parts))])
@@ -133,9 +134,9 @@ def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes
 
 
 def encode(frame: Frame) -> bytes:
-    """Return the bytes of a frame: the array, and its crc32 behind it."""
+    """Return the bytes of a frame: the array, then its crc32."""
     body = _encoder.encode(frame)
-    if not frame.aside.columns:  # as frames were before there was anything aside: a byte says that these are 15 fields
+    if not frame.aside.columns:  # without columns aside, write the older format: a byte says that there are 15 fields
         body = _ARRAY_OF_15 + body[_ARRAY_HEADER_BYTES : -len(_NO_ASIDE)]
     return body + crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 
@@ -143,8 +144,8 @@ def encode(frame: Frame) -> bytes:
 def decode(body: bytes) -> Frame:
     """Read a frame's header; its block stays packed until `ticks_of`.
 
-    Raises UnknownFrameVersion for another version, BadFrame for anything that no program of ours sends: what is no
-    frame has no numbers either.
+    Raises UnknownFrameVersion for another version, BadFrame for bytes that our programs never send. Without a valid
+    frame there are no numbers either.
     """
     if body.startswith(TOO_LARGE):
         raise BadFrame(f"{ascii(body[:_MAX_TEXT_LENGTH].decode('latin-1'))[1:-1]}, at most {MAX_FRAME_BYTES} are read")
@@ -179,7 +180,7 @@ def _refuse_other_version(body: bytes) -> None:
 
 
 def _check_kind(frame: Frame) -> None:
-    """Raise BadFrame where a kind does not go with the names: a replay's end closes every bar of its feed."""
+    """Raise BadFrame if the kind does not fit the names: the end of a replay closes every bar of its feed."""
     if frame.feed.endswith(MINUTE_FEED_ENDING) or (frame.is_replay and frame.feed in (LIVE_FEED, REPAIR_FEED)):
         raise BadFrame(f"{frame.producer} cannot send to the feed {frame.feed}")
     if frame.kind != "end" and frame.is_replay != (frame.kind in ("replay", "abandon")):
@@ -187,7 +188,7 @@ def _check_kind(frame: Frame) -> None:
 
 
 def _check_numbers(frame: Frame) -> None:
-    """Raise BadFrame where the numbers are not those of the rows: they would drop, or lose, what others send."""
+    """Raise BadFrame if the numbers do not fit the rows: ticks of other frames would be dropped or lost."""
     if not 0 <= frame.previous <= frame.last:
         raise BadFrame(f"numbers run backwards: {frame.previous} to {frame.last}")
     if frame.rows > MAX_FRAME_ROWS:
@@ -195,7 +196,7 @@ def _check_numbers(frame: Frame) -> None:
     if is_front_door(frame.producer):
         if frame.kind != "live":
             raise BadFrame(f"the front door sends no frame of kind {frame.kind}")
-        return  # it numbers by entry ids: its rows are held against them
+        return  # its numbers are entry ids: `_check_row_ids` checks them
     if frame.last > MAX_NUMBER:
         raise BadFrame(f"number {frame.last} is out of bounds")
     taken = frame.rows + (frame.kind == "end")
@@ -205,7 +206,7 @@ def _check_numbers(frame: Frame) -> None:
 
 def _check_refused(frame: Frame, row: Refused) -> None:
     if len(row.reason) > MAX_NAME_LENGTH or not is_name(row.reason) or len(row.detail) > MAX_DETAIL_LENGTH:
-        raise BadFrame("a refused row without a fair reason")
+        raise BadFrame("a refused row without a valid reason")
     if len(row.original) > MAX_BODY_BYTES:
         raise BadFrame(f"a refused row of {len(row.original)} bytes: at most {MAX_BODY_BYTES} are kept of one")
     lowest = frame.previous + 1 if is_front_door(frame.producer) else 0
@@ -215,7 +216,7 @@ def _check_refused(frame: Frame, row: Refused) -> None:
 
 
 def ticks_of(frame: Frame) -> Ticks:
-    """Unpack a frame's columns (views on one buffer: read only). Raises BadFrame where they do not fit its header."""
+    """Unpack a frame's columns (read-only views of one buffer). Raises BadFrame if they do not fit the header."""
     layout = _layout_of(frame)
     raw = _raw_block(frame, frame.count * sum(dtype.itemsize for dtype in layout))
     offset = 0
@@ -237,7 +238,7 @@ def ticks_of(frame: Frame) -> Ticks:
 
 def _layout_of(frame: Frame) -> list[np.dtype[Any]]:
     if len(set(frame.columns)) < len(frame.columns):
-        raise BadFrame("a column stands twice")
+        raise BadFrame("a column appears twice")
     try:
         return [*_BASE_COLUMNS, *(_BLOCK_COLUMNS[name] for name in frame.columns)]
     except KeyError as e:
@@ -245,10 +246,10 @@ def _layout_of(frame: Frame) -> list[np.dtype[Any]]:
 
 
 def _check_undos(optional: Mapping[str, Column], price: Column, size: Column) -> None:
-    """Raise BadFrame where a cancel or correction names no trade, or puts no price and size in its place."""
+    """Raise BadFrame if a cancel or correction has no trade key, or a correction no valid price and size."""
     undoes, keys = optional["undoes"], optional.get("trade_key")
     if keys is None or (keys[undoes != 0] == NO_KEY).any() or (undoes > _CORRECTS).any():
-        raise BadFrame("an undo that names no trade, or of no kind that we know")
+        raise BadFrame("an undo without a trade key, or of an unknown kind")
     corrects = undoes == _CORRECTS
     fair = (price > 0) & (price < MAX_PRICE) & (size >= 0) & (size < MAX_SIZE)
     if not fair[corrects].all():
@@ -256,7 +257,7 @@ def _check_undos(optional: Mapping[str, Column], price: Column, size: Column) ->
 
 
 def _check_row_ids(frame: Frame, row_ids: Column | None) -> None:
-    """Raise BadFrame where the rows of a front-door frame are not numbered in order, within the frame's numbers."""
+    """Raise BadFrame if the rows of a front-door frame are not numbered in order, within the frame's numbers."""
     if row_ids is None:
         raise BadFrame("the front door's rows have no numbers")
     if not (frame.previous < row_ids[0] and row_ids[-1] <= frame.last and (row_ids[1:] >= row_ids[:-1]).all()):
@@ -266,12 +267,12 @@ def _check_row_ids(frame: Frame, row_ids: Column | None) -> None:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a producer or feed can have this name."""
+    """Tell whether a text is a valid name of a producer or feed."""
     return 0 < len(text) <= MAX_NAME_LENGTH and text.isascii() and text.isprintable()
 
 
 def are_alike(batch: Sequence[Frame]) -> bool:
-    """Tell whether frames can be unpacked together: full frames of a replay are."""
+    """Tell whether frames can be unpacked together, as full frames of a replay can."""
     shape = (batch[0].count, "zstd")
     return shape[0] > 0 and all(
         (f.count, f.codec) == shape and not (f.columns or f.refused or f.aside.columns) for f in batch
@@ -279,9 +280,9 @@ def are_alike(batch: Sequence[Frame]) -> bool:
 
 
 def ticks_of_alike(batch: Sequence[Frame]) -> Ticks:
-    """Unpack alike frames into one batch: the same as joining theirs, in two thirds of the time.
+    """Unpack frames of the same shape into one batch: as joining `ticks_of` of each, in two thirds of the time.
 
-    Raises BadFrame where one of them is damaged; which one, only unpacking them one by one tells.
+    Raises BadFrame if one is damaged; unpack them one by one to find it.
     """
     count = batch[0].count
     size = count * sum(dtype.itemsize for dtype in _BASE_COLUMNS)
@@ -310,7 +311,7 @@ def ticks_of_alike(batch: Sequence[Frame]) -> Ticks:
 
 
 def _raw_block(frame: Frame, size: int) -> bytes:
-    """Return a block of exactly so many bytes, unpacked only where it says itself that it holds as many."""
+    """Return a block of exactly `size` bytes. It is unpacked only if its header claims this size."""
     if frame.codec == "none" or not frame.block:
         _expect_size(len(frame.block), frame.count, size)
         return frame.block
@@ -322,7 +323,7 @@ def _raw_block(frame: Frame, size: int) -> bytes:
 
 
 def _claimed_size(block: bytes) -> int:
-    """Return to how many bytes a block says that it unpacks; zstd writes no more than that."""
+    """Return the unpacked size that a block claims; zstd never writes more."""
     try:
         size = zstandard.frame_content_size(block)
     except zstandard.ZstdError as e:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ..ticks import Ticks
 from .aside import pack_aside
-from .frame import VERSION, Frame, Kind, block_columns, encode, only_used_symbols, pack_columns
+from .frame import VERSION, Frame, FrameKind, block_columns, encode, only_used_symbols, pack_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Identity:
     codec: Literal["zstd", "none"] = "zstd"
 
 
-def make_frame(identity: Identity, ticks: Ticks, kind: Kind, previous: int, last: int, born_ms: int) -> bytes:
+def make_frame(identity: Identity, ticks: Ticks, kind: FrameKind, previous: int, last: int, born_ms: int) -> bytes:
     """Return the bytes of the frame with the numbers (previous, last].
 
     ticks: the rows of one partition, refused ones too. born_ms: Redis TIME now, in Unix ms.

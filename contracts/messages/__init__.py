@@ -1,1 +1,1 @@
-"""What we say on the channels. Pure."""
+"""The messages on the channels. Pure."""

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document of every channel, generated from the Struct types that the messages are made of."""
+"""The AsyncAPI 3.0 document of every channel, generated from the Struct types of the messages."""
 
 from collections import defaultdict
 from typing import Any
@@ -7,31 +7,31 @@ import msgspec
 
 from ...version import __version__
 from .message_examples import example_messages
-from .spoken import CHANNELS, SPOKEN, Spoken, kind_of
+from .message_list import CHANNEL_MESSAGES, CHANNELS, ChannelMessage, kind_of
 
 _SCHEMA_OF = "#/components/schemas/{name}"
-_ADDED = {  # by the publisher's script, in one step with the PUBLISH
-    "epoch": {"type": "integer", "minimum": 0, "description": "The bridge's epoch; a greater one starts anew."},
+_ADDED = {  # the publisher's script adds these, in one step with the PUBLISH
+    "epoch": {"type": "integer", "minimum": 0, "description": "The bridge's epoch; a new one restarts seq."},
     "seq": {
         "type": "integer",
         "minimum": 1,
-        "description": "From 1 in each epoch and channel: a hole is what this subscriber missed.",
+        "description": "From 1 in each epoch and channel. A missing number is a missed message.",
     },
 }
 _DESCRIPTION = (
-    "What TickStockPL tells its subscribers by plain PUBLISH: one JSON object a message. "
-    "Every message carries epoch and seq; a result carries result_id (PARTITION-NUMBER: read what you missed from "
-    "tickstock-results:{pPARTITION}) and, where it is a detection, flow_id. Readers ignore keys that they do not know."
+    "The messages that TickStockPL publishes (PUBLISH): each is one JSON object. "
+    "Every message carries epoch and seq; a result carries result_id (PARTITION-NUMBER: read missed messages from "
+    "tickstock-results:{pPARTITION}), a detection also flow_id. Readers ignore unknown keys."
 )
 
 
 def asyncapi_document() -> dict[str, Any]:
-    """Return the document, ready for JSON. Its server has no address: it is the reader's own Redis."""
-    references, schemas = msgspec.json.schema_components([s.body for s in SPOKEN], ref_template=_SCHEMA_OF)
+    """Return the document, ready for JSON. Its server has no fixed address: a reader uses its own Redis."""
+    references, schemas = msgspec.json.schema_components([s.body for s in CHANNEL_MESSAGES], ref_template=_SCHEMA_OF)
     examples = {(channel, kind_of(body)): body for channel, body in _decoded_examples()}
     messages = {
-        message_name(spoken): _message(spoken, reference, examples[spoken.channel, spoken.kind])
-        for spoken, reference in zip(SPOKEN, references, strict=True)
+        message_name(entry): _message(entry, reference, examples[entry.channel, entry.kind])
+        for entry, reference in zip(CHANNEL_MESSAGES, references, strict=True)
     }
     return {
         "asyncapi": "3.0.0",
@@ -50,13 +50,13 @@ def asyncapi_document() -> dict[str, Any]:
 _SERVER = {
     "host": "{host}",
     "protocol": "redis",
-    "variables": {"host": {"description": "HOST:PORT of the Redis that the bridge speaks on."}},
+    "variables": {"host": {"description": "HOST:PORT of the Redis of the bridge."}},
 }
 
 
-def message_name(spoken: Spoken) -> str:
-    """Name a message of the document: what its channel's last word is, and what it calls itself."""
-    return f"{_operation(spoken.channel)}.{spoken.kind}"
+def message_name(entry: ChannelMessage) -> str:
+    """Name a message of the document: its channel, without the prefix, and its own name."""
+    return f"{_operation(entry.channel)}.{entry.kind}"
 
 
 def _operation(channel: str) -> str:
@@ -64,26 +64,26 @@ def _operation(channel: str) -> str:
 
 
 def _channels() -> dict[str, Any]:
-    spoken_on: dict[str, dict[str, Any]] = defaultdict(dict)
-    for spoken in SPOKEN:
-        spoken_on[spoken.channel][spoken.kind] = {"$ref": f"#/components/messages/{message_name(spoken)}"}
-    return {channel: {"address": channel, "messages": messages} for channel, messages in spoken_on.items()}
+    messages_on: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entry in CHANNEL_MESSAGES:
+        messages_on[entry.channel][entry.kind] = {"$ref": f"#/components/messages/{message_name(entry)}"}
+    return {channel: {"address": channel, "messages": messages} for channel, messages in messages_on.items()}
 
 
 def _send(channel: str) -> dict[str, Any]:
     return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}}
 
 
-def _message(spoken: Spoken, reference: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    # An envelope's type leaves open what its event is called: each message of the document has one name.
-    called = {key: {"const": spoken.kind} for key, said in example.items() if said == spoken.kind}
+def _message(entry: ChannelMessage, reference: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    # An envelope's type does not fix the name of its event; in the document each message has one name.
+    called = {key: {"const": entry.kind} for key, said in example.items() if said == entry.kind}
     added = {"type": "object", "properties": {**called, **_ADDED}, "required": list(_ADDED)}
     return {
-        "name": spoken.kind,
-        "title": spoken.kind,
+        "name": entry.kind,
+        "title": entry.kind,
         "contentType": "application/json",
         "payload": {"allOf": [reference, added]},
-        "examples": [{"name": spoken.kind, "payload": {**example, "epoch": 7, "seq": 1}}],
+        "examples": [{"name": entry.kind, "payload": {**example, "epoch": 7, "seq": 1}}],
     }
 
 
@@ -92,9 +92,9 @@ def _decoded_examples() -> list[tuple[str, dict[str, Any]]]:
 
 
 def _all_required(schema: dict[str, Any]) -> dict[str, Any]:
-    """Require every key of an object: a constant has a default in its type, and is said all the same.
+    """Require every key of an object, constants included, which have a default in their type.
 
-    What is said only sometimes has neither a default nor is it required.
+    A key that is optional in messages has no default and is not required.
     """
     if "properties" not in schema:
         return schema

@@ -1,4 +1,4 @@
-"""The documented pub-sub channels that results go out on. Which message goes out on which: `spoken.py`."""
+"""The documented pub-sub channels of results. `message_list.py` lists the messages of each."""
 
 PATTERNS = "tickstock.events.patterns"
 PATTERNS_STREAMING = "tickstock:patterns:streaming"

@@ -1,4 +1,4 @@
-"""One example of each message that the channels carry, made by the functions that make the real ones."""
+"""One example of each message of each channel, made by the same functions as the real messages."""
 
 from collections.abc import Iterator
 

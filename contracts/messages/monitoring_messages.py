@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from . import channel_names as channel
 from .message import Body, Figure, Message, Percent, check_figures, check_finite, message
-from .streaming_messages import Status
+from .streaming_messages import HealthStatus
 from .system_messages import Component
 
 
@@ -23,7 +23,7 @@ class Metrics(Body, frozen=True, kw_only=True):
 
 
 class HealthScore(Body, frozen=True, kw_only=True):
-    """The score of a METRIC_UPDATE: 100 is all well."""
+    """The score of a METRIC_UPDATE, 0..100; 100: no problem."""
 
     overall: Percent
 
@@ -59,7 +59,7 @@ class AlertResolved(Body, frozen=True, kw_only=True):
 
 
 class CheckedComponent(Body, frozen=True, kw_only=True):
-    """A part in a HEALTH_CHECK. status: OK where all is well: the application logs a warning for any other word."""
+    """A part in a HEALTH_CHECK. status: OK if healthy: the application logs a warning for any other word."""
 
     status: Literal["OK", "degraded", "error", "starting", "stopping"]
     details: dict[str, Figure]
@@ -69,7 +69,7 @@ class CheckedHealth(Body, frozen=True, kw_only=True):
     """The health that a HEALTH_CHECK found."""
 
     overall_score: Percent
-    status: Status
+    status: HealthStatus
     components: dict[str, CheckedComponent]
 
 
@@ -81,7 +81,7 @@ class HealthCheck(Body, frozen=True, kw_only=True):
 
 
 class SystemStatus(Body, frozen=True, kw_only=True):
-    """SYSTEM_STATUS. status: RUNNING where all is well: the application logs a warning for any other word."""
+    """SYSTEM_STATUS. status: RUNNING if healthy: the application logs a warning for any other word."""
 
     event_type: Literal["SYSTEM_STATUS"] = "SYSTEM_STATUS"
     status: Literal["RUNNING", "degraded", "error", "starting", "stopping"]
@@ -89,7 +89,7 @@ class SystemStatus(Body, frozen=True, kw_only=True):
 
 
 def monitoring_metric_update(*, cpu_percent: float, memory_percent: float, overall: float) -> Message:
-    """Say the host's load and the score of the whole, each 0..100."""
+    """Report the host's load and the fleet's score, each 0..100."""
     check_finite(cpu_percent, memory_percent, overall)
     body = MetricUpdate(
         metrics=Metrics(system=SystemMetrics(cpu_percent=cpu_percent, memory_percent=memory_percent)),
@@ -104,12 +104,14 @@ def monitoring_alert_triggered(*, alert_id: str, level: str, text: str) -> Messa
 
 
 def monitoring_alert_resolved(*, alert_id: str) -> Message:
-    """Take an alert back."""
+    """Resolve an alert."""
     return message(channel.MONITORING, AlertResolved(alert_id=alert_id))
 
 
-def monitoring_health_check(*, overall_score: float, status: Status, components: Mapping[str, Component]) -> Message:
-    """Say what a check found; overall_score: 0..100."""
+def monitoring_health_check(
+    *, overall_score: float, status: HealthStatus, components: Mapping[str, Component]
+) -> Message:
+    """Report the result of a health check; overall_score: 0..100."""
     check_finite(overall_score)
     for component in components.values():
         check_figures(component.details)
@@ -121,8 +123,8 @@ def monitoring_health_check(*, overall_score: float, status: Status, components:
     return message(channel.MONITORING, HealthCheck(health=health))
 
 
-def monitoring_system_status(*, status: Status, details: Mapping[str, Any]) -> Message:
-    """Say a change of the system's status; details: what was measured."""
+def monitoring_system_status(*, status: HealthStatus, details: Mapping[str, Any]) -> Message:
+    """Report a change of the system's status; details: measured values."""
     check_figures(details)
     word: Literal["RUNNING", "degraded", "error", "starting", "stopping"]
     word = "RUNNING" if status == "healthy" else status

@@ -1,7 +1,7 @@
-"""What is said of each result of a closed bar: a pattern, an indicator's value, an alert.
+"""The messages of each result on a closed bar: a pattern, an indicator's value, an alert.
 
-Key order and names are contracts.md section 2; `result_id` and a second `flow_id` are additive. A result gives the same
-bytes whenever its message is made: every time in it comes from the result.
+Names and order of keys are the application's; `result_id` and a second `flow_id` are additions. A result always gives
+the same bytes: every time in its messages comes from the result.
 """
 
 from typing import Literal
@@ -26,10 +26,10 @@ from .message import (
     whole,
 )
 
-# Said of a bar whose time the live feed did not hear in full; of every other one nothing is said.
+# Present only if the live feed did not receive the whole minute of the bar.
 Provenance = Literal["partial"] | UnsetType
 
-DETECTED_FROM = 0.8  # the least confidence that `tickstock:patterns:detected` carries
+DETECTED_FROM = 0.8  # the smallest confidence on `tickstock:patterns:detected`
 
 
 class RelativeFigures(Body, frozen=True, kw_only=True):
@@ -50,9 +50,9 @@ class PartOfEvent(Body, frozen=True, kw_only=True):
 
 
 class PatternData(Body, frozen=True, kw_only=True):
-    """A pattern as the application caches it. source repeats the tier: the application reads the tier there.
+    """A pattern as the application caches it. source repeats the tier, because the application reads it there.
 
-    parts: the other patterns on its bar that this message speaks for.
+    parts: the other patterns on the bar; they have no message of their own.
     """
 
     symbol: str
@@ -93,9 +93,9 @@ class BarData(Body, frozen=True, kw_only=True):
 
 
 class DetectionMetadata(Body, frozen=True, kw_only=True):
-    """Where a streamed detection belongs, what else is on its bar, and how much such ones were worth.
+    """The session and flow of a streamed detection, the other patterns on its bar, and its base rate.
 
-    base_rate: null where nobody measured it.
+    base_rate: null if never measured.
     """
 
     session_id: str
@@ -132,7 +132,7 @@ class StreamingPattern(Body, frozen=True, kw_only=True):
 
 
 class CalculationMetadata(Body, frozen=True, kw_only=True):
-    """How an indicator was calculated; period: in bars, null where it has none."""
+    """How an indicator was calculated; period: in bars, null if it has none."""
 
     period: int | None
     bar_provenance: Provenance = UNSET
@@ -141,9 +141,9 @@ class CalculationMetadata(Body, frozen=True, kw_only=True):
 class Calculation(Body, frozen=True, kw_only=True):
     """An indicator's value.
 
-    The application drops `value` and shows `values` as JSON text: one value is a number there, several are an object.
-    It keeps the last message of each symbol and indicator, whatever its timeframe: one of more than a minute has the
-    timeframe in its name, as SMA_5_5min.
+    The application ignores `value` and shows `values` as JSON text: a number for one value, an object for several. It
+    keeps the last message per symbol and indicator. Therefore, above one minute, the name includes the timeframe:
+    SMA_5_5min.
     """
 
     symbol: str
@@ -168,7 +168,7 @@ class StreamingIndicator(Body, frozen=True, kw_only=True):
 
 
 class AlertData(Body, frozen=True, kw_only=True):
-    """What crossed what. rsi: null in an alert of another indicator."""
+    """The indicator, its value and the threshold that it crossed. rsi: null in an alert of another indicator."""
 
     rsi: float | None
     indicator: str
@@ -191,10 +191,10 @@ class IndicatorAlertEvent(Body, frozen=True, kw_only=True):
 
 
 def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) -> list[Message]:
-    """Return the messages for a detection: the event, the streamed one, and this once more if it is confident.
+    """Return the messages of a detection: the event, the streamed one, and again as detected if confident enough.
 
-    result_id: `PARTITION-NUMBER` of the outbox row, None where there is none. Raises ValueError for a number that
-    JSON cannot hold, and for a confidence outside 0..1.
+    result_id: `PARTITION-NUMBER` of the outbox row, None if there is none. Raises ValueError for a number that JSON
+    cannot hold, and for a confidence outside 0..1.
     """
     _check(d)
     flow_id, parts = d.flow_id, _parts(d)
@@ -224,7 +224,7 @@ def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) ->
 
 
 def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | None) -> Message:
-    """Return the messages for an indicator's value. Raises ValueError for a number that JSON cannot hold."""
+    """Return the message of an indicator's value. Raises ValueError for a number that JSON cannot hold."""
     check_finite(v.value, v.calculated_at, *v.values.values())
     name = v.indicator if v.timeframe == "1min" else f"{v.indicator}_{v.timeframe}"
     calculation = Calculation(
@@ -244,7 +244,7 @@ def indicator_message(v: IndicatorValue, *, session_id: str, result_id: str | No
 
 
 def alert_message(a: IndicatorAlert, *, session_id: str, result_id: str | None) -> Message:
-    """Return the messages for a crossing. Raises ValueError for a number that JSON cannot hold."""
+    """Return the message of an indicator's crossing. Raises ValueError for a number that JSON cannot hold."""
     check_finite(a.value, a.threshold, a.raised_at, a.rsi or 0.0)
     body = IndicatorAlertEvent(
         alert_type=a.alert_type,

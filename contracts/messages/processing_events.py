@@ -1,4 +1,4 @@
-"""The events of the daily run: seed 002's envelope, what each event carries, and how the events are called."""
+"""The events of the daily run: the envelope, the payload of each event, and the events' names."""
 
 from collections.abc import Mapping
 from typing import Generic, Literal, NamedTuple, TypeVar
@@ -11,7 +11,7 @@ Trigger = Literal["automatic", "manual"]
 CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's words for what is made again
 SCHEDULER = "daily_scheduler"  # the source of messages about a whole run
 
-# An event's names: seed 002's first, then the application's where it has another.
+# An event's names: ours first, then the application's if it has another one.
 RUN_STARTED = ("processing_started", "daily_processing_started")
 RUN_COMPLETED = ("processing_completed", "daily_processing_completed")
 RUN_PROGRESS = ("daily_processing_progress",)
@@ -62,7 +62,7 @@ PHASES: Mapping[PhaseName, Phase] = {
 
 
 class Payload(Body, frozen=True, kw_only=True):
-    """What every payload of a run begins with."""
+    """The first key of every payload of a run."""
 
     run_id: str
 
@@ -103,7 +103,7 @@ class PhaseStarted(Payload, frozen=True, kw_only=True):
 
 
 class PhaseProgress(Payload, frozen=True, kw_only=True):
-    """How far a phase is."""
+    """The progress of a phase."""
 
     completed_symbols: Count
     total_symbols: Count
@@ -113,7 +113,7 @@ class PhaseProgress(Payload, frozen=True, kw_only=True):
 
 
 class ImportCompleted(Payload, frozen=True, kw_only=True):
-    """Bars imported; successful_symbols is seed 002's name for success_count."""
+    """Bars imported. successful_symbols and success_count are the same number, for two readers."""
 
     total_symbols: Count
     successful_symbols: Count
@@ -171,7 +171,7 @@ class IndicatorCalculated(Payload, frozen=True, kw_only=True):
 
 
 class Schedule(Body, frozen=True, kw_only=True):
-    """schedule_updated: what GET /api/processing/schedule answers from now on; trigger_time: HH:MM in the timezone."""
+    """schedule_updated: the new answer of GET /api/processing/schedule. trigger_time: HH:MM in the timezone."""
 
     enabled: bool
     trigger_time: str
@@ -185,7 +185,7 @@ P = TypeVar("P", bound=Body)
 
 
 class Envelope(Body, Generic[P], frozen=True, kw_only=True):
-    """Seed 002's envelope."""
+    """The envelope of every event of a run."""
 
     event: str
     timestamp: IsoTime

@@ -1,6 +1,6 @@
-"""What the daily run says: each event under seed 002's name and under the application's.
+"""The messages of the daily run: each event under both of its names, if the application has another name for it.
 
-Where both have the same name for an event, it is said once. Every progress is also a `daily_processing_progress`.
+Every progress is also a `daily_processing_progress`.
 """
 
 from collections.abc import Sequence
@@ -32,20 +32,22 @@ from .processing_events import (
 
 
 def processing_started(*, now_s: float, started: RunStarted) -> list[Message]:
-    """Say that a run began."""
-    return _said(RUN_STARTED, channel.PROCESSING_STATUS, now_s, SCHEDULER, started)
+    """Announce the start of a run."""
+    return _for_each_name(RUN_STARTED, channel.PROCESSING_STATUS, now_s, SCHEDULER, started)
 
 
 def processing_completed(*, now_s: float, completed: RunCompleted) -> list[Message]:
-    """Say that a run ended, well or not."""
+    """Announce the end of a run, successful or not."""
     check_finite(completed.duration_seconds)
-    return _said(RUN_COMPLETED, channel.PROCESSING_STATUS, now_s, SCHEDULER, completed)
+    return _for_each_name(RUN_COMPLETED, channel.PROCESSING_STATUS, now_s, SCHEDULER, completed)
 
 
 def phase_started(phase: PhaseName, *, now_s: float, run_id: str, total_symbols: int) -> list[Message]:
-    """Say that a phase of a run began."""
+    """Announce the start of a phase."""
     of = PHASES[phase]
-    return _said(of.started, of.channels[0], now_s, of.source, PhaseStarted(run_id=run_id, total_symbols=total_symbols))
+    return _for_each_name(
+        of.started, of.channels[0], now_s, of.source, PhaseStarted(run_id=run_id, total_symbols=total_symbols)
+    )
 
 
 def phase_progress(
@@ -58,7 +60,7 @@ def phase_progress(
     current_symbol: str | None,
     eta_seconds: float | None,
 ) -> list[Message]:
-    """Say how far a phase is, and so the run; eta_seconds: None where nobody can know it."""
+    """Report the progress of a phase, and of the run. eta_seconds: None if unknown."""
     check_finite(eta_seconds or 0.0)
     percent = round(100 * completed_symbols / total_symbols, 1) if total_symbols else 100.0
     of_phase = PhaseProgress(
@@ -79,15 +81,15 @@ def phase_progress(
     )
     of = PHASES[phase]
     return [
-        *_said(of.progress, of.channels[1], now_s, of.source, of_phase),
-        *_said(RUN_PROGRESS, channel.PROCESSING_STATUS, now_s, of.source, of_run),
+        *_for_each_name(of.progress, of.channels[1], now_s, of.source, of_phase),
+        *_for_each_name(RUN_PROGRESS, channel.PROCESSING_STATUS, now_s, of.source, of_run),
     ]
 
 
 def import_completed(
     *, now_s: float, run_id: str, success_count: int, failure_count: int, duration_seconds: float
 ) -> list[Message]:
-    """Say that the import ended."""
+    """Announce the end of the import."""
     completed = ImportCompleted(
         run_id=run_id,
         total_symbols=success_count + failure_count,
@@ -100,30 +102,30 @@ def import_completed(
 
 
 def cache_completed(*, now_s: float, completed: CacheCompleted) -> list[Message]:
-    """Say that the universes are up to date."""
+    """Announce that the universes are up to date."""
     return _completed("cache_sync", now_s, completed)
 
 
 def indicators_completed(*, now_s: float, completed: IndicatorsCompleted) -> list[Message]:
-    """Say that the daily indicators are there."""
+    """Announce that the daily indicators are calculated."""
     return _completed("indicators", now_s, completed)
 
 
 def patterns_completed(*, now_s: float, completed: PatternsCompleted) -> list[Message]:
-    """Say that the daily patterns are there."""
+    """Announce that the daily patterns are detected."""
     return _completed("patterns", now_s, completed)
 
 
 def indicator_calculated(*, now_s: float, calculated: IndicatorCalculated) -> list[Message]:
-    """Say one indicator of one symbol."""
+    """Publish one indicator of one symbol."""
     check_finite(calculated.value, *calculated.values.values())
     source = PHASES["indicators"].source
-    return _said(CALCULATED, channel.INDICATORS_CALCULATED, now_s, source, calculated)
+    return _for_each_name(CALCULATED, channel.INDICATORS_CALCULATED, now_s, source, calculated)
 
 
 def schedule_updated(*, now_s: float, schedule: Schedule) -> list[Message]:
-    """Say the new schedule."""
-    return _said(SCHEDULED, channel.PROCESSING_SCHEDULE, now_s, SCHEDULER, schedule)
+    """Publish the new schedule."""
+    return _for_each_name(SCHEDULED, channel.PROCESSING_SCHEDULE, now_s, SCHEDULER, schedule)
 
 
 Completed = ImportCompleted | CacheCompleted | IndicatorsCompleted | PatternsCompleted
@@ -132,9 +134,9 @@ Completed = ImportCompleted | CacheCompleted | IndicatorsCompleted | PatternsCom
 def _completed(phase: PhaseName, now_s: float, completed: Completed) -> list[Message]:
     check_finite(completed.duration_seconds)
     of = PHASES[phase]
-    return _said(of.completed, of.channels[2], now_s, of.source, completed)
+    return _for_each_name(of.completed, of.channels[2], now_s, of.source, completed)
 
 
-def _said(names: Sequence[str], on: str, now_s: float, source: str, payload: Body) -> list[Message]:
+def _for_each_name(names: Sequence[str], on: str, now_s: float, source: str, payload: Body) -> list[Message]:
     timestamp = iso(now_s)
     return [message(on, Envelope(event=name, timestamp=timestamp, source=source, payload=payload)) for name in names]

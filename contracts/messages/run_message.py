@@ -1,7 +1,4 @@
-"""A message of a run, as the outbox and a results stream carry it: written whole where it was made. Pure.
-
-A row of kind `run` is a JSON list of these.
-"""
+"""A message of a run, as stored in the outbox and in a results stream: its body is final. Pure."""
 
 from collections.abc import Sequence
 
@@ -11,7 +8,7 @@ from .message import Message
 
 
 class RunMessage(msgspec.Struct, frozen=True, array_like=True):
-    """A channel, and the body that goes out on it."""
+    """A channel, and the body to publish on it."""
 
     channel: str
     body: msgspec.Raw

@@ -1,4 +1,4 @@
-"""What the live session says of itself: started, stopped, and its health every five seconds."""
+"""The messages of the live session: started, stopped, and health every five seconds."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from . import channel_names as channel
 from .message import Body, Count, IsoTime, Message, check_finite, iso, message
 
-Status = Literal["healthy", "degraded", "error", "starting", "stopping"]
+HealthStatus = Literal["healthy", "degraded", "error", "starting", "stopping"]
 Reached = Literal["connected", "disconnected"]
 
 
 class StartedSession(Body, frozen=True, kw_only=True):
-    """A running session; started_at and start_time are the same: the application reads either."""
+    """A running session; started_at and start_time are the same, because the application reads either."""
 
     session_id: str
     universe: str
@@ -23,7 +23,7 @@ class StartedSession(Body, frozen=True, kw_only=True):
 
 
 class SessionStarted(Body, frozen=True, kw_only=True):
-    """On `tickstock:streaming:session_started`; again every 60 s, because pub-sub forgets."""
+    """On `tickstock:streaming:session_started`; repeated every 60 s, for new subscribers."""
 
     type: Literal["streaming_session_started"] = "streaming_session_started"
     event: Literal["session_started"] = "session_started"
@@ -54,7 +54,7 @@ class SessionStopped(Body, frozen=True, kw_only=True):
 
 
 class Connection(Body, frozen=True, kw_only=True):
-    """What the bridge can reach, and how many workers own how many of the partitions."""
+    """The servers that the bridge can reach, the number of workers, and the partitions that they own."""
 
     redis: Reached
     database: Reached
@@ -64,7 +64,7 @@ class Connection(Body, frozen=True, kw_only=True):
 
 
 class DataFlow(Body, frozen=True, kw_only=True):
-    """How much flows; processing_lag_ms is null where nobody can know it."""
+    """The rates; processing_lag_ms is null if unknown."""
 
     ticks_per_second: float
     bars_per_minute: float
@@ -72,14 +72,14 @@ class DataFlow(Body, frozen=True, kw_only=True):
 
 
 class Resources(Body, frozen=True, kw_only=True):
-    """What the whole fleet uses; cpu_percent is of one core, so it may pass 100."""
+    """The resources of the whole fleet; cpu_percent is of one core, so it may exceed 100."""
 
     cpu_percent: float
     memory_mb: float
 
 
 class StaleSymbols(Body, frozen=True, kw_only=True):
-    """Symbols that ticked and no longer do; symbols may hold only the first of them."""
+    """Symbols that had ticks and have none now; symbols: the first of them."""
 
     count: Count
     symbols: list[str]
@@ -94,12 +94,12 @@ class Issue(Body, frozen=True, kw_only=True):
 
 
 class FlatHealth(Body, frozen=True, kw_only=True):
-    """The health of the session, as it stands flat and once more under `health`."""
+    """The session's health, written at the top level and again under `health`."""
 
     type: Literal["streaming_health"] = "streaming_health"
     event: Literal["streaming_health"] = "streaming_health"
     session_id: str
-    status: Status
+    status: HealthStatus
     timestamp: IsoTime
     active_symbols: Count
     ticks_per_second: float
@@ -143,7 +143,7 @@ def session_stopped(
     total_indicators: int,
     final_status: str,
 ) -> Message:
-    """Say that a session ended; times in Unix seconds."""
+    """Announce the end of a session; times in Unix seconds."""
     check_finite(duration_seconds)
     session = StoppedSession(
         session_id=session_id,
@@ -160,7 +160,7 @@ def streaming_health(  # noqa: PLR0913 - one for each measured part of the docum
     *,
     now_s: float,
     session_id: str,
-    status: Status,
+    status: HealthStatus,
     active_symbols: int,
     patterns_detected: int,
     indicators_calculated: int,
@@ -170,7 +170,7 @@ def streaming_health(  # noqa: PLR0913 - one for each measured part of the docum
     stale_symbols: StaleSymbols,
     issues: Sequence[Issue],
 ) -> Message:
-    """Say how the session is. The rate of ticks, said twice, is data_flow's."""
+    """Report the session's health. The message holds data_flow's rate of ticks twice."""
     check_finite(data_flow.ticks_per_second, data_flow.bars_per_minute, data_flow.processing_lag_ms or 0.0)
     check_finite(resources.cpu_percent, resources.memory_mb)
     flat = FlatHealth(

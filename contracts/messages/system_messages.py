@@ -1,4 +1,4 @@
-"""What the fleet says of itself: health, critical alerts, errors, monitoring; and how a backtest goes."""
+"""The fleet's own messages: health, critical alerts, errors; and the progress of a backtest."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from .message import (
     iso,
     message,
 )
-from .streaming_messages import Status
+from .streaming_messages import HealthStatus
 
 Severity = Literal["critical", "error", "warning", "info", "debug"]
 Category = Literal[
@@ -35,14 +35,14 @@ Category = Literal[
 
 
 class Component(Body, frozen=True, kw_only=True):
-    """How one part is; details: what was measured of it, by name."""
+    """The state of one part; details: measured values by name."""
 
-    status: Status
+    status: HealthStatus
     details: dict[str, Figure]
 
 
 class Components(Body, frozen=True, kw_only=True):
-    """The parts that health is made of."""
+    """The parts of the fleet."""
 
     redis: Component
     database: Component
@@ -53,9 +53,9 @@ class Components(Body, frozen=True, kw_only=True):
 
 
 class HealthData(Body, frozen=True, kw_only=True):
-    """The health of the whole and of its parts."""
+    """The health of the fleet and of its parts."""
 
-    status: Status
+    status: HealthStatus
     components: Components
 
 
@@ -80,7 +80,7 @@ class CriticalAlert(Body, frozen=True, kw_only=True):
 
 
 class ErrorPayload(Body, frozen=True, kw_only=True):
-    """An error as seed 002 and the application read it: the message is in both of their fields."""
+    """An error. Two programs read it under different keys, so two fields have the message."""
 
     severity: Severity
     component: str
@@ -91,7 +91,7 @@ class ErrorPayload(Body, frozen=True, kw_only=True):
 
 
 class ProcessingError(Body, frozen=True, kw_only=True):
-    """On `tickstock:errors`, for both of its readers."""
+    """On `tickstock:errors`, for both readers."""
 
     event: Literal["processing_error"] = "processing_error"
     version: Literal["1.0"] = "1.0"
@@ -130,8 +130,8 @@ class BacktestResults(Body, frozen=True, kw_only=True):
     results: dict[str, Any]
 
 
-def health_status(*, now_s: float, status: Status, components: Components) -> Message:
-    """Say how the system and each of its parts is."""
+def health_status(*, now_s: float, status: HealthStatus, components: Components) -> Message:
+    """Report the status of the system and of each part."""
     for name in components.__struct_fields__:
         check_figures(getattr(components, name).details)
     return message(
@@ -140,7 +140,7 @@ def health_status(*, now_s: float, status: Status, components: Components) -> Me
 
 
 def critical_alert(*, now_s: float, text: str, component: str, details: Mapping[str, Any]) -> Message:
-    """Make an alert that needs a person now; details: what was measured, sent as `data`."""
+    """Make an alert that needs a person now; details: measured values, sent as `data`."""
     check_figures(details)
     body = CriticalAlert(
         message=text, severity="critical", component=component, timestamp=iso(now_s), data=dict(details)
@@ -159,7 +159,7 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
     text: str,
     context: Mapping[str, Any],
 ) -> Message:
-    """Report an error; error_id: a uuid. No context may hold a secret: the channel is open to every subscriber."""
+    """Report an error; error_id: a uuid. The context must hold no secret: every subscriber can read it."""
     check_figures(context)
     payload = ErrorPayload(
         severity=severity,
@@ -186,7 +186,7 @@ def error(  # noqa: PLR0913 - one for each part of the documented message
 def backtest_progress(
     *, now_s: float, job_id: str, progress: float, current_symbol: str | None, estimated_completion_s: float | None
 ) -> Message:
-    """Say how far a backtest is; progress: 0..1, times in Unix seconds, None where nobody can know it."""
+    """Report the progress of a backtest; progress: 0..1, times in Unix seconds, None if unknown."""
     check_finite(progress)
     body = BacktestProgress(
         timestamp=now_s,
@@ -201,7 +201,7 @@ def backtest_progress(
 def backtest_results(
     *, now_s: float, job_id: str, status: Literal["completed", "failed"], results: Mapping[str, Any]
 ) -> Message:
-    """Say how a backtest ended; results: its figures, finite numbers only."""
+    """Report the end of a backtest; results: its figures, finite numbers only."""
     check_figures(results)
     return message(
         channel.BACKTEST_RESULTS, BacktestResults(timestamp=now_s, job_id=job_id, status=status, results=dict(results))

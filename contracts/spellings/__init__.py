@@ -1,1 +1,1 @@
-"""How ticks and times are written by others, and read here. Pure."""
+"""The formats of ticks and times that others send, and their readers. Pure."""

@@ -1,22 +1,22 @@
-"""A second's or a minute's aggregate -> a row whose prices make sense together: the one rule for every way in. Pure."""
+"""An aggregate of a second or a minute -> a row with consistent prices; the same rule for every source. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from .tick_values import NotATick, Row, price_of, price_with_size, shown
+from .tick_values import NotATick, TickRow, price_of, price_with_size, shown
 
 _NAMES = ("open", "high", "low", "vwap")
 
 
-def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> Row:
-    """Return a row with the prices that a feed says. Raises NotATick.
+def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequence[Any]) -> TickRow:
+    """Return a row with the prices of a feed. Raises NotATick.
 
-    others: open, high, low, vwap. A null one is the close. High and low are widened to hold open and close, and vwap is
-    brought to the nearer of them where it lies outside: trades that set no price, such as odd lots, count in it. A high
-    below the low says that the bar is none.
+    others: open, high, low, vwap; a null one becomes the close. High and low are widened to include open and close. A
+    vwap outside of them becomes the nearer one: it includes trades that set no price, such as odd lots. A high below
+    the low refuses the row.
     """
     if not size:
-        return Row(symbol, ts, price_with_size(close, size), size)
+        return TickRow(symbol, ts, price_with_size(close, size), size)
     price = price_of(close, "close")
     opened, high, low, vwap = (
         None if value is None else price_of(value, name) for name, value in zip(_NAMES, others, strict=True)
@@ -27,4 +27,4 @@ def aggregate_row(symbol: str, ts: int, size: float, close: Any, others: Sequenc
     highest = max(price if high is None else high, first, price)
     lowest = min(price if low is None else low, first, price)
     mean = None if vwap is None else max(lowest, min(vwap, highest))
-    return Row(symbol, ts, price, size, first, highest, lowest, mean)
+    return TickRow(symbol, ts, price, size, first, highest, lowest, mean)

@@ -1,4 +1,4 @@
-"""What a file is that is no text, by its first bytes: for whoever named it where text is read. Pure."""
+"""Recognize a binary file by its first bytes, to explain it to a user who named it as a text file. Pure."""
 
 PEEK_BYTES = 512
 
@@ -23,14 +23,11 @@ _TAR_AT, _TAR = 257, b"ustar"
 
 
 def kind_of_binary(first: bytes) -> str | None:
-    """Name what begins with these bytes, and what to do with it; None where it may be text.
-
-    first: PEEK_BYTES of the file, or all of a shorter one.
-    """
+    """Name the file type that starts with these bytes, and what to do with it; None if it may be text."""
     for start, kind in _STARTS:
         if first.startswith(start):
             return kind
     if first[_TAR_AT:].startswith(_TAR):
         return "a tar archive: unpack it first"
-    # A row of a text file may hold anything, and is refused by itself; the first line names its columns.
+    # The first line names the columns. A row may hold anything; it is refused alone.
     return "a binary file" if b"\0" in first.partition(b"\n")[0] else None

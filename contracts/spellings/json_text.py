@@ -1,6 +1,6 @@
-"""JSON that others send, where any value may stand: decoded, or refused as one error. Pure.
+"""Decode JSON from others, with any values; refuse it with one error. Pure.
 
-Typed decoders of msgspec stand where the shape is known; what they raise is `NOT_JSON`.
+For known shapes use typed decoders of msgspec, and catch `NOT_JSON`.
 """
 
 from typing import Any
@@ -9,18 +9,18 @@ import msgspec
 
 from ..errors import TickStockError
 
-# A text that is no UTF-8 is an error of Python's own; so is nesting that the stack has no room for.
+# For a text that is not UTF-8, Python raises its own error; also for nesting deeper than the stack.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_MAX_DEPTH = 64  # our deepest message has 5; what is deeper than the stack breaks who compares or shows it
+_MAX_DEPTH = 64  # our deepest message has 5; deeper values could overflow the stack when compared or printed
 
 
 class NotJson(TickStockError):
-    """These bytes are no JSON that is meant for us: count them as foreign, go on."""
+    """These bytes are not JSON for us: count them as foreign, continue."""
 
 
 def read_json(body: bytes | str) -> Any:
-    """Return a JSON value. Raises NotJson, also for one that is nested deeper than 64 times."""
+    """Decode a JSON value. Raises NotJson, also if it is nested deeper than 64 levels."""
     try:
         value = msgspec.json.decode(body)
     except RecursionError as e:

@@ -1,7 +1,7 @@
-"""Massive's WebSocket messages -> Ticks, and what the server says of itself. Pure.
+"""Massive's WebSocket messages -> Ticks and status messages. Pure.
 
-A message is an array that mixes event types (massive.com/docs/websocket/stocks): T trades, A seconds, AM minutes,
-Q quotes, status. Typed decode, then columns; what does not fit goes one by one through the rules of `tick_json`.
+A message is an array that mixes event types (massive.com/docs/websocket/stocks): T trades, A seconds, AM minutes, Q
+quotes, status. Typed decode, then columns; elements that do not fit are read one by one by the rules of `tick_json`.
 """
 
 import json
@@ -28,13 +28,13 @@ from ..ticks import (  # fmt: skip
 )
 from .tick_json import parse_json
 from .tick_values import number_column, sound_rows, symbol_table
-from .trade_columns import told_columns
+from .trade_columns import optional_columns
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, unknown_of
 
 _MS_NS = 1_000_000
 _MIN_MS, _MAX_MS = MIN_TS_NS // _MS_NS, MAX_TS_NS // _MS_NS
 
-# NaN stands for what is not said: JSON itself cannot say it.
+# NaN: the value is absent; JSON has no NaN of its own.
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 
 
@@ -46,7 +46,7 @@ class _Trade(_Event, tag="T"):
     t: _Milliseconds
     p: float = nan
     s: float = nan
-    ds: str | None = None  # decimal text, since sizes may be fractional (2026); it wins over `s`
+    ds: str | None = None  # decimal text, because sizes may be fractional (since 2026); preferred to `s`
     x: int | str = ""
     i: str = ""
     c: tuple[int, ...] | None = ()
@@ -54,7 +54,7 @@ class _Trade(_Event, tag="T"):
 
 
 class _Second(_Event, tag="A"):
-    s: _Milliseconds  # its start: the minute that it belongs to; the last one's end stands on the next minute
+    s: _Milliseconds  # start of the second. Its end may belong to the next minute
     c: float = nan
     o: float = nan
     h: float = nan
@@ -72,15 +72,15 @@ class _Quote(_Event, tag="Q"):
     t: _Milliseconds
 
 
-class Status(msgspec.Struct, tag_field="ev", tag="status", frozen=True):
-    """What the server says of the connection: connected, auth_success, auth_failed, max_connections and others."""
+class ServerStatus(msgspec.Struct, tag_field="ev", tag="status", frozen=True):
+    """The server's message about the connection: connected, auth_success, auth_failed, max_connections and others."""
 
     status: str = ""
     message: str = ""
 
 
-_decode_array = msgspec.json.Decoder(list[_Trade | _Second | _Minute | _Quote | Status]).decode
-_decode_event = msgspec.json.Decoder(_Trade | _Second | _Minute | _Quote | Status).decode
+_decode_array = msgspec.json.Decoder(list[_Trade | _Second | _Minute | _Quote | ServerStatus]).decode
+_decode_event = msgspec.json.Decoder(_Trade | _Second | _Minute | _Quote | ServerStatus).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NOT_SO = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -88,28 +88,28 @@ _Columns = tuple[Ticks, NDArray[np.bool_]]  # rows, and which of them are ticks
 
 
 class Parsed(NamedTuple):
-    """What some messages hold. unknown: conditions of trades that the table of conditions does not have."""
+    """The content of some messages. unknown: conditions of trades that are not in the table of conditions."""
 
     ticks: Ticks
-    statuses: list[Status]
+    statuses: list[ServerStatus]
     unknown: set[Hashable]
 
 
 def parse_messages(bodies: Sequence[bytes], rules: TRADE_RULES = DEFAULT_RULES) -> Parsed:
     """Read messages, in order, into one batch.
 
-    rules: sip gives trades the column `flags`, by their conditions. Every trade with an id has its `trade_key`, and
-    each what it says beside that as its `facility` and `note`.
+    rules: sip gives trades the column `flags`, by their conditions. A trade with an id gets a `trade_key`; `facility`
+    and `note` hold its other fields.
     """
     events, starts = _events(bodies)
     readers = _Readers(rules)
     odd: list[tuple[int, bytes]] = []
     parts: list[tuple[NDArray[np.intp], Ticks]] = []
-    statuses: list[Status] = []
+    statuses: list[ServerStatus] = []
     for kind in set(map(type, events)):
         where = np.array([i for i, event in enumerate(events) if type(event) is kind])
         chosen = events if len(where) == len(events) else [events[i] for i in where.tolist()]
-        if kind is Status:
+        if kind is ServerStatus:
             statuses = chosen
         elif kind is bytes:
             odd += zip(where.tolist(), chosen, strict=True)
@@ -136,11 +136,11 @@ def _in_order(parts: Sequence[tuple[NDArray[np.intp], Ticks]], refused: Sequence
     return ticks.take(order, refused)
 
 
-# -- messages, and what is in them ----------------------------------------------------------------------------------
+# -- messages and their elements ------------------------------------------------------------------------------------
 
 
 def _events(bodies: Sequence[bytes]) -> tuple[list[Any], list[int]]:
-    """Return an event for each element of each message, the bytes of one that does not fit; and where each begins."""
+    """Return an event for each element of each message (bytes if it does not fit), and the start of each message."""
     events: list[Any] = []
     starts = []
     for body in bodies:
@@ -160,18 +160,18 @@ def _event_or_bytes(element: bytes) -> Any:
 
 
 def _element(bodies: Sequence[bytes], starts: Sequence[int], i: int) -> bytes:
-    """Return the text of the i-th event of all."""
+    """Return the text of the i-th event over all messages."""
     body = bisect_right(starts, i) - 1
     return _elements(bodies[body])[i - starts[body]]
 
 
 def _elements(body: bytes) -> list[bytes]:
-    """Return the text of each element of an array; of anything else, all of it."""
+    """Return the text of each element of an array; anything else as one element."""
     try:
         return [bytes(element) for element in _decode_raw(body)]
     except _NOT_SO:
         pass
-    try:  # lone surrogates and NaN, for which the other elements need not suffer
+    try:  # lone surrogates and NaN: the other elements are still valid
         message = json.loads(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return [body]
@@ -182,14 +182,14 @@ def _elements(body: bytes) -> list[bytes]:
 
 
 class _Readers:
-    """Reads the events of one kind at once. unknown: conditions met that the table does not have."""
+    """Reads all events of one kind in one step. unknown: conditions that are not in the table."""
 
     def __init__(self, rules: TRADE_RULES) -> None:
         self.unknown: set[Hashable] = set()
         self._rules = rules
 
     def columns_of(self, kind: type[_Event], events: Sequence[Any]) -> _Columns:
-        """Lay events out as columns, and tell which of them are ticks."""
+        """Return events as columns, and a mask of the valid ticks."""
         if kind is _Trade:
             return self._trades(events)
         return _quotes(events) if kind is _Quote else _aggregates(events, whole_minute=kind is _Minute)
@@ -199,7 +199,7 @@ class _Readers:
         size = _sizes([trade.s for trade in trades], [trade.ds for trade in trades])
         ticks, sound = _columns([trade.sym for trade in trades], [trade.t for trade in trades], price, size)
         conditions = [trade.c or () for trade in trades]
-        told = told_columns(
+        told = optional_columns(
             exchanges=[trade.x for trade in trades],
             ids=[trade.i for trade in trades],
             facilities=[trade.trfi or 0 for trade in trades],
@@ -213,7 +213,7 @@ class _Readers:
 
 
 def _aggregates(rows: Sequence[_Second], *, whole_minute: bool) -> _Columns:
-    """Read seconds or minutes by the rules of aggregate_row: those that it refuses are left to it."""
+    """Read seconds or minutes by the rules of aggregate_row; rows that it would refuse are marked as not valid."""
     size = _sizes([row.v for row in rows], [row.dv for row in rows])
     ticks, sound = _columns(
         [row.sym for row in rows], [row.s for row in rows], np.array([row.c for row in rows], "<f8"), size
@@ -243,7 +243,7 @@ def _columns(symbols: Sequence[str], at_ms: Sequence[int], price: Column, size: 
     code_of = dict(zip(distinct, codes_of_distinct, strict=True))
     codes = np.array([code_of[symbol] for symbol in symbols], "<i4")
     ms = np.array(at_ms, "<i8")
-    # Other units than the documented ms are for the slow way, which tells them by their magnitude.
+    # Times in other units than ms are left to the slow reader, which finds the unit by size.
     ts = np.where((ms >= _MIN_MS) & (ms < _MAX_MS), ms, 0) * _MS_NS
     sound, price = sound_rows(codes, ts, price, size)
     return Ticks(table, codes, ts, price, size), sound
@@ -259,6 +259,6 @@ def _sizes(numbers: Sequence[float], decimals: Sequence[str | None]) -> Column:
 
 def _read_alone(element: bytes, rules: TRADE_RULES) -> Ticks:
     """Read one element as any JSON tick: a row, or a refusal with its reason."""
-    # An array in the array is no message of its own.
+    # An array inside the array is not a message.
     ticks = parse_json(b"[" + element + b"]" if element[:1] == b"[" else element, rules=rules)
     return replace(ticks, refused=[row._replace(original=element[:MAX_BODY_BYTES]) for row in ticks.refused])

@@ -1,6 +1,6 @@
-"""Ticks that were read, spelled again as the front door reads them: what a dead letter holds. Pure.
+"""Write ticks as JSON that the front door can read again: the content of a dead letter. Pure.
 
-Kind, symbol, time, prices, size, and what a trade said of itself: sent again, the same tick comes of it.
+It holds type, symbol, time, prices, size, and a trade's own fields: sent again, it gives the same tick.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..ticks import OPTIONAL_COLUMNS, Column, Ticks
-from .trade_note import said_of
+from .trade_note import trade_fields
 from .undo import UNDOES
 
 _PRICES = {"open": "o", "high": "h", "low": "l", "vwap": "vw"}
@@ -32,7 +32,7 @@ def originals(ticks: Ticks) -> Sequence[bytes]:
 
 
 def _encoded(spelled: dict[str, Any]) -> bytes:
-    """Return the JSON of a tick; of names that are no UTF-8, or numbers of any length, too."""
+    """Return the JSON of a tick; names with invalid UTF-8 and numbers of any size are possible."""
     try:
         return msgspec.json.encode(spelled)
     except (UnicodeEncodeError, OverflowError):
@@ -46,7 +46,7 @@ def _listed(column: Column) -> list[Any]:
 def _spelled(
     symbol: str, price: float, size: float, ts: int, row: dict[str, Any], notes: Sequence[str]
 ) -> dict[str, Any]:
-    said = said_of(row.get("trade_key", 0), row.get("facility", 0), _note(row, notes))
+    said = trade_fields(row.get("trade_key", 0), row.get("facility", 0), _note(row, notes))
     if undoes := row.get("undoes", 0):
         stands = {"price": price, "volume": size} if undoes == _CORRECT else {}
         return {"type": _KIND_OF.get(undoes), "symbol": symbol, **stands, "timestamp": ts, **said}

@@ -1,8 +1,7 @@
-"""Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row by itself.
+"""Plain fields of a stream entry (`symbol price volume timestamp [type source ...]`) -> columns, or one row. Pure.
 
-Both ways say the same of every entry: the columns are for speed, and leave each odd row to the other way.
-A trade may name itself by `exchange`, `trade_id` and `trf_id`, and say its `conditions`; contracts.undo reads the
-entries that take such a trade back.
+Both readers give the same result. The columns are faster; odd rows are left to the reader of single rows. A trade may
+have `exchange`, `trade_id`, `trf_id` and `conditions`; contracts.spellings.undo reads cancels and corrections.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ticks import MAX_BODY_BYTES, SETS_ALL, Column, Ticks
-from .tick_values import NotATick, Row, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
+from .tick_values import NotATick, TickRow, number_column, price_with_size, size_of, sound_rows, symbol_of, symbol_table
 from .timestamps import timestamp_column, timestamp_of
-from .trade_columns import Told, told_columns
+from .trade_columns import OptionalColumns, optional_columns
 from .trade_conditions import TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, text_of, undo_of, with_names
 
@@ -26,7 +25,7 @@ _TRADE_NAMES, _CONDITIONS = (b"exchange", b"trade_id", b"trf_id"), b"conditions"
 
 
 class _Names(NamedTuple):
-    """Under which names some fields hold the values of a tick; None: they do not."""
+    """The field names that hold the values of a tick; None: absent."""
 
     symbol: bytes | None
     price: bytes | None
@@ -36,14 +35,14 @@ class _Names(NamedTuple):
 
 
 def is_plain(fields: Mapping[bytes, bytes]) -> bool:
-    """Tell whether some fields mean a plain tick, however badly."""
+    """Tell whether some fields are meant as a plain tick, valid or not."""
     return b"price" in fields or ((b"symbol" in fields or b"ticker" in fields) and b"data" not in fields)
 
 
-def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> Row:
-    """Read one entry's fields. A plain tick's stamp is never shifted. Raises NotATick.
+def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: int = 0) -> TickRow:
+    """Read one entry's fields. The time of a plain tick is never shifted. Raises NotATick.
 
-    row_id: the entry's id, whose time a cancel or a correction has that says none.
+    row_id: the entry's id; a cancel or correction without a time gets the time of its id.
     """
     names = _names(fields)
     kind = fields[names.kind] if names.kind else b""
@@ -53,22 +52,24 @@ def row_of_fields(fields: Mapping[bytes, bytes], rules: TRADE_RULES, *, row_id: 
         raise NotATick("unknown_shape", "a whole minute has no plain form: send it as JSON, in the field data")
     symbol = symbol_of(fields[names.symbol] if names.symbol else None)
     if kind in _QUOTES:
-        return Row(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
+        return TickRow(symbol, timestamp_of(fields.get(b"timestamp")), 0.0, 0.0)
     size = size_of(fields[names.size] if names.size else None)
     price = price_with_size(fields.get(b"price"), size)
     ts, conditions = timestamp_of(fields.get(b"timestamp")), conditions_of_json(fields.get(_CONDITIONS))
     flags = flags_of(conditions, ts) if rules == "sip" else SETS_ALL
     return with_names(
-        Row(symbol, ts, price, size, flags=flags), *(fields.get(name) for name in _TRADE_NAMES), conditions=conditions
+        TickRow(symbol, ts, price, size, flags=flags),
+        *(fields.get(name) for name in _TRADE_NAMES),
+        conditions=conditions,
     )
 
 
 def columns_of_fields(
     names: Sequence[bytes], entries: Sequence[Sequence[bytes]], rules: TRADE_RULES
 ) -> tuple[Ticks, NDArray[np.bool_]] | None:
-    """Read entries of the same field names at once: the rows that are ticks, and which entries these are.
+    """Read entries with the same field names in one step: the valid rows, and a mask of their entries.
 
-    None where such fields are no plain ticks; the entries left out may be ticks all the same: see row_of_fields.
+    Return None if the fields are not plain ticks. Entries outside the mask may still be valid: see row_of_fields.
     """
     found = _names(names)
     if None in found[:4] or len(set(names)) < len(names):
@@ -83,7 +84,7 @@ def columns_of_fields(
     sound, price = sound_rows(codes, ts, price, size)
     if found.kind:
         sound &= _trades(columns[found.kind])
-    told = _told(columns, ts, rules)
+    told = _optional_columns(columns, ts, rules)
     ticks = Ticks(symbols, codes, ts, price, size, told.columns, notes=told.notes)
     return (ticks if sound.all() else ticks.take(sound)), sound
 
@@ -112,10 +113,10 @@ def _coded(texts: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]:
     return symbols, np.fromiter(map(code_of.__getitem__, texts), "<i4", len(texts))
 
 
-def _told(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> Told:
+def _optional_columns(columns: Mapping[bytes, Sequence[bytes]], ts: Column, rules: TRADE_RULES) -> OptionalColumns:
     exchanges, ids, facilities = ([text_of(text) for text in columns.get(name, ())] for name in _TRADE_NAMES)
     conditions = [conditions_of_json(text) for text in columns.get(_CONDITIONS, ())]
-    return told_columns(
+    return optional_columns(
         exchanges=exchanges, ids=ids, facilities=facilities, conditions=conditions, ts=ts, rules=rules
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Count a trade that arrives twice only once: its symbol, exchange and ids name it, never its content. Pure.
+"""Count a trade that arrives twice only once: its symbol, exchange and ids identify it, never its content. Pure.
 
-A trade's name is (symbol, exchange, trade id, reporting facility), hashed to 64 bits: two of n trades that are
-remembered have one hash with a probability of n^2 / 2^65, which is 10^-7 for 2 million.
+A trade's identity is (symbol, exchange, trade id, reporting facility), hashed to 64 bits: among n remembered trades two
+have the same hash with a probability of n^2 / 2^65, which is 10^-7 for 2 million.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ..ticks import OPTIONAL_COLUMNS, REPEATED, SETS_ALL, Column, Ticks
 from .trade_key import is_unique
 
-WINDOW_NS = 60_000_000_000  # of tick time: further apart, the same id is another trade
+WINDOW_NS = 60_000_000_000  # of tick time: later, the same id is another trade
 MAX_REMEMBERED = 2_000_000  # trades in each of the two halves of the memory: the busiest minute of the US market
 
 _FEWEST_BITS = 12  # of a table's slots
-_FULL = 0.5  # of its slots: then a table is doubled
-_NEVER = -(1 << 62)  # further than a minute from every time that a tick can have
+_FULL = 0.5  # share of used slots at which a table is doubled
+_NEVER = -(1 << 62)  # more than a minute before any valid tick time
 
 _Hashes = NDArray[np.uint64]
 # Random odd numbers, and the steps of splitmix64's finalizer (Steele, Lea, Flood 2014).
@@ -29,13 +29,12 @@ _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
 
 class SameTrades:
-    """Remembers the trades of a feed for a minute of tick time, and marks those that come again as REPEATED.
+    """Remembers the trades of a feed for a minute of tick time, and marks repeated ones as REPEATED.
 
-    A trade is repeated where the one of its name before it lies within a minute of tick time, earlier or later. Two
-    halves are remembered; a new one is begun a minute of tick time after the last, or where that is full. So what
-    comes again within a minute, behind fewer than `most` other trades, is found. A slot takes 16 bytes, and 2 million
-    trades need 2^22 of them: both halves are never more than 128 MB.
-    repeated: how many were marked.
+    A trade is a repeat if the last one with its identity is within a minute of tick time, earlier or later. The memory
+    has two halves; a new half begins after a minute of tick time, or when the current one is full. So every repeat
+    within a minute is found, if fewer than `most` other trades came between. A slot takes 16 bytes, and 2 million
+    trades need 2^22 slots: both halves together never exceed 128 MB. repeated: how many were marked.
     """
 
     def __init__(self, *, most: int = MAX_REMEMBERED) -> None:
@@ -46,9 +45,10 @@ class SameTrades:
         self._begun_ns: int | None = None
 
     def mark(self, ticks: Ticks, *, may_count: Callable[[], Column] | None = None) -> Ticks:
-        """Return the ticks with their repeats marked; a batch without ids as it is.
+        """Return the ticks with repeats marked; a batch without ids is unchanged.
 
-        may_count: asked where there are ids: which rows, (n,) bool, may reach a bar: the others are not remembered.
+        may_count: called only for batches with ids; returns a mask, (n,) bool, of the rows that may reach a bar. Other
+        rows are not remembered.
         """
         keys = ticks.optional.get("trade_key")
         if keys is None or not len(ticks):
@@ -90,14 +90,14 @@ class SameTrades:
     def _hash(self, symbol: str) -> int:
         known = self._hash_of.get(symbol)
         if known is None:
-            if len(self._hash_of) > self._most:  # of symbols that strangers make up
+            if len(self._hash_of) > self._most:  # symbols that any sender can invent
                 self._hash_of.clear()
             digest = blake2b(symbol.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             known = self._hash_of[symbol] = int.from_bytes(digest)
         return known
 
     def _seen_before(self, hashes: _Hashes, ts: Column) -> NDArray[np.bool_]:
-        """Tell which rows repeat an earlier one, and remember all."""
+        """Return a mask of the rows that repeat an earlier one, and remember all rows."""
         again = np.zeros(len(hashes), np.bool_)
         if not len(hashes):
             return again
@@ -114,23 +114,23 @@ class SameTrades:
         return again
 
     def _again(self, hashes: _Hashes, first_ns: Column, last_ns: Column) -> NDArray[np.bool_]:
-        """Tell which of different trades are remembered; each comes first and last at these times."""
+        """Return a mask of the hashes that are remembered; first_ns, last_ns: first and last time of each hash."""
         return _are_close(self._now.put(hashes, last_ns), first_ns) | _are_close(self._before.get(hashes), first_ns)
 
     def _turn_over(self, ts: Column) -> None:
         """Start a new half of the memory and drop the older one: after a minute, or when the current half is full."""
         begun_ns = int(ts.max()) if self._begun_ns is None else self._begun_ns
         if int(ts.min()) >= begun_ns + WINDOW_NS or self._now.used >= self._most:
-            # Never earlier: a late batch must not have the next one turn over again.
+            # Never earlier: after a late batch the next one must not start a new half again.
             begun_ns = max(begun_ns, int(ts.max()))
             self._before, self._now = self._now, self._before.emptied(_bits_for(self._now.used))
         self._begun_ns = begun_ns
 
 
 def _sorted_rows(hashes: _Hashes) -> NDArray[np.intp]:
-    """Return the rows in the order of their hashes, as the slots of a table lie; equal ones in the order they have.
+    """Return the row numbers sorted by hash, as the table's slots are; equal hashes keep their order.
 
-    The number of a row stands in the low bits while they are sorted: that is four times as fast as argsort.
+    The row number is in the low bits during the sort: four times as fast as argsort.
     """
     low = np.uint64((1 << (len(hashes) - 1).bit_length()) - 1)
     packed = (hashes & ~low) | np.arange(len(hashes), dtype=np.uint64)
@@ -148,9 +148,9 @@ def _are_close(one_ns: Column, other_ns: Column) -> NDArray[np.bool_]:
 
 
 class _Table:
-    """Hashes and the last time of each, in slots that are probed in triangular steps, which meet every one of 2^bits.
+    """Hashes and the last time of each, in slots probed in triangular steps, which reach all 2^bits slots.
 
-    A batch takes some numpy calls, however long it is. used: how many hashes it holds. bits: it has 2^bits slots.
+    A batch takes few numpy calls, whatever its length. used: number of hashes. bits: the table has 2^bits slots.
     """
 
     def __init__(self, bits: int = _FEWEST_BITS) -> None:
@@ -160,7 +160,7 @@ class _Table:
         self._ts = np.zeros(1 << bits, np.int64)
 
     def emptied(self, bits: int) -> "_Table":
-        """Return an empty table of at least so many bits: this one, where it fits, for new memory costs more."""
+        """Return an empty table with at least this many bits; reuse this one if it fits, because new memory is slow."""
         if not bits <= self.bits <= bits + 1:
             return _Table(bits)
         self.used = 0
@@ -168,7 +168,7 @@ class _Table:
         return self
 
     def put(self, hashes: _Hashes, ts: Column) -> Column:
-        """Add hashes, sorted and all different, with their times; return the time that each had before, else _NEVER."""
+        """Add hashes (sorted, distinct) with their times; return the former time of each, else _NEVER."""
         self._make_room(len(hashes))
         had = np.full(len(hashes), _NEVER)
         rows, slots, steps = np.arange(len(hashes)), self._first_slots(hashes), 0
@@ -181,7 +181,7 @@ class _Table:
                 had[rows[known]] = self._ts[slots[known]]
                 self._ts[slots[known]] = times[known]
             if free.any():
-                # Of some that want one slot the last gets it, with its time: numpy assigns in their order.
+                # If several hashes want one slot, the last gets it, with its time: numpy assigns in order.
                 taken = np.flatnonzero(free)
                 self._hashes[slots[taken]] = wanted[taken]
                 self._ts[slots[taken]] = times[taken]
@@ -193,7 +193,7 @@ class _Table:
         return had
 
     def get(self, hashes: _Hashes) -> Column:
-        """Return the time of each hash, _NEVER where it is not there."""
+        """Return the time of each hash, _NEVER if absent."""
         had = np.full(len(hashes), _NEVER)
         rows, slots, steps = np.arange(len(hashes) if self.used else 0), self._first_slots(hashes), 0
         while len(rows):
@@ -211,7 +211,7 @@ class _Table:
 
     def _make_room(self, count: int) -> None:
         if _bits_for(self.used + count) > self.bits:
-            bits = _bits_for(2 * self.used + count)  # seldom: all that it holds moves
+            bits = _bits_for(2 * self.used + count)  # seldom: all hashes move
             filled = np.flatnonzero(self._hashes)
             larger = _Table(bits)
             larger.put(self._hashes[filled], self._ts[filled])

@@ -16,7 +16,7 @@ _RATIO = re.compile(rf"({_NUMBER})(?:\s*(?::|/|for)\s*({_NUMBER}))?", re.ASCII)
 
 
 class Split(NamedTuple):
-    """ratio: new shares for an old one. ex_date: the first day that trades the new ones."""
+    """ratio: new shares for one old share. ex_date: the first day on which the new shares trade."""
 
     symbol: str
     ex_date: date
@@ -24,9 +24,9 @@ class Split(NamedTuple):
 
 
 def splits_of_text(text: str, name: str) -> list[Split]:
-    """Read a file; a line that says again what another said is left out. Raises UsageError, with the line.
+    """Read a file; a repeated line is ignored. Raises UsageError, with the line.
 
-    A ratio is spelled 10, 10:1, 3:2 or 0.125; or stands in the vendor's two columns split_to and split_from.
+    A ratio is written as 10, 10:1, 3:2 or 0.125, or in the vendor's two columns split_to and split_from.
     """
     found: dict[tuple[str, date], Split] = {}
     for number, row in _rows(text, name):
@@ -37,7 +37,7 @@ def splits_of_text(text: str, name: str) -> list[Split]:
         key = (split.symbol, split.ex_date)
         if found.setdefault(key, split) != split:
             said = f"{spelled_ratio(found[key].ratio)} and {spelled_ratio(split.ratio)}"
-            raise UsageError(f"{name}:{number}: {split.symbol} on {split.ex_date} is said twice: {said}")
+            raise UsageError(f"{name}:{number}: {split.symbol} on {split.ex_date} has two ratios: {said}")
     return list(found.values())
 
 
@@ -58,7 +58,7 @@ def _split_of(row: Mapping[str, str]) -> Split:
     try:
         ex_date = date.fromisoformat(day)
     except ValueError as e:
-        raise ValueError(f"ex_date is no day like 2025-06-10: {shown(day)}") from e
+        raise ValueError(f"ex_date is not a day like 2025-06-10: {shown(day)}") from e
     ratio = _ratio_of(row["ratio"] if "ratio" in row else f"{row['split_to']}:{row['split_from']}")
     return Split(symbol, ex_date, ratio)
 
@@ -81,5 +81,5 @@ def ratio_of(new: Fraction, old: Fraction) -> Fraction:
 
 
 def spelled_ratio(ratio: Fraction) -> str:
-    """Return a ratio as people say it: 10:1, 3:2, 1:8."""
+    """Write a ratio in the usual form: 10:1, 3:2, 1:8."""
     return f"{ratio.numerator}:{ratio.denominator}"

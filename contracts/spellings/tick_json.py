@@ -1,4 +1,4 @@
-"""Every spelling of a tick that others send us -> Ticks, or a Refused with its reason.
+"""Every format of a tick that others send us -> Ticks, or a Refused with its reason.
 
 The JSON of the application's channels and of Massive, and the entries of the front door, plain or with JSON. Pure.
 """
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from ..ticks import MAX_BODY_BYTES, MIN_TS_NS, OPTIONAL_COLUMNS, SETS_ALL, Refused, Ticks, concat
 from .aggregate import aggregate_row
 from .plain_fields import columns_of_fields, is_plain, row_of_fields
-from .tick_values import NotATick, Row, either, price_with_size, shown, size_of, symbol_of, ticks_of_rows
+from .tick_values import NotATick, TickRow, either, price_with_size, shown, size_of, symbol_of, ticks_of_rows
 from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, undo_of, with_names
 
-SecondStamp = Literal["end", "start"]  # what a stamp on a whole second means where the tick does not say its kind
+SecondStamp = Literal["end", "start"]  # meaning of a time on a whole second, if the tick does not tell its kind
 DEFAULT_SECOND_STAMP: SecondStamp = "end"  # as the application stamps its seconds
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 
-_FEW = 16  # entries; so few are read faster one by one than as columns
-_ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these means a tick
+_FEW = 16  # entries; so few are faster to read one by one than as columns
+_ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these is meant as a tick
 _Object = Mapping[str, Any]
-_Reader = Callable[[_Object, TRADE_RULES], Row | None]
+_Reader = Callable[[_Object, TRADE_RULES], TickRow | None]
 
 
 class _How(NamedTuple):
-    """What a message does not say of itself."""
+    """What the caller knows about a message."""
 
     second_stamp: SecondStamp
     rules: TRADE_RULES = DEFAULT_RULES
@@ -45,11 +45,11 @@ def parse_json(
     second_stamp: SecondStamp = DEFAULT_SECOND_STAMP,
     rules: TRADE_RULES = DEFAULT_RULES,
 ) -> Ticks:
-    """Read one message: an object or an array of objects. `row_id` goes to what is refused; there is no such column.
+    """Read one message: an object or an array of objects. `row_id` is used for refused rows; it is not a column here.
 
-    rules: sip lets the conditions of trades say which fields of their bar they set.
+    rules: sip: the conditions of a trade decide which fields of its bar it sets.
     """
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     _read_body(body, _How(second_stamp, rules, row_id), rows, refused)
     return ticks_of_rows(rows, refused)
@@ -59,7 +59,7 @@ def parse_bodies(
     bodies: Iterable[bytes], *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
     """Read messages as parse_json does, in order, into one batch."""
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     how = _How(second_stamp, rules)
     for body in bodies:
@@ -70,7 +70,7 @@ def parse_bodies(
 def parse_entries(
     entries: Sequence[Entry], *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
-    """Read entries of the front door, in order. The column `row_id` is always there: each row has its entry's id."""
+    """Read entries of the front door, in order. The column `row_id` always exists: the id of each row's entry."""
     how = _How(second_stamp, rules)
     parts: list[tuple[NDArray[np.intp], Ticks]] = []
     odd: list[int] = []
@@ -92,7 +92,7 @@ def parse_entries(
 def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
     members: dict[tuple[bytes, ...], list[int]] = {}
     for i, (_, fields) in enumerate(entries):
-        # A name without a value makes a shape of its own, which the slow way refuses.
+        # Fields with a name but no value form a group of their own, which the slow reader refuses.
         names = tuple(fields[::2]) if len(fields) % 2 == 0 else ()
         if names in members:
             members[names].append(i)
@@ -102,7 +102,7 @@ def _by_names(entries: Sequence[Entry]) -> dict[tuple[bytes, ...], list[int]]:
 
 
 def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How) -> tuple[NDArray[np.intp], Ticks]:
-    rows: list[Row] = []
+    rows: list[TickRow] = []
     refused: list[Refused] = []
     where: list[int] = []
     for i in chosen:
@@ -113,7 +113,7 @@ def _read_one_by_one(entries: Sequence[Entry], chosen: Sequence[int], how: _How)
 
 
 def _joined(parts: Sequence[tuple[NDArray[np.intp], Ticks]], row_ids: NDArray[np.int64]) -> Ticks:
-    """Put the rows of all parts in the order of their entries, and give them their ids."""
+    """Put the rows of all parts in the order of their entries, and add the ids."""
     filled = [(where, ticks) for where, ticks in parts if len(where) or ticks.refused]
     if not filled:
         return _with_row_ids(Ticks.empty(), row_ids[:0])
@@ -130,7 +130,7 @@ def _with_row_ids(ticks: Ticks, row_ids: NDArray[np.int64]) -> Ticks:
     return replace(ticks, optional=optional)
 
 
-def _read_entry(fields: Sequence[bytes], how: _How, rows: list[Row], refused: list[Refused]) -> None:
+def _read_entry(fields: Sequence[bytes], how: _How, rows: list[TickRow], refused: list[Refused]) -> None:
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     if b"data" in named and not is_plain(named):
         _read_body(named[b"data"], how, rows, refused)
@@ -141,7 +141,7 @@ def _read_entry(fields: Sequence[bytes], how: _How, rows: list[Row], refused: li
         refused.append(Refused(e.reason, e.detail, b" ".join(fields)[:MAX_BODY_BYTES], how.row_id))
 
 
-def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How) -> Row:
+def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How) -> TickRow:
     size = sum(map(len, fields))
     if size > MAX_BODY_BYTES:
         raise NotATick("too_large", f"{size} bytes")
@@ -150,7 +150,7 @@ def _plain_row(fields: Sequence[bytes], named: Mapping[bytes, bytes], how: _How)
     return row_of_fields(named, how.rules, row_id=how.row_id)
 
 
-def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) -> None:
+def _read_body(body: bytes, how: _How, rows: list[TickRow], refused: list[Refused]) -> None:
     try:
         message = _decode(body)
         if not isinstance(message, list):
@@ -172,7 +172,7 @@ def _read_body(body: bytes, how: _How, rows: list[Row], refused: list[Refused]) 
 
 
 def _spelled(element: Any, body: bytes) -> bytes:
-    """Spell a refused element anew: the whole array for each of its bad elements could be megabytes."""
+    """Encode a refused element alone: the whole array once per bad element could be megabytes."""
     try:
         return json.dumps(element).encode()[:MAX_BODY_BYTES]
     except RecursionError:
@@ -191,9 +191,9 @@ def _decode(body: bytes) -> Any:
 
 
 def _decode_leniently(body: bytes, complaint: str) -> Any:
-    """Read what msgspec refuses though its grammar is JSON's: lone surrogates, bytes that are no UTF-8, 1e400.
+    """Read JSON that msgspec refuses although its grammar is valid: lone surrogates, invalid UTF-8, 1e400.
 
-    The field that holds it is refused by its own check, with its own reason; a field that we do not read may hold it.
+    A field with such a value is refused by its own check, with its reason; fields that we do not read may hold it.
     """
     try:
         return json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_refuse_constant)
@@ -205,8 +205,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _row_of(message: Any, how: _How) -> Row | None:
-    """Read one object; None where it is no tick and means no harm."""
+def _row_of(message: Any, how: _How) -> TickRow | None:
+    """Read one object; None if it is a harmless message that is not a tick."""
     if not isinstance(message, dict):
         raise NotATick("not_an_object", f"not a JSON object: {shown(message)}")
     if "ev" in message:
@@ -227,39 +227,39 @@ def _row_of(message: Any, how: _How) -> Row | None:
     raise NotATick("unknown_shape", f"no tick has the keys {shown(' '.join(message))}")
 
 
-def _massive_row(message: _Object, rules: TRADE_RULES) -> Row | None:
+def _massive_row(message: _Object, rules: TRADE_RULES) -> TickRow | None:
     return _read_as(message, message["ev"], rules, _MASSIVE_EVENTS)
 
 
-def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[str, _Reader]) -> Row | None:
+def _read_as(message: _Object, kind: Any, rules: TRADE_RULES, readers: Mapping[str, _Reader]) -> TickRow | None:
     if not isinstance(kind, str) or kind not in readers:
         raise NotATick("unknown_shape", f"unknown kind of event: {shown(kind)}")
     return readers[kind](message, rules)
 
 
-def _trade(message: _Object, rules: TRADE_RULES) -> Row:
-    """Read a trade of the application, or an object that says no kind: its stamp is its time, as with plain fields."""
+def _trade(message: _Object, rules: TRADE_RULES) -> TickRow:
+    """Read a trade of the application, or an object without a kind. Its time is exact, as with plain fields."""
     return _tick_at(message, rules, timestamp_of)
 
 
-def _untold_tick(message: _Object, how: _How) -> Row:
-    """Read a form that may carry trades or seconds, and does not say which."""
+def _untold_tick(message: _Object, how: _How) -> TickRow:
+    """Read a form that may hold trades or seconds, and does not tell which."""
     return _tick_at(message, how.rules, timestamp_of if how.second_stamp == "start" else _inside_second)
 
 
-def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]) -> Row:
+def _tick_at(message: _Object, rules: TRADE_RULES, time_of: Callable[[Any], int]) -> TickRow:
     symbol = symbol_of(either(message, "symbol", "ticker"))
     size = size_of(either(message, "volume", "size"))
     price = price_with_size(message.get("price"), size)
-    row = Row(symbol, time_of(message.get("timestamp")), price, size)
+    row = TickRow(symbol, time_of(message.get("timestamp")), price, size)
     names = ("exchange", "trade_id", "trf_id", "conditions")
     return _as_said(row, rules, *(message.get(name) for name in names))
 
 
 def _as_said(
-    row: Row, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
-) -> Row:
-    """Return a trade with what it says of itself, and what its conditions make of it."""
+    row: TickRow, rules: TRADE_RULES, exchange: object, trade_id: object, facility: object, conditions: object
+) -> TickRow:
+    """Return a trade with its ids, and with the flags that its conditions allow."""
     if exchange is trade_id is facility is conditions is None:
         return row
     told = conditions_of_json(conditions)
@@ -267,7 +267,7 @@ def _as_said(
     return with_names(row._replace(flags=flags), exchange, trade_id, facility, conditions=told)
 
 
-def _application_second(message: _Object, _: TRADE_RULES) -> Row:
+def _application_second(message: _Object, _: TRADE_RULES) -> TickRow:
     return aggregate_row(
         symbol_of(either(message, "symbol", "ticker")),
         _inside_second(message.get("timestamp")),
@@ -277,17 +277,17 @@ def _application_second(message: _Object, _: TRADE_RULES) -> Row:
     )
 
 
-def _application_quote(message: _Object, _: TRADE_RULES) -> Row:
-    return Row(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
+def _application_quote(message: _Object, _: TRADE_RULES) -> TickRow:
+    return TickRow(symbol_of(either(message, "symbol", "ticker")), timestamp_of(message.get("timestamp")), 0.0, 0.0)
 
 
-def _massive_trade(message: _Object, rules: TRADE_RULES) -> Row:
+def _massive_trade(message: _Object, rules: TRADE_RULES) -> TickRow:
     symbol, size = symbol_of(message.get("sym")), size_of(either(message, "ds", "s"))
     ts, price = timestamp_of(message.get("t")), price_with_size(message.get("p"), size)
-    return _as_said(Row(symbol, ts, price, size), rules, *(message.get(name) for name in ("x", "i", "trfi", "c")))
+    return _as_said(TickRow(symbol, ts, price, size), rules, *(message.get(name) for name in ("x", "i", "trfi", "c")))
 
 
-def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
+def _massive_second(message: _Object, _: TRADE_RULES) -> TickRow:
     return aggregate_row(
         symbol_of(message.get("sym")),
         timestamp_of(message.get("s")),
@@ -297,12 +297,12 @@ def _massive_second(message: _Object, _: TRADE_RULES) -> Row:
     )
 
 
-def _massive_minute(message: _Object, rules: TRADE_RULES) -> Row:
+def _massive_minute(message: _Object, rules: TRADE_RULES) -> TickRow:
     return _massive_second(message, rules)._replace(whole_minute=1)
 
 
-def _massive_quote(message: _Object, _: TRADE_RULES) -> Row:
-    return Row(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
+def _massive_quote(message: _Object, _: TRADE_RULES) -> TickRow:
+    return TickRow(symbol_of(message.get("sym")), timestamp_of(message.get("t")), 0.0, 0.0)
 
 
 def _massive_status(_: _Object, __: TRADE_RULES) -> None:
@@ -325,9 +325,9 @@ _MASSIVE_EVENTS: Mapping[str, _Reader] = {
 
 
 def _inside_second(stamp: Any) -> int:
-    """Read a stamp; where it stands on the END of its second, put it inside that second (contracts.md, section 1)."""
+    """Read a time; if it is on a whole second (the END of a second), move it inside that second."""
     ts = timestamp_of(stamp)
     inside = ts - 1 if ts % SECOND_NS == 0 else ts
     if inside < MIN_TS_NS:
-        raise NotATick("timestamp", f"a second that ended when 1990 began: {shown(stamp)}")
+        raise NotATick("timestamp", f"a second that ended at the start of 1990: {shown(stamp)}")
     return inside

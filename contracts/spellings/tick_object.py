@@ -1,4 +1,4 @@
-"""A tick that a caller of the library hands in, a mapping or any object with such attributes -> Ticks. Pure."""
+"""A tick that a caller of the library passes, a mapping or an object with the same attributes -> Ticks. Pure."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from .tick_json import DEFAULT_SECOND_STAMP, SecondStamp, parse_json
 from .tick_values import NotATick, shown
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES
 
-# What is read of an object: the names of the application's ticks (contracts.md, section 1).
+# The attributes that are read: the names of the application's ticks.
 _ATTRIBUTES = (
     "symbol",
     "ticker",
@@ -33,7 +33,7 @@ _ATTRIBUTES = (
 def ticks_of_object(
     tick: object, *, second_stamp: SecondStamp = DEFAULT_SECOND_STAMP, rules: TRADE_RULES = DEFAULT_RULES
 ) -> Ticks:
-    """Read one tick as the channels' JSON is read; no row where it is none and means no harm (a health check).
+    """Read one tick like the channels' JSON; no row for a harmless message that is not a tick (a health check).
 
     Raises NotATick, whose reason is one of ticks.REASONS.
     """
@@ -47,16 +47,16 @@ def ticks_of_object(
     if ticks.refused:
         raise NotATick(ticks.refused[0].reason, ticks.refused[0].detail)
     if "undoes" in ticks.optional:
-        raise NotATick("cannot_undo", "a trade is taken back through the stream, which still holds its minute")
+        raise NotATick("cannot_undo", "send cancels and corrections to the stream: it still holds the minute")
     if "whole_minute" in ticks.optional:
         raise NotATick("unknown_shape", "a whole-minute aggregate replaces its minute, and is never mixed with ticks")
     return ticks
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; what JSON has no form for, as the text that it shows itself as.
+    """Return a value as JSON can hold it; any other value as its text.
 
-    NaN becomes a text too: as null it would be taken for a value that the feed does not say. Conditions are a list.
+    NaN becomes text as well: null would mean that the feed has no such value. Conditions are a list.
     """
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(element) for element in value]

@@ -1,4 +1,4 @@
-"""One value of a tick, and a column of them: what is a symbol, a price, a size; and the rows made of them."""
+"""Check single values of a tick, and columns of them: symbol, price, size; and make rows."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,14 +24,15 @@ from .trade_key import NO_KEY
 from .trade_note import note_columns
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NUMBER_BYTES = b"0123456789.+-eE"  # of these, float() reads exactly what _NUMBER matches: no nan, no 1_000, no spaces
+# with only these characters float() accepts exactly what _NUMBER matches: no nan, no 1_000, no spaces
+_NUMBER_BYTES = b"0123456789.+-eE"
 _BLANKS = " \t\r\n"
-_OPTION = "O:"  # how the vendor's option tickers begin
+_OPTION = "O:"  # prefix of the vendor's option tickers
 _SHOWN_LENGTH = 80
 
 
 class NotATick(TickStockError):
-    """This row is no tick: keep it as Refused with this reason, and go on with the next."""
+    """This row is not a tick: store it as Refused with this reason, continue with the next."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -39,8 +40,8 @@ class NotATick(TickStockError):
         self.detail = detail
 
 
-class Row(NamedTuple):
-    """One tick, read by itself; the fields are the columns of Ticks. None: the feed says no such value."""
+class TickRow(NamedTuple):
+    """One tick, read alone; the fields are the columns of Ticks. None: the feed has no such value."""
 
     symbol: str
     ts: int
@@ -60,16 +61,16 @@ class Row(NamedTuple):
 
 
 def shown(value: object) -> str:
-    """Return a value for a human: short, and escaped, so that every encoder and PostgreSQL takes it."""
-    if isinstance(value, dict | list):  # as deep as its sender likes: ascii() would go down all of it
+    """Return a value for a human: short, and escaped, so that every encoder and PostgreSQL accept it."""
+    if isinstance(value, dict | list):  # may be nested very deep: do not print it
         return "an object" if isinstance(value, dict) else "an array"
     if isinstance(value, bytes):
-        value = value[:_SHOWN_LENGTH].decode("latin-1")  # any bytes; how Python spells them says nothing to our reader
+        value = value[:_SHOWN_LENGTH].decode("latin-1")  # any bytes; readers do not need Python's notation
     return ascii(value)[:_SHOWN_LENGTH]
 
 
 def either(fields: Mapping[str, Any], *names: str) -> Any:
-    """Return the first of these values that is there and not null."""
+    """Return the first of these values that exists and is not null."""
     for name in names:
         value = fields.get(name)
         if value is not None:
@@ -78,10 +79,10 @@ def either(fields: Mapping[str, Any], *names: str) -> Any:
 
 
 def symbol_of(value: object) -> str:
-    """Return a symbol trimmed, its case as it came.
+    """Return a symbol without blanks around it, in its own case.
 
-    Options are refused, all of them: most of their tickers are longer than a symbol may be, and to take those that are
-    not would be half a market. Raises NotATick.
+    All options are refused: most of their tickers are longer than a symbol may be, and accepting only the short ones
+    would be misleading. Raises NotATick.
     """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")  # invalid UTF-8 becomes a surrogate: not printable
@@ -90,15 +91,15 @@ def symbol_of(value: object) -> str:
     symbol = value.strip(_BLANKS)
     if symbol.startswith(_OPTION):
         raise NotATick("symbol", f"options are not taken: their tickers are too long for a symbol: {shown(value)}")
-    # Not printable are control characters and lone surrogates, and what makes two symbols look like one (a zero-width
-    # space).
+    # Not printable are control characters, lone surrogates, and characters that make two symbols look alike (a
+    # zero-width space).
     if not symbol or len(symbol) > MAX_SYMBOL_LENGTH or not symbol.isprintable():
         raise NotATick("symbol", f"not 1 to {MAX_SYMBOL_LENGTH} printable characters: {shown(value)}")
     return symbol
 
 
 def number_of(value: object) -> float:
-    """Return a number, or the number that a decimal text says; NaN for anything else, a boolean and null included."""
+    """Return a number, or the number in a decimal text; NaN for anything else, booleans and null included."""
     if isinstance(value, float):
         return value
     if isinstance(value, bytes):
@@ -133,12 +134,12 @@ def size_of(value: object) -> float:
 
 
 def is_too_small(size: Any) -> Any:
-    """Tell of a size, or of a column of them, whether it is not 0 and would be counted as 0 millionths."""
+    """Tell whether a size (or each of a column) is not 0, but would be counted as 0 millionths."""
     return (size > 0) & (np.rint(size * SHARE_MICRO) == 0)
 
 
 def price_with_size(value: object, size: float) -> float:
-    """Return a price; where the size is 0 it touches no bar, and an invalid price becomes 0."""
+    """Return a price. With size 0 an invalid price becomes 0: the tick changes no bar."""
     if size:
         return price_of(value)
     price = number_of(value)
@@ -146,17 +147,17 @@ def price_with_size(value: object, size: float) -> float:
 
 
 def number_column(texts: Sequence[bytes]) -> NDArray[np.float64]:
-    """Return what number_of says of each text."""
+    """Return number_of of each text."""
     try:
         if not b"".join(texts).translate(None, _NUMBER_BYTES):
             return np.fromiter(map(float, texts), "<f8", len(texts))
     except ValueError:
-        pass  # one text is no number: ask one by one
+        pass  # one text is not a number: convert them one by one
     return np.fromiter(map(number_of, texts), "<f8", len(texts))
 
 
 def symbol_table(distinct: Iterable[str | bytes]) -> tuple[list[str], list[int]]:
-    """Return the symbols that some texts spell, and the place of each text's symbol among them (-1: it is none)."""
+    """Return the distinct symbols of some texts, and the index of each text's symbol (-1: invalid)."""
     places: dict[str, int] = {}
     codes = []
     for text in distinct:
@@ -170,23 +171,23 @@ def symbol_table(distinct: Iterable[str | bytes]) -> tuple[list[str], list[int]]
 def sound_rows(
     codes: NDArray[np.integer], ts: NDArray[np.int64], price: NDArray[np.float64], size: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return which rows are ticks, and the prices, 0 where the size is 0 and the price is none."""
+    """Return a mask of the valid ticks, and the prices: 0 if the price is invalid and the size is 0."""
     fair = (price > 0) & (price < MAX_PRICE)
     sound = (codes >= 0) & (ts >= MIN_TS_NS) & (ts < MAX_TS_NS) & (size >= 0) & (size < MAX_SIZE) & (fair | (size == 0))
     sound &= ~is_too_small(size)
     return sound, price if fair.all() else np.where(fair, price, 0.0)
 
 
-def ticks_of_rows(rows: Sequence[Row], refused: Sequence[Refused] = ()) -> Ticks:
-    """Lay rows out as columns; an optional column is there when some row says it."""
+def ticks_of_rows(rows: Sequence[TickRow], refused: Sequence[Refused] = ()) -> Ticks:
+    """Return rows as columns; an optional column exists if any row has a value for it."""
     if not rows:
         return Ticks.empty(refused)
     symbols, ts, price, size, *others = zip(*rows, strict=True)
     places: dict[str, int] = {}
     symbol_index = np.fromiter((places.setdefault(symbol, len(places)) for symbol in symbols), "<i4", len(rows))
     optional, notes = note_columns(others.pop())
-    for name, values in zip(Row._fields[4:-1], others, strict=True):
-        absent = Row._field_defaults[name]
+    for name, values in zip(TickRow._fields[4:-1], others, strict=True):
+        absent = TickRow._field_defaults[name]
         if values.count(absent) < len(rows):
             told = [p if value is None else value for value, p in zip(values, price, strict=True)]
             optional[name] = np.array(told, OPTIONAL_COLUMNS[name])

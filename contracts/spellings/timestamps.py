@@ -1,4 +1,4 @@
-"""A tick's time in any spelling -> int64 nanoseconds since 1970, UTC. Magnitude tells the unit of a number."""
+"""A tick's time in any format -> int64 nanoseconds since 1970, UTC. The size of a number shows its unit."""
 
 import math
 import re
@@ -15,8 +15,8 @@ from .tick_values import NotATick, shown
 
 SECOND_NS = 1_000_000_000
 
-# Nanoseconds of a second, millisecond, microsecond, nanosecond. 1990 to 2100 is a factor of 6.5 and the units lie 1000
-# apart: no number is a time in two of them.
+# Nanoseconds of a second, millisecond, microsecond, nanosecond. 1990 to 2100 is a factor of 6.5, and the units differ
+# by 1000: no number is a valid time in two units.
 _UNITS_NS = (SECOND_NS, 1_000_000, 1_000, 1)
 _BOUNDS = [(unit, MIN_TS_NS // unit, MAX_TS_NS // unit) for unit in _UNITS_NS]
 
@@ -30,14 +30,14 @@ _ISO = re.compile(
 _TRUNCATING = Context(prec=64, rounding=ROUND_DOWN)
 _MAX_LENGTH = 64
 _WHOLE_DIGITS = 19  # always fit a uint64
-_SECOND_DIGITS = 10  # so many, and nine behind the point, fit a uint64
+_SECOND_DIGITS = 10  # so many digits, with nine decimals, fit a uint64
 
 
 def timestamp_of(value: object) -> int:
     """Return Unix nanoseconds from a number (s, ms, us or ns) or a text (a number or ISO-8601; no zone means UTC).
 
-    Text and whole numbers are exact (below the nanosecond: cut). A float is rounded to the microsecond, which is what
-    a float64 holds of seconds since 1970. Raises NotATick("timestamp").
+    Text and whole numbers are exact (cut below the nanosecond). A float is rounded to the microsecond, the precision of
+    a float64 for seconds since 1970. Raises NotATick("timestamp").
     """
     ns = None
     if isinstance(value, bytes):
@@ -54,7 +54,7 @@ def timestamp_of(value: object) -> int:
 
 
 def timestamp_column(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    """Return what timestamp_of says of each text, and 0 where it refuses."""
+    """Return timestamp_of of each text, 0 if it is invalid."""
     whole = [i for i, text in enumerate(texts) if text.isdigit() and len(text) <= _WHOLE_DIGITS]
     if len(whole) == len(texts):
         return _ns_of_wholes(texts)

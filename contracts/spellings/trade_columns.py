@@ -1,4 +1,4 @@
-"""What many trades say of themselves -> columns: keys, facilities, flags, and notes of what these do not hold. Pure."""
+"""The ids and conditions of many trades -> columns: keys, facilities, flags, and notes for the rest. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,18 +13,21 @@ from .trade_note import note_of
 Names = Sequence[int | str]
 
 
-class Told(NamedTuple):
-    """Columns for Ticks.optional, those alone that say something; and the notes that one of them points into."""
+class OptionalColumns(NamedTuple):
+    """Columns for Ticks.optional (only those with a value), and the notes that `note` points to."""
 
     columns: dict[str, Column]
     notes: tuple[str, ...]
 
 
-def told_columns(
+def optional_columns(
     *, exchanges: Names, ids: Sequence[str], facilities: Names, conditions: Sequence[Conditions], ts: Column,
     rules: TRADE_RULES,
-) -> Told:  # fmt: skip
-    """Lay out what trades say; a list that is empty says nothing for all of them. ts: (n,) int64, Unix ns."""
+) -> OptionalColumns:  # fmt: skip
+    """Return the ids and conditions of trades as columns.
+
+    An empty list: no trade has this value. ts: (n,) int64, Unix ns.
+    """
     columns: dict[str, Column] = {}
     keys = trade_keys(exchanges or [0] * len(ids), ids) if ids else np.empty(0, np.int64)
     if (keys != NO_KEY).any():
@@ -42,11 +45,11 @@ def told_columns(
     note, notes = _notes(keys, exchanges, ids, facilities, codes, combinations, len(ts))
     if notes:
         columns["note"] = note
-    return Told(columns, notes)
+    return OptionalColumns(columns, notes)
 
 
 def facility_column(facilities: Names) -> Column:
-    """Return who reported each trade, (n,) u4."""
+    """Return the reporting facility of each trade, (n,) u4."""
     numbers = {name: facility_of(name) for name in set(facilities)}
     return np.fromiter(map(numbers.__getitem__, facilities), OPTIONAL_COLUMNS["facility"], len(facilities))
 
@@ -55,7 +58,7 @@ def _notes(
     keys: Column, exchanges: Names, ids: Sequence[str], facilities: Names, codes: Column,
     combinations: Sequence[Conditions], count: int,
 ) -> tuple[Column, tuple[str, ...]]:  # fmt: skip
-    """Write a note for each combination of conditions, and one for each trade that a column names by a hash."""
+    """Make a note for each combination of conditions, and for each trade with a hashed id."""
     places = {"": 0}
     of_combination = [places.setdefault(note_of(conditions=told), len(places)) for told in combinations]
     note = np.array(of_combination or [0], OPTIONAL_COLUMNS["note"])[codes if len(codes) else np.zeros(count, np.intp)]
@@ -72,7 +75,7 @@ def _notes(
 
 
 def _hashed_rows(keys: Column, facilities: Names) -> set[int]:
-    """Return the rows of which a column holds a hash: few feeds have any."""
+    """Return the rows with a hash in a column; few feeds have any."""
     texts = {name for name in set(facilities) if is_hashed(facility_of(name))}
     rows = {row for row, name in enumerate(facilities) if name in texts} if texts else set()
     return rows | set(np.flatnonzero(keys < 0).tolist())

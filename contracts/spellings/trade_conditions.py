@@ -1,17 +1,17 @@
-"""Which fields of its bar a trade may set, told by its conditions: the consolidated update rules. Pure.
+"""Which fields of its bar a trade may set, by its conditions: the consolidated update rules. Pure.
 
 Table 2026-10, of Massive's numbers: update_rules.consolidated of GET /v3/reference/conditions?asset_class=stocks&
 data_type=trade, as copies of it in public code had it by October 2026, and for 0 Massive's glossary of conditions.
 Compared with the matrices of sale conditions in the CTS Pillar Output Specification (ctaplan.com) and the UTP Binary
 Output Specification (utpplan.com). Where these let a late trade set "last" only if it is the day's first or only one
-(codes 5, 10, 22, 32, 33), Massive says no, and so do we. Older lists let 29 set high and low: today neither plan does.
-38 sets prices in that list, of the day: in no minute bar, as Alpaca's table of minute bars has it.
+(codes 5, 10, 22, 32, 33), Massive sets no price, and so do we. Older lists let 29 set high and low: today neither plan
+does. In that list 38 sets prices of the day, but of no minute bar, as in Alpaca's table of minute bars.
 
-Two lines are in doubt, because public sources say two things, and one live answer would decide:
-17  sets all in a copy of the reference in Markdown (2025), and here; a copy in C++ has "updates open and close: no". If
-    that holds, the open of 09:30 is not the opening auction of NYSE or Arca.
-22  sets high, low and volume in every copy of the reference, and here; who rebuilt Massive's own minute and daily files
-    found their volumes without it (AAPL on 2022-01-03: by 2,079,610 shares).
+Two lines are uncertain, because public sources differ; one live answer would decide: 17  sets all in a copy of the
+reference in Markdown (2025), and here; a copy in C++ has "updates open and close: no". If
+    that is right, the open of 09:30 is not the opening auction of NYSE or Arca. 22  sets high, low and volume in every
+    copy of the reference, and here; but people who rebuilt Massive's minute and daily
+    files got the right volumes without it (AAPL on 2022-01-03: by 2,079,610 shares).
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -29,9 +29,9 @@ TABLE_VERSION = "2026-10"
 FORM_T = 12  # traded outside the regular hours
 
 TRADE_RULES = Literal["sip", "all"]  # sip: by the table below; all: every trade sets every field
-DEFAULT_RULES: TRADE_RULES = "sip"  # on whichever way a trade comes: one that says no conditions is a regular sale
+DEFAULT_RULES: TRADE_RULES = "sip"  # for every source; a trade without conditions is a regular sale
 
-# A condition that is no number is unknown, like a number that nobody listed.
+# A condition that is not a number is unknown, like an unlisted number.
 Conditions = tuple[Hashable, ...]
 
 _FLAGS = np.dtype(OPTIONAL_COLUMNS["flags"])
@@ -61,7 +61,7 @@ _SETS_ALL = {
     36: "Yellow Flag Regular Trade",
     41: "Trade Through Exempt",
     55: "Opening or Reopening Trade Detail",
-    # What these say is of the security, not of the trade: they have no update rules, so they forbid nothing.
+    # These describe the security, not the trade: they have no update rules, so they forbid nothing.
     57: "Short Sale Restriction Activated",
     58: "Short Sale Restriction Continued",
     59: "Short Sale Restriction Deactivated",
@@ -91,14 +91,14 @@ _SETS_VOLUME = {
     20: "Next Day",
     21: "Price Variation",
     29: "Seller",
-    37: "Odd Lot",  # told by this condition, never by the size: a round lot's size depends on the price
+    37: "Odd Lot",  # only this condition counts, never the size: the size of a round lot depends on the price
     52: "Contingent Trade",
     53: "Qualified Contingent Trade",
 }
 _SETS_NOTHING = {
     15: "Market Center Official Close",
     16: "Market Center Official Open",
-    38: "Corrected Consolidated Close",  # a day's price that is corrected later: no trade of the minute it comes in
+    38: "Corrected Consolidated Close",  # a price of the day that is corrected later, not a trade of its minute
 }
 
 _SETS: dict[Hashable, int] = {
@@ -108,24 +108,23 @@ _SETS: dict[Hashable, int] = {
     **dict.fromkeys(_SETS_NOTHING, 0),
 }
 
-_HALF_HOUR_NS = 1_800_000_000_000  # each session begins and ends on one, and New York is whole hours from UTC
+_HALF_HOUR_NS = 1_800_000_000_000  # sessions begin and end on half hours, and New York is whole hours from UTC
 
 
 def flags_of(conditions: Conditions, ts: int | None = None) -> int:
-    """Return the bits of ticks.flags that every condition of a trade allows; no condition means a regular sale.
+    """Return the bits of ticks.flags that all conditions of a trade allow; without conditions: a regular sale.
 
-    ts: Unix nanoseconds; None means regular hours. An unknown condition allows volume only: what is no price for sure
-    must not become one.
+    ts: Unix nanoseconds; None means regular hours. An unknown condition allows volume only, to be safe.
     """
     return _flags(conditions, ts is not None and is_form_t(conditions) and _is_extended(ts // _HALF_HOUR_NS))
 
 
 @lru_cache(maxsize=4096)
 def _flags(conditions: Conditions, extended_hours: bool) -> int:
-    """Return the flags in or outside the extended hours, where a Form T trade sets prices.
+    """Return the flags, in or outside the extended hours: only there a Form T trade sets prices.
 
-    Massive's minute bars take them then, and only then (knowledge base, "Does a Form T trade update a pre-market minute
-    bar's high, low, open and close?"). A night that the calendar has is such hours too (market_hours.night_of).
+    Massive's minute bars do the same (knowledge base, "Does a Form T trade update a pre-market minute bar's high, low,
+    open and close?"). The night session is part of these hours (market_hours.night_of).
     """
     flags = SETS_ALL
     for condition in conditions:
@@ -137,19 +136,19 @@ def _flags(conditions: Conditions, extended_hours: bool) -> int:
 
 
 def is_form_t(conditions: Conditions) -> bool:
-    """Tell whether the time of day decides what a trade with these conditions sets."""
+    """Tell whether the flags of a trade with these conditions depend on the time of day."""
     return FORM_T in conditions
 
 
 def unknown_of(combinations: Iterable[Conditions]) -> set[Hashable]:
-    """Return the conditions that the table does not have: the caller reports each once."""
+    """Return the conditions that are not in the table; the caller reports each once."""
     return {c for conditions in combinations for c in conditions if c not in _SETS and c != FORM_T}
 
 
 def flags_column(codes: Column, combinations: Sequence[Conditions], ts: Column) -> NDArray[np.uint8]:
     """Return the flags of many trades, (n,) u1.
 
-    codes: (n,) which of `combinations` each trade has. ts: (n,) int64, Unix nanoseconds.
+    codes: (n,) index into `combinations`. ts: (n,) int64, Unix nanoseconds.
     """
     regular = _flags_of_each(combinations, False)
     if not any(map(is_form_t, combinations)):
@@ -163,7 +162,7 @@ def _flags_of_each(combinations: Sequence[Conditions], extended_hours: bool) -> 
 
 
 def is_extended_hours(ts: Column) -> NDArray[np.bool_]:
-    """Tell which times lie in the night, the pre-market or the after-hours session; ts: (n,) int64, Unix ns."""
+    """Return a mask of the times in the night, pre-market or after-hours session; ts: (n,) int64, Unix ns."""
     half_hours = ts // _HALF_HOUR_NS
     if not len(half_hours):
         return np.zeros(0, np.bool_)
@@ -175,7 +174,7 @@ def is_extended_hours(ts: Column) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=4096)
 def _is_extended(half_hour: int) -> bool:
-    """Tell of a half hour since 1970, UTC."""
+    """Tell whether a half hour (counted since 1970, UTC) is in the extended hours."""
     at = datetime.fromtimestamp(half_hour * 1800, UTC)
     hours = hours_if_open(day_of(at))
     return hours.first_trades <= at < hours.opens or hours.closes <= at < hours.last_trades or is_night(at)
@@ -183,13 +182,13 @@ def _is_extended(half_hour: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def conditions_of_text(text: str) -> Conditions:
-    """Read the conditions of a flat file: numbers with commas between; what is no number stays, as unknown."""
+    """Read the conditions of a flat file: numbers separated by commas; other texts are kept as unknown."""
     parts = (part.strip() for part in text.split(","))
     return tuple(_condition(part) for part in parts if part)
 
 
 def conditions_of_json(value: object) -> Conditions:
-    """Read the conditions of a trade: an array of numbers, or a text as in a flat file; absent for a regular sale.
+    """Read the conditions of a trade: an array of numbers, or a text as in a flat file; absent: a regular sale.
 
     Anything else is unknown.
     """
@@ -203,7 +202,7 @@ def conditions_of_json(value: object) -> Conditions:
 
 
 def _condition(text: str) -> int | str:
-    """Return a number, also one that a data frame has written (14.0); what is none stays as it is."""
+    """Return a number, also one written by a data frame (14.0); any other text unchanged."""
     digits = text.removesuffix(".0")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
 

@@ -1,10 +1,10 @@
-"""A trade's name among those of its symbol, as one number: the column `trade_key`. Pure.
+"""A trade's id among the trades of its symbol, as one number: the column `trade_key`. Pure.
 
-Massive says that a trade's id is unique for its ticker, exchange and reporting facility. The facility is no part of the
-key, but a column of its own: the plain `cancel` names only symbol, exchange and trade id, and must find the trade of
+Massive says that a trade's id is unique for its ticker, exchange and reporting facility. The facility is not in the
+key, but in its own column: the plain `cancel` names only symbol, exchange and trade id, and must find the trade of
 any feed.
 
-An id of 0 can be cancelled, but tells no trade from another: 0 is what programs write where they have no id.
+An id of 0 can be cancelled, but does not identify a trade: programs write 0 if they have no id.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 
 from ..ticks import OPTIONAL_COLUMNS, Column
 
-NO_KEY = 0  # the trade has no id: nothing can cancel it
+NO_KEY = 0  # the trade has no id: it cannot be cancelled
 
 _EXCHANGES = 1 << 8
-_IDS = 1 << 54  # so many fit above the exchange's 8 bits; the two top bits stay clear
+_IDS = 1 << 54  # ids below this fit above the exchange's 8 bits; the two top bits stay clear
 _TOP_BIT = 1 << 63
-_LOW = (1 << 32) - 1  # bits that are clear in the hash of an id of 0; in another's by chance, once in 4 billion
+# these bits are clear in the hash of an id of 0; in other hashes only by chance, once in 4 billion
+_LOW = (1 << 32) - 1
 _FACILITY_IS_HASH = 1 << 31
 _DTYPE = OPTIONAL_COLUMNS["trade_key"]
 
 
 def trade_key(exchange: int | str, trade_id: str) -> int:
-    """Return the key of a trade: an int64, never 0; by itself where both are numbers, negative where it is a hash.
+    """Return the key of a trade: an int64, never 0. It holds both numbers, or, negative, a hash of the texts.
 
-    exchange: the feed's own number or name of it, 0 where it names none. A number and its text are the same; leading
-    zeros and blanks around it do not count: feeds differ in how they spell what they keep as a number.
+    exchange: the feed's number or name of it, 0 if it has none. A number and its text give the same key; leading zeros
+    and blanks are ignored, because feeds write numbers differently.
     """
     exchange, number = _number(exchange) or 0, _number(trade_id)
     if isinstance(exchange, int) and isinstance(number, int) and exchange < _EXCHANGES and number < _IDS:
@@ -41,18 +42,18 @@ def trade_key(exchange: int | str, trade_id: str) -> int:
 
 
 def names_of_key(key: int) -> tuple[int, str] | None:
-    """Return the exchange and the trade id that a key is made of; None for a hash, which does not tell."""
+    """Return the exchange and the trade id in a key; None for a hash."""
     return (key & _EXCHANGES - 1, str(key >> 8)) if key > 0 else None
 
 
 def is_unique(keys: Column) -> NDArray[np.bool_]:
-    """Tell which keys stand for one trade and no other; keys: (n,) int64. Not NO_KEY, and not an id of 0."""
+    """Return a mask of the keys that identify one trade; keys: (n,) int64. False for NO_KEY and for an id of 0."""
     unique: NDArray[np.bool_] = (keys >= _EXCHANGES) | ((keys < 0) & ((keys & _LOW) != 0))
     return unique
 
 
 def facility_of(name: int | str) -> int:
-    """Return who reported a trade as a number of 32 bits: 0 for nobody, itself below 2^31, else a hash."""
+    """Return the reporting facility as a number of 32 bits: 0 if unknown, the number itself below 2^31, else a hash."""
     number = _number(name) or 0
     if isinstance(number, int) and number < _FACILITY_IS_HASH:
         return number
@@ -60,7 +61,7 @@ def facility_of(name: int | str) -> int:
 
 
 def is_hashed(facility: int) -> bool:
-    """Tell whether a facility's number does not tell its name."""
+    """Tell whether a facility's number is a hash of its name."""
     return facility >= _FACILITY_IS_HASH
 
 
@@ -69,7 +70,7 @@ def _hash(text: str, size: int) -> int:
 
 
 def trade_keys(exchanges: Sequence[int | str] | Column, trade_ids: Sequence[str] | Column) -> NDArray[np.int64]:
-    """Return the keys of many trades, (n,) int64; NO_KEY where the id is empty. Numbers are read all at once."""
+    """Return the keys of many trades, (n,) int64; NO_KEY if the id is empty. Numbers are converted in one step."""
     keys = _keys_of_numbers(exchanges, trade_ids)
     if keys is not None:
         return keys
@@ -87,7 +88,7 @@ def _listed(values: Sequence[int | str] | Column) -> Sequence[int | str]:
 
 
 def _number(text: int | str) -> int | str:
-    """Read a plain decimal number; whatever else stays as it is, and so do digits that nobody could count with."""
+    """Read a plain decimal number; return any other text, and very long numbers, unchanged."""
     if isinstance(text, int):
         return text if text >= 0 else str(text)
     text = text.strip()
@@ -95,7 +96,7 @@ def _number(text: int | str) -> int | str:
 
 
 def _keys_of_numbers(exchanges: Sequence[int | str] | Column, trade_ids: Sequence[str] | Column) -> Column | None:
-    """Return the keys where all exchanges and ids are small numbers, else None."""
+    """Return the keys if all exchanges and ids are small numbers, else None."""
     exchange, number = _numbers(exchanges), _numbers(trade_ids)
     if exchange is None or number is None:
         return None

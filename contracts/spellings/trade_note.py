@@ -1,7 +1,7 @@
-"""What a trade said of itself beside its columns, as a JSON object's text: its `note`, kept for dead letters. Pure.
+"""The ids and conditions of a trade that its columns cannot hold, as JSON text: its `note`, for dead letters. Pure.
 
-The columns hold an exchange, a trade id and a facility that are small numbers; conditions, and every name that a column
-holds as a hash, stand in the note as they came.
+The columns hold an exchange, a trade id and a facility that are small numbers. The note holds conditions, and every id
+that a column holds as a hash, as received.
 """
 
 import json
@@ -15,14 +15,14 @@ from .trade_key import NO_KEY, facility_of, is_hashed, names_of_key
 
 EXCHANGE, TRADE_ID, FACILITY, CONDITIONS = "exchange", "trade_id", "trf_id", "conditions"
 _NAMES = {EXCHANGE, TRADE_ID, FACILITY, CONDITIONS}
-_MAX_NOTE_LENGTH = 4096  # what is longer is no name of a trade
+_MAX_NOTE_LENGTH = 4096  # longer texts are not ids of a trade
 
 
 def note_of(
     *, conditions: Sequence[object] = (), key: int = NO_KEY, exchange: object = "", trade_id: object = "",
     facility: object = "",
 ) -> str:  # fmt: skip
-    """Return a trade's note, empty where its columns hold all that it said. key: of the exchange and the trade id."""
+    """Return a trade's note, empty if its columns hold everything. key: of the exchange and the trade id."""
     said: dict[str, Any] = {}
     if key != NO_KEY and names_of_key(key) is None:
         said |= {EXCHANGE: exchange, TRADE_ID: trade_id}
@@ -34,8 +34,8 @@ def note_of(
     return text if len(text) <= _MAX_NOTE_LENGTH else ""
 
 
-def said_of(key: int, facility: int, note: str) -> dict[str, Any]:
-    """Return what a trade said of itself, by the names that the front door reads."""
+def trade_fields(key: int, facility: int, note: str) -> dict[str, Any]:
+    """Return a trade's ids and conditions, by the names that the front door reads."""
     said: dict[str, Any] = {}
     if names := names_of_key(key):
         said = {EXCHANGE: names[0], TRADE_ID: names[1]}
@@ -45,7 +45,7 @@ def said_of(key: int, facility: int, note: str) -> dict[str, Any]:
 
 
 def _said_in(note: str) -> dict[str, Any]:
-    """Read a note; one that no program of ours wrote is told as it is."""
+    """Read a note; one that our programs did not write is returned as text."""
     try:
         said = json.loads(note)
     except (ValueError, RecursionError):
@@ -61,7 +61,7 @@ def _is_flat(value: object) -> bool:
 
 
 def note_columns(notes: Sequence[str]) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Lay the notes of some rows out as a column and a list of texts; nothing where no row has one."""
+    """Return the notes of rows as a column and a list of texts; both empty if no row has a note."""
     places: dict[str, int] = {}
     column = [places.setdefault(note, len(places) + 1) if note else 0 for note in notes]
     if not places:

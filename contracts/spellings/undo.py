@@ -1,26 +1,26 @@
-"""Messages that take a trade back: `cancel`, and `correct`, which also says the price and size that stand in its place.
+"""Messages that change an earlier trade: `cancel`, and `correct` with a new price and size.
 
-Fields, plain or JSON: type (cancel | correct), symbol, exchange, trade_id; for correct also price and volume; timestamp
-may be absent: the entry's own time then. Symbol, exchange and trade id are those that the trade came with; trf_id, its
-reporting facility, is needed only where two facilities gave two trades one id. Pure.
+Fields, plain or JSON: type (cancel | correct), symbol, exchange, trade_id; for correct also price and volume. Without a
+timestamp the entry's own time is used. Symbol, exchange and trade id are those of the trade; trf_id, its reporting
+facility, is needed only if two facilities use the same id. Pure.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..partition import position_of
-from .tick_values import NotATick, Row, either, price_of, shown, size_of, symbol_of
+from .tick_values import NotATick, TickRow, either, price_of, shown, size_of, symbol_of
 from .timestamps import timestamp_of
 from .trade_key import NO_KEY, facility_of, trade_key
 from .trade_note import note_of
 
-UNDOES = {"cancel": 1, "correct": 2}  # the kind of a message -> the column `undoes`
+UNDOES = {"cancel": 1, "correct": 2}  # the message's type -> the column `undoes`
 
 
-def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> Row:
-    """Read a cancel or a correction; its size is what stands in the trade's place, 0 for a cancel. Raises NotATick.
+def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> TickRow:
+    """Read a cancel or a correction; its size replaces the trade's, 0 for a cancel. Raises NotATick.
 
-    row_id: the entry's id (partition.number_of), 0 where the message came otherwise and must say its time.
+    row_id: the entry's id (partition.number_of), 0 if the message came otherwise and must have a time.
     """
     symbol = symbol_of(either(fields, "symbol", "ticker"))
     key = key_of_trade(fields.get("exchange"), fields.get("trade_id"))
@@ -30,14 +30,14 @@ def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> Row:
     if kind == "correct":
         size = size_of(either(fields, "volume", "size"))
         price = price_of(fields.get("price"))
-    row = Row(symbol, _time_of(fields.get("timestamp"), row_id), price, size, trade_key=key, undoes=UNDOES[kind])
+    row = TickRow(symbol, _time_of(fields.get("timestamp"), row_id), price, size, trade_key=key, undoes=UNDOES[kind])
     return with_names(row, fields.get("exchange"), fields.get("trade_id"), fields.get("trf_id"))
 
 
 def key_of_trade(exchange: object, trade_id: object) -> int:
-    """Return the key that an exchange and a trade id make; NO_KEY where the id is absent, empty, or none.
+    """Return the key of an exchange and a trade id; NO_KEY if the id is absent, empty or invalid.
 
-    What is neither text nor a whole number is no id, and no exchange.
+    A valid id or exchange is a text or a whole number.
     """
     if trade_id is None:
         return NO_KEY
@@ -46,9 +46,9 @@ def key_of_trade(exchange: object, trade_id: object) -> int:
 
 
 def with_names(
-    row: Row, exchange: object, trade_id: object, facility: object, *, conditions: Sequence[object] = ()
-) -> Row:
-    """Return a row with what names its trade; what of it no column holds, and its conditions, as its note."""
+    row: TickRow, exchange: object, trade_id: object, facility: object, *, conditions: Sequence[object] = ()
+) -> TickRow:
+    """Return a row with the ids of its trade; the note holds the conditions and ids that do not fit a column."""
     reporter = text_of(facility)
     key = key_of_trade(exchange, trade_id)
     note = note_of(
@@ -58,7 +58,7 @@ def with_names(
 
 
 def text_of(value: object) -> str:
-    """Return the text that names an exchange or a trade, empty where the value is neither text nor a whole number."""
+    """Return an exchange or trade id as text, empty if the value is neither text nor a whole number."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):

@@ -1,1 +1,1 @@
-"""Reads of both servers that change nothing: how far the fleet is, and what is wrong."""
+"""Read-only looks at both servers: the state of the fleet, and its problems."""

@@ -1,6 +1,6 @@
-"""The one look at the fleet: both servers are read once, no process is asked, nothing is changed.
+"""Read the state of the fleet once from both servers; no process is asked, nothing is changed.
 
-What it comes to is `contracts/fleet/fleet_health.py`'s to say.
+`contracts/fleet/fleet_health.py` judges it.
 """
 
 import math
@@ -38,19 +38,19 @@ from .stream_look import lengths, read_redis, read_stream
 
 T = TypeVar("T")
 
-WINDOW_S = 900.0  # of the flow log, where nobody asks for another
+WINDOW_S = 900.0  # of the flow log, by default
 LETTERS_ARE_NEW_S = 300.0
 LOSSES_ARE_NEW_S = 900.0
-_SELDOM_SHARE = 0.02  # of the time of whoever looks again and again, for each thing that takes long
+_SELDOM_SHARE = 0.02  # of a repeated reader's time, spent on each slow part
 
 
 class FleetReader:
-    """Looks once, or again and again.
+    """Reads the state once, or again and again.
 
-    definitions: reads which definition rows nobody uses. now: the time of day; None: that of Redis. seldom_s: what
-    takes long, and changes slowly, is read again after so many seconds; 0: in each look. window_s: how far back the
-    flow log is read; latest_flows: how many flows to show. with_counts: also what no rule judges, and takes long where
-    there is much of it: dead letters by reason, repeated trades.
+    definitions: reads the definition rows that no worker uses. now: the time of day; None: Redis's. seldom_s: slow
+    parts that change slowly are read again after so many seconds; 0: always. window_s: how far back the flow log
+    is read; latest_flows: how many flows to show. with_counts: also count dead letters by reason and repeated trades,
+    which no rule needs and which is slow if there are many.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class FleetReader:
         self._definitions = _Seldom[DefinitionFaults](4 * seldom_s)
         self._replays = _Seldom[list[Replay]](4 * seldom_s)
 
-    def look(self, connection: Connection, client: Client, now_s: float | None = None) -> FleetLook:
-        """Look at everything but the flow log. now_s: monotonic seconds. Raises what PostgreSQL and Redis raise."""
+    def read(self, connection: Connection, client: Client, now_s: float | None = None) -> FleetLook:
+        """Read everything except the flow log. now_s: monotonic seconds. Raises errors of PostgreSQL and Redis."""
         now_s = time.monotonic() if now_s is None else now_s
         workers_s, bridge_s, connected_s = connection.execute(query("monitor_signs")).fetchone() or (None, None, None)
         redis_s = redis_ms(client) / 1000
         at = datetime.fromtimestamp(redis_s, UTC) if self._now is None else self._now()
         nodes = masters(client)
-        if len(self._replays.value or ()) != len(nodes):  # a node of a cluster came, or went
+        if len(self._replays.value or ()) != len(nodes):  # a node joined or left the cluster
             self._replays.value = None
         replays = self._replays.read(now_s, lambda: [replay_of(node) for node in nodes])
         found = [replace(read_redis(node), replay=said) for node, said in zip(nodes, replays, strict=True)]
@@ -101,7 +101,7 @@ class FleetReader:
             producers=[ProducerLook(*row) for row in connection.execute(query("monitor_producers"))],
             leases=[LeaseLook(*row) for row in connection.execute(query("monitor_leases"))],
             feed=_feed(connection, at, bars_per_minute=bars_per_minute),
-            symbols=self._symbols.look(connection, now_s),
+            symbols=self._symbols.read(connection, now_s),
             integration=self._integration.value,
             usage=usage,
             idle_definitions=definitions.idle,
@@ -113,7 +113,7 @@ class FleetReader:
     def with_flow_log(
         self, look: FleetLook, connection: Connection, client: Client, now_s: float | None = None
     ) -> FleetLook:
-        """Read the flow log into a look, when it is due. It is apart because the application may lock its table."""
+        """Add the flow log to a reading, when it is due. It is separate because the application may lock its table."""
 
         def read() -> Integration:
             return read_integration(connection, client, at=look.at, window_s=self._window_s, latest=self._latest_flows)
@@ -122,7 +122,7 @@ class FleetReader:
         return replace(look, integration=self._integration.read(now_s, read))
 
     def _usage(self, connection: Connection, now_s: float) -> tuple[Usage, float]:
-        """Return what the workers do and use, and the bars that they make in a minute."""
+        """Return what the running workers use, and the bars that they make per minute."""
         rows = [WorkerRow(*row) for row in connection.execute(query("worker_counts"))]
         rate = self._rates.add(rows, now_s)
         living = [row for row in rows if row.living]
@@ -136,7 +136,7 @@ class FleetReader:
 
 
 class _Seldom(Generic[T]):
-    """What was read, until it is old enough to be read again: never for more than a fiftieth of the time."""
+    """A value that is read again when it is old enough, in at most 2 % of the time."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s

@@ -1,4 +1,4 @@
-"""Both systems as the flow log shows them: their signs of life, how far patterns came, and which of them got stuck."""
+"""Both systems in the flow log: signs of life, the progress of patterns, and patterns that got stuck."""
 
 import math
 from datetime import datetime
@@ -14,14 +14,14 @@ from ..redis import Client, is_foreign, masters
 
 OURS = "TickStockPL"
 
-_GRACE_S = 10.0  # for a step of the application; a flow is whole within 100 ms
+_GRACE_S = 10.0  # for a step of the application; a flow normally ends within 100 ms
 _ALIVE = ("PRODUCER_ALIVE", "SERVICE_STARTED")
 
 
 def read_integration(
     connection: Connection, client: Client, *, at: datetime, window_s: float, latest: int
 ) -> Integration:
-    """Read the flow log and the heartbeat. at: the moment of the look; latest: how many flows to show."""
+    """Read the flow log and the heartbeat. at: time of the reading; latest: number of flows to show."""
     values = {"window_s": window_s, "grace_s": _GRACE_S, "count": latest}
     checkpoints = [CheckpointCount(*row) for row in connection.execute(query("monitor_checkpoints"), values)]
     flows = Flows(*(connection.execute(query("monitor_flows"), values).fetchone() or ()))
@@ -50,7 +50,7 @@ def _heartbeats(client: Client, checkpoints: list[CheckpointCount], at: datetime
 def _key_s(client: Client, at: datetime) -> float | None:
     try:
         beat_s = float(client.get(HEARTBEAT) or "nan")
-    except ValueError:  # somebody else wrote it: no sign of life of ours
+    except ValueError:  # another program wrote it: not our sign of life
         return None
     except ResponseError as e:
         if not is_foreign(e):

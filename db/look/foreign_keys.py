@@ -1,7 +1,7 @@
-"""Keys of ours that hold something else, because somebody used their names: found by TYPE, left out until put right.
+"""Find our keys that hold another type, because another program used their names (TYPE), and leave them out.
 
-One such key makes a command on many keys fail as a whole; so who reads or writes many partitions asks here which of
-them to leave out, and goes on with the others.
+One such key makes a command on many keys fail as a whole. Code that uses many partitions leaves out those that are
+found here, and continues with the others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,16 +23,20 @@ KeysOf = Callable[[int], Mapping[str, KeyType]]
 
 
 def foreign_keys(client: Client, wanted: Mapping[str, KeyType]) -> list[ForeignKey]:
-    """Return those keys that hold another type. wanted: each key with its type. Raises what Redis raises.
+    """Return the keys that hold another type. wanted: each key with its type. Raises Redis's errors.
 
-    A key that our user may not look at is passed over: whoever needs it hears that from Redis.
+    A key that our user may not read is skipped: the code that needs it gets Redis's error.
     """
     pipeline = client.pipeline(transaction=False)
     for key in wanted:
         pipeline.execute_command("TYPE", key)
     held = (_type_in(reply) for reply in pipeline.execute(raise_on_error=False))
     pairs = ((key, wants, holds) for (key, wants), holds in zip(wanted.items(), held, strict=True))
-    return [ForeignKey(key, _said(holds), _said(wants)) for key, wants, holds in pairs if holds not in ("none", wants)]
+    return [
+        ForeignKey(key, _with_article(holds), _with_article(wants))
+        for key, wants, holds in pairs
+        if holds not in ("none", wants)
+    ]
 
 
 def _type_in(reply: bytes | Exception) -> str:
@@ -44,21 +48,21 @@ def _type_in(reply: bytes | Exception) -> str:
 
 
 def all_keys(partitions: int) -> dict[str, KeyType]:
-    """Name every key of a fleet with so many partitions, and what each holds."""
+    """Return every key of a fleet with this number of partitions, and its type."""
     wanted = SHARED_KEYS | results_keys(RUNS)
     for partition in range(partitions):
         wanted |= partition_keys(partition)
     return wanted
 
 
-def _said(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return _ARTICLES.get(kind, f"a {kind}")
 
 
 class ForeignKeyWatch:
-    """Remembers which of some units to leave out, says each key once, and sees when it is put right.
+    """Remembers which units to leave out, logs each key once, and notices when it is corrected.
 
-    A unit is a partition, mostly, with the keys that `keys_of` gives it. One thread uses it.
+    A unit is mostly a partition, with the keys that `keys_of` returns. For one thread.
     """
 
     def __init__(self, client: Client, keys_of: KeysOf, *, world: World) -> None:
@@ -69,14 +73,14 @@ class ForeignKeyWatch:
 
     @property
     def left_out(self) -> set[int]:
-        """The units to leave out."""
+        """The units that are left out."""
         return set(self._found)
 
-    def look(self, units: Iterable[int]) -> set[int]:
-        """Look at units that are not left out yet; return, and say, those that are from now on."""
+    def check(self, units: Iterable[int]) -> set[int]:
+        """Check units that are not left out yet; return and log the bad ones, which are left out from now on."""
         found = self._foreign(unit for unit in units if unit not in self._found)
         for key in (key for keys in found.values() for key in keys):
-            log.error("a key of ours holds something else", why=key.says, do=key.do)
+            log.error("a key holds another type", why=key.says, do=key.do)
         if found:
             self._found |= found
             self._backoff.reset()
@@ -84,19 +88,19 @@ class ForeignKeyWatch:
         return set(found)
 
     def put_right(self) -> set[int]:
-        """Look again at what is left out, later each time; return, and say, the units whose keys are right again."""
+        """Check the left-out units again, at growing intervals; return and log those whose keys are correct again."""
         if not self._found or not self._backoff.is_due:
             return set()
         still = self._foreign(self._found)
         right = self._found.keys() - still.keys()
         for key in (key for unit in right for key in self._found[unit]):
-            log.info("the key is right again", key=key.key)
+            log.info("the key is correct again", key=key.key)
         self._found = still
         self._backoff.postpone()
         return right
 
     def forget(self, unit: int) -> None:
-        """Leave a unit to somebody else."""
+        """Forget a unit that another process takes."""
         self._found.pop(unit, None)
 
     def _foreign(self, units: Iterable[int]) -> dict[int, list[ForeignKey]]:

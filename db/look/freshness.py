@@ -1,4 +1,4 @@
-"""Which symbols have bars lately, and which had some and have none any more. Looked up now and then: it is dear."""
+"""Which symbols have recent bars, and which had some but have none now. Read every 15 s, because it is slow."""
 
 import math
 
@@ -13,14 +13,14 @@ _LISTED_SYMBOLS = 50
 
 
 class FreshnessReader:
-    """Looks again once 15 s have passed, and until then returns what it saw."""
+    """Reads every 15 s, and returns the last result in between."""
 
     def __init__(self) -> None:
         self._seen = Freshness(0, 0, [])
         self._due_s = -math.inf
 
-    def look(self, connection: Connection, now_s: float) -> Freshness:
-        """Return the state read in the last 15 s. now_s: monotonic seconds. Raises psycopg errors."""
+    def read(self, connection: Connection, now_s: float) -> Freshness:
+        """Return the state, at most 15 s old. now_s: monotonic seconds. Raises psycopg errors."""
         if now_s >= self._due_s:
             values = {"active": _ACTIVE_MINUTES, "stale": _STALE_MINUTES, "listed": _LISTED_SYMBOLS}
             self._seen = Freshness(*(connection.execute(query("symbol_freshness"), values).fetchone() or ()))

@@ -1,4 +1,4 @@
-"""How far the workers are behind: the ticks that are sent and not committed, and how old the oldest of them is."""
+"""How far the workers are behind: ticks that are sent and not committed, and the age of the oldest."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,20 +13,20 @@ from ..streams.bounded_streams import StreamEnds, read_ends
 from ..streams.flow import sent_numbers
 
 MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
-_LOOKED_AT_ONCE = 256  # partitions in one reply: each brings some frames
+_AT_ONCE = 256  # partitions in one reply, each with some frames
 
 
 class Committed(NamedTuple):
-    """How far a producer's ticks are committed. finished: it is a replay that ended there."""
+    """The number up to which a producer's ticks are committed. finished: its replay ended there."""
 
     number: int
     finished: bool
 
 
 class InRedis(NamedTuple):
-    """One partition in Redis. last: None where it has no stream; oldest: the first entry above the position.
+    """One partition in Redis. last: None if there is no stream; oldest: the first entry after the position.
 
-    is_foreign: one of its keys holds something else, so that nothing is known.
+    is_foreign: one of its keys holds another type, so that nothing is known.
     """
 
     sent: dict[str, int]
@@ -37,7 +37,7 @@ class InRedis(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """How far a producer has sent, by what it noted in PostgreSQL. lives: it sends again what Redis forgets."""
+    """The number up to which a producer has sent, as it recorded it in PostgreSQL. lives: it can still send again."""
 
     number: int
     lives: bool
@@ -46,7 +46,7 @@ class Sent(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """ticks: sent, not committed. age_s: of the oldest entry above the position; 0: none waits, None: unknown."""
+    """ticks: sent, not committed. age_s: of the oldest entry after the position; 0: none waits, None: unknown."""
 
     ticks: int
     age_s: float | None
@@ -58,7 +58,7 @@ def read_lags(connection: Connection, client: Client) -> dict[int, Lag]:
     noted = noted_numbers(connection)
     rows = connection.execute(query("committed_positions"))
     positions = {partition: Position.kept(position) for partition, position in rows}
-    return lags(positions, committed, with_noted(look(client, positions), noted), redis_ms(client))
+    return lags(positions, committed, with_noted(read_partitions(client, positions), noted), redis_ms(client))
 
 
 def lags(
@@ -67,15 +67,15 @@ def lags(
     in_redis: Mapping[int, InRedis],
     now_ms: int,
 ) -> dict[int, Lag]:
-    """Return the lag of each partition, of what both servers said; PostgreSQL first.
+    """Return the lag of each partition, from values of both servers. Read PostgreSQL first.
 
-    What is committed between the two looks then only makes the lag look longer.
+    Ticks that are committed between the two reads only make the lag look longer.
     """
     return {p: _lag(position, committed.get(p, {}), in_redis[p], now_ms) for p, position in positions.items()}
 
 
 def committed_numbers(connection: Connection) -> dict[int, dict[str, Committed]]:
-    """Return how far each producer's ticks are committed, by partition."""
+    """Return the number up to which each producer's ticks are committed, by partition."""
     numbers: dict[int, dict[str, Committed]] = {}
     for partition, producer, number, finished in connection.execute(query("committed_numbers")):
         numbers.setdefault(partition, {})[producer] = Committed(number, finished)
@@ -83,7 +83,7 @@ def committed_numbers(connection: Connection) -> dict[int, dict[str, Committed]]
 
 
 def noted_numbers(connection: Connection) -> dict[int, dict[str, Sent]]:
-    """Return how far live producers have sent, by partition, whatever Redis knows of it."""
+    """Return the number up to which live producers have sent, by partition, as recorded in PostgreSQL."""
     numbers: dict[int, dict[str, Sent]] = {}
     for partition, producer, *sent in connection.execute(query("sent_numbers")):
         numbers.setdefault(partition, {})[producer] = Sent(*sent)
@@ -91,7 +91,7 @@ def noted_numbers(connection: Connection) -> dict[int, dict[str, Sent]]:
 
 
 def with_noted(in_redis: Mapping[int, InRedis], noted: Mapping[int, Mapping[str, Sent]]) -> dict[int, InRedis]:
-    """Add what PostgreSQL knows to have been sent: what Redis has forgotten waits all the same."""
+    """Add the recorded `sent` numbers: ticks that Redis has lost are still waited for."""
     return {p: found._replace(sent=_higher(found.sent, noted.get(p, {}))) for p, found in in_redis.items()}
 
 
@@ -99,12 +99,12 @@ def _higher(sent: Mapping[str, int], noted: Mapping[str, Sent]) -> dict[str, int
     return {**sent, **{producer: max(note.number, sent.get(producer, 0)) for producer, note in noted.items()}}
 
 
-def look(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
-    """Look at partitions in Redis; positions: up to where each is committed."""
+def read_partitions(client: Client, positions: Mapping[int, Position]) -> dict[int, InRedis]:
+    """Read partitions in Redis; positions: the committed position of each."""
     found: dict[int, InRedis] = {}
     numbered = list(positions.items())
-    for first in range(0, len(numbered), _LOOKED_AT_ONCE):
-        some = numbered[first : first + _LOOKED_AT_ONCE]
+    for first in range(0, len(numbered), _AT_ONCE):
+        some = numbered[first : first + _AT_ONCE]
         pipeline = client.pipeline(transaction=False)
         for partition, _ in some:
             pipeline.hgetall(flow_key(partition))
@@ -144,8 +144,8 @@ def _age_s(position: Position, in_redis: InRedis, ticks: int, now_ms: int) -> fl
         return None
     if in_redis.oldest is not None:
         return max(0, now_ms - in_redis.oldest.ms) / 1000
-    # Nothing is above the position. Where ticks wait all the same, or the stream ends below what was committed, Redis
-    # has lost entries, and nobody knows how old those were.
+    # No entry is after the position. If ticks still wait, or the stream ends before the committed position, Redis has
+    # lost entries, and their age is unknown.
     if ticks or (in_redis.last or START) < position:
         return None
     return 0.0

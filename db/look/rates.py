@@ -1,4 +1,4 @@
-"""Rates of the whole fleet, from the counts that each worker's commits leave in its row of `worker`. Pure."""
+"""Rates of the whole fleet, from the counts in each worker's row of `worker`. Pure."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 BUSY_S = 5.0  # a worker commits each second while ticks flow
 
-# Bars close together, once a minute: over two minutes at least one closing is seen, however late it comes.
+# Bars close together, once a minute: two minutes include at least one close, even a late one.
 _BARS_OVER_S = 120.0
 
 
 class WorkerRow(NamedTuple):
-    """A row of `worker`. living: its lease runs. idle_s: since its last commit; age_s: from its start to that."""
+    """A row of `worker`.
+
+    living: its lease is valid. idle_s: since its last commit; age_s: from its start to that commit.
+    """
 
     consumer: str
     started_at: datetime
@@ -28,7 +31,7 @@ class WorkerRow(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """Ticks, bars and seconds of processor time that were added; or these a second."""
+    """Ticks, bars and processor seconds that were added, or their rates per second."""
 
     ticks: float
     bars: float
@@ -41,7 +44,8 @@ def growth(before: Sequence[WorkerRow], now: Sequence[WorkerRow]) -> Growth:
     total = Growth(0.0, 0.0, 0.0)
     for row in now:
         old = known.get((row.consumer, row.started_at))
-        # Counts that fell are a restart that the row does not show: in containers every worker may have the same pid.
+        # Lower counts mean a restart, even if the row does not show it: in containers every worker may have the same
+        # pid.
         if old is None or row.ticks < old.ticks or row.cpu_s < old.cpu_s:
             added = Growth(row.ticks, row.bars, row.cpu_s)
         else:
@@ -51,7 +55,7 @@ def growth(before: Sequence[WorkerRow], now: Sequence[WorkerRow]) -> Growth:
 
 
 def mean_since_start(rows: Sequence[WorkerRow]) -> Growth:
-    """Return what the busy workers did a second since they started: what a first look can say."""
+    """Return the mean rates of the busy workers since their start, for the first reading."""
     busy = [row for row in rows if row.living and row.idle_s < BUSY_S and row.age_s > 0]
     return Growth(
         sum(row.ticks / row.age_s for row in busy),
@@ -61,15 +65,15 @@ def mean_since_start(rows: Sequence[WorkerRow]) -> Growth:
 
 
 class Rates:
-    """Adds up looks. Ticks and processor time are of the time since the last look, bars of the last two minutes."""
+    """Computes rates: of ticks and processor time since the last reading, of bars over the last two minutes."""
 
     def __init__(self) -> None:
         self._rows: Sequence[WorkerRow] = ()
         self._first = Growth(0.0, 0.0, 0.0)
-        self._bars: deque[tuple[float, float]] = deque()  # (when, how many until then)
+        self._bars: deque[tuple[float, float]] = deque()  # (time, bars until then)
 
     def add(self, rows: Sequence[WorkerRow], now_s: float) -> Growth:
-        """Take a look's rows; return the rates a second. now_s: monotonic, later than the last look's."""
+        """Add a reading's rows; return the rates per second. now_s: monotonic, later than at the last call."""
         before, self._rows = self._rows, rows
         if not self._bars:
             self._bars.append((now_s, 0.0))
@@ -82,7 +86,7 @@ class Rates:
         return Growth(added.ticks / elapsed_s, self._bars_a_second(now_s), added.cpu_s / elapsed_s)
 
     def _bars_a_second(self, now_s: float) -> float:
-        """Return the bars a second; before our first look they are taken to have come at their mean until then."""
+        """Return the bars per second; for the time before the first reading, use the mean since the workers' start."""
         while len(self._bars) > 2 and self._bars[1][0] <= now_s - _BARS_OVER_S:
             self._bars.popleft()
         (first_s, first), (_, last) = self._bars[0], self._bars[-1]

@@ -1,6 +1,6 @@
-"""What PostgreSQL knows of the streams, held against what Redis holds: a Redis that was started again may lack some.
+"""Compare the numbers in PostgreSQL with the streams in Redis: after a restart Redis may lack entries.
 
-Committed ticks are in the tables, whatever Redis forgets. What matters is what was sent and not committed.
+Committed ticks are in the tables. Only ticks that were sent and not committed can be lost.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from ..postgres import Connection
 from ..queries import query
 from ..redis import Client
 from ..tables.results import published_numbers
-from .lag import Committed, InRedis, Sent, committed_numbers, look, noted_numbers
+from .lag import Committed, InRedis, Sent, committed_numbers, noted_numbers, read_partitions
 
 
 def read_forgotten(connection: Connection, client: Client) -> list[Forgotten]:
-    """Look at both servers; PostgreSQL first."""
+    """Read both servers, PostgreSQL first."""
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     positions = {p: Position.parse(position) for p, position in connection.execute(query("committed_positions"))}
-    in_redis = look(client, positions)
+    in_redis = read_partitions(client, positions)
     said: dict[int, int] = dict(connection.execute(query("bridge_numbers")).fetchall())
     return [
         *forgotten_ticks(committed, noted, in_redis),
@@ -34,7 +34,7 @@ def forgotten_ticks(
     noted: Mapping[int, Mapping[str, Sent]],
     in_redis: Mapping[int, InRedis],
 ) -> Iterator[Forgotten]:
-    """Yield ticks that producers sent, that Redis lost, and that are not committed."""
+    """Yield findings about ticks that were sent, but are neither committed nor in Redis."""
     missing = [
         (producer, sent, sent.number - reached)
         for p, found in in_redis.items()
@@ -48,32 +48,30 @@ def forgotten_ticks(
         ticks = sum(count for _, _, count in some)
         since, until = min(sent.since for _, sent, _ in some), max(sent.until for _, sent, _ in some)
         names = first_few(sorted({producer for producer, _, _ in some}))
-        says = f"Redis has forgotten {ticks:,} ticks of {names}, sent from {_text(since)} to {_text(until)}"
+        says = f"Redis has lost {ticks:,} ticks of {names}, sent from {_text(since)} to {_text(until)}"
         if lives:
             yield Forgotten(says, "their producer sends them again")
         else:
-            do = "a worker counts them as lost: replay that time, or `tickstock gaps repair` where it is a vendor's"
-            yield Forgotten(f"{says}: their producer is gone, nobody sends them again", do, loses=True)
+            do = "a worker counts them as lost: replay that time, or `tickstock gaps repair` if a vendor has it"
+            yield Forgotten(f"{says}: their producer has ended and cannot send them again", do, loses=True)
 
 
 def forgotten_entries(positions: Mapping[int, Position], in_redis: Mapping[int, InRedis]) -> Iterator[Forgotten]:
-    """Yield the streams that end before their committed position."""
+    """Yield a finding for streams that end before their committed position."""
     short = {p: found.last or START for p, found in in_redis.items() if (found.last or START) < positions[p]}
     if short:
         first, last = min(short.values()), max(positions[p] for p in short)
         ends = f"at {_at(first)}, not {_at(last)}"
-        says = f"the streams of partition {first_few(short)} end before what is committed: {ends}"
-        yield Forgotten(
-            says, "Redis was started with less than it had: look at its append-only file; bars are in the tables"
-        )
+        says = f"the streams of partition {first_few(short)} end before the committed position: {ends}"
+        yield Forgotten(says, "Redis lost data at its last start: check its append-only file; bars are in the tables")
 
 
 def forgotten_results(said: Mapping[int, int], told: Mapping[int, int]) -> Iterator[Forgotten]:
-    """Yield the results streams that lack what the bridge has said already."""
+    """Yield a finding for results streams that lack messages which the bridge has published."""
     short = [p for p, number in said.items() if told[p] < number]
     if short:
-        says = f"the results of partition {first_few(short)} end before what the bridge has said"
-        yield Forgotten(says, "a worker tells again what the outbox still has; start one")
+        says = f"the results of partition {first_few(short)} end before the bridge's position"
+        yield Forgotten(says, "start a worker: it copies the rows of the outbox again")
 
 
 def _number(committed: Committed | None) -> int:
@@ -85,7 +83,7 @@ def _at(position: Position) -> str:
         return "their start"
     try:
         return _text(datetime.fromtimestamp(position.ms / 1000, UTC))
-    except (ValueError, OverflowError, OSError):  # an id that somebody chose
+    except (ValueError, OverflowError, OSError):  # an id that a sender chose
         return str(position)
 
 

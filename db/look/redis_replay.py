@@ -1,9 +1,8 @@
-"""Whether a start of Redis brings back all that its append-only file holds.
+"""Check whether a restart of Redis will restore its whole append-only file.
 
-Redis (seen with 7.0 and 8.2; Valkey 9.1 is not hit) loads the file as its user `default`, and holds each command of a
-MULTI/EXEC, and of a script, against the rights of that user: where `default` is locked out by rights, and not only by
-`off`, they are dropped in silence, and the server is healthy and empty. The user that it needs:
-`ops/secrets/redis_acl.py`.
+Redis (seen with 7.0 and 8.2; Valkey 9.1 is not hit) loads the file as its user `default`, and checks each command of a
+MULTI/EXEC or of a script against that user's rights. If `default` has no rights (and not only `off`), they are dropped
+without an error: the server is healthy and empty. The user that it needs: `ops/secrets/redis_acl.py`.
 """
 
 from redis.exceptions import NoPermissionError, ResponseError
@@ -13,12 +12,12 @@ from ...contracts.names import DEAD_LETTERS, GROUP, flow_key, stream_key
 from ...contracts.redis_rights import Call
 from ..redis import Client
 
-UNKNOWN = "whether a start of Redis brings everything back cannot be asked: the users' file is of an older version"
-PRINT_AGAIN = "print it again (`tickstock redis-acl`, `tickstock secrets`) and ACL LOAD, before Redis is started again"
+UNKNOWN = "whether a restart of Redis restores everything is unknown: the users' file is too old"
+PRINT_AGAIN = "create it again (`tickstock redis-acl`, `tickstock secrets`) and ACL LOAD, before Redis restarts"
 
-_ASKS_SINCE = 7  # before, an append-only file is loaded without any user
-# What stands in the file for the commands of ours: reading of a group as XCLAIM, a time to live as a moment. On a key
-# that is not ours too: the application's are loaded by the same user.
+_ASKS_SINCE = 7  # older versions load an append-only file without a user
+# Our commands as the file holds them: group reads as XCLAIM, times to live as PEXPIREAT. Also on a key of the
+# application, because the same user loads its keys.
 _REPLAYED: tuple[Call, ...] = (
     *(("MULTI",), ("EXEC",), ("SELECT", "0"), ("SET", "any key", "1"), ("PEXPIREAT", "any key", "1")),
     ("XADD", stream_key(0), "1-0", "f", "frame"),
@@ -38,7 +37,7 @@ _REPLAYED: tuple[Call, ...] = (
 
 
 def replay_of(client: Client) -> Replay:
-    """Ask one server. `whole` also where it has no such file; `unknown` where our user may not ask."""
+    """Check one server. `whole` also if it has no such file; `unknown` if our user may not check."""
     found = client.info()
     if not found.get("aof_enabled") or int(str(found["redis_version"]).partition(".")[0]) < _ASKS_SINCE:
         return "whole"

@@ -1,4 +1,4 @@
-"""How far the stream is worked off, and by whom: read from both servers. Nothing is changed, and no worker is asked."""
+"""How far the streams are processed, and by which workers; read from both servers, without changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,25 +10,25 @@ from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, redis_ms
 from ..streams.bounded_streams import count_up_to
-from .lag import Committed, InRedis, Lag, committed_numbers, lags, look, noted_numbers, with_noted
+from .lag import Committed, InRedis, Lag, committed_numbers, lags, noted_numbers, read_partitions, with_noted
 from .redis_losses import forgotten_entries, forgotten_ticks
 
-_COUNTS_ENTRIES = 7  # the first version of Redis that does
+_COUNTS_ENTRIES = 7  # since this version of Redis
 
 
 def read_stream(
     connection: Connection, client: Client, *, redis: RedisLook | None = None, with_counts: bool = True
 ) -> StreamLook:
-    """Look at both servers. PostgreSQL first: what is committed meanwhile then only makes the lag look longer.
+    """Read both servers, PostgreSQL first: ticks committed in between only make the lag look longer.
 
-    redis: where it was looked at already. with_counts: count the dead letters and the repeated trades too, which takes
-    long where there are many, and which no rule judges.
+    redis: the server's state, if read already. with_counts: also count dead letters and repeated trades, which is slow
+    if there are many, and which no rule needs.
     """
     row = connection.execute(query("stream_partitions"), {"name": FRONT_DOOR}).fetchone()
     committed, noted = committed_numbers(connection), noted_numbers(connection)
     rows = connection.execute(query("partition_status")).fetchall()
     positions = {partition: Position.kept(position) for partition, _, _, position, *_ in rows}
-    in_redis = look(client, positions)
+    in_redis = read_partitions(client, positions)
     lag = lags(positions, committed, with_noted(in_redis, noted), redis_ms(client))
     results = lengths(client, [results_key(partition) for partition in positions])
     partitions = [
@@ -52,7 +52,7 @@ def read_stream(
 
 
 def lengths(client: Client, keys: Sequence[str]) -> list[int | None]:
-    """Return how many entries each of some streams has; None where the key holds something else."""
+    """Return the length of each stream; None if the key holds another type."""
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.xlen(key)
@@ -85,12 +85,12 @@ def _front_door(
 
 
 def _counts_entries(client: Client) -> bool:
-    """Tell whether the server counts the entries that it adds to a stream: Redis 7.0 and later, Valkey."""
+    """Tell whether the server counts entries added to a stream: Redis 7.0 and later, Valkey."""
     return int(str(client.info("server")["redis_version"]).partition(".")[0]) >= _COUNTS_ENTRIES
 
 
 def _applied(client: Client, last: Position) -> int:
-    """Count the front door's entries that are applied: few, because it is trimmed behind itself."""
+    """Count the applied entries that are still in the front door: few, because they are trimmed."""
     return count_up_to(client, FRONT_DOOR, last) if last > START else 0
 
 
@@ -130,7 +130,7 @@ def _replay_state(ended: bool, abandoned: bool, sending: bool) -> str:
 
 
 def read_redis(client: Client) -> RedisLook:
-    """Look at one server, but for what a start of it brings back."""
+    """Read one server's state, except whether a restart restores its data."""
     found = client.info()
     return RedisLook(
         version=redis_version(found),
@@ -142,6 +142,6 @@ def read_redis(client: Client) -> RedisLook:
 
 
 def redis_version(found: dict[str, Any]) -> str:
-    """Name the server and its version: Valkey says which Redis it stands for in `redis_version`."""
+    """Return the server's name and version. Valkey reports the compatible Redis version in `redis_version`."""
     valkey = found.get("valkey_version")
     return f"Valkey {valkey}" if valkey else f"Redis {found['redis_version']}"

@@ -1,1 +1,1 @@
-"""Which tables there are, ours and the application's, and how they come to be."""
+"""The tables, ours and the application's, and how they are created."""

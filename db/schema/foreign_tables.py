@@ -1,6 +1,6 @@
-"""Every table and column that may be the application's own: what we need of it, and how we live without the rest.
+"""Every table and column that may belong to the application: which we need, and the substitutes for the others.
 
-`tickstock migrate` adds what is lacking where its role may; migrate, doctor and the start of a process say the rest.
+`tickstock migrate` adds missing ones if its role may; migrate, doctor and each start report the rest.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ..queries import query
 
 
 class ForeignColumn(NamedTuple):
-    """A column that our statements name. type: to add it with. without: how we live without it; None: not at all."""
+    """A column in our statements. type: to add it with. without: the substitute; None: it is required."""
 
     table: str
     name: str
@@ -20,7 +20,7 @@ class ForeignColumn(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """A column that is not there. mend: the statement that adds it."""
+    """A missing column. mend: the statement that adds it."""
 
     column: ForeignColumn
     mend: str
@@ -60,7 +60,7 @@ _NEEDED: dict[str, dict[str, str]] = {
         "environment": "varchar(50)",
     },
 }  # fmt: skip
-# Where they exist, detections stand there once more (0016_detection_copies.sql).
+# If these tables exist, detections are copied there (0016_detection_copies.sql).
 _COPIES = {
     "pattern_detections": {
         "pattern_id": "integer", "symbol": "varchar(20)", "detected_at": "timestamp", "confidence": "numeric(4,3)",
@@ -70,10 +70,10 @@ _COPIES = {
         "symbol": "varchar(20)", "pattern_type": "varchar(50)", "detection_timestamp": "timestamptz",
     },
 }  # fmt: skip
-_DEFAULTS = "the defaults of this program hold"
+_DEFAULTS = "the defaults of this program apply"
 _OPTIONAL = (
     *(
-        ForeignColumn("ohlcv_1min", name, type_, "it stands in the side table bar_detail")
+        ForeignColumn("ohlcv_1min", name, type_, "it is in the side table bar_detail")
         for name, type_ in _DETAIL.items()
     ),
     ForeignColumn("pattern_definitions", "parameters", "jsonb", f"{_DEFAULTS} for every parameter"),
@@ -110,7 +110,7 @@ def lacking_columns(connection: Connection) -> list[Lack]:
 
 
 def expect_columns(connection: Connection) -> None:
-    """Raise SetupError where a table lacks a column that we cannot live without."""
+    """Raise SetupError if a table lacks a required column."""
     needed = [lack for lack in lacking_columns(connection) if lack.column.without is None]
     if needed:
         says = "; ".join(map(str, needed))

@@ -1,4 +1,4 @@
-"""ohlcv_1min as a hypertable of TimescaleDB: its chunks, and what becomes of old ones. Higher timeframes are plain."""
+"""ohlcv_1min as a hypertable of TimescaleDB: its chunks and the policies for old ones. Higher timeframes are plain."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ CHUNK_DAYS = 1
 
 
 class Hypertable(NamedTuple):
-    """How the bars are kept. None: of that policy there is none. locks: of a statement that names every chunk."""
+    """How the bars are stored. None: no such policy. locks: taken by a statement on every chunk."""
 
     chunk_days: float
     chunks: int
@@ -29,7 +29,7 @@ class Hypertable(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """What to set, in days. None: as it is; 0: no such policy."""
+    """Settings to change, in days. None: unchanged; 0: no such policy."""
 
     chunk_days: int | None = None
     compress_after_days: int | None = None
@@ -37,7 +37,7 @@ class Wishes(NamedTuple):
 
 
 def read_hypertable(connection: Connection) -> Hypertable | None:
-    """Return how ohlcv_1min is kept; None where it is a plain table."""
+    """Return how ohlcv_1min is stored; None if it is a plain table."""
     if connection.execute(query("has_hypertables")).fetchone() != (True,):
         return None
     row = connection.execute(query("hypertable_of_bars"), {}).fetchone()
@@ -56,9 +56,9 @@ def read_hypertable(connection: Connection) -> Hypertable | None:
 
 
 def set_hypertable(connection: Connection, wishes: Wishes) -> Hypertable:
-    """Make a hypertable of ohlcv_1min where it is none, set what is wished, and return what it is then.
+    """Make ohlcv_1min a hypertable if it is not one, apply the settings, and return the result.
 
-    All or nothing. Raises UsageError where the database has no TimescaleDB, SetupError where it refuses.
+    All or nothing. Raises UsageError if the database has no TimescaleDB, SetupError if it refuses.
     """
     if connection.execute(query("has_hypertables")).fetchone() != (True,):
         raise UsageError(
@@ -71,7 +71,7 @@ def set_hypertable(connection: Connection, wishes: Wishes) -> Hypertable:
         raise SetupError(f"--timescale: {str(e).strip().splitlines()[0]}") from e
     made = read_hypertable(connection)
     if made is None:
-        raise SetupError("--timescale: ohlcv_1min is a plain table still")
+        raise SetupError("--timescale: ohlcv_1min is still a plain table")
     return made
 
 

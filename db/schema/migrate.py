@@ -1,4 +1,4 @@
-"""Applies sql/migrations/*.sql in the order of their numbers, in one transaction, under an advisory lock."""
+"""Apply sql/migrations/*.sql in the order of their numbers, in one transaction, under an advisory lock."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,14 +16,14 @@ DEFAULT_PARTITIONS = 16
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Bring the schema up to this program; return the migrations that were applied now.
+    """Update the schema to this program's version; return the migrations that were applied now.
 
-    Safe to run twice and by two processes at once. Raises SetupError where a right is missing.
+    Safe to run twice and by two processes at the same time. Raises SetupError if a right is missing.
     """
     try:
         with connection.transaction():
             connection.execute(query("migration_lock"))
-            expect_columns(connection)  # of tables that the application made before us
+            expect_columns(connection)  # of tables that the application made earlier
             connection.execute(query("create_schema_migration"))
             missing = [file for file in _migrations() if file.name not in _applied(connection)]
             for file in missing:
@@ -35,7 +35,7 @@ def migrate(connection: Connection) -> list[str]:
 
 
 def _refusal(connection: Connection, why: str) -> str:
-    """Return what to do about a right that is missing; CREATE on the schema is not advised to who has it."""
+    """Return what to do about a missing right. Do not advise CREATE on the schema to a role that has it."""
     may_create, role = connection.execute(query("may_create")).fetchone() or (False, "this role")
     if not may_create:
         return f"{why}: grant CREATE on the schema to this role"
@@ -43,7 +43,7 @@ def _refusal(connection: Connection, why: str) -> str:
 
 
 def check_schema(connection: Connection) -> None:
-    """Raise SetupError where the database is older or newer than this program, or a table of its does not fit."""
+    """Raise SetupError if the database is older or newer than this program, or one of its tables does not fit."""
     known = {file.name for file in _migrations()}
     exists = connection.execute(query("schema_migration_exists")).fetchone() == (True,)
     applied = _applied(connection) if exists else set()
@@ -57,9 +57,9 @@ def check_schema(connection: Connection) -> None:
 
 
 def open_stream(connection: Connection, wanted: int | None) -> int:
-    """Return the partition count that is recorded; the first caller records it (wanted, or 16).
+    """Return the recorded partition count; the first caller records it (wanted, or 16).
 
-    Raises UsageError where another one is wanted, SetupError where a change of it was begun and not ended.
+    Raises UsageError if another count is wanted, SetupError if a change of it is not finished.
     """
     values = {"name": FRONT_DOOR, "partitions": wanted or DEFAULT_PARTITIONS}
     with connection.transaction():
@@ -74,9 +74,9 @@ def open_stream(connection: Connection, wanted: int | None) -> int:
 
 
 def recorded_partitions(connection: Connection) -> int | None:
-    """Return the stream's partition count; None where there is no stream yet.
+    """Return the stream's partition count; None if there is no stream yet.
 
-    Raises SetupError where a change of it was begun and not ended.
+    Raises SetupError if a change of it is not finished.
     """
     row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
     if row is None:
@@ -84,20 +84,20 @@ def recorded_partitions(connection: Connection) -> int | None:
     partitions, former = row
     if former is not None:
         raise SetupError(
-            f"the change from {former} to {partitions} partitions was broken off: "
+            f"the change from {former} to {partitions} partitions was not finished: "
             f"run `tickstock repartition {partitions}` again"
         )
     return int(partitions)
 
 
 def expect_partitions(connection: Connection, partitions: int) -> None:
-    """Raise SetupError where the stream has another number of partitions by now than this process began with.
+    """Raise SetupError if the stream's partition count has changed since this process started.
 
-    Whoever takes a lease looks afterwards: a change of the number waits for nobody who has none.
+    Check after taking a lease: a repartition waits only for processes with a lease.
     """
     recorded = recorded_partitions(connection)
     if recorded not in (None, partitions):
-        raise SetupError(f"the stream has {recorded} partitions now, and had {partitions}: start this process again")
+        raise SetupError(f"the stream now has {recorded} partitions, not {partitions}: restart this process")
 
 
 def _applied(connection: Connection) -> set[str]:

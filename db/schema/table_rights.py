@@ -1,6 +1,6 @@
-"""What the role of DATABASE_URL must be granted on each table that it does not own: the doctor asks for it.
+"""The rights that the role of DATABASE_URL needs on each table of another owner; `doctor` checks them.
 
-Sequences behind a table's defaults and functions are not listed: they follow from these.
+Sequences of a table's defaults and functions are not listed: they follow from these.
 """
 
 _READ = ("SELECT",)
@@ -8,7 +8,7 @@ _ADD = ("SELECT", "INSERT")
 _CHANGE = ("SELECT", "INSERT", "UPDATE")
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
-# bar_detail is there only where the application's ohlcv_1min could not be given our columns.
+# bar_detail exists only if the application's ohlcv_1min could not get our columns.
 TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
     "always_open": ("SELECT", "INSERT", "DELETE"),
     "bar_detail": _ALL,

@@ -1,6 +1,6 @@
-"""What TimescaleDB wants of who writes bars: its limit lifted, and new chunks made by one at a time.
+"""What writing bars to TimescaleDB needs: no limit on decompressed rows, and only one process that makes chunks.
 
-Nothing here does anything on plain PostgreSQL.
+On plain PostgreSQL nothing here has an effect.
 """
 
 import numpy as np
@@ -9,19 +9,19 @@ from ...contracts.ticks import Column
 from ..postgres import Connection
 from ..queries import query
 
-_HOUR = 60  # minutes: the longest timeframe, whose bar begins at most so long before its last minute
+_HOUR = 60  # minutes: the longest timeframe; its bar begins at most this long before its last minute
 
 
 def lift_limits(connection: Connection) -> None:
     """Let this session change any number of rows of compressed chunks in a transaction.
 
-    By default 100,000 are decompressed at most, and a commit that needs more would fail for ever.
+    By default at most 100,000 rows are decompressed, and a larger commit would always fail.
     """
     connection.execute(query("lift_decompression_limit"))
 
 
 class Chunks:
-    """Which minutes the hypertables of bars have chunks for, as far as this session has asked."""
+    """The minutes for which the hypertables of bars have chunks, as far as this session has read."""
 
     def __init__(self, connection: Connection) -> None:
         (has_hypertables,) = connection.execute(query("has_hypertables")).fetchone() or (False,)
@@ -29,9 +29,9 @@ class Chunks:
         self._spans: dict[str, set[tuple[int, int]]] = {}  # by table: from minute, before minute
 
     def lacks(self, connection: Connection, minutes: Column) -> bool:
-        """Tell whether a bar of these minutes (since 1970), or a longer one around it, has no chunk yet.
+        """Tell whether a bar of these minutes (since 1970), or the hourly bar around it, has no chunk yet.
 
-        Asks the database where it does not know; not to be called within a pipeline.
+        Reads the database if unknown; do not call it within a pipeline.
         """
         if not self._has_hypertables or not len(minutes):
             return False
@@ -62,5 +62,5 @@ def _are_within(minutes: Column, spans: set[tuple[int, int]]) -> bool:
 
 
 def lock_chunk_making(connection: Connection) -> None:
-    """Be the only one who makes chunks until this transaction ends; the first thing in it."""
+    """Make this transaction the only one that makes chunks, until it ends. It must be its first statement."""
     connection.execute(query("lock_chunk_making"))

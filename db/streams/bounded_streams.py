@@ -1,8 +1,8 @@
-"""Streams within bounds, for whoever only looks: somebody else may have put an entry of any size into one of ours.
+"""Bounded reads of streams: any sender may have put an entry of any size into them.
 
-The server reads them in a script, so that only the ids come over the wire, or entries that may be ours. The key is not
-one of the script's KEYS but an argument: those ask for the right to write, which whoever only looks does not have. In a
-cluster it stands where the client looks for the key of a script.
+A script on the server reads them, so that only ids, or entries of a valid size, are sent. The key is an argument and
+not one of the script's KEYS: those need the right to write, which readers do not have. It is in the position where the
+cluster client looks for the key of a script.
 """
 
 import hashlib
@@ -18,10 +18,11 @@ from ..redis import Client
 
 _PAGE_ENTRIES = 500
 _NAMES_BYTES = 1_024  # of the fields of a frame
-_WHERE_IN_SCRIPT = re.compile(r" script: .*on @user_script.*")  # what Redis adds: no reader can use it
+_WHERE_IN_SCRIPT = re.compile(r" script: .*on @user_script.*")  # Redis appends this; it does not help the reader
 _COUNTED_AT_ONCE = 1_000  # entries in one script, which stops the server for less than a millisecond
 
-# ARGV: the stream, a first id. Returns its length, its last id, and the first entry's id from there on.
+# ARGV: the stream, a first id. Returns the length, the last generated id, and the first entry's id from the first id
+# on.
 _ENDS = """
 local info = redis.pcall('XINFO', 'STREAM', ARGV[1])
 if info.err then
@@ -34,7 +35,7 @@ local entry = redis.call('XRANGE', ARGV[1], ARGV[2], '+', 'COUNT', 1)[1]
 return {of['length'], of['last-generated-id'], entry and entry[1]}
 """
 
-# ARGV: the stream, a first and a last id, how many at most. Returns how many entries are there, and the last one's id.
+# ARGV: the stream, first and last id, the largest count. Returns the count of entries, and the last one's id.
 _COUNT = """
 local count, first, last = 0, ARGV[2], ''
 while count < tonumber(ARGV[4]) do
@@ -46,8 +47,8 @@ end
 return {count, last}
 """
 
-# ARGV: the stream, a first id, how many at most, bytes of one entry that may be ours, bytes in all. Of a larger entry
-# the id comes alone.
+# ARGV: the stream, a first id, the largest count, the largest size of a valid entry, bytes in all. A larger entry is
+# returned as its id alone.
 _PAGE = """
 local page, first, size = {}, ARGV[2], 0
 while #page < tonumber(ARGV[3]) and size < tonumber(ARGV[5]) do
@@ -63,7 +64,7 @@ return {page, 0}
 
 
 class StreamEnds(NamedTuple):
-    """last: the id that was given last; None where there is no stream. first: the first entry's from the start on."""
+    """last: the last generated id; None if there is no stream. first: id of the first entry from the start id on."""
 
     length: int
     last: Position | None
@@ -71,10 +72,10 @@ class StreamEnds(NamedTuple):
 
 
 def read_ends(client: Client, starts: Sequence[tuple[str, str]]) -> list[StreamEnds | Exception]:
-    """Look at streams. starts: each key, with an id as XRANGE takes it.
+    """Read the ends of streams. starts: each key, with a start id as XRANGE takes it.
 
-    What Redis answers for one stream alone (a key that holds something else) stands in its place. Raises what it
-    raises where it is away, or a right is missing.
+    An error of one stream alone (a key of another type) is returned in its place. Raises if Redis is away or refuses
+    us.
     """
     return [reply if isinstance(reply, Exception) else _ends(reply) for reply in _run(client, _ENDS, starts)]
 
@@ -91,7 +92,7 @@ def count_up_to(client: Client, key: str, last: Position) -> int:
 
 
 def read_all(client: Client, key: str) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-    """Yield each entry of a stream: its id, and names and values in turn; none of one that is too large to be ours."""
+    """Yield each entry of a stream: its id, and names and values in turn; no fields if it is too large to be valid."""
     first, is_end = "-", 0
     while not is_end:
         page, is_end = _run_once(client, _PAGE, (key, first, _PAGE_ENTRIES, MAX_FRAME_BYTES + _NAMES_BYTES, READ_BYTES))
@@ -113,7 +114,7 @@ def _ends(reply: list[Any]) -> StreamEnds:
 
 
 def _run(client: Client, script: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Run a script once for each call. Some users may send scripts themselves, others only load them first."""
+    """Run a script once per call. Some users may use EVAL, others only load a script and use EVALSHA."""
     sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     replies = _send(client, "EVALSHA", sha, calls)
     if any(isinstance(reply, NoScriptError) for reply in replies):

@@ -1,9 +1,9 @@
-"""The front door's stream in Redis: read within bounds, and built anew where an id in it is no number of ours.
+"""The front door's stream in Redis: bounded reads, and a rebuild when an entry's id is not a valid number.
 
-Ids are chosen by whoever XADDs, and a stream's last id never goes down. So where one is out of all bounds the stream is
-built anew in one step: entries that were read keep their ids, which are their numbers; those from the bad id on get new
-ones, by Redis's clock, each in the step that takes the old one away. An id that its sender chose becomes the mark of an
-entry to be refused; one that only followed (`*` counts on behind it) costs nothing.
+Anybody who XADDs can choose an id, and a stream's last id never decreases. After an id that is too large, the stream is
+rebuilt in one step: entries that were read keep their ids, which are their numbers; the entries from the bad id on get
+new ids by Redis's clock, each in the step that removes the old one. An entry whose sender chose the id is marked with
+it and refused later; an entry whose id only followed that one (by `*`) is accepted.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from ..redis import Client, is_exhausted, ms_of_time
 _COPY_ENTRIES = 1000  # in one script, which stops the server for some milliseconds
 _COPY_BYTES = 4 << 20
 _STEPS = 10  # scripts in one call: a worker's turn must not take long
-_MOST_VALUES = 4000  # names and values of an entry that is copied: Lua passes no more, and no tick has as many
+_MOST_VALUES = 4000  # names and values of a copied entry: Lua passes no more, and no tick has so many
 _SHOWN_BYTES = 65_536
 _KEYS = (FRONT_DOOR, DOOR_NEXT, DOOR_ASIDE, DOOR_OWNER, DOOR_MOVING)
 
 # All scripts: KEYS door, next, aside, owner, moving; ARGV[1] the epoch of the owner's lease.
 _FENCE = "if redis.call('GET', KEYS[4]) ~= ARGV[1] then return redis.error_reply('FENCED the front door') end\n"
 
-# What XINFO says without the two entries that it shows, which may be large. {} where there is no stream.
+# XINFO without its two example entries, which may be large. {} if there is no stream.
 _ABOUT = """
 local function about(key)
     local of = {}
@@ -38,7 +38,7 @@ local function about(key)
 end
 """
 
-# Entries of one key get new ids in another. `after`: the id before the first of them, as (ms, seq).
+# Give the entries of one key new ids in another. `after`: the id before the first of them, as (ms, seq).
 _MOVE = (
     _ABOUT
     + """
@@ -75,8 +75,8 @@ end
 """
 )
 
-# ARGV: epoch. Returns the epoch that stands there if it is higher: that of a database that is newer than ours. What has
-# more digits than a whole number of Lua's holds is no epoch of ours, and nobody's.
+# ARGV: epoch. Returns the registered epoch if it is higher: it belongs to a newer database than ours. A value with more
+# digits than Lua's whole numbers is not an epoch.
 _REGISTER = """
 local said = redis.call('GET', KEYS[4]) or ''
 local held = string.match(said, '^%d+$') and #said <= 15 and tonumber(said) or 0
@@ -86,7 +86,7 @@ return 0
 """
 
 # ARGV: epoch, group.
-_LOOK = (
+_STATE = (
     _ABOUT
     + """
 local info = about(KEYS[1])
@@ -121,15 +121,15 @@ return {after, 0, copied}
 )
 
 # ARGV: epoch, after, bytes, values, mark, latest number (ms), entries, first id to move, group, its position, last id.
-# Returns entries-added of the stream that was there (-1: unknown), how many entries of it are moved, and how far.
-# What is aside already is moved later; then nothing more may wait there, and all is moved in this step.
+# Returns entries-added of the former stream (-1: unknown), the number of its entries that are moved, and how far. If
+# entries wait aside already, those are moved later, and the new ones are all moved in this step.
 _SWAP = (
     _FENCE
     + _MOVE
     + """
--- What needs memory comes first: a server that has none refuses it, and nothing has changed.
+-- First the command that needs memory: if the server refuses it, nothing has changed.
 if redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[9], ARGV[10], 'MKSTREAM', 'ENTRIESREAD', 0).err then
-    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[9], ARGV[10], 'MKSTREAM') -- a server before 7.0, which does not count
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[9], ARGV[10], 'MKSTREAM') -- a server before 7.0 does not count
 end
 redis.call('XSETID', KEYS[2], ARGV[11])
 local added = about(KEYS[1])['entries-added'] or -1
@@ -163,7 +163,7 @@ return {after, done}
 """
 )
 
-# ARGV: epoch, after, bytes shown. One entry's id, its size, and the beginning of its fields.
+# ARGV: epoch, after, bytes shown. Returns one entry's id, its size, and the first bytes of its fields.
 _PEEK = """
 local entry = redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1)[1]
 if not entry then return {} end
@@ -176,11 +176,11 @@ return {entry[1], size, table.concat(shown, ' ')}
 """
 
 
-class Look(NamedTuple):
-    """What the stream says of itself. added: entries ever added to it, None where the server does not count.
+class DoorState(NamedTuple):
+    """The state of the stream. added: entries ever added, None if the server does not count.
 
-    group: up to where our group stands, None where there is none; counted: how many entries were added up to there.
-    aside: entries wait for new ids.
+    group: position of our group, None if there is none; counted: entries added up to there. aside: entries wait for new
+    ids.
     """
 
     last: Position
@@ -192,15 +192,15 @@ class Look(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Entries in order, what the stream said of itself in the same moment (None: it is gone), and when that was."""
+    """Entries in order, the stream's state in the same moment (None: it does not exist), and the time of the read."""
 
     entries: list[tuple[bytes, Fields]]
-    look: Look | None
+    state: DoorState | None
     at_ms: int
 
 
 class Giant(NamedTuple):
-    """An entry that is too large to be read. beginning: of its fields."""
+    """An entry that is too large to read. beginning: the first bytes of its fields."""
 
     position: Position
     size: int
@@ -208,14 +208,14 @@ class Giant(NamedTuple):
 
 
 class Swapped(NamedTuple):
-    """added: entries that the former stream ever had, None: unknown. moved: those of them that get new ids."""
+    """added: entries ever added to the former stream, None: unknown. moved: the number that get new ids."""
 
     added: int | None
     moved: int
 
 
 class Copied(NamedTuple):
-    """after: up to where; entries: how many of them; is_done: those are all."""
+    """after: the last copied position; entries: their number; is_done: nothing is left to copy."""
 
     after: Position
     entries: int
@@ -223,29 +223,32 @@ class Copied(NamedTuple):
 
 
 class DoorStream:
-    """The stream, for its one owner. client: one of its own, whose replies are bounded; group: its consumer group."""
+    """The stream, for its one owner. client: its own client with bounded replies; group: its consumer group."""
 
     def __init__(self, client: Client, *, group: str) -> None:
         self._client = client
         self._group = group
         self._epoch = 0
-        self._moved_to: bytes | None = None  # the former id of the last entry that got a new one, if more wait
+        self._moved_to: bytes | None = None  # former id of the last entry with a new one, while more wait
 
     def close(self) -> None:
         """Close the connection; it is opened again by the next use."""
         self._client.close()
 
     def register(self, epoch: int) -> int:
-        """Say whose the door is, so that no former owner builds it anew; return a higher epoch that is there, or 0."""
+        """Register the owner's epoch, so that no former owner can rebuild the stream.
+
+        Return a higher registered epoch, or 0.
+        """
         self._epoch, self._moved_to = epoch, None
         return int(self._run(_REGISTER))
 
-    def look(self) -> Look | None:
+    def state(self) -> DoorState | None:
         """Read the state of the stream; None if it does not exist."""
-        return _look(self._run(_LOOK, self._group))
+        return _door_state(self._run(_STATE, self._group))
 
     def make(self, *, counted: int | None) -> None:
-        """Make the stream, or its group. counted: how many entries were added to it before any of those it holds."""
+        """Create the stream, or its group. counted: number of entries that were added before those it holds."""
         command = ("XGROUP", "CREATE", FRONT_DOOR, self._group, "0", "MKSTREAM")
         try:
             self._client.execute_command(*command, "ENTRIESREAD", -1 if counted is None else counted)
@@ -254,34 +257,37 @@ class DoorStream:
                 return
             if "syntax" not in str(e).lower() and "unknown" not in str(e).lower():
                 raise
-            self._client.execute_command(*command)  # a server before 7.0, which does not count
+            self._client.execute_command(*command)  # a server before 7.0 does not count
 
     def set_last(self, last: Position) -> None:
-        """Let no entry get an id that was given before."""
+        """Make sure that no entry gets an id that was given before."""
         self._client.execute_command("XSETID", FRONT_DOOR, str(last))
 
     def read(self, after: Position, count: int) -> Read:
-        """Read entries behind an id. Raises ReplyTooLarge; then nothing is read, and fewer are to be asked for."""
+        """Read entries after an id. Raises ReplyTooLarge: nothing is read, ask for fewer."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.execute_command("MULTI")
         pipeline.execute_command("XREAD", "COUNT", count, "STREAMS", FRONT_DOOR, str(after))
-        self._queue(pipeline, _LOOK, self._group)
+        self._queue(pipeline, _STATE, self._group)
         pipeline.execute_command("TIME")
         pipeline.execute_command("EXEC")
         *queued, replies = pipeline.execute(raise_on_error=False)
         for reply in (*queued, replies, *(replies if isinstance(replies, list) else ())):
             if isinstance(reply, Exception):
                 raise reply
-        found, look, time_of_read = replies
-        return Read(found[0][1] if found else [], _look(look), ms_of_time(time_of_read))
+        found, state, time_of_read = replies
+        return Read(found[0][1] if found else [], _door_state(state), ms_of_time(time_of_read))
 
     def peek(self, after: Position) -> Giant | None:
-        """Look at the first entry behind an id without reading it."""
+        """Return the id, size and beginning of the first entry after an id, without reading all of it."""
         found = self._run(_PEEK, after, _SHOWN_BYTES)
         return Giant(Position.parse(found[0]), int(found[1]), found[2]) if found else None
 
     def move_group(self, position: Position, counted: int | None) -> None:
-        """Show how far the door is applied, and let go of what is. counted: as in Look; kept with the stream itself."""
+        """Record how far the door is applied, and trim applied entries.
+
+        counted: as in DoorState; stored in the group.
+        """
         pipeline = self._client.pipeline(transaction=False)
         said = () if counted is None else ("ENTRIESREAD", counted)
         pipeline.execute_command("XGROUP", "SETID", FRONT_DOOR, self._group, str(position), *said)
@@ -289,11 +295,11 @@ class DoorStream:
         pipeline.execute()
 
     def begin_copy(self) -> None:
-        """Begin a stream that will take the place of this one."""
+        """Start the stream that will replace this one."""
         self._client.unlink(DOOR_NEXT)
 
     def copy(self, after: Position, through: Position) -> Copied:
-        """Copy some entries of (after, through] into it, under their ids."""
+        """Copy some entries of (after, through] into the new stream, with their ids."""
         kept, done = 0, 0
         for _ in range(_STEPS):
             reached, done, copied = self._run(_COPY, after, _COPY_BYTES, _MOST_VALUES, through, _COPY_ENTRIES)
@@ -303,9 +309,9 @@ class DoorStream:
         return Copied(after, kept, bool(done))
 
     def swap(self, kept_after: Position, through: Position, most_ms: int) -> Swapped:
-        """Put the copy of (kept_after, through] in the stream's place; all entries behind get new ids.
+        """Replace the stream by the copy of (kept_after, through]; all later entries get new ids.
 
-        most_ms: an id above it that follows no other was chosen by its sender.
+        most_ms: a later id that does not follow the one before was chosen by its sender.
         """
         return self._swap(kept_after, through, most_ms, first=through.after())
 
@@ -320,9 +326,9 @@ class DoorStream:
         return Swapped(int(added) if added >= 0 else None, int(moved))
 
     def go_on_moving(self, cursor: Position, most_ms: int) -> None:
-        """Give new ids to some of what waits aside, unless the stream has no more: then it is built anew once more.
+        """Give new ids to some entries that wait aside. If the stream has no id left, do nothing: it is rebuilt again.
 
-        cursor: the last entry that was read; what follows it was not chosen.
+        cursor: the last entry that was read; an id that follows it was not chosen by a sender.
         """
         after = self._moved_to or cursor
         for _ in range(_STEPS):
@@ -338,21 +344,21 @@ class DoorStream:
                 return
 
     def _run(self, script: str, *values: Any) -> Any:
-        return self._client.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_said, values))
+        return self._client.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_as_argument, values))
 
     def _queue(self, pipeline: Any, script: str, *values: Any) -> None:
-        pipeline.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_said, values))
+        pipeline.execute_command("EVAL", script, len(_KEYS), *_KEYS, self._epoch, *map(_as_argument, values))
 
 
-def _said(value: Any) -> Any:
+def _as_argument(value: Any) -> Any:
     return str(value) if isinstance(value, Position) else value
 
 
-def _look(found: Sequence[Any]) -> Look | None:
+def _door_state(found: Sequence[Any]) -> DoorState | None:
     if not found[0]:
         return None
     _, last, length, added, group, counted, aside = found
-    return Look(
+    return DoorState(
         Position.parse(last),
         int(length),
         int(added) if added >= 0 else None,

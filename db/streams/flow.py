@@ -68,7 +68,7 @@ def is_number(text: bytes) -> bool:
 
 
 def number_in(value: bytes | None) -> int:
-    """Read a number of a flow hash, "number" or "number,sends"; 0 if the field holds no number of ours."""
+    """Read a number of a flow hash, "number" or "number,sends"; 0 if it is not one of ours."""
     text = (value or b"").partition(b",")[0]
     return int(text) if is_number(text) else 0
 
@@ -99,7 +99,7 @@ def fields_of(producers: Iterable[str]) -> list[str]:
 
 
 def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Read the producers' `sent` numbers out of a flow hash; a field that no producer of ours writes says nothing."""
+    """Read the producers' `sent` numbers from a flow hash; fields that our producers did not write are ignored."""
     fields = ((name[5:].decode(errors="replace"), value.partition(b",")[0]) for name, value in flow.items()
               if name.startswith(b"sent:"))  # fmt: skip
     return {name: int(number) for name, number in fields if is_name(name) and is_number(number)}

@@ -1,4 +1,4 @@
-"""Frames into tickstock-stream:{pN}: each in one MULTI/EXEC with the producer's `sent` number beside it."""
+"""Send frames to tickstock-stream:{pN}, each in one MULTI/EXEC together with the producer's `sent` number."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from .flow import sent_field
 
 
 class Send(NamedTuple):
-    """One frame on its way. sent: the value for `sent:PRODUCER`, "number,sends"."""
+    """One frame to send. sent: the value for `sent:PRODUCER`, "number,sends"."""
 
     partition: int
     body: bytes
@@ -18,9 +18,9 @@ class Send(NamedTuple):
 
 
 class FrameOutcome(NamedTuple):
-    """What became of a Send. before: the `sent` that stood there (None: none); refused: why Redis did not take it.
+    """The result of a Send. before: the former `sent` value (None: none); refused: why Redis refused it.
 
-    is_foreign: a key of the partition holds something else, so that sending again would not help.
+    is_foreign: a key of the partition holds another type; sending again would not help.
     """
 
     before: str | None
@@ -29,9 +29,9 @@ class FrameOutcome(NamedTuple):
 
 
 def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutcome]:
-    """Send frames in order, in one pipeline of MULTI/EXECs: a plain one can be refused in the middle of a frame.
+    """Send frames in order, in one pipeline of MULTI/EXECs. A plain pipeline can be refused in the middle of a frame.
 
-    Raises where the connection is lost: then nobody knows which of them arrived, and the numbers will tell.
+    Raises if the connection is lost: then it is unknown which frames arrived, until the numbers are read.
     """
     field = sent_field(producer)
     pipeline = client.pipeline(transaction=False)
@@ -66,4 +66,4 @@ def _outcome(replies: Sequence[object]) -> FrameOutcome:
         if not is_pause(error) and not is_foreign(error):
             raise error
     is_left_out = any(is_foreign(error) for error in errors)
-    return FrameOutcome(None, str(errors[0]) if errors else "EXEC answered nothing", is_left_out)
+    return FrameOutcome(None, str(errors[0]) if errors else "EXEC returned nothing", is_left_out)

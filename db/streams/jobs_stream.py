@@ -1,4 +1,4 @@
-"""The stream tickstock-jobs: it deals steps of runs to whoever reads. What it holds is a hint; the table decides."""
+"""The stream tickstock-jobs, which deals steps of runs to workers. It is only a hint; the table decides."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from ...contracts.runs import StepKey, key_of
 from .. import redis
 from ..redis import Client
 
-CLAIM_AFTER_MS = 5_000  # as long as a lease: a consumer that says nothing for so long is dead, or fenced by the token
+# as long as a lease: a consumer that was silent for so long has ended, or its token is no longer valid
+CLAIM_AFTER_MS = 5_000
 _BLOCK_MS = 200
 
 
 class DealtStep(NamedTuple):
-    """An entry of the stream. key: None where it is none of ours; is_taken_over: from a consumer that was silent."""
+    """An entry of the stream. key: None if it is not one of our entries; is_taken_over: from a silent consumer."""
 
     entry: bytes
     key: StepKey | None
@@ -24,14 +25,14 @@ class DealtStep(NamedTuple):
 
 
 class JobsStream:
-    """One consumer of the stream, or who fills it."""
+    """One consumer of the stream, or the coordinator that fills it."""
 
     def __init__(self, client: Client, consumer: str) -> None:
         self._client = client
         self._consumer = consumer
 
     def deal(self, steps: Iterable[tuple[StepKey, int]]) -> int:
-        """Add the steps that the stream does not hold; return how many."""
+        """Add the steps that are not yet in the stream; return how many."""
         there = {(one.key, one.token) for one in map(_dealt, self._client.execute_command("XRANGE", JOBS, "-", "+"))}
         missing = [step for step in steps if step not in there]
         pipeline = self._client.pipeline(transaction=False)
@@ -41,7 +42,7 @@ class JobsStream:
         return len(missing)
 
     def read(self) -> DealtStep | None:
-        """Read the next step that nobody has; wait a little for one. A group that Redis lost is made again."""
+        """Read the next free step; wait up to 200 ms for one. If Redis lost the group, create it again."""
         try:
             reply = self._client.execute_command(
                 *("XREADGROUP", "GROUP", JOBS, self._consumer, "COUNT", 1, "BLOCK", _BLOCK_MS, "STREAMS", JOBS, ">")
@@ -56,7 +57,7 @@ class JobsStream:
         return None
 
     def claim(self) -> DealtStep | None:
-        """Take over the oldest step of a consumer that is silent."""
+        """Take over the oldest step of a silent consumer."""
         try:
             reply = self._client.execute_command(
                 *("XAUTOCLAIM", JOBS, JOBS, self._consumer, CLAIM_AFTER_MS, "0-0", "COUNT", 1)
@@ -69,7 +70,7 @@ class JobsStream:
         return _dealt(entries[0])._replace(is_taken_over=True) if entries else None
 
     def keep(self, dealt: DealtStep) -> None:
-        """Say that a step is still worked on."""
+        """Keep a step from being claimed: work on it continues."""
         try:
             self._client.xclaim(JOBS, JOBS, self._consumer, 0, [dealt.entry], justid=True)
         except ResponseError as e:
@@ -77,7 +78,7 @@ class JobsStream:
                 raise
 
     def ack(self, dealt: DealtStep) -> None:
-        """Take a step out of the stream: it is done, or is dealt again under another token."""
+        """Remove a step from the stream: it is done, or is dealt again under another token."""
         pipeline = redis.node_of(self._client, JOBS).pipeline(transaction=True)
         pipeline.xack(JOBS, JOBS, dealt.entry)
         pipeline.xdel(JOBS, dealt.entry)
@@ -85,7 +86,7 @@ class JobsStream:
 
 
 def _dealt(entry: Sequence[Any]) -> DealtStep:
-    """Read an entry; key is None where it is none of ours, or was deleted while it was claimed."""
+    """Parse an entry; key is None if it is not one of ours, or was deleted while it was claimed."""
     entry_id, fields = entry
     values = dict(zip((fields or ())[::2], (fields or ())[1::2], strict=True))
     try:

@@ -1,4 +1,4 @@
-"""Bars in PostgreSQL: staged by binary COPY in a temporary table, compared with the stored bars, upserted."""
+"""Bars in PostgreSQL: staged by binary COPY in a temporary table, compared with stored bars, upserted."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ COPY_TRAILER = b"\xff\xff"
 
 
 def table_shape(connection: Connection) -> TableShape:
-    """Read the shape of ohlcv_1min: ours, or the application's with fewer digits."""
+    """Read the limits of ohlcv_1min: ours, or the application's with fewer digits."""
     types: dict[str, str] = dict(connection.execute(query("ohlcv_1min_columns")))
     price_decimals, max_price = _digits(types["open"], MAX_PRICE)
     volume_decimals, max_size = _digits(types["volume"], MAX_SIZE)
@@ -33,21 +33,21 @@ def _digits(sql_type: str, most: float) -> tuple[int, float]:
 
 
 def open_stage(connection: Connection) -> None:
-    """Make the temporary table of this connection."""
+    """Create this connection's temporary table."""
     connection.execute(query("create_stage"))
 
 
 def stage(connection: Connection, rows: Column) -> None:
-    """Fill the staging table with these rows (STAGED_DTYPE) alone."""
+    """Replace the contents of the staging table by these rows (STAGED_DTYPE)."""
     connection.execute(query("empty_stage"))
     with connection.cursor().copy(query("copy_stage")) as copy:
         copy.write(COPY_HEADER + binary_rows(rows).tobytes() + COPY_TRAILER)
 
 
 def binary_rows(rows: Column) -> Column:
-    """Lay rows out as PostgreSQL's binary COPY wants them: each field big-endian behind its length.
+    """Convert rows to PostgreSQL's binary COPY format: each field big-endian, after its length.
 
-    Text goes out padded with blanks to one width: bpchar takes blanks at the end as none.
+    Texts are padded with blanks to one width: bpchar ignores blanks at the end.
     """
     columns = {
         name: _padded(rows[name]) if rows[name].dtype.kind == "S" else rows[name] for name in rows.dtype.names or ()
@@ -78,7 +78,7 @@ def existing(connection: Connection) -> Column:
 
 
 def unpriced_bars_stand(connection: Connection, partitions: Sequence[int], minutes: Column) -> bool:
-    """Tell whether the table has bars of staged minutes without prices; minutes: all that are staged."""
+    """Tell whether the table has bars of staged minutes without prices; minutes: of all staged bars."""
     values = {"partitions": list(partitions)} | time_bounds(minutes)
     return connection.execute(query("unpriced_bars_stand"), values, prepare=False).fetchone() == (True,)
 
@@ -86,9 +86,9 @@ def unpriced_bars_stand(connection: Connection, partitions: Sequence[int], minut
 def delete_unpriced(
     connection: Connection, shape: TableShape, partitions: Sequence[int], minutes: Column, *, stand: bool
 ) -> None:
-    """Delete the bars of staged minutes that have no prices any more, and their derived rows.
+    """Delete the bars of staged minutes that lost all prices, and their derived rows.
 
-    minutes: all that are staged; stand: whether the table has any of these bars.
+    minutes: of all staged bars; stand: whether the table has any such bar.
     """
     values = {"partitions": list(partitions)} | time_bounds(minutes)
     if stand:
@@ -100,9 +100,9 @@ def delete_unpriced(
 
 
 def mark_standing(connection: Connection, shape: TableShape, partitions: Sequence[int], rows: Column) -> None:
-    """Mark staged bars that the table has as they are, so that upsert leaves them alone; rows: those to look at.
+    """Mark staged bars that the table already has unchanged, so that upsert skips them; rows: the bars to check.
 
-    In a transaction of the caller's.
+    Call it inside a transaction.
     """
     symbols = sorted({symbol.decode() for symbol in rows["symbol"].tolist()})
     decimals = {"price_decimals": shape.price_decimals, "volume_decimals": shape.volume_decimals}
@@ -114,15 +114,15 @@ def mark_standing(connection: Connection, shape: TableShape, partitions: Sequenc
 
 
 def time_bounds(minutes: Column) -> dict[str, int]:
-    """Bound a statement on bars in time: TimescaleDB plans for the chunks between alone.
+    """Return time bounds for a statement on bars: then TimescaleDB plans only for the chunks between.
 
-    With prepare=False, because a plan that is kept is made for no values, and so for every chunk.
+    Use prepare=False: a cached plan has no values, and so includes every chunk.
     """
     return {"first_minute": int(minutes.min()), "last_minute": int(minutes.max())}
 
 
 def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:
-    """Write the staged bars of some partitions, those with row numbers from first to last."""
+    """Write the staged bars of some partitions, with row numbers from first to last."""
     values = {"partitions": list(partitions), "first": first, "last": last}
     if shape.has_detail:
         connection.execute(query("upsert_foreign_ohlcv_1min"), values)

@@ -85,7 +85,7 @@ def days_by_source(connection: Connection, symbols: Sequence[str], days: Sequenc
 
 
 def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
-    """Count the bars of some days that each symbol has; a symbol without any is not there."""
+    """Count each symbol's bars of some days; a symbol without any is left out."""
     values = {"symbols": list(symbols), "days": list(days)}
     return dict(connection.execute(query("symbols_with_days"), values).fetchall())
 
@@ -93,7 +93,7 @@ def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[da
 def make_weeks_and_months(
     connection: Connection, symbols: Sequence[str], *, weeks: Sequence[date], months: Sequence[date]
 ) -> int:
-    """Make the bars of some weeks and months, by their first days, from those of days; return how many changed."""
+    """Make the bars of some weeks and months, by their first days, from daily bars; return how many changed."""
     return sum(
         connection.execute(query(name), {"symbols": list(symbols), "starts": list(starts)}).rowcount
         for name, starts in (("make_weeks", weeks), ("make_months", months))
@@ -101,9 +101,9 @@ def make_weeks_and_months(
 
 
 def load_bars(connection: Connection, timeframe: str, symbols: Sequence[str], *, last: date, bars: int) -> Column:
-    """Load the last bars of each symbol that begin up to a day, by symbol, the oldest first.
+    """Load the last bars of each symbol that begin up to a day, by symbol, oldest first.
 
-    Returns an array of number (the symbol's place, from 1), day (since 1970), open, high, low, close, volume.
+    Returns an array of number (the symbol's index, from 1), day (since 1970), open, high, low, close, volume.
     """
     values = {"symbols": list(symbols), "last": last, "bars": bars}
     with connection.cursor().copy(query(_LOAD[timeframe]), values) as copy:
@@ -117,5 +117,5 @@ def splits_of(connection: Connection, symbols: Sequence[str], last: date) -> lis
 
 
 def lacks_of_daily_tables(connection: Connection) -> list[str]:
-    """Return the statements that add what the application's tables of bars lack."""
+    """Return the statements that add the missing columns of the application's tables of bars."""
     return [statement for (statement,) in connection.execute(query("lacks_of_daily_tables"), {})]

@@ -1,4 +1,4 @@
-"""What is found on bars of days, weeks and months: rows that stay as they are where the same is found again."""
+"""Patterns and indicators on daily, weekly and monthly bars: rows that are found again unchanged are not rewritten."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -12,13 +12,16 @@ from ..queries import query
 from .detections import pattern_data_of
 
 SOURCE = "TickStockPL"
-# How long a row is shown: until the next run has surely made the next one, over the longest weekend.
+# How long a row is shown: until the next run has replaced it, even over the longest weekend.
 _LIFETIME = {"daily": timedelta(days=5), "weekly": timedelta(days=14), "monthly": timedelta(days=62)}
 _EXPIRES = {"daily": "expiration_date", "weekly": "expiration_timestamp", "monthly": "expiration_timestamp"}
 
 
 class Scope(NamedTuple):
-    """Which rows are replaced: of some symbols, on bars that ended at some times. ends: by a bar's first minute."""
+    """The rows to replace: of some symbols, on bars that ended at some times.
+
+    ends: end time by a bar's first minute.
+    """
 
     timeframe: str
     symbols: Sequence[str]
@@ -26,7 +29,7 @@ class Scope(NamedTuple):
 
 
 class Replaced(NamedTuple):
-    """What was done. new: the places of what is new or changed; changed: rows that were written or deleted."""
+    """The result. new: indices of new or changed rows; changed: number of rows written or deleted."""
 
     new: list[int]
     changed: int
@@ -101,7 +104,7 @@ def _combo_row(combo: Combo, closes: datetime, ids: Mapping[tuple[object, ...], 
 
 
 def replace_patterns(connection: Connection, scope: Scope, found: Sequence[Detection]) -> Replaced:
-    """Let exactly these detections stand in daily_patterns, weekly_patterns or monthly_patterns."""
+    """Make daily_patterns, weekly_patterns or monthly_patterns hold exactly these detections in the scope."""
     rows = [
         {
             "symbol": one.symbol,
@@ -127,7 +130,7 @@ def replace_patterns(connection: Connection, scope: Scope, found: Sequence[Detec
 
 
 def replace_indicators(connection: Connection, scope: Scope, found: Sequence[IndicatorValue]) -> Replaced:
-    """Let exactly these values stand in daily_indicators."""
+    """Make daily_indicators hold exactly these values in the scope."""
     rows = [
         {
             "symbol": one.symbol,
@@ -161,5 +164,5 @@ def _replace(
 
 
 def first_minute(day: date) -> int:
-    """Return the minute of a bar of days, by its first day: midnight UTC, in minutes since 1970."""
+    """Return the minute of a daily or longer bar, by its first day: midnight UTC, in minutes since 1970."""
     return (day - date(1970, 1, 1)).days * 1440

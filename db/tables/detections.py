@@ -1,4 +1,4 @@
-"""What is found on bars, in PostgreSQL: detections, indicator values, higher bars; and the histories behind them."""
+"""Detections, indicator values and higher bars in PostgreSQL, and the bars of detectors' histories."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ _LOADED = np.dtype(
 
 
 class Standing(NamedTuple):
-    """A detection that is kept."""
+    """A stored detection."""
 
     symbol: str
     is_superseded: bool
@@ -44,12 +44,15 @@ class Standing(NamedTuple):
 
 
 def open_result_stages(connection: Connection) -> None:
-    """Make the temporary tables of this connection."""
+    """Create this connection's temporary tables."""
     connection.execute(query("create_result_stages"))
 
 
 def stage_results(connection: Connection, higher: Column, indicators: Sequence[StagedIndicator]) -> None:
-    """Fill the staging tables with these rows alone. higher: partition, symbol (UTF-8), timeframe, minute, values."""
+    """Replace the contents of the staging tables by these rows.
+
+    higher: partition, symbol (UTF-8), timeframe, minute, values.
+    """
     connection.execute(query("empty_result_stages"))
     if len(higher):
         with connection.cursor().copy(query("copy_higher_stage")) as copy:
@@ -71,7 +74,7 @@ def _indicator_line(staged: StagedIndicator) -> str:
     )
 
 
-@lru_cache(maxsize=64)  # a commit's values are of few minutes
+@lru_cache(maxsize=64)  # the values of a commit share few minutes
 def _instant(at_s: int) -> str:
     return str(datetime.fromtimestamp(at_s, UTC))
 
@@ -84,13 +87,13 @@ def write_higher_bars(connection: Connection, partitions: Sequence[int]) -> None
 
 
 def has_indicator_value(connection: Connection) -> bool:
-    """Tell whether intraday_indicators, which may be the application's, has a column for the value alone."""
+    """Tell whether intraday_indicators, which may be the application's, has the column `value`."""
     (there,) = connection.execute(query("has_indicator_value")).fetchone() or (False,)
     return bool(there)
 
 
 def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool, has_value: bool) -> None:
-    """Insert the staged indicator values; again: some replace rows that stand; has_value: the table's shape."""
+    """Insert the staged indicator values. again: some replace existing rows; has_value: as has_indicator_value."""
     values = {"partitions": list(partitions)}
     if again:
         connection.execute(query("delete_indicators_again"), values)
@@ -111,7 +114,7 @@ def standing_detections(
 def write_detections(
     connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
 ) -> None:
-    """Insert new detections, refresh those found again, and mark those that a revision took away."""
+    """Insert new detections, refresh those found again, and mark those that a revision removed."""
     if new:
         connection.execute(query("insert_detections"), _rows(new))
     if again:
@@ -124,7 +127,7 @@ def write_detections(
 
 
 def has_detection_copies(connection: Connection) -> bool:
-    """Tell whether there is a table of the application's that holds detections once more."""
+    """Tell whether the application has a table with copies of detections."""
     (there,) = connection.execute(query("has_detection_copies")).fetchone() or (False,)
     return bool(there)
 
@@ -132,9 +135,9 @@ def has_detection_copies(connection: Connection) -> bool:
 def copy_detections(
     connection: Connection, new: Sequence[Detection], again: Sequence[Detection], superseded: Sequence[UUID]
 ) -> list[Cursor[tuple[str | None]]]:
-    """Do in those tables what write_detections did. What goes wrong there does not touch this transaction.
+    """Apply write_detections to the application's copies. An error there does not affect this transaction.
 
-    Each of the cursors returns one row, with what went wrong, or NULL.
+    Each returned cursor has one row, with the error or NULL.
     """
     cursors = []
     if changed := [*superseded, *(detection.flow_id for detection in again)]:
@@ -145,7 +148,7 @@ def copy_detections(
 
 
 def log_published(connection: Connection, detections: Sequence[Detection]) -> None:
-    """Log that these detections are published, in the application's log of flows."""
+    """Log the publication of these detections in the application's flow log."""
     if detections:
         rows = [
             {
@@ -166,7 +169,7 @@ def log_published(connection: Connection, detections: Sequence[Detection]) -> No
 
 
 def _rows(detections: Sequence[Detection]) -> dict[str, object]:
-    """Return the rows of some detections as one JSON text: arrays of texts take psycopg ten times as long."""
+    """Return the rows of some detections as one JSON text: with arrays of texts psycopg takes ten times as long."""
     rows = msgspec.json.encode([_row(detection) for detection in detections]).decode()
     return {"rows": rows, "lifetime_s": LIFETIME_S}
 
@@ -212,9 +215,10 @@ def pattern_data_of(detection: Detection) -> dict[str, object]:
 
 
 class WantedBars(NamedTuple):
-    """Which bars of one timeframe (minutes) a history is to hold: up to `window` up to a minute, `slack` behind it.
+    """The bars of one timeframe (minutes) for a history: up to `window` bars until a minute, and `slack` bars after it.
 
-    minutes: symbol -> minute. is_whole: of each symbol whether all bars are wanted, or those of the regular hours.
+    minutes: symbol -> minute. is_whole: for each symbol, whether all bars are wanted, or only those of the regular
+    hours.
     """
 
     timeframe: int
@@ -248,7 +252,10 @@ def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
 
 
 def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:
-    """Sum notional and volume, in millionths, of each (symbol, from minute, before minute); by index, where any."""
+    """Sum notional and volume, in millionths, for each (symbol, from minute, before minute), by index.
+
+    Left out if there is no bar.
+    """
     symbols, first, before = (list(column) for column in zip(*wanted, strict=True))
     values = {"number": list(range(len(wanted))), "symbol": symbols, "from": first, "before": before}
     return {
@@ -258,7 +265,7 @@ def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int,
 
 
 def volumes_of(connection: Connection, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-    """Return the shares of each symbol's bars at some minutes (n, k), -1 for none; NaN where there is no bar."""
+    """Return the volumes of each symbol's bars at some minutes, (n, k), -1 to skip one; NaN if there is no bar."""
     volumes = np.full(minutes.shape, np.nan)
     rows, columns = np.nonzero(minutes >= 0)
     if not len(rows):

@@ -1,4 +1,4 @@
-"""Bars that our own copy has forgotten, put back from the application's tables where somebody needs them again."""
+"""Restore bars, deleted from our own copy, from the application's tables when they are needed again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ from .bars import time_bounds
 from .detections import WantedBars
 
 _DAY_MINUTES = 1440
-_SESSION_BARS = 390  # 1-minute bars before a window that its session sums need
-# How far from a minute bars are looked for: TimescaleDB plans for every chunk in reach, and few symbols need the rest.
+_SESSION_BARS = 390  # 1-minute bars before a window, needed for its session sums
+# Distances in which bars are searched: TimescaleDB plans for every chunk within, and few symbols need the longer ones.
 _REACH_DAYS = (10, 100, 1_000, 50_000)
 _AROUND = {
     5: "put_back_5min_bars",
@@ -27,9 +27,9 @@ _AROUND = {
 
 @contextmanager
 def bars_kept(connection: Connection, minutes: Column, now_s: float) -> Iterator[bool]:
-    """Keep the workers' upkeep from forgetting bars in this block; yield whether some of these may be forgotten.
+    """Keep the workers' upkeep from deleting bars in this block; yield whether some may be deleted already.
 
-    minutes: since 1970; now_s: Unix seconds. A bar of the last day is never forgotten: then nothing is asked.
+    minutes: since 1970; now_s: Unix seconds. A bar of the last day is never deleted: then nothing is read.
     """
     if not len(minutes) or np.min(minutes) >= now_s // 60 - _DAY_MINUTES:
         yield False
@@ -40,14 +40,14 @@ def bars_kept(connection: Connection, minutes: Column, now_s: float) -> Iterator
 
 
 def put_back_staged(connection: Connection, shape: TableShape, minutes: Column) -> None:
-    """Restore the stored rows of ohlcv_1min with the keys of staged bars; minutes: of these bars."""
+    """Restore the stored rows of ohlcv_1min that have the keys of staged bars; minutes: of these bars."""
     if minutes.min() < _forgotten_before(connection, 1):
         name = "put_back_staged_with_detail" if shape.has_detail else "put_back_staged"
         connection.execute(query(name), time_bounds(minutes), prepare=False)
 
 
 def put_back_around(connection: Connection, wanted: WantedBars) -> None:
-    """Put back what detectors read around one minute of each symbol, as `load_bars` does."""
+    """Restore the bars that detectors need around one minute of each symbol, as `load_bars` does."""
     timeframe, slack = wanted.timeframe, wanted.slack
     before = _forgotten_before(connection, timeframe)
     name = _AROUND.get(timeframe, "put_back_around")

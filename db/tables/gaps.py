@@ -1,4 +1,4 @@
-"""What a live feed missed, in PostgreSQL: noted when it is found, taken up when it can be repaired, closed."""
+"""Gaps of live feeds in PostgreSQL: recorded when found, repaired when possible, closed."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _SYMBOLS_LOOK_BACK = 7 * 24 * 60  # minutes
 
 
 class OpenGap(NamedTuple):
-    """A gap to be repaired. first_minute, last_minute: minutes since 1970, both included."""
+    """A gap to repair. first_minute, last_minute: minutes since 1970, both included."""
 
     id: int
     feed: str
@@ -37,9 +37,9 @@ class MissingMinutes(NamedTuple):
 
 
 def note_gap(connection: Connection, gap: Gap) -> None:
-    """Note a gap, in a transaction of its own, and mark what its feed wrote in it before as partial.
+    """Record a gap in its own transaction, and mark bars that its feed wrote in it as partial.
 
-    One that touches an open one of the same feed, symbols and reason makes that longer.
+    It extends an adjacent open gap of the same feed, symbols and reason.
     """
     (has_detail,) = connection.execute(query("has_bar_detail")).fetchone() or (False,)
     with connection.transaction():
@@ -70,29 +70,29 @@ def _mark_bars(connection: Connection, gap: Gap, symbols: Sequence[str] | None, 
 
 
 def note_hole(connection: Connection, hole: Hole, symbols: Sequence[str], *, has_detail: bool) -> None:
-    """Note numbers that a worker gave up, inside the commit that gives them up, before its bars are written.
+    """Record lost ticks as a gap, inside the commit that counts them as lost, before its bars are written.
 
-    symbols: of the partition, whose bars nobody else writes: no lock is needed.
+    symbols: of the partition. No other worker writes their bars: no lock is needed.
     """
-    why = f"hole in the frames of {hole.producer}"
+    why = f"missing frames of {hole.producer}"
     gap = Gap(hole.feed, hole.first_ms, hole.last_ms, why, None, hole.partition, hole.ticks)
     _note(connection, gap)
     _mark_bars(connection, gap, symbols, has_detail=has_detail)
 
 
 def hold_gaps(connection: Connection) -> None:
-    """Let no gap be noted until this transaction ends, so that `mark_staged` sees all there are."""
+    """Allow no new gap until this transaction ends, so that `mark_staged` sees all of them."""
     connection.execute(query("gaps_stand"))
 
 
 def mark_staged(connection: Connection, partitions: Sequence[int], minutes: Column) -> None:
-    """Mark the staged live bars that lie in a gap of their feed as partial; minutes: all that are staged."""
+    """Mark the staged live bars in a gap of their feed as partial; minutes: of all staged bars."""
     values = {"partitions": list(partitions)} | time_bounds(minutes)
     connection.execute(query("mark_partial_staged"), values)
 
 
 class GapMinutes(NamedTuple):
-    """Minutes of a feed, both included, of which it may have lost ticks; symbols, partition: None for all."""
+    """Minutes of a feed, both included, in which ticks may be missing; symbols, partition: None for all."""
 
     feed: str
     symbols: Sequence[str] | None
@@ -124,13 +124,13 @@ def feeds_of_bars(connection: Connection, bars: Collection[tuple[str, int]]) -> 
 
 
 def due_gaps(connection: Connection, feed: str, *, settle_s: float, count: int) -> list[OpenGap]:
-    """Return gaps of a feed whose turn it is. settle_s: so long after its last minute the vendor has the bars."""
+    """Return gaps of a feed that are due. settle_s: seconds after the last minute until the vendor has its bars."""
     values = {"feed": feed, "settle_s": settle_s, "count": count}
     return [OpenGap(*row) for row in connection.execute(query("due_gaps"), values)]
 
 
 def unrepaired_gaps(connection: Connection, feed: str, *, settle_s: float) -> list[OpenGap]:
-    """Return every gap of a feed that is over and was not had in full, the oldest first."""
+    """Return every gap of a feed that is over and not fully repaired, oldest first."""
     values = {"feed": feed, "settle_s": settle_s}
     return [OpenGap(*row) for row in connection.execute(query("unrepaired_gaps"), values)]
 
@@ -144,7 +144,10 @@ def begin(connection: Connection, gap: OpenGap) -> bool:
 def finish(
     connection: Connection, gap: OpenGap, *, repaired: int, missing: Sequence[MissingMinutes], final_s: float
 ) -> None:
-    """Note what a try brought, in minutes of symbols. final_s: so long after the last minute no late trade comes."""
+    """Record the result of a try, in minutes per symbol.
+
+    final_s: seconds after the last minute until late trades end.
+    """
     count = sum(one.last_minute - one.first_minute + 1 for one in missing)
     symbols, first, last = (list(column) for column in zip(*missing, strict=True)) if missing else ([], [], [])
     with connection.transaction():
@@ -155,12 +158,12 @@ def finish(
 
 
 def put_off(connection: Connection, gap: OpenGap, *, error: str, wait_s: float) -> None:
-    """Note why a try failed, and when the next one may be."""
+    """Record why a try failed, and when the next one may be."""
     values = {"id": gap.id, "error": error[:MAX_ERROR_LENGTH], "wait_s": wait_s}
     connection.execute(query("put_off_gap"), values)
 
 
 def symbols_with_bars(connection: Connection, gap: OpenGap) -> list[str]:
-    """Return the symbols that had a bar in the week up to a gap: of a feed without a list, those that it may miss."""
+    """Return the symbols with a bar in the week before a gap: for a feed without a list, those it may have missed."""
     values = {"first": gap.first_minute - _SYMBOLS_LOOK_BACK, "last": gap.last_minute}
     return [symbol for (symbol,) in connection.execute(query("symbols_with_bars"), values)]

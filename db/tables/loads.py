@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from ...contracts.daily.load import Asked, LoadRequest
 from ...contracts.messages.processing_events import PhaseName
-from ...contracts.runs import RunParameters, Status, parameters_of
+from ...contracts.runs import RunParameters, RunStatus, parameters_of
 from ..postgres import Connection
 from ..queries import query
 from .runs import AliveRun
@@ -24,7 +24,7 @@ class Load(NamedTuple):
 
     run_id: UUID
     job_id: str
-    status: Status
+    status: RunStatus
     phases: list[str]
     phase: str | None
     symbols: list[str]

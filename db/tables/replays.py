@@ -1,4 +1,4 @@
-"""Replays: which attempt at a content is the current one, and how far it is."""
+"""Replays: the current attempt at a content, and its progress."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from ..queries import query
 
 
 class ReplayRun(NamedTuple):
-    """One attempt. numbers: what is committed, by partition; finished: its end frames are committed everywhere."""
+    """One attempt. numbers: committed, by partition; finished: its end frames are committed in all partitions."""
 
     name: str
     numbers: dict[int, int]
@@ -17,7 +17,7 @@ class ReplayRun(NamedTuple):
 
 
 def open_replay(connection: Connection, base: str, source: str, partitions: int, *, again: bool) -> ReplayRun:
-    """Return the latest attempt at this content, or with `again`, where that is finished, the next one."""
+    """Return the latest attempt at this content; with `again`, if that one is finished, the next attempt."""
     names = {name for (name,) in connection.execute(query("replay_attempts"), {"name": base})}
     attempt = max((int(name.removeprefix(base).lstrip("-") or 1) for name in names), default=1)
     run = _read(connection, _name(base, attempt), partitions)
@@ -41,10 +41,10 @@ def _read(connection: Connection, name: str, partitions: int) -> ReplayRun:
 
 
 class Replaced(NamedTuple):
-    """What a replay has put its bars in the place of. source: the files of an earlier replay, None for another feed.
+    """The bars that a replay replaced. source: the files of an earlier replay, None for another feed.
 
-    taken_away: of these bars, those that the replay has no trade of; cut: those of another replay whose trades all came
-    before or after its own. ticks: that are superseded now.
+    taken_away: bars without a trade in the replay; cut: bars of another replay whose trades were all before or after
+    its own. ticks: superseded ticks.
     """
 
     feed: str
@@ -56,7 +56,7 @@ class Replaced(NamedTuple):
 
 
 def replaced_by(connection: Connection, replay: str) -> list[Replaced]:
-    """Return what a replay has replaced, by feed."""
+    """Return the bars that a replay has replaced, by feed."""
     return [Replaced(*row) for row in connection.execute(query("replaced_by"), {"replay": replay})]
 
 
@@ -71,9 +71,9 @@ def note_cover(connection: Connection, replay: str, spans: Sequence[tuple[str, i
 
 
 def minutes_not_held(connection: Connection, replay: str, partition: int, *, has_detail: bool) -> list[tuple[str, int]]:
-    """Return the (symbol, minute) of other feeds' bars in a replay's ranges, where its files have no trade.
+    """Return the (symbol, minute) of other feeds' bars in a replay's ranges for which its files have no trade.
 
-    Bars that our own copy has forgotten are among them. has_detail: who wrote a bar stands in the side table.
+    Includes bars deleted from our own copy. has_detail: a bar's writer is in the side table.
     """
     values = {"replay": replay, "partition": partition}
     first, last = connection.execute(query("cover_bounds"), values).fetchone() or (None, None)

@@ -1,4 +1,4 @@
-"""The results streams in Redis: the number of a result in the outbox is the first part of its entry's id."""
+"""The results streams in Redis: a result's outbox number is the first part of its entry's id."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -20,9 +20,9 @@ class OutboxRow(NamedTuple):
 
 
 def published_numbers(client: Client, partitions: Iterable[int]) -> dict[int, int]:
-    """Return the highest number that each partition's results stream has heard.
+    """Return the highest number in each partition's results stream.
 
-    0 where there is no such stream, or its key holds something else.
+    0 if there is no such stream, or its key holds another type.
     """
     asked = list(partitions)
     pipeline = client.pipeline(transaction=False)

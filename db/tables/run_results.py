@@ -1,7 +1,7 @@
-"""What runs have to say: rows of the outbox under a partition of their own, and their results stream.
+"""Messages of runs: rows of the outbox with a partition of their own, and their results stream.
 
-Any process that committed one may tell it, and what others have committed before: the rows are the truth, their numbers
-the ids of the stream's entries, so that Redis refuses a second copy.
+Any process that committed one may copy it to the stream, together with earlier ones. An entry's id is the row's number,
+so that Redis refuses a second copy.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from .results import published_numbers
 
 log = structlog.get_logger()
 
-_MAX_RESULTS = 100_000  # even unread: the outbox has them
+_MAX_RESULTS = 100_000  # also unread ones: the outbox has them
 
 
 def add_messages(connection: Connection, messages: Sequence[Message]) -> None:
-    """Add messages of a run to a transaction, as its last statement: whoever adds more waits for its end."""
+    """Add messages of a run to a transaction, as its last statement: other writers wait until it ends."""
     if messages:
         connection.execute(query("add_run_result"), {"kind": "run", "body": run_body(messages)})
 
 
 def add_detections(connection: Connection, detections: Sequence[Detection]) -> None:
-    """Add detections to a transaction, told as those of the live path are; as its last statement."""
+    """Add detections to a transaction, published like live ones; as its last statement."""
     if detections:
         values = {"kind": "patterns", "body": msgspec.json.encode(detections)}
         connection.execute(query("add_run_result"), values)
@@ -45,7 +45,7 @@ class RunTeller:
         self._told = 0
 
     def open(self, connection: Connection) -> None:
-        """Give the next number above all that the stream has heard: a database that came back older counts below it."""
+        """Continue above all numbers in the stream: a database restored from an older copy would give them again."""
         (told,) = published_numbers(self._client, [RUNS]).values()
         with connection.transaction():
             (number,) = connection.execute(query("last_run_result")).fetchone() or (0,)
@@ -56,7 +56,7 @@ class RunTeller:
                 log.warning("results of runs are ahead of the database", first=number + 1, last=told)
 
     def tell(self, connection: Connection) -> None:
-        """Tell what is not told yet; where Redis has no room, a later call or the bridge finds it."""
+        """Copy new rows to the stream. If Redis has no room, a later call or the bridge copies them."""
         (heard,) = published_numbers(self._client, [RUNS]).values()
         self._told = max(self._told, heard) if heard else 0
         values = {"partition": RUNS, "told": self._told}
@@ -80,6 +80,6 @@ class RunTeller:
             values["told"] = self._told = rows[-1][0]
 
     def prune(self, connection: Connection, retention_s: float) -> None:
-        """Delete rows that were told and said so long ago."""
+        """Delete rows that were copied longer than retention_s ago."""
         values = {"partition": RUNS, "told": self._told, "retention_s": retention_s}
         connection.execute(query("prune_outbox"), values)

@@ -1,4 +1,4 @@
-"""The steps of runs: rows of `run_step`. A token tells one attempt from the next."""
+"""The steps of runs: rows of `run_step`. Each attempt has its own token."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,13 +12,13 @@ from ...contracts.runs import Step, StepKey, StepResult
 from ..postgres import Connection
 from ..queries import query
 
-ATTEMPTS = 3  # of one batch; then it is parted, and a single symbol has failed
+ATTEMPTS = 3  # of one batch; then it is split, or, with a single symbol, has failed
 
 
 class PhaseState(NamedTuple):
-    """How far a phase is. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps.
+    """The progress of a phase. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps.
 
-    waits_s: a vendor, or the end of its delay, lets us wait for so long.
+    waits_s: seconds to wait for a vendor's rate limit, or for the end of its delay.
     """
 
     all_symbols: int
@@ -98,19 +98,19 @@ def waiting_steps(connection: Connection, run_id: UUID) -> list[tuple[StepKey, i
 
 
 def phase_state(connection: Connection, run_id: UUID, phase: str) -> PhaseState:
-    """Return how far a phase is."""
+    """Return the progress of a phase."""
     row = connection.execute(query("phase_progress"), {"run_id": run_id, "phase": phase}).fetchone()
     return PhaseState(*row) if row else PhaseState(0, 0, 0, None, 0, 0, 0, 0.0)
 
 
 def failed_symbols(connection: Connection, run_id: UUID, phase: str | None = None) -> int:
-    """Count the symbols that a phase, or any, could not do."""
+    """Count the symbols that failed in a phase, or in any."""
     (count,) = connection.execute(query("phase_failures"), {"run_id": run_id, "phase": phase}).fetchone() or (0,)
     return int(count)
 
 
 class StepTotals(NamedTuple):
-    """What all steps of a run did. error: why steps failed."""
+    """Totals of all steps of a run. error: why steps failed."""
 
     indicators: int
     patterns: int
@@ -125,22 +125,22 @@ def run_totals(connection: Connection, run_id: UUID) -> StepTotals:
 
 
 def cancel_steps(connection: Connection, run_id: UUID) -> None:
-    """Let no step that waits be committed any more."""
+    """Cancel all waiting steps: none of them can be committed."""
     connection.execute(query("cancel_steps"), {"run_id": run_id})
 
 
 def halve_failed_steps(connection: Connection, run_id: UUID, phase: str) -> bool:
-    """Part each batch that failed, if it has several symbols; return whether there was one."""
+    """Split each failed batch with several symbols in two; return whether there was one."""
     return connection.execute(query("halve_failed_steps"), {"run_id": run_id, "phase": phase}).rowcount > 0
 
 
 def read_step(connection: Connection, key: StepKey, token: int) -> Step | None:
-    """Return a step that waits under this token."""
+    """Return a waiting step with this token."""
     return _step(connection, "read_step", key, token)
 
 
 def lock_step(connection: Connection, key: StepKey, token: int) -> Step | None:
-    """Return it, and lock it until the end of the transaction: who does the same at once finds it done then."""
+    """Return a waiting step, locked until the transaction ends; another process then finds it done."""
     return _step(connection, "lock_step", key, token)
 
 
@@ -150,7 +150,7 @@ def _step(connection: Connection, name: str, key: StepKey, token: int) -> Step |
 
 
 def end_step(connection: Connection, step: Step, result: StepResult, done_by: str) -> None:
-    """Note, in the transaction that did it, that a locked step is done."""
+    """Record, in the transaction that did it, that a locked step is done."""
     values = {
         **step.key._asdict(),
         "token": step.token,
@@ -165,7 +165,7 @@ def end_step(connection: Connection, step: Step, result: StepResult, done_by: st
 
 
 def fail_step(connection: Connection, step: Step, why: str) -> None:
-    """Note that an attempt failed: the step waits for the next one, or was tried often enough."""
+    """Record a failed attempt: the step waits for the next one, or has failed for good."""
     values = {**step.key._asdict(), "token": step.token, "error": why, "attempts": ATTEMPTS}
     connection.execute(query("fail_step"), values)
     connection.execute(query("tell_runs_changed"))

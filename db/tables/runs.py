@@ -1,4 +1,4 @@
-"""Runs as they are kept: rows of `run`, which any process may add, and the coordinator alone moves on."""
+"""The table `run`: any process may add a run; only the coordinator moves it on."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -10,13 +10,13 @@ from psycopg.types.json import Jsonb
 
 from ...contracts.daily.schedule import LATE
 from ...contracts.errors import TickStockError
-from ...contracts.runs import RunParameters, Status, WantedRun, parameters_of
+from ...contracts.runs import RunParameters, RunStatus, WantedRun, parameters_of
 from ..postgres import Connection
 from ..queries import query
 
 
 class RunAlive(TickStockError):
-    """Another daily run is alive, and only one may be: show which, and start none."""
+    """Another daily run is active, and only one may be: name it, and start none."""
 
     def __init__(self, run_id: UUID) -> None:
         super().__init__(f"run {run_id} is alive: `tickstock run show` says how far it is, `run cancel` ends it")
@@ -38,7 +38,7 @@ class Processing(NamedTuple):
     """
 
     run_id: UUID
-    status: Status
+    status: RunStatus
     phases: list[str]
     phase: str | None
     began_at: datetime
@@ -67,7 +67,7 @@ class Processing(NamedTuple):
 
 
 class AliveRun(NamedTuple):
-    """The daily run that is alive, locked. now_s: Unix seconds by the database's clock."""
+    """The active daily run, locked. now_s: Unix seconds by the database's clock."""
 
     run_id: UUID
     run_date: date
@@ -75,7 +75,7 @@ class AliveRun(NamedTuple):
     universe: str
     phases: list[Any]
     parameters: RunParameters
-    status: Status
+    status: RunStatus
     phase: Any
     symbols: list[str] | None
     original_run_id: UUID | None
@@ -85,14 +85,14 @@ class AliveRun(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as people ask for it. due_at: when the schedule wanted it, of an automatic one."""
+    """A run, as shown to people. due_at: of an automatic run: when the schedule wanted it."""
 
     run_id: UUID
     run_date: date
     trigger: str
     universe: str
     phases: list[str]
-    status: Status
+    status: RunStatus
     phase: str | None
     requested_by: str
     original_run_id: UUID | None
@@ -114,7 +114,7 @@ class RunRow(NamedTuple):
 
 
 class RunTotals(NamedTuple):
-    """What a run did, when it ends."""
+    """The totals of a run, at its end."""
 
     symbols_processed: int
     symbols_failed: int
@@ -123,7 +123,7 @@ class RunTotals(NamedTuple):
 
 
 class PinnedRun(NamedTuple):
-    """What a step must know of its run: the same for each step, and for each that does it again."""
+    """What a step needs of its run: the same for every step and every attempt."""
 
     run_date: date
     parameters: RunParameters
@@ -133,7 +133,7 @@ class PinnedRun(NamedTuple):
 
 
 class SymbolFailure(NamedTuple):
-    """A symbol that a run could not do; `*`: something that was asked for all of them at once."""
+    """A symbol that failed in a run; `*`: a request for all symbols at once failed."""
 
     symbol: str
     phase: str
@@ -143,7 +143,7 @@ class SymbolFailure(NamedTuple):
 def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     """Add a run that waits for the coordinator.
 
-    Return False where it is an automatic one, and its day had one. Raises RunAlive, AlreadyAsked.
+    Return False if it is an automatic one, and its day had one already. Raises RunAlive, AlreadyAsked.
     """
     values = wanted._asdict() | {
         "run_id": run_id,
@@ -157,13 +157,13 @@ def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
             raise RunAlive(alive)
         if wanted.trigger == "automatic":
             return False
-        # The one that stood in the way has just ended: the next try meets it no more.
+        # The conflicting run has just ended: the next try succeeds.
     connection.execute(query("tell_runs_changed"))
     return True
 
 
 def alive_run_id(connection: Connection) -> UUID | None:
-    """Return the daily run that is alive."""
+    """Return the active daily run."""
     row = connection.execute(query("run_alive")).fetchone()
     return None if row is None else row[0]
 
@@ -175,14 +175,14 @@ def read_processing(connection: Connection, coordinator: str) -> Processing | No
 
 
 def cancel_run(connection: Connection) -> UUID | None:
-    """Ask for the end of the daily run that is alive; return it, None where there is none."""
+    """Request the end of the active daily run; return it, None if there is none."""
     row = connection.execute(query("cancel_run")).fetchone()
     connection.execute(query("tell_runs_changed"))
     return None if row is None else row[0]
 
 
 def lock_alive_run(connection: Connection) -> AliveRun | None:
-    """Lock the daily run that is alive, until the end of the transaction."""
+    """Lock the active daily run until the transaction ends."""
     row = connection.execute(query("lock_run_alive")).fetchone()
     if row is None:
         return None
@@ -191,7 +191,7 @@ def lock_alive_run(connection: Connection) -> AliveRun | None:
 
 
 def begin_run(connection: Connection, run_id: UUID, symbols: Sequence[str], definitions: object) -> None:
-    """Pin what a run is about."""
+    """Record a run's symbols and definitions at its start."""
     values = {"run_id": run_id, "symbols": list(symbols), "definitions": Jsonb(msgspec.to_builtins(definitions))}
     connection.execute(query("begin_run"), values)
 
@@ -213,17 +213,17 @@ def look_again(connection: Connection, run_id: UUID, days: Sequence[date]) -> No
 
 
 def open_phase(connection: Connection, run_id: UUID, phase: str) -> None:
-    """Note the phase that is open from now on."""
+    """Record the phase that opens now."""
     connection.execute(query("open_phase"), {"run_id": run_id, "phase": phase})
 
 
-def end_run(connection: Connection, run_id: UUID, status: Status, totals: RunTotals, error: str | None) -> None:
-    """End a run: its status does not change any more."""
+def end_run(connection: Connection, run_id: UUID, status: RunStatus, totals: RunTotals, error: str | None) -> None:
+    """End a run; its status does not change afterwards."""
     connection.execute(query("end_run"), {"run_id": run_id, "status": status, "error": error, **totals._asdict()})
 
 
 def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
-    """Return what was pinned at a run's start."""
+    """Return what begin_run recorded."""
     row = connection.execute(query("read_pinned_run"), {"run_id": run_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no run {run_id}")
@@ -234,13 +234,13 @@ def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
 def list_runs(
     connection: Connection, *, run_id: UUID | None = None, days: int | None = None, limit: int = 50
 ) -> list[RunRow]:
-    """Return runs, the newest first. days: only those that were added within so many."""
+    """Return runs, newest first. days: only those added within this number of days."""
     values = {"run_id": run_id, "days": days, "limit": limit}
     return [RunRow(*row) for row in connection.execute(query("runs"), values)]
 
 
 def failures_of(connection: Connection, run_id: UUID) -> list[SymbolFailure]:
-    """Return what a run could not do, by symbol."""
+    """Return the failed symbols of a run."""
     return [SymbolFailure(*row) for row in connection.execute(query("failures_of_run"), {"run_id": run_id})]
 
 
@@ -250,11 +250,11 @@ def symbols_to_retry(connection: Connection, run_id: UUID) -> list[str]:
 
 
 def symbols_of_runs(connection: Connection, last: date) -> list[str]:
-    """Return every symbol that has bars of minutes or days in the year up to a day."""
+    """Return every symbol with bars of minutes or days in the year before a day."""
     values = {"first": last - timedelta(days=366), "last": last + timedelta(days=2)}
     return [symbol for (symbol,) in connection.execute(query("symbols_of_runs"), values)]
 
 
 def market_closures(connection: Connection) -> dict[date, time | None]:
-    """Return the days that the calendar does not know: closed all day (None), or from a time in New York on."""
+    """Return the closed days that the calendar does not have: all day (None), or from a time in New York."""
     return dict(connection.execute(query("market_closures")).fetchall())

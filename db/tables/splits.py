@@ -1,4 +1,4 @@
-"""Splits as they are kept: the table corporate_action."""
+"""Splits: the table corporate_action."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -14,7 +14,7 @@ _LARGEST_DENOMINATOR = 10_000
 
 
 def add_splits(connection: Connection, splits: Sequence[Split]) -> int:
-    """Add splits; return how many are new. Raises UsageError, and adds none, where another ratio stands for one."""
+    """Add splits; return how many are new. Raises UsageError, and adds none, if one is stored with another ratio."""
     values = _values_of(splits)
     with connection.transaction():
         wrong = connection.execute(query("contradicted_splits"), values).fetchall()
@@ -51,7 +51,7 @@ def list_splits(connection: Connection, symbol: str | None = None) -> list[Split
 
 
 def split_minutes(connection: Connection) -> dict[str, tuple[int, ...]]:
-    """Return for each symbol with splits the minutes since 1970 in which their days begin in New York."""
+    """Return for each symbol with splits the minutes since 1970 at which their days begin in New York."""
     return {symbol: tuple(minutes) for symbol, minutes in connection.execute(query("split_minutes"))}
 
 

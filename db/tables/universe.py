@@ -1,4 +1,4 @@
-"""Universes as they are kept: the application's table cache_entries, or a file; looked at again while a feed runs."""
+"""Universes: the application's table cache_entries, or a file, read again while a feed runs."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _MOST_NAMED = 20  # of the universes, in an error
 
 
 class ListedUniverse(NamedTuple):
-    """A row of cache_entries that holds symbols."""
+    """A row of cache_entries with symbols."""
 
     entry: UniverseEntry
     type: str
@@ -40,10 +40,10 @@ class ListedUniverse(NamedTuple):
 
 
 class Universe:
-    """The symbols that a feed is asked for, by what `--universe` says: NAME:KEY, @FILE or a path, or a list."""
+    """The symbols that a feed requests, from the option `--universe`: NAME:KEY, @FILE or a path, or a list."""
 
     def __init__(self, text: str, database_url: str, *, look_every_s: float = LOOK_EVERY_S) -> None:
-        """Read it. Raises UsageError where it is not there or holds no symbol, ServerAway."""
+        """Read the universe. Raises UsageError if it is missing or empty, ServerAway."""
         self._source = read_universe_option(text)
         self._database_url = database_url
         self._look_every_s = look_every_s
@@ -52,13 +52,13 @@ class Universe:
         self._fault = ""
 
     def symbols(self) -> list[str]:
-        """Return the symbols as read last; `*` alone means every symbol."""
+        """Return the symbols as last read; `*` alone means every symbol."""
         return list(self._symbols)
 
     def changed(self) -> list[str] | None:
-        """Return the symbols where they are others than before, looking every 30 s; else None.
+        """Read the universe every 30 s; return its symbols if they changed, else None.
 
-        A universe that cannot be read, or is empty now, stays as it was: said once. May take 5 s where the database
+        A universe that is unreadable or empty now stays unchanged, and is logged once. May take 5 s if the database
         does not answer.
         """
         if time.monotonic() < self._look_at:
@@ -78,7 +78,7 @@ class Universe:
 
     def _say_fault(self, fault: str) -> None:
         if fault != self._fault:
-            log.warning("universe cannot be read: it stays as it was", symbols=len(self._symbols), why=fault)
+            log.warning("universe cannot be read: unchanged", symbols=len(self._symbols), why=fault)
             self._fault = fault
 
     def _read(self) -> list[str]:
@@ -109,15 +109,15 @@ def symbols_of_bytes(content: bytes, where: str) -> list[str]:
         return symbols_of_text(content.decode(), where)
     except UnicodeDecodeError as e:
         kind = kind_of_binary(content[:PEEK_BYTES])
-        raise UsageError(f"{where} is {kind}" if kind else f"{where} is no UTF-8 text") from e
+        raise UsageError(f"{where} is {kind}" if kind else f"{where} is not UTF-8 text") from e
 
 
 def read_universe(connection: Connection, entry: UniverseEntry) -> list[str]:
-    """Return the symbols of NAME:KEY. Raises UsageError where it is not there or no universe."""
+    """Return the symbols of NAME:KEY. Raises UsageError if it is missing or not a universe."""
     with _rights():
         row = connection.execute(query("universe_value"), entry._asdict()).fetchone()
     if row is None:
-        raise UsageError(f"cache_entries has no universe {entry}: `tickstock universe ls` shows those that it has")
+        raise UsageError(f"cache_entries has no universe {entry}: `tickstock universe ls` lists them")
     return symbols_of_value(row[0], str(entry))
 
 
@@ -158,9 +158,9 @@ def _universes_among(rows: list[tuple[Any, ...]]) -> Iterator[ListedUniverse]:
 
 
 def write_universe(connection: Connection, entry: UniverseEntry, symbols: list[str], *, kind: str) -> list[str]:
-    """Make NAME:KEY hold these symbols; return those that it held before.
+    """Store these symbols as NAME:KEY; return the former ones.
 
-    A row that is there keeps its type, its environment and the shape of its value; a new one gets the type `kind`.
+    An existing row keeps its type, its environment and the shape of its value; a new one gets the type `kind`.
     """
     with _rights(), connection.transaction():
         connection.execute(query("lock_universes"))
@@ -178,7 +178,7 @@ def write_universe(connection: Connection, entry: UniverseEntry, symbols: list[s
 
 @contextmanager
 def _rights() -> Iterator[None]:
-    """Say what to grant where the application's table is closed to our role."""
+    """Tell what to grant if our role may not use the application's table."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as e:

@@ -6,7 +6,7 @@ import structlog
 
 from ...contracts.errors import SetupError, first_line
 from ...contracts.stop import Stop
-from ..status.observer import Look, Observer
+from ..status.observer import Observation, Observer
 from .processing_look import ProcessingLook
 
 log = structlog.get_logger()
@@ -22,13 +22,13 @@ class Glance:
     def __init__(self, observer: Observer, processing: ProcessingLook) -> None:
         self._observer = observer
         self._processing = processing
-        self._last: Look | None = None
+        self._last: Observation | None = None
         self._at_s = time.monotonic()
         self._began_s: float | None = None
         self._fault = ""
 
     @property
-    def last(self) -> Look | None:
+    def last(self) -> Observation | None:
         """Return the last look; None before the first."""
         return self._last
 
@@ -56,7 +56,7 @@ class Glance:
     def _look(self) -> None:
         """Look once; a look that cannot be taken leaves the last one."""
         try:
-            self._last = self._observer.look()
+            self._last = self._observer.observe()
         except SetupError as e:
             if first_line(e) != self._fault:
                 log.warning("the fleet cannot be looked at", why=first_line(e))

@@ -7,7 +7,7 @@ from litestar import get
 from ...contracts.fleet.fleet_health import Health as HealthWord
 from ...contracts.fleet.fleet_health import health_of
 from ...version import __version__
-from ..status.observer import Look
+from ..status.observer import Observation
 from .answers import Health, Services
 from .service import Shared
 
@@ -34,7 +34,7 @@ def _word(is_away: bool) -> Literal["healthy", "unhealthy"]:
     return "unhealthy" if is_away else "healthy"
 
 
-def _status(look: Look | None, services: Services, *, hangs: bool) -> HealthWord:
+def _status(look: Observation | None, services: Services, *, hangs: bool) -> HealthWord:
     if hangs or "unhealthy" in (services.redis, services.database):
         return "error"
     return "starting" if look is None else health_of(look.fleet, look.findings)

@@ -1,1 +1,1 @@
-"""Whether the ledger adds up, and whether the bars are right."""
+"""Audit: whether the ledger balances, and whether bars agree with it."""

@@ -1,4 +1,4 @@
-"""Proves the bars: every bar of the table compared, field by field as it is stored, with one that is recounted."""
+"""Check the bars: compare every stored bar, field by field, with a recounted one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ def _in_silence(_: str) -> None:
 
 
 class Difference(NamedTuple):
-    """A field of a bar, or the whole bar (field: bar), that is not what was recounted. None: it is not there."""
+    """A field of a bar, or the whole bar (field: bar), that differs from the recount. None: missing."""
 
     symbol: str
     minute: int
@@ -47,9 +47,9 @@ class Difference(NamedTuple):
 
 @dataclass(slots=True)
 class AuditResult:
-    """recounted: bars that were compared. elsewhere: bars of the table that cannot be recounted from what is held.
+    """recounted: compared bars. elsewhere: bars of the table that cannot be recounted from the available ticks.
 
-    open: recounted bars that are not closed yet. refused: bars that the database refused, in the dead letters.
+    open: recounted bars that are not closed yet. refused: bars that the database refused, stored as dead letters.
     """
 
     agree: int = 0
@@ -60,7 +60,7 @@ class AuditResult:
     refused: int = 0
 
     def note(self, difference: Difference | None) -> None:
-        """Count a bar that was compared."""
+        """Count a compared bar."""
         if difference is None:
             self.agree += 1
             return
@@ -70,7 +70,7 @@ class AuditResult:
 
 
 class _Row(NamedTuple):
-    """One bar of the table. feed, replay: who wrote it last; None where nobody of us did."""
+    """One bar of the table. feed, replay: its last writer; None if it was not one of ours."""
 
     symbol: str
     minute: int
@@ -90,7 +90,7 @@ class _Row(NamedTuple):
 
 
 class UnbalancedRow(NamedTuple):
-    """A row of the ledger that does not add up. gap: ticks that are nowhere; uncounted: numbers without a tick."""
+    """A row of the ledger that does not balance. gap: ticks without an outcome; uncounted: numbers without a tick."""
 
     partition: int
     producer: str
@@ -99,12 +99,12 @@ class UnbalancedRow(NamedTuple):
 
 
 def unbalanced_rows(connection: Connection) -> list[UnbalancedRow]:
-    """Return the rows of the ledger that do not add up."""
+    """Return the rows of the ledger that do not balance."""
     return [UnbalancedRow(*row) for row in connection.execute(query("unbalanced_ledger_rows"))]
 
 
 class FeedDifference(NamedTuple):
-    """A replay whose bars do not have the ticks that the ledger calls applied."""
+    """A replay whose bars do not have the ticks that the ledger counts as applied."""
 
     feed: str
     applied: int
@@ -112,9 +112,9 @@ class FeedDifference(NamedTuple):
 
 
 def differing_feeds(connection: Connection) -> list[FeedDifference]:
-    """Hold the ledger of each replay against its bars, open ones too; one from before this was counted is left out.
+    """Compare each replay's ledger with its bars, open ones included; replays without a score are left out.
 
-    In one snapshot: workers may go on meanwhile.
+    In one snapshot: workers may continue meanwhile.
     """
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     with connection.transaction():
@@ -131,7 +131,7 @@ def differing_feeds(connection: Connection) -> list[FeedDifference]:
 
 
 class _Covered(NamedTuple):
-    """What a file speaks of: its symbols, from its first minute to its last."""
+    """The coverage of a file: its symbols, from its first minute to its last."""
 
     symbols: frozenset[str]
     first: int
@@ -141,14 +141,14 @@ class _Covered(NamedTuple):
 def audit_files(
     connection: Connection, files: Sequence[str], say: Say = _in_silence, *, rules: TRADE_RULES | None = None
 ) -> AuditResult:
-    """Compare every bar of some flat files, and every bar of the table that they cover. say: is told how far it is.
+    """Compare every bar of some flat files, and every bar of the table that they cover. say: receives the progress.
 
-    All of their ticks are in memory at once, 28 bytes each.
+    All of their ticks are in memory, 28 bytes each.
     """
     shape, refused = table_shape(connection), _refused_keys(connection)
     batches, covered = [], []
     for file in files:
-        ticks = concat(_told(ReplaySource([file], rules=rules), file, say))
+        ticks = concat(_with_progress(ReplaySource([file], rules=rules), file, say))
         batches.append(ticks.take(may_touch_a_bar(ticks, shape)))
         if len(ticks):
             minutes = (int(ticks.ts.min()) // MINUTE_NS, int(ticks.ts.max()) // MINUTE_NS)
@@ -169,7 +169,7 @@ def audit_files(
     return result
 
 
-def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
+def _with_progress(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
     for ticks in source:
         say(f"{file}: {source.bytes_read / max(1, source.bytes_total):.0%} read")
         yield ticks
@@ -181,9 +181,9 @@ def _told(source: ReplaySource, file: str, say: Say) -> Iterator[Ticks]:
 def audit_streams(
     connection: Connection, client: Client, *, max_future_s: float, say: Say = _in_silence
 ) -> AuditResult:
-    """Compare every bar that the partition streams still hold completely, each with the feed that wrote it last.
+    """Compare every bar whose ticks are all still in the streams with the feed that wrote it last.
 
-    One snapshot of the database says which frames are committed, and what the bars are: workers may go on meanwhile.
+    One snapshot of the database holds the committed frames and the bars: workers may continue meanwhile.
     """
     shape = table_shape(connection)
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -234,7 +234,7 @@ def _compare_with_feeds(result: AuditResult, feeds: Sequence[FeedRecount], row: 
     mine = next((feed for feed in feeds if feed.feed == row.feed), None)
     over = next((f for f in feeds if f.replay and places[f.feed] is not None), None)
     if over is not None and not row.replay:
-        # A replay replaces what a live feed wrote, and no live feed writes there afterwards.
+        # A replay replaces a live feed's bar, and no live feed writes there afterwards.
         result.note(Difference(*row.key, "feed", row.feed, over.feed))
     elif mine is None or row.minute < mine.first_minute or row.key in mine.open:
         result.elsewhere += 1
@@ -299,7 +299,7 @@ def _first_different_field(bar: Column, row: _Row, shape: TableShape) -> tuple[s
 
 
 def _stored(value: Any, decimals: int) -> Decimal:
-    # str() of a float is the shortest text that means it, which is what goes to the database.
+    # str() of a float is its shortest exact text, which is sent to the database.
     return Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 

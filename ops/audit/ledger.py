@@ -1,4 +1,4 @@
-"""The ledger: what became of every tick, and whether it adds up."""
+"""The ledger: the outcome of every tick, and whether the sums balance."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ OUTCOMES = ("applied", "quote_or_zero", "refused", "future", "too_late", "supers
 
 
 class LedgerRow(NamedTuple):
-    """One producer, or the sum of all. gap: ticks in less the sum of what became of them: 0, or something is wrong."""
+    """One producer, or the sum of all. gap: ticks in minus the sum of their outcomes; 0 if it balances."""
 
     producer: str
     ticks_in: int
@@ -25,7 +25,7 @@ class LedgerRow(NamedTuple):
 
     @property
     def gap(self) -> int:
-        """Ticks that are nowhere; numbers given without a tick counted."""
+        """Ticks without an outcome; numbers without a tick included."""
         return self.ticks_in - sum(getattr(self, name) for name in OUTCOMES) or self.uncounted
 
 

@@ -1,4 +1,4 @@
-"""The ledger as people read it."""
+"""The ledger as a table for people."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,15 +9,15 @@ from ..process.console import make_console
 from .ledger import OUTCOMES, LedgerRow
 
 _NAME_WIDTH = 24
-_LEAST_WIDTH = 144  # what a table of all columns takes
+_LEAST_WIDTH = 144  # of a table with all columns
 _OUTCOME_WIDTH = 18
 
 
 def print_ledger(rows: Sequence[LedgerRow], *, left_out: int = 0, seconds: float | None = None) -> None:
-    """Print what became of the ticks of each producer, and whether it adds up.
+    """Print the outcomes of each producer's ticks, and whether they balance.
 
-    A file gets every column. A terminal gets those that have something in them, and where it is still too narrow a line
-    for each, with the producers side by side.
+    A file gets every column. A terminal gets the columns that are not empty, or, if it is too narrow, a line per
+    outcome, with the producers side by side.
     """
     console = make_console()
     if console.is_terminal:
@@ -35,7 +35,7 @@ def print_ledger(rows: Sequence[LedgerRow], *, left_out: int = 0, seconds: float
 
 
 def _fitting(rows: Sequence[LedgerRow], width: int) -> Iterator[Table]:
-    """Yield tables that are no wider than a terminal."""
+    """Yield tables that fit into a terminal."""
     seen = [name for name in OUTCOMES if name == "applied" or any(getattr(row, name) for row in rows)]
     table = _beside(rows, seen)
     console = make_console()
@@ -49,7 +49,7 @@ def _fitting(rows: Sequence[LedgerRow], width: int) -> Iterator[Table]:
 
 
 def _beside(rows: Sequence[LedgerRow], outcomes: Sequence[str]) -> Table:
-    """Make a table of a line for each producer."""
+    """Make a table with a line for each producer."""
     names = (name.replace("_", " ") for name in outcomes)
     table = Table(Column("producer", no_wrap=True), "ticks in", *names, "balance")
     for row in rows:
@@ -58,7 +58,7 @@ def _beside(rows: Sequence[LedgerRow], outcomes: Sequence[str]) -> Table:
 
 
 def _below(rows: Sequence[LedgerRow], outcomes: Sequence[str]) -> Table:
-    """Make a table of a line for each outcome."""
+    """Make a table with a line for each outcome."""
     table = Table("", *(Column(_short(row.producer), no_wrap=True, justify="right") for row in rows))
     names = ("ticks in", *(name.replace("_", " ") for name in outcomes), "balance")
     for name, numbers in zip(names, zip(*(_numbers(row, outcomes) for row in rows), strict=True), strict=True):
@@ -72,5 +72,5 @@ def _numbers(row: LedgerRow, outcomes: Sequence[str]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """Shorten a replay's name in its middle: its kind and its attempt tell it from others."""
+    """Shorten a replay's name in its middle: its kind and its attempt distinguish it."""
     return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 7]}…{name[-6:]}"

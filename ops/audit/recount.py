@@ -1,6 +1,6 @@
-"""Bars counted once more, by another way than the workers': all ticks sorted by symbol and time, then cut. Pure.
+"""Count bars in another way than the workers: sort all ticks by symbol and time, then cut. Pure.
 
-Nothing here merges partial bars: what splits a bar in the workers (reads, commits, restores) cannot split it here.
+It merges no partial bars: what splits a bar in the workers (reads, commits, restores) has no effect here.
 """
 
 from collections.abc import Set as AbstractSet
@@ -38,12 +38,12 @@ _COUNTED = np.dtype(
 
 
 def may_touch_a_bar(ticks: Ticks, shape: TableShape) -> NDArray[np.bool_]:
-    """Mark the ticks of sizes, prices and times that the table holds; a size of 0 is a quote."""
+    """Return a mask of the ticks with sizes, prices and times that the table can hold; a size of 0 is a quote."""
     good: NDArray[np.bool_] = (ticks.size > 0) & (ticks.size < shape.max_size) & ~is_too_small(ticks.size)
     if "flags" in ticks.optional:
         good &= (ticks.optional["flags"] != 0) & (ticks.optional["flags"] != REPEATED)
     good &= (ticks.ts >= MIN_TS_NS) & (ticks.ts < MAX_TS_NS)
-    least = 0.5 * 10.0**-shape.price_decimals  # what is below is stored as 0
+    least = 0.5 * 10.0**-shape.price_decimals  # smaller prices are stored as 0
     for price in (ticks.price, *(ticks.optional[name] for name in _PRICES if name in ticks.optional)):
         good &= (price >= least) & (price < shape.max_price)
     return good
@@ -51,7 +51,7 @@ def may_touch_a_bar(ticks: Ticks, shape: TableShape) -> NDArray[np.bool_]:
 
 @dataclass(slots=True)
 class Recount:
-    """The bars of some ticks, sorted by symbol and minute. met: which of them the table has."""
+    """The bars of some ticks, sorted by symbol and minute. met: a mask of those that the table has."""
 
     symbols: list[str]
     bars: Column
@@ -65,7 +65,7 @@ class Recount:
         self._keys = self.bars["symbol"].astype(np.int64) << 32 | self.bars["minute"]
 
     def find(self, symbol: str, minute: int) -> int | None:
-        """Return the place of a bar."""
+        """Return the index of a bar."""
         code = self._codes.get(symbol)
         if code is None:
             return None
@@ -74,11 +74,11 @@ class Recount:
         return place if place < len(self._keys) and self._keys[place] == key else None
 
     def key(self, place: int) -> Key:
-        """Return which bar stands at a place."""
+        """Return the key of the bar at an index."""
         return self.symbols[self.bars["symbol"][place]], int(self.bars["minute"][place])
 
     def without(self, keys: AbstractSet[Key], *, before: int = 0) -> "Recount":
-        """Leave out some bars, and those of minutes before one."""
+        """Leave out some bars, and all before a minute."""
         kept = self.bars["minute"] >= before
         for symbol, minute in keys:
             if (place := self.find(symbol, minute)) is not None:
@@ -87,12 +87,12 @@ class Recount:
 
 
 def recount(ticks: Ticks) -> Recount:
-    """Count the bars of ticks that are given in the order of their arrival."""
+    """Count the bars of ticks in the order of their arrival."""
     symbols = sorted(set(ticks.symbols))
     code_of = {symbol: code for code, symbol in enumerate(symbols)}
     codes = np.fromiter((code_of[symbol] for symbol in ticks.symbols), "<i4", len(ticks.symbols))
     code = codes[ticks.symbol_index]
-    order = np.lexsort((ticks.ts, code))  # stable: of one time, the first that arrived comes first
+    order = np.lexsort((ticks.ts, code))  # stable: of equal times, the first arrival comes first
     code, minute = code[order], ticks.ts[order] // MINUTE_NS
     starts, ends = _runs(code, minute)
     bars = np.empty(len(starts), _COUNTED)
@@ -114,7 +114,7 @@ def recount(ticks: Ticks) -> Recount:
 
 
 def _by_flags(bars: Column, ticks: Ticks, starts: Column, ends: Column) -> Column:
-    """Count again what not every trade may set, bar by bar; a minute without a price is left out."""
+    """Count the fields again that not every trade may set, bar by bar; a minute without a price is left out."""
     may_set = {bit: (ticks.optional["flags"] & bit) != 0 for bit in (SETS_OPEN_CLOSE, SETS_HIGH_LOW, SETS_VOLUME)}
     opens, highs, lows, vwaps = (ticks.optional.get(name, ticks.price) for name in _PRICES)
     kept = np.zeros(len(bars), np.bool_)
@@ -135,7 +135,7 @@ def _by_flags(bars: Column, ticks: Ticks, starts: Column, ends: Column) -> Colum
 
 
 def recount_whole_minutes(ticks: Ticks) -> Recount:
-    """Count the bars of whole-minute aggregates: the one that arrived last is the minute."""
+    """Count the bars of minute aggregates: the last arrival is the minute's bar."""
     minute = ticks.ts // MINUTE_NS
     order = np.lexsort((minute, ticks.symbol_index))
     _, ends = _runs(ticks.symbol_index[order], minute[order])
@@ -143,7 +143,7 @@ def recount_whole_minutes(ticks: Ticks) -> Recount:
 
 
 def _runs(code: Column, minute: Column) -> tuple[Column, Column]:
-    """Return where each run of one (symbol, minute) starts and ends."""
+    """Return the first and last index of each run of one (symbol, minute)."""
     if not len(code):
         return np.empty(0, np.intp), np.empty(0, np.intp)
     cuts = np.flatnonzero((code[1:] != code[:-1]) | (minute[1:] != minute[:-1]))

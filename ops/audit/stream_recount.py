@@ -1,4 +1,4 @@
-"""The bars of one partition, recounted from the frames that its stream still holds: each number once, as committed."""
+"""Recount the bars of one partition from the frames in its stream, each number once, as committed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from ...workers.partition.tick_check import MS_NS, REVISION_WINDOW_NS, Limits, w
 from ...workers.partition.undo import is_undo, take_back
 from .recount import Key, Recount, may_touch_a_bar, recount, recount_whole_minutes
 
-_NEVER = 1 << 31  # no minute: nothing of the feed can be recounted here
+_NEVER = 1 << 31  # later than any minute: nothing of the feed can be recounted here
 
 
 class Committed(NamedTuple):
-    """What PostgreSQL says of one partition, in one snapshot with the bars.
+    """PostgreSQL's state of one partition, in the same snapshot as the bars.
 
-    numbers: (feed, last number) of each producer. abandoned: replays that were given up here.
+    numbers: (feed, last number) of each producer. abandoned: replays that were abandoned here.
     """
 
     partition: int
@@ -38,7 +38,7 @@ class Committed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeedRecount:
-    """The recounted bars of a feed. first_minute: earlier ones may lack ticks that the stream no longer holds.
+    """The recounted bars of a feed. first_minute: earlier bars may lack ticks that left the stream.
 
     open: bars that are not in the table yet.
     """
@@ -51,7 +51,10 @@ class FeedRecount:
 
 
 class _Seen(NamedTuple):
-    """A frame at its place in the stream. above: rows of a front-door frame up to this number came before."""
+    """A frame and its position in the stream.
+
+    above: rows of a front-door frame up to this number were in earlier frames.
+    """
 
     frame: Frame
     position: Position
@@ -60,9 +63,9 @@ class _Seen(NamedTuple):
 
 @dataclass(slots=True)
 class _Flow:
-    """One producer's frames. number: everything up to here came; held: frames after missing ones, by previous number.
+    """One producer's frames. number: all up to here arrived; held: frames after missing ones, by previous number.
 
-    lost: numbers that the workers gave up. whole: every number from 1 on is in the stream, or is lost.
+    lost: numbers that the workers counted as lost. whole: every number from 1 on is in the stream, or lost.
     """
 
     number: int
@@ -71,7 +74,7 @@ class _Flow:
     held: dict[int, _Seen] = field(default_factory=dict)
 
     def accept(self, seen: _Seen) -> Iterator[_Seen]:
-        """Return what can be applied now, in the order of the numbers; nothing for a repeat."""
+        """Yield the frames that can be applied now, in the order of their numbers; none for a repeat."""
         if seen.frame.last > self.number and not self._is_lost(seen.frame.previous, seen.frame.last):
             self.held.setdefault(seen.frame.previous, seen)
         while self.held and (first := min(self.held)) <= self.number:
@@ -95,7 +98,7 @@ class _Flow:
 
 
 class _Counted(NamedTuple):
-    """Ticks that are in bars, and by how much one of them came ahead of its time."""
+    """Ticks that are in bars, and the largest lead of one over its arrival."""
 
     ticks: Ticks
     ahead_ns: int
@@ -104,9 +107,9 @@ class _Counted(NamedTuple):
 def recount_partition(
     client: Client, committed: Committed, partitions: int, shape: TableShape, max_future_ns: int
 ) -> list[FeedRecount]:
-    """Recount every feed of a partition, one of so many. max_future_ns: the workers' --max-future-s."""
+    """Recount every feed of one of `partitions` partitions. max_future_ns: the workers' --max-future-s."""
     seen = list(_read(client, committed.partition))
-    read_ms = redis_ms(client)  # what ids and births say is believed up to there
+    read_ms = redis_ms(client)  # ids and birth times are trusted up to here
     state = _load(committed)
     flows = _flows(seen, state)
     frames: dict[str, list[_Seen]] = {feed: [] for feed, _ in committed.numbers.values()}
@@ -122,7 +125,7 @@ def recount_partition(
             found.append(FeedRecount(feed, replay, _NEVER, frozenset(), recount(Ticks.empty())))
             continue
         counted = _count(applied_here, shape, max_future_ns, read_ms)
-        # A tick may come ahead of its time: by a minute, or by as much as one in the stream does.
+        # A tick may be ahead of its arrival: by a minute, or by as much as the largest lead in the stream.
         first_ns = min(seen[0].position.ms, read_ms) * MS_NS + max(MINUTE_NS, counted.ahead_ns)
         first_minute = 0 if whole else -(-first_ns // MINUTE_NS)
         found += _feed_recounts(feed, counted.ticks, state, replay=replay, first_minute=first_minute)
@@ -150,12 +153,12 @@ def _frame_of(fields: Sequence[bytes]) -> Frame | None:
     try:
         frame = decode(fields[1])
     except BadFrame:
-        return None  # it is in the dead letters
+        return None  # it is a dead letter
     return None if frame.kind == "abandon" else frame
 
 
 def _load(committed: Committed) -> PartitionState:
-    """Read the checkpoint: which bars are open still, and which numbers were given up."""
+    """Read the checkpoint: the open bars, and the lost numbers."""
     held = Held(committed.partition, Lease("", 0), 0)
     state = PartitionState(held, position=START, limits=Limits())
     state.load(committed.state)
@@ -184,7 +187,7 @@ def _count(applied: Sequence[_Seen], shape: TableShape, max_future_ns: int, read
 
 
 def _countable(seen: _Seen, shape: TableShape, max_future_ns: int, read_ms: int) -> Ticks:
-    """Return a frame's ticks that are in bars; a live one is held against its arrival."""
+    """Return a frame's ticks that are in bars; live ticks are compared with their arrival."""
     frame = seen.frame
     try:
         ticks = ticks_of(frame)
@@ -195,7 +198,7 @@ def _countable(seen: _Seen, shape: TableShape, max_future_ns: int, read_ms: int)
     row_id = ticks.optional.get("row_id")
     if seen.above:
         if row_id is None:
-            return Ticks.empty()  # numbers that overlap, in a frame that does not say which rows are new
+            return Ticks.empty()  # numbers overlap, and the frame does not show which rows are new
         good &= row_id > seen.above
     if not frame.is_replay:
         good &= _is_timely(ticks, seen, max_future_ns, read_ms) | undoes

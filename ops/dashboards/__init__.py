@@ -1,1 +1,1 @@
-"""Grafana's dashboards, one file each, by its own foundation SDK. Their JSON stands in ops/grafana/dashboards."""
+"""Grafana's dashboards, one file each, made with its Foundation SDK. Their JSON is in ops/grafana/dashboards."""

@@ -1,4 +1,4 @@
-"""What our dashboards have in common: the data source to choose, the links between them, the alerts as annotations."""
+"""The common parts of our dashboards: data source, links between them, alerts as annotations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,9 +22,9 @@ Rows = Mapping[str, Sequence[Builder[Panel]]]
 
 
 def board(uid: str, title: str, rows: Rows, *, says: str, chooses: Mapping[str, str] | None = None) -> Dashboard:
-    """Make a dashboard of rows of panels.
+    """Make a dashboard from rows of panels.
 
-    chooses: the labels to choose values of, each with a metric that has it.
+    chooses: labels with selectable values, each with a metric that has it.
     """
     made = (
         build.Dashboard(title)
@@ -55,7 +55,7 @@ def _others() -> build.DashboardLink:
 
 
 def _alerts() -> build.AnnotationQuery:
-    """Mark when alerts fired."""
+    """Show when alerts fired."""
     query = build.AnnotationQuery().name("Alerts").datasource(SOURCE).enable(enable=True).icon_color(RED)
     return query.expr('ALERTS{alertname=~"TickStock.*", alertstate="firing"}')
 
@@ -76,7 +76,7 @@ def _choice(label: str, metric: str) -> build.QueryVariable:
 
 
 def _numbered(made: Dashboard) -> Dashboard:
-    """Give each panel its number, so that a link to one stays the same."""
+    """Give each panel its number, so that a link to it stays valid."""
     for number, panel in enumerate(made.panels or [], 1):
         panel.id_val = number
     return made

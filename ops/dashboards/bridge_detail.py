@@ -1,4 +1,4 @@
-"""What is told to the application: by which bridge, on which channel, how fast, and who listens."""
+"""What the application gets: from which bridge, on which channel, how fast, and how many subscribers there are."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -8,36 +8,36 @@ from .panels import BLUE, GREEN, ORANGE, RED, figure, graph, quantiles, rows
 
 
 def bridge_detail() -> Dashboard:
-    """Make the dashboard of the way out."""
+    """Make the dashboard of the bridge."""
     panels: Rows = {
         "Now": [
             figure(
-                "Bridges that speak",
+                "Active bridges",
                 "sum(tickstock_bridge_active)",
-                says="One, and any number that stand by.",
+                says="Exactly one; the others are standby.",
                 unit=units.NoUnit,
                 below=RED,
                 steps=[(1, GREEN), (2, ORANGE)],
             ),
             figure(
-                "Standing by",
+                "Standby bridges",
                 "sum(tickstock_bridge_active == bool 0)",
-                says="Bridges that take over when the one that speaks ends. None: a crash is silence until a restart.",
+                says="They take over when the active one ends. None: after a crash nothing is published.",
                 unit=units.NoUnit,
                 below=ORANGE,
                 steps=[(1, GREEN)],
             ),
             figure(
-                "Untold results",
+                "Unpublished results",
                 "max(tickstock_outbox_rows)",
-                says="Committed, and not passed by the bridge.",
+                says="Committed, and not published yet.",
                 unit=units.Short,
                 steps=[(10_000, ORANGE), (100_000, RED)],
             ),
             figure(
-                "Channels nobody hears",
+                "Channels without subscriber",
                 "sum(max by (channel) (tickstock_channel_receivers) == bool 0)",
-                says="Of those on which something was said: their last message reached no subscriber.",
+                says="Channels whose last message reached no subscriber.",
                 unit=units.NoUnit,
                 steps=[(1, ORANGE)],
             ),
@@ -60,13 +60,13 @@ def bridge_detail() -> Dashboard:
             graph(
                 "Messages",
                 {"{{channel}}": "60 * sum by (channel) (rate(tickstock_messages_published_total[$__rate_interval]))"},
-                says="A minute, by channel.",
+                says="Per minute, by channel.",
                 unit=units.CountsPerMinute,
             ),
             graph(
                 "Receivers",
                 {"{{channel}}": "max by (channel) (tickstock_channel_receivers)"},
-                says="Subscribers that heard a channel's last message.",
+                says="Subscribers that received a channel's last message.",
                 unit=units.NoUnit,
             ),
             rows(
@@ -78,7 +78,7 @@ def bridge_detail() -> Dashboard:
                         units.Short,
                     ),
                 },
-                says="A channel without a row was silent since its bridge began.",
+                says="A channel without a row had no message since its bridge started.",
                 labels={"channel": "Channel"},
                 worst_of="Messages in the last hour",
             ),
@@ -93,15 +93,15 @@ def bridge_detail() -> Dashboard:
                 steps=[(5, RED)],
             ),
             graph(
-                "Untold results",
+                "Unpublished results",
                 {"rows": "max(tickstock_outbox_rows)"},
-                says="Rows of the outbox that the bridge has not passed.",
+                says="Rows of the outbox that the bridge has not published.",
                 unit=units.Short,
                 width=8,
                 steps=[(10_000, ORANGE)],
             ),
             graph(
-                "Who speaks",
+                "Active bridge",
                 {"{{instance}}": "tickstock_bridge_active"},
                 says="1: this bridge is active.",
                 unit=units.NoUnit,
@@ -112,14 +112,14 @@ def bridge_detail() -> Dashboard:
             figure(
                 "Memory",
                 "fleet:tickstock_redis_memory:ratio",
-                says="Share of maxmemory. Unknown where Redis has no limit.",
+                says="Share of maxmemory. Unknown if Redis has no limit.",
                 unit=units.PercentUnit,
                 steps=[(0.7, ORANGE), (0.9, RED)],
             ),
             figure(
                 "Limit",
                 "max(tickstock_redis_max_memory_bytes)",
-                says="maxmemory: without one Redis takes all of the host.",
+                says="maxmemory: without it Redis may use all memory of the host.",
                 unit=units.BytesIEC,
                 below=BLUE,
                 words={0: "none"},
@@ -130,14 +130,14 @@ def bridge_detail() -> Dashboard:
                     "used": "max(tickstock_redis_memory_bytes)",
                     "limit": "max(tickstock_redis_max_memory_bytes) > 0",
                 },
-                says="Of Redis.",
+                says="Memory of Redis.",
                 unit=units.BytesIEC,
                 width=8,
             ),
             graph(
                 "Results kept in Redis",
                 {"entries": "sum(tickstock_results_entries)"},
-                says="Over all tickstock-results:{pN}: what a subscriber can catch up with.",
+                says="Over all tickstock-results:{pN}: messages that a subscriber can read again.",
                 unit=units.Short,
                 width=8,
             ),
@@ -147,5 +147,5 @@ def bridge_detail() -> Dashboard:
         "tickstock-bridge",
         "TickStockPL: bridge",
         panels,
-        says="What is told to the application, how fast, and who hears it.",
+        says="What the application gets, how fast, and how many subscribers receive it.",
     )

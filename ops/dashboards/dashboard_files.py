@@ -1,4 +1,4 @@
-"""The JSON of the dashboards: made, written, and compared with what stands in ops/grafana/dashboards."""
+"""The JSON of the dashboards: make it, write it, compare it with the files in ops/grafana/dashboards."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,13 +35,13 @@ def write(folder: Path) -> list[Path]:
 
 
 def differences(folder: Path) -> Iterator[str]:
-    """Say of each file in which way it is not what would be made. Raises OSError."""
+    """Yield a sentence for each file that differs from what would be made. Raises OSError."""
     made = dashboard_files()
     found = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.json")}
     for name in sorted(made.keys() | found.keys()):
         if name not in found:
             yield f"{name} is missing"
         elif name not in made:
-            yield f"{name} is none of ours"
+            yield f"{name} is not one of ours"
         elif made[name] != found[name]:
             yield f"{name} is not current"

@@ -1,4 +1,4 @@
-"""Is every tick accounted for: what was refused, late or lost, what feeds missed, what was found on the bars."""
+"""Is every tick accounted for: refused, late or lost ticks, gaps of feeds, and patterns on the bars."""
 
 from grafana_foundation_sdk.builders.stat import Panel
 from grafana_foundation_sdk.models import units
@@ -15,14 +15,14 @@ def data_quality() -> Dashboard:
             figure(
                 "Lost ticks",
                 "sum(increase(tickstock_ticks_lost_total[1h]))",
-                says="Numbers that nobody sent again: a gap that REST may fill.",
+                says="Ticks that were not sent again: a gap that REST may fill.",
                 unit=units.Short,
                 steps=[(1, RED)],
             ),
             figure(
                 "Refused",
                 "sum(increase(tickstock_ticks_rejected_total[1h])) / sum(increase(tickstock_ticks_in_total[1h]))",
-                says="Share of the committed ticks. Unknown where there were none.",
+                says="Share of the committed ticks. Unknown if there were none.",
                 unit=units.PercentUnit,
                 steps=[(0.001, ORANGE), (0.01, RED)],
             ),
@@ -36,7 +36,7 @@ def data_quality() -> Dashboard:
             figure(
                 "Open gaps",
                 "max(tickstock_open_gaps)",
-                says="What live feeds missed and nobody has fetched yet: `tickstock gaps`.",
+                says="Gaps of live feeds that are not repaired yet: `tickstock gaps`.",
                 unit=units.NoUnit,
                 steps=[(1, ORANGE)],
             ),
@@ -65,7 +65,7 @@ def data_quality() -> Dashboard:
                     "no trade": "sum(rate(tickstock_ticks_without_trade_total[$__rate_interval]))",
                     "lost": "sum(rate(tickstock_ticks_lost_total[$__rate_interval]))",
                 },
-                says="Ticks a second, by why. With the applied ones they are the ticks in.",
+                says="Ticks per second, by reason. Together with the applied ones they are the ticks in.",
                 unit=units.CountsPerSecond,
             ),
             graph(
@@ -75,7 +75,7 @@ def data_quality() -> Dashboard:
                 unit=units.Short,
             ),
             graph(
-                "Repeats and holes",
+                "Repeats and missing frames",
                 {
                     "sent again": "sum(increase(tickstock_ticks_duplicate_total[$__rate_interval]))",
                     "same trade again": "sum(increase(tickstock_ticks_repeated_total[$__rate_interval]))",
@@ -91,7 +91,7 @@ def data_quality() -> Dashboard:
                     "revised": "sum(rate(tickstock_bars_revised_total[$__rate_interval]))"
                     " / sum(rate(tickstock_bars_closed_total[$__rate_interval]))"
                 },
-                says="For each bar that closed; none closed: unknown.",
+                says="Per closed bar; unknown if none closed.",
                 unit=units.PercentUnit,
             ),
         ],
@@ -107,42 +107,42 @@ def data_quality() -> Dashboard:
             figure(
                 "Dropped by a full spool",
                 "sum(increase(tickstock_spool_dropped_ticks_total[1h]))",
-                says="Ticks of the last hour that are lost here; a gap says when.",
+                says="Ticks lost here in the last hour; a gap shows when.",
                 unit=units.Short,
                 steps=[(1, RED)],
             ),
             figure(
                 "Gaps of the last hour",
                 "sum(increase(tickstock_gaps_total[1h]))",
-                says="Stretches that a feed may have missed.",
+                says="Times that a feed may have missed.",
                 unit=units.Short,
                 steps=[(1, ORANGE)],
             ),
             figure(
                 "Producers' lag",
                 "max(tickstock_producer_lag_ticks)",
-                says="Ticks that a producer keeps until they are committed; at --max-lag-ticks it waits.",
+                says="Ticks that a producer keeps until their commit; at --max-lag-ticks it waits.",
                 unit=units.Short,
                 steps=[(1_000_000, ORANGE), (4_000_000, RED)],
             ),
             figure(
-                "Ticks a frame",
+                "Ticks per frame",
                 "sum(rate(tickstock_producer_ticks_total[5m])) / sum(rate(tickstock_producer_frames_total[5m]))",
-                says="512 when it is busy.",
+                says="512 when busy.",
                 unit=units.Short,
                 below=BLUE,
             ),
             graph(
                 "Ticks sent",
                 {"{{feed}}": "sum by (feed) (rate(tickstock_producer_ticks_total[$__rate_interval]))"},
-                says="A second, by feed.",
+                says="Per second, by feed.",
                 unit=units.CountsPerSecond,
                 width=8,
             ),
             graph(
                 "Gaps",
                 {"{{reason}}": "sum by (reason) (increase(tickstock_gaps_total[$__rate_interval]))"},
-                says="By why a feed may have missed something.",
+                says="By reason.",
                 unit=units.Short,
                 width=8,
             ),
@@ -158,19 +158,19 @@ def data_quality() -> Dashboard:
             graph(
                 "Patterns found",
                 {"{{pattern}}": "60 * sum by (pattern) (rate(tickstock_patterns_detected_total[$__rate_interval]))"},
-                says="A minute, by pattern.",
+                says="Per minute, by pattern.",
                 unit=units.CountsPerMinute,
                 width=8,
             ),
             graph(
                 "Indicators",
                 {"values": "60 * sum(rate(tickstock_indicators_calculated_total[$__rate_interval]))"},
-                says="Values committed a minute.",
+                says="Values committed per minute.",
                 unit=units.CountsPerMinute,
                 width=8,
             ),
             graph(
-                "Bars that wait for their detectors",
+                "Bars that wait for detection",
                 {"{{instance}}": "sum by (instance) (tickstock_undetected_bars)"},
                 says="By worker.",
                 unit=units.Short,
@@ -183,12 +183,12 @@ def data_quality() -> Dashboard:
         "tickstock-quality",
         "TickStockPL: data quality",
         panels,
-        says="Is every tick accounted for, and every minute there.",
+        says="Is every tick accounted for, and every minute complete?",
     )
 
 
 def sources_connected() -> Panel:
-    """Make the figure that tells whether every feed has its source."""
+    """Make the panel that shows whether every feed has its source."""
     return figure(
         "Sources connected",
         "min(tickstock_producer_up)",

@@ -1,4 +1,4 @@
-"""The fleet at a glance: is it well, how much flows, how late, and which processes do it."""
+"""The fleet at a glance: is it healthy, how much flows, how late, and which processes run."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -8,26 +8,26 @@ from .daily_runs import daily_runs, http_api
 from .data_quality import sources_connected
 from .panels import BLUE, GREEN, ORANGE, RED, figure, graph, quantiles, rows
 
-_OF_OURS = "* on (job, instance) group_left (component) tickstock_build_info"  # which is 1
+_OF_OURS = "* on (job, instance) group_left (component) tickstock_build_info"  # always 1
 
 
 def fleet_overview() -> Dashboard:
-    """Make the dashboard that is looked at first."""
+    """Make the dashboard to open first."""
     panels: Rows = {
         "Now": [
             figure(
                 "Alerts",
-                # 0 only where our rules are evaluated: without them nobody knows of any alert.
+                # 0 only if our rules are evaluated: without them no alert is known.
                 'count(ALERTS{alertname=~"TickStock.*", alertstate="firing"})'
                 " or on() 0 * fleet:tickstock_bridge_active:sum",
-                says="Alerts of ops/prometheus/rules.yml that fire; what to do of each: docs/runbook.md.",
+                says="Firing alerts of ops/prometheus/rules.yml; what to do: docs/runbook.md.",
                 unit=units.NoUnit,
                 steps=[(1, RED)],
             ),
             figure(
-                "Bridges that speak",
+                "Active bridges",
                 "sum(tickstock_bridge_active)",
-                says="One speaks, the others stand by. None: nothing is told, and the fleet's figures are unknown.",
+                says="One is active, the others are standby. None: no messages, and the fleet's figures are unknown.",
                 unit=units.NoUnit,
                 below=RED,
                 steps=[(1, GREEN), (2, ORANGE)],
@@ -35,7 +35,7 @@ def fleet_overview() -> Dashboard:
             figure(
                 "Workers",
                 "max(tickstock_workers)",
-                says="Workers that hold their name's lease.",
+                says="Workers with a valid lease.",
                 unit=units.NoUnit,
                 below=RED,
                 steps=[(1, GREEN)],
@@ -50,12 +50,12 @@ def fleet_overview() -> Dashboard:
             figure(
                 "Oldest unapplied tick",
                 "fleet:tickstock_lag_seconds:max",
-                says="Age of the oldest tick that is sent and not committed; unknown if one partition's is.",
+                says="Age of the oldest uncommitted tick; unknown if unknown for one partition.",
                 unit=units.Seconds,
                 steps=[(5, ORANGE), (60, RED)],
             ),
             figure(
-                "Ticks a second",
+                "Ticks per second",
                 "sum(rate(tickstock_ticks_applied_total[$__rate_interval]))",
                 says="Committed into bars.",
                 unit=units.CountsPerSecond,
@@ -73,31 +73,31 @@ def fleet_overview() -> Dashboard:
             figure(
                 "Redis and PostgreSQL",
                 "min(tickstock_server_up)",
-                says="Whether each process is served by both.",
+                says="Whether both answer all processes.",
                 unit=units.NoUnit,
                 below=RED,
                 steps=[(1, GREEN)],
-                words={0: "one is away", 1: "serve all"},
+                words={0: "one is away", 1: "answer all"},
             ),
             figure(
                 "Redis memory",
                 "fleet:tickstock_redis_memory:ratio",
                 says="Share of maxmemory: at 70 % committed entries are dropped early, at 90 % producers wait."
-                " Unknown where Redis has no limit.",
+                " Unknown if Redis has no limit.",
                 unit=units.PercentUnit,
                 steps=[(0.7, ORANGE), (0.9, RED)],
             ),
             figure(
                 "Foreign keys",
                 "max(tickstock_foreign_keys)",
-                says="Keys of ours in Redis that hold something else: `tickstock status` names them.",
+                says="Our Redis keys that hold another type: `tickstock status` names them.",
                 unit=units.NoUnit,
                 steps=[(1, RED)],
             ),
             figure(
                 "Open gaps",
                 "max(tickstock_open_gaps)",
-                says="What live feeds missed and nobody has fetched yet.",
+                says="Gaps of live feeds that are not repaired yet.",
                 unit=units.NoUnit,
                 steps=[(1, ORANGE)],
             ),
@@ -119,41 +119,41 @@ def fleet_overview() -> Dashboard:
                         units.NoUnit,
                     )
                 },
-                says="Empty: no alert, or no rules; the first figure above tells which.",
+                says="Empty: no alert, or no rules; see the first panel above.",
                 labels={"alertname": "Alert", "severity": "Severity", "alertstate": "State"},
                 worst_of="Series",
             ),
         ],
         "Flow": [
             graph(
-                "Ticks a second",
+                "Ticks per second",
                 {
                     "in": "sum(rate(tickstock_ticks_in_total[$__rate_interval]))",
                     "applied": "sum(rate(tickstock_ticks_applied_total[$__rate_interval]))",
                     "sent by producers": "sum(rate(tickstock_producer_ticks_total[$__rate_interval]))",
                 },
-                says="What workers committed, and what producers sent.",
+                says="Committed by workers, and sent by producers.",
                 unit=units.CountsPerSecond,
             ),
             graph(
-                "Bars a minute",
+                "Bars per minute",
                 {
                     "closed": "60 * sum(rate(tickstock_bars_closed_total[$__rate_interval]))",
                     "revised": "60 * sum(rate(tickstock_bars_revised_total[$__rate_interval]))",
                 },
-                says="1-minute bars written, and written again because a late tick changed them.",
+                says="1-minute bars closed, and bars changed by a late tick.",
                 unit=units.Short,
             ),
             graph(
                 "Ticks sent and not committed",
                 {"ticks": "sum(tickstock_lag_ticks)"},
-                says="Over all partitions; unknown if one is.",
+                says="Over all partitions; unknown if unknown for one.",
                 unit=units.Short,
             ),
             graph(
                 "Oldest unapplied tick",
                 {"age": "fleet:tickstock_lag_seconds:max"},
-                says="Over all partitions; unknown if one is.",
+                says="Over all partitions; unknown if unknown for one.",
                 unit=units.Seconds,
                 steps=[(60, RED)],
             ),
@@ -170,7 +170,7 @@ def fleet_overview() -> Dashboard:
             graph(
                 "Commit",
                 quantiles("tickstock_commit_duration_seconds"),
-                says="Detectors included; a lease lasts 5 s.",
+                says="With detection; a lease lasts 5 s.",
                 unit=units.Seconds,
                 width=6,
                 steps=[(2.5, RED)],
@@ -178,7 +178,7 @@ def fleet_overview() -> Dashboard:
             graph(
                 "Commit batch",
                 quantiles("tickstock_commit_ticks"),
-                says="Ticks in one commit: it grows with what waits.",
+                says="Ticks in one commit; more when more wait.",
                 unit=units.Short,
                 width=6,
             ),
@@ -195,7 +195,7 @@ def fleet_overview() -> Dashboard:
         "HTTP API": http_api(),
         "Processes": [
             graph(
-                "Processes that are scraped",
+                "Scraped processes",
                 {"{{component}}": "count by (component) (tickstock_build_info)"},
                 says="Processes that answered Prometheus.",
                 unit=units.NoUnit,
@@ -209,31 +209,31 @@ def fleet_overview() -> Dashboard:
                 width=8,
             ),
             graph(
-                "Partitions that changed hands",
+                "Partitions that changed their owner",
                 {
                     "taken": "sum(increase(tickstock_takeovers_total[$__rate_interval]))",
-                    "fenced": "sum(increase(tickstock_commits_fenced_total[$__rate_interval]))",
+                    "lost to another worker": "sum(increase(tickstock_commits_fenced_total[$__rate_interval]))",
                 },
-                says="Taken by a worker, and left out of a commit because somebody else had them.",
+                says="Taken by a worker, and found lost to another worker at a commit.",
                 unit=units.Short,
                 width=8,
             ),
             graph(
                 "Memory",
                 {"{{component}} {{instance}}": f"process_resident_memory_bytes {_OF_OURS}"},
-                says="Resident, of each process.",
+                says="Resident memory of each process.",
                 unit=units.BytesIEC,
                 width=8,
             ),
             graph(
                 "Processor",
                 {"{{component}} {{instance}}": f"rate(process_cpu_seconds_total[$__rate_interval]) {_OF_OURS}"},
-                says="Of one core.",
+                says="Share of one core.",
                 unit=units.PercentUnit,
                 width=8,
             ),
             graph(
-                "Servers lost and found again",
+                "Reconnects to servers",
                 {"{{server}}": "sum by (server) (increase(tickstock_reconnects_total[$__rate_interval]))"},
                 says="By all processes.",
                 unit=units.Short,
@@ -245,5 +245,5 @@ def fleet_overview() -> Dashboard:
         "tickstock-fleet",
         "TickStockPL: fleet overview",
         panels,
-        says="Is it well, how much flows, how late. Unknown is said, never drawn as 0.",
+        says="Is it healthy, how much flows, how late? Unknown values are shown as unknown, never as 0.",
     )

@@ -1,4 +1,4 @@
-"""How our panels look, and what they show where nothing is known: `unknown` in purple, never a calm green.
+"""The style of our panels. Unknown values are shown as `unknown` in purple, never in green.
 
 A figure is an instant query and shows its last value: Grafana's usual `lastNotNull` would skip a NaN and show the
 number before it. An expression without a result becomes NaN in the query itself.
@@ -54,9 +54,9 @@ Steps = Sequence[tuple[float, str]]
 def figure(
     title: str, expr: str, *, says: str, unit: str, below: str = GREEN, steps: Steps = (), words: Mapping[int, str] = {}
 ) -> stat.Panel:
-    """Make one number, or one a label.
+    """Make a panel that shows one number, or one number for each label.
 
-    below: the colour under the first step; steps: from this value on, that colour; words: to show for whole numbers.
+    below: colour below the first step; steps: (value, colour) from that value on; words: text for a whole number.
     """
     return (
         stat.Panel()
@@ -79,14 +79,14 @@ def figure(
 def graph(
     title: str, queries: Mapping[str, str], *, says: str, unit: str, width: int = 12, steps: Steps = ()
 ) -> timeseries.Panel:
-    """Make lines over time; an unknown value interrupts its line.
+    """Make a graph over time; an unknown value interrupts its line.
 
     queries: legend (with {{label}}) to expression; steps: drawn as dashed lines.
     """
     panel = (
         timeseries.Panel()
         .title(title)
-        .description(f"{says} A hole in a line: unknown.")
+        .description(f"{says} An interrupted line: unknown.")
         .datasource(SOURCE)
         .targets([_query(expr, ref, legend).range() for ref, (legend, expr) in zip("ABCDEFGH", queries.items())])  # noqa: B905  # as many letters as it takes
         .unit(unit)
@@ -114,13 +114,13 @@ def graph(
 def rows(
     title: str, columns: Mapping[str, tuple[str, str]], *, says: str, labels: Mapping[str, str], worst_of: str
 ) -> table.Panel:
-    """Make a table of instant queries that are joined by their labels.
+    """Make a table of instant queries, joined by their labels.
 
     columns: heading to (expression, unit); labels: those that become columns, with their headings; worst_of: the
-    heading of the column whose largest value comes first.
+    heading of the column to sort by, largest first.
     """
     refs = dict(zip("ABCDEFGH", columns.items()))  # noqa: B905  # as many letters as it takes
-    values = {ref: f"Value #{ref}" if len(refs) > 1 else "Value" for ref in refs}  # as Grafana names their columns
+    values = {ref: f"Value #{ref}" if len(refs) > 1 else "Value" for ref in refs}  # Grafana's names of these columns
     headings = dict(labels) | {values[ref]: heading for ref, (heading, _) in refs.items()}
     order = {name: place for place, name in enumerate(headings)}
     panel = (
@@ -149,7 +149,7 @@ def rows(
 
 
 def quantiles(histogram: str) -> dict[str, str]:
-    """Return the queries of a histogram's median and 99th percentile. It has none where nothing was measured."""
+    """Return the queries of a histogram's median and 99th percentile; without measurements they have no result."""
     buckets = f"sum by (le) (rate({histogram}_bucket[$__rate_interval]))"
     return {f"p{q * 100:.0f}": f"histogram_quantile({q}, {buckets})" for q in (0.5, 0.99)}
 

@@ -1,4 +1,4 @@
-"""One row a partition: what waits, what flows, which of them is hot."""
+"""One row per partition: what waits, what flows, and which partition is busiest."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -10,7 +10,7 @@ _CHOSEN = '{partition=~"$partition"}'
 
 
 def partition_detail() -> Dashboard:
-    """Make the dashboard to look for the partition that is behind."""
+    """Make the dashboard for finding the partition that is behind."""
     panels: Rows = {
         "Now": [
             figure(
@@ -22,15 +22,15 @@ def partition_detail() -> Dashboard:
             figure(
                 "Without owner",
                 "max(tickstock_partitions_without_owner)",
-                says="Nobody commits these.",
+                says="No worker commits these.",
                 unit=units.NoUnit,
                 steps=[(1, RED)],
             ),
             figure(
                 "Lag unknown",
-                # A comparison with itself is true for NaN alone.
+                # Only NaN differs from itself.
                 "sum(tickstock_lag_seconds != bool tickstock_lag_seconds)",
-                says="Partitions of which nobody can say how old their oldest unapplied tick is: Redis lost entries.",
+                says="Partitions whose oldest uncommitted tick has an unknown age: Redis lost entries.",
                 unit=units.NoUnit,
                 steps=[(1, PURPLE)],
             ),
@@ -45,14 +45,14 @@ def partition_detail() -> Dashboard:
                 "Busiest partition's share",
                 "max(sum by (partition) (rate(tickstock_ticks_in_total[5m])))"
                 " / sum(rate(tickstock_ticks_in_total[5m])) * max(tickstock_partitions)",
-                says="Its ticks as a multiple of the mean: much more than 3 is one symbol, which no worker can share.",
+                says="Its ticks as a multiple of the mean; far above 3: one very busy symbol, which cannot be shared.",
                 unit=units.NoUnit,
                 steps=[(3, ORANGE), (6, RED)],
             ),
             figure(
                 "Worker's largest share",
                 "max(tickstock_partitions_owned) - min(tickstock_partitions_owned)",
-                says="Most partitions of a worker less the fewest of one: 0 or 1 when they are shared out.",
+                says="Most partitions of a worker minus the fewest of one: 0 or 1 if evenly shared.",
                 unit=units.NoUnit,
                 below=GREEN,
                 steps=[(2, ORANGE)],
@@ -64,14 +64,14 @@ def partition_detail() -> Dashboard:
                 {
                     "Waiting ticks": (f"sum by (partition) (tickstock_lag_ticks{_CHOSEN})", units.Short),
                     "Oldest": (f"max by (partition) (tickstock_lag_seconds{_CHOSEN})", units.Seconds),
-                    "Ticks a second": (
+                    "Ticks per second": (
                         f"sum by (partition) (rate(tickstock_ticks_in_total{_CHOSEN}[5m]))",
                         units.CountsPerSecond,
                     ),
                     "Entries": (f"max by (partition) (tickstock_stream_entries{_CHOSEN})", units.Short),
                     "Results": (f"max by (partition) (tickstock_results_entries{_CHOSEN})", units.Short),
                 },
-                says="What waits in each. An unknown lag is said so.",
+                says="What waits in each; an unknown lag is shown as unknown.",
                 labels={"partition": "Partition"},
                 worst_of="Oldest",
             ),
@@ -99,7 +99,7 @@ def partition_detail() -> Dashboard:
             graph(
                 "Results entries",
                 {"{{partition}}": f"max by (partition) (tickstock_results_entries{_CHOSEN})"},
-                says="Messages in tickstock-results:{pN}; 100,000 are kept, told or not.",
+                says="Messages in tickstock-results:{pN}; 100,000 are kept, published or not.",
                 unit=units.Short,
             ),
         ],
@@ -107,7 +107,7 @@ def partition_detail() -> Dashboard:
             graph(
                 "Ticks in",
                 {"{{partition}}": f"sum by (partition) (rate(tickstock_ticks_in_total{_CHOSEN}[$__rate_interval]))"},
-                says="Committed ticks a second.",
+                says="Committed ticks per second.",
                 unit=units.CountsPerSecond,
             ),
             graph(
@@ -116,7 +116,7 @@ def partition_detail() -> Dashboard:
                     "{{partition}}": f"sum by (partition) (rate(tickstock_ticks_applied_total{_CHOSEN}"
                     "[$__rate_interval]))"
                 },
-                says="Ticks a second that are in a bar.",
+                says="Ticks per second that are in a bar.",
                 unit=units.CountsPerSecond,
             ),
             graph(
@@ -125,13 +125,13 @@ def partition_detail() -> Dashboard:
                     "{{partition}}": f"sum by (partition) (rate(tickstock_ticks_duplicate_total{_CHOSEN}"
                     "[$__rate_interval]))"
                 },
-                says="Ticks a second that came again after a restore and were dropped by their number.",
+                says="Repeated ticks per second, recognised by their number and dropped.",
                 unit=units.CountsPerSecond,
             ),
             graph(
                 "Late ticks",
                 {"{{partition}}": f"sum by (partition) (rate(tickstock_ticks_late_total{_CHOSEN}[$__rate_interval]))"},
-                says="Ticks a second refused as more than 15 minutes older than their arrival.",
+                says="Ticks per second refused as more than 15 minutes older than their arrival.",
                 unit=units.CountsPerSecond,
             ),
             graph(
@@ -140,7 +140,7 @@ def partition_detail() -> Dashboard:
                     "{{partition}}": f"60 * sum by (partition) (rate(tickstock_bars_closed_total{_CHOSEN}"
                     "[$__rate_interval]))"
                 },
-                says="A minute.",
+                says="Per minute.",
                 unit=units.CountsPerMinute,
             ),
             graph(
@@ -149,7 +149,7 @@ def partition_detail() -> Dashboard:
                     "{{partition}}": f"60 * sum by (partition) (rate(tickstock_bars_revised_total{_CHOSEN}"
                     "[$__rate_interval]))"
                 },
-                says="A minute, by late ticks.",
+                says="Per minute, changed by late ticks.",
                 unit=units.CountsPerMinute,
             ),
         ],

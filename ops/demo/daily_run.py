@@ -8,15 +8,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ...contracts.messages import channel_names
+from ...contracts.messages.message_list import kind_of
 from ...contracts.messages.processing_events import PHASES, RUN_COMPLETED
-from ...contracts.messages.spoken import kind_of
 from ...contracts.runs import ALL_PHASES, EVERY_UNIVERSE, RunParameters
 from ...db.postgres import Connection
 from ...db.redis import Client
 from ...db.redis_commands import Subscription
 from ...db.tables.runs import RunRow
 from ..jobs.runs import run_named, start_run, watch_run
-from ..jobs.watch import heard_of
+from ..jobs.watch import message_of
 from ..process.shutdown import Stop
 
 CHANNELS = (
@@ -95,7 +95,7 @@ class _Listener:
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             if (got := self._pubsub.get_message(timeout=left_s)) is not None:
-                self._take(heard_of(got["channel"].decode(), got["data"]).message, got["channel"].decode())
+                self._take(message_of(got["channel"].decode(), got["data"]).message, got["channel"].decode())
 
     def _take(self, message: dict[str, object], channel: str) -> None:
         payload = message.get("payload")

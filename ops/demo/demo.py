@@ -1,4 +1,4 @@
-"""The demo: a synthetic market at 60x, a fleet, and what can be seen of it while it runs; a daily run at the end."""
+"""The demo: a synthetic market at 60x, a fleet, a live view of it, and a daily run at the end."""
 
 import socket
 import subprocess
@@ -40,13 +40,13 @@ _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 _BEGINS_WITHIN_S = 60.0
 _API_PORT = 8080  # or any free one, where somebody else has it
-_NEARLY = 0.9  # of the speed: less is worth a word
+_NEARLY = 0.9  # of the speed: below it, print a hint
 
 
 class Played(NamedTuple):
-    """What a demo left. speed: what the market reached, in multiples of real time; lines: what more there is to say.
+    """The result of a demo. speed: reached by the market, in multiples of real time; lines: more to print.
 
-    day: its daily run; None where it was stopped before, or the servers are not its own.
+    day: its daily run; None if it was stopped before, or the servers are not its own.
     """
 
     result: FeedResult
@@ -56,10 +56,10 @@ class Played(NamedTuple):
 
 
 def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop) -> Played:
-    """Show a market at 60x for so many seconds from its first tick in a bar on; return what it left.
+    """Play a market at 60x for some seconds after its first committed tick; return the result.
 
-    A daily run of its first day ends it, on servers of its own. Raises SetupError where nothing was committed, a demo
-    runs here already, or the producer or every worker has ended.
+    A daily run of its first day ends it, on servers of its own. Raises SetupError if nothing was committed, a demo
+    already runs here, or the producer or every worker has ended.
     """
     if where.embedded:
         _start_afresh(where)
@@ -78,7 +78,8 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
             with fleet.stopped_at_the_end([producer]):
                 _watch(watcher, [producer, *processes], seconds, stop)
             stop.workers = processes
-            is_done = wait_for_detectors(where, stop, lambda _: None)  # else a busy machine would show bars alone
+            # otherwise a busy machine would show bars without patterns
+            is_done = wait_for_detectors(where, stop, lambda _: None)
             if is_done and others:
                 day = run_day(connection, client, day_of(datetime.fromtimestamp(market.start_ns / 1e9, UTC)), stop)
         (name,) = connection.execute(query("latest_replay")).fetchone() or ("none",)
@@ -89,9 +90,9 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
 
 
 def says_speed(speed: float) -> str:
-    """Say what speed the market reached, and why, where it is not the one that was asked for."""
+    """Return a sentence about the market's speed, and why it is below the requested one."""
     if not speed:
-        return "how fast the market ran cannot be said: it was too short"
+        return "the market's speed is unknown: the demo was too short"
     if speed >= _NEARLY * SPEED:
         return f"the market ran at {SPEED:g}x"
     return f"the market ran at {speed:.0f}x of {SPEED:g}x: this machine is busy, or slow; a lower --rate helps"
@@ -103,7 +104,7 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
         while time.monotonic() < end_s and not stop.wait(0.25):
             fleet.expect_one_alive(processes[:1], "the producer")
             fleet.expect_one_alive(processes[1:])
-            glance = watcher.look()
+            glance = watcher.read()
             if glance.ticks:
                 end_s = min(end_s, time.monotonic() + seconds)
             show(glance)
@@ -125,9 +126,9 @@ def _free_port() -> int:
 
 
 class _Glance(NamedTuple):
-    """The fleet at one moment. rate: ticks a second over the last moments; lag: ticks sent and not committed.
+    """The fleet at one moment. rate: ticks per second over the last seconds; lag: ticks sent and not committed.
 
-    at: the market's clock, of what is committed; speed: in multiples of real time, since the first commit.
+    at: the market's time of the committed ticks; speed: in multiples of real time, since the first commit.
     """
 
     at: datetime
@@ -143,7 +144,7 @@ class _Glance(NamedTuple):
 
 
 class _Watcher:
-    """Looks at the fleet, glance by glance. speed: see _Glance, at the last one."""
+    """Reads the fleet's state again and again. speed: of the last glance."""
 
     def __init__(self, connection: Connection, client: Client, source: SyntheticSource) -> None:
         self._connection = connection
@@ -157,8 +158,8 @@ class _Watcher:
         ticks, bars, patterns = self._connection.execute(query("fleet_totals")).fetchone() or (0, 0, 0)
         return ticks, bars, patterns
 
-    def look(self) -> _Glance:
-        """Take a glance."""
+    def read(self) -> _Glance:
+        """Read the current state."""
         status = read_stream(self._connection, self._client, with_counts=False)
         ticks, bars, patterns = self._totals()
         now_s = time.monotonic()
@@ -202,16 +203,16 @@ def _pattern(symbol: str, at: datetime, name: str, confidence: float, direction:
 
 
 def _start_afresh(where: Place) -> None:
-    """Empty the demo's own servers. Raises SetupError while another demo runs on them."""
+    """Empty the demo's own servers. Raises SetupError while another demo uses them."""
     with open_postgres(where, name="tickstock-demo") as connection:
         if connection.execute(query("live_consumers")).fetchall():
-            raise SetupError("a demo runs in this data folder already: stop it, or name another --data-dir")
+            raise SetupError("a demo already runs in this data folder: stop it, or name another --data-dir")
         connection.execute(query("empty_tables"))
     open_redis(where).execute_command("FLUSHALL")
 
 
 def _outcome(connection: Connection, where: Place) -> Iterator[str]:
-    """Yield a few of the bars and patterns that stand at the end, and how to see more: the servers keep them."""
+    """Yield a few of the bars and patterns at the end, and how to see more: the servers keep them."""
     place = f" --data-dir {where.data_dir}" if where.data_dir else ""
     yield from _few(
         connection, "latest bars", "latest_bars", "{} {:%H:%M}  open {}  high {}  low {}  close {}  volume {}"
@@ -226,13 +227,13 @@ def _outcome(connection: Connection, where: Place) -> Iterator[str]:
 def _few(connection: Connection, title: str, name: str, form: str) -> Iterator[str]:
     rows = connection.execute(query(name), {"count": _FEW}).fetchall()
     yield f"{title}:" if rows else f"{title}: none yet"
-    for symbol, at, *others in rows:  # what the form has no place for is left out
+    for symbol, at, *others in rows:  # values without a place in the form are left out
         yield "  " + form.format(symbol, at, *(shortest(n) if isinstance(n, Decimal) else n for n in others))
 
 
 @contextmanager
 def _shown() -> Iterator[Callable[[_Glance], None]]:
-    """Show glances: a live table in a terminal, plain lines elsewhere."""
+    """Return a function that shows glances: a live table in a terminal, else plain lines."""
     console = make_console()
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:

@@ -1,1 +1,1 @@
-"""Checks a setup before it hurts."""
+"""`tickstock doctor`: check a setup."""

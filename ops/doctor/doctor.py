@@ -1,4 +1,4 @@
-"""Checks a setup before it hurts: both servers, each asked once, and the clocks."""
+"""Check a setup: both servers, each asked once, and the clocks."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _COMPARED = "Redis streams"
 
 
 class Clock(NamedTuple):
-    """How far a server's clock is ahead of this host's, and how much of that may be the way there and back."""
+    """A server's clock minus this host's, in seconds, and the uncertainty by the network's delay."""
 
     ahead_s: float
     unsure_s: float
@@ -33,9 +33,9 @@ class Clock(NamedTuple):
 def diagnose(
     servers: Servers, *, partitions: int | None, roles: Sequence[Role], embedded: bool = False
 ) -> Iterator[Finding]:
-    """Check both servers without waiting for them.
+    """Check both servers without retries.
 
-    partitions: the count that the user expects; roles: those whose work the users of both servers must be able to do.
+    partitions: the count that the user expects; roles: the servers' users must have the rights of these.
     """
     clocks: dict[str, Clock] = {}
     yield check_hiredis()
@@ -53,7 +53,7 @@ def diagnose(
 def _redis(
     servers: Servers, roles: Sequence[Role], clocks: dict[str, Clock]
 ) -> Generator[Finding, None, redis.Client | None]:
-    """Return a client where the server answers."""
+    """Check Redis; return a client if it answers."""
     try:
         client = redis.connect(servers.redis_url)
         redis.eviction_policy(client, servers.redis_url)
@@ -71,14 +71,14 @@ def _redis(
     try:
         clocks["Redis"] = _read_clock(lambda: redis.redis_ms(client) / 1000)
     except (RedisError, OSError) as e:
-        yield Finding("FAIL", "Redis clock", first_line(e), "grant TIME: it is the clock that ticks arrive by")
+        yield Finding("FAIL", "Redis clock", first_line(e), "grant TIME: it is the clock of all arrivals")
     return client
 
 
 def _postgres(
     servers: Servers, client: redis.Client | None, partitions: int | None, embedded: bool, clocks: dict[str, Clock]
 ) -> Generator[Finding, None, int | None]:
-    """Return the recorded partition count, where one can be read."""
+    """Check PostgreSQL; return the recorded partition count, if there is one."""
     try:
         connection = postgres.connect(servers.database_url, name="tickstock-doctor")
     except TickStockError as e:
@@ -93,7 +93,7 @@ def _postgres(
             )
             shape = recorded_shape(connection)
         except psycopg.Error as e:
-            yield Finding("FAIL", "PostgreSQL clock", first_line(e), "look at the server's log")
+            yield Finding("FAIL", "PostgreSQL clock", first_line(e), "check the server's log")
             return None
         if client is not None and shape:
             yield from _compared(connection, client)
@@ -101,20 +101,20 @@ def _postgres(
 
 
 def _compared(connection: postgres.Connection, client: redis.Client) -> Iterator[Finding]:
-    """Compare what PostgreSQL knows of the streams with Redis: a finding for what is missing, if our user may look."""
+    """Yield findings about streams in Redis that lack data which PostgreSQL knows, if our user may read them."""
     try:
         found = read_forgotten(connection, client)
     except NoPermissionError:
         return
     except (RedisError, psycopg.Error, OSError) as e:
-        yield Finding("FAIL", _COMPARED, f"could not be checked: {first_line(e)}", "look at the server's log")
+        yield Finding("FAIL", _COMPARED, f"could not be checked: {first_line(e)}", "check the server's log")
         return
     for one in found:
         yield Finding("FAIL" if one.loses else "warn", _COMPARED, one.says, one.do)
 
 
 def _read_clock(read_s: Callable[[], float]) -> Clock:
-    """Compare with the middle of the question's way: over a slow link a good clock looks late."""
+    """Compare with the middle of the request's time: over a slow link a correct clock looks late."""
     asked_s = time.time()
     said_s = read_s()
     answered_s = time.time()
@@ -122,9 +122,9 @@ def _read_clock(read_s: Callable[[], float]) -> Clock:
 
 
 def judge_clocks(clocks: Mapping[str, Clock]) -> Finding:
-    """Compare the servers' clocks with this host's and with each other's."""
+    """Compare the servers' clocks with this host's and with each other."""
     if not clocks:
-        return Finding("warn", "clocks", "no server said its time")
+        return Finding("warn", "clocks", "no server returned its time")
     says = ", ".join(f"{server} is {clock.ahead_s:+.3f} s from this host" for server, clock in clocks.items())
     earliest = min(0.0, *(clock.ahead_s + clock.unsure_s for clock in clocks.values()))
     latest = max(0.0, *(clock.ahead_s - clock.unsure_s for clock in clocks.values()))

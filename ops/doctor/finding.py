@@ -1,4 +1,4 @@
-"""A finding of the doctor, and the rule that no check keeps the next one from being made."""
+"""A finding of `doctor`; a failing check does not stop the next one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. subject: what was looked at; says: what was found; do: what to change (none where all is well)."""
+    """One line. subject: what was checked; says: the result; do: what to change ("" if nothing)."""
 
     level: Literal["ok", "warn", "FAIL"]
     subject: str
@@ -24,16 +24,16 @@ class Finding:
 
 
 def by_rule(code: str, subject: str, says: str) -> Finding:
-    """Make a finding of what a rule of the fleet's health judges too: at its level, with its advice."""
+    """Make a finding for a rule of the fleet's health: with its level and its advice."""
     rule = RULE_OF[code]
     return Finding("FAIL" if rule.level == "error" else "warn", subject, says, rule.do)
 
 
 def findings_of(server: T, checks: Iterable[tuple[str, Callable[[T], Iterator[Finding]]]]) -> Iterator[Finding]:
-    """Make each check (its subject, and the check itself); one that the server refuses or breaks off is a finding."""
+    """Run each check (its subject, and the check); one that the server refuses or interrupts is a finding."""
     for subject, check in checks:
         try:
             yield from check(server)
         except (RedisError, psycopg.Error, OSError) as e:
             says = f"could not be checked: {first_line(e)}"
-            yield Finding("FAIL", subject, says, "grant the right, or look at the server's log")
+            yield Finding("FAIL", subject, says, "grant the right, or check the server's log")

@@ -1,4 +1,4 @@
-"""What PostgreSQL must be and allow, for commits to be safe on it."""
+"""The requirements on PostgreSQL for safe commits."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -15,8 +15,9 @@ from ...db.schema.migrate import DEFAULT_PARTITIONS, check_schema
 from ...db.schema.table_rights import TABLE_RIGHTS
 from .finding import Finding, findings_of
 
-_DELETES_AT_ONCE = 8  # by workers, each of every chunk; the server has room for some more locks than it says
-_LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has got no fixes since November 2025
+# workers' DELETEs of every chunk in one moment; the server has room for some more locks than it reports
+_DELETES_AT_ONCE = 8
+_LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has had no fixes since November 2025
 
 
 def check_postgres(connection: Connection, where: str, partitions: int | None, embedded: bool) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def _durability(connection: Connection) -> Iterator[Finding]:
     *_, synchronous_commit, fsync = connection.execute(query("server_facts")).fetchone() or ()
     says = f"synchronous_commit {synchronous_commit}, fsync {fsync}"
     if synchronous_commit == "off":
-        # We ask for it at connect: a pooler between us and the server may drop what we asked for.
+        # We ask for it when connecting, but a pooler in between may drop the setting.
         do = "let connections set synchronous_commit: ticks are acked as soon as COMMIT answers"
         yield Finding("FAIL", "PostgreSQL durability", says, do)
     elif fsync == "off":
@@ -89,7 +90,7 @@ def _rights(connection: Connection) -> Iterator[Finding]:
         says = ", ".join(f"{privilege} on {what.lower()}" for privilege, what in missing)
         yield Finding("FAIL", "PostgreSQL rights", f"missing: {says}", do)
     else:
-        yield Finding("ok", "PostgreSQL rights", "all that is needed")
+        yield Finding("ok", "PostgreSQL rights", "complete")
 
 
 def _foreign_tables(connection: Connection) -> Iterator[Finding]:
@@ -98,21 +99,21 @@ def _foreign_tables(connection: Connection) -> Iterator[Finding]:
         level: Literal["warn", "FAIL"] = "FAIL" if lack.column.without is None else "warn"
         yield Finding(level, "application's tables", str(lack), f"as the table's owner: {lack.mend}")
     if not lacks:
-        yield Finding("ok", "application's tables", "every column that is used is there")
+        yield Finding("ok", "application's tables", "all used columns exist")
 
 
 def _definitions(connection: Connection) -> Iterator[Finding]:
-    # With it comes TA-Lib, which the other findings need not wait for.
+    # Imported here, because it loads TA-Lib.
     from ...workers.detect.definitions import read_definitions  # noqa: PLC0415
 
     if connection.execute(query("definitions_exist")).fetchone() != (True,):
         return
     definitions = read_definitions(connection)
     for row in definitions.wrong:
-        yield Finding("warn", "definitions", f"{row.table}: {row.name}: {row.why}", "correct the row, or switch it off")
+        yield Finding("warn", "definitions", f"{row.table}: {row.name}: {row.why}", "correct the row, or disable it")
     for row in definitions.idle:
-        do = "`tickstock definitions live` switches the default set on for the timeframes of workers"
-        yield Finding("warn", "definitions", f"{row.name} is never looked for: {row.why}", do)
+        do = "`tickstock definitions live` enables the default set for the timeframes of workers"
+        yield Finding("warn", "definitions", f"{row.name} is never detected: {row.why}", do)
     if not definitions.wrong and not definitions.idle:
         on = len(definitions.patterns), len(definitions.indicators)
         sessions = [pattern.session for pattern in definitions.patterns]
@@ -127,16 +128,14 @@ def _bounds(connection: Connection) -> Iterator[Finding]:
         return
     refused = connection.execute(query("refused_upkeep")).fetchall()
     for task, why in refused:
-        says = f"rows of {task} that are over stay: {why}"
-        yield Finding(
-            "warn", "bounds", says, "grant what is refused; or drop old rows yourself, where the table is yours"
-        )
+        says = f"old rows of {task} cannot be deleted: {why}"
+        yield Finding("warn", "bounds", says, "grant the right; or delete old rows yourself, if the table is yours")
     if not refused:
-        yield Finding("ok", "bounds", "what is over is deleted")
+        yield Finding("ok", "bounds", "old rows are deleted")
 
 
 def recorded_shape(connection: Connection) -> tuple[int, int | None] | None:
-    """Return the partition count, and the former one where a change was broken off; None where no stream is yet."""
+    """Return the partition count, and the former one if a change is not finished; None if there is no stream yet."""
     if connection.execute(query("stream_exists")).fetchone() != (True,):
         return None
     return connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
@@ -148,7 +147,7 @@ def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]
         says = f"not recorded yet: the first process records {wanted or DEFAULT_PARTITIONS}"
         yield Finding("ok", "partitions", says)
     elif row[1] is not None:
-        says = f"the change from {row[1]} to {row[0]} was broken off: nothing can start"
+        says = f"the change from {row[1]} to {row[0]} was not finished: nothing can start"
         yield Finding("FAIL", "partitions", says, f"run `tickstock repartition {row[0]}` again")
     elif wanted and wanted != row[0]:
         says = f"--partitions is {wanted}, but this stream has {row[0]}"
@@ -172,6 +171,6 @@ def _timescaledb(connection: Connection) -> Iterator[Finding]:
             if installed
             else "available, not in this database"
             if available
-            else "not there"
+            else "not installed"
         )
         yield Finding("ok", "TimescaleDB", f"{says}: ohlcv_1min is a plain table, which is enough")

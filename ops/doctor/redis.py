@@ -1,4 +1,4 @@
-"""What Redis must be and allow, for producers and workers to be safe on it."""
+"""The requirements on Redis for safe producers and workers."""
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -25,14 +25,14 @@ _KEYS = "Redis keys"
 
 
 def check_hiredis() -> Finding:
-    """Look for the fast parser."""
+    """Check for the fast parser."""
     if find_spec("hiredis"):
         return Finding("ok", "hiredis", "installed")
     return Finding("FAIL", "hiredis", "missing: Redis replies are parsed 5 times slower", "pip install hiredis")
 
 
 def check_redis(client: Node, where: str, roles: Sequence[Role]) -> Iterator[Finding]:
-    """Check a server that answers. roles: whose rights our user must have."""
+    """Check a server that answers. roles: our user must have their rights."""
     checks = (
         ("Redis version", lambda c: redis_version_of(c.info("server"), where)),
         ("Redis eviction", _eviction),
@@ -44,17 +44,17 @@ def check_redis(client: Node, where: str, roles: Sequence[Role]) -> Iterator[Fin
 
 
 def check_types(client: Client, partitions: int) -> Iterator[Finding]:
-    """Make a finding of each key of ours that holds something else."""
+    """Make a finding for each of our keys that holds another type."""
     try:
         found = foreign_keys(client, all_keys(partitions))
     except (RedisError, OSError):
-        return  # `check_keys` reads them one by one, and says why it cannot
+        return  # `check_keys` reads them one by one, and reports the reason
     for foreign in found:
         yield Finding("FAIL", _KEYS, foreign.says, foreign.do)
 
 
 def check_keys(client: Client, roles: Sequence[Role], partitions: int) -> Finding:
-    """Read a key of each partition by a right of the first role: nodes that all answer may refuse every key."""
+    """Read a key of each partition with a right of the first role: cluster nodes that answer may still refuse keys."""
     refused: dict[int, Exception] = {}
     for partition in range(partitions):
         try:
@@ -64,10 +64,10 @@ def check_keys(client: Client, roles: Sequence[Role], partitions: int) -> Findin
         except (RedisError, OSError) as e:
             refused[partition] = e
             if not isinstance(e, ResponseError):
-                break  # it may have waited for as long as we do
+                break  # each further read could take as long
     if not refused:
         return Finding("ok", _KEYS, f"one of each of {partitions} partitions was read")
-    do = "look at the server's log"
+    do = "check the server's log"
     if is_cluster(client):
         do = "CLUSTER INFO and CLUSTER NODES name the lost slots: bring their node back, or `redis-cli --cluster fix`"
     return Finding("FAIL", _KEYS, f"partition {first_few(refused)}: {first_line(next(iter(refused.values())))}", do)
@@ -81,7 +81,7 @@ def _read_of(role: Role, partition: int) -> Call:
 
 
 def redis_version_of(found: dict[str, Any], where: str) -> Iterator[Finding]:
-    """Judge a server by its INFO server. XTRIM MINID came with Redis 6.2; Valkey began with 7.2."""
+    """Judge a server by its INFO server. XTRIM MINID exists since Redis 6.2; Valkey began with 7.2."""
     version, name = found.get("valkey_version") or found["redis_version"], redis_version(found)
     least = _LEAST_VALKEY if "valkey_version" in found else _LEAST_REDIS
     if tuple(int(part) for part in version.split(".")[:2]) >= least:
@@ -95,7 +95,7 @@ def _eviction(client: Client) -> Iterator[Finding]:
     if policy == "noeviction":
         yield Finding("ok", "Redis eviction", policy)
     else:
-        says = f"{policy} evicts whole streams in silence: no worker starts"
+        says = f"{policy} may delete whole streams: no worker starts"
         yield by_rule("REDIS_EVICTS", "Redis eviction", says)
 
 
@@ -119,4 +119,4 @@ def _persistence(client: Client) -> Iterator[Finding]:
     elif replay == "unknown":
         yield Finding("warn", subject, UNKNOWN, PRINT_AGAIN)
     else:
-        yield Finding("ok", subject, "AOF is on, and a start brings back all of it, transactions and scripts too")
+        yield Finding("ok", subject, "AOF is on, and a restart restores all of it, including transactions and scripts")

@@ -1,6 +1,6 @@
-"""Whether Redis lets its user do what the roles need.
+"""Check whether the Redis user has the rights of some roles.
 
-ACL DRYRUN judges a call without making it. Where it is missing (Redis 6.2) or denied, the calls are queued in a
+ACL DRYRUN checks a call without making it. If it is missing (Redis 6.2) or denied, the calls are queued in a
 transaction that is discarded: Redis checks rights when it queues.
 """
 
@@ -18,14 +18,14 @@ _TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 
 
 class Denied(NamedTuple):
-    """A call that the user may not make, and the server's words."""
+    """A call that the user may not make, and the server's message."""
 
     call: Call
     why: str
 
 
 def check_rights(client: Node, roles: Sequence[Role]) -> Iterator[Finding]:
-    """Ask for every call of some roles."""
+    """Check every call of some roles."""
     user = _user(client)
     calls = _calls(roles, is_cluster=client.info("server").get("redis_mode") == "cluster")
     dry = _can_ask(client, user)
@@ -36,21 +36,24 @@ def check_rights(client: Node, roles: Sequence[Role]) -> Iterator[Finding]:
         do = f"ACL SETUSER {user} {' '.join(missing_rules(denied, roles))}"
         yield Finding("FAIL", "Redis rights", says, do)
     else:
-        yield Finding("ok", "Redis rights", f"{asked}, may do all that is needed")
+        yield Finding("ok", "Redis rights", f"{asked}, has all rights")
 
 
 def denied_in_trial(client: Node, role: Role) -> list[Denied]:
-    """Ask for every call of a role without ACL DRYRUN: no role has that right, and the server logs who lacks it."""
+    """Check every call of a role without ACL DRYRUN: no role has that right, and the server would log the refusal."""
     return _denied_by_trial(client, _calls([role], is_cluster=client.info("server").get("redis_mode") == "cluster"))
 
 
 def named(denied: Sequence[Denied]) -> str:
-    """Name calls for people."""
+    """List calls for people."""
     return "; ".join(dict.fromkeys(_spelled(one.call) for one in denied))
 
 
 def missing_rules(denied: Sequence[Denied], roles: Sequence[Role]) -> list[str]:
-    """Return the ACL rules that the servers' words ask for: of a call, it names what it meets first."""
+    """Return the ACL rules that the servers' messages ask for.
+
+    A message names only the first missing right of a call.
+    """
     rules: dict[str, None] = {}
     for call, why in denied:
         if selector := next((s for role in roles for s in RIGHTS[role].selectors if call in s.calls), None):
@@ -82,7 +85,7 @@ def _user(client: Node) -> str:
 
 
 def _can_ask(client: Client, user: str) -> bool:
-    """Tell whether ACL DRYRUN is there (Redis 7.0) and allowed."""
+    """Tell whether ACL DRYRUN exists (Redis 7.0) and is allowed."""
     try:
         client.execute_command("ACL", "DRYRUN", user, "PING")
     except ResponseError:
@@ -99,7 +102,7 @@ def _denied_by_rule(client: Client, user: str, calls: Sequence[Call]) -> list[De
 
 
 def _denied_by_trial(client: Node, calls: Sequence[Call]) -> list[Denied]:
-    """Queue each call, and discard them. A refusal to queue for another reason (memory is full) is no missing right."""
+    """Queue each call, and discard all. A refusal for another reason (full memory) is not a missing right."""
     connection = client.connection_pool.get_connection()
     try:
         denied = [Denied(call, why) for call in (("MULTI",), ("DISCARD",)) if (why := _refusal(connection, call))]
@@ -109,7 +112,7 @@ def _denied_by_trial(client: Node, calls: Sequence[Call]) -> list[Denied]:
         queued = [call for call in calls if call[0] not in _TRANSACTION]
         denied = [Denied(call, why) for call in queued if (why := _refusal(connection, call))]
         _refusal(connection, ("DISCARD",))
-        why = _refusal(connection, ("EXEC",))  # without a transaction: an error, but not of rights
+        why = _refusal(connection, ("EXEC",))  # without a transaction: an error, but not about rights
         return [*denied, Denied(("EXEC",), why)] if why else denied
     finally:
         connection.disconnect()
@@ -117,7 +120,7 @@ def _denied_by_trial(client: Node, calls: Sequence[Call]) -> list[Denied]:
 
 
 def _refusal(connection: object, call: Call) -> str:
-    """Send a call; return why the user may not make it, "" where it may."""
+    """Send a call; return why the user may not make it, "" if it may."""
     connection.send_command(*call)  # type: ignore[attr-defined]  # the client library's connection is untyped
     try:
         connection.read_response()  # type: ignore[attr-defined]

@@ -1,1 +1,1 @@
-"""Both servers started and stopped by ourselves, in a folder."""
+"""Embedded mode: both servers are started and stopped by us, in a data folder."""

@@ -25,15 +25,15 @@ _STATE = "servers.json"
 
 @contextmanager
 def locked(path: Path, operation: int) -> Iterator[int | None]:
-    """Hold a flock for the block and yield its descriptor; yield None where LOCK_NB found it taken.
+    """Hold a flock for the block and yield its descriptor; yield None if LOCK_NB found it taken.
 
-    The descriptor is not inherited by child processes: a server that outlives us must not hold our lock.
+    Child processes do not inherit the descriptor: a server that outlives us must not hold our lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield descriptor if _lock(descriptor, operation) else None
     finally:
-        # Closed, not unlocked: a forked child shares the lock, and keeps it as long as it lives.
+        # Close it, not unlock it: a forked child shares the lock, and keeps it while it runs.
         os.close(descriptor)
 
 
@@ -46,28 +46,28 @@ def _lock(descriptor: int, operation: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether somebody holds a lock. Only under DECISION: the look takes the lock for a moment."""
+    """Tell whether another process holds a lock. Only while holding DECISION: it takes the lock for a moment."""
     with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB) as taken:
         return taken is None
 
 
 class ServerRecord(msgspec.Struct):
-    """What one server was started with, and as which process (pid 0: it was stopped)."""
+    """How one server was started, and its process (pid 0: stopped)."""
 
     password: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
     port: int = 0
     pid: int = 0
-    birth: str = ""  # tells the process from a later one with the same id
+    birth: str = ""  # distinguishes the process from a later one with the same id
 
 
 class State(msgspec.Struct):
-    """Both servers of a data folder. It holds passwords: never printed, kept in a file of mode 0600."""
+    """Both servers of a data folder. It holds passwords: never print it; its file has mode 0600."""
 
     valkey: ServerRecord
     postgres: ServerRecord
 
     def servers(self) -> Servers:
-        """Return the two addresses, for clients: redis-cli takes a user left out for one without a name."""
+        """Return both addresses for clients; redis-cli needs the user `default` in the address."""
         return Servers(
             f"redis://default:{self.valkey.password}@127.0.0.1:{self.valkey.port}/0",
             f"postgresql://tickstock:{self.postgres.password}@127.0.0.1:{self.postgres.port}/tickstock",
@@ -75,7 +75,7 @@ class State(msgspec.Struct):
 
 
 def read_state(folder: Path) -> State | None:
-    """Read `servers.json`; None in a new folder. Raises SetupError where it is damaged."""
+    """Read `servers.json`; None in a new folder. Raises SetupError if it is damaged."""
     try:
         return msgspec.json.decode((folder / _STATE).read_bytes(), type=State)
     except FileNotFoundError:
@@ -85,11 +85,11 @@ def read_state(folder: Path) -> State | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Replace `servers.json` in one step: a reader, or a crash, finds the old or the new one."""
+    """Replace `servers.json` in one step: a reader, or a crash, sees the old or the new one."""
     fresh = folder / f"{_STATE}.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(state))
         file.flush()
-        os.fsync(descriptor)  # the cluster's password is nowhere else
+        os.fsync(descriptor)  # the cluster's password is stored only here
     fresh.replace(folder / _STATE)

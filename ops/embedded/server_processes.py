@@ -1,8 +1,8 @@
-"""The two embedded servers of a data folder: how each is started, asked whether it answers, and stopped.
+"""The two embedded servers of a data folder: start, check and stop them.
 
 Both listen on 127.0.0.1 with a password, not on sockets in the data folder: a socket's path is limited to 107 bytes,
-and whatever goes between us and a server (a proxy, a tool) speaks TCP. The port of the last time is taken again while
-it is free. When to start and to stop is the watchdog's business.
+and tools between us and a server (a proxy) use TCP. The last port is used again if it is free. The watchdog decides
+when to start and stop.
 """
 
 import os
@@ -35,22 +35,22 @@ from .programs import (
     valkey_program,
 )
 
-READY_WITHIN_S = 30.0  # a second is usual; a long AOF or a crash recovery takes more
+READY_WITHIN_S = 30.0  # a second is usual; a long AOF or a crash recovery takes longer
 _STOP_WITHIN_S = 20.0  # for each signal, before the next, harder one
 _MAX_LOG_BYTES = 16 * 2**20
 _QUOTED_LINES = 5
 
-# Unicode's rules without the system's locales, which change under an index; older servers know C alone.
+# Unicode's rules without the system's locales, which may change under an index; older servers have only C.
 _BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _KNOWS_BUILTIN_LOCALE = 17
 
-# Below the ports that Linux gives to outgoing connections (32768 on). Among those, a client that dials a server which
-# is just down may be given the very port it dials, and then talks to itself and keeps the server from its port.
+# Below the ports that Linux gives to outgoing connections (from 32768): a client that connects to a stopped server
+# could get the server's own port, connect to itself, and keep the server from its port.
 _PORTS = range(20_000, 32_000)
 
 
 class EmbeddedServer:
-    """One server: its record says as which process it runs; it may have been started by an earlier watchdog."""
+    """One server. Its record names its process, which an earlier watchdog may have started."""
 
     name: str
     stop_signals: tuple[signal.Signals, ...]
@@ -63,13 +63,13 @@ class EmbeddedServer:
         self._child: subprocess.Popen[bytes] | None = None
 
     def is_alive(self) -> bool:
-        """Say whether the process is there, and is the one that was started."""
+        """Tell whether the process that was started still runs."""
         if self._child is not None:
             return self._child.poll() is None
         return bool(self.record.birth) and birth_of(self.record.pid) == self.record.birth
 
     def take_port(self) -> None:
-        """Take the port of the last time, or a new one where somebody else listens on it."""
+        """Take the last port, or a new one if another program listens on it."""
         if not self.record.port:
             self.record.port = _free_port()
         elif not _is_free(self.record.port):
@@ -77,7 +77,7 @@ class EmbeddedServer:
             self.forget_password()
 
     def forget_password(self) -> None:
-        """Choose another password, where clients may have told it to whoever sits on our port."""
+        """Choose a new password if clients may have sent it to another program on our port."""
 
     def start(self) -> None:
         """Start the process on the recorded port; do not wait for it."""
@@ -88,7 +88,7 @@ class EmbeddedServer:
         self.record.pid, self.record.birth = self._child.pid, birth_of(self._child.pid) or ""
 
     def wait_until_ready(self) -> None:
-        """Return as soon as the server answers. Raises SetupError, with the end of its log, where it does not."""
+        """Wait until the server answers. Raises SetupError, with the end of its log, if it does not."""
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
             try:
@@ -116,7 +116,7 @@ class EmbeddedServer:
         return True
 
     def check(self) -> None:
-        """Ask the server something. Raises the client library's error where it does not answer."""
+        """Send a request to the server. Raises the client library's error if it does not answer."""
         raise NotImplementedError
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -141,7 +141,7 @@ class Valkey(EmbeddedServer):
     stop_signals = (signal.SIGTERM, signal.SIGKILL)
 
     def forget_password(self) -> None:
-        """AUTH tells it in clear."""
+        """AUTH sends it in clear text."""
         self.record.password = ServerRecord().password
 
     def check(self) -> None:
@@ -164,7 +164,7 @@ class Valkey(EmbeddedServer):
             )
         finally:
             os.close(log)
-        # By standard input, because everybody reads a command line. Paths are relative: no quoting to get wrong.
+        # By standard input, because everybody can read a command line. Relative paths need no quoting.
         with suppress(BrokenPipeError):
             _feed(child, self._configuration())
         return child
@@ -186,12 +186,12 @@ class Valkey(EmbeddedServer):
 class Postgres(EmbeddedServer):
     """PostgreSQL with its durable defaults (fsync and synchronous_commit on), for the role and database `tickstock`."""
 
-    # Its password stays: SCRAM does not tell it, and wiring.REQUIRE_SCRAM keeps clients from telling it in another way.
+    # Its password stays: SCRAM does not reveal it, and wiring.REQUIRE_SCRAM forbids other methods.
     name = "postgres"
     stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
     def check(self) -> None:
-        """Connect, and make our database if it is not there yet."""
+        """Connect, and create our database if it is missing."""
         with psycopg.connect(
             host="127.0.0.1",
             port=self.record.port,
@@ -201,32 +201,32 @@ class Postgres(EmbeddedServer):
             connect_timeout=2,
             autocommit=True,
         ) as connection:
-            # Not among db/sql/queries: those run in a database, and this is what makes it.
+            # Not in db/sql/queries: those run in a database, and this creates it.
             if not connection.execute("SELECT FROM pg_database WHERE datname = 'tickstock'").rowcount:
                 connection.execute("CREATE DATABASE tickstock")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         cluster = self._cluster()
-        # We know that no server of ours runs. After a crash the process id in this file may be a stranger's by now, and
-        # PostgreSQL would not start. A server that we do not know of is still found, by its shared memory.
+        # None of our servers runs. After a crash the process id in this file may belong to another process, and
+        # PostgreSQL would not start. Our server is then still found by its shared memory.
         (cluster / "postmaster.pid").unlink(missing_ok=True)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.record.port,
             "unix_socket_directories": "",
             "max_connections": 300,  # one for each worker
-            "authentication_timeout": "5s",  # so long may a stranger hold one of them
+            "authentication_timeout": "5s",  # as long may a stranger hold a connection
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            "jit": "off",  # our statements are short: compiling one costs more than it saves
+            "jit": "off",  # our statements are short: compiling costs more than it saves
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._run_postgres("postgres", "-D", str(cluster), *options)
 
     def _cluster(self) -> Path:
-        """Return the cluster's folder; make it the first time, under another name until it is whole."""
+        """Return the cluster's folder; create it the first time, with another name until it is complete."""
         link = self._folder / "postgres"
         if link.is_symlink() or link.exists():
             return link.resolve()
@@ -242,7 +242,7 @@ class Postgres(EmbeddedServer):
         return cluster
 
     def _initialise(self, fresh: Path) -> None:
-        # Not below TMPDIR: that may be a place which PostgreSQL's account cannot reach.
+        # Not below TMPDIR, which PostgreSQL's account may not reach.
         with tempfile.NamedTemporaryFile("w", dir=fresh.parent) as password_file:
             password_file.write(self.record.password)
             password_file.flush()
@@ -276,12 +276,12 @@ class Postgres(EmbeddedServer):
 
 
 def both_servers(folder: Path, state: State) -> tuple[Valkey, Postgres]:
-    """Return the two servers that a state describes."""
+    """Return the two servers in a state."""
     return Valkey(folder, state.valkey), Postgres(folder, state.postgres)
 
 
 def stop(servers: Sequence[EmbeddedServer]) -> None:
-    """Stop servers, both at once: first as they like it, then harder; return when no process is left."""
+    """Stop servers in parallel: first gently, then harder; return when no process is left."""
     for server in servers:
         server.send(server.stop_signals[0])
     for server in servers:
@@ -294,7 +294,7 @@ def stop(servers: Sequence[EmbeddedServer]) -> None:
 
 
 def stop_orphans(folder: Path) -> None:
-    """Stop what a killed watchdog has left running, if anything. Only under the decision lock."""
+    """Stop servers that a killed watchdog has left, if any. Only while holding the decision lock."""
     if (state := read_state(folder)) is None:
         return
     servers = both_servers(folder, state)
@@ -314,9 +314,9 @@ def both_answer(servers: Servers) -> bool:
 
 
 def birth_of(pid: int) -> str | None:
-    """Return the start time of a process, in ticks since boot (proc(5), field 22); None where it is gone or a zombie.
+    """Return the start time of a process, in ticks since boot (proc(5), field 22); None if it ended or is a zombie.
 
-    Without /proc (macOS) every process of another watchdog counts as gone.
+    Without /proc (macOS) every process of another watchdog counts as ended.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -333,7 +333,7 @@ def _feed(child: subprocess.Popen[bytes], text: str) -> None:
 
 
 def _ping(url: str) -> None:
-    # No retries of redis-py's own: the callers above have their deadline.
+    # No retries of redis-py: the callers have their deadline.
     with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
         client.ping()
 

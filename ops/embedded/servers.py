@@ -1,10 +1,10 @@
-"""Embedded mode, from the side of a process that uses the servers: start them, find them again, leave them.
+"""Embedded mode for a process that uses the servers: start them, find them again, leave them.
 
-Valkey and PostgreSQL of a data folder are shared by all processes that name it, and run while one of these runs. Each
-process holds a shared lock on the folder; a watchdog (`watchdog.py`) starts both servers, starts one again
-that dies, and stops both when the last process is gone, SIGKILL included: the kernel lets go of a dead process's lock.
-Should the watchdog itself be killed, the next process to start puts another in its place, which adopts the servers
-that run; and the last process to end normally stops them itself.
+All processes that name a data folder share its Valkey and PostgreSQL, which run while one of these runs. Each process
+holds a shared lock on the folder. A watchdog (`watchdog.py`) starts both servers, restarts one that dies, and stops
+both when the last process has ended, even by SIGKILL: the kernel releases a dead process's lock. If the watchdog itself
+is killed, the next process starts another one, which adopts the running servers; and the last process that ends
+normally stops them itself.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ _ANSWER_WITHIN_S = 0.3
 def default_data_dir() -> Path:
     """Return $XDG_STATE_HOME/tickstock, ~/.local/state/tickstock, or /var/lib/tickstock for root.
 
-    Root's home is closed to the account that PostgreSQL runs as; /var/lib is where a system service keeps its state.
+    PostgreSQL's account cannot enter root's home; /var/lib is the usual place for a system service's state.
     """
     if os.geteuid() == 0:
         return Path("/var/lib/tickstock")
@@ -41,16 +41,16 @@ def default_data_dir() -> Path:
 
 @contextmanager
 def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[Servers]:
-    """Start, or adopt, the two servers of a data folder; stop them if this is the last process of it.
+    """Start or adopt the two servers of a data folder; stop them at the end if no other process uses them.
 
-    A server that dies meanwhile is started again at the same address, with its data. When the last process leaves, this
-    returns after both servers have ended. Raises UsageError for a folder that cannot be used, SetupError where a server
-    does not start. log: is told when they are started here, before and after.
+    A server that dies meanwhile is restarted at the same address, with its data. The last process returns after both
+    servers have ended. Raises UsageError for an unusable folder, SetupError if a server does not start. log: called
+    with messages before and after a start.
     """
     folder = data_dir.expanduser().absolute()
     with ExitStack() as use:
         started, state = _join(folder, use, log)
-        if started:  # else every command would say where they are, which `tickstock urls` does
+        if started:  # else every command would print the addresses, as `tickstock urls` does
             log(
                 f"started the embedded servers of {folder}: "
                 f"Valkey on 127.0.0.1:{state.valkey.port}, PostgreSQL on 127.0.0.1:{state.postgres.port}"
@@ -60,10 +60,10 @@ def embedded_servers(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[
 
 @contextmanager
 def servers_to_look_at(data_dir: Path, *, log: Callable[[str], None]) -> Iterator[Servers]:
-    """Give the two servers of a data folder to whoever only looks: also where they run and do not answer.
+    """Return the two servers of a data folder for a read-only look, even if they run and do not answer.
 
-    Where none run they are started, as `embedded_servers` does; where some do, no decision to start or stop them is
-    waited for, which another process may be making for long.
+    Without running servers they are started, as in `embedded_servers`. Otherwise this does not wait for another
+    process's decision to start or stop them, which may take long.
     """
     folder = data_dir.expanduser().absolute()
     with ExitStack() as use:
@@ -75,31 +75,34 @@ def servers_to_look_at(data_dir: Path, *, log: Callable[[str], None]) -> Iterato
 
 
 def _running(folder: Path, use: ExitStack) -> State | None:
-    """Take the users' lock where a watchdog runs, so that it goes on; None where it is about to end, or none does."""
+    """Take the users' lock while a watchdog runs, so that it continues; None if it is about to end, or none runs."""
     deadline = time.monotonic() + _ANSWER_WITHIN_S
     with ExitStack() as looking:
         try:
             looking.enter_context(locked(folder / USERS, fcntl.LOCK_SH))
             while is_held(folder / WATCHDOG):
                 state = read_state(folder)
-                # One that has just seen its last user go stops them now.
+                # A watchdog that has just lost its last user is stopping them.
                 answers = state is not None and not away_servers(state.servers(), within_s=_ANSWER_WITHIN_S)
                 if state is not None and (answers or time.monotonic() > deadline):
                     use.push(looking.pop_all())
                     return state
                 time.sleep(_LOOK_EVERY_S)
-        except OSError:  # there is no such folder yet, or it cannot be used: who starts them says so
+        except OSError:  # there is no such folder yet, or it is unusable: the start will report it
             return None
     return None
 
 
 def _join(folder: Path, use: ExitStack, log: Callable[[str], None]) -> tuple[bool, State]:
-    """Take the users' lock and see to it that a watchdog runs and both servers answer; say whether we started one."""
+    """Take the users' lock and make sure that a watchdog runs and both servers answer.
+
+    Return whether we started one, and the state.
+    """
     with ExitStack() as deciding:
         try:
             _make(folder)
             deciding.enter_context(locked(folder / DECISION, fcntl.LOCK_EX))
-            use.callback(_leave, folder)  # before the lock, so that it runs when that is given up
+            use.callback(_leave, folder)  # before taking the lock, so that it runs after its release
             use.enter_context(locked(folder / USERS, fcntl.LOCK_SH))
         except OSError as e:
             raise UsageError(f"the data folder {folder} cannot be used: {e.strerror}") from e
@@ -109,10 +112,10 @@ def _join(folder: Path, use: ExitStack, log: Callable[[str], None]) -> tuple[boo
 def _make(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the data folder {folder} is not a folder")
-    # For root PostgreSQL's account must pass through; nobody else looks, and what is secret has mode 0600 besides.
+    # As root, PostgreSQL's account must pass through it; secret files have mode 0600.
     folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid() == 0:
-        # What root writes into it could not be read by its owner any more.
+        # The owner could not read files that root writes.
         raise UsageError(f"the data folder {folder} belongs to another user: run as that user, not as root")
 
 
@@ -122,7 +125,7 @@ def _ensure_servers(folder: Path, log: Callable[[str], None]) -> tuple[bool, Sta
     while True:
         with locked(folder / WATCHDOG, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
             if lock is not None:
-                log("starting PostgreSQL and Valkey")  # the first time takes seconds
+                log("starting PostgreSQL and Valkey")  # the first start takes seconds
                 _start_watchdog(folder, lock)
                 started = True
         state = read_state(folder)
@@ -136,12 +139,12 @@ def _ensure_servers(folder: Path, log: Callable[[str], None]) -> tuple[bool, Sta
 def _start_watchdog(folder: Path, lock: int) -> None:
     """Start the watchdog and wait for its answer: it closes its standard output when the servers are up.
 
-    It inherits its lock, and so holds it from its first moment, even if we are killed in this one.
+    It inherits the lock, and so holds it from its start, even if we are killed now.
     """
     log = os.open(folder / "watchdog.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         watchdog = subprocess.run(
-            # -P: nothing that lies in the data folder is imported.
+            # -P: import nothing from the data folder
             [sys.executable, "-P", "-m", "tickstockpl.ops.embedded.watchdog", str(folder), str(lock)],
             check=False,
             stdin=subprocess.DEVNULL,
@@ -159,11 +162,11 @@ def _start_watchdog(folder: Path, lock: int) -> None:
 
 
 def _leave(folder: Path) -> None:
-    """Where no process is left, wait until the watchdog has stopped the servers; without a watchdog, stop them here.
+    """If no process is left, wait until the watchdog has stopped the servers; without a watchdog, stop them here.
 
-    While the watchdog stops them it holds the decision lock.
+    The watchdog holds the decision lock while it stops them.
     """
-    with suppress(FileNotFoundError):  # the folder was removed: the watchdog sees that, too
+    with suppress(FileNotFoundError):  # the folder was removed: the watchdog notices it as well
         while True:
             with locked(folder / DECISION, fcntl.LOCK_EX):
                 if is_held(folder / USERS):

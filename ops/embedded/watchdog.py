@@ -5,8 +5,8 @@ lock. It leaves the terminal, starts both servers (or adopts those of a killed w
 output, and then
 
 - starts a server that died again, on the same port, so that clients only have to reconnect;
-- stops both servers and ends as soon as no process holds the users' lock any more, however the last one ended;
-- does the same on SIGTERM, and where its data folder was removed or replaced.
+- stops both servers and ends when no process holds the users' lock, however the last one ended;
+- does the same on SIGTERM, and if its data folder is removed or replaced.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ _STAYED_UP_S = 10.0
 
 
 class Watchdog:
-    """Keeps the two servers of a data folder up while somebody uses them."""
+    """Keeps the two servers of a data folder running while a process uses them."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self._folder = folder
@@ -43,7 +43,7 @@ class Watchdog:
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def bring_up(self) -> None:
-        """Adopt the servers that live, start the others, return when both answer.
+        """Adopt the running servers, start the others, return when both answer.
 
         Raises SetupError, OSError or SubprocessError; then no server runs.
         """
@@ -61,28 +61,28 @@ class Watchdog:
         missing = [server for server in self._servers if not server.is_alive()]
         for server in missing:
             server.take_port()
-        write_state(self._folder, self._state)  # first of all: the cluster is made with the password in it
+        write_state(self._folder, self._state)  # first of all: the cluster is created with the password in it
         for server in missing:
             self._start(server)
         for server in self._servers:
             server.wait_until_ready()
 
     def keep(self) -> None:
-        """Watch until the servers are not needed any more; then stop them."""
+        """Watch until the servers are not needed; then stop them."""
         try:
             while not self._asked_to_stop and self._owns_folder():
                 if self._stop_if_unused():
                     return
                 self._restart_dead()
                 time.sleep(_LOOK_EVERY_S)
-        except OSError as e:  # the folder was removed while we looked
+        except OSError as e:  # the folder was removed in between
             _note(f"giving up: {e}")
         self.stop()
 
     def stop(self) -> None:
-        """Stop both servers and write that down."""
+        """Stop both servers and record it."""
         stop(self._servers)
-        if self._owns_folder():  # in a folder that was replaced, the file is another watchdog's
+        if self._owns_folder():  # in a replaced folder, the file belongs to another watchdog
             write_state(self._folder, self._state)
 
     def _stop_if_unused(self) -> bool:
@@ -90,7 +90,7 @@ class Watchdog:
             if deciding is None or is_held(self._folder / USERS):
                 return False
             self.stop()
-            # Before the decision lock: who takes that next must not believe that we still watch.
+            # Before the decision lock: its next holder must not believe that we still watch.
             os.close(self._lock)
             return True
 
@@ -112,25 +112,25 @@ class Watchdog:
 
     def _start(self, server: EmbeddedServer) -> None:
         server.start()
-        write_state(self._folder, self._state)  # at once: the next watchdog must find it, should we be killed
+        write_state(self._folder, self._state)  # immediately: if we are killed, the next watchdog must find it
 
     def _on_sigterm(self, _signal: int, _frame: FrameType | None) -> None:
         self._asked_to_stop = True
 
 
 class _Pause:
-    """Longer and longer between the starts of a server that does not stay up; none for one that did."""
+    """Growing pauses between starts of a server that does not stay up; none for one that did."""
 
     def __init__(self) -> None:
         self._length_s = 0.0
         self._started_at = 0.0
 
     def is_over(self) -> bool:
-        """Say whether it may be started now; if so, the next pause begins."""
+        """Tell whether the server may be started now; if so, the next pause begins."""
         up_s = time.monotonic() - self._started_at
         if up_s < self._length_s:
             return False
-        # PostgreSQL needs a second start: the orphans of a killed one hold its shared memory for a moment.
+        # PostgreSQL needs a second start: the children of a killed one hold its shared memory for a moment.
         self._length_s = 0.5 if up_s > _STAYED_UP_S + self._length_s else min(2 * self._length_s, _LONGEST_PAUSE_S)
         self._started_at = time.monotonic()
         return True
@@ -139,7 +139,7 @@ class _Pause:
 def main() -> None:
     """Run the watchdog of the data folder named on the command line."""
     if os.fork():
-        os._exit(0)  # so that nobody has to reap the watchdog, which outlives whoever started it
+        os._exit(0)  # nobody has to wait for the watchdog, which outlives its starter
     folder, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.truncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    """Answer the process that started us, and close: it reads to the end. It may have been killed meanwhile."""
+    """Answer the process that started us, and close the output: it reads to the end. It may have been killed."""
     with suppress(BrokenPipeError):
         os.write(sys.stdout.fileno(), text.encode())
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""A pretend Massive server: the real WebSocket protocol and the REST calls we use, for tests and demos."""
+"""A fake Massive server: the real WebSocket protocol and the REST calls that we use, for tests and demos."""
 
 from .server import FakeMassive
 

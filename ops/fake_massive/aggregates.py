@@ -1,6 +1,6 @@
-"""Bars of the trades told so far: the tests' oracle, in plain Python, and what the channels A and AM say.
+"""Bars of the trades sent so far: the tests' oracle, in plain Python, and the events of the channels A and AM.
 
-Shares nothing with workers/partition/bar_book.py on purpose.
+It shares nothing with workers/partition/bar_book.py on purpose.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ class Bar(NamedTuple):
 
 
 class Window:
-    """The trades of one symbol in one span of time, added up."""
+    """The sums of one symbol's trades in one span of time."""
 
     __slots__ = ("close", "closed_at", "count", "dollars", "high", "low", "micros", "open", "opened_at")
 
@@ -48,11 +48,11 @@ class Window:
 
     @property
     def is_bar(self) -> bool:
-        """Tell whether a trade set the prices: volume alone makes no bar."""
+        """Tell whether a trade has set the prices: volume alone makes no bar."""
         return self.opened_at is not None
 
     def add(self, trade: Trade, allowed: Sets, micros: int) -> None:
-        """Add one trade, in whatever order trades come. micros: its size in millionths of a share."""
+        """Add one trade, in any order. micros: its size in millionths of a share."""
         if allowed.volume:
             self.micros += micros
             self.dollars += trade.price * micros / 1e6
@@ -67,10 +67,10 @@ class Window:
                 self.closed_at, self.close = at, trade.price
 
     def add_second(self, told: "Window", at: tuple[int, int]) -> None:
-        """Add one A event. at: its start (Unix ms) and its place among all events."""
+        """Add one A event. at: its start (Unix ms) and its number among all events."""
         self.micros += told.micros
         low, high = min(told.low, told.open, told.close), max(told.high, told.open, told.close)
-        vwap = min(max(round(told.vwap, _VWAP_DECIMALS), low), high)  # who reads it keeps it between the two
+        vwap = min(max(round(told.vwap, _VWAP_DECIMALS), low), high)  # a reader limits it to this range
         self.dollars += vwap * told.micros / 1e6
         self.count += 1
         self.high, self.low = max(self.high, told.high), min(self.low, told.low)
@@ -81,7 +81,7 @@ class Window:
 
     @property
     def vwap(self) -> float:
-        """Return dollars a share, the close where no share has traded."""
+        """Return dollars per share; the close if no share was traded."""
         return self.dollars / (self.micros / 1e6) if self.micros else self.close
 
 
@@ -89,23 +89,23 @@ _Minutes = MutableMapping[str, MutableMapping[int, Window]]  # symbol -> start, 
 
 
 class Aggregates:
-    """Every minute's bar since the tape's start, and the events of A and AM that are due.
+    """The bars of all minutes since the tape's start, and the A and AM events that are due.
 
-    A second is told once, when it is over; a trade that comes after that is told as a further part of its second, so
-    that each trade is in exactly one A. A minute is told when it is over, and whole again after each late trade.
-    What has only volume is not told.
+    A second is sent once, when it is over; a later trade is sent as a further part of its second, so that each trade is
+    in exactly one A. A minute is sent when it is over, and again, complete, after each late trade. Windows with volume
+    only are not sent.
     """
 
     def __init__(self) -> None:
         self._minutes: _Minutes = defaultdict(lambda: defaultdict(Window))
         self._minutes_of_seconds: _Minutes = defaultdict(lambda: defaultdict(Window))
         self._days: dict[str, Window] = defaultdict(Window)
-        self._seconds: dict[tuple[str, int], Window] = defaultdict(Window)  # not told yet
-        self._changed: set[tuple[str, int]] = set()  # minutes that are not told as they are now
+        self._seconds: dict[tuple[str, int], Window] = defaultdict(Window)  # not sent yet
+        self._changed: set[tuple[str, int]] = set()  # minutes that have changed since they were sent
         self._told_seconds = 0
 
     def add(self, trades: Iterable[Trade]) -> None:
-        """Add trades up."""
+        """Add trades."""
         for trade in trades:
             symbol, at_ms = trade.symbol, trade.at_ms
             allowed, micros = sets(trade.conditions, at_ms), micro_shares(trade.decimal_size)
@@ -116,7 +116,7 @@ class Aggregates:
             self._days[symbol].add(trade, allowed, micros)
 
     def due(self, now_ms: int) -> list[dict[str, Any]]:
-        """Return the A and AM events of what is over now and was not told, oldest first."""
+        """Return the A and AM events that are due and were not sent, oldest first."""
         seconds = [key for key in self._seconds if key[1] + SECOND_MS <= now_ms]
         minutes = [key for key in self._changed if key[1] + MINUTE_MS <= now_ms]
         self._changed.difference_update(minutes)
@@ -136,7 +136,7 @@ class Aggregates:
     ) -> list[Bar]:
         """Return bars that start at first_ms to last_ms (Unix ms, both inclusive), by symbol and time.
 
-        channel: T: of the trades; A: of the seconds that were told, each counted as one.
+        channel: T: of the trades; A: of the seconds sent, each counted as one.
         """
         minutes = self._minutes_of_seconds if channel == "A" else self._minutes
         names = sorted(minutes) if symbol is None else [symbol] if symbol in minutes else []

@@ -1,4 +1,4 @@
-"""The tape, told to the clients that are connected, with whatever goes wrong. All of it in the server's own thread."""
+"""Sends the tape to the connected clients, with the chosen misbehaviour. Runs in the server's own thread."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from .trade import Trade
 
 _MAX_CONNECTIONS = "Maximum number of connections exceeded: another process has connected with this key"
 
-# What no client may stumble over: a quote, an event from the future, trades that are none.
+# Clients must survive these: a quote, an unknown event, invalid trades.
 _GARBAGE = (
     b'{"ev":"Q","sym":"AAPL","bp":1.0,"ap":2.0,"t":1}',
     b'{"ev":"NEW","sym":"AAPL"}',
@@ -26,10 +26,10 @@ _GARBAGE = (
 
 
 class Broadcast:
-    """Who is connected, what was told, and the bars of it."""
+    """The connected clients, the trades sent, and their bars."""
 
     def __init__(self, tape: Tape, misbehaviour: Misbehaviour, *, key: str | None) -> None:
-        """key: the only one that is let in; None: any."""
+        """key: the only accepted key; None: any."""
         self.aggregates = Aggregates()
         self.connections: set[Connection] = set()
         self._tape = tape
@@ -37,7 +37,7 @@ class Broadcast:
         self._key = key
 
     def step(self, now_ns: int, told: Sequence[Trade] = ()) -> None:
-        """Play what has arrived since the last step, and some trades besides. now_ns: Unix ns."""
+        """Send the trades that are due since the last step, and `told`. now_ns: Unix ns."""
         trades = [*self._tape.until(now_ns), *told]
         self.aggregates.add(trades)
         due = self.aggregates.due(now_ns // 1_000_000)
@@ -50,14 +50,14 @@ class Broadcast:
             connection.tell(events, delay_s=self._misbehaviour.delay_s(), extra=extra)
 
     def misbehave(self, what: str, *, seconds: float | None = None, times: int | None = None) -> None:
-        """Do something wrong from now on, or once. Raises UsageError."""
+        """Misbehave from now on, or once. Raises UsageError."""
         self._misbehaviour.switch_on(what, seconds=seconds, times=times)
         if what in ONCE:
             for connection in list(self.connections):
                 connection.cut() if what == "cut" else connection.send_away("max_connections", _MAX_CONNECTIONS)
 
     def say(self, message: bytes) -> None:
-        """Send a message as it is to everybody."""
+        """Send a message unchanged to all clients."""
         for connection in self.let_in():
             connection.say(message)
 
@@ -66,7 +66,7 @@ class Broadcast:
         return [connection for connection in self.connections if connection.key is not None]
 
     async def converse(self, socket: ServerConnection) -> None:
-        """Serve one client until it is gone."""
+        """Serve one client until it disconnects."""
         connection = Connection(socket)
         sender = asyncio.create_task(connection.send_for_ever())
         self.connections.add(connection)
@@ -101,7 +101,7 @@ class Broadcast:
             connection.say_status(("error", f"unknown action: {action}"))
 
     def _authenticate(self, connection: Connection, key: str) -> None:
-        """Let a key in, or send it away. The older connection with this key is closed, as Massive does."""
+        """Accept a key, or refuse it. The older connection with this key is closed, as Massive does."""
         if not key or self._key not in (None, key) or self._misbehaviour.does("auth_failed"):
             connection.send_away("auth_failed", "authentication failed")
             return

@@ -1,4 +1,4 @@
-"""One client of the pretend server: its key, what it subscribed to, and the messages on their way to it."""
+"""One client of the fake server: its key, its subscriptions, and its queued messages."""
 
 import asyncio
 import json
@@ -11,8 +11,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 CHANNELS = ("T", "A", "AM")
-_MESSAGE_EVENTS = 500  # of one array at most: most clients take messages up to 1 MiB
-_MAX_BEHIND_BYTES = 64 << 20  # a client that is further behind is sent away, as Massive does
+_MESSAGE_EVENTS = 500  # in one array: most clients accept messages up to 1 MiB
+_MAX_BEHIND_BYTES = 64 << 20  # a client that is further behind is disconnected, as Massive does
 _POLICY_VIOLATION = 1008
 
 
@@ -29,20 +29,20 @@ class Connection:
 
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
-        self.key: str | None = None  # once it is let in
+        self.key: str | None = None  # set when it is accepted
         self.subscribed: set[str] = set()  # "T.*", "AM.AAPL"
-        self._queue: deque[tuple[float, bytes]] = deque()  # (not before, on the monotonic clock; one message)
+        self._queue: deque[tuple[float, bytes]] = deque()  # (earliest send time on the monotonic clock, message)
         self._waiting_bytes = 0
         self._more = asyncio.Event()
         self._closing: tuple[int, str] | None = None
 
     @property
     def leaves(self) -> bool:
-        """Tell whether it was sent away."""
+        """Tell whether it is being disconnected."""
         return self._closing is not None
 
     async def send_for_ever(self) -> None:
-        """Send what is queued, in order, until the client is gone or was sent away."""
+        """Send queued messages, in order, until the client disconnects or is disconnected."""
         try:
             while True:
                 while self._queue:
@@ -60,7 +60,7 @@ class Connection:
             return
 
     def tell(self, events: Iterable[Event], *, delay_s: float = 0.0, extra: Sequence[bytes] = ()) -> None:
-        """Queue those of some events that it subscribed to. extra: events that each message holds besides."""
+        """Queue the subscribed events. extra: events added to each message."""
         if not self.subscribed:
             return
         wanted = self.subscribed
@@ -69,7 +69,7 @@ class Connection:
             self.say(b"[" + b",".join([*mine[first : first + _MESSAGE_EVENTS], *extra]) + b"]", delay_s=delay_s)
 
     def say(self, message: bytes, *, delay_s: float = 0.0) -> None:
-        """Queue one message. A client that is too far behind loses all that waits, and is sent away."""
+        """Queue one message. A client that is too far behind loses all queued messages, and is disconnected."""
         if self._closing:
             return
         self._queue.append((time.monotonic() + delay_s, message))
@@ -86,7 +86,7 @@ class Connection:
         self.say(json.dumps(events).encode())
 
     def send_away(self, status: str, message: str) -> None:
-        """Say why, then close the connection, after what is queued."""
+        """Send the reason, then close the connection, after the queued messages."""
         self.key = None
         self.subscribed.clear()
         self.say_status((status, message))
@@ -94,7 +94,7 @@ class Connection:
         self._more.set()
 
     def cut(self) -> None:
-        """End the connection without a word."""
+        """Cut the connection without a message."""
         self.socket.transport.abort()
 
     def subscribe(self, params: str) -> None:
@@ -102,7 +102,7 @@ class Connection:
         self._change(params, "subscribed to", self.subscribed.add)
 
     def unsubscribe(self, params: str) -> None:
-        """Take subscriptions back."""
+        """Remove subscriptions."""
         self._change(params, "unsubscribed to", self.subscribed.discard)
 
     def _change(self, params: str, done: str, change: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What answers an HTTP request on the server's one port: REST, the calls of a pretend server, or a WebSocket."""
+"""Answers HTTP requests on the server's one port: REST, control calls of the fake server, or a WebSocket."""
 
 import asyncio
 from http import HTTPStatus
@@ -16,7 +16,7 @@ PATH = "/stocks"  # of the WebSocket
 
 
 class Gate:
-    """Decides what a request is."""
+    """Routes a request."""
 
     def __init__(self, broadcast: Broadcast, rest: Rest, misbehaviour: Misbehaviour) -> None:
         self._broadcast = broadcast
@@ -24,7 +24,7 @@ class Gate:
         self._misbehaviour = misbehaviour
 
     async def answer(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Answer a GET, or return None where a WebSocket may open."""
+        """Answer a GET, or return None if a WebSocket may open."""
         path = urlsplit(request.path).path
         if path.startswith("/fake/"):
             return _response(socket, self._control(path, urlsplit(request.path).query))
@@ -40,7 +40,7 @@ class Gate:
         return None
 
     def _control(self, path: str, query: str) -> Answer:
-        """Answer the calls that only a pretend server has: /fake/misbehave, /fake/behave, /fake/bars."""
+        """Answer the control calls: /fake/misbehave, /fake/behave, /fake/bars."""
         options = {name: values[-1] for name, values in parse_qs(query).items()}
         try:
             if path == "/fake/misbehave":

@@ -1,4 +1,4 @@
-"""What the pretend server does wrong, since when and for how long."""
+"""The misbehaviours of the fake server, with start and duration."""
 
 import math
 import re
@@ -10,10 +10,10 @@ from ...contracts.errors import UsageError
 KINDS = {
     "auth_failed": "every key is refused",
     "max_connections": "open connections are closed, as if another process had taken the feed",
-    "stall": "connections stay open and no trade is told",
+    "stall": "connections stay open and no trade is sent",
     "slow": "every message and every answer comes late, by SLOW_S",
-    "cut": "connections are cut without a word; while it lasts, new ones too",
-    "garbage": "every message also holds events that are no trades",
+    "cut": "connections are cut without a message; while it lasts, new ones as well",
+    "garbage": "every message also holds invalid events",
     "429": "REST: too many requests, Retry-After 1",
     "5xx": "REST and new connections: 500, 502, 503 in turn",
     "next_url_loop": "REST: the next page is always this page",
@@ -31,7 +31,7 @@ _SPELLING = re.compile(r"(?P<what>[a-z0-9_]+)(?:@(?P<at>\d+(?:\.\d+)?))?(?:\+(?P
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A misbehaviour to come. at_s: seconds after the start. seconds: how long, None: for ever, or once."""
+    """A planned misbehaviour. at_s: seconds after the start. seconds: how long; None: forever, or once."""
 
     what: str
     at_s: float = 0.0
@@ -49,18 +49,18 @@ def parse_plan(text: str) -> Plan:
 
 
 class Misbehaviour:
-    """The kinds that are switched on."""
+    """The misbehaviours that are on."""
 
     def __init__(self, *, slow_s: float = SLOW_S) -> None:
-        """slow_s: what `slow` takes, for a message or an answer."""
+        """slow_s: the delay of `slow`, per message or answer."""
         self._slow_s = slow_s
         self._until_s: dict[str, float] = {}  # on the monotonic clock
         self._times_left: dict[str, int] = {}
 
     def switch_on(self, what: str, *, seconds: float | None = None, times: int | None = None) -> None:
-        """Do something wrong for some seconds, or so many times, or for ever. Raises UsageError.
+        """Switch a misbehaviour on, for some seconds, or a number of times, or forever. Raises UsageError.
 
-        times: of what answers a request or a key.
+        times: for requests and keys.
         """
         if what not in KINDS:
             raise UsageError(f"misbehaviour {what!r} is unknown: one of {', '.join(KINDS)}")
@@ -72,13 +72,13 @@ class Misbehaviour:
             self._times_left[what] = times
 
     def switch_off(self, what: str | None = None) -> None:
-        """Behave, in one way or (None) in all."""
+        """Switch one misbehaviour off, or (None) all."""
         for kind in KINDS if what is None else (what,):
             self._until_s.pop(kind, None)
             self._times_left.pop(kind, None)
 
     def does(self, what: str) -> bool:
-        """Tell whether to do this wrong now; that was one of its times."""
+        """Tell whether to misbehave now; it counts as one of the times."""
         if time.monotonic() >= self._until_s.get(what, -math.inf):
             return False
         left = self._times_left.get(what)
@@ -87,5 +87,5 @@ class Misbehaviour:
         return left is None or left > 0
 
     def delay_s(self) -> float:
-        """Return how late to say something."""
+        """Return the delay of a message or answer, in seconds."""
         return self._slow_s if self.does("slow") else 0.0

@@ -1,4 +1,4 @@
-"""Recorded trades as the pretend server's tape: a flat file, told as if it happened now."""
+"""Recorded trades as the fake server's tape: a flat file, sent as if it happened now."""
 
 import csv
 import gzip
@@ -14,31 +14,31 @@ from ...contracts.errors import UsageError
 from .trade import Trade, trade_of
 
 _COLUMNS = ("ticker", "price", "size", "sip_timestamp")
-_MAX_CONDITION = 255  # what is above is a number of another vendor's
+_MAX_CONDITION = 255  # larger numbers are another vendor's
 
 
 class RecordedTape:
     """The trades of some flat files in the order of their times; all of them are in memory.
 
-    Rows with a correction are left out: a trade that was cancelled later cannot be told from others on the WebSocket.
+    Rows with a correction are left out: on the WebSocket a trade that is cancelled later looks like any other.
     """
 
     def __init__(self, files: Sequence[Path], *, start_ns: int | None = None, speed: float = 1.0) -> None:
-        """start_ns: when the first trade happens, Unix ns; None: when it did. speed: a multiple of market time.
+        """start_ns: time of the first trade, Unix ns; None: its recorded time. speed: a multiple of market time.
 
-        Raises UsageError where a file is no trade flat file.
+        Raises UsageError if a file is not a trade flat file.
         """
         self._recorded = [row for file in files for row in _recorded(file)]
         if not self._recorded:
             raise UsageError("the recording holds no trade")
-        self._recorded.sort(key=itemgetter(0))  # stable: the file's order decides within a nanosecond
+        self._recorded.sort(key=itemgetter(0))  # stable: the file's order counts within a nanosecond
         self._next = 0
         self._first_ns = self._recorded[0][0]
         self._start_ns = self._first_ns if start_ns is None else start_ns
         self._speed = speed
 
     def until(self, now_ns: int) -> list[Trade]:
-        """Return the trades that have arrived up to now and were not returned before."""
+        """Return the trades up to now that were not returned before."""
         trades = []
         while self._next < len(self._recorded):
             recorded_ns, trade = self._recorded[self._next]
@@ -48,7 +48,7 @@ class RecordedTape:
             self._next += 1
             at_ms = at_ns // 1_000_000
             trf_at_ms = None if trade.trf_id is None else at_ms
-            # A recording without ids: one id for two trades would make one trade of them.
+            # A recording without ids: with equal ids two trades would count as one.
             trade_id = trade.trade_id or str(self._next)
             trades.append(
                 structs.replace(trade, at_ms=at_ms, trf_at_ms=trf_at_ms, sequence=self._next, trade_id=trade_id)
@@ -59,7 +59,7 @@ class RecordedTape:
 def _recorded(file: Path) -> list[tuple[int, Trade]]:
     """Read a file: (Unix ns, trade)."""
     rows = list(_rows(file))
-    # Other vendors write other codes into this column: better none than wrong ones.
+    # Other vendors use other codes in this column: better none than wrong ones.
     understood = all(map(_is_massive, {row["conditions"] for row in rows}))
     try:
         return [_trade(row, understood) for row in rows]
@@ -98,5 +98,5 @@ def _codes(text: str) -> list[str]:
 
 
 def _is_massive(text: str) -> bool:
-    """Tell whether a field holds Massive's numbers of conditions, with commas between."""
+    """Tell whether a field holds Massive's condition numbers, separated by commas."""
     return all(code.isascii() and code.isdigit() and int(code) <= _MAX_CONDITION for code in _codes(text))

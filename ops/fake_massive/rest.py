@@ -1,4 +1,4 @@
-"""The REST calls that we use, and how they go wrong: one-minute aggregates with paging; the others by their module."""
+"""The REST calls that we use, and their failures: one-minute aggregates with paging; each other call has a module."""
 
 import base64
 import binascii
@@ -34,14 +34,14 @@ class Answer(NamedTuple):
 
 
 class BadRequest(Exception):
-    """The request cannot be understood: answer 400 with this message."""
+    """The request is invalid: answer 400 with this message."""
 
 
 class Rest:
     """Answers GETs from the bars of the tape. bars: symbol, first and last start (Unix ms, inclusive) -> bars."""
 
     def __init__(self, bars: Bars, reference: Reference, misbehaviour: Misbehaviour, *, key: str | None) -> None:
-        """key: the only one that is let in; None: any."""
+        """key: the only accepted key; None: any."""
         self._address = ""  # of the server itself, for next_url; known when it listens
         self.requests: list[str] = []  # path and query of every request, oldest first
         self._bars = bars
@@ -119,7 +119,7 @@ class Rest:
     def _next(
         self, asked: re.Match[str], span: tuple[int, int] | None, limit: int, options: dict[str, str]
     ) -> dict[str, str]:
-        """Return next_url where there is a next page. span: its first and last time, Unix ms."""
+        """Return next_url if there is a next page. span: its first and last time, Unix ms."""
         cursor = base64.urlsafe_b64encode(
             urlencode({"limit": limit} | {n: options[n] for n in ("sort", "adjusted") if n in options}).encode()
         ).decode()
@@ -145,7 +145,7 @@ def _result(bar: Bar) -> dict[str, Any]:
 
 
 def _time_ms(text: str, *, last: bool) -> int:
-    """Read Unix ms, or a day of New York: its first ms, or (last) its last."""
+    """Read Unix ms, or a New York day: its first ms, or (last) its last."""
     if text.isascii() and text.isdigit():
         return int(text)
     try:
@@ -167,7 +167,7 @@ def _options_of(cursor: str) -> dict[str, str]:
     try:
         return {name: values[-1] for name, values in parse_qs(base64.urlsafe_b64decode(cursor).decode()).items()}
     except (binascii.Error, UnicodeDecodeError) as e:
-        raise BadRequest("the cursor is none of ours") from e
+        raise BadRequest("the cursor is invalid") from e
 
 
 def json_body(answer: Answer) -> str:

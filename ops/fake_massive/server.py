@@ -20,17 +20,17 @@ from .rest import Rest
 from .tape import EmptyTape, Tape
 from .trade import Trade
 
-_STEP_S = 0.02  # trades are told in arrays of this much time
+_STEP_S = 0.02  # trades are sent in arrays of this duration
 _START_WITHIN_S = 60.0
 
 T = TypeVar("T")
 
 
 class FakeMassive:
-    """A pretend Massive server on 127.0.0.1, for tests and demos; a context manager.
+    """A fake Massive server on 127.0.0.1, for tests and demos; a context manager.
 
-    The tape goes on whether or not anybody listens: what is told while a client is away is lost for it, and only REST
-    has it. Every method may be called from any thread.
+    The tape always runs: a client that was away has missed its trades, and only REST still has them. Every method may
+    be called from any thread.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class FakeMassive:
         slow_s: float = SLOW_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """tape: None plays only what `tell` is given. reference: None knows no day and no symbol.
+        """tape: None sends only the trades of `tell`. reference: None knows no day and no symbol.
 
-        key: the only one let in, None: any. port 0: a free one.
-        plans: what goes wrong by itself. slow_s: what `slow` takes. now_ns: the time, Unix ns.
+        key: the only accepted key, None: any. port 0: a free one.
+        plans: planned misbehaviour. slow_s: the delay of `slow`. now_ns: returns the time, Unix ns.
         """
         self.port = port
         self._plans = sorted(plans, key=lambda plan: plan.at_s)
@@ -63,12 +63,12 @@ class FakeMassive:
     # What a test or a command does
 
     def start(self) -> Self:
-        """Listen, and play the tape up to now. Raises UsageError where the port is taken."""
+        """Listen, and play the tape up to now. Raises UsageError if the port is in use."""
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="fake-massive", daemon=True)
         self._thread.start()
         if not ready.wait(_START_WITHIN_S):
-            raise TickStockError(f"the pretend server was not up within {_START_WITHIN_S:.0f} s")
+            raise TickStockError(f"the fake server was not up within {_START_WITHIN_S:.0f} s")
         if isinstance(self._failure, OSError):
             raise UsageError(f"port {self.port}: {self._failure.strerror}") from self._failure
         if self._failure:
@@ -76,7 +76,7 @@ class FakeMassive:
         return self
 
     def stop(self) -> None:
-        """Close every connection and the port. Raises what ended the server before, if anything did."""
+        """Close every connection and the port. Raises the error that ended the server before, if any."""
         if self._loop and self._thread and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -101,19 +101,19 @@ class FakeMassive:
 
     @property
     def rest_url(self) -> str:
-        """Return the address that REST paths are put behind."""
+        """Return the base address of REST paths."""
         return f"http://127.0.0.1:{self.port}"
 
     def tell(self, *trades: Trade) -> None:
-        """Play trades now, beside the tape; they are in the bars when this returns."""
+        """Send trades now, in addition to the tape; they are in the bars when this returns."""
         self._call(lambda: self._broadcast.step(self._now_ns(), trades))
 
     def say(self, message: str) -> None:
-        """Send a message as it is to every client that was let in; it is in no bar."""
+        """Send a message unchanged to every accepted client; it is in no bar."""
         self._call(partial(self._broadcast.say, message.encode()))
 
     def misbehave(self, what: str, *, seconds: float | None = None, times: int | None = None) -> None:
-        """Do something of misbehaviour.KINDS wrong: for some seconds, so many times, or for ever.
+        """Switch on one of misbehaviour.KINDS: for some seconds, a number of times, or forever.
 
         `cut` and `max_connections` without seconds happen once. Raises UsageError.
         """
@@ -126,21 +126,21 @@ class FakeMassive:
     def bars(
         self, symbol: str | None = None, first_ms: int = 0, last_ms: int | None = None, *, channel: str = "T"
     ) -> list[Bar]:
-        """Return the oracle's minutes of the whole tape up to now, by symbol and time; the last may be unfinished.
+        """Return the oracle's minutes of the whole tape up to now, by symbol and time; the last may be incomplete.
 
-        first_ms, last_ms: of the minutes' starts, Unix ms, both inclusive. channel: T: of the trades by the SIP's
-        rules, which AM and REST say too; A: what a reader of the A events gets, each counted as one.
+        first_ms, last_ms: starts of the minutes, Unix ms, both inclusive. channel: T: of the trades by the SIP's rules,
+        the same as in AM and REST; A: what a reader of the A events gets, each counted as one.
         """
         return self._call(partial(self._broadcast.aggregates.bars, symbol, first_ms, last_ms, channel=channel))
 
     @property
     def connections(self) -> int:
-        """Return how many clients are let in."""
+        """Return the number of accepted clients."""
         return self._call(lambda: len(self._broadcast.let_in()))
 
     @property
     def subscribed(self) -> set[str]:
-        """Return what the clients together are subscribed to, as they said it: "T.*"."""
+        """Return all subscriptions of the clients, as sent: "T.*"."""
         return self._call(lambda: set().union(*(c.subscribed for c in self._broadcast.connections)))
 
     @property
@@ -149,7 +149,7 @@ class FakeMassive:
         return self._call(lambda: list(self._rest.requests))
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Do something in the server's own thread, between two steps; here, once it has ended."""
+        """Call a function in the server's own thread, between two steps; after its end, in the caller's."""
         if self._loop is None or not self.is_up:
             return function()
 
@@ -177,9 +177,9 @@ class FakeMassive:
             "127.0.0.1",
             self.port,
             process_request=gate.answer,
-            compression=None,  # Python would spend its time there, and no test needs it
-            close_timeout=10,  # who is sent away while it reads slowly has to hear why
-            ping_timeout=None,  # who does not read is sent away for what waits for it, not for a late answer
+            compression=None,  # slow in Python, and no test needs it
+            close_timeout=10,  # a slow client that is disconnected must still receive the reason
+            ping_timeout=None,  # a slow client is disconnected because of its queue, not because of a late pong
         )
         async with server:
             self.port = server.sockets[0].getsockname()[1]

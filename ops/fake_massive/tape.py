@@ -1,4 +1,4 @@
-"""Where the pretend server's trades come from: a synthetic market, or none but those that a test tells."""
+"""The fake server's trades: a synthetic market, or only those that a test sends."""
 
 from typing import Protocol
 
@@ -7,14 +7,14 @@ import numpy as np
 from ...producer.synthetic import Market, SyntheticSource
 from .trade import Trade, trade_of
 
-_CONDITIONS_TAG = 7  # keeps these random numbers apart from the market's own
+_CONDITIONS_TAG = 7  # a different random stream than the market's
 
 # Numbers of https://massive.com/docs/rest/stocks/market-operations/exchanges
 _OFF_EXCHANGE = 4
 _EXCHANGES = (_OFF_EXCHANGE, _OFF_EXCHANGE, _OFF_EXCHANGE, 10, 11, 12, 12, 19)
-_TRF = 202  # the trade reporting facility that tells of off-exchange trades
+_TRF = 202  # the trade reporting facility of off-exchange trades
 
-# How often which conditions come.
+# Share of trades with these conditions.
 _SHARES = (
     (0.50, ()),
     (0.30, (14,)),  # intermarket sweep
@@ -25,7 +25,7 @@ _SHARES = (
     (0.01, (53,)),  # qualified contingent trade: volume only
     (0.01, (22,)),  # prior reference price
     (0.01, (7,)),  # cash sale
-    (0.01, (16,)),  # official open of a market centre: counts for nothing
+    (0.01, (16,)),  # official open of a market centre: no effect
 )
 _BOUNDS = np.cumsum([share for share, _ in _SHARES])[:-1]
 _ODD_LOT = 37
@@ -35,12 +35,12 @@ class Tape(Protocol):
     """Trades in the order of their arrival."""
 
     def until(self, now_ns: int) -> list[Trade]:
-        """Return the trades that have arrived up to now (Unix ns) and were not returned before."""
+        """Return the trades up to now (Unix ns) that were not returned before."""
         ...
 
 
 class EmptyTape:
-    """No trade at all: a test tells its own."""
+    """No trades: a test sends its own."""
 
     def until(self, now_ns: int) -> list[Trade]:  # noqa: ARG002  # the tape's signature
         """Return nothing."""
@@ -48,16 +48,16 @@ class EmptyTape:
 
 
 class SyntheticTape:
-    """The trades of a synthetic market, live: those that arrive from its start on, with conditions and ids."""
+    """The trades of a live synthetic market from its start on, with conditions and ids."""
 
     def __init__(self, market: Market) -> None:
         self.source = SyntheticSource(market, seconds=None)
         self._chunk = 0
         self._count = 0
-        self._ahead: list[tuple[int, Trade]] = []  # arrived after the last look: (arrival ns, trade)
+        self._ahead: list[tuple[int, Trade]] = []  # arrive after the last step: (arrival ns, trade)
 
     def until(self, now_ns: int) -> list[Trade]:
-        """Return the trades that have arrived up to now and were not returned before."""
+        """Return the trades up to now that were not returned before."""
         market = self.source.market
         while market.start_ns + self._chunk * market.chunk_ns <= now_ns:
             self._ahead += self._next_chunk()

@@ -1,4 +1,4 @@
-"""A trade as Massive's WebSocket tells it (channel T), and the JSON of a number of shares."""
+"""A trade of Massive's WebSocket (channel T), and the JSON of a number of shares."""
 
 import msgspec
 
@@ -58,7 +58,7 @@ def trade_of(  # noqa: PLR0913  # a trade has these fields
     tape: int = 3,
     trf_id: int | None = None,
 ) -> Trade:
-    """Make a trade of a size in shares, of at most 6 decimals. at_ms: Unix ms. trf_id: who reported it off-exchange."""
+    """Make a trade; size: shares, at most 6 decimals. at_ms: Unix ms. trf_id: the off-exchange reporting facility."""
     micros = round(size * 1e6)
     return Trade(
         symbol=symbol,
@@ -77,7 +77,7 @@ def trade_of(  # noqa: PLR0913  # a trade has these fields
 
 
 def decimal_text(micros: int) -> str:
-    """Write millionths of a share as Massive does: at least one decimal, no needless zeros ("100.0", "0.25")."""
+    """Write millionths of a share as Massive does: at least one decimal, no other final zeros ("100.0", "0.25")."""
     whole, fraction = divmod(micros, 1_000_000)
     return f"{whole}.{fraction:06d}".rstrip("0") if fraction else f"{whole}.0"
 

@@ -1,7 +1,7 @@
-"""Which trades may set a bar's prices and volume: a table of the pretend server's own.
+"""Which trades may set a bar's prices and volume: the fake server's own table.
 
-It says the same as contracts.trade_conditions, and shares nothing with it on purpose: what we compute is compared with
-what this server says. Source: Massive's published consolidated update rules (GET /v3/reference/conditions).
+It has the same content as contracts/spellings/trade_conditions.py, but no common code on purpose: our results are
+compared with this server's. Source: Massive's published consolidated update rules (GET /v3/reference/conditions).
 """
 
 from datetime import UTC, date, datetime
@@ -17,7 +17,7 @@ _FORM_T = 12
 
 
 class Sets(NamedTuple):
-    """What a trade may set in its bar."""
+    """The fields of its bar that a trade may set."""
 
     open_close: bool
     high_low: bool
@@ -26,12 +26,12 @@ class Sets(NamedTuple):
 
 _EVERYTHING = (
     *(0, 1, 3, 4, 6, 8, 9, 11, 14, 17, 18, 19, 23, 24, 25, 27, 28, 30, 31, 34, 35, 36, 41, 55),
-    *range(57, 61),  # of the security, not of the trade, as are the next
+    *range(57, 61),  # about the security, not the trade, as the next ones
     *range(62, 72),
 )
 _HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
 _VOLUME_ONLY = (2, 7, 13, 20, 21, 29, 37, 52, 53)
-_NOTHING = (15, 16, 38)  # 38: the list lets it set prices, of the day; Alpaca's has it in no minute bar
+_NOTHING = (15, 16, 38)  # 38: in the list it sets prices of the day; in Alpaca's table none of a minute bar
 
 _TABLE = {
     **dict.fromkeys(_EVERYTHING, Sets(True, True, True)),
@@ -56,7 +56,7 @@ def _sets(conditions: tuple[int, ...], form_t_counts: bool) -> Sets:
 
 @lru_cache(maxsize=4096)
 def _outside_regular_hours(minute: int) -> bool:
-    """Tell whether a minute (Unix minutes) lies in the pre-market or the after-market of New York."""
+    """Tell whether a minute (Unix minutes) is in the pre-market or the after-market of New York."""
     local = datetime.fromtimestamp(minute * 60, UTC).astimezone(_NEW_YORK)
     of_day = local.hour * 60 + local.minute
     is_half = _is_half_day(local.date())
@@ -67,8 +67,8 @@ def _outside_regular_hours(minute: int) -> bool:
 def _is_half_day(day: date) -> bool:
     """Tell whether the market closes early, by the footnotes of NYSE's "Holiday and Early Closings Calendar".
 
-    It does on the eves of Independence Day and of Christmas, and on the day after Thanksgiving. A Friday is no such
-    eve: the holiday, on a Saturday, is observed on it.
+    It does on the eves of Independence Day and of Christmas, and on the day after Thanksgiving. Not if the eve is a
+    Friday: then the holiday, a Saturday, is observed on it.
     """
     if (day.month, day.day) in {(7, 3), (12, 24)}:
         return day.weekday() < _FRIDAY

@@ -1,1 +1,1 @@
-"""What the commands do, one file for each job."""
+"""The work of the commands, one file per job."""

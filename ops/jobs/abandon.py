@@ -1,4 +1,4 @@
-"""Gives up a replay that will not go on: its open minutes are dropped, everywhere at once, and it counts as ended."""
+"""Give up an unfinished replay: drop its open minutes in all partitions, and count it as ended."""
 
 import os
 import time
@@ -25,17 +25,16 @@ _LOOK_EVERY_S = 0.05
 
 
 class Abandoned(NamedTuple):
-    """What became of a replay's ticks. dropped: those of its open minutes; kept: those in bars that were closed."""
+    """The outcome of a replay's ticks. dropped: in open minutes; kept: in closed bars."""
 
     dropped: int
     kept: int
 
 
 def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) -> Abandoned:
-    """Abandon a replay, with a worker of our own beside those that run.
+    """Abandon a replay, with a worker of our own in addition to the running ones.
 
-    Raises UsageError where there is nothing to abandon, LeaseTaken where a replay runs, SetupError where somebody
-    stopped the wait.
+    Raises UsageError if there is nothing to abandon, LeaseTaken if a replay runs, SetupError if the wait was stopped.
     """
     client, count = open_both(where, partitions=partitions)
     with open_postgres(where, name="tickstock-abandon") as connection:
@@ -53,7 +52,7 @@ def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) 
 
 
 def _check_abandonable(connection: Connection, name: str) -> None:
-    """Raise UsageError where there is no such replay, or nothing of it is left to abandon."""
+    """Raise UsageError if there is no such replay, or nothing of it to abandon."""
     row = connection.execute(query("replay_end"), {"name": name}).fetchone()
     if row is None:
         raise UsageError(f"no replay is named {name}: `tickstock status` names them")
@@ -63,7 +62,7 @@ def _check_abandonable(connection: Connection, name: str) -> None:
 
 
 def _take_replay_lease(where: Place, name: str, wait: Callable[[float], bool]) -> ProducerLease:
-    """Keep replays from running. A killed producer's lease is waited for; raises LeaseTaken where one runs."""
+    """Keep replays from running. Waits for a killed producer's lease to end; raises LeaseTaken if one runs."""
     deadline = time.monotonic() + LEASE_TTL_S + 1.0
     return ProducerLease(
         where.servers.database_url,
@@ -85,7 +84,7 @@ def _abandon(
 ) -> Abandoned:
     """Ask every partition to drop its open bars, wait for that, and delete the producer's numbers in Redis.
 
-    is_hopeless: raises where no worker is left. Raises SetupError where somebody stopped the wait.
+    is_hopeless: raises if no worker is left. Raises SetupError if the wait was stopped.
     """
     born_ms = redis_ms(client)
     identity = Identity(name, name, "replay", publish=False, codec="none")
@@ -96,7 +95,7 @@ def _abandon(
         is_hopeless()
         lease.check()
         if wait(_LOOK_EVERY_S):
-            raise SetupError("stopped before every partition had heard of it: the same command goes on")
+            raise SetupError("stopped before every partition had dropped its bars: run the command again")
     forget_flow(client, name, range(partitions))
     rows = read_ledger(connection, name)
     return Abandoned(sum(row.lost for row in rows), sum(row.applied for row in rows))

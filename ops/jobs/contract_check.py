@@ -1,4 +1,4 @@
-"""Listens on every documented channel and checks each message against the shapes that the application accepts."""
+"""Listen on every documented channel and check each message against the shapes that the application accepts."""
 
 import time
 from collections import Counter
@@ -15,13 +15,13 @@ from .watch import Sequences
 _LOOK_EVERY_S = 0.2
 _SAY_EVERY_S = 5.0
 _SHOWN_LENGTH = 300  # of a violation: a foreign message may have a key of any length
-_SHOWN_ODD = 10  # messages out of order that the report names
-# The application publishes messages of its own on these, to see whether it may (contracts.md section 1).
+_SHOWN_ODD = 10  # out-of-order messages in the report
+# The application publishes test messages of its own on these.
 _SHARED = frozenset(channel for channel in ACCEPTED if channel.startswith("tickstock."))
 
 
 @dataclass(slots=True)
-class Heard:
+class Received:
     """Messages received: counts by channel, the first violation of each, and the messages missed according to `seq`."""
 
     messages: Counter[str] = field(default_factory=Counter)
@@ -32,11 +32,11 @@ class Heard:
     out_of_order: list[str] = field(default_factory=list)
 
     def take(self, channel: str, body: bytes) -> None:
-        """Take in one message."""
+        """Count and check one message."""
         try:
             message = read_json(body)
         except NotJson as e:
-            self._violated(channel, f"no JSON: {e}")
+            self._violated(channel, f"not JSON: {e}")
             return
         if channel in _SHARED and isinstance(message, dict) and "test" in message:
             self.probes += 1
@@ -56,12 +56,12 @@ class Heard:
         self.first.setdefault(channel, printable(found)[:_SHOWN_LENGTH])
 
 
-def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Heard:
-    """Listen for so long, or until Ctrl-C, and say now and then how it goes.
+def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Received:
+    """Listen for some seconds, or until Ctrl-C, and report the progress.
 
-    Raises ServerAway where Redis goes away meanwhile.
+    Raises ServerAway if Redis goes away meanwhile.
     """
-    heard = Heard()
+    heard = Received()
     start_s = said_s = time.monotonic()
     try:
         for message in _messages(client, until_s=start_s + seconds):
@@ -71,14 +71,14 @@ def listen(client: Client, *, seconds: float, say: Callable[[str], None]) -> Hea
                 said_s = now_s
                 say(_progress(heard, now_s - start_s, seconds))
     except KeyboardInterrupt:
-        say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: what was heard until then")
+        say(f"stopped after {time.monotonic() - start_s:.0f} of {seconds:.0f} s: report until then")
     except AWAY as e:
         raise ServerAway(f"Redis went away while the check listened: {e}", "redis") from e
     return heard
 
 
 def _messages(client: Client, *, until_s: float) -> Iterator[tuple[str, bytes] | None]:
-    """Yield channel and body of what comes, and None now and then while nothing does."""
+    """Yield channel and body of each message, and None now and then without one."""
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*ACCEPTED)
         while (left_s := until_s - time.monotonic()) > 0:
@@ -86,15 +86,15 @@ def _messages(client: Client, *, until_s: float) -> Iterator[tuple[str, bytes] |
             yield (got["channel"].decode(), got["data"]) if got else None
 
 
-def _progress(heard: Heard, passed_s: float, seconds: float) -> str:
+def _progress(heard: Received, passed_s: float, seconds: float) -> str:
     return (
         f"{passed_s:.0f} of {seconds:.0f} s: {heard.messages.total():,} messages on {len(heard.messages)} channels, "
         f"{heard.violations.total():,} violations"
     )
 
 
-def report(heard: Heard) -> Iterator[str]:
-    """Yield the lines of the report: a line for each channel, then what was found."""
+def report(heard: Received) -> Iterator[str]:
+    """Yield the lines of the report: one per channel, then the verdict."""
     width = max(map(len, ACCEPTED))
     yield f"{'channel':<{width}}  {'heard':>9}  {'valid':>9}  {'missed':>7}  first violation"
     for channel in ACCEPTED:
@@ -108,17 +108,17 @@ def report(heard: Heard) -> Iterator[str]:
     yield _verdict(heard)
 
 
-def is_good(heard: Heard) -> bool:
+def is_good(heard: Received) -> bool:
     """Tell whether messages were received and all were valid."""
     return heard.messages.total() > 0 and not heard.violations
 
 
-def _verdict(heard: Heard) -> str:
+def _verdict(heard: Received) -> str:
     messages, violations = heard.messages.total(), heard.violations.total()
     if not messages:
         return (
-            "nothing was heard: start `tickstock-bridge` on this Redis (it tells its health every 5 s), and look at "
-            "REDIS_URL: the check listens where it points"
+            "no message arrived: start `tickstock-bridge` on this Redis (it publishes its health every 5 s), and check "
+            "REDIS_URL: the check listens on that Redis"
         )
     if violations:
         return f"{violations:,} of {messages:,} messages are not as the application accepts them"

@@ -17,11 +17,11 @@ from ...db.queries import query
 from ...db.redis import Client, is_pause, redis_ms
 from ...workers.partition.tick_check import MS_NS, REVISION_WINDOW_NS
 
-_HEX_BYTES = 256  # of an original that is no text: `tickstock dlq show` prints all of it
+_HEX_BYTES = 256  # of an original that is not text; `tickstock dlq show` prints all of it
 
 
 class DeadLetter(NamedTuple):
-    """One refused row. producer: empty where the entry was no frame."""
+    """One refused row. producer: empty if the entry was not a frame."""
 
     id: int
     created_at: datetime
@@ -33,7 +33,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def text(self) -> str | None:
-        """The original as text; None where it is none that a terminal can show."""
+        """The original as text; None if a terminal cannot show it."""
         try:
             text = self.original.decode()
         except UnicodeDecodeError:
@@ -42,7 +42,7 @@ class DeadLetter(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """Which letters a command is about: these ids, or all (of one reason), up to the latest when it started."""
+    """The letters for a command: these ids, or all (of one reason), up to the latest at its start."""
 
     ids: list[int] | None
     reason: str | None
@@ -50,7 +50,7 @@ class Chosen(NamedTuple):
 
 
 class Requeued(NamedTuple):
-    """What became of the letters. too_old: sent, but the front door will refuse them as too late once more."""
+    """The result of sending again. too_old: sent, but the front door will refuse them as too late again."""
 
     sent: int
     too_old: int
@@ -58,7 +58,7 @@ class Requeued(NamedTuple):
 
 
 def list_letters(connection: Connection, *, reason: str | None, limit: int) -> list[DeadLetter]:
-    """Return letters, the latest first."""
+    """Return letters, latest first."""
     values = {"reason": reason, "limit": limit}
     return [DeadLetter(*row) for row in connection.execute(query("list_dead_letters"), values)]
 
@@ -72,9 +72,9 @@ def read_letter(connection: Connection, letter: int) -> DeadLetter:
 
 
 def choose(connection: Connection, ids: Sequence[int], *, everything: bool, reason: str | None) -> Chosen:
-    """Say which letters are meant. Raises UsageError where it is not said, or where one of the ids is not there."""
+    """Return the chosen letters. Raises UsageError if the choice is unclear, or an id does not exist."""
     if bool(ids) == everything:
-        raise UsageError("say which: either IDs, or --all (with --reason R: all of that reason)")
+        raise UsageError("choose letters: either IDs, or --all (with --reason R: all of that reason)")
     if ids and reason:
         raise UsageError("--reason goes with --all")
     (last,) = connection.execute(query("last_dead_letter")).fetchone() or (0,)
@@ -87,7 +87,7 @@ def choose(connection: Connection, ids: Sequence[int], *, everything: bool, reas
 
 
 def count(connection: Connection, chosen: Chosen) -> int:
-    """Return how many letters are meant."""
+    """Return the number of chosen letters."""
     (number,) = connection.execute(query("count_dead_letters"), chosen._asdict()).fetchone() or (0,)
     return int(number)
 
@@ -101,10 +101,10 @@ def drop(connection: Connection, chosen: Chosen) -> int:
 
 
 def requeue(connection: Connection, client: Client, chosen: Chosen) -> Requeued:
-    """Send originals through the front door, and delete each letter that Redis took.
+    """Send originals through the front door, and delete each letter that Redis accepted.
 
-    A crash between the two leaves the letter, and its tick would be sent twice by the next try: the rows stay locked
-    from the look to the deletion, so that at least no other command does.
+    A crash between the two keeps the letter, and the next try would send its tick twice. The rows stay locked from the
+    read to the deletion, so that at least no other command sends them.
     """
     sent = too_old = above = 0
     refused: list[tuple[int, str]] = []
@@ -132,9 +132,9 @@ class _Entry(NamedTuple):
 
 
 def _spell(original: bytes, detail: str, oldest_ns: int) -> _Entry | str:
-    """Return the front-door entry that says an original, or why there is none.
+    """Return the front-door entry for an original, or why there is none.
 
-    It is JSON, the fields of a plain entry, or a line of a flat file, whose columns its detail tells.
+    The original is JSON, the fields of a plain entry, or a line of a flat file, whose columns are in the detail.
     """
     why = ""
     for fields in ([b"data", original], original.split(), _fields_of_line(original, columns_in(detail))):
@@ -142,7 +142,7 @@ def _spell(original: bytes, detail: str, oldest_ns: int) -> _Entry | str:
         if len(ticks) and not ticks.refused:
             named = [REQUEUED, b"1"] if "trade_key" in ticks.optional else []
             return _Entry([*fields, *named], bool((ticks.ts < oldest_ns).any()))
-        why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it holds no tick")
+        why = why or next((f"{refused.reason}: {refused.detail}" for refused in ticks.refused), "it contains no tick")
     return f"the front door cannot read it ({why})"
 
 
@@ -155,7 +155,7 @@ def _fields_of_line(line: bytes, columns: Sequence[str]) -> list[bytes]:
 
 
 def _send(client: Client, entries: dict[int, _Entry]) -> tuple[list[int], list[tuple[int, str]]]:
-    """Add entries to the front door; return the letters that Redis took, and those that it has no room for."""
+    """Add entries to the front door; return the letters that Redis accepted, and those that it has no room for."""
     pipeline = client.pipeline(transaction=False)
     for entry in entries.values():
         pipeline.execute_command("XADD", FRONT_DOOR, "*", *entry.fields)
@@ -165,13 +165,13 @@ def _send(client: Client, entries: dict[int, _Entry]) -> tuple[list[int], list[t
         if not isinstance(reply, Exception):
             taken.append(letter)
         elif isinstance(reply, ResponseError) and is_pause(reply):
-            not_taken.append((letter, f"Redis does not take it now ({reply})"))
+            not_taken.append((letter, f"Redis does not accept it now ({reply})"))
         else:
             raise reply
     return taken, not_taken
 
 
 def as_object(letter: DeadLetter) -> dict[str, Any]:
-    """Return a letter for JSON: the original as text; where it is none, its first bytes as hex; and how long it is."""
+    """Return a letter for JSON: the original as text, or its first bytes as hex if it is not text; and its length."""
     fields = letter._asdict() | {"original": letter.text, "original_bytes": len(letter.original)}
     return fields if letter.text is not None else fields | {"original_hex": letter.original[:_HEX_BYTES].hex()}

@@ -1,4 +1,4 @@
-"""Starts and stops a producer and workers as processes of their own, for the commands that run a whole job."""
+"""Start and stop a producer and workers as child processes, for commands that run a whole job."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us.
 
-    It stops when its standard input ends: also when we are killed. lines: takes what it logs; None: our own stderr.
+    It stops when its standard input ends, also when we are killed. lines: receives its log; None: our own stderr.
     """
     command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
     command.append("--stop-with-stdin")
@@ -38,7 +38,7 @@ def _pass_on(logged: IO[bytes], lines: IO[str]) -> None:
 
 @contextmanager
 def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Stop processes with SIGTERM when the block ends, whatever ends it; SIGKILL who does not listen."""
+    """Stop processes with SIGTERM at the end of the block, however it ends; SIGKILL those that do not stop."""
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ def stopped_at_the_end(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without the variables of our options: the arguments of a child say what it does.
+    """Return our environment without the variables of our own options: a child gets arguments.
 
     The variables of the servers stay, and TICKSTOCK_CONNECT_TIMEOUT_S, also in its former spelling.
     """
@@ -62,21 +62,21 @@ def _environment() -> dict[str, str]:
 
 
 class WatchedStop(Stop):
-    """A stop event that notices, whatever the main thread waits for, when nobody is left to do the work."""
+    """A stop event that notices, whatever the main thread waits for, when all workers have ended."""
 
     def __init__(self, *, deadline_s: float) -> None:
         super().__init__(deadline_s=deadline_s)
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def wait(self, seconds: float) -> bool:
-        """Sleep; raise SetupError where every worker has ended."""
+        """Sleep; raise SetupError if every worker has ended."""
         if self.workers:
             expect_one_alive(self.workers)
         return super().wait(seconds)
 
 
 def expect_one_alive(processes: Sequence[subprocess.Popen[bytes]], what: str = "every worker") -> None:
-    """Raise SetupError where every process has ended: nobody is left to do the work."""
+    """Raise SetupError if every process has ended."""
     codes = [process.poll() for process in processes]
     if None not in codes:
-        raise SetupError(f"{what} has ended (exit codes {codes}); its log lines above say why")
+        raise SetupError(f"{what} has ended (exit codes {codes}); see its log lines above")

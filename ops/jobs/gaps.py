@@ -1,4 +1,4 @@
-"""`tickstock gaps`: what the live feeds missed, as people and programs read it, and a repair that is asked for."""
+"""`tickstock gaps`: list the gaps of live feeds for people and programs, and repair them on request."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from ...producer.gap_repair import SETTLE_S, Bars, GapRepair
 
 
 class KnownGap(NamedTuple):
-    """A gap as it is kept; the columns of the table, and what the vendor did not have of it."""
+    """A stored gap: the columns of the table, and the minutes that the vendor did not have."""
 
     id: int
     feed: str
@@ -32,7 +32,7 @@ class KnownGap(NamedTuple):
 
 
 def read_gaps(connection: Connection, *, state: str | None, limit: int) -> list[KnownGap]:
-    """Return gaps, the latest first; state: only these."""
+    """Return gaps, latest first; state: only these."""
     rows = connection.execute(query("list_gaps"), {"state": state, "count": limit}).fetchall()
     missing: dict[int, list[MissingMinutes]] = {row[0]: [] for row in rows}
     for gap_id, *minutes in connection.execute(query("list_missing"), {"ids": list(missing)}):
@@ -74,7 +74,7 @@ def iso_minute(minute: int) -> str:
 
 
 class Repaired(NamedTuple):
-    """What a repair brought: gaps closed, gaps that failed with why, and minutes of symbols."""
+    """The result of a repair: gaps closed, gaps that failed with the reason, and minutes per symbol."""
 
     gaps: int
     failed: list[tuple[OpenGap, str]]
@@ -92,9 +92,9 @@ def repair_now(
     symbols: Sequence[str] | None,
     wait: Callable[[float], bool],
 ) -> Repaired | None:
-    """Repair every gap of a feed that is over and not had in full; None where it was stopped before the end.
+    """Repair every past gap of a feed that is not fully repaired; None if it was stopped before the end.
 
-    symbols: None asks for whatever had a bar in the week before. Raises LeaseTaken where another process repairs.
+    symbols: None: those with a bar in the week before. Raises LeaseTaken if another process repairs.
     """
     found = gaps.unrepaired_gaps(connection, feed, settle_s=SETTLE_S)
     if not found:

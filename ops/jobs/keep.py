@@ -1,4 +1,4 @@
-"""Keeps one command running: starts it again when it dies, later and later; passes a stop on, and waits for its end."""
+"""Keep one command running: restart it after growing pauses when it dies; pass on a stop, and wait for its end."""
 
 import os
 import select
@@ -19,11 +19,11 @@ log = structlog.get_logger()
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_HEALTHY_AFTER_S = 60.0  # what lived so long did not die of its start
-_NOT_STARTED = 127  # as a shell says it of a command that it cannot start
-_USAGE = 2  # a wrong option is as wrong the next time
-_LOOK_EVERY_S = 1.0  # whether who started us still lives
-# What is passed on for each signal that stops us. The command knows nothing of our terminal, which hangs up.
+_HEALTHY_AFTER_S = 60.0  # a process that ran so long did not fail at its start
+_NOT_STARTED = 127  # a shell's exit code for a command that cannot be started
+_USAGE = 2  # a wrong option stays wrong
+_LOOK_EVERY_S = 1.0  # between checks whether our parent still runs
+# The signal to pass on for each signal that stops us. The command does not have our terminal, which could hang up.
 _STOPS = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGINT,
@@ -32,28 +32,30 @@ _STOPS = {
 
 
 class Pauses:
-    """How long to wait before the next start: twice as long after each short life, short again after a healthy one."""
+    """The pauses before a restart: doubled after each short run, short again after a long one."""
 
     def __init__(self) -> None:
         self._backoff = Backoff(REAL, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
 
     def after(self, life_s: float) -> float:
-        """Return the pause that follows a life of so many seconds."""
+        """Return the pause after a run of some seconds."""
         if life_s >= _HEALTHY_AFTER_S:
             self._backoff.reset()
         return self._backoff.pause_s()
 
 
 class Keeper:
-    """Runs a command until it is told to stop, finds no work left (exit 0) or is used wrongly (exit 2).
+    """Runs a command until a stop, until it has no work left (exit 0), or if it is used wrongly (exit 2).
 
-    The command runs in a session of its own, so that a signal reaches it only through us; its standard input ends when
-    we do, however that is. The end of who started us is a stop: a terminal that is closed tells nobody in another
-    session, and half a fleet would run on.
+    The command runs in its own session, so that signals reach it only through us; its standard input ends when we end.
+    The end of our parent is a stop: a closed terminal does not notify other sessions, and half a fleet would continue.
     """
 
     def __init__(self, command: Sequence[str], *, stop_after_s: float, always: bool) -> None:
-        """stop_after_s: the first stop is passed on so much later; the next at once. always: after exit 0 too."""
+        """stop_after_s: delay of the first stop; the next is passed on immediately.
+
+        always: restart also after exit 0.
+        """
         self._parent = os.getppid()
         self._command = command
         self._stop_after_s = stop_after_s
@@ -63,7 +65,7 @@ class Keeper:
         self._signals = _arriving_signals()
 
     def run(self) -> int:
-        """Keep the command running; return its last exit code. Raises UsageError where it cannot even be started."""
+        """Keep the command running; return its last exit code. Raises UsageError if it cannot be started at all."""
         pauses = Pauses()
         lives = 0
         while True:
@@ -73,23 +75,23 @@ class Keeper:
             except OSError as e:
                 if not lives:
                     raise UsageError(f"{self._command[0]}: {e.strerror}") from e
-                _say(log.warning, "cannot be started", why=e.strerror)  # it may just be installed anew
+                _say(log.warning, "cannot be started", why=e.strerror)  # it may be under installation
                 code = _NOT_STARTED
             lives += 1
             if self._stop_at_s is not None:
                 _say(log.info, "stopped", code=code)
                 return code if code >= 0 else 128 - code
             if code == _USAGE:
-                _say(log.error, "not started again: it was used wrongly", code=code)
+                _say(log.error, "not restarted: wrong usage", code=code)
                 return code
             if code == 0 and not self._always:
-                # Who started us may stop all others as soon as we end.
-                _say(log.warning, "ended by itself, not started again: waiting to be stopped", code=code)
+                # Our parent may stop all other processes as soon as we end.
+                _say(log.warning, "ended, not restarted: waiting for a stop", code=code)
                 self._rest(None)
                 return code
             pause_s = pauses.after(time.monotonic() - started_s)
             what = "died" if code else "ended"
-            _say(log.warning, f"{what}, is started again", code=code, pause_s=round(pause_s, 1))
+            _say(log.warning, f"{what}, restarting", code=code, pause_s=round(pause_s, 1))
             if self._rest(pause_s):
                 _say(log.info, "stopped")
                 return 0
@@ -112,7 +114,7 @@ class Keeper:
         return code
 
     def _rest(self, seconds: float | None) -> bool:
-        """Wait so long, or for ever; return as soon as a stop is asked for, and whether it was."""
+        """Wait so long, or forever; return early at a stop. Return whether there was one."""
         until_s = None if seconds is None else time.monotonic() + seconds
         while self._stop_at_s is None:
             left_s = None if until_s is None else until_s - time.monotonic()
@@ -122,13 +124,13 @@ class Keeper:
         return True
 
     def _listen(self, seconds: float | None) -> None:
-        """Wait for a signal, the end of the child among them, no longer than a second; note a stop."""
+        """Wait for a signal (the end of the child included), at most a second; record a stop."""
         wait_s = _LOOK_EVERY_S if seconds is None else min(seconds, _LOOK_EVERY_S)
         is_said = bool(select.select([self._signals], [], [], wait_s)[0])
         if self._stop_at_s is None and os.getppid() != self._parent:
             self._stop_at_s = time.monotonic() + self._stop_after_s
             self._to_pass_on.append(signal.SIGTERM)
-            _say(log.warning, "who started this has ended: stopping", parent=self._parent)
+            _say(log.warning, "parent process ended: stopping", parent=self._parent)
         if not is_said:
             return
         for number in self._signals.recv(64):
@@ -139,17 +141,17 @@ class Keeper:
 
 
 def _say(write: Callable[..., None], event: str, **fields: object) -> None:
-    """Log, where anybody still reads it: a stop must get through after the terminal is gone."""
+    """Log, if the log is still readable: a stop must work after the terminal is gone."""
     with suppress(OSError):
         write(event, **fields)
 
 
 def _arriving_signals() -> socket.socket:
-    """Return a socket on which each signal arrives as one byte: read in turn, they interrupt nothing."""
+    """Return a socket on which each signal arrives as one byte: signals are read in turn and interrupt nothing."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.detach())
     for number in (*_STOPS, signal.SIGCHLD):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
             signal.signal(number, lambda *_: None)
     return reader

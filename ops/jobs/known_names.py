@@ -1,4 +1,4 @@
-"""The names of patterns, indicators and universes that exist: a wrong one is refused with those that there are."""
+"""The names of existing patterns, indicators and universes; a wrong name is refused with suggestions."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -12,13 +12,13 @@ from ...db.tables.universe import named_universe
 
 
 class KnownNames(NamedTuple):
-    """What exists of a kind: of ours, and of the definitions' rows."""
+    """The existing names of one kind: our own, and those of definition rows."""
 
     what: str
     names: frozenset[str]
 
     def check(self, asked: Iterable[str]) -> None:
-        """Refuse the first name that does not exist. Raises UsageError, which says what was meant, or all there are."""
+        """Refuse the first name that does not exist. Raises UsageError with similar names, or all names."""
         for name in asked:
             if name not in self.names:
                 folded = {known.casefold(): known for known in self.names}
@@ -29,16 +29,16 @@ class KnownNames(NamedTuple):
 
 
 def known_patterns(connection: Connection) -> KnownNames:
-    """Return every pattern that can be on, and those that rows of the application name."""
-    from ...workers.detect.patterns.registry import PATTERNS  # noqa: PLC0415  # with it comes TA-Lib
+    """Return every pattern that can be enabled, and those in rows of the application."""
+    from ...workers.detect.patterns.registry import PATTERNS  # noqa: PLC0415  # it loads TA-Lib
 
     patterns, _ = _of_rows(connection)
     return KnownNames("pattern", frozenset({*PATTERNS, *patterns}))
 
 
 def known_indicators(connection: Connection) -> KnownNames:
-    """Return every indicator that can be on, and those that rows of the application name."""
-    from ...workers.detect.indicators import INDICATORS  # noqa: PLC0415  # with it comes TA-Lib
+    """Return every indicator that can be enabled, and those in rows of the application."""
+    from ...workers.detect.indicators import INDICATORS  # noqa: PLC0415  # it loads TA-Lib
 
     _, indicators = _of_rows(connection)
     return KnownNames("indicator", frozenset({*INDICATORS, *indicators}))

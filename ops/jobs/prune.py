@@ -1,4 +1,4 @@
-"""Deletes old patterns and indicators, those of days too, and integration events. Bars and ledger stay."""
+"""Delete old patterns and indicators, those of days too, and integration events. Bars and ledger stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from ...workers.bounds import Keep
 _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 
 
-class Kind(NamedTuple):
-    """What is pruned together. name: as in the queries `prune_NAME` and `old_NAME`; kept: a field of Keep."""
+class PrunedTable(NamedTuple):
+    """Rows that are pruned together. name: as in the queries `prune_NAME` and `old_NAME`; kept: a field of Keep."""
 
     name: str
     table: str
@@ -20,11 +20,11 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("patterns", "intraday_patterns", "patterns"),
-    Kind("events", "integration_events", "events"),
-    Kind("indicators", "intraday_indicators", "indicators"),
+    PrunedTable("patterns", "intraday_patterns", "patterns"),
+    PrunedTable("events", "integration_events", "events"),
+    PrunedTable("indicators", "intraday_indicators", "indicators"),
     *(
-        Kind(table, table, "daily")
+        PrunedTable(table, table, "daily")
         for table in (
             *("daily_indicators", "daily_patterns", "weekly_patterns", "monthly_patterns"),
             "daily_intraday_patterns",
@@ -34,7 +34,7 @@ KINDS = (
 
 
 class Pruned(NamedTuple):
-    """What became of one table. rows: deleted, or to be; None where the table is split into parts."""
+    """The result for one table. rows: deleted, or to delete; None if the table is split into parts."""
 
     table: str
     before: datetime
@@ -44,9 +44,9 @@ class Pruned(NamedTuple):
 def prune(
     connection: Connection, keep: Keep, now: datetime, *, dry_run: bool, say: Callable[[str], None]
 ) -> Iterator[Pruned]:
-    """Delete what is older than so many days, by the time of its bar; report one table after the other.
+    """Delete rows older than a number of days, by the time of their bars; report one table after the other.
 
-    keep: for how many days, by kind. dry_run: only count. say: hears how far a long table is.
+    keep: days to keep, by kind. dry_run: only count. say: receives the progress of a long table.
     """
     for kind in KINDS:
         before = now - timedelta(days=getattr(keep, kind.kept))
@@ -60,7 +60,7 @@ def prune(
             yield Pruned(kind.table, before, _delete(connection, kind, before, pages, say))
 
 
-def _delete(connection: Connection, kind: Kind, before: datetime, pages: int, say: Callable[[str], None]) -> int:
+def _delete(connection: Connection, kind: PrunedTable, before: datetime, pages: int, say: Callable[[str], None]) -> int:
     rows = 0
     for first in range(0, pages, _PAGES):
         values = {"first": f"({first},0)", "end": f"({first + _PAGES},0)", "before": before}

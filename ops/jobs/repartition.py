@@ -1,4 +1,4 @@
-"""Another number of partitions for a stream at rest: the tables in one transaction, then Redis; safe to break off."""
+"""Change the partition count of a stream at rest: the tables in one transaction, then Redis; safe to interrupt."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,12 +24,12 @@ from ...workers.partition.saved_state import LoadedState, load_state
 
 log = structlog.get_logger()
 
-_LOCK_WAIT = "10s"  # for a commit that is still on its way
-_RESULTS_KEPT_S = 86_400  # of a partition that vanishes, for a subscriber that was away
+_LOCK_WAIT = "10s"  # for a commit that is not finished
+_RESULTS_KEPT_S = 86_400  # of removed partitions, for subscribers that were away
 
 
 class RepartitionOutcome(NamedTuple):
-    """What was done. former: the count before. open_bars: that went along; None where that was done before."""
+    """The result. former: the count before. open_bars: number moved; None if an earlier run moved them."""
 
     former: int
     open_bars: int | None
@@ -43,10 +43,10 @@ def repartition(
     give_up_spools: bool,
     wait: Callable[[], bool],
 ) -> RepartitionOutcome | None:
-    """Give the stream so many partitions; None where it has them already. What was broken off is ended.
+    """Change the partition count; return None if it is right already. Finishes an interrupted change.
 
-    wait: is called while the stream is not at rest, and returns whether to look once more. Raises SetupError with all
-    that is in the way, UsageError where there is no stream.
+    wait: called while the stream is not at rest; returns whether to check again. Raises SetupError with all obstacles,
+    UsageError if there is no stream.
     """
     if connection.execute(query("lock_repartition")).fetchone() != (True,):
         raise SetupError("another `tickstock repartition` is running: wait until it ends")
@@ -58,7 +58,7 @@ def repartition(
         return None
     if former is not None and current != partitions:
         raise SetupError(
-            f"the change from {former} to {current} partitions was broken off: "
+            f"the change from {former} to {current} partitions was not finished: "
             f"run `tickstock repartition {current}` first"
         )
     open_bars = None
@@ -94,16 +94,16 @@ def _move_when_at_rest(
 def find_obstacles(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> list[str]:
     """Return the reasons why the stream is not at rest, each with its remedy; empty if it is.
 
-    partitions: how many there shall be.
+    partitions: the wanted count.
     """
     if running := _running(connection):
-        return running  # while somebody works, the rest is not worth a look
+        return running  # while processes run, the other checks are pointless
     found = read_stream(connection, client)
     obstacles = [*_unread(client, found), *_unfinished_replays(found), *_untold(connection, client, partitions)]
     if not give_up_spools:
         obstacles += [
-            f"producer {name} was killed, and what it may have left in a spool would be given up: "
-            "start a producer on its host once, which sends it, or say --give-up-spools"
+            f"producer {name} was killed, and may have left a spool, which would be lost: "
+            "start a producer on its host once, which sends it, or use --give-up-spools"
             for (name,) in connection.execute(query("unfinished_producers"))
         ]
     return obstacles
@@ -120,7 +120,7 @@ def _running(connection: Connection) -> list[str]:
 
 
 def _is_among(owners: Mapping[str, str], connected: str) -> bool:
-    """Tell whether a process that is connected is one that holds a lease; a producer's connection has no name."""
+    """Tell whether a connected process also holds a lease; a producer's connection has no name."""
     _, _, name = connected.partition(" ")
     return name in owners if name else bool(owners)
 
@@ -160,13 +160,14 @@ def _untold(connection: Connection, client: Client, partitions: int) -> list[str
     told = published_numbers(client, [partition for partition, *_ in rows])
     untold = [partition for partition, _, last, *_ in rows if told[partition] < last]
     unspoken = [partition for partition, number, _, spoken, _ in rows if spoken is not None and spoken < number]
-    # Where no bridge ever ran nobody need be told; one that starts later tells what it finds, but of these partitions.
+    # If no bridge ever ran, results need not be published; a later bridge publishes what it finds, but not of these
+    # partitions.
     unheard = [partition for partition, *_, spoken, says in rows if partition >= partitions and spoken is None and says]
     (letters,) = connection.execute(query("count_untold_dead_letters")).fetchone() or (0,)
     obstacles = []
     if untold or letters:
         what = f"results of partitions {first_few(untold)}" if untold else f"{letters:,} dead letters"
-        obstacles.append(f"{what} are not told in Redis: run a worker until they are")
+        obstacles.append(f"{what} are not copied to Redis: run a worker until they are")
     if unspoken:
         obstacles.append(f"results of partitions {first_few(unspoken)} are not published: run a bridge until they are")
     if unheard:
@@ -179,9 +180,9 @@ def _untold(connection: Connection, client: Client, partitions: int) -> list[str
 
 
 def move(connection: Connection, client: Client, partitions: int, *, give_up_spools: bool) -> int | list[str]:
-    """Change the tables in one transaction; return how many open bars moved, or what is in the way after all.
+    """Change the tables in one transaction; return how many open bars moved, or the obstacles.
 
-    From its COMMIT on nobody can start until `end`: the streams still hold frames of the former partitions.
+    After its COMMIT nobody can start until `end`: the streams still hold frames of the former partitions.
     """
     try:
         with connection.transaction():
@@ -189,7 +190,7 @@ def move(connection: Connection, client: Client, partitions: int, *, give_up_spo
             connection.execute(query("lock_stream"))
             connection.execute(query("lock_fleet"))
             saved = connection.execute(query("lock_all_checkpoints")).fetchall()
-            # Once more: nobody can come in between any more.
+            # Check again: now no other process can start.
             if obstacles := find_obstacles(connection, client, partitions, give_up_spools=give_up_spools):
                 return obstacles
             states = [load_state(state, partition) for partition, state in saved if state]
@@ -245,9 +246,9 @@ def _replace_checkpoints(connection: Connection, dealt: Sequence[Dealt]) -> None
 
 
 def clear_redis(client: Client, former: int, partitions: int) -> None:
-    """Delete the streams with their numbers, which are all committed; done twice it changes nothing.
+    """Delete the streams and their numbers, which are all committed; repeating it changes nothing.
 
-    Results stay: those of a partition that vanishes for a day.
+    Results are kept, those of removed partitions for a day.
     """
     pipeline = client.pipeline(transaction=False)
     for partition in range(max(former, partitions)):
@@ -263,5 +264,5 @@ def clear_redis(client: Client, former: int, partitions: int) -> None:
 
 
 def end(connection: Connection) -> None:
-    """Let the fleet start again."""
+    """Allow the fleet to start again."""
     connection.execute(query("end_repartition"), {"name": FRONT_DOOR})

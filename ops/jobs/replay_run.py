@@ -1,4 +1,4 @@
-"""A replay as one job: a producer here, workers beside it for as long as it takes, and what it left."""
+"""A replay as one job: a producer in this process, workers beside it, and the result."""
 
 from collections.abc import Sequence
 
@@ -32,11 +32,11 @@ def run_replay(
     workers: Sequence[Sequence[str]],
     stop: fleet.WatchedStop,
 ) -> FeedResult | None:
-    """Replay files up to their last detection; return None if they were replayed already. workers: the options of each.
+    """Replay files up to their last detection; return None if they were replayed already. workers: options of each.
 
-    One that was stopped when all its bars were committed goes on with what the detectors have left.
+    If an earlier run was stopped after all its bars were committed, only continue its detection.
 
-    Raises SetupError where it was stopped before the end, or no worker lives any more.
+    Raises SetupError if it was stopped before the end, or no worker runs any more.
     """
     client, count = open_both(where, partitions=partitions)
     feed = replay_feed(where, files, options, count, stop, source)
@@ -64,8 +64,6 @@ def expect_taken(source: ReplaySource) -> None:
     refused = ", ".join(f"{count:,} {reason}" for reason, count in source.refused.most_common())
     if not source.rows_taken and (refused or source.rows_left_out):
         why = f"refused: {refused}" if refused else f"all {source.rows_left_out:,} have a correction"
-        raise SetupError(
-            f"no row of the files was taken ({why}): `tickstock dlq ls` shows the first of what was refused"
-        )
+        raise SetupError(f"no row of the files was taken ({why}): `tickstock dlq ls` lists the first refused rows")
     if refused:
         print(f"rows that were refused: {refused}")

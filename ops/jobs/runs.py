@@ -1,4 +1,4 @@
-"""Daily runs as people start and watch them."""
+"""Start and watch daily runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -26,7 +26,7 @@ _FIRST_DAY = date(1990, 1, 1)  # as of ticks
 
 
 class RunProgress(NamedTuple):
-    """How far a run is. share: of its open phase, 0..1; eta_s: seconds until that one ends, None: nobody can know."""
+    """The progress of a run. share: of its open phase, 0..1; eta_s: seconds until that phase ends, None: unknown."""
 
     run: RunRow
     share: float
@@ -36,9 +36,9 @@ class RunProgress(NamedTuple):
 
 
 def day_of_run(connection: Connection, day: date | None, *, skip_market_check: bool) -> date:
-    """Return the day of a run: the one that is asked for, else the last on which the market has opened.
+    """Return the day of a run: the given one, else the last day on which the market has opened.
 
-    Raises UsageError where the market was closed on it, and that is not to be skipped.
+    Raises UsageError if the market was closed on it, unless skip_market_check is set.
     """
     closures = runs.market_closures(connection)
     latest = latest_session(datetime.now(UTC), closures).day
@@ -47,12 +47,12 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
         raise UsageError(f"{day} has not come yet" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
-        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run of it all the same")
+        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run for it anyway")
     return day
 
 
 def check_names(connection: Connection, parameters: RunParameters, day: date) -> None:
-    """Raise UsageError, with the known ones, where something is named that is not there."""
+    """Raise UsageError, with the known names, if a given name does not exist."""
     if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
         raise UsageError(f"there is no timeframe {unknown[0]}; there are: {', '.join(LONGER)}")
     known = set(runs.symbols_of_runs(connection, day)) if parameters.symbols else set()
@@ -91,9 +91,9 @@ def retry_run(
     requested_by: str,
     idempotency_key: str | None = None,
 ) -> UUID:
-    """Add a run of the symbols that another could not do, or of some of its; return its id.
+    """Add a run for the failed symbols of another run, or for given ones; return its id.
 
-    Raises NothingFound where there is no such run, or nothing of it to do again; UsageError for an unknown symbol;
+    Raises NothingFound if there is no such run, or nothing to repeat; UsageError for an unknown symbol;
     RunAlive.
     """
     original = run_named(connection, run_id)
@@ -127,7 +127,7 @@ def run_named(connection: Connection, run_id: UUID | None) -> RunRow:
 
 
 def progress_of(connection: Connection, run: RunRow) -> RunProgress:
-    """Look how far a run is."""
+    """Read the progress of a run."""
     state = run_steps.phase_state(connection, run.run_id, run.phase or "")
     share = state.ended_symbols / state.all_symbols if state.all_symbols else 0.0
     (seconds,) = connection.execute(query("phase_seconds"), {"run_id": run.run_id}).fetchone() or (None,)
@@ -137,7 +137,7 @@ def progress_of(connection: Connection, run: RunRow) -> RunProgress:
 
 
 def watch_run(connection: Connection, run_id: UUID, wait: Callable[[float], object]) -> Iterator[RunProgress]:
-    """Look at a run again and again, until it ended; the last look is at its end."""
+    """Read the progress of a run again and again, until it has ended."""
     while True:
         run = run_named(connection, run_id)
         yield progress_of(connection, run)

@@ -1,4 +1,4 @@
-"""Writes a day of the synthetic market as a trade flat file, in the vendor's own columns."""
+"""Write a day of the synthetic market as a trade flat file, with the vendor's columns."""
 
 import gzip
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from ...contracts.ticks import Ticks
 from ...producer.synthetic import SyntheticSource
 
 _CHUNK_COMPRESSION = 6
-_EXCHANGE = 4  # one that exists; the same for all: a trade's number alone tells it from others
+_EXCHANGE = 4  # an existing one, the same for all: the trade's number alone identifies it
 _TAPE = 1
 
 
 class Written(NamedTuple):
-    """What a sample file holds."""
+    """The contents of a sample file."""
 
     trades: int
     symbols: int
@@ -28,9 +28,9 @@ class Written(NamedTuple):
 
 
 def write_sample(source: SyntheticSource, file: Path) -> Written:
-    """Write every tick of a market with an end; a name that ends in .gz is compressed. Raises OSError.
+    """Write every tick of a finite market; a name ending in .gz is compressed. Raises OSError.
 
-    The file takes its name when it is whole: a run that was stopped leaves none.
+    The file gets its name when it is complete: a stopped run leaves none.
     """
     part = file.with_name(f"{file.name}.part")
     trades, symbols = 0, np.zeros(len(source.symbols), dtype=bool)

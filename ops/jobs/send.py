@@ -23,13 +23,13 @@ from ..wiring.servers import Place, open_postgres, open_redis
 from .dead_letters import list_letters
 
 _LOOK_EVERY_S = 0.1
-_LETTERS = 1000  # of others that may be refused while we wait
+_LETTERS = 1000  # more than others may add while we wait
 
 
 class Sent(NamedTuple):
-    """What became of a tick. minute: the start of its bar. refused: why, and where it is kept; None where it was not.
+    """The result of a tick. minute: the start of its bar. refused: why, and its dead letter; None if accepted.
 
-    applied: False where nobody has taken it within the time that was waited.
+    applied: False if no worker applied it in time.
     """
 
     entry_id: str
@@ -39,7 +39,7 @@ class Sent(NamedTuple):
 
 
 def send_tick(where: Place, tick: tuple[str, str, str], *, at: datetime | None, wait_s: float, stop: Stop) -> Sent:
-    """Send (symbol, price, volume), all as text, traded `at` (None: now). Raises UsageError for what is no tick."""
+    """Send (symbol, price, volume), all as text, traded `at` (None: now). Raises UsageError for an invalid tick."""
     with closing(open_postgres(where, name="tickstock-send")) as connection:
         check_schema(connection)
         client = open_redis(where)
@@ -63,9 +63,9 @@ def _fields(tick: tuple[str, str, str], at_s: float) -> list[bytes]:
 
 def _expect_one(ticks: Ticks) -> None:
     for refused in ticks.refused:
-        raise UsageError(f"this is no tick: {refused.reason}, {refused.detail}")
+        raise UsageError(f"this is not a tick: {refused.reason}, {refused.detail}")
     if not len(ticks):
-        raise UsageError("this is no tick")
+        raise UsageError("this is not a tick")
 
 
 def _await(connection: Connection, client: Client, sent: Position, wait_s: float, stop: Stop) -> bool:
@@ -80,12 +80,12 @@ def _await(connection: Connection, client: Client, sent: Position, wait_s: float
 def _refusal(connection: Connection, ticks: Ticks, last_letter: int) -> str | None:
     symbol = ticks.symbols[ticks.symbol_index[0]]
     for letter in list_letters(connection, reason=None, limit=_LETTERS):
-        if letter.id > last_letter and _says(letter.original, symbol, int(ticks.ts[0])):
+        if letter.id > last_letter and _is_tick(letter.original, symbol, int(ticks.ts[0])):
             return f"{letter.reason}: {letter.detail} (`tickstock dlq show {letter.id}`)"
     return None
 
 
-def _says(original: bytes, symbol: str, ts_ns: int) -> bool:
+def _is_tick(original: bytes, symbol: str, ts_ns: int) -> bool:
     try:
         said = msgspec.json.decode(original)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""A live view of the documented channels: a line for each message, and a note where `seq` says that some are lost."""
+"""A live view of the documented channels: a line per message, and a note if `seq` shows missing ones."""
 
 import sys
 import time
@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from ...contracts.errors import UsageError
-from ...contracts.messages.spoken import SPOKEN
+from ...contracts.messages.message_list import CHANNEL_MESSAGES
 from ...contracts.printable import printable
 from ...contracts.spellings.json_text import NotJson, read_json
 from ...db.redis import AWAY, Client
 from ..process.console import make_console
 from ..process.shutdown import Stop
 
-CHANNELS = tuple(sorted({spoken.channel for spoken in SPOKEN}))
+CHANNELS = tuple(sorted({entry.channel for entry in CHANNEL_MESSAGES}))
 
 _LOOK_EVERY_S = 0.2
 _AGAIN_AFTER_S = 0.5
 _LINE = "{:%H:%M:%S}.{:03} {:<39} {:<6} {:<26} {}"
 _LONGEST = 200  # characters of one figure
 
-# Where the messages keep what a line shows. A foreign message on a channel may hold anything, or nothing, there.
+# The keys of messages that a line shows. A foreign message on a channel may have any value there.
 _SYMBOL = (
     *("symbol", "data.symbol", "detection.symbol", "calculation.symbol", "payload.symbol"),
     *("current_symbol", "payload.current_symbol"),
@@ -48,8 +48,8 @@ _FIGURES = (
 _STYLES = {"patterns": "green", "indicators": "cyan", "alerts": "bold red", "errors": "bold red"}
 
 
-class Heard(NamedTuple):
-    """A message as it came. message: {} where the body is no JSON object."""
+class ReceivedMessage(NamedTuple):
+    """A received message. message: {} if the body is not a JSON object."""
 
     channel: str
     body: bytes
@@ -57,25 +57,28 @@ class Heard(NamedTuple):
 
 
 def choose_channels(globs: Sequence[str]) -> list[str]:
-    """Return the documented channels that a glob names, all where there is none. Raises UsageError for one in vain."""
+    """Return the documented channels that match the globs, all without globs.
+
+    Raises UsageError for one without a match.
+    """
     for glob in globs:
         if not any(fnmatchcase(channel, glob) for channel in CHANNELS):
-            raise UsageError(f"no documented channel is called {glob!r}; there are: {', '.join(CHANNELS)}")
+            raise UsageError(f"no documented channel matches {glob!r}; there are: {', '.join(CHANNELS)}")
     return [channel for channel in CHANNELS if not globs or any(fnmatchcase(channel, glob) for glob in globs)]
 
 
 class Sequences:
-    """What `seq` says of the messages that were missed."""
+    """Finds missed messages by their `seq`."""
 
     def __init__(self) -> None:
         self.missed: Counter[str] = Counter()
-        self._epochs: dict[str, int] = {}  # the newest one of a channel
+        self._epochs: dict[str, int] = {}  # channel -> the newest epoch
         self._last: dict[tuple[str, int], int] = {}
 
     def note(self, channel: str, epoch: object, seq: object) -> str | None:
-        """Take a message's place in; return what is odd about it, if anything.
+        """Record a message's numbers; return a note if messages are missing or out of order.
 
-        What was said before the first message that we heard is no gap: we did not listen then.
+        Messages before the first received one do not count as missing: we did not listen then.
         """
         if not isinstance(epoch, int) or not isinstance(seq, int):
             return None
@@ -92,7 +95,7 @@ class Sequences:
 
 
 class View:
-    """Prints messages and counts them. symbols: show only these; empty: all. raw: channel and body, notes to stderr."""
+    """Prints messages and counts them. symbols: only these; empty: all. raw: channel and body, notes to stderr."""
 
     def __init__(self, *, symbols: Sequence[str], raw: bool) -> None:
         self._symbols = frozenset(symbols)
@@ -101,10 +104,10 @@ class View:
         self._shown: Counter[str] = Counter()
         self._sequences = Sequences()
 
-    def show(self, heard: Heard) -> None:
-        """Print a message, after a note of what was missed before it."""
+    def show(self, heard: ReceivedMessage) -> None:
+        """Print a message, after a note about messages missed before it."""
         message = heard.message
-        # Before the filter: missing messages are reported whatever is shown.
+        # Before the filter: missing messages are always reported.
         if odd := self._sequences.note(heard.channel, message.get("epoch"), message.get("seq")):
             self.say(odd)
         symbol = _first(message, _SYMBOL)
@@ -137,8 +140,8 @@ class View:
             print(text, flush=True)
 
 
-def line(heard: Heard, at: datetime) -> str:
-    """Return a message on one line: when it came (UTC), channel, symbol, what, figures, and its epoch:seq."""
+def line(heard: ReceivedMessage, at: datetime) -> str:
+    """Return a message as one line: time (UTC), channel, symbol, what, figures, and its epoch:seq."""
     message = heard.message
     figures: dict[str, Any] = {}
     for path in _FIGURES:
@@ -154,7 +157,7 @@ def line(heard: Heard, at: datetime) -> str:
 
 
 def listen(client: Client, channels: Sequence[str], *, seconds: float | None, stop: Stop, view: View) -> None:
-    """Show the channels' messages until the time is over or the process must stop; Redis may be away meanwhile."""
+    """Show messages until the time is over or the process must stop; Redis may be away meanwhile."""
     end_s = time.monotonic() + seconds if seconds is not None else float("inf")
     view.say(f"listening on {len(channels)} channels")
     while not stop.is_set() and time.monotonic() < end_s:
@@ -165,19 +168,19 @@ def listen(client: Client, channels: Sequence[str], *, seconds: float | None, st
                 if stop.is_set() or time.monotonic() >= end_s:
                     return
         except BrokenPipeError:
-            raise  # who reads what we print went away, not Redis: its client makes an error of its own of such a one
+            raise  # the reader of our output ended, not Redis, whose client raises errors of its own
         except AWAY as e:
             view.say(f"Redis went away: {e}")
             stop.wait(_AGAIN_AFTER_S)
 
 
-def _messages(client: Client, channels: Sequence[str]) -> Iterator[Heard | None]:
-    """Yield what comes, and None now and then while nothing does."""
+def _messages(client: Client, channels: Sequence[str]) -> Iterator[ReceivedMessage | None]:
+    """Yield messages, and None now and then without one."""
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*channels)
         while True:
             got = pubsub.get_message(timeout=_LOOK_EVERY_S)
-            yield heard_of(got["channel"].decode(), got["data"]) if got else None
+            yield message_of(got["channel"].decode(), got["data"]) if got else None
 
 
 def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -186,17 +189,17 @@ def _issues(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
 
 
-def heard_of(channel: str, body: bytes) -> Heard:
-    """Return a message as it came."""
+def message_of(channel: str, body: bytes) -> ReceivedMessage:
+    """Parse a received message."""
     try:
         message = read_json(body)
     except NotJson:
         message = None
-    return Heard(channel, body, message if isinstance(message, dict) else {})
+    return ReceivedMessage(channel, body, message if isinstance(message, dict) else {})
 
 
 def _at(message: Any, path: str) -> Any:
-    """Return the value at a path of keys, "data.symbol", if that is one value; None otherwise."""
+    """Return the value at a path of keys, "data.symbol", if it is a single value; else None."""
     for key in path.split("."):
         message = message.get(key) if isinstance(message, dict) else None
     return None if isinstance(message, dict | list) else message
@@ -208,7 +211,7 @@ def _first(message: dict[str, Any], paths: Sequence[str]) -> str:
 
 
 def _written(value: Any) -> str:
-    """Write a value on one line, without what a terminal would obey."""
+    """Write a value on one line, without terminal control characters."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{round(value, 4):,}"
     text = printable(str(value).replace("\n", " "))

@@ -1,1 +1,1 @@
-"""What patterns are worth, measured on files: how often each is found, what followed, and what chance alone does."""
+"""Measure patterns on files: how often each is found, how the price moved afterwards, and what chance alone gives."""

@@ -1,8 +1,8 @@
-"""What followed each bar, in ATR: the moves after so many bars, and the same of all bars at that time of the day.
+"""The price moves after each bar, in ATR, and the mean move after all bars at that time of day.
 
-A move is the close so many bars later less the bar's own, as a multiple of the bar's ATR: the mean true range of the
-14 bars up to it. A night is no true range. On timeframes with more than 60 bars a day (1min, 5min) a move ends with its
-day; on the longer ones, and on daily bars, it goes on over the night, but never over a split.
+A move is the close some bars later minus the bar's own, as a multiple of the bar's ATR: the mean true range of the
+14 bars up to it. A night is not a true range. On timeframes with more than 60 bars a day (1min, 5min) a move ends with
+its day; on longer ones, and on daily bars, it continues over the night, but never over a split.
 """
 
 from typing import NamedTuple
@@ -16,18 +16,18 @@ from .finding import DAILY, begin_runs
 
 AFTER = (5, 20, 60)  # bars
 HIT_AFTER = 20  # bars
-HIT_ATR = 0.5  # a hit: the close lies so much farther in the pattern's direction
+HIT_ATR = 0.5  # a hit: the close is so much farther in the pattern's direction
 
 _ATR_BARS = 14
 _REGULAR_MINUTES = 390
 
 
 class Aftermath(NamedTuple):
-    """Of n bars of one timeframe: what followed each, for each of AFTER.
+    """The moves after n bars of one timeframe, for each of AFTER.
 
-    moves: (n, 3) in ATR, NaN where there is no such bar, or no ATR. of_all: (n, 3), the mean move of all bars at the
-    same time of the day. up, down: (n,) the share of those bars after which a rise, or a fall, was a hit; of bars with
-    a move after HIT_AFTER. clusters: (n, 3) which bars may share what followed.
+    moves: (n, 3) in ATR, NaN if there is no such bar, or no ATR. of_all: (n, 3), the mean move of all bars at the same
+    time of day. up, down: (n,) the share of those bars with a rise, or a fall, that was a hit; of bars with a move
+    after HIT_AFTER. clusters: (n, 3) bars with equal numbers may share the same move.
     """
 
     moves: Column
@@ -38,7 +38,7 @@ class Aftermath(NamedTuple):
 
 
 def aftermath(timeframe: str, bars: Column) -> Aftermath:
-    """Look at what followed each bar (CLOSED_DTYPE, by symbol, then minute)."""
+    """Compute the moves after each bar (CLOSED_DTYPE, by symbol, then minute)."""
     runs = begin_runs(bars)
     days = day_of(bars["minute"])
     day_begins = runs.copy()
@@ -62,7 +62,7 @@ def aftermath(timeframe: str, bars: Column) -> Aftermath:
 def mean_true_range(bars: Column, runs: Column, no_close_before: Column) -> Column:
     """Return each bar's ATR: the mean true range of the 14 bars up to it; NaN before the 14th of a run, and for 0.
 
-    no_close_before: bars whose true range is their own range alone.
+    no_close_before: bars whose true range is only their own range.
     """
     before = np.where(no_close_before, bars["open"], np.roll(bars["close"], 1))
     ranges = np.maximum(bars["high"], before) - np.minimum(bars["low"], before)
@@ -86,7 +86,7 @@ def _moves(close: Column, atr: Column, stretch: Column, after: int) -> Column:
 
 
 def _mean_by(slot: Column, values: Column) -> Column:
-    """Return for each value the mean of all values of its slot that are numbers."""
+    """Return for each value the mean of all numbers in its slot."""
     slots, where = np.unique(slot, return_inverse=True)
     there = ~np.isnan(values)
     count = np.bincount(where[there], minlength=len(slots))
@@ -95,7 +95,7 @@ def _mean_by(slot: Column, values: Column) -> Column:
 
 
 def _clusters(stretch: Column | None, days: Column, span: int) -> Column:
-    """Return which bars may share what followed: a symbol's day; of moves over nights, all symbols' days of a span."""
+    """Return cluster numbers: a symbol's day; for moves over nights, all symbols' days of a span."""
     if stretch is not None:
         return stretch
     _, day = np.unique(days, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Files of bars, or of trades, as the bars that detectors take: no server, nothing stored."""
+"""Read files of bars, or of trades, as bars for detectors: no server, nothing stored."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -21,18 +21,18 @@ DAY_MINUTES = 1440
 EPOCH_DAY = date(1970, 1, 1)
 
 _MINUTE_S, _MINUTE_NS = 60, 60 * 10**9
-_SUMMER_OFFSET = 4 * 60  # minutes that New York is behind UTC in summer; an hour more in winter
+_SUMMER_OFFSET = 4 * 60  # minutes that New York is behind UTC in summer; 60 more in winter
 _HEADER_BYTES = 1 << 16
 _PRICES = ("open", "high", "low", "close")
-_MERGED_AT = 64  # batches of trades: so many partial bars are kept at most
-# What a column of times may be called: of our own CSV, of the development data, of the vendor's aggregates; of days.
+_MERGED_AT = 64  # batches of trades: then partial bars are merged
+# Names of the column of times: in our own CSV, in development data, in the vendor's aggregates; of days.
 _ISO, _NS, _DAY = ("timestamp", "timestamp_utc_iso"), "window_start", "date"
 
 
 class Market(NamedTuple):
     """The bars of some symbols (CLOSED_DTYPE, by symbol, then minute), of 1 minute or of a day.
 
-    A symbol in bars is its index in symbols. A daily bar's minute is the opening of its day.
+    A symbol in bars is its index in symbols. A daily bar's minute is the open of its day.
     """
 
     symbols: list[str]
@@ -41,16 +41,16 @@ class Market(NamedTuple):
 
     @property
     def days(self) -> list[date]:
-        """Return the days that the bars are of, in New York."""
+        """Return the days of the bars, in New York."""
         days = np.unique(day_of(self.bars["minute"]))
         return [EPOCH_DAY + timedelta(days=int(day)) for day in days]
 
 
 def read_markets(files: Sequence[str], rules: TRADE_RULES | None) -> list[Market]:
-    """Read all files; return the 1-minute bars of them, then the daily ones, where there are such.
+    """Read all files; return their 1-minute bars, then their daily bars, if any.
 
-    rules: of trades' conditions, as of ReplaySource. Raises UsageError for a file that has neither bars nor trades,
-    bars of another length, and for two bars at one place.
+    rules: of trades' conditions, as in ReplaySource. Raises UsageError for a file without bars and trades, for bars of
+    another length, and for two bars of the same symbol and time.
     """
     need_arrow()
     of_bars = {file: _bar_columns(file) for file in files}
@@ -67,12 +67,12 @@ def read_markets(files: Sequence[str], rules: TRADE_RULES | None) -> list[Market
 
 
 def regular(market: Market) -> Market:
-    """Return a market with the bars of regular hours alone; daily bars are such."""
+    """Return a market with only the bars of regular hours; daily bars are."""
     return market if market.is_daily else market._replace(bars=market.bars[session_of(market.bars["minute"]) >= 0])
 
 
 def day_of(minutes: Column) -> Column:
-    """Return the day of New York that each minute lies in, in days since 1970; right from midnight to 23:00."""
+    """Return the New York day of each minute, in days since 1970; correct from midnight to 23:00."""
     return np.asarray((minutes - _SUMMER_OFFSET) // DAY_MINUTES)
 
 
@@ -98,16 +98,14 @@ def _joined(parts: Sequence[tuple[list[str], Column]], *, is_daily: bool) -> Mar
 
 
 def _is_daily(bars: Column, file: str) -> bool:
-    """Tell whether these are daily bars. Raises UsageError for bars that are neither of a day nor of a minute."""
+    """Tell whether these are daily bars. Raises UsageError if they are neither daily nor 1-minute bars."""
     steps = np.diff(bars["minute"])[np.diff(bars["symbol"]) == 0]
     if not len(bars) or not len(steps):
         raise UsageError(f"{file}: fewer than two bars of any symbol")
     if (np.diff(day_of(bars["minute"]))[np.diff(bars["symbol"]) == 0] > 0).all():
         return True
     if (step := int(np.gcd.reduce(steps))) > 1:
-        raise UsageError(
-            f"{file}: bars of {step} minutes; those of 1 minute are needed, the longer ones are made of them"
-        )
+        raise UsageError(f"{file}: bars of {step} minutes; bars of 1 minute are needed; longer ones are made from them")
     return False
 
 
@@ -115,7 +113,7 @@ def _is_daily(bars: Column, file: str) -> bool:
 
 
 def _bar_columns(file: str) -> dict[str, str] | None:
-    """Return which columns of a file mean what, or None for one that has no bars (it is read as trades)."""
+    """Return a file's columns by meaning, or None if it has no bars (it is read as trades)."""
     if file.endswith(".parquet"):
         from pyarrow import parquet  # noqa: PLC0415  # producer/arrow.py
 
@@ -163,7 +161,7 @@ def _read_bars(file: str, columns: dict[str, str]) -> tuple[list[str], Column]:
     for name in _PRICES:
         bars[name] = values[name]
     bars["volume_micro"] = values["volume"] * SHARE_MICRO
-    bars["notional"] = values["volume"] * values["close"]  # no pattern reads it
+    bars["notional"] = values["volume"] * values["close"]  # not used by any pattern
     return symbols, bars[np.lexsort((bars["minute"], bars["symbol"]))]
 
 
@@ -206,7 +204,7 @@ def _tried(file: str, read: Any) -> Any:
 
 
 def _bars_of_trades(files: Sequence[str], rules: TRADE_RULES | None) -> tuple[list[str], Column]:
-    """Make the bars of trade flat files, by the workers' own rule."""
+    """Make the bars of trade flat files by the workers' rule."""
     codes: dict[str, int] = {}
     parts = [NO_BARS]
     for ticks in ReplaySource(files, rules=rules):
@@ -216,7 +214,7 @@ def _bars_of_trades(files: Sequence[str], rules: TRADE_RULES | None) -> tuple[li
             parts = [merge(np.concatenate(parts))]
     bars = merge(np.concatenate(parts))
     bars = bars[has_prices(bars)]
-    # Open and close bound high and low where no trade might set those, as in a commit.
+    # Open and close limit high and low if no trade might set those, as in a commit.
     bars["high"] = np.where(np.isfinite(bars["high"]), bars["high"], np.maximum(bars["open"], bars["close"]))
     bars["low"] = np.where(np.isfinite(bars["low"]), bars["low"], np.minimum(bars["open"], bars["close"]))
     return list(codes), bars[list(CLOSED_DTYPE.names or ())].astype(CLOSED_DTYPE)

@@ -1,4 +1,4 @@
-"""Writes what was measured as the data file that a detection's base rate is taken from."""
+"""Write the measured rates to the data file of base rates."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from .report import Measured, Report
 
 
 def base_rates_of(report: Report) -> BaseRates:
-    """Return the rates of every pattern that something followed."""
+    """Return the rates of every pattern with later moves."""
     rates = [
         MeasuredRate(
             pattern=row.pattern,
@@ -24,7 +24,7 @@ def base_rates_of(report: Report) -> BaseRates:
         if row.hits
     ]
     return BaseRates(
-        days={name: _said(measured) for name, measured in report.measured.items()},
+        days={name: _source_of(measured) for name, measured in report.measured.items()},
         hit=f"the close lies {report.hit_atr:g} ATR or more in the pattern's direction",
         after_bars=report.hit_after_bars,
         rules={
@@ -37,7 +37,7 @@ def base_rates_of(report: Report) -> BaseRates:
 
 
 def write_base_rates(report: Report, file: Path) -> None:
-    """Write them, a rate a line, so that a change of the file can be read."""
+    """Write the rates one per line, so that changes of the file are readable."""
     rates = base_rates_of(report)
     head = msgspec.to_builtins(rates)
     lines = [msgspec.json.encode(rate).decode() for rate in head.pop("rates")]
@@ -52,7 +52,7 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _said(measured: Measured) -> str:
+def _source_of(measured: Measured) -> str:
     days = measured.days
     when = ", ".join(days.named) if days.named else f"{days.count} days from {days.first} to {days.last}"
     return f"{', '.join(measured.symbols)}: {when}"

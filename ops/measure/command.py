@@ -1,4 +1,4 @@
-"""What `tickstock patterns measure` does: files in, a report out."""
+"""The work of `tickstock patterns measure`: files in, a report out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from .bar_files import read_markets, regular
 from .base_rate_file import write_base_rates
 from .finding import TIMEFRAMES
 from .measuring import Options, measure
-from .report import Measured, Report, Row, Rule, json_of, read_report, write_report
+from .report import Measured, MeasuredRow, Report, Rule, json_of, read_report, write_report
 from .report_text import as_markdown, compared
 
 EVERY = "all"
@@ -24,7 +24,7 @@ REPORT, TABLES = "patterns.json", "patterns.md"
 
 
 class Asked(NamedTuple):
-    """What to measure. names: None for the patterns that are on by default. timeframes: none for all."""
+    """What to measure. names: None for the patterns that are enabled by default. timeframes: empty for all."""
 
     files: Sequence[str]
     names: Sequence[str] | None
@@ -44,7 +44,7 @@ def run_measure(
     compare: Path | None,
     base_rates: Path | None,
 ) -> Iterator[str]:
-    """Measure, write the files that are asked for, and return the texts to print. say: is told how far it is."""
+    """Measure, write the requested files, and return the texts to print. say: receives the progress."""
     before = read_report(compare) if compare else None
     if out:
         out.mkdir(parents=True, exist_ok=True)
@@ -63,11 +63,11 @@ def run_measure(
 
 
 def report_on(asked: Asked, say: Callable[[str], None]) -> Report:
-    """Measure what is asked for. Raises UsageError for a file or a name that is none, NothingFound without bars."""
+    """Measure. Raises UsageError for an invalid file or name, NothingFound without bars."""
     definitions = definitions_of(asked.names)
     markets = read_markets(asked.files, asked.trade_rules)
     measured: dict[str, Measured] = {}
-    rows: list[Row] = []
+    rows: list[MeasuredRow] = []
     options = Options(asked.timeframes or TIMEFRAMES, asked.shuffles, asked.seed)
     for market in markets:
         its_measured, its_rows = measure(
@@ -92,7 +92,7 @@ def report_on(asked: Asked, say: Callable[[str], None]) -> Report:
 
 
 def definitions_of(names: Sequence[str] | None) -> Definitions:
-    """Return the default definitions of some patterns. Raises UsageError for a name that is none."""
+    """Return the default definitions of some patterns. Raises UsageError for an unknown name."""
     if names is None:
         return Definitions(default_definitions().patterns)
     wanted = list(PATTERNS) if EVERY in names else list(names)

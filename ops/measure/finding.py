@@ -1,6 +1,6 @@
-"""Bars through the workers' own detectors: their histories, windows, definitions and `find_patterns`. Nothing stored.
+"""Run the workers' own detectors on bars: their histories, windows, definitions and `find_patterns`.
 
-What a worker would find is what stands here; a bar is found on as when it had just closed.
+The results are those of a worker; each bar is treated as just closed. Nothing is stored.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +22,17 @@ from .volumes import Volumes
 DAILY = "daily"
 TIMEFRAMES = (*INTRADAY, DAILY)
 
-_STEP_MINUTES = 240  # whole bars of every timeframe, and no more than a history takes at once
+_STEP_MINUTES = 240  # complete bars of every timeframe, and not more than a history accepts at once
 _STEP_BARS = 200  # of daily bars
 _SYMBOLS_AT_ONCE = 256  # 50 MB of histories
 _MARKS_AT_ONCE = 2048
 
-# What was found on a bar. bar: its place in the bars of its timeframe. pattern: a place in `Finds.patterns`.
+# One detection. bar: index in the bars of its timeframe. pattern: index in `Finds.patterns`.
 FOUND_DTYPE = np.dtype([("pattern", "<i2"), ("direction", "i1"), ("told", "?"), ("bar", "<i8"), ("confidence", "<f8")])
 
 
 class Finds(NamedTuple):
-    """The bars of one timeframe (CLOSED_DTYPE, by symbol, then minute), of regular hours, and what was found there."""
+    """The bars of one timeframe (CLOSED_DTYPE, by symbol, then minute), of regular hours, and their detections."""
 
     timeframe: str
     symbols: list[str]
@@ -71,22 +71,22 @@ def find(
 
 
 def begin_runs(bars: Column) -> Column:
-    """Tell which bars (CLOSED_DTYPE, by symbol, then minute) begin a run of their symbol.
+    """Return a mask of the bars (CLOSED_DTYPE, by symbol, then minute) that begin a run of their symbol.
 
-    Its first one does, and one behind a split or a long gap: no window reaches from one run into the next.
+    These are its first bar, and bars after a split or a long gap: no window crosses runs.
     """
     runs = History().begin_runs(bars) if len(bars) else np.zeros(0, bool)
     return np.asarray(runs | (np.diff(bars["symbol"], prepend=-1) != 0))
 
 
 def _as_measured(pattern: PatternDefinition, timeframes: frozenset[int], *, is_daily: bool) -> PatternDefinition:
-    """Return a definition for some timeframes. Daily bars go in as those of a minute, which no other day has."""
+    """Return a definition for some timeframes. Daily bars are treated as minutes that no other day has."""
     kind = pattern.kind._replace(confirm=None) if is_daily else pattern.kind
     return pattern._replace(kind=kind, timeframes=timeframes)
 
 
 def _steps(bars: Column, *, is_daily: bool) -> Iterator[Column]:
-    """Cut the bars into steps, each of few enough bars of a symbol for its history, all behind those of the last."""
+    """Cut the bars into steps, each small enough for a symbol's history, and after the last step's bars."""
     if is_daily:
         runs = begin_runs(bars)
         place = np.arange(len(bars))

@@ -1,4 +1,4 @@
-"""The mean of moves that come in clusters, and how far it may be off. Pure."""
+"""The mean of moves that come in clusters, and its confidence interval. Pure."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from ...contracts.ticks import Column
 
-_LEAST_CLUSTERS = 5  # with fewer there is no telling
-_Z = 1.959963984540054  # 95 % of a normal distribution lie within
+_LEAST_CLUSTERS = 5  # with fewer, no interval is possible
+_Z = 1.959963984540054  # 95 % of a normal distribution are within
 
 
 class Mean(NamedTuple):
-    """A mean of `of` values. low, high: its 95 % interval, None where there are too few clusters."""
+    """A mean of `of` values. low, high: its 95 % interval, None if there are too few clusters."""
 
     of: int
     mean: float | None
@@ -20,11 +20,10 @@ class Mean(NamedTuple):
 
 
 def mean_of(values: Column, clusters: Column) -> Mean:
-    """Return the mean of the values that are numbers, with an interval that heeds that those of a cluster go together.
+    """Return the mean of the values that are numbers, with an interval that accounts for clusters.
 
-    Moves that overlap, and all of one cluster, count as one observation of what the cluster's total says: the
-    cluster-robust variance of a ratio (K.-Y. Liang and S. Zeger, Biometrika 73, 1986), with Student's t of one degree
-    of freedom less than there are clusters.
+    Overlapping moves, and all moves of one cluster, count as one observation: the cluster-robust variance of a ratio
+    (K.-Y. Liang and S. Zeger, Biometrika 73, 1986), with Student's t, with one degree of freedom less than clusters.
     """
     there = ~np.isnan(values)
     values, clusters = values[there], clusters[there]
@@ -42,7 +41,7 @@ def mean_of(values: Column, clusters: Column) -> Mean:
 
 
 def student(freedom: int) -> float:
-    """Return within which bound 95 % of Student's t lie; right to 0.001 from 4 degrees of freedom on.
+    """Return the two-sided 95 % bound of Student's t; accurate to 0.001 from 4 degrees of freedom on.
 
     Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """

@@ -1,4 +1,4 @@
-"""The measurement: what is found on bars and on the same bars shuffled, and what followed."""
+"""The measurement: detections on bars and on the same bars shuffled, and the later moves."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from .aftermath import AFTER, HIT_AFTER, HIT_ATR, Aftermath, aftermath
 from .bar_files import EPOCH_DAY, Market, day_of
 from .finding import TIMEFRAMES, Finds, begin_runs, find
 from .intervals import mean_of
-from .report import Chance, Days, Followed, Hits, Key, Measured, Row
+from .report import Chance, Days, Followed, Hits, Key, Measured, MeasuredRow
 from .shuffle import shuffled, stretches
 
 _NAMED_DAYS = 31
@@ -30,7 +30,7 @@ class Options(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Told detections of one key: what followed each (n, 3), in its direction, and of bars at the same times."""
+    """Published detections of one key: their moves (n, 3) in its direction, and those of bars at the same times."""
 
     moves: Column
     of_all: Column
@@ -40,8 +40,8 @@ class _Rows(NamedTuple):
 
 def measure(
     market: Market, definitions: Definitions, options: Options, say: Callable[[str], None]
-) -> tuple[dict[str, Measured], list[Row]]:
-    """Measure a market's patterns. say: is told how far it is, as often as it likes."""
+) -> tuple[dict[str, Measured], list[MeasuredRow]]:
+    """Measure a market's patterns. say: receives the progress, often."""
     real = find(market, definitions, options.timeframes, partial(say, "looking for patterns"))
     chances = [
         _shuffles(market, definitions, options, say, narrow=narrow) if options.shuffles else None
@@ -53,15 +53,15 @@ def measure(
 
 
 class _ByChance:
-    """What was found on shuffled bars of one kind, by key."""
+    """The detections on shuffled bars of one kind, by key."""
 
     def __init__(self) -> None:
-        self.told: dict[Key, list[float]] = defaultdict(list)  # of 1,000 bars, of each shuffle that has some
+        self.told: dict[Key, list[float]] = defaultdict(list)  # per 1,000 bars, for each shuffle with any
         self.shuffles = 0
         self._moves: dict[Key, list[Column]] = defaultdict(list)
 
     def add(self, found: Sequence[Finds]) -> None:
-        """Take one shuffle's."""
+        """Add one shuffle's detections."""
         self.shuffles += 1
         for some in found:
             if not len(some.bars):
@@ -73,12 +73,12 @@ class _ByChance:
                 self._moves[key].append(_followed(some, followed, mine[told], key[2]).moves)
 
     def chance(self, key: Key) -> Chance:
-        """Return how often a key is told by chance."""
+        """Return how often a key is published by chance."""
         rates = self.told[key] + [0.0] * (self.shuffles - len(self.told[key]))
         return Chance(mean=sum(rates) / len(rates), least=min(rates), most=max(rates))
 
     def moves(self, key: Key) -> Column:
-        """Return what followed all of a key's: (n, 3)."""
+        """Return the moves after all of a key's detections: (n, 3)."""
         return np.concatenate([np.empty((0, len(AFTER))), *self._moves[key]])
 
 
@@ -108,7 +108,7 @@ def _measured(found: Finds) -> Measured:
 
 
 def _by_key(found: Finds) -> dict[Key, Column]:
-    """Return the places in `found.found` of each key."""
+    """Return the indices in `found.found` of each key."""
     rows: dict[Key, Column] = {}
     for number, pattern in enumerate(found.patterns):
         of_pattern = found.found["pattern"] == number
@@ -120,7 +120,7 @@ def _by_key(found: Finds) -> dict[Key, Column]:
 
 def _followed(found: Finds, followed: Aftermath, mine: Column, direction: int) -> _Rows:
     bars = found.found["bar"][mine]
-    way = direction or 1  # a move after what points nowhere is one upwards
+    way = direction or 1  # for a pattern without direction, the move upwards
     return _Rows(
         followed.moves[bars] * way,
         followed.of_all[bars] * way,
@@ -129,7 +129,7 @@ def _followed(found: Finds, followed: Aftermath, mine: Column, direction: int) -
     )
 
 
-def _rows(found: Finds, within_day: _ByChance | None, within_half_hour: _ByChance | None) -> list[Row]:
+def _rows(found: Finds, within_day: _ByChance | None, within_half_hour: _ByChance | None) -> list[MeasuredRow]:
     by_key = _by_key(found)
     nowhere = np.empty(0, np.intp)
     for chance in (within_day, within_half_hour):
@@ -149,13 +149,13 @@ def _row(
     mine: Column,
     within_day: _ByChance | None,
     within_half_hour: _ByChance | None,
-) -> Row:
+) -> MeasuredRow:
     told = mine[found.found["told"][mine]]
     rows = _followed(found, followed, told, key[2])
     by_chance = within_day.moves(key) if within_day else np.empty((0, len(AFTER)))
     per_1000 = 1000 / len(found.bars)
     days = len(np.unique(found.bars["symbol"].astype(np.int64) << 32 | day_of(found.bars["minute"])))
-    return Row(
+    return MeasuredRow(
         pattern=key[0],
         timeframe=key[1],
         direction=key[2],

@@ -1,4 +1,4 @@
-"""Pictures of patterns that were found in files: what was known when each was told, and in grey what came after."""
+"""Pictures of patterns in files: the bars known at the detection, and later bars in grey."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from .finding import DAILY, TIMEFRAMES, Finds, begin_runs, find
 from .report import DIRECTIONS
 
 _AFTER = 20  # bars, in grey
-_BEFORE = 60  # bars, the one that completes the pattern among them
+_BEFORE = 60  # bars, including the last one of the pattern
 _UP, _DOWN, _LATER, _MARK = "#2a7f4f", "#b5413b", "#bbbbbb", "#33658a"
 _BODY = 0.7  # of a bar's place
 
@@ -36,9 +36,9 @@ def draw_patterns(
     seed: int,
     out: Path,
 ) -> Iterator[str]:
-    """Draw `count` told detections of each pattern, or all where there are fewer; return a line on each picture.
+    """Draw `count` published detections of each pattern (all if there are fewer); yield a line per picture.
 
-    Which of them: by chance, of all timeframes and symbols alike. Raises NothingFound where there is none at all.
+    They are chosen at random over all timeframes and symbols. Raises NothingFound if there are none.
     """
     definitions = definitions_of(names)
     markets = [regular(market) for market in read_markets(files, rules)]
@@ -47,7 +47,7 @@ def draw_patterns(
     out.mkdir(parents=True, exist_ok=True)
     drawn = 0
     for number, definition in enumerate(definitions.patterns):
-        places = [(found, int(i)) for found in finds for i in _told(found, number)]
+        places = [(found, int(i)) for found in finds for i in _published(found, number)]
         rng = np.random.default_rng([seed, number])
         chosen = sorted(rng.choice(len(places), min(count, len(places)), replace=False).tolist())
         for at, place in enumerate(chosen, start=1):
@@ -56,15 +56,15 @@ def draw_patterns(
             yield f"{file}: {_draw(definition.kind.name, found, i, file)}"
             drawn += 1
     if not drawn:
-        raise NothingFound("none of these patterns is told on the bars of the files")
+        raise NothingFound("none of these patterns is found on the bars of the files")
 
 
-def _told(found: Finds, number: int) -> Column:
+def _published(found: Finds, number: int) -> Column:
     return np.flatnonzero(found.found["told"] & (found.found["pattern"] == number))
 
 
 def _draw(pattern: str, found: Finds, number: int, file: Path) -> str:
-    """Draw one detection; return its title. number: its place in what was found."""
+    """Draw one detection; return its title. number: its index in the detections."""
     one = found.found[number]
     at = int(one["bar"])
     first, end = _around(found, at)
@@ -73,7 +73,7 @@ def _draw(pattern: str, found: Finds, number: int, file: Path) -> str:
     prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     colours = np.where(x > 0, _LATER, np.where(bars["close"] >= bars["open"], _UP, _DOWN)).tolist()
     prices.vlines(x, bars["low"], bars["high"], colors=colours, linewidth=1)
-    least = (bars["high"].max() - bars["low"].min()) / 400  # a body without height is still seen
+    least = (bars["high"].max() - bars["low"].min()) / 400  # makes a body without height visible
     bodies = np.maximum(np.abs(bars["close"] - bars["open"]), least)
     prices.bar(x, bodies, _BODY, bottom=np.minimum(bars["open"], bars["close"]), color=colours)
     volumes.bar(x, bars["volume_micro"] / SHARE_MICRO, _BODY, color=colours)
@@ -98,7 +98,7 @@ def _draw(pattern: str, found: Finds, number: int, file: Path) -> str:
 
 
 def _around(found: Finds, at: int) -> tuple[int, int]:
-    """Return where the bars to draw begin and end: of the same symbol, and not over a split."""
+    """Return the range of bars to draw: of the same symbol, not over a split."""
     run = np.cumsum(begin_runs(found.bars))
     mine = np.flatnonzero(run == run[at])
     return max(int(mine[0]), at - _BEFORE + 1), min(int(mine[-1]), at + _AFTER) + 1

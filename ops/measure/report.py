@@ -1,4 +1,4 @@
-"""What a measurement says, as it is kept: JSON from here to there."""
+"""The stored result of a measurement, as JSON."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ Key = tuple[str, str, int]  # pattern, timeframe, direction
 
 
 class Days(msgspec.Struct, frozen=True, kw_only=True):
-    """Days of New York that were measured. named: each of them, where they are few."""
+    """The measured days of New York. named: each of them, if they are few."""
 
     first: str
     last: str
@@ -22,7 +22,7 @@ class Days(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bars of one timeframe were: only those of regular hours count."""
+    """The measured bars of one timeframe: only those of regular hours count."""
 
     bars: int
     symbol_days: int
@@ -31,14 +31,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pattern was defined."""
+    """A pattern's definition."""
 
     threshold: float
     parameters: Mapping[str, float | str]
 
 
 class Chance(msgspec.Struct, frozen=True, kw_only=True):
-    """What was told of 1,000 of the same bars shuffled: the mean of all shuffles, the least and the most of them."""
+    """Published detections per 1,000 bars of shuffles: mean, smallest and largest."""
 
     mean: float
     least: float
@@ -46,10 +46,10 @@ class Chance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """The mean move in the pattern's direction, in ATR, after so many bars; low, high: its 95 % interval.
+    """The mean move in the pattern's direction, in ATR, after a number of bars; low, high: its 95 % interval.
 
-    of: detections that were told and have such a bar. all_bars: the mean of all bars at the same times of the day, in
-    the same direction. shuffled: what followed the detections of the shuffled bars.
+    of: published detections that have such a bar. all_bars: the mean of all bars at the same times of day, in the same
+    direction. shuffled: the mean for detections on shuffled bars.
     """
 
     after: int
@@ -62,7 +62,7 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of the told detections were hits. expected: as many as of so many bars at the same times of the day."""
+    """How many published detections were hits. expected: the same number for bars at the same times of day."""
 
     hits: int
     of: int
@@ -70,10 +70,10 @@ class Hits(msgspec.Struct, frozen=True, kw_only=True):
     shuffled: float | None  # the share of hits among the detections of the shuffled bars
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class MeasuredRow(msgspec.Struct, frozen=True, kw_only=True):
     """One pattern on one timeframe in one direction: 1 bullish, -1 bearish, 0 either.
 
-    within_day, within_half_hour: of bars shuffled within that; of daily bars it is the year, and the quarter.
+    within_day, within_half_hour: for bars shuffled within these; for daily bars within the year and the quarter.
     """
 
     pattern: str
@@ -87,27 +87,27 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     within_day: Chance | None
     within_half_hour: Chance | None
     followed: list[Followed]
-    hits: Hits | None  # None: it has no direction, or nothing followed
+    hits: Hits | None  # None: without a direction, or without later bars
 
     @property
     def key(self) -> Key:
-        """Return what the row is of."""
+        """Return the row's pattern, timeframe and direction."""
         return self.pattern, self.timeframe, self.direction
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A measurement. seed, shuffles: the same ones on the same files give the same figures."""
+    """A measurement. The same seed and shuffles on the same files give the same figures."""
 
     version: str
     files: list[str]
-    given: str  # which bars the detectors were given: regular, or all
+    given: str  # the bars that detectors got: regular, or all
     seed: int
     shuffles: int
     hit_after_bars: int
     hit_atr: float
     rules: dict[str, Rule]
     measured: dict[str, Measured]
-    rows: list[Row]
+    rows: list[MeasuredRow]
 
 
 def write_report(report: Report, file: Path) -> None:
@@ -116,15 +116,15 @@ def write_report(report: Report, file: Path) -> None:
 
 
 def json_of(report: Report) -> str:
-    """Return a report as JSON that a person can read."""
+    """Return a report as readable JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
 
 
 def read_report(file: Path) -> Report:
-    """Read a report. Raises UsageError for a file that is none."""
+    """Read a report. Raises UsageError for another kind of file."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Report)
     except OSError as e:
         raise UsageError(f"{file}: {e.strerror}") from e
     except msgspec.MsgspecError as e:
-        raise UsageError(f"{file}: no report of `tickstock patterns measure`: {e}") from e
+        raise UsageError(f"{file}: not a report of `tickstock patterns measure`: {e}") from e

@@ -1,21 +1,21 @@
-"""A measurement for people: tables of Markdown, one of its own, and one that sets two of them side by side."""
+"""A measurement for people: Markdown tables of one report, or of two side by side."""
 
 from collections.abc import Iterator, Sequence
 
 from .aftermath import AFTER
-from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, Report, Row
+from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, MeasuredRow, Report
 
-_FEW = 10  # of fewer detections no mean is shown
+_FEW = 10  # with fewer detections no mean is shown
 _COMPARED = ("found", "told", "told a symbol-day", "shuffled", "hits")
 
 
 def as_markdown(report: Report) -> str:
-    """Return the tables of a report, one for each timeframe."""
+    """Return the tables of a report, one per timeframe."""
     return "\n".join([*_heading(report), *(line for name in report.measured for line in _table(report, name))]) + "\n"
 
 
 def compared(before: Report, after: Report) -> str:
-    """Return two reports side by side: what was told of each pattern, and what was hit."""
+    """Return two reports side by side: detections and hits of each pattern."""
     return "\n".join(_comparison(before, after)) + "\n"
 
 
@@ -24,7 +24,7 @@ def _heading(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"By `tickstock patterns measure` {report.version}. Bars given to the detectors: {report.given}. Shuffles: "
-        f"{report.shuffles} of each kind, seed {report.seed}. docs/measured_patterns.md says how to read the columns."
+        f"{report.shuffles} of each kind, seed {report.seed}. docs/measured_patterns.md explains the columns."
     )
     yield ""
 
@@ -51,7 +51,7 @@ def _sample(measured: Measured) -> str:
     return f"{measured.bars:,} bars of {symbols}, {when}"
 
 
-def _cells(row: Row) -> Sequence[str]:
+def _cells(row: MeasuredRow) -> Sequence[str]:
     return (
         *(row.pattern, DIRECTIONS[row.direction], f"{row.found:,}", f"{row.told:,}", _number(row.told_per_1000)),
         *(_chance(row.within_day), _chance(row.within_half_hour), _number(row.told_per_symbol_day)),
@@ -96,7 +96,7 @@ def _comparison(before: Report, after: Report) -> Iterator[str]:
         yield _line([timeframe, *("" if total is None else f"{total:.1f}" for total in totals)])
     yield ""
     if any(before.measured[name] != after.measured[name] for name in before.measured.keys() & after.measured.keys()):
-        yield "The two are of other bars: their rates do not compare."
+        yield "The two reports are of different bars: their rates cannot be compared."
         yield ""
     pairs = [text for cell in _COMPARED for text in (f"{cell} before", "now")]
     columns = ("timeframe", "pattern", "direction", *pairs)
@@ -117,12 +117,12 @@ def _place(key: Key, report: Report) -> tuple[int, str, int]:
     return timeframes.index(key[1]) if key[1] in timeframes else len(timeframes), key[0], -key[2]
 
 
-def _both(key: Key, before: Row | None, now: Row | None) -> Sequence[str]:
+def _both(key: Key, before: MeasuredRow | None, now: MeasuredRow | None) -> Sequence[str]:
     pattern, timeframe, direction = key
     cells = [_short_cells(row) if row else [""] * len(_COMPARED) for row in (before, now)]
     return timeframe, pattern, DIRECTIONS[direction], *(cell for both in zip(*cells, strict=True) for cell in both)
 
 
-def _short_cells(row: Row) -> Sequence[str]:
+def _short_cells(row: MeasuredRow) -> Sequence[str]:
     told = f"{row.told:,} ({_number(row.told_per_1000)} of 1,000)"
     return f"{row.found:,}", told, _number(row.told_per_symbol_day), _chance(row.within_day), _hit(row.hits)

@@ -1,9 +1,9 @@
-"""The same bars in another order: what is found in them, chance alone draws.
+"""The same bars in another order: patterns found in them come from chance alone.
 
 A bar is the step from the close before it to its open, and from there to its high, low and close, with its volume. The
-bars of a stretch change places; from each close on, the prices are built again. So a stretch has the very bars that it
-had, begins and ends at the prices that it did, and what their order meant is gone. Steps of minute bars are in dollars,
-which keeps the grid of cents; those of daily bars are ratios, because a share's price grows by far more in a year.
+bars of a stretch change places; the prices are then built again from each close on. So a stretch keeps its bars, and
+its first and last prices, but loses the meaning of their order. Steps of minute bars are in dollars, which keeps the
+grid of cents; those of daily bars are ratios, because a share's price changes much more in a year.
 """
 
 import numpy as np
@@ -12,16 +12,16 @@ from ...contracts.ticks import Column
 from ...workers.sessions import session_of
 from .bar_files import EPOCH_DAY, Market, day_of
 
-_DECIMALS = 9  # what sums of steps differ by from the price that was traded is rounding
+_DECIMALS = 9  # smaller differences of sums of steps are rounding
 _NARROW_MINUTES = 30
 _QUARTER_MONTHS = 3
 
 
 def stretches(market: Market, *, narrow: bool) -> Column:
-    """Return for each bar the number of the stretch that it is shuffled within, in their order.
+    """Return for each bar the number of the stretch in which it is shuffled, in their order.
 
-    Wide: the regular hours of a symbol's day, and what is before and after them; of daily bars a year. Narrow: half an
-    hour, of daily bars a quarter.
+    Wide: the regular hours of a symbol's day, and the time before and after them; for daily bars a year. Narrow: half
+    an hour, for daily bars a quarter.
     """
     symbols, minutes = market.bars["symbol"], market.bars["minute"]
     if not market.is_daily:
@@ -32,10 +32,11 @@ def stretches(market: Market, *, narrow: bool) -> Column:
 
 
 def shuffled(market: Market, stretch: Column, runs: Column, rng: np.random.Generator) -> Market:
-    """Return the bars with those of each stretch in another order; minutes stay where they are.
+    """Return the bars with those of each stretch in another order; minutes stay.
 
-    stretch: as of `stretches`. runs: which bars begin a run of a symbol (its first one, and one behind a split). The
-    first bar of a run, and of a day's hours, stays in its place: the step to it is a night's, its volume an opening's.
+    stretch: from `stretches`. runs: a mask of the bars that begin a run of a symbol (its first one, and one after a
+    split). The first bar of a run, and of a day's hours, keeps its place: its step includes a night, its volume the
+    open.
     """
     bars = market.bars
     to, back = (np.log, np.exp) if market.is_daily else (_as_it_is, _rounded)
@@ -43,7 +44,7 @@ def shuffled(market: Market, stretch: Column, runs: Column, rng: np.random.Gener
     before = np.where(runs, opened, np.roll(close, 1))
     fixed = runs if market.is_daily else runs | _begin(stretches(market, narrow=False))
     order = _order(stretch, fixed, rng)
-    # Each run begins at its own first close, which stays; from there on, the steps from close to close.
+    # Each run begins at its own first close, which stays; after it, add the steps from close to close.
     total = np.cumsum(np.where(runs, 0.0, (close - before)[order]))
     first = np.flatnonzero(runs)[np.cumsum(runs) - 1]
     closes = close[first] + total - total[first]
@@ -56,7 +57,7 @@ def shuffled(market: Market, stretch: Column, runs: Column, rng: np.random.Gener
 
 
 def _order(stretch: Column, fixed: Column, rng: np.random.Generator) -> Column:
-    """Return a random order of the bars of each stretch; the fixed ones stay where they are."""
+    """Return a random order of the bars of each stretch; fixed bars keep their places."""
     order = np.arange(len(stretch))
     loose = np.flatnonzero(~fixed)
     order[loose] = loose[np.lexsort((rng.random(len(loose)), stretch[loose]))]

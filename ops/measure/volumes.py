@@ -1,4 +1,4 @@
-"""The volumes of the last days' bars: of these the histories hold no more than a window."""
+"""The volumes of the last days' bars, because histories hold only a window."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ _KEPT_MINUTES = (DAYS_BEFORE + 1) * 1440
 
 
 class Volumes:
-    """Stands for the table of bars, where a worker looks them up. symbols: as in the bars."""
+    """Replaces the table of bars in which a worker looks up volumes. symbols: as in the bars."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
         self._parts: dict[int, list[Column]] = {}
-        self._looked_up: dict[int, tuple[Column, Column]] = {}  # keys in order, and the shares of each
+        self._looked_up: dict[int, tuple[Column, Column]] = {}  # sorted keys, and the shares of each
 
     def add(self, timeframe: int, bars: Column) -> None:
-        """Take bars (CLOSED_DTYPE) of a timeframe (minutes), later than all before of the same symbols."""
+        """Add bars (CLOSED_DTYPE) of a timeframe (minutes), later than all earlier ones of the same symbols."""
         if not len(bars):
             return
         oldest = int(bars["minute"].min()) - _KEPT_MINUTES
@@ -28,7 +28,7 @@ class Volumes:
         self._looked_up.pop(timeframe, None)
 
     def of(self, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-        """Return the shares of bars: minutes (n, k) of n symbols; NaN where there is no bar."""
+        """Return the shares of bars: minutes (n, k) of n symbols; NaN if there is no bar."""
         keys, shares = self._look_up(timeframe)
         codes = np.array([self._codes[name] for name in names], np.int64)[:, None]
         wanted = codes << 32 | np.maximum(minutes, 0)

@@ -1,4 +1,4 @@
-"""How a bar's numbers are written: shortest, and exact."""
+"""Write a bar's numbers: as short as possible, and exact."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ _DIGITS = 6
 
 
 def shortest(number: Any) -> str:
-    """Write a number of a bar so that reading it back gives the same one; nothing for NULL, a text as it is."""
+    """Write a number of a bar so that reading it gives the same number; "" for NULL, a text unchanged."""
     if number is None or isinstance(number, str):
         return number or ""
     if isinstance(number, float):
@@ -15,7 +15,7 @@ def shortest(number: Any) -> str:
 
 
 def short(number: Any) -> str:
-    """Write a number of a bar for a person, who needs no more than six digits behind the point."""
+    """Write a number of a bar for a person, with at most six decimals."""
     if number is None or isinstance(number, int | str):
         return shortest(number)
     exact = shortest(number)

@@ -1,4 +1,4 @@
-"""Draws a symbol's bars as candles, with their volume and the patterns that were found on them."""
+"""Draw a symbol's bars as candles, with their volume and patterns."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,11 +13,11 @@ _UP, _DOWN, _NEUTRAL = "#2a7f4f", "#b5413b", "#555555"
 _COLOURS = {"bullish": _UP, "bearish": _DOWN}
 _BODY = 0.7  # of a bar's place
 _TICKS = 8  # times below the candles
-_NAMED = 40  # more patterns than these are marked, and not named
+_NAMED = 40  # above this number, patterns are marked without their names
 
 
 class ChartBar(NamedTuple):
-    """One candle. at: its start. is_partial: the live feed missed a part of its time."""
+    """One candle. at: its start. is_partial: the live feed missed a part of the minute."""
 
     at: datetime
     open: float
@@ -38,13 +38,13 @@ class ChartPattern(NamedTuple):
 
 
 def candle_of(row: Sequence[Any]) -> ChartBar:
-    """Make a candle of a row that db.rows.select_bars asked for."""
+    """Make a candle from a row of db.rows.select_bars."""
     opened, high, low, close, volume = map(float, row[2:7])
     return ChartBar(row[1], opened, high, low, close, volume, is_partial=row[-1] == "partial")
 
 
 def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], file: Path) -> None:
-    """Write a picture; its kind is what the file's name ends in. Raises OSError, ValueError for a kind that is none."""
+    """Write a picture; the file's ending gives its format. Raises OSError, ValueError for an unknown format."""
     mpl.rcParams["svg.hashsalt"] = "tickstock"  # the same bars give the same file
     figure = Figure(figsize=(12, 7), layout="constrained")
     prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -96,7 +96,7 @@ def _draw_patterns(axes: Axes, bars: Sequence[ChartBar], patterns: Sequence[Char
 
 
 def _label_times(axes: Axes, bars: Sequence[ChartBar]) -> None:
-    """Write times below some bars: the bars stand side by side, and the night between two days takes no room."""
+    """Write times below some bars: the bars are side by side, and the night between two days takes no room."""
     step = max(1, len(bars) // _TICKS)
     places = range(0, len(bars), step)
     days = {bar.at.astimezone(UTC).date() for bar in bars}

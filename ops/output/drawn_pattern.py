@@ -1,4 +1,4 @@
-"""Test patterns: what seed 001 section 5 makes to try the way from here to the application's screen."""
+"""Test patterns: random detections, to test the way from here to the application's screen."""
 
 import random
 from uuid import UUID, uuid4
@@ -16,26 +16,26 @@ from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import AWAY, Client, is_pause, redis_ms
 
-# Seed 001 section 5 draws from these.
+# The application's own test draws from these.
 SYMBOLS = ("AAPL", "GOOGL", "MSFT", "TSLA", "NVDA")
 PATTERNS = ("Volume_Spike", "Price_Breakout", "Support_Test", "Resistance_Break")
 
 
 class DrawnPattern(Detection, frozen=True, kw_only=True):
-    """A made-up detection. Its flow_id is random: two of them in one minute are two, unlike what is found on a bar."""
+    """A made-up detection with a random flow_id: two in one minute are different, unlike real ones."""
 
     own_flow_id: UUID
 
     @property
     def flow_id(self) -> UUID:
-        """Return this one's id."""
+        """Return the random id."""
         return self.own_flow_id
 
 
 def draw(
     chance: random.Random, *, symbol: str | None, pattern: str | None, confidence: float | None, tier: str, now_s: float
 ) -> DrawnPattern:
-    """Make up a detection on the minute before now (Unix seconds); what is not given is drawn, as seed 001 draws it."""
+    """Make up a detection on the last complete minute (now_s: Unix seconds); missing values are random."""
     symbol_drawn, pattern_drawn = chance.choice(SYMBOLS), chance.choice(PATTERNS)
     confidence_drawn = round(chance.uniform(0.7, 0.99), 2)
     change = round(chance.uniform(-5.0, 5.0), 2)
@@ -61,9 +61,9 @@ def draw(
 
 
 def log_and_publish(connection: Connection, client: Client, pattern: DrawnPattern) -> list[tuple[str, int]]:
-    """Log a test pattern in the database, then say it on the pattern channels under the running bridge's epoch.
+    """Log a test pattern in the database, then publish it on the pattern channels under the active bridge's epoch.
 
-    Return each channel with how many subscribers got it. Raises ServerAway where Redis fails after the log.
+    Return each channel with its number of receivers. Raises ServerAway if Redis fails after the log.
     """
     session = connection.execute(query("session_of_test_pattern")).fetchone()
     messages = pattern_messages(pattern, session_id=str(session[0] if session else uuid4()), result_id=None)
@@ -73,7 +73,7 @@ def log_and_publish(connection: Connection, client: Client, pattern: DrawnPatter
     except (*AWAY, ResponseError) as e:
         if isinstance(e, ResponseError) and not is_pause(e):
             raise
-        why = f"flow_id {pattern.flow_id} is logged; Redis did not confirm that it was said: {e}"
+        why = f"flow_id {pattern.flow_id} is logged; Redis did not confirm the publication: {e}"
         raise ServerAway(why, "redis") from e
     return [(channel, count) for (channel, _), count in zip(messages, receivers, strict=True)]
 
@@ -96,9 +96,9 @@ def _publish(client: Client, messages: list[Message]) -> list[int]:
         try:
             return publisher.Publisher(client, publisher.current_epoch(client)).publish(messages)
         except (LeaseLost, EpochForgotten):
-            continue  # a bridge took over between the two: nothing was said, and now it is, in the new epoch
+            continue  # a bridge took over in between: nothing was published; retry in the new epoch
 
 
 def redis_s(client: Client) -> float:
-    """Return Redis TIME in Unix seconds: the clock that detections are stamped by."""
+    """Return Redis TIME in Unix seconds, the clock of detections."""
     return redis_ms(client) / 1000

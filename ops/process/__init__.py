@@ -1,1 +1,1 @@
-"""What each process needs: its stop, its log, its metrics, its progress."""
+"""Common parts of each process: stop, log, metrics, progress."""

@@ -1,6 +1,6 @@
 """Output of our commands, escaped: control sequences in foreign text have no effect on the terminal.
 
-Text that is printed goes through `escaping`; what rich draws, with colours of ours, through the consoles made here.
+Printed text goes through `escaping`; output drawn by rich, with our colours, through the consoles made here.
 """
 
 import sys
@@ -15,7 +15,7 @@ from ...contracts.printable import printable_lines
 
 
 class _Escaping:
-    """A stream that writes unprintable characters as escapes. plain: the stream itself, for colours of our own."""
+    """A stream that writes unprintable characters as escapes. plain: the stream itself, for our own colours."""
 
     def __init__(self, plain: TextIO) -> None:
         self.plain = plain
@@ -33,7 +33,7 @@ class _Escaping:
 
 @contextmanager
 def escaping() -> Iterator[None]:
-    """Escape what this process prints from here on."""
+    """Escape everything that this process prints from here on."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Escaping(sys.stdout), _Escaping(sys.stderr)
     try:
@@ -43,12 +43,12 @@ def escaping() -> Iterator[None]:
 
 
 def plain(stream: TextIO) -> TextIO:
-    """Return a stream as it was before `escaping`: for who escapes by himself what others wrote."""
+    """Return the stream without `escaping`: for callers that escape foreign text themselves."""
     return stream.plain if isinstance(stream, _Escaping) else stream
 
 
 def make_console(file: Any = None, *, stderr: bool = False, **options: Any) -> Console:
-    """Return a console of rich that escapes the texts that it draws, and whose colours reach the terminal."""
+    """Return a rich console that escapes the texts that it draws; its colours reach the terminal."""
     target = file or (sys.stderr if stderr else sys.stdout)
     console = Console(file=plain(target), **options)
     console.push_render_hook(_EscapingHook())
@@ -61,7 +61,7 @@ class _EscapingHook(RenderHook):
 
 
 class Escaped:
-    """Draws something, of a live picture the whole of it, and escapes the texts in it: moves of the cursor are ours."""
+    """Draws something, also a live picture, and escapes its texts; cursor movements are ours."""
 
     def __init__(self, drawn: ConsoleRenderable) -> None:
         self._drawn = drawn

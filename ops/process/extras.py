@@ -1,4 +1,4 @@
-"""How an extra of ours is installed, the way that we were: a clone has a path, and an index a name."""
+"""The command that installs one of our extras, by path for a clone, by name from an index."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,7 +15,7 @@ class _Folder(msgspec.Struct):
 
 
 class _Origin(msgspec.Struct):
-    """PEP 610: what pip notes of a package that did not come from an index."""
+    """PEP 610: pip's record of a package that did not come from an index."""
 
     url: str
     dir_info: _Folder | None = None
@@ -27,7 +27,7 @@ def how_to_install(extra: str) -> str:
 
 
 def _python() -> str:
-    """Return our interpreter's path, from the working directory where it lies below it."""
+    """Return our interpreter's path, relative if it is below the working directory."""
     program, here = Path(sys.executable), Path.cwd()
     return str(program.relative_to(here)) if program.is_relative_to(here) else str(program)
 
@@ -43,7 +43,7 @@ def _origin() -> _Origin | None:
 def _target(extra: str, origin: _Origin | None) -> str:
     if origin is None:
         return f"'{_NAME}[{extra}]'"
-    if origin.dir_info is None:  # a wheel's file, or an address
+    if origin.dir_info is None:  # a wheel's file, or a URL
         return f"'{_NAME}[{extra}] @ {origin.url}'"
     folder = Path(unquote(urlsplit(origin.url).path))
     place = "." if folder == Path.cwd() else str(folder)

@@ -1,4 +1,4 @@
-"""structlog, set up once for a process: fixed phrases with fields, to stderr, so that stdout holds only results."""
+"""Set up structlog once per process: fixed phrases with fields, to stderr, so that stdout has only results."""
 
 import logging
 import sys
@@ -26,12 +26,12 @@ def set_up_logs(*, level: str = "info", as_json: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(plain(sys.stderr)),
     )
-    # Its warnings are of errors that it ignores, because they follow from one that it raises: that one is ours to log.
+    # Its warnings are about errors that it ignores because another error caused them; that one we log.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def _printable_values(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape what a terminal would obey: fields may hold what others wrote. JSON does so by itself."""
+    """Escape control characters: fields may hold foreign text. JSON escapes them itself."""
     return {
         printable(name): printable_lines(value)
         if name == "exception"

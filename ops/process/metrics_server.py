@@ -25,29 +25,29 @@ from ...version import __version__
 log = structlog.get_logger()
 
 STUCK_S = 30.0  # no commit, and no wait for a server, takes so long
-_SLOW_S = 10.0  # twice what a client waits for a server: who has not turned for so long serves nobody now
-_POLL_S = 0.1  # what a process's end waits for
+_SLOW_S = 10.0  # twice a client's wait for a server: a loop that has not turned for so long serves nothing
+_POLL_S = 0.1  # delay at the end of a process
 
-Answer = tuple[bool, dict[str, object]]  # whether all is well, and what is said of it
+Answer = tuple[bool, dict[str, object]]  # whether all is well, and the details
 _Respond = Callable[[str, list[tuple[str, str]]], object]
 _Application = Callable[[dict[str, Any], _Respond], Iterable[bytes]]
 
 
 class MetricsAddress(NamedTuple):
-    """Where to serve. port: 0 for not at all."""
+    """Where to serve metrics. port: 0: do not serve."""
 
     host: str
     port: int
 
 
 def health(vitals: Vitals) -> Answer:
-    """Tell whether the main loop turns. A process that only begins is well."""
+    """Tell whether the main loop turns. A starting process counts as healthy."""
     still_s = vitals.still_s
     return still_s <= STUCK_S, {"loop": _loop(still_s, STUCK_S), "seconds_since_turn": round(still_s, 1)}
 
 
 def readiness(vitals: Vitals) -> Answer:
-    """Tell whether the process has its place in the fleet, its loop turns, and both servers serve it."""
+    """Tell whether the process has joined the fleet, its loop turns, and both servers answer."""
     still_s = vitals.still_s
     servers: dict[str, object] = {server: "away" if vitals.is_away(server) else "up" for server in SERVERS}
     is_ready = vitals.has_joined and still_s <= _SLOW_S and "away" not in servers.values()
@@ -64,7 +64,7 @@ def metrics_server(address: MetricsAddress, kind: ProcessKind) -> Iterator[None]
     if not address.port:
         yield
         return
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which says nothing that a rate needs
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter, which no rate needs
     BUILD.info({"version": __version__, "python": platform.python_version(), "component": kind})
     shown = (*OF_KIND[kind], ProcessCollector(registry=None), PlatformCollector(registry=None))
     with _listening(address) as server:
@@ -90,7 +90,7 @@ def _listening(address: MetricsAddress) -> "_Server":
 
 
 class _Server(ThreadingWSGIServer):
-    """A thread for each request."""
+    """One thread per request."""
 
     def __init__(self, address: MetricsAddress) -> None:
         self.address_family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
@@ -98,7 +98,7 @@ class _Server(ThreadingWSGIServer):
         self.set_app(_application(VITALS))
 
     def server_bind(self) -> None:
-        """Bind, and ask no name server for our name: without a network that takes seconds."""
+        """Bind without asking a name server for our name: without a network that takes seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -109,12 +109,12 @@ class _Server(ThreadingWSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    """Logs no request, and waits no longer for one than a scraper does for us."""
+    """Logs no request, and waits for one no longer than a scraper waits for us."""
 
     timeout = 10
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's own signature
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _application(vitals: Vitals) -> _Application:

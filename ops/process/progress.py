@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left in a terminal, a log line now and then elsewhere."""
+"""Progress of long work: a bar with rate and remaining time in a terminal, otherwise a log line now and then."""
 
 import io
 import sys
@@ -20,16 +20,16 @@ from .console import make_console
 log = structlog.get_logger()
 
 _LINE_EVERY_S = 5.0
-_AT_FIRST_S = 60.0  # a process that runs for days then says so each minute
+_AT_FIRST_S = 60.0  # then a process that runs for days logs a line per minute
 
 
 class ShownProgress:
-    """What a job tells of how far it is: a producer's progress, and how many bars wait for their detectors."""
+    """The progress of a job: of its producer, and the number of bars that wait for detection."""
 
     def __init__(
         self, on_progress: Callable[[Progress], None], on_undetected: Callable[[int], None], lines: IO[str] | None
     ) -> None:
-        """lines: takes what processes beside the job write; None: they write to the terminal themselves."""
+        """lines: receives the output of child processes; None: they write to the terminal themselves."""
         self.on_progress = on_progress
         self.on_undetected = on_undetected
         self.lines = lines
@@ -37,10 +37,10 @@ class ShownProgress:
 
 @contextmanager
 def show_progress(recording: ReplaySource | None, *, detecting: bool = False) -> Iterator[ShownProgress]:
-    """Show in a terminal how far a replay is, as one bar for each part of its work; elsewhere a line now and then.
+    """Show a replay's progress: in a terminal one bar for each part of its work, otherwise a line now and then.
 
-    The bars stay until the work ends. What is logged meanwhile stands above them, each line whole. A market has no end,
-    and so no bars. detecting: the job also waits for its detectors.
+    The bars stay until the work ends, with log lines above them. A market has no end, and so no bars. detecting: the
+    job also waits for detection.
     """
     if not sys.stderr.isatty() or recording is None:
         yield ShownProgress(_lines(recording), lambda _: None, None)
@@ -63,7 +63,7 @@ def show_progress(recording: ReplaySource | None, *, detecting: bool = False) ->
 
 
 class _ReplayBars:
-    """Sending, committing and detecting, each with a bar of its own."""
+    """Bars for sending, committing and detecting."""
 
     def __init__(self, bar: Bar, recording: ReplaySource, *, detecting: bool) -> None:
         self._bar = bar
@@ -75,30 +75,30 @@ class _ReplayBars:
         self._most = 0
 
     def on_progress(self, progress: Progress) -> None:
-        """Show a producer's: what is sent of the files, and what is committed of what was sent."""
+        """Show a producer's progress: how much of the files is sent, and how much of that is committed."""
         read, total = self._recording.bytes_read, self._recording.bytes_total
         committed = max(0, progress.ticks - progress.uncommitted)
         rate = committed / max(0.001, time.monotonic() - self._started_s)
         self._bar.update(self._sending, completed=read, said=f"{progress.ticks:,} ticks")
-        # How many there will be is known at the end; until then, as many as the bytes that were read promise.
+        # The total is known at the end; until then, estimate it from the bytes read.
         expected = progress.ticks if read >= total else progress.ticks * total / max(1, read)
         self._bar.update(self._committing, total=expected, completed=committed, said=f"{rate:,.0f} ticks/s")
 
     def on_undetected(self, bars: int) -> None:
-        """Show how many closed bars wait for their detectors, of the most that did."""
+        """Show how many closed bars wait for detection, relative to the largest number so far."""
         self._most = max(self._most, bars, 1)
         self._bar.update(self._detecting, total=self._most, completed=self._most - bars, said=f"{bars:,} bars wait")
 
 
 class _LinesAbove(io.TextIOBase):
-    """A file whose lines are printed above a live picture, each one when it is whole."""
+    """A file whose complete lines are printed above a live picture."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rest = ""
 
     def write(self, text: str) -> int:
-        """Print the whole lines."""
+        """Print the complete lines."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._console.print(Text.from_ansi(line), soft_wrap=True)
@@ -106,7 +106,7 @@ class _LinesAbove(io.TextIOBase):
 
 
 def now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what passes on, of many lines on how far some work is, one every few seconds."""
+    """Return a function that passes on one of many progress lines every few seconds."""
     said_s = time.monotonic()
 
     def pass_on(line: str) -> None:

@@ -1,6 +1,6 @@
-"""Asks both servers at once whether they serve, and waits no longer for an answer than a person would.
+"""Ask both servers in parallel whether they answer, with a short deadline.
 
-The libraries' own deadlines are longer, and one after the other; and a server that hangs takes connections.
+The libraries' own deadlines are longer, and sequential; and a hanging server still accepts connections.
 """
 
 import threading
@@ -18,9 +18,9 @@ PATIENCE_S = 1.0
 
 
 def away_servers(servers: Servers, *, within_s: float = PATIENCE_S) -> dict[Server, str]:
-    """Return the servers that do not answer, and why. A server that refuses us has answered: opening it reports that.
+    """Return the servers that do not answer, and why. A server that refuses us has answered.
 
-    within_s: in which both of them must answer.
+    within_s: seconds in which both must answer.
     """
     asked: dict[Server, Callable[[], None]] = {
         "postgresql": lambda: postgres.connect(servers.database_url, name="tickstock-probe").close(),
@@ -33,7 +33,7 @@ def away_servers(servers: Servers, *, within_s: float = PATIENCE_S) -> dict[Serv
 
 
 class _Probe:
-    """One question in a thread of its own, which is left alone where its server hangs."""
+    """One request in a thread of its own, which is abandoned if its server hangs."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
@@ -50,13 +50,13 @@ class _Probe:
             return
 
     def why(self, deadline_s: float, within_s: float) -> str | None:
-        """Return why the server does not serve; None where it does. deadline_s: monotonic."""
+        """Return why the server does not answer; None if it does. deadline_s: monotonic."""
         self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return f"no answer within {within_s:g} s" if self._thread.is_alive() else self._why
 
 
 def _ask_redis(url: str, within_s: float) -> None:
-    client = redis.connect(url, timeout_s=within_s + 1)  # the thread that waits says how long it did
+    client = redis.connect(url, timeout_s=within_s + 1)  # the waiting thread reports for how long
     try:
         redis.eviction_policy(client, url)
     finally:

@@ -1,4 +1,4 @@
-"""One stop event for a process, set by SIGTERM or SIGINT, with one deadline for everything that follows."""
+"""One stop event per process, set by SIGTERM or SIGINT, with one deadline for the whole stop."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ import structlog
 
 log = structlog.get_logger()
 
-STOP_DEADLINE_S = 5.0  # of the whole stop; what is not committed by then, the next owner restores
+STOP_DEADLINE_S = 5.0  # for the whole stop; the next owner restores uncommitted work
 
 
 class Stop:
-    """The process's stop event. Made in the main thread, it takes over the signals."""
+    """The process's stop event. Create it in the main thread: it handles the signals."""
 
     def __init__(self, *, deadline_s: float = STOP_DEADLINE_S, with_stdin: bool = False) -> None:
-        """with_stdin: stop when the standard input ends, as it does when a parent that holds it is killed."""
+        """with_stdin: stop when the standard input ends, as it does when the parent process is killed."""
         self._event = threading.Event()
         self._deadline_s = deadline_s
         if with_stdin:
@@ -38,11 +38,11 @@ class Stop:
         self._event.set()
 
     def _give_up(self) -> None:
-        """End the process at its deadline, whatever it waits for; nothing is lost that was committed."""
+        """End the process at its deadline; committed work is not lost."""
         log.error(
             "stopped at the deadline: the work was not finished",
             seconds=self._deadline_s,
-            do="nothing: the next start, or another worker, goes on from what is committed",
+            do="nothing: the next start, or another worker, continues from the last commit",
         )
         sys.stderr.flush()
         os._exit(1)
@@ -52,9 +52,9 @@ class Stop:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Stop from inside, without a deadline."""
+        """Stop from inside the process, without a deadline."""
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the stop; return whether to stop."""
+        """Sleep, at most until the stop; return whether to stop."""
         return self._event.wait(seconds)

@@ -1,4 +1,4 @@
-"""Turns OpenTelemetry on, where it is wanted and installed (extra `otel`); the OTEL_* variables say where spans go."""
+"""Enable OpenTelemetry, if wanted and installed (extra `otel`); the OTEL_* variables configure the export."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ from ...contracts.errors import UsageError
 from ...version import __version__
 from .extras import how_to_install
 
-if TYPE_CHECKING:  # the module needs what may not be installed
+if TYPE_CHECKING:  # the module imports optional packages
     from ...workers.commit.tracing import Tracing
 
 log = structlog.get_logger()
@@ -21,12 +21,12 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _LAST_EXPORT_S = 1.5  # of the 5 s that a stop may take
 
 
-# The standard endpoint is a whole host's, and so asks also those who cannot.
+# The standard endpoint is set for a whole host, also for programs without the extra.
 Wanted = Literal["no", "if installed", "yes"]
 
 
 def how_wanted(flag: bool, environment: Mapping[str, str]) -> Wanted:
-    """Tell whether to trace: by our flag or the standard endpoint, but not where OTEL_* says no."""
+    """Return whether to trace: by our flag or the standard endpoint, unless OTEL_* disables it."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return "no"
     if environment.get("OTEL_TRACES_EXPORTER", "otlp").strip() == "none":
@@ -38,9 +38,9 @@ def how_wanted(flag: bool, environment: Mapping[str, str]) -> Wanted:
 
 @contextmanager
 def tracing(wanted: Wanted, *, service: str, instance: str) -> "Iterator[Tracing | None]":
-    """Give the spans of this process, and send what is left of them at its end; None where they are not wanted.
+    """Yield the tracing of this process, and export the rest at its end; None if not wanted.
 
-    Raises UsageError where the extra is not installed, and was asked for by more than the environment.
+    Raises UsageError if our flag asks for it and the extra is not installed.
     """
     if wanted == "no":
         yield None
@@ -56,7 +56,7 @@ def tracing(wanted: Wanted, *, service: str, instance: str) -> "Iterator[Tracing
         do = how_to_install("otel")
         if wanted == "yes":
             raise UsageError(f"OpenTelemetry is not installed ({e}): {do}") from e
-        log.warning("no spans: OpenTelemetry is not installed, and the environment asks for it", why=str(e), do=do)
+        log.warning("no spans: the environment asks for them, but OpenTelemetry is not installed", why=str(e), do=do)
         yield None
         return
     ours = {"service.name": service, "service.instance.id": instance, "service.version": __version__}
@@ -69,21 +69,21 @@ def tracing(wanted: Wanted, *, service: str, instance: str) -> "Iterator[Tracing
     try:
         yield Tracing(provider, ids)
     finally:
-        # It takes half a minute where the collector is away; a daemon does not keep the process.
+        # It takes half a minute if the collector is away; a daemon thread does not delay the exit.
         last_export = threading.Thread(target=provider.shutdown, daemon=True)
         last_export.start()
         last_export.join(_LAST_EXPORT_S)
 
 
 class _ToOurLog(logging.Handler):
-    """Says what the library complains of, each complaint once: it has one for every try."""
+    """Logs the library's warnings, each once: it repeats them for every try."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a complaint; again only for who debugs."""
+        """Log a warning; a repeated one only at level debug."""
         say = log.debug if record.msg in self._said else log.warning
         self._said.add(record.msg)
         say("spans are not exported", why=record.getMessage())

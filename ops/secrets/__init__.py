@@ -1,1 +1,1 @@
-"""Passwords, Redis's users, and who gets which."""
+"""Passwords, Redis's users, and the distribution of both."""

@@ -1,7 +1,7 @@
 """A Redis proxy for programs without a password: it logs each connection in as `application` and forwards it.
 
-So they have exactly the rights of that user, and Redis's own user `default` stays what it must be: locked out, and with
-all rights, because a start of Redis loads its append-only file as that user (ops/secrets/redis_acl.py).
+So they have exactly that user's rights. Redis's own user `default` must stay without login but with all rights, because
+a restart of Redis loads its append-only file as that user (ops/secrets/redis_acl.py).
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from ...contracts.errors import UsageError
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 64 << 10
-_MOST_CONNECTIONS = 500  # the application's pools have some tens
+_MOST_CONNECTIONS = 500  # the application's pools have some tens of connections
 _LOGIN_WITHIN_S = 5.0
 _OK = b"+OK\r\n"
 
 
 class Upstream(NamedTuple):
-    """Where Redis is, and as whom to log in."""
+    """The address of Redis, and the login."""
 
     host: str
     port: int
@@ -34,12 +34,12 @@ class Upstream(NamedTuple):
 
 
 def upstream_of(url: str) -> Upstream:
-    """Read Redis's address. Raises UsageError where it is not one server without TLS, or has no password."""
+    """Parse Redis's address. Raises UsageError unless it is one server without TLS, with a password."""
     parts = urlsplit(url)
     if parts.scheme != "redis" or not parts.hostname:
         raise UsageError("an address redis://USER:PASSWORD@HOST:PORT is needed: one server, without TLS")
     if not parts.password:
-        raise UsageError("the address of Redis has no password: nobody could be logged in with it")
+        raise UsageError("the address of Redis has no password: a login needs one")
     user = unquote(parts.username or "application")
     return Upstream(parts.hostname, parts.port or 6379, user, unquote(parts.password))
 
@@ -78,7 +78,7 @@ async def _pass_on(
                 from_redis, to_redis = await _logged_in(upstream)
         except (OSError, TimeoutError, UsageError) as e:
             log.warning("no login for the application", why=str(e) or type(e).__name__)
-            writer.write(b"-ERR Redis cannot be logged in to now: see the log of tickstock application-login\r\n")
+            writer.write(b"-ERR login to Redis failed: see the log of tickstock application-login\r\n")
             return
         with closing(to_redis):
             _keep_alive(writer)
@@ -98,7 +98,7 @@ async def _logged_in(upstream: Upstream) -> tuple[asyncio.StreamReader, asyncio.
     answer = await reader.readline()
     if answer != _OK:
         writer.close()
-        raise UsageError(f"Redis does not let {upstream.user} in: {answer.decode(errors='replace').strip()}")
+        raise UsageError(f"Redis refuses the login of {upstream.user}: {answer.decode(errors='replace').strip()}")
     return reader, writer
 
 
@@ -106,7 +106,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     with suppress(OSError):
         while chunk := await reader.read(_CHUNK_BYTES):
             writer.write(chunk)
-            await writer.drain()  # who reads slowly is waited for, and Redis cuts him off by its own limits
+            await writer.drain()  # wait for a slow reader; Redis disconnects it by its own limits
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

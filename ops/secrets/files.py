@@ -18,7 +18,7 @@ _SECRETS = (
 def with_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which each NAME_FILE's content is NAME's value.
 
-    Raises UsageError where both are set, or where the file cannot be read or says nothing.
+    Raises UsageError if both are set, or if the file is unreadable or empty.
     """
     whole = dict(environ)
     for name in _SECRETS:

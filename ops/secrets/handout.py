@@ -1,4 +1,4 @@
-"""Hands each service of a fleet of containers its own passwords, as a folder that no other service sees."""
+"""Give each service of a fleet of containers its own passwords, in a folder that no other service sees."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from .folder import USERS, replace_secret
 
 
 class Share(NamedTuple):
-    """What one service gets: a folder, the names of files, and of those that it gets where they are there."""
+    """The files of one service: a folder, required file names, and optional ones."""
 
     folder: Path
     names: tuple[str, ...]
@@ -17,14 +17,14 @@ class Share(NamedTuple):
 
 
 def take_over(given: Path, made: Path, *, needed: Sequence[str] = ()) -> Iterator[str]:
-    """Copy a user's own files over what was made; yield the name of each that was new or another.
+    """Copy a user's own files over the generated ones; yield each name that was new or changed.
 
-    given: a folder that need not be there. The users of Redis are never taken: they follow from the passwords.
-    Raises UsageError, before anything is copied, where a needed file is in neither folder.
+    given: a folder that may be missing. Redis's users are never copied: they follow from the passwords. Raises
+    UsageError, before any copy, if a needed file is in neither folder.
     """
     for name in needed:
         if not (given / name).is_file() and not (made / name).is_file():
-            raise UsageError(f"there is no {given / name}: write it there, as a file with nothing else in it")
+            raise UsageError(f"there is no {given / name}: write the secret into this file, with nothing else")
     made.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in sorted(given.iterdir()) if given.is_dir() else ():
         is_secret = file.is_file() and file.name != USERS and not file.name.startswith(".")
@@ -33,14 +33,14 @@ def take_over(given: Path, made: Path, *, needed: Sequence[str] = ()) -> Iterato
 
 
 def hand_out(made: Path, shares: Sequence[Share]) -> Iterator[Path]:
-    """Copy to each folder what is its service's; yield each file that was new or another.
+    """Copy each service's files to its folder; yield each file that was new or changed.
 
-    Raises UsageError for a name that is not there.
+    Raises UsageError for a missing required file.
     """
     for share in shares:
         for name in share.names:
             if not (made / name).is_file():
-                raise UsageError(f"{share.folder} is to get {name}, and there is no {made / name}")
+                raise UsageError(f"{share.folder} needs {name}, but there is no {made / name}")
         for name in (*share.names, *share.if_there):
             if (made / name).is_file() and _put((made / name).read_bytes(), share.folder / name):
                 yield share.folder / name

@@ -1,4 +1,4 @@
-"""The users of Redis, as its `aclfile` spells them: for each role, for servers, and one to change them."""
+"""The users of Redis in the format of its `aclfile`: for each role, for servers, and one that may change them."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -15,12 +15,12 @@ _SERVERS = {
         "+client|setname +client|kill +script|kill"
     ),
 }
-# `default` is off: without this user nobody could change a password (ACL SETUSER, SAVE and LOAD).
+# `default` is off: without this user no password could be changed (ACL SETUSER, SAVE and LOAD).
 _ADMIN = {"admin": "~* &* +@all"}
 _OTHERS = _SERVERS | _ADMIN
 _NOTHING = " ".join(NOTHING)
-# Nobody can log in as `default`: it is off, and has no password. It has every right all the same, because Redis (7.0,
-# 8.2) loads its append-only file as this user: what a MULTI/EXEC or a script wrote, it drops where the user may not.
+# Nobody can log in as `default`: it is off, and has no password. But it has all rights, because Redis (7.0, 8.2) loads
+# its append-only file as this user, and drops writes of MULTI/EXEC and scripts for which it has no right.
 _DEFAULT = "user default off resetpass ~* &* +@all"
 
 USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)
@@ -29,10 +29,10 @@ USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)
 def users_acl(
     passwords: Mapping[str, bytes], *, cluster: bool = False, application_without_password: bool = False
 ) -> str:
-    """Return the file's text: a line a user, `default` first, locked out. Who has no password here cannot log in.
+    """Return the file's text: a line per user, first `default`, without login. Users without a password cannot log in.
 
-    application_without_password: `default` is on and has the rights of `application`, and no others.
-    Redis reads no comments in it.
+    application_without_password: `default` is on and has the rights of `application`, and no others. Redis allows no
+    comments in this file.
     """
     lines = [f"user default on nopass {_rules('application', cluster)}" if application_without_password else _DEFAULT]
     for name in USERS:
@@ -49,7 +49,7 @@ def _rules(name: str, cluster: bool) -> str:
 
 
 def check_password(name: str, password: bytes) -> bytes:
-    """Return a password that can be one. Raises UsageError."""
+    """Return a valid password. Raises UsageError."""
     if name not in USERS:
         raise UsageError(f"{name!r} is not a user: one of {', '.join(USERS)}")
     if not password:

@@ -1,1 +1,1 @@
-"""What the fleet looks like now, and what that means."""
+"""The current state of the fleet, and its assessment."""

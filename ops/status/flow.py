@@ -1,4 +1,4 @@
-"""One flow: every checkpoint that was logged under a flow_id, the detection behind it, and both as people read them."""
+"""One flow: every checkpoint that was logged with a flow_id, its detection, and both as text."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,13 +46,13 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The detection behind a flow. bar: its start.
+class FlowDetection:
+    """The detection of a flow. bar: its start.
 
-    superseded_at: when a revision of the bar took the pattern away, else None. pattern_id: its row in
-    intraday_patterns; confidence, detected_at, expires_at and levels are None where that row is gone. in_replay: the
-    bar was written by a replay. event: first, repeat or part; None where the row is gone or older than events are.
-    repeat_after: bars since the same was found last. part_of: the pattern on the bar that was told for this one.
+    superseded_at: when a revision of the bar removed the pattern, else None. pattern_id: its row in intraday_patterns;
+    confidence, detected_at, expires_at and levels are None if that row was deleted. in_replay: a replay wrote the bar.
+    event: first, repeat or part; None if the row was deleted, or is older than this field. repeat_after: bars since the
+    same was last found. part_of: the pattern on the bar that was published in place of this one.
     """
 
     symbol: str
@@ -73,19 +73,19 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """All that is known under a flow_id. analysis: None where no pattern's checkpoint is logged (a heartbeat's flow).
+    """Everything known about a flow_id. analysis: None without a pattern's checkpoint (a heartbeat's flow).
 
-    detection: None for a test pattern, which is on no bar.
+    detection: None for a test pattern, which has no bar.
     """
 
     flow_id: UUID
     checkpoints: list[Checkpoint]
     analysis: Analysis | None
-    detection: Found | None
+    detection: FlowDetection | None
 
 
 def read_flow(connection: Connection, flow_id: UUID) -> Flow | None:
-    """Return a flow as it stands now; None where nothing is known under this id."""
+    """Return the current state of a flow; None if the id is unknown."""
     values = {"flow_id": flow_id}
     checkpoints = [Checkpoint(*row) for row in connection.execute(query("flow_checkpoints"), values)]
     analysis = connection.execute(query("flow_analysis"), values).fetchone()
@@ -95,18 +95,18 @@ def read_flow(connection: Connection, flow_id: UUID) -> Flow | None:
     return Flow(flow_id, checkpoints, Analysis(*analysis) if analysis else None, _found(detection))
 
 
-def _found(row: tuple[Any, ...] | None) -> Found | None:
+def _found(row: tuple[Any, ...] | None) -> FlowDetection | None:
     if row is None:
         return None
     symbol, pattern, minutes, *others = row
-    return Found(symbol, pattern, TIMEFRAME_OF.get(minutes, f"{minutes}min"), *others)
+    return FlowDetection(symbol, pattern, TIMEFRAME_OF.get(minutes, f"{minutes}min"), *others)
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
 class FlowText:
-    """Prints a flow that grows: each checkpoint once."""
+    """Prints a growing flow: each checkpoint once."""
 
     def __init__(self) -> None:
         self._printed: set[int] = set()
@@ -124,7 +124,7 @@ class FlowText:
                 print(_line(checkpoint).rstrip(), flush=True)
 
     def end(self, flow: Flow) -> None:
-        """Print what stands below the checkpoints."""
+        """Print the lines below the checkpoints."""
         if flow.checkpoints:
             print()
         print(f"Flow       {_of_analysis(flow.analysis) if flow.analysis else _why_no_pattern(flow)}")
@@ -147,8 +147,8 @@ def _of_analysis(analysis: Analysis) -> str:
     return f"{name}: {steps} in {_ms(analysis.total_latency_ms)}{users}: {path}"
 
 
-def _of_detection(found: Found) -> str:
-    row = "its row is gone" if found.detected_at is None else f"intraday_patterns {found.pattern_id}"
+def _of_detection(found: FlowDetection) -> str:
+    row = "its row was deleted" if found.detected_at is None else f"intraday_patterns {found.pattern_id}"
     bar = f"{found.bar.astimezone(UTC):%Y-%m-%d %H:%M}"
     gone = f"; superseded {_moment(found.superseded_at)}" if found.superseded_at else ""
     confidence = "" if found.confidence is None else f" ({found.confidence:.2f})"
@@ -159,12 +159,12 @@ def _why_no_pattern(flow: Flow) -> str:
     if flow.checkpoints or flow.detection is None:
         return "no pattern is logged under this id"
     if flow.detection.event == Event.REPEAT:
-        return f"not told: the same as {flow.detection.repeat_after} bars before (`cool_down` of its definition)"
+        return f"not published: the same as {flow.detection.repeat_after} bars before (`cool_down` of its definition)"
     if flow.detection.event == Event.PART:
-        return f"not told by itself: it is a part of the {flow.detection.part_of} on its bar, which names it"
+        return f"not published by itself: it is a part of the {flow.detection.part_of} on its bar, which names it"
     if flow.detection.in_replay:
-        return "found in a replay that was not published: `tickstock replay --publish` tells what it finds"
-    return "no checkpoint is logged: it was not published, or the log was emptied since"
+        return "found in a replay that was not published: `tickstock replay --publish` publishes detections"
+    return "no checkpoint is logged: it was not published, or the log was emptied later"
 
 
 def _why_none(flow: Flow) -> str:

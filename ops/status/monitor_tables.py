@@ -1,4 +1,4 @@
-"""A look at the fleet as people read it: the verdict with its findings, both systems in a few lines, tables."""
+"""The state of the fleet as text: the verdict with its findings, both systems in a few lines, tables."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from ...contracts.printable import first_few
 from ..process.console import make_console, plain
 from .tables import fleet_lines, fleet_tables, moment, parts_lines, seconds, table_of
 
-WIDE = 150  # what the widest table takes
-_LABEL, _LEVEL = 14, 9  # columns before the text of a line, and of a finding
-_MOST_PARTITIONS = 16  # in a picture that must fit a screen; those that lag most
+WIDE = 150  # width of the widest table
+_LABEL, _LEVEL = 14, 9  # width of the columns before the text of a line, and of a finding
+_MOST_PARTITIONS = 16  # in a picture for one screen: those with the largest lag
 _STYLES = {"error": "bold red", "warn": "yellow", "note": "cyan"}
 _WORDS = {
     "healthy": Text("healthy", "bold green"),
@@ -27,9 +27,9 @@ _WORDS = {
 
 
 def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> None:
-    """Print a whole reading, the verdict last: it is right above the next prompt.
+    """Print the whole state, the verdict last, right above the next prompt.
 
-    A narrow terminal gets fewer columns; a file or pipe all of them, without blanks behind a line.
+    A narrow terminal gets fewer columns; a file or pipe all of them, without blanks at the end of a line.
     """
     out = make_console(highlight=False, markup=False)
     is_wide = out.width >= WIDE or not out.is_terminal
@@ -48,12 +48,12 @@ def print_report(look: FleetLook | None, findings: Sequence[HealthFinding]) -> N
     text = captured.get()
     if not out.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-    plain(sys.stdout).write(text)  # the console has escaped what others wrote
+    plain(sys.stdout).write(text)  # the console has escaped foreign text
     sys.stdout.flush()
 
 
 def print_line(out: Console, line: Text, indent: int) -> None:
-    """Print a line; in a terminal that is too narrow for it, on several, which begin below its text."""
+    """Print a line; in a terminal that is too narrow, on several lines that start below its text."""
     if not out.is_terminal or line.cell_len <= out.width:
         out.print(line, soft_wrap=True)
         return
@@ -64,7 +64,7 @@ def print_line(out: Console, line: Text, indent: int) -> None:
 
 
 def picture_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int) -> Group:
-    """Make a picture for a screen: the verdict first, because what does not fit is cut off below."""
+    """Make a picture for a screen: the verdict first, because the end may be cut off."""
     parts: list[RenderableType] = [*verdict(look, findings)]
     if look:
         parts += _lines(look)
@@ -73,11 +73,11 @@ def picture_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, wid
 
 
 def glance_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, width: int, height: int) -> Group:
-    """Make a picture for a small screen, 80 by 24: the verdict, then one line for each part; nothing is wrapped."""
+    """Make a picture for a small screen, 80 by 24: the verdict, then one line per part; nothing is wrapped."""
     health, *found = verdict(look, findings)
     parts = [health]
     lines = list(glance_lines(look)) if look else []
-    room = max(1, height - len(lines) - 2)  # the health's line, and the last, on which the cursor stands
+    room = max(1, height - len(lines) - 2)  # the health's line, and the last one with the cursor
     if len(found) > room:
         more = Text(f"  and {len(found) - room + 1} more: tickstock status")
         found = [*found[: room - 1], more]
@@ -88,7 +88,7 @@ def glance_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, widt
 
 
 def verdict(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Iterator[Text]:
-    """Yield the verdict, and a line for each finding."""
+    """Yield the verdict, and a line per finding."""
     yield Text("Health        ").append_text(_WORDS[health_of(look, findings)])
     for finding in findings:
         line = Text(f"  {finding.level:<5}  ", _STYLES[finding.level]).append(finding.code, "bold")
@@ -96,7 +96,7 @@ def verdict(look: FleetLook | None, findings: Sequence[HealthFinding]) -> Iterat
 
 
 def glance_lines(look: FleetLook) -> Iterator[Text]:
-    """Yield one line for each part of the fleet."""
+    """Yield one line per part of the fleet."""
     first, *others = map(Text, fleet_lines(look.fleet))
     yield first
     for line in parts_lines(look.fleet):
@@ -117,8 +117,10 @@ def _lines(look: FleetLook) -> Iterator[Text]:
 
 def _rest(look: FleetLook) -> Iterator[Text]:
     bridge, feed = look.bridge, look.feed
-    speaks = f"{bridge.owner} speaks" if bridge.owner else "nobody speaks"
-    yield Text(f"Bridge        {speaks}, epoch {bridge.epoch}, {bridge.standbys} standing by, {bridge.untold:,} untold")
+    active = f"{bridge.owner} is active" if bridge.owner else "none is active"
+    yield Text(
+        f"Bridge        {active}, epoch {bridge.epoch}, {bridge.standbys} standby, {bridge.untold:,} unpublished"
+    )
     market = "open" if feed.market_open else "closed"
     last = "never" if feed.silent_s is None else f"{feed.silent_s:,.1f} s ago"
     yield Text(
@@ -133,7 +135,7 @@ def _rest(look: FleetLook) -> Iterator[Text]:
 
 def _symbols(look: FleetLook) -> str:
     symbols = look.symbols
-    if has_only_replayed(look):  # of old days: none of them is late
+    if has_only_replayed(look):  # old days: no symbol is late
         return f"{symbols.active + symbols.stale:,} have bars of replays"
     names = f" ({first_few(symbols.stale_symbols)})" if symbols.stale else ""
     return f"{symbols.active:,} active, {symbols.stale:,} stale{names}"

@@ -1,4 +1,4 @@
-"""Looks at the fleet for `tickstock status`, once or again and again, also while a server is away."""
+"""Read the fleet's state for `tickstock status`, once or repeatedly, also while a server is away."""
 
 import time
 from dataclasses import fields
@@ -24,8 +24,8 @@ from ..wiring.servers import Place, open_postgres, open_redis_to_look
 _RETRY_EVERY_S = 0.1
 
 
-class Look(NamedTuple):
-    """One reading of the fleet, with its findings. fleet: None while a server is away."""
+class Observation(NamedTuple):
+    """The state of the fleet at one moment, with its findings. fleet: None while a server is away."""
 
     fleet: FleetLook | None
     findings: list[HealthFinding]
@@ -36,7 +36,7 @@ class Look(NamedTuple):
         return is_healthy(self.findings)
 
     def document(self) -> dict[str, Any]:
-        """Return one object for JSON: the verdict, the stream, and the rest of the look beside it."""
+        """Return one object for JSON: the verdict, the stream, and the other parts."""
         look = self.fleet
         said: dict[str, Any] = {"at": look.at if look else datetime.now(UTC), "healthy": self.is_healthy}
         said |= {"status": health_of(look, self.findings), "findings": self.findings}
@@ -50,8 +50,8 @@ class Look(NamedTuple):
 class Observer:
     """Holds a connection to each server. Each reading checks first whether both answer.
 
-    The first look waits for them as long as the place's connect_timeout_s says, and for a second at least. seldom_s: as
-    of a FleetReader; role: whose rights it has in Redis.
+    The first reading waits for them up to the place's connect_timeout_s, and at least for a second. seldom_s:
+    as of a FleetReader; role: whose rights it has in Redis.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Observer:
         self._connection: Connection | None = None
         self._client: Client | None = None
 
-    def look(self) -> Look:
-        """Look once. Raises SetupError where the schema does not fit, or a right is missing."""
+    def observe(self) -> Observation:
+        """Read both servers once. Raises SetupError if the schema does not fit, or a right is missing."""
         wait_s = self._where.connect_timeout_s
-        self._where = self._where._replace(connect_timeout_s=0)  # from now on, each look tries once
+        self._where = self._where._replace(connect_timeout_s=0)  # later ones try only once
         if away := _away_after(self._where, wait_s):
             self.close()
-            return Look(None, judge(None, [Away(server, why) for server, why in away.items()]))
+            return Observation(None, judge(None, [Away(server, why) for server, why in away.items()]))
         try:
             with refusals_named(self._where.servers.redis_url, self._role):
                 fleet = self._look()
@@ -83,15 +83,15 @@ class Observer:
             why = f"{first_line(e)}: `tickstock doctor --role {self._role}` names what is missing"
             raise SetupError(why) from e
         except psycopg.DataError as e:
-            raise SetupError(f"a table holds a value that cannot be shown: {first_line(e)}: put it right") from e
+            raise SetupError(f"a table holds a value that cannot be shown: {first_line(e)}: correct it") from e
         except (psycopg.OperationalError, ServerAway, ResponseError, *AWAY) as e:
             if isinstance(e, ResponseError) and not can_pass(e):
                 raise
-            # Whoever has no connection yet was being opened; PostgreSQL is first.
+            # An unopened connection is the one that failed; PostgreSQL is opened first.
             is_postgres = isinstance(e, psycopg.Error) or self._connection is None
             self.close()
-            return Look(None, judge(None, [Away("postgresql" if is_postgres else "redis", first_line(e))]))
-        return Look(fleet, judge(fleet))
+            return Observation(None, judge(None, [Away("postgresql" if is_postgres else "redis", first_line(e))]))
+        return Observation(fleet, judge(fleet))
 
     def _look(self) -> FleetLook:
         if self._connection is None:
@@ -99,7 +99,7 @@ class Observer:
             check_schema(self._connection)
         if self._client is None:
             self._client = open_redis_to_look(self._where)
-        look = self._reader.look(self._connection, self._client)
+        look = self._reader.read(self._connection, self._client)
         return self._reader.with_flow_log(look, self._connection, self._client)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class Observer:
 
 
 def _away_after(where: Place, wait_s: float) -> dict[Server, str]:
-    """Return the servers that do not serve, also after some seconds."""
+    """Return the servers that do not answer, after waiting for wait_s."""
     deadline_s = time.monotonic() + wait_s
     while True:
         away = away_servers(where.servers)
@@ -121,14 +121,14 @@ def _away_after(where: Place, wait_s: float) -> dict[Server, str]:
         time.sleep(_RETRY_EVERY_S)
 
 
-def embedded_away(error: SetupError) -> Look:
-    """Make the look at embedded servers of which one does not start."""
+def embedded_away(error: SetupError) -> Observation:
+    """Return the findings if an embedded server does not start."""
     server: Server = "redis" if "valkey" in str(error) else "postgresql"
-    return Look(None, judge(None, [Away(server, str(error))]))
+    return Observation(None, judge(None, [Away(server, str(error))]))
 
 
 def _definitions(connection: Connection) -> DefinitionFaults:
-    # With it comes TA-Lib: only once there is a stream to look at.
+    # Imported here, because it loads TA-Lib: only when there is a stream.
     from ...workers.detect.definitions import faults_of, read_definitions  # noqa: PLC0415
 
     return faults_of(read_definitions(connection))

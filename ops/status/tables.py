@@ -1,4 +1,4 @@
-"""The fleet as people read it: short tables, and a few lines."""
+"""The fleet as text: short tables, and a few lines."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ _LATE_S, _STUCK_S = 5.0, 60.0  # a worker commits each second
 
 
 def fleet_tables(status: StreamLook, *, most_partitions: int | None = None, is_wide: bool = True) -> Iterator[Table]:
-    """Yield the tables of the fleet. most_partitions: only those that lag most; is_wide: with every column."""
+    """Yield the tables of the fleet. most_partitions: only those with the largest lag; is_wide: with every column."""
     if status.partitions:
         yield _partitions(status.partitions, most_partitions, is_wide=is_wide)
     if status.workers:
@@ -77,7 +77,7 @@ def _workers(workers: Sequence[WorkerLook], *, is_wide: bool) -> Table:
 
 
 def _replays(replays: Sequence[ReplayLook], *, is_wide: bool) -> Table:
-    # A name stays whole, and leaves 80 columns no room for more than how far the replay is.
+    # A name is not cut, and in 80 columns only the progress fits beside it.
     origin = ("started", "source") if is_wide else ()
     table = table_of("Replays", "replay", "state", "ticks", "ended in", *origin)
     for r in replays:
@@ -111,7 +111,7 @@ def fleet_lines(status: StreamLook) -> list[str]:
 
 
 def parts_lines(status: StreamLook) -> Iterator[str]:
-    """Yield a line each of the partitions, the workers and the replays, in place of their tables."""
+    """Yield a line each for the partitions, the workers and the replays, in place of their tables."""
     if status.partitions:
         worst = min(status.partitions, key=_worst_first)
         lag = "unknown" if worst.lag_s is None else f"{worst.lag_s:,.1f} s, {worst.lag_ticks:,} ticks"
@@ -145,10 +145,10 @@ def _time_of_id(entry_id: str) -> str:
 
 
 def table_of(title: str, *columns: str) -> Table:
-    """Make a table without rows; what is no text stands to the right."""
+    """Make a table without rows; numbers are aligned to the right."""
     table = Table(title=title, title_justify="left", caption_justify="left")
     for name in columns:
-        # A replay's name is copied into a command: it stays whole, and on one line; its source may be cut.
+        # A replay's name is copied into commands: never cut or wrap it; its source may be cut.
         overflow: OverflowMethod = "ellipsis" if name == "source" else "fold"
         justify: JustifyMethod = "left" if name in _TEXTS else "right"
         table.add_column(name, justify=justify, overflow=overflow, no_wrap=name in _ON_ONE_LINE)
@@ -160,12 +160,12 @@ def _short(text: str) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """Write a time in UTC; - where there is none."""
+    """Write a time in UTC; "-" for None."""
     return at.astimezone(UTC).strftime("%m-%d %H:%M:%S") if at else "-"
 
 
 def seconds(number: float | None) -> str:
-    """Write seconds; - where there are none."""
+    """Write seconds; "-" for None."""
     return "-" if number is None else f"{number:,.1f}"
 
 

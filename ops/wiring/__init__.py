@@ -1,1 +1,1 @@
-"""Servers, producers, workers and bridges put together from their options."""
+"""Make servers' clients, producers, workers and bridges from their options."""

@@ -113,7 +113,7 @@ def _beside(
     def run() -> None:
         try:
             work()
-        except BaseException as e:  # noqa: BLE001  # raised again where the process ends
+        except BaseException as e:  # noqa: BLE001  # raised again when the process ends
             died.append(e)
         finally:
             stop.set()

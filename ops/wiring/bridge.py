@@ -1,4 +1,4 @@
-"""Puts a bridge together."""
+"""Make a bridge."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -15,18 +15,18 @@ from ...workers.bridge.voice import Voice
 from ..process.shutdown import Stop
 from .servers import Place, open_postgres, open_redis, wait_for_server
 
-if TYPE_CHECKING:  # it needs what may not be installed
+if TYPE_CHECKING:  # imports optional packages
     from ...workers.commit.tracing import Tracing
 
 log = structlog.get_logger()
 
-_LOOK_EVERY_S = 0.5  # for the stream, which the first worker or producer makes
+_LOOK_EVERY_S = 0.5  # between checks for the stream, which the first worker or producer makes
 
 
 def make_bridge(where: Place, options: BridgeOptions, *, stop: Stop, tracing: "Tracing | None" = None) -> Bridge | None:
-    """Put a bridge together, waiting for servers and stream; None where it was stopped before there was a stream.
+    """Make a bridge; wait for the servers and the stream. Return None if stopped before there is a stream.
 
-    Raises SetupError where the servers do not fit.
+    Raises SetupError if the servers do not fit.
     """
     partitions = _await_stream(where, stop)
     if partitions is None:
@@ -50,13 +50,13 @@ def make_bridge(where: Place, options: BridgeOptions, *, stop: Stop, tracing: "T
 
 
 def _await_stream(where: Place, stop: Stop) -> int | None:
-    """Return the partition count of the stream, once there is one."""
+    """Return the stream's partition count, when it exists."""
     while not stop.is_set():
         try:
             with closing(open_postgres(where, name="tickstock-bridge")) as connection:
                 check_schema(connection)
                 return _look_for_stream(connection, stop)
-        except psycopg.OperationalError as e:  # it went away meanwhile: the next connection waits for it
+        except psycopg.OperationalError as e:  # it went away in between: the next connection waits for it
             log.warning("waiting for a server", server="postgresql", why=first_line(e), seconds=where.connect_timeout_s)
             stop.wait(_LOOK_EVERY_S)
     return None

@@ -1,4 +1,4 @@
-"""Puts a process together that does the steps of runs, and coordinates them where it holds the lease."""
+"""Make a process that does steps of runs, and coordinates them while it holds the lease."""
 
 import threading
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from .servers import Place, open_postgres, open_redis, wait_for_server
 
 
 class Jobs:
-    """The loops of one process. Where one of them breaks, the process ends: another goes on."""
+    """The loops of one process. If one fails, the process ends: another one continues."""
 
     def __init__(self, worker: JobWorker, beside: Sequence[PatientLoop], stop: Stop) -> None:
         """beside: the loops with a thread of their own."""
@@ -33,7 +33,7 @@ class Jobs:
         self._broken: BaseException | None = None
 
     def run(self) -> None:
-        """Run until told to stop."""
+        """Run until the stop event."""
         threads = [
             threading.Thread(target=self._run_beside, args=[loop], name=type(loop).__name__, daemon=True)
             for loop in self._beside
@@ -52,13 +52,13 @@ class Jobs:
     def _run_beside(self, loop: PatientLoop) -> None:
         try:
             loop.run()
-        except BaseException as e:  # noqa: BLE001  # raised again where the process ends
+        except BaseException as e:  # noqa: BLE001  # raised again when the process ends
             self._broken = e
             self._stop.set()
 
 
 def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = NO_OPTIONS) -> Jobs:
-    """Put a process together. Raises SetupError where the servers do not fit, UsageError where an option is wrong."""
+    """Make the process. Raises SetupError if the servers do not fit, UsageError for a wrong option."""
     load_calendar()
     asking = Asking(stop, REAL)
     sources = make_sources(options, wait=asking.wait, refused_for=asking.refused_for)

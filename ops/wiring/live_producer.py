@@ -1,6 +1,6 @@
-"""The live feeds: Massive's WebSocket, or the application's channels, with what runs beside them.
+"""The live feeds: Massive's WebSocket, or the application's channels, and the threads beside them.
 
-Beside the producer's loop: a thread that notes and repairs gaps, and one that looks for changes of the universe.
+Beside the producer's loop, one thread records and repairs gaps, and one watches for changes of the universe.
 """
 
 import threading
@@ -43,22 +43,22 @@ from .servers import Place, wait_for_server, with_postgres
 log = structlog.get_logger()
 
 MASSIVE_URL = "wss://socket.massive.com/stocks"
-_DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com runs 15 minutes behind
-_JOIN_S = 8.0  # of the repair: it says its end and waits shortly for the commit
-_RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; what a longer stop missed is for the daily import
-# A gap beyond this is cut at the hours in which nobody trades. A shorter one is asked for as it is: it costs little,
-# and a pretend market trades at any hour, also on a holiday.
+_DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com is 15 minutes behind
+_JOIN_S = 8.0  # for the repair: it sends its end and waits shortly for the commit
+_RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; after a longer stop, the daily import fills the rest
+# A longer gap is cut at the hours without trading. A shorter one is requested whole: this is cheap, and a simulated
+# market trades at any hour, also on a holiday.
 _LONG_MS = 4 * 3600 * 1000
-_STOP_MS = 30_000  # a stop ends the hearing first, then waits so long at most until all is committed
+_STOP_MS = 30_000  # a stop first ends the reading, then waits up to so long for the last commits
 
 Source = Literal["massive", "channel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """What a user can set of a live feed. Each name ends with its unit.
+    """User options of a live feed. Each name ends with its unit.
 
-    universe: None for every symbol. feed_delay_s, silence_s: None for what the feed needs.
+    universe: None for every symbol. feed_delay_s, silence_s: None: the feed's default.
     """
 
     source: Source
@@ -78,7 +78,7 @@ class LiveOptions:
 
     @property
     def delay_ms(self) -> int:
-        """How far the feed runs behind the market."""
+        """The feed's delay behind the market."""
         if self.feed_delay_s is not None:
             return int(self.feed_delay_s * 1000)
         is_delayed = self.source == "massive" and (urlsplit(self.massive_url).hostname or "").startswith(_DELAYED_HOST)
@@ -96,14 +96,14 @@ def run_live(
 ) -> bool:
     """Produce a live feed until the stop; return whether all of it is committed.
 
-    Raises SetupError where the feed refuses us, or another ingest runs; UsageError where the universe is none.
+    Raises SetupError if the feed refuses us, or another ingest runs; UsageError if the universe is invalid.
     """
     load_calendar()
     universe = wait_for_server(
         lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
     )
     repair = _repair_thread(where, live, options, partitions, universe, stop)
-    since_ms = _heard_until_ms(where, options.feed, live.delay_ms)
+    since_ms = _complete_until_ms(where, options.feed, live.delay_ms)
     now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
@@ -112,15 +112,15 @@ def run_live(
             repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
 
     source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap)
-    name = f"{live.source}-{uuid4().hex[:12]}"  # contracts.names.MARKET_PRODUCERS knows how these begin
+    name = f"{live.source}-{uuid4().hex[:12]}"  # contracts.names.MARKET_PRODUCERS has these prefixes
     identity = Identity(name, options.feed, "live", publish=True, delay_ms=live.delay_ms, codec=options.codec)
     with ExitStack() as opened:
         opened.callback(_end, stop, repair)
         repair.start()
-        hears_all = live.channel == "AM" and live.source == "massive"  # each message holds a whole minute
+        whole_minutes = live.channel == "AM" and live.source == "massive"  # each message covers a whole minute
         start = Start(since_ms, now_ms, on_gap, is_traded=_is_always_traded if live.watch == "always" else is_traded)
-        _UniverseWatch(universe, source, stop, (lambda _: None) if hears_all else start.tell_added).start()
-        ticks = opened.enter_context(closing(start.told(source, hears_all=hears_all)))
+        _UniverseWatch(universe, source, stop, (lambda _: None) if whole_minutes else start.note_added).start()
+        ticks = opened.enter_context(closing(start.passed_on(source, whole_minutes=whole_minutes)))
         numbers = dict.fromkeys(range(partitions), 0)
         feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
                     is_up=lambda: source.is_connected, symbols=universe.symbols())  # fmt: skip
@@ -160,9 +160,9 @@ def _listed(symbols: list[str]) -> list[str] | None:
 
 
 class _UniverseWatch(threading.Thread):
-    """Hands a changed universe to the source. A thread, because to look may take seconds.
+    """Passes a changed universe to the source, in a thread, because reading it may take seconds.
 
-    tell_added: of the symbols that are heard from now on; None: of all.
+    note_added: called with the symbols that are added; None: all.
     """
 
     def __init__(
@@ -170,31 +170,31 @@ class _UniverseWatch(threading.Thread):
         universe: Universe,
         source: MassiveSource | ChannelSource,
         stop: Stop,
-        tell_added: Callable[[Sequence[str] | None], None],
+        note_added: Callable[[Sequence[str] | None], None],
     ) -> None:
         super().__init__(name="universe", daemon=True)
         self._universe = universe
         self._source = source
         self._stop = stop
-        self._tell_added = tell_added
+        self._note_added = note_added
 
     def run(self) -> None:
-        """Look until the stop."""
+        """Watch until the stop."""
         known = self._universe.symbols()
         while not self._stop.wait(1.0):
             symbols = self._universe.changed()
             if symbols is not None:
                 self._source.set_symbols(symbols)
                 if EVERY_SYMBOL not in known and (added := sorted(set(symbols) - set(known))):
-                    self._tell_added(None if EVERY_SYMBOL in added else added)
+                    self._note_added(None if EVERY_SYMBOL in added else added)
                 known = symbols
 
 
-# -- time, and what was missed ----------------------------------------------------------------------------------------
+# -- time, and gaps ---------------------------------------------------------------------------------------------------
 
 
 def _clock(now_ms: int, delay_ms: int) -> Callable[[], int]:
-    """Return a clock of the feed's market time, Unix ms: that of Redis, carried on by the monotonic one."""
+    """Return a clock of the feed's market time, Unix ms: Redis's clock, continued by the monotonic one."""
     base_ms, base_s = now_ms - delay_ms, time.monotonic()
     return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
 
@@ -206,12 +206,12 @@ def _at(ms: int) -> datetime:
 def _repair_thread(
     where: Place, live: LiveOptions, options: ProducerOptions, partitions: int, universe: Universe, stop: Stop
 ) -> RepairThread:
-    """Make the thread that notes gaps, and fills them where there is a key to ask the vendor with."""
+    """Make the thread that records gaps, and repairs them if there is an API key for the vendor."""
     rest = None
     if live.repair and live.key:
         rest = MassiveRest(live.rest_url, live.key, per_minute=live.rest_per_minute, wait=stop.wait)
     elif live.repair:
-        log.warning("gaps are recorded, not repaired", why="no API key", do="set MASSIVE_API_KEY, or say --no-repair")
+        log.warning("gaps are recorded, not repaired", why="no API key", do="set MASSIVE_API_KEY, or use --no-repair")
     return RepairThread(
         where.servers.database_url,
         where.servers.redis_url,
@@ -224,10 +224,10 @@ def _repair_thread(
     )
 
 
-def _heard_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
-    """Return up to which market time a live feed has brought all, Unix ms; None: it brought nothing lately.
+def _complete_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
+    """Return the market time up to which a live feed is complete, Unix ms; None: it sent nothing lately.
 
-    That is the start of its last minute with a bar, or when its last producer stopped: if it did, and did not crash.
+    This is the start of its last minute with a bar, or the time at which its last producer stopped without a crash.
     """
     values = {"feed": feed, "look_back": _RESTART_LOOK_BACK_MINUTES}
 
@@ -240,10 +240,10 @@ def _heard_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
 
 
 def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
-    """Cut a long gap into the days' hours, those around them and the night included: nobody missed anything between."""
+    """Cut a long gap into trading hours, the extended hours and the night included: in between nothing was missed."""
     if last_ms - first_ms <= _LONG_MS:
         return [(first_ms, last_ms)]
-    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms)) + timedelta(days=1)  # whose night has begun
+    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms)) + timedelta(days=1)  # its night may have begun
     parts = []
     while day <= last_day:
         if hours := hours_of(day):

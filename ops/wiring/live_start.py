@@ -1,4 +1,4 @@
-"""What a live feed may have missed before it is first heard, and of symbols before they are."""
+"""Record what a live feed may have missed before its first tick, and before the first tick of added symbols."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -8,24 +8,24 @@ from ...contracts.gap import OnGap
 from ...contracts.gap_reasons import ADDED, NOT_RUNNING, STARTED
 from ...contracts.ticks import Ticks
 
-_AHEAD_MS = 3_000  # the clock that stamps trades may be ahead of ours
+_AHEAD_MS = 3_000  # the clock of the trades may be ahead of ours
 
 
 class Source(Protocol):
-    """A live source: its ticks as they come, None while there are none."""
+    """A live source: its ticks as they arrive, None while there are none."""
 
     @property
     def is_connected(self) -> bool:
-        """Tell whether it is heard."""
+        """Tell whether the source is connected."""
 
     def __iter__(self) -> Iterator[Ticks | None]:
-        """Listen."""
+        """Yield ticks as they arrive."""
 
 
 class Start:
-    """Tells as gaps what lies before what is heard: the time since the last run, the first part of the first minute.
+    """Records gaps at the start: the time since the last run, or the first part of the first minute.
 
-    since_ms: up to when all is known. is_traded: whether there are trades to be missed at a time.
+    since_ms: the time up to which the feed is complete. is_traded: tells whether the market trades at a time.
     """
 
     def __init__(
@@ -41,27 +41,30 @@ class Start:
         self._on_gap = on_gap
         self._is_traded = is_traded
 
-    def told(self, source: Source, *, hears_all: bool) -> Generator[Ticks | None, None, None]:
-        """Pass ticks on; tell once the source is heard. hears_all: it says whole minutes, so that none is partial."""
-        is_told = False
+    def passed_on(self, source: Source, *, whole_minutes: bool) -> Generator[Ticks | None, None, None]:
+        """Pass ticks on; record the first gap when the source is connected.
+
+        whole_minutes: its messages are whole minutes, so that no first minute is partial.
+        """
+        is_recorded = False
         for batch in source:
-            if not is_told and (source.is_connected or (batch is not None and len(batch))):
-                is_told = True
-                self._tell(hears_all=hears_all)
+            if not is_recorded and (source.is_connected or (batch is not None and len(batch))):
+                is_recorded = True
+                self._record(whole_minutes=whole_minutes)
             yield batch
 
-    def _tell(self, *, hears_all: bool) -> None:
+    def _record(self, *, whole_minutes: bool) -> None:
         if self._since_ms is not None:
             self._on_gap(self._since_ms, max(self._since_ms, self._now_ms() + _AHEAD_MS), None, NOT_RUNNING)
-        elif not hears_all:
-            self._tell_minute(None, STARTED)
+        elif not whole_minutes:
+            self._record_minute(None, STARTED)
 
-    def tell_added(self, symbols: Sequence[str] | None) -> None:
-        """Tell that these symbols (None: all) are heard from now on."""
-        self._tell_minute(symbols, ADDED)
+    def note_added(self, symbols: Sequence[str] | None) -> None:
+        """Record that these symbols (None: all) are received from now on."""
+        self._record_minute(symbols, ADDED)
 
-    def _tell_minute(self, symbols: Sequence[str] | None, why: str) -> None:
-        """Tell of this minute, and of the next one where that has begun by another clock."""
+    def _record_minute(self, symbols: Sequence[str] | None, why: str) -> None:
+        """Record this minute as a gap, and the next one if it has begun by the trades' clock."""
         now_ms = self._now_ms()
         if self._is_traded(_at(now_ms)) or self._is_traded(_at(now_ms + _AHEAD_MS)):
             self._on_gap(now_ms, now_ms + _AHEAD_MS, symbols, why)

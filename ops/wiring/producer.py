@@ -1,4 +1,4 @@
-"""Puts a producer together: a replay's or a synthetic feed, its writer, and what runs beside it."""
+"""Make a producer: a replay's or a synthetic feed, its writer, and its threads."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -45,11 +45,11 @@ log = structlog.get_logger()
 
 _NAME = "tickstock-producer"  # of our connections
 
-STOPPED_REPLAY = "stopped before the end: the same command goes on where this one stood"
+STOPPED_REPLAY = "stopped before the end: the same command continues from here"
 
 
 class ProducerOptions(NamedTuple):
-    """What a user can set of any source. Each name ends with its unit."""
+    """User options of any source. Each name ends with its unit."""
 
     max_lag_ticks: int = 5_000_000
     linger_ms: float = 5.0
@@ -61,13 +61,13 @@ class ProducerOptions(NamedTuple):
     record: Path | None = None
     spool_max_bytes: int = 1 << 30  # 0: no spool, a live source waits while Redis is away
     spool_dir: Path | None = None
-    always_open: bool = False  # the market of the feed's symbols never closes
+    always_open: bool = False  # whether the market of the feed's symbols never closes
 
 
 def replay_feed(
     where: Place, files: Sequence[str], options: ProducerOptions, partitions: int, stop: Stop, source: ReplaySource
 ) -> Feed | None:
-    """Make a replay of flat files; None where it is finished already."""
+    """Make a replay of flat files; None if it is finished already."""
     speed = options.speed
     said = f"partitions={partitions} codec={options.codec} publish={options.publish}"
     rules = said_rules(source.rules)
@@ -92,12 +92,12 @@ def replay_feed(
 
 
 def said_rules(rules: Sequence[str]) -> str:
-    """Write by which rules files are read: one word where it is the same of all, else one of each file."""
+    """Write the rules of files: one word if all are equal, else one per file."""
     return ",".join(rules if len(set(rules)) > 1 else rules[:1])
 
 
 def _expect_by_time(source: ReplaySource) -> None:
-    """Read files that are to be paced once before. Raises UsageError where they are not in the order of their time."""
+    """Read files once before a paced replay. Raises UsageError if they are not ordered by time."""
     jumps = find_jumps(source)
     if any(jump.to_ns < jump.from_ns for jump in jumps) and source.coverage.groups_by_ticker:
         raise UsageError(f"these ticks are grouped by ticker: {NOT_BY_TIME}")
@@ -136,7 +136,7 @@ def _open_run(where: Place, base: str, source: str, partitions: int, options: Pr
     if took_nothing:
         raise SetupError(f"{run.name}: replayed already, and no row was taken: `tickstock dlq ls` shows them")
     if run.finished:
-        log.info("replayed already: nothing to do", replay=run.name, do="--again replays it once more")
+        log.info("replayed already: nothing to do", replay=run.name, do="--again replays it again")
         return None
     if any(run.numbers.values()):
         log.info("replay continued", replay=run.name, ticks=sum(run.numbers.values()))
@@ -176,7 +176,7 @@ def run_producer(
         if (symbols := feed.symbols) is not None:
             with_postgres(where, _NAME, lambda c: set_always_open(c, symbols, is_open=options.always_open))
         writer = _make_writer(where, client, feed, options, stop, opened)
-        if feed.identity.kind == "live":  # a replay's ticks can always come again
+        if feed.identity.kind == "live":  # a replay can always send its ticks again
             lease.note_sent(feed.identity.feed, writer.sender.sent_numbers)
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
@@ -210,7 +210,7 @@ def _spool_target(where: Place, feed: Feed, options: ProducerOptions) -> SpoolTa
 def _make_writer(
     where: Place, client: Client, feed: Feed, options: ProducerOptions, stop: Stop, opened: ExitStack
 ) -> Writer:
-    """Make a writer; a live feed's has a spool, because its source cannot wait."""
+    """Make a writer; for a live feed with a spool, because its source cannot wait."""
     name, numbers, lag = feed.identity.producer, feed.numbers, options.max_lag_ticks
     wait = VITALS.turning(stop.wait)
     if feed.identity.kind != "live" or not options.spool_max_bytes:
@@ -220,7 +220,7 @@ def _make_writer(
 
 
 def has_undetected_bars(where: Place) -> bool:
-    """Tell whether committed bars wait for their detectors."""
+    """Tell whether committed bars wait for detection."""
     return with_postgres(where, _NAME, _has_undetected_bars)
 
 
@@ -234,7 +234,7 @@ def _undetected_bars(connection: Connection) -> int:
 
 
 def wait_for_detectors(where: Place, stop: Stop, on_undetected: Callable[[int], None]) -> bool:
-    """Wait until no committed bar waits for its detectors any more; return False where it was stopped before."""
+    """Wait until no committed bar waits for detection; return False if stopped before."""
     with open_postgres(where, name=_NAME) as connection:
         while waiting := _undetected_bars(connection):
             on_undetected(waiting)

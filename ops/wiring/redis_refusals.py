@@ -1,4 +1,4 @@
-"""A user of Redis that lacks a right: what is missing is named, at the start and when it is taken away later."""
+"""Name the missing rights of a Redis user, at the start and when a right is removed later."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ _DO = "`tickstock redis-acl` prints the rights of each role"
 
 
 def require_rights(client: Client, url: str, role: Role) -> None:
-    """Ask for every right of a role. Raises SetupError, which names those that are missing.
+    """Check every right of a role. Raises SetupError, which names the missing ones.
 
-    Some of them are needed once a day only: then a worker would stop in the middle.
+    Some are needed only once a day: without the check a worker would stop later.
     """
     denied = [one for node in redis.masters(client) for one in denied_in_trial(node, role)]
     if denied:
@@ -31,7 +31,7 @@ def require_rights(client: Client, url: str, role: Role) -> None:
 
 @contextmanager
 def refusals_named(url: str, role: Role) -> Iterator[None]:
-    """Turn a refusal in the block into a SetupError that names what is missing: the server's words name no key."""
+    """Convert a refusal in the block into a SetupError that names the missing right: Redis's message names no key."""
     try:
         yield
     except ResponseError as e:
@@ -46,6 +46,6 @@ def _look_again(url: str, role: Role) -> None:
     try:
         require_rights(client, url, role)
     except (*AWAY, ServerAway, ResponseError):
-        return  # then the server's words must do
+        return  # then Redis's message must be enough
     finally:
         client.close()

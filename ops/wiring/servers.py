@@ -1,4 +1,4 @@
-"""Where the servers are, and connections to them. Producer, worker and bridge are put together beside it."""
+"""The addresses of the servers, and connections to them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -30,13 +30,13 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-# Of the embedded PostgreSQL: whoever has taken its port while it is down may ask for the password in clear, and libpq
-# would say it.
+# For the embedded PostgreSQL: a program that has taken its port while it is down could ask for the password in clear
+# text, and libpq would send it.
 REQUIRE_SCRAM = "?require_auth=scram-sha-256"
 
 
 class Place(NamedTuple):
-    """Where the servers are, and how long to wait for them at the start."""
+    """The servers, and how long to wait for them at the start."""
 
     servers: Servers
     embedded: bool
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     data_dir: Path | None = None  # of the embedded servers
 
     def options(self) -> list[str]:
-        """Return the options that lead another command to the same servers; addresses are in the environment."""
+        """Return options for another command to use the same servers; outside addresses are in the environment."""
         return ["--data-dir", str(self.data_dir)] if self.data_dir else ["--embedded", "never"]
 
 
@@ -57,9 +57,9 @@ def place(
     subfolder: str | None = None,
     to_look: bool = False,
 ) -> Iterator[Place]:
-    """Find the servers: those of the environment, else the embedded ones of a data folder, started where need be.
+    """Find the servers: those in the environment, else the embedded ones of a data folder, started if necessary.
 
-    to_look: also embedded ones that run and do not answer.
+    to_look: also return running embedded servers that do not answer.
     """
     outside = servers_from(with_secrets(os.environ))
     if outside or not embedded:
@@ -77,12 +77,12 @@ def place(
 
 
 def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
-    """Try until a server answers to the end; say once which one is away, and why."""
+    """Retry until a server answers completely; log once which one is away, and why."""
 
     def attempt() -> T:
         try:
             return what()
-        except (psycopg.OperationalError, ResponseError, *redis.AWAY) as e:  # it went away in the middle
+        except (psycopg.OperationalError, ResponseError, *redis.AWAY) as e:  # it went away in between
             if isinstance(e, ResponseError) and not redis.is_pause(e):
                 raise
             raise ServerAway(str(e).strip(), "postgresql" if isinstance(e, psycopg.Error) else "redis") from e
@@ -103,7 +103,7 @@ def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
 
 
 def open_postgres(where: Place, *, name: str) -> Connection:
-    """Connect to PostgreSQL, waiting for it; the embedded one is migrated."""
+    """Connect to PostgreSQL, waiting for it; migrate the embedded one."""
 
     def opened() -> Connection:
         connection = connect(where.servers.database_url, name=name)
@@ -115,7 +115,7 @@ def open_postgres(where: Place, *, name: str) -> Connection:
 
 
 def with_postgres(where: Place, name: str, ask: Callable[[Connection], T]) -> T:
-    """Connect, and ask: a server that goes away in the middle is waited for, and asked again from the beginning."""
+    """Connect and call `ask`; if the server goes away in between, wait and call it again."""
 
     def asked() -> T:
         with closing(open_postgres(where._replace(connect_timeout_s=0), name=name)) as connection:
@@ -125,7 +125,7 @@ def with_postgres(where: Place, name: str, ask: Callable[[Connection], T]) -> T:
 
 
 def open_redis(where: Place, role: Role = "operator") -> Client:
-    """Make a Redis client, waiting for its server. Raises SetupError where it must not be used, or not as this role."""
+    """Make a Redis client, waiting for its server. Raises SetupError if it is unusable, or not usable in this role."""
     client = redis.connect(where.servers.redis_url)
 
     def has_aof() -> bool:
@@ -135,14 +135,14 @@ def open_redis(where: Place, role: Role = "operator") -> Client:
     persists = wait_for_server(has_aof, where.connect_timeout_s)
     wait_for_server(lambda: require_rights(client, where.servers.redis_url, role), where.connect_timeout_s)
     if not persists:
-        log.warning("redis has no AOF: frames that are not committed yet are lost when it stops", do="appendonly yes")
-    if RIGHTS[role].courtesies:  # others would only fill the server's ACL LOG
+        log.warning("Redis has no AOF: uncommitted frames are lost when it stops", do="appendonly yes")
+    if RIGHTS[role].courtesies:  # other roles would only fill the server's ACL LOG
         wait_for_server(lambda: _warn_of_replay(client), where.connect_timeout_s)
     return client
 
 
 def _warn_of_replay(client: Client) -> None:
-    """Warn of data that a start of Redis would drop, or that our user lacks the right to ask."""
+    """Warn if a restart of Redis would lose data, or if our user may not check it."""
     replays = {replay_of(node) for node in redis.masters(client)}
     if "drops" in replays:
         log.error("Redis would lose data at its next start", why=DROPS, do=GRANT)
@@ -151,7 +151,7 @@ def _warn_of_replay(client: Client) -> None:
 
 
 def open_redis_to_look(where: Place) -> Client:
-    """Make a Redis client, waiting for its server, whatever its settings are: a look does no harm."""
+    """Make a Redis client for reading, waiting for its server; settings are not checked."""
     client = redis.connect(where.servers.redis_url)
     wait_for_server(lambda: redis.eviction_policy(client, where.servers.redis_url), where.connect_timeout_s)
     return client
@@ -159,7 +159,7 @@ def open_redis_to_look(where: Place) -> Client:
 
 def open_both(where: Place, *, partitions: int | None, role: Role = "producer") -> tuple[Client, int]:
     """Check both servers and the schema; return a client, and the partition count."""
-    # With it comes TA-Lib, which a command that only looks need not wait for.
+    # Imported here, because it loads TA-Lib, which a read-only command does not need.
     from ...workers.detect.definitions import seed_definitions  # noqa: PLC0415
 
     def check_and_open_stream() -> int:
@@ -170,7 +170,7 @@ def open_both(where: Place, *, partitions: int | None, role: Role = "producer") 
 
     count = wait_for_server(check_and_open_stream, where.connect_timeout_s)
     client = open_redis(where, role)
-    if role == "worker":  # who may look at all of it, and does the restoring
+    if role == "worker":  # this role may read everything, and does the restoring
         wait_for_server(lambda: _say_what_is_forgotten(where, client), where.connect_timeout_s)
     wait_for_server(lambda: _make_groups(client, count), where.connect_timeout_s)
     return client, count
@@ -183,12 +183,12 @@ def _say_what_is_forgotten(where: Place, client: Client) -> None:
 
 
 def _make_groups(client: Client, partitions: int) -> None:
-    """Make the groups before a producer can fill the memory: then Redis would refuse to, and nobody could drain it."""
+    """Create the groups before a producer can fill the memory: a full Redis would refuse it, and no one could read."""
     for partition in range(partitions):
         try:
             redis.make_group(client, stream_key(partition), GROUP)
         except ResponseError as e:
             if redis.is_pause(e):
                 return
-            if not redis.is_foreign(e):  # whoever works on the partition says more, and leaves it out
+            if not redis.is_foreign(e):  # the partition's users log it, and leave it out
                 raise

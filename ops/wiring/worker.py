@@ -1,4 +1,4 @@
-"""Puts a worker together."""
+"""Make a worker."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from ...workers.worker_options import WorkerOptions
 from ..process.shutdown import Stop
 from .servers import Place, open_both, wait_for_server
 
-if TYPE_CHECKING:  # it needs what may not be installed
+if TYPE_CHECKING:  # imports optional packages
     from ...workers.commit.tracing import Tracing
 
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 def make_worker(
     where: Place, options: WorkerOptions, *, partitions: int | None, stop: Stop, tracing: "Tracing | None" = None
 ) -> Worker:
-    """Put a worker together. Raises SetupError, UsageError where the servers do not fit."""
+    """Make a worker. Raises SetupError, UsageError if the servers do not fit."""
     if options.detects:
         load_calendar()
     client, count = open_both(where, partitions=partitions, role="worker")
@@ -46,13 +46,13 @@ def make_worker(
 
 
 def _warn_of_other_groups(client: Client, partitions: int, group: str) -> None:
-    """Say where the stream has a group of another name: its workers, if any run, share these partitions with ours."""
+    """Warn if the stream has a group with another name: its workers share these partitions with ours."""
     others = sorted(groups_of(client, partitions) - {group})
     if others:
         log.warning(
             "the stream has another consumer group",
             group=group,
             others=others,
-            means="it gets nothing by itself: all workers of a database share its partitions, whatever their group is",
+            means="all workers of a database share its partitions, whatever their group is",
             do=f"start all of them with one --group; XGROUP DESTROY one that none uses ({', '.join(others)})",
         )

@@ -23,7 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 from ...contracts import gap_reasons
 from ...contracts.errors import SetupError, TickStockError, UsageError
 from ...contracts.gap import OnGap
-from ...contracts.spellings.massive_json import Status, parse_messages
+from ...contracts.spellings.massive_json import ServerStatus, parse_messages
 from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ...db.backoff import Backoff
 from ...db.outage import Outage
@@ -210,7 +210,7 @@ class MassiveReader(threading.Thread):
             if any(status.status == wanted for status in self._heed(body)):
                 return
 
-    def _heed(self, body: bytes) -> list[Status]:
+    def _heed(self, body: bytes) -> list[ServerStatus]:
         """Return the statuses in a message, and act on those that end a connection. Raises SetupError, _Held."""
         statuses = parse_messages([body]).statuses if b'"status"' in body else []
         for status in statuses:
@@ -232,7 +232,7 @@ class MassiveReader(threading.Thread):
                     self._say(status, "nothing, if ticks come; else look at what the vendor says of it")
         return statuses
 
-    def _say(self, status: Status, do: str) -> None:
+    def _say(self, status: ServerStatus, do: str) -> None:
         """Log each status of the server once: it may repeat one for each symbol or each second."""
         what = (status.status, self._masked(status.message)[:_SHOWN_LENGTH])
         if what in self._said or len(self._said) >= _MOST_SAID:

@@ -7,7 +7,7 @@ import msgspec
 
 from ...contracts.bar import MINUTE_MS
 from ...contracts.spellings.aggregate import aggregate_row
-from ...contracts.spellings.tick_values import NotATick, Row, number_of, shown, size_of, symbol_of, ticks_of_rows
+from ...contracts.spellings.tick_values import NotATick, TickRow, number_of, shown, size_of, symbol_of, ticks_of_rows
 from ...contracts.ticks import MAX_BODY_BYTES, MAX_TRADE_COUNT, MAX_TS_NS, MIN_TS_NS, Refused, Ticks, concat
 from ..rest_client import RestClient
 from .pages import Page, PageReader
@@ -85,7 +85,7 @@ def _spelled(message: object) -> bytes:
         return b"nested too deeply"
 
 
-def _row_of(symbol: str, bar: _Bar) -> Row:
+def _row_of(symbol: str, bar: _Bar) -> TickRow:
     ts = bar.t * 1_000_000
     if not MIN_TS_NS <= ts < MAX_TS_NS:
         raise NotATick("timestamp", f"not a time from 1990 to 2099: {bar.t}")

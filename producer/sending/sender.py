@@ -28,7 +28,7 @@ _FRAMES_A_PIPELINE = 128
 _RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
 _MEMORY_EVERY_S = 0.1  # so often Redis is asked how full it is
 
-TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag allows"
+TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag-ticks allows"
 NEARLY_FULL = "the memory of Redis is nearly full"
 RIGHT_AGAIN = "the partition's keys are right again"
 _FORGOTTEN = "Redis forgot what was sent"
@@ -148,7 +148,7 @@ class Sender:
             sends = [self._stamp(frame) for frame in batch]
             outcomes = send(self._client, self._producer, sends)
             if foreign := {sent.partition for sent, outcome in zip(sends, outcomes, strict=True) if outcome.is_foreign}:
-                self._foreign.look(foreign)
+                self._foreign.check(foreign)
             forgotten, refused = self._note(batch, sends, outcomes)
             for partition in forgotten:
                 send_again(partition, 0, _FORGOTTEN)
@@ -245,7 +245,7 @@ class Sender:
         """Read how far the workers are, and call send_again for what Redis has forgotten or a worker misses."""
         asked = [p for p in self.flows if p not in self.left_out]
         found = read_flows(self._client, self._producer, asked)
-        self._foreign.look([p for p, numbers in found.items() if isinstance(numbers, ResponseError)])
+        self._foreign.check([p for p, numbers in found.items() if isinstance(numbers, ResponseError)])
         for partition, numbers in found.items():
             if not isinstance(numbers, ResponseError):
                 self._compare(partition, numbers, send_again)

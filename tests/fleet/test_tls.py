@@ -114,7 +114,7 @@ def test_a_fleet_works_over_tls_and_outlives_a_certificate_that_expired(
         assert_ledger_balances(fleet, ticks)
         said = fleet.log_file("worker").read_text()
         assert said.count("renew the server's certificate") == 1, said
-        assert said.count("certificate has expired, or is of no CA in sslrootcert") == 1, said
+        assert said.count("certificate has expired, or is not of a CA in sslrootcert") == 1, said
         assert_no_password(said, over_tls)
 
 
@@ -122,17 +122,17 @@ WRONG = {
     "a stranger's CA": (
         "good", {"ca": "strange_ca_file"}, {},
         "unable to get local issuer certificate: name the file with the CA of the server's certificate: ssl_ca_certs",
-        "the server's certificate has expired, or is of no CA in sslrootcert: renew it, or name its CA's file",
+        "the server's certificate has expired, or is not of a CA in sslrootcert: renew it, or name its CA's file",
     ),
     "another host's": (
         "elsewhere", {}, {},
-        "not valid for 'localhost': put a name that the server's certificate holds into the address",
-        'does not match host name "localhost": put a name that the server\'s certificate holds into the address',
+        "not valid for 'localhost': use a name of the server's certificate in the address",
+        'does not match host name "localhost": use a name of the server\'s certificate in the address',
     ),
     "expired": (
         "expired", {}, {},
         "certificate has expired: renew the server's certificate",
-        "the server's certificate has expired, or is of no CA in sslrootcert",
+        "the server's certificate has expired, or is not of a CA in sslrootcert",
     ),
     "no client certificate": (
         "good", {}, {"clients_ca": "ca"},
@@ -189,14 +189,14 @@ def test_tls_on_one_side_only_is_named(proxies, migrated_servers, certificates):
     with pytest.raises(TlsRefused, match="it speaks TLS only: write rediss://"):
         open_redis_to_look(Place(Servers(plain, ""), embedded=False, connect_timeout_s=3600))
     without_tls = urlsplit(migrated_servers.database_url)
-    with pytest.raises(TlsRefused, match="speaks no TLS there: take its TLS port, or leave sslmode=verify-full out"):
+    with pytest.raises(TlsRefused, match="has no TLS on this port: use its TLS port, or leave sslmode=verify-full out"):
         postgres.connect(f"{without_tls.geturl()}?sslmode=require", name="test")
 
 
 def test_a_redis_without_tls_that_waits_for_the_rest_of_our_handshake_is_suspected():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rediss://:word@127.0.0.1:{silent.getsockname()[1]}/0?ssl_cert_reqs=none&socket_connect_timeout=0.2"
-        with pytest.raises(ServerAway, match=r"does it speak TLS\? redis:// is without$"):
+        with pytest.raises(ServerAway, match=r"does it use TLS\? redis:// is without$"):
             open_redis_to_look(Place(Servers(url, ""), embedded=False, connect_timeout_s=0))
 
 

@@ -143,7 +143,7 @@ def test_without_the_extra_an_environment_that_asks_for_it_stops_nobody(monkeypa
     with capture_logs() as lines, tracing("if installed", service="s", instance="i") as traced:
         assert traced is None
     assert [line["event"] for line in lines] == [
-        "no spans: OpenTelemetry is not installed, and the environment asks for it"
+        "no spans: the environment asks for them, but OpenTelemetry is not installed"
     ]
 
 

@@ -15,8 +15,8 @@ from tickstockpl.contracts.spellings.massive_json import parse_messages
 from tickstockpl.contracts.spellings.tick_json import parse_bodies, parse_entries
 from tickstockpl.contracts.ticks import MAX_BODY_BYTES, MAX_PRICE, MAX_SIZE, MAX_TS_NS, MIN_TS_NS, REASONS
 from tickstockpl.contracts.universe import symbols_of_text, symbols_of_value
-from tickstockpl.ops.jobs.contract_check import Heard
-from tickstockpl.ops.jobs.watch import heard_of, line
+from tickstockpl.ops.jobs.contract_check import Received
+from tickstockpl.ops.jobs.watch import line, message_of
 
 NOW_S = 1_740_000_000
 TICKS = (
@@ -187,9 +187,9 @@ def test_messages_that_a_watcher_hears(tally):
     def check(drawn):
         channel, seed = drawn
         body = Sender(seed, odd=0.05).message(examples.get(channel, [{}]))
-        heard = Heard()
+        heard = Received()
         heard.take(channel, body)
-        shown = line(heard_of(channel, body), datetime.now(UTC))
+        shown = line(message_of(channel, body), datetime.now(UTC))
         assert shown.isprintable()
         tally.note(*(f"violation: {what.partition(':')[0]}"[:40] for what in heard.first.values()))
 

@@ -93,7 +93,7 @@ def test_a_statement_that_waits_says_once_where_to_look(migrated_servers, wait_f
         waiting.join(60)
     assert [(line["event"], line["backend"]) for line in said] == [
         ("a statement waits", backend),
-        ("the statement goes on", backend),
+        ("the statement continues", backend),
     ]
     assert f"SELECT pg_blocking_pids({backend})" in said[0]["do"]
 

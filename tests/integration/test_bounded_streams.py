@@ -57,7 +57,7 @@ def test_of_a_key_that_holds_something_else_the_answer_stands_in_its_place(admin
     wrong, right = read_ends(small_replies, [(KEY, "-"), (stream_key(1), "-")])
     assert redis.is_foreign(wrong)
     assert right == StreamEnds(1, Position(5, 1), Position(5, 1))
-    found = lag.look(small_replies, {0: Position(0, 0), 1: Position(0, 0)})
+    found = lag.read_partitions(small_replies, {0: Position(0, 0), 1: Position(0, 0)})
     assert (found[0].is_foreign, found[1].oldest) == (True, Position(5, 1))
 
 

@@ -226,7 +226,7 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
         assert refused == [("sessions", "permission denied for table streaming_session", True)]
         found = [finding for finding in check_postgres(database, "here", None, False) if finding.subject == "bounds"]
         assert [finding.says for finding in found] == [
-            "rows of sessions that are over stay: permission denied for table streaming_session"
+            "old rows of sessions cannot be deleted: permission denied for table streaming_session"
         ]
     finally:
         database.execute("RESET ROLE")

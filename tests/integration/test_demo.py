@@ -80,7 +80,7 @@ def test_a_demo_says_how_fast_its_market_ran(shown):
     [
         (59.2, "the market ran at 60x"),
         (24.4, "the market ran at 24x of 60x: this machine is busy, or slow; a lower --rate helps"),
-        (0.0, "how fast the market ran cannot be said: it was too short"),
+        (0.0, "the market's speed is unknown: the demo was too short"),
     ],
 )
 def test_a_speed_that_was_not_reached_is_said(speed, says):

@@ -413,7 +413,7 @@ def test_a_replay_that_is_stopped_while_it_detects_goes_on_with_it(day, *, ticks
             wait_for(lambda: rows(seeded, waits) == [])
             connection.rollback()
             assert process.wait(60) == 1
-    assert process.notes[-1] == "Error: stopped before the end: the same command goes on where this one stood\n"
+    assert process.notes[-1] == "Error: stopped before the end: the same command continues from here\n"
     replay(tickstock, seeded, day)
     assert rows(seeded, "SELECT sum(undetected) FROM checkpoint") == [(0,)]
     assert_indicators_equal_talib(seeded)
@@ -541,7 +541,7 @@ def test_a_breakout_with_its_volume_is_one_message_with_both_named(tickstock, se
     spike = str(flow_id_of("AIG", "Volume_Spike", "1min", first + 25))
     assert flow_id != spike
     said = tickstock("flow", spike, servers=seeded).stdout
-    assert "not told by itself: it is a part of the Price_Breakout on its bar, which names it" in said
+    assert "not published by itself: it is a part of the Price_Breakout on its bar, which names it" in said
 
 
 @pytest.mark.parametrize("cut", [None, 26, 28], ids=["one file", "two, behind the first", "two, before the second"])
@@ -568,7 +568,7 @@ def test_an_event_is_the_same_over_commits_and_workers(cut, *, tickstock, seeded
     assert messages == [(25, "Price_Breakout"), (41, "Price_Breakout")]
     second = str(flow_id_of("AIG", "Price_Breakout", "1min", first + 28))
     said = tickstock("flow", second, servers=seeded).stdout
-    assert "not told: the same as 3 bars before" in said
+    assert "not published: the same as 3 bars before" in said
 
 
 def test_every_indicator_value_is_told_once(day, *, tickstock, seeded):

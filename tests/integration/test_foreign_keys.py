@@ -167,7 +167,7 @@ def told_by_bridge(servers):
 
 def look(servers):
     with closing(Observer(Place(servers, False, 5.0))) as observer:
-        return observer.look()
+        return observer.observe()
 
 
 def types_found(servers):
@@ -445,16 +445,16 @@ def test_a_key_is_said_once_and_said_to_be_right_once(stream, client, wait_for):
     with closing(connect(stream.redis_url)) as ours, capture_logs() as said:
         watch = ForeignKeyWatch(ours, partition_keys, world=REAL)
         client.set(flow_key(BAD), "x")
-        assert watch.look([BAD, GOOD]) == {BAD}
-        assert watch.look([BAD, GOOD]) == set()
+        assert watch.check([BAD, GOOD]) == {BAD}
+        assert watch.check([BAD, GOOD]) == set()
         assert watch.left_out == {BAD}
         assert watch.put_right() == set()  # it is too early to look
         client.delete(flow_key(BAD))
         wait_for(lambda: watch.put_right() == {BAD})
         assert watch.left_out == set()
     assert [(line["event"], line["log_level"]) for line in said] == [
-        ("a key of ours holds something else", "error"),
-        ("the key is right again", "info"),
+        ("a key holds another type", "error"),
+        ("the key is correct again", "info"),
     ]
     assert said[0]["why"] == f"{flow_key(BAD)} holds a string, not a hash of ours"
 

@@ -189,7 +189,7 @@ def test_a_hole_is_a_gap_of_its_partition_with_the_ticks_that_are_lost(connectio
     with connection.transaction():
         gaps.note_hole(connection, Hole("live", 7, 60_000, 60_100, "massive-1", 512), [], has_detail=False)
     assert noted(connection) == [(None, 7, 1, 1, 512)]
-    assert rows_of(connection, "SELECT why FROM gap") == [("hole in the frames of massive-1",)]
+    assert rows_of(connection, "SELECT why FROM gap") == [("missing frames of massive-1",)]
 
 
 def rows_of(connection, statement):

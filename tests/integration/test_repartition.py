@@ -417,7 +417,7 @@ def test_what_is_not_done_yet_is_named_with_what_does_it(world_of):
         f"31 ticks were sent to partitions 0 and are not committed: {do}",
         f"2 entries of tickstock-stream are not applied everywhere: {do}",
         unfinished,
-        "results of partitions 0 are not told in Redis: run a worker until they are",
+        "results of partitions 0 are not copied to Redis: run a worker until they are",
         "results of partitions 0 are not published: run a bridge until they are",
     ]
 
@@ -441,8 +441,8 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
         world.send("killed-1", world.market(50), end=False)
         wait_for(lambda: world.rows("SELECT sum(applied) FROM ledger") == [(50,)])
     said = (
-        "producer killed-1 was killed, and what it may have left in a spool would be given up: "
-        "start a producer on its host once, which sends it, or say --give-up-spools"
+        "producer killed-1 was killed, and may have left a spool, which would be lost: "
+        "start a producer on its host once, which sends it, or use --give-up-spools"
     )
     assert refusal(world) == [said]
     numbers = dict.fromkeys(range(2), 100)
@@ -461,7 +461,7 @@ def test_the_spool_of_a_killed_producer_is_sent_first_or_given_up_as_a_gap(world
 def test_who_began_with_the_former_number_is_refused(world_of):
     world = world_of(16)
     world.repartition(4)
-    said = "the stream has 4 partitions now, and had 16: start this process again"
+    said = "the stream now has 4 partitions, not 16: restart this process"
     database = postgres.Database(world.servers.database_url, name="test")
     with database.connection as connection:
         with pytest.raises(SetupError, match=said):
@@ -504,7 +504,7 @@ def test_killed_at_a_step_it_is_ended_by_the_same_command(world_of, wait_for, st
             world.send("between", world.market(50), delay_ms=DELAY_MS)
             wait_for(world.is_committed)
     else:
-        again = "the change from 2 to 3 partitions was broken off: run `tickstock repartition 3` "
+        again = "the change from 2 to 3 partitions was not finished: run `tickstock repartition 3` "
         (finding,) = _partitions(world.connection, None)
         assert (finding.level, finding.do) == ("FAIL", "run `tickstock repartition 3` again")
         with pytest.raises(SetupError, match=again + "again"):

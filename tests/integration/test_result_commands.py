@@ -21,7 +21,7 @@ from processes import OPS, Process
 from tickstockpl.contracts.names import BRIDGE_EPOCH
 from tickstockpl.db.publisher import Publisher
 from tickstockpl.db.redis import connect
-from tickstockpl.ops.jobs.watch import CHANNELS, Heard, Sequences, line
+from tickstockpl.ops.jobs.watch import CHANNELS, ReceivedMessage, Sequences, line
 
 FLOW = UUID("6f1f7a3e-1d2c-5b4a-9e8f-0a1b2c3d4e5f")
 PATTERN_CHANNELS = ["tickstock.events.patterns", "tickstock:patterns:streaming", "tickstock:patterns:detected"]
@@ -355,7 +355,7 @@ def test_flow_of_a_detection_whose_row_was_pruned_still_knows_it(detected, ticks
     execute(detected, "DELETE FROM integration_events")
     found = flow_object(tickstock, detected)
     assert (found["checkpoints"], found["analysis"], found["detection"]["detected_at"]) == ([], None, None)
-    assert "its row is gone" in tickstock("flow", FLOW, servers=detected).stdout
+    assert "its row was deleted" in tickstock("flow", FLOW, servers=detected).stdout
 
 
 def test_flow_of_a_detection_that_nobody_told_says_so(detected, tickstock):
@@ -700,7 +700,7 @@ NOON = datetime(2026, 3, 2, 12, 0, 0, 7_000, UTC)
     ],
 )
 def test_watch_writes_each_kind_of_message_on_one_line(channel, message, shown):
-    written = line(Heard(channel, message.encode(), json.loads(message)), NOON)
+    written = line(ReceivedMessage(channel, message.encode(), json.loads(message)), NOON)
     assert written.split() == ["12:00:00.007", channel, *shown.split()]
 
 

@@ -45,7 +45,7 @@ def test_a_tick_that_a_worker_refuses_is_said_with_its_reason_and_its_letter(wor
 def test_what_is_no_tick_is_refused_before_it_is_sent(migrated_servers, tickstock, tick, why):
     ran = tickstock("send", *tick, servers=migrated_servers)
     assert ran.returncode == 2
-    assert f"Error: this is no tick: {why}" in ran.stderr
+    assert f"Error: this is not a tick: {why}" in ran.stderr
     with redis.Redis.from_url(migrated_servers.redis_url) as client:
         assert not client.exists("tickstock-stream")
 

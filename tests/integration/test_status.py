@@ -61,7 +61,7 @@ def running(servers, log, *arguments):
 def look(servers, **options):
     place = Place(servers, embedded=False, connect_timeout_s=30)
     with closing(Observer(place)) as observer:
-        return observer.look(**options)
+        return observer.observe(**options)
 
 
 def looks_well(found):
@@ -261,14 +261,14 @@ def test_flows_are_counted_by_how_far_they_came(migrated_servers):
 def test_watching_goes_on_while_a_server_is_away(migrated_servers):
     place = Place(migrated_servers, embedded=False, connect_timeout_s=30)
     with closing(Observer(place)) as observer:
-        assert observer.look().fleet is not None
+        assert observer.observe().fleet is not None
         execute(
             migrated_servers,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'tickstock-status' AND datname = current_database()",
         )
-        assert codes(observer.look()) == ["DATABASE_AWAY"]
-        assert observer.look().fleet is not None
+        assert codes(observer.observe()) == ["DATABASE_AWAY"]
+        assert observer.observe().fleet is not None
 
 
 def test_watch_prints_one_json_line_a_look_and_leaves_with_ctrl_c(migrated_servers):

@@ -62,7 +62,7 @@ def test_status_is_said_whatever_a_table_holds(stream, what, tickstock):
         except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as e:
             pytest.skip(f"the tables do not take it: {e}")
     with closing(Observer(Place(stream, False, 5.0))) as observer:
-        assert observer.look().fleet is not None
+        assert observer.observe().fleet is not None
     for how in ((), ("--json",)):
         ran = tickstock("status", *how, servers=stream)
         assert (ran.returncode, ran.stderr) == (1, ""), ran.stderr

@@ -138,7 +138,7 @@ def test_the_entry_for_all_environments_goes_before_another(connection):
 
 
 def test_an_entry_that_is_not_there_says_what_to_do(connection):
-    with pytest.raises(UsageError, match="no universe stock_etf_test:combo_test: `tickstock universe ls` shows"):
+    with pytest.raises(UsageError, match="no universe stock_etf_test:combo_test: `tickstock universe ls` lists"):
         read_universe(connection, COMBO)
 
 

@@ -677,7 +677,7 @@ def test_lost_ticks_are_told_by_their_number_and_raise_a_critical_alert_once(fle
     assert {error["category"] for error in on(ERRORS, said)} == {"network"}
     assert [alert["data"]["code"] for alert in on(CRITICAL, said)] == ["TICKS_LOST"]
     (issue,) = on(HEALTH, said)[-1]["issues"]
-    assert issue["message"] == "producers lost ticks in the last 15 minutes; 108 of theirs are missing in all"
+    assert issue["message"] == "producers lost ticks in the last 15 minutes; they lost 108 in all"
 
 
 def test_a_wrong_definition_is_told_once_and_again_when_it_changes(fleet):
@@ -712,7 +712,7 @@ def test_who_begins_to_listen_hears_of_wrong_and_idle_definitions_again(fleet, w
         wait_for(lambda: fleet.client.pubsub_numsub(ERRORS)[0][1])
         again = on(ERRORS, fleet.speak(voice, after_s=120))
     assert [error["payload"]["error_code"] for error in again] == codes
-    assert "`tickstock definitions live` switches it on there" in again[1]["message"]
+    assert "`tickstock definitions live` enables it there" in again[1]["message"]
 
 
 # -- what the application asks for -------------------------------------------------------------------------------------

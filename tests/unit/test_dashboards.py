@@ -36,7 +36,7 @@ def test_check_names_the_files_that_are_not_current(tmp_path):
     checked = run("--check", "--out", tmp_path)
     assert checked.exit_code == 1
     assert checked.stderr.splitlines()[:-1] == [
-        "other.json is none of ours",
+        "other.json is not one of ours",
         "tickstock-bridge.json is not current",
         "tickstock-fleet.json is missing",
     ]

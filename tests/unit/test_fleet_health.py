@@ -146,12 +146,17 @@ CASES = [
     (replace(fleet(workers=[ENDED]), workers_silent_s=15.0), "error", "NO_WORKERS", "no worker for 15 s"),
     (replace(HEALTHY, unowned_s={0: 5.0, 1: 200.0}), "error", "PARTITIONS_UNOWNED", "up to 3 min: partition 1"),
     (bridge(owner=None, silent_s=None), "error", "NO_BRIDGE", "no bridge was ever started"),
-    (bridge(owner=None, silent_s=7_200.0), "error", "NO_BRIDGE", "no bridge has spoken for 2 h"),
-    (beats(key_s=None), "error", "HEARTBEAT_STALE", "is not there, though a bridge speaks"),
+    (bridge(owner=None, silent_s=7_200.0), "error", "NO_BRIDGE", "no bridge was active for 2 h"),
+    (beats(key_s=None), "error", "HEARTBEAT_STALE", "does not exist, though a bridge is active"),
     (beats(key_s=30.5), "error", "HEARTBEAT_STALE", "is 30 s old"),
     (beats(logged_s=None), "warn", "HEARTBEAT_UNLOGGED", "no PRODUCER_ALIVE"),
     (beats(logged_s=151.0), "warn", "HEARTBEAT_UNLOGGED", "no PRODUCER_ALIVE"),
-    (bridge(untold=50, untold_s=31.0), "error", "RESULTS_UNTOLD", "50 results wait to be told, the first for 31 s"),
+    (
+        bridge(untold=50, untold_s=31.0),
+        "error",
+        "RESULTS_UNTOLD",
+        "50 results wait to be published, the first for 31 s",
+    ),
     (lag(0.0, 5.1), "warn", "LAG_HIGH", "the oldest tick waits for 5 s, 1,234 ticks in all"),
     (lag(0.0, 61.0), "error", "LAG_HIGH", "the oldest tick waits for 61 s"),
     (lag(0.0, None), "error", "LAG_UNKNOWN", "ticks wait in partition 1,"),
@@ -168,7 +173,7 @@ CASES = [
     (flows(never_parsed=2), "warn", "FLOWS_NOT_PARSED", "2 patterns were received and never parsed"),
     (beats(application_s=None, subscribers=0), "note", "APPLICATION_AWAY", "for 15 min"),
     (producers(running=False), "warn", "PRODUCERS_GONE", "no other runs: massive-1"),
-    (feed(lost_lately=5), "warn", "TICKS_LOST", "15 minutes; 5 of theirs are missing"),
+    (feed(lost_lately=5), "warn", "TICKS_LOST", "15 minutes; they lost 5 in all"),
     (feed(dead_letters_lately=4), "warn", "DEAD_LETTERS", "4 rows were refused"),
     (feed(open_gaps=2), "warn", "GAPS_OPEN", "2 gaps"),
     (fleet(front_door=FrontDoorLook("0-0", 10_001)), "warn", "FRONT_DOOR_WAITS", "10,001 entries"),
@@ -202,7 +207,7 @@ def test_one_thing_that_is_wrong_is_one_finding(look, level, code, says):
 def test_messages_of_runs_that_wait_are_said_among_the_results():
     look = replace(bridge(untold=50, untold_s=31.0), jobs=replace(JOBS, untold=4))
     assert [finding.message for finding in judge(look)] == [
-        "50 results wait to be told, 4 of them of runs, the first for 31 s"
+        "50 results wait to be published, 4 of them of runs, the first for 31 s"
     ]
 
 

@@ -41,4 +41,4 @@ def test_it_asks_its_own_host_and_no_proxy(port):
 def test_a_process_that_does_not_answer_is_not_well():
     ran = asked(1)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("not well: ")
+    assert ran.stderr.startswith("not healthy: ")

@@ -154,5 +154,5 @@ def test_what_is_always_kept_comes_back_after_a_stop_of_its_own_and_not_after_ou
         wait_for(lambda: len(lines(lives)) == 2)
         keeper.terminate()
         assert keeper.wait(20) == 0
-        assert "ended, is started again" in keeper.stderr.read()
+        assert "ended, restarting" in keeper.stderr.read()
     assert len(lines(lives)) == 2

@@ -28,18 +28,18 @@ class Scripted:
         yield A_TICK
 
 
-def told_of_start(now, *, since=None, hears_all=False):
+def gaps_of_start(now, *, since=None, whole_minutes=False):
     told = []
     start = Start(
         since and ms(since), lambda: ms(now), lambda *gap: told.append(gap), is_traded=is_traded
     )  # fmt: skip
-    assert len(list(start.told(Scripted(), hears_all=hears_all))) == 3
+    assert len(list(start.passed_on(Scripted(), whole_minutes=whole_minutes))) == 3
     return told
 
 
 def test_who_starts_within_a_minute_of_the_market_tells_that_minute_once():
     now = "2026-03-02T15:00:20"
-    assert told_of_start(now) == [(ms(now), ms("2026-03-02T15:00:23"), None, STARTED)]
+    assert gaps_of_start(now) == [(ms(now), ms("2026-03-02T15:00:23"), None, STARTED)]
 
 
 @pytest.mark.parametrize(
@@ -52,26 +52,26 @@ def test_who_starts_within_a_minute_of_the_market_tells_that_minute_once():
     ],
 )
 def test_who_starts_while_nobody_trades_missed_nothing(now):
-    assert told_of_start(now) == []
+    assert gaps_of_start(now) == []
 
 
 def test_a_clock_behind_that_of_the_trades_is_allowed_for_at_the_first_trade():
-    assert told_of_start("2026-03-02T08:59:58") == [
+    assert gaps_of_start("2026-03-02T08:59:58") == [
         (ms("2026-03-02T08:59:58"), ms("2026-03-02T09:00:01"), None, STARTED)
     ]
 
 
 def test_a_feed_of_whole_minutes_has_no_partial_one():
-    assert told_of_start("2026-03-02T15:00:20", hears_all=True) == []
+    assert gaps_of_start("2026-03-02T15:00:20", whole_minutes=True) == []
 
 
 def test_a_feed_that_ran_before_missed_the_time_between():
-    told = told_of_start("2026-03-02T15:00:20", since="2026-03-02T14:55:00")
+    told = gaps_of_start("2026-03-02T15:00:20", since="2026-03-02T14:55:00")
     assert told == [(ms("2026-03-02T14:55:00"), ms("2026-03-02T15:00:23"), None, NOT_RUNNING)]
 
 
 def test_symbols_that_are_added_within_a_minute_are_told_with_it():
     told = []
     start = Start(None, lambda: ms("2026-03-02T15:00:20"), lambda *gap: told.append(gap), is_traded=is_traded)
-    start.tell_added(["MSFT"])
+    start.note_added(["MSFT"])
     assert told == [(ms("2026-03-02T15:00:20"), ms("2026-03-02T15:00:23"), ["MSFT"], ADDED)]

@@ -32,7 +32,7 @@ def test_a_partition_rests_after_a_look_in_vain_ten_times_as_long_as_that_took()
 
     def odd_at(seconds):
         fake.now_s = seconds
-        return lookout.look({0: state}, 0)
+        return lookout.check({0: state}, 0)
 
     assert odd_at(100.0) == {}  # what was sent is compared with what the next reads bring
     assert odd_at(102.0) == {0: "unread frames"}

@@ -91,7 +91,7 @@ def test_minutes_and_days_of_one_command_are_two_markets(tmp_path):
     ("text", "why"),
     [
         (BARS + "A,2013-10-07T13:31:00Z,1,1,1,1,1\n", "two bars of A at 2013-10-07 13:31 UTC"),
-        (BARS.replace("13:31", "13:35").replace("13:29", "13:25"), "bars of 5 minutes; those of 1 minute are needed"),
+        (BARS.replace("13:31", "13:35").replace("13:29", "13:25"), "bars of 5 minutes; bars of 1 minute are needed"),
         (BARS.replace(",volume", ",shares"), "no column volume"),
         (BARS.replace("timestamp", "when"), "no column timestamp or timestamp_utc_iso or window_start or date"),
         (BARS.replace("10.55", "0"), "a bar without a price above 0"),
@@ -151,7 +151,7 @@ def test_a_measurement_is_set_beside_the_one_before(tmp_path, trades):
     line = next(line for line in ran.output.splitlines() if line.startswith(f"| 1min | {report['rows'][0]['pattern']}"))
     assert "| 77 (" in line
     assert "| 25.70 |" in line or "| 26 |" in line
-    assert "do not compare" not in ran.output
+    assert "cannot be compared" not in ran.output
 
 
 def test_measurements_of_other_bars_are_not_compared_in_silence(tmp_path, trades):
@@ -160,14 +160,14 @@ def test_measurements_of_other_bars_are_not_compared_in_silence(tmp_path, trades
     report["measured"]["1min"]["bars"] = 1
     (tmp_path / "before.json").write_text(json.dumps(report))
     ran = run("measure", trades, "--shuffles", 0, "--timeframe", "1min", "--compare", tmp_path / "before.json")
-    assert "The two are of other bars: their rates do not compare." in ran.output
+    assert "The two reports are of different bars: their rates cannot be compared." in ran.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
         (["--pattern", "Wedge"], "there is no pattern Wedge; there are: Doji, Hammer"),
-        (["--compare", "{text}"], "no report of `tickstock patterns measure`"),
+        (["--compare", "{text}"], "not a report of `tickstock patterns measure`"),
         (["--timeframe", "daily"], "the files have no bars of regular hours on these timeframes"),
     ],
 )
@@ -195,4 +195,4 @@ def test_told_patterns_are_drawn_as_many_as_there_are(tmp_path, trades):
 def test_where_nothing_is_told_there_is_no_picture(tmp_path, trades):
     ran = run("draw", trades, "--pattern", "HeadShoulders", "--timeframe", "hourly", "--out", tmp_path)
     assert ran.exit_code == 1
-    assert "none of these patterns is told" in ran.output
+    assert "none of these patterns is found" in ran.output

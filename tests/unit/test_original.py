@@ -5,14 +5,14 @@ import json
 import pytest
 from tickstockpl.contracts.spellings.original import originals
 from tickstockpl.contracts.spellings.tick_json import parse_entries, parse_json
-from tickstockpl.contracts.spellings.tick_values import Row, ticks_of_rows
+from tickstockpl.contracts.spellings.tick_values import TickRow, ticks_of_rows
 from tickstockpl.workers.partition.undo import TRIMMED, refused_undo, undos_of
 
 TS = 1_700_000_000 * 10**9
 
 
 def noted(note):
-    return ticks_of_rows([Row("A", TS, 1.0, 2.0, note=note)])
+    return ticks_of_rows([TickRow("A", TS, 1.0, 2.0, note=note)])
 
 
 def test_a_cancel_with_an_id_that_is_no_utf_8_is_told_so_that_it_can_be_sent_again():

@@ -55,7 +55,7 @@ def test_no_secret_is_shown():
         ("redis+ring://h", "cannot be read"),
         ("redis+sentinel://:secret@h", "names no master"),
         ("redis+cluster://h/3", "one database"),
-        ("redis+sentinel://h/m/secre", "names 'secre'"),
+        ("redis+sentinel://h/m/secre", "has 'secre' after its master"),
         ("redis://:secret@h?foo=bar", "unknown option: foo"),
         ("redis://:secret@h?ssl_ca_certs=ca.pem", "is for rediss://"),
     ],

@@ -40,8 +40,8 @@ def test_ticks_of_a_producer_that_is_gone_are_lost_with_their_number_and_their_t
     (found,) = forgotten_ticks(committed(500), noted(12_800), {0: InRedis({"p1": 700}, 0, None, None)})
     assert found.loses
     assert found.says == (
-        "Redis has forgotten 12,100 ticks of p1, sent from 2025-03-04T15:00:01+00:00 to 2025-03-04T15:02:03+00:00: "
-        "their producer is gone, nobody sends them again"
+        "Redis has lost 12,100 ticks of p1, sent from 2025-03-04T15:00:01+00:00 to 2025-03-04T15:02:03+00:00: "
+        "their producer has ended and cannot send them again"
     )
 
 
@@ -57,7 +57,7 @@ def test_a_stream_that_ends_before_what_is_committed_is_named_with_the_times(las
     (found,) = forgotten_entries(positions, {0: InRedis({}, 0, last, None), 1: whole})
     ends = "their start" if last is None else "2025-03-04T14:53:20+00:00"
     assert found.says == (
-        f"the streams of partition 0 end before what is committed: at {ends}, not 2025-03-04T14:54:20+00:00"
+        f"the streams of partition 0 end before the committed position: at {ends}, not 2025-03-04T14:54:20+00:00"
     )
     assert not found.loses
 

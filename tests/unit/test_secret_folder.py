@@ -40,7 +40,7 @@ def test_the_folder_is_its_owners_and_its_files_are_readable_for_a_container(tmp
 def test_a_folder_that_others_may_look_into_is_refused(tmp_path):
     folder = tmp_path / "open"
     folder.mkdir(mode=0o755)
-    with pytest.raises(UsageError, match=r"is open to others, and passwords would be: chmod 700 "):
+    with pytest.raises(UsageError, match=r"is open to other users, and so would be the passwords: chmod 700 "):
         list(make_secrets(folder))
     assert list(folder.iterdir()) == []
 

@@ -59,12 +59,12 @@ def test_what_the_user_gave_is_taken_over_also_later_and_stays_when_it_is_gone(r
 def test_a_needed_file_that_is_missing_is_named_before_anything_is_made(run, tmp_path):
     code, said = run("massive_api_key")
     assert code == 2
-    assert f"there is no {tmp_path}/given/massive_api_key: write it there" in said
+    assert f"there is no {tmp_path}/given/massive_api_key: write the secret into this file" in said
     assert not (tmp_path / "all").exists()
 
 
 def test_what_is_to_be_handed_out_has_to_be_there(tmp_path):
-    with pytest.raises(UsageError, match="is to get redis_nobody, and there is no "):
+    with pytest.raises(UsageError, match="needs redis_nobody, but there is no "):
         list(hand_out(tmp_path, [Share(tmp_path / "x", ("redis_nobody",))]))
 
 

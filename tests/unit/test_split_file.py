@@ -27,7 +27,7 @@ def test_the_vendors_columns_are_read_too():
 def test_a_split_that_is_said_twice_counts_once_and_a_contradiction_is_refused_with_its_line():
     text = "symbol,ex_date,ratio\nA,2025-06-10,10\nA,2025-06-10,10:1\n"
     assert splits_of_text(text, "f") == [Split("A", DAY, Fraction(10))]
-    with pytest.raises(UsageError, match=r"f:4: A on 2025-06-10 is said twice: 10:1 and 5:1"):
+    with pytest.raises(UsageError, match=r"f:4: A on 2025-06-10 has two ratios: 10:1 and 5:1"):
         splits_of_text(f"{text}A,2025-06-10,5\n", "f")
 
 
@@ -36,7 +36,7 @@ def test_a_split_that_is_said_twice_counts_once_and_a_contradiction_is_refused_w
     [
         ("", "f: the first line must name the columns"),
         ("symbol,ratio\nA,2\n", "f: the first line must name the columns"),
-        ("symbol,ex_date,ratio\nA,10.6.2025,2\n", "f:2: ex_date is no day like 2025-06-10: '10.6.2025'"),
+        ("symbol,ex_date,ratio\nA,10.6.2025,2\n", "f:2: ex_date is not a day like 2025-06-10: '10.6.2025'"),
         ("symbol,ex_date,ratio\nA,2025-06-10,1:1\n", "f:2: ratio is not like 10:1, 3:2 or 0.125: '1:1'"),
         ("symbol,ex_date,ratio\nA,2025-06-10,2:0\n", "f:2: ratio is not"),
         ("symbol,ex_date,ratio\nA,2025-06-10,-2\n", "f:2: ratio is not"),

@@ -1,1 +1,1 @@
-"""⑨ The bridge: results to the documented channels, and the fleet's one voice (heartbeat, session, health)."""
+"""⑨ The bridge: publishes results on the documented channels, and the fleet's heartbeat, session and health."""

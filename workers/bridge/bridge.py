@@ -39,10 +39,10 @@ if TYPE_CHECKING:  # needs OpenTelemetry, which is optional
 
 log = structlog.get_logger()
 
-_BATCH = 1000  # messages between two checks of the lease: a bridge that was paused may publish so many too many
+_BATCH = 1000  # messages between two checks of the lease: a paused bridge may publish this many too many
 _BLOCK_MS = 50
 _COMMIT_EVERY_S = 0.1
-_LOOK_EVERY_S = 5.0  # into the outbox
+_LOOK_EVERY_S = 5.0  # between two reads of the outbox
 _STAND_BY_S = 0.2
 _NO_ROOM_WAIT_S = 0.5
 _LEAVE_S = 2.0  # of the 5 s that a stop may take
@@ -50,10 +50,10 @@ _LEAVE_S = 2.0  # of the 5 s that a stop may take
 
 @dataclass(frozen=True, slots=True)
 class BridgeOptions:
-    """What a user can set of a bridge.
+    """User options of a bridge.
 
-    streaming_rate: messages a second on each of the two streaming channels; None: no limit. universe_name: the name of
-    the symbol universe in the session messages.
+    streaming_rate: messages per second on each of the two streaming channels; None: no limit. universe_name: the name
+    of the symbol universe in the session messages.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Bridge:
         self._tracing = tracing
         self._database_outage = Outage("postgresql", Backoff(world))
         self._redis_outage = Outage("redis", Backoff(world))
-        self._refusal = Outage("postgresql", Backoff(world))  # it answers, and refuses a statement
+        self._refusal = Outage("postgresql", Backoff(world))  # PostgreSQL answers, but refuses a statement
         self._listens = False
         self._database_is_busy = False
         self._lacks_room = False
@@ -100,8 +100,8 @@ class Bridge:
         self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
         self._gauges = FleetGauges(partitions, world=world)
-        self._shown = 0  # of the looks at the fleet
-        self._publisher: Publisher | None = None  # with the lease, once the epoch is registered
+        self._shown = 0  # looks exported so far
+        self._publisher: Publisher | None = None  # set while we hold the lease and the epoch is registered
         self._lease: Lease | None = None
         self._renew_at = self._commit_at = self._look_at = 0.0
         self._restored = False
@@ -147,10 +147,10 @@ class Bridge:
             return
         has_room = self._world.monotonic_s() >= self._no_room_until
         if has_room:
-            self._voice.beat(self._world.monotonic_s())  # before every statement that may wait for a lock in PostgreSQL
+            self._voice.beat(self._world.monotonic_s())  # before any statement that may wait for a lock in PostgreSQL
         self._keep_lease()
         if not has_room:
-            self._look_at_fleet()  # Redis is full: a lag that grows must be seen
+            self._look_at_fleet()  # Redis is full: a growing lag must be visible
             self._world.wait(self._stop, _BLOCK_MS / 1000)
             return
         if self._publisher is None:
@@ -170,7 +170,7 @@ class Bridge:
             return
         fleet, now_s = self._voice.fleet, self._world.monotonic_s()
         if fleet.is_due(now_s):
-            fleet.look(self._database.connection, now_s)
+            fleet.read(self._database.connection, now_s)
         if fleet.last is not None and fleet.count != self._shown:
             self._gauges.take(fleet.last, self.receivers)
             self._shown = fleet.count
@@ -182,7 +182,7 @@ class Bridge:
             self._world.wait(self._stop, _BLOCK_MS / 1000)
 
     def _tell(self) -> None:
-        """Publish one batch: patterns and alerts first, the indicators of a row behind them."""
+        """Publish one batch: patterns and alerts first, then the indicators of a row."""
         messages = self._pacing.release(self._world.monotonic_s())
         closes_s: list[float | None] = []
         traced: list[OutboxRow] = []
@@ -283,7 +283,7 @@ class Bridge:
         if not leases.renew(self._database.connection, self.options.name, [self._lease]):
             raise LeaseLost("another bridge took over")
         self._renew_at = now + RENEW_EVERY_S
-        list(self._database.connection.notifies(timeout=0))  # of other leases: they would pile up
+        list(self._database.connection.notifies(timeout=0))  # of other leases: they would accumulate
 
     def _begin(self, lease: Lease) -> None:
         """Become the active bridge."""
@@ -316,7 +316,7 @@ class Bridge:
             log.error("positions ahead of all results: reset", to=back)
         self._reader.seek(self._told)
         self._pacing.clear()
-        self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # once the streams were read
+        self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # when the streams have been read
         self._restored = True
 
     def _step_down(self, error: LeaseLost) -> None:
@@ -333,10 +333,7 @@ class Bridge:
     # -- servers away ----------------------------------------------------------------------------------------------
 
     def _has_servers(self) -> bool:
-        """Retry the servers that are away. While only PostgreSQL is away, the voice goes on publishing.
-
-        Without Redis the lease is not renewed: a standby that reaches it may take over.
-        """
+        """Retry the servers that are away. While only PostgreSQL is away, the voice continues."""
         if self._database_outage.is_on and self._database_outage.is_retry_due:
             self._database.reopen()
             self._listens = False
@@ -360,7 +357,7 @@ class Bridge:
         try:
             redis.check(self._client, self._redis_url)
         except ServerAway as e:
-            raise RedisConnectionError(str(e)) from e  # not the database
+            raise RedisConnectionError(str(e)) from e  # not a database error
         if self._publisher:
             self._publisher.check_server()
 
@@ -371,7 +368,7 @@ class Bridge:
         self._renew_at = 0.0
         if isinstance(error, psycopg.Error):
             if (error.sqlstate or "").startswith("40"):
-                return  # a deadlock: rolled back whole
+                return  # a deadlock: rolled back completely
             if postgres.is_busy(error):
                 self._note_busy(error)
                 return
@@ -450,7 +447,7 @@ class Bridge:
             self._say(self._unsaid + self._voice.end(another_takes_over=others > 0))
 
     def _stand_in(self) -> None:
-        """Publish the final messages if the former active bridge left them to us, not knowing that we stop too."""
+        """Publish the final messages if the former active bridge left them to this one, which stops as well."""
         end = self._world.monotonic_s() + _LEAVE_S
         while self._lease is None and self._world.monotonic_s() < end:
             self._stand_by()

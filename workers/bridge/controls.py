@@ -1,4 +1,4 @@
-"""The application's requests on `tickstock:monitoring:control`, read by the active bridge."""
+"""Requests of the application on `tickstock:monitoring:control`, read by the active bridge."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 FORCE_HEALTH_CHECK = "FORCE_HEALTH_CHECK"
 RELOAD_PATTERNS = "RELOAD_PATTERNS"
-# The application's page has buttons for these, too; it awaits nothing of them, and there is nothing to do.
+# The application's page also has buttons for these; it expects no answer, and there is nothing to do.
 _UNUSED = {"FORCE_GC", "CLEAR_CACHE", "RESTART_WORKERS", "ENABLE_COMPONENT", "ALERT_RESOLVED"}
-_MOST = 100  # messages in one look
+_MOST = 100  # messages read per call
 
 
 class _Control(msgspec.Struct):
@@ -25,19 +25,19 @@ _decode = msgspec.json.Decoder(_Control).decode
 
 
 class Controls:
-    """A subscription, opened by the first look and again after Redis was away."""
+    """A subscription, opened on the first call and again after Redis was away."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._subscription: Any = None
 
     def take(self) -> set[str]:
-        """Return the actions requested since the last call; never waits. Raises Redis's errors."""
+        """Return the actions requested since the last call, without waiting. Raises Redis's errors."""
         if self._subscription is None:
             self._subscription = masters(self._client)[0].pubsub(ignore_subscribe_messages=True)
             self._subscription.subscribe(MONITORING_CONTROL)
         try:
-            return {action for action in map(_action, self._heard()) if action}
+            return {action for action in map(_action, self._received()) if action}
         except Exception:
             self.close()
             raise
@@ -48,7 +48,7 @@ class Controls:
             self._subscription.close()
             self._subscription = None
 
-    def _heard(self) -> list[bytes]:
+    def _received(self) -> list[bytes]:
         bodies = []
         for _ in range(_MOST):
             message = self._subscription.get_message(timeout=0)

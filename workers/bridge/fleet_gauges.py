@@ -8,7 +8,7 @@ from ...contracts.runs import STATUSES
 from ...db import metrics
 from ...db.world import World
 
-# What is read from a server, and so unknown while one is away.
+# Read from a server; unknown while one is away.
 _READ = (
     metrics.PARTITIONS_WITHOUT_OWNER, metrics.WORKERS, metrics.FRONT_DOOR_ENTRIES, metrics.DEAD_LETTER_ENTRIES,
     metrics.OUTBOX_ROWS, metrics.REDIS_MEMORY, metrics.REDIS_MAX_MEMORY, metrics.STALE_SYMBOLS, metrics.ACTIVE_SYMBOLS,
@@ -24,21 +24,21 @@ class FleetGauges:
     def __init__(self, partitions: int, *, world: World) -> None:
         self._world = world
         self._partitions = partitions
-        self._ahead_s: float | None = None  # the look's clock less our monotonic one
+        self._ahead_s: float | None = None  # the reading's clock minus our monotonic clock
 
     def show(self) -> None:
-        """Export the gauges from now on; values not read yet are unknown."""
+        """Export the gauges from now on; values not read yet are NaN."""
         metrics.PARTITIONS.set(self._partitions)
         self.forget()
         metrics.FLEET_GAUGES.are_shown = True
 
     def hide(self) -> None:
-        """Show nothing of the fleet any more: another bridge does."""
+        """Stop exporting: another bridge is active."""
         metrics.FLEET_GAUGES.are_shown = False
         metrics.CHANNEL_RECEIVERS.clear()
 
     def forget(self) -> None:
-        """Know nothing, until the next look: a server is away, and an old value would be a wrong one."""
+        """Set all to NaN until the next reading: a server is away, and old values would be wrong."""
         for gauge in _READ:
             gauge.set(math.nan)
         for status in STATUSES:
@@ -48,11 +48,11 @@ class FleetGauges:
                 gauge.labels(partition).set(math.nan)
 
     def now_s(self) -> float | None:
-        """Return the Unix seconds of Redis's clock, carried on since the last look; None before the first."""
+        """Return the Unix seconds of Redis's clock, extrapolated from the last reading; None before the first."""
         return None if self._ahead_s is None else self._ahead_s + self._world.monotonic_s()
 
     def take(self, look: FleetLook, receivers: Mapping[str, int]) -> None:
-        """Show a look that was taken just now. receivers: of each channel's last message."""
+        """Export the values of a new reading. receivers: of each channel's last message."""
         self._ahead_s = look.redis_s - self._world.monotonic_s()
         fleet, feed = look.fleet, look.feed
         metrics.WORKERS.set(fleet.running_workers)

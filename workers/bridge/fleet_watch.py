@@ -1,4 +1,4 @@
-"""The bridge's reading of the fleet, renewed every two seconds; its messages and its gauges share it."""
+"""The bridge's reading of the fleet, renewed every two seconds; its messages and gauges share it."""
 
 import psutil
 
@@ -11,14 +11,14 @@ from ..detect.definitions import faults_of, read_definitions
 from .health import OwnUsage
 
 _LOOK_EVERY_S = 2.0
-_LOOK_SHARE = 0.05  # of the bridge's time, however many partitions there are
+_LOOK_SHARE = 0.05  # of the bridge's time, with any number of partitions
 _SELDOM_S = 15.0
 
 
 class FleetWatch:
-    """Reads the fleet's state again and again. The world's time of day is New York's, too.
+    """Reads the fleet's state repeatedly. The world's clock is also used for New York time.
 
-    last: the last reading, None before the first; count: readings so far; own: this process's use at the last one.
+    last: the last reading, None before the first; count: readings so far; own: this process's usage at the last one.
     """
 
     def __init__(self, client: Client, *, world: World) -> None:
@@ -26,7 +26,7 @@ class FleetWatch:
         self._client = client
         self._reader = FleetReader(_definitions, now=world.utc_now, seldom_s=_SELDOM_S, with_counts=False)
         self._process = psutil.Process()
-        self._process.cpu_percent()  # each later call measures from the one before
+        self._process.cpu_percent()  # each later call measures since the last one
         self._due_s = float("-inf")
         self.last: FleetLook | None = None
         self.count = 0
@@ -38,24 +38,24 @@ class FleetWatch:
         self._due_s = float("-inf")
 
     def look_at_once(self) -> None:
-        """Make the next reading due at once: a server was away, so the last one is old."""
+        """Make the next reading due now: a server was away, so the last one is old."""
         self._due_s = float("-inf")
 
     def is_due(self, now_s: float) -> bool:
         """Tell whether a reading is due. now_s: monotonic seconds."""
         return now_s >= self._due_s
 
-    def look(self, connection: Connection, now_s: float) -> None:
+    def read(self, connection: Connection, now_s: float) -> None:
         """Read both servers. Raises PostgreSQL's and Redis's errors; then the last reading is kept."""
         began_s = self._world.monotonic_s()
-        self.last = self._reader.look(connection, self._client, now_s)
+        self.last = self._reader.read(connection, self._client, now_s)
         self.count += 1
         self.own = OwnUsage(self._process.cpu_percent(), self._process.memory_info().rss / 2**20)
         took_s = self._world.monotonic_s() - began_s
         self._due_s = now_s + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
 
     def read_flow_log(self, connection: Connection, now_s: float) -> None:
-        """Add the flow log to the last reading, if it is due. Raises PostgreSQL's and Redis's errors."""
+        """Add the flow log to the last reading, if due. Raises PostgreSQL's and Redis's errors."""
         if self.last is not None:
             self.last = self._reader.with_flow_log(self.last, connection, self._client, now_s)
 

@@ -1,4 +1,4 @@
-"""The fleet's health as published: views of one reading and of its findings (`fleet_health.py`). Pure."""
+"""The fleet's health as published, made from one reading and its findings (`fleet_health.py`). Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,27 +8,27 @@ from ...contracts.fleet.fleet_health import HealthFinding, health_of, health_of_
 from ...contracts.fleet.fleet_look import Away, FleetLook
 from ...contracts.fleet.fleet_rules import Part
 from ...contracts.messages.message import iso
-from ...contracts.messages.streaming_messages import Connection, DataFlow, Issue, Resources, StaleSymbols, Status
+from ...contracts.messages.streaming_messages import Connection, DataFlow, HealthStatus, Issue, Resources, StaleSymbols
 from ...contracts.messages.system_messages import Component, Components
 
 Details = Mapping[str, str | int | float | bool | None]
 
 
 class OwnUsage(NamedTuple):
-    """What the bridge's process uses itself. cpu_percent: of one core, since the look before."""
+    """The resources of the bridge's own process. cpu_percent: of one core, since the last reading."""
 
     cpu_percent: float
     memory_mb: float
 
 
 def issues_of(findings: Sequence[HealthFinding], at: datetime, before: Sequence[Issue] = ()) -> list[Issue]:
-    """Return an issue for each finding, in their order; an issue that existed before keeps its `since`."""
+    """Return an issue for each finding, in order; an issue that existed before keeps its `since`."""
     since = {issue.code: issue.since for issue in before}
     now = iso(at.timestamp())
     return [Issue(code=f.code, message=f.message, since=since.get(f.code, now)) for f in findings]
 
 
-def status_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, stopping: bool = False) -> Status:
+def status_of(look: FleetLook | None, findings: Sequence[HealthFinding], *, stopping: bool = False) -> HealthStatus:
     """Return the fleet's status: the same as `tickstock status` prints, or `stopping` once the bridge stops."""
     return "stopping" if stopping else health_of(look, findings)
 
@@ -82,7 +82,7 @@ def _of_jobs(look: FleetLook | None) -> Details:
 
 
 def processing_lag_ms(look: FleetLook | None) -> float | None:
-    """Return the age of the oldest tick that is sent and not committed, or, if more, of the oldest in a last commit.
+    """Return the age of the oldest uncommitted tick, or, if larger, of the oldest tick in a last commit.
 
     None before the first reading, and if Redis has lost the ticks.
     """
@@ -92,7 +92,7 @@ def processing_lag_ms(look: FleetLook | None) -> float | None:
 
 
 def connection_of(look: FleetLook | None, away: Away | None, partitions: int) -> Connection:
-    """Return the bridge's connections. Redis is connected: without it this message could not be published."""
+    """Return the bridge's connections. Redis is connected: otherwise this message could not be published."""
     return Connection(
         redis="connected",
         database="disconnected" if away else "connected",
@@ -103,7 +103,7 @@ def connection_of(look: FleetLook | None, away: Away | None, partitions: int) ->
 
 
 def data_flow_of(look: FleetLook | None) -> DataFlow:
-    """Return how much flows."""
+    """Return the rates of ticks and bars."""
     lag_ms = processing_lag_ms(look)
     return DataFlow(
         ticks_per_second=round(look.usage.ticks_per_second, 3) if look else 0.0,

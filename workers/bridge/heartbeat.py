@@ -9,7 +9,7 @@ from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
 
-_KEPT_S = 120  # the application calls us offline after 30 s in one place and 60 s in another
+_KEPT_S = 120  # the application shows us as offline after 30 s in one place and 60 s in another
 
 
 def beat(client: Client, at: datetime) -> None:

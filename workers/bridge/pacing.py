@@ -1,4 +1,4 @@
-"""Limits the rate of the streaming channels: the application's screen loses messages that come faster. Pure."""
+"""Limits the rate of the streaming channels: the application's screen loses messages above it. Pure."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from ...contracts.messages.message import Message
 
 _CHANNELS = (PATTERNS_STREAMING, INDICATORS_STREAMING)
 _MAX_WAITING = 100_000  # about 60 MB
-_BURST_S = 0.25  # a pause saves up so much; the screen can show it at once
+_BURST_S = 0.25  # after a pause, messages of up to this many seconds may go out together
 
 
 class Pacing:
-    """Messages of the two streaming channels that wait; each channel has its own rate. rate: a second; None: no limit.
+    """Holds waiting messages of the two streaming channels; each has its own rate, per second; None: no limit.
 
-    A row's number may be committed once none of its messages waits.
+    A row's number may be committed when none of its messages waits.
     """
 
     def __init__(self, rate: float | None) -> None:
@@ -22,19 +22,19 @@ class Pacing:
         self.clear()
 
     def clear(self) -> None:
-        """Drop the waiting messages: they are read again."""
+        """Drop the waiting messages: they will be read again."""
         self._waiting: dict[str, deque[tuple[int, int, Message]]] = {channel: deque() for channel in _CHANNELS}
-        self._rows: dict[int, Counter[int]] = {}  # partition -> number -> messages that wait, in order of the numbers
+        self._rows: dict[int, Counter[int]] = {}  # partition -> number -> waiting messages, in order of the numbers
         self._allowed = dict.fromkeys(_CHANNELS, 0.0)
         self._at_s: float | None = None
 
     @property
     def is_full(self) -> bool:
-        """Tell whether too many messages wait to read more."""
+        """Tell whether enough messages wait, so that no more should be read."""
         return any(len(queue) >= _MAX_WAITING for queue in self._waiting.values())
 
     def hold_back(self, partition: int, number: int, messages: Iterable[Message]) -> list[Message]:
-        """Keep those of a row's messages that have to wait; return the others."""
+        """Keep the messages of a row that must wait; return the others."""
         if self._rate is None:
             return list(messages)
         at_once = []
@@ -66,11 +66,11 @@ class Pacing:
         return messages
 
     def release_all(self) -> list[Message]:
-        """Take everything that waits."""
+        """Take all waiting messages."""
         return [self._take(queue) for queue in self._waiting.values() for _ in range(len(queue))]
 
     def done(self, partition: int, number: int) -> int:
-        """Return the number up to which a partition, read up to this number, may be committed."""
+        """Return the number up to which a partition, read up to `number`, may be committed."""
         rows = self._rows.get(partition)
         return min(number, next(iter(rows)) - 1) if rows else number
 

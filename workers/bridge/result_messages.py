@@ -17,9 +17,9 @@ from ...db.tables.results import OutboxRow
 
 log = structlog.get_logger()
 
-_SILENT = ("bars", "void")  # kinds without a message
+_SILENT = ("bars", "void")  # kinds without messages
 
-_LIVE_S = 900.0  # so late a live tick is still taken; what is detected later than that is a replay's
+_LIVE_S = 900.0  # the largest delay of an accepted live tick; later detections belong to a replay
 
 _DECODE: dict[str, Callable[[bytes], list[Any]]] = {
     "patterns": msgspec.json.Decoder(list[Detection]).decode,
@@ -51,7 +51,7 @@ def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
 
 
 def newest_live_close_s(row: OutboxRow) -> float | None:
-    """Return when the newest of a row's live bars with a pattern ended, in Unix seconds; None where there is none."""
+    """Return when the newest live bar with a pattern in a row ended, in Unix seconds; None if there is none."""
     if row.kind != "patterns":
         return None
     closes = [
@@ -63,7 +63,7 @@ def newest_live_close_s(row: OutboxRow) -> float | None:
 
 
 def _results(row: OutboxRow) -> list[Any]:
-    """Decode a row; nothing where it cannot be read, as of a newer worker: the rows behind it must not wait for it."""
+    """Decode a row; return nothing if it is unreadable (from a newer worker), so that later rows need not wait."""
     try:
         return _DECODE[row.kind](row.body)
     except KeyError:

@@ -1,7 +1,7 @@
-"""tickstock-results:{pN} and the outbox -> rows of each partition, in the order of their numbers, each of them once.
+"""tickstock-results:{pN} and the outbox -> the rows of each partition, in order, each once.
 
-The stream is the fast way, the outbox the truth: a number that the stream does not bring (trimmed, Redis lost it or had
-no room for it) is fetched there.
+The stream is fast, the outbox is complete: a number missing in the stream (trimmed, lost, or refused by a full Redis)
+is read from the outbox.
 """
 
 from collections import deque
@@ -23,9 +23,9 @@ from ...db.world import World
 
 log = structlog.get_logger()
 
-_QUEUED = 4  # rows of a partition, of at most 1,024 results each: an urgent row waits behind no more
-_CLUSTER_WAIT_S = 0.005  # after reads that brought nothing
-_FETCHED = 64  # rows of the outbox at once
+_QUEUED = 4  # rows queued per partition, of at most 1,024 results each, so that an urgent row waits for few others
+_CLUSTER_WAIT_S = 0.005  # after a read without result
+_FETCHED = 64  # rows of the outbox per read
 _ANY_NUMBER = 2**63 - 1
 
 
@@ -40,7 +40,7 @@ _decode_void = msgspec.json.Decoder(_Void).decode
 
 
 class ResultsReader:
-    """Reads ahead a few rows of each partition. lost: how many numbers neither the stream nor the outbox had.
+    """Reads a few rows of each partition ahead. lost: numbers that neither the stream nor the outbox had.
 
     with_bars: rows of bars have their body, too, which the bridge does not need.
     """
@@ -52,16 +52,17 @@ class ResultsReader:
         self._client = client
         self._database = database
         self._foreign = ForeignKeyWatch(client, results_keys, world=world)  # the outbox has their results
-        self._odd: dict[int, Position] = {}  # the last entry of a partition that was skipped and logged
+        self._odd: dict[int, Position] = {}  # the last skipped entry of a partition, logged already
         self.seek({})
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Continue after these numbers; drop the rows already read."""
         self._read_to = dict(positions)
-        self._queues: dict[int, deque[OutboxRow]] = {}  # of the partitions that have some
+        self._queues: dict[int, deque[OutboxRow]] = {}  # only partitions with rows
         self._silent: set[int] = set()  # partitions whose stream had nothing at the last read
         self._behind: set[int] = set()  # partitions whose outbox has rows that the stream lacks
-        self._at: dict[int, str] = {p: f"{number}-0" for p, number in positions.items()}  # read up to, in the stream
+        # the last id read in the stream
+        self._at: dict[int, str] = {p: f"{number}-0" for p, number in positions.items()}
         self._shown: dict[int, int] = {}
 
     # -- rows out --------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ class ResultsReader:
         return bool(self._queues)
 
     def next_row(self, *, only_urgent: bool) -> OutboxRow | None:
-        """Take the next row of one of the partitions. All kinds but `indicators` are urgent and come first."""
+        """Take the next row of one of the partitions. All kinds except `indicators` are urgent and come first."""
         for partition, queue in self._queues.items():
             if queue[0].kind != "indicators":
                 return self._pop(partition)
@@ -82,7 +83,7 @@ class ResultsReader:
         queue = self._queues.pop(partition)
         row = queue.popleft()
         if queue:
-            self._queues[partition] = queue  # at the end: the others' turn comes first
+            self._queues[partition] = queue  # at the end: other partitions come first
         return row
 
     # -- rows in ---------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class ResultsReader:
         try:
             reply = self._read_streams({key: self._at[p] for key, p in keys.items()}, block_ms)
         except ResponseError as e:
-            if not is_foreign(e) or not self._foreign.look(keys.values()):
+            if not is_foreign(e) or not self._foreign.check(keys.values()):
                 raise
             return
         for key, entries in reply or ():
@@ -120,7 +121,7 @@ class ResultsReader:
             if row is None:
                 self._pass_over(partition, entry_id.decode())
             elif row.kind == "void":
-                self._behind.add(partition)  # it stands for other rows, so it counts only as read from the outbox
+                self._behind.add(partition)  # it replaces other rows, so it counts only when read from the outbox
             elif not self._add(partition, [row]):
                 return
             self._at[partition] = entry_id.decode()
@@ -129,12 +130,12 @@ class ResultsReader:
 
     def _pass_over(self, partition: int, entry_id: str) -> None:
         position = Position.parse(entry_id)
-        if position > self._odd.get(partition, START):  # met again where the stream is read again
+        if position > self._odd.get(partition, START):  # it returns when the stream is read again
             log.warning("foreign entry in a results stream skipped", key=results_key(partition), id=entry_id)
             self._odd[partition] = position
 
     def _read_each(self, ids: Mapping[bytes, str]) -> list[Any]:
-        """Read a cluster's streams one by one: they have no node in common, and a pipeline cannot wait."""
+        """Read a cluster's streams one by one: they are on different nodes, and a pipeline cannot wait."""
         pipeline = self._client.pipeline(transaction=False)
         for key, at in ids.items():
             pipeline.execute_command("XREAD", "COUNT", _QUEUED, "STREAMS", key, at)
@@ -155,7 +156,7 @@ class ResultsReader:
         if len(rows) < _FETCHED:
             self._behind.discard(partition)
         if rows:
-            # Mostly a worker has committed them and is about to copy them; else Redis lost them, or had no room.
+            # Usually a worker has committed them and is about to copy them; otherwise Redis lost or refused them.
             log.debug(
                 "results taken from the outbox before the stream brought them",
                 partition=partition,
@@ -187,7 +188,7 @@ class ResultsReader:
         return True
 
     def _is_given(self, row: OutboxRow) -> bool:
-        """Tell whether the partition has assigned a row's number: anybody may add an entry, with any id."""
+        """Tell whether the partition has reached this row number: another program may add an entry with any id."""
         numbers: dict[int, int] = dict(self._database.connection.execute(query("last_outbox_numbers")).fetchall())
         return row.number <= numbers.get(row.partition, 0)
 
@@ -197,7 +198,7 @@ class ResultsReader:
         return [self._row(partition, number, kind, body) for number, kind, body in rows]
 
     def _row_of(self, partition: int, entry_id: bytes, fields: list[Any]) -> OutboxRow | None:
-        """Return the row of an entry; None where it is not as a worker writes it."""
+        """Return the row in an entry; None if a worker did not write it."""
         values = dict(zip(fields[::2], fields[1::2], strict=True))
         number, sequence = Position.parse(entry_id)
         if sequence or not values.keys() >= {b"kind", b"body"}:
@@ -211,10 +212,10 @@ class ResultsReader:
         self.lost += last - first + 1
         log.warning("results lost", partition=partition, first=first, last=last)
 
-    # -- seen from outside -----------------------------------------------------------------------------------------
+    # -- shown to other tools ---------------------------------------------------------------------------------------
 
     def show_positions(self, positions: Mapping[int, int]) -> None:
-        """Move the consumer group along, for XINFO GROUPS only; where Redis cannot, the next time will do."""
+        """Move the consumer group, only to be shown by XINFO GROUPS; errors are ignored until the next call."""
         pipeline = self._client.pipeline(transaction=False)
         for partition, number in positions.items():
             if self._shown.get(partition) != number:

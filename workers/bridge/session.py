@@ -1,6 +1,6 @@
-"""The streaming session: from the market's opening, or from the fleet's start, until its close or the fleet's end.
+"""The streaming session: from the market's open, or the fleet's start, until the close or the fleet's end.
 
-It is kept in the table streaming_session, so that a bridge that takes over, or starts again, goes on with it.
+It is stored in the table streaming_session, so that the next bridge, or a restarted one, continues it.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from ...db.world import World
 
 log = structlog.get_logger()
 
-_RESTART_S = 60.0  # a bridge that is started again within a minute goes on with the session that its end stopped
-_TAKE_OVER_S = 30.0  # a standby takes the lease within its time to live, 5 s; a process manager restarts in less
+_RESTART_S = 60.0  # a bridge that restarts within a minute continues the session that its end stopped
+_TAKE_OVER_S = 30.0  # a standby takes the lease within 5 s, its time to live; a process manager restarts faster
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Session:
 
 
 class Sessions:
-    """The fleet's current session; every change is a row first and a message then, so that it may be tried again."""
+    """The fleet's current session. Every change is written to its row before the message, so that it can be retried."""
 
     def __init__(self, database: Database, universe: str, *, world: World) -> None:
         self._world = world
@@ -45,7 +45,7 @@ class Sessions:
 
     @property
     def session_id(self) -> str:
-        """Return the active session's id, or the last one's."""
+        """Return the id of the active session, or of the last one."""
         return self._session.session_id if self._session else ""
 
     @property
@@ -55,12 +55,12 @@ class Sessions:
 
     @property
     def patterns(self) -> int:
-        """Return how many patterns the session had."""
+        """Return the number of the session's patterns."""
         return self._session.patterns if self._session else 0
 
     @property
     def indicators(self) -> int:
-        """Return how many indicator values the session had."""
+        """Return the number of the session's indicator values."""
         return self._session.indicators if self._session else 0
 
     def note(self, patterns: int, indicators: int) -> None:
@@ -70,9 +70,9 @@ class Sessions:
             self._session.indicators += indicators
 
     def resume(self, at: datetime) -> list[Message]:
-        """Continue the active session, or start one: the fleet starts.
+        """Continue the active session, or start one at the fleet's start.
 
-        A bridge that takes over from another after the close starts none: the session ended with the market.
+        A bridge that takes over after the close starts none: the session ended with the market.
         """
         self.find()
         self._reopen(at)
@@ -96,14 +96,14 @@ class Sessions:
         self._session = self._read("active_session") or self._read("last_session")
 
     def turn(self, at: datetime) -> list[Message]:
-        """Stop the session at the close, start one at the opening."""
+        """Stop the session at the close, start one at the open."""
         if self._session and self.active:
             closes_at = close_after(self._session.started_at)
             return self.stop(at, closes_at) if at >= closes_at else []
         return self._start(at) if is_market_open(at) else []
 
     def announce(self, at: datetime) -> list[Message]:
-        """Announce the session again: pub-sub keeps nothing for later subscribers."""
+        """Announce the session again, for subscribers that came later."""
         if self._session is None or not self.active:
             return []
         return [
@@ -118,12 +118,12 @@ class Sessions:
         ]
 
     def save(self) -> None:
-        """Write the counts down, for a bridge that takes over."""
+        """Store the counts, for the next bridge."""
         if self._session and self.active:
             self._database.connection.execute(query("count_session"), self._counts(self._session))
 
     def stop(self, at: datetime, stopped_at: datetime | None = None) -> list[Message]:
-        """Stop the active session: for the close, when that was, or because the fleet stops now."""
+        """Stop the active session: at the close (stopped_at), or now because the fleet stops."""
         session = self._session
         if session is None or not self.active:
             return []

@@ -1,8 +1,7 @@
-"""The fleet's one voice: heartbeat, session, health, errors and monitoring, each at its own time.
+"""The fleet's own messages: heartbeat, session, health, errors and monitoring, each with its own interval.
 
-Only the active bridge publishes. If PostgreSQL is away, or locked, it goes on with its last reading, and reports that;
-what was due meanwhile is caught up with when statements go through again, which is the bridge's work. Redis errors are
-raised.
+Only the active bridge publishes. If PostgreSQL is away or locked, it continues with its last reading, and reports that;
+messages that were due are made when statements succeed again (the bridge retries). Redis errors are raised.
 """
 
 from datetime import datetime
@@ -16,7 +15,7 @@ from ...contracts.fleet.fleet_health import HealthFinding, judge
 from ...contracts.fleet.fleet_look import Away
 from ...contracts.messages.channel_names import ERRORS
 from ...contracts.messages.message import Message
-from ...contracts.messages.streaming_messages import Issue, Status, streaming_health
+from ...contracts.messages.streaming_messages import HealthStatus, Issue, streaming_health
 from ...contracts.messages.system_messages import Components, health_status
 from ...db.postgres import Database, is_away
 from ...db.queries import query
@@ -32,16 +31,17 @@ from .watch_errors import ErrorWatch
 log = structlog.get_logger()
 
 _KEY_EVERY_S = 5.0
-_HEALTH_EVERY_S = 5.0  # the session too starts and stops at this beat
+_HEALTH_EVERY_S = 5.0  # the session also starts and stops in this interval
 _STATUS_EVERY_S = 15.0
 _ROW_EVERY_S = 60.0
-_ANNOUNCE_EVERY_S = 60.0  # pub-sub forgets: the application counts itself online only after an announcement
+# repeated for new subscribers: the application counts itself online only after an announcement
+_ANNOUNCE_EVERY_S = 60.0
 _DEFINITIONS_EVERY_S = 60.0
 _SYSTEM_STATUS_EVERY_S = 60.0
 
 
 class _Timer:
-    """Tells when something is due again; the first time at once. After a failure it stays due."""
+    """Tells when something is due: at first immediately. After a failure it stays due."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -57,8 +57,8 @@ class _Timer:
 class Voice:
     """Makes the fleet's messages for one bridge.
 
-    name: the bridge's; universe: what is announced with the session; partitions: of the stream. The world's
-    time of day is that of the messages, and of New York.
+    name: the bridge's; universe: announced with the session; partitions: of the stream. The world's clock gives the
+    messages' times and New York time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Voice:
         self._watch = ErrorWatch(world=world)
         self._monitoring = Monitoring()
         self._controls = Controls(client)
-        self.fleet = FleetWatch(client, world=world)  # of the bridge's gauges, too
+        self.fleet = FleetWatch(client, world=world)  # shared with the bridge's gauges
         self._epoch: int | None = None  # None until this bridge is the active one
         self._forget()
 
@@ -91,7 +91,7 @@ class Voice:
         self._has_looked = False
         self._findings: list[HealthFinding] = []
         self._issues: list[Issue] = []
-        self._status: Status | None = None
+        self._status: HealthStatus | None = None
         self._away: Away | None = None  # PostgreSQL
         self._away_since_s = 0.0
         self._uptime_s = 0.0
@@ -113,7 +113,7 @@ class Voice:
         return self._sessions.session_id
 
     def note(self, patterns: int, indicators: int) -> None:
-        """Count the patterns and indicators published."""
+        """Count published patterns and indicators."""
         self._sessions.note(patterns, indicators)
         self._patterns += patterns
         self._indicators += indicators
@@ -131,13 +131,13 @@ class Voice:
         return said
 
     def begin_to_end(self, epoch: int) -> None:
-        """Become the active voice only for the final messages: `end` comes next. Raises psycopg.Error."""
+        """Become the active voice only for the final messages: `end` follows. Raises psycopg.Error."""
         self._forget()
         self._sessions.find()
         self._epoch = epoch
 
     def beat(self, now_s: float) -> None:
-        """Set the heartbeat key when it is due, and do nothing else. Raises Redis's errors."""
+        """Set the heartbeat key if due. Raises Redis's errors."""
         if self._key_timer.is_due(now_s):
             heartbeat.beat(self._client, self._world.utc_now())
             self._key_timer.done(now_s)
@@ -158,7 +158,7 @@ class Voice:
         return said
 
     def end(self, *, another_takes_over: bool) -> list[Message]:
-        """Stop publishing. If no other bridge takes over, the session and the fleet stop too."""
+        """Stop publishing. If no other bridge takes over, the session and the fleet stop as well."""
         self._controls.close()
         if self._epoch is None:
             return []
@@ -169,7 +169,7 @@ class Voice:
             if not another_takes_over:
                 self._unsaid += self._sessions.stop(at)
         except psycopg.Error as e:
-            # The session goes on in its row, and the next bridge goes on with it.
+            # The session's row stays active, and the next bridge continues it.
             if not is_away(self._database.connection, e):
                 raise
         if not another_takes_over:
@@ -179,32 +179,32 @@ class Voice:
         return said
 
     def _obey(self, actions: set[str], at: datetime, now_s: float) -> None:
-        """Execute the application's requests at once; a health check reports the last reading, at most 5 s old."""
+        """Execute the application's requests now; a health check reports the last reading, at most 5 s old."""
         if FORCE_HEALTH_CHECK in actions:
             self._unsaid.append(self._health_check())
         if RELOAD_PATTERNS in actions and self._away is None:
             self._definitions_timer = _Timer(_DEFINITIONS_EVERY_S)
             try:
                 self._database.connection.execute(query("tell_definitions_changed"))
-                self._look_at_definitions(at, now_s)
+                self._definition_errors(at, now_s)
             except psycopg.Error as e:
                 if not is_away(self._database.connection, e):
                     raise
                 self._note_away(e, at, now_s)
 
-    # -- what is asked of PostgreSQL -------------------------------------------------------------------------------
+    # -- reads from PostgreSQL --------------------------------------------------------------------------------------
 
     def _look(self, at: datetime, now_s: float) -> None:
         if not self._has_looked:
             self._has_looked = True
             self._began_s = now_s
-            self._announce_timer.done(now_s)  # it was announced at the beginning
+            self._announce_timer.done(now_s)  # it was announced in `begin`
         self._uptime_s = now_s - self._began_s
         try:
             self._keep_session(at, now_s)
             self._watch_errors(at, now_s)
-            self.fleet.look(self._database.connection, now_s)
-            self._log_alive(now_s)  # behind all else: the application's table may be locked
+            self.fleet.read(self._database.connection, now_s)
+            self._log_alive(now_s)  # last: the application's table may be locked
             self.fleet.read_flow_log(self._database.connection, now_s)
         except psycopg.Error as e:
             if not is_away(self._database.connection, e):
@@ -241,13 +241,13 @@ class Voice:
 
     def _watch_errors(self, at: datetime, now_s: float) -> None:
         connection, at_s = self._database.connection, at.timestamp()
-        self._unsaid += self._watch.look(connection, at_s)
-        self._look_at_definitions(at, now_s)
+        self._unsaid += self._watch.new_errors(connection, at_s)
+        self._definition_errors(at, now_s)
 
-    def _look_at_definitions(self, at: datetime, now_s: float) -> None:
+    def _definition_errors(self, at: datetime, now_s: float) -> None:
         if self._definitions_timer.is_due(now_s):
             listeners = self._error_listeners()
-            self._unsaid += self._watch.look_at_definitions(self._database.connection, at.timestamp(), listeners)
+            self._unsaid += self._watch.definition_errors(self._database.connection, at.timestamp(), listeners)
             self._definitions_timer.done(now_s)
 
     def _error_listeners(self) -> int:
@@ -261,7 +261,7 @@ class Voice:
             self._unsaid.append(self._watch.database_away(at.timestamp(), why))
         self._away = Away("postgresql", why, now_s - self._away_since_s)
 
-    # -- what is said of it ----------------------------------------------------------------------------------------
+    # -- messages ---------------------------------------------------------------------------------------------------
 
     def _tell_health(self, at: datetime, now_s: float) -> None:
         self._findings = judge(self.fleet.last, [self._away] if self._away else [])

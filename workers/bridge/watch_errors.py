@@ -1,4 +1,4 @@
-"""New errors of the fleet since the last reading, each published once on `tickstock:errors`."""
+"""New errors of the fleet since the last call, each published once on `tickstock:errors`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ...db.world import World
 from ..detect.definition import WrongRow
 from ..detect.definitions import read_definitions
 
-# A transaction may commit a lower id after a higher one was seen; a worker's take a fraction of this.
+# A transaction may commit a lower id after a higher one was seen; a worker's commit is much shorter than this.
 _SETTLE_S = 5.0
 
 
@@ -27,11 +27,11 @@ class _Error(NamedTuple):
 
 
 class ErrorWatch:
-    """Reads dead letters, the ledger's lost ticks and the definition tables."""
+    """Reads dead letters, lost ticks in the ledger, and the definition tables."""
 
     def __init__(self, *, world: World) -> None:
         self._world = world
-        self._letter = 0  # the last one that was looked at
+        self._letter = 0  # the last one read
         self._lost = 0
         self._said_rows: set[WrongRow] = set()
         self._listeners = 0
@@ -39,15 +39,15 @@ class ErrorWatch:
     def begin(self, connection: Connection) -> None:
         """Continue from the former bridge's last heartbeat.
 
-        A loss that was committed while no bridge ran is in the ledger, but is not published.
+        Losses committed while no bridge ran are in the ledger, but are not published.
         """
         row = connection.execute(query("former_bridge"), {"within_s": 0}).fetchone()
         values = {"at": row[1] if row else None}
         last = int((connection.execute(query("last_dead_letter_before"), values).fetchone() or (0,))[0])
         self._letter, self._lost = max(self._letter, last), _ticks_lost(connection)
 
-    def look(self, connection: Connection, at_s: float) -> list[Message]:
-        """Return the errors that are new. at_s: Unix seconds."""
+    def new_errors(self, connection: Connection, at_s: float) -> list[Message]:
+        """Return the new errors. at_s: Unix seconds."""
         values = {"seen": self._letter, "settle_s": _SETTLE_S}
         letters = connection.execute(query("dead_letters_since"), values).fetchall()
         lost = _ticks_lost(connection)
@@ -58,10 +58,10 @@ class ErrorWatch:
         errors += [_lost_ticks(more_lost, lost)] if more_lost else []
         return [self._message(new, at_s) for new in errors]
 
-    def look_at_definitions(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
-        """Return one error for each definition row that is wrong or idle, or so in another way than before.
+    def definition_errors(self, connection: Connection, at_s: float, listeners: int) -> list[Message]:
+        """Return one error for each definition row that is wrong or idle, if new or changed.
 
-        listeners: of `tickstock:errors`. Who came since the last look hears of all of them.
+        listeners: subscribers of `tickstock:errors`. If there are more than before, return all of them again.
         """
         definitions = read_definitions(connection)
         if listeners > self._listeners:
@@ -76,8 +76,8 @@ class ErrorWatch:
         return [self._message(new, at_s) for new in errors]
 
     def database_away(self, at_s: float, why: str) -> Message:
-        """Report that PostgreSQL is lost, or locked up. why: the driver's words, which hold no secret."""
-        text = "PostgreSQL does not answer, or not in time: what needs it waits"
+        """Report that PostgreSQL is away, or locked. why: the driver's words, without secrets."""
+        text = "PostgreSQL does not answer, or not in time: its users wait"
         return self._message(_Error("error", "database", "database", "DATABASE_AWAY", text, {"why": why}), at_s)
 
     def _message(self, new: _Error, at_s: float) -> Message:
@@ -117,5 +117,5 @@ def _wrong_row(row: WrongRow) -> _Error:
 
 
 def _idle_row(row: WrongRow) -> _Error:
-    text = f"{row.table}: {row.name} is never looked for: {row.why}: `tickstock definitions live` switches it on there"
+    text = f"{row.table}: {row.name} is never detected: {row.why}: `tickstock definitions live` enables it there"
     return _Error("warning", "configuration", "worker", "IDLE_DEFINITION", text, row._asdict())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from ...contracts.bar import ToldBar, has_prices
+from ...contracts.bar import OutboxBar, has_prices
 from ...contracts.ticks import SHARE_MICRO, Mask
 from ...db.staged_rows import StagedRows
 from .plan import PartitionPlan
@@ -43,7 +43,7 @@ def add_result_messages(plan: PartitionPlan) -> None:
             plan.messages.append((kind, msgspec.json.encode(results[first : first + most])))
 
 
-def outbox_bars(rows: StagedRows) -> list[ToldBar]:
+def outbox_bars(rows: StagedRows) -> list[OutboxBar]:
     """Return staged bars as they are published."""
     volume = rows["volume_micro"] / SHARE_MICRO
     some = volume > 0
@@ -55,4 +55,4 @@ def outbox_bars(rows: StagedRows) -> list[ToldBar]:
         np.where(some, rows["notional"] / np.where(some, volume, 1.0), rows["close"]),
     ]
     counts = [count or None for count in rows["trades"].tolist()]
-    return list(map(ToldBar, *(column.tolist() for column in columns), counts, rows["revision"].tolist()))
+    return list(map(OutboxBar, *(column.tolist() for column in columns), counts, rows["revision"].tolist()))

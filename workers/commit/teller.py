@@ -152,7 +152,7 @@ class Teller:
         if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
             raise refused
         if any(is_foreign(reply) for reply in replies):
-            self._foreign_letters.look([0])
+            self._foreign_letters.check([0])
         elif isinstance(used, int) and used > _MAX_DEAD_LETTER_BYTES:
             kept = int(self._client.xlen(DEAD_LETTERS) * 0.75 * _MAX_DEAD_LETTER_BYTES / used)
             self._client.xtrim(DEAD_LETTERS, maxlen=kept, approximate=False)

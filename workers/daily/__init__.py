@@ -1,1 +1,1 @@
-"""The daily half: runs, their steps, who deals them and who does them."""
+"""Daily runs: the coordinator that deals their steps, and the workers that do them."""

@@ -1,4 +1,4 @@
-"""Bars of days, weeks or months of many symbols as columns, and the windows and series that detectors read. Pure."""
+"""Daily, weekly or monthly bars of many symbols as columns, and the windows and series for detectors. Pure."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -13,10 +13,10 @@ _FIRST_DAY = date(1970, 1, 1)
 
 
 class Bars(NamedTuple):
-    """The last bars of each symbol, one symbol behind the other, oldest first.
+    """The last bars of each symbol, symbol after symbol, oldest first.
 
-    bounds: (symbols + 1,), where each symbol's bars begin. day: (k,) int64, the bar's first day since 1970. The others:
-    (k,) float64, prices in dollars, volume in shares.
+    bounds: (symbols + 1,), the index of each symbol's first bar. day: (k,) int64, the bar's first day since 1970.
+    Others: (k,) float64, prices in dollars, volume in shares.
     """
 
     symbols: Sequence[str]
@@ -30,7 +30,7 @@ class Bars(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A split: from its day (since 1970) on `ratio` new shares trade for an old one."""
+    """A split: from this day (since 1970) on, `ratio` new shares replace an old one."""
 
     symbol: str
     day: int
@@ -38,7 +38,7 @@ class Split(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """n bars that are looked at. symbol: their symbols' indices; place: where each stands in Bars, exclusive."""
+    """n bars to run detectors on. symbol: index of each bar's symbol; place: index after each bar in Bars."""
 
     symbol: Column
     place: Column
@@ -47,14 +47,14 @@ class Ends(NamedTuple):
         return len(self.place)
 
     def part(self, first: int, last: int) -> "Ends":
-        """Return some of them."""
+        """Return the ends from index `first` to `last`."""
         return Ends(self.symbol[first:last], self.place[first:last])
 
 
 def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
     """Return bars in the unit of the newest: prices before a split divided by its ratio, volumes multiplied.
 
-    A week or month in which a split lies is in the unit of its last day already.
+    A week or month with a split is already in the unit of its last day.
     """
     index = {symbol: i for i, symbol in enumerate(bars.symbols)}
     factor = np.ones(len(bars.day))
@@ -69,7 +69,7 @@ def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
 
 
 def _ends_of(timeframe: str, days: Column) -> Column:
-    """Return the day behind each bar, from its first day."""
+    """Return the day after each bar, from its first day."""
     if timeframe == "monthly":
         return (days.astype("M8[D]").astype("M8[M]") + 1).astype("M8[D]").astype(np.int64)
     return days + (7 if timeframe == "weekly" else 1)
@@ -88,7 +88,7 @@ def ends_on(bars: Bars, starts: Sequence[date]) -> Ends:
 
 
 def windows_of(bars: Bars, ends: Ends, depth: int) -> Windows:
-    """Return the windows of `depth` bars up to each of these."""
+    """Return the windows of `depth` bars up to each of these ends."""
     begin = bars.bounds[ends.symbol]
     at = ends.place[:, None] + np.arange(-depth, 0)
     is_there = at >= begin[:, None]
@@ -99,7 +99,7 @@ def windows_of(bars: Bars, ends: Ends, depth: int) -> Windows:
 
 
 def series_of(bars: Bars, symbol: int, place: int) -> Series:
-    """Return the last bars up to one of them; a bar of days has no session sums."""
+    """Return the last bars up to one of them; a daily bar has no session sums."""
     first = max(int(bars.bounds[symbol]), place - WINDOW)
     opened, high, low, close, volume = (column[first:place] for column in bars[3:])
     return Series(opened, high, low, close, volume, np.nan, np.nan)

@@ -1,4 +1,4 @@
-"""The loop of the coordinator: one of the processes, by lease, moves the run that is alive on and deals its steps."""
+"""The coordinator's loop: the one process with the lease advances the active run and deals its steps."""
 
 import structlog
 
@@ -30,11 +30,11 @@ UNIT = "jobs"  # of the lease
 _TURN_S = 0.2
 _PROGRESS_EVERY_S = 1.0
 _PRUNE_EVERY_S = 60.0
-_RETENTION_S = 3_600.0  # of messages that were told and said
+_RETENTION_S = 3_600.0  # of messages that were copied to the stream
 
 
 class Coordinator(PatientLoop):
-    """One in each process; all but the holder of the lease stand by."""
+    """One in each process; all but the holder of the lease are standby."""
 
     def __init__(  # two servers, and what the process hands in
         self,
@@ -61,7 +61,7 @@ class Coordinator(PatientLoop):
         self._renew_at = self._progress_at = self._prune_at = 0.0
 
     def turn(self) -> None:
-        """Stand by, or add what is due, move the run on, deal its steps, tell what was said; then wait a little."""
+        """Stand by, or add due runs, advance the run, deal its steps, copy its messages; then wait up to 0.2 s."""
         connection = self.database.connection
         if not self._listens:
             connection.execute(query("listen_leases"))
@@ -79,12 +79,12 @@ class Coordinator(PatientLoop):
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
     def begin_anew(self) -> None:
-        """Listen again, and look at once whether the lease is still ours."""
+        """Listen again, and check now whether the lease is still ours."""
         self._listens = False
         self._renew_at = 0.0
 
     def leave(self) -> None:
-        """Give the lease back: another goes on at once."""
+        """Release the lease: another process continues immediately."""
         if self._lease:
             leases.release(self.database.connection, self._name, [self._lease])
 
@@ -96,12 +96,12 @@ class Coordinator(PatientLoop):
         return RunMoves(self.database.connection, self._symbols_of, self._sources).move(say_progress=is_due)
 
     def _holds_lease(self) -> bool:
-        """Take or renew the lease. Safety does not rest on it: each move holds the run's row."""
+        """Take or renew the lease. Correctness does not depend on it: each move locks the run's row."""
         now_s, connection = self._world.monotonic_s(), self.database.connection
         if self._lease is not None and now_s >= self._renew_at:
             self._renew_at = now_s + RENEW_EVERY_S
             if not leases.renew(connection, self._name, [self._lease]):
-                log.info("coordinator steps down", name=self._name)
+                log.info("coordinator is standby", name=self._name)
                 self._lease = None
                 metrics.COORDINATOR.set(0)
         if self._lease is None:
@@ -111,7 +111,7 @@ class Coordinator(PatientLoop):
                 return False
             self._renew_at = now_s + RENEW_EVERY_S
             metrics.COORDINATOR.set(1)
-            log.info("coordinator", name=self._name, epoch=self._lease.epoch)
+            log.info("coordinator is active", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
             self._loads.begin_anew()
             self._teller.open(connection)

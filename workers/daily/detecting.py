@@ -1,6 +1,6 @@
-"""The detectors of the live path on bars of days, weeks and months: the same functions, windows and rules. Pure.
+"""The live detectors on daily, weekly and monthly bars: the same functions, windows and rules. Pure.
 
-A bar of a day has no same minute on other days, and its session no sums: what asks for those goes without.
+A daily bar has neither the same minute on other days nor session sums; detectors work without them.
 """
 
 import math
@@ -23,7 +23,7 @@ TIER = "daily"
 def find_patterns(
     bars: Bars, ends: Ends, timeframe: str, patterns: Sequence[PatternDefinition], now_s: float
 ) -> list[Detection]:
-    """Return what is found on some bars. A detection's minute is midnight UTC of its bar's first day."""
+    """Return the patterns on some bars. A detection's minute is midnight UTC of its bar's first day."""
     if not patterns:
         return []
     found: list[Detection] = []
@@ -45,7 +45,7 @@ def find_patterns(
 def find_indicators(
     bars: Bars, ends: Ends, timeframe: str, indicators: Sequence[IndicatorDefinition], now_s: float
 ) -> Iterator[IndicatorValue]:
-    """Return the values on some bars, those that are numbers."""
+    """Yield the values on some bars, if they are numbers."""
     wanted = [(one, one.indicator.keys(one.period)) for one in indicators]
     for symbol, place in zip(ends.symbol.tolist(), ends.place.tolist(), strict=True):
         series = series_of(bars, symbol, place)

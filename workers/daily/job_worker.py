@@ -1,4 +1,4 @@
-"""The loop that does steps of runs: read one, compute, commit it in one transaction, ack."""
+"""The loop that does steps of runs: read one, compute, commit in one transaction, ack."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class JobWorker(PatientLoop):
-    """One of any number: they share the steps of the stream tickstock-jobs."""
+    """One of any number of workers that share the steps of the stream tickstock-jobs."""
 
     is_main_loop = True
 
@@ -56,7 +56,7 @@ class JobWorker(PatientLoop):
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._claim_at = 0.0
-        self._held: DealtStep | None = None  # whose end is not known: it is looked up when the servers are back
+        self._held: DealtStep | None = None  # its result is unknown; it is checked when the servers are back
         self._run: tuple[object, PinnedRun] | None = None  # the run of the last step
 
     def turn(self) -> None:
@@ -72,26 +72,26 @@ class JobWorker(PatientLoop):
             self._held = None
 
     def begin_anew(self) -> None:
-        """Nothing hangs on the connection."""
+        """Nothing to do: no state depends on the connection."""
 
     def leave(self) -> None:
-        """Give nothing back: a step that is read and not done is claimed by another."""
+        """Release nothing: another process claims a step that was read and not done."""
 
     def _next(self) -> DealtStep | None:
         if self._world.monotonic_s() >= self._claim_at:
             self._claim_at = self._world.monotonic_s() + _CLAIM_EVERY_S
             if (claimed := self._stream.claim()) is not None:
-                log.info("step of a silent process taken over", step=claimed.key and claimed.key.text)
+                log.info("step of a silent process claimed", step=claimed.key and claimed.key.text)
                 return claimed
         return self._stream.read()
 
     def _do(self, dealt: DealtStep) -> None:
         if dealt.key is None:
-            log.warning("an entry of tickstock-jobs is no step: it is taken out", id=dealt.entry.decode())
+            log.warning("invalid entry of tickstock-jobs removed", id=dealt.entry.decode())
             return
         step = read_step(self.database.connection, dealt.key, dealt.token)
         if step is None:
-            return  # done, or dealt again: the entry is an old one
+            return  # done, or dealt again: the entry is old
         if dealt.is_taken_over:
             metrics.RUN_STEPS.labels(step.key.phase, "redone").inc()
         try:
@@ -103,8 +103,8 @@ class JobWorker(PatientLoop):
         except (RedisError, OSError, ServerAway):
             raise
         except RestStopped:
-            return  # cancelled, or we are to stop: it is dealt again if anybody wants it
-        except Exception as e:  # noqa: BLE001  # one step that cannot be done must not end a process that does others
+            return  # cancelled, or this process stops: an active run deals it again
+        except Exception as e:  # noqa: BLE001  # one failing step must not end the process
             self._fail(step, e)
         else:
             self._teller.tell(self.database.connection)
@@ -123,8 +123,8 @@ class JobWorker(PatientLoop):
         self._stream.keep(dealt)
         with connection.transaction():
             if lock_step(connection, step.key, step.token) is None:
-                return  # another has done it meanwhile, or the run was cancelled
-            # What a step tells has the order of the commits, so its number is given last: see add_run_result.
+                return  # another process has done it, or the run was cancelled
+            # Messages are numbered in the order of the commits, so the number is given last: see add_run_result.
             result = write(connection)
             end_step(connection, step, result, self._name)
         metrics.RUN_STEPS.labels(step.key.phase, "done").inc()

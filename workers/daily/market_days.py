@@ -1,4 +1,4 @@
-"""Which days a run is about, and which bars of days, weeks and months end on them. Pure."""
+"""The days of a run, and the daily, weekly and monthly bars that end on them. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,7 +11,7 @@ _DAY = timedelta(days=1)
 
 
 class BarEnd(NamedTuple):
-    """A bar that is complete: its first day, and when its last regular hours ended."""
+    """A complete bar: its first day, and when its last regular hours ended."""
 
     start: date
     closes: datetime
@@ -20,9 +20,9 @@ class BarEnd(NamedTuple):
 def sessions_of_run(
     run_date: date, lookback_days: int, *, skip_market_check: bool = False, closures: Closures = NO_CLOSURES
 ) -> list[Session]:
-    """Return the sessions that a run is about, oldest first: so many trading days up to its own.
+    """Return a run's sessions, oldest first: `lookback_days` trading days up to its own.
 
-    skip_market_check: its own day counts in any case, with an ordinary day's hours where the market was closed.
+    skip_market_check: include its own day in any case, with ordinary hours if the market was closed.
     """
     sessions: list[Session] = []
     day = run_date
@@ -37,7 +37,7 @@ def sessions_of_run(
 
 
 def whole_day(session: Session) -> Session:
-    """Return a day from midnight to midnight, New York: of a symbol whose market never closes."""
+    """Return a day from midnight to midnight, New York: for a symbol whose market never closes."""
     opens, closes = (datetime.combine(day, time(), NEW_YORK) for day in (session.day, session.day + _DAY))
     return Session(session.day, opens.astimezone(UTC), closes.astimezone(UTC))
 
@@ -51,7 +51,7 @@ def latest_session(at: datetime, closures: Closures = NO_CLOSURES) -> Session:
 
 
 def start_of(timeframe: str, day: date) -> date:
-    """Return the first day of the bar that a day belongs to: weeks begin on Monday."""
+    """Return the first day of the bar that contains a day: weeks begin on Monday."""
     if timeframe == "weekly":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if timeframe == "monthly" else day
@@ -60,7 +60,7 @@ def start_of(timeframe: str, day: date) -> date:
 def bars_ending(timeframe: str, sessions: Sequence[Session], closures: Closures = NO_CLOSURES) -> list[BarEnd]:
     """Return the bars of a timeframe whose last session is one of these, oldest first.
 
-    A week or a month that still goes on is none: what is found on it would change with each of its days.
+    An incomplete week or month is left out: its detections would change with each day.
     """
     ends = {}
     for session in sessions:

@@ -1,4 +1,4 @@
-"""A loop of turns that outlives its servers: what is away is waited for, and the turn begun anew."""
+"""A loop of turns that survives the loss of a server: it waits, and begins the turn again."""
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -19,7 +19,7 @@ _LOOK_S = 0.05
 
 
 class PatientLoop(ABC):
-    """One connection, one loop. A turn may be broken off anywhere: what it did not commit it does again.
+    """One connection, one loop. A turn may fail anywhere: uncommitted work is done again.
 
     is_main_loop: the process is alive as long as this loop turns, also while a server is away.
     """
@@ -34,7 +34,7 @@ class PatientLoop(ABC):
         self._redis_outage = Outage("redis", Backoff(world))
 
     def run(self) -> None:
-        """Take turns until told to stop, and leave."""
+        """Take turns until the stop event, then leave."""
         while not self.stop.is_set():
             if self.is_main_loop:
                 VITALS.turn()
@@ -49,21 +49,21 @@ class PatientLoop(ABC):
                 self._note_database(e)
             except (RedisError, OSError) as e:
                 self._note_redis(e)
-        with suppress(psycopg.Error, RedisError, OSError, ServerAway):  # it is found out by those who stay
+        with suppress(psycopg.Error, RedisError, OSError, ServerAway):  # the other processes will notice
             self.leave()
         self.database.close()
 
     @abstractmethod
     def turn(self) -> None:
-        """Take one turn, of a second at most where nothing is to be done."""
+        """Take one turn, of at most a second if there is nothing to do."""
 
     @abstractmethod
     def begin_anew(self) -> None:
-        """Forget what the connection that was lost knew."""
+        """Forget what the lost connection knew."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Give back what others would wait for."""
+        """Release what other processes wait for."""
 
     def _has_servers(self) -> bool:
         for outage in (self._database_outage, self._redis_outage):
@@ -75,7 +75,7 @@ class PatientLoop(ABC):
         return True
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
-        """Wait for the database; raise what is a mistake of ours."""
+        """Wait for the database; raise errors of our own."""
         if isinstance(error, psycopg.Error) and not (
             postgres.can_pass(error) or postgres.is_lost(self.database.connection, error)
         ):

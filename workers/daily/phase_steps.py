@@ -1,4 +1,4 @@
-"""What a step of each phase does: it computes outside a transaction, and returns what to write inside of one."""
+"""The steps of each phase: compute outside a transaction, and return a function that writes inside one."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from .step_work import StepWork, Write
 
 
 def prepare(connection: Connection, run: PinnedRun, step: Step, now_s: float, *, sources: Sources, ask: Ask) -> Write:
-    """Compute what a step is to write. Raises LookupError for a phase that has no steps; what `ask` raises."""
+    """Compute the rows of a step. Raises LookupError for a phase without steps, and the errors of `ask`."""
     closures = market_closures(connection)
     wanted = run.parameters
     sessions = sessions_of_run(
@@ -115,7 +115,7 @@ def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection
 
 
 def _is_told(detection: Detection, newest: int) -> bool:
-    """Tell whether a detection is an event of its own, and of the newest bar: what was missed long ago is no news."""
+    """Tell whether to publish a detection: an event of its own, on the newest bar."""
     return detection.event is Event.FIRST and detection.minute == newest
 
 
@@ -126,7 +126,7 @@ class _Loaded(NamedTuple):
 
 
 def _load(connection: Connection, work: StepWork) -> _Loaded:
-    """Load the bars of a step, in the unit of its newest day, and find those that are looked at."""
+    """Load the bars of a step, in the unit of its newest day, and select those to run detectors on."""
     timeframe, symbols = work.step.key.timeframe, work.step.symbols
     ends = bars_ending(timeframe, work.sessions, work.closures)
     scope = Scope(timeframe, symbols, {first_minute(end.start): end.closes for end in ends})
@@ -168,7 +168,7 @@ _OF_A_TIMEFRAME = ("indicators", "patterns")
 
 
 def timeframes_of(phase: str, wanted: Sequence[str] | None) -> list[str]:
-    """Return the timeframes that a phase has steps for: "" where a step does all at once; none for other phases."""
+    """Return the timeframes for a phase's steps: "" if a step does all of them; none for other phases."""
     if phase == "import":
         return [""]
     return [timeframe for timeframe in wanted or LONGER if timeframe in LONGER] if phase in _OF_A_TIMEFRAME else []

@@ -1,4 +1,4 @@
-"""The definitions of a run: read once at its start, kept in its row, and the same for each of its steps."""
+"""The definitions of a run: read once at its start, stored in its row, the same for all of its steps."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class PinnedRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Pinned(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows that are switched on, and those that cannot be used: name -> why."""
+    """The enabled rows, and the wrong ones: name -> why."""
 
     patterns: list[PinnedRow] = []
     indicators: list[PinnedRow] = []
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 def read_pinned(connection: Connection) -> Pinned:
-    """Read both tables; a row that is wrong is left out, and named."""
+    """Read both tables; wrong rows are left out and listed in `wrong`."""
     pinned = Pinned()
     for name, threshold, timeframes, parameters in connection.execute(query("pattern_definitions")):
         _add(pinned, pinned.patterns, name, None if threshold is None else float(threshold), timeframes, parameters)
@@ -61,7 +61,7 @@ def _add(  # a row's columns
 def wanted_of(
     pinned: Pinned, timeframe: str, *, patterns: tuple[str, ...] | None, indicators: tuple[str, ...] | None
 ) -> Wanted:
-    """Return the detectors of a timeframe; patterns, indicators: only those of these names, None: all."""
+    """Return the detectors of a timeframe; patterns, indicators: only those with these names, None: all."""
     return Wanted(
         [_pattern(row) for row in pinned.patterns if _is_wanted(row, timeframe, patterns)],
         [_indicator(row) for row in pinned.indicators if _is_wanted(row, timeframe, indicators)],

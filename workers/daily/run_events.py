@@ -1,4 +1,4 @@
-"""What is said of a run, in the order of its events. Pure."""
+"""The messages of a run, in the order of its events. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class CacheResult(NamedTuple):
 
 
 class PhaseResult(NamedTuple):
-    """How a phase ended. found: rows that are there after it; failed: symbols that it could not do."""
+    """The result of a phase. found: rows that exist after it; failed: failed symbols."""
 
     symbols: int
     failed: int
@@ -47,7 +47,7 @@ class PhaseResult(NamedTuple):
 def run_began(
     *, now_s: float, run_id: str, run_date: str, phases: Sequence[PhaseName], universe: str, trigger: str
 ) -> list[Message]:
-    """Say that a run began. A retry was asked for by somebody, too."""
+    """Announce the start of a run. A retry counts as manual."""
     started = RunStarted(
         run_id=run_id,
         run_date=run_date,
@@ -59,7 +59,7 @@ def run_began(
 
 
 def phase_began(phase: PhaseName, *, now_s: float, run_id: str, symbols: int, has_steps: bool) -> list[Message]:
-    """Say that a phase began, and that nothing of it is done yet."""
+    """Announce the start of a phase, with nothing done yet."""
     said = phase_started(phase, now_s=now_s, run_id=run_id, total_symbols=symbols)
     if has_steps:
         said += phase_moved(phase, now_s=now_s, run_id=run_id, done=0, symbols=symbols, current=None, eta_s=None)
@@ -69,7 +69,7 @@ def phase_began(phase: PhaseName, *, now_s: float, run_id: str, symbols: int, ha
 def phase_moved(
     phase: PhaseName, *, now_s: float, run_id: str, done: int, symbols: int, current: str | None, eta_s: float | None
 ) -> list[Message]:
-    """Say how far a phase is."""
+    """Report the progress of a phase."""
     return phase_progress(
         phase,
         now_s=now_s,
@@ -82,7 +82,7 @@ def phase_moved(
 
 
 def phase_ended(phase: PhaseName, result: PhaseResult, *, now_s: float, run_id: str, has_steps: bool) -> list[Message]:
-    """Say that a phase ended, and before it that all of it is done."""
+    """Announce the end of a phase, after a progress of 100 %."""
     said: list[Message] = []
     if has_steps:
         said += phase_moved(
@@ -138,7 +138,7 @@ def _cache_completed(result: PhaseResult, run_id: str) -> CacheCompleted:
 
 
 def run_ended(*, now_s: float, run_id: str, status: str, processed: int, failed: int, seconds: float) -> list[Message]:
-    """Say that a run ended."""
+    """Announce the end of a run."""
     completed = RunCompleted(
         run_id=run_id,
         status="completed" if status == "completed" else "cancelled" if status == "cancelled" else "failed",

@@ -1,7 +1,7 @@
-"""Moves the run that is alive on by one step of its life, in the transaction that holds its row.
+"""Advance the active run by one step, in the transaction that holds its row.
 
-Each move is decided from what the rows say now, and from nothing that was remembered: whoever holds the lease after a
-kill goes on where the last commit stands.
+Each move is decided only from the current rows. So after a kill the next holder of the lease continues from the last
+commit.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import structlog
 from ...contracts.errors import SetupError, UsageError
 from ...contracts.messages.message import Message
 from ...contracts.messages.processing_events import PhaseName
-from ...contracts.runs import EVERY_UNIVERSE, Status
+from ...contracts.runs import EVERY_UNIVERSE, RunStatus
 from ...db.postgres import Connection
 from ...db.tables import run_steps, runs
 from ...db.tables.run_results import add_messages
@@ -27,12 +27,12 @@ from .sources import NO_SOURCES, Sources
 
 log = structlog.get_logger()
 
-SymbolsOf = Callable[[str], Sequence[str]]  # of a universe, by its name; raises UsageError
+SymbolsOf = Callable[[str], Sequence[str]]  # symbols of a universe, by its name; raises UsageError
 _EVERY = ["*"]
 
 
 class RunMoves:
-    """Moves runs on. symbols_of: reads a universe. sources: what the steps may ask."""
+    """Advances runs. symbols_of: reads a universe. sources: for the steps."""
 
     def __init__(self, connection: Connection, symbols_of: SymbolsOf, sources: Sources = NO_SOURCES) -> None:
         self.connection = connection
@@ -55,7 +55,7 @@ class RunMoves:
         return runs.symbols_of_runs(self.connection, run.run_date) if symbols == _EVERY else sorted(set(symbols))
 
     def move(self, *, say_progress: bool) -> AliveRun | None:
-        """Take one step, if one is due; return the run that is alive after it. say_progress: it is time to."""
+        """Take one step, if due; return the run that is active afterwards. say_progress: also publish the progress."""
         with self.connection.transaction():
             run = self.lock()
             if run is None:
@@ -76,7 +76,7 @@ class RunMoves:
             return None
         pinned = read_pinned(self.connection)
         for name, why in pinned.wrong.items():
-            log.warning("a definition is left out of the run", name=name, why=why)
+            log.warning("definition left out of the run", name=name, why=why)
         runs.begin_run(self.connection, run.run_id, symbols, pinned)
         said = run_began(
             now_s=run.now_s,
@@ -144,7 +144,7 @@ class RunMoves:
         answers = run_steps.answers_of(self.connection, run.run_id, "cache_sync")
         return CacheResult(run.parameters.cache_mode, answers.get(UNIVERSES, {}), None if has_steps else NO_KEY)
 
-    def end(self, run: AliveRun, status: Status, error: str | None, said: Sequence[Message] = ()) -> None:
+    def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
         """End a run, and say so after what was said before."""
         of_steps = run_steps.run_totals(self.connection, run.run_id)
         failed = run_steps.failed_symbols(self.connection, run.run_id)

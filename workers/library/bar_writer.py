@@ -1,4 +1,4 @@
-"""Writes the bars of a caller's own loop: merged with what stands, a batch in ONE transaction, none of them twice."""
+"""Write the bars of a caller's own loop: merged with stored bars, a batch per transaction, each exactly once."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +27,7 @@ _ALL_ROWS = (0, 2**31 - 1)
 
 @dataclass(slots=True)
 class BarCounts:
-    """What became of bars. superseded: of bars that another feed wrote; unstorable: that the database refused."""
+    """Results for bars. superseded: another feed's bar is kept; unstorable: refused by the database."""
 
     bars: int = 0
     revisions: int = 0
@@ -35,7 +35,7 @@ class BarCounts:
     unstorable: int = 0
 
     def add(self, other: "BarCounts") -> None:
-        """Count these, too."""
+        """Add the counts of another batch."""
         self.bars += other.bars
         self.revisions += other.revisions
         self.superseded += other.superseded
@@ -50,15 +50,15 @@ class _Unanswered(NamedTuple):
 
 
 class BarWriter:
-    """Holds bars until they are durable. symbols: what their `symbol` is the index into; the owner's list, which grows.
+    """Holds bars until they are durable. symbols: the owner's growing list that bars index.
 
-    Raises SetupError where the schema is not this program's, ServerAway where no server answers.
+    Raises SetupError if the schema is not this program's, ServerAway if no server answers.
     """
 
     def __init__(self, url: str, symbols: list[str]) -> None:
         self.counts = BarCounts()
         self._symbols = symbols
-        self._waiting: list[Column] = []  # batches in arrival order; only the first one can be under way
+        self._waiting: list[Column] = []  # batches in arrival order; only the first can be in a transaction
         self._unanswered: _Unanswered | None = None
         self._lost = False
         self._database = Database(url, name="tickstock-library", by_keys=True)
@@ -77,16 +77,16 @@ class BarWriter:
 
     @property
     def waiting(self) -> int:
-        """Tell how many bars, some of them partial, are not known to be durable."""
+        """Return how many bars, some of them partial, are not known to be durable."""
         return sum(map(len, self._waiting))
 
     def add(self, bars: Column) -> None:
-        """Take closed bars (BAR_DTYPE), in arrival order."""
+        """Add closed bars (BAR_DTYPE), in arrival order."""
         if len(bars):
             self._waiting.append(bars)
 
     def write(self) -> None:
-        """Make every bar durable. Raises ServerAway: what is not durable stays for the next time."""
+        """Write every bar. Raises ServerAway: unwritten bars stay for the next call."""
         try:
             if self._lost:
                 self._recover()
@@ -97,7 +97,7 @@ class BarWriter:
         except psycopg.Error as e:
             self._lost = self._lost or is_lost(self._database.connection, e)
             if not self._lost:
-                self._unanswered = None  # the server has rolled it back, and says so
+                self._unanswered = None  # the server answered that it has rolled it back
             why = str(e).strip().splitlines()[0]
             if self._lost or isinstance(e, psycopg.errors.OperationalError):
                 raise ServerAway(f"{self.waiting} bars wait: {why}", "postgresql") from e
@@ -109,7 +109,7 @@ class BarWriter:
         self._lost = True
 
     def _recover(self) -> None:
-        """Connect again, and learn whether the unanswered COMMIT took place: those bars must not be merged twice."""
+        """Connect again, and find out whether the unanswered COMMIT succeeded: its bars must not be merged twice."""
         self._database.reopen()
         self.shape = self._prepare()
         if self._unanswered:
@@ -141,7 +141,7 @@ class BarWriter:
         with connection.transaction():
             if makes_chunks:
                 lock_chunk_making(connection)
-            # Before the comparison: what another program of this feed merges now must be seen.
+            # Before the comparison, to see what another program of this feed merges now.
             connection.execute(query("lock_library_writer"))
             counts = self._write(connection, self._staged(batch))
             (transaction_id,) = connection.execute(query("transaction_id")).fetchone() or ("",)
@@ -174,7 +174,7 @@ class BarWriter:
         return rows
 
     def _take_apart(self, batch: Column, error: psycopg.Error) -> None:
-        """Halve a batch that the database refuses, and drop the bar that is to blame."""
+        """Halve a refused batch; drop the bar that is refused alone."""
         if len(batch) > 1:
             middle = len(batch) // 2
             self._waiting[:1] = [batch[:middle], batch[middle:]]

@@ -1,6 +1,6 @@
-"""The open minutes of a caller's own loop: a tick at a time in, the bars that it closes out. Pure.
+"""The open minutes of a caller's own loop: single ticks in, closed bars out. Pure.
 
-A minute closes when its own symbol's next one begins: there is no clock here that runs without ticks.
+A minute closes when its own symbol's next one begins: without ticks no clock runs here.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ from ...contracts.ticks import Column, Ticks, concat
 from ..partition.bar_book import NO_BARS, bars_of, merge
 from ..partition.tick_check import Limits, RowArrivals, check
 
-_FOLDED_TICKS = 1024  # of one symbol: more are kept as a partial bar
+_FOLDED_TICKS = 1024  # ticks kept for one symbol; beyond it they are merged into a partial bar
 
 
 class MinuteBook:
     """The ticks of each symbol's newest minute. A symbol is its index in `symbols`, which grows.
 
-    newest: the minute of each symbol's newest tick, by index. revision_minutes: a tick further behind its symbol's
-    newest minute is refused as too late; None: none is.
+    newest: the minute of each symbol's newest tick, by index. revision_minutes: an older tick is refused as too late;
+    None: none is.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class MinuteBook:
         self.limits = limits
         self.symbols: list[str] = []
         self.newest: list[int] = []
-        self.ticks = 0  # that touched a bar
+        self.ticks = 0  # ticks that changed a bar
         self.quote_or_zero = 0
         self._second_stamp = second_stamp
         self._rules: TRADE_RULES = rules
@@ -50,10 +50,10 @@ class MinuteBook:
         self._partial: dict[int, Column] = {}
 
     def add(self, tick: object, now_ns: int) -> Column:
-        """Take a tick; return the bars that it closes (BAR_DTYPE): mostly none, its own at once where it is late.
+        """Add a tick; return the bars that it closes (BAR_DTYPE): mostly none; a late tick's own bar immediately.
 
-        A late tick's bar is partial: it must be merged with the bar that stands. now_ns: Unix ns, which no tick may be
-        far ahead of. Raises NotATick; the tick has touched nothing then.
+        A late tick's bar is partial: merge it with the stored bar. now_ns: Unix ns, to refuse ticks of the future.
+        Raises NotATick; then the tick has changed nothing.
         """
         ticks = self._checked(tick, now_ns)
         if not len(ticks):
@@ -74,14 +74,14 @@ class MinuteBook:
         return closed
 
     def close_all(self) -> Column:
-        """Close every open minute; a later tick of one of them makes a bar to be merged with it."""
+        """Close every open minute; a later tick of one of them makes a bar to merge with it."""
         return np.concatenate(
             [NO_BARS, *(self._take(code) for code in sorted(self._ticks.keys() | self._partial.keys()))]
         )
 
     def _checked(self, tick: object, now_ns: int) -> Ticks:
         ticks = ticks_of_object(tick, second_stamp=self._second_stamp, rules=self._rules)
-        # Only the future is held against a tick here: a caller's loop may bring yesterday's.
+        # Only ticks of the future are refused here: a caller's loop may bring yesterday's.
         arrivals = RowArrivals(np.zeros(len(ticks), np.int64), np.full(len(ticks), now_ns))
         checked = check(ticks, arrivals, self.limits)
         if checked.refused:

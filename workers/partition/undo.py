@@ -17,7 +17,7 @@ from ...contracts.errors import BadFrame
 from ...contracts.frames import frame as frames
 from ...contracts.partition import Position
 from ...contracts.spellings.original import originals
-from ...contracts.spellings.tick_values import Row, ticks_of_rows
+from ...contracts.spellings.tick_values import TickRow, ticks_of_rows
 from ...contracts.spellings.undo import UNDOES
 from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Mask, Refused, Ticks, concat
 from .bar_book import bars_of, empty_bars
@@ -300,7 +300,7 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
 
 def refused_undo(undo: Undo, ts: int, why: str) -> Refused:
     """Return the dead letter of an undo that cannot be carried out. ts: its own time, Unix ns."""
-    row = Row(
+    row = TickRow(
         undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
         note=undo.note,
     )  # fmt: skip

@@ -1,5 +1,5 @@
 -- unbalanced_ledger_rows --
--- By partition, because two that are wrong could cancel each other. gap: ticks that are nowhere; uncounted: as in
+-- By partition, because errors of two partitions could cancel out. gap: ticks without an outcome; uncounted: as in
 -- ledger_by_producer.
 SELECT partition, producer, gap, uncounted
   FROM (SELECT partition, producer,
@@ -20,15 +20,15 @@ SELECT partition, producer, feed, last_number FROM ledger;
 SELECT replay, partition FROM finished_replay WHERE abandoned;
 
 -- audit_unstorable --
--- Bars that the database refused: they are in the dead letters, not in the table.
+-- Bars that the database refused: they are dead letters, not rows of the table.
 SELECT original FROM dead_letter WHERE reason = 'unstorable';
 
 -- audit_taken_away --
--- Minutes that a replay has no trade of, where others wrote a bar before.
+-- Minutes without a trade in a replay, where another feed had written a bar.
 SELECT symbol, minute FROM recent_bar WHERE replay AND trades = 0 AND open = 'NaN';
 
 -- audited_bars --
--- minute: since 1970. feed: who wrote the bar last; NULL where nobody of us did.
+-- minute: since 1970. feed: the last writer of the bar; NULL if it was not one of ours.
 SELECT b.symbol, (extract(epoch FROM b."timestamp") / 60)::int, b.open, b.high, b.low, b.close, b.volume, b.trade_count,
        b.vwap, r.feed, r.replay
   FROM ohlcv_1min b

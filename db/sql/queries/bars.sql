@@ -1,7 +1,7 @@
 -- create_stage --
--- Of this connection alone: COPY fills it outside the transaction, where it holds no lock that others wait for.
--- stands: the bars' table has this row already, with every value. partial: a live bar of a minute that its feed did not
--- hear in full.
+-- Of this connection: COPY fills it outside the transaction, where it holds no lock that others wait for. stands: the
+-- bars' table already has this row with the same values. partial: a live bar whose feed did not receive the whole
+-- minute.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_bar (
     row_number integer, partition integer, symbol bpchar, minute integer, feed bpchar, replay boolean, whole boolean,
     revision smallint, open float8, high float8, low float8, close float8, volume_micro float8, notional float8,
@@ -16,8 +16,8 @@ COPY stage_bar (row_number, partition, symbol, minute, feed, replay, whole, revi
                 volume_micro, notional, trades, open_ts, close_ts) FROM STDIN (FORMAT binary);
 
 -- staged_over_existing --
--- What stands already where staged bars go. feed is compared in the worker. LATERAL and OFFSET 0: one look into the key
--- for each bar, whatever the statistics say; a young table would be read whole.
+-- Stored bars with the keys of staged bars. feed is compared in the worker. LATERAL and OFFSET 0: one index look-up per
+-- bar, whatever the statistics are; otherwise a young table would be read whole.
 SELECT s.row_number, b.feed, b.replay, b.whole, b.revision, b.open, b.high, b.low, b.close, b.volume_micro, b.notional,
        b.trades, b.open_ts, b.close_ts
   FROM stage_bar s
@@ -25,19 +25,19 @@ SELECT s.row_number, b.feed, b.replay, b.whole, b.revision, b.open, b.high, b.lo
                       WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute = s.minute OFFSET 0) AS b;
 
 -- insert_symbols --
--- In name order, so that two workers never wait for each other in a circle.
+-- In order of names, so that two workers never wait for each other in a circle.
 INSERT INTO symbols (symbol)
 SELECT DISTINCT symbol::text FROM stage_bar
  WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
  ORDER BY 1 ON CONFLICT DO NOTHING;
 
 -- look_for_each --
--- Off: rows are joined as sets, for the rest of a transaction or until it is on again. Of a compressed chunk each look
--- takes a block of rows apart.
+-- Off: join rows as sets, until the end of the transaction or until it is on again. In a compressed chunk each look-up
+-- decompresses a block of rows.
 SELECT set_config('enable_nestloop', %(on)s, true);
 
 -- mark_standing --
--- Even ON CONFLICT without a change takes a lock on the row, and TimescaleDB decompresses it for that.
+-- Even ON CONFLICT without a change locks the row, and TimescaleDB decompresses it for that.
 WITH standing AS MATERIALIZED (
     SELECT b.symbol::text AS symbol, b."timestamp", b.open, b.high, b.low, b.close, b.volume, b.trade_count, b.revision,
            b.provenance
@@ -78,8 +78,8 @@ UPDATE stage_bar s SET stands = true
                 WHEN s.partial THEN 'partial' ELSE 'live' END);
 
 -- mark_partial_staged --
--- Before they are written, behind the lock `gaps_stand`: live bars of minutes in a gap. Whole minutes (.AM) have another
--- feed: each holds all of its minute, whenever it came.
+-- Before they are written, after the lock `gaps_stand`: live bars of minutes in a gap. Minute aggregates (.AM) have
+-- another feed: each holds its whole minute.
 UPDATE stage_bar s SET partial = true
   FROM gap g
  WHERE s.partition = ANY (%(partitions)s) AND NOT s.replay AND g.feed = s.feed::text
@@ -88,7 +88,7 @@ UPDATE stage_bar s SET partial = true
    AND (g.symbols IS NULL OR s.symbol::text = ANY (g.symbols)) AND (g.partition IS NULL OR g.partition = s.partition);
 
 -- upsert_ohlcv_1min --
--- Absolute values; a row that would not change is not touched.
+-- Absolute values; an unchanged row is not touched.
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume, vwap, trade_count, revision, provenance)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric, coalesce(notional / nullif(volume_micro / 1e6, 0), close),
@@ -105,7 +105,7 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
                          excluded.trade_count, excluded.revision, excluded.provenance);
 
 -- upsert_foreign_ohlcv_1min --
--- The application's table where we may not add columns: prices and volume only.
+-- The application's table, to which we may not add columns: prices and volume only.
 INSERT INTO ohlcv_1min AS t (symbol, "timestamp", open, high, low, close, volume)
 SELECT symbol::text, to_timestamp(minute * 60.0), open::text::numeric, high::text::numeric, low::text::numeric,
        close::text::numeric, (volume_micro / 1e6)::text::numeric
@@ -130,14 +130,14 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
        IS DISTINCT FROM (excluded.trade_count, excluded.revision, excluded.provenance);
 
 -- unpriced_bars_stand --
--- Asked before the DELETE, which locks every chunk of a hypertable with its indexes, whatever its bounds.
+-- Asked before the DELETE, which locks every chunk of a hypertable and its indexes, whatever its bounds.
 SELECT EXISTS (
     SELECT FROM stage_bar s JOIN ohlcv_1min b ON b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
      WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
        AND b."timestamp" BETWEEN to_timestamp(%(first_minute)s * 60.0) AND to_timestamp(%(last_minute)s * 60.0));
 
 -- delete_unpriced_bars --
--- Bars all of whose trades were cancelled, or that a newer file does not hold; no trade, no bar.
+-- Bars whose trades were all cancelled, or are not in a newer file: without a trade there is no bar.
 DELETE FROM ohlcv_1min b USING stage_bar s
  WHERE s.partition = ANY (%(partitions)s) AND s.open = 'NaN'
    AND b.symbol = s.symbol::text AND b."timestamp" = to_timestamp(s.minute * 60.0)
@@ -155,7 +155,7 @@ DELETE FROM intraday_indicators i USING stage_bar s
    AND i.timeframe = '1min' AND i.calculation_timestamp = to_timestamp((s.minute + 1) * 60.0);
 
 -- delete_emptied_higher_bars --
--- After the upsert: bars of higher timeframes that have no 1-minute bar any more, with the indicators computed on them.
+-- After the upsert: bars of higher timeframes without any 1-minute bar left, and the indicators computed on them.
 WITH emptied AS (
     SELECT DISTINCT s.symbol::text AS symbol, t.name, t.minutes, s.minute / t.minutes * t.minutes AS minute,
            to_timestamp(s.minute / t.minutes * t.minutes * 60.0) AS at
@@ -206,7 +206,7 @@ ON CONFLICT (symbol, minute) DO UPDATE
 SELECT to_regclass('bar_detail') IS NOT NULL;
 
 -- ohlcv_1min_columns --
--- Digits before and behind the point that the table's own columns hold.
+-- Digits before and after the decimal point in the table's own columns.
 SELECT a.attname, format_type(a.atttypid, a.atttypmod)
   FROM pg_attribute a WHERE a.attrelid = 'ohlcv_1min'::regclass AND a.attname IN ('open', 'volume');
 
@@ -227,7 +227,7 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
  ORDER BY b.symbol COLLATE "C", b."timestamp";
 
 -- higher_bars --
--- Each branch but one is left out when the statement is planned: its timeframe is another.
+-- The planner drops all branches but one: their timeframes differ.
 SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_scale(b.low), trim_scale(b.close),
        trim_scale(b.volume::numeric)
   FROM (SELECT 5 AS timeframe, symbol, "timestamp", open, high, low, close, volume FROM ohlcv_5min
@@ -240,13 +240,13 @@ SELECT b.symbol, b."timestamp", trim_scale(b.open), trim_scale(b.high), trim_sca
  ORDER BY b.symbol COLLATE "C", b."timestamp";
 
 -- latest_bars --
--- Of the last minutes, the busiest first.
+-- Of the last minutes, busiest first.
 SELECT symbol, "timestamp", trim_scale(open), trim_scale(high), trim_scale(low), trim_scale(close),
        trim_scale(volume::numeric)
   FROM ohlcv_1min ORDER BY "timestamp" DESC, volume DESC, symbol LIMIT %(count)s;
 
 -- bars_of_feed --
--- The minutes that a feed wrote last, and the patterns that stand on them.
+-- The minutes whose last writer is a feed, and the current patterns on them.
 SELECT (SELECT count(*) FROM recent_bar WHERE feed = %(feed)s AND open <> 'NaN'),
        (SELECT count(*) FROM detection_flow d
          WHERE d.superseded_at IS NULL

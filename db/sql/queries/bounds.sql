@@ -2,13 +2,13 @@
 INSERT INTO upkeep (task) SELECT unnest(%(tasks)s::text[]) ON CONFLICT DO NOTHING;
 
 -- claim_upkeep --
--- The step that is due longest, and that nobody else does at this moment.
+-- The step that has been due for longest and that no other process does now.
 SELECT task, after FROM upkeep
  WHERE task = ANY (%(tasks)s::text[]) AND next_at <= clock_timestamp()
  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED;
 
 -- limit_upkeep --
--- Whoever works on a table goes first.
+-- Other work on the table has priority.
 SELECT set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true);
 
 -- put_off_upkeep --
@@ -18,14 +18,14 @@ UPDATE upkeep
  WHERE task = %(task)s;
 
 -- table_walk --
--- Whether a table is split into parts (partitioned, a hypertable), and whether an index leads on its id.
+-- Whether a table has parts (partitioned, a hypertable), and whether an index starts with its id.
 SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid),
        EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                 WHERE i.indrelid = c.oid AND a.attname = 'id' AND i.indpred IS NULL)
   FROM pg_class c WHERE c.oid = to_regclass(%(table)s);
 
 -- symbols_of_bars --
--- The next symbols that have bars, a step down the key for each.
+-- The next symbols that have bars, one step down the key for each.
 WITH RECURSIVE walk AS (
     (SELECT symbol FROM recent_bar WHERE symbol > %(after)s COLLATE "C" ORDER BY symbol LIMIT 1)
     UNION ALL
@@ -34,9 +34,9 @@ WITH RECURSIVE walk AS (
 SELECT symbol FROM walk WHERE symbol IS NOT NULL LIMIT %(count)s;
 
 -- forget_bars --
--- Bars that were not written for so many days and are not among the last `kept` regular ones of their symbol, nor newer;
--- nor, where it has fewer of these, among its last `most_kept`. Not of a replay that is not finished: its minutes may still
--- grow. Ours is a plain table, so that a ctid is one row.
+-- Delete bars that were not written for this number of days, unless they are among the last `kept` regular ones of their
+-- symbol, or newer; or, if it has fewer of these, among its last `most_kept`. Not of an unfinished replay: its minutes
+-- may still grow. Our table is a plain one, so a ctid is one row.
 WITH gone AS (
     DELETE FROM recent_bar WHERE ctid = ANY (ARRAY(
         SELECT old.ctid
@@ -59,7 +59,7 @@ noted AS (
     INSERT INTO forgotten_bar AS f (timeframe, before)
     SELECT 1, max(minute) + 1 FROM gone HAVING count(*) > 0
         ON CONFLICT (timeframe) DO UPDATE SET before = greatest(f.before, excluded.before)),
--- The audit holds the ticks of a replay against its bars: these are still its own, though not here any more.
+-- The audit compares a replay's ticks with its bars: these bars still count, though they are deleted here.
 pruned AS (
     INSERT INTO replaced AS r (partition, by_feed, feed, bars, taken_away, cut, ticks)
     SELECT 0, 'pruned', g.feed, count(*), 0, 0, sum(g.trades)::bigint FROM gone g
@@ -96,7 +96,7 @@ noted AS (
 SELECT count(*) FROM gone;
 
 -- unfinished_replays --
--- As long as they are remembered at all.
+-- As long as their rows exist.
 SELECT r.name FROM replay r
  WHERE (SELECT count(*) FROM finished_replay f WHERE f.replay = r.name)
        < coalesce(r.partitions, (SELECT count(*) FROM checkpoint));
@@ -105,7 +105,7 @@ SELECT r.name FROM replay r
 SELECT floor(extract(epoch FROM now()) / 86400)::integer;
 
 -- mark_pattern_ids --
--- Once a day, how far the ids have come; and forget the marks that no bound asks for any more.
+-- Once a day, record the current ids, and delete the marks that no limit needs any more.
 INSERT INTO id_mark (task, day, last_id) SELECT 'patterns', current_date, coalesce(max(id), 0) FROM intraday_patterns
     ON CONFLICT DO NOTHING;
 
@@ -118,7 +118,7 @@ INSERT INTO id_mark (task, day, last_id) SELECT 'indicators', current_date, coal
     ON CONFLICT DO NOTHING;
 
 -- last_marked_id --
--- The newest id that is older than so many days; the marks before it are needed no more.
+-- The newest id older than this number of days; earlier marks are no longer needed.
 WITH mark AS (
     SELECT max(day) AS day FROM id_mark WHERE task = %(task)s AND day < current_date - %(days)s::integer),
 gone AS (
@@ -132,7 +132,7 @@ gone AS (DELETE FROM intraday_patterns WHERE id = ANY (ARRAY(SELECT id FROM old)
 SELECT (SELECT count(*) FROM gone), (SELECT max(id) FROM old);
 
 -- forget_flows --
--- After their rows: a flow that is forgotten first would be found as a new one, and stored twice.
+-- After their rows: a flow deleted first would look new, and would be stored twice.
 WITH next AS MATERIALIZED (
     SELECT flow_id, pattern_id FROM detection_flow WHERE flow_id > %(after)s::uuid ORDER BY flow_id LIMIT %(most)s),
 gone AS (
@@ -156,7 +156,7 @@ gone AS (DELETE FROM intraday_indicators WHERE id = ANY (ARRAY(SELECT id FROM ol
 SELECT (SELECT count(*) FROM gone), (SELECT max(id) FROM old);
 
 -- forget_dead_letters --
--- By their number, too: whoever is allowed to write to the front door could fill the disk.
+-- Also by their number: anybody who may write to the front door could fill the disk.
 WITH bound AS (
     SELECT coalesce((SELECT id FROM dead_letter ORDER BY id DESC OFFSET %(letters)s LIMIT 1), 0) AS id),
 old AS (
@@ -166,7 +166,7 @@ gone AS (DELETE FROM dead_letter WHERE id = ANY (ARRAY(SELECT id FROM old)) RETU
 SELECT count(*) FROM gone;
 
 -- forget_leases --
--- Names of processes, by the key; who wants the name again makes it anew.
+-- Names of processes, by the key; a process that returns creates its name again.
 WITH next AS MATERIALIZED (
     SELECT unit, owner, expires_at, renewed_at FROM lease WHERE unit > %(after)s ORDER BY unit LIMIT %(most)s),
 gone AS (
@@ -175,7 +175,7 @@ gone AS (
        AND (starts_with(l.unit, 'producer:') OR starts_with(l.unit, 'consumer:'))
        AND (l.owner IS NULL OR l.expires_at < clock_timestamp())
        AND l.renewed_at < clock_timestamp() - make_interval(days => %(days)s)
-       AND l.sent IS NULL  -- of what is not settled yet, nobody else knows
+       AND l.sent IS NULL  -- the only record of ticks that are not settled yet
     RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT max(unit) FROM next);
 
@@ -192,7 +192,7 @@ gone AS (
 SELECT (SELECT count(*) FROM gone), (SELECT max(consumer) FROM next);
 
 -- forget_ledger --
--- Of producers that are over: live ones whose lease ended a day ago, replays that came to their end here. after: the
+-- Of producers that have ended: live ones whose lease ended a day ago, replays that ended in this partition. after: the
 -- partition and the producer.
 WITH next AS MATERIALIZED (
     SELECT partition, producer FROM ledger
@@ -215,7 +215,7 @@ SELECT (SELECT count(*) FROM gone), n.partition, n.producer
 DELETE FROM streaming_session WHERE stopped_at < clock_timestamp() - make_interval(days => %(days)s);
 
 -- forget_gaps --
--- With what was missing of each. One that is still open is kept ten times as long.
+-- With its missing minutes. An open gap is kept ten times as long.
 WITH next AS MATERIALIZED (
     SELECT id FROM gap WHERE id > %(after)s::bigint ORDER BY id LIMIT %(most)s),
 gone AS (
@@ -226,7 +226,7 @@ gone AS (
 SELECT (SELECT count(*) FROM gone), (SELECT max(id) FROM next);
 
 -- forget_replays --
--- The same file is another replay afterwards, which writes the same bars.
+-- Afterwards the same file is a new replay, which writes the same bars.
 WITH next AS MATERIALIZED (
     SELECT name FROM replay WHERE name > %(after)s ORDER BY name LIMIT %(most)s),
 gone AS (

@@ -2,11 +2,11 @@
 SELECT token FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
 
 -- refence_checkpoint --
--- A new epoch and a new token: whatever the former owner still sends does not fit any more.
+-- A new epoch and a new token: later commits of the former owner are refused.
 UPDATE checkpoint SET epoch = %(epoch)s, token = %(token)s WHERE partition = %(partition)s;
 
 -- load_checkpoint --
--- FOR UPDATE waits for a commit of ours whose answer we never got.
+-- FOR UPDATE waits for our own commit whose answer was lost.
 SELECT epoch, token, position, outbox_number, state FROM checkpoint WHERE partition = %(partition)s FOR UPDATE;
 
 -- lock_checkpoints --
@@ -51,7 +51,7 @@ ON CONFLICT DO NOTHING;
 SELECT last_number FROM finished_replay WHERE replay = %(replay)s AND partition = %(partition)s;
 
 -- producer_numbers --
--- Where a replay stands in each partition; a finished partition says so.
+-- The committed number of a replay in each partition, and whether it has ended there.
 SELECT partition, max(last_number), bool_or(finished)
   FROM (SELECT partition, last_number, false AS finished FROM ledger WHERE producer = %(producer)s
         UNION ALL
@@ -62,7 +62,7 @@ SELECT partition, max(last_number), bool_or(finished)
 INSERT INTO replay (name, source) VALUES (%(name)s, %(source)s) ON CONFLICT DO NOTHING;
 
 -- replay_attempts --
--- Names that were given to attempts at one content: HASH, HASH-2, ...
+-- Names of all attempts at one content: HASH, HASH-2, ...
 SELECT name FROM replay WHERE name = %(name)s OR starts_with(name, %(name)s || '-');
 
 -- update_worker --

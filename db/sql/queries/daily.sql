@@ -1,5 +1,5 @@
 -- import_own_days --
--- Bars of days from our own minutes. What a vendor gave stands: it is the whole market's tape, ours is what we heard.
+-- Daily bars from our own minutes. A vendor's bar is kept: it covers the whole market, ours only the ticks we received.
 INSERT INTO ohlcv_daily AS t (symbol, date, open, high, low, close, volume, provenance, is_final)
 SELECT w.symbol, w.day, b.open, b.high, b.low, b.close, b.volume, 'own', w.closes < clock_timestamp()
   FROM unnest(%(symbols)s::text[], %(days)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
@@ -68,7 +68,7 @@ SELECT coalesce(provenance, 'own'), count(*)::int FROM ohlcv_daily
 SELECT symbol, count(*) FROM ohlcv_daily WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY symbol;
 
 -- make_weeks --
--- From the bars of days. Each is in the unit of its last day: what was traded before a split in it is counted in new shares.
+-- From daily bars. Each is in the unit of its last day: volume before a split in it is counted in new shares.
 INSERT INTO ohlcv_weekly AS t (symbol, week_start, open, high, low, close, volume, provenance, is_final)
 SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
        (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
@@ -156,7 +156,7 @@ SELECT symbol, pattern_type, detection_timestamp, id FROM daily_patterns
  WHERE symbol = ANY (%(symbols)s) AND detection_timestamp = ANY (%(stamps)s);
 
 -- lacks_of_daily_tables --
--- Columns of tables that may be the application's, without which the daily run cannot write.
+-- Missing columns of tables that may be the application's, which the daily run must write.
 SELECT format('ALTER TABLE %%I ADD COLUMN %%I %%s', w.name, w.lacks, w.type)
   FROM (VALUES ('ohlcv_daily', 'provenance', 'text'), ('ohlcv_weekly', 'provenance', 'text'),
                ('ohlcv_monthly', 'provenance', 'text'), ('ohlcv_daily', 'is_final', 'boolean'),

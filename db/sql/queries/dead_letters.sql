@@ -2,7 +2,7 @@
 SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY count(*) DESC, reason;
 
 -- list_dead_letters --
--- The latest first.
+-- Latest first.
 SELECT id, created_at, partition, producer, reason, detail, original FROM dead_letter
  WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
  ORDER BY id DESC LIMIT %(limit)s;
@@ -18,14 +18,14 @@ SELECT count(*) FROM dead_letter
  WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s);
 
 -- lock_dead_letters --
--- What another command sends or drops at this moment is left to that one.
+-- Rows that another command sends or deletes now are left to it.
 SELECT id, original, detail FROM dead_letter
  WHERE (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s)) AND (%(reason)s::text IS NULL OR reason = %(reason)s)
    AND id > %(above)s AND id <= %(last)s
  ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED;
 
 -- last_dead_letter --
--- Letters that come while --all is at work are not part of it: some may be the very ones that were sent again.
+-- Letters that arrive while --all runs are left out: some may be those that were sent again.
 SELECT coalesce(max(id), 0) FROM dead_letter;
 
 -- drop_dead_letters --
@@ -37,5 +37,5 @@ DELETE FROM dead_letter
    AND id <= %(last)s;
 
 -- dead_letter_entries --
--- Stream entries that were no frames: the latest of a partition.
+-- Stream entries that were not frames: the latest of a partition.
 SELECT entry FROM dead_letter WHERE partition = %(partition)s AND entry IS NOT NULL ORDER BY id DESC LIMIT 10000;

@@ -1,6 +1,6 @@
 -- pattern_definitions --
--- Through JSON: the application's table may lack columns of ours. Numbers and JSON as text: what no float8 or driver can
--- hold is wrong in its own row, and not in all of them.
+-- Through JSON, because the application's table may lack columns of ours. Numbers and JSON as text: a value that no
+-- float8 or driver can hold makes only its own row wrong.
 SELECT d.name, d.given ->> 'confidence_threshold',
        CASE jsonb_typeof(d.given -> 'applicable_timeframes')
            WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(d.given -> 'applicable_timeframes')) END,
@@ -17,14 +17,14 @@ SELECT d.name, (d.given ->> 'period')::int,
  ORDER BY (d.given ->> 'display_order')::numeric, d.name;
 
 -- seed_definitions --
--- A row that is there already, the application's or an edited one, stays as it is.
+-- An existing row, the application's or an edited one, is unchanged.
 SELECT insert_known_columns(%(table)s::regclass, %(rows)s::jsonb);
 
 -- seeded_definitions --
 SELECT (SELECT array_agg(name::text) FROM pattern_definitions), (SELECT array_agg(name::text) FROM indicator_definitions);
 
 -- correct_pattern_references --
--- Only in rows that this program made: the application's name its own code.
+-- Only in rows that this program made: the application's rows name its own code.
 UPDATE pattern_definitions AS d
    SET code_reference = r.reference
   FROM unnest(%(names)s::text[], %(references)s::text[]) AS r (name, reference)
@@ -37,7 +37,7 @@ UPDATE indicator_definitions AS d
  WHERE d.name = r.name AND d.code_reference LIKE 'tickstockpl.workers.%%' AND d.code_reference <> r.reference;
 
 -- run_patterns_live --
--- On, and for these timeframes beside those that a row names. A row that names none is for all of them.
+-- Enable these timeframes, in addition to those of a row. A row without timeframes is for all of them.
 UPDATE pattern_definitions
    SET enabled = true,
        applicable_timeframes = applicable_timeframes
@@ -56,7 +56,7 @@ UPDATE indicator_definitions
 RETURNING name;
 
 -- let_dojis_stand_anywhere --
--- For the demo, on servers of its own: a market of seconds has no move yet that one could end.
+-- For the demo, on servers of its own: a market of a few seconds has no trend that a Doji could end.
 UPDATE pattern_definitions SET parameters = coalesce(parameters, '{}') || '{"min_move": 0}' WHERE name = 'Doji';
 
 -- definitions_exist --

@@ -1,5 +1,5 @@
 -- create_result_stages --
--- Of this connection alone, filled by COPY outside the transaction, as stage_bar.
+-- Of this connection, filled by COPY outside the transaction, as stage_bar.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_higher_bar (
     partition integer, symbol bpchar, timeframe smallint, minute integer, open float8, high float8, low float8,
     close float8, volume_micro float8, notional float8);
@@ -57,7 +57,7 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
 
 -- delete_indicators_again --
--- What is computed again replaces its row; the application's table may have no key to tell them by.
+-- Values computed again replace their rows; the application's table may have no key for it.
 DELETE FROM intraday_indicators i USING stage_indicator s
  WHERE s.again AND s.partition = ANY (%(partitions)s) AND i.symbol = s.symbol AND i.indicator_type = s.indicator_type
    AND i.timeframe = s.timeframe AND i.calculation_timestamp = s.calculated_at;
@@ -70,7 +70,7 @@ SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at +
   FROM stage_indicator WHERE partition = ANY (%(partitions)s);
 
 -- insert_indicators_without_value --
--- The application's table without `value`: value_data holds every output, the value first.
+-- The application's table without `value`: value_data holds all outputs, the value first.
 INSERT INTO intraday_indicators (symbol, indicator_type, value_data, calculation_timestamp, expiration_timestamp,
                                  metadata, timeframe)
 SELECT symbol, indicator_type, value_data, calculated_at, calculated_at + make_interval(secs => %(lifetime_s)s),
@@ -82,7 +82,7 @@ SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('intraday_i
                   AND NOT attisdropped);
 
 -- standing_detections --
--- Those of some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as
+-- Those on some bars (computed again), and those with some ids (found now). LATERAL and OFFSET 0: by the index, as in
 -- staged_over_existing.
 SELECT f.flow_id, f.symbol, f.superseded_at IS NOT NULL, f.is_repeat
   FROM unnest(%(symbols)s::text[], %(timeframes)s::smallint[], %(minutes)s::int[]) AS bar (symbol, timeframe, minute)
@@ -112,7 +112,7 @@ SELECT f.flow_id, f.symbol, f.timeframe_minutes, f.minute, f.pattern, i.id, f.is
   FROM found f JOIN inserted i USING (flow_id);
 
 -- refresh_detections --
--- Found again on a revised bar: the same detection, as it is now.
+-- Found again on a revised bar: the same detection with new values.
 UPDATE intraday_patterns p
    SET confidence = f.confidence, pattern_data = f.pattern_data, metadata = f.metadata,
        levels = ARRAY(SELECT jsonb_array_elements_text(f.levels)::numeric),
@@ -146,14 +146,14 @@ SELECT copy_detections(%(rows)s::jsonb, %(lifetime_s)s);
 SELECT remove_detection_copies(%(flow_ids)s::uuid[]);
 
 -- log_patterns_published --
--- Before they are published: whoever hears one finds it here.
+-- Before they are published, so that a subscriber finds the row.
 SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED',
                              'tickstock.events.patterns', f.symbol, f.pattern, f.confidence, NULL::int, f.details)
   FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS f (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb);
 
 -- load_recent_bars --
--- Of each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones.
+-- For each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones.
 COPY (
     SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
       FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
@@ -190,8 +190,8 @@ COPY (
 ) TO STDOUT (FORMAT binary);
 
 -- session_sums_before --
--- In whole millionths, so that their order does not matter: a sum of bigint is exact, of float8 only up to 2^53. What is
--- too large is LARGEST_SUM of workers/windows.py, 2^61. round() of a float8 is to even, as numpy's rint.
+-- In whole millionths, so that the order does not matter: a sum of bigint is exact, of float8 only up to 2^53. The
+-- limit is LARGEST_SUM of workers/windows.py, 2^61. round() of a float8 rounds half to even, as numpy's rint.
 SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::bigint), 2305843009213693952)::bigint,
        least(sum(least(b.volume_micro, 2305843009213693952)::bigint), 2305843009213693952)::bigint
   FROM unnest(%(number)s::int[], %(symbol)s::text[], %(from)s::int[], %(before)s::int[]) AS w (number, symbol, first, before)
@@ -201,7 +201,7 @@ SELECT w.number, least(sum(least(round(b.notional * 1e6), 2305843009213693952)::
  GROUP BY w.number;
 
 -- volumes_of_minutes --
--- The application's tables, because what our own copies have forgotten still counts.
+-- From the application's tables, because bars deleted from our own copies still count.
 SELECT w.number, x.volume::float8
   FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::bigint[]) AS w (number, symbol, minute)
  CROSS JOIN LATERAL (SELECT o.volume FROM ohlcv_1min o

@@ -3,15 +3,15 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync');
 
 -- missing_table_rights --
--- What of each right (table, privilege) is missing. A table that is not there is the schema's business.
+-- The missing rights (table, privilege). Missing tables are reported elsewhere.
 SELECT wanted.privilege, wanted.name
   FROM unnest(%(tables)s::text[], %(privileges)s::text[]) WITH ORDINALITY AS wanted (name, privilege, place)
  WHERE to_regclass(wanted.name) IS NOT NULL AND NOT has_table_privilege(to_regclass(wanted.name), wanted.privilege)
  ORDER BY place;
 
 -- missing_other_rights --
--- TEMPORARY: the staging tables. pg_terminate_backend: a worker ends its own role's stalled backends. The sequences
--- are those behind the defaults of the tables that we insert into, whatever the application named them.
+-- TEMPORARY: the staging tables. pg_terminate_backend: a worker ends stalled backends of its own role. The sequences
+-- are those in the defaults of the tables that we insert into, whatever their names.
 SELECT 'TEMPORARY', 'DATABASE ' || quote_ident(current_database())
  WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
  UNION ALL
@@ -34,7 +34,7 @@ SELECT to_regclass('stream') IS NOT NULL;
 SELECT extract(epoch FROM clock_timestamp())::float8;
 
 -- lacking_columns --
--- ohlcv_1min's own columns of ours may stand in bar_detail. A table that is not there is the schema's business.
+-- Our columns of ohlcv_1min may be in bar_detail instead. Missing tables are reported elsewhere.
 SELECT wanted.table_name, wanted.column_name
   FROM unnest(%(tables)s::text[], %(columns)s::text[]) WITH ORDINALITY AS wanted (table_name, column_name, place)
  WHERE to_regclass(wanted.table_name) IS NOT NULL

@@ -1,5 +1,5 @@
 -- flow_checkpoints --
--- Every checkpoint of a flow, ours and the application's, with milliseconds since the first and since the one before.
+-- Every checkpoint of a flow, ours and the application's, with milliseconds since the first and since the last one.
 SELECT id, "timestamp", checkpoint, event_type, source_system, channel, user_count, details,
        coalesce(extract(epoch FROM "timestamp" - min("timestamp") OVER ()) * 1000, 0)::float8,
        (extract(epoch FROM "timestamp" - lag("timestamp") OVER (ORDER BY "timestamp", id)) * 1000)::float8
@@ -13,7 +13,7 @@ SELECT flow_id, start_time, end_time, total_latency_ms::float8, symbol, pattern_
   FROM pattern_flow_analysis WHERE flow_id = %(flow_id)s;
 
 -- flow_detection --
--- The row in intraday_patterns may have been pruned; what we keep of every detection has not.
+-- The row in intraday_patterns may have been pruned; our own row of every detection has not.
 SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.superseded_at, d.pattern_id,
        p.confidence::float8, p.detection_timestamp, p.expiration_timestamp, p.levels::float8[],
        EXISTS (SELECT FROM recent_bar b WHERE b.symbol = d.symbol AND b.replay
@@ -23,7 +23,7 @@ SELECT d.symbol, d.pattern, d.timeframe, to_timestamp(d.minute * 60.0), d.supers
  WHERE d.flow_id = %(flow_id)s;
 
 -- patterns_found --
--- Those that stand. All but their place is in intraday_patterns: what was pruned there is not among them.
+-- The current ones. All values but the key are in intraday_patterns: detections that were pruned there are left out.
 SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confidence::float8,
        (p.pattern_data ->> 'direction')::int, (p.pattern_data #>> '{bar,close}')::float8,
        (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[], d.flow_id
@@ -37,8 +37,8 @@ SELECT d.symbol, to_timestamp(d.minute * 60.0), d.timeframe, d.pattern, p.confid
  ORDER BY d.symbol, d.minute, d.timeframe, d.pattern;
 
 -- indicators_found --
--- By JSON: the application's table may have no column `value`, and then value_data alone holds it. A row's bar ends when
--- it was calculated. Rows of other timeframes are the application's own.
+-- Through JSON: the application's table may have no column `value`; then only value_data holds it. A row's bar ends at
+-- its calculation time. Rows of other timeframes are the application's own.
 SELECT i.symbol, i.calculation_timestamp - make_interval(mins => t.minutes), i.timeframe, i.indicator_type,
        coalesce((to_jsonb(i) ->> 'value')::float8,
                 (SELECT min(o.value::float8) FROM jsonb_each_text(nullif(i.value_data, 'null')) AS o
@@ -57,10 +57,10 @@ SELECT d.symbol, to_timestamp(d.minute * 60.0), d.pattern, p.confidence::float8,
  WHERE d.superseded_at IS NULL ORDER BY d.minute DESC, p.confidence DESC, d.symbol, d.pattern LIMIT %(count)s;
 
 -- log_test_pattern --
--- As seed 001 section 5 calls it. The casts: the application's function is found by the types of its arguments.
+-- As the application calls it. The casts select the application's function by its argument types.
 SELECT log_integration_event(%(flow_id)s::uuid, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', %(channel)s,
                              %(symbol)s, %(pattern)s, %(confidence)s::numeric, NULL, %(details)s::jsonb);
 
 -- session_of_test_pattern --
--- The session that runs, else the one that ran last: what the bridge's own messages name.
+-- The running session, else the last one: as in the bridge's own messages.
 SELECT session_id FROM streaming_session ORDER BY stopped_at DESC NULLS FIRST, started_at DESC LIMIT 1;

@@ -1,5 +1,5 @@
 -- lock_forgotten_bars --
--- Until this transaction ends nobody forgets a bar: what is put back and what is loaded fit together.
+-- Until this transaction ends no bar is deleted: restored and loaded bars fit together.
 SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.forgotten_bar'));
 
 -- try_to_forget_bars --
@@ -9,8 +9,8 @@ SELECT pg_try_advisory_xact_lock(hashtext('tickstockpl.forgotten_bar'));
 SELECT coalesce(max(before), 0) FROM forgotten_bar WHERE timeframe = %(timeframe)s;
 
 -- put_back_staged --
--- Bars that our copy has forgotten: with the feed '', which is nobody's, so that nothing is merged with them; a replay and
--- a repair are still told apart from what was live. Rounded as the table has them.
+-- Bars deleted from our copy. They get the feed '', so that nothing is merged with them; a replay and a repair still
+-- differ from live bars. Rounded as in the table.
 INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
                         trades, open_ts, close_ts)
 SELECT s.symbol::text, s.minute, CASE o.provenance WHEN 'repair' THEN 'repair.AM' ELSE '' END, o.provenance NOT IN ('live', 'partial'), false,
@@ -44,8 +44,8 @@ SELECT s.symbol::text, s.minute, CASE d.provenance WHEN 'repair' THEN 'repair.AM
 ON CONFLICT DO NOTHING;
 
 -- put_back_around --
--- Between two minutes; names the symbols that have fewer bars there than are wanted, so that they are looked for farther
--- away. behind: as slack, or 0 where all that lies behind the later minute was never forgotten.
+-- Between two minutes; returns the symbols with fewer bars than wanted, which are searched farther away. behind: as
+-- slack, or 0 if bars after the later minute were never deleted.
 WITH o AS MATERIALIZED (
     SELECT o.*
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)
@@ -114,7 +114,7 @@ HAVING count(*) FILTER (WHERE o."timestamp" <= to_timestamp(w.minute * 60.0)) < 
     OR count(*) FILTER (WHERE o."timestamp" > to_timestamp(w.minute * 60.0)) < %(behind)s;
 
 -- put_back_5min_bars --
--- The dollars are about those of the 1-minute bars.
+-- The notional is approximately that of the 1-minute bars.
 WITH o AS MATERIALIZED (
     SELECT o.*
       FROM unnest(%(symbols)s::text[], %(minutes)s::bigint[], %(is_whole)s::bool[]) AS w (symbol, minute, is_whole)

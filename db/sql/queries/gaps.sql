@@ -1,13 +1,12 @@
 -- gaps_stand --
--- Until this transaction ends no gap is noted that another one has not seen: each live bar in a gap is marked, by whoever
--- of the two comes second.
+-- Until this transaction ends no other gap is recorded: each live bar in a gap is marked by the later of the two.
 SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.gap'));
 
 -- lock_gaps --
 SELECT pg_advisory_xact_lock(hashtext('tickstockpl.gap'));
 
 -- mark_partial_bars --
--- Bars that a feed wrote in a gap before that was noted. LATERAL and OFFSET: one look into the key for each symbol.
+-- Bars that a feed wrote in a gap before it was recorded. LATERAL and OFFSET: one index look-up per symbol.
 UPDATE ohlcv_1min b SET provenance = 'partial'
   FROM symbols s
  CROSS JOIN LATERAL (SELECT r.minute FROM recent_bar r
@@ -32,15 +31,15 @@ SELECT feed, symbols, partition, first_minute, last_minute FROM gap
  WHERE last_minute >= %(first)s AND first_minute <= %(last)s;
 
 -- feeds_of_bars --
--- Which feed wrote a minute of a symbol, of our own copy.
+-- Which feed wrote a minute of a symbol, in our own copy.
 SELECT w.symbol, w.minute, r.feed
   FROM unnest(%(symbols)s::text[], %(minutes)s::integer[]) AS w (symbol, minute)
  CROSS JOIN LATERAL (SELECT feed FROM recent_bar r
                       WHERE r.symbol = w.symbol COLLATE "C" AND r.minute = w.minute OFFSET 0) AS r;
 
 -- note_gap --
--- A feed that breaks off every few seconds makes one gap that grows, not one each time. A gap that somebody has begun
--- to repair grows no more: `tried` is looked at again behind the row's lock.
+-- A feed that disconnects every few seconds makes one growing gap, not many. A gap whose repair has begun does not
+-- grow: `tried` is read again after the row's lock.
 WITH grown AS (
     UPDATE gap g
        SET first_minute = least(g.first_minute, %(first)s), last_minute = greatest(g.last_minute, %(last)s),
@@ -58,7 +57,7 @@ SELECT %(feed)s, %(symbols)s::text[], %(partition)s::integer, %(first)s, %(last)
  WHERE NOT EXISTS (SELECT FROM grown);
 
 -- due_gaps --
--- Whose last minute is over for so long that the vendor's bars of it are there. The longest wait first.
+-- Whose last minute is old enough for the vendor to have its bars. Longest wait first.
 SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
   FROM gap
  WHERE feed = %(feed)s AND not_before <= clock_timestamp()
@@ -66,7 +65,7 @@ SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
  ORDER BY not_before, id LIMIT %(count)s;
 
 -- unrepaired_gaps --
--- For somebody who asks for it now: all that is over and was not had, however often it was tried.
+-- For a user who requests it now: every past gap that is not fully repaired, however often it was tried.
 SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
   FROM gap
  WHERE feed = %(feed)s AND state <> 'repaired'
@@ -74,13 +73,13 @@ SELECT id, feed, symbols, partition, first_minute, last_minute, why, tried
  ORDER BY id;
 
 -- begin_gap --
--- No row: it grew since it was read, and comes again.
+-- No row: the gap grew since it was read, and is due again.
 UPDATE gap SET tried = tried + 1
  WHERE id = %(id)s AND first_minute = %(first)s AND last_minute = %(last)s
 RETURNING id;
 
 -- finish_gap --
--- Once more when the vendor has folded in late trades; a try that comes after that is the last.
+-- Try once more when the vendor has added late trades; a try after that is the last.
 UPDATE gap
    SET state = CASE WHEN %(missing)s > 0 THEN 'missing' ELSE 'repaired' END, error = NULL,
        minutes_repaired = %(repaired)s, minutes_missing = %(missing)s,
@@ -102,7 +101,7 @@ INSERT INTO gap_missing (gap_id, symbol, first_minute, last_minute)
 SELECT %(id)s, * FROM unnest(%(symbols)s::text[], %(first)s::integer[], %(last)s::integer[]);
 
 -- symbols_with_bars --
--- One look into the index for each known symbol: the bars of all days are many more.
+-- One index look-up per known symbol: the bars of all days are far more.
 SELECT s.symbol FROM symbols s
  WHERE EXISTS (SELECT FROM recent_bar b
                 WHERE b.symbol = s.symbol::text COLLATE "C" AND b.minute BETWEEN %(first)s AND %(last)s)

@@ -2,7 +2,7 @@
 INSERT INTO lease (unit) VALUES (%(unit)s) ON CONFLICT DO NOTHING;
 
 -- take_lease --
--- Free or expired. No row means: somebody holds it.
+-- Free or expired. No row: another process holds it.
 UPDATE lease
    SET epoch = epoch + 1, owner = %(owner)s, idle_since = renewed_at, renewed_at = clock_timestamp(),
        expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s),
@@ -12,12 +12,12 @@ UPDATE lease
 RETURNING epoch;
 
 -- raise_lease_epoch --
--- Of our own lease, above one that Redis knows: a database that came back older counts from below it.
+-- Of our own lease, above one that Redis knows: a database restored from an older copy counts from below it.
 UPDATE lease SET epoch = %(known)s + 1
  WHERE unit = %(unit)s AND owner = %(owner)s AND epoch = %(epoch)s RETURNING epoch;
 
 -- renew_leases --
--- Only on the epochs that the caller holds; a unit that is not returned was taken. ANY: by the key, as many as there are.
+-- Only with the epochs that the caller holds; a unit that is not returned was taken. ANY: by the key, one look-up each.
 UPDATE lease l
    SET expires_at = clock_timestamp() + make_interval(secs => %(ttl_s)s), renewed_at = clock_timestamp(),
        backend_pid = pg_backend_pid(),
@@ -39,7 +39,7 @@ NOTIFY tickstock_lease;
 LISTEN tickstock_lease;
 
 -- tell_definitions_changed --
--- Workers read them each minute, and always_open with them; who changes them may ask for it at once.
+-- Workers read the definitions and always_open every minute; this makes them read at once.
 NOTIFY tickstock_definitions;
 
 -- listen_definitions --
@@ -55,13 +55,13 @@ SELECT substr(unit, 10) FROM lease
  ORDER BY unit COLLATE "C";
 
 -- free_partitions --
--- Longest without an owner first; only those that the stream has.
+-- Longest without an owner first; only partitions of the current stream.
 SELECT c.partition FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition
  WHERE l.owner IS NULL OR l.expires_at < clock_timestamp()
  ORDER BY l.renewed_at NULLS FIRST, l.unit;
 
 -- former_owner --
--- The backend of the process that held this partition last, if it still lives, and whether it waits for its client.
+-- The backend of the last owner of this partition, if it still exists, and whether it waits for its client.
 SELECT a.pid, a.wait_event_type = 'Client' OR a.state LIKE 'idle%%' AS waits_for_client
   FROM lease l JOIN pg_stat_activity a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
  WHERE l.unit = %(unit)s AND a.pid <> pg_backend_pid();
@@ -70,15 +70,15 @@ SELECT a.pid, a.wait_event_type = 'Client' OR a.state LIKE 'idle%%' AS waits_for
 SELECT pg_terminate_backend(%(pid)s);
 
 -- live_backend --
--- True while the backend that we lost the connection to is still there.
+-- True while the backend of our lost connection still exists.
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %(pid)s AND backend_start = %(backend_start)s);
 
 -- my_backend --
 SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid();
 
 -- note_pause --
--- From the former owner's last sign of life until now, when the new owner has read up to the stream's end. Unknown where
--- a server was away meanwhile: PostgreSQL, which was started since, or one that served this worker only for served_s.
+-- From the former owner's last sign of life until the new owner has read to the stream's end. Unknown if a server was
+-- away in between: PostgreSQL, if it restarted since, or one that has answered this worker only for served_s.
 UPDATE lease
    SET pause_s = CASE WHEN idle_since > greatest(pg_postmaster_start_time(),
                                                  clock_timestamp() - make_interval(secs => %(served_s)s))
@@ -86,14 +86,14 @@ UPDATE lease
  WHERE unit = %(unit)s AND epoch = %(epoch)s RETURNING pause_s;
 
 -- ended_producers --
--- Live producers whose lease ended a day ago: their numbers may leave the checkpoints.
+-- Live producers whose lease ended a day ago: their numbers may be deleted from the checkpoints.
 SELECT substr(unit, 10) FROM lease
  WHERE unit LIKE 'producer:%%' AND expires_at < clock_timestamp() - interval '24 hours'
    AND renewed_at < clock_timestamp() - interval '24 hours';
 
 -- producers_that_are_over --
--- Of some names those that no frame is waited for any more in a partition: live ones whose lease ended a day ago or is
--- forgotten, replays that came to their end here a day ago or are forgotten.
+-- Those of some names from which no frame is expected any more in a partition: live ones whose lease ended a day ago or
+-- is deleted, replays that ended here a day ago or are deleted.
 SELECT p.name FROM unnest(%(names)s::text[]) AS p (name)
  WHERE NOT starts_with(p.name, 'front-door')
    AND NOT EXISTS (SELECT FROM lease l WHERE l.unit = 'producer:' || p.name

@@ -1,6 +1,6 @@
 -- ledger_by_producer --
--- uncounted: for producers that number ticks (front-door numbers are entry ids), numbers applied less ticks counted;
--- the end frame of a replay or a live producer takes one number in each partition.
+-- uncounted: applied numbers minus counted ticks, for producers that number ticks (front-door numbers are entry ids).
+-- The end frame of a replay or a live producer takes one number in each partition.
 SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zero)::bigint, sum(refused)::bigint,
        sum(future)::bigint, sum(too_late)::bigint, sum(superseded)::bigint, sum(lost)::bigint,
        sum(repeated)::bigint,
@@ -11,13 +11,13 @@ SELECT l.producer, sum(ticks_in)::bigint, sum(applied)::bigint, sum(quote_or_zer
  GROUP BY l.producer ORDER BY l.producer;
 
 -- fleet_totals --
--- Ticks committed, bars written, and patterns that stand, since the tables were made.
+-- Ticks committed, bars written, and current patterns, since the tables were made.
 SELECT coalesce(sum(ticks_in), 0)::bigint, (SELECT count(*) FROM recent_bar WHERE open <> 'NaN'),
        (SELECT count(*) FROM detection_flow WHERE superseded_at IS NULL) FROM ledger;
 
 -- note_front_door_loss --
--- Entries of the front door that were trimmed or deleted before they were read: so many since `base`, where the door's
--- owner began to count. Counted again from there, after a crash, only what is more is added.
+-- Entries of the front door that were trimmed or deleted before they were read: counted since `base`, where the door's
+-- owner started to count. A new count from there, after a crash, adds only the difference.
 WITH held AS (
     SELECT 1 FROM lease WHERE unit = 'front-door' AND owner = %(owner)s AND epoch = %(epoch)s FOR SHARE),
 news AS (
@@ -40,5 +40,5 @@ RETURNING (SELECT entries FROM news);
 SELECT total, after, through FROM front_door_loss;
 
 -- repeated_ticks --
--- Trades that came again under the same name, since the tables were made.
+-- Repeated trades (same ids), since the tables were made.
 SELECT coalesce(sum(repeated), 0)::bigint FROM ledger;

@@ -1,5 +1,5 @@
 -- migration_lock --
--- One migrator at a time, whoever starts it; held until the transaction ends.
+-- One migration at a time; held until the transaction ends.
 SELECT pg_advisory_xact_lock(hashtext('tickstockpl.migrate'));
 
 -- create_schema_migration --

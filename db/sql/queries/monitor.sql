@@ -1,6 +1,6 @@
 -- monitor_signs --
--- Seconds since the last sign of life: of any worker that lives or lived, and of the bridge. NULL: there was none yet.
--- And for how long the bridge that speaks has been connected.
+-- Seconds since the last sign of life of any worker, and of the bridge; NULL: none yet. And how long the active bridge
+-- has been connected.
 SELECT (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(renewed_at) FILTER (WHERE starts_with(unit, 'consumer:'))))::float8,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(renewed_at) FILTER (WHERE unit = 'bridge')))::float8,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(backend_start) FILTER (
@@ -8,9 +8,9 @@ SELECT (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(renewed_a
   FROM lease;
 
 -- monitor_unowned --
--- Partitions without an owner, and for how many seconds; one that never had any, since the stream was made. While workers
--- run, not for longer than the first of them has been connected: before, nobody could have taken it.
--- Only those that the stream has: anybody may have written another unit of such a name.
+-- Partitions without an owner, and for how many seconds; if it never had one, since the stream was made. While workers
+-- run, at most since the first of them connected: before that, nobody could have taken it. Only partitions of the
+-- current stream: anybody may have written another unit with such a name.
 SELECT c.partition,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM greatest(coalesce(l.renewed_at, s.created_at), w.first_start)))::float8
   FROM checkpoint c JOIN lease l ON l.unit = 'partition:' || c.partition CROSS JOIN stream s
@@ -21,15 +21,15 @@ SELECT c.partition,
  ORDER BY 1;
 
 -- monitor_leases --
--- Who holds what, but the partitions and the workers' names, which stand in tables of their own.
+-- All leases and their holders, except partitions and workers' names, which have tables of their own.
 SELECT unit, owner, epoch, (extract(epoch FROM expires_at) - extract(epoch FROM clock_timestamp()))::float8 FROM lease
  WHERE NOT starts_with(unit, 'partition:') AND NOT starts_with(unit, 'consumer:')
    AND owner IS NOT NULL AND expires_at >= clock_timestamp()
  ORDER BY unit COLLATE "C";
 
 -- monitor_producers --
--- Live producers: those that run, and those that fell silent within the last hour without a word (a release clears the
--- owner). What they sent is counted when it is committed.
+-- Live producers: running ones, and those that stopped within the last hour without ending their lease (a release
+-- clears the owner). Their ticks are counted when committed.
 SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least(coalesce(sum(g.ticks_in), 0), 9223372036854775807)::bigint,
        least(coalesce(sum(g.lost), 0), 9223372036854775807)::bigint,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(g.updated_at)))::float8
@@ -39,9 +39,9 @@ SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least
  GROUP BY l.unit, l.expires_at ORDER BY 2 DESC, l.unit COLLATE "C";
 
 -- monitor_bridge --
--- The bridges beside the speaker stand by: each has one connection, by its name. What waits for the speaker is counted
--- by the numbers, and its age is that of the first row of each partition: to read all the rows takes long where many
--- wait. What runs say has a partition of its own, -1.
+-- The standby bridges: each has one connection with its name. The number of waiting results is computed from the
+-- numbers, and the age from the first row of each partition: reading all rows is slow if there are many. The messages
+-- of runs have their own partition, -1.
 SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND expires_at >= clock_timestamp()),
        (SELECT epoch FROM lease WHERE unit = 'bridge'),
        (SELECT count(*) FROM pg_stat_activity
@@ -77,7 +77,7 @@ SELECT run_id, run_date, status, phase,
 
 -- monitor_ticks --
 -- Seconds since a tick of a live producer or of the front door was committed; ticks lost, in all and of producers that
--- lost some within lately_s; closed bars that wait for their detectors.
+-- lost some within lately_s; closed bars that wait for detection.
 SELECT (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(l.updated_at) FILTER (WHERE r.name IS NULL)))::float8,
        least(coalesce(sum(l.lost), 0), 9223372036854775807)::bigint,
        least(coalesce(sum(l.lost) FILTER (
@@ -86,20 +86,20 @@ SELECT (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(l.updated
   FROM ledger l LEFT JOIN replay r ON r.name = l.producer;
 
 -- monitor_new_dead_letters --
--- Down the primary key until one is old enough, which is at once where few are new.
+-- Down the primary key until one is old enough: one step if few are new.
 SELECT count(*) FROM dead_letter
  WHERE id > coalesce((SELECT id FROM dead_letter
                        WHERE created_at <= clock_timestamp() - make_interval(secs => %(lately_s)s)
                        ORDER BY id DESC LIMIT 1), 0);
 
 -- monitor_gaps --
--- A first, partial minute that nobody tries to fetch is what every start without a key leaves.
+-- A partial first minute that is not fetched again: every start without an API key leaves one.
 SELECT state, count(*) FROM gap
  WHERE state <> 'repaired' AND NOT (state = 'open' AND tried = 0 AND why = ANY (%(first_minutes)s)) GROUP BY state;
 
 -- monitor_checkpoints --
--- What each system logged lately, by checkpoint, and how many seconds ago it did so last. The log is everybody's: a
--- time without an end is none, here and below.
+-- The latest rows of each system, by checkpoint, with the seconds since the last one. Anybody may write to the log:
+-- infinite times are ignored, here and below.
 SELECT coalesce(source_system, '-'), coalesce(checkpoint, '-'), count(*),
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max("timestamp")))::float8
   FROM integration_events
@@ -107,9 +107,8 @@ SELECT coalesce(source_system, '-'), coalesce(checkpoint, '-'), count(*),
  GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- monitor_flows --
--- Of the patterns that were published lately: how far each came, and how long each step took. One that has had grace_s
--- for its next step and did not make it is an orphan there. WEBSOCKET_DELIVERED comes once for each user, or never:
--- nobody may be looking.
+-- The progress of recently published patterns, and the duration of each step. A pattern without its next step after
+-- grace_s is an orphan. WEBSOCKET_DELIVERED comes once per user, or never: nobody may be looking.
 WITH flow AS (
     SELECT flow_id,
            min("timestamp") FILTER (WHERE checkpoint = 'PATTERN_PUBLISHED') AS published,
@@ -137,7 +136,7 @@ SELECT count(*), count(received), count(parsed), count(delivered),
   FROM step;
 
 -- monitor_latest_flows --
--- By the log's own index on its times: the view would be put together whole.
+-- By the log's own index on its times: the view would be computed whole.
 SELECT flow_id FROM (
     SELECT flow_id, max("timestamp") AS at FROM (
         SELECT flow_id, "timestamp" FROM integration_events

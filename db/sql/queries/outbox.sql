@@ -11,8 +11,9 @@ UPDATE checkpoint SET outbox_number = %(number)s, token = %(new_token)s
  WHERE partition = %(partition)s AND token = %(token)s RETURNING partition;
 
 -- prune_outbox --
--- `told` is the last id of the partition's results stream: an untold row stays, however old. What a bridge has not
--- passed yet stays a day; without a bridge nobody misses it. Returns how many were deleted that it had not passed.
+-- `told` is the last id of the partition's results stream: rows after it are kept, however old. Rows that a bridge has
+-- not published yet are kept for a day; without a bridge nobody needs them. Returns how many unpublished rows were
+-- deleted.
 WITH pruned AS (
     DELETE FROM outbox o WHERE o.partition = %(partition)s AND o.number <= %(told)s
        AND o.created_at < clock_timestamp() - make_interval(secs => %(retention_s)s)

@@ -1,12 +1,12 @@
 -- table_pages --
--- How long a table is, in pages, and whether it is split into parts (partitioned, a hypertable): then its parts are dropped.
+-- The length of a table in pages, and whether it has parts (partitioned, a hypertable): then whole parts are dropped.
 SELECT pg_relation_size(oid) / current_setting('block_size')::bigint,
        EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid)
   FROM pg_class
  WHERE oid = to_regclass(%(table)s);
 
 -- prune_patterns --
--- By pages: each part of the table is read once, whatever is indexed, and rows are locked for a moment only.
+-- By pages: each part of the table is read once, whatever its indexes, and rows are locked only briefly.
 DELETE FROM intraday_patterns
  WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND detection_timestamp < %(before)s;
 

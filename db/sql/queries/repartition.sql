@@ -1,31 +1,32 @@
 -- lock_repartition --
--- Until this connection ends: one at a time.
+-- Held until this connection ends: only one at a time.
 SELECT pg_try_advisory_lock(hashtext('tickstockpl.repartition'));
 
 -- lock_stream --
--- Against `hold_stream`, and before the leases: who opens the stream locks in this order.
+-- Excludes `hold_stream`, and comes before the leases: processes that open the stream lock in this order.
 SELECT pg_advisory_xact_lock(hashtext('tickstockpl.stream'));
 
 -- lock_fleet --
--- Who takes a lease waits for this transaction, and finds out then that the stream has changed. The checkpoints wait for
--- a commit of somebody whose leases have ended.
+-- Processes that take a lease wait for this transaction, and then find that the stream has changed. The checkpoints
+-- wait for a commit of a worker whose leases have ended.
 LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE;
 
 -- lock_all_checkpoints --
 SELECT partition, state FROM checkpoint ORDER BY partition FOR UPDATE;
 
 -- running_owners --
--- Who holds something, and one of the things.
+-- Every owner of a lease, and one of its units.
 SELECT owner, min(unit COLLATE "C") FROM lease
  WHERE owner IS NOT NULL AND expires_at >= clock_timestamp() GROUP BY owner ORDER BY owner;
 
 -- connected_processes --
--- A process that was stopped or hangs has no leases any more, but its connection: 'worker NAME', 'bridge NAME', 'jobs NAME', 'producer'.
+-- A stopped or hanging process has lost its leases, but still has its connection: 'worker NAME', 'bridge NAME',
+-- 'jobs NAME', 'producer'.
 SELECT DISTINCT substr(application_name, 11) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|jobs .*|producer|repair)$' ORDER BY 1;
 
 -- unfinished_producers --
--- Live producers of the last day that did not say their end: one that was killed may have left a spool.
+-- Live producers of the last day without a clean end: a killed one may have left a spool.
 SELECT producer FROM ledger
  WHERE NOT ended AND producer NOT IN (feed, 'front-door') AND NOT starts_with(producer, 'repair-')
    AND updated_at > clock_timestamp() - interval '24 hours'
@@ -37,8 +38,8 @@ SELECT substr(unit, 10) FROM lease l
  ORDER BY 1;
 
 -- results_to_tell --
--- By partition: the highest number given, the highest that stands in the outbox, the bridge's (NULL: no bridge ever),
--- and whether the outbox holds what a bridge would say: not of bars, nor of what it gave up itself.
+-- By partition: the highest number given, the highest in the outbox, the bridge's (NULL: never a bridge), and whether
+-- the outbox has messages for the bridge: not bars, and not results that it dropped.
 SELECT c.partition, c.outbox_number, coalesce((SELECT max(o.number) FROM outbox o WHERE o.partition = c.partition), 0),
        b.number,
        EXISTS (SELECT FROM outbox o WHERE o.partition = c.partition AND o.kind NOT IN ('bars', 'void'))
@@ -48,7 +49,7 @@ SELECT c.partition, c.outbox_number, coalesce((SELECT max(o.number) FROM outbox 
 SELECT count(*) FROM dead_letter WHERE NOT told;
 
 -- recent_producers --
--- Whose frames might still be met, by the feed. Workers forget them after a day, too.
+-- Producers that may still send frames, by feed. Workers also forget them after a day.
 SELECT producer, max(feed) FROM ledger
  WHERE producer NOT IN (feed, 'front-door') AND updated_at > clock_timestamp() - interval '24 hours' GROUP BY producer
  UNION
@@ -57,12 +58,12 @@ SELECT substr(unit, 10), 'live' FROM lease l
    AND NOT EXISTS (SELECT FROM ledger WHERE producer = substr(l.unit, 10));
 
 -- end_producers --
--- As if the end frame had been applied, which takes one number: what still comes is dropped.
+-- As if the end frame had been applied, which takes one number: later frames are dropped.
 UPDATE ledger SET last_number = last_number + 1, ended = true
  WHERE NOT ended AND producer = ANY (%(producers)s::text[]);
 
 -- end_producers_everywhere --
--- Also where nothing of them came.
+-- Also in partitions that received nothing from them.
 INSERT INTO ledger (partition, producer, feed, last_number, ended)
 SELECT p, producer, feed, 1, true
   FROM generate_series(0, %(partitions)s - 1) AS p,
@@ -70,7 +71,7 @@ SELECT p, producer, feed, 1, true
     ON CONFLICT (partition, producer) DO NOTHING;
 
 -- place_front_door --
--- Everything was applied everywhere: all partitions stand where the foremost one does.
+-- Everything was applied everywhere: all partitions get the position of the most advanced one.
 INSERT INTO ledger AS l (partition, producer, feed, last_number)
 SELECT p, 'front-door', 'live', number
   FROM generate_series(0, %(partitions)s - 1) AS p,
@@ -79,7 +80,7 @@ SELECT p, 'front-door', 'live', number
     ON CONFLICT (partition, producer) DO UPDATE SET last_number = excluded.last_number;
 
 -- gather_front_door --
--- The counts of partitions that vanish; where the door stands is the lowest number of all its rows.
+-- The counts of removed partitions; the door's position is the lowest number in all its rows.
 WITH gone AS (
     DELETE FROM ledger WHERE producer = 'front-door' AND partition >= %(partitions)s RETURNING *),
 sums AS (
@@ -97,7 +98,7 @@ UPDATE ledger l
   FROM sums WHERE l.partition = 0 AND l.producer = 'front-door';
 
 -- ended_flows --
--- What each partition is to know of those producers, and of the front door.
+-- What each new partition must know of these producers and of the front door.
 SELECT partition, producer, feed, last_number, ended FROM ledger
  WHERE partition < %(partitions)s AND (producer = 'front-door' OR producer = ANY (%(producers)s::text[]));
 
@@ -121,7 +122,7 @@ DELETE FROM outbox WHERE partition >= %(partitions)s;
 DELETE FROM bridge_position WHERE partition >= %(partitions)s;
 
 -- add_checkpoints --
--- One that was there before counts on.
+-- A partition that existed before continues its numbers.
 INSERT INTO checkpoint (partition, epoch, outbox_number)
 SELECT n, coalesce(f.epoch, 0), coalesce(f.outbox_number, 0)
   FROM generate_series(0, %(partitions)s - 1) AS n LEFT JOIN former_partition f ON f.partition = n
@@ -134,7 +135,7 @@ SELECT 'partition:' || n, coalesce(f.epoch, 0)
     ON CONFLICT DO NOTHING;
 
 -- add_bridge_positions --
--- Where a bridge has told all of a former partition's results; of a new one it makes the row itself.
+-- If a bridge has published all results of a former partition; for a new one it creates the row itself.
 INSERT INTO bridge_position (partition, number, epoch)
 SELECT f.partition, f.outbox_number, newest.epoch
   FROM former_partition f, (SELECT max(epoch) FROM bridge_position) AS newest (epoch)
@@ -145,11 +146,12 @@ SELECT f.partition, f.outbox_number, newest.epoch
 DELETE FROM former_partition WHERE partition < %(partitions)s;
 
 -- end_every_lease --
--- Who wakes up later finds its epoch gone. What was noted as sent is committed, and by partitions that are no more.
+-- A process that wakes up later finds its epoch changed. Recorded `sent` numbers are committed, and belong to the
+-- former partitions.
 UPDATE lease SET epoch = epoch + 1, owner = NULL, expires_at = '-infinity', sent = NULL;
 
 -- replace_checkpoints --
--- The streams begin anew, so the positions do, too.
+-- The streams start again, and so do the positions.
 UPDATE checkpoint c
    SET epoch = c.epoch + 1, token = new.token, position = '0-0', state = new.state, undetected = new.undetected
   FROM unnest(%(partitions)s::int[], %(tokens)s::bigint[], %(states)b::bytea[], %(undetected)s::int[])
@@ -157,7 +159,7 @@ UPDATE checkpoint c
  WHERE c.partition = new.partition;
 
 -- widen_gaps --
--- Open gaps of one partition: nobody can say any more which symbols those were, so all are fetched.
+-- Open gaps of one partition: their symbols cannot be known any more, so all are fetched.
 UPDATE gap SET partition = NULL WHERE partition IS NOT NULL AND state <> 'repaired';
 
 -- note_former_replays --

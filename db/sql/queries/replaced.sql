@@ -1,14 +1,14 @@
 -- supersede_replaced_ticks --
--- Before the upsert: what staged bars take the place of, where another feed wrote it. Whole minutes (.AM) are of the
--- producers of their feed, and came as one tick each. Where several producers share a feed, the one that contributed
--- last answers first. Returns how many ticks moved, by partition. LATERAL with OFFSET: looked up by key, whatever the
--- statistics of a temporary table say.
+-- Before the upsert: stored bars of another feed that staged bars replace. Minute aggregates (.AM) belong to the
+-- producers of their feed, and count as one tick each. If several producers share a feed, ticks are taken from the
+-- latest contributor first. Returns the number of superseded ticks by partition. LATERAL with OFFSET: look-ups by key,
+-- whatever the statistics of the temporary table are.
 WITH thrown AS (
     SELECT s.partition, s.feed::text AS by_feed,
            CASE WHEN b.feed LIKE '%%.AM' THEN left(b.feed, -3) ELSE b.feed END AS feed, count(*) AS bars,
            count(*) FILTER (WHERE s.trades = 0 AND s.open = 'NaN') AS taken_away,
            count(*) FILTER (WHERE b.replay AND b.feed <> '' AND b.feed NOT LIKE '%%.AM' AND s.trades > 0
-                              AND b.open <> 'NaN' AND s.open <> 'NaN'  -- else no trade of it says when it was
+                              AND b.open <> 'NaN' AND s.open <> 'NaN'  -- else the times of its trades are unknown
                               AND (b.close_ts < s.open_ts OR b.open_ts > s.close_ts)) AS cut,
            sum(CASE WHEN b.feed LIKE '%%.AM' THEN 1 ELSE b.trades END)::bigint AS ticks
       FROM stage_bar s
@@ -37,7 +37,7 @@ ON CONFLICT (partition, by_feed, feed) DO UPDATE
 SELECT partition, sum(share)::bigint FROM moved GROUP BY 1;
 
 -- note_cover --
--- Not where the replay has ended already: an attempt of it that died between two partitions.
+-- Not if the replay has ended already: an attempt that died between two partitions.
 INSERT INTO replay_cover (replay, partition, symbol, first_ns, last_ns)
 SELECT %(replay)s, c.* FROM unnest(%(partitions)s::int[], %(symbols)s::text[], %(first_ns)s::bigint[], %(last_ns)s::bigint[])
     AS c (partition, symbol, first_ns, last_ns)
@@ -55,8 +55,8 @@ SELECT (min(first_ns) / 60000000000)::bigint, (max(last_ns) / 60000000000)::bigi
  WHERE replay = %(replay)s AND partition = %(partition)s;
 
 -- minutes_not_held --
--- Minutes that other feeds wrote where a replay's files speak, and have no trade. One at the edge of what they cover
--- stays where all of its trades lie outside.
+-- Minutes of other feeds within the ranges of a replay's files, without a trade in them. A minute at the edge is kept
+-- if all of its trades are outside.
 SELECT DISTINCT c.symbol, b.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
@@ -68,7 +68,7 @@ SELECT DISTINCT c.symbol, b.minute
  ORDER BY 1, 2;
 
 -- forgotten_minutes_not_held --
--- The same of bars that our own copy has forgotten, which the application's table still has.
+-- The same for bars deleted from our own copy, which the application's table still has.
 SELECT c.symbol, o.minute
   FROM replay_cover c
  CROSS JOIN LATERAL (
@@ -97,15 +97,15 @@ SELECT c.symbol, o.minute
  ORDER BY 1, 2;
 
 -- replaced_by --
--- What a replay has put its bars in the place of; source: the files of an earlier one.
+-- The bars that a replay replaced; source: the files of an earlier replay.
 SELECT d.feed, p.source, sum(d.bars)::bigint, sum(d.taken_away)::bigint, sum(d.cut)::bigint,
        sum(d.ticks)::bigint
   FROM replaced d LEFT JOIN replay p ON p.name = d.feed
  WHERE d.by_feed = %(replay)s GROUP BY 1, 2 ORDER BY 1;
 
 -- ticks_by_feed --
--- For each replay that has a score: ticks that are applied by the ledger, and those that its bars have. Not where rows of
--- the ledger are forgotten already: that goes by partition.
+-- For each replay with a score: applied ticks in the ledger, and ticks in its bars. Not if rows of the ledger were
+-- deleted already, which happens by partition.
 SELECT l.feed, l.applied, coalesce(b.ticks, 0) + coalesce(p.ticks, 0)
   FROM (SELECT feed, sum(applied)::bigint AS applied FROM ledger WHERE feed = producer
          GROUP BY feed HAVING bool_and(is_exact)

@@ -19,8 +19,8 @@ SELECT s.phase, s.timeframe, s.batch, s.token FROM run_step s
    AND s.stage = (SELECT min(f.stage) FROM run_step f WHERE f.run_id = %(run_id)s AND f.status = 'waiting');
 
 -- phase_progress --
--- Of one phase: symbols of all its steps, of those that have ended, rows found, the last symbol that was done; steps that
--- wait, steps that were done, steps that failed; for how long a vendor lets us wait.
+-- Of one phase: symbols of all steps, of ended ones, rows found, the last symbol done; numbers of waiting, done and
+-- failed steps; seconds to wait for a vendor.
 SELECT coalesce(sum(coalesce(weight, cardinality(symbols))), 0)::int,
        coalesce(sum(coalesce(weight, cardinality(symbols))) FILTER (WHERE status <> 'waiting'), 0)::int,
        coalesce(sum(found), 0)::bigint,
@@ -34,7 +34,7 @@ SELECT coalesce(sum(coalesce(weight, cardinality(symbols))), 0)::int,
   FROM run_step WHERE run_id = %(run_id)s AND phase = %(phase)s AND status <> 'halved';
 
 -- phase_failures --
--- How many symbols a phase could not do.
+-- The number of symbols that failed in a phase.
 SELECT count(DISTINCT symbol) FROM (
     SELECT unnest(symbols) AS symbol FROM run_step
      WHERE run_id = %(run_id)s AND (%(phase)s::text IS NULL OR phase = %(phase)s) AND status IN ('failed', 'cancelled')
@@ -44,7 +44,7 @@ SELECT count(DISTINCT symbol) FROM (
 ) AS s;
 
 -- run_totals --
--- Values, detections, symbols of which everything was done, and why steps failed.
+-- Values, detections, symbols for which everything was done, and why steps failed.
 SELECT coalesce(sum(found) FILTER (WHERE phase = 'indicators'), 0)::bigint,
        coalesce(sum(found) FILTER (WHERE phase = 'patterns'), 0)::bigint,
        (SELECT count(*) FROM (
@@ -55,12 +55,12 @@ SELECT coalesce(sum(found) FILTER (WHERE phase = 'indicators'), 0)::bigint,
   FROM run_step WHERE run_id = %(run_id)s;
 
 -- cancel_steps --
--- With another token: whoever works on one of them commits nothing any more.
+-- With another token, so that a running attempt cannot commit.
 UPDATE run_step SET status = 'cancelled', token = token # 1, ended_at = clock_timestamp()
  WHERE run_id = %(run_id)s AND status = 'waiting';
 
 -- halve_failed_steps --
--- A batch that fails again and again is parted, until the symbol that makes it fail stands alone.
+-- A batch that keeps failing is split, until the symbol that causes it is alone.
 WITH halved AS (
     UPDATE run_step SET status = 'halved' WHERE run_id = %(run_id)s AND phase = %(phase)s AND status = 'failed'
        AND cardinality(symbols) > 1 RETURNING *
@@ -73,13 +73,13 @@ SELECT h.run_id, h.phase, h.timeframe,
                                            (2, h.symbols[cardinality(h.symbols) / 2 + 1:])) AS half (first, symbols);
 
 -- read_step --
--- No row means: it is done, or dealt again under another token.
+-- No row: it is done, or dealt again with another token.
 SELECT symbols, attempt FROM run_step
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
    AND token = %(token)s AND status = 'waiting';
 
 -- lock_step --
--- As read_step; who works on the same attempt waits here, and finds nothing then.
+-- As read_step; a second process with the same attempt waits here, and then finds nothing.
 SELECT symbols, attempt FROM run_step
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s
    AND token = %(token)s AND status = 'waiting' FOR UPDATE;
@@ -88,7 +88,7 @@ SELECT symbols, attempt FROM run_step
 SELECT run_date, parameters, definitions, symbols, days_again FROM run WHERE run_id = %(run_id)s;
 
 -- end_step --
--- Only on the very attempt that it was computed in. No row means: fenced, commit nothing.
+-- Only for the attempt that computed it. No row: the token has changed, commit nothing.
 UPDATE run_step SET status = 'done', found = %(found)s, changed = %(changed)s, failed_symbols = %(failed)s,
                     detail = %(detail)s, waits_until = NULL, done_by = %(done_by)s, ended_at = clock_timestamp(), error = NULL
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s

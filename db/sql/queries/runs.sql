@@ -1,6 +1,5 @@
 -- add_run --
--- No row means: another daily run is alive, this day's automatic one was there already, or one of this key. Constraints
--- decide.
+-- No row: another daily run is active, the day has had its automatic one, or a run has this key. Constraints decide.
 INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
 VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s,
         %(original_run_id)s, %(idempotency_key)s)
@@ -60,7 +59,7 @@ UPDATE run SET status = %(status)s, ended_at = clock_timestamp(), error = %(erro
  WHERE run_id = %(run_id)s;
 
 -- cancel_run --
--- A run that nobody has begun ends at once, by the coordinator that sees it.
+-- A run that has not begun is ended by the coordinator when it sees it.
 UPDATE run SET status = 'cancelling'
  WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling') RETURNING run_id;
 
@@ -79,7 +78,7 @@ SELECT run_id, run_date, trigger, universe, phases, status, phase, requested_by,
  ORDER BY created_at DESC LIMIT %(limit)s;
 
 -- symbols_of_runs --
--- Every symbol that has bars of the days before: who writes a symbol's first bar has registered it.
+-- Every symbol with bars in the days before: a symbol is registered with its first bar.
 SELECT s.symbol FROM symbols s
  WHERE EXISTS (SELECT FROM ohlcv_1min o WHERE o.symbol = s.symbol
                   AND o."timestamp" BETWEEN %(first)s AND %(last)s)
@@ -90,7 +89,7 @@ SELECT s.symbol FROM symbols s
 SELECT day, closes_at FROM market_closure;
 
 -- failed_symbols_of_run --
--- What a retry does again: symbols of steps that failed, and those that a step could not do.
+-- For a retry: symbols of failed steps, and failed symbols of done steps.
 SELECT DISTINCT symbol FROM (
     SELECT unnest(symbols) AS symbol FROM run_step WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled', 'waiting')
     UNION ALL
@@ -110,7 +109,7 @@ SELECT DISTINCT ON (symbol, CASE WHEN symbol = '*' THEN why END) symbol, phase, 
 ) AS s ORDER BY symbol, CASE WHEN symbol = '*' THEN why END, phase;
 
 -- add_run_result --
--- Who holds this row commits before the next number is given: the order of the numbers is the order of the commits.
+-- The row lock is held until the commit: the order of the numbers is the order of the commits.
 WITH next AS (UPDATE run_result SET number = number + 1 RETURNING number)
 INSERT INTO outbox (partition, number, kind, body)
 SELECT -1, next.number, %(kind)s, %(body)s FROM next RETURNING number;
@@ -122,5 +121,5 @@ UPDATE run_result SET number = %(number)s WHERE number < %(number)s RETURNING nu
 SELECT number FROM run_result FOR UPDATE;
 
 -- phase_seconds --
--- How long the open phase of a run has taken.
+-- Seconds since the open phase of a run began.
 SELECT extract(epoch FROM coalesce(ended_at, clock_timestamp()) - phase_started_at)::float8 FROM run WHERE run_id = %(run_id)s;

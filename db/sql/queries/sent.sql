@@ -1,19 +1,19 @@
 -- note_sent --
--- By the lease's epoch: who was slow does not undo what another has noted.
+-- Checked by the lease's epoch: a slow process cannot undo a later record.
 UPDATE lease
    SET feed = %(feed)s, sent = %(sent)s::bigint[], sent_since = coalesce(sent_since, clock_timestamp()),
        sent_at = clock_timestamp()
  WHERE unit = %(unit)s AND epoch = %(epoch)s AND owner = %(owner)s;
 
 -- sent_numbers --
--- How far producers had sent as they noted it, and whether each may still send again what Redis forgets.
+-- The recorded `sent` numbers, and whether each producer can still send frames again.
 SELECT place::int - 1, substr(unit, 10), number, owner IS NOT NULL AND expires_at >= clock_timestamp(), sent_since, sent_at
   FROM lease, unnest(sent) WITH ORDINALITY AS noted (number, place)
  WHERE starts_with(unit, 'producer:') AND number > 0;
 
 -- vanished_sent --
--- Numbers that are not committed, of producers whose lease has been over for a while: nobody sends them again. Who was
--- killed may have sent until it would have renewed; who released its lease noted all it had.
+-- Uncommitted numbers of producers whose lease ended some time ago: nobody sends them again. A killed producer may have
+-- sent until its next renewal; one that released its lease recorded everything.
 SELECT place::int - 1 AS partition, substr(l.unit, 10) AS producer, l.feed, number, coalesce(g.last_number, 0) AS committed,
        extract(epoch FROM l.sent_since)::float8 - %(renew_s)s AS since_s,
        extract(epoch FROM CASE WHEN l.owner IS NULL THEN l.sent_at
@@ -28,7 +28,7 @@ SELECT place::int - 1 AS partition, substr(l.unit, 10) AS producer, l.feed, numb
  ORDER BY 1, 2;
 
 -- forget_settled_sent --
--- Of producers that are gone and whose every number is committed, or counted as lost.
+-- Of ended producers whose numbers are all committed or counted as lost.
 UPDATE lease l SET sent = NULL
  WHERE starts_with(unit, 'producer:') AND sent IS NOT NULL AND (owner IS NULL OR expires_at < clock_timestamp())
    AND NOT EXISTS (SELECT FROM unnest(l.sent) WITH ORDINALITY AS noted (number, place)

@@ -3,7 +3,7 @@ SELECT symbol, ex_date, ratio FROM corporate_action
  WHERE %(symbol)s::text IS NULL OR symbol = %(symbol)s ORDER BY symbol, ex_date;
 
 -- split_minutes --
--- The minute in which each ex-date begins in New York, since 1970.
+-- The minute since 1970 in which each ex-date begins in New York.
 SELECT symbol, array_agg((extract(epoch FROM ex_date::timestamp AT TIME ZONE 'America/New_York') / 60)::bigint ORDER BY ex_date)
   FROM corporate_action GROUP BY symbol;
 

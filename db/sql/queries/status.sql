@@ -1,5 +1,5 @@
 -- partition_status --
--- An owner whose lease has ended is none.
+-- An owner whose lease has ended does not count.
 SELECT c.partition, CASE WHEN l.expires_at >= clock_timestamp() THEN l.owner END, coalesce(l.epoch, 0), c.position,
        c.committed_at, l.pause_s
   FROM checkpoint c LEFT JOIN lease l ON l.unit = 'partition:' || c.partition
@@ -9,7 +9,7 @@ SELECT c.partition, CASE WHEN l.expires_at >= clock_timestamp() THEN l.owner END
 SELECT name FROM replay ORDER BY started_at DESC LIMIT 1;
 
 -- committed_numbers --
--- finished: a replay that ended here, so that nothing it sent is waited for any more.
+-- finished: a replay that ended here: nothing more is expected from it.
 SELECT partition, producer, max(last_number), bool_or(finished)
   FROM (SELECT partition, producer, last_number, false AS finished FROM ledger
         UNION ALL
@@ -17,8 +17,8 @@ SELECT partition, producer, max(last_number), bool_or(finished)
  GROUP BY partition, producer;
 
 -- worker_status --
--- Running workers first, then those that ended last. A worker that has just joined may have no row yet. silent: its lease
--- ran out, which one that ends gives back.
+-- Running workers first, then those that ended last. A new worker may have no row yet. silent: its lease expired; a
+-- worker that ends releases it.
 SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running,
        EXISTS (SELECT FROM lease s WHERE s.unit = 'consumer:' || w.consumer AND s.owner IS NOT NULL
                   AND s.expires_at < clock_timestamp()) AS silent,
@@ -33,7 +33,7 @@ SELECT coalesce(w.consumer, l.consumer), l.consumer IS NOT NULL AS running,
  ORDER BY running DESC, CASE WHEN l.consumer IS NULL THEN w.updated_at END DESC, 1;
 
 -- replay_status --
--- sending: its producer holds the lease. ended: in how many partitions it came to its end, or was abandoned.
+-- sending: its producer holds the lease. ended: number of partitions in which it ended or was abandoned.
 SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesce(f.abandoned, false),
        EXISTS (SELECT FROM lease WHERE unit = 'replay' AND owner = r.name AND expires_at >= clock_timestamp()) AS sending,
        coalesce(l.ticks, 0), coalesce(r.partitions, (SELECT count(*) FROM checkpoint))
@@ -44,7 +44,8 @@ SELECT r.name, r.source, r.started_at, f.ended_at, coalesce(f.ended, 0), coalesc
  ORDER BY r.started_at;
 
 -- replay_end --
--- In how many partitions a replay has ended, whether it was abandoned in one, and whether it has ended in all.
+-- The number of partitions in which a replay has ended, whether it was abandoned in one, and whether it has ended in
+-- all.
 SELECT count(f.partition), coalesce(bool_or(f.abandoned), false),
        count(f.partition) = coalesce(r.partitions, (SELECT count(*) FROM checkpoint))
   FROM replay r LEFT JOIN finished_replay f ON f.replay = r.name

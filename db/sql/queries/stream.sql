@@ -3,7 +3,8 @@
 INSERT INTO stream (name, partitions) VALUES (%(name)s, %(partitions)s) ON CONFLICT DO NOTHING;
 
 -- hold_stream --
--- So that its partitions do not vanish while they are made. No row is locked: that would need the right to change it.
+-- So that its partitions do not vanish while they are created. No row lock: that would need the right to change the
+-- row.
 SELECT pg_advisory_xact_lock_shared(hashtext('tickstockpl.stream'));
 
 -- create_checkpoints --

@@ -3,8 +3,8 @@ SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
        EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb');
 
 -- lift_decompression_limit --
--- Of this session: a commit changes as many rows of compressed chunks as late trades ask for. Nothing happens where the
--- setting does not exist.
+-- For this session: a commit may change any number of rows of compressed chunks. No effect if the setting does not
+-- exist.
 SELECT set_config(name, '0', false) FROM pg_settings
  WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';
 
@@ -12,7 +12,8 @@ SELECT set_config(name, '0', false) FROM pg_settings
 SELECT to_regclass('timescaledb_information.chunks') IS NOT NULL;
 
 -- chunks_of_bars --
--- What the chunks of each hypertable of bars cover, as minutes since 1970; one row without a chunk where it has none.
+-- The ranges of the chunks of each hypertable of bars, in minutes since 1970; one row without a range if it has no
+-- chunk.
 SELECT h.hypertable_name, floor(extract(epoch FROM c.range_start) / 60)::bigint,
        floor(extract(epoch FROM c.range_end) / 60)::bigint
   FROM timescaledb_information.hypertables h
@@ -25,13 +26,13 @@ SELECT h.hypertable_name, floor(extract(epoch FROM c.range_start) / 60)::bigint,
  ORDER BY 1, 2;
 
 -- lock_chunk_making --
--- Whoever makes a chunk goes first, one at a time, before it holds anything that another waits for: it takes a lock on
--- symbols (the chunk's foreign key) that those who have registered a symbol would wait for in a circle.
+-- Chunks are made by one process at a time, before it holds any lock that others wait for: making one locks symbols
+-- (the chunk's foreign key), for which processes that have registered a symbol would wait in a circle.
 SELECT pg_advisory_xact_lock(hashtext('tickstockpl.chunk'));
 
 -- hypertable_of_bars --
--- Of ohlcv_1min: days of a chunk, chunks, whether it can be compressed, days of both policies, and locks: how many a
--- statement takes that names every chunk with its indexes, and how many the server has room for.
+-- Of ohlcv_1min: days per chunk, number of chunks, whether it can be compressed, days of both policies, and locks: how
+-- many a statement on every chunk takes, and how many the server has room for.
 SELECT extract(epoch FROM d.time_interval) / 86400, h.num_chunks, h.compression_enabled,
        (SELECT extract(epoch FROM (j.config ->> 'compress_after')::interval) / 86400 FROM timescaledb_information.jobs j
          WHERE j.proc_name = 'policy_compression' AND j.hypertable_schema = h.hypertable_schema
@@ -48,12 +49,12 @@ SELECT extract(epoch FROM d.time_interval) / 86400, h.num_chunks, h.compression_
  WHERE to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass('ohlcv_1min');
 
 -- make_hypertable --
--- Bars that are there already move into chunks; nobody reads or writes them meanwhile.
+-- Existing bars move into chunks; nobody can read or write them meanwhile.
 SELECT create_hypertable('ohlcv_1min', 'timestamp', chunk_time_interval => make_interval(days => %(days)s),
                          if_not_exists => true, migrate_data => true);
 
 -- set_chunk_interval --
--- Of chunks that are made from now on.
+-- For chunks made from now on.
 SELECT set_chunk_time_interval('ohlcv_1min', make_interval(days => %(days)s));
 
 -- allow_compression --

@@ -1,5 +1,5 @@
 -- universe_value --
--- The same NAME:KEY may stand there for several environments or types: the one for all environments wins, then the oldest.
+-- NAME:KEY may exist for several environments or types: the row for all environments is used, then the oldest.
 SELECT value FROM cache_entries
  WHERE name = %(name)s AND key = %(key)s
  ORDER BY environment IS NOT DISTINCT FROM 'DEFAULT' DESC, id LIMIT 1;
@@ -10,12 +10,12 @@ SELECT id, value FROM cache_entries
  ORDER BY environment IS NOT DISTINCT FROM 'DEFAULT' DESC, id LIMIT 1 FOR UPDATE;
 
 -- universe_entries --
--- The table holds the application's settings too; which other values are universes, their shapes tell.
+-- The table also holds the application's settings; the shape of a value shows whether it is a universe.
 SELECT name, key, type, environment, value FROM cache_entries
  WHERE type NOT IN ('app_settings', 'cache_config') ORDER BY name, key, id;
 
 -- lock_universes --
--- Readers go on. Two imports of one new name must not both find nothing.
+-- Readers continue. Two imports of one new name must not both find nothing.
 LOCK TABLE cache_entries IN SHARE ROW EXCLUSIVE MODE;
 
 -- update_universe --

@@ -7,18 +7,19 @@ SELECT session_id::text, universe, started_at, stopped_at, patterns, indicators 
  ORDER BY started_at DESC LIMIT 1;
 
 -- reopen_session --
--- A bridge that is started again soon: the session that its end stopped goes on. (Its close would have stopped it, too.)
+-- After a quick restart of the bridge, continue the session that its end stopped. (The market's close would have
+-- stopped it as well.)
 UPDATE streaming_session SET stopped_at = NULL
  WHERE session_id = (SELECT session_id FROM streaming_session ORDER BY started_at DESC LIMIT 1)
    AND universe = %(universe)s AND stopped_at >= %(at)s::timestamptz - make_interval(secs => %(within_s)s);
 
 -- start_session --
--- Where another bridge was quicker, its session is the one.
+-- If another bridge was faster, use its session.
 INSERT INTO streaming_session (session_id, universe, started_at)
 VALUES (%(session_id)s::uuid, %(universe)s, %(at)s) ON CONFLICT DO NOTHING;
 
 -- count_session --
--- Absolute numbers: said again after an answer that got lost, or by a bridge that was stalled, they change nothing.
+-- Absolute numbers: repeated after a lost answer, or by a stalled bridge, they change nothing.
 UPDATE streaming_session
    SET patterns = greatest(patterns, %(patterns)s), indicators = greatest(indicators, %(indicators)s)
  WHERE session_id = %(session_id)s::uuid AND stopped_at IS NULL;
@@ -30,16 +31,16 @@ UPDATE streaming_session
  WHERE session_id = %(session_id)s::uuid;
 
 -- former_bridge --
--- Whether a bridge gave a sign of life shortly before this one took the lease, and when.
+-- Whether another bridge was active shortly before this one took the lease, and when.
 SELECT coalesce(idle_since > clock_timestamp() - make_interval(secs => %(within_s)s), false), idle_since
   FROM lease WHERE unit = 'bridge';
 
 -- has_cache_entries --
--- The application's table of universes; without the application there is none.
+-- The application's table of universes; without the application it does not exist.
 SELECT to_regclass('cache_entries') IS NOT NULL;
 
 -- universe_size --
--- NAME:KEY names a universe; its value is a list, {"symbols": […]} or {"stocks": […]}, as jsonb, json or text.
+-- NAME:KEY is a universe; its value is a list, {"symbols": […]} or {"stocks": […]}, as jsonb, json or text.
 SELECT CASE WHEN jsonb_typeof(value) = 'array' THEN jsonb_array_length(value)
             WHEN jsonb_typeof(value -> 'symbols') = 'array' THEN jsonb_array_length(value -> 'symbols')
             WHEN jsonb_typeof(value -> 'stocks') = 'array' THEN jsonb_array_length(value -> 'stocks') END
@@ -49,12 +50,12 @@ SELECT CASE WHEN jsonb_typeof(value) = 'array' THEN jsonb_array_length(value)
 SELECT count(*) FROM symbols WHERE coalesce(active, true);
 
 -- log_bridge_event --
--- What the bridge says of itself in the flow log: no symbol, no pattern.
+-- The bridge's own events in the flow log: no symbol, no pattern.
 SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %(checkpoint)s, NULL, NULL, NULL, NULL,
                              NULL, %(details)s::jsonb);
 
 -- worker_counts --
--- Every row, also of workers that ended: one that comes back under its old name must not look new.
+-- All rows, also of ended workers: one that returns with its old name must not look new.
 SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.unit IS NOT NULL AS living,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM w.updated_at))::float8 AS idle_s,
        (extract(epoch FROM w.updated_at) - extract(epoch FROM w.started_at))::float8 AS age_s,
@@ -70,7 +71,7 @@ SELECT count(*) FROM lease
 SELECT partition, position FROM checkpoint ORDER BY partition;
 
 -- symbol_freshness --
--- Each symbol's newest bar, by one step down the index each, against the newest of all; ages in minutes.
+-- Each symbol's newest bar (one index step each), compared with the newest of all; ages in minutes.
 WITH newest AS MATERIALIZED (
     SELECT s.symbol::text AS symbol, b.minute
       FROM symbols s
@@ -82,13 +83,13 @@ SELECT (SELECT count(*) FROM aged WHERE age <= %(active)s), (SELECT count(*) FRO
        ARRAY(SELECT symbol FROM stale ORDER BY symbol COLLATE "C" LIMIT %(listed)s);
 
 -- dead_letters_since --
--- A transaction may commit a lower id a moment after a higher one was seen: what is younger than settle_s waits.
+-- A transaction may commit a lower id a moment after a higher one was seen: rows younger than settle_s wait.
 SELECT reason, count(*), max(id) FROM dead_letter
  WHERE id > %(seen)s AND created_at <= clock_timestamp() - make_interval(secs => %(settle_s)s)
  GROUP BY reason ORDER BY count(*) DESC, reason;
 
 -- last_dead_letter_before --
--- Down the primary key until one is old enough, which is at once where few are new. No time: any is.
+-- Down the primary key until one is old enough: one step if few are new. Without a time: any row.
 SELECT coalesce((SELECT id FROM dead_letter
                   WHERE created_at <= coalesce(%(at)s::timestamptz, 'infinity') ORDER BY id DESC LIMIT 1), 0);
 

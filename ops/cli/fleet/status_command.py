@@ -13,7 +13,7 @@ from ....db.look.fleet_look import WINDOW_S
 from ...process.console import Escaped, make_console
 from ...process.shutdown import Stop
 from ...status.monitor_tables import glance_of, picture_of, print_line, print_report, verdict
-from ...status.observer import Look, Observer, embedded_away
+from ...status.observer import Observation, Observer, embedded_away
 from ...wiring.servers import Place
 from ..parts.options import CONTEXT, Number, look_options
 from ..parts.setting import typed
@@ -88,7 +88,7 @@ def status(  # one parameter for each option
             sys.exit(1)
         observer = opened.enter_context(closing(Observer(place, window_s=minutes * 60, latest_flows=flows)))
         if not watch:
-            look = observer.look()
+            look = observer.observe()
             _print(look, as_json=as_json)
             sys.exit(0 if look.is_healthy else 1)
         console = make_console(highlight=False, markup=False)
@@ -100,7 +100,7 @@ def status(  # one parameter for each option
 
 def _watch_live(observer: Observer, console: Console, stop: Stop, every_s: float, *, everything: bool) -> None:
     """Redraw one picture until the stop, then print the last verdict."""
-    look = observer.look()
+    look = observer.observe()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             if everything:
@@ -110,19 +110,19 @@ def _watch_live(observer: Observer, console: Console, stop: Stop, every_s: float
             live.update(Escaped(picture), refresh=True)
             if stop.wait(every_s):
                 break
-            look = observer.look()
+            look = observer.observe()
     for line in verdict(look.fleet, look.findings):
         print_line(console, line, indent=9)
 
 
 def _watch_plain(observer: Observer, stop: Stop, every_s: float, *, as_json: bool) -> None:
     while True:
-        _print(observer.look(), as_json=as_json)
+        _print(observer.observe(), as_json=as_json)
         if stop.wait(every_s):
             return
 
 
-def _print(look: Look, *, as_json: bool) -> None:
+def _print(look: Observation, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(look.document()).decode(), flush=True)
     else:

@@ -6,7 +6,7 @@ from uuid import UUID
 from ....contracts.daily.load import MOST_SYMBOLS, LoadRequest
 from ....contracts.errors import UsageError
 from ....contracts.messages.message import Message
-from ....contracts.runs import Status
+from ....contracts.runs import RunStatus
 from ....contracts.universe import UniverseEntry
 from ....db.postgres import Connection
 from ....db.tables import run_steps, runs
@@ -79,7 +79,7 @@ class LoadMoves(RunMoves):
         except UsageError:
             return UniverseEntry(_IMPORTED, name.lower()[:100])
 
-    def end(self, run: AliveRun, status: Status, error: str | None, said: Sequence[Message] = ()) -> None:
+    def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
         """End the load; one that has bars of none of its symbols has failed."""
         if status == "completed" and run.symbols and run.phases:
             failed = run_steps.failed_symbols(self.connection, run.run_id, "import")

@@ -1,1 +1,1 @@
-"""Closed bars to patterns: one file for each pattern of ours, and one for TA-Lib's candlesticks. Pure."""
+"""Closed bars to patterns: one file for each of our own patterns, and one for TA-Lib's candlesticks. Pure."""

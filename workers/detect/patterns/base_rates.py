@@ -1,4 +1,4 @@
-"""How often what was measured of a pattern came true: from base_rates.json, which `tickstock patterns measure` writes.
+"""How often a pattern's prediction came true: from base_rates.json, written by `tickstock patterns measure`.
 
 A rate holds for the rule that it was measured of: other parameters, or a confidence below the threshold that it was
 measured with, have none.
@@ -29,14 +29,14 @@ class MeasuredRate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeasuredRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pattern was when it was measured."""
+    """A pattern's rule when it was measured."""
 
     threshold: float
     parameters: Parameters
 
 
 class BaseRates(msgspec.Struct, frozen=True, kw_only=True):
-    """All of the file. days: what was measured, in words."""
+    """The whole file. days: the measured days, in words."""
 
     days: dict[str, str]
     hit: str
@@ -46,7 +46,7 @@ class BaseRates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RatesOf:
-    """Finds the rate of a detection."""
+    """Finds the base rate of a detection."""
 
     def __init__(self, measured: BaseRates) -> None:
         self._rules = measured.rules
@@ -60,7 +60,7 @@ class RatesOf:
     def find(
         self, pattern: str, timeframe: str, direction: int, confidence: float, parameters: Parameters
     ) -> BaseRate | None:
-        """Return the rate of such a detection, None where there is none of this rule."""
+        """Return the rate of such a detection, None if there is none for its rule."""
         rate = self._rates.get((pattern, timeframe, direction))
         if rate is None:
             return None
@@ -70,6 +70,6 @@ class RatesOf:
 
 @cache
 def shipped_rates() -> RatesOf:
-    """Return the rates that this package ships with."""
+    """Return the rates in this package."""
     file = resources.files(__package__) / FILE
     return RatesOf(msgspec.json.decode(file.read_bytes(), type=BaseRates))

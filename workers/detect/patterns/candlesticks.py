@@ -1,9 +1,9 @@
-"""The 61 candlesticks of TA-Lib, each exactly where TA-Lib finds it on the same bars; docs/candlesticks.md lists them.
+"""The 61 candlesticks of TA-Lib, found exactly as by TA-Lib on the same bars; docs/candlesticks.md lists them.
 
-A pattern is there where TA-Lib's value for the last bar is not 0; its sign is the direction, but of those that by its
-own comments mean neither bullish nor bearish. One exception: a bar without range (high == low) is never a candlestick,
-because CDLDOJI counts every flat bar of a thin symbol. Beside the shape each needs a range, and some a move before it
-(stand_out.py).
+A pattern is found if TA-Lib's value for the last bar is not 0. Its sign is the direction, except for patterns that are
+neither bullish nor bearish by TA-Lib's comments. One exception: a bar without range (high == low) is never a
+candlestick, because CDLDOJI counts every flat bar of a thin symbol. Beside the shape each needs a range, and some a
+move before it (stand_out.py).
 
 Source: TA-Lib, src/ta_func/ta_CDL*.c, with its candle settings (ta_global.c). Averages exclude the bar itself:
 - Doji: body <= 0.1 x the mean range of the 10 bars before.
@@ -32,11 +32,11 @@ from ...windows import WINDOW, Windows
 from .kind import BULLISH, NEITHER, Found, Parameters, PatternKind, nothing_found, number
 from .stand_out import EITHER, FALL, RISE, stand_out
 
-# TA-Lib keeps running totals, whose rounding depends on every bar given: an average differs from the one over its own
-# 10 bars by less than 4e-14 of the window's highest price. The prefilters keep what is 25 times nearer than that to a
+# TA-Lib keeps running totals, whose rounding depends on all given bars: an average differs from that of its own 10 bars
+# by less than 4e-14 of the window's highest price. The prefilters keep candidates within 25 times this distance of a
 # limit, so they drop nothing that TA-Lib finds.
 _SLACK = 1e-12
-# Their sign is always positive, or the colour of the bar: "it does not mean bullish or bearish" (ta_CDLHIGHWAVE.c); of
+# Their sign is always positive, or the colour of the bar: "it does not mean bullish or bearish" (ta_CDLHIGHWAVE.c); for
 # the Dragonfly, the Gravestone and Takuri the trend decides.
 _NEITHER = {
     "CDLDRAGONFLYDOJI",
@@ -50,8 +50,8 @@ _NEITHER = {
 }
 _AFTER = {"CDLHANGINGMAN": RISE, "CDLINVERTEDHAMMER": FALL, "CDLSHOOTINGSTAR": RISE}  # by TA-Lib's own comments
 _LARGEST_PENETRATION = 100.0  # share of a body; TA-Lib's own bound is 3e37
-_OPTIONS = ("penetration",)  # what TA-Lib's functions take
-_REACH = 32  # bars: the least that each of them needs is 15, and a range is measured against 15
+_OPTIONS = ("penetration",)  # options of TA-Lib's functions
+_REACH = 32  # bars: TA-Lib needs at most 15, and a range is compared with 15
 _MIN_MOVE = 1.0  # ATR
 _MIN_RANGE = {"min_ticks": 5.0, "min_atr": 0.75}
 
@@ -124,7 +124,7 @@ def _maybe_hammer(windows: Windows, candle: Candle) -> Mask:
 
 
 def find_by_talib(windows: Windows, parameters: Parameters, *, function: str) -> Found:
-    """Find what a TA-Lib function finds. Raises ValueError for a wrong parameter."""
+    """Find the pattern of a TA-Lib function. Raises ValueError for a wrong parameter."""
     options = {name: number(parameters, name, 0.0, _LARGEST_PENETRATION) for name in _OPTIONS if name in parameters}
     ready = _ready(windows, _last_candle(windows), function)
     signal = _signals(function, windows, ready, **options)
@@ -135,9 +135,9 @@ def find_by_talib(windows: Windows, parameters: Parameters, *, function: str) ->
 
 
 def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> NDArray[np.int64]:
-    """Return TA-Lib's value for the last bar of the windows in question, 0 for the others.
+    """Return TA-Lib's value for the last bar of the candidate windows, 0 for the others.
 
-    TA-Lib is given all bars of a window and no other: on fewer, its running totals round differently.
+    TA-Lib gets exactly the bars of a window: with fewer, its running totals round differently.
     """
     signal = np.zeros(len(maybe), dtype=np.int64)
     compute = getattr(talib, function)
@@ -150,7 +150,7 @@ def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> 
 
 
 def _found(here: Mask, direction: NDArray[Any] | int, confidence: Floats) -> Found:
-    """Return what was found; the confidence of a bar whose open or close lies outside its range stays within bounds."""
+    """Return the detections; the confidence stays in bounds even if open or close is outside the bar's range."""
     found = nothing_found(len(here))
     found.confidence[here] = np.clip(confidence[here], 0.01, 1.0)
     found.direction[here] = np.broadcast_to(direction, here.shape)[here]
@@ -164,13 +164,13 @@ def _last_candle(windows: Windows) -> Candle:
 
 
 def _ready(windows: Windows, candle: Candle, function: str) -> Mask:
-    """Return which windows have bars enough, and a last bar with a range."""
+    """Return the windows with enough bars, and with a range in the last bar."""
     ready: Mask = (windows.length >= _least_bars(function)) & (candle.range > 0)
     return ready
 
 
 def _mean(bars: Floats) -> Floats:
-    """Return the mean of each row; added column by column, so that no other row and no memory layout changes a bit."""
+    """Return the mean of each row; columns are added one by one, so that rounding never depends on other rows."""
     total: Floats = np.zeros(len(bars))
     for column in bars.T:
         total += column
@@ -179,7 +179,7 @@ def _mean(bars: Floats) -> Floats:
 
 
 def _slack(windows: Windows) -> Floats:
-    """Return how far from a limit, in dollars, TA-Lib may still decide either way."""
+    """Return the distance from a limit, in dollars, within which TA-Lib may decide either way."""
     slack: Floats = _SLACK * np.fmax.reduce(windows.high, axis=1)
     return slack
 

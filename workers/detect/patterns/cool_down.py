@@ -1,6 +1,6 @@
-"""Whether what was found is an event of its own, or one that an earlier bar of the same window has shown already.
+"""Whether a detection is a new event, or the repeat of one on an earlier bar of the same window.
 
-A function of the bars alone, never of what was told: so a live worker, a restored one, a replay and a backtest agree.
+It depends only on the bars, not on published messages: a live worker, a restored one, a replay and a backtest agree.
 """
 
 import numpy as np
@@ -12,33 +12,33 @@ from .kind import Found, Parameters, PatternKind, number
 from .levels import ATR_BARS, last_bars
 from .stand_out import usual_range
 
-COOL_DOWN = 10.0  # bars, by default; 0 is none
-_LONGEST = 100.0  # bars: with what a pattern looks at they lie within a window
+COOL_DOWN = 10.0  # bars, by default; 0: no cool-down
+_LONGEST = 100.0  # bars: so a pattern and its cool-down fit into a window
 
 Bars = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
 def cool_down_of(parameters: Parameters) -> int:
-    """Return the parameter `cool_down`, in bars. Raises ValueError where it is not a whole number within its bounds."""
+    """Return the parameter `cool_down`, in bars. Raises ValueError if it is not a whole number within its bounds."""
     bars = number(parameters, "cool_down", 0.0, _LONGEST)
     if not bars.is_integer():
-        raise ValueError(f"cool_down: {bars:g} is no whole number of bars")
+        raise ValueError(f"cool_down: {bars:g} is not a whole number of bars")
     return int(bars)
 
 
 def columns_for(kind: PatternKind, parameters: Parameters) -> int:
-    """Return how many columns of a window a pattern and its cool-down look at."""
+    """Return how many columns of a window a pattern and its cool-down need."""
     return max(kind.depth, kind.decisive + cool_down_of(parameters))
 
 
 def found_before(
     windows: Windows, rows: NDArray[np.intp], kind: PatternKind, parameters: Parameters, least: float, there: Found
 ) -> Mask:
-    """Tell, for each row in which a pattern was found, on which bars of its cool-down the same was: (n, bars).
+    """Return, per row with a detection, a mask of the cool-down's bars with the same detection: (n, bars).
 
-    The same: the same direction, a confidence of `least` or more, and a level as near as the kind says. there: what was
-    found on the last bars. The last column is the bar before.
+    The same: equal direction, a confidence of `least` or more, and a level within the kind's distance. there: the
+    detections on the last bars. The last column is the bar before.
     """
     cool_down = cool_down_of(parameters)
     if not cool_down or not len(rows):
@@ -55,9 +55,9 @@ def found_before(
 
 
 def bars_since(same: Mask) -> Bars:
-    """Return how many bars ago the same was found last, 0 where it is new; same: as found_before gives it.
+    """Return how many bars ago the same detection was last found, 0 if new; same: from found_before.
 
-    A repeat of a repeat has the one before it within its cool-down, and is one, too.
+    A repeat of a repeat is also a repeat: the one before is within its cool-down.
     """
     since = np.zeros(len(same), np.int64)
     found = same.any(axis=1)
@@ -67,7 +67,7 @@ def bars_since(same: Mask) -> Bars:
 
 
 def _earlier(windows: Windows, rows: NDArray[np.intp], depth: int, bars: int) -> Windows:
-    """Return the windows that end on each of so many bars before the last one, oldest first, row by row."""
+    """Return the windows that end on each of the `bars` bars before the last one, oldest first, row by row."""
     columns = (
         sliding_window_view(column[rows, -depth - bars : -1], depth, axis=1).reshape(-1, depth)
         for column in windows[:5]

@@ -5,7 +5,7 @@ smoothed by a Gaussian kernel, extrema are sought where the smoothed slope chang
 highest (lowest) close within one bar. E1..E5 are five consecutive extrema; E1 is a maximum, E3 > E1, E3 > E5, E1 and
 E5 within a tolerance of their average, E2 and E4 within a tolerance of theirs. The inverse is the mirror image.
 
-What is ours, because the paper looks at daily bars of whole years afterwards, and we at any bar as it closes:
+Our additions, because the paper uses daily bars of whole years, and we any bar as it closes:
 
 - The tolerance is not 1.5 %, which fits daily bars only, but `tolerance` x the mean absolute change from close to close
   in the window; this mean counts as at least 0.005 % and at most 3 % of the price.
@@ -14,8 +14,9 @@ What is ours, because the paper looks at daily bars of whole years afterwards, a
 - Something to turn (Bulkowski, Encyclopedia of Chart Patterns: a trend leads up to it): before E1 a bar of the window
   closed below the neckline's height.
 - Proportions (Bulkowski: shoulders alike in price and distance, the head beyond both): the head is the (first) extreme
-  close of the window, and its high (low) within one bar is beyond those of the shoulders; it stands `height` mean
-  changes or more off the neckline; each shoulder reaches 25 % to 80 % of the head's height; of the distances from the
+  close of the window, and its high (low) within one bar is beyond those of the shoulders; its distance from the
+  neckline is `height` mean changes or more; each shoulder reaches 25 % to 80 % of the head's height; of the distances
+  from the
   head to the two shoulders the longer is at most twice the shorter, and the break comes after E5 no later than E5 after
   E3.
 
@@ -44,19 +45,19 @@ from ...windows import Windows
 from .kind import BEARISH, BULLISH, Found, Parameters, PatternKind, nothing_found, number
 
 DEPTH = 60  # bars: the formation takes 20 to 50 of them
-LEAST_CHANGE, MOST_CHANGE = 0.00005, 0.03  # of the price: bounds of the mean change that all is measured by
+LEAST_CHANGE, MOST_CHANGE = 0.00005, 0.03  # of the price: bounds of the mean change, the unit of all distances
 SHOULDER_LOW, SHOULDER_HIGH = 0.25, 0.80  # of the head's height
 DISTANCE_RATIO = 2.0
-NEAR = 1  # bars from a smoothed extremum to the close that stands for it, as in the paper
+NEAR = 1  # bars from a smoothed extremum to its close, as in the paper
 WEIGHT = 0.5  # of the departures in the confidence
-QUIET_BARS = 4  # whose closes the break goes beyond; this alone rules out three of four windows at once
+QUIET_BARS = 4  # the break is beyond the closes of these; this alone excludes three of four windows
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 
 class Shape(NamedTuple):
-    """Five extrema in each of m windows of closes. at: (m, 5) columns; price: (m, 5); head up, whichever kind."""
+    """Five extrema in each of m windows of closes. at: (m, 5) columns; price: (m, 5); head up for both kinds."""
 
     at: Rows
     price: Matrix
@@ -64,7 +65,7 @@ class Shape(NamedTuple):
 
 
 def find_head_shoulders(windows: Windows, parameters: Parameters, *, direction: int) -> Found:
-    """Find the formation that the last bar of each window completes; levels: the neckline on that bar, and the head.
+    """Find the formations completed by the last bar of each window; levels: the neckline on that bar, and the head.
 
     direction: BEARISH for head and shoulders, BULLISH for the inverse.
     """
@@ -89,12 +90,12 @@ def find_head_shoulders(windows: Windows, parameters: Parameters, *, direction: 
 
 
 def reach_of(bandwidth: float) -> int:
-    """Return how many bars to each side the kernel reaches: where its weight falls below 2 % of the middle's."""
+    """Return the bars to each side that the kernel covers: where its weight is at least 2 % of the middle's."""
     return math.ceil(2.8 * bandwidth)
 
 
 def _worth_a_look(windows: Windows, direction: int, reach: int) -> Rows:
-    """Return the rows that may hold a formation, by signs that each of them has and most windows have not."""
+    """Return the rows that may have a formation, by cheap tests that exclude most windows."""
     rows = np.flatnonzero((windows.length >= DEPTH) & (windows.close[:, -1] > 0))
     turned = windows.close[:, -DEPTH:] * -float(direction)
     last = turned[rows, -1]
@@ -107,7 +108,7 @@ def _worth_a_look(windows: Windows, direction: int, reach: int) -> Rows:
 def five_extrema(rows: Rows, close: Matrix, bandwidth: float) -> tuple[Rows, Matrix, Shape]:
     """Return the rows whose smoothed closes end in five extrema, max first and last, with the closes and the shape."""
     reach = reach_of(bandwidth)
-    rising = np.diff(_smoothed(close, bandwidth), axis=1) > 1e-9 * np.abs(close[:, 1:])  # a flat stretch has no noise
+    rising = np.diff(_smoothed(close, bandwidth), axis=1) > 1e-9 * np.abs(close[:, 1:])  # no noise in flat parts
     turns = rising[:, reach:-1] != rising[:, reach + 1 :]  # before `reach` the kernel is cut off at the window's left
     column = np.arange(reach + 1, DEPTH - 1)
     last = np.sort(np.where(turns, column, 0), axis=1)[:, -5:]
@@ -126,9 +127,9 @@ def five_extrema(rows: Rows, close: Matrix, bandwidth: float) -> tuple[Rows, Mat
 
 
 def _smoothed(close: Matrix, bandwidth: float) -> Matrix:
-    """Return the kernel regression of each row; near the ends the kernel's part inside the window has all the weight.
+    """Return the kernel regression of each row; near the ends only the part inside the window is weighted.
 
-    Summed tap by tap, not as a product of matrices: its rounding would depend on how many rows there are.
+    Summed tap by tap, not as a matrix product, whose rounding would depend on the number of rows.
     """
     total = np.zeros_like(close)
     weight = np.zeros(DEPTH)
@@ -143,7 +144,7 @@ def _smoothed(close: Matrix, bandwidth: float) -> Matrix:
 
 
 def _departures(close: Matrix, shape: Shape, tolerance: float, height: float) -> Matrix:
-    """Return each shape's four departures from the ideal, (m, 4): up to 1 is allowed, and 2 stands for never."""
+    """Return each shape's four departures from the ideal, (m, 4): up to 1 is allowed, 2 excludes the shape."""
     change = np.abs(np.diff(close, axis=1)).mean(axis=1)
     price = np.abs(close[:, -1])
     change = np.clip(change, LEAST_CHANGE * price, MOST_CHANGE * price)
@@ -170,20 +171,20 @@ def _departures(close: Matrix, shape: Shape, tolerance: float, height: float) ->
 
 
 def _confirmed(close: Matrix, shape: Shape) -> NDArray[np.bool_]:
-    """Return whether the last close is below the neckline and none since E4 was."""
+    """Return whether the last close is the first below the neckline since E4."""
     below = close < shape.neckline
     since = np.arange(DEPTH) > shape.at[:, 3, None]
     return np.asarray(below[:, -1] & ~np.any((below & since)[:, :-1], axis=1))
 
 
 def _turns(close: Matrix, shape: Shape) -> NDArray[np.bool_]:
-    """Return whether the price came to the left shoulder through the neckline's height: there is a trend to turn."""
+    """Return whether the price crossed the neckline's height before the left shoulder: there is a trend to turn."""
     before = np.arange(DEPTH) < shape.at[:, 0, None]
     return np.asarray(np.any((close < shape.neckline) & before, axis=1))
 
 
 def _stands_out(tip: Matrix, at: Rows) -> NDArray[np.bool_]:
-    """Return whether the head's tip is beyond those of both shoulders, not its close alone; tip: highs, head up."""
+    """Return whether the head's high, not only its close, is above those of both shoulders; tip: highs, head up."""
     near = at[:, ::2, None] + np.arange(-NEAR, NEAR + 1)
     left, head, right = np.take_along_axis(tip[:, None, :], near, axis=2).max(axis=2).T
     return np.asarray((head > left) & (head > right))

@@ -1,4 +1,4 @@
-"""What a kind of pattern is: a name, its defaults, and one function that finds it in many windows at once.
+"""A kind of pattern: a name, its defaults, and a function that finds it in many windows in one call.
 
 Every pattern's module has a constant KIND (or KINDS, a sequence of them); `registry.py` collects them.
 """
@@ -19,30 +19,30 @@ Parameters = Mapping[str, float | str]
 
 
 class Found(NamedTuple):
-    """What was found on the last bar of each of n windows."""
+    """The detections on the last bar of each of n windows."""
 
-    confidence: NDArray[np.float64]  # (n,), 0 where the pattern is not on the last bar, else in (0, 1]
+    confidence: NDArray[np.float64]  # (n,), 0 if the pattern is not on the last bar, else in (0, 1]
     direction: NDArray[np.int8]  # (n,), BULLISH, BEARISH or NEITHER
-    levels: NDArray[np.float64]  # (n, k), prices (neckline, support ...), NaN where not found or not used
+    levels: NDArray[np.float64]  # (n, k), prices (neckline, support ...), NaN if not found or unused
 
 
 class OtherDays(NamedTuple):
-    """What the last bars of n windows are held against besides their windows.
+    """Volumes of other days, to compare the last bars of n windows with.
 
-    same_minute: (n, days), shares of the same minute on days before, NaN where there was no bar. is_edge: (n,),
-    whether it is the day's last bar, or some of the 20 bars before are of a day before.
+    same_minute: (n, days), shares of the same minute on days before, NaN if there was no bar. is_edge: (n,), whether it
+    is the day's last bar, or some of the 20 bars before belong to a day before.
     """
 
     same_minute: NDArray[np.float64]
     is_edge: NDArray[np.bool_]
 
     def of_rows(self, rows: NDArray[np.intp]) -> "OtherDays":
-        """Return what is of some of the windows."""
+        """Return the values of some windows."""
         return OtherDays(self.same_minute[rows], self.is_edge[rows])
 
 
 def no_other_days(rows: int) -> OtherDays:
-    """Return that nothing more is known of `rows` windows."""
+    """Return empty values for `rows` windows."""
     return OtherDays(np.empty((rows, 0)), np.zeros(rows, bool))
 
 
@@ -55,18 +55,19 @@ class PatternKind(NamedTuple):
     """
 
     name: str  # as in pattern_definitions.name
-    description: str  # short_description
-    depth: int  # columns of Windows that `find` wants, at most 250
-    least_bars: int  # a shorter window has nothing
+    description: str  # as short_description
+    depth: int  # columns of Windows that `find` needs, at most 250
+    least_bars: int  # in shorter windows it finds nothing
     threshold: float  # default confidence_threshold
     enabled: bool  # default
-    parameters: Parameters  # name -> default; a definition may name only these, and `find` is given all of them
+    parameters: Parameters  # name -> default; a definition may set only these, and `find` gets all of them
     find: Callable[[Windows, Parameters], Found]
     confirm: Callable[[Windows, Parameters, OtherDays], Found] | None = (
         None  # of what was found: it leaves less, or all
     )
-    reach: int = 0  # how many of these columns decide, where the others only make the rounding what it is; 0: all
-    same_level: float = 0.25  # ATR: two finds within a cool-down whose levels are no farther apart are one event
+    reach: int = 0  # how many of these columns decide (the others only affect rounding); 0: all
+    # ATR: two detections within a cool-down whose levels are at most so far apart are one event
+    same_level: float = 0.25
 
     @property
     def decisive(self) -> int:
@@ -75,14 +76,14 @@ class PatternKind(NamedTuple):
 
 
 def nothing_found(rows: int, levels: int = 1) -> Found:
-    """Return a Found of `rows` windows without any pattern, to be filled in; shapes (n,), (n,), (n, levels)."""
+    """Return an empty Found for `rows` windows, to be filled; shapes (n,), (n,), (n, levels)."""
     return Found(np.zeros(rows), np.zeros(rows, dtype=np.int8), np.full((rows, levels), np.nan))
 
 
 def number(parameters: Parameters, name: str, low: float, high: float) -> float:
-    """Return a parameter that must lie in [low, high].
+    """Return a parameter that must be in [low, high].
 
-    Raises ValueError, which names the parameter, where it is not a number or out of its bounds.
+    Raises ValueError with the parameter's name if it is not a number or out of bounds.
     """
     value = parameters[name]
     try:

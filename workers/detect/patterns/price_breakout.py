@@ -33,12 +33,12 @@ BARS = 20
 
 
 def find_price_breakout(windows: Windows, parameters: Parameters) -> Found:
-    """Find the breakouts on the last bars, both ways, with much volume against the bars before."""
+    """Find the breakouts on the last bars, in both directions, with high volume compared with the bars before."""
     return confirm_price_breakout(windows, parameters, no_other_days(len(windows.close)))
 
 
 def confirm_price_breakout(windows: Windows, parameters: Parameters, others: OtherDays) -> Found:
-    """Find the breakouts on the last bars, both ways, with much volume against other days too."""
+    """Find the breakouts on the last bars, in both directions, with high volume also compared with other days."""
     volume_ratio = number(parameters, "volume_ratio", 0.1, 100.0)
     range_ratio = number(parameters, "range_ratio", 0.0, 100.0)
     margin, ticks = number(parameters, "margin", 0.0, 5.0), least_ticks(parameters)

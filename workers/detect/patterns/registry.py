@@ -1,4 +1,4 @@
-"""Every pattern by its name: a new one is a file and a line here."""
+"""All patterns by name: a new one needs a file and a line here."""
 
 from .candlesticks import KINDS as CANDLESTICKS
 from .cool_down import COOL_DOWN
@@ -10,7 +10,7 @@ from .support_bounce import KIND as SUPPORT_TEST
 from .volume_spike import KIND as VOLUME_SPIKE
 
 _KINDS = [*CANDLESTICKS, *HEAD_SHOULDERS, VOLUME_SPIKE, PRICE_BREAKOUT, SUPPORT_TEST, RESISTANCE_BREAK]
-# Each has what every pattern has beside its own parameters.
+# Every pattern also has the common parameters.
 PATTERNS: dict[str, PatternKind] = {
     kind.name: kind._replace(parameters={**kind.parameters, "cool_down": COOL_DOWN}) for kind in _KINDS
 }

@@ -49,7 +49,7 @@ def find_resistance_break(windows: Windows, parameters: Parameters) -> Found:
 
 
 def _worth_a_look(windows: Windows) -> NDArray[np.intp]:
-    """Return the rows whose last close is above all closes since the youngest swing high that there can be."""
+    """Return the rows whose last close is above all closes since the newest possible swing high."""
     rows = np.flatnonzero(windows.length >= DEPTH)
     recent = windows.close[rows, -1 - SWING :]
     maybe: NDArray[np.intp] = rows[recent[:, -1] > recent[:, :-1].max(axis=1)]

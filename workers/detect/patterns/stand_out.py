@@ -1,6 +1,7 @@
-"""What a shape needs beside itself to be worth a word: a range, in ticks and against the bars before, and a move.
+"""What a shape needs to be published: a range, in ticks and compared with the bars before, and a move.
 
-On a grid of cents every fourth bar of a quiet stock opens and closes at one price: a shape of two ticks says nothing.
+With prices in cents, every fourth bar of a quiet stock opens and closes at one price: a shape of two ticks means
+nothing.
 """
 
 import numpy as np
@@ -10,11 +11,11 @@ from ...windows import Windows
 from .kind import Parameters, number
 from .levels import ATR_BARS, last_bars
 
-MOVE_BARS = 10  # before the bar: what TA-Lib, too, measures a candle by
+MOVE_BARS = 10  # before the bar; TA-Lib also measures candles over 10 bars
 FALL, EITHER, RISE = -1, 0, 1
 
 _TICK, _TICK_BELOW_1_DOLLAR = 0.01, 0.0001  # dollars: Regulation NMS, rule 612 (17 CFR 242.612)
-_ROUNDING = 0.001  # ticks: the difference of two prices in binary is a little more or less than whole ticks
+_ROUNDING = 0.001  # ticks: differences of binary floats are slightly more or less than whole ticks
 _MOST_TICKS, _MOST_ATR = 10_000.0, 100.0
 
 Floats = NDArray[np.float64]
@@ -22,23 +23,23 @@ Mask = NDArray[np.bool_]
 
 
 def are_ticks(distance: Floats, price: Floats, least: float) -> Mask:
-    """Tell which distances, in dollars, are so many ticks or more at these prices."""
+    """Return a mask of the distances, in dollars, of at least `least` ticks at these prices."""
     tick = np.where(price >= 1.0, _TICK, _TICK_BELOW_1_DOLLAR)
     return np.asarray(distance >= (least - _ROUNDING) * tick)
 
 
 def least_ticks(parameters: Parameters) -> float:
-    """Return the parameter `min_ticks`. Raises ValueError for one out of its bounds."""
+    """Return the parameter `min_ticks`. Raises ValueError if out of bounds."""
     return number(parameters, "min_ticks", 0.0, _MOST_TICKS)
 
 
 def usual_range(bars: Windows) -> Floats:
-    """Return each row's mean true range of the up to 14 bars before the last, 0 where there is none.
+    """Return each row's mean true range of up to 14 bars before the last, 0 if there are none.
 
     The first bar of a history has no close before: its true range is high - low.
     """
     total, count = np.zeros(len(bars.close)), np.zeros(len(bars.close))
-    for column in range(-1 - ATR_BARS, -1):  # one by one: no other row changes a sum's rounding
+    for column in range(-1 - ATR_BARS, -1):  # one by one: a sum's rounding must not depend on other rows
         high, low, before = bars.high[:, column], bars.low[:, column], bars.close[:, column - 1]
         true_range = np.fmax(high, before) - np.fmin(low, before)
         there = ~np.isnan(high)
@@ -48,10 +49,10 @@ def usual_range(bars: Windows) -> Floats:
 
 
 def stand_out(windows: Windows, here: Mask, parameters: Parameters, way: int | None = None) -> Mask:
-    """Tell which of the shapes found here have the range that `min_ticks` and `min_atr` ask for, and the move before.
+    """Return a mask of the found shapes with the range of `min_ticks` and `min_atr`, and with the move before them.
 
-    way: of the move (FALL, RISE or EITHER) that `min_move` asks for; None where the shape needs none. Raises
-    ValueError for a parameter out of its bounds.
+    way: direction of the move (FALL, RISE or EITHER) of `min_move`; None if the shape needs none. Raises ValueError for
+    a parameter out of bounds.
     """
     ticks, least = least_ticks(parameters), number(parameters, "min_atr", 0.0, _MOST_ATR)
     moved = 0.0 if way is None else number(parameters, "min_move", 0.0, _MOST_ATR)
@@ -69,7 +70,7 @@ def stand_out(windows: Windows, here: Mask, parameters: Parameters, way: int | N
 
 
 def _ends_a_move(bars: Windows, least: Floats, way: int) -> Mask:
-    """Tell which last bars are the lowest (highest) of a fall (rise) of so many dollars over the bars before."""
+    """Return a mask of the last bars that are the lowest (highest) of a fall (rise) of at least `least` dollars."""
     before = slice(-1 - MOVE_BARS, -1)
     change = bars.close[:, -2] - bars.close[:, -1 - MOVE_BARS]
     fell = (bars.low[:, -1] <= bars.low[:, before].min(axis=1)) & (-change >= least)

@@ -1,9 +1,9 @@
-"""What a bar's volume is held against besides the bars before it: the same minute of the days before.
+"""The usual volume of a bar's minute: that of the same minute on the days before.
 
-A market has its hours: the opening minute trades many times what the minutes before the close did, and says nothing by
-that. So a bar with much volume against the bars before must have it against the same minute, too. Of a bar without any
-such day, the bars before decide alone; but not at the opening, where they are of another day, and not at the close,
-whose auction they had no part in.
+Volume depends on the hour: the opening minute trades many times as much as the minutes before the close. So a bar with
+much volume compared with the bars before must also have it compared with the same minute. If there are no such days,
+the bars before decide alone; but not at the open, where they belong to another day, and not at the close with its
+auction.
 """
 
 from typing import NamedTuple
@@ -15,9 +15,9 @@ from .kind import OtherDays
 
 
 class UsualVolume(NamedTuple):
-    """The volume of some windows' minute on the days before, in shares.
+    """The volume of some windows' minutes on the days before, in shares.
 
-    deviation: of a population. is_known: whether there is anything to compare with, such a day or bars of the same day.
+    deviation: of a population. is_known: whether there are such days, or bars of the same day.
     """
 
     mean: NDArray[np.float64]
@@ -26,7 +26,7 @@ class UsualVolume(NamedTuple):
 
 
 def usual_volume(others: OtherDays) -> UsualVolume:
-    """Return what the days before say; a mean of 0 where there is none."""
+    """Return the mean and deviation over the days before; a mean of 0 if there are none."""
     volumes = np.ascontiguousarray(others.same_minute)
     days = (~np.isnan(volumes)).sum(axis=1)
     mean = np.nansum(volumes, axis=1) / np.maximum(days, 1)

@@ -1,8 +1,8 @@
 """Volume_Spike: the bar trades far more than the 20 bars before it, and than its minute did on the days before.
 
 Source: the standard score of the volume, against the mean and the standard deviation of the bars before (Karpoff
-(1987), The Relation between Price Changes and Trading Volume, JFQA 22, on why volume is measured against its own
-past); the numbers are ours. Where the bars before traded all alike, their deviation says nothing, so it counts as at
+(1987), The Relation between Price Changes and Trading Volume, JFQA 22, on why volume is measured against its own past);
+the numbers are ours. If the bars before have nearly equal volumes, their deviation is too small to use; it counts as at
 least a quarter of their mean. Found where (volume - mean) / deviation >= `deviations` and volume >= `ratio` x mean; a
 symbol that did not trade in the 20 bars before has no mean to compare with, and no spike.
 
@@ -21,17 +21,17 @@ from ...windows import Windows
 from .kind import Found, OtherDays, Parameters, PatternKind, no_other_days, nothing_found, number
 from .usual_volume import usual_volume
 
-BARS = 20  # the bars before; as relative volume is counted
+BARS = 20  # the bars before, as for relative volume
 LEAST_DEVIATION = 0.25  # of the mean
 
 
 def find_volume_spike(windows: Windows, parameters: Parameters) -> Found:
-    """Find the volume spikes on the last bars, against the bars before alone."""
+    """Find the volume spikes on the last bars, compared with the bars before."""
     return confirm_volume_spike(windows, parameters, no_other_days(len(windows.close)))
 
 
 def confirm_volume_spike(windows: Windows, parameters: Parameters, others: OtherDays) -> Found:
-    """Find the volume spikes on the last bars, against other days too."""
+    """Find the volume spikes on the last bars, also compared with other days."""
     deviations = number(parameters, "deviations", 0.5, 100.0)
     ratio = number(parameters, "ratio", 1.0, 1000.0)
     found = nothing_found(len(windows.close))

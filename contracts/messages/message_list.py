@@ -1,4 +1,4 @@
-"""Which message is said on which channel: what the AsyncAPI document, and nobody's memory, lists."""
+"""The list of all messages of all channels. The AsyncAPI document is made from it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,11 +31,11 @@ from .processing_events import (
 from .streaming_messages import SessionStarted, SessionStopped, StreamingHealth
 from .system_messages import BacktestProgress, BacktestResults, CriticalAlert, ProcessingError, SystemHealth
 
-_KIND_KEYS = ("event", "event_type", "type")  # the first of them that a body has says which message it is
+_KIND_KEYS = ("event", "event_type", "type")  # the first of these keys in a body is the message's kind
 
 
-class Spoken(NamedTuple):
-    """One message of one channel. kind: what its body calls itself."""
+class ChannelMessage(NamedTuple):
+    """One message of one channel. kind: the name in its body."""
 
     channel: str
     kind: str
@@ -43,21 +43,21 @@ class Spoken(NamedTuple):
 
 
 def kind_of(body: Any) -> str | None:
-    """Return what a decoded body calls itself, None where it does not."""
+    """Return the kind that a decoded body names; None if it names none."""
     if not isinstance(body, dict):
         return None
     return next((body[key] for key in _KIND_KEYS if isinstance(body.get(key), str)), None)
 
 
-def _plain(on: str, *bodies: type[Body]) -> Iterator[Spoken]:
+def _plain(on: str, *bodies: type[Body]) -> Iterator[ChannelMessage]:
     for body in bodies:
         defaults = dict(zip(reversed(body.__struct_fields__), reversed(body.__struct_defaults__), strict=False))
-        yield Spoken(on, next(defaults[key] for key in _KIND_KEYS if isinstance(defaults.get(key), str)), body)
+        yield ChannelMessage(on, next(defaults[key] for key in _KIND_KEYS if isinstance(defaults.get(key), str)), body)
 
 
-def _enveloped(on: str, names: tuple[str, ...], payload: type[Body]) -> Iterator[Spoken]:
+def _enveloped(on: str, names: tuple[str, ...], payload: type[Body]) -> Iterator[ChannelMessage]:
     for name in names:
-        yield Spoken(on, name, Envelope[payload])  # type: ignore[valid-type]  # one of a few classes
+        yield ChannelMessage(on, name, Envelope[payload])  # type: ignore[valid-type]  # one of a few classes
 
 
 _COMPLETED: dict[PhaseName, type[Body]] = {
@@ -68,7 +68,7 @@ _COMPLETED: dict[PhaseName, type[Body]] = {
 }
 
 
-def _of_phases() -> Iterator[Spoken]:
+def _of_phases() -> Iterator[ChannelMessage]:
     for name, phase in PHASES.items():
         started, progress, completed = phase.channels
         yield from _enveloped(started, phase.started, PhaseStarted)
@@ -76,7 +76,7 @@ def _of_phases() -> Iterator[Spoken]:
         yield from _enveloped(completed, phase.completed, _COMPLETED[name])
 
 
-SPOKEN: tuple[Spoken, ...] = (
+CHANNEL_MESSAGES: tuple[ChannelMessage, ...] = (
     *_plain(channel.PATTERNS, PatternEvent),
     *_plain(channel.PATTERNS_STREAMING, StreamingPattern),
     *_plain(channel.PATTERNS_DETECTED, StreamingPattern),
@@ -98,4 +98,4 @@ SPOKEN: tuple[Spoken, ...] = (
     *_of_phases(),
     *_enveloped(channel.INDICATORS_CALCULATED, CALCULATED, IndicatorCalculated),
 )
-CHANNELS: tuple[str, ...] = tuple(dict.fromkeys(spoken.channel for spoken in SPOKEN))
+CHANNELS: tuple[str, ...] = tuple(dict.fromkeys(entry.channel for entry in CHANNEL_MESSAGES))
