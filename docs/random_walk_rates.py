@@ -13,13 +13,13 @@ from tickstockpl.workers.detect.patterns import (
     head_shoulders,
     price_breakout,
     resistance_break,
-    support_test,
+    support_bounce,
     volume_spike,
 )
 from tickstockpl.workers.detect.patterns.kind import PatternKind
 from tickstockpl.workers.windows import Windows
 
-KINDS = [*head_shoulders.KINDS, volume_spike.KIND, price_breakout.KIND, support_test.KIND, resistance_break.KIND]
+KINDS = [*head_shoulders.KINDS, volume_spike.KIND, price_breakout.KIND, support_bounce.KIND, resistance_break.KIND]
 SEED = 30_001  # another one than the tests have, and than the parameters were chosen on
 BARS = 100_000  # in each walk
 CHUNK = 20_000

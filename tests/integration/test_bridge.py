@@ -197,7 +197,7 @@ def test_a_bridge_waits_for_the_stream_that_a_worker_makes(migrated_servers, wai
             stop.set()
             thread.join(60)
     (bridge,) = made
-    assert bridge.options.partitions == 3
+    assert bridge._partitions == 3
     bridge._client.close()
     bridge._database.close()
 

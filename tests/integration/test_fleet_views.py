@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from click.testing import CliRunner
+from tickstockpl.contracts.fleet import fleet_rules
 from tickstockpl.contracts.fleet.fleet_rules import RULES
 from tickstockpl.contracts.market_hours import Hours
 from tickstockpl.contracts.messages.channel_names import PATTERNS
@@ -277,6 +278,36 @@ def application_away(fleet):
     fleet.listener.get_message(timeout=60)
 
 
+def add_run(fleet, status, ended="NULL", failed=0):
+    fleet.do(
+        "INSERT INTO run (run_id, run_date, trigger, universe, phases, status, created_at, ended_at, symbols_failed)"
+        f" VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{{import}}', '{status}', {AGO} '2 min',"
+        f" {ended}, {failed})"
+    )
+
+
+def no_jobs(fleet):
+    add_run(fleet, "queued")
+
+
+@contextmanager
+def run_stuck(fleet):
+    """A process of jobs is there, for longer than a run may stand still."""
+    add_run(fleet, "running")
+    name = {"application_name": "tickstock-jobs j1"}
+    with pytest.MonkeyPatch.context() as patch, psycopg.connect(fleet.servers.database_url, **name):
+        patch.setattr(fleet_rules, "RUN_STILL_S", 0.0)
+        yield
+
+
+def run_failed(fleet):
+    add_run(fleet, "failed", f"{AGO} '1 min'")
+
+
+def run_incomplete(fleet):
+    add_run(fleet, "completed", f"{AGO} '1 min'", failed=2)
+
+
 CAUSES = [
     (no_workers, [("error", "NO_WORKERS")]),
     (partitions_unowned, [("error", "PARTITIONS_UNOWNED")]),
@@ -305,6 +336,10 @@ CAUSES = [
     (front_door_waits, [("warn", "FRONT_DOOR_WAITS")]),
     (undetected_bars, [("warn", "UNDETECTED_BARS")]),
     (replay_unfinished, [("warn", "REPLAY_UNFINISHED")]),
+    (no_jobs, [("error", "NO_JOBS")]),
+    (run_stuck, [("error", "RUN_STUCK")]),
+    (run_failed, [("warn", "RUN_FAILED")]),
+    (run_incomplete, [("note", "RUN_INCOMPLETE")]),
     (application_away, [("note", "APPLICATION_AWAY")]),
     (lambda fleet: fleet.define("Doji", ["daily"]), [("note", "DEFINITIONS_IDLE")]),
     (lambda fleet: fleet.define("NoSuchPattern", None), [("note", "DEFINITIONS_WRONG")]),

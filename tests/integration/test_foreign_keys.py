@@ -465,6 +465,7 @@ def test_every_key_of_ours_is_looked_at(stream, client):
         "tickstock-stream", "tickstock-dlq", "tickstock-bridge:{bridge}:epoch", "tickstock:producer:heartbeat",
         *(f"tickstock-stream:{{p{p}}}" for p in range(2)), *(f"tickstock-stream:{{p{p}}}:flow" for p in range(2)),
         *(f"tickstock-results:{{p{p}}}" for p in range(2)), *(f"tickstock-stream:{{p{p}}}:aside" for p in range(2)),
+        "tickstock-jobs", "tickstock-results:{runs}",
         "tickstock-door:{tickstock-stream}:owner", "tickstock-door:{tickstock-stream}:aside",
     }  # fmt: skip
     for key in wanted:

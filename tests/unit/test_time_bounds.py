@@ -10,6 +10,7 @@ READS = re.compile(  # a table, its alias
     r"\b(?:FROM|JOIN|USING)\s+(ohlcv_(?!daily|weekly|monthly)\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?"
 )
 ALL_BARS = {
+    "bars_of_symbol": "the newest of one symbol, bound by what the caller gave, and read no further than the limit",
     "latest_bars": "of the demo, on servers of its own",
     "higher_bars": "bound behind its UNION ALL, which PostgreSQL carries into each branch",
 }
