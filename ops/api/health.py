@@ -18,8 +18,10 @@ def health(service: Shared) -> Health:
     look = service.glance.last
     away = {finding.code for finding in look.findings} if look else set()
     services = Services(
-        redis=_word("REDIS_AWAY" in away or service.feed.is_away),
-        database=_word("DATABASE_AWAY" in away or service.database.is_away),
+        redis=_word("REDIS_AWAY" in away or service.feed.is_away("redis")),
+        database=_word(
+            "DATABASE_AWAY" in away or service.database.is_away or service.feed.is_away("postgresql"),
+        ),
     )
     return Health(
         status=_status(look, services, hangs=service.glance.hangs),

@@ -2,6 +2,7 @@
 
 from ....contracts.errors import SetupError
 from ....contracts.names import RUNS
+from ....contracts.server import Server
 from ....contracts.stop import Stop
 from ....db.postgres import Database
 from ....db.redis import Client
@@ -28,10 +29,9 @@ class ResultsFeed(PatientLoop):
         self._told: dict[int, int] = {}
         self._look_at = 0.0
 
-    @property
-    def is_away(self) -> bool:
-        """Tell whether Redis did not answer last."""
-        return self._redis_outage.is_on
+    def is_away(self, server: Server) -> bool:
+        """Tell whether a server did not answer last."""
+        return (self._redis_outage if server == "redis" else self._database_outage).is_on
 
     def turn(self) -> None:
         """Read what has come, and tell it."""
