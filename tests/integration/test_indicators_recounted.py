@@ -231,7 +231,7 @@ def test_the_days_hold_what_they_are_chosen_for(made):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("session", ["regular", "extended"])
+@pytest.mark.parametrize("session", ["regular", pytest.param("extended", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("seeded")
 def test_every_value_of_every_indicator_is_that_of_a_recount_over_all_history(
     session, made, tickstock, migrated_servers, tmp_path, figure
