@@ -22,7 +22,7 @@ _SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
 _OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500 -c enable_seqscan=off -c enable_bitmapscan=off"
 _LOOK_EVERY_S = 0.02  # how exactly silence is measured
 _CLOSE_S = 0.5
-_PAUSE_S = 0.5  # after the server did not answer, so long nobody asks it
+_PAUSE_S = 0.5  # after the server did not answer: for so long no statement is sent to it
 
 
 class _Prompt(psycopg.Connection[Row]):

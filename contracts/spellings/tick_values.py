@@ -171,7 +171,7 @@ def symbol_table(distinct: Iterable[str | bytes]) -> tuple[list[str], list[int]]
 def sound_rows(
     codes: NDArray[np.integer], ts: NDArray[np.int64], price: NDArray[np.float64], size: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return a mask of the valid ticks, and the prices: 0 if the price is invalid and the size is 0."""
+    """Return a mask of the valid ticks, and the prices, 0 where one is invalid. A row of size 0 needs no price."""
     fair = (price > 0) & (price < MAX_PRICE)
     sound = (codes >= 0) & (ts >= MIN_TS_NS) & (ts < MAX_TS_NS) & (size >= 0) & (size < MAX_SIZE) & (fair | (size == 0))
     sound &= ~is_too_small(size)

@@ -105,7 +105,7 @@ def patterns_of(
 
 def _pattern(*columns: Any) -> ListedPattern:
     found = ListedPattern(*columns)
-    # As the table has it: a number, and NULL where there are no levels.
+    # The table holds the direction as a number, and NULL for no levels.
     return found._replace(direction=DIRECTIONS.get(columns[6]), levels=found.levels or [])
 
 

@@ -93,7 +93,7 @@ def partition_detail() -> Dashboard:
             graph(
                 "Stream entries",
                 {"{{partition}}": f"max by (partition) (tickstock_stream_entries{_CHOSEN})"},
-                says="Frames in tickstock-stream:{pN}; committed ones stay for the retention (15 minutes).",
+                says="Frames in tickstock-stream:{pN}; committed ones stay for --retention-s.",
                 unit=units.Short,
             ),
             graph(

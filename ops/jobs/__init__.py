@@ -1,1 +1,1 @@
-"""The work of the commands, one file per job."""
+"""What the commands do, one file a command; not the program tickstock-jobs."""

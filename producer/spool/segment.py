@@ -27,7 +27,7 @@ class Segment:
     is_known: bool = True
 
     def is_committed(self, done: dict[int, int]) -> bool:
-        """Tell whether all of it is committed. done: by partition."""
+        """Tell whether every frame of the file is committed. done: partition -> last committed number."""
         return self.is_known and all(last <= done.get(partition, 0) for partition, last in self.tops.items())
 
 

@@ -130,7 +130,7 @@ class SpooledWriter:
         try:
             self.sender.forget_numbers()
         except (RedisError, OSError) as e:
-            log.debug("numbers left in redis", why=str(e))
+            log.debug("numbers not deleted in Redis: a worker deletes them in a day", why=str(e))
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

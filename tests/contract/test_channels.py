@@ -46,7 +46,7 @@ DOCUMENTED = [
     "tickstock:patterns:completed",
 ]
 
-# Defined and tested now, said by the daily run and the backtest that are still to be built.
+# Defined and tested now; nobody publishes them yet.
 NOTHING_SAYS_YET = {
     "backtest_progress",
     "backtest_results",

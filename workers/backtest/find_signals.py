@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 def market_of_days(bars: Bars, first_day: int) -> Market:
-    """Return the bars from a day (since 1970) on as a market."""
+    """Return the bars of a day (counted since 1970) and of those behind it as a Market."""
     keep = bars.day >= first_day
     owner = np.repeat(np.arange(len(bars.symbols)), np.diff(bars.bounds))
     counts = np.bincount(owner[keep], minlength=len(bars.symbols))

@@ -1,4 +1,4 @@
-"""⑧ Copies outbox rows to tickstock-results:{pN} and dead letters to tickstock-dlq. The tables are the truth."""
+"""Copies outbox rows to tickstock-results:{pN} and dead letters to tickstock-dlq. The tables are the truth."""
 
 from dataclasses import replace
 

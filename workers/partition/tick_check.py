@@ -29,7 +29,7 @@ MS_NS = 1_000_000
 LATENESS_MS = 500  # a live bar stays open so long after its end
 MAX_FUTURE_S = 900.0  # a tick's time may be so far ahead of its arrival
 
-REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long (design, section 4)
+REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long
 
 
 @dataclass(frozen=True, slots=True)

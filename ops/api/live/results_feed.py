@@ -34,7 +34,7 @@ class ResultsFeed(PatientLoop):
         return (self._redis_outage if server == "redis" else self._database_outage).is_on
 
     def turn(self) -> None:
-        """Read what has come, and tell it."""
+        """Read new results, and pass them to the clients of the hub."""
         if self._world.monotonic_s() >= self._look_at:
             self._look_at = self._world.monotonic_s() + _LOOK_EVERY_S
             self._follow_partitions()

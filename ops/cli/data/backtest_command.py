@@ -108,7 +108,7 @@ def _watched(work: Callable[[Callable[[float, str], None]], Report]) -> Report:
 
 
 def _check(connection: Connection, request: Request) -> int:
-    """Say what knew the future; return how many trades did."""
+    """Print each trade that changes when later bars are cut off; return their number."""
     patterns = definitions_of(connection, request)
     loaded: list[Loaded] = [*load(connection, request)]
     random = Random(msgspec.json.encode(request))  # the same request is cut at the same times

@@ -51,7 +51,7 @@ class JobsListener(PatientLoop):
             self._held = None
 
     def begin_anew(self) -> None:
-        """Nothing hangs on the database's connection."""
+        """Do nothing: this loop keeps nothing that a new connection of the database would make invalid."""
 
     def leave(self) -> None:
         """End the subscription."""

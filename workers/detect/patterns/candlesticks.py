@@ -10,7 +10,7 @@ Source: TA-Lib, src/ta_func/ta_CDL*.c, with its candle settings (ta_global.c). A
 - Hammer: body < the mean body of the 10 bars before; lower shadow > body; upper shadow < 0.1 x the mean range of the 10
   bars before; the body's low end <= the low of the bar before + 0.2 x the mean range of the 5 bars before that one.
 
-`rule` = "ratios" selects the application's own ratios for these two (contracts.md section 6); they look at one bar.
+`rule` = "ratios" selects the application's own ratios for these two; they look at one bar.
 
 Confidence (no source gives one; these say how clear the shape is):
 - Doji: 1 - 0.5 x body / the largest body that the rule allows. 1 where open == close, 0.5 at the limit.
