@@ -147,7 +147,7 @@ def test_a_file_that_is_published_again_takes_away_what_it_does_not_hold(
 
     assert [minute for symbol, minute, *_ in bars(ask) if symbol == "REPUB"] == left
     assert [minute for symbol, minute, *_ in bars(ask) if symbol == "KEPT"] == [0, 11]
-    assert "1 of them are gone" in said
+    assert "1 of them were deleted" in said
     assert audit().returncode == 0, audit().stdout
     assert audit("--file", file).returncode == 0
     assert ledger(ask)[0] == (5, 0, 5)
