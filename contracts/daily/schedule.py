@@ -48,7 +48,7 @@ class Due(NamedTuple):
 
 
 def read_trigger_time(text: str) -> str:
-    """Return a time as HH:MM. Raises UsageError where it is none, or the market is open then."""
+    """Return a time as HH:MM. Raises UsageError if the text is no time, or if the market is open at that time."""
     found = _TIME.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is no time of the day: HH:MM is needed, in New York, as in 16:10")

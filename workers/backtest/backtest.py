@@ -38,8 +38,8 @@ class Loaded(NamedTuple):
     splits: Sequence[Split]
 
 
-def nobody(share: float, symbol: str) -> None:
-    """Take progress that nobody looks at."""
+def ignore_progress(share: float, symbol: str) -> None:
+    """Show no progress."""
 
 
 def check(request: Request) -> None:
@@ -55,7 +55,7 @@ def check(request: Request) -> None:
         raise UsageError(f"the end, {request.end}, is not after the start, {request.start}")
 
 
-def run(connection: Connection, request: Request, progress: Progress = nobody) -> Report:
+def run(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Report:
     """Find the signals, trade them, and report. Raises UsageError; NothingFound where no symbol has bars."""
     patterns = definitions_of(connection, request)
     found = joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
@@ -76,7 +76,7 @@ def definitions_of(connection: Connection, request: Request) -> list[PatternDefi
     return found
 
 
-def load(connection: Connection, request: Request, progress: Progress = nobody) -> Iterator[Loaded]:
+def load(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Iterator[Loaded]:
     """Load the bars, some symbols at a time."""
     symbols = sorted(set(request.symbols))
     for first in range(0, len(symbols), _SYMBOLS_OF_A_BATCH):
