@@ -1,4 +1,7 @@
-"""A lease: the right of one process to use a unit, for example a partition. Pure."""
+"""A lease: the right of one process to use a unit, for example a partition. Pure.
+
+How long it lasts: `db/lease.py`.
+"""
 
 from typing import NamedTuple
 

@@ -146,7 +146,7 @@ _READ_IDS: tuple[Call, ...] = (("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" *
 # db/look/foreign_keys.py: whether our keys have the right types.
 _TYPES: tuple[Call, ...] = (("TYPE", _STREAM),)  # used on every key of the role; one call checks the right
 
-# Also sent to the nodes of a cluster.
+# On a cluster, a client also sends these calls to each node.
 CLUSTER_CALLS: tuple[Call, ...] = (("CLUSTER", "SLOTS"),)
 
 # db/streams/frame_stream.py: to send frames.

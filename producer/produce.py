@@ -113,7 +113,7 @@ def _drain(
 ) -> None:
     """Wait until everything is committed: only this process can send again what a fail-over of Redis loses."""
     deadline = world.monotonic_s() + DRAIN_DEADLINE_S
-    log.info("all sent: waiting until it is committed")
+    log.info("all ticks are sent: waiting until the workers have committed them")
     while not writer.is_drained:
         VITALS.turn()
         writer.poll_if_due(every_s=0.05)

@@ -23,7 +23,7 @@ INSIDE = {
     "workers": (
         {"marks", "sessions", "steady_clock"},
         {"door_reader", "partition", "windows"},
-        {"assignment", "bounds", "detect/patterns", "partition_reader", "redis_clock", "set_aside"},
+        {"assignment", "row_retention", "detect/patterns", "partition_reader", "redis_clock", "set_aside"},
         {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
         {"commit", "front_door"},
         {"daily"},

@@ -17,7 +17,7 @@ class RedisClock:
     def __init__(self, database: Database, *, world: World) -> None:
         self._database = database
         self.steady = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
-        self._has_stepped = False  # and is not followed
+        self._has_stepped = False  # True while the clock of Redis has jumped and we do not follow it
 
     def read(self, redis_ms: int) -> Reading:
         """Return the time to go by. redis_ms: what Redis's TIME says now, Unix ms."""

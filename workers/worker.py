@@ -76,7 +76,11 @@ class Worker:
         self._figures = parts.figures
         self._reader, self._clock = parts.reader, parts.clock
         self._owned, self._states = parts.owned, parts.owned.states
-        self._assignment, self._front_door, self._bounds = parts.assignment, parts.front_door, parts.bounds
+        self._assignment, self._front_door, self._row_retention = (
+            parts.assignment,
+            parts.front_door,
+            parts.row_retention,
+        )
         self._committer, self._marked, self._pacing = parts.committer, parts.marked, parts.pacing
         self._acks, self._teller, self._finished = parts.acks, parts.teller, parts.finished
         self._lookout, self._vanished, self._upkeep = parts.lookout, parts.vanished, parts.upkeep
@@ -338,7 +342,7 @@ class Worker:
             self._owned.take_one()
 
     def _wait_for_partitions(self) -> None:
-        self._bounds.step_if_due(self._database.connection)
+        self._row_retention.step_if_due(self._database.connection)
         self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
 
     # -- restore ---------------------------------------------------------------------------------------------------
@@ -376,7 +380,7 @@ class Worker:
         if self._vanished.give_up(self._states):
             self._pacing.note_uncommitted()
         self._upkeep.drop_old_producers(self._states)
-        self._bounds.step_if_due(self._database.connection)
+        self._row_retention.step_if_due(self._database.connection)
         self._acks.watch_memory(self._states)
         self._acks.send(self._states)
 

@@ -7,8 +7,8 @@ from ..contracts.names import GROUP
 from ..contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ..contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
 from ..db.staged_rows import TableShape
-from .bounds import KEEP, Keep
 from .partition.tick_check import LATENESS_MS, MAX_FUTURE_S, MS_NS, Limits
+from .row_retention import KEEP, Keep
 
 HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 

@@ -11,7 +11,6 @@ from ..db.streams.door_stream import DoorStream
 from ..db.world import World
 from .acks import Acks
 from .assignment import Assignment
-from .bounds import Bounds
 from .commit.commit_pacing import CommitPacing
 from .commit.committer import Committer
 from .commit.marked_bars import MarkedBars
@@ -26,6 +25,7 @@ from .partition_reader import PartitionReader
 from .redis_clock import RedisClock
 from .restore.restore_end import RestoreEnd
 from .restore.restorer import Restorer
+from .row_retention import RowRetention
 from .set_aside import SetAside
 from .upkeep import Upkeep
 from .vanished import Vanished
@@ -101,4 +101,4 @@ class WorkerParts:
         self.restore_end = RestoreEnd(
             self.reader, self.acks, finished=self.finished, lookout=self.lookout, upkeep=self.upkeep, world=world
         )
-        self.bounds = Bounds(options.keep, world=world)
+        self.row_retention = RowRetention(options.keep, world=world)

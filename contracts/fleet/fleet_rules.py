@@ -49,7 +49,7 @@ class Seen(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One row of the table. code: never changes.
+    """One row of the table. code: never changes. level: `error` makes `tickstock status` exit with 1.
 
     alarming: a person must act now; published on `tickstock:alerts:critical`, like a critical alert of Prometheus.
     alert: Prometheus's alert for the same problem, explained in the runbook; "" if there is none.

@@ -115,4 +115,6 @@ def expect_columns(connection: Connection) -> None:
     if needed:
         says = "; ".join(map(str, needed))
         do = "; ".join(lack.mend for lack in needed)
-        raise SetupError(f"the application's tables do not fit: {says}: as their owner, run `{do}`")
+        raise SetupError(
+            f"the application's tables lack what TickStockPL needs: {says}. Run as the owner of these tables: `{do}`"
+        )

@@ -9,7 +9,10 @@ from ..queries import query
 
 
 class ReplayRun(NamedTuple):
-    """One attempt. numbers: committed, by partition; finished: its end frames are committed in all partitions."""
+    """One attempt of a replay. numbers: the last committed tick number of each partition.
+
+    finished: the end frame of each partition is committed.
+    """
 
     name: str
     numbers: dict[int, int]

@@ -102,7 +102,7 @@ class Watchdog:
 
     def _restart_dead(self) -> None:
         for server in self._servers:
-            if server.is_alive() or not self._pauses[server.name].is_over():
+            if server.is_alive() or not self._pauses[server.name].may_start():
                 continue
             _note(f"{server.name} is gone: starting it again")
             try:
@@ -125,7 +125,7 @@ class _Pause:
         self._length_s = 0.0
         self._started_at = 0.0
 
-    def is_over(self) -> bool:
+    def may_start(self) -> bool:
         """Tell whether the server may be started now; if so, the next pause begins."""
         up_s = time.monotonic() - self._started_at
         if up_s < self._length_s:

@@ -92,9 +92,10 @@ def repair_now(
     symbols: Sequence[str] | None,
     wait: Callable[[float], bool],
 ) -> Repaired | None:
-    """Repair every past gap of a feed that is not fully repaired; None if it was stopped before the end.
+    """Repair each gap of the feed that has ended and is not fully repaired. Return None if stopped before the end.
 
-    symbols: None: those with a bar in the week before. Raises LeaseTaken if another process repairs.
+    symbols: which to repair; None means those with a bar in the week before the gap. Raises LeaseTaken if another
+    process repairs.
     """
     found = gaps.unrepaired_gaps(connection, feed, settle_s=SETTLE_S)
     if not found:

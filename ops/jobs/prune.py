@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...db.postgres import Connection
 from ...db.queries import query
-from ...workers.bounds import Keep
+from ...workers.row_retention import Keep
 
 _PAGES = 1024  # of 8 kB, in one transaction: some ten thousand rows
 

@@ -1,4 +1,8 @@
-"""The mean of moves that come in clusters, and its confidence interval. Pure."""
+"""The mean of price moves and its 95 % confidence interval. Pure.
+
+Moves of one cluster depend on each other, for example the moves of one day: the interval is wider than for as many
+independent moves.
+"""
 
 from typing import NamedTuple
 
@@ -20,9 +24,9 @@ class Mean(NamedTuple):
 
 
 def mean_of(values: Column, clusters: Column) -> Mean:
-    """Return the mean of the values that are numbers, with an interval that accounts for clusters.
+    """Return the mean of the values that are numbers, and its interval. clusters: the number of each value's cluster.
 
-    Overlapping moves, and all moves of one cluster, count as one observation: the cluster-robust variance of a ratio
+    All moves of one cluster together count as one observation: the cluster-robust variance of a ratio
     (K.-Y. Liang and S. Zeger, Biometrika 73, 1986), with Student's t, with one degree of freedom less than clusters.
     """
     there = ~np.isnan(values)

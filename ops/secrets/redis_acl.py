@@ -15,7 +15,7 @@ _SERVERS = {
         "+client|setname +client|kill +script|kill"
     ),
 }
-# `default` is off: without this user no password could be changed (ACL SETUSER, SAVE and LOAD).
+# Only `admin` can change passwords (ACL SETUSER, SAVE, LOAD), because `default` is off.
 _ADMIN = {"admin": "~* &* +@all"}
 _OTHERS = _SERVERS | _ADMIN
 _NOTHING = " ".join(NOTHING)

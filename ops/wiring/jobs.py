@@ -66,7 +66,8 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
         check_schema(connection)
         seed_definitions(connection)
         if lacks := lacks_of_daily_tables(connection):
-            raise SetupError(f"the application's tables do not fit: as their owner, run `{'; '.join(lacks)}`")
+            do = "; ".join(lacks)
+            raise SetupError(f"the application's tables lack columns. Run as the owner of these tables: `{do}`")
     client = open_redis(where, "jobs")
     url = where.servers.database_url
 

@@ -73,7 +73,10 @@ class StreamWriter:
         self._await_room()
 
     def poll_if_due(self, every_s: float = _POLL_EVERY_S) -> None:
-        """Read each second how far the workers are, and send again what Redis forgot or a worker misses."""
+        """Read how far the workers are, if the last reading is `every_s` old.
+
+        Frames that Redis lost, and frames that a worker asks for, are sent again.
+        """
         if self._world.monotonic_s() < self._polled_at_s + every_s:
             return
         self._polled_at_s = self._world.monotonic_s()

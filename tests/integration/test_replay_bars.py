@@ -58,7 +58,7 @@ def test_a_replay_in_a_terminal_shows_each_part_of_its_work(tmp_path):
     for part in ("sending", "committing", "detecting"):
         assert part in text
     logged = [line for line in text.splitlines() if "[info" in line]
-    assert any("all sent: waiting until it is committed" in line for line in logged)
+    assert any("all ticks are sent: waiting until the workers have committed them" in line for line in logged)
     assert not [line for line in logged if "━" in line]
     assert "6,000 ticks in" in text
 

@@ -299,7 +299,7 @@ def bars_again(ticks: Ticks, codes: dict[str, int], wanted: Iterable[tuple[str, 
 
 
 def refused_undo(undo: Undo, ts: int, why: str) -> Refused:
-    """Return the dead letter of an undo that cannot be carried out. ts: its own time, Unix ns."""
+    """Return the dead letter of an undo that cannot be carried out. ts: the undo's own time, Unix ns."""
     row = TickRow(
         undo.symbol, ts, undo.price, undo.size, trade_key=undo.trade_key, undoes=undo.undoes, facility=undo.facility,
         note=undo.note,

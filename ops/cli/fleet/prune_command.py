@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from ....db.schema.migrate import check_schema
-from ....workers.bounds import Keep
+from ....workers.row_retention import Keep
 from ...jobs.prune import Pruned
 from ...jobs.prune import prune as prune_tables
 from ...process.progress import now_and_then

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ....contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
-from ....workers.bounds import Keep
+from ....workers.row_retention import Keep
 from ....workers.worker_options import WorkerOptions
 from ...process.metrics_server import MetricsAddress, metrics_server
 from ...process.shutdown import Stop

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ....contracts.bounds import READ_TICKS
-from ....workers.bounds import SHORTEST_BARS_DAYS, Keep
+from ....workers.row_retention import SHORTEST_BARS_DAYS, Keep
 from ....workers.worker_options import WorkerOptions
 from .options import Number
 from .setting import F, default_of, option, setting

@@ -1,4 +1,7 @@
-"""All patterns by name: a new one needs a file and a line here."""
+"""All patterns by name: a new one needs a file, and here its import and its place in `_KINDS`.
+
+The application shows patterns in the order of `_KINDS`.
+"""
 
 from .candlesticks import KINDS as CANDLESTICKS
 from .cool_down import COOL_DOWN

@@ -10,7 +10,7 @@ from tickstockpl.db import postgres
 from tickstockpl.db.world import REAL
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
 from tickstockpl.ops.doctor.postgres import check_postgres
-from tickstockpl.workers.bounds import KEPT_BARS, Bounds, Keep
+from tickstockpl.workers.row_retention import KEPT_BARS, Keep, RowRetention
 from tickstockpl.workers.upkeep import Upkeep
 
 from .test_bad_input import stream  # noqa: F401  # a fixture
@@ -27,11 +27,11 @@ def database(migrated_servers):
 
 def run_all(connection, keep=None):
     """Do all steps of one round of each task."""
-    bounds = Bounds(keep or Keep(), world=REAL)
+    retention = RowRetention(keep or Keep(), world=REAL)
     connection.execute("UPDATE upkeep SET next_at = '-infinity', after = ''")
     for _ in range(400):
         connection.execute("UPDATE upkeep SET next_at = '-infinity' WHERE after <> ''")
-        if not bounds.step(connection):
+        if not retention.step(connection):
             break
     assert connection.execute("SELECT task, refused FROM upkeep WHERE refused IS NOT NULL").fetchall() == []
 
@@ -218,8 +218,8 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
         database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO somebody_else")
         database.execute("REVOKE DELETE ON streaming_session FROM somebody_else")
         database.execute("SET ROLE somebody_else")
-        bounds = Bounds(Keep(), world=REAL)
-        while bounds.step(database):
+        retention = RowRetention(Keep(), world=REAL)
+        while retention.step(database):
             pass
         refused = database.execute("SELECT task, refused, next_at > now() + interval '23 hours' FROM upkeep"
                                    " WHERE refused IS NOT NULL").fetchall()  # fmt: skip
@@ -235,13 +235,13 @@ def test_what_the_role_may_not_delete_is_left_for_a_day_and_said(database):
 
 
 def test_two_workers_never_do_the_same_step(database, migrated_servers):
-    bounds = Bounds(Keep(), world=REAL)
-    assert bounds.step(database)
+    retention = RowRetention(Keep(), world=REAL)
+    assert retention.step(database)
     database.execute("UPDATE upkeep SET next_at = 'infinity' WHERE task <> 'leases'")
     with psycopg.connect(migrated_servers.database_url) as other:
         other.execute("SELECT 1 FROM upkeep WHERE task = 'leases' FOR UPDATE")
-        assert not bounds.step(database)
-    assert bounds.step(database)
+        assert not retention.step(database)
+    assert retention.step(database)
 
 
 # -- bars that are forgotten are missed by nobody ----------------------------------------------------------------------

@@ -59,7 +59,7 @@ class _Step(NamedTuple):
     after: str
 
 
-class Bounds:
+class RowRetention:
     """Does the next due step, shared by all workers of the fleet through the rows of `upkeep`."""
 
     def __init__(self, keep: Keep, *, world: World) -> None:
