@@ -7,8 +7,10 @@ brings one piece to the partitions, so that leases are renewed and other feeds g
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -32,7 +34,7 @@ from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
 from ..db.streams.flow import FlowNumbers, SentField, read_flows, want_field
-from ..db.streams.frame_stream import Send, send
+from ..db.streams.frame_stream import FrameOutcome, Send, send
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
@@ -43,8 +45,42 @@ log = structlog.get_logger()
 _IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
-_FULL_WAIT_S = 1.0  # after Redis refused a frame
+_FULL_WAIT_S = 1.0  # after Redis refused something
 _RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
+
+
+class _Made(NamedTuple):
+    """A frame that Redis has not taken yet."""
+
+    partition: int
+    last: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Way:
+    """The way to one partition. previous: the number up to which frames are made; unsent: those that wait to be sent.
+
+    highest: the highest number that was ever in a frame that was sent. send_at_s: after Redis refused a frame, all wait
+    until then.
+    """
+
+    previous: int = 0
+    highest: int = 0
+    unsent: deque[_Made] = field(default_factory=deque)
+    in_redis: SentField = field(default_factory=SentField)
+    send_at_s: float = 0.0
+
+    def restart(self, number: int) -> None:
+        """Make frames from a number on; nobody knows which frames of before arrived."""
+        self.previous = number
+        self.unsent.clear()
+        self.in_redis.forget()
+
+    def stamp(self, frame: _Made) -> Send:
+        """Return the frame with the value that is written beside it."""
+        self.highest = max(self.highest, frame.last)
+        return Send(frame.partition, frame.body, self.in_redis.next(self.highest))
 
 
 class FrontDoor:
@@ -75,21 +111,19 @@ class FrontDoor:
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
-        self._in_redis = [SentField() for _ in range(partitions)]
+        self._ways = [_Way() for _ in range(partitions)]
         self.reset()
 
     def reset(self) -> None:
         """Forget the position of the door: the next step reads it again."""
         self._framed_to: int | None = None
-        self._previous = [0] * self._partitions
-        self._expect_nothing()
+        self._restart_ways(0)
         self._poll_at = 0.0
         self._restart_at = 0.0
 
-    def _expect_nothing(self) -> None:
-        """Forget what the `sent` field of each partition holds."""
-        for field in self._in_redis:
-            field.forget()
+    def _restart_ways(self, number: int) -> None:
+        for way in self._ways:
+            way.restart(number)
 
     # -- the lease -------------------------------------------------------------------------------------------------
 
@@ -139,6 +173,7 @@ class FrontDoor:
             self._start()
         if self._world.monotonic_s() >= self._poll_at:
             self._poll()
+        self._send_unsent()
         if not self._repeats.is_ready:
             self._repeats.read_on()
             return True
@@ -188,8 +223,7 @@ class FrontDoor:
         start = min(start, self._reader.open(start, max((*applied.values(), *sent), default=0), redis_ms(self._client)))
         self._framed_to = start
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
-        self._previous = [start] * self._partitions
-        self._expect_nothing()
+        self._restart_ways(start)
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
 
     def _register(self) -> None:
@@ -218,7 +252,7 @@ class FrontDoor:
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         flows = self._flows()
         for p, flow in flows.items():
-            forgotten = self._in_redis[p].differs(flow.sent)
+            forgotten = self._ways[p].in_redis.differs(flow.sent)
             wanted = flow.want is not None and self._world.monotonic_s() >= self._restart_at
             if forgotten or wanted:
                 log.warning("front door restarted", partition=p, why="Redis forgot" if forgotten else "missing frames")
@@ -250,7 +284,7 @@ class FrontDoor:
 
     def _behind(self) -> list[int]:
         """Return the partitions that have no frame yet up to where the door was read."""
-        return [p for p, previous in enumerate(self._previous) if previous < (self._framed_to or 0)]
+        return [p for p, way in enumerate(self._ways) if way.previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------
 
@@ -260,9 +294,9 @@ class FrontDoor:
             ticks = replace(ticks, refused=[*ticks.refused, *piece.refused])
         self._framed_to = piece.last
         self._reader.note_framed(piece, len(ticks) + len(ticks.refused))
-        self._send(list(self._cut(ticks, piece.last)))
+        self._send(self._cut(ticks, piece.last))
 
-    def _cut(self, ticks: Ticks, last: int) -> Iterator[Send]:
+    def _cut(self, ticks: Ticks, last: int) -> Iterator[_Made]:
         """Cut a piece into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
         parts = split(ticks, self._partitions) if len(ticks) else {}
         refused: dict[int, list[Refused]] = {}
@@ -279,31 +313,58 @@ class FrontDoor:
                 yield self._make(p, part.take(slice(done, end), odd[odd_done:odd_end]), number)
                 done, odd_done = end, odd_end
 
-    def _make(self, p: int, ticks: Ticks, last: int) -> Send:
+    def _make(self, p: int, ticks: Ticks, last: int) -> _Made:
         """Make the next frame of a partition, up to a number."""
-        body = make_frame(_IDENTITY, ticks, "live", self._previous[p], last, self._born_ms(last))
-        self._previous[p] = last
-        return Send(p, body, self._in_redis[p].next(last))
+        way = self._ways[p]
+        body = make_frame(_IDENTITY, ticks, "live", way.previous, last, self._born_ms(last))
+        way.previous = last
+        return _Made(p, last, body)
 
     def _born_ms(self, last: int) -> int:
         """Return when rows up to a number came, in Unix ms; an id may be ahead of the time of the read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
-    def _send(self, made: Sequence[Send]) -> None:
-        sends = [sent for sent in made if sent.partition not in self._foreign.left_out]
-        if not sends:
+    def _send(self, made: Iterable[_Made]) -> None:
+        for frame in made:
+            if frame.partition not in self._foreign.left_out:
+                self._ways[frame.partition].unsent.append(frame)
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        """Send what waits. What a partition refuses waits on and is sent later; the other partitions go on.
+
+        So a partition that refuses again and again does not keep the door from reading, or from mending its own stream.
+        """
+        now_s = self._world.monotonic_s()
+        frames = [frame for way in self._ways if now_s >= way.send_at_s for frame in way.unsent]
+        if not frames:
             return
-        for sent, outcome in zip(sends, send(self._client, FRONT_DOOR_PRODUCER, sends), strict=True):
-            p = sent.partition
-            if outcome.is_foreign:
-                self._leave_out()
-                self._wait_for_room()
+        sends = [self._ways[frame.partition].stamp(frame) for frame in frames]
+        outcomes = send(self._client, FRONT_DOOR_PRODUCER, sends)
+        if any(outcome.is_foreign for outcome in outcomes):
+            self._leave_out()
+            self._wait_for_room()
+            return
+        for frame, sent, outcome in zip(frames, sends, outcomes, strict=True):
+            if not self._note(frame, sent.sent, outcome):
                 return
-            if outcome.refused or self._in_redis[p].differs(outcome.before):
-                log.warning("front door restarted", partition=p, why=outcome.refused or "Redis forgot what was sent")
-                self._wait_for_room()
-                return
-            self._in_redis[p].note(sent.sent)
+
+    def _note(self, frame: _Made, written: str, outcome: FrameOutcome) -> bool:
+        """Note what became of a frame. Return False if Redis came back older: the door begins anew."""
+        way = self._ways[frame.partition]
+        if outcome.is_noted and way.in_redis.differs(outcome.before):
+            log.warning("front door restarted", partition=frame.partition, why="Redis forgot what was sent")
+            self._wait_for_room()
+            return False
+        if outcome.is_noted:
+            way.in_redis.note(written)
+        if outcome.refused is None:
+            way.unsent.remove(frame)
+            return True
+        if self._world.monotonic_s() >= way.send_at_s:
+            log.warning("front door waits for a partition", partition=frame.partition, why=outcome.refused)
+            way.send_at_s = self._world.monotonic_s() + _FULL_WAIT_S
+        return True
 
 
 def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:

@@ -18,13 +18,15 @@ class Send(NamedTuple):
 
 
 class FrameOutcome(NamedTuple):
-    """The result of a Send. before: the former `sent` value (None: none); refused: why Redis refused it.
+    """The result of a Send. refused: why Redis refused the frame.
 
+    is_noted: Redis took the `sent` value, perhaps without the frame. before: the value it replaced (None: none).
     is_foreign: a key of the partition holds another type; sending again would not help.
     """
 
     before: str | None
     refused: str | None
+    is_noted: bool
     is_foreign: bool = False
 
 
@@ -57,13 +59,12 @@ def groups_of(client: Client, partitions: int) -> set[str]:
 
 
 def _outcome(replies: Sequence[object]) -> FrameOutcome:
-    done = replies[4]
-    errors = [reply for reply in (*replies, *(done if isinstance(done, list) else ())) if isinstance(reply, Exception)]
-    if not errors and isinstance(done, list):
-        before = done[0]
-        return FrameOutcome(before.decode(errors="replace") if before is not None else None, None)
+    done = replies[4] if isinstance(replies[4], list) else []
+    errors = [reply for reply in (*replies, *done) if isinstance(reply, Exception)]
     for error in errors:
         if not is_pause(error) and not is_foreign(error):
             raise error
-    is_left_out = any(is_foreign(error) for error in errors)
-    return FrameOutcome(None, str(errors[0]) if errors else "EXEC returned nothing", is_left_out)
+    is_noted = bool(done) and not any(isinstance(reply, Exception) for reply in (done[0], done[2]))
+    before = done[0].decode(errors="replace") if is_noted and done[0] is not None else None
+    refused = None if is_noted and not errors else str(errors[0]) if errors else "EXEC returned nothing"
+    return FrameOutcome(before, refused, is_noted, any(is_foreign(error) for error in errors))

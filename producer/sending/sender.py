@@ -173,12 +173,13 @@ class Sender:
         left_out = self.left_out
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
             flow = self.flows[frame.partition]
+            if outcome.is_noted and flow.in_redis.differs(outcome.before):
+                forgotten.add(frame.partition)
+            if outcome.is_noted:
+                flow.in_redis.note(sent.sent)
             if outcome.refused or frame.partition in left_out:
                 refused.add(frame.partition)
                 continue
-            if flow.in_redis.differs(outcome.before):
-                forgotten.add(frame.partition)
-            flow.in_redis.note(sent.sent)
             flow.to_send.remove(frame)
             flow.kept.append(frame)
             if frame.partition not in refused:

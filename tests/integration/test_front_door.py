@@ -1,5 +1,6 @@
 """The front door under what others do to its stream: ids of their own, trims, deletions, entries of any size."""
 
+import itertools
 import json
 import os
 import re
@@ -421,6 +422,33 @@ def test_a_producer_goes_on_behind_an_id_far_ahead_in_each_partition(door, ticks
     assert ran.returncode == 0, ran.stderr
     assert door.volume() == 200
     assert [reason for reason, *_ in door.letters()] == ["bad_frame"] * PARTITIONS
+
+
+def test_partitions_that_refuse_frames_again_and_again_stop_neither_the_door_nor_each_other(door, working, until):
+    """There is hardly a moment in which all partitions take frames, and the door's own stream must be mended, too."""
+    ended = threading.Event()
+
+    def exhaust():
+        with redis.Redis.from_url(door.servers.redis_url) as client:
+            for turn in itertools.count():
+                client.execute_command("XSETID", stream_key(turn % PARTITIONS), f"{LARGEST}-{LARGEST}")
+                if ended.wait(0.05):
+                    return
+
+    stranger = threading.Thread(target=exhaust)
+    with working() as died:
+        door.add(3)
+        until(died, lambda: door.ledger().get("applied") == 3)
+        stranger.start()
+        try:
+            for _ in range(3):
+                door.redis.execute_command("XSETID", FRONT_DOOR, f"{LARGEST}-{LARGEST}")
+                add_when_possible(door, 20, until, died)
+        finally:
+            ended.set()
+            stranger.join(60)
+        until(died, lambda: door.ledger() == {"ticks_in": 63, "applied": 63})
+        assert door.volume() == 63
 
 
 def test_many_senders_beside_a_stranger_of_bad_ids_lose_nothing(door, working, until):
