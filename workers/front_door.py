@@ -6,11 +6,10 @@ that rows which are read again are dropped one by one. workers/door_reader.py re
 brings one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
 """
 
+import math
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -33,11 +32,12 @@ from ..db.metrics import TICKS_LOST
 from ..db.postgres import Database
 from ..db.queries import query
 from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
-from ..db.streams.flow import FlowNumbers, SentField, read_flows, want_field
-from ..db.streams.frame_stream import FrameOutcome, Send, send
+from ..db.streams.flow import FlowNumbers, read_flows, want_field
+from ..db.streams.frame_stream import FrameOutcome, send
 from ..db.world import World
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
+from .door_way import DoorWay, Made
 from .partition.tick_check import Limits
 
 log = structlog.get_logger()
@@ -46,41 +46,7 @@ _IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
 _FULL_WAIT_S = 1.0  # after Redis refused something
-_RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
-
-
-class _Made(NamedTuple):
-    """A frame that Redis has not taken yet."""
-
-    partition: int
-    last: int
-    body: bytes
-
-
-@dataclass(slots=True)
-class _Way:
-    """The way to one partition. previous: the number up to which frames are made; unsent: those that wait to be sent.
-
-    highest: the highest number that was ever in a frame that was sent. send_at_s: after Redis refused a frame, all wait
-    until then.
-    """
-
-    previous: int = 0
-    highest: int = 0
-    unsent: deque[_Made] = field(default_factory=deque)
-    in_redis: SentField = field(default_factory=SentField)
-    send_at_s: float = 0.0
-
-    def restart(self, number: int) -> None:
-        """Make frames from a number on; nobody knows which frames of before arrived."""
-        self.previous = number
-        self.unsent.clear()
-        self.in_redis.forget()
-
-    def stamp(self, frame: _Made) -> Send:
-        """Return the frame with the value that is written beside it."""
-        self.highest = max(self.highest, frame.last)
-        return Send(frame.partition, frame.body, self.in_redis.next(self.highest))
+_ANSWER_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
 
 class FrontDoor:
@@ -111,7 +77,7 @@ class FrontDoor:
         self._lease: Lease | None = None
         self._lease_at = 0.0
         self._full_until = 0.0
-        self._ways = [_Way() for _ in range(partitions)]
+        self._ways = [DoorWay() for _ in range(partitions)]
         self.reset()
 
     def reset(self) -> None:
@@ -119,7 +85,7 @@ class FrontDoor:
         self._framed_to: int | None = None
         self._restart_ways(0)
         self._poll_at = 0.0
-        self._restart_at = 0.0
+        self._answer_at = math.inf  # not before the door has read what was framed: a new beginning would never end
 
     def _restart_ways(self, number: int) -> None:
         for way in self._ways:
@@ -176,6 +142,7 @@ class FrontDoor:
         self._send_unsent()
         if not self._repeats.is_ready:
             self._repeats.read_on()
+            self._answer_at = self._world.monotonic_s() + _ANSWER_EVERY_S
             return True
         if self._framed_to is None or self._reader.is_far_ahead:
             return False
@@ -248,17 +215,17 @@ class FrontDoor:
         return flows
 
     def _poll(self) -> None:
-        """Read each second how far the partitions are: trim what all have applied, restart if Redis forgot frames."""
+        """Read each second how far the partitions are: trim what all have applied, send again what one misses."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         flows = self._flows()
         for p, flow in flows.items():
-            forgotten = self._ways[p].in_redis.differs(flow.sent)
-            wanted = flow.want is not None and self._world.monotonic_s() >= self._restart_at
-            if forgotten or wanted:
-                log.warning("front door restarted", partition=p, why="Redis forgot" if forgotten else "missing frames")
-                self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
-                self.reset()
-                self._restart_at = self._world.monotonic_s() + _RESTART_EVERY_S
+            self._ways[p].note_done(flow.done)
+            if self._ways[p].in_redis.differs(flow.sent):
+                self._send_again(p, 0, "Redis forgot what was sent")
+        missing = {p: flow.want for p, flow in flows.items() if flow.want is not None}
+        if missing and self._world.monotonic_s() >= self._answer_at:
+            self._answer(missing)
+            if self._framed_to is None:
                 return
         lowest = min((flow.done for flow in flows.values()), default=0)
         if len(flows) == self._partitions:
@@ -266,6 +233,22 @@ class FrontDoor:
         else:  # keep what a partition that is left out has not applied
             self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
+
+    def _answer(self, missing: Mapping[int, int]) -> None:
+        """Send again what workers ask for; begin anew where a frame is no longer in memory."""
+        self._answer_at = self._world.monotonic_s() + _ANSWER_EVERY_S
+        for p, above in missing.items():
+            self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
+            if not self._ways[p].has_all_above(above):
+                log.warning("front door restarted", partition=p, why="missing frames")
+                self.reset()
+                return
+            self._send_again(p, above, "a worker misses frames")
+
+    def _send_again(self, p: int, above: int, why: str) -> None:
+        log.warning("front door sends again", partition=p, why=why)
+        self._ways[p].in_redis.forget()
+        self._ways[p].send_again(above)
 
     def _note_losses(self) -> None:
         while self._reader.losses:
@@ -296,7 +279,7 @@ class FrontDoor:
         self._reader.note_framed(piece, len(ticks) + len(ticks.refused))
         self._send(self._cut(ticks, piece.last))
 
-    def _cut(self, ticks: Ticks, last: int) -> Iterator[_Made]:
+    def _cut(self, ticks: Ticks, last: int) -> Iterator[Made]:
         """Cut a piece into frames of about 512 rows; the rows of one entry stay in one frame, under one number."""
         parts = split(ticks, self._partitions) if len(ticks) else {}
         refused: dict[int, list[Refused]] = {}
@@ -313,18 +296,18 @@ class FrontDoor:
                 yield self._make(p, part.take(slice(done, end), odd[odd_done:odd_end]), number)
                 done, odd_done = end, odd_end
 
-    def _make(self, p: int, ticks: Ticks, last: int) -> _Made:
+    def _make(self, p: int, ticks: Ticks, last: int) -> Made:
         """Make the next frame of a partition, up to a number."""
         way = self._ways[p]
         body = make_frame(_IDENTITY, ticks, "live", way.previous, last, self._born_ms(last))
         way.previous = last
-        return _Made(p, last, body)
+        return Made(p, last, body)
 
     def _born_ms(self, last: int) -> int:
         """Return when rows up to a number came, in Unix ms; an id may be ahead of the time of the read."""
         return min(position_of(last).ms, self._reader.now_ms)
 
-    def _send(self, made: Iterable[_Made]) -> None:
+    def _send(self, made: Iterable[Made]) -> None:
         for frame in made:
             if frame.partition not in self._foreign.left_out:
                 self._ways[frame.partition].unsent.append(frame)
@@ -346,25 +329,20 @@ class FrontDoor:
             self._wait_for_room()
             return
         for frame, sent, outcome in zip(frames, sends, outcomes, strict=True):
-            if not self._note(frame, sent.sent, outcome):
-                return
+            self._note(frame, sent.sent, outcome)
 
-    def _note(self, frame: _Made, written: str, outcome: FrameOutcome) -> bool:
-        """Note what became of a frame. Return False if Redis came back older: the door begins anew."""
+    def _note(self, frame: Made, written: str, outcome: FrameOutcome) -> None:
         way = self._ways[frame.partition]
-        if outcome.is_noted and way.in_redis.differs(outcome.before):
-            log.warning("front door restarted", partition=frame.partition, why="Redis forgot what was sent")
-            self._wait_for_room()
-            return False
+        is_older = outcome.is_noted and way.in_redis.differs(outcome.before)
         if outcome.is_noted:
             way.in_redis.note(written)
         if outcome.refused is None:
-            way.unsent.remove(frame)
-            return True
-        if self._world.monotonic_s() >= way.send_at_s:
+            way.note_taken(frame)
+        elif self._world.monotonic_s() >= way.send_at_s:
             log.warning("front door waits for a partition", partition=frame.partition, why=outcome.refused)
             way.send_at_s = self._world.monotonic_s() + _FULL_WAIT_S
-        return True
+        if is_older:
+            self._send_again(frame.partition, 0, "Redis forgot what was sent")
 
 
 def _ends(rows: Column, refused: Sequence[Refused]) -> Iterator[int]:

@@ -14,11 +14,12 @@ import psycopg
 import pytest
 import redis
 from redis.exceptions import ResponseError
-from tickstockpl.contracts.names import FRONT_DOOR, stream_key
+from tickstockpl.contracts.names import FRONT_DOOR, FRONT_DOOR_PRODUCER, flow_key, stream_key
 from tickstockpl.db import metrics, postgres
 from tickstockpl.db.redis import connect
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.streams.door_stream import DoorStream
+from tickstockpl.db.streams.flow import want_field
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.door_reader import DoorChanged, DoorReader
@@ -425,13 +426,14 @@ def test_a_producer_goes_on_behind_an_id_far_ahead_in_each_partition(door, ticks
 
 
 def test_partitions_that_refuse_frames_again_and_again_stop_neither_the_door_nor_each_other(door, working, until):
-    """There is hardly a moment in which all partitions take frames, and the door's own stream must be mended, too."""
+    """There is hardly a moment in which all partitions take frames, and somebody always asks for frames again."""
     ended = threading.Event()
 
     def exhaust():
         with redis.Redis.from_url(door.servers.redis_url) as client:
             for turn in itertools.count():
                 client.execute_command("XSETID", stream_key(turn % PARTITIONS), f"{LARGEST}-{LARGEST}")
+                client.hset(flow_key(turn % PARTITIONS), want_field(FRONT_DOOR_PRODUCER), 0)
                 if ended.wait(0.05):
                     return
 
