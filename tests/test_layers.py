@@ -22,10 +22,10 @@ BELOW = {
 INSIDE = {
     "workers": (
         {"marks", "sessions", "steady_clock"},
-        {"door_reader", "partition", "windows"},
+        {"partition", "windows"},
         {"assignment", "row_retention", "detect/patterns", "partition_reader", "redis_clock", "set_aside"},
-        {"detect", "door_repeats", "lookout", "upkeep", "vanished"},
-        {"commit", "front_door"},
+        {"detect", "lookout", "upkeep", "vanished"},
+        {"commit", "door"},
         {"daily"},
         {"acks", "backtest", "bridge", "library", "worker_options"},
         {"restore"},

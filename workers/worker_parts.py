@@ -16,8 +16,8 @@ from .commit.committer import Committer
 from .commit.marked_bars import MarkedBars
 from .commit.teller import Teller
 from .commit.worker_figures import WorkerFigures
-from .door_reader import DoorReader
-from .front_door import FrontDoor
+from .door.door_reader import DoorReader
+from .door.front_door import FrontDoor
 from .lookout import Lookout
 from .owned_partitions import OwnedPartitions
 from .partition.finished_replays import FinishedReplays

@@ -267,7 +267,7 @@ def test_the_front_door_goes_on_for_the_other_partitions(stream, client, wait_fo
 
 
 def test_the_front_door_goes_on_for_the_others_however_long(stream, client, monkeypatch, wait_for):
-    monkeypatch.setattr("tickstockpl.workers.door_reader.DOOR_ROWS_AHEAD", 2)
+    monkeypatch.setattr("tickstockpl.workers.door.door_reader.DOOR_ROWS_AHEAD", 2)
     client.set(flow_key(BAD), "x")
     with worker_on(stream) as died:
         for n in range(4):

@@ -22,7 +22,7 @@ from tickstockpl.db.streams.door_stream import DoorStream
 from tickstockpl.db.streams.flow import want_field
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.door_reader import DoorChanged, DoorReader
+from tickstockpl.workers.door.door_reader import DoorChanged, DoorReader
 from tickstockpl.workers.steady_clock import SteadyClock
 from tickstockpl.workers.worker_options import WorkerOptions
 

@@ -14,7 +14,7 @@ from tickstockpl.contracts.ticks import REPEATED
 from tickstockpl.db.redis import connect
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
-from tickstockpl.workers.door_repeats import DoorRepeats
+from tickstockpl.workers.door.door_repeats import DoorRepeats
 from tickstockpl.workers.partition.tick_check import Limits
 from tickstockpl.workers.worker_options import WorkerOptions
 

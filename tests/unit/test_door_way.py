@@ -1,7 +1,7 @@
 """The front door's frames on their way to a partition."""
 
 import pytest
-from tickstockpl.workers.door_way import DoorWay, Made
+from tickstockpl.workers.door.door_way import DoorWay, Made
 
 
 @pytest.fixture

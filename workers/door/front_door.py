@@ -1,9 +1,10 @@
 """Turns the plain entries of `tickstock-stream`, anybody's XADD, into frames. One worker does it, by lease.
 
-Nothing is kept: the entries stay until every partition has applied them, and are read again from there whenever
-something does not fit. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own id, so
-that rows which are read again are dropped one by one. workers/door_reader.py reads the stream. A turn of the worker
-brings one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
+Nothing is kept on disk: the entries stay in the stream until every partition has applied them, and a door that begins
+anew reads them again from there. Frames are numbered by entry ids (contracts/partition.py), and each row carries its
+own id, so that rows which are read again are dropped one by one. `door_reader.py` reads the stream; `door_way.py` holds
+the frames on their way. A turn of the worker brings one piece to the partitions, so that leases are renewed and other
+feeds go on however much waits.
 """
 
 import math
@@ -16,29 +17,29 @@ import numpy as np
 import structlog
 from redis.exceptions import ResponseError
 
-from ..contracts.bounds import LONG_REFUSED_ROWS
-from ..contracts.errors import LeaseTaken
-from ..contracts.frames.frame import MAX_TICKS
-from ..contracts.frames.maker import Identity, make_frame
-from ..contracts.lease import Lease
-from ..contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
-from ..contracts.partition import position_of, split
-from ..contracts.spellings.tick_json import Entry
-from ..contracts.ticks import Column, Refused, Ticks
-from ..db import lease as leases
-from ..db.lease import RENEW_EVERY_S
-from ..db.look.foreign_keys import ForeignKeyWatch
-from ..db.metrics import TICKS_LOST
-from ..db.postgres import Database
-from ..db.queries import query
-from ..db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
-from ..db.streams.flow import FlowNumbers, read_flows, want_field
-from ..db.streams.frame_stream import FrameOutcome, send
-from ..db.world import World
+from ...contracts.bounds import LONG_REFUSED_ROWS
+from ...contracts.errors import LeaseTaken
+from ...contracts.frames.frame import MAX_TICKS
+from ...contracts.frames.maker import Identity, make_frame
+from ...contracts.lease import Lease
+from ...contracts.names import DOOR_KEYS, FRONT_DOOR_PRODUCER, LIVE_FEED, flow_key, frame_keys
+from ...contracts.partition import position_of, split
+from ...contracts.spellings.tick_json import Entry
+from ...contracts.ticks import Column, Refused, Ticks
+from ...db import lease as leases
+from ...db.lease import RENEW_EVERY_S
+from ...db.look.foreign_keys import ForeignKeyWatch
+from ...db.metrics import TICKS_LOST
+from ...db.postgres import Database
+from ...db.queries import query
+from ...db.redis import Client, is_exhausted, is_foreign, is_out_of_memory, redis_ms
+from ...db.streams.flow import FlowNumbers, read_flows, want_field
+from ...db.streams.frame_stream import FrameOutcome, send
+from ...db.world import World
+from ..partition.tick_check import Limits
 from .door_reader import DoorChanged, DoorReader, Loss, Piece
 from .door_repeats import DoorRepeats
 from .door_way import DoorWay, Made
-from .partition.tick_check import Limits
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ new beginning of the door. How many there are is bounded by how far the door rea
 from collections import deque
 from typing import NamedTuple
 
-from ..db.streams.flow import SentField
-from ..db.streams.frame_stream import Send
+from ...db.streams.flow import SentField
+from ...db.streams.frame_stream import Send
 
 
 class Made(NamedTuple):

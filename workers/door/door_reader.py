@@ -14,20 +14,14 @@ from typing import NamedTuple
 import structlog
 from redis.exceptions import ResponseError
 
-from ..contracts.bounds import (
-    DOOR_BYTES_AHEAD,
-    DOOR_PIECE_WEIGHT,
-    DOOR_READ_BYTES,
-    DOOR_READ_ENTRIES,
-    DOOR_ROWS_AHEAD,
-)
-from ..contracts.door import MARK, Fields, is_numbered, number_entries, refused_giant, refused_mark
-from ..contracts.partition import MAX_POSITION, Position, number_of, position_of
-from ..contracts.ticks import Refused
-from ..db.redis import is_gone
-from ..db.redis_connection import ReplyTooLarge
-from ..db.streams.door_stream import DoorState, DoorStream, Read
-from .steady_clock import SteadyClock
+from ...contracts.bounds import DOOR_BYTES_AHEAD, DOOR_PIECE_WEIGHT, DOOR_READ_BYTES, DOOR_READ_ENTRIES, DOOR_ROWS_AHEAD
+from ...contracts.door import MARK, Fields, is_numbered, number_entries, refused_giant, refused_mark
+from ...contracts.partition import MAX_POSITION, Position, number_of, position_of
+from ...contracts.ticks import Refused
+from ...db.redis import is_gone
+from ...db.redis_connection import ReplyTooLarge
+from ...db.streams.door_stream import DoorState, DoorStream, Read
+from ..steady_clock import SteadyClock
 
 log = structlog.get_logger()
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..contracts.errors import BadFrame
-from ..contracts.frames import frame as frames
-from ..contracts.frames.frame import Frame
-from ..contracts.names import FRONT_DOOR_PRODUCER, REQUEUED
-from ..contracts.partition import Position, ms_of, position_of
-from ..contracts.spellings.same_trade import SameTrades
-from ..contracts.spellings.tick_json import Entry
-from ..contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
-from ..db.redis import Client
-from .partition.tick_check import MS_NS, Limits, RowArrivals, may_count
-from .partition_reader import pages_of
+from ...contracts.errors import BadFrame
+from ...contracts.frames import frame as frames
+from ...contracts.frames.frame import Frame
+from ...contracts.names import FRONT_DOOR_PRODUCER, REQUEUED
+from ...contracts.partition import Position, ms_of, position_of
+from ...contracts.spellings.same_trade import SameTrades
+from ...contracts.spellings.tick_json import Entry
+from ...contracts.ticks import OPTIONAL_COLUMNS, SETS_ALL, Column, Ticks
+from ...db.redis import Client
+from ..partition.tick_check import MS_NS, Limits, RowArrivals, may_count
+from ..partition_reader import pages_of
 
 _LOOK_BACK_MS = 90_000  # the minute in which a trade is recognised, and the time that its frame may take
 _MOST = 1_000_000  # trades in each half of the memory, which then takes 64 MB
