@@ -79,7 +79,7 @@ class Step(NamedTuple):
 class StepResult(NamedTuple):
     """The result of a step. found: rows that exist after it; changed: rows written or deleted.
 
-    failed: symbol -> reason. detail: more, as JSON: `rows` of each source, or the `error` of a source without an answer.
+    failed: symbol -> reason. detail: more, as JSON: `rows` of each source, or the `error` of one without an answer.
     """
 
     found: int

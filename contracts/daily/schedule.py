@@ -25,7 +25,7 @@ _LONGEST_PAUSE_DAYS = 30  # more than any closure of the market: in September 20
 class Schedule(NamedTuple):
     """When daily runs start by themselves, and with which symbols.
 
-    trigger_time: HH:MM in New York; ignored if after_close is set. next_run: the next start, UTC, or None.
+    trigger_time: HH:MM in New York; not used if after_close is set. next_run: the next start, UTC, or None.
     universes: names; empty: every symbol that has bars. market_check: run only on trading days. after_close: start ten
     minutes after the close, also on half days. enabled_since: a run that was due before this time is not started.
     """
@@ -59,7 +59,7 @@ def read_trigger_time(text: str) -> str:
 
 
 def moment_of(session: Session, schedule: Schedule) -> datetime:
-    """Return when a day's run is due: the first trigger time (New York) at or after its close, or close + 10 minutes."""
+    """Return when a day's run is due: at the first trigger time from its close on, or at the close + 10 minutes."""
     if schedule.after_close:
         return session.closes + AFTER_CLOSE
     at = time.fromisoformat(schedule.trigger_time)

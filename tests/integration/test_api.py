@@ -288,7 +288,7 @@ def test_a_cancel_marks_the_run_and_a_cancel_of_nothing_is_refused(api, database
     assert database.execute("SELECT status FROM run").fetchone() == ("cancelling",)
     end(database, run_id, "cancelled")
     answer = api.delete("/api/processing/cancel")
-    assert (answer.status_code, answer.json()) == (404, {"message": "no run is alive, so there is nothing to cancel"})
+    assert (answer.status_code, answer.json()) == (404, {"message": "no run is active: there is nothing to cancel"})
 
 
 def test_a_retry_does_again_what_failed(api, database):
