@@ -1,4 +1,4 @@
-"""Massive's REST: the minute bars of a symbol as whole-minute rows, page by page."""
+"""Massive's REST API: the 1-minute bars of a symbol, as rows that count as whole minutes."""
 
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
@@ -36,7 +36,7 @@ class MassiveRest:
     def __init__(
         self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], page_limit: int = PAGE_LIMIT
     ) -> None:
-        """wait: sleep so many seconds, True to stop. Raises UsageError if the address is no URL."""
+        """wait: wait this number of seconds, return True to stop. Raises UsageError if the address is no URL."""
         self._client = RestClient(url, key, per_minute=per_minute, wait=wait)
         self._bars = PageReader(self._client, Page[_Bar], "bars")
         self._page_limit = page_limit
