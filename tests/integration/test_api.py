@@ -186,7 +186,7 @@ def test_symbols_and_universes_are_looked_up(api, database):
         ("manual", {"phases": ["nonsense"]}, "there is no phase nonsense; there are: all, import, cache_sync"),
         ("manual", {"universe": "@/etc/passwd"}, "there is no universe '@/etc/passwd'"),
         ("manual", {"run_date": "2025-02-31"}, "run_date"),
-        ("manual", {"run_date": "2125-11-21"}, "2125-11-21 has not come yet"),
+        ("manual", {"run_date": "2125-11-21"}, "2125-11-21 is in the future"),
         ("manual", {"run_date": "2025-11-22"}, "the market was closed on 2025-11-22"),
         ("manual", {"skip_market_check": 7}, "skip_market_check"),
         ("manual", ["all"], "object"),
