@@ -64,7 +64,7 @@ SELECT at, open, high, low, close, volume, vwap, trades, provenance FROM (
 SELECT EXISTS (SELECT FROM symbols WHERE symbol = %(symbol)s);
 
 -- latest_patterns_of --
--- Patterns that stand, the latest first. bar: the start of the bar, as text.
+-- Patterns that are not superseded, latest first. bar: the start of the bar, as text.
 SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume, levels, flow_id FROM (
     (SELECT d.symbol, to_timestamp((d.minute + f.minutes) * 60.0) AS at,
             to_char(to_timestamp(d.minute * 60.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS bar,
@@ -107,7 +107,7 @@ SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume
 ) AS p ORDER BY at DESC, symbol, pattern LIMIT %(limit)s;
 
 -- latest_indicators_of --
--- The last values of one symbol, the latest first. As JSON where the table may be the application's.
+-- The last values of one symbol, latest first. As JSON if the table may be the application's, without our columns.
 SELECT at, timeframe, indicator, value, values FROM (
     SELECT i.calculation_timestamp AS at, i.timeframe, i.indicator_type AS indicator,
            (to_jsonb(i) ->> 'value')::float8 AS value, i.value_data AS values
@@ -125,7 +125,7 @@ SELECT at, timeframe, indicator, value, values FROM (
 ) AS i ORDER BY at DESC, timeframe, indicator LIMIT %(limit)s;
 
 -- cache_syncs --
--- Runs that did nothing but cache_sync, the newest first.
+-- Runs with only the phase cache_sync, newest first.
 SELECT run_id, coalesce(parameters ->> 'cache_mode', 'full'), status, created_at, started_at, ended_at, requested_by, error
   FROM run
  WHERE kind = 'daily' AND phases = '{cache_sync}' AND (%(run_id)s::uuid IS NULL OR run_id = %(run_id)s)
