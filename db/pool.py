@@ -1,4 +1,4 @@
-"""A few connections for many short questions. Whoever asks waits for tenths of a second where the server hangs."""
+"""A few connections for many short statements. If the server does not answer, callers wait only tenths of a second."""
 
 import time
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ _SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
 _OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500 -c enable_seqscan=off -c enable_bitmapscan=off"
 _LOOK_EVERY_S = 0.02  # how exactly silence is measured
 _CLOSE_S = 0.5
-_PAUSE_S = 0.5  # after the server did not answer: for so long no statement is sent to it
+_PAUSE_S = 0.5  # no statement is sent for this time after the server did not answer
 
 
 class _Prompt(psycopg.Connection[Row]):
-    """Close the connection and raise Silent if the server says nothing for `patience_s`."""
+    """A connection that closes and raises Silent if the server does not answer for `patience_s`."""
 
     patience_s = _SILENCE_S
 
@@ -39,7 +39,7 @@ class _Prompt(psycopg.Connection[Row]):
 
     def _give_up(self, silent_s: float) -> None:
         if silent_s > self.patience_s:
-            raise Silent(f"the server has said nothing for {self.patience_s:g} s")
+            raise Silent(f"the server has not answered for {self.patience_s:g} s")
 
 
 class Pool:

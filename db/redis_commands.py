@@ -74,7 +74,7 @@ class Script(Protocol):
 
 
 class Subscription(Protocol):
-    """What hears channels."""
+    """A subscription to channels."""
 
     def __enter__(self) -> Self: ...
 
@@ -87,7 +87,7 @@ class Subscription(Protocol):
         """PSUBSCRIBE."""
 
     def get_message(self, *, timeout: float | None = 0.0) -> dict[str, Any] | None:
-        """Return the next message; None after so many seconds without one."""
+        """Return the next message; None after `timeout` seconds without one."""
 
 
 class Client(Protocol):
@@ -97,7 +97,7 @@ class Client(Protocol):
         """Collect commands. False: a cluster has none that is a transaction as a whole."""
 
     def pubsub(self, *, ignore_subscribe_messages: bool = False) -> Subscription:
-        """Hear channels."""
+        """Subscribe to channels."""
 
     def register_script(self, script: str) -> Script:
         """Make a script that is loaded when it is first run."""

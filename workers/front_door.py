@@ -300,7 +300,9 @@ class FrontDoor:
                 self._wait_for_room()
                 return
             if outcome.refused or self._in_redis[p].differs(outcome.before):
-                log.warning("front door restarted", partition=p, why=outcome.refused or "Redis forgot what was sent")
+                log.warning(
+                    "front door restarted", partition=p, why=outcome.refused or "Redis lost frames that were sent"
+                )
                 self._wait_for_room()
                 return
             self._in_redis[p].note(sent.sent)

@@ -23,7 +23,7 @@ class _Day(msgspec.Struct):
     l: float | None = None  # noqa: E741  # the vendor's name for the low
     c: float | None = None
     v: float | None = None
-    dv: str | None = None  # the volume as decimal text, where it is fractional
+    dv: str | None = None  # the volume as decimal text, if it is fractional
 
 
 class MassiveDays:

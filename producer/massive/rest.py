@@ -27,7 +27,7 @@ class _Bar(msgspec.Struct):
     v: object = None
     vw: object = None
     n: object = None  # trades
-    dv: str | None = None  # the volume as decimal text, where it is fractional
+    dv: str | None = None  # the volume as decimal text, if it is fractional
 
 
 class MassiveRest:
@@ -49,10 +49,10 @@ class MassiveRest:
         self._client.close()
 
     def minute_bars(self, symbol: str, first_ms: int, last_ms: int) -> Ticks:
-        """Return the minutes of a symbol that start from first_ms to last_ms (Unix ms), oldest first.
+        """Return a symbol's 1-minute bars that start from first_ms to last_ms (Unix ms), oldest first.
 
-        Each is one row with whole_minute 1. A minute without a bar is left out; an unknown symbol has none. Prices are
-        unadjusted, as in the live feed.
+        Each bar is one row with whole_minute 1. A minute without trades has no row, and an unknown symbol has none.
+        Prices are not adjusted for splits, as in the live feed.
         Raises RestAway, RestRefused, RestBroken, RestStopped (rest_client).
         """
         first, last = -(-first_ms // MINUTE_MS), last_ms // MINUTE_MS
@@ -104,7 +104,7 @@ def _expect_prices(bar: _Bar) -> None:
 
 
 def _count_of(value: object) -> int:
-    """Return the number of trades in a bar; 0 if it does not say. Raises NotATick."""
+    """Return the number of trades in a bar; 0 if the bar has no such field. Raises NotATick."""
     if value is None:
         return 0
     number = number_of(value)
