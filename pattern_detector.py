@@ -45,8 +45,8 @@ class LivePatternDetector:
     tick up to 15 minutes late changes its bar: patterns that it adds are returned, once; patterns that it removes are
     not reported. Histories begin with the first tick.
 
-    config: `patterns`: names, or {name: {"threshold": 0..1, "parameters": {...}}}; `timeframes`: names. Missing keys, or
-    None, mean the default. Patterns are searched on bars of the regular hours; with the parameter `session` =
+    config: `patterns`: names, or {name: {"threshold": 0..1, "parameters": {...}}}; `timeframes`: names. Missing keys,
+    or None, mean the default. Patterns are searched on bars of the regular hours; with the parameter `session`
     `extended` on all bars. second_stamp, trade_rules: as for LiveOHLCVWriter. always_open: the market never closes, so
     that each bar is a regular one. Raises UsageError for a wrong configuration.
     """

@@ -1,9 +1,9 @@
-"""Turns the plain entries of `tickstock-stream`, anybody's XADD, into frames. One worker does it, by lease.
+"""Turn the plain entries of `tickstock-stream`, which any client may XADD, into frames. One worker does it, by lease.
 
-Nothing is kept: the entries stay until every partition has applied them, and are read again from there whenever
-something does not fit. Frames are numbered by entry ids (contracts/partition.py), and each row carries its own id, so
-that rows which are read again are dropped one by one. workers/door_reader.py reads the stream. A turn of the worker
-brings one piece to the partitions, so that leases are renewed and other feeds go on however much waits.
+No state is stored: the entries stay until every partition has applied them, and after any error they are read again.
+Frames are numbered by entry ids (contracts/partition.py), and each row has its entry's id, so that repeated rows are
+dropped one by one. workers/door_reader.py reads the stream. In one turn of the worker one piece goes to the partitions,
+so that leases are renewed and other feeds continue, also if many entries wait.
 """
 
 from bisect import bisect_right
@@ -44,11 +44,11 @@ _IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
 _FULL_WAIT_S = 1.0  # after Redis refused a frame
-_RESTART_EVERY_S = 5.0  # a worker's `want` is answered at most so often
+_RESTART_EVERY_S = 5.0  # the shortest time between two answers to a worker's `want`
 
 
 class FrontDoor:
-    """The front door of the fleet. Every worker has one; only that of the lease's owner works."""
+    """The front door of the fleet. Every worker has one; only the one of the lease's owner is active."""
 
     def __init__(  # noqa: PLR0913  # two servers, and how entries become frames
         self,
@@ -87,16 +87,16 @@ class FrontDoor:
         self._restart_at = 0.0
 
     def _expect_nothing(self) -> None:
-        """Forget what the `sent` field of each partition holds."""
+        """Forget the `sent` number of each partition."""
         for field in self._in_redis:
             field.forget()
 
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Make frames of new entries, if the door is ours; return whether there may be more at once.
+        """Make frames of new entries, if this worker has the lease; return whether more may be waiting.
 
-        While Redis is out of memory the door waits and the worker goes on: only commits make room.
+        While Redis is out of memory the door waits, but the worker continues: only commits make room.
         """
         self._look_at_lease()
         if self._lease is None or self._world.monotonic_s() < self._full_until:
@@ -121,12 +121,12 @@ class FrontDoor:
         return busy
 
     def _leave_out(self) -> None:
-        """Find the keys that hold something else: entries for their partitions stay at the door and are read again."""
+        """Find keys of another type: entries for their partitions stay in the stream and are read again later."""
         self._foreign_door.check([0])
         self._foreign.check(range(self._partitions))
 
     def _look_at_foreign(self) -> None:
-        """Begin anew, at the lowest number that is applied, if a key is right again."""
+        """If a key is correct again, restart at the lowest applied number."""
         if self._foreign_door.put_right() | self._foreign.put_right():
             self.reset()
 
@@ -172,7 +172,7 @@ class FrontDoor:
             self._lease = None
         self._reader.close()
 
-    # -- where it begins -------------------------------------------------------------------------------------------
+    # -- start -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
@@ -204,7 +204,7 @@ class FrontDoor:
             self._lease = self._lease._replace(epoch=row[0])
 
     def _flows(self) -> dict[int, FlowNumbers]:
-        """Return the door's numbers in each partition that is not left out. Raises where a key holds something else."""
+        """Return the door's numbers in each partition that is not left out. Raises if a key holds another type."""
         open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
         flows: dict[int, FlowNumbers] = {}
         for p, numbers in read_flows(self._client, FRONT_DOOR_PRODUCER, open_to).items():
@@ -214,7 +214,7 @@ class FrontDoor:
         return flows
 
     def _poll(self) -> None:
-        """Read each second how far the partitions are: trim what all have applied, restart if Redis forgot frames."""
+        """Read the partitions' progress each second: trim applied entries; restart if Redis has lost frames."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         flows = self._flows()
         for p, flow in flows.items():
@@ -249,7 +249,7 @@ class FrontDoor:
             TICKS_LOST.inc(row[0])
 
     def _behind(self) -> list[int]:
-        """Return the partitions that have no frame yet up to where the door was read."""
+        """Return the partitions without a frame up to the last read entry."""
         return [p for p, previous in enumerate(self._previous) if previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------

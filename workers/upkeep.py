@@ -1,4 +1,4 @@
-"""A worker's upkeep when it has read everything: missing frames, and numbers of producers that ended long ago."""
+"""The upkeep of a worker that has read everything: missing frames, and numbers of producers that ended long ago."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress

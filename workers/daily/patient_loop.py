@@ -59,11 +59,11 @@ class PatientLoop(ABC):
 
     @abstractmethod
     def begin_anew(self) -> None:
-        """Forget what the lost connection knew."""
+        """Reset all state that depended on the lost connection."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Release what other processes wait for."""
+        """Release leases or claims that other processes wait for."""
 
     def _has_servers(self) -> bool:
         for outage in (self._database_outage, self._redis_outage):
