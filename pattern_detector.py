@@ -97,7 +97,7 @@ class LivePatternDetector:
         self.close()
 
     def _find(self, closed: Column, *, past: int) -> list[Found]:
-        """Detect on closed bars. past: minutes after the start of a symbol's newest bar, as its current time."""
+        """Detect on closed bars. past: a symbol's current time, in minutes after the start of its newest bar."""
         parts = [self._merged(code, closed[closed["symbol"] == code]) for code in np.unique(closed["symbol"]).tolist()]
         bars = np.concatenate([NO_BARS, *(bars for bars, _ in parts)])[list(CLOSED_DTYPE.names or ())]
         revised = np.concatenate([np.zeros(0, bool), *(again for _, again in parts)])

@@ -94,7 +94,7 @@ class Client(Protocol):
     """One server, or a cluster as one. Its methods raise the errors of redis.exceptions."""
 
     def pipeline(self, *, transaction: Literal[False]) -> Pipeline:
-        """Collect commands. False: a cluster has none that is a transaction as a whole."""
+        """Collect commands. transaction: only False, because a cluster has no transaction over several nodes."""
 
     def pubsub(self, *, ignore_subscribe_messages: bool = False) -> Subscription:
         """Subscribe to channels."""
@@ -181,7 +181,7 @@ class Node(Client, Protocol):
     connection_pool: Any
 
     def get_encoder(self) -> Any:
-        """Return what turns text into bytes."""
+        """Return the encoder that converts text to bytes."""
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """Collect commands. True: they go between one MULTI and one EXEC."""

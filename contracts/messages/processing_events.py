@@ -62,7 +62,7 @@ PHASES: Mapping[PhaseName, Phase] = {
 
 
 class Payload(Body, frozen=True, kw_only=True):
-    """The first key of every payload of a run."""
+    """The base of every payload: run_id is its first key."""
 
     run_id: str
 

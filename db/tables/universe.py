@@ -178,7 +178,7 @@ def write_universe(connection: Connection, entry: UniverseEntry, symbols: list[s
 
 @contextmanager
 def _rights() -> Iterator[None]:
-    """Tell what to grant if our role may not use the application's table."""
+    """Raise SetupError, which names the right to grant, if our role may not use the application's table."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as e:

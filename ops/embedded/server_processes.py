@@ -215,7 +215,7 @@ class Postgres(EmbeddedServer):
             "port": self.record.port,
             "unix_socket_directories": "",
             "max_connections": 300,  # one for each worker
-            "authentication_timeout": "5s",  # as long may a stranger hold a connection
+            "authentication_timeout": "5s",  # the longest time that a connection may stay open without a login
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",
             "timezone": "UTC",
@@ -340,7 +340,9 @@ def _ping(url: str) -> None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: old connections do not count
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the servers do: a port with only closed connections is free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -78,7 +78,9 @@ class PartitionPlan:
     dead_letters: list[DeadLetter]
     messages: list[tuple[str, bytes]]  # (kind, body) of the outbox rows
     symbols: set[str]
-    unstorable: set[str] = field(default_factory=set)  # symbols with a bar that was refused: perhaps not registered
+    unstorable: set[str] = field(
+        default_factory=set
+    )  # symbols with a refused bar, which may be missing in the table `symbols`
     repeats: int = 0
     bars: int = 0
     revisions: int = 0

@@ -61,7 +61,7 @@ class ResultFinder:
         self._read_at = 0.0
 
     def read_again(self) -> None:
-        """Read the definitions with the next bars."""
+        """Read the definitions again before the next bars."""
         self._read_at = 0.0
 
     def _read_definitions_if_due(self) -> None:

@@ -36,7 +36,7 @@ _RETENTION_S = 3_600.0  # of messages that were copied to the stream
 class Coordinator(PatientLoop):
     """Each process has one. The holder of the lease is active, the others are standby."""
 
-    def __init__(  # two servers, and what the process hands in
+    def __init__(  # two servers, and the parts that the process makes
         self,
         name: str,
         *,

@@ -37,7 +37,7 @@ class JobWorker(PatientLoop):
 
     is_main_loop = True
 
-    def __init__(  # two servers, and what the process hands in
+    def __init__(  # two servers, and the parts that the process makes
         self,
         name: str,
         *,
