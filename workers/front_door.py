@@ -229,7 +229,7 @@ class FrontDoor:
         lowest = min((flow.done for flow in flows.values()), default=0)
         if len(flows) == self._partitions:
             self._reader.applied(lowest)
-        else:  # keep what a partition that is left out has not applied
+        else:  # keep the entries that a left-out partition has not applied
             self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 

@@ -385,7 +385,7 @@ class Worker:
     def _heal(self, error: Exception) -> None:
         """Wait until both servers serve again, and restore everything. Raises any error that means something else."""
         if isinstance(error, psycopg.Error) and error.sqlstate == _BACKEND_ENDED:
-            self._pacing.note_ended()  # somebody ended this backend, because it kept a row locked for too long
+            self._pacing.note_ended()  # another worker ended this backend, because it kept a row locked for too long
         if not self._recovery.wait_until_served(error):
             self._owned.clear()
 

@@ -44,7 +44,7 @@ class DayBars(NamedTuple):
         return DayBars(symbols, day, opened, high, low, close, volume, self.refused)
 
 
-# Asked for these days and these symbols, it returns bars of some of them, each symbol and day at most once.
+# A function (days, symbols) -> their bars. Some bars may be missing; each symbol and day comes at most once.
 DaySource = Callable[[Sequence[date], Sequence[str]], DayBars]
 
 

@@ -58,8 +58,8 @@ class Played(NamedTuple):
 def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop) -> Played:
     """Play a market at 60x for some seconds after its first committed tick; return the result.
 
-    A daily run of its first day ends it, on servers of its own. Raises SetupError if nothing was committed, a demo
-    already runs here, or the producer or every worker has ended.
+    On the demo's own servers, a daily run of the market's first day follows. Raises SetupError if nothing was
+    committed, if a demo already runs here, or if the producer or every worker has ended.
     """
     if where.embedded:
         _start_afresh(where)

@@ -218,7 +218,7 @@ class Committer:
                 commit = commit.without(e.partitions)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
                 commit = unstorable.take_out(commit, e)
-            except psycopg.errors.ProgrammingError as e:  # a table or a right is gone
+            except psycopg.errors.ProgrammingError as e:  # a table or a right was removed
                 if not unstorable.leave_findings_out(commit, e):
                     raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):

@@ -327,7 +327,7 @@ def _absorb(plan: PartitionPlan, rows: StagedRows) -> None:
         if jumped := plan.detector.jumped:
             first, minute = jumped[0]
             log.info(
-                "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
+                "histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
             )
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != AFFECTED)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
