@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from .contracts.bar import has_prices
+from .contracts.bar import MINUTE_NS, has_prices
 from .contracts.detection import Detection, flow_id_of, iso_minute
 from .contracts.errors import UsageError
 from .contracts.messages.pattern_messages import pattern_messages
@@ -28,10 +28,10 @@ from .workers.detect.detector import COMPLETE, Detector
 from .workers.library.minute_book import MinuteBook
 from .workers.marks import AFFECTED, NO_MARKS, higher_marks, joined
 from .workers.partition.bar_book import NO_BARS, merge
-from .workers.partition.tick_check import Limits
+from .workers.partition.tick_check import REVISION_WINDOW_NS, Limits
 from .workers.windows import CLOSED_DTYPE
 
-_REVISION_MINUTES = 15  # the fleet also applies ticks up to this late
+_REVISION_MINUTES = REVISION_WINDOW_NS // MINUTE_NS  # the fleet also applies ticks up to this late
 _TOLD_MINUTES = _REVISION_MINUTES + 2 * max(HIGHER)  # a late tick makes no detection older than this again
 _KEYS = ("patterns", "timeframes")
 

@@ -22,13 +22,13 @@ from ...contracts.spellings.undo import UNDOES
 from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Mask, Refused, Ticks, concat
 from .bar_book import bars_of, empty_bars
 from .frame_order import Arrival, FrameOrder
-from .tick_check import Limits, check, row_arrivals
+from .tick_check import MS_NS, REVISION_WINDOW_NS, Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
 NO_TRADE = "no such trade in what the stream keeps (--retention-s), nor in 15 minutes since, or it was taken back"
 TRIMMED = "its minute is older than what the stream keeps (--retention-s)"
 REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
-UNDO_WAIT_MS = 900_000  # an undo waits this time for its trade: a later trade is refused as too late
+UNDO_WAIT_MS = REVISION_WINDOW_NS // MS_NS  # an undo waits this time for its trade: a later one is refused as too late
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
 

@@ -1,64 +1,51 @@
 -- bars_of_symbol --
--- The last bars of one timeframe, oldest first. The other branches are left out by their first condition. As JSON where
--- the table may be the application's, without our columns, and behind the LIMIT, because that takes a while for each row.
-SELECT at, open, high, low, close, volume, vwap, trades, provenance FROM (
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, (to_jsonb(b) ->> 'vwap')::float8 AS vwap, (to_jsonb(b) ->> 'trade_count')::bigint AS trades,
-           to_jsonb(b) ->> 'provenance' AS provenance
-      FROM (SELECT * FROM ohlcv_1min WHERE %(timeframe)s = '1min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+-- The last bars of one timeframe, oldest first. Only one branch has rows: the first condition of the others is false. As
+-- JSON, because the tables may be the application's, without some of our columns; after the LIMIT, because it is slow.
+SELECT coalesce(to_char((bar ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                bar ->> 'date', bar ->> 'week_start', bar ->> 'month_start') AS at,
+       (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8, (bar ->> 'close')::float8,
+       (bar ->> 'volume')::float8, (bar ->> 'vwap')::float8, (bar ->> 'trade_count')::bigint, bar ->> 'provenance'
+  FROM (
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_1min WHERE %(timeframe)s = '1min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_5min WHERE %(timeframe)s = '5min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_5min WHERE %(timeframe)s = '5min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_15min WHERE %(timeframe)s = '15min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_15min WHERE %(timeframe)s = '15min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_30min WHERE %(timeframe)s = '30min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_30min WHERE %(timeframe)s = '30min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_hourly WHERE %(timeframe)s = 'hourly' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_hourly WHERE %(timeframe)s = 'hourly' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.date, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
-               AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY date DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
+           AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY date DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.week_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
-               AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY week_start DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
+           AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY week_start DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.month_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
-               AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY month_start DESC LIMIT %(limit)s) AS b
-) AS b ORDER BY at;
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
+           AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY month_start DESC LIMIT %(limit)s) AS b
+) AS bars ORDER BY at;
 
 -- symbol_exists --
 SELECT EXISTS (SELECT FROM symbols WHERE symbol = %(symbol)s);
