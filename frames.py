@@ -70,9 +70,9 @@ def bars(
 ) -> pl.DataFrame:
     """Return bars by symbol and time: symbol, timestamp, open, high, low, close, volume.
 
-    Those of 1min have trade_count, vwap and provenance (live, partial, replay, repair), too.
-    start, end: of the bars' starts, the end not included. last: of each symbol only so many. Raises UsageError for what
-    is not to be had, SetupError or ServerAway where the database does not serve.
+    1min bars also have trade_count, vwap and provenance (live, partial, replay, repair).
+    start, end: range of the bars' starts, without the end. last: only this many bars of each symbol, the latest. Raises
+    UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
     """
     _expect_timeframe(timeframe)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
@@ -92,10 +92,10 @@ def patterns(
     last: int | None = None,
     names: str | Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """Return the patterns that stand, by symbol and time.
+    """Return the patterns that are not superseded, by symbol and time.
 
     direction: bullish, bearish or neutral; price, volume: close and volume of the bar; levels: the pattern's prices.
-    timeframe, names: only these; None: all. What else is as with `bars`.
+    timeframe, names: only these; None: all. The other arguments are those of `bars`.
     """
     _expect_timeframe(timeframe)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
@@ -116,7 +116,7 @@ def indicators(
     """Return the indicators' values, a row for each output: symbol, bar, timeframe, indicator, output, value.
 
     By symbol, timeframe, indicator and time. An indicator with one output has one row a bar, MACD three.
-    last: of each output of each indicator and timeframe. What else is as with `patterns`.
+    last: rows of each output of each indicator and timeframe. The other arguments are those of `patterns`.
     """
     _expect_timeframe(timeframe)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:

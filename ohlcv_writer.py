@@ -30,10 +30,10 @@ _MAX_WAIT_S = 30.0  # between two tries while the database is away
 
 
 class WriterCounts(NamedTuple):
-    """What a writer did so far. ticks: that touched a bar; quote_or_zero: that may not; the rest counts bars.
+    """The counts of a writer since its start. ticks: those that changed a bar; quote_or_zero: those that may not.
 
-    superseded: bars that are not written because another feed wrote that minute; unstorable: that the database refused.
-    waiting: closed bars, some of them partial, that are not durable yet.
+    The others count bars. superseded: not written, because another feed wrote that minute. unstorable: refused by the
+    database. waiting: closed, but not durable yet.
     """
 
     ticks: int
@@ -48,17 +48,16 @@ class WriterCounts(NamedTuple):
 class LiveOHLCVWriter:
     """Writes the bars of its caller's ticks to `ohlcv_1min`; for one thread.
 
-    A minute closes when its own symbol's next one begins, or by flush or close. A late tick is merged into the bar that
-    stands. A minute that another feed wrote, a worker's for one, is left as it is. What is handed in twice counts
-    twice, whatever its id.
+    A minute closes when the symbol's next minute begins, or by flush or close. A late tick changes the stored bar. A
+    minute that another feed wrote, for example a worker's, is not changed. A tick that is given twice counts twice.
 
-    database_config: host, port, database, user, password (and what else libpq knows), or a URL. second_stamp: what a
-    stamp on a whole second means where a tick does not say its kind, the second's end or its start. trade_rules: sip
-    lets a trade's conditions say what it sets of its bar, all lets each set everything. write_every_s: what closes
-    sooner after a write waits for the next tick, so that a minute's bars go in few transactions.
+    database_config: host, port, database, user, password (and other parameters of libpq), or a URL. second_stamp:
+    whether a time on a whole second marks the end or the start of that second, for ticks without a kind. trade_rules:
+    `sip`: a trade's conditions decide which values of its bar it sets; `all`: each trade sets all. write_every_s: bars
+    that close sooner after a write are written with the next tick, so that a minute's bars take few transactions.
 
-    Raises UsageError for a wrong configuration, SetupError where the database refuses us or its schema is not this
-    program's (`tickstock migrate`), ServerAway where none answers.
+    Raises UsageError for a wrong configuration; SetupError if the database refuses this user, or its schema is not that
+    of this program (`tickstock migrate`); ServerAway if no server answers.
     """
 
     def __init__(
@@ -80,8 +79,8 @@ class LiveOHLCVWriter:
     def process_tick(self, tick: object) -> None:
         """Take one tick: a mapping in any of the documented spellings, or an object with such attributes.
 
-        Raises NotATick (a TickStockError, with `reason` and `detail`) for one that is none; nothing has changed then.
-        A database that is away raises nothing here: its bars are kept, and written when it is back. Raises UsageError
+        Raises NotATick (a TickStockError, with `reason` and `detail`) if it is no valid tick; nothing changes then.
+        While the database is away nothing is raised: bars are kept, and written when it is back. Raises UsageError
         after close.
         """
         self._check_open()
@@ -110,7 +109,7 @@ class LiveOHLCVWriter:
 
     @property
     def counts(self) -> WriterCounts:
-        """Tell what became of the ticks so far."""
+        """Return the counts of ticks and bars since the start."""
         book, bars = self._book, self._writer.counts
         return WriterCounts(
             book.ticks,
@@ -132,7 +131,7 @@ class LiveOHLCVWriter:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise UsageError("this LiveOHLCVWriter is closed: nobody would write the bars of more ticks")
+            raise UsageError("this LiveOHLCVWriter is closed and takes no more ticks")
 
     def _write_or_wait(self) -> None:
         try:
@@ -146,7 +145,7 @@ class LiveOHLCVWriter:
 
 
 def _conninfo(config: Mapping[str, Any] | str) -> str:
-    """Return what libpq takes. Raises UsageError without the values: one of them is the password."""
+    """Return a connection string for libpq. Raises UsageError, whose text has no values: one is the password."""
     if isinstance(config, str):
         return without_driver(config)
     if not isinstance(config, Mapping):

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from .contracts.bar import has_prices
+from .contracts.bar import MINUTE_NS, has_prices
 from .contracts.detection import Detection, flow_id_of, iso_minute
 from .contracts.errors import UsageError
 from .contracts.messages.pattern_messages import pattern_messages
@@ -28,10 +28,10 @@ from .workers.detect.detector import COMPLETE, Detector
 from .workers.library.minute_book import MinuteBook
 from .workers.marks import AFFECTED, NO_MARKS, higher_marks, joined
 from .workers.partition.bar_book import NO_BARS, merge
-from .workers.partition.tick_check import Limits
+from .workers.partition.tick_check import REVISION_WINDOW_NS, Limits
 from .workers.windows import CLOSED_DTYPE
 
-_REVISION_MINUTES = 15  # as long as the fleet folds late ticks in
+_REVISION_MINUTES = REVISION_WINDOW_NS // MINUTE_NS  # the fleet also applies ticks up to this late
 _TOLD_MINUTES = _REVISION_MINUTES + 2 * max(HIGHER)  # a late tick makes no detection older than this again
 _KEYS = ("patterns", "timeframes")
 
@@ -41,14 +41,14 @@ Found = dict[str, Any]
 class LivePatternDetector:
     """Finds patterns on the bars of its caller's ticks; for one thread.
 
-    A minute closes when its own symbol's next one begins, a higher timeframe's bar when a minute behind its end does. A
-    tick up to 15 minutes late is folded in: what is found by that is told, once; what it takes away is not told.
-    Histories begin with the first tick.
+    A minute closes when the symbol's next minute begins; a longer bar closes when a minute after its end begins. A
+    tick up to 15 minutes late changes its bar: patterns that it adds are returned, once; patterns that it removes are
+    not reported. Histories begin with the first tick.
 
-    config: `patterns`, names or {name: {"threshold": 0..1, "parameters": {...}}}, and `timeframes`, names; what is left
-    out, or None, is the default. A pattern is looked for in bars of the regular hours; a parameter `session` of
-    `extended` has it look in all. second_stamp, trade_rules: as of LiveOHLCVWriter. always_open: of a market that never
-    closes each bar is a regular one. Raises UsageError for a wrong configuration.
+    config: `patterns`: names, or {name: {"threshold": 0..1, "parameters": {...}}}; `timeframes`: names. Missing keys,
+    or None, mean the default. Patterns are searched on bars of the regular hours; with the parameter `session`
+    `extended` on all bars. second_stamp, trade_rules: as for LiveOHLCVWriter. always_open: the market never closes, so
+    that each bar is a regular one. Raises UsageError for a wrong configuration.
     """
 
     def __init__(
@@ -71,21 +71,21 @@ class LivePatternDetector:
         self._waiting = NO_MARKS  # open bars of higher timeframes
 
     def analyze_tick(self, tick: object) -> list[Found]:
-        """Take one tick; return what is found on the bars that it closes, mostly nothing.
+        """Take one tick; return the patterns on the bars that it closes, usually none.
 
         tick: a mapping in any of the documented spellings, or an object with such attributes. A detection is a
-        dictionary as `data` of `tickstock.events.patterns`, and has its timeframe and the bar's start. Raises NotATick
-        (a TickStockError, with `reason` and `detail`) for one that is none; nothing has changed then.
+        dictionary with the keys of `data` in `tickstock.events.patterns`, its timeframe and the bar's start. Raises
+        NotATick (a TickStockError, with `reason` and `detail`) if it is no valid tick; nothing changes then.
         """
         closed = self._book.add(tick, time.time_ns())
         return self._find(closed, past=0) if len(closed) else []
 
     def flush(self) -> list[Found]:
-        """Close every open minute, and each higher bar that ends with it; return what is found on them."""
+        """Close every open minute, and each longer bar that ends with it; return the patterns found on them."""
         return self._find(self._book.close_all(), past=1)
 
     def close(self) -> list[Found]:
-        """Close every open bar; return what is found on them. The end of a `with` closes too, and returns nothing."""
+        """Close every open bar; return the patterns found on them. The end of a `with` closes without a result."""
         return self._find(self._book.close_all(), past=max(HIGHER))
 
     def __enter__(self) -> Self:
@@ -97,7 +97,7 @@ class LivePatternDetector:
         self.close()
 
     def _find(self, closed: Column, *, past: int) -> list[Found]:
-        """Detect on closed bars. past: so many minutes behind the start of its newest one a symbol is taken to be."""
+        """Detect on closed bars. past: a symbol's current time, in minutes after the start of its newest bar."""
         parts = [self._merged(code, closed[closed["symbol"] == code]) for code in np.unique(closed["symbol"]).tolist()]
         bars = np.concatenate([NO_BARS, *(bars for bars, _ in parts)])[list(CLOSED_DTYPE.names or ())]
         revised = np.concatenate([np.zeros(0, bool), *(again for _, again in parts)])
@@ -114,7 +114,7 @@ class LivePatternDetector:
         return [_data(detection) for detection in told if self._is_news(detection)]
 
     def _merged(self, code: int, mine: Column) -> tuple[Column, Column]:
-        """Merge a symbol's closed bars with those that they may be late parts of; tell which of them are."""
+        """Merge a symbol's closed bars with earlier bars of the same minutes; return bars, and which were merged."""
         kept = self._recent.get(code, NO_BARS)
         bars = merge(np.concatenate((kept, mine)))
         self._recent[code] = bars[bars["minute"] >= self._book.newest[code] - _REVISION_MINUTES]

@@ -78,16 +78,16 @@ class Fenced(TickStockError):
 
 
 class RestAway(TickStockError):
-    """The host does not answer as it should now: come back after some minutes."""
+    """The host does not answer now, or with a server error: try again after some minutes."""
 
     def __init__(self, message: str, *, after_s: float = 0.0) -> None:
-        """after_s: how long the host itself said to wait."""
+        """after_s: seconds that the host asked us to wait."""
         super().__init__(message)
         self.after_s = after_s
 
 
 class RestRefused(TickStockError):
-    """The host does not allow this key to ask for this: somebody must look at the key or the plan."""
+    """The host does not allow this request with this key: a person must check the key or its plan."""
 
 
 class RestBroken(TickStockError):
@@ -95,4 +95,4 @@ class RestBroken(TickStockError):
 
 
 class RestStopped(TickStockError):
-    """We are to stop: what was asked for is to be asked again."""
+    """This process must stop: the request has no answer, and must be made again later."""

@@ -23,8 +23,9 @@ _FIRST_TRADES, _OPENS, _CLOSES, _LAST_TRADES = time(4), time(9, 30), time(16), t
 _CLOSES_EARLY, _LAST_TRADES_EARLY = time(13), time(17)
 _SATURDAY = 5
 _YEARS = range(1990, 2101)
-# First day with a night session -> when the night begins, on the evening before; ascending. No order names the day yet:
-# the processors plan December 2026, and this is its first full week. If it comes later, nothing trades in these hours.
+# First day with a night session -> when its night begins, on the evening before; ascending. The day is not official
+# yet: the processors plan December 2026, and this is the first day of its first full week. If the night sessions start
+# later, nothing trades in these hours until then.
 _NIGHTS = ((date(2026, 12, 7), time(21)),)
 
 

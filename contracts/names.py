@@ -70,7 +70,7 @@ APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"
 
 
 def job_status_keys(job_id: str) -> tuple[str, str]:
-    """Name the keys under which the state of a job is told: its readers differ."""
+    """Name the two keys that hold the state of a data load: versions of the application read different ones."""
     return f"tickstock.jobs.status:{job_id}", f"job:status:{job_id}"
 
 
@@ -116,8 +116,8 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 MONITORING_CONTROL = "tickstock:monitoring:control"  # requests of the application to the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
-JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
-JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
+JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # the application's requests for data loads
+JOBS_CONTROL = "tickstock.jobs.control"  # the application's cancels of data loads
 
 # Requests of the application, and its connection tests.
 COMMAND_CHANNELS = (

@@ -309,7 +309,7 @@ RIGHTS: dict[Role, RedisRights] = {
         ),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # A look at the fleet, and the results as they come: it changes nothing.
+    # Reads the fleet's state, and results as they are published. It changes nothing.
     "api": RedisRights(
         keys=(_STREAM_KEYS, _DOOR_KEYS, _RESULTS_KEYS, _BRIDGE_KEYS, DEAD_LETTERS, HEARTBEAT, JOBS),
         channels=_ALL_CHANNELS,

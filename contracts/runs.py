@@ -12,7 +12,7 @@ from .messages.processing_events import PHASES, CacheMode, PhaseName
 
 Trigger = Literal["automatic", "manual", "retry"]
 RunStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled", "interrupted"]
-# Where bars of days come from, in the order in which they are asked; also the provenance of their rows.
+# The sources of daily bars, in the order in which they are asked; also the provenance of the rows.
 Source = Literal["grouped", "flat", "aggregates", "own"]
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
@@ -27,7 +27,7 @@ class RunParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a run, other than its phases. None: all.
 
     lookback_days: trading days to process, the run's own day included. skip_market_check: process the run's own day
-    even if the market was closed. batch: symbols in one step. cache_mode: what cache_sync makes again.
+    even if the market was closed. batch: symbols in one step. cache_mode: which universes cache_sync computes.
     """
 
     timeframes: tuple[str, ...] | None = None
@@ -68,7 +68,7 @@ class StepKey(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step that waits to be done. token: of this attempt."""
+    """A step that waits to be done. token: random, new for each attempt; only its own attempt may commit the step."""
 
     key: StepKey
     token: int
@@ -77,9 +77,9 @@ class Step(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The result of a step. found: rows that exist after it; changed: rows written or deleted; failed: the reason.
+    """The result of a step. found: rows that exist after it; changed: rows written or deleted.
 
-    detail: more about it, as JSON: `rows` of each source, an `error` of a source that another one replaced.
+    failed: symbol -> reason. detail: more, as JSON: `rows` of each source, or the `error` of one without an answer.
     """
 
     found: int

@@ -13,7 +13,7 @@ from . import bounds
 # copies field by field, 20 times slower.
 Column = NDArray[Any]
 
-# Columns of one meaning each, (n,) where nothing else is said.
+# Types of columns; shape (n,) if no other is named.
 Mask = NDArray[np.bool_]  # True: this row is meant
 Codes = NDArray[np.integer[Any]]  # of each row the symbol: its index in the partition's list of symbols
 Minutes = NDArray[np.integer[Any]]  # starts of bars, in minutes since 1970 (UTC)

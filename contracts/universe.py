@@ -88,7 +88,7 @@ def symbols_of_value(value: object, where: str) -> list[str]:
 
 
 def value_with(former: object, symbols: Iterable[str]) -> Any:
-    """Return a value with these symbols, in the shape of the former one; what it knew of each stock is kept."""
+    """Return a value with these symbols, in the shape of the former one; the former fields of each stock stay."""
     wanted = list(symbols)
     if not isinstance(former, dict) or _members_of(former) is None:
         return wanted

@@ -130,7 +130,7 @@ RUN_STEPS = _counter(
 RUN_STEP_DURATION = _histogram(
     "tickstock_run_step_duration_seconds",
     "From the reading of a step's rows to the database's answer to its commit.",
-    # 250 symbols take 0.2 s to 2 s; a step that waits for a vendor takes as long as its rate limit says.
+    # 250 symbols take 0.2 s to 2 s; a step that waits for a vendor's rate limit takes longer.
     (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
     "phase",
 )
@@ -172,19 +172,18 @@ FOREIGN_KEYS = _gauge(
 OPEN_GAPS = _gauge("tickstock_open_gaps", "Gaps of live feeds that are not repaired yet.")
 JOBS_PROCESSES = _gauge("tickstock_jobs_processes", "Processes tickstock-jobs that run.")
 JOBS_WAITING_STEPS = _gauge(
-    "tickstock_jobs_waiting_steps", "Steps of runs in the stream tickstock-jobs: dealt, or under way, and not done."
+    "tickstock_jobs_waiting_steps", "Steps of runs in the stream tickstock-jobs: waiting, or being done."
 )
 RUN_STATUS = _gauge("tickstock_run_status", "1 for the status of the latest daily run, 0 for all others.", "status")
 RUN_DURATION = _gauge(
-    "tickstock_run_duration_seconds", "How long the latest daily run took, or has taken by now; NaN: there is none."
+    "tickstock_run_duration_seconds",
+    "Duration of the latest daily run, until now if it is active; NaN: there was no run.",
 )
-RUN_STILL = _gauge(
-    "tickstock_run_still_seconds", "Seconds since the run that is alive came a step further; 0: none is alive."
-)
-RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
+RUN_STILL = _gauge("tickstock_run_still_seconds", "Seconds since the active run finished a step; 0: no run is active.")
+RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that failed in the latest daily run.")
 RUN_UNTOLD_MESSAGES = _gauge(
     "tickstock_run_untold_messages",
-    "Messages of runs that the bridge has not passed yet; among the outbox's rows.",
+    "Messages of runs that the bridge has not published yet; the outbox's rows include them.",
 )
 
 # -- a producer --------------------------------------------------------------------------------------------------------
@@ -201,14 +200,14 @@ GAPS = _counter("tickstock_gaps_total", "Gaps: market times that a live feed may
 
 REQUEST_DURATION = _histogram(
     "tickstock_request_duration_seconds",
-    "From a request's arrival to the end of its answer; streams of events are not among them.",
-    # A call answers from one short statement; the application waits for 2 s.
+    "From a request's arrival to the end of its answer; without streams of events.",
+    # A call runs one short statement; the application waits 2 s for the answer.
     (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
     *("route", "method", "status"),
 )
-EVENT_CLIENTS = _gauge("tickstock_event_clients", "Clients that hear /events.")
+EVENT_CLIENTS = _gauge("tickstock_event_clients", "Connected clients of /events.")
 EVENT_CLIENTS_DROPPED = _counter(
-    "tickstock_event_clients_dropped_total", "Clients of /events that were sent away.", "reason"
+    "tickstock_event_clients_dropped_total", "Clients of /events that were disconnected or refused.", "reason"
 )
 
 # -- the metrics of each kind of process -------------------------------------------------------------------------------
@@ -246,7 +245,7 @@ class FleetCollector(Collector):
         return [metric for gauge in FLEET for metric in gauge.describe()]
 
     def collect(self) -> Iterable[Metric]:
-        """Return them, or nothing."""
+        """Return the gauges, or nothing while this process is not the active bridge."""
         return [metric for gauge in FLEET for metric in gauge.collect()] if self.are_shown else []
 
 

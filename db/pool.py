@@ -1,4 +1,4 @@
-"""A few connections for many short questions. Whoever asks waits for tenths of a second where the server hangs."""
+"""A few connections for many short statements. If the server does not answer, callers wait only tenths of a second."""
 
 import time
 from collections.abc import Iterator
@@ -15,18 +15,19 @@ from .vitals import VITALS
 
 Returned = TypeVar("Returned")
 
-_PATIENCE_S = 0.5  # in which a connection must be there, and give a sign of life; a busy server needs tenths of it
-SHORT_S = 0.1  # the same for who has another answer, and for all while the server is known to be away
-_SILENCE_S = 1.8  # of a statement: who asks us waits for 2 s
-# Every question has a limit and an order that an index has: a young table's statistics would have it sorted whole.
+_PATIENCE_S = 0.5  # the wait for a free connection that answers; also on a busy server it takes less
+SHORT_S = 0.1  # the same wait for callers with an older answer, and for all while the server is away
+_SILENCE_S = 1.8  # a statement without an answer for this time fails: the API's clients wait for 2 s
+# Every statement has a LIMIT and the order of an index. Without these settings PostgreSQL would sort the whole table if
+# it has no good statistics yet.
 _OPTIONS = "-c lock_timeout=1000 -c statement_timeout=1500 -c enable_seqscan=off -c enable_bitmapscan=off"
-_LOOK_EVERY_S = 0.02  # how exactly silence is measured
+_LOOK_EVERY_S = 0.02  # the precision with which the silence is measured
 _CLOSE_S = 0.5
-_PAUSE_S = 0.5  # after the server did not answer: for so long no statement is sent to it
+_PAUSE_S = 0.5  # no statement is sent for this time after the server did not answer
 
 
 class _Prompt(psycopg.Connection[Row]):
-    """Close the connection and raise Silent if the server says nothing for `patience_s`."""
+    """A connection that closes and raises Silent if the server does not answer for `patience_s`."""
 
     patience_s = _SILENCE_S
 
@@ -39,11 +40,11 @@ class _Prompt(psycopg.Connection[Row]):
 
     def _give_up(self, silent_s: float) -> None:
         if silent_s > self.patience_s:
-            raise Silent(f"the server has said nothing for {self.patience_s:g} s")
+            raise Silent(f"the server has not answered for {self.patience_s:g} s")
 
 
 class Pool:
-    """Connections of one process. After a question without an answer all others are refused at once, for a moment."""
+    """The connections of one process. After a statement without an answer, further ones fail at once for a moment."""
 
     def __init__(self, url: str, *, name: str, size: int) -> None:
         self._pool = ConnectionPool(
@@ -66,19 +67,20 @@ class Pool:
             raise ServerAway(first_line(e), "postgresql") from e
 
     def close(self) -> None:
-        """Close all connections; who waits for a server that hangs is left behind."""
+        """Close all connections; do not wait for statements that a server does not answer."""
         self._pool.close(timeout=_CLOSE_S)
 
     @property
     def is_away(self) -> bool:
-        """Tell whether the last question had no answer."""
+        """Tell whether the last statement had no answer."""
         return bool(self._why)
 
     @contextmanager
     def connection(self, patience_s: float = _PATIENCE_S) -> Iterator[Connection]:
-        """Lend a connection for a question. Raises ServerAway, also for a statement that waits or takes too long.
+        """Lend a connection. Raises ServerAway, also for a statement that waits or takes too long.
 
-        patience_s: to wait for a connection that answers. Who waits for less than others leaves them what they know.
+        patience_s: time to wait for a connection that answers. A caller with less than the usual patience does not
+        mark the server as away.
         """
         if time.monotonic() < self._ask_again_s:
             raise ServerAway(self._why, "postgresql")
@@ -95,7 +97,7 @@ class Pool:
             self._pool.putconn(lent)
 
     def _answering(self, within_s: float) -> _Prompt:
-        """Take a connection that gives a sign of life, and drop those that do not.
+        """Take a connection that answers, and drop those that do not.
 
         Raises PoolTimeout, OperationalError.
         """

@@ -41,7 +41,7 @@ _BY_KEYS_OPTIONS = "-c enable_seqscan=off"
 # How long an impatient connection waits for a lock, for a statement, and for a silent server.
 _IMPATIENT_OPTIONS = "-c lock_timeout=1s -c statement_timeout=3s"
 _SILENCE_S = 5.0
-_LATE_S = 10.0  # after it a patient connection logs the wait, and a main loop counts as not served
+_LATE_S = 10.0  # after this wait a patient connection logs it, and a process with it in its main loop is not ready
 _ADVICE = {  # by SQLSTATE, or its class
     "25006": "the database is read only: is it a standby? If not, check default_transaction_read_only",
     "28": "check the password and pg_hba.conf",
@@ -167,7 +167,7 @@ def connect(
 
 
 def arguments(url: str, *, name: str, more: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what each of our connections is opened with beside its address. more: options of the server's session."""
+    """Return the parameters of each of our connections, except its address. more: options of the server's session."""
     options = " ".join([_OPTIONS, *more])
     return {"autocommit": True, "application_name": name, "options": options, **_KEEPALIVES, **_defaults_for(url)}
 

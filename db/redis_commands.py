@@ -74,7 +74,7 @@ class Script(Protocol):
 
 
 class Subscription(Protocol):
-    """What hears channels."""
+    """A subscription to channels."""
 
     def __enter__(self) -> Self: ...
 
@@ -87,17 +87,17 @@ class Subscription(Protocol):
         """PSUBSCRIBE."""
 
     def get_message(self, *, timeout: float | None = 0.0) -> dict[str, Any] | None:
-        """Return the next message; None after so many seconds without one."""
+        """Return the next message; None after `timeout` seconds without one."""
 
 
 class Client(Protocol):
     """One server, or a cluster as one. Its methods raise the errors of redis.exceptions."""
 
     def pipeline(self, *, transaction: Literal[False]) -> Pipeline:
-        """Collect commands. False: a cluster has none that is a transaction as a whole."""
+        """Collect commands. transaction: only False, because a cluster has no transaction over several nodes."""
 
     def pubsub(self, *, ignore_subscribe_messages: bool = False) -> Subscription:
-        """Hear channels."""
+        """Subscribe to channels."""
 
     def register_script(self, script: str) -> Script:
         """Make a script that is loaded when it is first run."""
@@ -181,7 +181,7 @@ class Node(Client, Protocol):
     connection_pool: Any
 
     def get_encoder(self) -> Any:
-        """Return what turns text into bytes."""
+        """Return the encoder that converts text to bytes."""
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """Collect commands. True: they go between one MULTI and one EXEC."""

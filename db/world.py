@@ -23,12 +23,12 @@ class Waitable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a part of the program may ask of the world. Another one is made with `dataclasses.replace`.
+    """The clocks, waits and random numbers of a part of the program. `dataclasses.replace` makes another one.
 
-    monotonic_ns: never goes back; its zero means nothing. unix_ns: the host's clock, for messages and spans only: what
-    decides uses Redis's or PostgreSQL's. cpu_s: processor time of this process. wait: on an event, for a limited
-    time; returns whether it happened. uniform: a number between two, by chance. random_bits: so many bits,
-    unpredictable.
+    monotonic_ns: never goes back; its zero means nothing. unix_ns: the host's clock, for messages and spans only:
+    decisions use Redis's or PostgreSQL's clock. cpu_s: processor time of this process. wait: wait for an event, for a
+    limited time; returns whether it happened. uniform: a random number between two. random_bits: this number of
+    unpredictable bits.
     """
 
     monotonic_ns: Callable[[], int]

@@ -25,7 +25,7 @@ from tickstockpl.workers.detect.patterns.registry import PATTERNS
 from tickstockpl.workers.windows import WINDOW, Windows
 
 PICTURES = Path(__file__).parent / "pictures"
-# Where each pattern is looked for, and how many bars before and after it are drawn.
+# The data in which each pattern is searched, and how many bars before and after it are drawn.
 DRAWN = {
     "HeadShoulders": ("daily", DEPTH, 12),
     "InverseHeadShoulders": ("daily", DEPTH, 12),

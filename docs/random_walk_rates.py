@@ -1,9 +1,9 @@
-"""Print how often each pattern of ours is found in random walks, as the table in docs/patterns.md.
+"""Print how often each of our own patterns is found in random walks, as the table in docs/patterns.md.
 
     python docs/random_walk_rates.py
 
-A walk has no patterns: what is found in it is what chance alone draws. Bars of 8 trades each; volumes are log-normal
-and know nothing of the price, so a pattern that asks for volume is rarer here than in a market.
+A random walk has no patterns: detections in it come from chance alone. Each bar has 8 trades. Volumes are log-normal
+and independent of the price, so patterns that need volume are rarer here than in a market.
 """
 # ruff: noqa: INP001, T201  # a command beside the documents, in no package
 
@@ -20,7 +20,7 @@ from tickstockpl.workers.detect.patterns.kind import PatternKind
 from tickstockpl.workers.windows import Windows
 
 KINDS = [*head_shoulders.KINDS, volume_spike.KIND, price_breakout.KIND, support_bounce.KIND, resistance_break.KIND]
-SEED = 30_001  # another one than the tests have, and than the parameters were chosen on
+SEED = 30_001  # not a seed of the tests, nor one with which the parameters were chosen
 BARS = 100_000  # in each walk
 CHUNK = 20_000
 TRADES = 8  # in each bar

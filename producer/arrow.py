@@ -1,4 +1,4 @@
-"""pyarrow reads flat files and writes Parquet, if it is installed: the image of a live fleet does without its 170 MB.
+"""Check that pyarrow is installed. It reads flat files and writes Parquet; a live fleet does not need its 170 MB.
 
 Code that needs it calls `need_arrow` and imports it at the moment of use.
 """
@@ -12,7 +12,7 @@ _WITHOUT = (
 
 
 def need_arrow() -> None:
-    """Look for pyarrow. Raises UsageError where it is not installed."""
+    """Look for pyarrow. Raises UsageError if it is not installed."""
     try:
         import pyarrow as pa  # noqa: F401, PLC0415
     except ImportError as e:

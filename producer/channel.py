@@ -1,7 +1,7 @@
 """① Reads one family of the application's tick channels in a thread of its own.
 
-Pub-sub keeps nothing: a message that is published while nobody listens is lost. So the thread only reads, and each time
-that the connection is cut, `on_gap` gets the market time that was missed.
+Redis keeps no message of a channel: a message that is published while nobody listens is lost. So the thread only reads,
+and each time that the connection is cut, it calls `on_gap` with the market time that was missed.
 """
 
 import threading
@@ -46,7 +46,7 @@ class ChannelSource:
     """The ticks of a channel family, as they come; None while there are none.
 
     family: one of names.TICK_CHANNELS. second_stamp: whether a timestamp on a whole second marks the start or the end
-    of that second, where a tick does not say its kind. rules: whether a trade's conditions decide which fields it sets.
+    of that second, for ticks without a kind. rules: whether a trade's conditions decide which fields of a bar it sets.
     on_gap: called in the thread that iterates. symbols: only these; None: all that are published.
     """
 
@@ -102,7 +102,7 @@ class ChannelSource:
             self.close()
 
     def close(self) -> None:
-        """Stop listening, when nobody iterates any more. A cut that has not ended is reported as a gap until now."""
+        """Stop listening, when the iteration has ended. A cut that has not ended is reported as a gap until now."""
         if self._listener is None:
             return
         listener, self._listener = self._listener, None

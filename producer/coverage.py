@@ -1,11 +1,12 @@
 """What the flat files of a replay cover: for each symbol and day, from which time to which. Pure.
 
-Within that the files are right: a bar that another feed wrote there, and for which they have no trade, is deleted.
+In these times the files count as complete: a bar of another feed without a trade in the files is deleted.
 All rows of a file count, also those that are left out or refused: a cancelled trade is covered too.
 
-Each file counts by itself, so that two files of one command do not cover the days between them. In a file by time each
-symbol is covered from the day's first row to its last. So it is in one grouped by ticker, but for its first and its
-last ticker, which may be cut in two where a long file was split. Of any other file only a symbol's own rows are sure.
+Each file counts alone, so that two files of one command do not cover the days between them. In a file ordered by time,
+each symbol is covered from the day's first row to its last row. The same holds for a file grouped by ticker, except for
+its first and last ticker: they may continue in another file. In all other files a symbol is covered from its own first
+row to its own last row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ class Covered(NamedTuple):
 
 
 class Coverage:
-    """Collects the rows of some files, block after block."""
+    """Collects the times of the rows of some files, block after block."""
 
     def __init__(self) -> None:
         self._files: list[_File] = []
@@ -39,7 +40,7 @@ class Coverage:
         self._files.append(_File())
 
     def note(self, symbols: Sequence[str], code: Column, ts: Column) -> None:
-        """Note rows of the file, in their order. code: (n,) of `symbols`, -1 where it is none; ts: (n,) Unix ns."""
+        """Record rows of the file, in order. code: (n,) index in `symbols`, -1: no valid symbol; ts: (n,) Unix ns."""
         sound = (code >= 0) & (ts >= MIN_TS_NS) & (ts < MAX_TS_NS)
         if not sound.all():
             code, ts = code[sound], ts[sound]

@@ -1,4 +1,4 @@
-"""Bars of days from the vendor's flat files, one a day: 2025-11-21.csv.gz."""
+"""Daily bars from the vendor's flat files, one file per day: 2025-11-21.csv.gz."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,25 +16,25 @@ _ENDINGS = (".csv.gz", ".csv")
 
 
 class FlatDays:
-    """A folder of files. `read` is a DaySource; it raises RestBroken for a file that cannot be read."""
+    """A folder of flat files. `read` is a DaySource; it raises RestBroken if a file cannot be read."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder. Raises UsageError where there is none."""
+        """Check the folder. Raises UsageError if it does not exist."""
         if not folder.is_dir():
-            raise UsageError(f"{folder} is no folder")
+            raise UsageError(f"{folder} is not a folder")
         self._folder = folder
 
     def read(self, days: Sequence[date], symbols: Sequence[str]) -> DayBars:
-        """Return the bars of days whose files are there; a day without a file has none."""
+        """Return the bars of some days; a day without a file has none."""
         files = self._files(days)
         return joined([_read_file(files[day], day, symbols) for day in days if day in files])
 
     def has(self, day: date) -> bool:
-        """Tell whether a day's file is there."""
+        """Tell whether a day's file exists."""
         return day in self._files([day])
 
     def _files(self, days: Sequence[date]) -> dict[date, Path]:
-        """Find each day's file: at the top, or in its year and month as the vendor sorts them."""
+        """Find each day's file: in the folder itself, or below it in YEAR/MONTH, as the vendor sorts them."""
         found = {}
         for day in days:
             places = (self._folder, self._folder / f"{day:%Y}" / f"{day:%m}")
@@ -51,7 +51,7 @@ def _read_file(file: Path, day: date, symbols: Sequence[str]) -> DayBars:
             file, convert_options=csv.ConvertOptions(include_columns=list(_TYPES), column_types=_TYPES)
         )
     except (pa.ArrowException, OSError, KeyError, EOFError) as e:
-        raise RestBroken(f"{file.name} is no file of day aggregates: {str(e).splitlines()[0]}") from e
+        raise RestBroken(f"{file.name} is not a file of day aggregates: {str(e).splitlines()[0]}") from e
     opened, high, low, close, volume = (np.asarray(table[name].to_numpy(), np.float64) for name in VALUES)
     number = np.full(len(table), day_number(day), np.int64)
     bars = DayBars(table["ticker"].to_pylist(), number, opened, high, low, close, volume)

@@ -1,4 +1,4 @@
-"""The columns of a flat file's block beside the prices: which fields of a bar each trade sets, and its id. Pure."""
+"""The optional columns of a flat file's block: which fields of a bar each trade sets, and the trade's id. Pure."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -84,7 +84,7 @@ def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[s
 
 
 def _numbers_or_texts(texts: Any) -> Column:
-    """Return texts as whole numbers; if one of them is none, or is too large, return all as texts."""
+    """Return texts as whole numbers; if one is no whole number, or too large, return all as texts."""
     if not pc.all(pc.ascii_is_decimal(texts)).as_py():
         texts = pa.array([whole_text(text) for text in texts.to_pylist()], pa.string())
     if pc.all(pc.ascii_is_decimal(texts)).as_py():

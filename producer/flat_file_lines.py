@@ -32,7 +32,7 @@ from .coverage import Coverage
 from .flat_file_columns import flags_of_block, keys_of_block, notes_of_block
 from .names_of_trades import is_extreme
 
-_FEW_LINES = 256  # so few lines are read faster one by one than in halves
+_FEW_LINES = 256  # this many lines or fewer are read one by one, which is faster than halving
 _BOUND = 2.0**63  # a float of nanoseconds at or above this fits no int64
 _TYPES = {
     TICKER: pa.dictionary(pa.int32(), pa.string()),
@@ -56,7 +56,7 @@ class _OddLine(Exception):
 class LineReader:
     """Reads the blocks of lines of one file, in their order.
 
-    unknown: the conditions met so far that no table has.
+    unknown: the conditions found in the files that no table of rules has.
     """
 
     def __init__(self, file: str, names: list[str], rules: TRADE_RULES, coverage: Coverage) -> None:
@@ -143,7 +143,7 @@ class LineReader:
         read = [self._read_line(lines[place], first_line + place) for place in places.tolist()]
         refused = [line for line in read if isinstance(line, Refused)]
         if len(refused) < len(places):
-            raise _OddLine  # a line by itself says something else than as a row
+            raise _OddLine  # read alone, the line gives another result than as a row of the block
         return refused
 
     def _read_line_by_line(self, block: bytes, first_line: int) -> Ticks:
@@ -185,7 +185,7 @@ def _nanoseconds(ts: Column) -> Column:
 
 
 def _middle(block: bytes) -> int:
-    """Return where to halve a block, behind a newline; 0 where it has few lines."""
+    """Return the offset at which to halve a block, after a newline; 0 if it has few lines."""
     if block.count(b"\n") <= _FEW_LINES:
         return 0
     half = len(block) // 2

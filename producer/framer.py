@@ -47,7 +47,7 @@ class Framer:
 
     @property
     def waiting(self) -> int:
-        """How many ticks wait for a full frame."""
+        """The number of ticks that wait for a full frame."""
         return sum(partition.ticks for partition in self._partitions)
 
     def add(self, ticks: Ticks) -> list[Numbered]:
@@ -66,7 +66,7 @@ class Framer:
         return [frame for p in range(len(self._partitions)) for frame in self._cut(p, keep=0)]
 
     def end(self) -> list[Numbered]:
-        """Return the end frame of every partition, behind all that waited."""
+        """Return the waiting ticks as frames, then the end frame of every partition."""
         frames = self.flush()
         return frames + [f for p in range(len(self._partitions)) for f in self._number(p, Ticks.empty(), "end")]
 

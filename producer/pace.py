@@ -13,7 +13,7 @@ from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
-JUMP_NS = 15 * 60 * 1_000_000_000  # a quiet share has no trade for so long; a night is longer
+JUMP_NS = 15 * 60 * 1_000_000_000  # a rarely traded share pauses less than this; a night is longer
 JUMP_PASSES_NS = 60 * 1_000_000_000
 MAX_JUMPS = 1000
 NOT_BY_TIME = "only a file that is sorted by sip_timestamp can be paced; sort it, or leave out --speed"
@@ -42,8 +42,8 @@ def paced(
 ) -> Iterator[Ticks | None]:
     """Yield ticks at their arrival times, sped up; None while nothing has arrived.
 
-    batches: ticks, and for each row when it arrives, in ns, never falling. skip: so many ticks come at once: a replay
-    that goes on does not wait for what is committed.
+    batches: ticks, and the arrival time of each row in ns, never falling. skip: this many ticks are yielded at once,
+    because a continued replay does not wait for committed ticks.
     """
     started_s: float | None = None
     first_ns = 0
@@ -86,8 +86,8 @@ class Jump(NamedTuple):
 class TickTimes:
     """Turns the times of recorded ticks into arrival times that never fall, batch after batch.
 
-    A step of more than JUMP_NS, on or back, is no wait of a market: a night, a weekend, a row of another year. On, it
-    passes like JUMP_PASSES_NS; back, like nothing. A tick that steps back by less comes at once.
+    A step of more than JUMP_NS is not a pause of trading, but a night, a weekend or a row of another year. A step
+    forward by more counts as JUMP_PASSES_NS, a step back by more as 0. A tick that is earlier by less arrives at once.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class TickTimes:
         self._ahead_ns = 0  # of the arrival times: less than this is the tick's own
 
     def arrivals(self, ts: Column) -> tuple[Column, list[Jump]]:
-        """Return when each tick arrives, and the jumps among them."""
+        """Return the arrival time of each tick, and the jumps."""
         arrival_ns = np.empty(len(ts), "<i8")
         jumps = []
         first = 0
@@ -124,12 +124,12 @@ def by_tick_time(batches: Iterable[Ticks]) -> Iterator[tuple[Ticks, Column]]:
     for ticks in batches:
         arrival_ns, jumps = times.arrivals(ticks.ts)
         for jump in jumps:
-            log.warning("jump in tick time: it is not waited for", jump=str(jump))
+            log.warning("jump in tick time: not waiting for it", jump=str(jump))
         yield ticks, arrival_ns
 
 
 def find_jumps(batches: Iterable[Ticks]) -> list[Jump]:
-    """Read recorded ticks to their end for their jumps. Raises UsageError where there are too many to pace them."""
+    """Read recorded ticks to their end and check their jumps. Raises UsageError if there are too many to pace them."""
     times = TickTimes()
     found: list[Jump] = []
     for ticks in batches:

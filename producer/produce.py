@@ -18,12 +18,12 @@ from .sending.writer import Writer
 
 log = structlog.get_logger()
 
-DRAIN_DEADLINE_S = 20.0  # of a stop; running workers need a fraction of it
+DRAIN_DEADLINE_S = 20.0  # for the last commits at a stop; running workers need less
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a producer is; for the progress bar and the summary."""
+    """The progress of a producer, for the progress bar and the summary."""
 
     ticks: int = 0
     refused: int = 0
@@ -35,9 +35,9 @@ class Feed(NamedTuple):
 
     ticks: yields None when there is nothing now. numbers: the committed number of each partition. lease: its unit.
     linger_ms: how long a live tick waits for others in its frame; None: until the frame is full. ends: whether a stop
-    ends the feed (a live or synthetic one) or interrupts it (a file). is_ingest: it brings in the live market, and only
-    one process may do that. is_up: whether the source is connected. before_end: called between its last ticks and its
-    end frames. symbols: those that it may bring, EVERY_SYMBOL for all; None: nobody knows.
+    ends the feed (a live or synthetic one) or interrupts it (a file). is_ingest: it sends the live market, which only
+    one process may do. is_up: whether the source is connected. before_end: called between its last ticks and its
+    end frames. symbols: the symbols that it may send, EVERY_SYMBOL for all; None: unknown.
     """
 
     identity: Identity
@@ -84,7 +84,7 @@ def produce(
         progress.uncommitted = writer.lag
         on_progress(progress)
         metrics.show_if_due()
-        if stop.is_set():  # only here: ticks that were taken from the source and recorded are sent
+        if stop.is_set():  # only here, so that all ticks that were taken from the source are sent
             break
     if stop.is_set() and not feed.ends:
         return False

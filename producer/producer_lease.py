@@ -1,7 +1,7 @@
-"""A producer's leases: taken before the first frame, renewed beside the sending, given back at the end.
+"""A producer's leases: taken before the first frame, renewed by a thread, released at the end.
 
-Beside them stands how far a live producer has sent: where Redis forgets it and the producer is gone, nothing else is
-known of those ticks (workers/vanished.py).
+The thread also records the last number that a live producer has sent. If Redis loses the frames and the producer has
+died, only this record shows that ticks are missing (workers/vanished.py).
 """
 
 import threading
@@ -25,16 +25,16 @@ from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
-_INGEST_UNIT = "ingest"  # one process brings the live market in: a second one would double every volume
+_INGEST_UNIT = "ingest"  # only one process may send the live market: a second one would double every volume
 _INGEST_WAIT_S = LEASE_TTL_S + 1.0  # the lease of a killed process has ended by then
-_NOTE_EVERY_S = 0.5  # of what a killed producer sent after its last note, only the time is known
-_RELEASE_WAIT_S = 6.0  # a renewal that is running ends before, also on a server that hangs
+_NOTE_EVERY_S = 0.5  # ticks that a killed producer sent after its last record are known only by their time
+_RELEASE_WAIT_S = 6.0  # longer than a running renewal can take, also if the server does not answer
 
 
 class ProducerLease:
     """The right to send: `producer:NAME` for a live producer, `replay` for a replay, of which one runs at a time.
 
-    A thread renews it: nothing that PostgreSQL does may hold the ticks back.
+    A thread renews it, so that a slow PostgreSQL does not delay the ticks.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class ProducerLease:
         partitions: int | None = None,
         world: World = REAL,
     ) -> None:
-        """is_ingest: take the lease `ingest` too. partitions: those that the frames are made for.
+        """is_ingest: take the lease `ingest` too. partitions: the number that the frames are made for.
 
-        Raises SetupError where another process holds that lease and lives, or the stream has other partitions by now.
+        Raises SetupError if another live process holds that lease, or if the stream has another number of partitions.
         """
         self._world = world
         self._backoff = Backoff(world, first_s=_NOTE_EVERY_S)
@@ -99,16 +99,16 @@ class ProducerLease:
                     raise
 
     def note_sent(self, feed: str, sent: Callable[[], list[int]]) -> None:
-        """Note from now on how far this producer has sent. sent: the highest number of each partition."""
+        """Record from now on how far this producer has sent. sent: returns the highest number of each partition."""
         self._feed, self._sent = feed, sent
 
     def check(self) -> None:
-        """Raise LeaseLost where somebody else has a lease of ours now."""
+        """Raise LeaseLost if another process has taken one of the leases."""
         if self._lost:
             raise self._lost
 
     def _keep(self) -> None:
-        """Renew until released; go on while the database is away: a lease that ended is ours until another takes it."""
+        """Renew until released, also while the database is away: an expired lease is ours until another takes it."""
         pause_s = _NOTE_EVERY_S
         while not self._lost and not self._world.wait(self._released, pause_s):
             try:
@@ -133,17 +133,17 @@ class ProducerLease:
         self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
 
     def _note(self) -> None:
-        """Note what was sent since the last note, if anything was."""
+        """Record the highest sent numbers, if they changed since the last record."""
         sent = self._sent()
         if sent == self._noted or not any(sent):
             return
-        mine = self._leases[-1]  # of the producer itself
+        mine = self._leases[-1]  # the producer's own lease
         values = {"unit": mine.unit, "epoch": mine.epoch, "owner": self._owner, "feed": self._feed, "sent": sent}
         self._connection.execute(query("note_sent"), values)
         self._noted = sent
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the leases."""
         self._released.set()
         self._thread.join(_RELEASE_WAIT_S)
         if self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Beside a live feed: a thread that notes the feed's gaps as they are found, and fills them as they are due."""
+"""A thread beside a live feed. It records the feed's gaps when they are found, and repairs them when they are due."""
 
 import threading
 import traceback
@@ -28,9 +28,9 @@ _GAPS_A_LOOK = 100
 
 
 class RepairThread(threading.Thread):
-    """Notes and repairs until the stop; without `rest` it only notes.
+    """Records and repairs gaps until the stop; without `rest` it only records them.
 
-    Nothing that goes wrong here stops the live feed. What is handed over waits in memory while the database is away.
+    No error here stops the live feed. Gaps that were handed over wait in memory while the database is away.
     """
 
     def __init__(  # noqa: PLR0913  # two servers, the vendor, and the feed
@@ -46,9 +46,9 @@ class RepairThread(threading.Thread):
         settle_s: float = SETTLE_S,
         world: World = REAL,
     ) -> None:
-        """symbols: what the feed is subscribed to; None: to all. feed: whose gaps.
+        """symbols: returns the symbols that the feed subscribes to; None: all. feed: the feed whose gaps are repaired.
 
-        settle_s: how long after a gap's last minute the vendor is asked; with a delayed feed its delay is part of it.
+        settle_s: seconds after a gap's last minute until the vendor is asked, a feed's delay included.
         """
         super().__init__(name="repair", daemon=True)
         self._world = world
@@ -65,12 +65,12 @@ class RepairThread(threading.Thread):
         self._said = ""
 
     def note(self, gap: Gap) -> None:
-        """Take a gap, from any thread."""
+        """Hand over a gap. Any thread may call it."""
         log.warning("gap", feed=gap.feed, first_ms=gap.first_ms, last_ms=gap.last_ms, why=gap.why)
         self._found.put(gap)
 
     def run(self) -> None:
-        """Note and repair until the stop; while a server is away, wait for it."""
+        """Record and repair gaps until the stop; while a server is away, wait for it."""
         backoff = Backoff(self._world, first_s=_LOOK_EVERY_S, longest_s=_LONGEST_PAUSE_S)
         while True:
             try:
@@ -93,7 +93,7 @@ class RepairThread(threading.Thread):
             self._said = why
 
     def _attend(self, connection: Connection, wait: Callable[[float], bool]) -> None:
-        """Note and repair on one connection until the stop."""
+        """Record and repair gaps on one connection until the stop."""
         if self._rest is None:
             while not wait(_LOOK_EVERY_S):
                 pass
@@ -131,7 +131,7 @@ class RepairThread(threading.Thread):
             self._say(str(e))
 
     def _wait(self, connection: Connection, seconds: float) -> bool:
-        """Write the gaps that were found, then sleep; return whether we are stopped."""
+        """Write the gaps that were found, then wait; return whether this thread must stop."""
         self._note_found(connection)
         stopped = self._world.wait(self._stopping, seconds)
         if stopped:

@@ -38,16 +38,15 @@ class _Readable(Protocol):
 
 
 class ReplaySource:
-    """The trades of some flat files, file after file, as batches of Ticks; each iteration starts anew.
+    """The trades of some flat files, file after file, as batches of Ticks; each iteration starts from the beginning.
 
-    rules: `all` reads no conditions; `sip` adds the column flags where they say something; None: sip for each file that
-    has conditions. A trade that comes twice, by its id, is marked (contracts.same_trade); rows_repeated counts them.
-    bytes_total, bytes_read: on the disk, for a progress bar. rows_left_out: trades whose correction
-    says that they do not count. rows_taken, refused (by reason), coverage: of what was read so far.
-    unknown_conditions: those met that no table has; each is logged once.
+    rules: `all` ignores conditions; `sip` adds the column `flags` if a condition limits what a trade sets; None: `sip`
+    for each file with conditions. A repeated trade (the same id) is marked (contracts.same_trade); rows_repeated counts
+    them. bytes_total, bytes_read: on the disk, for a progress bar. rows_left_out: trades that a correction cancels.
+    rows_taken, refused (by reason), coverage: of the rows that were read. unknown_conditions: conditions without a
+    rule; each is logged once.
     A row that is no trade is Refused, at its place, with FILE:LINE. Raises UsageError: at once for a file that is
-    missing, empty or no trade flat file; in the middle, after the batches before it, where a compressed file is cut off
-    or broken.
+    missing, empty or no trade flat file; during the iteration for a compressed file that is incomplete or broken.
     """
 
     def __init__(
@@ -110,8 +109,8 @@ class ReplaySource:
 def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
     """Return the sha256 (hex) of the files' contents in order, uncompressed, and of an options string.
 
-    Uncompressed, because a file and its .gz hold the same trades: they are the same replay. Raises UsageError where two
-    of the files have the same lines, however these end: each of their trades would count twice.
+    Uncompressed, because a file and its .gz contain the same trades: they are the same replay. Raises UsageError if two
+    of the files have the same lines: each of their trades would count twice. LF and CR LF make no difference.
     """
     digest = hashlib.sha256()
     met: dict[bytes, str] = {}
@@ -126,7 +125,7 @@ def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
                     lines = text.rstrip(b"\n")  # the last line may lack its newline
                     line_ends = text[len(lines) :]
                     alone.update(lines)
-        digest.update(b"\0%d\0" % length)  # where a file ends is part of its content
+        digest.update(b"\0%d\0" % length)  # so that the same rows, divided into other files, have another hash
         if other := met.get(alone.digest()):
             raise UsageError(f"{other} and {file} have the same content, which would count twice: name one of them")
         met[alone.digest()] = file
@@ -135,7 +134,7 @@ def content_hash(files: Sequence[str | PathLike[str]], options: str) -> str:
 
 
 def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int, TRADE_RULES]:
-    """Refuse a file that is no trade flat file, by its header; return its size on the disk, and its rules."""
+    """Check by its header that a file is a trade flat file; return its size on the disk, and its rules."""
     with _opened(file) as (raw, plain):
         if raw is plain and (kind := kind_of_binary(raw.peek(PEEK_BYTES)[:PEEK_BYTES])):
             raise UsageError(f"{file}: no trade flat file, but {kind}")

@@ -1,6 +1,6 @@
-"""GET requests to one REST host: with a key, no faster than its quota, tried again where that may help.
+"""GET requests to one REST host: with a key, no faster than its quota, repeated if that may help.
 
-The key travels in the Authorization header alone: an address is logged and kept in errors, a header is not.
+The key is sent in the Authorization header only: addresses appear in logs and errors, headers do not.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from ..db.world import REAL, World
 
 log = structlog.get_logger()
 
-_ATTEMPTS = 5  # of one request, when the server or the network fails
-_REFUSALS = 10  # of one request, when the host says that it is too early
-_LONGEST_RETRY_AFTER_S = 86_400.0  # whatever a server says
-_MAX_RETRY_AFTER_S = 120.0  # a longer wait is left to the next try
+_ATTEMPTS = 5  # of one request, if the server or the network fails
+_REFUSALS = 10  # of one request, if the host's quota is used up (429)
+_LONGEST_RETRY_AFTER_S = 86_400.0  # a longer Retry-After counts as this
+_MAX_RETRY_AFTER_S = 120.0  # for a longer wait the request fails, and its caller tries again later
 _NO_RETRY_AFTER_S = 12.0  # a 429 without a time: the smallest plan allows 5 requests a minute
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 8.0
-_REQUEST_S = 30.0  # for one whole answer, however slowly it comes
+_REQUEST_S = 30.0  # the longest time for one whole answer
 _MAX_BODY_BYTES = 64 << 20  # a page of 50,000 bars is a tenth of it
 _CHUNK_BYTES = 1 << 16
 _SHOWN_LENGTH = 200
@@ -35,7 +35,7 @@ _VENDORS = ("massive.com", "polygon.io")
 
 
 class TokenBucket:
-    """Allows so many requests a minute, evenly, and those of one second at once."""
+    """Allows a number of requests a minute, evenly spread; those of one second may come at once."""
 
     def __init__(self, per_minute: float) -> None:
         self._per_s = per_minute / 60
@@ -44,13 +44,13 @@ class TokenBucket:
         self._at_s = 0.0
 
     def take(self, now_s: float) -> float:
-        """Take a token; return for how many seconds to wait before using it. now_s: of a clock that never goes back."""
+        """Take a token; return the seconds to wait before its use. now_s: time of a monotonic clock."""
         self._fill(now_s)
         self._tokens -= 1
         return max(0.0, -self._tokens / self._per_s)
 
     def pause(self, now_s: float, seconds: float) -> None:
-        """Allow no request for so long: the host counts too, and answered that there were too many."""
+        """Allow no request for this time: the host answered that there were too many."""
         self._fill(now_s)
         self._tokens = min(self._tokens, 1 - seconds * self._per_s)
 
@@ -61,10 +61,10 @@ class TokenBucket:
 
 
 class _Answer(NamedTuple):
-    status: int  # 0: none came
+    status: int  # 0: no answer came
     body: bytes = b""
     retry_after: str | None = None
-    why: str = ""  # none came
+    why: str = ""  # why no answer came
 
 
 class _Problem(msgspec.Struct):
@@ -88,13 +88,13 @@ class RestClient:
         refused_for: Callable[[float], object] = lambda _: None,
         world: World = REAL,
     ) -> None:
-        """wait: sleep so many seconds, True to stop. refused_for: hears for how long the host's quota is used up.
+        """wait: wait this number of seconds, return True to stop. refused_for: called with a used-up quota's wait.
 
         Raises UsageError.
         """
         self._base = urlsplit(url)
         if self._base.scheme not in ("http", "https") or not self._base.hostname:
-            raise UsageError("the REST address cannot be read: https://HOST is one")
+            raise UsageError("the REST address is not a URL: https://HOST is needed")
         if self._base.scheme == "http" and self._base.hostname.endswith(_VENDORS):
             raise UsageError(f"{self.host} by http would send the API key in the clear: use https://")
         self._key = key
@@ -132,8 +132,8 @@ class RestClient:
     def get(self, url: str) -> bytes | None:
         """Return the body of an answer, None for a 404.
 
-        url: on this host, with or without its name. What may pass is tried again: failures with growing pauses and
-        jitter, an exhausted quota after the time that the host says.
+        url: on this host, with or without its name. A request is repeated: after failures with growing pauses and
+        jitter, after a used-up quota when the host's Retry-After has passed.
         Raises RestAway, RestRefused, RestBroken, RestStopped.
         """
         target = self.follow(url, "")
@@ -171,7 +171,7 @@ class RestClient:
         log.debug("rest failed: trying again", why=why)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep, and raise RestStopped if we are stopped; 0 seconds only checks that."""
+        """Wait, and raise RestStopped if this process must stop; 0 seconds only checks that."""
         if self._wait(seconds):
             raise RestStopped("stopped")
 
@@ -186,7 +186,7 @@ class RestClient:
                 raise
             response.release_conn()
         except (HTTPError, OSError) as e:
-            return _Answer(0, why=type(e).__name__)  # its text holds the address, which may be long
+            return _Answer(0, why=type(e).__name__)  # the error's text contains the address, which may be long
         return _Answer(response.status, body, response.headers.get("Retry-After"))
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
@@ -199,20 +199,20 @@ class RestClient:
             if size > _MAX_BODY_BYTES:
                 raise RestBroken(f"an answer of more than {_MAX_BODY_BYTES >> 20} MiB")
             if self._world.monotonic_s() > deadline:
-                raise TimeoutError("the answer trickles in")
+                raise TimeoutError("the answer is too slow")
         return b"".join(chunks)
 
     def _error(self, answer: _Answer, target: str) -> TickStockError:
         problem = _problem_of(answer)
         said = "no JSON" if problem is None else ascii(problem.error or problem.message)[1:-1]
         if self._key:
-            said = said.replace(self._key, "***")  # it may quote what we sent
+            said = said.replace(self._key, "***")  # the text may contain the key that we sent
         message = f"{self.host} answers {answer.status}: {said[:_SHOWN_LENGTH]}"
         if answer.status in (401, 402, 403):
             return RestRefused(f"{message}: check the API key and what its plan allows ({_shown(target)})")
         do = "is --rest-url the vendor's API?"
         if 300 <= answer.status < 400:
-            do = "a redirect is not followed, the key would go along: correct --rest-url"
+            do = "redirects are not followed, they would send the key to another address: correct --rest-url"
         return RestBroken(f"{message}: {do} ({_shown(target)})")
 
 
@@ -225,7 +225,7 @@ def _problem_of(answer: _Answer) -> _Problem | None:
 
 
 def _shown(url: str) -> str:
-    """Return an address as it may be logged: a query may hold a key."""
+    """Return an address without its query, for logs: a query may contain a key."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

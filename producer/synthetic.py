@@ -1,6 +1,6 @@
-"""A synthetic market: the same options give the same ticks, in whatever order its chunks of market time are made.
+"""A synthetic market: the same options give the same ticks, in any order in which its chunks are made.
 
-Owns what the ticks are and when they arrive; pacing, numbering and sending them is left to `produce.py`.
+It makes the ticks and their arrival times; `produce.py` paces, numbers and sends them.
 """
 
 import math
@@ -31,9 +31,10 @@ _TICKERS = (  # noqa: SIM905 - 70 quoted names on 70 lines read worse
 
 
 class Scenario(NamedTuple):
-    """A market's character. story: (market seconds, factor on every price), a line in between; bell: extra rush.
+    """The character of a market. story: (market seconds, factor on every price), linear in between.
 
-    doji_every: of so many symbols one ends each minute where that began, far from its high and low: a Doji.
+    bell: additional activity after the opening. doji_every: one of this many symbols makes a Doji each minute: it
+    closes at its open, far from its high and low.
     """
 
     sigma: float = 1.0
@@ -50,7 +51,7 @@ SCENARIOS = {
     "opening_bell": Scenario(sigma=2.0, bell=8.0),
     "lively": Scenario(doji_every=5),
 }
-_STORY_S = 3_600  # a shorter run tells its scenario's whole story, faster
+_STORY_S = 3_600  # in a shorter run the whole story of the scenario happens faster
 _BELL_S = 120  # the rush after the bell fades by a factor e in this time
 
 # A tag for each kind of random numbers, so that no two of them share a seed.
@@ -67,8 +68,8 @@ class Trouble:
     late_share: float = 0.0  # arrives 1..300 s after its time
     zero_share: float = 0.0  # size 0: a quote or an empty tick
     bad_share: float = 0.0  # no tick at all: refused by the parser of the real feeds
-    repeat_share: float = 0.0  # a separate trade that is alike in every field to the one before
-    future_ticks: int = 0  # ticks from next year, in the first chunk, beside the others
+    repeat_share: float = 0.0  # a separate trade with the same fields as the one before
+    future_ticks: int = 0  # additional ticks from next year, in the first chunk
 
     def __post_init__(self) -> None:
         for name in ("late_share", "zero_share", "bad_share", "repeat_share"):
@@ -156,7 +157,7 @@ class SyntheticSource:
         return self.chunks()
 
     def chunk(self, number: int) -> Chunk:
-        """Return the rows that arrive in the chunk_ns from start + number x chunk_ns on; none beyond the end."""
+        """Return the rows of a chunk: they arrive within chunk_ns from start + number x chunk_ns on."""
         trouble = self.market.trouble
         rng = _generator(self.market.seed, _ROWS, number)
         low, high = self._bound_ns(number), self._bound_ns(number + 1)
@@ -195,7 +196,7 @@ class SyntheticSource:
         return round(self._rows_per_busy_s * self._busy_s(offset_ns / SECOND_NS))
 
     def seconds_of(self, rows: int) -> float:
-        """Return how many market seconds it takes until so many rows have arrived."""
+        """Return the market seconds until this number of rows has arrived."""
         low, high = 0.0, 1.0
         while self._rows_until(int(high * SECOND_NS)) < rows:
             low, high = high, 2 * high
@@ -333,7 +334,7 @@ def _rows_with_repeats(rng: np.random.Generator, count: int, share: float) -> ND
     return np.maximum.accumulate(rows)
 
 
-# What a broken sender puts into a field, as JSON text; an empty one leaves the field out.
+# Wrong values of a field, as JSON text, as a broken sender may send them; "" leaves the field out.
 _BROKEN = (
     ("price", "NaN"),
     ("price", "101,25"),

@@ -1,4 +1,4 @@
-"""Assign partitions: this worker takes its fair share, one at a time, and gives the surplus back. Rows decide."""
+"""Assign partitions: this worker takes its fair share, one at a time, and releases a surplus. Rows decide."""
 
 import psycopg
 import structlog

@@ -130,7 +130,7 @@ class OwnedPartitions:
             log.info("partition dropped", partition=partition, why=why)
 
     def clear(self) -> None:
-        """Forget every state: they may not match what is committed. The next owner restores them."""
+        """Forget every state: they may differ from the committed ones. The next owner restores them."""
         self._left.clear()
         self.states.clear()
 

@@ -20,7 +20,7 @@ class RedisClock:
         self._has_stepped = False  # True while the clock of Redis has jumped and we do not follow it
 
     def read(self, redis_ms: int) -> Reading:
-        """Return the time to go by. redis_ms: what Redis's TIME says now, Unix ms."""
+        """Return the accepted time. redis_ms: Redis's TIME now, Unix ms."""
         reading = self.steady.read(redis_ms)
         self._log_step(redis_ms - reading.ms)
         return reading
@@ -31,7 +31,7 @@ class RedisClock:
 
     def _log_step(self, ahead_ms: int) -> None:
         if ahead_ms and not self._has_stepped:
-            log.error("the clock of Redis has stepped, PostgreSQL's has not: it is not followed", ahead_ms=ahead_ms)
+            log.error("the clock of Redis has stepped, PostgreSQL's has not: the step is ignored", ahead_ms=ahead_ms)
         elif self._has_stepped and not ahead_ms:
-            log.info("the clock of Redis is right again")
+            log.info("the clock of Redis is correct again")
         self._has_stepped = bool(ahead_ms)

@@ -190,7 +190,7 @@ def _all_of(connection: Connection, name: str, values: Mapping[str, Any]) -> _St
 
 
 def _rest_of(connection: Connection, name: str, days: int) -> _Step:
-    """Delete what is over, wherever it stands, as many as a step may; go on while there were as many."""
+    """Delete old rows in any order, as many as one step may; continue while there are that many."""
     deleted = connection.execute(query(name), {"days": days, "most": _ROWS}).rowcount
     return _Step(deleted, "more" if deleted == _ROWS else "")
 

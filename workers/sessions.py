@@ -1,7 +1,7 @@
 """Regular hours of New York: which bars belong to them, and to which day. Pure.
 
-A bar belongs to them where it overlaps them: the hour bar of 09:00 does. Of a symbol whose market never closes, each
-bar does.
+A bar belongs to the regular hours if it overlaps them, for example the hourly bar of 09:00. If a symbol's market never
+closes, all of its bars do.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ REGULAR: Session = "regular"
 EXTENDED: Session = "extended"
 SESSIONS: tuple[Session, ...] = get_args(Session)
 
-DAYS_BEFORE = 7  # with whose same minutes a bar's volume is compared: five trading days, or a whole week
+DAYS_BEFORE = 7  # a bar's volume is compared with the same minute on these days: five trading days, or a whole week
 _DAY_MINUTES = 1440
 _FIRST_DAY = date(1970, 1, 1)
 

@@ -1,9 +1,8 @@
 """Redis's clock, checked: a step is accepted only if a second clock confirms it. Pure.
 
-A step forward would close every open bar at once and refuse what comes as too late, a step back would refuse it as
-ahead of its time. So each TIME is held against this worker's own monotonic clock, and where the two part, PostgreSQL's
-clock decides: a host that slept, and whose clock was put right, is followed, a clock of Redis alone that went wrong is
-not.
+A step forward would close every open bar at once, and refuse new ticks as too late; a step back would refuse them as
+ahead of time. So each TIME is compared with this worker's monotonic clock. If they differ, PostgreSQL's clock decides:
+if it has stepped too (the host slept, or its clock was corrected), the step is accepted, else it is ignored.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A worker's upkeep when it has read everything: missing frames, and numbers of producers that ended long ago."""
+"""The upkeep of a worker that has read everything: missing frames, and numbers of producers that ended long ago."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ _FORGET_FRAMES_MS = 23 * 3_600_000  # an old producer's lease ended at least 24 
 
 
 class Upkeep:
-    """Maintains the producers' numbers. hole_wait_s: how long missing live frames are waited for."""
+    """Maintains the producers' numbers. hole_wait_s: the longest wait for missing live frames."""
 
     def __init__(
         self, client: Client, database: Database, reader: PartitionReader, *, hole_wait_s: float, world: World

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..contracts.ticks import SHARE_MICRO, Column
 from .sessions import is_in_session, session_of
 
-WINDOW = 250  # bars: Wilder's RSI over so many differs from one over all history by less than 1e-6
+WINDOW = 250  # bars: Wilder's RSI over this number differs from that over all history by less than 1e-6
 SLACK = 250  # bars kept beyond a window: those whose results depend on a revised bar
 MAX_GAP_MINUTES = 10 * 1440  # longer than any holiday: later bars do not continue the earlier ones
 # Such a price change over a night is another unit, not a move: a split of 3 for 2 or more, in either direction.

@@ -32,12 +32,12 @@ from .steady_clock import Reading
 from .worker_options import WorkerOptions
 from .worker_parts import WorkerParts
 
-if TYPE_CHECKING:  # it needs what may not be installed
+if TYPE_CHECKING:  # imports optional packages
     from .commit.tracing import Tracing
 
 log = structlog.get_logger()
 
-_MANY_MARKS = 20_000  # bars that wait for detection: more, and it goes on before the next read
+_MANY_MARKS = 20_000  # if more bars wait for detection, they are detected before the next read
 _STANDBY_WAIT_S = 0.2  # of a worker without a partition; a NOTIFY does not wake it
 _HOLES_EVERY_S = 1.0
 _BACKEND_ENDED = "57P01"  # SQLSTATE admin_shutdown
@@ -202,7 +202,7 @@ class Worker:
         try:
             entries |= self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
         except ReplyTooLarge as e:
-            log.warning("reading entry by entry: somebody sent more than a frame", why=str(e))
+            log.warning("reading entry by entry: an entry is larger than a frame", why=str(e))
             for partition in partitions:
                 self.restore(partition)
             self._owned.leave_left(entries)
@@ -267,7 +267,7 @@ class Worker:
         return self._committer.stage(states)
 
     def commit(self, commit: Commit) -> Commit:
-        """⑧ Run the one transaction; return what is durable. A fenced partition is restored, or dropped if not ours."""
+        """⑧ Run the transaction; return the durable commit. A fenced partition is restored or dropped."""
         elsewhere = [state for partition, state in self._states.items() if partition not in commit.partitions]
         durable = self._committer.transact(commit, undetected_elsewhere=sum(len(state.marks) for state in elsewhere))
         for partition in commit.partitions:
@@ -276,7 +276,7 @@ class Worker:
         return durable
 
     def ack(self, durable: Commit) -> None:
-        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
+        """⑧ Advance the states, ack committed entries, write `done` for the producers, and trim the streams."""
         self._acks.ack(durable.plans, self._states)
 
     def tell(self, durable: Commit) -> None:
@@ -389,12 +389,12 @@ class Worker:
     def _heal(self, error: Exception) -> None:
         """Wait until both servers serve again, and restore everything. Raises any error that means something else."""
         if isinstance(error, psycopg.Error) and error.sqlstate == _BACKEND_ENDED:
-            self._pacing.note_ended()  # somebody ended this backend, because it kept a row locked for too long
+            self._pacing.note_ended()  # another worker ended this backend, because it kept a row locked for too long
         if not self._recovery.wait_until_served(error):
             self._owned.clear()
 
     def _reconnect(self) -> None:
-        """Reach both servers again, and restore all partitions. Raises what a server that is away raises."""
+        """Connect to both servers again, and restore all partitions. Raises one of AWAY if a server is still away."""
         with VITALS.asking("postgresql"):
             self._reconnect_database()
         try:

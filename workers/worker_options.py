@@ -1,4 +1,4 @@
-"""What a user can set on a worker, with every default."""
+"""The user's options of a worker, with every default."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ HISTORY_MB = 160  # with all that a worker needs besides it stays below 400 MB
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a user can set of a worker. Each name ends with its unit."""
+    """The user's options of a worker. Each name ends with its unit."""
 
     consumer: str
     group: str = GROUP
@@ -33,7 +33,7 @@ class WorkerOptions:
     keep: Keep = KEEP
 
     def limits(self, shape: TableShape, partitions: int) -> Limits:
-        """Return what a tick must keep to. shape: of the table of bars; partitions: of the whole stream."""
+        """Return the limits of valid ticks. shape: of the table of bars; partitions: of the whole stream."""
         return Limits(
             self.allowed_lateness_ms * MS_NS,
             int(self.max_future_s * 1000) * MS_NS,

@@ -1,1 +1,1 @@
-"""What is said of the daily half: days of trading, the schedule, and jobs that others ask for. Pure."""
+"""The values of daily runs: trading days, the schedule, daily bars, and the application's data loads. Pure."""

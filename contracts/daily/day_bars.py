@@ -1,4 +1,4 @@
-"""Bars of days of many symbols as a vendor says them: columns, and which rows cannot be true. Pure."""
+"""A vendor's daily bars of many symbols as columns, and the check that refuses impossible rows. Pure."""
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -22,9 +22,10 @@ class RefusedDay(NamedTuple):
 
 
 class DayBars(NamedTuple):
-    """n bars of days, prices as they were traded: symbols and columns of n.
+    """n daily bars as columns, with prices as they were traded (not adjusted for splits).
 
-    day: int64, days since 1970 in New York. The others: float64, prices in dollars, volume in shares.
+    day: int64, the day in New York as days since 1970. The others: float64, prices in dollars, volume in shares.
+    refused: the rows that are not among the n bars.
     """
 
     symbols: Sequence[str]
@@ -37,13 +38,13 @@ class DayBars(NamedTuple):
     refused: Sequence[RefusedDay] = ()
 
     def at(self, places: Column) -> "DayBars":
-        """Return some of the bars; what is refused stays."""
+        """Return some of the bars; `refused` stays."""
         day, opened, high, low, close, volume = (column[places] for column in self[1:7])
         symbols = [self.symbols[place] for place in places.tolist()]
         return DayBars(symbols, day, opened, high, low, close, volume, self.refused)
 
 
-# What is asked for, and what comes: bars of some of these symbols on some of these days, each at most once.
+# A function (days, symbols) -> their bars. Some bars may be missing; each symbol and day comes at most once.
 DaySource = Callable[[Sequence[date], Sequence[str]], DayBars]
 
 
@@ -53,12 +54,12 @@ def day_number(day: date) -> int:
 
 
 def day_of_number(number: int) -> date:
-    """Return the day that is so many days after the first of 1970."""
+    """Return the day with this number of days since 1970."""
     return _FIRST_DAY + timedelta(days=number)
 
 
 def bars_of_rows(rows: Sequence[Sequence[float]], symbols: Sequence[str]) -> DayBars:
-    """Make columns of rows of day, open, high, low, close, volume; NaN: it is not said."""
+    """Make columns of rows (day, open, high, low, close, volume). NaN: the vendor gives no value."""
     table = np.array(rows, np.float64).reshape(len(symbols), 6)
     opened, high, low, close, volume = (table[:, i] for i in range(1, 6))
     return DayBars(symbols, table[:, 0].astype(np.int64), opened, high, low, close, volume)
@@ -74,9 +75,9 @@ def joined(parts: Sequence[DayBars]) -> DayBars:
 
 
 def wanted_of(bars: DayBars, days: Sequence[date], symbols: Sequence[str]) -> DayBars:
-    """Return those of some symbols and days that can be true; the others of these symbols are refused, with the reason.
+    """Return the valid bars of these symbols and days; the symbols' other rows are refused, with the reason.
 
-    A row that comes twice is used once, and refused where it comes with other values.
+    A row that comes twice is used once. If the second one has other values, it is refused.
     """
     wanted = frozenset(symbols)
     mine = np.flatnonzero(np.fromiter((symbol in wanted for symbol in bars.symbols), bool, len(bars.symbols)))
@@ -91,7 +92,7 @@ def wanted_of(bars: DayBars, days: Sequence[date], symbols: Sequence[str]) -> Da
 
 
 def _judge(bars: DayBars, days: AbstractSet[int]) -> tuple[Column, dict[int, str]]:
-    """Tell which bars are used, and of the others that are wrong (by their places), why."""
+    """Return a mask of the valid bars, and for the wrong ones: index -> reason."""
     prices = np.stack(bars[2:6]) if bars.symbols else np.ones((4, 0))
     rules = (
         ("of another day", ~np.isin(bars.day, np.fromiter(days, np.int64, len(days)))),
@@ -115,7 +116,7 @@ def _is_crossed(bars: DayBars) -> Column:
 
 
 def _without_repeats(bars: DayBars, good: Column, why: dict[int, str]) -> Column:
-    """Leave the first row of each symbol and day."""
+    """Return the mask `good` with only the first row of each symbol and day; add repeats with other values to `why`."""
     places = np.flatnonzero(good)
     keys = np.array([f"{bars.symbols[place]}|{bars.day[place]}" for place in places.tolist()], "U40")
     _, first, owner = np.unique(keys, return_index=True, return_inverse=True)

@@ -1,7 +1,7 @@
-"""A data load as the application asks for it on `tickstock.jobs.data_load`, and its end on `tickstock.jobs.control`.
+"""Read the application's messages: a data load on `tickstock.jobs.data_load`, a cancel on `tickstock.jobs.control`.
 
-Every spelling that it was seen to send is read: timeframes and timespans in several words, numbers as text, one symbol
-where a list is expected, no timestamp. Pure.
+All spellings that the application is known to send are read: several words for a timeframe, numbers as text, one symbol
+instead of a list, no timestamp. Pure.
 """
 
 import math
@@ -23,7 +23,7 @@ CANCEL = "cancel"
 SESSIONS_A_YEAR = 252
 _LONGEST_YEARS = 30.0
 _LONGEST_TEXT = 200
-MOST_SYMBOLS = 20_000  # of one load; the whole market has some 12,000
+MOST_SYMBOLS = 20_000  # of one load; the whole market has about 12,000
 _TIMEFRAMES = {
     **dict.fromkeys(("minute", "1minute", "1min", "min"), "1min"),
     **dict.fromkeys(("hour", "1hour", "hourly", "1h"), "hourly"),
@@ -34,10 +34,10 @@ _TIMEFRAMES = {
 
 
 class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data load is to do.
+    """The request of a data load.
 
-    symbols: None: those of the file, or of the universes. timeframes: hourly, daily, …; years: up to today. name: that
-    of the universe that the symbols become. with_analysis: indicators and patterns of the bars, too.
+    symbols: None: take those of csv_file, or of the universes. timeframes: hourly, daily, …; years: the history up to
+    today. name: store the symbols as a universe of this name. with_analysis: also compute indicators and patterns.
     """
 
     job_type: JobType
@@ -51,17 +51,17 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sessions(self) -> int:
-        """Return how many trading days the years are."""
+        """Return the number of trading days of the years."""
         return max(1, math.ceil(self.years * SESSIONS_A_YEAR))
 
     @property
     def makes_bars(self) -> bool:
-        """Tell whether bars are asked for that an import makes."""
+        """Tell whether the load asks for daily, weekly or monthly bars; only those are made by an import."""
         return bool(set(self.timeframes) & set(LONGER))
 
 
 class Asked(NamedTuple):
-    """A request, by whom, and its job. why: it cannot be done; request is None then."""
+    """A message that asks for a data load. why: why it cannot be done; request is None then."""
 
     job_id: str
     requested_by: str
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
 
 
 def is_probe(body: bytes) -> bool:
-    """Tell whether a message is one with which the application tries its connection: nobody answers it."""
+    """Tell whether a message only tests the application's connection. It needs no answer."""
     try:
         fields = read_json(body)
     except NotJson:
@@ -79,7 +79,7 @@ def is_probe(body: bytes) -> bool:
 
 
 def read_load(body: bytes) -> Asked:
-    """Read a message. Raises UsageError where not even its job can be told; any other fault is in the answer."""
+    """Read a message. Raises UsageError if it has no usable job_id; any other error is in the field `why`."""
     fields = _fields(body)
     job_id, by = _job_id(fields), printable(str(fields.get("requested_by") or ""))[:_LONGEST_TEXT]
     try:
@@ -89,7 +89,7 @@ def read_load(body: bytes) -> Asked:
 
 
 def read_cancel(body: bytes) -> str:
-    """Return the job that a message on the control channel cancels. Raises UsageError."""
+    """Return the job_id that a message on the control channel cancels. Raises UsageError."""
     fields = _fields(body)
     action = fields.get("action")
     if action != CANCEL:
@@ -146,7 +146,7 @@ def _symbols(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _universes(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return universes by their names: the newer application joins several with colons."""
+    """Return the names of universes. A name may be several, joined with colons by newer versions of the application."""
     named = _text(fields, "universe_key") or _text(fields, "universe_type")
     return () if named is None else (named,)
 

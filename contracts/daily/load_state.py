@@ -1,4 +1,4 @@
-"""The state of a job as its sender reads it, a JSON text under the keys `names.job_status_keys`. Pure."""
+"""The state of a data load: the JSON that its sender reads under the keys `names.job_status_keys`. Pure."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from ..runs import RunStatus
 
 
 class LoadState(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a job is. progress: 0..100; times: ISO 8601, UTC.
+    """The state of a job. progress: 0..100; times: ISO 8601, UTC.
 
-    completed_at is there only when the job has ended: its reader shows a null as a text of another job.
+    completed_at: left out until the job has ended, because the application would display a null as a text.
     """
 
     job_id: str

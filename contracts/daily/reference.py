@@ -1,4 +1,4 @@
-"""What a vendor knows beside prices: its listed symbols, splits, days without trading, companies that are new. Pure."""
+"""A vendor's reference data: listed symbols, splits, closed days, new companies. Pure."""
 
 from collections.abc import Sequence
 from datetime import date, time
@@ -8,7 +8,7 @@ from ..spellings.split_file import Split
 
 
 class Ticker(NamedTuple):
-    """A listed symbol; the fields are the columns of `symbols`. None: the vendor does not say."""
+    """A listed symbol; the fields are the columns of `symbols`. None: the vendor gives no value."""
 
     symbol: str
     name: str | None
@@ -32,14 +32,14 @@ class Closure(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A company that came to the market: its symbol, and its first day."""
+    """A new company: its symbol and its first trading day."""
 
     symbol: str
     day: date
 
 
 class SplitsSaid(NamedTuple):
-    """Splits as a vendor lists them, each once. refused: sentences about those that cannot be or contradict another."""
+    """A vendor's splits, each once. refused: a sentence for each that is impossible or contradicts another one."""
 
     splits: Sequence[Split]
     refused: Sequence[str]

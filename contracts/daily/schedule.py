@@ -1,7 +1,7 @@
-"""When the daily run is due by itself: the schedule, and the one rule that reads it. Pure.
+"""The schedule of daily runs, and the rule that computes from it when a run is due. Pure.
 
-A run is about one trading day, and is due at one moment after that day's close. It is caught up until the market opens
-again, and not later: what it would tell is old then, and the next run makes the missed days' bars, too.
+A run belongs to one trading day, and is due at one moment after that day's close. If it was missed, it is started late,
+but only until the market opens again: after that its results are old, and the next run also makes the missed bars.
 """
 
 import re
@@ -13,21 +13,21 @@ from ..market_hours import NEW_YORK, day_of
 from .trading_days import Session, SessionOn
 
 TIMEZONE = "America/New_York"
-AFTER_CLOSE = timedelta(minutes=10)  # as 16:10 is after 16:00
-LATE = timedelta(minutes=1)  # behind its moment: a run was caught up then
+AFTER_CLOSE = timedelta(minutes=10)  # 16:10 on an ordinary day
+LATE = timedelta(minutes=1)  # a run that starts later than this after its moment counts as late
 
 _OPENS, _CLOSES = time(9, 30), time(16)
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _DAY = timedelta(days=1)
-_LONGEST_PAUSE_DAYS = 30  # of the market: four in a row since 2001, two weeks then
+_LONGEST_PAUSE_DAYS = 30  # more than any closure of the market: in September 2001 it was closed for six days
 
 
 class Schedule(NamedTuple):
-    """When daily runs start by themselves, and of what.
+    """When daily runs start by themselves, and with which symbols.
 
-    trigger_time: HH:MM in New York, read where after_close is not set. next_run: the next moment, UTC; None: none.
-    universes: as they were named; none: every symbol that has bars. market_check: only on days of trading. after_close:
-    ten minutes after the close, also on half days. enabled_since: what was due before is not caught up.
+    trigger_time: HH:MM in New York; not used if after_close is set. next_run: the next start, UTC, or None.
+    universes: names; empty: every symbol that has bars. market_check: run only on trading days. after_close: start ten
+    minutes after the close, also on half days. enabled_since: a run that was due before this time is not started.
     """
 
     enabled: bool
@@ -41,7 +41,7 @@ class Schedule(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A trading day whose run is due, and since when."""
+    """A trading day whose run is due. at: since when."""
 
     day: date
     at: datetime
@@ -59,7 +59,7 @@ def read_trigger_time(text: str) -> str:
 
 
 def moment_of(session: Session, schedule: Schedule) -> datetime:
-    """Return when a day's run is due: the first time after its close when New York's clocks show the trigger time."""
+    """Return when a day's run is due: at the first trigger time from its close on, or at the close + 10 minutes."""
     if schedule.after_close:
         return session.closes + AFTER_CLOSE
     at = time.fromisoformat(schedule.trigger_time)
@@ -69,9 +69,9 @@ def moment_of(session: Session, schedule: Schedule) -> datetime:
 
 
 def due(now: datetime, schedule: Schedule, session_on: SessionOn) -> Due | None:
-    """Return the day whose run should be there by now; None where none should, or its time is over.
+    """Return the day whose run is due at `now`; None if no run is due, or if the market has opened since.
 
-    Who adds a run adds none where one of that day is there: only the table can know it.
+    Due does not mean missing: the caller adds the run only if the table has no run of that day.
     """
     session = _latest(now, schedule, session_on) if schedule.enabled else None
     if session is None or _following(session, session_on).opens <= now:
@@ -81,10 +81,10 @@ def due(now: datetime, schedule: Schedule, session_on: SessionOn) -> Due | None:
 
 
 def next_moment(now: datetime, schedule: Schedule, session_on: SessionOn) -> datetime | None:
-    """Return the first moment after now when a run is due; None where the schedule is off."""
+    """Return the first moment after `now` when a run is due; None if the schedule is off."""
     if not schedule.enabled:
         return None
-    day = day_of(now) - _DAY  # whose moment may be this morning
+    day = day_of(now) - _DAY  # yesterday's run may be due this morning
     while (session := session_on(day)) is None or moment_of(session, schedule) <= now:
         day += _DAY
     return moment_of(session, schedule)

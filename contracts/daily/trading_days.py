@@ -1,4 +1,4 @@
-"""The days of trading, with those closures that the calendar does not know. Pure."""
+"""The trading days, with the closures that the calendar does not have. Pure."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..market_hours import NEW_YORK, hours_if_open, hours_of
 
-Closures = Mapping[date, time | None]  # days that the calendar does not have: closed all day (None), or from then on
+Closures = Mapping[date, time | None]  # day -> None: closed all day; or the time of an early close, New York
 NO_CLOSURES: Closures = {}
 
 
@@ -18,7 +18,7 @@ class Session(NamedTuple):
     closes: datetime
 
 
-SessionOn = Callable[[date], Session | None]  # of a day; None where nothing is traded on it
+SessionOn = Callable[[date], Session | None]  # returns a day's session; None if the market is closed
 
 
 def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
@@ -29,7 +29,7 @@ def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
 
 
 def session_if_open(day: date, closures: Closures = NO_CLOSURES) -> Session:
-    """Return a day's session, with an ordinary day's hours where the market is closed."""
+    """Return a day's session; if the market is closed, with the hours of an ordinary day."""
     hours, early = hours_if_open(day), closures.get(day)
     closes = hours.closes if early is None else datetime.combine(day, early, NEW_YORK).astimezone(UTC)
     return Session(day, hours.opens, min(closes, hours.closes))

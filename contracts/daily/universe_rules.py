@@ -1,4 +1,4 @@
-"""The universes that cache_sync makes again, and who belongs to each. Pure."""
+"""The universes that cache_sync computes, and the rule for the symbols of each. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -7,14 +7,14 @@ from typing import NamedTuple
 from ..messages.processing_events import CacheMode
 from ..universe import UniverseEntry
 
-# The vendor's types of shares of a company, and of funds (its manual of /v3/reference/tickers/types).
+# The vendor's types for shares of companies and for funds (its manual of /v3/reference/tickers/types).
 _STOCKS = frozenset(("CS", "ADRC"))
 _FUNDS = frozenset(("ETF", "ETN", "ETV", "ETS"))
 _LEADERS = (10, 50, 100, 250, 500, 1000)
-# Usual bounds of what a company is worth, in dollars, the largest first.
+# The usual classes of market capitalisation: name and lower bound in dollars, the largest first.
 _CLASSES = (("mega", 200e9), ("large", 10e9), ("mid", 2e9), ("small", 300e6), ("micro", 0.0))
 IPO_DAYS = 90
-THEMES = "themes"  # the name of entries whose members somebody chose: they are kept while they are listed
+THEMES = "themes"  # the name of universes that a person chose: their symbols stay as long as they are listed
 
 
 class Member(NamedTuple):
@@ -26,7 +26,7 @@ class Member(NamedTuple):
 
 
 class MadeUniverse(NamedTuple):
-    """A universe as its rule makes it; its symbols in order. kind: of a row that is new."""
+    """A universe as its rule makes it; symbols in order. kind: the kind of its row, if the row is new."""
 
     entry: UniverseEntry
     kind: str
@@ -40,9 +40,9 @@ def universes_of(
     new: Iterable[str] | None,
     themes: Mapping[UniverseEntry, Sequence[str]],
 ) -> list[MadeUniverse]:
-    """Make the universes of a mode; what nothing is known of makes none.
+    """Make the universes of a mode. A universe without data is left out, so that its stored row stays.
 
-    new: symbols of companies that have come to the market, None: nobody knows. themes: the entries as they are.
+    new: symbols of new companies, None: unknown. themes: the stored universes of the name `themes`.
     """
     listed = frozenset(member.symbol for member in members)
     parts: dict[CacheMode, Iterator[MadeUniverse]] = {

@@ -213,9 +213,9 @@ class FeedLook:
 
 @dataclass(frozen=True, slots=True)
 class RunLook:
-    """A daily run. took_s: until its end, or until now; still_s: since it came a step further, 0 where it has ended.
+    """A daily run. took_s: seconds until its end, or until now; still_s: since its last finished step, 0 after its end.
 
-    ended_s: since its end, None where it is alive. failed_symbols: those that it could not do, known at its end.
+    ended_s: seconds since its end, None while it is active. failed_symbols: their number, known at its end.
     """
 
     run_id: UUID
@@ -241,11 +241,11 @@ class RunLook:
 
 @dataclass(frozen=True, slots=True)
 class JobsLook:
-    """Daily runs, and who does them. run: the one that is alive, else the latest; None: there was none.
+    """Daily runs and their processes. run: the active one, else the latest; None: no run yet.
 
-    processes: `tickstock-jobs` that run, connected_s: for how long the first of them has, None where none does.
-    waiting_steps: in the stream, those under way included; None where the key holds something else. untold: messages
-    of runs that the bridge has not passed; among those of BridgeLook, too.
+    processes: running `tickstock-jobs`; connected_s: how long the first of them has been connected, None: none runs.
+    waiting_steps: entries of the stream, those that are being done included; None if the key holds another type.
+    untold: messages of runs that are not published yet; BridgeLook counts them, too.
     """
 
     processes: int = 0

@@ -23,7 +23,7 @@ Part = Literal["redis", "database", "workers", "bridge", "feed", "jobs"]
 GRACE_S = 15.0  # a killed worker's partitions are taken over within 6 s; a fleet starts its parts one by one
 SILENT_S = 60.0
 LAG_S = 5.0  # a worker commits each second
-STUCK_S = 60.0  # if there is no commit for so long, it is not just a slow worker
+STUCK_S = 60.0  # without a commit for this time, a worker is stuck, not only slow
 UNDETECTED_BARS = 1_000
 HEARTBEAT_S = 30.0  # after it the application shows us as offline
 HEARTBEAT_ROW_S = 150.0  # one row is logged every 60 s
@@ -279,7 +279,7 @@ def _no_jobs(look: FleetLook) -> Iterator[Seen]:
 
 
 def _run_stuck(look: FleetLook) -> Iterator[Seen]:
-    """Not for longer than somebody is there who could move it."""
+    """At most as long as a process that could advance the run has been connected."""
     run, there_s = look.jobs.run, look.jobs.connected_s
     if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
         phase = f" in the phase {run.phase}" if run.phase else ""

@@ -1,6 +1,6 @@
 """A frame: the bytes of one stream entry, up to 512 ticks of one partition in columns.
 
-Anybody who can write to a stream can send a frame. `decode` therefore checks everything except the values of the rows
+Any client that can write to a stream can send a frame. So `decode` checks everything except the values of the rows
 before anything is unpacked: size, numbers, texts, and the unpacked size of the block.
 
 Layout: msgpack array of the fields of `Frame`; `block` holds the columns one after the other (ts i8, price f8, size f8,
@@ -136,7 +136,7 @@ def pack_columns(ticks: Ticks, codec: Literal["zstd", "none"] = "zstd") -> bytes
 def encode(frame: Frame) -> bytes:
     """Return the bytes of a frame: the array, then its crc32."""
     body = _encoder.encode(frame)
-    if not frame.aside.columns:  # without columns aside, write the older format: a byte says that there are 15 fields
+    if not frame.aside.columns:  # without columns aside, write the older format: its first byte means 15 fields
         body = _ARRAY_OF_15 + body[_ARRAY_HEADER_BYTES : -len(_NO_ASIDE)]
     return body + crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 

@@ -8,7 +8,7 @@ from .message import Body, Count, IsoTime, Percent
 
 PhaseName = Literal["import", "cache_sync", "indicators", "patterns"]
 Trigger = Literal["automatic", "manual"]
-CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's words for what is made again
+CacheMode = Literal["full", "market_cap", "themes", "ipos"]  # the application's names; each computes some universes
 SCHEDULER = "daily_scheduler"  # the source of messages about a whole run
 
 # An event's names: ours first, then the application's if it has another one.
@@ -62,7 +62,7 @@ PHASES: Mapping[PhaseName, Phase] = {
 
 
 class Payload(Body, frozen=True, kw_only=True):
-    """The first key of every payload of a run."""
+    """The base of every payload: run_id is its first key."""
 
     run_id: str
 
@@ -123,14 +123,14 @@ class ImportCompleted(Payload, frozen=True, kw_only=True):
 
 
 class UniverseChange(Body, frozen=True, kw_only=True):
-    """Which symbols a universe has got, and which it has no more: the first 100 of each."""
+    """The added and removed symbols of a universe: the first 100 of each."""
 
     added: list[str]
     removed: list[str]
 
 
 class CacheCompleted(Payload, frozen=True, kw_only=True):
-    """Universes made again. universes: those that changed, by NAME:KEY; skipped: why nothing was done."""
+    """Universes computed. universes: NAME:KEY -> its change; skipped: why nothing was done, or null."""
 
     mode: CacheMode
     entries_updated: Count

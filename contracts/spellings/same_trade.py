@@ -17,7 +17,7 @@ from .trade_key import is_unique
 WINDOW_NS = 60_000_000_000  # of tick time: later, the same id is another trade
 MAX_REMEMBERED = 2_000_000  # trades in each of the two halves of the memory: the busiest minute of the US market
 
-_FEWEST_BITS = 12  # of a table's slots
+_FEWEST_BITS = 12  # the smallest table has 2^12 slots
 _FULL = 0.5  # share of used slots at which a table is doubled
 _NEVER = -(1 << 62)  # more than a minute before any valid tick time
 

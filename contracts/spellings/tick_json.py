@@ -20,11 +20,11 @@ from .timestamps import SECOND_NS, timestamp_of
 from .trade_conditions import DEFAULT_RULES, TRADE_RULES, conditions_of_json, flags_of
 from .undo import UNDOES, undo_of, with_names
 
-SecondStamp = Literal["end", "start"]  # meaning of a time on a whole second, if the tick does not tell its kind
+SecondStamp = Literal["end", "start"]  # meaning of a time on a whole second, for a tick without a kind
 DEFAULT_SECOND_STAMP: SecondStamp = "end"  # as the application stamps its seconds
 Entry = tuple[int, Sequence[bytes]]  # (row id, [name, value, name, value ...])
 
-_FEW = 16  # entries; so few are faster to read one by one than as columns
+_FEW = 16  # up to this many entries are read one by one, which is faster than as columns
 _ELEMENT_NAMES = ("symbol", "ticker", "price")  # an object with one of these is meant as a tick
 _Object = Mapping[str, Any]
 _Reader = Callable[[_Object, TRADE_RULES], TickRow | None]
@@ -243,7 +243,7 @@ def _trade(message: _Object, rules: TRADE_RULES) -> TickRow:
 
 
 def _untold_tick(message: _Object, how: _How) -> TickRow:
-    """Read a form that may hold trades or seconds, and does not tell which."""
+    """Read a tick of a format that has both trades and seconds, without a field for the kind."""
     return _tick_at(message, how.rules, timestamp_of if how.second_stamp == "start" else _inside_second)
 
 

@@ -30,7 +30,7 @@ _ISO = re.compile(
 _TRUNCATING = Context(prec=64, rounding=ROUND_DOWN)
 _MAX_LENGTH = 64
 _WHOLE_DIGITS = 19  # always fit a uint64
-_SECOND_DIGITS = 10  # so many digits, with nine decimals, fit a uint64
+_SECOND_DIGITS = 10  # seconds with at most 10 digits and nine decimals fit a uint64
 
 
 def timestamp_of(value: object) -> int:

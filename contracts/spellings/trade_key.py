@@ -1,6 +1,6 @@
 """A trade's id among the trades of its symbol, as one number: the column `trade_key`. Pure.
 
-Massive says that a trade's id is unique for its ticker, exchange and reporting facility. The facility is not in the
+By Massive's manual a trade's id is unique for its ticker, exchange and reporting facility. The facility is not in the
 key, but in its own column: the plain `cancel` names only symbol, exchange and trade id, and must find the trade of
 any feed.
 
@@ -18,7 +18,7 @@ from ..ticks import OPTIONAL_COLUMNS, Column
 NO_KEY = 0  # the trade has no id: it cannot be cancelled
 
 _EXCHANGES = 1 << 8
-_IDS = 1 << 54  # ids below this fit above the exchange's 8 bits; the two top bits stay clear
+_IDS = 1 << 54  # ids below this fit into the bits above the exchange's 8 bits; the two highest bits stay 0
 _TOP_BIT = 1 << 63
 # these bits are clear in the hash of an id of 0; in other hashes only by chance, once in 4 billion
 _LOW = (1 << 32) - 1

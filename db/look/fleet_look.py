@@ -48,7 +48,7 @@ class FleetReader:
     """Reads the state once, or again and again.
 
     definitions: reads the definition rows that no worker uses. now: the time of day; None: Redis's. seldom_s: slow
-    parts that change slowly are read again after so many seconds; 0: always. window_s: how far back the flow log
+    parts that change slowly are read again after this number of seconds; 0: always. window_s: how far back the flow log
     is read; latest_flows: how many flows to show. with_counts: also count dead letters by reason and repeated trades,
     which no rule needs and which is slow if there are many.
     """

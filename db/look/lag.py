@@ -12,7 +12,7 @@ from ..redis import Client, is_foreign, redis_ms
 from ..streams.bounded_streams import StreamEnds, read_ends
 from ..streams.flow import sent_numbers
 
-MAX_NUMBER = 2**63 - 1  # what a column of PostgreSQL holds
+MAX_NUMBER = 2**63 - 1  # the largest value of a bigint column
 _AT_ONCE = 256  # partitions in one reply, each with some frames
 
 

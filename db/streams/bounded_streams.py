@@ -81,7 +81,7 @@ def read_ends(client: Client, starts: Sequence[tuple[str, str]]) -> list[StreamE
 
 
 def count_up_to(client: Client, key: str, last: Position) -> int:
-    """Count the entries of a stream up to an id. Raises what Redis answers."""
+    """Count the entries of a stream up to an id. Raises Redis's error."""
     count, first = 0, "-"
     while True:
         found, at = _run_once(client, _COUNT, (key, first, str(last), _COUNTED_AT_ONCE))

@@ -1,9 +1,9 @@
 """The front door's stream in Redis: bounded reads, and a rebuild when an entry's id is not a valid number.
 
-Anybody who XADDs can choose an id, and a stream's last id never decreases. After an id that is too large, the stream is
-rebuilt in one step: entries that were read keep their ids, which are their numbers; the entries from the bad id on get
-new ids by Redis's clock, each in the step that removes the old one. An entry whose sender chose the id is marked with
-it and refused later; an entry whose id only followed that one (by `*`) is accepted.
+Any client may choose the id of its entry, and a stream's last id never decreases. After an id that is too large, the
+stream is rebuilt in one step: entries that were read keep their ids, which are their numbers; the entries from the bad
+id on get new ids by Redis's clock, each in the step that removes the old one. If a sender chose an invalid id, its
+entry is marked with that id and refused later; entries after it, with ids given by Redis (`*`), are accepted.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 `sent:PRODUCER` is "number,sends" and is written with each frame (db/frame_stream.py). `done:PRODUCER` is the number up
 to which the producer's ticks are committed or counted as lost. `want:PRODUCER` is the number behind which a worker
-misses frames. Anybody may write there: a value that is no number of ours counts as 0.
+misses frames. Any client may write there: a value that is no valid number counts as 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ _MOST_DIGITS = 19  # of an int64
 
 
 class FlowNumbers(NamedTuple):
-    """One producer's fields in one partition. sent: the whole text, None where it is absent; want: None if nobody asks.
+    """One producer's fields in one partition. sent: the whole text, None if it is absent; want: None if no worker asks.
 
     A sender compares the text of `sent` with what it wrote last: another one shows that Redis came back older.
     """
@@ -42,23 +42,23 @@ class SentField:
 
     def __init__(self) -> None:
         self._sends = 0
-        self._written: str | None = None  # None: nobody knows what is there
+        self._written: str | None = None  # None: the stored value is unknown
 
     def next(self, number: int) -> str:
-        """Return the value to write beside the next frame. number: the highest that was sent."""
+        """Return the value to write with the next frame. number: the highest that was sent."""
         self._sends += 1
         return f"{number},{self._sends}"
 
     def note(self, value: str) -> None:
-        """Note the value that Redis took."""
+        """Record the value that Redis accepted."""
         self._written = value
 
     def forget(self) -> None:
-        """Expect nothing: the connection was lost, and nobody knows which frames arrived."""
+        """Forget the written value: the connection was lost, and it is unknown which frames arrived."""
         self._written = None
 
     def differs(self, found: str | None) -> bool:
-        """Tell whether Redis holds another value than we wrote: it forgot frames."""
+        """Tell whether Redis has another value than the written one: then it has lost frames."""
         return self._written is not None and found != self._written
 
 
@@ -106,7 +106,7 @@ def sent_numbers(flow: Mapping[bytes, bytes]) -> dict[str, int]:
 
 
 def read_flows(client: Client, producer: str, partitions: Sequence[int]) -> dict[int, FlowNumbers | ResponseError]:
-    """Return a producer's numbers in some partitions; the error where the key of a partition holds something else.
+    """Return a producer's numbers in some partitions; or the error if a partition's key holds another type.
 
     Raises every other error that Redis answers.
     """
@@ -126,7 +126,7 @@ def _numbers(reply: Sequence[bytes | None] | Exception) -> FlowNumbers:
 
 
 def forget_flow(client: Client, producer: str, partitions: Iterable[int]) -> None:
-    """Delete a producer's numbers; a key that holds something else holds no numbers of ours."""
+    """Delete a producer's numbers; a key of another type has none, and is not changed."""
     pipeline = client.pipeline(transaction=False)
     for partition in partitions:
         pipeline.hdel(flow_key(partition), *fields_of([producer]))

@@ -1,4 +1,4 @@
-"""Bars of one minute for a backtest, loaded as columns."""
+"""The 1-minute bars of a backtest, loaded as columns."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,9 +18,9 @@ _LOADED = np.dtype(
 
 
 def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime, end: datetime) -> Column:
-    """Load the 1-minute bars that begin in [first, end), by symbol, the oldest first.
+    """Load the 1-minute bars that begin in [first, end), ordered by symbol, oldest first.
 
-    Returns an array of number (the symbol's place, from 1), minute (since 1970), open, high, low, close, volume.
+    Returns an array of number (the symbol's index, from 1), minute (since 1970), open, high, low, close, volume.
     """
     values = {"symbols": list(symbols), "first": first, "end": end}
     with connection.cursor().copy(query("load_minutes"), values) as copy:

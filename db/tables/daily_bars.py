@@ -1,4 +1,4 @@
-"""Bars of days, weeks and months in PostgreSQL: a vendor's, or made from our own minutes; loaded as columns."""
+"""Daily, weekly and monthly bars in PostgreSQL: a vendor's, or made from our own 1-minute bars; loaded as columns."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -23,7 +23,7 @@ _LOADED = np.dtype(
 
 
 def import_own_days(connection: Connection, wanted: Sequence[tuple[str, date, datetime, datetime]]) -> int:
-    """Make bars of days from minutes, for each symbol, day and its hours [opens, closes); return how many changed."""
+    """Make daily bars from 1-minute bars; return how many changed. wanted: symbol, day, its hours [opens, closes)."""
     if not wanted:
         return 0
     symbols, days, opens, closes = (list(column) for column in zip(*wanted, strict=True))
@@ -40,14 +40,14 @@ class VendorDay(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """changed: rows that were written; revised: those that the vendor had said otherwise before."""
+    """changed: number of written rows; revised: those of them with another value of the vendor before."""
 
     changed: int
     revised: int
 
 
 def import_vendor_days(connection: Connection, bars: DayBars, source: Source, final_days: AbstractSet[int]) -> Imported:
-    """Write a vendor's bars. final_days: those (since 1970) that it does not change any more."""
+    """Write a vendor's bars. final_days: days (since 1970) whose bars the vendor does not change any more."""
     if not bars.symbols:
         return Imported(0, 0)
     connection.execute(query("register_symbols"), {"symbols": list(bars.symbols)})
@@ -67,7 +67,7 @@ def import_vendor_days(connection: Connection, bars: DayBars, source: Source, fi
 
 
 def vendor_days(connection: Connection, symbols: Sequence[str], first: date, last: date) -> list[VendorDay]:
-    """Return the days of which some symbols have bars."""
+    """Return the days on which any of the symbols has a vendor's bar."""
     values = {"symbols": list(symbols), "first": first, "last": last}
     return [VendorDay(*row) for row in connection.execute(query("vendor_days"), values)]
 
@@ -85,7 +85,7 @@ def days_by_source(connection: Connection, symbols: Sequence[str], days: Sequenc
 
 
 def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
-    """Count each symbol's bars of some days; a symbol without any is left out."""
+    """Count each symbol's bars of some days; a symbol without bars is left out."""
     values = {"symbols": list(symbols), "days": list(days)}
     return dict(connection.execute(query("symbols_with_days"), values).fetchall())
 
@@ -93,7 +93,7 @@ def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[da
 def make_weeks_and_months(
     connection: Connection, symbols: Sequence[str], *, weeks: Sequence[date], months: Sequence[date]
 ) -> int:
-    """Make the bars of some weeks and months, by their first days, from daily bars; return how many changed."""
+    """Make weekly and monthly bars from daily bars, and return how many changed. weeks, months: first days."""
     return sum(
         connection.execute(query(name), {"symbols": list(symbols), "starts": list(starts)}).rowcount
         for name, starts in (("make_weeks", weeks), ("make_months", months))
@@ -101,7 +101,7 @@ def make_weeks_and_months(
 
 
 def load_bars(connection: Connection, timeframe: str, symbols: Sequence[str], *, last: date, bars: int) -> Column:
-    """Load the last bars of each symbol that begin up to a day, by symbol, oldest first.
+    """Load the last bars of each symbol that begin on or before a day, ordered by symbol, oldest first.
 
     Returns an array of number (the symbol's index, from 1), day (since 1970), open, high, low, close, volume.
     """

@@ -1,4 +1,4 @@
-"""Patterns and indicators on daily, weekly and monthly bars: rows that are found again unchanged are not rewritten."""
+"""Write patterns and indicators on daily, weekly and monthly bars. Unchanged rows are not written again."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -12,16 +12,13 @@ from ..queries import query
 from .detections import pattern_data_of
 
 SOURCE = "TickStockPL"
-# How long a row is shown: until the next run has replaced it, even over the longest weekend.
+# How long the application shows a row: until the next run has replaced it, even after the longest weekend.
 _LIFETIME = {"daily": timedelta(days=5), "weekly": timedelta(days=14), "monthly": timedelta(days=62)}
 _EXPIRES = {"daily": "expiration_date", "weekly": "expiration_timestamp", "monthly": "expiration_timestamp"}
 
 
 class Scope(NamedTuple):
-    """The rows to replace: of some symbols, on bars that ended at some times.
-
-    ends: end time by a bar's first minute.
-    """
+    """The rows to replace: those of some symbols, on some bars. ends: first minute of a bar -> its end."""
 
     timeframe: str
     symbols: Sequence[str]
@@ -36,7 +33,7 @@ class Replaced(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """A pattern of a session that may confirm one of its day. closes: the session's end."""
+    """An intraday pattern, which may confirm a daily pattern of the same day. closes: the end of the day's session."""
 
     symbol: str
     closes: datetime
@@ -48,7 +45,7 @@ class Signal(NamedTuple):
 
 
 class Combo(NamedTuple):
-    """A pattern of a day, and the one of its session that confirms it. detection: as it is told."""
+    """A daily pattern, and the intraday pattern that confirms it. detection: the combo as it is published."""
 
     daily: Detection
     signal: Signal
@@ -58,13 +55,13 @@ class Combo(NamedTuple):
 def intraday_signals(
     connection: Connection, symbols: Sequence[str], opens: Sequence[datetime], closes: Sequence[datetime]
 ) -> list[Signal]:
-    """Return the surest pattern of each symbol, session and direction."""
+    """Return the pattern with the highest confidence of each symbol, session and direction."""
     values = {"symbols": list(symbols), "opens": list(opens), "closes": list(closes)}
     return [Signal(*row) for row in connection.execute(query("intraday_signals"), values)]
 
 
 def replace_combos(connection: Connection, scope: Scope, found: Sequence[Combo]) -> Replaced:
-    """Let exactly these stand in daily_intraday_patterns; the rows in daily_patterns are written already."""
+    """Make daily_intraday_patterns hold exactly these combos in the scope. daily_patterns must be written before."""
     keys = {"symbols": list(scope.symbols), "stamps": list(scope.ends.values())}
     ids = {tuple(key): id_ for *key, id_ in connection.execute(query("daily_pattern_ids"), keys)}
     rows = [_combo_row(one, scope.ends[one.daily.minute], ids) for one in found]

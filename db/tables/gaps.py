@@ -164,6 +164,6 @@ def put_off(connection: Connection, gap: OpenGap, *, error: str, wait_s: float) 
 
 
 def symbols_with_bars(connection: Connection, gap: OpenGap) -> list[str]:
-    """Return the symbols with a bar in the week before a gap: for a feed without a list, those it may have missed."""
+    """Return the symbols with a bar in the week before a gap: a feed of all symbols may have missed any of them."""
     values = {"first": gap.first_minute - _SYMBOLS_LOOK_BACK, "last": gap.last_minute}
     return [symbol for (symbol,) in connection.execute(query("symbols_with_bars"), values)]

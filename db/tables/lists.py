@@ -1,4 +1,4 @@
-"""Short lists of what is kept, as a page shows them: each one statement, with a limit."""
+"""Short lists of stored rows, as a page shows them. Each is one statement with a limit."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from ..rows import DIRECTIONS
 
 
 class ListedBar(NamedTuple):
-    """at: the bar's start, ISO-8601 UTC; of days and longer its first day. vwap, trades: of minutes only."""
+    """at: the bar's start, ISO-8601 UTC; for daily and longer bars the first day. vwap, trades: 1-minute bars only."""
 
     at: str
     open: float
@@ -25,7 +25,7 @@ class ListedBar(NamedTuple):
 
 
 class ListedPattern(NamedTuple):
-    """at: when its bar ended; bar: when that began, of days and longer its first day."""
+    """at: the end of its bar; bar: the bar's start; for daily and longer bars the first day."""
 
     symbol: str
     at: datetime
@@ -41,7 +41,7 @@ class ListedPattern(NamedTuple):
 
 
 class ListedIndicator(NamedTuple):
-    """at: when its bar ended. values: every output by its name."""
+    """at: the end of its bar. values: each output by its name."""
 
     at: datetime
     timeframe: str
@@ -51,7 +51,7 @@ class ListedIndicator(NamedTuple):
 
 
 class CacheSync(NamedTuple):
-    """A run that did nothing but make the cache again."""
+    """A run with only the phase cache_sync."""
 
     run_id: UUID
     mode: str
@@ -64,7 +64,7 @@ class CacheSync(NamedTuple):
 
 
 class CacheSyncStats(NamedTuple):
-    """How such runs ended. average_s: of those that ended well."""
+    """How runs of cache_sync ended. average_s: average duration of the completed ones. last_at: end of the last one."""
 
     total: int
     completed: int
@@ -97,7 +97,7 @@ def patterns_of(
     confidence: float,
     limit: int,
 ) -> list[ListedPattern]:
-    """Return the latest patterns that stand. None: of all; confidence: at least."""
+    """Return the latest patterns, without superseded ones. None: all; confidence: the least."""
     values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())}
     values |= {"symbol": symbol, "pattern": pattern, "timeframe": timeframe, "confidence": confidence, "limit": limit}
     return [_pattern(*row) for row in connection.execute(query("latest_patterns_of"), values)]
@@ -112,7 +112,7 @@ def _pattern(*columns: Any) -> ListedPattern:
 def indicators_of(
     connection: Connection, symbol: str, *, indicator: str | None, timeframe: str | None, limit: int
 ) -> list[ListedIndicator]:
-    """Return the latest values of a symbol's indicators. None: of all."""
+    """Return the latest values of a symbol's indicators. None: all."""
     values = {"symbol": symbol, "indicator": indicator, "timeframe": timeframe, "limit": limit}
     return [ListedIndicator(*row) for row in connection.execute(query("latest_indicators_of"), values)]
 
@@ -120,12 +120,12 @@ def indicators_of(
 def cache_syncs(
     connection: Connection, *, run_id: UUID | None = None, days: int | None = None, limit: int
 ) -> list[CacheSync]:
-    """Return runs that did nothing but cache_sync, the newest first."""
+    """Return the runs with only the phase cache_sync, newest first."""
     values = {"run_id": run_id, "days": days, "limit": limit}
     return [CacheSync(*row) for row in connection.execute(query("cache_syncs"), values)]
 
 
 def cache_sync_stats(connection: Connection, days: int) -> CacheSyncStats:
-    """Return how such runs of the last days ended."""
+    """Return how the runs of cache_sync in the last days ended."""
     row = connection.execute(query("cache_sync_stats"), {"days": days}).fetchone()
     return CacheSyncStats(*(row or (0, 0, 0, 0, 0, None, None)))

@@ -1,4 +1,4 @@
-"""Data loads as they are kept: runs of the kind `data_load`, named by the job's id that their sender gave."""
+"""Data loads in PostgreSQL: runs of the kind `data_load`, with the job_id that their sender gave."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -16,11 +16,11 @@ from ..postgres import Connection
 from ..queries import query
 from .runs import AliveRun
 
-BATCH = 10  # symbols of a step: so often the state of a job is told
+BATCH = 10  # symbols of a step; the state of a job changes after each step
 
 
 class Load(NamedTuple):
-    """A data load as its state is told. ended_s: seconds since its end; is_heard: a message about it came just now."""
+    """A data load with its state. ended_s: seconds since its end; is_heard: a message about it came just now."""
 
     run_id: UUID
     job_id: str
@@ -49,7 +49,7 @@ class LoadStep(NamedTuple):
 
 
 def add_load(connection: Connection, run_id: UUID, asked: Asked, run_date: date) -> bool:
-    """Add a load that waits, or one that has failed where it cannot be done; False: its job was there already."""
+    """Add a queued load, or a failed one if it cannot be done; False: a load with this job_id exists already."""
     request = asked.request
     phases = [] if request is None else _phases(request)
     parameters = RunParameters(lookback_days=1 if request is None else request.sessions, batch=BATCH)
@@ -69,7 +69,7 @@ def add_load(connection: Connection, run_id: UUID, asked: Asked, run_date: date)
 
 
 def cancel_load(connection: Connection, run_id: UUID, job_id: str, run_date: date) -> None:
-    """Ask for the end of a load; one that is not there yet has ended when its job comes."""
+    """Request the end of a load. If no load has this job_id, add a cancelled one: the load's message may come later."""
     with connection.transaction():
         if connection.execute(query("cancel_load"), {"job_id": job_id}).fetchone() is None:
             values = {
@@ -100,12 +100,12 @@ def _phases(request: LoadRequest) -> list[PhaseName]:
 
 
 def alive_loads(connection: Connection, limit: int) -> list[UUID]:
-    """Return the loads that are to be moved on now."""
+    """Return the loads to advance now."""
     return [run_id for (run_id,) in connection.execute(query("alive_loads"), {"limit": limit})]
 
 
 def lock_load(connection: Connection, run_id: UUID) -> AliveRun | None:
-    """Lock a load until the end of the transaction; None where it has ended."""
+    """Lock a load until the end of the transaction; None if it has ended."""
     row = connection.execute(query("lock_load"), {"run_id": run_id}).fetchone()
     if row is None:
         return None
@@ -114,13 +114,13 @@ def lock_load(connection: Connection, run_id: UUID) -> AliveRun | None:
 
 
 def request_of(connection: Connection, run_id: UUID) -> LoadRequest:
-    """Return what a load is to do."""
+    """Return the request of a load."""
     (request,) = connection.execute(query("request_of_load"), {"run_id": run_id}).fetchone() or (None,)
     return msgspec.convert(request, LoadRequest)
 
 
 def loads_to_show(connection: Connection) -> list[Load]:
-    """Return the loads whose state is told: for a day after their end."""
+    """Return the loads whose state is written to Redis: until a day after their end."""
     return [Load(*row) for row in connection.execute(query("loads_to_show"))]
 
 
@@ -130,12 +130,12 @@ def steps_of_load(connection: Connection, run_id: UUID) -> list[LoadStep]:
 
 
 def register(connection: Connection, symbols: Sequence[str]) -> None:
-    """Let symbols be known."""
+    """Add symbols to the table `symbols`, if they are missing there."""
     connection.execute(query("register_symbols"), {"symbols": list(symbols)})
 
 
 def is_first_to_refuse(connection: Connection, channel: str, body: bytes) -> bool:
-    """Tell whether nobody else has refused this very message within the last day, and note that we have."""
+    """Record that a message is refused; return False if this was recorded within the last day."""
     digest = sha256(channel.encode() + b"\0" + body).digest()
     return connection.execute(query("refuse_job"), {"digest": digest}).fetchone() is not None
 

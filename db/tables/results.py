@@ -34,9 +34,9 @@ def published_numbers(client: Client, partitions: Iterable[int]) -> dict[int, in
 def results_after(
     connection: Connection, partition: int, number: int, *, slack_s: float, most: int
 ) -> list[OutboxRow] | None:
-    """Return what came after a result: of its partition exactly, of the others from slack_s before it on, by number.
+    """Return the results after one: of its partition exactly, of the others from slack_s before it on, by number.
 
-    None where that result is not kept any more, or more than `most` came.
+    None if that result is not stored any more, or if there are more than `most`.
     """
     values = {"partition": partition, "number": number, "slack_s": slack_s, "limit": most + 1}
     rows = [OutboxRow(*row) for row in connection.execute(query("results_after"), values)]

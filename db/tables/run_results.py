@@ -45,7 +45,7 @@ class RunTeller:
         self._told = 0
 
     def open(self, connection: Connection) -> None:
-        """Continue above all numbers in the stream: a database restored from an older copy would give them again."""
+        """Raise the next number above all in the stream: a database restored from a backup would use them again."""
         (told,) = published_numbers(self._client, [RUNS]).values()
         with connection.transaction():
             (number,) = connection.execute(query("last_run_result")).fetchone() or (0,)
@@ -72,7 +72,7 @@ class RunTeller:
                 if is_pause(e):
                     return
                 raise
-            if any(map(is_foreign, replies)):  # the bridge takes them from the outbox, until the key is put right
+            if any(map(is_foreign, replies)):  # the bridge reads the outbox instead, until the key is correct again
                 return
             for reply in replies:
                 if isinstance(reply, Exception) and "equal or smaller" not in str(reply):

@@ -12,11 +12,11 @@ from ...contracts.runs import Step, StepKey, StepResult
 from ..postgres import Connection
 from ..queries import query
 
-ATTEMPTS = 3  # of one batch; then it is split, or, with a single symbol, has failed
+ATTEMPTS = 3  # of one batch; then it is divided or, if it has a single symbol, it has failed
 
 
 class PhaseState(NamedTuple):
-    """The progress of a phase. all_symbols, ended_symbols: of all its steps; waiting, done, failed: steps.
+    """The progress of a phase. all_symbols, ended_symbols: sums over its steps. waiting, done, failed: steps.
 
     waits_s: seconds to wait for a vendor's rate limit, or for the end of its delay.
     """
@@ -39,7 +39,7 @@ class Question(NamedTuple):
     not_before: datetime | None = None
 
 
-def add_steps(  # what a phase consists of
+def add_steps(  # the parts of a phase
     connection: Connection,
     run_id: UUID,
     phase: str,
@@ -64,7 +64,7 @@ def add_steps(  # what a phase consists of
 def add_questions(
     connection: Connection, run_id: UUID, phase: str, questions: Sequence[Question], *, weight: int
 ) -> None:
-    """Add a step for each question. weight: in symbols, for the progress."""
+    """Add a step for each question. weight: a question counts as this number of symbols in the progress."""
     values = {
         "run_id": run_id,
         "phase": phase,
@@ -77,17 +77,17 @@ def add_questions(
 
 
 def answers_of(connection: Connection, run_id: UUID, phase: str) -> dict[str, dict[str, Any]]:
-    """Return what came of a phase's questions, by what was asked."""
+    """Return the details of the finished questions of a phase: question -> detail."""
     return dict(connection.execute(query("questions_of_run"), {"run_id": run_id, "phase": phase}).fetchall())
 
 
 def sources_of(connection: Connection, run_id: UUID) -> dict[str, int]:
-    """Count the bars of days that each source gave a run."""
+    """Count the daily bars of a run by their source."""
     return dict(connection.execute(query("sources_of_run"), {"run_id": run_id}).fetchall())
 
 
 def note_wait(connection: Connection, step: Step, seconds: float) -> None:
-    """Note that a vendor wants no question for so long."""
+    """Record that a step waits, because the vendor accepts no request for this time."""
     connection.execute(query("note_wait"), {**step.key._asdict(), "token": step.token, "seconds": seconds})
 
 
@@ -119,7 +119,7 @@ class StepTotals(NamedTuple):
 
 
 def run_totals(connection: Connection, run_id: UUID) -> StepTotals:
-    """Sum up all steps of a run."""
+    """Return the totals of all steps of a run."""
     row = connection.execute(query("run_totals"), {"run_id": run_id}).fetchone()
     return StepTotals(*row) if row else StepTotals(0, 0, 0, None)
 
@@ -140,7 +140,7 @@ def read_step(connection: Connection, key: StepKey, token: int) -> Step | None:
 
 
 def lock_step(connection: Connection, key: StepKey, token: int) -> Step | None:
-    """Return a waiting step, locked until the transaction ends; another process then finds it done."""
+    """Return a waiting step, locked until the transaction ends, so that no other process does it, too."""
     return _step(connection, "lock_step", key, token)
 
 
@@ -150,7 +150,7 @@ def _step(connection: Connection, name: str, key: StepKey, token: int) -> Step |
 
 
 def end_step(connection: Connection, step: Step, result: StepResult, done_by: str) -> None:
-    """Record, in the transaction that did it, that a locked step is done."""
+    """Record that a locked step is done. Call it in the transaction with the step's rows."""
     values = {
         **step.key._asdict(),
         "token": step.token,

@@ -1,4 +1,4 @@
-"""The table `run`: any process may add a run; only the coordinator moves it on."""
+"""The table `run`. Any process may add a run; only the coordinator advances it."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -16,25 +16,27 @@ from ..queries import query
 
 
 class RunAlive(TickStockError):
-    """Another daily run is active, and only one may be: name it, and start none."""
+    """Another daily run is active, and only one may be: name that run, and start none."""
 
     def __init__(self, run_id: UUID) -> None:
-        super().__init__(f"run {run_id} is alive: `tickstock run show` says how far it is, `run cancel` ends it")
+        super().__init__(
+            f"run {run_id} is active: `tickstock run show` shows its progress, `tickstock run cancel` ends it"
+        )
         self.run_id = run_id
 
 
 class AlreadyAsked(TickStockError):
-    """A run was added under the same idempotency key: answer with that one, and start none."""
+    """A run was added with the same idempotency key: answer with that run, and start none."""
 
     def __init__(self, run_id: UUID) -> None:
-        super().__init__(f"run {run_id} was started under this idempotency key")
+        super().__init__(f"run {run_id} was started with this idempotency key")
         self.run_id = run_id
 
 
 class Processing(NamedTuple):
-    """The daily run that is alive, as people watch it. ended_symbols, all_symbols: of the open phase's steps.
+    """The active daily run, with its progress. ended_symbols, all_symbols: of the open phase's steps.
 
-    is_coordinated: somebody has moved it on within the last minute, or it is younger than that.
+    is_coordinated: a coordinator has advanced it within the last minute, or it was added within the last minute.
     """
 
     run_id: UUID
@@ -55,14 +57,14 @@ class Processing(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Return how much of the run is done, 0..1: each of its phases counts the same."""
+        """Return how much of the run is done, 0..1: all phases have the same weight."""
         if self.phase not in self.phases:
             return 0.0
         return (self.phases.index(self.phase) + self.phase_share) / len(self.phases)
 
     @property
     def ends_at(self) -> datetime | None:
-        """Return when it ends if it goes on like this; None where nobody can know."""
+        """Estimate the end from the pace until now; None if nothing is done yet."""
         return self.at + (self.at - self.began_at) * ((1 - self.share) / self.share) if self.share else None
 
 
@@ -85,7 +87,7 @@ class AliveRun(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run, as shown to people. due_at: of an automatic run: when the schedule wanted it."""
+    """A run, as shown to people. due_at: when an automatic run was due; None for other runs."""
 
     run_id: UUID
     run_date: date
@@ -109,7 +111,7 @@ class RunRow(NamedTuple):
 
     @property
     def is_late(self) -> bool:
-        """Tell whether it is an automatic run that was caught up."""
+        """Tell whether it is an automatic run that was added late."""
         return self.due_at is not None and self.created_at - self.due_at > LATE
 
 
@@ -123,7 +125,7 @@ class RunTotals(NamedTuple):
 
 
 class PinnedRun(NamedTuple):
-    """What a step needs of its run: the same for every step and every attempt."""
+    """The part of a run that its steps need. It is the same for every step and every attempt."""
 
     run_date: date
     parameters: RunParameters
@@ -143,7 +145,7 @@ class SymbolFailure(NamedTuple):
 def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     """Add a run that waits for the coordinator.
 
-    Return False if it is an automatic one, and its day had one already. Raises RunAlive, AlreadyAsked.
+    Return False for an automatic run if its day has one already. Raises RunAlive, AlreadyAsked.
     """
     values = wanted._asdict() | {
         "run_id": run_id,
@@ -169,7 +171,7 @@ def alive_run_id(connection: Connection) -> UUID | None:
 
 
 def read_processing(connection: Connection, coordinator: str) -> Processing | None:
-    """Return the daily run that is alive, and how far it is. coordinator: the unit of its lease."""
+    """Return the active daily run with its progress. coordinator: the unit of the coordinator's lease."""
     row = connection.execute(query("processing"), {"unit": coordinator}).fetchone()
     return None if row is None else Processing(*row)
 
@@ -197,18 +199,18 @@ def begin_run(connection: Connection, run_id: UUID, symbols: Sequence[str], defi
 
 
 def add_note(connection: Connection, run_id: UUID, note: str) -> None:
-    """Note what was left out of a run, and why."""
+    """Record what a run leaves out, and why."""
     connection.execute(query("add_note"), {"run_id": run_id, "note": note})
 
 
 def notes_of(connection: Connection, run_id: UUID) -> list[str]:
-    """Return what was left out of a run."""
+    """Return the notes of a run: what it left out, and why."""
     row = connection.execute(query("notes_of_run"), {"run_id": run_id}).fetchone()
     return [] if row is None else row[0]
 
 
 def look_again(connection: Connection, run_id: UUID, days: Sequence[date]) -> None:
-    """Note the days before a run's own that it looks at once more."""
+    """Record the earlier days that a run processes once more."""
     connection.execute(query("look_again"), {"run_id": run_id, "days": list(days)})
 
 

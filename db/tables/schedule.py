@@ -22,12 +22,12 @@ from .universe import named_universe
 
 
 def read_schedule(connection: Connection) -> Schedule:
-    """Return the schedule, with the next moment of a run by the database's clock."""
+    """Return the schedule. Its next_run is computed with the database's clock."""
     return schedule_and_now(connection)[0]
 
 
 def schedule_and_now(connection: Connection) -> tuple[Schedule, datetime]:
-    """Return the schedule, and what time the database has, UTC."""
+    """Return the schedule, and the time of the database's clock (UTC)."""
     row = connection.execute(query("read_schedule")).fetchone()
     if row is None:
         raise SetupError("the table schedule has lost its row: INSERT INTO schedule DEFAULT VALUES")
@@ -40,7 +40,7 @@ def schedule_and_now(connection: Connection) -> tuple[Schedule, datetime]:
 
 
 def trading_days(connection: Connection, schedule: Schedule) -> SessionOn:
-    """Return which days a schedule counts: all, where it does not ask for the market."""
+    """Return a function: day -> its session, or None. Without market_check every day has a session."""
     closures = market_closures(connection)
     if schedule.market_check:
         return lambda day: session_on(day, closures)
@@ -56,10 +56,10 @@ def change_schedule(
     market_check: bool | None = None,
     after_close: bool | None = None,
 ) -> Schedule:
-    """Change what is given, and say the new schedule where it is another; return it.
+    """Change the given fields, publish the schedule if it changed, and return it.
 
-    universes: names, NAME:KEY, or `all`. A time takes the place of after_close. Raises UsageError, which names the
-    known values, and changes nothing.
+    universes: names, NAME:KEY, or `all`. A trigger_time turns after_close off. Raises UsageError, which lists the known
+    values, and changes nothing then.
     """
     wanted = {
         "enabled": enabled,
@@ -84,7 +84,7 @@ def change_schedule(
 
 
 def add_due_run(connection: Connection, run_id: UUID, wanted: WantedRun, due_at: datetime) -> bool:
-    """Add the automatic run of a day; return False where it was there, or where another run is alive."""
+    """Add the automatic run of a day; return False if the day has one already, or if another run is active."""
     values = wanted._asdict() | {
         "run_id": run_id,
         "phases": list(wanted.phases),
@@ -98,7 +98,7 @@ def add_due_run(connection: Connection, run_id: UUID, wanted: WantedRun, due_at:
 
 
 def last_automatic_day(connection: Connection) -> date | None:
-    """Return the newest day whose automatic run ended well."""
+    """Return the newest day whose automatic run was completed."""
     row = connection.execute(query("last_automatic_run")).fetchone()
     return None if row is None else row[0]
 

@@ -20,18 +20,18 @@ def add_splits(connection: Connection, splits: Sequence[Split]) -> int:
         wrong = connection.execute(query("contradicted_splits"), values).fetchall()
         if wrong:
             symbol, day, given, stands = wrong[0]
-            said = f"{spelled_ratio(_fraction(given))}, and {spelled_ratio(_fraction(stands))} stands there"
-            raise UsageError(f"{symbol} on {day} is {said}: {len(wrong)} splits are others; none was added")
+            said = f"{spelled_ratio(_fraction(given))}, but the table has {spelled_ratio(_fraction(stands))}"
+            raise UsageError(f"{symbol} on {day} is {said}: {len(wrong)} splits differ, none was added")
         return connection.execute(query("add_splits"), values).rowcount
 
 
 def add_new_splits(connection: Connection, splits: Sequence[Split]) -> tuple[int, list[str]]:
-    """Add the splits that are new; return how many, and a sentence for each that stands there with another ratio."""
+    """Add the new splits; return how many, and a sentence for each that is stored with another ratio."""
     values = _values_of(splits)
     wrong = connection.execute(query("contradicted_splits"), values).fetchall()
     added = connection.execute(query("add_splits"), values).rowcount
     return added, [
-        f"{symbol} on {day} is said as {spelled_ratio(_fraction(given))}: {spelled_ratio(_fraction(stands))} stands"
+        f"{symbol} on {day} is {spelled_ratio(_fraction(given))}, but the table has {spelled_ratio(_fraction(stands))}"
         for symbol, day, given, stands in wrong
     ]
 
@@ -51,7 +51,7 @@ def list_splits(connection: Connection, symbol: str | None = None) -> list[Split
 
 
 def split_minutes(connection: Connection) -> dict[str, tuple[int, ...]]:
-    """Return for each symbol with splits the minutes since 1970 at which their days begin in New York."""
+    """Return symbol -> minutes since 1970 at which the days of its splits begin in New York."""
     return {symbol: tuple(minutes) for symbol, minutes in connection.execute(query("split_minutes"))}
 
 

@@ -1,4 +1,4 @@
-"""What is known of symbols: rows of `symbols`, which may be the application's, and days without trading."""
+"""Reference data in PostgreSQL: the table `symbols`, which may be the application's, and closed days of the market."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from ..queries import query
 
 
 def update_symbols(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Keep what is said of symbols, in the columns that there are; return how many rows are new or changed.
+    """Write reference data of symbols, in the columns that the table has; return how many rows are new or changed.
 
-    rows: all with the same keys. None: it is not said, and what stands stays.
+    rows: all with the same keys. None: unknown, the stored value stays.
     """
     if not rows:
         return 0
@@ -25,7 +25,7 @@ def update_symbols(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
 
 
 def mark_delisted(connection: Connection, symbols: Sequence[str]) -> int:
-    """Note that symbols are listed no more; return how many were."""
+    """Record that symbols are delisted; return how many were listed before."""
     return connection.execute(query("mark_delisted"), {"symbols": list(symbols)}).rowcount
 
 
@@ -35,13 +35,13 @@ def members_of_market(connection: Connection) -> list[Member]:
 
 
 def symbols_to_value(connection: Connection, symbols: Sequence[str], limit: int) -> list[str]:
-    """Return companies among some symbols of which it is not known, or only of long ago, what they are worth."""
+    """Return the companies among some symbols whose market capitalisation is unknown or old."""
     values = {"symbols": list(symbols), "limit": limit}
     return [symbol for (symbol,) in connection.execute(query("symbols_to_value"), values)]
 
 
 def add_closures(connection: Connection, closures: Sequence[Closure]) -> int:
-    """Add days on which the market is closed or closes early; return how many are new or others."""
+    """Add days on which the market is closed or closes early; return how many are new or changed."""
     values = {
         "days": [one.day for one in closures],
         "closes": [one.closes_at for one in closures],

@@ -122,9 +122,9 @@ def read_universe(connection: Connection, entry: UniverseEntry) -> list[str]:
 
 
 def named_universe(connection: Connection, text: str) -> ListedUniverse:
-    """Return the universe that is meant by NAME:KEY, or by a key or a name alone: SP500, sp_500 and sp500 are one.
+    """Return the universe with this NAME:KEY, key or name: SP500, sp_500 and sp500 are the same.
 
-    Raises UsageError, with those that are known, where there is none, or where several are meant.
+    Raises UsageError if no universe or several universes match; it lists the known or matching ones.
     """
     known = list_universes(connection)
     for name_of in (str, lambda entry: entry.key, lambda entry: entry.name):
@@ -178,7 +178,7 @@ def write_universe(connection: Connection, entry: UniverseEntry, symbols: list[s
 
 @contextmanager
 def _rights() -> Iterator[None]:
-    """Tell what to grant if our role may not use the application's table."""
+    """Raise SetupError, which names the right to grant, if our role may not use the application's table."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as e:

@@ -1,1 +1,1 @@
-"""The HTTP API: one file a resource. Handlers are few lines; what they do is in ops/jobs and db."""
+"""The HTTP API: one file per resource. Handlers are a few lines; the work is done in ops/jobs and db."""

@@ -1,4 +1,4 @@
-"""What the API hears and says: the bodies of its calls. Times are ISO-8601 UTC, progress is 0..100. Pure."""
+"""The bodies of the API's requests and answers. Times are ISO-8601 UTC, progress is 0..100. Pure."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -6,18 +6,18 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-# Nothing that PostgreSQL or a terminal cannot take.
+# No control characters: PostgreSQL or a terminal may not accept them.
 Word = Annotated[str, Meta(min_length=1, max_length=201, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Words = Annotated[list[Word], Meta(max_length=10_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
-# -- what is asked for -------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 class ManualTrigger(Struct, kw_only=True):
-    """A daily run. phases: all, import (data_import), cache_sync, indicators, patterns; universe: NAME:KEY, or `all`.
+    """Start a daily run. phases: all, import (data_import), cache_sync, indicators, patterns.
 
-    run_date: the day of the run; by default the last one on which the market has opened.
+    universe: NAME:KEY, or `all`. run_date: the day of the run; default: the last day on which the market has opened.
     """
 
     skip_market_check: bool = False
@@ -27,7 +27,7 @@ class ManualTrigger(Struct, kw_only=True):
 
 
 class ImportTrigger(Struct, kw_only=True):
-    """An import alone. timeframes: daily, weekly, monthly; lookback_days: trading days up to the run's."""
+    """Start only an import. timeframes: daily, weekly, monthly; lookback_days: trading days up to the run's day."""
 
     universes: Words | None = None
     timeframes: Words | None = None
@@ -35,7 +35,7 @@ class ImportTrigger(Struct, kw_only=True):
 
 
 class IndicatorTrigger(Struct, kw_only=True):
-    """Indicators alone. timeframe: daily, weekly or monthly; nothing said: all of them."""
+    """Start only indicators. timeframe: daily, weekly or monthly; default: all of them."""
 
     timeframe: Word | None = None
     symbols: Words | None = None
@@ -43,7 +43,7 @@ class IndicatorTrigger(Struct, kw_only=True):
 
 
 class PatternTrigger(Struct, kw_only=True):
-    """Patterns alone. timeframe: daily, weekly or monthly; nothing said: all of them."""
+    """Start only patterns. timeframe: daily, weekly or monthly; default: all of them."""
 
     timeframe: Word | None = None
     symbols: Words | None = None
@@ -51,24 +51,24 @@ class PatternTrigger(Struct, kw_only=True):
 
 
 class Retry(Struct, kw_only=True):
-    """What a run could not do, again. symbols: only these."""
+    """Run the failed symbols of an earlier run again. symbols: only these."""
 
     original_run_id: UUID
     symbols: Words | None = None
 
 
-# -- what is answered --------------------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 class Refusal(Struct, kw_only=True, omit_defaults=True):
-    """Why a call was refused, in a sentence. run_id: the run that stands in the way."""
+    """Why a call was refused, in a sentence. run_id: the active run that prevents it."""
 
     message: str
     run_id: UUID | UnsetType = UNSET
 
 
 class Started(Struct, kw_only=True):
-    """A run was added; it begins as soon as a process `tickstock-jobs` takes it up."""
+    """A run was added. A process `tickstock-jobs` begins it."""
 
     run_id: UUID
     status: Literal["started"] = "started"
@@ -76,16 +76,16 @@ class Started(Struct, kw_only=True):
 
 
 class Cancelled(Struct, kw_only=True):
-    """A run is asked to end."""
+    """The run that is being cancelled."""
 
     run_id: UUID
     message: str
 
 
 class ProcessingStatus(Struct, kw_only=True):
-    """The run that is alive. is_running: false, too, where no process `tickstock-jobs` has been there for a minute.
+    """The active run. is_running: false also if no process `tickstock-jobs` has advanced the run for a minute.
 
-    as_of: when it was read; old while PostgreSQL does not answer.
+    as_of: the time of this state; it is old while PostgreSQL does not answer.
     """
 
     is_running: bool
@@ -101,7 +101,7 @@ class ProcessingStatus(Struct, kw_only=True):
 
 
 class HistoryRun(Struct, kw_only=True):
-    """A run. status: success, failed, cancelled, interrupted, or queued, running, cancelling while it is alive."""
+    """A run. status: success, failed, cancelled, interrupted; queued, running or cancelling while it is active."""
 
     run_id: UUID
     run_date: date
@@ -120,13 +120,13 @@ class HistoryRun(Struct, kw_only=True):
 
 
 class History(Struct, kw_only=True):
-    """Runs, the newest first."""
+    """Runs, newest first."""
 
     runs: list[HistoryRun]
 
 
 class Services(Struct, kw_only=True):
-    """Whether each part answers."""
+    """Whether each server answers."""
 
     redis: Literal["healthy", "unhealthy"]
     database: Literal["healthy", "unhealthy"]
@@ -134,7 +134,7 @@ class Services(Struct, kw_only=True):
 
 
 class Health(Struct, kw_only=True):
-    """The fleet's health in the words of `tickstock status`. looked_s: how old the look is, in seconds."""
+    """The fleet's health in the words of `tickstock status`. looked_s: age of the last reading in seconds."""
 
     status: Literal["healthy", "degraded", "error", "starting"]
     services: Services
@@ -144,7 +144,7 @@ class Health(Struct, kw_only=True):
 
 
 class Bar(Struct, kw_only=True):
-    """A bar. time: its start, UTC; of days and longer its first day. vwap, trades: of minutes only."""
+    """A bar. time: its start, UTC; for daily and longer bars the first day. vwap, trades: of 1-minute bars only."""
 
     time: str
     open: float
@@ -158,7 +158,7 @@ class Bar(Struct, kw_only=True):
 
 
 class Bars(Struct, kw_only=True):
-    """Bars of one symbol, the oldest first."""
+    """Bars of one symbol, oldest first."""
 
     symbol: str
     timeframe: str
@@ -166,7 +166,7 @@ class Bars(Struct, kw_only=True):
 
 
 class Pattern(Struct, kw_only=True):
-    """A pattern that stands. time: when its bar ended; bar: when that began, of days and longer its first day."""
+    """A pattern that is not superseded. time: end of its bar; bar: the bar's start, or its first day."""
 
     symbol: str
     time: datetime
@@ -182,13 +182,13 @@ class Pattern(Struct, kw_only=True):
 
 
 class Patterns(Struct, kw_only=True):
-    """Patterns, the latest first."""
+    """Patterns, latest first."""
 
     patterns: list[Pattern]
 
 
 class Indicator(Struct, kw_only=True):
-    """A value. time: when its bar ended; values: every output by its name."""
+    """A value of an indicator. time: the end of its bar; values: each output by its name."""
 
     time: datetime
     timeframe: str
@@ -198,20 +198,20 @@ class Indicator(Struct, kw_only=True):
 
 
 class Indicators(Struct, kw_only=True):
-    """Values of one symbol, the latest first."""
+    """Values of one symbol, latest first."""
 
     symbol: str
     indicators: list[Indicator]
 
 
 class Gaps(Struct, kw_only=True):
-    """What live feeds missed, the latest first, as `tickstock gaps --json` prints it."""
+    """Gaps of live feeds, latest first, as `tickstock gaps --json` prints them."""
 
     gaps: list[dict[str, Any]]
 
 
 class DeadLetter(Struct, kw_only=True):
-    """A refused tick. original: its beginning, with escapes; original_bytes: how long it is."""
+    """A refused tick. original: the beginning of its text, with escapes; original_bytes: the length of the whole."""
 
     id: int
     created_at: datetime
@@ -224,7 +224,7 @@ class DeadLetter(Struct, kw_only=True):
 
 
 class DeadLetters(Struct, kw_only=True):
-    """Refused ticks, the latest first."""
+    """Refused ticks, latest first."""
 
     dead_letters: list[DeadLetter]
 
@@ -233,7 +233,7 @@ class DeadLetters(Struct, kw_only=True):
 
 
 class ScheduleChange(Struct, kw_only=True):
-    """What is to be changed. trigger_time: HH:MM in New York; after_close: ten minutes after the close instead."""
+    """Fields to change. trigger_time: HH:MM in New York; after_close: start ten minutes after the close instead."""
 
     enabled: bool | None = None
     trigger_time: Word | None = None
@@ -255,14 +255,14 @@ class ScheduleAnswer(Struct, kw_only=True):
 
 
 class CacheSyncTrigger(Struct, kw_only=True):
-    """mode: full, market_cap, themes or ipos. force: taken, and changes nothing: each sync compares everything."""
+    """mode: full, market_cap, themes or ipos. force: accepted but without effect: each sync compares everything."""
 
     mode: Word = "full"
     force: bool = False
 
 
 class CacheSyncStarted(Struct, kw_only=True):
-    """A run of cache_sync alone was added."""
+    """A run with only the phase cache_sync was added."""
 
     job_id: UUID
     mode: str
@@ -271,7 +271,7 @@ class CacheSyncStarted(Struct, kw_only=True):
 
 
 class CacheSyncStatus(Struct, kw_only=True):
-    """How far such a run is."""
+    """The state of a run of cache_sync."""
 
     job_id: UUID
     mode: str
@@ -286,13 +286,13 @@ class CacheSyncStatus(Struct, kw_only=True):
 
 
 class CacheSyncHistory(Struct, kw_only=True):
-    """Such runs, the newest first."""
+    """Runs of cache_sync, newest first."""
 
     jobs: list[CacheSyncStatus]
 
 
 class CacheSyncStats(Struct, kw_only=True):
-    """How such runs of the last days ended."""
+    """How the runs of cache_sync in the last days ended."""
 
     days: int
     total: int

@@ -1,4 +1,4 @@
-"""The application: its calls, and what goes around each of them."""
+"""The HTTP application: its calls, the checks before each call, and its OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ from .service import Service
 from .who_may import Rules, WhoMay, rules_of
 
 MOST_BODY_BYTES = 64 << 10
-_WITH_BODY = ("/api/processing/retry-imports",)  # it must say which run
+_WITH_BODY = ("/api/processing/retry-imports",)  # its body is required: it names the run
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),
@@ -38,7 +38,7 @@ _CALLS: Sequence[ControllerRouterHandler] = (
 
 
 def make_app(service: Service | None, rules: Rules) -> Litestar:
-    """Make the application. service: None where only its document is wanted."""
+    """Make the application. service: None if only the OpenAPI document is needed."""
     app = Litestar(
         _CALLS,
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
@@ -49,7 +49,7 @@ def make_app(service: Service | None, rules: Rules) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="TickStockPL",
             version=__version__,
-            description="Daily runs, and what the fleet makes: docs/api.md.",
+            description="Daily runs, and the bars, patterns and indicators of the fleet. See docs/api.md.",
             path="/schema",
             use_handler_docstrings=True,
             operation_id_creator=_operation_id,
@@ -62,7 +62,7 @@ def make_app(service: Service | None, rules: Rules) -> Litestar:
 
 
 def _bodies_are_optional(document: OpenAPI) -> None:
-    """Say that a POST without a body does: Litestar says of every body that it is required."""
+    """Mark the bodies of POST calls as optional: Litestar documents every body as required."""
     posts = (item.post for path, item in (document.paths or {}).items() if path not in _WITH_BODY)
     for body in (post.request_body for post in posts if post is not None):
         if isinstance(body, RequestBody):

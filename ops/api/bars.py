@@ -26,7 +26,7 @@ def bars(
     end: End = None,
     limit: Limit = 500,
 ) -> Bars:
-    """List the last bars of a symbol, of minutes where no timeframe is said."""
+    """List the last bars of a symbol; default timeframe: 1min."""
     check_timeframe(timeframe)
     kind = timeframe or "1min"
     with service.database.connection() as connection:

@@ -1,4 +1,4 @@
-"""/api/processing/cache-sync: runs that do nothing but the phase cache_sync."""
+"""/api/processing/cache-sync: runs with only the phase cache_sync."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from .service import Service, Shared
 
 
 class CacheSyncCalls(Controller):
-    """Symbols' reference data and universes, made again."""
+    """Reference data of symbols, and universes, fetched and computed again."""
 
     path = "/api/processing/cache-sync"
     tags = ("cache-sync",)
@@ -25,7 +25,7 @@ class CacheSyncCalls(Controller):
     def trigger(
         self, service: Shared, data: JSONBody[CacheSyncTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> CacheSyncStarted:
-        """Start a run of cache_sync alone."""
+        """Start a run with only the phase cache_sync."""
         mode = (data or CacheSyncTrigger()).mode
         if mode not in CACHE_MODES:
             raise UsageError(f"there is no mode {mode!r}; there are: {', '.join(CACHE_MODES)}")
@@ -34,7 +34,7 @@ class CacheSyncCalls(Controller):
 
     @get("/status/{job_id:uuid}", responses=refusals(404, 503), sync_to_thread=True)
     def status(self, service: Shared, job_id: FromPath[UUID]) -> CacheSyncStatus:
-        """Say how far one is."""
+        """Read the state of a run of cache_sync."""
         with service.database.connection() as connection:
             found = cache_syncs(connection, run_id=job_id, limit=1)
         if not found:
@@ -43,14 +43,14 @@ class CacheSyncCalls(Controller):
 
     @get("/history", responses=refusals(400, 422, 503), sync_to_thread=True)
     def history(self, service: Shared, days: Days = 7, limit: FewerLimit = 50) -> CacheSyncHistory:
-        """List those of the last days, the newest first."""
+        """List the runs of cache_sync in the last days, newest first."""
         with service.database.connection() as connection:
             found = cache_syncs(connection, days=days, limit=limit)
         return CacheSyncHistory(jobs=[_status(one, service) for one in found])
 
     @get("/stats", responses=refusals(400, 422, 503), sync_to_thread=True)
     def stats(self, service: Shared, days: Days = 30) -> CacheSyncStats:
-        """Count those of the last days by how they ended."""
+        """Count the runs of cache_sync in the last days by how they ended."""
         with service.database.connection() as connection:
             found = cache_sync_stats(connection, days)
         return CacheSyncStats(

@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 500
 
 @get("/api/dead-letters", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
 def dead_letters(service: Shared, reason: Name = None, limit: FewerLimit = 50) -> DeadLetters:
-    """List refused ticks. What others wrote has escapes, and is cut: `tickstock dlq show` prints all of it."""
+    """List refused ticks. Their texts have escapes and are shortened: `tickstock dlq show` prints the whole text."""
     with service.database.connection() as connection:
         letters = list_letters(connection, reason=reason, limit=limit)
     return DeadLetters(dead_letters=[_shown(letter) for letter in letters])

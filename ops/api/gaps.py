@@ -13,12 +13,12 @@ from .service import Shared
 
 State = Annotated[
     Literal["open", "repaired", "missing"] | None,
-    QueryParameter(name="state", description="Only these: open, repaired, missing."),
+    QueryParameter(name="state", description="Only gaps in this state: open, repaired, missing."),
 ]
 
 
 @get("/api/gaps", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
 def gaps(service: Shared, wanted: State = None, limit: FewerLimit = 50) -> Gaps:
-    """List what live feeds missed, and what was repaired."""
+    """List the gaps of live feeds, open and repaired ones."""
     with service.database.connection() as connection:
         return Gaps(gaps=[as_object(gap) for gap in read_gaps(connection, state=wanted, limit=limit)])

@@ -1,4 +1,4 @@
-"""The last look at the fleet, taken again and again beside the calls: they never wait for a server."""
+"""The last reading of the fleet's state. A thread repeats it, so that no call of the API waits for a server."""
 
 import time
 
@@ -12,12 +12,12 @@ from .processing_look import ProcessingLook
 log = structlog.get_logger()
 
 _EVERY_S = 2.0
-_SHARE = 0.1  # of the time, however large the fleet is
-_LONG_S = 10.0  # a look that takes longer waits for a server
+_SHARE = 0.1  # the largest part of the time that readings may take, also of a large fleet
+_LONG_S = 10.0  # a reading that takes longer is waiting for a server
 
 
 class Glance:
-    """Looks in a thread of its own."""
+    """Reads the fleet's state in its own thread."""
 
     def __init__(self, observer: Observer, processing: ProcessingLook) -> None:
         self._observer = observer
@@ -29,22 +29,22 @@ class Glance:
 
     @property
     def last(self) -> Observation | None:
-        """Return the last look; None before the first."""
+        """Return the last reading; None before the first."""
         return self._last
 
     @property
     def age_s(self) -> float:
-        """Return how old the last look is, in seconds; before the first, since the start."""
+        """Return the age of the last reading in seconds; before the first one, the seconds since the start."""
         return time.monotonic() - self._at_s
 
     @property
     def hangs(self) -> bool:
-        """Tell whether the next look waits for a server."""
+        """Tell whether the current reading waits for a server."""
         began_s = self._began_s
         return began_s is not None and time.monotonic() - began_s > _LONG_S
 
     def run(self, stop: Stop) -> None:
-        """Look until the stop."""
+        """Read again and again until the stop."""
         while not stop.is_set():
             began_s = self._began_s = time.monotonic()
             self._processing.look()
@@ -54,12 +54,12 @@ class Glance:
         self._observer.close()
 
     def _look(self) -> None:
-        """Look once; a look that cannot be taken leaves the last one."""
+        """Read once; if that fails, the last reading stays."""
         try:
             self._last = self._observer.observe()
         except SetupError as e:
             if first_line(e) != self._fault:
-                log.warning("the fleet cannot be looked at", why=first_line(e))
+                log.warning("fleet cannot be read", why=first_line(e))
             self._fault = first_line(e)
             return
         self._fault = ""

@@ -1,4 +1,4 @@
-"""GET /health: from the last look, so that it answers while a server hangs."""
+"""GET /health: from the last reading, so that it answers even while a server does not."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from .service import Shared
 
 @get("/health", summary="Whether the fleet and its servers are well", sync_to_thread=False)
 def health(service: Shared) -> Health:
-    """Say how the fleet is, always with 200."""
+    """Report the fleet's health. The status code is always 200."""
     look = service.glance.last
     away = {finding.code for finding in look.findings} if look else set()
     services = Services(

@@ -1,4 +1,4 @@
-"""How long each call takes, by its route and its answer."""
+"""Measure the duration of each call, by its route and status code."""
 
 import time
 from typing import Any
@@ -12,13 +12,13 @@ _METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 
 class Measured:
-    """Goes around the whole application, so that refusals count, too."""
+    """Wraps the whole application, so that refused calls count, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and note what became of it."""
+        """Pass a request on, and record its duration and status code."""
         began_s, status = time.monotonic(), 500
 
         async def note(message: Message) -> None:
@@ -38,5 +38,5 @@ class Measured:
 
 
 def _route(scope: Any) -> str:
-    """Return the route's own spelling: what others wrote into a path makes no series of its own."""
+    """Return the route's template: with the path itself, each id that a client sends would be another time series."""
     return scope.get("path_template") or OTHER

@@ -1,4 +1,4 @@
-"""The parameters that several calls have."""
+"""Parameters that several calls share."""
 
 from typing import Annotated
 
@@ -11,19 +11,19 @@ _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 TIMEFRAMES = (*INTRADAY, *LONGER)
 
 Symbol = Annotated[
-    str, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="As it is written: AAPL.")
+    str, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="The symbol, for example AAPL.")
 ]
 OneSymbol = Annotated[
-    str | None, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="Only of this symbol.")
+    str | None, QueryParameter(min_length=1, max_length=20, pattern=_PLAIN, description="Only for this symbol.")
 ]
 Timeframe = Annotated[
-    str | None, QueryParameter(max_length=20, description=f"Only of this one: {', '.join(TIMEFRAMES)}.")
+    str | None, QueryParameter(max_length=20, description=f"Only of this timeframe: {', '.join(TIMEFRAMES)}.")
 ]
 Name = Annotated[
-    str | None, QueryParameter(min_length=1, max_length=100, pattern=_PLAIN, description="Only of this name.")
+    str | None, QueryParameter(min_length=1, max_length=100, pattern=_PLAIN, description="Only with this name.")
 ]
-Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many at most.")]
-FewerLimit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most this many.")]
+FewerLimit = Annotated[int, QueryParameter(ge=1, le=200, description="At most this many.")]
 Days = Annotated[int, QueryParameter(ge=1, le=3650, description="How far back, in days.")]
 IdempotencyKey = Annotated[
     str | None,
@@ -32,12 +32,12 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
-        description="The same key gets the same answer, and starts no second run.",
+        description="A second call with the same key returns the same answer and starts no second run.",
     ),
 ]
 
 
 def check_timeframe(name: str | None) -> None:
-    """Raise UsageError, with the known ones, for a timeframe that is none."""
+    """Raise UsageError, which lists the known timeframes, if the name is not one of them."""
     if name is not None and name not in TIMEFRAMES:
         raise UsageError(f"there is no timeframe {name!r}; there are: {', '.join(TIMEFRAMES)}")

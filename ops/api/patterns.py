@@ -12,7 +12,7 @@ from .parameters import Limit, Name, OneSymbol, Timeframe, check_timeframe
 from .refusals import refusals
 from .service import Shared
 
-Confidence = Annotated[float, QueryParameter(ge=0, le=1, description="At least so sure.")]
+Confidence = Annotated[float, QueryParameter(ge=0, le=1, description="Only with at least this confidence.")]
 
 
 @get("/api/patterns", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
@@ -24,7 +24,7 @@ def patterns(
     min_confidence: Confidence = 0.0,
     limit: Limit = 100,
 ) -> Patterns:
-    """List the latest patterns that stand."""
+    """List the latest patterns, without superseded ones."""
     check_timeframe(timeframe)
     with service.database.connection() as connection:
         known_patterns(connection).check([pattern] if pattern else [])

@@ -1,4 +1,4 @@
-"""/api/processing: runs are started, watched, cancelled and done again."""
+"""/api/processing: start, watch, cancel and retry runs."""
 
 from datetime import date
 
@@ -29,7 +29,7 @@ from .service import Service, Shared
 
 REQUESTED_BY = "api"
 _MOST_RUNS = 1000
-_GOOD = "success"  # as the application's page calls a good end
+_GOOD = "success"  # the application's word for `completed`
 
 
 class Processing(Controller):
@@ -52,7 +52,7 @@ class Processing(Controller):
     def trigger_import(
         self, service: Shared, data: JSONBody[ImportTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
-        """Start a run that only imports bars of days, and makes those of weeks and months."""
+        """Start a run that only imports daily bars, and makes the weekly and monthly ones."""
         wanted = data or ImportTrigger()
         names = wanted.universes or [EVERY_UNIVERSE]
         symbols = None
@@ -82,7 +82,7 @@ class Processing(Controller):
     def trigger_patterns(
         self, service: Shared, data: JSONBody[PatternTrigger | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
-        """Start a run that only looks for patterns."""
+        """Start a run that only detects patterns."""
         wanted = data or PatternTrigger()
         parameters = RunParameters(
             timeframes=(wanted.timeframe,) if wanted.timeframe else None,
@@ -95,35 +95,35 @@ class Processing(Controller):
     def retry_imports(
         self, service: Shared, data: JSONBody[Retry | None] = None, idempotency_key: IdempotencyKey = None
     ) -> Started:
-        """Start a run of what another could not do."""
+        """Start a run with the failed symbols of another run."""
         if data is None:
-            raise UsageError("original_run_id is missing: say which run to do again")
+            raise UsageError("original_run_id is missing: name the run to retry")
         with service.database.connection() as connection:
             run_id = retry_run(connection, data.original_run_id, data.symbols, REQUESTED_BY, idempotency_key)
         return Started(run_id=run_id, message=f"Retry of run {data.original_run_id} started")
 
     @get("/status", sync_to_thread=True)
     def status(self, service: Shared) -> ProcessingStatus:
-        """Say how far the run is that is alive."""
+        """Read the state of the active run."""
         return service.processing.look()
 
     @get("/history", responses=refusals(422, 503), sync_to_thread=True)
     def history(self, service: Shared, days: Days = 7) -> History:
-        """List the runs of the last days, the newest first."""
+        """List the runs of the last days, newest first."""
         with service.database.connection() as connection:
             return History(runs=[_history_run(run) for run in list_runs(connection, days=days, limit=_MOST_RUNS)])
 
     @delete("/cancel", status_code=200, responses=refusals(401, 404, 503), sync_to_thread=True)
     def cancel(self, service: Shared) -> Cancelled:
-        """Cancel the run that is alive: what is done of it stays."""
+        """Cancel the active run. Its finished steps stay."""
         with service.database.connection() as connection:
             run_id = cancel_run(connection)
         if run_id is None:
-            raise NothingFound("no run is alive, so there is nothing to cancel")
+            raise NothingFound("no run is active: there is nothing to cancel")
         return Cancelled(run_id=run_id, message=f"Run {run_id} is being cancelled")
 
 
-def start(  # what a run is asked for
+def start(  # the parts of a request
     service: Service,
     phases: tuple[PhaseName, ...],
     parameters: RunParameters,
@@ -131,7 +131,7 @@ def start(  # what a run is asked for
     day: date | None,
     idempotency_key: str | None,
 ) -> Started:
-    """Start a run. Raises UsageError for a name that is unknown, RunAlive."""
+    """Start a run. Raises UsageError if a name is unknown; RunAlive if another run is active."""
     with service.database.connection() as connection:
         run_date = day_of_run(connection, day, skip_market_check=parameters.skip_market_check)
         named = universe_named(connection, universe or EVERY_UNIVERSE)

@@ -1,4 +1,4 @@
-"""The run that is alive, read for each call, and kept for when PostgreSQL does not answer."""
+"""The active run: read for each call. While PostgreSQL does not answer, the last state is returned."""
 
 import time
 from datetime import UTC, datetime
@@ -9,11 +9,11 @@ from ...db.tables.runs import Processing, read_processing
 from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
 
-_PAUSE_S = 0.5  # after PostgreSQL did not answer
+_PAUSE_S = 0.5  # until the next try, if PostgreSQL did not answer
 
 
 class ProcessingLook:
-    """Any thread may look."""
+    """Reads the active run. Any thread may call it."""
 
     def __init__(self, database: Pool) -> None:
         self._database = database
@@ -22,11 +22,11 @@ class ProcessingLook:
 
     @property
     def last(self) -> ProcessingStatus:
-        """Return what was read last."""
+        """Return the last state that was read."""
         return self._last
 
     def look(self) -> ProcessingStatus:
-        """Read it; where PostgreSQL does not answer, return what was read last: `as_of` says when."""
+        """Read the state; if PostgreSQL does not answer, return the last one, with an old `as_of`."""
         if time.monotonic() >= self._look_again_s:
             try:
                 with self._database.connection(SHORT_S) as connection:

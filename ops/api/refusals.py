@@ -1,4 +1,4 @@
-"""Errors as answers: each a JSON object with one sentence, never a stack."""
+"""Errors as answers: each is a JSON object with one sentence, never a stack trace."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,33 +19,33 @@ log = structlog.get_logger()
 
 Handler = Callable[[Request[Any, Any, Any], Any], Response[Refusal]]
 
-WRITE = (400, 401, 413, 415, 422, 503)  # what each call that changes something may answer
+WRITE = (400, 401, 413, 415, 422, 503)  # the refusals of each call that changes something
 
 _WHY = {
     400: "the request cannot be read",
     401: "X-API-Key is missing or wrong",
-    404: "there is nothing of this name",
-    409: "another run is alive: `run_id` names it",
+    404: "nothing exists with this name",
+    409: "another run is active: `run_id` names it",
     413: "the body is larger than 64 KiB",
     415: "the body is not application/json",
-    422: "something that is asked for does not exist, or is out of bounds",
+    422: "a value names something that does not exist, or is out of bounds",
     503: "a server does not answer",
 }
 
 
 def refusals(*codes: int) -> dict[int, ResponseSpec]:
-    """Describe the refusals of a call for its document."""
+    """Describe the refusals of a call for the OpenAPI document."""
     return {code: ResponseSpec(Refusal, generate_examples=False, description=_WHY[code]) for code in sorted(codes)}
 
 
 def refuse(code: int, message: str, **more: Any) -> Response[Refusal]:
-    """Make the answer."""
+    """Make the answer of a refused call."""
     return Response(Refusal(message=message, **more), status_code=code, media_type="application/json")
 
 
 def _wrong(request: Request[Any, Any, Any], error: ValidationException) -> Response[Refusal]:  # noqa: ARG001  # Litestar's
     faults = error.extra if isinstance(error.extra, list) else []
-    # Of a body that is missing, and may be, Litestar says its bare name where something else is wrong.
+    # If any field is wrong and an optional body is missing, Litestar also reports the body, with only its name as text.
     said = [f"{one.get('key', 'the body')}: {one['message']}" for one in faults if one["message"] != "'data'"]
     return refuse(422, "; ".join(said) or error.detail)
 
@@ -58,7 +58,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Ref
 
 def _alive(request: Request[Any, Any, Any], error: RunAlive) -> Response[Refusal]:  # noqa: ARG001
     return refuse(
-        409, f"run {error.run_id} is alive, and only one may be: GET /api/processing/status", run_id=error.run_id
+        409, f"run {error.run_id} is active, and only one may be: see GET /api/processing/status", run_id=error.run_id
     )
 
 
@@ -77,7 +77,7 @@ def _of_database(request: Request[Any, Any, Any], error: psycopg.Error) -> Respo
 
 def _ours(request: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
     log.error("request failed", path=request.url.path, exc_info=error)
-    return refuse(500, "an error of the server's own: its log has it")
+    return refuse(500, "internal error: the server's log has the details")
 
 
 def _said(code: int) -> Handler:

@@ -24,7 +24,7 @@ class ScheduleCalls(Controller):
 
     @post(status_code=200, responses=refusals(*WRITE), sync_to_thread=True)
     def change(self, service: Shared, data: JSONBody[ScheduleChange | None] = None) -> ScheduleAnswer:
-        """Change what is named, and answer with all of it."""
+        """Change the named fields, and return the whole schedule."""
         wanted = data or ScheduleChange()
         with service.database.connection() as connection:
             changed = change_schedule(

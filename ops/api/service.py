@@ -1,4 +1,4 @@
-"""What the calls share: connections, the last looks, and the results as they come."""
+"""The objects that all calls share: connections, the last readings, and the stream of results."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from .processing_look import ProcessingLook
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of a process; every call gets it."""
+    """A process has one; every call gets it."""
 
     database: Pool
     processing: ProcessingLook

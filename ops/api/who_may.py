@@ -1,4 +1,4 @@
-"""Who may call: by the Host that was asked for, the page that asks, and the key for what changes something."""
+"""Check who may call: the Host header, the page that sends the request, and the API key for writes."""
 
 import hmac
 import ipaddress
@@ -19,9 +19,9 @@ _ELSEWHERE = ("cross-site", "same-site")  # another port of this machine is the 
 
 
 class Rules(NamedTuple):
-    """hosts: names by which we may be called, besides addresses. origins: pages of others that may ask.
+    """hosts: allowed names in the Host header; IP addresses are always allowed. origins: other sites that may call.
 
-    api_key: what a write must say in X-API-Key; None: nothing.
+    api_key: calls that change something need it in X-API-Key; None: no key is needed.
     """
 
     hosts: frozenset[str]
@@ -29,16 +29,18 @@ class Rules(NamedTuple):
     api_key: str | None
 
     def check(self, asked: Asked) -> None:
-        """Raise HTTPException with a sentence where a request must not be served."""
+        """Raise HTTPException, with a sentence, if a request must be refused."""
         host = asked.headers.get("host", "")
         if not self._is_ours(host):
-            raise HTTPException(f"{host!r} is not a name of this server: --allowed-host makes it one", status_code=421)
+            raise HTTPException(
+                f"{host!r} is not a known name of this server: add it with --allowed-host", status_code=421
+            )
         self._check_origin(asked, host)
         if asked.method in _WRITES:
             self._check_write(asked)
 
     def _is_ours(self, host: str) -> bool:
-        # Others may have bound a name of theirs to our address (DNS rebinding); an address is what it is.
+        # An attacker's name may resolve to our address (DNS rebinding), so only known names are served.
         name = _place(f"//{host}")[0]
         return name in self.hosts or _is_address(name)
 
@@ -49,7 +51,9 @@ class Rules(NamedTuple):
         is_visit = asked.method == "GET" and asked.headers.get("sec-fetch-mode") == "navigate"
         is_elsewhere = origin is not None and _place(origin) != _place(f"//{host}")
         if is_elsewhere or (asked.headers.get("sec-fetch-site") in _ELSEWHERE and not is_visit):
-            raise PermissionDeniedException("a page of another site asks: --cors-origin allows it")
+            raise PermissionDeniedException(
+                "the request comes from a page of another site: --cors-origin allows such sites"
+            )
 
     def _check_write(self, asked: Asked) -> None:
         kind = asked.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -57,11 +61,11 @@ class Rules(NamedTuple):
             raise HTTPException("the body must be application/json", status_code=415)
         said = asked.headers.get("x-api-key", "")
         if self.api_key is not None and not hmac.compare_digest(said.encode(), self.api_key.encode()):
-            raise NotAuthorizedException("X-API-Key is missing or wrong: what changes something needs it")
+            raise NotAuthorizedException("X-API-Key is missing or wrong: calls that change something need it")
 
 
 class WhoMay(ASGIMiddleware):
-    """Refuses before anything is read or done."""
+    """Refuses a request before its body is read."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -75,12 +79,12 @@ class WhoMay(ASGIMiddleware):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Tell whether only this machine can reach an address."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def _place(url: str) -> tuple[str, str]:
-    """Return the host and the rest of an address's place: what of `null`, or of what is none, no other place is."""
+    """Return (host, host:port) of a URL. For `null`, or a text that is no URL, the result differs from all others."""
     try:
         parts = urlsplit(url)
         return parts.hostname or "", parts.netloc
@@ -97,5 +101,5 @@ def _is_address(name: str) -> bool:
 
 
 def rules_of(*, names: Iterable[str], origins: Iterable[str], api_key: str | None) -> Rules:
-    """Make the rules. names: besides localhost."""
+    """Make the rules. names: allowed host names besides localhost."""
     return Rules(frozenset({"localhost", *(name.lower() for name in names)}), frozenset(origins), api_key)

@@ -70,7 +70,7 @@ class AuditResult:
 
 
 class _Row(NamedTuple):
-    """One bar of the table. feed, replay: its last writer; None if it was not one of ours."""
+    """One bar of the table. feed, replay: its last writer; None if another program wrote it."""
 
     symbol: str
     minute: int

@@ -1,4 +1,4 @@
-"""What the application gets: from which bridge, on which channel, how fast, and how many subscribers there are."""
+"""The dashboard of the bridge: the messages on each channel, their delay, and the number of subscribers."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard

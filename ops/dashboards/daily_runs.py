@@ -1,4 +1,4 @@
-"""The rows of daily runs, and of the HTTP API: whether one is under way or was done, and what is asked."""
+"""The dashboard rows of daily runs and of the HTTP API."""
 
 from collections.abc import Sequence
 
@@ -32,21 +32,21 @@ def _figures() -> list[Figure]:
         figure(
             "Run took",
             "max(tickstock_run_duration_seconds)",
-            says="The latest daily run, or until now.",
+            says="Duration of the latest daily run, or until now.",
             unit=units.Seconds,
             below=BLUE,
         ),
         figure(
-            "Without a step further",
+            "Since the last step",
             "max(tickstock_run_still_seconds)",
-            says="The run that is under way; 0 where none is.",
+            says="Seconds since the active run finished a step; 0: no run is active.",
             unit=units.Seconds,
             steps=[(60, ORANGE), (600, RED)],
         ),
         figure(
-            "Symbols not done",
+            "Failed symbols",
             "max(tickstock_run_failed_symbols)",
-            says="By the latest daily run: `tickstock run retry` does them again.",
+            says="Of the latest daily run: `tickstock run retry` does them again.",
             unit=units.NoUnit,
             steps=[(1, ORANGE)],
         ),
@@ -59,9 +59,9 @@ def _figures() -> list[Figure]:
             steps=[(1, GREEN)],
         ),
         figure(
-            "Steps that wait",
+            "Waiting steps",
             "max(tickstock_jobs_waiting_steps)",
-            says="In the stream tickstock-jobs, those under way included.",
+            says="In the stream tickstock-jobs, with those that are being done.",
             unit=units.Short,
             below=BLUE,
         ),
@@ -76,14 +76,14 @@ def _graphs() -> list[Graph]:
                 "{{phase}} {{outcome}}": "60 * sum by (phase, outcome)"
                 " (rate(tickstock_run_steps_total[$__rate_interval]))"
             },
-            says="A minute. failed: attempts; redone: taken over from a process that fell silent.",
+            says="Per minute. failed: attempts; redone: taken over from a process that died.",
             unit=units.CountsPerMinute,
             width=8,
         ),
         graph(
             "A step takes",
             quantiles("tickstock_run_step_duration_seconds"),
-            says="From the reading of its rows to the answer to its commit.",
+            says="From the read of its rows to the end of its commit.",
             unit=units.Seconds,
             width=8,
         ),
@@ -94,7 +94,7 @@ def _graphs() -> list[Graph]:
                 "messages": "max(tickstock_run_untold_messages)",
                 "coordinators": "sum(tickstock_jobs_coordinator)",
             },
-            says="Steps that nobody has done, messages that the bridge has not passed; and who moves it on: one.",
+            says="Waiting steps, unpublished messages, and active coordinators (must be 1).",
             unit=units.Short,
             width=8,
         ),
@@ -107,7 +107,7 @@ def http_api() -> Sequence[Graph]:
         graph(
             "Requests",
             {"{{status}}": "sum by (status) (rate(tickstock_request_duration_seconds_count[$__rate_interval]))"},
-            says="A second, by the answer's code.",
+            says="Per second, by status code.",
             unit=units.RequestsPerSecond,
             width=8,
         ),
@@ -125,7 +125,7 @@ def http_api() -> Sequence[Graph]:
                 "now": "sum(tickstock_event_clients)",
                 "{{reason}}": "sum by (reason) (increase(tickstock_event_clients_dropped_total[$__rate_interval]))",
             },
-            says="Those that hear, and those that were sent away: slow, or too_many.",
+            says="Connected clients, and disconnected ones: slow, or too_many.",
             unit=units.Short,
             width=8,
         ),

@@ -1,4 +1,4 @@
-"""Is every tick accounted for: refused, late or lost ticks, gaps of feeds, and patterns on the bars."""
+"""The dashboard of data quality: refused, late and lost ticks, gaps of feeds, and patterns on the bars."""
 
 from grafana_foundation_sdk.builders.stat import Panel
 from grafana_foundation_sdk.models import units

@@ -1,4 +1,4 @@
-"""The fleet at a glance: is it healthy, how much flows, how late, and which processes run."""
+"""The overview dashboard of the fleet: its health, its rates, its delays, and its processes."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard

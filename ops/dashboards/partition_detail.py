@@ -1,4 +1,4 @@
-"""One row per partition: what waits, what flows, and which partition is busiest."""
+"""The dashboard of partitions: what waits in each, its rates, and which partition is busiest."""
 
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard

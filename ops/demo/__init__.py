@@ -1,1 +1,1 @@
-"""The demo: a market, and a daily run over what became of it."""
+"""The demo: a synthetic market, and a daily run over its bars."""

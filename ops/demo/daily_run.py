@@ -1,4 +1,4 @@
-"""The end of a demo: a daily run over the bars that it made, and what a listener of the channels heard of it."""
+"""The end of a demo: a daily run over the demo's bars, and the messages that it published on the channels."""
 
 import time
 from collections import Counter
@@ -24,23 +24,23 @@ CHANNELS = (
     *(channel for phase in PHASES.values() for channel in phase.channels),
     channel_names.INDICATORS_CALCULATED,
 )
-_HEARD_WITHIN_S = 10.0  # after the end: the bridge tells it within tenths of a second
+_HEARD_WITHIN_S = 10.0  # to wait for the messages of the run's end; the bridge publishes within tenths of a second
 _ENDS_WITHIN_S = 120.0
 
 
 class DayRun(NamedTuple):
-    """What became of the run. heard: messages of it on each channel."""
+    """The result of the run. heard: channel -> number of its messages."""
 
     run: RunRow
     heard: Counter[str]
 
     @property
     def is_good(self) -> bool:
-        """Tell whether it was completed, and told under each name of its end."""
+        """Tell whether the run completed, and its end was published with each of its names."""
         return self.run.status == "completed" and self.heard[channel_names.PROCESSING_STATUS] >= len(RUN_COMPLETED)
 
     def lines(self) -> Iterator[str]:
-        """Say it."""
+        """Return the result as lines of text."""
         run = self.run
         seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at and run.started_at else 0.0
         yield (
@@ -54,10 +54,10 @@ class DayRun(NamedTuple):
 
 
 def run_day(connection: Connection, client: Client, day: date, stop: Stop) -> DayRun | None:
-    """Start a run of a day and listen until its end was told; None where it was stopped. Raises RunAlive."""
+    """Start a run of a day and listen until its end is published; None if stopped before. Raises RunAlive."""
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*CHANNELS)
-        pubsub.get_message(timeout=_HEARD_WITHIN_S)  # the subscription stands
+        pubsub.get_message(timeout=_HEARD_WITHIN_S)  # waits until Redis has confirmed the subscription
         run_id = start_run(
             connection,
             run_date=day,
@@ -78,7 +78,7 @@ def run_day(connection: Connection, client: Client, day: date, stop: Stop) -> Da
 
 
 class _Listener:
-    """Counts what the channels say of one run. is_over: its end was heard under each name."""
+    """Counts the messages of one run. is_over: its end has come with each of its names."""
 
     def __init__(self, pubsub: Subscription, run_id: UUID) -> None:
         self._pubsub = pubsub
@@ -91,7 +91,7 @@ class _Listener:
         return not self._left
 
     def listen(self, seconds: float) -> None:
-        """Listen for so long."""
+        """Listen for this number of seconds."""
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             if (got := self._pubsub.get_message(timeout=left_s)) is not None:

@@ -39,7 +39,7 @@ _FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
 _BEGINS_WITHIN_S = 60.0
-_API_PORT = 8080  # or any free one, where somebody else has it
+_API_PORT = 8080  # if another program has it, any free one
 _NEARLY = 0.9  # of the speed: below it, print a hint
 
 
@@ -58,8 +58,8 @@ class Played(NamedTuple):
 def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop) -> Played:
     """Play a market at 60x for some seconds after its first committed tick; return the result.
 
-    A daily run of its first day ends it, on servers of its own. Raises SetupError if nothing was committed, a demo
-    already runs here, or the producer or every worker has ended.
+    On the demo's own servers, a daily run of the market's first day follows. Raises SetupError if nothing was
+    committed, if a demo already runs here, or if the producer or every worker has ended.
     """
     if where.embedded:
         _start_afresh(where)
@@ -111,7 +111,7 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
 
 
 def _start_others(where: Place) -> list[subprocess.Popen[bytes]]:
-    """Start what tells, does and shows daily runs, and say where the last one serves."""
+    """Start bridge, jobs and API, and print the API's address."""
     port = _free_port()
     print(f"the HTTP API, while the demo runs: http://127.0.0.1:{port}/api/processing/status", flush=True)
     commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))

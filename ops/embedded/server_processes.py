@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,7 @@ _KNOWS_BUILTIN_LOCALE = 17
 _PORTS = range(20_000, 32_000)
 
 
-class EmbeddedServer:
+class EmbeddedServer(ABC):
     """One server. Its record names its process, which an earlier watchdog may have started."""
 
     name: str
@@ -76,7 +77,7 @@ class EmbeddedServer:
             self.record.port = _free_port()
             self.forget_password()
 
-    def forget_password(self) -> None:
+    def forget_password(self) -> None:  # noqa: B027  # not abstract: PostgreSQL's password stays
         """Choose a new password if clients may have sent it to another program on our port."""
 
     def start(self) -> None:
@@ -115,12 +116,13 @@ class EmbeddedServer:
             time.sleep(0.01)
         return True
 
+    @abstractmethod
     def check(self) -> None:
         """Send a request to the server. Raises the client library's error if it does not answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _spawn(self) -> subprocess.Popen[bytes]:
-        raise NotImplementedError
+        """Start the server's process on the recorded port."""
 
     def _open_log(self) -> int:
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -215,7 +217,7 @@ class Postgres(EmbeddedServer):
             "port": self.record.port,
             "unix_socket_directories": "",
             "max_connections": 300,  # one for each worker
-            "authentication_timeout": "5s",  # as long may a stranger hold a connection
+            "authentication_timeout": "5s",  # the longest time that a connection may stay open without a login
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",
             "timezone": "UTC",
@@ -340,7 +342,9 @@ def _ping(url: str) -> None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: old connections do not count
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the servers do: a port with only closed connections is free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

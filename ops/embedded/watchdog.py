@@ -139,7 +139,7 @@ class _Pause:
 def main() -> None:
     """Run the watchdog of the data folder named on the command line."""
     if os.fork():
-        os._exit(0)  # nobody has to wait for the watchdog, which outlives its starter
+        os._exit(0)  # no process waits for the watchdog, which outlives its starter
     folder, lock = Path(sys.argv[1]), int(sys.argv[2])
     os.truncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())

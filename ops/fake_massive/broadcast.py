@@ -37,7 +37,7 @@ class Broadcast:
         self._key = key
 
     def step(self, now_ns: int, told: Sequence[Trade] = ()) -> None:
-        """Send the trades that are due since the last step, and `told`. now_ns: Unix ns."""
+        """Send the trades that are due since the last step, and those of `told`. now_ns: Unix ns."""
         trades = [*self._tape.until(now_ns), *told]
         self.aggregates.add(trades)
         due = self.aggregates.due(now_ns // 1_000_000)

@@ -19,7 +19,7 @@ KINDS = {
     "next_url_loop": "REST: the next page is always this page",
     "next_url_elsewhere": "REST: the next page is on another host",
     "empty": "REST: no minute and no day has a bar",
-    "html": "REST: a page for people, with status 200",
+    "html": "REST: an HTML page, with status 200",
     "truncated": "REST: the second half of the answer is missing",
     "duplicates": "REST: the first row of a day or of the splits comes twice, the last one twice with other values",
 }

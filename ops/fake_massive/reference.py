@@ -1,4 +1,4 @@
-"""What the pretend server knows of whole days and of symbols: bars, splits, tickers, holidays, new companies."""
+"""The fake server's reference data: daily bars, splits, tickers, holidays, new companies."""
 
 import math
 import zlib
@@ -13,7 +13,7 @@ _FIRST_DAY = date(1970, 1, 1)
 
 
 class DayRow(NamedTuple):
-    """One symbol's day, prices as they were traded."""
+    """One symbol's daily bar, not adjusted for splits."""
 
     symbol: str
     open: float
@@ -25,10 +25,10 @@ class DayRow(NamedTuple):
 
 @dataclass
 class Reference:
-    """What a test tells, or what is made up of some symbols.
+    """Reference data that a test gives, or that is invented for some symbols.
 
-    days: bars by day. splits, tickers, holidays, listings: rows as the vendor spells them. made_up: symbols that have
-    bars on every trading day that `days` lacks; the same ones whenever it is asked.
+    days: bars by day. splits, tickers, holidays, listings: rows with the vendor's field names. made_up: symbols with
+    invented bars on every trading day that is missing in `days`; repeated calls return the same bars.
     """
 
     days: dict[date, list[DayRow]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Reference:
 
 
 def made_up_reference(symbols: Sequence[str], today: date) -> Reference:
-    """Make up a market of these symbols: each is a listed stock; one of them is new, and one has just split."""
+    """Invent a market of these symbols: each is a listed stock; one of them is new, and one has just split."""
     tickers = [
         {"ticker": symbol, "name": f"{symbol} Incorporated", "market": "stocks", "locale": "us", "type": "CS",
          "primary_exchange": "XNAS", "active": True, "currency_name": "usd"}
@@ -67,7 +67,7 @@ def made_up_reference(symbols: Sequence[str], today: date) -> Reference:
 
 
 def _made_up(symbol: str, day: date) -> DayRow:
-    """Return a day that follows from the symbol and the day alone: its open is near the close of the day before."""
+    """Return an invented bar that depends only on symbol and day; its open is near the close of the day before."""
     number = (day - _FIRST_DAY).days
     opened, closed = _price(symbol, number - 1), _price(symbol, number)
     high, low = max(opened, closed) * (1 + _noise(symbol, number, "high") / 100), min(opened, closed)
@@ -84,15 +84,15 @@ def _price(symbol: str, number: int) -> float:
 
 
 def _noise(symbol: str, number: int, of: str) -> float:
-    """Return a number from 0 to 1 that looks like chance."""
+    """Return a pseudo-random number from 0 to 1."""
     return zlib.crc32(f"{symbol}|{number}|{of}".encode()) / 2**32
 
 
 def close_ms(day: date) -> int:
-    """Return what the vendor stamps a day of the whole market with: its end of trading, Unix ms."""
+    """Return the vendor's timestamp of a day of the whole market: the end of trading, Unix ms."""
     return round(datetime.combine(day, time(16), NEW_YORK).timestamp() * 1000)
 
 
 def midnight_ms(day: date) -> int:
-    """Return what the vendor stamps a symbol's day with: its begin in New York, Unix ms."""
+    """Return the vendor's timestamp of a symbol's day: its begin in New York, Unix ms."""
     return round(datetime.combine(day, time(), NEW_YORK).timestamp() * 1000)

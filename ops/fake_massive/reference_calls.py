@@ -15,7 +15,7 @@ Options = dict[str, str]
 
 
 class ReferenceCalls:
-    """Answers them."""
+    """Answers these calls."""
 
     def __init__(self, reference: Reference, misbehaviour: Misbehaviour) -> None:
         self.address = ""  # of the server itself, for next_url
@@ -33,7 +33,7 @@ class ReferenceCalls:
         )  # fmt: skip
 
     def answer(self, path_and_query: str) -> Any:
-        """Return the body of an answer; None where this is none of these calls. Raises ValueError."""
+        """Return the body of an answer; None if it is another call. Raises ValueError."""
         url = urlsplit(path_and_query)
         options = {name: values[-1] for name, values in parse_qs(url.query).items()}
         for pattern, call in self._calls:

@@ -44,7 +44,7 @@ class FakeMassive:
         slow_s: float = SLOW_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """tape: None sends only the trades of `tell`. reference: None knows no day and no symbol.
+        """tape: None sends only the trades of `tell`. reference: None: no day and no symbol is known.
 
         key: the only accepted key, None: any. port 0: a free one.
         plans: planned misbehaviour. slow_s: the delay of `slow`. now_ns: returns the time, Unix ns.
@@ -145,7 +145,7 @@ class FakeMassive:
 
     @property
     def requests(self) -> list[str]:
-        """Return path and query of every REST request so far, oldest first."""
+        """Return path and query of every REST request since the start, oldest first."""
         return self._call(lambda: list(self._rest.requests))
 
     def _call(self, function: Callable[[], T]) -> T:

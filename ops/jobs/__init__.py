@@ -1,1 +1,1 @@
-"""What the commands do, one file a command; not the program tickstock-jobs."""
+"""The work of the commands, one file per command. The program tickstock-jobs is in workers/daily."""

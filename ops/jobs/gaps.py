@@ -32,7 +32,7 @@ class KnownGap(NamedTuple):
 
 
 def read_gaps(connection: Connection, *, state: str | None, limit: int) -> list[KnownGap]:
-    """Return gaps, latest first; state: only these."""
+    """Return gaps, latest first. state: only gaps in this state; None: all."""
     rows = connection.execute(query("list_gaps"), {"state": state, "count": limit}).fetchall()
     missing: dict[int, list[MissingMinutes]] = {row[0]: [] for row in rows}
     for gap_id, *minutes in connection.execute(query("list_missing"), {"ids": list(missing)}):
@@ -69,7 +69,7 @@ def as_object(gap: KnownGap) -> dict[str, Any]:
 
 
 def iso_minute(minute: int) -> str:
-    """Write a minute since 1970 by its start: 2026-11-20T14:30Z."""
+    """Return the text of a minute since 1970: 2026-11-20T14:30Z."""
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_HEALTHY_AFTER_S = 60.0  # a process that ran so long did not fail at its start
+_HEALTHY_AFTER_S = 60.0  # a process that ran for this time did not fail at its start
 _NOT_STARTED = 127  # a shell's exit code for a command that cannot be started
 _USAGE = 2  # a wrong option stays wrong
 _LOOK_EVERY_S = 1.0  # between checks whether our parent still runs
@@ -114,7 +114,7 @@ class Keeper:
         return code
 
     def _rest(self, seconds: float | None) -> bool:
-        """Wait so long, or forever; return early at a stop. Return whether there was one."""
+        """Wait this number of seconds, or forever; return early at a stop. Return whether there was one."""
         until_s = None if seconds is None else time.monotonic() + seconds
         while self._stop_at_s is None:
             left_s = None if until_s is None else until_s - time.monotonic()

@@ -45,9 +45,9 @@ def known_indicators(connection: Connection) -> KnownNames:
 
 
 def universe_named(connection: Connection, name: str) -> str:
-    """Return the NAME:KEY of a universe of cache_entries, `all` as it is; never a file's.
+    """Return the NAME:KEY of a universe in cache_entries, or `all`; files are not accepted.
 
-    Raises UsageError, which names those that there are.
+    Raises UsageError, which lists the existing universes.
     """
     return name if name == EVERY_UNIVERSE else str(named_universe(connection, name).entry)
 

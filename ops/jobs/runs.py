@@ -22,7 +22,7 @@ from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
 
 _LOOK_EVERY_S = 0.2
-_FIRST_DAY = date(1990, 1, 1)  # as of ticks
+_FIRST_DAY = date(1990, 1, 1)  # the same as for ticks
 
 
 class RunProgress(NamedTuple):
@@ -45,9 +45,9 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     if day is None:
         return latest
     if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
-        raise UsageError(f"{day} has not come yet" if day > latest else f"{day} is before {_FIRST_DAY}")
+        raise UsageError(f"{day} is in the future" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
-        raise UsageError(f"the market was closed on {day}: --skip-market-check makes a run for it anyway")
+        raise UsageError(f"the market was closed on {day}: --skip-market-check starts a run for it anyway")
     return day
 
 
@@ -62,7 +62,7 @@ def check_names(connection: Connection, parameters: RunParameters, day: date) ->
     known_patterns(connection).check(parameters.patterns or ())
 
 
-def start_run(  # noqa: PLR0913  # what a run is asked for
+def start_run(  # noqa: PLR0913  # the parts of a request
     connection: Connection,
     *,
     run_date: date,
@@ -74,7 +74,7 @@ def start_run(  # noqa: PLR0913  # what a run is asked for
     original_run_id: UUID | None = None,
     idempotency_key: str | None = None,
 ) -> UUID:
-    """Add a run; return its id: of a key that was used before, that run's. Raises RunAlive."""
+    """Add a run; return its id, or the id of the run that was added before with the same key. Raises RunAlive."""
     run_id = uuid4()
     wanted = WantedRun(run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
     try:
@@ -99,7 +99,7 @@ def retry_run(
     original = run_named(connection, run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
     if not again:
-        raise NothingFound(f"run {run_id} has done everything")
+        raise NothingFound(f"run {run_id} has no failed symbols")
     pinned = runs.read_pinned_run(connection, run_id)
     parameters = msgspec.structs.replace(pinned.parameters, symbols=again)
     if symbols:
@@ -122,7 +122,7 @@ def run_named(connection: Connection, run_id: UUID | None) -> RunRow:
     """Return a run, or the latest one. Raises NothingFound."""
     found = runs.list_runs(connection, run_id=run_id, limit=1)
     if not found:
-        raise NothingFound(f"there is no run {run_id}" if run_id else "no runs yet: `tickstock run start` makes one")
+        raise NothingFound(f"there is no run {run_id}" if run_id else "no runs yet: `tickstock run start` starts one")
     return found[0]
 
 

@@ -39,7 +39,7 @@ class Finds(NamedTuple):
     bars: Column
     patterns: list[str]
     found: Column
-    levels: list[list[float]]  # of each of `found`
+    levels: list[list[float]]  # for each row of `found`: its levels
 
 
 def find(

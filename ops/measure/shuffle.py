@@ -1,9 +1,9 @@
 """The same bars in another order: patterns found in them come from chance alone.
 
-A bar is the step from the close before it to its open, and from there to its high, low and close, with its volume. The
-bars of a stretch change places; the prices are then built again from each close on. So a stretch keeps its bars, and
-its first and last prices, but loses the meaning of their order. Steps of minute bars are in dollars, which keeps the
-grid of cents; those of daily bars are ratios, because a share's price changes much more in a year.
+A bar is stored as steps: from the close before to its open, and from there to its high, low and close; and its volume.
+The bars of a stretch are put into another order, and the prices are computed again from the steps. So a stretch keeps
+its bars and its first and last prices, but not their order. Steps of minute bars are in dollars, which keeps prices in
+whole cents; those of daily bars are ratios, because a share's price changes much more in a year.
 """
 
 import numpy as np

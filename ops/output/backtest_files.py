@@ -1,4 +1,4 @@
-"""A backtest's report as files: JSON whole; trades and equity as CSV and Parquet; a picture where matplotlib is."""
+"""A backtest's report as files: JSON; trades and equity as CSV and Parquet; a picture if matplotlib is installed."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _INDENT = 2
 
 
 def write_report(report: Report, folder: Path) -> Iterator[Path]:
-    """Write the files into a folder, which is made; return each as it is written. The same report gives the same bytes.
+    """Make a folder and write the files into it; yield each when it is written. The same report gives the same bytes.
 
     Raises OSError.
     """
@@ -53,7 +53,7 @@ def _write_parquet(file: Path, columns: Sequence[str], rows: list[tuple[Any, ...
 
 
 def _draw(report: Report, file: Path) -> Path:
-    """Draw the account beside the benchmark."""
+    """Draw the account and the benchmark in one picture."""
     from matplotlib.figure import Figure  # noqa: PLC0415  # of the extra `chart`
 
     figure = Figure(figsize=(12, 6), layout="constrained")

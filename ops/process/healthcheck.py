@@ -1,6 +1,6 @@
 """`python -m tickstockpl.ops.process.healthcheck`: exit 0 while this container's process is healthy.
 
-Only the standard library: it runs every few seconds beside the process.
+It uses only the standard library, because it is started every few seconds.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz` over HTTP, in threads beside the process's loop."""
+"""Serve `/metrics`, `/healthz` and `/readyz` over HTTP, in threads of their own."""
 
 import errno
 import json
@@ -24,8 +24,8 @@ from ...version import __version__
 
 log = structlog.get_logger()
 
-STUCK_S = 30.0  # no commit, and no wait for a server, takes so long
-_SLOW_S = 10.0  # twice a client's wait for a server: a loop that has not turned for so long serves nothing
+STUCK_S = 30.0  # longer than any commit, and than any wait for a server
+_SLOW_S = 10.0  # twice a client's wait for a server: a loop that has not turned for this time does no work
 _POLL_S = 0.1  # delay at the end of a process
 
 Answer = tuple[bool, dict[str, object]]  # whether all is well, and the details
@@ -34,7 +34,7 @@ _Application = Callable[[dict[str, Any], _Respond], Iterable[bytes]]
 
 
 class MetricsAddress(NamedTuple):
-    """Where to serve metrics. port: 0: do not serve."""
+    """The address of the metrics. port 0: do not serve them."""
 
     host: str
     port: int

@@ -19,8 +19,8 @@ _SERVERS = {
 _ADMIN = {"admin": "~* &* +@all"}
 _OTHERS = _SERVERS | _ADMIN
 _NOTHING = " ".join(NOTHING)
-# Nobody can log in as `default`: it is off, and has no password. But it has all rights, because Redis (7.0, 8.2) loads
-# its append-only file as this user, and drops writes of MULTI/EXEC and scripts for which it has no right.
+# No client can log in as `default`: it is off, and has no password. But it has all rights: Redis (7.0, 8.2) loads its
+# append-only file as this user, and drops writes of MULTI/EXEC and scripts for which it has no right.
 _DEFAULT = "user default off resetpass ~* &* +@all"
 
 USERS: tuple[str, ...] = (*get_args(Role), *_OTHERS)

@@ -142,7 +142,7 @@ def _symbols(look: FleetLook) -> str:
 
 
 def _jobs(jobs: JobsLook) -> str:
-    """Say who does daily runs, and what became of the latest."""
+    """Return the line about daily runs: their processes, and the state of the latest run."""
     steps = "?" if jobs.waiting_steps is None else f"{jobs.waiting_steps:,}"
     processes = f"{jobs.processes} process{'' if jobs.processes == 1 else 'es'}, {steps} steps wait"
     run = jobs.run

@@ -77,7 +77,7 @@ def _workers(workers: Sequence[WorkerLook], *, is_wide: bool) -> Table:
 
 
 def _replays(replays: Sequence[ReplayLook], *, is_wide: bool) -> Table:
-    # A name is not cut, and in 80 columns only the progress fits beside it.
+    # Names are not shortened; in 80 columns only the progress fits as well.
     origin = ("started", "source") if is_wide else ()
     table = table_of("Replays", "replay", "state", "ticks", "ended in", *origin)
     for r in replays:

@@ -1,4 +1,4 @@
-"""Puts the HTTP API together: connections, threads that look beside the calls, sockets, the server."""
+"""Make the HTTP API: connections, threads that read the fleet's state and the results, sockets, the server."""
 
 import errno
 import socket
@@ -34,24 +34,24 @@ from .servers import Place, open_postgres, open_redis, wait_for_server
 log = structlog.get_logger()
 
 LOOPBACK = ("127.0.0.1", "::1")
-_THREADS = 6  # calls that ask PostgreSQL at once; the others wait their turn
+_THREADS = 6  # calls that ask PostgreSQL at the same time; the others wait
 _TURN_S = 0.5
-_SELDOM_S = 15.0  # what takes long of a look, and changes slowly
+_SELDOM_S = 15.0  # between two readings of the parts that take long and change slowly
 _FLOWS = 5
-_OPEN_S = 5.0  # for the connections of the calls, at least: the server has just answered
-_END_S = 2.0  # what calls that are being answered get at the stop
+_OPEN_S = 5.0  # the least time to open the connections of the calls: the server has just answered
+_END_S = 2.0  # at the stop, the time for open calls to finish
 _MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine has no such address
 
 
 class Listening(NamedTuple):
-    """Where to listen. hosts: names or addresses; none: loopback."""
+    """The addresses to listen on. hosts: names or addresses; empty: loopback."""
 
     hosts: Sequence[str]
     port: int
 
 
 def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop: Stop) -> None:
-    """Serve until the stop. Raises SetupError where the servers do not fit, or an address cannot be had."""
+    """Serve until the stop. Raises SetupError if the servers do not fit, or if an address cannot be used."""
     with ExitStack() as opened:
         sockets = listen(listening, opened)
         service = opened.enter_context(_service(where, name, stop))
@@ -80,7 +80,7 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
 
 @contextmanager
 def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
-    """Open what the calls share, and the threads that look and read beside them."""
+    """Open the connections of the calls, and start the threads that read the fleet's state and the results."""
     load_calendar()
     with closing(open_postgres(where, name="tickstock-api")) as connection:
         check_schema(connection)
@@ -104,9 +104,9 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
 def _beside(
     name: str, work: Callable[[], object], stop: Stop, *, end: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Run something in a thread beside the block. Its end, and its error, end the process. end: asks it to end.
+    """Run a function in a thread while the block runs. If it ends or fails, the process ends. end: asks it to end.
 
-    What waits for a server that hangs is left behind: none of it holds anything.
+    A thread that still waits for a server at the end is not joined: it holds no lease and no data.
     """
     died: list[BaseException] = []
 
@@ -142,14 +142,14 @@ def listen(listening: Listening, opened: ExitStack) -> list[socket.socket]:
                 continue
             raise SetupError(_why_not(host, port, e)) from e
         sockets.append(opened.enter_context(one))
-        port = port or one.getsockname()[1]  # of both the same
+        port = port or one.getsockname()[1]  # the same port for both addresses
     return sockets
 
 
 def _bound(host: str, port: int) -> socket.socket:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
-    # asyncio sets TCP_NODELAY only where the protocol is said: else a call waits 40 ms for the client's ack.
+    # asyncio sets TCP_NODELAY only if the protocol is given; without it a call waits 40 ms for the client's ack.
     one = socket.socket(family, kind, protocol)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Puts together where bars of days and reference data come from: the vendor's REST, and a folder of flat files."""
+"""Make the sources of daily bars and reference data: the vendor's REST API, and a folder of flat files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +13,13 @@ from ...producer.massive.rest import REST_PER_MINUTE, REST_URL
 from ...producer.rest_client import RestClient
 from ...workers.daily.sources import Sources
 
-_CAP_MINUTES = 2  # of the quota that a run may spend on what companies are worth
+_CAP_MINUTES = 2  # a run may spend the quota of this time on market capitalisations
 
 
 class SourceOptions(NamedTuple):
-    """What was asked for. key: empty: none. data_delay_s: how far the plan's data is behind the market.
+    """The user's options for the sources. key: the API key, empty: none. data_delay_s: the delay of the plan's data.
 
-    csv_dir: the folder of the files that a data load may name.
+    csv_dir: the folder with the files of symbols that a data load may name.
     """
 
     key: str = ""
@@ -30,7 +30,7 @@ class SourceOptions(NamedTuple):
     csv_dir: Path | None = None
 
     def __repr__(self) -> str:
-        return f"SourceOptions({self.rest_url})"  # the key is nobody's business
+        return f"SourceOptions({self.rest_url})"  # without the key
 
 
 NO_OPTIONS = SourceOptions()
@@ -39,7 +39,7 @@ NO_OPTIONS = SourceOptions()
 def make_sources(
     options: SourceOptions, *, wait: Callable[[float], bool], refused_for: Callable[[float], object]
 ) -> Sources:
-    """Put them together. wait, refused_for: as RestClient's. Raises UsageError."""
+    """Make the sources. wait, refused_for: as for RestClient. Raises UsageError."""
     days: dict[Source, DaySource] = {}
     reference = None
     if options.key:

@@ -1,4 +1,4 @@
-"""Make a process that does steps of runs, and coordinates them while it holds the lease."""
+"""Make a process `tickstock-jobs`: it does steps of runs, and is the coordinator while it holds the lease."""
 
 import threading
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Jobs:
     """The loops of one process. If one fails, the process ends: another one continues."""
 
     def __init__(self, worker: JobWorker, beside: Sequence[PatientLoop], stop: Stop) -> None:
-        """beside: the loops with a thread of their own."""
+        """beside: the loops that run in their own threads."""
         self._worker = worker
         self._beside = beside
         self._stop = stop
@@ -72,7 +72,7 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
     url = where.servers.database_url
 
     def open_database(role: str) -> Database:
-        # Both loops wait for it as a main loop does: the one of the coordinator asks it also while there are no steps.
+        # Both connections report waits as a main loop's does: the coordinator's is used also while there are no steps.
         return wait_for_server(lambda: Database(url, name=f"{role} {name}", main_loop=True), where.connect_timeout_s)
 
     def symbols_of(universe: str) -> Sequence[str]:

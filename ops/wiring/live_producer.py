@@ -49,7 +49,7 @@ _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; after a longer 
 # A longer gap is cut at the hours without trading. A shorter one is requested whole: this is cheap, and a simulated
 # market trades at any hour, also on a holiday.
 _LONG_MS = 4 * 3600 * 1000
-_STOP_MS = 30_000  # a stop first ends the reading, then waits up to so long for the last commits
+_STOP_MS = 30_000  # a stop first ends the reading, then waits at most this time for the last commits
 
 Source = Literal["massive", "channel"]
 

@@ -1,4 +1,4 @@
-"""The gap of a feed whose connection broke: from the last message that surely came to the first one after it."""
+"""The gap of a broken connection: from the last message that was surely received to the first one after the break."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from ...contracts.gap import OnGap
 from ...contracts.spellings.massive_json import parse_messages
 from ...db.world import REAL, World
 
-# The library pings every 20 s and waits 20 s for the answer: what a dead connection lost, it lost within this.
+# The library pings every 20 s and waits 20 s for the answer: a dead connection loses messages for at most this time.
 _SURELY_HEARD_S = 60.0
 # Messages are sent later than their time: a second when it is over, a minute some seconds after its end.
 _TOLD_LATER_MS = {"T": 3_000, "A": 5_000, "AM": 70_000}
@@ -32,11 +32,11 @@ class Breaks:
         self.is_away = True
 
     def listen(self) -> None:
-        """Begin to count silence: we are connected."""
+        """Begin to measure the silence, after a connect."""
         self._heard_at = self._world.monotonic_s()
 
     def hear(self, body: bytes) -> None:
-        """Note a message."""
+        """Record that a message came."""
         self._heard_at, self._heard = self._world.monotonic_s(), body
 
     @property
@@ -45,21 +45,21 @@ class Breaks:
         return self._world.monotonic_s() - self._heard_at
 
     def begin(self, why: str, *, was_silent: bool) -> None:
-        """Note that the connection broke. was_silent: we ended it, because no message came for too long."""
+        """Record that the connection broke. was_silent: we closed it, because no message came for too long."""
         self.is_away = True
         lost_s = self.silent_s if was_silent else min(self.silent_s, _SURELY_HEARD_S)
         self._first_ms = self._now_ms() - int(lost_s * 1000) - self._behind_ms() - self._told_later_ms
         self._why = why
 
     def end(self, symbols: Sequence[str] | None) -> None:
-        """Note that messages come again; report the break, if there was one."""
+        """Record that messages come again; report the break, if there was one."""
         self.is_away = False
         if self._first_ms is not None:
             first_ms, self._first_ms = self._first_ms, None
             self._on_gap(first_ms, self._now_ms() + _AHEAD_MS, symbols, self._why)
 
     def close(self, symbols: Sequence[str] | None) -> None:
-        """Note that nobody listens any more; a break that is not over is reported until now."""
+        """Record that the feed has stopped; a break that has not ended is reported until now."""
         if self._first_ms is not None:
             first_ms, self._first_ms = self._first_ms, None
             self._on_gap(first_ms, self._now_ms(), symbols, self._why)

@@ -1,4 +1,4 @@
-"""Massive's bars of days, raw prices: the whole market of one day in one answer, or the days of one symbol."""
+"""Massive's daily bars with unadjusted prices: the whole market on one day, or the days of one symbol."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -11,29 +11,29 @@ from ...contracts.market_hours import NEW_YORK
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 50_000  # base aggregates a page at most, says the manual of /v2/aggs
+_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
 _NAN = float("nan")
 
 
 class _Day(msgspec.Struct):
-    t: int  # Unix ms, a moment of its day in New York: its begin, or (grouped) its end
-    T: str = ""  # the symbol, where there are several
+    t: int  # Unix ms: the begin of the day in New York, or (grouped) its end
+    T: str = ""  # the symbol, in an answer with several
     o: float | None = None
     h: float | None = None
     l: float | None = None  # noqa: E741  # the vendor's name for the low
     c: float | None = None
     v: float | None = None
-    dv: str | None = None  # the volume as decimal text, where it is fractional
+    dv: str | None = None  # the volume as decimal text, if it is fractional
 
 
 class MassiveDays:
-    """Asks for bars of days. Its methods are DaySources; they raise RestAway, RestRefused, RestBroken, RestStopped."""
+    """Asks for daily bars. Its methods are DaySources; they raise RestAway, RestRefused, RestBroken, RestStopped."""
 
     def __init__(self, client: RestClient) -> None:
         self._days = PageReader(client, Page[_Day], "bars of days")
 
     def grouped(self, days: Sequence[date], symbols: Sequence[str]) -> DayBars:
-        """Return bars of the whole market's answer: one request a day, however many symbols."""
+        """Return the bars of some symbols from the whole market's answer: one request per day."""
         return joined([self._market(day, symbols) for day in days])
 
     def _market(self, day: date, symbols: Sequence[str]) -> DayBars:
@@ -42,7 +42,7 @@ class MassiveDays:
         return wanted_of(_columns(rows, [row.T for row in rows], _DayNumbers()), [day], symbols)
 
     def aggregates(self, days: Sequence[date], symbols: Sequence[str]) -> DayBars:
-        """Return bars of single symbols: one request a symbol, however many days."""
+        """Return the bars of single symbols: one request per symbol."""
         first, last = min(days), max(days)
         return joined([self._symbol(symbol, first, last, days) for symbol in symbols])
 
@@ -51,13 +51,13 @@ class MassiveDays:
         rows = [row for page in self._days.read(f"{path}?adjusted=false&sort=asc&limit={_LIMIT}") for row in page]
         wanted = frozenset(map(day_number, days))
         number = _DayNumbers()
-        # The range may hold days that nobody asked for: these are left out, and no fault.
+        # The range may contain days that were not asked for: leave them out, they are no error.
         rows = [row for row in rows if not first <= number.day(row.t) <= last or number(row.t) in wanted]
         return wanted_of(_columns(rows, [symbol] * len(rows), number), days, [symbol])
 
 
 class _DayNumbers:
-    """Tells the day in New York of a time in Unix ms; one answer has few of them."""
+    """Converts Unix ms to the day in New York, with a cache: an answer has few different times."""
 
     def __init__(self) -> None:
         self._days: dict[int, date] = {}
@@ -75,7 +75,7 @@ def _day_of(at_ms: int) -> date:
     try:
         return datetime.fromtimestamp(at_ms / 1000, NEW_YORK).date()
     except (ValueError, OverflowError, OSError):
-        return date.min  # no day: it is refused as another one
+        return date.min  # no valid day: the check refuses the row as one of another day
 
 
 def _columns(rows: Sequence[_Day], symbols: Sequence[str], number: _DayNumbers) -> DayBars:

@@ -50,7 +50,7 @@ class Inbox:
             return self._changed.wait_for(lambda: bool(self._bodies), seconds)
 
     def take(self) -> list[bytes]:
-        """Take the messages that wait, in order, up to some MB."""
+        """Return the waiting messages in order, at most some MB."""
         taken: list[bytes] = []
         size = 0
         with self._changed:
@@ -62,7 +62,7 @@ class Inbox:
         return taken
 
     def close(self) -> None:
-        """End every wait for room."""
+        """End every wait of `put`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -109,7 +109,7 @@ class MassiveSource:
 
     @property
     def is_connected(self) -> bool:
-        """Tell whether messages come."""
+        """Tell whether messages arrive."""
         return self._reader.is_connected
 
     def set_symbols(self, symbols: Sequence[str]) -> None:

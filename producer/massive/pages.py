@@ -1,4 +1,4 @@
-"""Answers that come in pages: each names the next one, on the same host, until the last."""
+"""Read answers that come in pages. Each page names the next one, on the same host."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class Page(msgspec.Struct, Generic[R]):
-    """One page, as the vendor spells it."""
+    """One page, with the vendor's names of the fields."""
 
     status: str = ""
     results: list[R] | msgspec.UnsetType | None = msgspec.UNSET
@@ -29,16 +29,16 @@ class PageReader(Generic[R]):
     """Reads pages of one type of row."""
 
     def __init__(self, client: RestClient, page: type[Page[R]], what: str) -> None:
-        """page: Page[the row]. what: rows are called in errors."""
+        """page: Page[type of the row]. what: the name of the rows in errors."""
         self._client = client
         self._decoder = msgspec.json.Decoder(page)
         self._what = what
 
     def read(self, url: str) -> Iterator[list[R]]:
-        """Read the rows of each page until the last one; what the host does not know (404) has none.
+        """Yield the rows of each page until the last one. If the host answers 404, there are no rows.
 
-        Raises RestBroken where a page leads back to another, they never end, or one does not hold what it says: no
-        answer is no answer, and never "nothing"; and as RestClient.get.
+        Raises RestBroken if a page names an earlier one as the next, if the pages never end, or if a page lacks rows
+        that it counts: an incomplete answer must not pass for "no rows". Also raises the errors of RestClient.get.
         """
         met: set[str] = set()
         count = 0
@@ -49,9 +49,9 @@ class PageReader(Generic[R]):
             count += len(rows)
             yield rows
             if not page.next_url:
-                # Of one page by the vendor's practice, of all by its manual: fewer than that is a part of the answer.
+                # resultsCount counts one page in practice, all pages by the manual: fewer rows mean a missing part.
                 if count < (page.resultsCount or 0):
-                    said = f"{count} {self._what} came, but it counts {page.resultsCount}"
+                    said = f"it sent {count} {self._what}, but its resultsCount is {page.resultsCount}"
                     raise RestBroken(f"{self._client.host}: {said}")
                 return
             url = self._client.follow(url, page.next_url)
@@ -74,4 +74,4 @@ class PageReader(Generic[R]):
         # A page without rows lacks `results`, and counts 0.
         if page.results is msgspec.UNSET and page.resultsCount == 0:
             return []
-        raise RestBroken(f"{self._client.host}: a page that neither has results nor counts none")
+        raise RestBroken(f"{self._client.host}: a page without results whose resultsCount is not 0")

@@ -59,8 +59,8 @@ SILENCE_S = {TRADES: 30.0, "A": 30.0, "AM": 150.0}  # until a reconnect, by chan
 class MassiveOptions:
     """The address of the feed, and what to subscribe to.
 
-    channel: T trades, A seconds, AM minutes. rules: whether trades' conditions say what they set. silence_s:
-    reconnect after so long without a message. held_s: how long to leave the feed to another process that took it.
+    channel: T trades, A seconds, AM minutes. rules: whether trades' conditions decide what they set. silence_s:
+    reconnect after this time without a message. held_s: wait this time if another process has taken the feed.
     """
 
     url: str
@@ -71,7 +71,7 @@ class MassiveOptions:
     held_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError if the key would travel in the clear, or the URL is no WebSocket's."""
+        """Raise UsageError if the key would be sent unencrypted, or if the URL is no WebSocket's."""
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname or "", parts.port
@@ -88,7 +88,7 @@ class _Held(TickStockError):
 
 
 class _Silent(TickStockError):
-    """Nothing came for too long: the connection may be dead."""
+    """No message came for too long: the connection may be dead."""
 
 
 class MassiveReader(threading.Thread):
@@ -225,15 +225,15 @@ class MassiveReader(threading.Thread):
                 case "max_connections":
                     raise _Held(gap_reasons.FEED_TAKEN)
                 case "error" | "not_authorized":
-                    self._say(status, "look at what the plan allows, and at the symbols")
+                    self._say(status, "check what the plan allows, and the symbols")
                 case "connected" | "auth_success" | "success":
                     pass
                 case _:
-                    self._say(status, "nothing, if ticks come; else look at what the vendor says of it")
+                    self._say(status, "nothing, if ticks come; else look up this status at the vendor")
         return statuses
 
     def _say(self, status: ServerStatus, do: str) -> None:
-        """Log each status of the server once: it may repeat one for each symbol or each second."""
+        """Log each status of the server once: it may send the same one for each symbol or each second."""
         what = (status.status, self._masked(status.message)[:_SHOWN_LENGTH])
         if what in self._said or len(self._said) >= _MOST_SAID:
             return
@@ -295,7 +295,7 @@ class MassiveReader(threading.Thread):
         self._breaks.begin(reason, was_silent=isinstance(error, _Silent))
 
     def _say_away(self, why: str) -> None:
-        """Log each reason for which there is no connection once."""
+        """Log once why there is no connection, for each different reason."""
         self._outage.say(why, do="look at --massive-url and the network", url=self._where)
 
     def _masked(self, text: str) -> str:
@@ -312,7 +312,7 @@ class MassiveReader(threading.Thread):
 
 
 def _shown(url: str) -> str:
-    """Return an address as it may be logged: a query may hold a key."""
+    """Return an address without its query, for logs: a query may contain a key."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

@@ -1,4 +1,4 @@
-"""What Massive knows beside prices: symbols, splits, days on which the market is closed, companies that come to it."""
+"""Massive's reference data: symbols, splits, closed days of the market, new companies."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -16,8 +16,8 @@ from ...contracts.spellings.tick_values import NotATick, shown, symbol_of
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 1000  # rows a page at most, says the manual of /v3/reference
-_EXCHANGE = "NYSE"  # every US exchange keeps its days
+_LIMIT = 1000  # the most rows of a page, by the manual of /v3/reference
+_EXCHANGE = "NYSE"  # all US exchanges close on its days
 _HOLIDAYS = {"closed": True, "early-close": False}
 
 
@@ -75,7 +75,7 @@ class MassiveReference:
         self._holidays = msgspec.json.Decoder(list[_Holiday])
 
     def splits(self, first: date, last: date) -> SplitsSaid:
-        """Return the splits of all symbols whose ex-dates lie from first to last."""
+        """Return the splits of all symbols with an ex-date from `first` to `last`."""
         path = f"/v3/reference/splits?execution_date.gte={first}&execution_date.lte={last}&limit={_LIMIT}"
         found: dict[tuple[str, date], Split] = {}
         refused: list[str] = []
@@ -85,17 +85,17 @@ class MassiveReference:
         return SplitsSaid(list(found.values()), refused)
 
     def tickers(self, *, active: bool) -> Iterator[Ticker]:
-        """Return the stocks and funds that are listed, or (not active) that were."""
+        """Yield the listed stocks and funds; active False: the delisted ones."""
         word = "true" if active else "false"
         for page in self._tickers.read(f"/v3/reference/tickers?market=stocks&active={word}&limit={_LIMIT}"):
             for row in page:
                 try:
                     yield Ticker(symbol_of(row.ticker), *msgspec.structs.astuple(row)[1:])
                 except NotATick:
-                    continue  # one that no tick could have
+                    continue  # a symbol that no tick can have
 
     def listings(self, first: date, last: date) -> list[Listing]:
-        """Return the companies whose first day lies from first to last."""
+        """Return the companies whose first trading day is from `first` to `last`."""
         path = f"/vX/reference/ipos?listing_date.gte={first}&listing_date.lte={last}&limit={_LIMIT}"
         found = []
         for page in self._listings.read(path):
@@ -103,11 +103,11 @@ class MassiveReference:
                 try:
                     found.append(Listing(symbol_of(row.ticker), date.fromisoformat(row.listing_date or "")))
                 except (NotATick, ValueError):
-                    continue  # not listed yet, under no symbol yet
+                    continue  # not listed yet: without a day or a symbol
         return found
 
     def market_cap(self, symbol: str) -> float | None:
-        """Return what a company is worth, in dollars; None where the vendor does not say."""
+        """Return a company's market capitalisation in dollars; None if the vendor has no value."""
         body = self._client.get(f"/v3/reference/tickers/{quote(symbol, safe='')}")
         if body is None:
             return None
@@ -117,7 +117,7 @@ class MassiveReference:
             raise RestBroken(f"{self._client.host}: the answer does not describe a symbol: {e}") from e
 
     def closures(self) -> list[Closure]:
-        """Return the coming days on which the market is closed, or closes early."""
+        """Return the coming days on which the market is closed or closes early."""
         body = self._client.get("/v1/marketstatus/upcoming")
         try:
             rows = self._holidays.decode(body or b"[]")
@@ -145,4 +145,4 @@ def _add_split(row: _Split, found: dict[tuple[str, date], Split], refused: list[
     stands = found.setdefault((split.symbol, split.ex_date), split)
     if stands != split:
         said = f"{spelled_ratio(stands.ratio)} and then {spelled_ratio(split.ratio)}"
-        refused.append(f"{split.symbol} on {split.ex_date} is said twice, {said}: the first is used")
+        refused.append(f"{split.symbol} on {split.ex_date} is listed twice, {said}: the first is used")

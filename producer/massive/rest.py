@@ -1,4 +1,4 @@
-"""Massive's REST: the minute bars of a symbol as whole-minute rows, page by page."""
+"""Massive's REST API: the 1-minute bars of a symbol, as rows that count as whole minutes."""
 
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
@@ -27,7 +27,7 @@ class _Bar(msgspec.Struct):
     v: object = None
     vw: object = None
     n: object = None  # trades
-    dv: str | None = None  # the volume as decimal text, where it is fractional
+    dv: str | None = None  # the volume as decimal text, if it is fractional
 
 
 class MassiveRest:
@@ -36,7 +36,7 @@ class MassiveRest:
     def __init__(
         self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], page_limit: int = PAGE_LIMIT
     ) -> None:
-        """wait: sleep so many seconds, True to stop. Raises UsageError if the address is no URL."""
+        """wait: wait this number of seconds, return True to stop. Raises UsageError if the address is no URL."""
         self._client = RestClient(url, key, per_minute=per_minute, wait=wait)
         self._bars = PageReader(self._client, Page[_Bar], "bars")
         self._page_limit = page_limit
@@ -49,10 +49,10 @@ class MassiveRest:
         self._client.close()
 
     def minute_bars(self, symbol: str, first_ms: int, last_ms: int) -> Ticks:
-        """Return the minutes of a symbol that start from first_ms to last_ms (Unix ms), oldest first.
+        """Return a symbol's 1-minute bars that start from first_ms to last_ms (Unix ms), oldest first.
 
-        Each is one row with whole_minute 1. A minute without a bar is left out; an unknown symbol has none. Prices are
-        unadjusted, as in the live feed.
+        Each bar is one row with whole_minute 1. A minute without trades has no row, and an unknown symbol has none.
+        Prices are not adjusted for splits, as in the live feed.
         Raises RestAway, RestRefused, RestBroken, RestStopped (rest_client).
         """
         first, last = -(-first_ms // MINUTE_MS), last_ms // MINUTE_MS
@@ -104,7 +104,7 @@ def _expect_prices(bar: _Bar) -> None:
 
 
 def _count_of(value: object) -> int:
-    """Return the number of trades in a bar; 0 if it does not say. Raises NotATick."""
+    """Return the number of trades in a bar; 0 if the bar has no such field. Raises NotATick."""
     if value is None:
         return 0
     number = number_of(value)

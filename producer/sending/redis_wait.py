@@ -1,4 +1,4 @@
-"""Waits until Redis does what a producer needs before it can go on."""
+"""Repeat a step of a producer until Redis does it."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from ...db.vitals import VITALS
 
 
 class RedisWait:
-    """Repeats a step until Redis does it. wait: sleep so many seconds, True to stop."""
+    """Repeats a step until Redis does it. wait: wait this number of seconds, return True to stop."""
 
     def __init__(self, wait: Callable[[float], bool], backoff: Backoff, outage: Outage) -> None:
         self._wait = wait
@@ -19,10 +19,10 @@ class RedisWait:
         self._outage = outage
 
     def run(self, step: Callable[[], bool | None], on_loss: Callable[[], None] = lambda: None) -> None:
-        """Run a step until it succeeds or we are to stop, with one log line for each change of state.
+        """Run a step until it succeeds or this process must stop. Each change of state is logged once.
 
-        step: returns True where Redis refused to write. on_loss: called after each error that passes; the others are
-        raised.
+        step: returns True if Redis refused to write. on_loss: called after each error after which a retry helps; other
+        errors are raised.
         """
         while self._is_refused(step, on_loss):
             VITALS.lost("redis")

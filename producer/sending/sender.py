@@ -1,7 +1,7 @@
-"""③ Sends one producer's frames to tickstock-stream:{pN} in the order of their numbers, and reads what became of them.
+"""③ Send one producer's frames to tickstock-stream:{pN} in the order of their numbers, and read which are committed.
 
-Both writers hold one. The sender knows what is to be sent, what was sent, and what is committed. It waits for nothing:
-what Redis raises goes to the writer, which also decides from where frames are sent again: from memory or from disk.
+Both writers use it. The sender knows which frames wait, which were sent, and which are committed. It never waits:
+errors of Redis go to the writer. The writer also decides whether frames are sent again from memory or from disk.
 """
 
 from collections import deque
@@ -25,24 +25,24 @@ from ..framer import Numbered
 log = structlog.get_logger()
 
 _FRAMES_A_PIPELINE = 128
-_RESEND_EVERY_S = 10.0  # a worker's `want` is answered at most so often
-_MEMORY_EVERY_S = 0.1  # so often Redis is asked how full it is
+_RESEND_EVERY_S = 10.0  # the shortest time between two answers to the same `want` of a worker
+_MEMORY_EVERY_S = 0.1  # between two questions to Redis for its used memory
 
-TOO_FAR_AHEAD = "so many ticks are not committed yet as --max-lag-ticks allows"
+TOO_FAR_AHEAD = "as many ticks are uncommitted as --max-lag-ticks allows"
 NEARLY_FULL = "the memory of Redis is nearly full"
-RIGHT_AGAIN = "the partition's keys are right again"
-_FORGOTTEN = "Redis forgot what was sent"
+RIGHT_AGAIN = "the partition's keys are correct again"
+_FORGOTTEN = "Redis lost frames that were sent"
 
 SendAgain = Callable[[int, int, str], None]  # partition, the number above which, why
 
 
 @dataclass(slots=True)
 class Flow:
-    """One partition. to_send: frames that wait to be sent; kept: frames that were sent and are perhaps not committed.
+    """One partition. to_send: frames that wait to be sent; kept: frames that were sent and may not be committed yet.
 
-    done: up to here everything is committed or counted as lost. sent_to: Redis took every frame up to here and has not
-    forgotten it since, as far as we know. highest: the highest number ever sent; counted: the highest that Redis took.
-    handed: the last number that was handed over.
+    done: all numbers up to this one are committed or counted as lost. sent_to: Redis has accepted every frame up to
+    this number, and has lost none of them, as far as we know. highest: the highest number ever sent; counted: the
+    highest that Redis accepted. handed: the last number that was handed over.
     """
 
     done: int
@@ -58,7 +58,7 @@ class Flow:
 
 
 class Sender:
-    """The frames of one producer on their way. One thread uses it; any thread may read `sent_numbers`."""
+    """The unsent and uncommitted frames of one producer. One thread uses it; any thread may read `sent_numbers`."""
 
     def __init__(
         self, client: Client, producer: str, *, done: Mapping[int, int], is_inherited: bool = False, world: World
@@ -75,7 +75,7 @@ class Sender:
         self._memory_share = 0.0
         self.flows = {p: Flow(number, handed=number, sent_to=number) for p, number in done.items()}
         self.resent = 0
-        self.sent_ticks = self.sent_frames = 0  # that Redis took, each counted once; an end frame counts one tick
+        self.sent_ticks = self.sent_frames = 0  # accepted by Redis, each counted once; an end frame counts as one tick
 
     # -- the clock of births -------------------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ class Sender:
         """Return Redis TIME in Unix ms, carried on by the monotonic clock since `read_clock`; never the host's time."""
         return self._redis_ms + int((self._world.monotonic_s() - self._redis_ms_at_s) * 1000)
 
-    # -- how far it is -------------------------------------------------------------------------------------------------
+    # -- progress ------------------------------------------------------------------------------------------------------
 
     @property
     def lag(self) -> int:
@@ -101,7 +101,7 @@ class Sender:
 
     @property
     def left_out(self) -> set[int]:
-        """Partitions that take no frame, because a key of theirs holds something else."""
+        """Partitions that accept no frame, because one of their keys holds another type."""
         return self._foreign.left_out
 
     @property
@@ -115,11 +115,11 @@ class Sender:
         return not any(flow.kept or flow.to_send for flow in self.flows.values())
 
     def sent_numbers(self) -> list[int]:
-        """Return the highest number that Redis took, by partition."""
+        """Return the highest number that Redis accepted, by partition."""
         return [self.flows[partition].counted for partition in range(len(self.flows))]
 
     def is_memory_full(self) -> bool:
-        """Tell whether the memory of Redis is nearly full. Asks at most each 0.1 s."""
+        """Tell whether the memory of Redis is nearly full. Asks Redis at most every 0.1 s."""
         now_s = self._world.monotonic_s()
         if now_s >= self._memory_at_s:
             self._memory_share = redis.memory_share(self._client)
@@ -129,20 +129,20 @@ class Sender:
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def hand_over(self, frame: Numbered) -> None:
-        """Note that a frame belongs to this producer from now on, wherever it waits."""
+        """Record that the producer has handed over a frame, which is in memory or on disk."""
         flow = self.flows[frame.partition]
         flow.handed = max(flow.handed, frame.last)
 
     def add(self, frame: Numbered) -> None:
-        """Let a frame wait to be sent, behind those of its partition."""
+        """Queue a frame to be sent, after those of its partition."""
         self.hand_over(frame)
         self.flows[frame.partition].to_send.append(frame)
 
     def send_waiting(self, send_again: SendAgain) -> bool:
-        """Send what waits, batch by batch; return whether Redis refused something, which then still waits.
+        """Send the queued frames, batch by batch; return whether Redis refused some, which then stay queued.
 
-        Frames of a partition that is left out wait too; that is no refusal. send_again: called for each partition of
-        which Redis has forgotten something. Raises what Redis raises where the connection is lost.
+        Frames of a partition that is left out stay queued too, which is no refusal. send_again: called for each
+        partition of which Redis has lost frames. Raises the errors of a lost connection.
         """
         while batch := list(islice(self._waiting(), _FRAMES_A_PIPELINE)):
             sends = [self._stamp(frame) for frame in batch]
@@ -168,7 +168,7 @@ class Sender:
     def _note(
         self, batch: list[Numbered], sends: list[Send], outcomes: list[FrameOutcome]
     ) -> tuple[set[int], set[int]]:
-        """Note what Redis took; return the partitions of which it has forgotten frames, and those that it refused."""
+        """Record the accepted frames; return the partitions of which Redis lost frames, and those that it refused."""
         forgotten, refused = set[int](), set[int]()
         left_out = self.left_out
         for frame, sent, outcome in zip(batch, sends, outcomes, strict=True):
@@ -196,7 +196,7 @@ class Sender:
     # -- sending again -------------------------------------------------------------------------------------------------
 
     def send_kept_again(self, partition: int, above: int, why: str) -> None:
-        """Let the kept frames above a number, and above `done`, wait to be sent again in the order of their numbers."""
+        """Queue the kept frames above a number (and above `done`) again, in the order of their numbers."""
         flow = self.flows[partition]
         first = flow.sent_to = max(above, flow.done)
         again = [frame for frame in flow.kept if frame.last > first]
@@ -208,24 +208,24 @@ class Sender:
         flow.to_send = deque(sorted([*again, *flow.to_send], key=lambda frame: frame.last))
 
     def expect_nothing(self) -> None:
-        """Forget what Redis holds: the connection was lost, and nobody knows which frames arrived."""
+        """Forget which frames Redis has: the connection was lost, and it is unknown which frames arrived."""
         for flow in self.flows.values():
             flow.in_redis.forget()
 
     def drop(self, partition: int, *, sent_to: int) -> None:
-        """Drop a partition's frames from memory; they come again from disk, those above sent_to."""
+        """Drop a partition's frames from memory; those above sent_to are read again from disk."""
         flow = self.flows[partition]
         flow.sent_to = sent_to
         flow.kept.clear()
         flow.to_send.clear()
 
     def drop_kept(self) -> None:
-        """Drop from memory what was sent: it is on disk."""
+        """Drop the sent frames from memory: they are on disk."""
         for flow in self.flows.values():
             flow.kept.clear()
 
     def take_all(self) -> list[Numbered]:
-        """Give up every frame in memory, each partition's in the order of its numbers."""
+        """Remove and return every frame in memory, each partition's in the order of its numbers."""
         frames: list[Numbered] = []
         for flow in self.flows.values():
             frames += sorted([*flow.kept, *flow.to_send], key=lambda frame: frame.last)
@@ -233,17 +233,17 @@ class Sender:
             flow.to_send.clear()
         return frames
 
-    # -- how far the workers are ---------------------------------------------------------------------------------------
+    # -- progress of the workers ---------------------------------------------------------------------------------------
 
     def put_right(self) -> set[int]:
-        """Return the partitions whose keys are right again: nothing is there of what was sent to them."""
+        """Return the partitions whose keys are correct again; the frames that were sent to them are lost."""
         right = self._foreign.put_right()
         for partition in right:
             self.flows[partition].in_redis.forget()
         return right
 
     def read_numbers(self, send_again: SendAgain) -> None:
-        """Read how far the workers are, and call send_again for what Redis has forgotten or a worker misses."""
+        """Read the workers' progress, and call send_again for frames that Redis has lost or a worker misses."""
         asked = [p for p in self.flows if p not in self.left_out]
         found = read_flows(self._client, self._producer, asked)
         self._foreign.check([p for p, numbers in found.items() if isinstance(numbers, ResponseError)])
@@ -253,7 +253,9 @@ class Sender:
 
     def _compare(self, partition: int, numbers: FlowNumbers, send_again: SendAgain) -> None:
         flow = self.flows[partition]
-        if self._is_inherited or numbers.done <= flow.handed:  # a `done` above what we have, somebody else wrote
+        if (
+            self._is_inherited or numbers.done <= flow.handed
+        ):  # another process wrote a `done` above the last number of this producer
             self._move_done(flow, numbers.done)
         if flow.in_redis.differs(numbers.sent):
             flow.in_redis.forget()
@@ -267,7 +269,7 @@ class Sender:
             flow.kept.popleft()
 
     def _is_answer_due(self, flow: Flow, want: int) -> bool:
-        """Tell whether a worker's `want` is to be answered: the same one only each 10 s."""
+        """Tell whether to answer a worker's `want`: the same one only every 10 s."""
         now_s = self._world.monotonic_s()
         if want < flow.done or (want == flow.wanted and now_s < flow.wanted_at_s + _RESEND_EVERY_S):
             return False

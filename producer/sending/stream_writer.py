@@ -15,11 +15,11 @@ from .sender import NEARLY_FULL, RIGHT_AGAIN, TOO_FAR_AHEAD, Sender
 log = structlog.get_logger()
 
 _POLL_EVERY_S = 1.0
-_SAY_AFTER_S = 10.0  # of waiting for room: a replay at full speed waits all the time, for a moment
+_SAY_AFTER_S = 10.0  # of waiting for room, until it is logged: a replay at full speed often waits for a moment
 
 
 class StreamWriter:
-    """Sends a producer's frames and waits wherever Redis or the workers are not ready for more."""
+    """Sends a producer's frames, and waits while Redis or the workers are not ready for more."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class StreamWriter:
         max_lag: int,
         world: World = REAL,
     ) -> None:
-        """done: the committed number of each partition. wait: sleep so many seconds, True to stop.
+        """done: the committed number of each partition. wait: wait this number of seconds, return True to stop.
 
         max_lag: how many ticks may be uncommitted; then `write` waits.
         """
@@ -50,7 +50,7 @@ class StreamWriter:
 
     @property
     def spool_bytes(self) -> int:
-        """Nothing waits on disk: the source waits."""
+        """Return 0: this writer has no spool, the source waits instead."""
         return 0
 
     @property
@@ -94,7 +94,7 @@ class StreamWriter:
         self._run(lambda: self.sender.send_waiting(self.sender.send_kept_again))
 
     def _send_all_again(self) -> None:
-        """Send all again after a lost connection: nobody knows what arrived, and the numbers drop the repeats."""
+        """Send all frames again after a lost connection: it is unknown which arrived; workers drop repeated numbers."""
         self.sender.expect_nothing()
         for partition in self.sender.flows:
             self.sender.send_kept_again(partition, 0, "connection lost")
@@ -106,7 +106,7 @@ class StreamWriter:
         self.sender.read_numbers(self.sender.send_kept_again)
 
     def _await_room(self) -> None:
-        """Wait for the workers, which make room; log it once where that takes long."""
+        """Wait until the workers have made room; log it once if that takes long."""
         say_at_s, said = self._world.monotonic_s() + _SAY_AFTER_S, False
         while full := self._what_is_full():
             if not said and self._world.monotonic_s() >= say_at_s:
@@ -116,10 +116,10 @@ class StreamWriter:
                 return
             self.poll_if_due(every_s=0.1)
         if said:
-            log.info("the workers go on")
+            log.info("workers commit again")
 
     def _what_is_full(self) -> str:
-        """Say what has no room for more: the ticks that may be uncommitted, or the memory of Redis."""
+        """Return what is full: the number of uncommitted ticks, or the memory of Redis; "": neither."""
         if self.lag > self._max_lag:
             return TOO_FAR_AHEAD
         return NEARLY_FULL if self._is_memory_full() else ""

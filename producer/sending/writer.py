@@ -1,4 +1,4 @@
-"""What a producer's loop asks of its writer: the stream writer's and the spooled writer's common face."""
+"""The protocol of a writer, as a producer's loop uses it: for the stream writer and the spooled writer."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,7 +8,7 @@ from .sender import Sender
 
 
 class Writer(Protocol):
-    """Takes frames over and sees that they are sent until they are committed."""
+    """Takes frames over, sends them, and sends them again if necessary, until they are committed."""
 
     sender: Sender
 
@@ -18,7 +18,7 @@ class Writer(Protocol):
 
     @property
     def spool_bytes(self) -> int:
-        """How much waits on disk."""
+        """Return the bytes that wait on disk."""
 
     @property
     def is_drained(self) -> bool:
@@ -31,7 +31,7 @@ class Writer(Protocol):
         """Take frames over, in the order of their numbers."""
 
     def poll_if_due(self, every_s: float = 1.0) -> None:
-        """Look how far the workers are, and send what must be sent again."""
+        """Read the workers' progress, and send frames again if necessary."""
 
     def forget(self) -> None:
         """Delete this producer's numbers in Redis: everything is committed, and it will not come back."""

@@ -1,1 +1,1 @@
-"""Frames on disk while Redis is away, and what a dead producer left."""
+"""Frames on disk while Redis is away, and the frames that a dead producer left on disk."""

@@ -42,7 +42,7 @@ _FORGOTTEN_AFTER_S = (
 
 
 class SpoolTarget(NamedTuple):
-    """Where the frames go. Addresses, because each thread opens its own connections."""
+    """The servers to which the frames are sent. Addresses, because each thread opens its own connections."""
 
     redis_url: str
     database_url: str
@@ -64,7 +64,7 @@ class LeftBehind:
         self._thread.start()
 
     def wait(self, stop: Stop) -> None:
-        """Wait until all are sent and committed; after the stop, no longer: the next start goes on."""
+        """Wait until all are sent and committed, or until the stop: the next start continues."""
         while self._thread.is_alive() and not stop.is_set():
             VITALS.turn()
             self._thread.join(0.05)
@@ -112,7 +112,7 @@ def _send_until_done(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGa
         except LeaseTaken:
             return  # stopped while waiting for it
         except (ServerAway, psycopg.OperationalError, *redis.AWAY) as e:
-            log.debug("server away", server=server_of(e), why=first_line(e))  # the feed beside us warns of it
+            log.debug("server away", server=server_of(e), why=first_line(e))  # the new feed's own thread warns of it
             world.wait(stop, backoff.pause_s())
 
 
@@ -129,7 +129,7 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: W
     identity = _identity(spool)
     if identity is None:
         return
-    log.info("sending what a producer left behind", producer=producer, bytes=spool.size)
+    log.info("sending frames of a dead producer", producer=producer, bytes=spool.size)
     wait = partial(world.wait, stop)
     done = dict.fromkeys(range(target.partitions), 0)
     lease = ProducerLease(
@@ -143,7 +143,7 @@ def _send(spool: Spool, target: SpoolTarget, stop: Stop, on_gap: OnGap, world: W
             writer.write(_end_frames(client, identity, writer, ended=_ended_partitions(target, producer)))
             if _advance(writer, lease, wait, lambda: writer.is_drained):
                 writer.forget()
-                log.info("what a producer left behind is committed", producer=producer)
+                log.info("frames of a dead producer are committed", producer=producer)
     finally:
         lease.release()
         client.close()
@@ -196,9 +196,9 @@ def _ended_partitions(target: SpoolTarget, producer: str) -> set[int]:
 
 
 def _end_frames(client: Client, identity: Identity, writer: SpooledWriter, *, ended: Collection[int]) -> list[Numbered]:
-    """Make the producer's end frame in each partition where it has not ended, behind its last number there.
+    """Make the producer's end frame, after its last number, in each partition without one.
 
-    A partition counts nothing after a producer's end: we would wait for ever until a second end is committed.
+    A second end frame would never be committed, and the wait for it would never end.
     """
     numbers = {p: number for p, number in writer.last_numbers().items() if p not in ended}
     frames = []

@@ -15,9 +15,9 @@ from .spooled_writer import SpooledWriter
 
 log = structlog.get_logger()
 
-_REPORT_EVERY_S = 5.0  # a killed process has reported all but its last seconds
+_REPORT_EVERY_S = 5.0  # a killed process has not reported its last seconds
 _NAMED_SYMBOLS = 10  # in the log; the gap names all
-_LIVE_MS = 30 * 60_000  # a tick further than this from its arrival is no trade of now, and must not bound a gap
+_LIVE_MS = 30 * 60_000  # a tick whose time is further than this from its arrival does not set the limits of a gap
 
 
 def admitted(
@@ -72,7 +72,7 @@ class _Dropped:
         return self._world.monotonic_s() >= self._report_at
 
     def report(self, on_gap: OnGap) -> None:
-        """Log and report what was dropped, and begin to count anew."""
+        """Log and report the dropped ticks, and reset the counts."""
         log.error(
             "spool full: ticks dropped",
             ticks=self.ticks,

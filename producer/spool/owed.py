@@ -1,14 +1,14 @@
 """Frames on disk that must be sent although `done` is above them.
 
-A worker that misses frames counts their ticks as lost after some seconds, and `done` moves above their numbers. Each of
-them still counts when it comes. So a writer may trust `done` only for what Redis has taken from it.
+A worker that misses frames counts their ticks as lost after some seconds, and `done` moves above their numbers. If such
+a frame comes later, it still counts. So a writer may trust `done` only for frames that Redis has accepted from it.
 """
 
 from dataclasses import dataclass
 
 from ..sending.sender import Flow
 
-_KEPT_S = 3.0  # after they were sent: a Redis that is killed forgets what came within its fsync interval of one second
+_KEPT_S = 3.0  # after they were sent: a killed Redis loses the frames of its last fsync interval (one second)
 _ALL = 1 << 63
 
 
@@ -22,29 +22,29 @@ class _Range:
 
 
 class Owed:
-    """What is owed, by partition. Times are monotonic seconds."""
+    """The numbers that must still be sent, by partition. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._ranges: dict[int, _Range] = {}
 
     def add_all(self, partition: int) -> None:
-        """Owe everything on disk of a partition: another process left it, and nobody knows what Redis took."""
+        """Add all numbers on disk of a partition: another process left them, and it is unknown which Redis accepted."""
         self._ranges[partition] = _Range(0, _ALL)
 
     def add_skipped(self, partition: int, flow: Flow) -> None:
-        """Owe the numbers that `done` passed before Redis took them, as far as we know."""
+        """Add the numbers that `done` has passed although Redis, as far as we know, has not accepted them."""
         if flow.done <= flow.sent_to:
             return
         owed = self._ranges.setdefault(partition, _Range(flow.sent_to, flow.done))
         owed.above, owed.through = min(owed.above, flow.sent_to), max(owed.through, flow.done)
 
     def settled(self, partition: int, flow: Flow) -> int:
-        """Return the number up to which nothing has to be sent, or kept on disk."""
+        """Return the number up to which no frame must be sent or stay on disk."""
         owed = self._ranges.get(partition)
         return flow.done if owed is None else min(flow.done, owed.above)
 
     def pay(self, partition: int, flow: Flow, now_s: float, *, is_all_sent: bool) -> None:
-        """Owe a partition nothing more once what was owed has been in Redis for 3 s. is_all_sent: the spool is sent."""
+        """Remove a partition's numbers when Redis has had them for 3 s. is_all_sent: the whole spool is sent."""
         owed = self._ranges.get(partition)
         if owed is None:
             return

@@ -1,4 +1,4 @@
-"""Waits for Redis in a thread of its own: a host that is gone answers a connection only after seconds."""
+"""Wait for Redis in a separate thread: a connection attempt to a host that is down fails only after seconds."""
 
 import threading
 
@@ -22,11 +22,11 @@ class Probe:
 
     @property
     def has_answered(self) -> bool:
-        """Redis answered since the start, or was never asked."""
+        """Redis has answered since `start`, or `start` was never called."""
         return self._thread is None or not self._thread.is_alive()
 
     def start(self) -> None:
-        """Ask until there is an answer; an error is one too, and the writer decides what it means."""
+        """Ask until Redis answers. An error is an answer, too; the writer decides what it means."""
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
 

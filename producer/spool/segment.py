@@ -1,6 +1,7 @@
-"""One file of a spool: records, each with its own checksum, so that a reader sees what a crash cut off.
+"""One file of a spool: records, each with a checksum, so that a reader finds a record that a crash left incomplete.
 
-A record is crc32, length of the body, partition, previous, last, body (little-endian); the crc covers all behind it.
+A record is crc32, length of the body, partition, previous, last, body (little-endian); the crc covers all fields after
+it.
 """
 
 import struct
@@ -19,7 +20,7 @@ _CRC_BYTES = 4
 
 @dataclass(slots=True)
 class Segment:
-    """A file. tops: the last number of each partition in it; is_known: they are complete."""
+    """A file of a spool. tops: the last number of each partition in it; is_known: `tops` is complete."""
 
     path: Path
     size: int = 0

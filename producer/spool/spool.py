@@ -1,6 +1,6 @@
 """Frames that wait on disk for Redis: a bounded queue of segments, in a folder that its owner has locked.
 
-SPOOL_DIR/PRODUCER/00000001.frames, 00000002.frames, ... A file that a crash cut off ends at its last good record.
+SPOOL_DIR/PRODUCER/00000001.frames, 00000002.frames, ... After a crash a file is read up to its last complete record.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ _FRAMES_A_WRITE = 256
 class Spool:
     """A queue of frames on disk, in the order in which they came; it can be read again until they are committed.
 
-    Frames for which the disk has no room stay in memory, behind the others; `is_full` is true then.
+    If the disk is full, further frames stay in memory, and `is_full` is true.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, world: World = REAL) -> None:
@@ -65,7 +65,7 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- how much there is -----------------------------------------------------------------------------------------
+    # -- size ------------------------------------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
@@ -89,7 +89,7 @@ class Spool:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def append(self, frames: Iterable[Numbered]) -> None:
-        """Write frames behind the others; those that the disk refuses are tried again with the next ones."""
+        """Write frames after the others. Frames that the disk refuses are written with the next ones."""
         self._unwritten.extend(frames)
         try:
             while self._unwritten:
@@ -137,7 +137,7 @@ class Spool:
         self._writing = None
 
     def sync_if_due(self) -> None:
-        """Sync to the disk each 100 ms, so that a power cut does not lose more."""
+        """Sync to the disk every 100 ms: a power cut loses at most that."""
         if self._world.monotonic_s() < self._synced_at + SYNC_EVERY_S:
             return
         self._synced_at = self._world.monotonic_s()
@@ -171,7 +171,7 @@ class Spool:
         self._cursor, self._offset, self._records = 0, 0, iter(())
 
     def read(self, count: int) -> list[Numbered]:
-        """Return the next frames, at most `count`; none at the end, where more may come."""
+        """Return the next frames, at most `count`; [] at the end, to which more frames may be added."""
         frames: list[Numbered] = []
         while len(frames) < count:
             record = next(self._records, None)
@@ -183,16 +183,16 @@ class Spool:
         return frames
 
     def _read_on(self) -> bool:
-        """Fetch the records behind the cursor, from its segment or the next; False at the end."""
+        """Read the records after the cursor, from its segment or the next one; False at the end."""
         while True:
             segment = self._segments.get(self._cursor)
             if segment and self._offset < segment.size:
                 fetched = self._fetch(segment)
                 if fetched is None:
-                    return False  # the disk cannot be read now: nothing is cut off
+                    return False  # the disk cannot be read now: do not shorten the file
                 if fetched:
                     return True
-                log.warning("spool cut at its last good record", file=str(segment.path), at=self._offset)
+                log.warning("spool shortened to its last complete record", file=str(segment.path), at=self._offset)
                 segment.size = self._offset
             if segment:
                 segment.is_known = True
@@ -219,7 +219,7 @@ class Spool:
     # -- the end of frames -----------------------------------------------------------------------------------------
 
     def forget(self, done: dict[int, int]) -> None:
-        """Delete the segments that are committed as a whole. done: by partition."""
+        """Delete the segments whose frames are all committed. done: by partition."""
         for number, segment in list(self._segments.items()):
             if segment.is_committed(done):
                 if number == self._number:
@@ -229,7 +229,7 @@ class Spool:
                     segment.path.unlink()
 
     def close(self) -> None:
-        """Leave the spool to the next start; delete the folder if it is empty."""
+        """Close the spool for the next start; delete the folder if it is empty."""
         self._close_segment()
         if self.is_empty:
             (self.folder / _LOCK).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""③ The writer of a live source, which cannot wait: frames that Redis does not take go to a spool first."""
+"""③ The writer of a live source, which cannot wait: frames that Redis does not accept are written to a spool."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -20,20 +20,20 @@ from .spool import Spool
 log = structlog.get_logger()
 
 _FRAMES_A_STEP = 128
-_STEP_S = 0.05  # for the spool in one call; then the source has its turn
+_STEP_S = 0.05  # for the spool in one call; then ticks of the source are read
 _LONGEST_PAUSE_S = 1.0
-_EASE = 0.8  # of --max-lag-ticks, until the spool goes on: no change of state with every commit
-_SAY_EVERY_S = 5.0  # a Redis that is always nearly full is no news
+_EASE = 0.8  # sending from the spool continues below this part of --max-lag-ticks, so that the state changes rarely
+_SAY_EVERY_S = 5.0  # between two log lines about a full Redis
 
 
 class SpooledWriter:
-    """A writer whose calls come back within a moment, whether Redis is there or not.
+    """A writer whose calls return at once, even while Redis is away.
 
-    Only the call that finds a silent Redis gone takes as long as the client's timeout.
+    Only the first call to a Redis that does not answer takes as long as the client's timeout.
 
-    A frame is kept in memory or on disk, never on disk behind a newer one. When Redis goes away, all that memory holds
-    is written first, because a Redis that comes back may have lost it, and newer frames follow on disk until all of
-    them are sent. Only then are new ones sent directly. What is on disk is deleted when it is committed.
+    A frame is in memory or on disk; on disk the frames are in order. When Redis goes away, all frames in memory are
+    written to disk first, because a Redis that comes back may have lost them. Newer frames follow on disk until all are
+    sent; only then new frames are sent directly again. Frames on disk are deleted when they are committed.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SpooledWriter:
         spool: Spool,
         world: World = REAL,
     ) -> None:
-        """spool: empty, or what an earlier process of this producer left behind; the rest is as of a StreamWriter."""
+        """spool: empty, or with the frames of an earlier process of this producer. Else as for a StreamWriter."""
         self._spool = spool
         self._spooling = not spool.is_empty
         self.sender = Sender(client, producer, done=done, is_inherited=self._spooling, world=world)
@@ -64,7 +64,7 @@ class SpooledWriter:
         self._redis = RedisWait(wait, self._backoff, self._outage)
         self._probe = Probe(client, self._outage, longest_pause_s=_LONGEST_PAUSE_S, world=world)
 
-    # -- what the producer sees ----------------------------------------------------------------------------------------
+    # -- for the producer's loop ---------------------------------------------------------------------------------------
 
     @property
     def lag(self) -> int:
@@ -78,7 +78,7 @@ class SpooledWriter:
 
     @property
     def spool_bytes(self) -> int:
-        """How much waits on disk."""
+        """Return the bytes that wait on disk."""
         return self._spool.size
 
     @property
@@ -114,7 +114,7 @@ class SpooledWriter:
         self.poll_if_due()
 
     def poll_if_due(self, every_s: float = 1.0) -> None:
-        """Do what Redis allows now, for a moment; what it does not take is on disk afterwards."""
+        """Send frames for a moment; those that Redis does not accept are on disk afterwards."""
         if self._backoff.is_due and self._probe.has_answered:
             try:
                 self._step(every_s)
@@ -126,7 +126,7 @@ class SpooledWriter:
         self._spool.sync_if_due()
 
     def forget(self) -> None:
-        """Delete this producer's numbers in Redis; where it is away just now, the workers do it in a day."""
+        """Delete this producer's numbers in Redis. If Redis is away now, workers delete them after a day."""
         try:
             self.sender.forget_numbers()
         except (RedisError, OSError) as e:
@@ -146,7 +146,7 @@ class SpooledWriter:
         elif self.sender.send_waiting(self._send_again):
             self._give_way("Redis refuses to write")
         if self.sender.left_out:
-            self._spill()  # what their partitions do not take stays on disk, and what comes for them follows it there
+            self._spill()  # frames that a partition refuses stay on disk, and its newer frames follow them there
 
     def _poll(self) -> None:
         self.sender.read_clock()
@@ -158,7 +158,7 @@ class SpooledWriter:
         self.sender.read_numbers(self._send_again)
 
     def _forget_committed(self) -> None:
-        """Delete from disk what is committed and not owed."""
+        """Delete frames from disk that are committed and need not be sent again."""
         now_s, settled = self._world.monotonic_s(), {}
         for partition, flow in self.sender.flows.items():
             if self._spooling:
@@ -168,7 +168,7 @@ class SpooledWriter:
         self._spool.forget(settled)
 
     def _send_spooled(self) -> None:
-        """Send what is on disk, up to its end or for a moment; what Redis has is dropped from memory again."""
+        """Send frames from disk, to their end or for a moment; frames that Redis has are dropped from memory."""
         until_s = self._world.monotonic_s() + _STEP_S
         while self._world.monotonic_s() < until_s:
             if self.sender.send_waiting(self._send_again):
@@ -187,7 +187,7 @@ class SpooledWriter:
                 return
 
     def _take_up(self, frame: Numbered) -> None:
-        """Let a frame from disk wait to be sent, where Redis needs it."""
+        """Queue a frame from disk to be sent, if Redis needs it."""
         partition, flow = frame.partition, self.sender.flows[frame.partition]
         self.sender.hand_over(frame)
         is_needed = frame.last > max(flow.sent_to, self._owed.settled(partition, flow))
@@ -195,7 +195,7 @@ class SpooledWriter:
             self.sender.add(frame)
 
     def _end_spooling(self) -> None:
-        """All on disk is sent: what the disk had no room for follows, and new frames go to Redis directly."""
+        """After all frames on disk: send those that did not fit on the disk; new frames go to Redis directly."""
         self._spooling = False
         for frame in self._spool.take_unwritten():
             self._take_up(frame)
@@ -205,7 +205,7 @@ class SpooledWriter:
         self._outage.end()
 
     def _what_is_full(self) -> str:
-        """Say what has no room for more. Raises where Redis is away."""
+        """Return what is full; "": nothing. Raises the errors of Redis if it is away."""
         waiting = sum(max(0, flow.sent_to - flow.done) for flow in self.sender.flows.values())
         if waiting > self._max_lag * (_EASE if self._spooling else 1.0):
             return TOO_FAR_AHEAD
@@ -214,13 +214,13 @@ class SpooledWriter:
     # -- changes of state ----------------------------------------------------------------------------------------------
 
     def _spill(self) -> None:
-        """Put what only memory holds on disk; new frames follow it there."""
+        """Write the frames that are only in memory to disk; new frames follow them there."""
         if not self._spooling:
             self._spooling = True
             self._spool.append(self.sender.take_all())
 
     def _give_way(self, why: str) -> None:
-        """Redis has no room: wait for it, but do not let the source wait."""
+        """Redis is full: write frames to the spool, so that the source does not wait."""
         self._spill()
         if not (self._outage.is_on or self._is_full_said) and self._is_news():
             log.warning("ticks go to the spool", why=why, spool=str(self._spool.folder))
@@ -228,7 +228,7 @@ class SpooledWriter:
         self._backoff.postpone()
 
     def _lose_redis(self, error: RedisError | OSError) -> None:
-        """Send all from the start of the spool when Redis answers again: nobody knows what arrived."""
+        """Send the whole spool again when Redis answers: it is unknown which frames arrived."""
         VITALS.lost("redis")
         self._spill()
         self.sender.expect_nothing()
@@ -241,11 +241,11 @@ class SpooledWriter:
         self._probe.start()
 
     def _drop_from_memory(self, partition: int) -> None:
-        """Drop a partition's frames from memory: all that is not settled is sent again from disk."""
+        """Drop a partition's frames from memory: those that are not settled are sent again from disk."""
         self.sender.drop(partition, sent_to=self._owed.settled(partition, self.sender.flows[partition]))
 
     def _send_again(self, partition: int, above: int, why: str) -> None:
-        """Send a partition's frames above a number again, from where they are kept."""
+        """Send a partition's frames above a number again, from memory or from disk."""
         flow = self.sender.flows[partition]
         first = max(above, self._owed.settled(partition, flow))
         if not self._spooling and not self._spool.holds(partition, above=first):
@@ -257,7 +257,7 @@ class SpooledWriter:
             self._spool.rewind()
 
     def _is_news(self) -> bool:
-        """Tell whether it is time to log again why ticks go to the spool; if so, it is logged now."""
+        """Tell whether to log now why ticks go to the spool; the caller then logs it."""
         now_s = self._world.monotonic_s()
         if now_s < self._said_at_s + _SAY_EVERY_S:
             return False

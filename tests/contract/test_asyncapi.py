@@ -43,7 +43,7 @@ def test_every_channel_of_the_samples_is_in_the_document_and_no_other(document, 
 
 
 def test_each_sample_is_valid_under_its_messages_schema(sample, document):
-    validator_of(document, sample.channel, sample.kind).validate(sample.message)
+    assert not list(validator_of(document, sample.channel, sample.kind).iter_errors(sample.message))
 
 
 def test_a_sample_without_one_of_its_keys_is_not_valid(sample, document):
@@ -80,6 +80,7 @@ def test_every_reference_leads_somewhere(document):
         place = document
         for step in reference.removeprefix("#/").split("/"):
             place = place[step]
+        assert isinstance(place, dict), reference
 
 
 def references_in(node):

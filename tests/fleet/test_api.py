@@ -72,8 +72,8 @@ def test_sigterm_ends_who_listens_and_exits_0(fleet):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--host", "0.0.0.0"], "0.0.0.0 is reached from other machines: set --api-key-file, or say --open"),
-        (["--api-key-file", os.devnull], "holds no key"),
+        (["--host", "0.0.0.0"], "other machines can reach 0.0.0.0: give --api-key-file or --open"),
+        (["--api-key-file", os.devnull], "contains no key"),
     ],
 )
 def test_beyond_this_machine_only_with_a_key_or_when_it_is_said(tickstock, migrated_servers, options, says):

@@ -186,7 +186,7 @@ def test_symbols_and_universes_are_looked_up(api, database):
         ("manual", {"phases": ["nonsense"]}, "there is no phase nonsense; there are: all, import, cache_sync"),
         ("manual", {"universe": "@/etc/passwd"}, "there is no universe '@/etc/passwd'"),
         ("manual", {"run_date": "2025-02-31"}, "run_date"),
-        ("manual", {"run_date": "2125-11-21"}, "2125-11-21 has not come yet"),
+        ("manual", {"run_date": "2125-11-21"}, "2125-11-21 is in the future"),
         ("manual", {"run_date": "2025-11-22"}, "the market was closed on 2025-11-22"),
         ("manual", {"skip_market_check": 7}, "skip_market_check"),
         ("manual", ["all"], "object"),
@@ -288,7 +288,7 @@ def test_a_cancel_marks_the_run_and_a_cancel_of_nothing_is_refused(api, database
     assert database.execute("SELECT status FROM run").fetchone() == ("cancelling",)
     end(database, run_id, "cancelled")
     answer = api.delete("/api/processing/cancel")
-    assert (answer.status_code, answer.json()) == (404, {"message": "no run is alive, so there is nothing to cancel"})
+    assert (answer.status_code, answer.json()) == (404, {"message": "no run is active: there is nothing to cancel"})
 
 
 def test_a_retry_does_again_what_failed(api, database):

@@ -114,11 +114,11 @@ def test_a_producer_that_waits_for_the_workers_says_so_once(migrated_servers, mo
     assert said == [
         {
             "event": "waiting for the workers",
-            "why": "so many ticks are not committed yet as --max-lag-ticks allows",
+            "why": "as many ticks are uncommitted as --max-lag-ticks allows",
             "uncommitted": 5,
             "log_level": "warning",
         },
-        {"event": "the workers go on", "log_level": "info"},
+        {"event": "workers commit again", "log_level": "info"},
     ]
 
 

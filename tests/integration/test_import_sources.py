@@ -204,7 +204,7 @@ def test_a_split_that_contradicts_what_stands_is_refused_and_told(database, vend
     assert splits == [("AAPL", 4), ("IBM", 2)]
     (said,) = errors_said(database)
     assert said["payload"]["error_code"] == "SPLIT_REFUSED"
-    assert said["message"] == "AAPL on 2025-11-21 is said as 2:1: 4:1 stands"
+    assert said["message"] == "AAPL on 2025-11-21 is 2:1, but the table has 4:1"
 
 
 def test_days_of_long_ago_come_from_flat_files_without_a_request(database, vendor_jobs, fake, tmp_path, wait_for):

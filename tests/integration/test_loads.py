@@ -126,7 +126,7 @@ def test_a_file_becomes_a_universe_and_another_universe_is_loaded(database, migr
         sender.load("seed", job_type="universe_seed", universe_type="SP500", refresh=True)
         assert sender.state("seed", "completed")["successful_symbols"] == ["IBM"]
         sender.load("out", job_type="csv_universe_load", csv_file="../outside.csv", universe_type="x")
-        assert "lies outside of the folder" in sender.state("out", "failed")["error_message"]
+        assert "is outside the folder" in sender.state("out", "failed")["error_message"]
         sender.load("hour", job_type="multi_timeframe_load", symbols=["IBM"], timeframes=["hour"])
         assert "come from the live feed" in sender.state("hour", "failed")["error_message"]
         sender.load("none", job_type="historical_load", symbols=["GONE"])

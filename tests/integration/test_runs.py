@@ -234,7 +234,7 @@ def test_what_cannot_be_started_is_refused_with_what_is_known(database, migrated
     assert refused("--phase", "nonsense")[0] == 2
     assert refused("--date", "2025-11-22") == (
         2,
-        "Error: the market was closed on 2025-11-22: --skip-market-check makes a run for it anyway",
+        "Error: the market was closed on 2025-11-22: --skip-market-check starts a run for it anyway",
     )
     assert refused("--symbol", "NOPE", "--date", "2025-11-21")[0] == 2
     assert refused("--timeframe", "yearly")[0] == 2

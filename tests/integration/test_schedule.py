@@ -123,7 +123,7 @@ def test_the_schedule_is_shown_and_changed_from_the_shell(migrated_servers, tick
         ran = tickstock("run", "schedule", *arguments, servers=migrated_servers)
         return ran.returncode, ran.stdout.strip() or ran.stderr.strip()
 
-    assert run("show") == (0, "no runs start by themselves: `tickstock run schedule set --enable`")
+    assert run("show") == (0, "no run starts by itself: `tickstock run schedule set --enable` turns the schedule on")
     code, text = run("set", "--enable", "--time", "17:05")
     assert (code, text.splitlines()[0]) == (0, "on trading days at 17:05, New York: every symbol that has bars")
     assert "17:05 E" in text.splitlines()[1]

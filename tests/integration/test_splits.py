@@ -27,7 +27,7 @@ def test_splits_are_imported_listed_and_never_overwritten(tickstock, seeded, tmp
     ]
     ran = tickstock("splits", "import", split_file(tmp_path, "IBM,2013-10-08,2", "AIG,2013-10-08,2"), servers=seeded)
     assert ran.returncode == 2
-    assert "AIG on 2013-10-08 is 2:1, and 5:4 stands there" in ran.stderr
+    assert "AIG on 2013-10-08 is 2:1, but the table has 5:4" in ran.stderr
     assert tickstock("splits", "ls", "IBM", servers=seeded).stdout.startswith("no splits")
 
 

@@ -41,14 +41,15 @@ def test_a_send_that_waits_for_a_slow_client_is_broken_off(monkeypatch):
     monkeypatch.setattr(event_hub, "_MOST_WAITING_BYTES", 1000)
 
     async def play():
-        hub = EventHub()
+        hub, joined = EventHub(), asyncio.Event()
 
         async def send():
             hub.join(None)
+            joined.set()
             await asyncio.Event().wait()  # the client takes nothing
 
         sending = asyncio.create_task(send())
-        await asyncio.sleep(0)
+        await asyncio.wait_for(joined.wait(), 10)
         hub.tell([event(1, size=3000)])
         with pytest.raises(asyncio.CancelledError):
             await sending

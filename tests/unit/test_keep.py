@@ -123,7 +123,7 @@ def test_the_standard_input_of_the_command_ends_with_a_killed_keeper(tmp_path, w
     with kept(f"echo >> {lives}; cat; echo >> {ends}") as keeper:
         wait_for(lambda: lines(lives))
         keeper.kill()
-        wait_for(lambda: lines(ends))
+        assert len(wait_for(lambda: lines(ends))) == 1
 
 
 @pytest.mark.parametrize("how", ["closed terminal", "killed parent"])

@@ -117,7 +117,7 @@ def test_the_second_of_two_splits_that_contradict_each_other_is_refused(client, 
     fake.misbehave("duplicates")
     said = MassiveReference(client).splits(THURSDAY, FRIDAY)
     assert said.splits == [Split("AAPL", FRIDAY, Fraction(3, 2))]
-    assert said.refused == ["AAPL on 2025-11-21 is said twice, 3:2 and then 9:2: the first is used"]
+    assert said.refused == ["AAPL on 2025-11-21 is listed twice, 3:2 and then 9:2: the first is used"]
     assert MassiveReference(client).splits(date(2025, 11, 22), date(2025, 11, 23)).splits == []
 
 
@@ -154,5 +154,5 @@ def test_flat_files_of_days_are_read_from_a_folder(tmp_path):
         row("NA", FRIDAY, 1.0, 1.0, 1.0, 1.0, 5.0),
     ]
     assert [flat.has(day) for day in (FRIDAY, date(2025, 11, 19))] == [True, False]
-    with pytest.raises(RestBroken, match=r"2025-11-20\.csv is no file of day aggregates"):
+    with pytest.raises(RestBroken, match=r"2025-11-20\.csv is not a file of day aggregates"):
         flat.read([THURSDAY], ["AAPL"])

@@ -1,4 +1,4 @@
-"""A backtest from the tables to its report: symbols in batches, so that it can be watched and cancelled."""
+"""A backtest from the tables to its report. It takes symbols in batches, and reports its progress after each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +28,7 @@ from .trading import trade
 _FIRST_DAY = date(1970, 1, 1)
 _SYMBOLS_OF_A_BATCH = 10
 _SESSION_MINUTES = 390
-Progress = Callable[[float, str], None]  # share of the symbols that are done, the symbol that is next
+Progress = Callable[[float, str], None]  # called with the share of the symbols that are done, and the next symbol
 
 
 class Loaded(NamedTuple):
@@ -43,7 +43,7 @@ def ignore_progress(share: float, symbol: str) -> None:
 
 
 def check(request: Request) -> None:
-    """Raise UsageError for the first thing that cannot be tested."""
+    """Check a request. Raises UsageError, which names the first wrong value."""
     request.rules.check()
     if request.timeframe not in (*INTRADAY, *LONGER):
         raise UsageError(f"there is no timeframe {request.timeframe}; there are: {', '.join((*INTRADAY, *LONGER))}")
@@ -56,7 +56,7 @@ def check(request: Request) -> None:
 
 
 def run(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Report:
-    """Find the signals, trade them, and report. Raises UsageError; NothingFound where no symbol has bars."""
+    """Find the signals, trade them, and report. Raises UsageError; NothingFound if no symbol has bars."""
     patterns = definitions_of(connection, request)
     found = joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
     if not len(found.market.time):
@@ -65,7 +65,7 @@ def run(connection: Connection, request: Request, progress: Progress = ignore_pr
 
 
 def definitions_of(connection: Connection, request: Request) -> list[PatternDefinition]:
-    """Check a request, and return its patterns as their rows define them; without a usable row with the defaults."""
+    """Check a request, and return its patterns as the rows define them; without a row, with the default values."""
     check(request)
     rows = {name: rest for name, *rest in connection.execute(query("pattern_definitions"))}
     found = []
@@ -96,7 +96,7 @@ def _load(connection: Connection, request: Request, symbols: list[str]) -> Loade
 
 
 def find(loaded: Loaded, request: Request, patterns: Sequence[PatternDefinition]) -> Found:
-    """Find the signals, and the bars that are traded on, in the unit of the newest day."""
+    """Find the signals, and the bars to trade on, with prices in the unit of the newest day."""
     start = _day(request.start)
     if isinstance(loaded.bars, Bars):
         bars = adjusted(loaded.bars, request.timeframe, loaded.splits)
@@ -136,7 +136,7 @@ def _in_newest_unit(market: Market, splits: Sequence[Split]) -> Market:
 
 
 def joined(parts: Sequence[Found]) -> Found:
-    """Join the batches: their symbols, and the numbers of their bars, one behind the other."""
+    """Join the batches to one market: symbols and bars of one batch follow those of the batch before."""
     markets, shifts = [part.market for part in parts], np.cumsum([0, *(len(part.market.time) for part in parts)])
     bounds = [market.bounds[1:] + shift for market, shift in zip(markets, shifts[:-1], strict=True)]
     columns = (np.concatenate(columns) for columns in zip(*(market[2:] for market in markets), strict=True))
@@ -161,4 +161,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no day: 2025-11-28 is one") from None
+        raise UsageError(f"{text!r} is no date: YYYY-MM-DD is needed, as in 2025-11-28") from None

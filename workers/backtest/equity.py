@@ -1,4 +1,4 @@
-"""What an account is worth at each close: with the trades, and with the same symbols bought and held. Pure."""
+"""The value of an account at each close: with the trades, and with the same symbols bought and held. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .trading import Trade
 class Curve(NamedTuple):
     """An account at n times. time: (n,) the start of the bars, minutes since 1970. equity, exposure: (n,) dollars.
 
-    exposure: what the open positions are worth, short ones too, as positive numbers.
+    exposure: the value of the open positions; short ones count as positive numbers.
     """
 
     time: Column
@@ -24,7 +24,7 @@ class Curve(NamedTuple):
 
 
 def curve_of(market: Market, trades: Sequence[Trade], rules: Rules) -> Curve:
-    """Return the account at the close of every bar: cash, and the positions at their symbols' last closes."""
+    """Return the account at the close of every bar: cash, plus the positions at their symbols' last closes."""
     times = np.unique(market.time)
     cash = np.zeros(len(times))
     value, exposure = np.zeros(len(times)), np.zeros(len(times))
@@ -46,7 +46,7 @@ def curve_of(market: Market, trades: Sequence[Trade], rules: Rules) -> Curve:
 
 
 def closes_at(market: Market, symbol: int, times: Column) -> Column:
-    """Return a symbol's last close at each time; its first open before its first bar."""
+    """Return a symbol's last close at each time; before its first bar, the open of that bar."""
     first, last = market.bounds[symbol : symbol + 2]
     at = np.searchsorted(market.time[first:last], times, side="right") - 1
     closes: Column = np.where(at < 0, market.open[first], market.close[first + np.maximum(at, 0)])
@@ -56,7 +56,7 @@ def closes_at(market: Market, symbol: int, times: Column) -> Column:
 def buy_and_hold(market: Market, rules: Rules) -> Curve:
     """Return an account that puts an equal share into each symbol at its first open, and sells nothing.
 
-    Parts of shares are bought; slippage and commission are paid at the entry.
+    It buys fractions of shares, and pays slippage and commission at the entry.
     """
     times = np.unique(market.time)
     there = [symbol for symbol in range(len(market.symbols)) if market.bounds[symbol] < market.bounds[symbol + 1]]

@@ -1,12 +1,11 @@
-"""Where a position that a signal would open is closed again: a function of the bars and the signals alone. Pure.
+"""Where a signal's position is opened and closed. It depends on the bars and the signals only, not on the money. Pure.
 
 A signal of bar t is an order for the open of the symbol's next bar. From that bar on, in this order:
 - At the open: a gap beyond the stop closes there, then a gap beyond the target, then the order of an opposite signal
   of the bar before. All fill at the open.
-- Inside the bar: the stop, then the target. The bar does not say which came first, so the worse one did.
-- At the close: the position's age.
-- At the end of all bars, whatever is open is closed at its symbol's last close: that a symbol has no more bars is
-  nothing that anybody knew before.
+- Inside the bar: the stop, then the target. A bar does not show which of the two came first: the worse one is assumed.
+- At the close: the position has reached max_bars.
+- A position that is still open after all bars is closed at its symbol's last close, with the reason end_of_data.
 """
 
 from typing import NamedTuple
@@ -20,15 +19,15 @@ from .rules import Rules
 STOP, TARGET, OPPOSITE, AGE, END = range(5)
 END_OF_DATA = "end_of_data"
 REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
-_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars that are looked through at once
-_CELLS = 1 << 20  # of one look: 8 MB a column
+_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars of each position that are searched at once
+_CELLS = 1 << 20  # positions x bars that are searched at once: 8 MB a column
 
 
 class Exits(NamedTuple):
-    """For each of n signals: the bar of its entry and of its exit, and how it is closed.
+    """For each of n signals: the bars of its entry and its exit, and why it is closed.
 
-    entry, bar: numbers of bars, -1 where the signal has no next bar. price: at which the position is entered, slippage
-    included. fill: the exit's price, slippage included. at_open: the exit is at the open. reason: as in REASONS.
+    entry, bar: numbers of the bars of entry and exit, -1 if the signal has no next bar. price, fill: prices of entry
+    and exit, slippage included. at_open: the exit is at the open of its bar. reason: index in REASONS.
     """
 
     entry: Column
@@ -40,18 +39,18 @@ class Exits(NamedTuple):
 
 
 class _Orders(NamedTuple):
-    """Open positions that are looked for an exit. stop, target: prices, -inf or inf where there is none."""
+    """The positions whose exits are searched. stop, target: prices; infinite if the rules have no such order."""
 
     direction: Column
     entry: Column
     stop: Column
     target: Column
-    last: Column  # the last bar that it can live in: by its age, or the data's end
-    opposite: Column  # the bar at whose open an opposite signal closes it; a number beyond all bars: none
+    last: Column  # the last possible bar of the position: by max_bars, or the symbol's last bar
+    opposite: Column  # the bar at whose open an opposite signal closes it; the number of all bars: none
 
 
 def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
-    """Return the entry and exit of each signal (one a bar, by bar), as if it were the only one."""
+    """Return the entry and exit of each signal as if it were traded alone. signals: ordered by bar, one a bar."""
     owner = market.owner[signals.bar]
     ends = market.bounds[1:][owner]
     has_next = signals.bar + 1 < ends
@@ -74,14 +73,14 @@ def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
 
 
 def _level(price: Column, direction: Column, share: float | None) -> Column:
-    """Return a price so far from the entry; infinitely far where there is no such order."""
+    """Return the price at this distance (a share of the price) from the entry; infinite if the share is None."""
     return direction * np.inf if share is None else price * (1 + direction * share)
 
 
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
-    """Return for each signal the bar behind the next signal of the other direction of its symbol; `none`: no bar."""
+    """Return for each signal the bar after the symbol's next signal of the other direction; `none` if there is none."""
     following = np.full(len(signals), none)
-    upcoming = {1: -1, -1: -1}  # by direction: the next signal of the symbol, from behind
+    upcoming = {1: -1, -1: -1}  # direction -> the symbol's next signal; the loop goes from the last signal to the first
     for i in range(len(signals) - 1, -1, -1):
         if i + 1 < len(signals) and owner[i] != owner[i + 1]:
             upcoming = {1: -1, -1: -1}
@@ -93,7 +92,7 @@ def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
 
 
 def _look_through(market: Market, orders: _Orders, rows: Column) -> tuple[Column, Column, Column, Column]:
-    """Return bar, fill (without slippage), at_open and reason of each exit; rows: the positions that are entered."""
+    """Return bar, fill (without slippage), at_open and reason of each exit. rows: the positions that have an entry."""
     n = len(orders.entry)
     bar, fill = np.full(n, -1), np.full(n, np.nan)
     at_open, reason = np.zeros(n, bool), np.full(n, END)
@@ -114,7 +113,7 @@ def _look_through(market: Market, orders: _Orders, rows: Column) -> tuple[Column
 def _look(
     market: Market, orders: _Orders, rows: Column, start: Column, block: int
 ) -> tuple[Column, Column, Column, Column]:
-    """Look through `block` bars of each position; bar is -1 where none of them closes it."""
+    """Search `block` bars of each position, from `start` on; bar is -1 if none of them closes it."""
     at = start[:, None] + np.arange(block)
     last, side = orders.last[rows, None], orders.direction[rows, None]
     is_there, at = at <= last, np.minimum(at, last)

@@ -1,7 +1,7 @@
 """The signals of a backtest: what the detectors would have published on its bars. Pure.
 
 The detectors, windows, thresholds and cool-downs are those of the live workers and of the daily runs. A detection that
-those do not publish (the repeat of an event, or a part of another's) is no signal either.
+they do not publish (a repeat of an event, or a part of another pattern) is no signal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,27 +21,27 @@ from ..windows import CLOSED_DTYPE, SLACK
 from .market import Market, Signals
 
 _DAY_MINUTES = 1440
-_KEY_MINUTES = 1 << 32  # more than the minutes of any time: a symbol and a minute are one number
+_KEY_MINUTES = 1 << 32  # larger than any minute since 1970: symbol * this + minute is one sortable number
 
 
 class Minutes(NamedTuple):
-    """1-minute bars of some symbols: CLOSED_DTYPE, by symbol (its index), then minute; what is known of the symbols."""
+    """1-minute bars of some symbols (CLOSED_DTYPE), ordered by the symbol's index, then minute."""
 
     symbols: list[str]
     bars: Column
-    splits: dict[str, tuple[int, ...]]  # symbol -> the minutes in which a new unit begins
+    splits: dict[str, tuple[int, ...]]  # symbol -> the minutes from which on prices are in a new unit
     always_open: frozenset[str]
 
 
 class Found(NamedTuple):
-    """The bars that are traded on, and the signals on them."""
+    """The bars to trade on, and the signals found on them."""
 
     market: Market
     signals: Signals
 
 
 def market_of_days(bars: Bars, first_day: int) -> Market:
-    """Return the bars of a day (counted since 1970) and of those behind it as a Market."""
+    """Return the bars of a day (counted since 1970) and of all later days as a Market."""
     keep = bars.day >= first_day
     owner = np.repeat(np.arange(len(bars.symbols)), np.diff(bars.bounds))
     counts = np.bincount(owner[keep], minlength=len(bars.symbols))
@@ -50,7 +50,7 @@ def market_of_days(bars: Bars, first_day: int) -> Market:
 
 
 def find_on_bars_of_days(bars: Bars, first_day: int, timeframe: str, patterns: Sequence[PatternDefinition]) -> Found:
-    """Find signals on bars of days, weeks or months that begin on a day or later; those before are for the windows."""
+    """Find signals on daily, weekly or monthly bars from a first day on; earlier bars only fill the windows."""
     owner = np.repeat(np.arange(len(bars.symbols)), np.diff(bars.bounds))
     places = np.flatnonzero(bars.day >= first_day)
     found = find_on_days(bars, Ends(owner[places], places + 1), timeframe, patterns, 0.0)
@@ -61,7 +61,7 @@ def find_on_bars_of_days(bars: Bars, first_day: int, timeframe: str, patterns: S
 def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequence[PatternDefinition]) -> Found:
     """Find signals on intraday bars that begin in the minute `first` or later. timeframe: minutes.
 
-    Bars of the regular hours are traded on; all bars where a pattern is looked for in the extended hours.
+    Only bars of the regular hours are traded on, or all bars if a pattern's session is `extended`.
     """
     looker = _Looker(minutes, first, timeframe, patterns)
     parts = [*looker.look()]
@@ -76,7 +76,7 @@ def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequ
 
 
 class _Looker:
-    """Takes minutes in as a worker does that reads a backlog: all symbols at once, as many bars as a history holds."""
+    """Feeds minutes to a detector as a worker does with a backlog: all symbols at once, up to a history's room."""
 
     def __init__(self, minutes: Minutes, first: int, timeframe: int, patterns: Sequence[PatternDefinition]) -> None:
         timeframes = frozenset({timeframe})
@@ -91,7 +91,7 @@ class _Looker:
             self.detector.set_reach(symbol, COMPLETE)
 
     def look(self) -> Iterator[tuple[Column, list[Detection]]]:
-        """Return, part by part, the bars of the timeframe that were closed, and what was found on them."""
+        """Yield the closed bars of the timeframe, part by part, with the detections on them."""
         waiting = NO_MARKS
         for bars in self._parts():
             marks = self.detector.absorb(bars, np.zeros(len(bars), bool), publish=False)
@@ -136,7 +136,7 @@ class _Looker:
 
 
 class _Volumes:
-    """The volumes of bars of days before, as the live worker reads them from the table."""
+    """The volumes of bars of earlier days. The live worker reads the same from the table."""
 
     def __init__(self, minutes: Minutes) -> None:
         bars = minutes.bars
@@ -145,7 +145,7 @@ class _Volumes:
         self._sums = np.concatenate([[0], np.cumsum(bars["volume_micro"].astype(np.int64))])
 
     def of(self, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-        """Return the shares of bars: (n, k), NaN where there is none. names: n symbols; minutes: (n, k) starts."""
+        """Return the volumes (shares) of bars: (n, k), NaN if missing. names: n symbols; minutes: (n, k) starts."""
         owner = np.array([self._index[name] for name in names], np.int64).reshape(-1, 1)
         first = np.searchsorted(self._keys, owner * _KEY_MINUTES + minutes)
         last = np.searchsorted(self._keys, owner * _KEY_MINUTES + minutes + timeframe)

@@ -1,4 +1,4 @@
-"""Proves that a backtest does not know the future: without it, it trades the same."""
+"""Check that a backtest does not use future bars: without the bars after a time, the trades before it stay the same."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,7 +18,10 @@ _DAY_MINUTES = 1440
 
 
 class Difference(NamedTuple):
-    """A trade that is another one where the bars end at a time. time: minutes since 1970."""
+    """A trade that changes if later bars are missing. cut: start of the last bar, in minutes since 1970.
+
+    with_future, without: the trade with all bars, and with the bars up to the cut; None: there is no such trade.
+    """
 
     cut: int
     symbol: str
@@ -27,7 +30,7 @@ class Difference(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """A trade, and what of it must be the same with and without the future."""
+    """A trade. known: its values, which must be the same with and without later bars."""
 
     known: tuple[object, ...]
     trade: Trade
@@ -39,9 +42,9 @@ def differences(
     patterns: Sequence[PatternDefinition],
     cuts_of: Callable[[list[int]], Iterable[int]],
 ) -> Iterator[Difference]:
-    """Cut the bars off at some times; return every trade that ended before one, and is another without the rest.
+    """Repeat the backtest with the bars up to each cut; yield every trade that ended before it but is different there.
 
-    cuts_of: chooses some of the times of the bars.
+    cuts_of: chooses the cuts among the times of the bars.
     """
     whole = _found(loaded, request, patterns)
     for cut in cuts_of(np.unique(whole.market.time).tolist()):
@@ -58,7 +61,7 @@ def _found(loaded: Sequence[Loaded], request: Request, patterns: Sequence[Patter
 
 
 def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], _Ended]:
-    """Return the trades that ended before a time, by symbol and time of entry."""
+    """Return the trades that ended before a cut, by symbol and time of entry."""
     market = found.market
     return {
         (market.symbols[one.symbol], int(market.time[one.entry_bar])): _Ended(_without_numbers(market, one), one)
@@ -68,7 +71,7 @@ def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], _E
 
 
 def _without_numbers(market: Market, one: Trade) -> tuple[object, ...]:
-    """Return a trade with times for the numbers of its bars, which change with the bars that are there."""
+    """Return a trade's values, with times instead of bar numbers: numbers change if bars are missing."""
     times = (int(market.time[one.entry_bar]), int(market.time[one.exit_bar]))
     return (*times, *one._replace(symbol=0, entry_bar=0, exit_bar=0))
 

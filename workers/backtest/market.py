@@ -9,10 +9,10 @@ from ...contracts.ticks import Column
 
 
 class Market(NamedTuple):
-    """Bars of S symbols, one symbol behind the other, oldest first, K in all.
+    """K bars of S symbols, symbol after symbol, each oldest first.
 
-    bounds: (S + 1,), where each symbol's bars begin. time: (K,) int64, the start of each bar, minutes since 1970 UTC.
-    The others: (K,) float64, dollars, adjusted for splits. A bar's number is its place in these columns.
+    bounds: (S + 1,), the index of each symbol's first bar. time: (K,) int64, the start of each bar, minutes since 1970
+    UTC. The others: (K,) float64, dollars, adjusted for splits. A bar's number is its index in these columns.
     """
 
     symbols: Sequence[str]
@@ -42,9 +42,10 @@ class Signals(NamedTuple):
 
 
 def one_a_bar(signals: Signals) -> Signals:
-    """Return one signal for each bar: the most confident one, of equal ones that whose name is first.
+    """Return one signal for each bar: the one with the highest confidence, then the first name in the alphabet.
 
-    A bar whose most confident signals point both ways has none; a pattern without a direction is no signal.
+    If the most confident signals of a bar have both directions, the bar has no signal. A pattern without a direction is
+    no signal.
     """
     pattern = np.asarray(signals.pattern, dtype=np.str_)
     order = np.lexsort((pattern, -signals.confidence, signals.bar))

@@ -1,7 +1,7 @@
 """The usual figures of an account and its trades. Pure.
 
 The definitions are those of empyrical: returns from one trading day's last equity to the next, the first from the
-initial capital; a year has 252 days, 52 weeks or 12 months. What has no value is None, never NaN.
+initial capital; a year has 252 days, 52 weeks or 12 months. A figure without a value is None, never NaN.
 """
 
 import math
@@ -20,7 +20,7 @@ _DAY_MINUTES = 1440
 
 
 class AccountFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account did; returns, drawdown and exposure are fractions. None: it has no value."""
+    """The figures of an account; returns, drawdown and exposure are fractions. None: the figure has no value."""
 
     total_return: float | None
     annual_return: float | None
@@ -32,7 +32,7 @@ class AccountFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What some trades did; money in dollars, win_rate a fraction. None: it has no value."""
+    """The figures of some trades; money in dollars, win_rate a fraction. None: the figure has no value."""
 
     trades: int
     wins: int
@@ -70,7 +70,7 @@ def account_figures(curve: Curve, initial_capital: float, timeframe: str) -> Acc
 
 
 def returns_of(curve: Curve, initial_capital: float) -> Column:
-    """Return the return of each day (of each bar, where bars are longer) from its last equity."""
+    """Return the return of each day (of each bar, if bars are longer than a day) from its last equity."""
     day = curve.time // _DAY_MINUTES
     last = np.flatnonzero(np.append(day[1:] != day[:-1], True))
     equity = np.concatenate([[initial_capital], curve.equity[last]])
@@ -85,7 +85,7 @@ def _max_drawdown(returns: Column) -> float:
 
 
 def trade_figures(trades: Sequence[Trade]) -> TradeFigures:
-    """Return the figures of some trades. A win earned more than nothing, both commissions paid."""
+    """Return the figures of some trades. A win is a trade with a profit above 0 after both commissions."""
     profits = np.array([one.profit for one in trades])
     won, lost = profits[profits > 0], profits[profits <= 0]
     some = len(profits) > 0

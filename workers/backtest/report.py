@@ -1,4 +1,4 @@
-"""What a backtest found out: figures, trades and curves, the same bytes for the same bars and rules. Pure."""
+"""The report of a backtest: figures, trades and curves. The same bars and rules give the same bytes. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from .trading import Trade, Traded
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be tested. start, end: days, both included (ISO). patterns: names, as they are defined now."""
+    """The request of a backtest. start, end: days (ISO), both included. patterns: names; their current rows apply."""
 
     symbols: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -42,7 +42,7 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """The account, and the benchmark, at the close of the bars that begin at a time."""
+    """The account and the benchmark (buy and hold) at the close of the bars that begin at this time; dollars."""
 
     time: str
     equity: float
@@ -51,7 +51,7 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole backtest. passed_over: signals that opened no position, by reason."""
+    """The whole report. signals: how many were found. passed_over: reason -> number of signals without a position."""
 
     request: Request
     signals: int
@@ -66,7 +66,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_of(request: Request, market: Market, signals: int, traded: Traded) -> Report:
-    """Make the report of what was traded. The curve has one point a day at most: that of the day's last bars."""
+    """Make the report of the trades. The curve has at most one point a day: that of the day's last bars."""
     rules = request.rules
     curve, held = curve_of(market, traded.trades, rules), buy_and_hold(market, rules)
     return Report(

@@ -4,7 +4,7 @@ import msgspec
 
 from ...contracts.errors import UsageError
 
-# The bounds of the application's own form.
+# The bounds of the application's form for backtests.
 MAX_RATE = 0.01
 MAX_SYMBOLS = 50
 MAX_DAYS = 1825
@@ -13,11 +13,11 @@ MAX_DAYS = 1825
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How signals become trades. Rates, sizes and `_pct` are fractions: 0.05 is 5 %.
 
-    initial_capital: dollars. commission_rate: of the value, at entry and at exit. slippage_rate: how much worse than
-    its price an order at the market is filled; a target is a limit order and has none. max_position_size: of the
-    equity, at most so much in one position. stop_loss_pct, take_profit_pct: from the entry price; None: no such order.
-    max_bars: a position is closed at the close of its `max_bars`-th bar; None: never for its age. short: bearish
-    patterns open positions, too.
+    initial_capital: dollars. commission_rate: of the value, at entry and at exit. slippage_rate: the price of a market
+    order is worse by this share; a target is a limit order and has no slippage. max_position_size: largest part of the
+    equity in one position. stop_loss_pct, take_profit_pct: distance from the entry price; None: no such order.
+    max_bars: a position is closed at the close of this bar, counted from its entry; None: no limit. short: bearish
+    patterns open short positions.
     """
 
     initial_capital: float = 100_000.0
@@ -30,7 +30,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     short: bool = True
 
     def check(self) -> None:
-        """Raise UsageError for the first value out of its bounds."""
+        """Check the bounds. Raises UsageError, which names the first value outside them."""
         for name, low, high in (
             ("initial_capital", 1.0, 1e12),
             ("commission_rate", 0.0, MAX_RATE),

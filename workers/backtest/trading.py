@@ -1,4 +1,4 @@
-"""From signals to trades: one position a symbol, no more money than there is. Pure."""
+"""From signals to trades: at most one position a symbol, and no borrowed money. Pure."""
 
 import heapq
 import math
@@ -17,7 +17,7 @@ _NEVER = 2**62
 class Trade(NamedTuple):
     """One position from its entry to its exit; prices and money in dollars, slippage included.
 
-    entry_bar, exit_bar: numbers of bars. profit: what it earned, both commissions paid. direction: 1 long, -1 short.
+    entry_bar, exit_bar: numbers of bars. profit: after both commissions. direction: 1 long, -1 short.
     """
 
     symbol: int
@@ -35,7 +35,7 @@ class Trade(NamedTuple):
 
 
 class Traded(NamedTuple):
-    """The trades by entry, and the signals that opened none: why -> how many."""
+    """The trades, ordered by entry. passed_over: reason -> number of signals that opened no position."""
 
     trades: list[Trade]
     passed_over: dict[str, int]
@@ -49,7 +49,7 @@ class _Position(NamedTuple):
 
 
 class _Book:
-    """The money: what was realized, what is bound in open positions, and what those are worth at a time."""
+    """The account: realized money, money in open positions, and their value at a time."""
 
     def __init__(self, market: Market, signals: Signals, exits: Exits, rules: Rules) -> None:
         self._market, self._signals, self._exits, self._rules = market, signals, exits, rules
@@ -60,17 +60,17 @@ class _Book:
         self.trades: list[Trade] = []
 
     def close_before(self, time: int) -> None:
-        """Close what ends before the entries at the open of a time: earlier bars, and exits at that open."""
+        """Close the positions with an exit before the entries at this time: in earlier bars, or at this open."""
         while self._queue and self._queue[0][:2] <= (time, _AT_OPEN):
             self._close(heapq.heappop(self._queue)[2])
 
     def close_all(self) -> None:
-        """Close the rest."""
+        """Close all positions that are still open, in the order of their exits."""
         while self._queue:
             self._close(heapq.heappop(self._queue)[2])
 
     def enter(self, i: int, symbol: int) -> bool:
-        """Open the position of signal i with whole shares; False: there is not enough money for one."""
+        """Open the position of signal i with whole shares; False: there is not enough money for one share."""
         price = float(self._exits.price[i])
         entry_time = int(self._market.time[self._exits.entry[i]])
         wanted = min(self._rules.max_position_size * self._equity_before(entry_time), self._free)
@@ -88,11 +88,11 @@ class _Book:
 
     @property
     def _free(self) -> float:
-        """Return the money that is not bound: a short position binds its value as a long one does."""
+        """Return the money that is not in positions. A short position takes its value of money, as a long one does."""
         return self.realized - sum(position.entry_cost for position in self.open.values())
 
     def _equity_before(self, time: int) -> float:
-        """Return the worth of everything at the closes of the bars that begin before a time."""
+        """Return the equity at the closes of the last bars that begin before a time."""
         return self.realized + sum(self._unrealized(symbol, one, time) for symbol, one in self.open.items())
 
     def _unrealized(self, symbol: int, position: _Position, time: int) -> float:
@@ -129,10 +129,10 @@ class _Book:
 
 
 def trade(market: Market, signals: Signals, rules: Rules) -> Traded:
-    """Trade the signals. Of entries at one open the most confident comes first, then the first symbol.
+    """Trade the signals. Of entries at the same time the one with the highest confidence is first, then by symbol.
 
-    A signal opens nothing where its symbol has a position (`in_position`), no later bar (`no_next_bar`), or where the
-    money is not enough for one share (`no_capital`); `short_not_allowed` where the rules say so.
+    A signal opens no position if its symbol has one (`in_position`), if no later bar exists (`no_next_bar`), if the
+    money is not enough for one share (`no_capital`), or if the rules allow no short position (`short_not_allowed`).
     """
     chosen = one_a_bar(signals)
     exits = find_exits(market, chosen, rules)

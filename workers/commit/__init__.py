@@ -1,1 +1,1 @@
-"""⑧ One commit: its plan, what is found on its bars, its transaction, and the copy of its results to Redis."""
+"""⑧ One commit: its plan, the detections on its bars, its transaction, and the copy of its results to Redis."""

@@ -1,4 +1,4 @@
-"""One commit on its way: what `Committer.stage` returns, and what `transact` and `stage_rest` take."""
+"""One commit: `Committer.stage` makes it, `transact` writes it, `stage_rest` makes the commit after it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ class Commit:
     """Partitions that are committed together, and the bars that this writes. It is replaced, never changed.
 
     rows: as in the staging table; row_number is the index. changed: the rows that differ from the stored bars; these
-    are published. replaces: some rows overwrite what another feed wrote. held_back: what the next commit writes.
+    are published. replaces: some rows overwrite bars of another feed. held_back: the bars that the next commit writes.
     began_at: monotonic time in s. redis_ahead_s: Redis's clock minus our monotonic one.
     """
 

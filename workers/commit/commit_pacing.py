@@ -26,24 +26,24 @@ class CommitPacing:
         return self._news_since is not None
 
     def note_uncommitted(self) -> None:
-        """Note that something waits for a commit: the time counts from the first such note."""
+        """Record that ticks wait for a commit: the time counts from the first such call."""
         if self._uncommitted_since is None:
             self._uncommitted_since = self._world.monotonic_s()
 
     def forget_uncommitted(self) -> None:
-        """Nothing waits any more: every partition goes back to its committed state."""
+        """Record that no ticks wait any more: every partition goes back to its committed state."""
         self._uncommitted_since = None
 
     def begin(self) -> None:
-        """Note that a commit begins: what comes after this waits for the next one."""
+        """Record that a commit begins: ticks that come later wait for the next one."""
         self._uncommitted_since = self._news_since = None
 
     def note_committed(self) -> None:
-        """Double the ticks of a commit after one that went well, up to _COMMIT_TICKS."""
+        """After a successful commit, double the most ticks of a commit, up to _COMMIT_TICKS."""
         self._most_ticks = min(_COMMIT_TICKS, self._most_ticks * 2)
 
     def note_ended(self) -> None:
-        """Halve the ticks of a commit: somebody ended our backend, because it kept a row locked for too long."""
+        """Halve the most ticks of a commit: another worker ended our backend, which kept a row locked for too long."""
         self._most_ticks = max(MAX_TICKS, self._most_ticks // 2)
 
     def is_due(self, states: Collection[PartitionState], *, caught_up: bool) -> bool:

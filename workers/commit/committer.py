@@ -59,7 +59,7 @@ class Committer:
         self._consumer = consumer
         self._figures = figures
         self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
-        self._unanswered: dict[int, PartitionPlan] = {}  # by partition: its COMMIT was sent, and not answered
+        self._unanswered: dict[int, PartitionPlan] = {}  # partition -> plan whose COMMIT was sent but not answered
         self.open()
 
     def open(self) -> None:
@@ -70,7 +70,7 @@ class Committer:
 
     @property
     def shape(self) -> TableShape:
-        """How the table of bars stores them."""
+        """Return the digits and limits of the columns of ohlcv_1min."""
         return self._transaction.shape
 
     def read_definitions_again(self) -> None:
@@ -79,16 +79,16 @@ class Committer:
             self._finder.read_again()
 
     def load_ahead(self, states: Sequence[PartitionState]) -> None:
-        """Load histories for the open bars of one partition, where some are missing."""
+        """Load the missing histories of symbols with open bars in one partition."""
         if self._finder:
             any(self._finder.load_ahead(state) for state in states)
 
     def has_detectable(self, state: PartitionState) -> bool:
-        """Tell whether marked bars of a partition wait whose histories are there."""
+        """Tell whether a partition has marked bars whose histories are loaded."""
         return self._finder is not None and self._finder.has_detectable(state)
 
     def leave(self, partition: int) -> None:
-        """Forget the histories of a partition that is not worked on here any more."""
+        """Forget the histories of a partition that this worker does not own any more."""
         if self._finder:
             self._finder.histories.leave(partition)
 
@@ -119,7 +119,7 @@ class Committer:
         return commit
 
     def _take_away(self, state: PartitionState) -> None:
-        """Let a replay that ends here delete bars of minutes that its files cover and in which they have no trade."""
+        """Delete bars of other feeds in minutes that an ended replay's files cover without a trade."""
         for ended in state.uncommitted.ended_replays:
             if not ended.abandoned:
                 minutes = minutes_not_held(
@@ -164,7 +164,7 @@ class Committer:
         return restage(self._database.connection, commit, commit.rows.compress(kept), commit.changed[kept])
 
     def stage_rest(self, durable: Commit) -> Commit | None:
-        """Plan the commit of what a durable commit held back; None if it held back nothing."""
+        """Plan the commit of the bars that a durable commit left to a second one; None if it left none."""
         held = durable.held_back
         plans = plan_rest(held, durable.plans, self._world.token) if held else []
         if held is None or not plans:
@@ -218,7 +218,7 @@ class Committer:
                 commit = commit.without(e.partitions)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
                 commit = unstorable.take_out(commit, e)
-            except psycopg.errors.ProgrammingError as e:  # a table or a right is gone
+            except psycopg.errors.ProgrammingError as e:  # a table or a right was removed
                 if not unstorable.leave_findings_out(commit, e):
                     raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):

@@ -16,7 +16,7 @@ _MANY_BARS = 500  # so many take as long to commit as another transaction costs
 
 
 class SplitPlan(NamedTuple):
-    """A plan that was narrowed to the symbols with a detection, and what it planned for all symbols before."""
+    """A plan that was limited to the symbols with a detection, and the former plan of all symbols."""
 
     plan: PartitionPlan
     marks: Marks
@@ -25,7 +25,7 @@ class SplitPlan(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """What a commit leaves for the next one.
+    """The bars that a commit leaves to the next one.
 
     rows, changed: staged bars of symbols without a detection. plans: of the partitions without any detection; they are
     committed as they are. split: of the partitions whose other symbols are committed now.
@@ -38,11 +38,11 @@ class HeldBack(NamedTuple):
 
 
 def hold_back(plans: Sequence[PartitionPlan], rows: StagedRows, changed: Mask) -> HeldBack | None:
-    """Leave the bars of symbols without a detection to a commit of their own, where there are many.
+    """If there are many bars, leave those of symbols without a detection to a second commit.
 
     A detection is published when its commit ends: thousands of other bars in that commit would delay it. Each symbol is
-    whole in one of the two commits. Returns None where nothing is held back: also where a bar was made again without a
-    trade that was cancelled, because only this commit knows of that.
+    whole in one of the two commits. Returns None if nothing is held back. That is also the case if a cancel changed a
+    bar, because only this commit has that information.
     """
     if any(plan.state.uncommitted.rebuilt for plan in plans):
         return None
@@ -68,7 +68,7 @@ def _first_symbols(plan: PartitionPlan) -> set[str]:
 
 
 def _narrow(plan: PartitionPlan, symbols: Codes) -> SplitPlan:
-    """Narrow a plan to some symbols; return it with what it planned for all symbols before."""
+    """Limit a plan to some symbols; return it with the former plan of all symbols."""
     before = SplitPlan(plan, plan.marks, plan.waiting, plan.found.higher)
     plan.closed = [c._replace(mask=c.mask & are_among(c.book.bars["symbol"], symbols)) for c in plan.closed]
     plan.marks = joined([without_symbols(plan.state.marks, symbols), of_symbols(plan.marks, symbols)])
@@ -82,7 +82,7 @@ def _narrow(plan: PartitionPlan, symbols: Codes) -> SplitPlan:
 
 
 def plan_rest(held: HeldBack, durable: Sequence[PartitionPlan], new_token: Callable[[], int]) -> list[PartitionPlan]:
-    """Plan the commit of what was held back, after the first commit; leave partitions out that were fenced there."""
+    """Plan the second commit, after the first one; leave out partitions that were fenced in the first."""
     plans = list(held.plans)
     for first, marks, waiting, higher in held.split:
         if first in durable:

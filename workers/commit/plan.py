@@ -1,7 +1,7 @@
-"""The plan of one commit: for each partition its closed bars, what was found on them, and its state afterwards. Pure.
+"""The plan of one commit: for each partition its closed bars, the detections on them, and its state afterwards. Pure.
 
-Around it: staged_bars (the merge rule), first_patterns (what is left to a second commit), messages (the outbox),
-unstorable (what the database refuses).
+Related modules: staged_bars (the merge rule), first_patterns (bars for a second commit), messages (the outbox),
+unstorable (rows that the database refuses).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _NO_HISTORIES = Detector([])  # of every plan for which nothing is detected
 
 @dataclass(slots=True)
 class Findings:
-    """What a commit writes of detections and indicators, and which of these are published.
+    """The detections and indicators of a commit, and which of them are published.
 
     new, again: detections that no row holds yet, and those found again. superseded: flow_id and symbol of detections
     that a revision took away. alerts: each is published.
@@ -78,7 +78,9 @@ class PartitionPlan:
     dead_letters: list[DeadLetter]
     messages: list[tuple[str, bytes]]  # (kind, body) of the outbox rows
     symbols: set[str]
-    unstorable: set[str] = field(default_factory=set)  # symbols with a bar that was refused: perhaps not registered
+    unstorable: set[str] = field(
+        default_factory=set
+    )  # symbols with a refused bar, which may be missing in the table `symbols`
     repeats: int = 0
     bars: int = 0
     revisions: int = 0

@@ -61,7 +61,7 @@ class ResultFinder:
         self._read_at = 0.0
 
     def read_again(self) -> None:
-        """Read the definitions with the next bars."""
+        """Read the definitions again before the next bars."""
         self._read_at = 0.0
 
     def _read_definitions_if_due(self) -> None:
@@ -327,7 +327,7 @@ def _absorb(plan: PartitionPlan, rows: StagedRows) -> None:
         if jumped := plan.detector.jumped:
             first, minute = jumped[0]
             log.info(
-                "histories begin anew: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
+                "histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
             )
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != AFFECTED)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)

@@ -45,7 +45,7 @@ def plan_findings(connection: Connection, plans: Sequence[PartitionPlan]) -> Non
 
 
 def stage_findings(connection: Connection, plans: Sequence[PartitionPlan]) -> None:
-    """Fill the staging tables of findings; what they held before is gone."""
+    """Replace the contents of the staging tables of findings."""
     higher = np.concatenate([_staged_higher(plan) for plan in plans])
     indicators = [staged for plan in plans for staged in plan.found.indicators]
     if len(higher) or indicators:

@@ -65,7 +65,7 @@ class Teller:
         self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
-        """Copy what was just committed to Redis. If Redis is full, `catch_up` copies it later."""
+        """Copy the messages of a commit to Redis. If Redis is full, `catch_up` copies them later."""
         for plan in plans:
             partition, last = plan.state.partition, plan.state.held.outbox_number
             if plan.dead_letters or (plan.messages and partition in self._behind):
@@ -77,7 +77,7 @@ class Teller:
         self._prune([plan.state.partition for plan in plans])
 
     def catch_up(self) -> None:
-        """Copy from the tables what could not be copied before."""
+        """Copy rows from the tables that could not be copied before."""
         if self._foreign_letters.put_right():
             self._behind |= self._unlettered
             self._unlettered = set()

@@ -42,7 +42,7 @@ _Superseded = Cursor[tuple[int, int]]  # (partition, ticks that the ledger count
 
 
 class _Tables(NamedTuple):
-    """What a transaction must know of the tables of bars before its first statement."""
+    """Facts about the tables of bars that a transaction needs before its first statement."""
 
     makes_chunks: bool
     unpriced_stand: bool

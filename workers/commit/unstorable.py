@@ -1,4 +1,4 @@
-"""What the database refuses of a commit: found by trying halves, sent to the dead letters; the rest is committed."""
+"""Find the rows of a commit that the database refuses, by trying halves. They become dead letters."""
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class Unstorable:
-    """Takes out of a commit what the database refuses. The staging tables fit the commit that is returned."""
+    """Removes refused rows from a commit. The staging tables fit the returned commit."""
 
     def __init__(self, connection: Connection, transaction: CommitTransaction) -> None:
         self._connection = connection
@@ -152,13 +152,13 @@ def found_symbols(plan: PartitionPlan) -> list[str]:
 
 
 def found_on(plan: PartitionPlan, symbols: AbstractSet[str]) -> Findings:
-    """Return what was found on some symbols alone."""
+    """Return the findings on some symbols."""
     others = set(found_symbols(plan)) - symbols
     return plan.found.without(others, plan.state.codes_of(sorted(others)))
 
 
 def drop_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
-    """Send what was found on some symbols to the dead letters; their bars are committed."""
+    """Send the findings on some symbols to the dead letters; their bars are committed."""
     mine = symbols & set(found_symbols(plan))
     _add_lost_findings(plan, mine, why)
     plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))

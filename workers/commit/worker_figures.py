@@ -1,4 +1,4 @@
-"""What a worker did since its start: its counters, and its row in the table `worker`, which each commit updates."""
+"""The figures of a worker since its start: its counters, and its row in the table `worker`, updated by each commit."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from .tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounts:
-    """What the worker did, in numbers."""
+    """The counts of a worker since its start."""
 
     ticks: int = 0
     repeats: int = 0

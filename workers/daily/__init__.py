@@ -1,1 +1,1 @@
-"""Daily runs: the coordinator that deals their steps, and the workers that do them."""
+"""Daily runs: the coordinator deals their steps, and workers do them."""

@@ -1,4 +1,4 @@
-"""Asks a vendor while the step that needs the answer is kept, its waits are noted, and a cancel is heard."""
+"""Ask a vendor in a thread. Meanwhile the worker keeps its step, records the vendor's waits and looks for a cancel."""
 
 import threading
 from collections import deque
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Runs a question to its end. Raises RestStopped where nobody wants the answer any more, and what it raises."""
+    """Runs a question to its end. Raises RestStopped if the answer is not wanted any more; or the question's error."""
 
     def __call__(self, question: Callable[[], T], /) -> T:
         """Return what the question returns."""
 
 
 class Asking:
-    """One question at a time, in a thread of its own: an answer may take half a minute, and a quota longer."""
+    """Runs one question at a time in its own thread: an answer may take half a minute, and a used-up quota longer."""
 
     def __init__(self, stop: Stop, world: World) -> None:
         self._stop = stop
@@ -32,7 +32,7 @@ class Asking:
         self._refusals: deque[float] = deque()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep in the question; return True where it is to stop."""
+        """Wait in the question's thread; return True if the question must stop."""
         until_s = self._world.monotonic_s() + seconds
         while not (self._stop.is_set() or self._is_unwanted.is_set()):
             left_s = until_s - self._world.monotonic_s()
@@ -42,13 +42,14 @@ class Asking:
         return True
 
     def refused_for(self, seconds: float) -> None:
-        """Hear, in the question, that the vendor wants no other for so long."""
+        """Record that the vendor accepts no other request for this time. Called in the question's thread."""
         self._refusals.append(seconds)
 
     def ask(self, question: Callable[[], T], keep: Callable[[Sequence[float]], bool]) -> T:
         """Run a question.
 
-        keep: called each second with the waits that the vendor asked for since; False: the answer is not wanted.
+        keep: called each second with the waits (seconds) that the vendor asked for since the last call. False: the
+        answer is not wanted any more.
         """
         self._is_unwanted.clear()
         self._refusals.clear()
@@ -66,7 +67,7 @@ class Asking:
             keep(self._taken())
         except BaseException:
             self._is_unwanted.set()
-            thread.join()  # the next question finds the client free
+            thread.join()  # the next question uses the same client
             raise
         return answered.result()
 
@@ -77,5 +78,5 @@ class Asking:
 def _run(question: Callable[[], T], answered: "Future[T]") -> None:
     try:
         answered.set_result(question())
-    except BaseException as e:  # noqa: BLE001  # raised again by who asked
+    except BaseException as e:  # noqa: BLE001  # `ask` raises it again
         answered.set_exception(e)

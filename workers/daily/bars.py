@@ -52,9 +52,9 @@ class Ends(NamedTuple):
 
 
 def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
-    """Return bars in the unit of the newest: prices before a split divided by its ratio, volumes multiplied.
+    """Return bars in the newest bar's unit: prices before a split divided by its ratio, volumes multiplied by it.
 
-    A week or month with a split is already in the unit of its last day.
+    A week or month with a split inside is already in the unit of its last day.
     """
     index = {symbol: i for i, symbol in enumerate(bars.symbols)}
     factor = np.ones(len(bars.day))
@@ -69,14 +69,14 @@ def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
 
 
 def _ends_of(timeframe: str, days: Column) -> Column:
-    """Return the day after each bar, from its first day."""
+    """Return the first day after each bar. days: the bars' first days."""
     if timeframe == "monthly":
         return (days.astype("M8[D]").astype("M8[M]") + 1).astype("M8[D]").astype(np.int64)
     return days + (7 if timeframe == "weekly" else 1)
 
 
 def ends_on(bars: Bars, starts: Sequence[date]) -> Ends:
-    """Return the bars that begin on some days, by day and symbol."""
+    """Return the bars that begin on these days, ordered by day, then symbol."""
     places, symbols = [], []
     owner = np.repeat(np.arange(len(bars.symbols)), np.diff(bars.bounds))
     for start in starts:
@@ -99,7 +99,7 @@ def windows_of(bars: Bars, ends: Ends, depth: int) -> Windows:
 
 
 def series_of(bars: Bars, symbol: int, place: int) -> Series:
-    """Return the last bars up to one of them; a daily bar has no session sums."""
+    """Return a symbol's last bars up to a place (as in Ends). The session sums are NaN: daily bars have none."""
     first = max(int(bars.bounds[symbol]), place - WINDOW)
     opened, high, low, close, volume = (column[first:place] for column in bars[3:])
     return Series(opened, high, low, close, volume, np.nan, np.nan)

@@ -1,4 +1,4 @@
-"""The steps of cache_sync: what the vendor knows of symbols, days without trading, and the universes made of it."""
+"""The steps of cache_sync: fetch symbols and closed days from the vendor, and compute the universes from them."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,9 @@ from .step_work import StepWork, Write
 log = structlog.get_logger()
 
 NO_KEY = "no API key: symbols and universes stay as they are"
-UNIVERSES = "universes"  # the question that asks nobody: the last one
-_TOLD = 100  # symbols of a change that are named
-_LARGEST_CAP = 9e18  # what a bigint holds
+UNIVERSES = "universes"  # the last question of a mode; its answer comes from our own tables
+_TOLD = 100  # symbols that the message of a change names, at most
+_LARGEST_CAP = 9e18  # the largest bigint is 9.2e18
 _STAGES = {"tickers": 0, "closures": 0, "market_caps": 1, "listings": 1, UNIVERSES: 2}
 _OF_MODE: Mapping[CacheMode, tuple[str, ...]] = {
     "full": ("tickers", "closures", "market_caps", "listings", UNIVERSES),
@@ -38,12 +38,12 @@ _OF_MODE: Mapping[CacheMode, tuple[str, ...]] = {
 
 
 def questions_of(mode: CacheMode) -> list[Question]:
-    """Return what a mode asks, in its stages."""
+    """Return the questions of a mode, each with its stage."""
     return [Question(what, _STAGES[what]) for what in _OF_MODE[mode]]
 
 
 def prepare_cache_sync(connection: Connection, work: StepWork) -> Write:
-    """Prepare one of its steps; what the vendor does not answer is told, and left out."""
+    """Prepare a step of cache_sync. If the vendor does not answer, the step publishes that and changes nothing."""
     reference, what = work.sources.reference, work.step.key.timeframe
     if what == UNIVERSES:
         return _prepare_universes(connection, work)
@@ -98,7 +98,7 @@ def _prepare_closures(_: Connection, work: StepWork, reference: Reference) -> Wr
 
 
 def _is_unknown(closure: Closure) -> bool:
-    """Tell whether the calendar says otherwise of a day."""
+    """Tell whether the calendar has other hours on that day."""
     hours = hours_of(closure.day)
     if hours is None or closure.closes_at is None:
         return hours is not None
@@ -163,7 +163,7 @@ def _prepare_universes(connection: Connection, work: StepWork) -> Write:
 def _write(
     connection: Connection, made: MadeUniverse, there: Mapping[UniverseEntry, list[str]]
 ) -> dict[str, list[str]] | None:
-    """Let a universe hold what its rule says; return what it got and lost, None where it stands so already."""
+    """Write a universe as its rule makes it; return the added and removed symbols, None if it is unchanged."""
     former = there.get(made.entry, [])
     if former == made.symbols:
         return None

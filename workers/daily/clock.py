@@ -1,7 +1,7 @@
 """The clock of daily runs: it adds a run when the schedule says that one is due.
 
-Not this loop makes it one run a day, but the constraint on the table: any number of processes may ask, at any time. The
-time is the database's.
+Any number of processes may run it: a constraint of the table allows one automatic run a day. The time is that of
+PostgreSQL.
 """
 
 from datetime import date, datetime, timedelta
@@ -20,13 +20,13 @@ from ...db.world import World
 log = structlog.get_logger()
 
 _LOOK_EVERY_S = 1.0
-# A vendor's bars of a day may change until the next one: each run looks at the day before again. Days that were missed
-# are made up for as far as a vendor's calls by whole days are cheap.
+# A vendor's bars of a day may change until the next day, so each run processes the day before once more. After missed
+# runs it also processes their days, up to a number of days for which requests by whole days stay cheap.
 _LEAST_DAYS, _MOST_DAYS = 2, 20
 
 
 class Clock:
-    """Part of each process that may coordinate."""
+    """Each process that may become the coordinator has one."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -44,7 +44,7 @@ class Clock:
 def add_run_if_due(connection: Connection, schedule: Schedule, now: datetime, world: World) -> bool:
     """Add the run that is due by now; return whether one was added.
 
-    Where another run is alive, none is added: a later look does it, until the market opens.
+    None is added while another run is queued or running: a later call adds it, until the market opens.
     """
     session_on = trading_days(connection, schedule)
     found = due(now, schedule, session_on)
@@ -69,7 +69,7 @@ def _wanted(connection: Connection, schedule: Schedule, found: Due, session_on: 
 
 
 def _lookback(day: date, last: date | None, session_on: SessionOn) -> int:
-    """Return how many trading days a run is about: those since the last run that ended well, and never only its own."""
+    """Return the number of trading days for a run: those since the last completed run, at least 2, at most 20."""
     days = 1
     while last is not None and days < _MOST_DAYS and (day := _before(day, session_on)) > last:
         days += 1
@@ -84,7 +84,7 @@ def _before(day: date, session_on: SessionOn) -> date:
 
 
 def _symbols(connection: Connection, schedule: Schedule) -> tuple[str, tuple[str, ...] | None]:
-    """Return a run's universe and its symbols; None: those of the universe when it begins."""
+    """Return a run's universe and its symbols; None: the symbols that the universe has when the run begins."""
     if not schedule.universes:
         return EVERY_UNIVERSE, None
     symbols: dict[str, None] = {}
@@ -92,8 +92,8 @@ def _symbols(connection: Connection, schedule: Schedule) -> tuple[str, tuple[str
         try:
             symbols |= dict.fromkeys(named_universe(connection, name).symbols)
         except UsageError as e:
-            log.warning("a universe of the schedule is not there any more", universe=name, why=str(e))
+            log.warning("universe of the schedule does not exist", universe=name, why=str(e))
     if not symbols:
-        # So that the run fails when it begins, and says why: no universe is called so.
+        # No universe has this name: the run fails when it begins, with an error that names it.
         return f"{','.join(schedule.universes)}:", None
     return ",".join(schedule.universes), tuple(symbols)

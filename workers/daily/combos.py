@@ -1,4 +1,4 @@
-"""Patterns of a day that one of its session confirms: tier `combo`."""
+"""Combos: a daily pattern and an intraday pattern of the same day and direction, stored with the tier `combo`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,13 +9,13 @@ from ...contracts.detection import Detection
 from ...db.tables.daily_found import Combo, Signal
 
 TIER = "combo"
-TIMEFRAME = "daily_intraday"  # of what is told, so that its flow_id is another than the day's
+TIMEFRAME = "daily_intraday"  # of a published combo, so that its flow_id differs from that of the daily pattern
 
 
 def combos_of(detections: Sequence[Detection], signals: Sequence[Signal], ends: Mapping[int, datetime]) -> list[Combo]:
-    """Return each pattern of a day whose session has one of the same direction.
+    """Return a combo for each daily pattern with an intraday pattern of the same direction in the day's session.
 
-    It is as sure as the less sure of the two. ends: when a day's session ended, by its first minute.
+    Its confidence is the lower one of the two. ends: first minute of a day (UTC midnight) -> end of its session.
     """
     by_session = {(signal.symbol, signal.closes, signal.direction): signal for signal in signals}
     found = []

@@ -34,9 +34,9 @@ _RETENTION_S = 3_600.0  # of messages that were copied to the stream
 
 
 class Coordinator(PatientLoop):
-    """One in each process; all but the holder of the lease are standby."""
+    """Each process has one. The holder of the lease is active, the others are standby."""
 
-    def __init__(  # two servers, and what the process hands in
+    def __init__(  # two servers, and the parts that the process makes
         self,
         name: str,
         *,
@@ -61,7 +61,7 @@ class Coordinator(PatientLoop):
         self._renew_at = self._progress_at = self._prune_at = 0.0
 
     def turn(self) -> None:
-        """Stand by, or add due runs, advance the run, deal its steps, copy its messages; then wait up to 0.2 s."""
+        """As the holder of the lease: add due runs, advance the run, deal its steps, publish. Then wait up to 0.2 s."""
         connection = self.database.connection
         if not self._listens:
             connection.execute(query("listen_leases"))
@@ -79,7 +79,7 @@ class Coordinator(PatientLoop):
         list(connection.notifies(timeout=_TURN_S, stop_after=1))
 
     def begin_anew(self) -> None:
-        """Listen again, and check now whether the lease is still ours."""
+        """Send LISTEN again, and check at once whether this process still holds the lease."""
         self._listens = False
         self._renew_at = 0.0
 
@@ -96,7 +96,10 @@ class Coordinator(PatientLoop):
         return RunMoves(self.database.connection, self._symbols_of, self._sources).move(say_progress=is_due)
 
     def _holds_lease(self) -> bool:
-        """Take or renew the lease. Correctness does not depend on it: each move locks the run's row."""
+        """Take or renew the lease; return whether this process holds it.
+
+        Two holders would do no harm: each move locks the run's row.
+        """
         now_s, connection = self._world.monotonic_s(), self.database.connection
         if self._lease is not None and now_s >= self._renew_at:
             self._renew_at = now_s + RENEW_EVERY_S

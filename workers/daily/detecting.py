@@ -45,7 +45,7 @@ def find_patterns(
 def find_indicators(
     bars: Bars, ends: Ends, timeframe: str, indicators: Sequence[IndicatorDefinition], now_s: float
 ) -> Iterator[IndicatorValue]:
-    """Yield the values on some bars, if they are numbers."""
+    """Yield the values on some bars, except those that are NaN or infinite."""
     wanted = [(one, one.indicator.keys(one.period)) for one in indicators]
     for symbol, place in zip(ends.symbol.tolist(), ends.place.tolist(), strict=True):
         series = series_of(bars, symbol, place)

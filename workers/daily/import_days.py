@@ -1,4 +1,4 @@
-"""Which days an import asks a vendor for, when it may, and which answers are final. Pure."""
+"""Which days an import asks a vendor for, how long it waits for them, and which answers are final. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -7,21 +7,21 @@ from ...contracts.daily.day_bars import day_number
 from ...contracts.daily.trading_days import Closures, Session, session_on
 from ...contracts.market_hours import NEW_YORK
 
-SPLITS = "splits"  # the question beside the days
-RECENT = timedelta(days=30)  # of this age a day is asked for, older ones are looked for in files first
-AGAIN = timedelta(days=14)  # so far back a day that was not final is asked for again
-MAX_SINGLE_SYMBOLS = 100  # of a run: if a day's answer failed, so many are asked for one by one
-SPLITS_AHEAD = timedelta(days=14)  # they are known before their day
+SPLITS = "splits"  # the question for splits; the other questions are days
+RECENT = timedelta(days=30)  # days up to this age are asked for by REST first, older ones are read from files first
+AGAIN = timedelta(days=14)  # days up to this age are asked for again until they are final
+MAX_SINGLE_SYMBOLS = 100  # if a day's answer failed, a run of up to so many symbols asks for each symbol alone
+SPLITS_AHEAD = timedelta(days=14)  # vendors list splits before their day
 _DAY = timedelta(days=1)
-# Late trades and corrections change a day until the next one; its flat file, which is final, is there by about 11:00 of
-# the next day (the vendor's knowledge base on flat files).
+# Late trades and corrections change a day's bars until the next day. The day's flat file is final, and exists by about
+# 11:00 of the next day (the vendor's knowledge base on flat files).
 _FINAL_AT = time(11)
-# Longer than this nobody waits for a delayed feed: what it has by now is taken, and is not final.
+# The longest wait for a delayed feed. If its delay is longer, the run takes the bars of now, which are not final.
 _LONGEST_WAIT = timedelta(minutes=30)
 
 
 def final_from(day: date, closures: Closures) -> datetime:
-    """Return from when on a vendor's bar of a day is final."""
+    """Return the time from which a vendor's bar of a day is final."""
     day += _DAY
     while session_on(day, closures) is None:
         day += _DAY
@@ -29,21 +29,21 @@ def final_from(day: date, closures: Closures) -> datetime:
 
 
 def final_days(days: Iterable[date], at: datetime, closures: Closures) -> frozenset[int]:
-    """Return those days, since 1970, that are final at a time."""
+    """Return which of the days are final at a time, as days since 1970."""
     return frozenset(day_number(day) for day in days if at >= final_from(day, closures))
 
 
 def waits_until(session: Session, at: datetime, delay_s: float) -> datetime | None:
-    """Return until when to wait for a session's whole tape of a delayed plan; None: not at all."""
+    """Return the time at which a feed that is delay_s late has the whole session; None: do not wait for it."""
     is_there_at = session.closes + timedelta(seconds=delay_s)
     return is_there_at if at < is_there_at <= at + _LONGEST_WAIT else None
 
 
 def days_to_ask(days: Sequence[date], final: Mapping[date, int], symbols: int) -> list[date]:
-    """Return the days of which some symbol has no final bar. final: how many have one, by day."""
+    """Return the days on which some symbol has no final bar. final: day -> number of symbols with a final bar."""
     return [day for day in days if final.get(day, 0) < symbols]
 
 
 def asks_by_symbol(days: Sequence[date], symbols: int) -> bool:
-    """Tell whether it takes fewer requests to ask for each symbol than for each day."""
+    """Tell whether one request per symbol is fewer requests than one per day."""
     return symbols < len(days)

@@ -1,4 +1,4 @@
-"""The steps of the import: splits and whole days from a vendor, then what is lacking, and the weeks and months."""
+"""The steps of the import: a vendor's splits and whole days, then the missing bars of single symbols, weeks, months."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -25,7 +25,7 @@ from .step_work import StepWork, Write
 log = structlog.get_logger()
 
 NO_BARS = "no bars of that day"
-_MAX_REFUSED = 1000  # rows of a day that are kept with their reasons
+_MAX_REFUSED = 1000  # refused rows of a day that are stored with their reasons
 
 
 def prepare_import(connection: Connection, work: StepWork) -> Write:
@@ -149,10 +149,10 @@ def _no_bars(why: str) -> str:
 def _holes(
     connection: Connection, work: StepWork, answers: Mapping[str, Mapping[str, object]]
 ) -> dict[str, list[date]]:
-    """Return the days to ask for of single symbols.
+    """Return the days to ask for, for each symbol that needs a request of its own.
 
-    Where the market's answer of a day was used, only what it spelled wrongly; where there was none, every symbol, if
-    they are few; where nobody asked for whole days, what is not final yet.
+    If a day was asked for with all symbols: the symbols whose rows were refused; or, if that question failed and the
+    run is small, every symbol. If no whole days were asked for: each symbol's days without a final bar.
     """
     if "aggregates" not in work.sources.days:
         return {}

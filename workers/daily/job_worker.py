@@ -37,7 +37,7 @@ class JobWorker(PatientLoop):
 
     is_main_loop = True
 
-    def __init__(  # two servers, and what the process hands in
+    def __init__(  # two servers, and the parts that the process makes
         self,
         name: str,
         *,
@@ -48,7 +48,7 @@ class JobWorker(PatientLoop):
         sources: Sources = NO_SOURCES,
         asking: Asking | None = None,
     ) -> None:
-        """asking: what the sources wait with."""
+        """asking: the object with which the sources wait for their vendor."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._sources = sources
@@ -63,7 +63,7 @@ class JobWorker(PatientLoop):
         """Do one step, or wait a little for one."""
         self._held = self._held or self._next()
         if VITALS.has_joined:
-            VITALS.serves("redis")  # of PostgreSQL the coordinator hears, also while there are no steps
+            VITALS.serves("redis")  # the coordinator reports PostgreSQL, also while there are no steps
         else:
             VITALS.join()
         if self._held is not None:
@@ -72,10 +72,10 @@ class JobWorker(PatientLoop):
             self._held = None
 
     def begin_anew(self) -> None:
-        """Nothing to do: no state depends on the connection."""
+        """Do nothing: no state depends on the connection."""
 
     def leave(self) -> None:
-        """Release nothing: another process claims a step that was read and not done."""
+        """Do nothing: another process claims a step that was read but not done."""
 
     def _next(self) -> DealtStep | None:
         if self._world.monotonic_s() >= self._claim_at:
@@ -103,7 +103,7 @@ class JobWorker(PatientLoop):
         except (RedisError, OSError, ServerAway):
             raise
         except RestStopped:
-            return  # cancelled, or this process stops: an active run deals it again
+            return  # the run was cancelled, or this process stops; then the coordinator deals the step again
         except Exception as e:  # noqa: BLE001  # one failing step must not end the process
             self._fail(step, e)
         else:
@@ -123,8 +123,8 @@ class JobWorker(PatientLoop):
         self._stream.keep(dealt)
         with connection.transaction():
             if lock_step(connection, step.key, step.token) is None:
-                return  # another process has done it, or the run was cancelled
-            # Messages are numbered in the order of the commits, so the number is given last: see add_run_result.
+                return  # another process has done the step, or the run was cancelled
+            # Messages get their number at the end, so that numbers follow the order of the commits: see add_run_result.
             result = write(connection)
             end_step(connection, step, result, self._name)
         metrics.RUN_STEPS.labels(step.key.phase, "done").inc()
@@ -132,7 +132,7 @@ class JobWorker(PatientLoop):
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
 
     def _keep(self, dealt: DealtStep, step: Step, refusals_s: Sequence[float]) -> bool:
-        """Keep a step whose answer is awaited, and tell what the vendor makes it wait for; False: nobody wants it."""
+        """Keep the step during a question, and publish the vendor's waits; False: the step is not wanted any more."""
         VITALS.turn()
         self._stream.keep(dealt)
         connection = self.database.connection
@@ -161,7 +161,7 @@ class JobWorker(PatientLoop):
         connection = self.database.connection
         with connection.transaction():
             fail_step(connection, step, why)
-            if step.attempt >= ATTEMPTS and len(step.symbols) <= 1:  # a batch is parted first
+            if step.attempt >= ATTEMPTS and len(step.symbols) <= 1:  # a failed batch is first divided
                 said = step_failed(
                     now_s=self._world.unix_ns() / 1e9,
                     run_id=str(step.key.run_id),

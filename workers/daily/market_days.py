@@ -11,7 +11,7 @@ _DAY = timedelta(days=1)
 
 
 class BarEnd(NamedTuple):
-    """A complete bar: its first day, and when its last regular hours ended."""
+    """A complete bar: its first day, and the end of its last session."""
 
     start: date
     closes: datetime
@@ -20,9 +20,9 @@ class BarEnd(NamedTuple):
 def sessions_of_run(
     run_date: date, lookback_days: int, *, skip_market_check: bool = False, closures: Closures = NO_CLOSURES
 ) -> list[Session]:
-    """Return a run's sessions, oldest first: `lookback_days` trading days up to its own.
+    """Return a run's sessions, oldest first: `lookback_days` trading days up to run_date.
 
-    skip_market_check: include its own day in any case, with ordinary hours if the market was closed.
+    skip_market_check: include run_date in any case, with ordinary hours if the market was closed.
     """
     sessions: list[Session] = []
     day = run_date

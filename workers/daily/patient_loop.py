@@ -19,9 +19,9 @@ _LOOK_S = 0.05
 
 
 class PatientLoop(ABC):
-    """One connection, one loop. A turn may fail anywhere: uncommitted work is done again.
+    """One connection, one loop. A turn may fail anywhere: the next one does uncommitted work again.
 
-    is_main_loop: the process is alive as long as this loop turns, also while a server is away.
+    is_main_loop: the process counts as alive while this loop turns, also while a server is away.
     """
 
     is_main_loop = False
@@ -59,11 +59,11 @@ class PatientLoop(ABC):
 
     @abstractmethod
     def begin_anew(self) -> None:
-        """Forget what the lost connection knew."""
+        """Reset all state that depended on the lost connection."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Release what other processes wait for."""
+        """Release leases or claims that other processes wait for."""
 
     def _has_servers(self) -> bool:
         for outage in (self._database_outage, self._redis_outage):
@@ -75,7 +75,7 @@ class PatientLoop(ABC):
         return True
 
     def _note_database(self, error: psycopg.Error | ServerAway) -> None:
-        """Wait for the database; raise errors of our own."""
+        """Record that the database is away; raise the error if waiting cannot help, for example a wrong statement."""
         if isinstance(error, psycopg.Error) and not (
             postgres.can_pass(error) or postgres.is_lost(self.database.connection, error)
         ):

@@ -103,9 +103,9 @@ class _Combos(NamedTuple):
 
 
 def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection], work: StepWork) -> _Combos:
-    """Find the patterns of days that one of their session confirms.
+    """Find the daily patterns that an intraday pattern of the same session confirms.
 
-    Of a session whose patterns are gone, because they were pruned, what was found stays.
+    A session without intraday patterns is left out of the scope: they may have been pruned, and its combos stay.
     """
     opens = {session.closes: session.opens for session in work.sessions}
     signals = daily_found.intraday_signals(connection, scope.symbols, list(opens.values()), list(opens))
@@ -115,7 +115,7 @@ def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection
 
 
 def _is_told(detection: Detection, newest: int) -> bool:
-    """Tell whether to publish a detection: an event of its own, on the newest bar."""
+    """Tell whether to publish a detection: it is no repeat and no part of another, and its bar is the newest."""
     return detection.event is Event.FIRST and detection.minute == newest
 
 
@@ -126,7 +126,7 @@ class _Loaded(NamedTuple):
 
 
 def _load(connection: Connection, work: StepWork) -> _Loaded:
-    """Load the bars of a step, in the unit of its newest day, and select those to run detectors on."""
+    """Load a step's bars, adjusted to the unit of the newest day, and select the bars to run detectors on."""
     timeframe, symbols = work.step.key.timeframe, work.step.symbols
     ends = bars_ending(timeframe, work.sessions, work.closures)
     scope = Scope(timeframe, symbols, {first_minute(end.start): end.closes for end in ends})
@@ -168,7 +168,7 @@ _OF_A_TIMEFRAME = ("indicators", "patterns")
 
 
 def timeframes_of(phase: str, wanted: Sequence[str] | None) -> list[str]:
-    """Return the timeframes for a phase's steps: "" if a step does all of them; none for other phases."""
+    """Return the timeframes for a phase's steps: [""] if a step does all of them; [] if the phase has no batches."""
     if phase == "import":
         return [""]
     return [timeframe for timeframe in wanted or LONGER if timeframe in LONGER] if phase in _OF_A_TIMEFRAME else []

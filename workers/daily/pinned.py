@@ -1,4 +1,4 @@
-"""The definitions of a run: read once at its start, stored in its row, the same for all of its steps."""
+"""The definitions of a run: read once at its start and stored in its row, so that all of its steps use the same."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class PinnedRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Pinned(msgspec.Struct, frozen=True, kw_only=True):
-    """The enabled rows, and the wrong ones: name -> why."""
+    """The enabled rows. wrong: name -> why a row cannot be used."""
 
     patterns: list[PinnedRow] = []
     indicators: list[PinnedRow] = []

@@ -1,4 +1,4 @@
-"""What a phase asks a vendor for all symbols at once, before its batches of symbols."""
+"""The questions of a phase: steps that ask a vendor about all symbols at once. They come before batches of symbols."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,11 @@ from .sources import Sources
 
 
 class Plan(NamedTuple):
-    """The questions of a phase, and how many stages they take. not_before: of the batches; note: what is left out."""
+    """The questions of a phase. A stage of steps begins when the stage before it has ended.
+
+    stages: number of stages of the questions; the batches come after them. not_before: earliest start of the batches.
+    note: what this run leaves out, and why.
+    """
 
     questions: Sequence[Question] = ()
     stages: int = 0
@@ -24,7 +28,7 @@ class Plan(NamedTuple):
 
 
 def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: Sources) -> Plan:
-    """Plan a phase, and note in the run which earlier days it looks at once more."""
+    """Plan a phase, and store in the run which earlier days it processes once more."""
     if phase == "import" and sources.days:
         return _plan_import(connection, run, sources)
     if phase == "cache_sync":

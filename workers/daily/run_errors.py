@@ -1,4 +1,4 @@
-"""What went wrong in a run, as it is told on `tickstock:errors`. Pure."""
+"""The error messages of a run for the channel `tickstock:errors`. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,34 +17,34 @@ _COMPONENTS = {"import": "data_import", "cache_sync": "cache_sync", "indicators"
 
 
 def quota_used_up(*, now_s: float, run_id: str, phase: str, seconds: float) -> Message:
-    """Say that the vendor wants no request for so long."""
+    """Report that the vendor accepts no request for this time."""
     text = f"the vendor's quota of requests is used up: asked again in {seconds:.0f} s"
     context = {"retry_after": round(seconds, 3)}
     return _error("RATE_LIMIT_EXCEEDED", "network", "warning", text, now_s, run_id, phase, context)
 
 
-def source_failed(  # what an error says
+def source_failed(  # the fields of the message
     failure: TickStockError, *, now_s: float, run_id: str, phase: str, source: str, asked: str
 ) -> Message:
-    """Say that a source did not give what it was asked for."""
+    """Report that a source did not answer, or not usably."""
     code, category = _CODES.get(type(failure), ("DATA_SOURCE_FAILED", "network"))
     context = {"source": source, "asked": asked}
     return _error(code, category, "error", str(failure), now_s, run_id, phase, context)
 
 
 def splits_refused(sentence: str, *, now_s: float, run_id: str) -> Message:
-    """Say that a split of the vendor's list is not taken."""
+    """Report that a split of the vendor's list is not used."""
     return _error("SPLIT_REFUSED", "validation", "warning", sentence, now_s, run_id, "import", {})
 
 
 def step_failed(*, now_s: float, run_id: str, phase: str, timeframe: str, symbol: str | None, why: str) -> Message:
-    """Say that something could not be done of a symbol, or (None) of all of them."""
+    """Report that a step failed for a symbol, or (None) for all symbols."""
     context = {"symbol": symbol, "timeframe": timeframe}
     return _error("STEP_FAILED", "performance", "error", why, now_s, run_id, phase, context)
 
 
 def run_failed(*, now_s: float, run_id: str, phase: str, why: str) -> Message:
-    """Say that a run ended before its end."""
+    """Report that a run failed."""
     return _error("RUN_FAILED", "performance", "critical", why, now_s, run_id, phase, {})
 
 

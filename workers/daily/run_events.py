@@ -27,7 +27,7 @@ from ...contracts.messages.processing_messages import (
 
 
 class CacheResult(NamedTuple):
-    """What cache_sync made again. skipped: why nothing."""
+    """The changes of cache_sync. skipped: why it did nothing; None: it ran."""
 
     mode: CacheMode
     changes: Mapping[str, Any]

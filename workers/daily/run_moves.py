@@ -1,7 +1,6 @@
-"""Advance the active run by one step, in the transaction that holds its row.
+"""Advance the active run by one move, in a transaction that locks its row.
 
-Each move is decided only from the current rows. So after a kill the next holder of the lease continues from the last
-commit.
+A move depends only on the current rows. So after a kill the next holder of the lease continues from the last commit.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,11 +39,11 @@ class RunMoves:
         self._symbols_of = symbols_of
 
     def lock(self) -> AliveRun | None:
-        """Lock the run that is moved on."""
+        """Lock and return the run to advance, or None."""
         return runs.lock_alive_run(self.connection)
 
     def say(self, messages: Sequence[Message]) -> None:
-        """Tell what was said of the run."""
+        """Add messages of the run, to be published after the commit."""
         add_messages(self.connection, messages)
 
     def symbols(self, run: AliveRun) -> list[str]:
@@ -55,7 +54,7 @@ class RunMoves:
         return runs.symbols_of_runs(self.connection, run.run_date) if symbols == _EVERY else sorted(set(symbols))
 
     def move(self, *, say_progress: bool) -> AliveRun | None:
-        """Take one step, if due; return the run that is active afterwards. say_progress: also publish the progress."""
+        """Make one move, if due; return the run if it is active afterwards. say_progress: also publish the progress."""
         with self.connection.transaction():
             run = self.lock()
             if run is None:
@@ -145,7 +144,7 @@ class RunMoves:
         return CacheResult(run.parameters.cache_mode, answers.get(UNIVERSES, {}), None if has_steps else NO_KEY)
 
     def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
-        """End a run, and say so after what was said before."""
+        """End a run, and publish its end after the messages of `said`."""
         of_steps = run_steps.run_totals(self.connection, run.run_id)
         failed = run_steps.failed_symbols(self.connection, run.run_id)
         why = "; ".join(filter(None, (error, of_steps.error))) or None
@@ -168,7 +167,10 @@ class RunMoves:
 
 
 def eta_s_of(phase_s: float, share: float, waits_s: float) -> float | None:
-    """Return after how many seconds a phase ends, by its pace until now and the waiting that is known."""
+    """Estimate the seconds until a phase ends; None: unknown.
+
+    phase_s: seconds since its start. share: the part that is done, 0..1. waits_s: known waits for the vendor.
+    """
     if not share:
         return round(waits_s, 1) or None
     return round(waits_s + phase_s * (1 - share) / share, 1)

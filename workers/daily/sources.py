@@ -1,4 +1,4 @@
-"""Where a run's bars of days and reference data may come from: handed in, for the vendor's client is no part of us."""
+"""The sources of a run's daily bars and reference data. They are arguments: workers do not import a vendor's client."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -16,29 +16,29 @@ NOTHING = "no source has a bar of that day"
 
 
 class Reference(Protocol):
-    """What a vendor knows beside prices. Its methods raise VENDOR_ERRORS and RestStopped."""
+    """A vendor's reference data: everything but prices. Its methods raise VENDOR_ERRORS and RestStopped."""
 
     def splits(self, first: date, last: date) -> SplitsSaid:
-        """Return the splits whose ex-dates lie from first to last."""
+        """Return the splits with an ex-date from `first` to `last`."""
 
     def tickers(self, *, active: bool) -> Iterator[Ticker]:
-        """Return the symbols that are listed, or that were."""
+        """Return the symbols that are listed; active False: those that were delisted."""
 
     def listings(self, first: date, last: date) -> list[Listing]:
-        """Return the companies whose first day lies from first to last."""
+        """Return the companies whose first trading day is from `first` to `last`."""
 
     def market_cap(self, symbol: str) -> float | None:
-        """Return what a company is worth, in dollars."""
+        """Return a company's market capitalisation in dollars; None: unknown."""
 
     def closures(self) -> list[Closure]:
-        """Return the coming days on which the market is closed, or closes early."""
+        """Return the coming days on which the market is closed or closes early."""
 
 
 class Sources(NamedTuple):
-    """What a process may ask. days: by its name; delay_s: how far the vendor's data is behind the market.
+    """The sources of a process. days: the sources of daily bars, by name. delay_s: the delay of the vendor's data.
 
-    reference: None: there is no key. market_caps: how many symbols a run may ask for what they are worth.
-    csv_dir: the folder of the files of symbols that a data load may name.
+    reference: None without an API key. market_caps: the most symbols of a run whose market capitalisation is asked for.
+    csv_dir: the folder with the files of symbols that a data load may name.
     """
 
     days: Mapping[Source, DaySource]
@@ -52,7 +52,7 @@ NO_SOURCES = Sources({})
 
 
 class Answer(NamedTuple):
-    """What came of asking for one day. source: None: nobody had it. errors: what went wrong, by source."""
+    """The bars of one day. source: where they come from; None: no source has them. errors: source -> its error."""
 
     bars: DayBars | None
     source: Source | None
@@ -60,14 +60,14 @@ class Answer(NamedTuple):
 
     @property
     def error(self) -> str | None:
-        """Return why there are no bars; None where there are some."""
+        """Return why there are no bars; None if there are some."""
         if self.bars is not None:
             return None
         return "; ".join(f"{source}: {error}" for source, error in self.errors.items()) or NOTHING
 
 
 def ask_for_day(sources: Sources, order: Sequence[Source], day: date, symbols: Sequence[str]) -> Answer:
-    """Ask the sources in their order for the market's day, until one has bars of it. Raises RestStopped."""
+    """Ask the sources in this order for a day's bars, until one has some. Raises RestStopped."""
     errors: dict[Source, TickStockError] = {}
     for name in order:
         try:
@@ -81,7 +81,7 @@ def ask_for_day(sources: Sources, order: Sequence[Source], day: date, symbols: S
 
 
 class SymbolAnswers(NamedTuple):
-    """What came of asking for single symbols. failed: why nothing of one; error: why no other was asked for."""
+    """The bars of single symbols. failed: symbol -> why it has none. error: why the asking ended early, or None."""
 
     bars: Sequence[DayBars] = ()
     failed: Mapping[str, str] = {}
@@ -89,9 +89,9 @@ class SymbolAnswers(NamedTuple):
 
 
 def ask_for_symbols(source: DaySource, holes: Mapping[str, Sequence[date]]) -> SymbolAnswers:
-    """Ask for single symbols. Raises RestStopped.
+    """Ask for each symbol alone. Raises RestStopped.
 
-    After one that the vendor refuses to answer, or does not answer, no other is asked for.
+    If the vendor is away or refuses the key, no further symbol is asked for.
     """
     found: list[DayBars] = []
     failed: dict[str, str] = {}
@@ -110,6 +110,6 @@ def ask_for_symbols(source: DaySource, holes: Mapping[str, Sequence[date]]) -> S
 
 
 def order_of(sources: Sources, *, is_recent: bool) -> list[Source]:
-    """Return which sources of whole days to ask, the first first: of long ago a file costs no request."""
+    """Return the sources of whole days in the order to ask them. For old days files come first: they cost no quota."""
     order: tuple[Source, ...] = ("grouped", "flat") if is_recent else ("flat", "grouped")
     return [name for name in order if name in sources.days]

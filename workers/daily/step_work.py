@@ -1,4 +1,4 @@
-"""What a step is given, and what it returns to be written."""
+"""The input of a step, and the function that writes its result."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from ...db.tables.runs import PinnedRun
 from .asking import Ask
 from .sources import Sources
 
-Write = Callable[[Connection], StepResult]  # in the step's transaction
+Write = Callable[[Connection], StepResult]  # called in the step's transaction
 
 
 class StepWork(NamedTuple):
-    """A step, its run, and the days that the run is about. now_s: Unix seconds. ask: runs a question to a vendor."""
+    """A step, its run, and the run's days. now_s: Unix seconds. ask: runs a question to a vendor."""
 
     run: PinnedRun
     step: Step
@@ -26,5 +26,5 @@ class StepWork(NamedTuple):
 
     @property
     def run_id(self) -> str:
-        """Return the run's id as it is told."""
+        """Return the run's id as messages carry it."""
         return str(self.step.key.run_id)

@@ -24,9 +24,9 @@ class HistoryMemory:
         self.symbols_of_a_step = _LOADED_SYMBOLS
 
     def begin(self, detectors: Sequence[Detector]) -> None:
-        """Begin the work of a commit on some partitions: what it uses counts as used last.
+        """Begin the work of a commit on some partitions: the histories that it uses count as used last.
 
-        What a commit loads stays below the bound, so that it is not dropped before it was used.
+        A commit loads histories only up to the bound, so that none is dropped before it was used.
         """
         self._turn += 1
         for detector in detectors:

@@ -1,8 +1,8 @@
 """Reads the entries of the front door in their order, each with its number, in pieces; and counts lost ones.
 
-A number is the id of an entry, held against Redis TIME (contracts/door.py). Where an id is no number the stream is
-built anew (db/streams/door_stream.py), so that none of those behind it is lost. Entries that were trimmed or deleted
-before they were read are seen by the count that the server keeps: it counts those that it added, this the read ones.
+A number is the id of an entry, if it is not ahead of Redis TIME (contracts/door.py). If an id is no number, the stream
+is rebuilt (db/streams/door_stream.py), so that no later entry is lost. Entries that were trimmed or deleted before they
+were read are found by counting: the server counts added entries, and this class counts read ones.
 """
 
 from bisect import bisect_right
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Entries that were deleted before we read them. base: where the count begins; entries: how many since then."""
+    """Entries that were deleted before they were read. base: the id where the count begins; entries: their number."""
 
     base: str
     entries: int
@@ -47,11 +47,11 @@ class Loss(NamedTuple):
 
 
 class DoorChanged(Exception):  # no error
-    """The stream is not the one that was read: begin anew."""
+    """Another stream has the key: restart the front door."""
 
 
 class _Framed(NamedTuple):
-    """A piece that is framed, and not applied everywhere yet. seen: entries read up to its end."""
+    """A piece whose frames are made, but not applied in every partition yet. seen: entries read up to its end."""
 
     last: int
     rows: int
@@ -101,12 +101,12 @@ class DoorReader:
 
     @property
     def has_more(self) -> bool:
-        """There may be entries that could be framed at once."""
+        """Tell whether there may be entries to read without waiting."""
         return bool(self._waiting) or self._copying is not None or self._is_full
 
     @property
     def is_far_ahead(self) -> bool:
-        """The slowest partition has so much to apply that nothing more is read."""
+        """Tell whether the slowest partition has so much to apply that reading must pause."""
         rows, size = (sum(framed[i] for framed in self._framed) for i in (1, 2))
         return rows > DOOR_ROWS_AHEAD or size > DOOR_BYTES_AHEAD
 
@@ -118,12 +118,12 @@ class DoorReader:
         """Close the connection."""
         self._stream.close()
 
-    # -- where it begins -------------------------------------------------------------------------------------------
+    # -- start -----------------------------------------------------------------------------------------------------
 
     def open(self, lowest: int, highest: int, now_ms: int) -> int:
-        """Begin where everything is applied in every partition, or before; return the number behind which it reads.
+        """Begin after the entries that every partition has applied, or before; return the number after which it reads.
 
-        highest: number that was ever given to an entry.
+        highest: the highest number that an entry ever had.
         """
         look, last = self._stream.state(), position_of(highest)
         most_ms = self._most_ms(now_ms, highest)
@@ -144,7 +144,7 @@ class DoorReader:
         return lowest
 
     def gone_to(self) -> int:
-        """Return the number up to which nothing is read again: every entry up to it is gone."""
+        """Return the number up to which no entry exists any more, so that none is read again."""
         first = self._stream.peek(position_of(self._cursor))
         number = None if first is None else number_of(first.position)
         return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
@@ -182,13 +182,13 @@ class DoorReader:
         return Piece(plain, [refused_mark(number, fields) for number, fields in marked], taken[-1][0])
 
     def note_framed(self, piece: Piece, rows: int) -> None:
-        """Note that the frames of a piece are made."""
+        """Record that the frames of a piece are made."""
         seen = self._seen - len(self._waiting)
         self._framed.append(_Framed(piece.last, rows, self._bytes, seen))
         self._bytes = 0
 
     def _read(self) -> Refused | None:
-        """Read the next entries; return one that is too large to be read, refused."""
+        """Read the next entries. An entry that is too large is returned as a refused one."""
         try:
             read = self._stream.read(position_of(self._cursor), self._count)
         except ReplyTooLarge:
@@ -244,10 +244,10 @@ class DoorReader:
         log.error("an entry of the front door is too large to be read", id=str(giant.position), bytes=giant.size)
         return refused_giant(number, giant.size, giant.beginning)
 
-    # -- built anew ------------------------------------------------------------------------------------------------
+    # -- rebuild ---------------------------------------------------------------------------------------------------
 
     def _begin_rebuild(self) -> None:
-        """Begin to build the stream anew behind what was read, because an id there is no number."""
+        """Begin to rebuild the stream after the read entries, because an id there is no number."""
         if self._at_ms > MAX_POSITION.ms:
             log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
             self._is_full = False
@@ -256,7 +256,7 @@ class DoorReader:
         self._copying = _Copying(self._group_at, self._group_at, position_of(self._cursor), 0)
 
     def _go_on_rebuilding(self, copying: _Copying) -> None:
-        """Copy some entries that keep their ids; when all are copied, put the copy in the stream's place."""
+        """Copy some entries with their ids; when all are copied, replace the stream by the copy."""
         copied = self._stream.copy(copying.after, copying.through)
         kept = copying.kept + copied.entries
         self._copying = copying._replace(after=copied.after, kept=kept)
@@ -264,7 +264,7 @@ class DoorReader:
             return
         most_ms = self._most_ms(self._at_ms, self._highest)
         swapped = self._stream.swap(copying.kept_after, copying.through, most_ms)
-        log.warning("front door built anew, an id was out of bounds", after=str(copying.through), moved=swapped.moved)
+        log.warning("front door rebuilt, an id was out of bounds", after=str(copying.through), moved=swapped.moved)
         if self._expected is not None and swapped.added is not None:
             self._note(swapped.added - self._expected - swapped.moved, copying.through)
         self._copying, self._group_at = None, copying.kept_after
@@ -272,11 +272,11 @@ class DoorReader:
         self._base, self._counted_to = f"{self._group_at} 0", copying.through
         self._added, self._is_full = None, True
 
-    # -- what was not read -----------------------------------------------------------------------------------------
+    # -- lost entries ----------------------------------------------------------------------------------------------
 
     @property
     def _expected(self) -> int | None:
-        """How many entries the server has added, if nobody else deletes any."""
+        """Return how many entries the server has added, if no other client deletes any."""
         return None if self._offset is None else self._seen - self._offset + self._lost
 
     def _expect_same(self, read: Read) -> DoorState:
@@ -299,7 +299,7 @@ class DoorReader:
         raise DoorChanged
 
     def _count_lost(self, look: DoorState) -> None:
-        """Compare the entries read with those that the server added, at a moment when nothing is unread."""
+        """Compare the number of read entries with the added ones, at a moment when no entry is unread."""
         self._added = look.added
         if look.added is None:
             return
@@ -316,12 +316,12 @@ class DoorReader:
         self.losses.append(Loss(self._base, self._lost, self._counted_to, through))
 
     def passed(self, lowest: int) -> None:
-        """Drop from memory what every partition but those left out has applied; the stream keeps it for these."""
+        """Drop pieces from memory that all partitions have applied, except those left out: the stream keeps them."""
         while self._framed and self._framed[0].last <= lowest:
             self._framed.popleft()
 
     def applied(self, lowest: int) -> None:
-        """Move the group behind what every partition has applied, so that it is trimmed."""
+        """Move the group after the entries that every partition has applied, so that they can be trimmed."""
         done = None
         while self._framed and self._framed[0].last <= lowest:
             done = self._framed.popleft()
@@ -341,6 +341,6 @@ class DoorReader:
 
 
 def _where_counted(look: DoorState, lowest: int) -> tuple[int, int | None]:
-    """Return where to begin, and how many entries were added up to there: at our group, if that is lower."""
+    """Return the number at which to begin, not after our group, and how many entries were added up to there."""
     at = number_of(look.group) if look.group is not None else None
     return (at, look.counted) if at is not None and at <= lowest and look.counted is not None else (lowest, None)

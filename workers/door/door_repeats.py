@@ -37,9 +37,9 @@ class DoorRepeats:
         self.is_ready = False
 
     def restart(self, number: int, left_out: Collection[int] = ()) -> None:
-        """Begin anew behind the entry with this number: what was framed up to it is read by `read_on`, in steps.
+        """Restart after the entry with this number; `read_on` reads the frames of earlier entries, in steps.
 
-        left_out: partitions whose keys hold something else; nothing is sent to them, and the door begins anew after.
+        left_out: partitions whose keys hold another type: no frame is sent to them; the door restarts afterwards.
         """
         self._same = SameTrades(most=_MOST)
         self._requeued = SameTrades(most=_MOST)  # an entry that is framed again is no repeat of itself
@@ -47,7 +47,7 @@ class DoorRepeats:
         self.is_ready = False
 
     def read_on(self) -> None:
-        """Read one page of what was framed before; `is_ready` behind the last."""
+        """Read one page of the earlier frames; after the last page `is_ready` is true."""
         self.is_ready = next(self._pages, self) is self
 
     def mark(self, ticks: Ticks, entries: Sequence[Entry]) -> Ticks:
@@ -88,7 +88,7 @@ def _flags(ticks: Ticks) -> Column:
 
 
 def _door_frame(body: bytes) -> Frame | None:
-    """Return the front door's frame of an entry; None for any other, and for one whose rows have no names."""
+    """Return the frame of an entry if the front door made it and its rows have trade ids; else None."""
     try:
         frame = frames.decode(body)
     except BadFrame:

@@ -1,4 +1,4 @@
-"""Turns the plain entries of `tickstock-stream`, anybody's XADD, into frames. One worker does it, by lease.
+"""Turn the plain entries of `tickstock-stream`, which any client may XADD, into frames. One worker does it, by lease.
 
 Nothing is kept on disk: the entries stay in the stream until every partition has applied them, and a door that begins
 anew reads them again from there. Frames are numbered by entry ids (contracts/partition.py), and each row carries its
@@ -51,7 +51,7 @@ _ANSWER_EVERY_S = 5.0  # a worker's `want` is answered at most so often
 
 
 class FrontDoor:
-    """The front door of the fleet. Every worker has one; only that of the lease's owner works."""
+    """The front door of the fleet. Every worker has one; only the one of the lease's owner is active."""
 
     def __init__(  # noqa: PLR0913  # two servers, and how entries become frames
         self,
@@ -95,9 +95,9 @@ class FrontDoor:
     # -- the lease -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Make frames of new entries, if the door is ours; return whether there may be more at once.
+        """Make frames of new entries, if this worker has the lease; return whether more may be waiting.
 
-        While Redis is out of memory the door waits and the worker goes on: only commits make room.
+        While Redis is out of memory the door waits, but the worker continues: only commits make room.
         """
         self._look_at_lease()
         if self._lease is None or self._world.monotonic_s() < self._full_until:
@@ -122,12 +122,12 @@ class FrontDoor:
         return busy
 
     def _leave_out(self) -> None:
-        """Find the keys that hold something else: entries for their partitions stay at the door and are read again."""
+        """Find keys of another type: entries for their partitions stay in the stream and are read again later."""
         self._foreign_door.check([0])
         self._foreign.check(range(self._partitions))
 
     def _look_at_foreign(self) -> None:
-        """Begin anew, at the lowest number that is applied, if a key is right again."""
+        """If a key is correct again, restart at the lowest applied number."""
         if self._foreign_door.put_right() | self._foreign.put_right():
             self.reset()
 
@@ -175,7 +175,7 @@ class FrontDoor:
             self._lease = None
         self._reader.close()
 
-    # -- where it begins -------------------------------------------------------------------------------------------
+    # -- start -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
@@ -206,7 +206,7 @@ class FrontDoor:
             self._lease = self._lease._replace(epoch=row[0])
 
     def _flows(self) -> dict[int, FlowNumbers]:
-        """Return the door's numbers in each partition that is not left out. Raises where a key holds something else."""
+        """Return the door's numbers in each partition that is not left out. Raises if a key holds another type."""
         open_to = [p for p in range(self._partitions) if p not in self._foreign.left_out]
         flows: dict[int, FlowNumbers] = {}
         for p, numbers in read_flows(self._client, FRONT_DOOR_PRODUCER, open_to).items():
@@ -231,7 +231,7 @@ class FrontDoor:
         lowest = min((flow.done for flow in flows.values()), default=0)
         if len(flows) == self._partitions:
             self._reader.applied(lowest)
-        else:  # keep what a partition that is left out has not applied
+        else:  # keep the entries that a left-out partition has not applied
             self._reader.passed(lowest)
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 

@@ -1,1 +1,1 @@
-"""Writes bars for a program with a loop of its own."""
+"""Make and write bars for a program that has its own loop."""

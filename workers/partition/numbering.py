@@ -47,7 +47,7 @@ def without_symbols(rows: NDArray[np.void], codes: Codes) -> NDArray[np.void]:
 
 
 def are_among(codes: Codes, some: Codes) -> Mask:
-    """Tell which codes are among some; a partition has few symbols, so that a table of all of them is small."""
+    """Return a mask of the codes that are among some. It uses a table of all codes: a partition has few symbols."""
     chosen = np.zeros(max(codes.max(initial=-1), some.max(initial=-1)) + 1, bool)
     chosen[some] = True
     return chosen[codes]

@@ -1,7 +1,7 @@
-"""What a worker holds of one partition between two commits: numbers, clocks, open bars, counts. Pure.
+"""The state of one partition in a worker between two commits: numbers, clocks, open bars, counts. Pure.
 
-It only grows until the commit; then `committed` moves it on. All of it can be dropped at any time: a restore loads the
-last committed state, and the stream brings the rest again.
+It only grows until the commit; then `committed` advances it. It can be dropped at any time: a restore loads the last
+committed state, and reads the stream again from there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -335,7 +335,9 @@ class PartitionState:
                 ready += some
                 before_ms = since_ms
             refuse_overlapping(flow, self.uncommitted)
-            for piece in pieces_of(ready) if ready else ():  # together: each of thousands may stand behind its own hole
+            for piece in (
+                pieces_of(ready) if ready else ()
+            ):  # together: thousands of frames may each wait behind other missing frames
                 self._apply_feed(flow.feed, piece, now_ns)
                 between()
         return given_up

@@ -73,7 +73,7 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 class LoadedState(NamedTuple):
-    """What a checkpoint holds. symbols: bars and marks hold the index into them. early: undos that wait."""
+    """The content of a checkpoint. symbols: bars and marks hold indices into this list. early: undos that wait."""
 
     symbols: list[str]
     flows: dict[str, FrameOrder]

@@ -26,15 +26,15 @@ from ...contracts.ticks import (
 from .frame_order import Arrival
 
 MS_NS = 1_000_000
-LATENESS_MS = 500  # a live bar stays open so long after its end
-MAX_FUTURE_S = 900.0  # a tick's time may be so far ahead of its arrival
+LATENESS_MS = 500  # time that a live bar stays open after its end
+MAX_FUTURE_S = 900.0  # the most that a tick's time may be ahead of its arrival
 
-REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # late trades are folded in for about this long
+REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # a live tick that is older at its arrival is refused as too late
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker accepts. Prices in dollars, sizes in shares: what the columns of ohlcv_1min hold."""
+    """The limits of accepted ticks: those of the columns of ohlcv_1min. Prices in dollars, sizes in shares."""
 
     lateness_ns: int = LATENESS_MS * MS_NS
     max_future_ns: int = int(MAX_FUTURE_S * 1000) * MS_NS
@@ -111,7 +111,7 @@ def widened(ticks: Ticks) -> Ticks:
 
 
 def may_count(ticks: Ticks, arrivals: RowArrivals, limits: Limits) -> Mask:
-    """Tell which ticks would not be refused."""
+    """Return a mask of the ticks that would not be refused."""
     good = np.ones(len(ticks), bool)
     for _, _, bad in _problems(ticks, arrivals, limits):
         good &= ~bad

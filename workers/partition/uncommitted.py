@@ -1,4 +1,4 @@
-"""What happened in a partition since its last commit: one object, which the next commit replaces whole. Pure."""
+"""The changes of a partition since its last commit: one object, which the next commit replaces whole. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from .early_undos import EarlyUndo
 
 @dataclass(slots=True)
 class Counts:
-    """What became of one producer's ticks since the last commit; `ticks_in` is the sum of the others."""
+    """The outcomes of one producer's ticks since the last commit; `ticks_in` is the sum of the others."""
 
     ticks_in: int = 0
     applied: int = 0

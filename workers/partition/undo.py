@@ -1,8 +1,8 @@
 """Cancels and corrections: find the trade among the ticks that the stream still holds. Pure.
 
-A bar does not remember its trades, and to undo a high takes all of them. The stream keeps them for a time after the
-commit (`--retention-s`): the bar is made again from there, without the trade. If the undo came before its trade, it
-waits (partition/early_undos.py).
+A bar does not store its trades, but all of them are needed to undo a high. The stream keeps them for a time after the
+commit (`--retention-s`): the bar is made again from the stream, without the trade. If the undo came before its trade,
+it waits (partition/early_undos.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +22,13 @@ from ...contracts.spellings.undo import UNDOES
 from ...contracts.ticks import OPTIONAL_COLUMNS, Column, Mask, Refused, Ticks, concat
 from .bar_book import bars_of, empty_bars
 from .frame_order import Arrival, FrameOrder
-from .tick_check import Limits, check, row_arrivals
+from .tick_check import MS_NS, REVISION_WINDOW_NS, Limits, check, row_arrivals
 
 CANCEL, CORRECT = UNDOES["cancel"], UNDOES["correct"]
 NO_TRADE = "no such trade in what the stream keeps (--retention-s), nor in 15 minutes since, or it was taken back"
 TRIMMED = "its minute is older than what the stream keeps (--retention-s)"
 REPLACED = "a repair or a replay has made its minute, in which no single trade can be taken back"
-UNDO_WAIT_MS = 900_000  # an undo waits so long for its trade: a later trade is refused as too late
+UNDO_WAIT_MS = REVISION_WINDOW_NS // MS_NS  # an undo waits this time for its trade: a later one is refused as too late
 _EXTREMES_OF_A_TICK = ("open", "high", "low", "vwap")
 
 
@@ -59,7 +59,7 @@ class Found(NamedTuple):
 
 
 def is_undo(ticks: Ticks) -> Mask:
-    """Tell which rows are cancels or corrections."""
+    """Return a mask of the rows that are cancels or corrections."""
     if "undoes" not in ticks.optional:
         return np.zeros(len(ticks), bool)
     return np.asarray(ticks.optional["undoes"] != 0)
@@ -187,7 +187,7 @@ def with_corrections(ticks: Ticks, corrections: Mapping[int, Undo]) -> Ticks:
 
 
 class Past(NamedTuple):
-    """What a partition's stream holds of a feed. first_ms: ticks before it may be missing; 0: none is missing.
+    """The ticks of a feed in a partition's stream. first_ms: ticks before it may be missing; 0: none is missing.
 
     arrived_ms: (n,) when each tick arrived, Unix ms.
     """

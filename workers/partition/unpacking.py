@@ -39,7 +39,7 @@ class Unpacker:
     def unpack(self, producer: str, arrivals: list[Arrival], uncommitted: Uncommitted) -> list[Ticks]:
         """Unpack one producer's frames; count their rows, and refuse those that came as refused.
 
-        Returns one batch for each frame; a single one where the frames are alike.
+        Returns one batch for each frame, or a single batch if the frames have the same columns.
         """
         counts = uncommitted.count_of(producer)
         batches = self._together(arrivals) or [self._one(arrival, uncommitted) for arrival in arrivals]

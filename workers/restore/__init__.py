@@ -1,1 +1,1 @@
-"""Going back to what is committed: of one partition, and of all when a server was away."""
+"""Restore the committed state: of one partition, and of all after a server was away."""

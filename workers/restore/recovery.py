@@ -1,4 +1,4 @@
-"""What a worker does while a server is away: wait with growing pauses, then begin again from what is committed."""
+"""While a server is away, a worker waits with growing pauses; then it restores the committed state."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from ...db.vitals import VITALS
 from ...db.world import World
 
 _FOREIGN_IN_A_ROW = 3  # errors of a key with a wrong type, one after another; more cannot all be keys of partitions
-AWAY = (psycopg.Error, RedisError, OSError, ServerAway)  # what a server that is away may raise; some mean other things
+AWAY = (psycopg.Error, RedisError, OSError, ServerAway)  # errors while a server is away; some also have other causes
 
 
 class Recovery:
@@ -98,7 +98,7 @@ class Recovery:
         return not isinstance(error, ResponseError) or redis.can_pass(error)
 
     def _log_away(self, error: Exception) -> None:
-        """Log which server is away, and what a person can do about it."""
+        """Log which server is away, and what a person can do."""
         do = postgres.advice(error) if isinstance(error, psycopg.Error) else redis.advice(error)
         self._outages[server_of(error)].say(error, do=do)
 

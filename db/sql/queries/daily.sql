@@ -23,8 +23,8 @@ INSERT INTO symbols (symbol)
 SELECT DISTINCT symbol FROM unnest(%(symbols)s::text[]) AS w (symbol) ORDER BY 1 ON CONFLICT DO NOTHING;
 
 -- import_vendor_days --
--- Bars of days as a vendor says them; ours give way. What is final is changed by what is final alone. Returns how many
--- rows changed, and how many of them the vendor had said otherwise before.
+-- A vendor's daily bars. They replace ours; a final bar is replaced only by a final bar. Returns how many rows changed,
+-- and how many of them had other values of a vendor before.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(%(symbols)s::text[], %(days)s::date[], %(opens)s::float8[], %(highs)s::float8[],
                          %(lows)s::float8[], %(closes)s::float8[], %(volumes)s::float8[], %(are_final)s::boolean[])
@@ -48,13 +48,13 @@ SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open,
   FROM written w LEFT JOIN before b ON b.symbol = w.symbol AND b.date = w.date;
 
 -- vendor_days --
--- Of each day with bars: how many of some symbols have one of a vendor, and how many of these are final.
+-- For each day with bars: how many of the symbols have a vendor's bar, and how many of these bars are final.
 SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
        (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
  WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
 
 -- days_without_vendor --
--- Symbols and days that have no bar of a vendor that is final.
+-- The symbols and days without a final bar of a vendor.
 SELECT w.symbol, d.day FROM unnest(%(symbols)s::text[]) AS w (symbol) CROSS JOIN unnest(%(days)s::date[]) AS d (day)
  WHERE NOT EXISTS (SELECT FROM ohlcv_daily t WHERE t.symbol = w.symbol AND t.date = d.day AND t.provenance <> 'own'
                       AND t.is_final)
@@ -140,7 +140,7 @@ SELECT new, deleted FROM replace_found(%(table)s::regclass, %(kind)s, %(stamp)s,
                                        %(stamps)s, %(rows)s::jsonb);
 
 -- intraday_signals --
--- The surest pattern of each direction that was told of a symbol during a session, the later one of two.
+-- The published pattern with the highest confidence, for each symbol, session and direction; of equal ones the later.
 SELECT DISTINCT ON (p.symbol, w.closes, direction)
        p.symbol, w.closes, (p.pattern_data ->> 'direction')::int AS direction, p.pattern_type, p.timeframe,
        p.confidence::float8, p.detection_timestamp

@@ -1,70 +1,57 @@
 -- bars_of_symbol --
--- The last bars of one timeframe, oldest first. The other branches are left out by their first condition. As JSON where
--- the table may be the application's, without our columns, and behind the LIMIT, because that takes a while for each row.
-SELECT at, open, high, low, close, volume, vwap, trades, provenance FROM (
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, (to_jsonb(b) ->> 'vwap')::float8 AS vwap, (to_jsonb(b) ->> 'trade_count')::bigint AS trades,
-           to_jsonb(b) ->> 'provenance' AS provenance
-      FROM (SELECT * FROM ohlcv_1min WHERE %(timeframe)s = '1min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+-- The last bars of one timeframe, oldest first. Only one branch has rows: the first condition of the others is false. As
+-- JSON, because the tables may be the application's, without some of our columns; after the LIMIT, because it is slow.
+SELECT coalesce(to_char((bar ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                bar ->> 'date', bar ->> 'week_start', bar ->> 'month_start') AS at,
+       (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8, (bar ->> 'close')::float8,
+       (bar ->> 'volume')::float8, (bar ->> 'vwap')::float8, (bar ->> 'trade_count')::bigint, bar ->> 'provenance'
+  FROM (
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_1min WHERE %(timeframe)s = '1min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_5min WHERE %(timeframe)s = '5min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_5min WHERE %(timeframe)s = '5min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_15min WHERE %(timeframe)s = '15min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_15min WHERE %(timeframe)s = '15min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_30min WHERE %(timeframe)s = '30min' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_30min WHERE %(timeframe)s = '30min' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b."timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), b.open::float8, b.high::float8, b.low::float8,
-           b.close::float8, b.volume::float8, NULL, NULL, NULL
-      FROM (SELECT * FROM ohlcv_hourly WHERE %(timeframe)s = 'hourly' AND symbol = %(symbol)s
-               AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity')
-               AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
-             ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_hourly WHERE %(timeframe)s = 'hourly' AND symbol = %(symbol)s
+           AND "timestamp" >= coalesce(%(from)s::timestamptz, '-infinity') AND "timestamp" < coalesce(%(to)s::timestamptz, 'infinity')
+         ORDER BY "timestamp" DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.date, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
-               AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY date DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
+           AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY date DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.week_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
-               AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY week_start DESC LIMIT %(limit)s) AS b
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
+           AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY week_start DESC LIMIT %(limit)s) AS b
     UNION ALL
-    SELECT to_char(b.month_start, 'YYYY-MM-DD'), b.open::float8, b.high::float8, b.low::float8, b.close::float8,
-           b.volume::float8, NULL, NULL, to_jsonb(b) ->> 'provenance'
-      FROM (SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
-               AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity')
-               AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
-             ORDER BY month_start DESC LIMIT %(limit)s) AS b
-) AS b ORDER BY at;
+    SELECT to_jsonb(b) AS bar FROM (
+        SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
+           AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+         ORDER BY month_start DESC LIMIT %(limit)s) AS b
+) AS bars ORDER BY at;
 
 -- symbol_exists --
 SELECT EXISTS (SELECT FROM symbols WHERE symbol = %(symbol)s);
 
 -- latest_patterns_of --
--- Patterns that stand, the latest first. bar: the start of the bar, as text.
+-- Patterns that are not superseded, latest first. bar: the start of the bar, as text.
 SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume, levels, flow_id FROM (
     (SELECT d.symbol, to_timestamp((d.minute + f.minutes) * 60.0) AS at,
             to_char(to_timestamp(d.minute * 60.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS bar,
@@ -107,7 +94,7 @@ SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume
 ) AS p ORDER BY at DESC, symbol, pattern LIMIT %(limit)s;
 
 -- latest_indicators_of --
--- The last values of one symbol, the latest first. As JSON where the table may be the application's.
+-- The last values of one symbol, latest first. As JSON if the table may be the application's, without our columns.
 SELECT at, timeframe, indicator, value, values FROM (
     SELECT i.calculation_timestamp AS at, i.timeframe, i.indicator_type AS indicator,
            (to_jsonb(i) ->> 'value')::float8 AS value, i.value_data AS values
@@ -125,7 +112,7 @@ SELECT at, timeframe, indicator, value, values FROM (
 ) AS i ORDER BY at DESC, timeframe, indicator LIMIT %(limit)s;
 
 -- cache_syncs --
--- Runs that did nothing but cache_sync, the newest first.
+-- Runs with only the phase cache_sync, newest first.
 SELECT run_id, coalesce(parameters ->> 'cache_mode', 'full'), status, created_at, started_at, ended_at, requested_by, error
   FROM run
  WHERE kind = 'daily' AND phases = '{cache_sync}' AND (%(run_id)s::uuid IS NULL OR run_id = %(run_id)s)

@@ -1,5 +1,5 @@
 -- add_load --
--- A row that is there stays as it is: the same message again, or a cancel that came first.
+-- An existing row stays as it is: the same message came again, or a cancel came first.
 INSERT INTO run (run_id, kind, run_date, trigger, universe, phases, parameters, requested_by, job_id, request, status, error,
                  ended_at, heard_at)
 VALUES (%(run_id)s, 'data_load', %(run_date)s, 'manual', %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(job_id)s,
@@ -12,7 +12,7 @@ UPDATE run SET heard_at = clock_timestamp(),
  WHERE job_id = %(job_id)s RETURNING run_id;
 
 -- alive_loads --
--- Which loads are moved on: those that are to end, then the oldest; the others wait in their queue.
+-- The loads to advance: those being cancelled, then the oldest; the others stay queued.
 SELECT run_id FROM run WHERE kind = 'data_load' AND status IN ('queued', 'running', 'cancelling')
  ORDER BY status = 'cancelling' DESC, created_at LIMIT %(limit)s;
 
@@ -42,7 +42,7 @@ SELECT phase, status, symbols, failed_symbols, error FROM run_step
  WHERE run_id = %(run_id)s AND status <> 'halved' ORDER BY stage, batch;
 
 -- refuse_job --
--- No row means: another has said it.
+-- No row: another process has recorded it.
 INSERT INTO refused_job (digest) VALUES (%(digest)s) ON CONFLICT DO NOTHING RETURNING refused_at;
 
 -- prune_refused_jobs --

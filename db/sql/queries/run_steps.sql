@@ -6,14 +6,14 @@ SELECT %(run_id)s, %(phase)s, t.timeframe, s.batch, ARRAY(SELECT jsonb_array_ele
        ROWS FROM (jsonb_array_elements(%(batches)s::jsonb)) WITH ORDINALITY AS s (symbols, batch);
 
 -- add_question_steps --
--- Steps that ask a vendor, for all symbols of the run at once: by what they ask for, each of the first stages.
+-- Steps that ask a vendor for all symbols of the run at once. They are in the first stages of the phase.
 INSERT INTO run_step (run_id, phase, timeframe, batch, symbols, token, stage, weight, not_before)
 SELECT %(run_id)s, %(phase)s, q.question, 1, '{}', (random() * 9e18)::bigint, q.stage, %(weight)s,
        coalesce(q.not_before, '-infinity')
   FROM unnest(%(questions)s::text[], %(stages)s::int[], %(not_before)s::timestamptz[]) AS q (question, stage, not_before);
 
 -- waiting_steps --
--- Of the first stage that has not ended.
+-- The due steps of the first stage that has not ended.
 SELECT s.phase, s.timeframe, s.batch, s.token FROM run_step s
  WHERE s.run_id = %(run_id)s AND s.status = 'waiting' AND s.not_before <= clock_timestamp()
    AND s.stage = (SELECT min(f.stage) FROM run_step f WHERE f.run_id = %(run_id)s AND f.status = 'waiting');
@@ -103,16 +103,16 @@ UPDATE run_step SET error = %(error)s, token = token # 1, attempt = attempt + 1,
    AND token = %(token)s AND status = 'waiting';
 
 -- note_wait --
--- The vendor wants no question for so long: who asks how far the run is hears of it.
+-- The vendor accepts no request for this time; the progress of the run shows the wait.
 UPDATE run_step SET waits_until = clock_timestamp() + make_interval(secs => %(seconds)s)
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND timeframe = %(timeframe)s AND batch = %(batch)s AND token = %(token)s;
 
 -- questions_of_run --
--- What was asked of a vendor in a phase, and what came of it.
+-- The questions of a phase to a vendor, with their details.
 SELECT timeframe, detail FROM run_step
  WHERE run_id = %(run_id)s AND phase = %(phase)s AND cardinality(symbols) = 0 ORDER BY timeframe;
 
 -- sources_of_run --
--- How many bars of days each source gave.
+-- The number of daily bars from each source.
 SELECT e.key, sum(e.value::bigint)::bigint FROM run_step s, jsonb_each_text(s.detail -> 'rows') AS e
  WHERE s.run_id = %(run_id)s GROUP BY e.key ORDER BY e.key;

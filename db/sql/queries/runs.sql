@@ -12,8 +12,8 @@ SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 
 SELECT run_id FROM run WHERE idempotency_key = %(idempotency_key)s;
 
 -- processing --
--- The daily run that is alive, and how far its open phase is: symbols of its steps that ended, and of all. coordinated: a
--- coordinator was there within the last minute, or has not had one yet.
+-- The active daily run, and the progress of its open phase: symbols of its ended steps, and of all steps. coordinated: a
+-- coordinator was active within the last minute, or the run is younger than a minute.
 SELECT r.run_id, r.status, r.phases, r.phase, coalesce(r.started_at, r.created_at), coalesce(cardinality(r.symbols), 0),
        s.ended, s.every, greatest(r.created_at, l.renewed_at) > clock_timestamp() - interval '1 minute', clock_timestamp()
   FROM run r
@@ -97,7 +97,7 @@ SELECT DISTINCT symbol FROM (
 ) AS s ORDER BY 1;
 
 -- failures_of_run --
--- Symbol *: what was asked for all symbols at once.
+-- Symbol *: a question for all symbols at once.
 SELECT DISTINCT ON (symbol, CASE WHEN symbol = '*' THEN why END) symbol, phase, why FROM (
     SELECT unnest(symbols) AS symbol, phase, coalesce(error, status) AS why FROM run_step
      WHERE run_id = %(run_id)s AND status IN ('failed', 'cancelled')

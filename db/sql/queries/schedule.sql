@@ -11,11 +11,11 @@ UPDATE schedule SET enabled = %(enabled)s, trigger_time = %(trigger_time)s, univ
                     enabled_since = CASE WHEN enabled OR NOT %(enabled)s THEN enabled_since ELSE clock_timestamp() END;
 
 -- last_automatic_run --
--- The newest day of which a whole run ended well.
+-- The newest day with a completed run of all phases.
 SELECT max(run_date) FROM run WHERE kind = 'daily' AND trigger = 'automatic' AND status = 'completed';
 
 -- add_due_run --
--- No row means: this day's run was there already, or another run is alive. A constraint decides, whoever asks, and when.
+-- No row: the day has its run already, or another run is active. A constraint decides, so that any process may ask.
 INSERT INTO run (run_id, run_date, trigger, universe, phases, parameters, requested_by, due_at)
 VALUES (%(run_id)s, %(run_date)s, %(trigger)s, %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(due_at)s)
 ON CONFLICT DO NOTHING RETURNING run_id;

@@ -2,16 +2,16 @@
 SELECT update_symbols(%(rows)s::jsonb);
 
 -- mark_delisted --
--- Never deleted: their bars stay, and so does what was found on them.
+-- Delisted symbols are never deleted: their bars and detections stay.
 UPDATE symbols SET active = false WHERE symbol = ANY (%(symbols)s) AND active IS DISTINCT FROM false;
 
 -- members_of_market --
--- By columns that the application's table may lack.
+-- By columns that the application's table may not have.
 SELECT symbol, to_jsonb(s) ->> 'type', (to_jsonb(s) ->> 'market_cap')::float8 FROM symbols s
  WHERE active IS NOT FALSE ORDER BY symbol COLLATE "C";
 
 -- symbols_to_value --
--- Those that were never asked for first, then the longest ago.
+-- First those that were never asked for, then those that were asked for longest ago.
 SELECT symbol FROM symbols s
  WHERE symbol = ANY (%(symbols)s) AND active IS NOT FALSE AND coalesce(to_jsonb(s) ->> 'type', 'CS') IN ('CS', 'ADRC')
  ORDER BY to_jsonb(s) ->> 'last_updated_utc' NULLS FIRST, to_jsonb(s) ->> 'market_cap' IS NOT NULL, symbol

@@ -1,1 +1,1 @@
-"""The results as they come: one reader a process, and the clients that hear them."""
+"""The results as they are published: one reader per process, and the clients that receive them."""

@@ -1,4 +1,4 @@
-"""The clients of /events: each hears every result after the one that it names, through a queue with a bound."""
+"""The clients of /events. Each receives every result after the one that it names, through a bounded queue."""
 
 import asyncio
 import re
@@ -12,14 +12,14 @@ from ....contracts.names import RUNS
 from ....db.metrics import EVENT_CLIENTS, EVENT_CLIENTS_DROPPED
 
 MOST_CLIENTS = 200
-_MOST_WAITING_BYTES = 32 << 20  # of one client; the data itself is held once for all
+_MOST_WAITING_BYTES = 32 << 20  # queued for one client; all clients share one copy of the data
 _REMEMBERED_BYTES = 16 << 20
-_EACH_BYTES = 200  # what an event takes beside its data
+_EACH_BYTES = 200  # memory of an event without its data
 _ID = re.compile(r"(runs|\d{1,5})-(\d{1,18})")
 
 
 class Event(NamedTuple):
-    """A row of the outbox as clients hear it. data: JSON in one line."""
+    """A row of the outbox as clients receive it. data: JSON in one line."""
 
     partition: int
     number: int
@@ -28,12 +28,12 @@ class Event(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Return the result's id, as messages name it: `result_id`."""
+        """Return the result's id, as in the field `result_id` of messages."""
         return f"{'runs' if self.partition == RUNS else self.partition}-{self.number}"
 
     @property
     def size(self) -> int:
-        """Return the bytes that it takes."""
+        """Return its memory in bytes."""
         return len(self.data) + _EACH_BYTES
 
 
@@ -46,11 +46,11 @@ def read_id(text: str) -> tuple[int, int]:
 
 
 class TooManyClients(UsageError):
-    """There is no room for another client: answer 503."""
+    """The most clients are connected: answer 503."""
 
 
 class Client:
-    """One listener, made by the task that sends to it. `offer` and `close` may come from any thread."""
+    """One client, made by the task that sends to it. Any thread may call `offer` and `close`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class Client:
         self._is_closed = False
 
     def offer(self, events: Iterable[Event]) -> bool:
-        """Queue events; return False where too much waits."""
+        """Queue events; return False if too many bytes are queued."""
         for event in events:
             self._waiting.append(event)
             self._bytes += event.size
@@ -70,20 +70,20 @@ class Client:
         return self._bytes <= _MOST_WAITING_BYTES
 
     def put_first(self, events: Sequence[Event]) -> None:
-        """Queue what came before all that waits."""
+        """Queue events that come before all queued ones."""
         self._waiting.extendleft(reversed(events))
         self._bytes += sum(event.size for event in events)
         self._news.set()
 
     def close(self, *, now: bool = False) -> None:
-        """End after what waits; now: break a send off that waits for the client."""
+        """End the client after its queued events; now: also cancel a send that waits for the client."""
         self._is_closed = True
         self._loop.call_soon_threadsafe(self._news.set)
         if now and self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def next(self, within_s: float) -> list[Event] | None:
-        """Return what is new, each once; nothing where nothing came in time; None at the end."""
+        """Return the new events, each once; [] if none came within the time (seconds); None at the end."""
         if not self._waiting and not self._is_closed:
             self._news.clear()
             if not self._waiting:
@@ -113,7 +113,7 @@ async def _until(news: asyncio.Event, within_s: float) -> None:
 
 
 class EventHub:
-    """Knows the clients, and the last events in the order in which they were told."""
+    """Has the clients, and the last events in the order in which they were published."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class EventHub:
         self._is_closed = False
 
     def tell(self, events: Sequence[Event]) -> None:
-        """Remember events, and queue them for each client; who has not heard too much is sent away."""
+        """Remember events, and queue them for each client; a client with too many queued bytes is disconnected."""
         with self._lock:
             for event in events:
                 self._last.append(event)
@@ -137,15 +137,15 @@ class EventHub:
             EVENT_CLIENTS.set(len(self._clients))
 
     def check_room(self) -> None:
-        """Raise TooManyClients where another client would be one too many."""
+        """Raise TooManyClients if the most clients are connected."""
         if len(self._clients) >= MOST_CLIENTS:
             EVENT_CLIENTS_DROPPED.labels("too_many").inc()
-            raise TooManyClients(f"{MOST_CLIENTS} clients listen: there is no room for more")
+            raise TooManyClients(f"{MOST_CLIENTS} clients are connected, no more are allowed")
 
     def join(self, after: tuple[int, int] | None) -> tuple[Client, bool]:
-        """Add a client that hears what comes after an event; return whether that one is remembered.
+        """Add a client that receives the events after one; return whether that event is still remembered.
 
-        after: partition and number; None: it hears what comes from now on.
+        after: partition and number; None: the client receives new events only.
         """
         with self._lock:
             client = Client()
@@ -173,7 +173,7 @@ class EventHub:
             EVENT_CLIENTS.set(len(self._clients))
 
     def close(self) -> None:
-        """End every client after what it waits for."""
+        """End every client after its queued events."""
         with self._lock:
             self._is_closed = True
             for client in self._clients:

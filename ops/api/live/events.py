@@ -1,4 +1,4 @@
-"""GET /events: the results as they come, as server-sent events."""
+"""GET /events: the results as they are published, as server-sent events."""
 
 from collections.abc import AsyncIterator, Collection
 from typing import Annotated, Any
@@ -17,26 +17,28 @@ from ..service import Service, Shared
 from .event_hub import Event, read_id
 
 KINDS = ("bars", "patterns", "indicators", "alerts", "run")
-_SIGN_EVERY_S = 15.0  # a comment, so that proxies keep the connection
+_SIGN_EVERY_S = 15.0  # a comment is sent, so that proxies keep the connection open
 _RETRY_MS = 2000
-_SLACK_S = 30.0  # commits of two partitions may be heard in another order than they were made in
+_SLACK_S = 30.0  # events of two partitions may arrive in another order than their commits
 _MOST_MISSED = 5000
 
 LastId = Annotated[
-    str | None, HeaderParameter(name="Last-Event-ID", max_length=40, description="Go on after this event.")
+    str | None, HeaderParameter(name="Last-Event-ID", max_length=40, description="Continue after this event.")
 ]
 Kinds = Annotated[
     str | None,
-    QueryParameter(name="kinds", max_length=100, description=f"Only these, with commas: {', '.join(KINDS)}."),
+    QueryParameter(
+        name="kinds", max_length=100, description=f"Only these kinds, separated by commas: {', '.join(KINDS)}."
+    ),
 ]
 
 
 @get("/events", responses=refusals(400, 422, 503), tags=["live"])
 async def events(service: Shared, last_id: LastId = None, kinds: Kinds = None) -> ServerSentEvent:
-    """Hear the results: bars, patterns, indicators, alerts, messages of runs.
+    """Receive results as they are published: bars, patterns, indicators, alerts, messages of runs.
 
-    An event's id is the result's id. After Last-Event-ID nothing is left out; what was heard already may come again
-    where another process answers. `reset`: what lies between is not kept any more, so read it anew.
+    An event's id is the result's id. After Last-Event-ID no event is left out, but if another process answers, some may
+    come twice. `reset`: events after Last-Event-ID are not stored any more, so read the lists again.
     """
     wanted = _kinds(kinds)
     after = read_id(last_id) if last_id else None
@@ -62,18 +64,18 @@ async def _heard(
             if not news:
                 yield _block(data=None, comment="still here")
     except ServerAway:
-        return  # the client comes again by itself, with the same Last-Event-ID
+        return  # the client connects again by itself, with the same Last-Event-ID
     finally:
         service.hub.leave(client)
 
 
 def _block(**fields: Any) -> ServerSentEventMessage:
-    """Make a block with plain line ends: some clients take the usual CR LF for two."""
+    """Make a block with LF line ends: some clients read CR LF as two."""
     return ServerSentEventMessage(sep="\n", **fields)
 
 
 def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:
-    """Read what came after an event; None where that, or something since then, is not kept any more."""
+    """Read the events after one; None if that one, or a later one, is not stored any more."""
     with database.connection() as connection:
         rows = results_after(connection, *after, slack_s=_SLACK_S, most=_MOST_MISSED)
     return None if rows is None else [Event(row.partition, row.number, row.kind, row.body) for row in rows]

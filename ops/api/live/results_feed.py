@@ -1,4 +1,4 @@
-"""The one reader of the results streams in a process: every result, in order, to whoever listens."""
+"""The one reader of the results streams in a process: it passes every result, in order, to the clients."""
 
 from ....contracts.errors import SetupError
 from ....contracts.names import RUNS
@@ -15,11 +15,11 @@ from ....workers.daily.patient_loop import PatientLoop
 from .event_hub import Event, EventHub
 
 _BLOCK_MS = 100
-_LOOK_EVERY_S = 1.0  # at the outbox, for what the streams did not bring; and for a stream with other partitions
+_LOOK_EVERY_S = 1.0  # how often the outbox is read for results that no stream has, and the partitions for a change
 
 
 class ResultsFeed(PatientLoop):
-    """Begins with what comes after its start; goes on where it was once a server is back."""
+    """Begins with the results after its start. When a lost server is back, it continues after the last result."""
 
     def __init__(self, database: Database, client: Client, hub: EventHub, *, stop: Stop, world: World) -> None:
         super().__init__(database, stop=stop, world=world)
@@ -30,7 +30,7 @@ class ResultsFeed(PatientLoop):
         self._look_at = 0.0
 
     def is_away(self, server: Server) -> bool:
-        """Tell whether a server did not answer last."""
+        """Tell whether a server did not answer the last time."""
         return (self._redis_outage if server == "redis" else self._database_outage).is_on
 
     def turn(self) -> None:
@@ -50,17 +50,17 @@ class ResultsFeed(PatientLoop):
             self._hub.tell(events)
 
     def begin_anew(self) -> None:
-        """Read again after what was told last."""
+        """Read again after the last results that clients received."""
         if self._redis_outage.is_on:
             VITALS.lost("redis")
         self._look_at = 0.0
         self._reader.seek(self._told)
 
     def leave(self) -> None:
-        """Hold nothing: nobody waits for it."""
+        """Do nothing: no other process waits for this one."""
 
     def _follow_partitions(self) -> None:
-        """Read the partitions that there are: none before the first worker or producer, others after a repartition."""
+        """Follow the number of partitions: 0 before the first worker or producer, another one after a repartition."""
         connection = self.database.connection
         try:
             wanted = {RUNS, *range(recorded_partitions(connection) or 0)}

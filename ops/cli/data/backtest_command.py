@@ -27,30 +27,47 @@ from ..parts.options import CONTEXT, Number, server_options
 from ..parts.selection import NamesType
 from ..parts.setting import typed
 
-_CUTS = 20  # of a check for look-ahead
+_CUTS = 20  # times at which --check-lookahead removes the later bars
 _DAY = click.DateTime(["%Y-%m-%d"])
 _DEFAULT = Rules()
 
 
-@click.command(context_settings=CONTEXT, short_help="What the published patterns would have earned.")
+@click.command(context_settings=CONTEXT, short_help="Compute what trades on the published patterns would have earned.")
 @typed("--symbols", type=NamesType(20), required=True, help="Symbols.")
-@typed("--patterns", type=NamesType(), required=True, help="Patterns, as pattern_definitions defines them.")
+@typed("--patterns", type=NamesType(), required=True, help="Names of patterns in pattern_definitions.")
 @typed("--from", "start", type=_DAY, required=True, help="First day.")
 @typed("--to", "end", type=_DAY, required=True, help="Last day.")
-@typed("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Bars that are traded on.")
+@typed(
+    "--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Timeframe of the bars to trade on."
+)
 @typed("--initial-capital", type=Number(0), default=_DEFAULT.initial_capital, help="Dollars.")
-@typed("--commission-rate", type=Number(0), default=_DEFAULT.commission_rate, help="Of the value, at entry and exit.")
 @typed(
-    "--slippage-rate", type=Number(0), default=_DEFAULT.slippage_rate, help="How much worse a market order is filled."
+    "--commission-rate", type=Number(0), default=_DEFAULT.commission_rate, help="Part of the value, at entry and exit."
 )
-@typed("--max-position-size", type=Number(0), default=_DEFAULT.max_position_size, help="Largest share of equity.")
-@typed("--stop-loss-pct", type=Number(0), default=_DEFAULT.stop_loss_pct, help="Fraction from the entry; 0: no stop.")
 @typed(
-    "--take-profit-pct", type=Number(0), default=_DEFAULT.take_profit_pct, help="Fraction from the entry; 0: no target."
+    "--slippage-rate",
+    type=Number(0),
+    default=_DEFAULT.slippage_rate,
+    help="Part by which a market order's price is worse.",
 )
-@typed("--max-bars", type=click.IntRange(1), help="Close a position after so many bars.")
-@typed("--short/--long-only", default=True, help="Whether bearish patterns open positions, too.")
-@typed("--check-lookahead", is_flag=True, help=f"Cut the future off at {_CUTS} times, and compare the trades before.")
+@typed(
+    "--max-position-size",
+    type=Number(0),
+    default=_DEFAULT.max_position_size,
+    help="Largest part of the equity in one position.",
+)
+@typed(
+    "--stop-loss-pct",
+    type=Number(0),
+    default=_DEFAULT.stop_loss_pct,
+    help="Distance from the entry, 0.05 is 5 %; 0: no stop.",
+)
+@typed(
+    "--take-profit-pct", type=Number(0), default=_DEFAULT.take_profit_pct, help="Distance from the entry; 0: no target."
+)
+@typed("--max-bars", type=click.IntRange(1), help="Close a position after this number of bars.")
+@typed("--short/--long-only", default=True, help="Whether bearish patterns open short positions.")
+@typed("--check-lookahead", is_flag=True, help=f"Repeat it {_CUTS} times without later bars: earlier trades must stay.")
 @typed("--out", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, CSV and a picture.")
 @typed("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @server_options
@@ -70,10 +87,10 @@ def backtest(
 ) -> None:
     """Trade the patterns that would have been published, on bars of the database.
 
-    A pattern on one bar is an order for the next bar's open, with slippage. A stop comes before a target in one bar; a
-    gap beyond the stop fills at the open. docs/backtests.md has every rule.
+    A pattern on one bar is an order for the next bar's open, with slippage. If a bar reaches both the stop and the
+    target, the stop counts. A gap beyond the stop fills at the open. docs/backtests.md has all rules.
 
-    Exit 1 where no symbol has bars, or where --check-lookahead finds a trade that knew the future.
+    Exit 1 if no symbol has bars, or if --check-lookahead finds a trade that depends on later bars.
     """
     request = Request(
         symbols=symbols,
@@ -100,7 +117,7 @@ def backtest(
 
 
 def _watched(work: Callable[[Callable[[float, str], None]], Report]) -> Report:
-    """Run a backtest with a bar of its progress, where a terminal is."""
+    """Run a backtest, with a progress bar if the output is a terminal."""
     console = make_console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("backtest", total=1.0)
@@ -108,7 +125,7 @@ def _watched(work: Callable[[Callable[[float, str], None]], Report]) -> Report:
 
 
 def _check(connection: Connection, request: Request) -> int:
-    """Print each trade that changes when later bars are cut off; return their number."""
+    """Print each trade that changes if later bars are removed; return their number."""
     patterns = definitions_of(connection, request)
     loaded: list[Loaded] = [*load(connection, request)]
     random = Random(msgspec.json.encode(request))  # the same request is cut at the same times
@@ -118,8 +135,10 @@ def _check(connection: Connection, request: Request) -> int:
 
     found = [*differences(loaded, request, patterns, some)]
     for one in found:
-        click.echo(f"{one.symbol}: {one.with_future} with the bars after {one.cut}, {one.without} without", err=True)
-    click.echo(f"look-ahead: {len(found)} trades differ where the bars end at {_CUTS} times", err=True)
+        click.echo(
+            f"{one.symbol}: {one.with_future} with the bars after {one.cut}, but {one.without} without them", err=True
+        )
+    click.echo(f"look-ahead: {len(found)} trades depend on later bars ({_CUTS} times checked)", err=True)
     return len(found)
 
 

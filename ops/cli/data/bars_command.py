@@ -39,7 +39,7 @@ def bars(
 ) -> None:
     """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
 
-    Bars of one minute also have the count of trades, the volume-weighted mean price (vwap) and the provenance: live,
+    1-minute bars also have the count of trades, the volume-weighted mean price (vwap) and the provenance: live,
     partial (a live feed missed a part of the minute), replay or repair. In a table a star after the count means
     partial. In CSV and JSON numbers are exact. In CSV an apostrophe is put before a symbol that a spreadsheet would
     compute: '=1+1.

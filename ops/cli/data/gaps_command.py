@@ -1,4 +1,4 @@
-"""`tickstock gaps`: lists and repairs what the live feeds missed."""
+"""`tickstock gaps`: lists and repairs the gaps of live feeds."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -37,10 +37,10 @@ _FAILED_SHOWN = 20
 def gaps(
     ctx: click.Context, where: AbstractContextManager[Place], state: str | None, limit: int, as_json: bool
 ) -> None:
-    """List what live feeds missed: when, why, what was repaired, and what the vendor does not have.
+    """List the gaps of live feeds: when, why, how many minutes were repaired, and which the vendor does not have.
 
-    The bars of a live feed in a gap are `partial` until they are repaired. For a minute without a trade that makes a
-    bar, the vendor has nothing, so that minute stays missing.
+    The bars of a live feed in a gap are `partial` until they are repaired. The vendor has no bar for a minute without
+    trades, so such a minute stays missing.
     """
     if ctx.invoked_subcommand:
         given = [p.opts[0] for p in ctx.command.params if p.name and _is_given(ctx, p.name)]
@@ -106,7 +106,7 @@ def repair(
 ) -> None:
     """Fetch open and missing minutes by REST, and wait until workers have committed them. Exit 1 if a gap stays open.
 
-    Producers repair gaps by themselves: this command is for the others. Workers must run.
+    Producers repair gaps by themselves; this command is for gaps that they did not repair. Workers must be running.
     """
     stop = Stop(deadline_s=15.0)  # time to send and commit the end of the repair
     rest = MassiveRest(rest_url, api_key(api_key_file), per_minute=rest_per_minute, wait=stop.wait)

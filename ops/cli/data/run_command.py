@@ -35,7 +35,7 @@ _GOOD = "completed"
 
 @click.group(context_settings=CONTEXT, short_help="Start, list, show, cancel and retry daily runs.")
 def run() -> None:
-    """Daily runs: bars of days, weeks and months, and detections on them. Processes `tickstock-jobs` do the work.
+    """Daily runs: daily, weekly and monthly bars, and detections on them. Processes `tickstock-jobs` do the work.
 
     Only one run is active at a time. `start` and `retry` wait for its end, and exit 0 if it completed, else 1.
     """
@@ -46,9 +46,7 @@ wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, an
 
 
 @run.command(context_settings=CONTEXT, short_help="Start a run.")
-@typed(
-    "--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last day of trading", help="Day of the run."
-)
+@typed("--date", "day", type=click.DateTime(["%Y-%m-%d"]), show_default="the last trading day", help="Day of the run.")
 @typed(
     "--phase",
     "phases",
@@ -74,7 +72,7 @@ wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, an
     default=1,
     help="Number of trading days, the last one is the day of the run.",
 )
-@typed("--cache-mode", type=click.Choice(CACHE_MODES), default="full", help="What cache_sync makes again.")
+@typed("--cache-mode", type=click.Choice(CACHE_MODES), default="full", help="Which universes cache_sync computes.")
 @typed("--skip-market-check", is_flag=True, help="Run also if the market was closed on that day.")
 @wait_option
 @server_options
@@ -103,7 +101,7 @@ def start(
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
         if universe != EVERY_UNIVERSE:
-            Universe(universe, place.servers.database_url)  # it must be there
+            Universe(universe, place.servers.database_url)  # raises UsageError if it does not exist
         check_names(connection, parameters, run_date)
         run_id = start_run(
             connection,
@@ -132,21 +130,21 @@ def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str
 @run.command(context_settings=CONTEXT)
 @server_options
 def cancel(where: AbstractContextManager[Place]) -> None:
-    """Cancel the active run; the steps that are done stay. Exit 1 if no run is active."""
+    """Cancel the active run. Its finished steps stay. Exit 1 if no run is active."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         run_id = cancel_run(connection)
     if run_id is None:
-        raise NothingFound("no run is alive")
+        raise NothingFound("no run is active")
     click.echo(f"run {run_id} is being cancelled")
 
 
 @run.command(context_settings=CONTEXT)
-@typed("--days", type=click.IntRange(1, 36_500), default=7, help="Only runs of the last so many days.")
+@typed("--days", type=click.IntRange(1, 36_500), default=7, help="Only runs of the last days, this many.")
 @typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
-    """List runs, the newest first."""
+    """List runs, newest first."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = list_runs(connection, days=days)
@@ -156,7 +154,7 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
     elif found:
         _print_runs(found)
     else:
-        click.echo("no runs: `tickstock run start` makes one")
+        click.echo("no runs: `tickstock run start` starts one")
 
 
 @run.command(context_settings=CONTEXT)
@@ -164,7 +162,7 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
 @typed("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: bool) -> None:
-    """Show a run, by default the latest: its progress and what failed. Exit 1 if it ended and did not complete."""
+    """Show a run (default: the latest): its progress and its failed symbols. Exit 1 if it ended without success."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = run_named(connection, run_id)
@@ -184,7 +182,7 @@ def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: boo
         if found.ended_at is None:
             click.echo(_line(progress))
         if sources:
-            click.echo("bars of days: " + ", ".join(f"{count:,} {source}" for source, count in sources.items()))
+            click.echo("daily bars: " + ", ".join(f"{count:,} {source}" for source, count in sources.items()))
         for note in notes:
             click.echo(note)
         for one in failures:
@@ -205,7 +203,7 @@ def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool)
     if ended.error:
         click.echo(ended.error, err=True)
     if ended.symbols_failed:
-        click.echo(f"`tickstock run show {run_id}` names what failed", err=True)
+        click.echo(f"`tickstock run show {run_id}` lists the failed symbols", err=True)
     if ended.status != _GOOD:
         sys.exit(1)
 
@@ -243,7 +241,7 @@ def _phase_line(progress: RunProgress) -> str:
 
 def _said(progress: RunProgress) -> str:
     if progress.run.ended_at is None and not progress.is_coordinated:
-        return "waits: no process `tickstock-jobs` runs"
+        return "waiting: no process `tickstock-jobs` is running"
     return "" if progress.eta_s is None else f"{progress.eta_s:.0f} s left"
 
 

@@ -18,14 +18,14 @@ _NAME = "tickstock-run"
 
 @click.group(context_settings=CONTEXT, short_help="When daily runs start by themselves.")
 def schedule() -> None:
-    """One run each trading day, at a time in New York. One that was missed is caught up until the market opens."""
+    """One run each trading day, at a time in New York. A missed run starts late, until the market opens again."""
 
 
 @schedule.command(context_settings=CONTEXT)
-@typed("--json", "as_json", is_flag=True, help="As one JSON object.")
+@typed("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @server_options
 def show(where: AbstractContextManager[Place], as_json: bool) -> None:
-    """Show the schedule, and when the next run is."""
+    """Show the schedule and the time of the next run."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         found = read_schedule(connection)
@@ -33,11 +33,18 @@ def show(where: AbstractContextManager[Place], as_json: bool) -> None:
 
 
 @schedule.command("set", context_settings=CONTEXT)
-@typed("--enable/--disable", "enabled", default=None, help="Start runs, or none.")
-@typed("--time", "trigger_time", metavar="HH:MM", help="In New York: from 16:00 on; before 9:30, the next morning.")
-@typed("--after-close/--at-time", default=None, help="Ten minutes after each close, half days too; or at the time.")
-@typed("--universe", "universes", multiple=True, help="NAME:KEY, a name; all: every symbol that has bars.")
-@typed("--market-check/--no-market-check", default=None, help="Only on days of trading; or each day.")
+@typed("--enable/--disable", "enabled", default=None, help="Whether runs start by themselves.")
+@typed(
+    "--time",
+    "trigger_time",
+    metavar="HH:MM",
+    help="Start time in New York: from 16:00 on, or before 9:30 of the next day.",
+)
+@typed(
+    "--after-close/--at-time", default=None, help="Start ten minutes after each close, also on half days; or at --time."
+)
+@typed("--universe", "universes", multiple=True, help="Universe: NAME:KEY or a name; all: every symbol that has bars.")
+@typed("--market-check/--no-market-check", default=None, help="Start only on trading days; or every day.")
 @server_options
 def set_(
     where: AbstractContextManager[Place],
@@ -47,7 +54,7 @@ def set_(
     universes: tuple[str, ...],
     market_check: bool | None,
 ) -> None:
-    """Change what is given of the schedule, and show it."""
+    """Change the given parts of the schedule, and show it."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         changed = change_schedule(
@@ -63,7 +70,7 @@ def set_(
 
 def _text(found: Schedule) -> str:
     if found.next_run is None:
-        return "no runs start by themselves: `tickstock run schedule set --enable`"
+        return "no run starts by itself: `tickstock run schedule set --enable` turns the schedule on"
     at = "ten minutes after the close" if found.after_close else f"at {found.trigger_time}"
     days = "on trading days" if found.market_check else "every day"
     of = ", ".join(found.universes) or "every symbol that has bars"

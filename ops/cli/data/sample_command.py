@@ -31,7 +31,7 @@ class DayType(click.ParamType[date]):
 @click.command(context_settings=CONTEXT, short_help="Write a day of the synthetic market as a flat file.")
 @click.argument("file", type=OutputFile())
 @typed_setting(Market, "symbols", type=click.IntRange(1, MAX_SYMBOLS), help="Number of symbols.")
-@typed("--rate", type=Number(0.001, 100_000), default=20.0, help="Ticks a second, the mean of the time in the file.")
+@typed("--rate", type=Number(0.001, 100_000), default=20.0, help="Mean number of ticks per second of market time.")
 @typed("--seconds", type=Number(1, BLOCK_S), default=float(BLOCK_S), help="Seconds of the day to write, from 09:30 on.")
 @typed("--day", type=DayType(), default="2025-06-02", help="The day (New York).")
 @typed_setting(Market, "scenario", type=click.Choice(list(SCENARIOS)), help="How prices move.")

@@ -39,7 +39,7 @@ def ls(where: AbstractContextManager[Place], as_json: bool) -> None:
     elif universes:
         _print_table(universes)
     else:
-        click.echo("no universes: `tickstock universe import NAME:KEY FILE` makes one")
+        click.echo("no universes: `tickstock universe import NAME:KEY FILE` adds one")
 
 
 def _print_table(universes: list[ListedUniverse]) -> None:
@@ -79,7 +79,7 @@ def show(where: AbstractContextManager[Place], name: str, as_json: bool) -> None
 )
 @server_options
 def import_(where: AbstractContextManager[Place], name: str, file: BinaryIO, kind: str) -> None:
-    """Write the symbols of FILE into NAME:KEY, in place of those that it has; `-` is the standard input.
+    """Replace the symbols of NAME:KEY by those of FILE; `-` is the standard input.
 
     FILE: symbols separated by line ends, commas or blanks (# begins a comment), CSV with a column symbol or ticker, or
     JSON as in cache_entries. A running producer follows the change within 30 seconds.

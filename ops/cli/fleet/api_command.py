@@ -34,14 +34,16 @@ from ..parts.setting import option
     multiple=True,
     envvar="TICKSTOCK_API_HOST",
     show_default="127.0.0.1 and ::1",
-    help="Address to listen on; several: once for each. Beyond this machine only with --api-key-file or --open.",
+    help="Address to listen on. Can be given more than once. Not only loopback: needs --api-key-file or --open.",
 )
-@option("--port", type=click.IntRange(0, 65_535), default=8080, envvar="TICKSTOCK_API_PORT", help="0: any free one.")
+@option(
+    "--port", type=click.IntRange(0, 65_535), default=8080, envvar="TICKSTOCK_API_PORT", help="Port; 0: any free one."
+)
 @option(
     "--api-key-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="TICKSTOCKPL_API_KEY_FILE",
-    help="File with the key that calls which change something must send as X-API-Key.  "
+    help="File with the API key. Calls that change something must send it as X-API-Key.  "
     "[default: TICKSTOCKPL_API_KEY of the environment]",
 )
 @option(
@@ -49,24 +51,29 @@ from ..parts.setting import option
     "is_open",
     is_flag=True,
     envvar="TICKSTOCK_API_OPEN",
-    help="Listen beyond this machine without a key: whoever reaches the port may start and cancel runs.",
+    help="Listen to other machines without a key: everyone who reaches the port may start and cancel runs.",
 )
 @option(
     "--allowed-host",
     "names",
     multiple=True,
     envvar="TICKSTOCK_API_ALLOWED_HOST",
-    help="Another name by which clients call this server; addresses and localhost always are.",
+    help="Another name of this server in the Host header. Addresses and localhost are always allowed.",
 )
 @option(
     "--cors-origin",
     "origins",
     multiple=True,
     envvar="TICKSTOCK_API_CORS_ORIGIN",
-    help="A page's origin, https://HOST, that may call from a browser.",
+    help="Origin of another site, https://HOST, whose pages may call this server.",
 )
 @option(
-    "--name", type=Name(), default=default_name, show_default="HOST-PID", envvar="TICKSTOCK_API_NAME", help="In logs."
+    "--name",
+    type=Name(),
+    default=default_name,
+    show_default="HOST-PID",
+    envvar="TICKSTOCK_API_NAME",
+    help="Name of this process in logs.",
 )
 @metrics_options
 @stop_with_stdin_option
@@ -83,13 +90,13 @@ def api(
     metrics: MetricsAddress,
     stop_with_stdin: bool,
 ) -> None:
-    """Serve the HTTP API: start, watch and cancel daily runs, read what the fleet makes, hear it live.
+    """Serve the HTTP API: start, watch and cancel daily runs; read bars, patterns and indicators; receive results live.
 
-    Without a key everybody on this machine may call. SIGTERM answers what was asked, and exits 0.
+    Without a key everyone on this machine may call. SIGTERM finishes the open calls and exits 0.
     """
     key = _key(api_key_file)
     if key is None and not is_open and (beyond := [host for host in hosts if not is_loopback(host)]):
-        raise UsageError(f"{beyond[0]} is reached from other machines: set --api-key-file, or say --open")
+        raise UsageError(f"other machines can reach {beyond[0]}: give --api-key-file or --open")
     stop = Stop(with_stdin=stop_with_stdin)
     rules = rules_of(names=[*names, *hosts], origins=origins, api_key=key)
     with (
@@ -101,10 +108,10 @@ def api(
 
 
 def _key(file: Path | None) -> str | None:
-    """Read the key. Raises UsageError where a file says none."""
+    """Read the key. Raises UsageError if the file is empty."""
     if file is None:
         return os.environ.get("TICKSTOCKPL_API_KEY", "").strip() or None
     key = content_of(file).decode(errors="replace").strip()
     if not key:
-        raise UsageError(f"{file} holds no key")
+        raise UsageError(f"{file} contains no key")
     return key

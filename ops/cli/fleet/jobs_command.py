@@ -45,11 +45,11 @@ def jobs(
     metrics: MetricsAddress,
     stop_with_stdin: bool,
 ) -> None:
-    """Do the steps of daily runs: import, cache_sync, indicators and patterns of days, weeks and months.
+    """Do the steps of daily runs: import, cache_sync, and indicators and patterns on daily, weekly and monthly bars.
 
-    Bars of days come from the vendor where there is an API key, from files with --flat-days-dir, else from our own
-    minutes. Data loads that the application asks for are done, too. Start as many as you like, with the same options:
-    they share the steps. One of them coordinates. SIGTERM ends at the next step and exits 0.
+    Daily bars come from the vendor (with an API key), from files (with --flat-days-dir), or from our own 1-minute bars.
+    It also does the data loads that the application asks for. Start as many processes as you like, with the same
+    options: they share the steps, and one of them is the coordinator. SIGTERM ends after the current step and exits 0.
     """
     stop = Stop(with_stdin=stop_with_stdin)
     with metrics_server(metrics, "jobs"), where as servers, refusals_named(servers.servers.redis_url, "jobs"):

@@ -33,7 +33,7 @@ class ShareType(click.ParamType[Any]):
 @typed(
     "--given",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder with secrets of yours: its files are copied first, and used instead of new ones.",
+    help="Folder with your own secrets: its files are copied first, and used instead of new ones.",
 )
 @option(
     "--needed-secrets", default="", metavar="NAMES", help="Names of files that --given must have, separated by spaces."

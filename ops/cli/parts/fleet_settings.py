@@ -52,7 +52,7 @@ def vendor_options(command: F) -> F:
 
 
 _VENDOR: tuple[Callable[[F], F], ...] = (
-    option("--rest-url", default=REST_URL, help="Address of the vendor's REST."),
+    option("--rest-url", default=REST_URL, help="Address of the vendor's REST API."),
     option(
         "--rest-per-minute",
         type=Number(1, 60_000),

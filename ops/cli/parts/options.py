@@ -207,7 +207,7 @@ def errors_end_the_command() -> Iterator[None]:
         click.echo(f"Error: Redis cannot do this now: {_with_advice(e, redis.advice(e))}", err=True)
         sys.exit(1)
     except psycopg.Error as e:
-        if e.sqlstate is None:  # the library refuses our call: a bug of ours
+        if e.sqlstate is None:  # the library refuses our call: a bug in this program
             raise
         click.echo(f"Error: PostgreSQL refuses a statement: {_with_advice(e, postgres.advice(e))}", err=True)
         sys.exit(1)

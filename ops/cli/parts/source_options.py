@@ -1,4 +1,4 @@
-"""What `tickstock-jobs` takes for the sources of bars of days."""
+"""The options of `tickstock-jobs` for the sources of daily bars."""
 
 import functools
 from collections.abc import Callable
@@ -19,20 +19,20 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         SourceOptions,
         "data_delay_s",
         type=Number(0, 86_400),
-        help="How far the data of the vendor's plan is behind the market; 900 for a delayed plan.",
+        help="Delay of the vendor's data; 900 for a plan with delayed data.",
     ),
     setting(
         SourceOptions,
         "flat_days_dir",
         type=_FOLDER,
-        help="Folder with the vendor's flat files of days: 2025-11-21.csv.gz, or in folders 2025/11.",
+        help="Folder with the vendor's daily flat files: 2025-11-21.csv.gz, or the same in folders 2025/11.",
     ),
     setting(
         SourceOptions,
         "csv_dir",
         type=_FOLDER,
         show_default="none",
-        help="Folder of the files of symbols that a data load may name.",
+        help="Folder with the files of symbols that a data load may name.",
     ),
 )
 

@@ -1,1 +1,1 @@
-"""Data loads: asked for by messages, done as runs are, and told under keys."""
+"""Data loads: a message asks for one, the steps are those of a run, and Redis keys show its state."""

@@ -1,6 +1,7 @@
-"""Hears the channels of jobs, and makes a row of each message at once: the row is what is done, the message is gone.
+"""Read the channels of jobs, and store each message at once as a row, because Redis keeps no message of a channel.
 
-Any number of processes listen. The job's id makes their rows one; that a message is refused the first of them says.
+Any number of processes listen. Each stores the message; the job's id makes that one row. Only the first of them
+publishes that a message is refused.
 """
 
 from typing import Any, NamedTuple
@@ -35,23 +36,23 @@ class _Heard(NamedTuple):
 
 
 class JobsListener(PatientLoop):
-    """One subscription. What is heard while PostgreSQL is away waits in the connection."""
+    """One subscription. Messages that arrive while PostgreSQL is away wait in the connection to Redis."""
 
     def __init__(self, *, database: Database, client: Client, stop: Stop, world: World) -> None:
         super().__init__(database, stop=stop, world=world)
         self._client = client
         self._subscription: Any = None
-        self._held: _Heard | None = None  # whose row may not be there yet
+        self._held: _Heard | None = None  # its row may not be committed yet
 
     def turn(self) -> None:
-        """Wait a little for a message, and make its row."""
+        """Wait up to 0.2 s for a message, and store it as a row."""
         self._held = self._held or self._next()
         if self._held is not None:
             self._take(self._held)
             self._held = None
 
     def begin_anew(self) -> None:
-        """Do nothing: this loop keeps nothing that a new connection of the database would make invalid."""
+        """Do nothing: no state depends on the connection to the database."""
 
     def leave(self) -> None:
         """End the subscription."""
@@ -96,7 +97,7 @@ class JobsListener(PatientLoop):
         log.info("cancel of a job asked for", job_id=job_id)
 
     def _refuse(self, heard: _Heard, why: str) -> None:
-        """Say once, of all that heard it, that a message is not done."""
+        """Publish that a message is refused, unless another process already has."""
         now_s = self._world.unix_ns() / 1e9
         said = error(
             now_s=now_s,

@@ -1,4 +1,4 @@
-"""Moves one data load on: a run whose symbols come from its request, and whose voice is the state under its keys."""
+"""Advance one data load: a run whose symbols come from its request, and whose state is written to Redis keys."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -19,11 +19,11 @@ from .csv_folder import CsvFolder
 
 OWN_MINUTES = "no source of bars of days is set up: they are made from our own minutes"
 NOT_LOADED = "bars of minutes and hours come from the live feed: only those of days, weeks and months are loaded"
-_IMPORTED = "job"  # the name of universes that a job's symbols become; the key is its universe_type
+_IMPORTED = "job"  # the name of universes made of a job's symbols; their key is the job's universe_type
 
 
 class LoadMoves(RunMoves):
-    """Moves one load."""
+    """Advances one load."""
 
     def __init__(self, connection: Connection, run_id: UUID, csv_folder: CsvFolder, sources: Sources) -> None:
         super().__init__(connection, _no_universe, sources)
@@ -31,14 +31,17 @@ class LoadMoves(RunMoves):
         self._csv_folder = csv_folder
 
     def lock(self) -> AliveRun | None:
-        """Lock it."""
+        """Lock and return the load, or None if it has ended."""
         return lock_load(self.connection, self._run_id)
 
     def say(self, messages: Sequence[Message]) -> None:
-        """Say nothing on the channels of daily processing: whoever asked reads the state under its keys."""
+        """Do nothing: the sender of a load reads its state, and nothing is published on the channels of daily runs."""
 
     def symbols(self, run: AliveRun) -> list[str]:
-        """Return the symbols, registered; they become the universe that the request names. Raises UsageError."""
+        """Add the symbols to the table `symbols`, write the universe that the request names, and return the symbols.
+
+        Raises UsageError.
+        """
         request = request_of(self.connection, run.run_id)
         if request.timeframes and not request.makes_bars:
             raise UsageError(NOT_LOADED)
@@ -64,7 +67,7 @@ class LoadMoves(RunMoves):
         return list(dict.fromkeys(symbol for name in request.universes for symbol in self._members(name)))
 
     def _members(self, name: str) -> list[str]:
-        """Return a universe's symbols, or those of several that are joined with colons."""
+        """Return the symbols of a universe, or of several whose names are joined with colons."""
         try:
             return named_universe(self.connection, name).symbols
         except UsageError:
@@ -73,14 +76,14 @@ class LoadMoves(RunMoves):
         return [symbol for part in name.split(":") for symbol in named_universe(self.connection, part).symbols]
 
     def _entry(self, name: str) -> UniverseEntry:
-        """Return the universe that is called so already, or a new one."""
+        """Return the existing universe of this name, or a new one."""
         try:
             return named_universe(self.connection, name).entry
         except UsageError:
             return UniverseEntry(_IMPORTED, name.lower()[:100])
 
     def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
-        """End the load; one that has bars of none of its symbols has failed."""
+        """End the load. A load has failed if none of its symbols has bars."""
         if status == "completed" and run.symbols and run.phases:
             failed = run_steps.failed_symbols(self.connection, run.run_id, "import")
             if failed == len(run.symbols):

@@ -48,7 +48,7 @@ def _failures(ended: Sequence[LoadStep]) -> dict[str, str]:
 
 
 def _progress(load: Load, steps: Sequence[LoadStep]) -> float:
-    """Return how much is done, 0..100: each phase counts the same, and in it each step."""
+    """Return how much is done, 0..100: all phases have the same weight, and so have all steps of a phase."""
     if load.phase not in load.phases:
         return 0.0
     statuses = [step.status for step in steps if step.phase == load.phase]

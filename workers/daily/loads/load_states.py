@@ -1,6 +1,6 @@
-"""The state of each data load, as its sender reads it under two keys: a view of the rows, made again where it is lost.
+"""Write the state of each data load to two Redis keys, where its sender reads it. It is computed from the rows.
 
-The keys are written and never read: their sender's own first state may be there, of another type.
+The keys are never read here: the sender may have written a first state of its own there, of another type.
 """
 
 import msgspec
@@ -15,12 +15,12 @@ from .load_state import state_of
 
 KEPT_S = 86_400
 _LOOK_EVERY_S = 0.5
-_AGAIN_EVERY_S = 30.0  # what does not change, so that its reader knows that we are there
+_AGAIN_EVERY_S = 30.0  # for an unchanged state, so that its reader sees that a coordinator is running
 _RESTORE_EVERY_S = 5.0
 
 
 class LoadStates:
-    """Remembers what was written last of each load, so that only what is new is written."""
+    """Remembers the last written state of each load, so that only changes are written."""
 
     def __init__(self, client: Client, world: World) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class LoadStates:
         self._written: dict[str, tuple[LoadState, float]] = {}
 
     def look(self, connection: Connection) -> None:
-        """Write each state that has changed, is 30 s old, is lost, or may be written over; twice a second."""
+        """Twice a second: write each state that has changed, is 30 s old, or was lost or overwritten in Redis."""
         now_s = self._world.monotonic_s()
         if now_s < self._look_at:
             return
@@ -45,7 +45,7 @@ class LoadStates:
         self._written = {load.job_id: self._written[load.job_id] for load in loads if load.job_id in self._written}
 
     def forget(self) -> None:
-        """Write every state again: others may have written since."""
+        """Write every state again at the next call of `look`: another coordinator may have written since."""
         self._written.clear()
 
     def _may_be_due(self, load: Load) -> bool:

@@ -1,4 +1,4 @@
-"""The coordinator's part in data loads: a few are moved on at a time, and the state of all is told."""
+"""The coordinator's part in data loads: advance a few at a time, and write the state of all."""
 
 from ....contracts.runs import StepKey
 from ....db.postgres import Connection
@@ -10,12 +10,12 @@ from .csv_folder import CsvFolder
 from .load_moves import LoadMoves
 from .load_states import LoadStates
 
-_AT_ONCE = 3  # loads; the others wait in their queue
-_DEALT = 4  # steps of each: those of a daily run must not wait behind years of history
+_AT_ONCE = 3  # loads that run at the same time; the others are queued
+_DEALT = 4  # dealt steps of each load: the steps of a daily run must not wait behind years of history
 
 
 class Loads:
-    """What the holder of the lease does."""
+    """The data loads, as the coordinator with the lease advances them."""
 
     def __init__(self, client: Client, sources: Sources, world: World) -> None:
         self._sources = sources
@@ -23,7 +23,7 @@ class Loads:
         self._states = LoadStates(client, world)
 
     def move(self, connection: Connection) -> list[tuple[StepKey, int]]:
-        """Move loads on and tell their state; return the steps that are to be dealt."""
+        """Advance the loads and write their states; return the steps to deal."""
         due: list[tuple[StepKey, int]] = []
         for run_id in loads.alive_loads(connection, _AT_ONCE):
             run = LoadMoves(connection, run_id, self._csv_folder, self._sources).move(say_progress=False)
@@ -33,5 +33,5 @@ class Loads:
         return due
 
     def begin_anew(self) -> None:
-        """Tell every state again: another coordinator, or Redis before it was lost, may have told others."""
+        """Write every state again: another coordinator may have written older ones, or Redis may have lost them."""
         self._states.forget()

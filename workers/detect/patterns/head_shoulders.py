@@ -1,8 +1,8 @@
 """Head and shoulders, and its inverse: five extrema of a smoothed series, and the close that breaks the neckline.
 
 Source: Lo, Mamaysky and Wang (2000), Foundations of Technical Analysis, Journal of Finance 55, section II: closes are
-smoothed by a Gaussian kernel, extrema are sought where the smoothed slope changes its sign, and each is moved to the
-highest (lowest) close within one bar. E1..E5 are five consecutive extrema; E1 is a maximum, E3 > E1, E3 > E5, E1 and
+smoothed by a Gaussian kernel. An extremum is where the smoothed slope changes its sign; it is moved to the highest
+(lowest) close within one bar. E1..E5 are five consecutive extrema; E1 is a maximum, E3 > E1, E3 > E5, E1 and
 E5 within a tolerance of their average, E2 and E4 within a tolerance of theirs. The inverse is the mirror image.
 
 Our additions, because the paper uses daily bars of whole years, and we any bar as it closes:
@@ -15,23 +15,23 @@ Our additions, because the paper uses daily bars of whole years, and we any bar 
   closed below the neckline's height.
 - Proportions (Bulkowski: shoulders alike in price and distance, the head beyond both): the head is the (first) extreme
   close of the window, and its high (low) within one bar is beyond those of the shoulders; its distance from the
-  neckline is `height` mean changes or more; each shoulder reaches 25 % to 80 % of the head's height; of the distances
-  from the
-  head to the two shoulders the longer is at most twice the shorter, and the break comes after E5 no later than E5 after
-  E3.
+  neckline is `height` mean changes or more; each shoulder reaches 25 % to 80 % of the head's height; the longer of the
+  two distances from the head to a shoulder is at most twice the shorter one; and the break follows E5 within as many
+  bars as E5 follows E3.
 
-Never repainted, never twice: E1..E4 lie so far back that the kernel around them ends before the last bar, and its reach
-to the left lies within the window, so they are the same seen from any later bar; the neckline through E2 and E4 is
-broken for the first time only once; and five extrema that end later have another head.
+Later bars do not change a formation, and it is found only once. The kernel around E1..E4 uses only bars of the window
+before the last one, so that later bars give the same extrema. The neckline through E2 and E4 is broken for the first
+time only once. Five extrema that end later have another head.
 
 Confidence: 1 - 0.5 x the mean of four departures from the ideal, each from 0 to 1: |E1 - E5| and |E2 - E4|, as shares
 of what the tolerance allows; (longer / shorter distance to the head) - 1; and 2 - (head's height / required height),
 not below 0. levels: the neckline on the last bar, and the head. Needs 60 bars.
 
-How the numbers were chosen: on random walks and drawn formations of seeds that neither the tests nor the published
-rates use. bandwidth 1.5 to 2.5, tolerance 1 to 2 and height 2.5 to 4.5 were tried; of those that find 94 % of the
-formations with legs of 5 to 9 bars and noise of 6 % of the head's height, the widest kernel with the narrower
-tolerance was taken (0.6 in 1,000 bars of the walks), and the height that halves how many of these reach the threshold.
+How the numbers were chosen: with random walks and generated formations, whose seeds neither the tests nor the published
+rates use. Tried were bandwidth 1.5 to 2.5, tolerance 1 to 2 and height 2.5 to 4.5. Among the values that find 94 % of
+the formations (legs of 5 to 9 bars, noise of 6 % of the head's height), the widest kernel and the smaller tolerance
+were chosen: 0.6 detections in 1,000 bars of the walks. The height is the one with which half of these reach the
+threshold.
 """
 
 import math
