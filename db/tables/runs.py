@@ -174,6 +174,12 @@ def read_processing(connection: Connection, coordinator: str) -> Processing | No
     return None if row is None else Processing(*row)
 
 
+def latest_daily_run_id(connection: Connection) -> UUID | None:
+    """Return the daily run that was added last."""
+    row = connection.execute(query("latest_daily_run")).fetchone()
+    return None if row is None else row[0]
+
+
 def cancel_run(connection: Connection) -> UUID | None:
     """Request the end of the active daily run; return it, None if there is none."""
     row = connection.execute(query("cancel_run")).fetchone()

@@ -85,6 +85,7 @@ class Cancelled(Struct, kw_only=True):
 class ProcessingStatus(Struct, kw_only=True):
     """The run that is alive. is_running: false, too, where no process `tickstock-jobs` has been there for a minute.
 
+    run_id: while none is alive, the last one.
     as_of: when it was read; old while PostgreSQL does not answer.
     """
 

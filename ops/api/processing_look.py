@@ -2,10 +2,12 @@
 
 import time
 from datetime import UTC, datetime
+from uuid import UUID
 
 from ...contracts.errors import ServerAway
 from ...db.pool import SHORT_S, Pool
-from ...db.tables.runs import Processing, read_processing
+from ...db.postgres import Connection
+from ...db.tables.runs import latest_daily_run_id, read_processing
 from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
 
@@ -17,7 +19,7 @@ class ProcessingLook:
 
     def __init__(self, database: Pool) -> None:
         self._database = database
-        self._last = _status_of(None)
+        self._last = _idle(None)
         self._look_again_s = 0.0  # monotonic
 
     @property
@@ -30,15 +32,16 @@ class ProcessingLook:
         if time.monotonic() >= self._look_again_s:
             try:
                 with self._database.connection(SHORT_S) as connection:
-                    self._last = _status_of(read_processing(connection, UNIT))
+                    self._last = _read(connection)
             except ServerAway:
                 self._look_again_s = time.monotonic() + _PAUSE_S
         return self._last
 
 
-def _status_of(run: Processing | None) -> ProcessingStatus:
+def _read(connection: Connection) -> ProcessingStatus:
+    run = read_processing(connection, UNIT)
     if run is None:
-        return ProcessingStatus(is_running=False, status="idle", as_of=datetime.now(UTC))
+        return _idle(latest_daily_run_id(connection))
     return ProcessingStatus(
         is_running=run.is_coordinated,
         status=run.status,  # type: ignore[arg-type]  # of a run that is alive
@@ -51,3 +54,8 @@ def _status_of(run: Processing | None) -> ProcessingStatus:
         estimated_completion=run.ends_at,
         as_of=run.at,
     )
+
+
+def _idle(latest: UUID | None) -> ProcessingStatus:
+    # The application asks the status which run to do again what failed of it, also when that has ended.
+    return ProcessingStatus(is_running=False, status="idle", run_id=latest, as_of=datetime.now(UTC))

@@ -16,7 +16,7 @@ from ...contracts.timeframe import LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.tables import run_steps, runs
-from ...db.tables.runs import AlreadyAsked, RunRow
+from ...db.tables.runs import AlreadyAsked, RunAlive, RunRow
 from ...workers.daily.coordinator import UNIT
 from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
@@ -97,6 +97,8 @@ def retry_run(
     RunAlive.
     """
     original = run_named(connection, run_id)
+    if original.ended_at is None:
+        raise RunAlive(run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
     if not again:
         raise NothingFound(f"run {run_id} has done everything")

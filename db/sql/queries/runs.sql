@@ -24,6 +24,9 @@ SELECT r.run_id, r.status, r.phases, r.phase, coalesce(r.started_at, r.created_a
                       WHERE t.run_id = r.run_id AND t.phase = r.phase AND t.status <> 'halved') AS s
  WHERE r.kind = 'daily' AND r.status IN ('queued', 'running', 'cancelling');
 
+-- latest_daily_run --
+SELECT run_id FROM run WHERE kind = 'daily' ORDER BY created_at DESC LIMIT 1;
+
 -- is_run_alive --
 SELECT EXISTS (SELECT FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling'));
 
