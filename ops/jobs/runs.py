@@ -55,8 +55,7 @@ def check_names(connection: Connection, parameters: RunParameters, day: date) ->
     """Raise UsageError, with the known names, if a given name does not exist."""
     if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
         raise UsageError(f"there is no timeframe {unknown[0]}; there are: {', '.join(LONGER)}")
-    known = set(runs.symbols_of_runs(connection, day)) if parameters.symbols else set()
-    if unknown := sorted(set(parameters.symbols or ()) - known):
+    if parameters.symbols and (unknown := runs.symbols_without_bars(connection, parameters.symbols, day)):
         raise UsageError(f"{len(unknown)} symbols have no bars: {', '.join(unknown[:5])}")
     known_indicators(connection).check(parameters.indicators or ())
     known_patterns(connection).check(parameters.patterns or ())

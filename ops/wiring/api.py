@@ -39,6 +39,8 @@ _TURN_S = 0.5
 _SELDOM_S = 15.0  # what takes long of a look, and changes slowly
 _FLOWS = 5
 _OPEN_S = 5.0  # for the connections of the calls, at least: the server has just answered
+# The application asks on a kept connection every five seconds: uvicorn's own limit of five would close it just then.
+_KEEP_ALIVE_S = 75
 _END_S = 2.0  # what calls that are being answered get at the stop
 _MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine has no such address
 
@@ -63,6 +65,7 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
             access_log=False,
             server_header=False,
             lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(_END_S),
         )
         server = uvicorn.Server(config)

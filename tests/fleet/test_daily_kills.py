@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from .killed_jobs import NEVER, OF_COORDINATORS, OF_WORKERS
 KILLED_JOBS = Path(__file__).with_name("killed_jobs.py")
 LEASE_S = 5  # of the coordinator, and the silence after which a step is taken over
 BUSY_S = 2.0  # which a machine with other work may add
+PROCESSES = 4
 DEATHS = 50
 
 
@@ -28,11 +30,34 @@ class Crew:
         self.fleet = fleet
         self.notes = fleet.folder / "notes"
         self.notes.touch()
+        self.kinds = {}
 
     def add(self, place=NEVER, count=1):
         name = f"jobs-{len(self.fleet.processes)}-{place}"
+        self.kinds[name] = place
         self.fleet.start(name, place, count, self.notes, "--", "--name", name, program=KILLED_JOBS)
         return name
+
+    def living(self):
+        return [name for name in self.fleet.processes if not self.has_died(name)]
+
+    def fill_up(self, numbers):
+        """Let there be PROCESSES again, one that lives, and others that die at some place, soon or later."""
+        kinds = [self.kinds[name] for name in self.living()]
+        if NEVER not in kinds:
+            self.add()
+        for _ in range(PROCESSES - max(1, len(kinds))):
+            place = numbers.choice([*OF_WORKERS, *OF_COORDINATORS])
+            self.add(place, numbers.randint(1, 12) if place in OF_WORKERS else 1)
+
+    def kill_coordinator(self):
+        """Kill who coordinates, at some step: who takes over may be one that dies of it, too."""
+        wait_for(lambda: len(self.noted()) > 10, 60, self.fleet.logs)
+        for (owner,) in self.fleet.rows("SELECT owner FROM lease WHERE unit = 'jobs' AND owner IS NOT NULL"):
+            if owner in self.living():
+                self.fleet.kill(owner)
+                with self.notes.open("a") as notes:
+                    notes.write(f"dies {time.time()} {owner}\n")
 
     def has_died(self, name):
         return self.fleet.processes[name].poll() == -signal.SIGKILL
@@ -124,17 +149,17 @@ def test_50_deaths_at_random_steps_redo_one_step_each_at_most_and_nobody_waits_l
     with fleet_on(own_servers[1], tmp_path, partitions=2) as fleet:
         fill(fleet)
         crew = Crew(fleet)
-        crew.add()  # one lives all the time
-        rows, deaths, again, longest_s, mortal = undisturbed(crew), 0, 0, 0.0, []
+        crew.add()
+        rows, deaths, again, longest_s = undisturbed(crew), 0, 0, 0.0
         while deaths < DEATHS:
             forget(fleet)
+            crew.fill_up(numbers)
+            wait_for(lambda: all(map(crew.is_ready, crew.living())), 60, fleet.logs)
             crew.notes.write_text("")
             run_id = start(fleet, batch=1)
+            crew.kill_coordinator()
             while not has_ended(fleet, run_id):
-                mortal = [name for name in mortal if not crew.has_died(name)]
-                for _ in range(2 - len(mortal)):
-                    place = numbers.choice([*OF_WORKERS, *OF_COORDINATORS])
-                    mortal.append(crew.add(place, numbers.randint(1, 9) if place in OF_WORKERS else 1))
+                crew.fill_up(numbers)
                 Event().wait(0.05)
             assert end_run(fleet, run_id) == rows, seed
             assert crew.computed_again() <= crew.deaths(), seed

@@ -88,6 +88,14 @@ SELECT s.symbol FROM symbols s
     OR EXISTS (SELECT FROM ohlcv_daily d WHERE d.symbol = s.symbol AND d.date BETWEEN %(first)s AND %(last)s)
  ORDER BY s.symbol COLLATE "C";
 
+-- symbols_without_bars --
+-- Those of some symbols that no run can be about.
+SELECT w.symbol FROM unnest(%(symbols)s::text[]) AS w (symbol)
+ WHERE NOT EXISTS (SELECT FROM ohlcv_daily d WHERE d.symbol = w.symbol AND d.date BETWEEN %(first)s AND %(last)s)
+   AND NOT EXISTS (SELECT FROM ohlcv_1min o WHERE o.symbol = w.symbol
+                      AND o."timestamp" BETWEEN %(first)s AND %(last)s)
+ ORDER BY w.symbol COLLATE "C";
+
 -- market_closures --
 SELECT day, closes_at FROM market_closure;
 
