@@ -1,6 +1,8 @@
 """The run that is alive, read for each call, and kept for when PostgreSQL does not answer."""
 
+import asyncio
 import time
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,13 +14,16 @@ from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
 
 _PAUSE_S = 0.5  # after PostgreSQL did not answer
+_PATIENCE_S = 0.15  # of who asks: then the last answer must do
 
 
 class ProcessingLook:
     """Any thread may look."""
 
-    def __init__(self, database: Pool) -> None:
+    def __init__(self, database: Pool, threads: Executor) -> None:
+        """threads: of its own: those of the other calls may all wait for PostgreSQL."""
         self._database = database
+        self._threads = threads
         self._last = _idle(None)
         self._look_again_s = 0.0  # monotonic
 
@@ -26,6 +31,12 @@ class ProcessingLook:
     def last(self) -> ProcessingStatus:
         """Return what was read last."""
         return self._last
+
+    async def soon(self) -> ProcessingStatus:
+        """Read it, within a moment: else return what was read last."""
+        looking = asyncio.get_running_loop().run_in_executor(self._threads, self.look)
+        await asyncio.wait([looking], timeout=_PATIENCE_S)
+        return looking.result() if looking.done() else self._last
 
     def look(self) -> ProcessingStatus:
         """Read it; where PostgreSQL does not answer, return what was read last: `as_of` says when."""

@@ -4,8 +4,10 @@ It sends no key (but for cache syncs), waits two seconds, takes any 2xx with an 
 others only the code. A page asks for the status before each call that starts or ends something.
 """
 
+import socket
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -24,17 +26,17 @@ class Application:
     """Its client: one session, `localhost`, no headers of its own."""
 
     def __init__(self, url):
-        self._url = url.replace("127.0.0.1", "localhost")
+        self.url = url.replace("127.0.0.1", "localhost")
         self._session = requests.Session()
 
     def get(self, path, timeout=CLIENT_S, **how):
-        return self._object(self._session.get(self._url + path, timeout=timeout, **how))
+        return self._object(self._session.get(self.url + path, timeout=timeout, **how))
 
     def post(self, path, body, timeout=CLIENT_S, code=200, **how):
-        return self._object(self._session.post(self._url + path, json=body, timeout=timeout, **how), code)
+        return self._object(self._session.post(self.url + path, json=body, timeout=timeout, **how), code)
 
     def delete(self, path):
-        return self._object(self._session.delete(self._url + path, timeout=CLIENT_S))
+        return self._object(self._session.delete(self.url + path, timeout=CLIENT_S))
 
     def status(self):
         return self.get("/api/processing/status")
@@ -154,3 +156,14 @@ def test_a_rebuild_of_the_cache_is_accepted_and_followed(application):
     )
     path = f"/api/processing/cache-sync/status/{started['job_id']}"
     assert application.get(path, SYNC_STATUS_S, headers={"X-API-Key": KEY["X-API-Key"]})["status"] == "queued"
+
+
+@pytest.mark.slow
+def test_a_connection_that_the_page_uses_each_five_seconds_is_kept(application):
+    """It asks for the status with a pause of five seconds: a server that ends idle connections just then breaks one."""
+    host, port = urlsplit(application.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=5.5) as one:
+        one.sendall(b"GET /api/processing/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.recv(65536).startswith(b"HTTP/1.1 200")
+        with pytest.raises(TimeoutError):
+            one.recv(1)  # else it was closed
