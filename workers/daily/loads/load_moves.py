@@ -25,6 +25,8 @@ _IMPORTED = "job"  # the name of universes that a job's symbols become; the key 
 class LoadMoves(RunMoves):
     """Moves one load."""
 
+    symbols_are_written = True
+
     def __init__(self, connection: Connection, run_id: UUID, csv_folder: CsvFolder, sources: Sources) -> None:
         super().__init__(connection, _no_universe, sources)
         self._run_id = run_id
