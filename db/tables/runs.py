@@ -176,6 +176,12 @@ def read_processing(connection: Connection, coordinator: str) -> Processing | No
     return None if row is None else Processing(*row)
 
 
+def latest_daily_run_id(connection: Connection) -> UUID | None:
+    """Return the daily run that was added last."""
+    row = connection.execute(query("latest_daily_run")).fetchone()
+    return None if row is None else row[0]
+
+
 def cancel_run(connection: Connection) -> UUID | None:
     """Request the end of the active daily run; return it, None if there is none."""
     row = connection.execute(query("cancel_run")).fetchone()
@@ -253,8 +259,17 @@ def symbols_to_retry(connection: Connection, run_id: UUID) -> list[str]:
 
 def symbols_of_runs(connection: Connection, last: date) -> list[str]:
     """Return every symbol with bars of minutes or days in the year before a day."""
-    values = {"first": last - timedelta(days=366), "last": last + timedelta(days=2)}
-    return [symbol for (symbol,) in connection.execute(query("symbols_of_runs"), values)]
+    return [symbol for (symbol,) in connection.execute(query("symbols_of_runs"), _year_before(last))]
+
+
+def symbols_without_bars(connection: Connection, symbols: Sequence[str], last: date) -> list[str]:
+    """Return those of some symbols that have no bars of minutes or days in the year before a day."""
+    values = {"symbols": list(set(symbols)), **_year_before(last)}
+    return [symbol for (symbol,) in connection.execute(query("symbols_without_bars"), values)]
+
+
+def _year_before(last: date) -> dict[str, date]:
+    return {"first": last - timedelta(days=366), "last": last + timedelta(days=2)}
 
 
 def market_closures(connection: Connection) -> dict[date, time | None]:

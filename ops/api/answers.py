@@ -85,6 +85,7 @@ class Cancelled(Struct, kw_only=True):
 class ProcessingStatus(Struct, kw_only=True):
     """The active run. is_running: false also if no process `tickstock-jobs` has advanced the run for a minute.
 
+    run_id: of the last run if none is active.
     as_of: the time of this state; it is old while PostgreSQL does not answer.
     """
 

@@ -102,10 +102,10 @@ class Processing(Controller):
             run_id = retry_run(connection, data.original_run_id, data.symbols, REQUESTED_BY, idempotency_key)
         return Started(run_id=run_id, message=f"Retry of run {data.original_run_id} started")
 
-    @get("/status", sync_to_thread=True)
-    def status(self, service: Shared) -> ProcessingStatus:
+    @get("/status")
+    async def status(self, service: Shared) -> ProcessingStatus:
         """Read the state of the active run."""
-        return service.processing.look()
+        return await service.processing.soon()
 
     @get("/history", responses=refusals(422, 503), sync_to_thread=True)
     def history(self, service: Shared, days: Days = 7) -> History:

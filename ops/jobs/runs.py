@@ -16,7 +16,7 @@ from ...contracts.timeframe import LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.tables import run_steps, runs
-from ...db.tables.runs import AlreadyAsked, RunRow
+from ...db.tables.runs import AlreadyAsked, RunAlive, RunRow
 from ...workers.daily.coordinator import UNIT
 from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
@@ -55,8 +55,7 @@ def check_names(connection: Connection, parameters: RunParameters, day: date) ->
     """Raise UsageError, with the known names, if a given name does not exist."""
     if unknown := sorted(set(parameters.timeframes or ()) - set(LONGER)):
         raise UsageError(f"there is no timeframe {unknown[0]}; there are: {', '.join(LONGER)}")
-    known = set(runs.symbols_of_runs(connection, day)) if parameters.symbols else set()
-    if unknown := sorted(set(parameters.symbols or ()) - known):
+    if parameters.symbols and (unknown := runs.symbols_without_bars(connection, parameters.symbols, day)):
         raise UsageError(f"{len(unknown)} symbols have no bars: {', '.join(unknown[:5])}")
     known_indicators(connection).check(parameters.indicators or ())
     known_patterns(connection).check(parameters.patterns or ())
@@ -97,6 +96,8 @@ def retry_run(
     RunAlive.
     """
     original = run_named(connection, run_id)
+    if original.ended_at is None:
+        raise RunAlive(run_id)
     again = tuple(symbols or runs.symbols_to_retry(connection, run_id))
     if not again:
         raise NothingFound(f"run {run_id} has no failed symbols")

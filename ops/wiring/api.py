@@ -35,10 +35,13 @@ log = structlog.get_logger()
 
 LOOPBACK = ("127.0.0.1", "::1")
 _THREADS = 6  # calls that ask PostgreSQL at the same time; the others wait
+_STATUS_THREADS = 2
 _TURN_S = 0.5
 _SELDOM_S = 15.0  # between two readings of the parts that take long and change slowly
 _FLOWS = 5
 _OPEN_S = 5.0  # the least time to open the connections of the calls: the server has just answered
+# The application asks on a kept connection every five seconds: uvicorn's own limit of five would close it just then.
+_KEEP_ALIVE_S = 75
 _END_S = 2.0  # at the stop, the time for open calls to finish
 _MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine has no such address
 
@@ -63,6 +66,7 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
             access_log=False,
             server_header=False,
             lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(_END_S),
         )
         server = uvicorn.Server(config)
@@ -86,14 +90,14 @@ def _service(where: Place, name: str, stop: Stop) -> Iterator[Service]:
         check_schema(connection)
     url, timeout_s = where.servers.database_url, where.connect_timeout_s
     client = open_redis(where, "api")
-    pool = Pool(url, name=f"tickstock-api {name}", size=_THREADS)
+    pool = Pool(url, name=f"tickstock-api {name}", size=_THREADS + _STATUS_THREADS)
     reads = wait_for_server(lambda: Database(url, name=f"tickstock-api-feed {name}", impatient=True), timeout_s)
-    with closing(pool):
+    with closing(pool), ThreadPoolExecutor(_STATUS_THREADS, "status") as status_threads:
         pool.open(max(timeout_s, _OPEN_S))
         observer = Observer(where, role="api", seldom_s=_SELDOM_S, latest_flows=_FLOWS)
         hub = EventHub()
         feed = ResultsFeed(reads, client, hub, stop=stop, world=REAL)
-        processing = ProcessingLook(pool)
+        processing = ProcessingLook(pool, status_threads)
         service = Service(pool, processing, Glance(observer, processing), hub, feed)
         processing.look()
         with _beside("glance", lambda: service.glance.run(stop), stop), _beside("results", feed.run, stop):

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import other_ways
 import psycopg
+from api_calls import api_calls
 from channel_source import channel_rate
 from daily_run import DAYS, daily_run, fill_days
 from drain import Drained, raw_drain, worker_drain
@@ -37,6 +39,7 @@ TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
 # symbols, ticks a second, young database
 LATENCY_CASES = ((70, 1_000, False), (5_000, 10_000, False), (5_000, 10_000, True), (10_000, 20_000, False))
+API_SECONDS = 60.0
 DAILY_SYMBOLS, DAILY_PROCESSES = 5_000, (1, 2)
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
 
@@ -89,6 +92,7 @@ def main() -> None:
         "--latency", action="store_true", help="only: bar close to PUBLISH at 70, 5,000 and 10,000 symbols"
     )
     parser.add_argument("--daily", action="store_true", help="only: a daily run over 5,000 symbols")
+    parser.add_argument("--api", action="store_true", help="only: every call of the HTTP API, beside a fleet")
     parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
@@ -98,12 +102,15 @@ def main() -> None:
     try:
         with embedded_servers(folder / "data", log=lambda _: None) as servers:
             machine = _machine(servers)
-            if not arguments.latency and not arguments.daily:
+            only = arguments.latency or arguments.daily or arguments.api
+            if not only:
                 _run_cases(report, servers, sizes, folder, memory=arguments.memory)
-            if not arguments.latency:
+            if arguments.daily or not only:
                 _daily_runs(report, servers)
-            if not arguments.daily:
+            if arguments.latency or not only:
                 _latencies(report, servers)
+            if arguments.api or not only:
+                _api_calls(report, servers)
     finally:
         shutil.rmtree(folder)
     OUT.parent.mkdir(exist_ok=True)
@@ -182,6 +189,18 @@ def _daily_runs(report: Report, servers: Servers) -> None:
         note = f"{run.found:,} rows; processes {run.cpu_s:.1f} s, PostgreSQL {run.postgres_cpu_s:.1f} s of processor"
         report.add(case, f"{run.processes} x tickstock-jobs", run.seconds, "s", note, **asdict(run))
     report.add("ratio", "daily run, one / two processes", runs[0].seconds / runs[-1].seconds, "")
+
+
+def _api_calls(report: Report, servers: Servers) -> None:
+    """Measure every call of the HTTP API for a minute, and what it answers while PostgreSQL stands still."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with fresh_place(servers, PARTITIONS) as place:
+        beside, hung = api_calls(place, port, API_SECONDS)
+    for case, answered in (("(k) API beside a fleet", beside), ("(k) API, PostgreSQL stopped", hung)):
+        for call, took in answered.items():
+            note = f"p50 {took.p50_ms:.1f}, max {took.max_ms:.0f} ms; {took.calls} calls, {took.faults} with a 5xx"
+            report.add(case, f"{call}, p99", took.p99_ms, "ms", note, **asdict(took))
 
 
 def _add_drain(report: Report, case: str, drained: Drained) -> None:

@@ -3,24 +3,16 @@
 import json
 import random
 import threading
-from datetime import UTC, date, datetime, timedelta
 from threading import Event
-from uuid import uuid4
 
-import numpy as np
-import psycopg
 import pytest
 import redis
 from tickstockpl.contracts.accepted.acceptance import first_violation
 from tickstockpl.contracts.names import JOBS
-from tickstockpl.contracts.runs import RunParameters, WantedRun, phases_of
-from tickstockpl.db.tables import runs
 
+from .daily_market import SYMBOLS, fill, forget, found_rows, has_ended, start, start_jobs
 from .fleet import Fleet, wait_for
 
-FRIDAY = date(2025, 11, 28)  # a half day, and the last of its week and month
-OPENS = datetime(2025, 11, 28, 14, 30, tzinfo=UTC)
-SYMBOLS, DAYS, MINUTES = 24, 260, 30
 PROCESSES = 3
 KILLS = 8
 IN_ORDER = [
@@ -28,15 +20,6 @@ IN_ORDER = [
     "indicators:started", "indicators:progress", "indicators:completed", "patterns:started", "patterns:progress",
     "patterns:completed", "processing:status",
 ]  # fmt: skip
-FOUND = {
-    "daily_indicators": "symbol, indicator_type, value, value_data, timeframe, calculation_timestamp, expiration_date",
-    "daily_patterns": "symbol, pattern_type, confidence, pattern_data, detection_timestamp, levels, metadata",
-    "weekly_patterns": "symbol, pattern_type, confidence, pattern_data, detection_timestamp, levels, metadata",
-    "monthly_patterns": "symbol, pattern_type, confidence, pattern_data, detection_timestamp, levels, metadata",
-    "ohlcv_daily": "symbol, date, open, high, low, close, volume, provenance, is_final",
-    "ohlcv_weekly": "symbol, week_start, open, high, low, close, volume, provenance, is_final",
-    "ohlcv_monthly": "symbol, month_start, open, high, low, close, volume, provenance, is_final",
-}
 
 
 @pytest.fixture
@@ -44,48 +27,6 @@ def fleet(migrated_servers, tmp_path):
     fleet = Fleet(migrated_servers, tmp_path, partitions=2)
     yield fleet
     fleet.end()
-
-
-def fill(fleet):
-    """Write a year of days, and the minutes of the last one, of symbols that wander."""
-    numbers = np.random.default_rng(14)
-    days = [FRIDAY - timedelta(days=back) for back in range(DAYS * 7 // 5 + 7, 0, -1)]
-    days = [day for day in days if day.weekday() < 5][-DAYS:]
-    with psycopg.connect(fleet.servers.database_url, autocommit=True) as connection:
-        for number in range(SYMBOLS):
-            symbol = f"S{number:02}"
-            connection.execute("INSERT INTO symbols (symbol) VALUES (%s)", [symbol])
-            closes = 50 * np.exp(np.cumsum(numbers.normal(0, 0.02, DAYS + 1)))
-            into = "COPY ohlcv_daily (symbol, date, open, high, low, close, volume, provenance, is_final) FROM STDIN"
-            with connection.cursor().copy(into) as copy:
-                for day, opened, close in zip(days, closes, closes[1:], strict=False):
-                    low, high = min(opened, close) * 0.99, max(opened, close) * 1.01
-                    copy.write_row(
-                        (symbol, day, opened, high, low, close, int(numbers.integers(1000, 9000)), "grouped", True)
-                    )
-            with connection.cursor().copy(
-                'COPY ohlcv_1min (symbol, "timestamp", open, high, low, close, volume) FROM STDIN'
-            ) as copy:
-                for minute, price in enumerate(closes[-1] + np.cumsum(numbers.normal(0, 0.3, MINUTES))):
-                    copy.write_row(
-                        (symbol, OPENS + timedelta(minutes=minute), price, price + 0.1, price - 0.1, price, 300)
-                    )
-
-
-def start(fleet):
-    run_id = uuid4()
-    wanted = WantedRun(FRIDAY, "manual", "all", phases_of(["all"]), RunParameters(lookback_days=300, batch=3))
-    with psycopg.connect(fleet.servers.database_url, autocommit=True) as connection:
-        assert runs.add_run(connection, run_id, wanted)
-    return run_id
-
-
-def has_ended(fleet, run_id):
-    return fleet.rows("SELECT status FROM run WHERE run_id = %s AND ended_at IS NOT NULL", run_id)
-
-
-def found_rows(fleet):
-    return {table: sorted(map(str, fleet.rows(f"SELECT {columns} FROM {table}"))) for table, columns in FOUND.items()}
 
 
 def disturb(fleet, numbers, number):
@@ -100,11 +41,6 @@ def disturb(fleet, numbers, number):
         fleet.redis.xadd(JOBS, fields)
     for _ in killed:
         start_jobs(fleet)
-
-
-def start_jobs(fleet):
-    name = f"jobs-{len(fleet.processes)}"
-    fleet.start(name, "jobs", "--name", name)
 
 
 class Heard:
@@ -160,10 +96,7 @@ def test_a_run_whose_processes_are_killed_again_and_again_ends_with_the_rows_of_
     bodies = fleet.rows("SELECT number, body FROM outbox WHERE partition = -1 ORDER BY number")
     assert [number for number, _ in bodies] == list(range(1, len(bodies) + 1))
 
-    for table in FOUND:
-        where = " WHERE date = '2025-11-28'" if table == "ohlcv_daily" else ""
-        with psycopg.connect(fleet.servers.database_url, autocommit=True) as connection:
-            connection.execute(f"DELETE FROM {table}{where}")
+    forget(fleet)
     again = start(fleet)
     wait_for(lambda: has_ended(fleet, again), 90, fleet.logs)
     assert found_rows(fleet) == disturbed, seed

@@ -11,10 +11,12 @@ import redis
 from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, start
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.names import JOBS, RUNS, results_key
-from tickstockpl.contracts.runs import ALL_PHASES, StepKey, phases_of
+from tickstockpl.contracts.runs import ALL_PHASES, RunParameters, StepKey, WantedRun, phases_of
+from tickstockpl.db import postgres
 from tickstockpl.db.redis import connect, make_group
 from tickstockpl.db.streams.jobs_stream import JobsStream
 from tickstockpl.db.tables import runs
+from tickstockpl.workers.daily.run_moves import RunMoves
 
 
 @pytest.fixture
@@ -154,6 +156,21 @@ def test_a_cancelled_run_ends_with_what_is_done_and_says_so(database, migrated_s
     statuses = {status for (status,) in rows(database, "SELECT status FROM run_step")}
     assert statuses <= {"done", "cancelled"}
     assert said(database)[-1] == ("tickstock:processing:status", "daily_processing_completed")
+
+
+def test_a_cancel_does_not_wait_while_the_symbols_of_a_run_are_looked_up(database, migrated_servers):
+    run_id = uuid4()
+    parameters = RunParameters()
+    assert runs.add_run(database, run_id, WantedRun(FRIDAY, "manual", "a:long", ALL_PHASES, parameters))
+
+    def symbols_of(universe):
+        database.execute("SET lock_timeout = '1s'")
+        assert (universe, runs.cancel_run(database)) == ("a:long", run_id)
+        return ["AAPL"]
+
+    with postgres.connect(migrated_servers.database_url, name="test") as coordinator:
+        assert RunMoves(coordinator, symbols_of).move(say_progress=False) is None
+    assert rows(database, "SELECT status, symbols FROM run") == [("cancelled", None)]
 
 
 def test_a_symbol_that_cannot_be_done_is_parted_from_the_others_and_retried(database, migrated_servers, wait_for):

@@ -31,7 +31,12 @@ _EVERY = ["*"]
 
 
 class RunMoves:
-    """Advances runs. symbols_of: reads a universe. sources: for the steps."""
+    """Advances runs. symbols_of: reads a universe. sources: for the steps.
+
+    symbols_are_written: finding them writes, too, so it is in the transaction that begins the run.
+    """
+
+    symbols_are_written = False
 
     def __init__(self, connection: Connection, symbols_of: SymbolsOf, sources: Sources = NO_SOURCES) -> None:
         self.connection = connection
@@ -57,21 +62,37 @@ class RunMoves:
         """Make one move, if due; return the run if it is active afterwards. say_progress: also publish the progress."""
         with self.connection.transaction():
             run = self.lock()
-            if run is None:
+            if run is None or run.status != "queued":
+                return run and self._moved(run, say_progress=say_progress)
+            if self.symbols_are_written:
+                return self._begin(run, self._about(run))
+        # Its row is not locked meanwhile: whoever cancels it would wait.
+        about = self._about(run)
+        with self.connection.transaction():
+            locked = self.lock()
+            if locked is None or locked.run_id != run.run_id:
                 return None
-            if run.status == "cancelling":
-                run_steps.cancel_steps(self.connection, run.run_id)
-                self.end(run, "cancelled", None)
-                return None
-            if run.status == "queued":
-                return self._begin(run)
-            return self._go_on(run, say_progress=say_progress)
+            if locked.status != "queued":
+                return self._moved(locked, say_progress=say_progress)
+            return self._begin(locked, about)
 
-    def _begin(self, run: AliveRun) -> AliveRun | None:
+    def _moved(self, run: AliveRun, *, say_progress: bool) -> AliveRun | None:
+        if run.status == "cancelling":
+            run_steps.cancel_steps(self.connection, run.run_id)
+            self.end(run, "cancelled", None)
+            return None
+        return self._go_on(run, say_progress=say_progress)
+
+    def _about(self, run: AliveRun) -> list[str] | str:
+        """Return the symbols of a run, or why there are none."""
         try:
-            symbols = self.symbols(run)
+            return self.symbols(run)
         except (UsageError, SetupError) as e:
-            self.end(run, "failed", str(e))
+            return str(e)
+
+    def _begin(self, run: AliveRun, symbols: list[str] | str) -> AliveRun | None:
+        if isinstance(symbols, str):
+            self.end(run, "failed", symbols)
             return None
         pinned = read_pinned(self.connection)
         for name, why in pinned.wrong.items():

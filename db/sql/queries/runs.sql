@@ -24,6 +24,9 @@ SELECT r.run_id, r.status, r.phases, r.phase, coalesce(r.started_at, r.created_a
                       WHERE t.run_id = r.run_id AND t.phase = r.phase AND t.status <> 'halved') AS s
  WHERE r.kind = 'daily' AND r.status IN ('queued', 'running', 'cancelling');
 
+-- latest_daily_run --
+SELECT run_id FROM run WHERE kind = 'daily' ORDER BY created_at DESC LIMIT 1;
+
 -- is_run_alive --
 SELECT EXISTS (SELECT FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling'));
 
@@ -84,6 +87,14 @@ SELECT s.symbol FROM symbols s
                   AND o."timestamp" BETWEEN %(first)s AND %(last)s)
     OR EXISTS (SELECT FROM ohlcv_daily d WHERE d.symbol = s.symbol AND d.date BETWEEN %(first)s AND %(last)s)
  ORDER BY s.symbol COLLATE "C";
+
+-- symbols_without_bars --
+-- Those of some symbols that no run can be about.
+SELECT w.symbol FROM unnest(%(symbols)s::text[]) AS w (symbol)
+ WHERE NOT EXISTS (SELECT FROM ohlcv_daily d WHERE d.symbol = w.symbol AND d.date BETWEEN %(first)s AND %(last)s)
+   AND NOT EXISTS (SELECT FROM ohlcv_1min o WHERE o.symbol = w.symbol
+                      AND o."timestamp" BETWEEN %(first)s AND %(last)s)
+ ORDER BY w.symbol COLLATE "C";
 
 -- market_closures --
 SELECT day, closes_at FROM market_closure;

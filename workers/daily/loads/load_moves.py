@@ -25,6 +25,8 @@ _IMPORTED = "job"  # the name of universes made of a job's symbols; their key is
 class LoadMoves(RunMoves):
     """Advances one load."""
 
+    symbols_are_written = True
+
     def __init__(self, connection: Connection, run_id: UUID, csv_folder: CsvFolder, sources: Sources) -> None:
         super().__init__(connection, _no_universe, sources)
         self._run_id = run_id
