@@ -1,4 +1,4 @@
-"""The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; its start and its end."""
+"""The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, tell, ack; its start and its end."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -271,13 +271,13 @@ class Worker:
                 self.restore(partition)
         return durable
 
-    def ack(self, durable: Commit) -> None:
-        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
-        self._acks.ack(durable.plans, self._states)
-
     def tell(self, durable: Commit) -> None:
         """⑧ Copy the results to Redis; the outbox has them already."""
         self._teller.tell(durable.plans)
+
+    def ack(self, durable: Commit) -> None:
+        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
+        self._acks.ack(durable.plans, self._states)
 
     def _step_through_commit(self) -> None:
         states = self.check()
@@ -299,8 +299,8 @@ class Worker:
         durable = self.commit(commit)
         if self._tracing is not None and begun is not None:
             self._tracing.committed(durable.plans, begun)
-        self.ack(durable)
         self.tell(durable)
+        self.ack(durable)
         return durable
 
     def _detect_marked(self) -> None:
