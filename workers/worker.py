@@ -164,9 +164,15 @@ class Worker:
         elif not self._pacing.has_news:
             self._detect_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
-            self._committer.load_ahead(list(self._states.values()))
+            self._prepare_closes()
         if self._teller.is_behind:
             self._teller.catch_up()
+
+    def _prepare_closes(self) -> None:
+        """⑥ ⑦ While nothing is to be done: detect on the bars that close next, and load what later bars need."""
+        states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
+        if not self._committer.find_ahead(states):
+            self._committer.load_ahead(list(self._states.values()))
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
         return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())

@@ -23,7 +23,7 @@ from tickstockpl.producer.synthetic import Market, SyntheticSource
 
 LEAD_S = 1.5  # of the feed's time before the minute's end: until then the frames of the whole minute are read
 _EVERY_S = 0.02  # a send
-HISTORY_MINUTES = 260
+HISTORY_MINUTES = 120
 
 
 def source_of(symbols: int, rate: float) -> SyntheticSource:

@@ -26,6 +26,7 @@ from tickstockpl.workers.partition.bar_book import bars_of
 
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
 YOUNG_MINUTES = 10  # bars of a symbol in a young database
+_THINNED = 4  # of so many ticks of the past one is made, with the size of all of them
 _WARM_UP = 2  # closes before the first measured one: histories are loaded there
 _HOUR = 60
 _WITHIN_S = 60.0
@@ -106,10 +107,10 @@ def measure_closes(place: Place, case: LatencyCase) -> Measured:
 def _fill(place: Place, case: LatencyCase, first_minute: int) -> None:
     """Give each symbol of the market a past that ends at the price where the live one begins.
 
-    It is the market's own first hours, told backwards: a random walk has no direction, and a jump at the start of the
+    It is the market's own first hour, told backwards: a random walk has no direction, and a jump at the start of the
     measured minute would be a pattern of every symbol.
     """
-    source, database = source_of(case.symbols, case.rate), place.database
+    source, database = source_of(case.symbols, case.rate / _THINNED), place.database
     if case.young:
         for table in ("recent_bar", "ohlcv_1min", "detection_flow", "intraday_patterns", "integration_events"):
             database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
@@ -124,7 +125,8 @@ def _fill(place: Place, case: LatencyCase, first_minute: int) -> None:
             copy.write(
                 "".join(
                     f"{source.symbols[bar['symbol']]}\t{minute}\tlive\tf\tf\t0\t{bar['close']}\t{bar['high']}"
-                    f"\t{bar['low']}\t{bar['open']}\t{bar['volume_micro']}\t{bar['notional']}\t{bar['trades']}"
+                    f"\t{bar['low']}\t{bar['open']}\t{_THINNED * bar['volume_micro']}\t{_THINNED * bar['notional']}"
+                    f"\t{_THINNED * bar['trades']}"
                     f"\t{at_ns}\t{at_ns}\n"
                     for bar in bars_of(ticks, ticks.symbol_index)
                 )

@@ -23,7 +23,7 @@ _TURN = ("read", "apply", "check", "stage", "commit", "ack", "tell", "restore", 
 _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (Worker, _TURN),
     (Worker, ("_detect_marked",)),
-    (Committer, ("_stage_bars", "stage_rest", "stage_marked", "load_ahead")),
+    (Committer, ("_compare_bars", "stage_rest", "stage_marked", "load_ahead", "find_ahead")),
     (ResultFinder, ("find", "_find_patterns", "_compare")),
     (CommitTransaction, ("run",)),
     (committer, ("plan_messages", "hold_back", "restage", "mark_partial", "stage_rows")),
@@ -52,7 +52,7 @@ def main() -> None:
     """Run the worker command; when it ends, write calls, wall and processor seconds of each step."""
     out, spent = Path(sys.argv.pop(1)), {}
     for owner, names in _PARTS:
-        for name in names:
+        for name in (name for name in names if hasattr(owner, name)):
             setattr(owner, name, timed(name.lstrip("_"), getattr(owner, name), spent))
 
     def begin_anew(*_: object) -> None:

@@ -20,6 +20,7 @@ from ...db.tables.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
 from ..partition.partition_state import PartitionState
+from .ahead import closing_soon
 from .commit import Commit
 from .first_patterns import hold_back, plan_rest
 from .newest_bars import NewestBars
@@ -34,6 +35,7 @@ from .worker_figures import WorkerFigures
 
 log = structlog.get_logger()
 
+_AHEAD_BARS = 2048  # in one call of find_ahead: ticks are read between two calls
 _ATTEMPTS = 5  # of a transaction that the server rolled back: a deadlock, a serialization failure
 
 
@@ -84,6 +86,18 @@ class Committer:
         """Load histories for the open bars of one partition, where some are missing."""
         if self._finder:
             any(self._finder.load_ahead(state) for state in states)
+
+    def find_ahead(self, states: Sequence[PartitionState]) -> bool:
+        """Detect on bars that close soon, of some partitions in one call; return whether there were any to detect."""
+        if self._finder is None:
+            return False
+        soon, bars, now_s = [], 0, self._world.monotonic_s()
+        for state in states:
+            closed = None if self._finder.is_ahead(state) else closing_soon(state)
+            if closed is not None and bars < _AHEAD_BARS:
+                bars += int(closed.mask.sum())
+                soon.append((state, closed, self._newest.fresh_of(state, closed, now_s)))
+        return bool(soon) and self._finder.find_ahead(soon, now_s)
 
     def has_detectable(self, state: PartitionState) -> bool:
         """Tell whether marked bars of a partition wait whose histories are there."""
