@@ -105,10 +105,9 @@ def closing_soon(state: PartitionState) -> ClosedBars | None:
     if len(state.marks) or waits.undos or waits.ended_replays or waits.rebuilt or state.limits.lateness_ns <= LEAD_NS:
         return None
     soon = [
-        ClosedBars(
-            feed, book, closed_by_clock(book.bars, book.clock_ns + LEAD_NS, state.limits.lateness_ns) & ~book.replay
-        )
+        ClosedBars(feed, book, closed_by_clock(book.bars, book.clock_ns + LEAD_NS, state.limits.lateness_ns))
         for feed, book in state.feeds.items()
+        if not book.replay
     ]
     soon = [one for one in soon if one.mask.any()]
     if len(soon) != 1 or soon[0].replaces:
