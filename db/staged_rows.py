@@ -10,7 +10,8 @@ from ..contracts.detection import IndicatorValue
 
 VALUE_COLUMNS = [name for name in BAR_DTYPE.names or () if name not in ("symbol", "minute")]
 
-# One staged bar. symbol and feed: UTF-8; other arrays may use wider fields.
+# One staged bar. symbol and feed: UTF-8; other arrays may use wider fields. fresh: it was not compared with a stored
+# bar, because there should be none; if there is one, its commit fails.
 STAGED_DTYPE = [
     ("row_number", "<i4"),
     ("partition", "<i4"),
@@ -21,6 +22,7 @@ STAGED_DTYPE = [
     ("whole", "?"),
     ("revision", "<i2"),
     *((name, BAR_DTYPE[name].str) for name in VALUE_COLUMNS),
+    ("fresh", "?"),
 ]
 StagedRows = NDArray[np.void]  # (n,) of STAGED_DTYPE
 

@@ -1,4 +1,4 @@
-"""The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, ack, tell; its start and its end."""
+"""The loop ④..⑧ over the owned partitions: read, apply, check, stage, commit, tell, ack; its start and its end."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -168,9 +168,15 @@ class Worker:
         elif not self._pacing.has_news:
             self._detect_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
-            self._committer.load_ahead(list(self._states.values()))
+            self._prepare_closes()
         if self._teller.is_behind:
             self._teller.catch_up()
+
+    def _prepare_closes(self) -> None:
+        """⑥ ⑦ While nothing is to be done: detect on the bars that close next, and load what later bars need."""
+        states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
+        if not self._committer.find_ahead(states):
+            self._committer.load_ahead(list(self._states.values()))
 
     def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
         return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())
@@ -275,13 +281,13 @@ class Worker:
                 self.restore(partition)
         return durable
 
-    def ack(self, durable: Commit) -> None:
-        """⑧ Advance the states, ack committed entries, write `done` for the producers, and trim the streams."""
-        self._acks.ack(durable.plans, self._states)
-
     def tell(self, durable: Commit) -> None:
         """⑧ Copy the results to Redis; the outbox has them already."""
         self._teller.tell(durable.plans)
+
+    def ack(self, durable: Commit) -> None:
+        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
+        self._acks.ack(durable.plans, self._states)
 
     def _step_through_commit(self) -> None:
         states = self.check()
@@ -303,8 +309,8 @@ class Worker:
         durable = self.commit(commit)
         if self._tracing is not None and begun is not None:
             self._tracing.committed(durable.plans, begun)
-        self.ack(durable)
         self.tell(durable)
+        self.ack(durable)
         return durable
 
     def _detect_marked(self) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import psycopg
 
 from ...contracts.ticks import MAX_PRICE, MAX_SIZE, Column
 from ..postgres import Connection
 from ..queries import query
 from ..staged_rows import STAGED_DTYPE, TableShape
 
-_EXISTING_DTYPE = [column for column in STAGED_DTYPE if column[0] not in ("partition", "symbol", "minute")]
+_EXISTING_DTYPE = [column for column in STAGED_DTYPE if column[0] not in ("partition", "symbol", "minute", "fresh")]
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 
@@ -77,6 +78,17 @@ def existing(connection: Connection) -> Column:
     return np.array(rows, _EXISTING_DTYPE)
 
 
+def no_existing() -> Column:
+    """Return what `existing` returns where no bar is stored."""
+    return np.empty(0, _EXISTING_DTYPE)
+
+
+def fresh_partitions_stored(connection: Connection, partitions: Sequence[int]) -> list[int]:
+    """Return the partitions of staged fresh bars that are stored after all."""
+    values = {"partitions": list(partitions)}
+    return [partition for (partition,) in connection.execute(query("fresh_partitions_stored"), values)]
+
+
 def unpriced_bars_stand(connection: Connection, partitions: Sequence[int], minutes: Column) -> bool:
     """Tell whether the table has bars of staged minutes without prices; minutes: of all staged bars."""
     values = {"partitions": list(partitions)} | time_bounds(minutes)
@@ -121,12 +133,24 @@ def time_bounds(minutes: Column) -> dict[str, int]:
     return {"first_minute": int(minutes.min()), "last_minute": int(minutes.max())}
 
 
-def upsert(connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int) -> None:
-    """Write the staged bars of some partitions, with row numbers from first to last."""
-    values = {"partitions": list(partitions), "first": first, "last": last}
+def upsert(
+    connection: Connection, shape: TableShape, partitions: Sequence[int], first: int, last: int, *, insert: bool = False
+) -> None:
+    """Write the staged bars of some partitions, with row numbers from first to last.
+
+    insert: fresh bars must not be stored yet; otherwise PostgreSQL refuses them (`is_fresh_stored`).
+    """
+    values = {"partitions": list(partitions), "first": first, "last": last, "fresh_too": not insert}
     if shape.has_detail:
         connection.execute(query("upsert_foreign_ohlcv_1min"), values)
         connection.execute(query("upsert_bar_detail"), values)
     else:
         connection.execute(query("upsert_ohlcv_1min"), values)
+    if insert:
+        connection.execute(query("insert_fresh_recent_bar"), {"partitions": list(partitions)})
     connection.execute(query("upsert_recent_bar"), values)
+
+
+def is_fresh_stored(error: psycopg.Error) -> bool:
+    """Tell whether a fresh bar was stored already."""
+    return isinstance(error, psycopg.errors.UniqueViolation) and error.diag.table_name == "recent_bar"

@@ -28,6 +28,7 @@ _VOLUMES = {
     30: "volumes_of_30_minutes",
     60: "volumes_of_hours",
 }
+OUR_LOG_FUNCTION = "ce22327f74426f4f5d7d44736c66c94a"  # MD5 of log_integration_event as migration 0014 leaves it
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
 _LOADED = np.dtype(
     [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
@@ -165,7 +166,9 @@ def log_published(connection: Connection, detections: Sequence[Detection]) -> No
             }
             for detection in detections
         ]
-        connection.execute(query("log_patterns_published"), {"rows": msgspec.json.encode(rows).decode()})
+        values = {"rows": msgspec.json.encode(rows).decode(), "ours": OUR_LOG_FUNCTION}
+        connection.execute(query("log_patterns_published"), values)
+        connection.execute(query("log_patterns_published_at_once"), values)
 
 
 def _rows(detections: Sequence[Detection]) -> dict[str, object]:

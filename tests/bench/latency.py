@@ -1,26 +1,66 @@
-"""How long after a bar's close its results are published, at 1x, with every row durable in PostgreSQL before."""
+"""How long after a bar's close its results are published, with every row durable in PostgreSQL before."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import redis
+from closing_market import HISTORY_MINUTES, source_of
 from place import Place, running, wait_for
+from processor_time import processor_s
 from tickstockpl.contracts.spellings.timestamps import SECOND_NS
-from tickstockpl.producer.synthetic import Market, SyntheticSource
+from tickstockpl.contracts.ticks import SHARE_MICRO
 from tickstockpl.workers.partition.bar_book import bars_of
 
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
-HISTORY_MINUTES = 260
+YOUNG_MINUTES = 10  # bars of a symbol in a young database
+_THINNED = 4  # of so many ticks of the past one is made, with the size of all of them
+_WARM_UP = 2  # closes before the first measured one: histories are loaded there
+_HOUR = 60
+_WITHIN_S = 60.0
 _CHANNELS = {"patterns": "tickstock:patterns:streaming", "indicators": "tickstock:indicators:streaming"}
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class LatencyCase:
+    """A market and a fleet. young: few bars, and statistics of empty tables, as on the first day of a database."""
+
+    symbols: int
+    closes: int = 20
+    young: bool = False
+    workers: int = 1
+
+    @property
+    def rate(self) -> float:
+        """Ticks a second of the whole market."""
+        return max(1_000.0, 2.0 * self.symbols)
+
+    @property
+    def close_s(self) -> float:
+        """Seconds that one close gets before the next one."""
+        return 2.5 + self.symbols / 5_000
+
+    def __str__(self) -> str:
+        fleet = f", {self.workers} workers" if self.workers > 1 else ""
+        return f"{self.symbols:,} symbols{', young database' if self.young else ''}{fleet}"
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds from a 1-minute bar's close to its message at a subscriber."""
+    """Seconds from the closes of 1-minute bars to their messages at a subscriber."""
 
     messages: int
     p50_s: float
@@ -28,17 +68,153 @@ class Latency:
     max_s: float
 
 
-def publish_latency(place: Place, *, symbols: int, rate: float, young: bool = False) -> dict[str, Latency]:
-    """Run a live market over two ends of a minute; return what a subscriber measured at the second, by kind.
+@dataclass(frozen=True)
+class Measured:
+    """All closes of a case. latencies: by kind and kind of minute; cpu_s: of one close, by process and by step."""
 
-    young: the statistics are those of the empty tables, as on the first day of a database.
-    """
-    if young:
-        for table in ("recent_bar", "detection_flow", "intraday_patterns", "integration_events"):
-            place.database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-        place.database.execute("ANALYZE")
-    _fill_history(place, symbols, rate)
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    steps_s: dict[str, float] = field(default_factory=dict)
+    worst_s: list[float] = field(default_factory=list)  # the last pattern of each close
+
+
+def measure_closes(place: Place, case: LatencyCase) -> Measured:
+    """Let minutes end one after the other; return what a subscriber measured."""
+    first_minute = int(time.time()) // 3600 * _HOUR - 2 * _HOUR - _WARM_UP - case.closes // 2
+    _fill(place, case, first_minute)
     heard: dict[str, list[tuple[str, float]]] = {kind: [] for kind in _CHANNELS}
+    with _listening(place, heard), tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{n}.json" for n in range(case.workers)]
+        delays, cpu_s = _run_closes(place, case, first_minute, files)
+        steps = [json.loads(file.read_text()) for file in files]
+    waits = {kind: _waits(messages, delays) for kind, messages in heard.items()}
+    return Measured(
+        {
+            f"{kind}{name}": _latency(some)
+            for kind in _CHANNELS
+            for name, some in _by_minute(waits[kind]).items()
+            if some
+        },
+        cpu_s,
+        _steps(steps, case.closes),
+        [max(some) for some in waits["patterns"].values() if some],
+    )
+
+
+# -- the past ----------------------------------------------------------------------------------------------------------
+
+
+def _fill(place: Place, case: LatencyCase, first_minute: int) -> None:
+    """Give each symbol of the market a past that ends at the price where the live one begins.
+
+    It is the market's own first hour, told backwards: a random walk has no direction, and a jump at the start of the
+    measured minute would be a pattern of every symbol.
+    """
+    source, database = source_of(case.symbols, case.rate / _THINNED), place.database
+    if case.young:
+        for table in ("recent_bar", "ohlcv_1min", "detection_flow", "intraday_patterns", "integration_events"):
+            database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        database.execute("ANALYZE")
+    with database.cursor().copy(
+        "COPY recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,"
+        " notional, trades, open_ts, close_ts) FROM STDIN"
+    ) as copy:
+        for back in range(YOUNG_MINUTES if case.young else HISTORY_MINUTES):
+            minute, ticks = first_minute - 1 - back, source.chunk(back).ticks
+            at_ns = minute * 60 * SECOND_NS
+            copy.write(
+                "".join(
+                    f"{source.symbols[bar['symbol']]}\t{minute}\tlive\tf\tf\t0\t{bar['close']}\t{bar['high']}"
+                    f"\t{bar['low']}\t{bar['open']}\t{_THINNED * bar['volume_micro']}\t{_THINNED * bar['notional']}"
+                    f"\t{_THINNED * bar['trades']}"
+                    f"\t{at_ns}\t{at_ns}\n"
+                    for bar in bars_of(ticks, ticks.symbol_index)
+                )
+            )
+    if not case.young:
+        database.execute("INSERT INTO symbols (symbol) SELECT DISTINCT symbol FROM recent_bar ON CONFLICT DO NOTHING")
+        database.execute(
+            'INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)'
+            " SELECT symbol, to_timestamp(minute * 60.0), open, high, low, close, volume_micro / %s"
+            " FROM recent_bar WHERE minute >= %s", (SHARE_MICRO, first_minute - _HOUR)
+        )  # fmt: skip
+        database.execute("VACUUM ANALYZE")
+
+
+# -- the closes --------------------------------------------------------------------------------------------------------
+
+
+def _run_closes(
+    place: Place, case: LatencyCase, first_minute: int, files: list[Path]
+) -> tuple[dict[int, float], dict[str, float]]:
+    """Run the fleet; return the delay (s) of each measured minute, and the processor seconds of one close."""
+    with ExitStack() as processes:
+        bridge = processes.enter_context(running(place, "bridge"))
+        workers = [processes.enter_context(_stepped(place, file)) for file in files]
+        wait_for(lambda: _is_shared(place, case.workers), within_s=_WITHIN_S, every_s=0.1)
+        market = processes.enter_context(_market(place, case, first_minute))
+        for _ in range(_WARM_UP):
+            _end_minute(place, market, case.close_s)
+        named = {"bridge": [bridge.pid], "worker": [worker.pid for worker in workers]}
+        for worker in workers:
+            worker.send_signal(signal.SIGUSR1)
+        before = processor_s(place, named)
+        ended = [_end_minute(place, market, case.close_s) for _ in range(case.closes)]
+        after = processor_s(place, named)
+    delays = {end["minute"]: end["delay_ms"] / 1000 for end in ended}
+    return delays, {name: (used - before.get(name, 0.0)) / case.closes for name, used in after.items()}
+
+
+@contextmanager
+def _stepped(place: Place, file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    program = (str(_HERE / "stepped_worker.py"), str(file))
+    with running(place, "--consumer", file.stem, program=program) as process:
+        yield process
+
+
+@contextmanager
+def _market(place: Place, case: LatencyCase, first_minute: int) -> Iterator[subprocess.Popen[str]]:
+    options = {
+        "redis_url": place.servers.redis_url,
+        "database_url": place.servers.database_url,
+        "symbols": case.symbols,
+        "rate": case.rate,
+        "partitions": place.partitions,
+        "first_minute": first_minute,
+    }
+    command = [sys.executable, str(_HERE / "closing_market.py"), json.dumps(options)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _end_minute(place: Place, market: subprocess.Popen[str], seconds: float) -> dict[str, int]:
+    """Let one minute end; return when nothing of it waits for its detectors any more."""
+    assert market.stdin is not None
+    assert market.stdout is not None
+    market.stdin.write(f"{seconds}\n")
+    market.stdin.flush()
+    ended: dict[str, int] = json.loads(market.stdout.readline())
+    wait_for(lambda: not place.count("SELECT sum(undetected) FROM checkpoint"), within_s=_WITHIN_S, every_s=0.05)
+    return ended
+
+
+def _is_shared(place: Place, workers: int) -> bool:
+    rows = place.database.execute(
+        "SELECT count(*) FROM lease WHERE unit LIKE 'partition:%%' AND owner IS NOT NULL GROUP BY owner", ()
+    ).fetchall()
+    return len(rows) == workers and sum(count for (count,) in rows) == place.partitions
+
+
+# -- what was heard ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _listening(place: Place, heard: dict[str, list[tuple[str, float]]]) -> Iterator[None]:
     ended = threading.Event()
     listeners = [
         threading.Thread(target=_listen, args=(place.servers.redis_url, channel, heard[kind], ended))
@@ -46,42 +222,12 @@ def publish_latency(place: Place, *, symbols: int, rate: float, young: bool = Fa
     ]
     for listener in listeners:
         listener.start()
-    market = ("--source", "synthetic", "--speed", "1", "--symbols", str(symbols), "--rate", str(rate))
     try:
-        with running(place, "bridge"), running(place, "worker"), running(place, "producer", *market):
-            first_end = (time.time() // 60 + 1) * 60
-            wait_for(lambda: time.time() > first_end + 60 + 15, within_s=200, every_s=0.2)
+        yield
     finally:
         ended.set()
         for listener in listeners:
             listener.join()
-    return {kind: _latency(messages, first_end) for kind, messages in heard.items()}
-
-
-def _fill_history(place: Place, symbols: int, rate: float) -> None:
-    """Give each symbol of the market a past that ends at the price where the live one begins.
-
-    It is the market's own first hours, told backwards: a random walk has no direction, and a jump at the start of the
-    measured minute would be a pattern of every symbol.
-    """
-    market = Market(symbols=symbols, rate=rate, chunk_ns=60 * SECOND_NS)
-    source = SyntheticSource(market, seconds=HISTORY_MINUTES * 60.0)
-    last_minute = int(time.time()) // 60 - 3
-    with place.database.cursor().copy(
-        "COPY recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,"
-        " notional, trades, open_ts, close_ts) FROM STDIN"
-    ) as copy:
-        for back, chunk in enumerate(source.chunks()):
-            minute = last_minute - back
-            bars = bars_of(chunk.ticks, chunk.ticks.symbol_index)
-            copy.write(
-                "".join(
-                    f"{source.symbols[bar['symbol']]}\t{minute}\tlive\tf\tf\t0\t{bar['close']}\t{bar['high']}"
-                    f"\t{bar['low']}\t{bar['open']}\t{bar['volume_micro']}\t{bar['notional']}\t{bar['trades']}"
-                    f"\t{minute * 60 * SECOND_NS}\t{minute * 60 * SECOND_NS}\n"
-                    for bar in bars
-                )
-            )
 
 
 def _listen(url: str, channel: str, heard: list[tuple[str, float]], ended: threading.Event) -> None:
@@ -92,16 +238,35 @@ def _listen(url: str, channel: str, heard: list[tuple[str, float]], ended: threa
                 heard.append((message["data"], time.time()))
 
 
-def _latency(messages: list[tuple[str, float]], first_end: float) -> Latency:
-    """Look at the bars of the second minute alone: the first one's histories were still being loaded."""
-    waits = []
+def _waits(messages: list[tuple[str, float]], delays: dict[int, float]) -> dict[int, list[float]]:
+    """Return the seconds from each measured minute's close to each of its 1-minute results."""
+    waits: dict[int, list[float]] = {minute: [] for minute in delays}
     for data, at_s in messages:
         body = json.loads(data)
         result = body.get("detection") or body["calculation"]
-        start_s = datetime.fromisoformat(result["timestamp"]).timestamp()
-        if result["timeframe"] == "1min" and start_s == first_end:
-            waits.append(at_s - (start_s + 60 + LATENESS_S))
-    if not waits:
-        raise RuntimeError("nothing was published for the measured minute")
+        minute = int(datetime.fromisoformat(result["timestamp"]).timestamp()) // 60
+        if result["timeframe"] == "1min" and minute in delays:
+            waits[minute].append(at_s - ((minute + 1) * 60 + LATENESS_S + delays[minute]))
+    if not any(waits.values()):
+        raise RuntimeError("nothing was published for the measured minutes")
+    return waits
+
+
+def _by_minute(waits: dict[int, list[float]]) -> dict[str, list[float]]:
+    """Join the waits of all minutes, and of those with which longer bars end."""
+    ends = {minute + 1: some for minute, some in waits.items()}
+    return {
+        "": [wait for some in ends.values() for wait in some],
+        ", five minutes end": [wait for end, some in ends.items() if end % 5 == 0 and end % _HOUR for wait in some],
+        ", an hour ends": [wait for end, some in ends.items() if end % _HOUR == 0 for wait in some],
+    }
+
+
+def _latency(waits: list[float]) -> Latency:
     p50, p99 = np.percentile(waits, (50, 99))
     return Latency(len(waits), float(p50), float(p99), max(waits))
+
+
+def _steps(workers: list[dict[str, Any]], closes: int) -> dict[str, float]:
+    """Return the processor seconds of one close by step of all workers."""
+    return {name: sum(worker[name]["cpu_s"] for worker in workers) / closes for name in workers[0]}

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -55,10 +55,13 @@ def fresh_place(servers: Servers, partitions: int) -> Iterator[Place]:
     client.close()
 
 
+_OURS = ("-m", "tickstockpl.ops")
+
+
 @contextmanager
-def running(place: Place, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one of our commands on a place's servers; stop it at the end of the block."""
-    command = [sys.executable, "-m", "tickstockpl.ops", *arguments, "--embedded", "never", "--log-level", "warning"]
+def running(place: Place, *arguments: str, program: Sequence[str] = _OURS) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of our commands on a place's servers; stop it at the end of the block. program: that runs it."""
+    command = [sys.executable, *program, *arguments, "--embedded", "never", "--log-level", "warning"]
     addresses = {"REDIS_URL": place.servers.redis_url, "DATABASE_URL": place.servers.database_url}
     process = subprocess.Popen(command, env=os.environ | addresses, start_new_session=True)
     try:

@@ -5,9 +5,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +23,7 @@ from daily_run import DAYS, daily_run, fill_days
 from drain import Drained, raw_drain, worker_drain
 from fill import fill, market
 from front_door_drain import front_door_rate
-from latency import publish_latency
+from latency import LatencyCase, measure_closes
 from massive_frames import massive_frames_rate
 from memory import resident_mb
 from moves import pauses
@@ -37,8 +40,7 @@ OUT = Path(__file__).parents[2] / "build" / "bench.json"
 _WIDTH = 140
 TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
-# symbols, ticks a second, young database
-LATENCY_CASES = ((70, 1_000, False), (5_000, 10_000, False), (5_000, 10_000, True), (10_000, 20_000, False))
+LATENCY_SYMBOLS = (70, 1_000, 5_000, 10_000)
 API_SECONDS = 60.0
 DAILY_SYMBOLS, DAILY_PROCESSES = 5_000, (1, 2)
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
@@ -88,15 +90,18 @@ def main() -> None:
     """Run every case on embedded servers of their own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 M ticks in the main case instead of 10 M")
-    parser.add_argument(
-        "--latency", action="store_true", help="only: bar close to PUBLISH at 70, 5,000 and 10,000 symbols"
-    )
+    parser.add_argument("--latency", action="store_true", help="only: bar close to PUBLISH, old and young databases")
+    parser.add_argument("--symbols", type=int, help="with --latency: only so many symbols, in one case")
+    parser.add_argument("--closes", type=int, default=20, help="with --latency: ends of a minute in a case")
+    parser.add_argument("--young", action="store_true", help="with --symbols: a young database")
+    parser.add_argument("--workers", type=int, default=1, help="with --symbols: how many")
     parser.add_argument("--daily", action="store_true", help="only: a daily run over 5,000 symbols")
     parser.add_argument("--api", action="store_true", help="only: every call of the HTTP API, beside a fleet")
     parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     report = Report()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what this started, as Ctrl-C does
     folder = Path(tempfile.mkdtemp(prefix="tickstock-bench-"))
     folder.chmod(0o711)  # PostgreSQL's own account passes through
     try:
@@ -108,7 +113,7 @@ def main() -> None:
             if arguments.daily or not only:
                 _daily_runs(report, servers)
             if arguments.latency or not only:
-                _latencies(report, servers)
+                _latencies(report, servers, _latency_cases(arguments))
             if arguments.api or not only:
                 _api_calls(report, servers)
     finally:
@@ -169,14 +174,28 @@ def _live_sources(report: Report, servers: Servers) -> None:
     report.add("(i) live sources", "channel, by its own CPU", heard.cpu_rate, note=note, lost=heard.lost)
 
 
-def _latencies(report: Report, servers: Servers) -> None:
-    """From a bar's close to its results at a subscriber, one worker and one bridge."""
-    for symbols, rate, young in LATENCY_CASES:
+def _latency_cases(arguments: argparse.Namespace) -> list[LatencyCase]:
+    closes = arguments.closes
+    if arguments.symbols:
+        return [LatencyCase(arguments.symbols, closes, young=arguments.young, workers=arguments.workers)]
+    cases = [LatencyCase(symbols, closes, young=young) for symbols in LATENCY_SYMBOLS for young in (False, True)]
+    return [*cases, LatencyCase(5_000, closes, workers=2)]
+
+
+def _latencies(report: Report, servers: Servers, cases: Sequence[LatencyCase]) -> None:
+    """From a bar's close to its results at a subscriber, beside one bridge."""
+    for case in cases:
         with fresh_place(servers, PARTITIONS) as place:
-            for kind, measured in publish_latency(place, symbols=symbols, rate=rate, young=young).items():
-                note = f"{measured.messages:,} messages; p50 {measured.p50_s:.3f} s, max {measured.max_s:.3f} s"
-                case = f"(h) bar close to PUBLISH, {symbols:,} symbols{', young database' if young else ''}"
-                report.add(case, f"{kind}, p99", measured.p99_s, "s", note, **asdict(measured))
+            measured = measure_closes(place, case)
+        title = f"(h) bar close to PUBLISH, {case}"
+        for kind, one in measured.latencies.items():
+            note = f"{one.messages:,} messages; p50 {one.p50_s:.3f} s, max {one.max_s:.3f} s"
+            report.add(title, f"{kind}, p99", one.p99_s, "s", note, **asdict(one))
+        report.add(title, "worst close, patterns", max(measured.worst_s), "s")
+        for name, seconds in measured.cpu_s.items():
+            report.add(title, f"processor time of a close, {name}", seconds * 1000, "ms")
+        for name, seconds in sorted(measured.steps_s.items(), key=lambda step: -step[1]):
+            report.add(title, f"worker's step {name}", seconds * 1000, "ms")
 
 
 def _daily_runs(report: Report, servers: Servers) -> None:

@@ -1,6 +1,6 @@
 """Runs a worker that is killed right after one of its steps: `killed_worker.py STEP WHEN -- options of the worker`.
 
-STEP: read, apply, check, stage, commit, ack, tell. WHEN: the step with work in it by count, 1 is the first; or `end`:
+STEP: read, apply, check, stage, commit, tell, ack. WHEN: the step with work in it by count, 1 is the first; or `end`:
 the turn that brings a replay's end frame.
 """
 
@@ -12,7 +12,7 @@ from tickstockpl.contracts.frames import frame
 from tickstockpl.ops.cli.fleet.worker_command import worker
 from tickstockpl.workers.worker import Worker
 
-STEPS = ("read", "apply", "check", "stage", "commit", "ack", "tell")
+STEPS = ("read", "apply", "check", "stage", "commit", "tell", "ack")
 
 
 class Killer:

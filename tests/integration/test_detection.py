@@ -16,7 +16,7 @@ import talib
 from tickstockpl.contracts.detection import flow_id_of
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
-from tickstockpl.db.tables.detections import session_sums_before
+from tickstockpl.db.tables.detections import OUR_LOG_FUNCTION, session_sums_before
 from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .test_result_commands import running
@@ -468,6 +468,25 @@ def test_without_publish_nothing_is_told(day, *, tickstock, seeded):
     assert rows(seeded, "SELECT count(*) > 0 FROM intraday_patterns") == [(True,)]
     assert rows(seeded, "SELECT count(*) FROM integration_events") == [(0,)]
     assert rows(seeded, "SELECT DISTINCT kind FROM outbox WHERE kind <> 'void'") == []
+
+
+def test_an_application_s_own_log_function_is_called_for_each_published_pattern(day, *, tickstock, seeded):
+    known = rows(seeded, "SELECT md5(prosrc) FROM pg_proc WHERE proname = 'log_integration_event'")
+    assert known == [(OUR_LOG_FUNCTION,)]  # a database without an application: then one INSERT does the same
+    rows(
+        seeded,
+        """
+CREATE OR REPLACE FUNCTION log_integration_event(
+    p_flow_id uuid, p_event_type varchar, p_source varchar, p_checkpoint varchar, p_channel varchar DEFAULT NULL,
+    p_symbol varchar DEFAULT NULL, p_pattern varchar DEFAULT NULL, p_confidence numeric DEFAULT NULL,
+    p_user_count integer DEFAULT NULL, p_details jsonb DEFAULT NULL) RETURNS void LANGUAGE sql AS $f$
+    INSERT INTO integration_events (flow_id, checkpoint, source_system) VALUES (p_flow_id, p_checkpoint, 'theirs') $f$
+""",
+    )
+    replay(tickstock, seeded, day, "--publish")
+    first = rows(seeded, "SELECT count(*) FROM intraday_patterns WHERE pattern_data ->> 'event' = 'first'")
+    logged = "SELECT source_system, count(*) FROM integration_events WHERE checkpoint = 'PATTERN_PUBLISHED' GROUP BY 1"
+    assert rows(seeded, logged) == [("theirs", *first[0])]
 
 
 def test_every_pattern_has_its_event_and_its_message_under_one_flow_id(day, *, tickstock, seeded):

@@ -9,6 +9,7 @@ import pytest
 from tickstockpl.db import postgres
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
+from tickstockpl.workers.commit import committer
 from tickstockpl.workers.commit import result_finder as detection
 from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.detect.definitions import seed_definitions
@@ -131,6 +132,39 @@ def test_the_committer_keeps_nothing_of_a_commit_between_calls(turns):
     assert vars(turns.committer) == kept
     assert turns.committer.stage_rest(durable) is None
     assert turns.rows("SELECT count(*) FROM ohlcv_1min") == [(1,)]
+
+
+def test_a_bar_later_than_its_symbols_last_is_not_looked_up(turns, monkeypatch):
+    turns.send(0)
+    turns.until_quiet(bars=1)
+    looks, existing = [], committer.existing
+
+    def counted(connection):
+        looks.append(True)
+        return existing(connection)
+
+    monkeypatch.setattr(committer, "existing", counted)
+    turns.send(1)
+    turns.until_quiet(bars=2)
+    assert not looks
+    turns.send(1)  # a late trade
+    turns.until(lambda: turns.rows("SELECT max(revision) FROM recent_bar") == [(1,)])
+    assert looks
+
+
+def test_a_bar_that_somebody_else_wrote_meanwhile_is_merged(turns):
+    turns.send(0)
+    turns.until_quiet(bars=1)
+    turns.admin.execute(
+        "INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,"
+        " notional, trades, open_ts, close_ts) SELECT symbol, minute + 1, feed, false, false, 0, 20, 20, 20, 20,"
+        " 7000000, 140, 1, open_ts + 60000000000, close_ts + 60000000000 FROM recent_bar"
+    )
+    turns.send(1, 2, price=(15.4,))
+    turns.until_quiet(bars=3)
+    bars = turns.rows("SELECT high, low, volume_micro, trades FROM recent_bar ORDER BY minute")
+    assert bars[1:] == [(20.0, 15.4, 107e6, 2), (15.4, 15.4, 100e6, 1)]
+    assert turns.rows("SELECT sum(applied)::int, sum(ticks_in)::int FROM ledger") == [(6, 6)]
 
 
 def test_a_fenced_partition_is_not_in_what_is_durable_and_its_state_stays_as_it_was(turns):

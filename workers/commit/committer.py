@@ -14,14 +14,16 @@ from ...db.backoff import Backoff
 from ...db.metrics import COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT
 from ...db.postgres import Database
 from ...db.redis import Client, redis_ms
-from ...db.staged_rows import TableShape
-from ...db.tables.bars import existing, stage
+from ...db.staged_rows import StagedRows, TableShape
+from ...db.tables.bars import existing, fresh_partitions_stored, is_fresh_stored, no_existing, stage
 from ...db.tables.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
 from ..partition.partition_state import PartitionState
+from .ahead import closing_soon
 from .commit import Commit
 from .first_patterns import hold_back, plan_rest
+from .newest_bars import NewestBars
 from .partial_bars import mark_partial
 from .plan import PartitionPlan, plan_partition, stage_rows, take_superseded
 from .result_finder import ResultFinder
@@ -33,6 +35,7 @@ from .worker_figures import WorkerFigures
 
 log = structlog.get_logger()
 
+_AHEAD_BARS = 2048  # in one call of find_ahead: ticks are read between two calls
 _ATTEMPTS = 5  # of a transaction that the server rolled back: a deadlock, a serialization failure
 
 
@@ -59,6 +62,7 @@ class Committer:
         self._consumer = consumer
         self._figures = figures
         self._finder = ResultFinder(database.connection, world=world, history_mb=history_mb) if detects else None
+        self._newest = NewestBars()
         self._unanswered: dict[int, PartitionPlan] = {}  # partition -> plan whose COMMIT was sent but not answered
         self.open()
 
@@ -83,12 +87,25 @@ class Committer:
         if self._finder:
             any(self._finder.load_ahead(state) for state in states)
 
+    def find_ahead(self, states: Sequence[PartitionState]) -> bool:
+        """Detect on bars that close soon, of some partitions in one call; return whether there were any to detect."""
+        if self._finder is None:
+            return False
+        soon, bars, now_s = [], 0, self._world.monotonic_s()
+        for state in states:
+            closed = None if self._finder.is_ahead(state) else closing_soon(state)
+            if closed is not None and bars < _AHEAD_BARS:
+                bars += int(closed.mask.sum())
+                soon.append((state, closed, self._newest.fresh_of(state, closed, now_s)))
+        return bool(soon) and self._finder.find_ahead(soon, now_s)
+
     def has_detectable(self, state: PartitionState) -> bool:
         """Tell whether a partition has marked bars whose histories are loaded."""
         return self._finder is not None and self._finder.has_detectable(state)
 
     def leave(self, partition: int) -> None:
         """Forget the histories of a partition that this worker does not own any more."""
+        self._newest.leave(partition)
         if self._finder:
             self._finder.histories.leave(partition)
 
@@ -108,13 +125,15 @@ class Committer:
         commit = Commit(plans, began_at, redis_ahead_s, rows, np.ones(len(rows), bool))
         rewritten = np.zeros(len(rows), bool)
         if len(rows):
-            commit, rewritten = self._stage_bars(commit, now_s)
+            commit, rewritten = self._compare_bars(commit, now_s)
         read_ms = [state.read_to.ms for state in states if state.uncommitted.ticks]
         self._figures.note_lag(max(0.0, now_s * 1000 - min(read_ms)) if read_ms else 0.0)
         if self._finder:
             self._finder.find(plans, commit.rows, commit.changed, rewritten, now_s)
             mark_partial(self._database.connection, plans, commit.rows)
         commit = self._hold_back(commit)
+        if len(commit.rows):
+            commit = restage(self._database.connection, commit, commit.rows, commit.changed)
         plan_messages(self._database.connection, commit)
         return commit
 
@@ -127,30 +146,30 @@ class Committer:
                 )
                 state.take_away(ended.replay, minutes)
 
-    def _stage_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Mask]:
-        """Stage a commit's bars with their final values.
+    def _compare_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Mask]:
+        """Give a commit's bars their final values: those that may be stored are compared with the stored bars.
 
-        Returns the commit, and which rows another feed had written with the same values.
+        Returns the commit, not staged yet, and which rows another feed had written with the same values.
         """
-        connection, rows = self._database.connection, commit.rows
+        commit.rows["fresh"] = self._newest.are_fresh(commit.plans, self._world.monotonic_s())
+        resolved = resolve(commit.rows, self._stored(commit.rows[~commit.rows["fresh"]], now_s), self.shape)
+        superseded = resolved.superseded | losers_within_commit(resolved.rows, resolved.superseded)
+        kept = ~superseded
+        rewritten: Mask = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
+        take_superseded(commit.plans, resolved.rows, superseded)
+        commit = replace(commit, replaces=bool(resolved.replaces.any()))
+        return commit.with_rows(resolved.rows.compress(kept), resolved.changed[kept]), rewritten
+
+    def _stored(self, rows: StagedRows, now_s: float) -> StagedRows:
+        """Return the stored bars at the places of these rows, with their row numbers."""
+        if not len(rows):
+            return no_existing()
+        connection = self._database.connection
         stage(connection, rows)
         with bars_kept(connection, rows["minute"], now_s) as are_old:
             if are_old:
                 put_back_staged(connection, self.shape, rows["minute"])
-            resolved = resolve(rows, existing(connection), self.shape)
-        superseded = resolved.superseded | losers_within_commit(resolved.rows, resolved.superseded)
-        kept = ~superseded
-        rewritten: Mask = (resolved.replaces & ~resolved.changed & has_prices(resolved.rows))[kept]
-        commit = replace(
-            commit,
-            rows=resolved.rows.compress(kept),
-            changed=resolved.changed[kept],
-            replaces=bool(resolved.replaces.any()),
-        )
-        if resolved.compared or superseded.any():
-            take_superseded(commit.plans, resolved.rows, superseded)
-            commit = restage(connection, commit, commit.rows, commit.changed)
-        return commit, rewritten
+            return existing(connection)
 
     def _hold_back(self, commit: Commit) -> Commit:
         held = hold_back(commit.plans, commit.rows, commit.changed)
@@ -161,7 +180,7 @@ class Committer:
         if self._finder:
             for plan in commit.plans:
                 self._finder.histories.hold_back(plan)
-        return restage(self._database.connection, commit, commit.rows.compress(kept), commit.changed[kept])
+        return commit.with_rows(commit.rows.compress(kept), commit.changed[kept])
 
     def stage_rest(self, durable: Commit) -> Commit | None:
         """Plan the commit of the bars that a durable commit left to a second one; None if it left none."""
@@ -199,8 +218,9 @@ class Committer:
     def transact(self, commit: Commit, *, undetected_elsewhere: int = 0) -> Commit:
         """Commit the plans together; return the commit of those that are durable now.
 
-        A fenced partition is left out; a bar that the database refuses goes to the dead letters; the others are
-        committed. Raises psycopg.Error if the answer is unknown: the caller must restore everything.
+        A fenced partition is left out, and one of which somebody else wrote a fresh bar; a bar that the database
+        refuses goes to the dead letters; the others are committed. Raises psycopg.Error if the answer is unknown: the
+        caller must restore everything.
         undetected_elsewhere: bars of the worker's other partitions that wait for detection; they count in its row.
         """
         attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
@@ -217,7 +237,7 @@ class Committer:
                 log.info("partition lost to another worker", partitions=e.partitions)
                 commit = commit.without(e.partitions)
             except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
-                commit = unstorable.take_out(commit, e)
+                commit = self._without_stored(commit) if is_fresh_stored(e) else unstorable.take_out(commit, e)
             except psycopg.errors.ProgrammingError as e:  # a table or a right was removed
                 if not unstorable.leave_findings_out(commit, e):
                     raise
@@ -227,9 +247,17 @@ class Committer:
                     raise
                 self._world.sleep(backoff.pause_s())
         self._unanswered = {}
+        self._newest.note(commit.plans)
         self._figures.add(commit.plans)
         self._measure(commit)
         return commit
+
+    def _without_stored(self, commit: Commit) -> Commit:
+        """Return a commit without the partitions of which somebody else wrote a bar that seemed to be fresh."""
+        partitions = fresh_partitions_stored(self._database.connection, commit.partitions)
+        log.info("bars of another writer found: comparing each bar for an hour", partitions=partitions)
+        self._newest.doubt(partitions, self._world.monotonic_s())
+        return commit.without(partitions)
 
     def settle(self, partition: int, token: int) -> None:
         """Count a commit whose answer was lost, if the partition's token shows that it went through."""

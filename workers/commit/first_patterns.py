@@ -51,9 +51,9 @@ def hold_back(plans: Sequence[PartitionPlan], rows: StagedRows, changed: Mask) -
     found = {plan.state.partition: plan.state.codes_of(sorted(_first_symbols(plan))) for plan in plans}
     first = np.zeros(len(rows), bool)
     for plan in plans:
-        names = [plan.state.symbols[code].encode() for code in found[plan.state.partition]]
+        names = {plan.state.symbols[code].encode() for code in found[plan.state.partition]}
         here = np.flatnonzero(rows["partition"] == plan.state.partition)
-        first[here] = np.isin(rows["symbol"].take(here), np.array(names, "S80"))
+        first[here] = [symbol in names for symbol in rows["symbol"].take(here).tolist()]
     if len(rows) - first.sum() < _MANY_BARS:
         return None
     split = [_narrow(plan, found[plan.state.partition]) for plan in plans if len(found[plan.state.partition])]

@@ -4,15 +4,20 @@ from dataclasses import dataclass
 
 from ..detect.detector import Detector
 from ..partition.partition_state import PartitionState
+from .ahead import Ahead
 from .plan import PartitionPlan
 
 
 @dataclass(slots=True)
 class _Kept:
-    """token: of the checkpoint that the histories fit; None while they hold bars that no plan writes yet."""
+    """token: of the checkpoint that the histories fit; None while they hold bars that no plan writes yet.
+
+    ahead: bars in the histories that are still open.
+    """
 
     detector: Detector
     token: int | None
+    ahead: Ahead | None = None
 
 
 class Histories:
@@ -30,7 +35,18 @@ class Histories:
         kept = self._kept.get(state.partition)
         if kept is None or kept.token != state.held.token or kept.detector.symbols is not state.symbols:
             kept = self._kept[state.partition] = _Kept(Detector(state.symbols), state.held.token)
+        if kept.ahead is not None and kept.ahead.state is not state:
+            kept.ahead.take_back(kept.detector)
+            kept.ahead = None
         return kept.detector
+
+    def ahead_of(self, state: PartitionState) -> Ahead | None:
+        """Return the bars that are in a partition's histories before their close; call it after `of` or `lend`."""
+        return self._kept[state.partition].ahead
+
+    def note_ahead(self, state: PartitionState, ahead: Ahead | None) -> None:
+        """Note which open bars a partition's histories hold; call it after `of` or `lend`."""
+        self._kept[state.partition].ahead = ahead
 
     def lend(self, plan: PartitionPlan) -> None:
         """Give a plan the histories of its partition, to put its bars in. From now on they fit its new state."""

@@ -23,7 +23,7 @@ from ..partition.numbering import without_symbols
 from ..partition.partition_state import Held, PartitionState
 from ..partition.uncommitted import Counts, DeadLetter
 from ..partition.undo import REPLACED, refused_undo
-from .staged_bars import NO_ROWS, REPAIR
+from .staged_bars import NO_ROWS
 
 _NO_HISTORIES = Detector([])  # of every plan for which nothing is detected
 
@@ -155,8 +155,8 @@ def _staged(plan: PartitionPlan, closed: ClosedBars) -> StagedRows:
     rows["symbol"] = np.array([symbol.encode() for symbol in symbols], "S80")[where]
     rows["partition"] = plan.state.partition
     rows["feed"] = closed.feed.encode()
-    rows["replay"] = closed.book.replay or closed.feed.encode() == REPAIR  # it replaces what a live feed wrote
-    rows["whole"], rows["revision"] = closed.book.whole, 0
+    rows["replay"] = closed.replaces
+    rows["whole"], rows["revision"], rows["fresh"] = closed.book.whole, 0, False
     if rebuilt := plan.state.uncommitted.rebuilt.get(closed.feed):
         keys = zip(bars["symbol"].tolist(), bars["minute"].tolist(), strict=True)
         rows["whole"] |= np.fromiter((key in rebuilt for key in keys), bool, len(rows))

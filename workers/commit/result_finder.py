@@ -5,7 +5,9 @@ marked in the checkpoint, and a later commit without bars detects it. Indicators
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -25,13 +27,16 @@ from ..detect.definition import Definitions
 from ..detect.definitions import read_definitions
 from ..detect.detector import COMPLETE, NOT_LOADED, Detector, FoundPatterns, find_patterns, waiting_for
 from ..detect.history_memory import WHOLE_WINDOW_BYTES, HistoryMemory
-from ..marks import AFFECTED, INDICATORS, NEW, PATTERNS, REVISED, Marks, higher_marks, joined, marks_of
+from ..marks import AFFECTED, INDICATORS, NEW, NO_MARKS, PATTERNS, REVISED, Marks, higher_marks, joined, marks_of
 from ..partition.bar_book import NO_BARS
+from ..partition.feed_bars import ClosedBars
+from ..partition.numbering import are_among
 from ..partition.partition_state import PartitionState
 from ..sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
 from ..windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
+from .ahead import Ahead, bars_so_far, found_now
 from .histories import Histories
-from .plan import PartitionPlan
+from .plan import Findings, PartitionPlan
 
 log = structlog.get_logger()
 
@@ -40,6 +45,13 @@ _LOADED_SYMBOLS = 256  # of a partition in one call of load_ahead: bars are read
 _PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 256  # of a partition in one commit
 _NO_MINUTE = 2**31 - 1
+
+
+class _Taken(NamedTuple):
+    """Bars that were ahead and close now. unchanged: the symbols whose results are still right."""
+
+    ahead: Ahead
+    unchanged: Codes
 
 
 class ResultFinder:
@@ -52,6 +64,7 @@ class ResultFinder:
         self._splits: dict[str, tuple[int, ...]] = {}
         self._always_open: frozenset[str] = frozenset()
         self._wanted: frozenset[Track] | None = None  # None: not read yet
+        self._taken: dict[int, _Taken] = {}  # by partition: of the commit that is planned now
         self.open(connection)
 
     def open(self, connection: Connection) -> None:
@@ -93,14 +106,78 @@ class ResultFinder:
         """
         self._read_definitions_if_due()
         self._begin(plans)
+        done = set()
         for plan in plans:
             self._prepare(plan.detector)
             mine = rows["partition"] == plan.state.partition
-            _absorb(plan, rows.compress(changed & mine))
+            ahead = self._closing_ahead(plan)
+            if ahead is not None and self._is_done(ahead, plan, rows["fresh"] & mine):
+                ahead.close(plan, now_s)
+                done.add(plan.state.partition)
+                continue
+            if taken := _absorb(plan, rows.compress(changed & mine), ahead):
+                self._taken[plan.state.partition] = taken
             if (again := rewritten & mine).any():
                 plan.marks = joined([plan.marks, _marks_again(plan.state, rows.compress(again))])
-        self._find_patterns(plans, now_s)
+        self._find_patterns([plan for plan in plans if plan.state.partition not in done], now_s)
         self._memory.keep_within()
+
+    def find_ahead(self, soon: Sequence[tuple[PartitionState, ClosedBars, Mask]], now_s: float) -> bool:
+        """Put bars into the histories that close soon, and run the patterns on them: `find` takes the results.
+
+        soon: of partitions without such bars, with a mask of the bars whose place is known to be free. Returns whether
+        any of them have their histories.
+        """
+        self._read_definitions_if_due()
+        begun = [self._put_ahead(state, closed, fresh) for state, closed, fresh in soon]
+        ahead = [(one, self.histories.of(one.state)) for one in begun if one is not None and len(one.marks)]
+        found = find_patterns(
+            [(detector, one.marks) for one, detector in ahead],
+            self.definitions,
+            now_s,
+            partial(volumes_of, self._connection),
+        )
+        self._compare([(one.state, one.found, one.marks, some) for (one, _), some in zip(ahead, found, strict=True)])
+        return any(one is not None for one in begun)
+
+    def _put_ahead(self, state: PartitionState, closed: ClosedBars, fresh: Mask) -> Ahead | None:
+        detector = self.histories.of(state)
+        self._memory.note(detector)
+        self._prepare(detector)
+        bars = bars_so_far(closed, fresh)
+        loaded = detector.covers(marks_of(bars["symbol"], bars["minute"], NEW, publish=closed.book.publish))
+        bars = bars.compress(loaded)
+        if not len(bars):
+            return None
+        marks = _absorb_bars(detector, bars, np.zeros(len(bars), bool), publish=closed.book.publish)
+        ready = _whole(detector, marks, PATTERNS, _PATTERN_MARKS)
+        ready_marks, before = marks.compress(ready), closed.book.waiting
+        waiting = (before, joined([before, higher_marks(marks)]))
+        ahead = Ahead(state, closed.feed, closed.rows, bars, ready_marks, Findings(), self.definitions, waiting)
+        self.histories.note_ahead(state, ahead)
+        return ahead
+
+    def is_ahead(self, state: PartitionState) -> bool:
+        """Tell whether a partition's histories hold bars that are still open."""
+        self.histories.of(state)
+        return self.histories.ahead_of(state) is not None
+
+    def _is_done(self, ahead: Ahead, plan: PartitionPlan, fresh: Mask) -> bool:
+        """Tell whether everything on the bars of a plan was found before their close. fresh: its bars as staged."""
+        return ahead.definitions is self.definitions and int(fresh.sum()) == len(ahead.rows) and ahead.is_all_of(plan)
+
+    def _closing_ahead(self, plan: PartitionPlan) -> Ahead | None:
+        """Return the bars that are in the histories already and that this plan closes; then they are ahead no more."""
+        ahead = self.histories.ahead_of(plan.state)
+        if ahead is None:
+            return None
+        if ahead.closes_with(plan.closed):
+            self.histories.note_ahead(plan.state, None)
+            return ahead
+        earlier = [closed.rows["symbol"] for closed in plan.closed]  # late trades: these histories change before them
+        if earlier:
+            ahead.forget(np.concatenate(earlier), plan.detector)
+        return None
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
         """Detect marked bars: load histories, run patterns, compute indicators; as much as fits into one commit."""
@@ -117,6 +194,7 @@ class ResultFinder:
         self._memory.keep_within()
 
     def _begin(self, plans: Sequence[PartitionPlan]) -> None:
+        self._taken = {}
         for plan in plans:
             self.histories.lend(plan)
         self._memory.begin([plan.detector for plan in plans])
@@ -138,37 +216,52 @@ class ResultFinder:
             marks = joined([marks.compress(marks["timeframe"] == 1), higher])
             rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
             plan.marks = joined([plan.marks.compress(~ready), rest])
-            sought.append((plan, marks))
+            sought.append((plan, self._take_ahead(plan, marks, now_s)))
+        sought = [(plan, marks) for plan, marks in sought if len(marks)]
         found = find_patterns(
             [(plan.detector, marks) for plan, marks in sought],
             self.definitions,
             now_s,
             partial(volumes_of, self._connection),
         )
-        self._compare([(plan, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
+        self._compare([(plan.state, plan.found, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
-    def _compare(self, found: Sequence[tuple[PartitionPlan, Marks, FoundPatterns]]) -> None:
+    def _take_ahead(self, plan: PartitionPlan, marks: Marks, now_s: float) -> Marks:
+        """Take what was found before the close on some of these marked bars; return the marks of the others."""
+        taken = self._taken.get(plan.state.partition)
+        if taken is None or taken.ahead.definitions is not self.definitions:
+            return marks
+        ahead, unchanged = taken
+        mine = (marks["timeframe"] == 1) & (marks["minute"] == ahead.minute)
+        mine &= are_among(marks["symbol"], unchanged) & are_among(marks["symbol"], ahead.marks["symbol"])
+        found, gone = ahead.found, np.setdiff1d(ahead.marks["symbol"], marks["symbol"][mine])
+        if len(gone):
+            found = found.without({plan.state.symbols[code] for code in gone.tolist()}, gone)
+        plan.found = replace(found_now(found, now_s), higher=plan.found.higher)
+        return marks.compress(~mine)
+
+    def _compare(self, found: Sequence[tuple[PartitionState, Findings, Marks, FoundPatterns]]) -> None:
         """Compare what was found with the stored detections: each is new, found again, or superseded."""
         bars = [
-            (plan.state.symbols[mark["symbol"]], int(mark["timeframe"]), int(mark["minute"]))
-            for plan, marks, _ in found
+            (state.symbols[mark["symbol"]], int(mark["timeframe"]), int(mark["minute"]))
+            for state, _, marks, _ in found
             for mark in marks[marks["kind"] != NEW]
         ]
-        flow_ids = [detection.flow_id for _, _, one in found for detection in one.detections]
+        flow_ids = [detection.flow_id for *_, one in found for detection in one.detections]
         if not bars and not flow_ids:
             return
         stored = standing_detections(self._connection, bars, flow_ids)
         here = set(flow_ids)
         away = {flow_id: one for flow_id, one in stored.items() if flow_id not in here}
         gone = {flow_id: one.symbol for flow_id, one in away.items() if not one.is_superseded}
-        for plan, _, one in found:
-            plan.found.superseded |= {i: symbol for i, symbol in gone.items() if plan.state.knows(symbol)}
+        for state, findings, _, one in found:
+            findings.superseded |= {i: symbol for i, symbol in gone.items() if state.knows(symbol)}
             for detection, publish in zip(one.detections, one.publish, strict=True):
                 before = stored.get(detection.flow_id)
-                (plan.found.again if before else plan.found.new).append(detection)
+                (findings.again if before else findings.new).append(detection)
                 # New; or superseded before; or the repeat of an event whose first detection is gone now.
                 if publish and (before is None or before.is_superseded or before.is_repeat):
-                    plan.found.to_publish.append(detection)
+                    findings.to_publish.append(detection)
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
@@ -314,26 +407,49 @@ def _whole(detector: Detector, marks: Marks, stage: int, most: int) -> Mask:
     return np.asarray(ready & detector.covers(marks))
 
 
-def _absorb(plan: PartitionPlan, rows: StagedRows) -> None:
-    """Put changed bars into the histories; mark them, and the higher bars that close with them."""
-    state = plan.state
+def _absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> _Taken | None:
+    """Put changed bars into the histories; mark them, and the higher bars that close with them.
+
+    ahead: the bars that are in the histories already; those that are as they were then are only marked. Returns it with
+    the symbols on which nothing has changed since.
+    """
+    state, taken = plan.state, None
     marks = [plan.marks]
     for feed, book in state.feeds.items():
         mine = rows.compress(rows["feed"] == feed.encode())
         priced = has_prices(mine)
         gone = _take_gone(plan, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
-        new = plan.detector.absorb(_staged_bars(state, mine), mine["revision"] > 0, publish=book.publish)
-        if jumped := plan.detector.jumped:
-            first, minute = jumped[0]
-            log.info(
-                "histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
-            )
+        bars, revised = _staged_bars(state, mine), mine["revision"] > 0
+        if ahead is not None and feed == ahead.feed:
+            kept, closing = ahead.are_kept(bars, plan.detector), bars["minute"] == ahead.minute
+            ahead.forget(np.setdiff1d(ahead.bars["symbol"], bars["symbol"][closing]), plan.detector)
+            # A late trade of an earlier minute in this commit changes what is found on the bar.
+            taken = _Taken(ahead, np.setdiff1d(bars["symbol"][kept], bars["symbol"][~closing]))
+            there = marks_of(bars["symbol"][kept], bars["minute"][kept], NEW, publish=book.publish)
+            new = _absorb_bars(plan.detector, bars.compress(~kept), revised[~kept], publish=book.publish)
+            new = joined([there, new])
+        else:
+            new = _absorb_bars(plan.detector, bars, revised, publish=book.publish)
         waiting = joined([book.waiting, higher_marks(joined([gone, new.compress(new["kind"] != AFFECTED)]))])
         due = book.due_higher(waiting, state.limits.lateness_ns)
         marks += [gone, new, waiting.compress(due)]
         plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
+    return taken
+
+
+def _absorb_bars(detector: Detector, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:
+    """Put bars into the histories; return the marks of them and of the bars that depend on them."""
+    if not len(bars):
+        return NO_MARKS
+    marks = detector.absorb(bars, revised, publish=publish)
+    if jumped := detector.jumped:
+        first, minute = jumped[0]
+        log.info(
+            "histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
+        )
+    return marks
 
 
 def _marks_again(state: PartitionState, rows: StagedRows) -> Marks:
@@ -350,6 +466,8 @@ def _take_gone(plan: PartitionPlan, rows: StagedRows, *, publish: bool) -> Marks
 
     So later bars, which depend on it, are detected again.
     """
+    if not len(rows):
+        return NO_MARKS
     codes = plan.state.codes_of(symbol.decode() for symbol in rows["symbol"].tolist())
     for code in codes.tolist():
         plan.detector.set_reach(code, NOT_LOADED)

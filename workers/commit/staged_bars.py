@@ -40,7 +40,7 @@ def resolve(rows: StagedRows, stored: StagedRows, shape: TableShape) -> Resolved
     stores them. A minute without prices is no bar yet, and is not published.
     """
     rows = rows.copy()
-    _bound_extremes(rows)
+    bound_extremes(rows)
     superseded, changed = np.zeros(len(rows), bool), has_prices(rows)
     if not len(stored):
         return Resolved(rows, superseded, changed, replaces=np.zeros(len(rows), bool), compared=False)
@@ -50,7 +50,7 @@ def resolve(rows: StagedRows, stored: StagedRows, shape: TableShape) -> Resolved
     of_replay = stored["replay"] & (stored["feed"] != REPAIR)
     superseded[at] = ~same_feed & (~mine["replay"] | ((mine["feed"] == REPAIR) & of_replay))
     merged = _merged(mine, stored, same_feed & ~mine["whole"])
-    _bound_extremes(merged)
+    bound_extremes(merged)
     differs = _differs(merged, stored, shape)
     revision = np.minimum(stored["revision"].astype("<i4") + differs, _MAX_REVISION)
     was_a_bar = has_prices(stored) | (stored["revision"] > 0)  # a bar that lost its last trade keeps its revision
@@ -62,7 +62,7 @@ def resolve(rows: StagedRows, stored: StagedRows, shape: TableShape) -> Resolved
     return Resolved(rows, superseded, changed, replaces, compared=True)
 
 
-def _bound_extremes(rows: StagedRows) -> None:
+def bound_extremes(rows: StagedRows) -> None:
     """Let open and close bound high and low where no trade might set those."""
     for bound, name, of in ((np.inf, "low", np.minimum), (-np.inf, "high", np.maximum)):
         lacking = has_prices(rows) & (rows[name] == bound)

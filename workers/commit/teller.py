@@ -1,5 +1,6 @@
 """Copies outbox rows to tickstock-results:{pN} and dead letters to tickstock-dlq. The tables are the truth."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -10,7 +11,7 @@ from ...contracts.names import DEAD_LETTERS, results_key
 from ...db.look.foreign_keys import ForeignKeyWatch
 from ...db.postgres import Database
 from ...db.queries import query
-from ...db.redis import Client, is_foreign, is_pause, node_of
+from ...db.redis import Client, is_cluster, is_foreign, is_pause, node_of
 from ...db.tables.results import published_numbers
 from ...db.world import World
 from ..partition.partition_state import Held
@@ -65,14 +66,17 @@ class Teller:
         self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
-        """Copy the messages of a commit to Redis. If Redis is full, `catch_up` copies them later."""
+        """Copy messages of a commit to Redis, before the states advance. If Redis is full, `catch_up` copies later."""
+        new: dict[int, list[OutboxMessage]] = {}
         for plan in plans:
-            partition, last = plan.state.partition, plan.state.held.outbox_number
+            partition, first = plan.state.partition, plan.state.held.outbox_number + 1
             if plan.dead_letters or (plan.messages and partition in self._behind):
                 self._behind.add(partition)
             elif plan.messages:
-                first = last - len(plan.messages) + 1
-                self._send(partition, [(first + i, kind, body) for i, (kind, body) in enumerate(plan.messages)])
+                new[partition] = [(first + i, kind, body) for i, (kind, body) in enumerate(plan.messages)]
+        # A transaction of a cluster has keys of one node only.
+        for some in [{p: rows} for p, rows in new.items()] if is_cluster(self._client) else [new]:
+            self._send(some)
         self.catch_up()
         self._prune([plan.state.partition for plan in plans])
 
@@ -87,7 +91,7 @@ class Teller:
             rows = self._database.connection.execute(query("untold_outbox"), values).fetchall()
             if rows:
                 self._behind.add(partition)  # until a query finds no more rows
-                if not self._send(partition, rows):
+                if not self._send({partition: rows}):
                     continue
             if self._copy_dead_letters(partition):
                 self._behind.add(partition)
@@ -97,27 +101,33 @@ class Teller:
         """Tell whether committed rows wait to be copied."""
         return bool(self._behind or self._unlettered)
 
-    def _send(self, partition: int, messages: list[OutboxMessage]) -> bool:
-        """Add messages in one MULTI/EXEC. Redis refuses an id that it has: that message was copied before."""
-        key = results_key(partition)
-        pipeline = node_of(self._client, key).pipeline(transaction=True)
-        for number, kind, body in messages:
-            pipeline.execute_command(
-                "XADD", key, "MAXLEN", "~", _MAX_RESULTS, f"{number}-0", "kind", kind, "body", body
-            )
+    def _send(self, messages: Mapping[int, Sequence[OutboxMessage]]) -> bool:
+        """Add messages, by partition, in one MULTI/EXEC; return False if Redis has no room for them.
+
+        Redis refuses an id that it has: that message was copied before.
+        """
+        if not messages:
+            return True
+        pipeline = node_of(self._client, results_key(min(messages))).pipeline(transaction=True)
+        for partition, rows in messages.items():
+            key = results_key(partition)
+            for number, kind, body in rows:
+                pipeline.execute_command(
+                    "XADD", key, "MAXLEN", "~", _MAX_RESULTS, f"{number}-0", "kind", kind, "body", body
+                )
         try:
             replies = pipeline.execute(raise_on_error=False)
         except ResponseError as e:
             if not is_pause(e):
                 raise
-            if partition not in self._behind:
-                log.warning("results wait for room in Redis", partition=partition, why=str(e))
-            self._behind.add(partition)
+            if new := messages.keys() - self._behind:
+                log.warning("results wait for room in Redis", partitions=sorted(new), why=str(e))
+            self._behind |= messages.keys()
             return False
         for reply in replies:
             if isinstance(reply, Exception) and "equal or smaller" not in str(reply):
                 raise reply
-        self._copied[partition] = messages[-1][0]
+        self._copied |= {partition: rows[-1][0] for partition, rows in messages.items()}
         return True
 
     def _jump(self, held: Held, copied: int) -> Held:

@@ -158,7 +158,7 @@ class CommitTransaction:
         again = has_prices(rows) & ~commit.changed
         if again.any():
             mark_standing(connection, self.shape, partitions, rows.compress(again))
-        upsert(connection, self.shape, partitions, 0, _LAST_ROW)
+        upsert(connection, self.shape, partitions, 0, _LAST_ROW, insert=bool(rows["fresh"].any()))
         if not has_prices(rows).all():
             delete_unpriced(connection, self.shape, partitions, rows["minute"], stand=stand)
         return superseded

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.bar import MINUTE_NS, Bars
+from ...contracts.names import REPAIR_FEED, minute_feed
 from ...contracts.ticks import Mask
 from ..marks import NO_MARKS, Marks
 from .bar_book import NO_BARS, closed_by_clock, closed_by_next
@@ -62,3 +63,8 @@ class ClosedBars(NamedTuple):
     def rows(self) -> Bars:
         """The closed bars, sorted by symbol, then minute."""
         return self.book.bars.compress(self.mask)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether they replace what a live feed wrote: those of a replay or a repair."""
+        return self.book.replay or self.feed == minute_feed(REPAIR_FEED)

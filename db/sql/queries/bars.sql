@@ -5,7 +5,7 @@
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_bar (
     row_number integer, partition integer, symbol bpchar, minute integer, feed bpchar, replay boolean, whole boolean,
     revision smallint, open float8, high float8, low float8, close float8, volume_micro float8, notional float8,
-    trades bigint, open_ts bigint, close_ts bigint, stands boolean NOT NULL DEFAULT false,
+    trades bigint, open_ts bigint, close_ts bigint, fresh boolean, stands boolean NOT NULL DEFAULT false,
     partial boolean NOT NULL DEFAULT false);
 
 -- empty_stage --
@@ -13,7 +13,7 @@ TRUNCATE stage_bar;
 
 -- copy_stage --
 COPY stage_bar (row_number, partition, symbol, minute, feed, replay, whole, revision, open, high, low, close,
-                volume_micro, notional, trades, open_ts, close_ts) FROM STDIN (FORMAT binary);
+                volume_micro, notional, trades, open_ts, close_ts, fresh) FROM STDIN (FORMAT binary);
 
 -- staged_over_existing --
 -- Stored bars with the keys of staged bars. feed is compared in the worker. LATERAL and OFFSET 0: one index look-up per
@@ -190,12 +190,29 @@ DELETE FROM intraday_indicators i USING emptied e
  WHERE i.symbol = e.symbol AND i.timeframe = e.name
    AND i.calculation_timestamp = e.at + make_interval(mins => e.minutes);
 
+-- insert_fresh_recent_bar --
+-- Bars that were not compared with stored ones. Without ON CONFLICT: where somebody else wrote one, nothing is committed.
+INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro, notional,
+                        trades, open_ts, close_ts)
+SELECT symbol::text, minute, feed::text, replay, whole, revision, open, high, low, close, volume_micro, notional,
+       trades, open_ts, close_ts
+  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND fresh;
+
+-- fresh_partitions_stored --
+-- Whose fresh bars are stored after all.
+SELECT DISTINCT s.partition
+  FROM stage_bar s
+ CROSS JOIN LATERAL (SELECT FROM recent_bar r
+                      WHERE r.symbol = s.symbol::text COLLATE "C" AND r.minute = s.minute OFFSET 0) AS b
+ WHERE s.fresh AND s.partition = ANY (%(partitions)s);
+
 -- upsert_recent_bar --
 INSERT INTO recent_bar AS t (symbol, minute, feed, replay, whole, revision, open, high, low, close, volume_micro,
                              notional, trades, open_ts, close_ts)
 SELECT symbol::text, minute, feed::text, replay, whole, revision, open, high, low, close, volume_micro, notional,
        trades, open_ts, close_ts
-  FROM stage_bar WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s
+  FROM stage_bar
+ WHERE partition = ANY (%(partitions)s) AND row_number BETWEEN %(first)s AND %(last)s AND (NOT fresh OR %(fresh_too)s)
 ON CONFLICT (symbol, minute) DO UPDATE
    SET feed = excluded.feed, replay = excluded.replay, whole = excluded.whole, revision = excluded.revision,
        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,

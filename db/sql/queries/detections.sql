@@ -146,11 +146,29 @@ SELECT copy_detections(%(rows)s::jsonb, %(lifetime_s)s);
 SELECT remove_detection_copies(%(flow_ids)s::uuid[]);
 
 -- log_patterns_published --
--- Before they are published, so that a subscriber finds the row.
+-- Before they are published, so that a subscriber finds the row. By the function, if it is the application's.
 SELECT log_integration_event(f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED',
                              'tickstock.events.patterns', f.symbol, f.pattern, f.confidence, NULL::int, f.details)
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS f (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb);
+    AS f (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb)
+ WHERE (SELECT md5(p.prosrc) FROM pg_proc p
+         WHERE p.oid = to_regprocedure('log_integration_event(uuid, varchar, varchar, varchar, varchar, varchar, varchar,'
+                                       ' numeric, integer, jsonb)')) IS DISTINCT FROM %(ours)s;
+
+-- log_patterns_published_at_once --
+-- What our own function does, for all rows in one statement.
+INSERT INTO integration_events ("timestamp", flow_id, event_type, source_system, checkpoint, channel, symbol,
+                                pattern_name, confidence, details, latency_ms)
+SELECT f.at, f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', 'tickstock.events.patterns', f.symbol,
+       f.pattern, f.confidence, f.details, least(99999999.99, extract(epoch FROM f.at - (
+           SELECT min(flow."timestamp")
+             FROM (SELECT e."timestamp" FROM integration_events e WHERE e.flow_id = f.flow_id OFFSET 0) AS flow)) * 1000)
+  FROM (SELECT r.*, clock_timestamp() AS at
+          FROM jsonb_to_recordset(%(rows)s::jsonb)
+            AS r (flow_id uuid, symbol text, pattern text, confidence numeric, details jsonb)) AS f
+ WHERE (SELECT md5(p.prosrc) FROM pg_proc p
+         WHERE p.oid = to_regprocedure('log_integration_event(uuid, varchar, varchar, varchar, varchar, varchar, varchar,'
+                                       ' numeric, integer, jsonb)')) = %(ours)s;
 
 -- load_recent_bars --
 -- For each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones.

@@ -1,0 +1,138 @@
+"""Results found before the close: in the time that a bar waits for late ticks, its detectors run on the bar so far.
+
+At the close a bar that has not changed since needs no detector; every other bar is detected then. The results are
+equal, because they depend on the values of the bars alone. Pure.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from ...contracts.bar import Bars, has_prices
+from ...contracts.detection import Detection
+from ...contracts.ticks import Codes, Mask
+from ..detect.definition import Definitions
+from ..detect.detector import NOT_LOADED, Detector, waiting_for
+from ..marks import INDICATORS, NO_MARKS, Marks, joined
+from ..partition.bar_book import closed_by_clock
+from ..partition.feed_bars import ClosedBars
+from ..partition.numbering import are_among
+from ..partition.partition_state import PartitionState
+from ..sessions import ALL_MINUTES, REGULAR_MINUTES
+from ..windows import CLOSED_DTYPE, ClosedRows
+from .plan import Findings, PartitionPlan
+from .staged_bars import bound_extremes
+
+LEAD_NS = 300_000_000  # before the close; the same or more time passes before it for late ticks
+
+
+@dataclass(slots=True)
+class Ahead:
+    """Bars of one minute that are in a partition's histories before their close, and what was found on them.
+
+    state: whose open bars these are; a restored state has others. rows: all bars that were to close; bars: those that
+    are in the histories, sorted by symbol. marks: of the bars on which the patterns ran, with these definitions.
+    waiting: how the marks of higher bars were, and how they are with all of these bars.
+    """
+
+    state: PartitionState
+    feed: str
+    rows: Bars
+    bars: ClosedRows
+    marks: Marks
+    found: Findings
+    definitions: Definitions
+    waiting: tuple[Marks, Marks]
+
+    @property
+    def minute(self) -> int:
+        """The start of these bars, in minutes since 1970."""
+        return int(self.bars["minute"][0])
+
+    def closes_with(self, closed: list[ClosedBars]) -> bool:
+        """Tell whether these bars are among those that a commit closes."""
+        return any(one.feed == self.feed and (one.rows["minute"] == self.minute).any() for one in closed)
+
+    def is_all_of(self, plan: PartitionPlan) -> bool:
+        """Tell whether a plan closes exactly these bars, each with its values then, and nothing else is to be found.
+
+        All of its bars must be written as they are.
+        """
+        if len(plan.closed) != 1 or len(plan.marks) or len(self.marks) < len(self.rows):
+            return False
+        (closed,) = plan.closed
+        is_same = closed.feed == self.feed and closed.rows.tobytes() == self.rows.tobytes()
+        is_same = is_same and closed.book.waiting.tobytes() == self.waiting[0].tobytes()
+        return is_same and bool(self.are_kept(self.bars, plan.detector).all())
+
+    def close(self, plan: PartitionPlan, now_s: float) -> None:
+        """Let a plan have what was found, and the marks after that. now_s: Unix seconds by Redis's clock."""
+        (closed,) = plan.closed
+        rest = waiting_for(self.marks, INDICATORS) if self.definitions.indicators else NO_MARKS
+        due = closed.book.due_higher(self.waiting[1], plan.state.limits.lateness_ns)
+        plan.marks = joined([rest, self.waiting[1].compress(due)])
+        plan.waiting[self.feed] = self.waiting[1].compress(~due)
+        plan.found = found_now(self.found, now_s)
+
+    def are_kept(self, bars: ClosedRows, detector: Detector) -> Mask:
+        """Tell which closed bars (sorted by symbol, then minute) are in the histories already, with the same values."""
+        at = np.minimum(np.searchsorted(self.bars["symbol"], bars["symbol"]), len(self.bars) - 1)
+        kept: Mask = self.bars[at] == bars
+        for track in (ALL_MINUTES, REGULAR_MINUTES):
+            symbols, minutes = bars["symbol"], bars["minute"]
+            held = detector.has(symbols, track) & (detector.histories[track].last_minutes(symbols) == minutes)
+            kept &= held if track == ALL_MINUTES else held | ~detector.sessions.are_regular(symbols, minutes, 1)
+        return kept
+
+    def forget(self, symbols: Codes, detector: Detector) -> None:
+        """Drop the histories of some symbols, with their bars: they are loaded again when they are needed."""
+        mine = are_among(self.bars["symbol"], symbols)
+        for symbol in self.bars["symbol"][mine].tolist():
+            detector.set_reach(symbol, NOT_LOADED)
+
+    def take_back(self, detector: Detector) -> None:
+        """Drop the histories of all symbols with a bar here."""
+        self.forget(self.bars["symbol"], detector)
+
+
+def closing_soon(state: PartitionState) -> ClosedBars | None:
+    """Return the open bars of a partition that close next, all of one minute and feed, if they do so within LEAD_NS.
+
+    None, too, where the next commit does more than close them, or bars wait for their detectors.
+    """
+    waits = state.uncommitted
+    if len(state.marks) or waits.undos or waits.ended_replays or waits.rebuilt or state.limits.lateness_ns <= LEAD_NS:
+        return None
+    soon = [
+        ClosedBars(feed, book, closed_by_clock(book.bars, book.clock_ns + LEAD_NS, state.limits.lateness_ns))
+        for feed, book in state.feeds.items()
+        if not book.replay
+    ]
+    soon = [one for one in soon if one.mask.any()]
+    if len(soon) != 1 or soon[0].replaces:
+        return None
+    minutes = soon[0].rows["minute"]
+    return soon[0] if minutes.min() == minutes.max() else None
+
+
+def bars_so_far(closed: ClosedBars, fresh: Mask) -> ClosedRows:
+    """Return the fresh ones of these bars that have prices, as a commit would put them into the histories."""
+    rows = closed.rows.compress(fresh)
+    bound_extremes(rows)
+    rows = rows.compress(has_prices(rows))
+    bars = np.empty(len(rows), CLOSED_DTYPE)
+    for name in CLOSED_DTYPE.names or ():
+        bars[name] = rows[name]
+    return bars
+
+
+def found_now(found: Findings, now_s: float) -> Findings:
+    """Return what was found before the close as found at now_s, Unix seconds by Redis's clock."""
+    dated: dict[int, Detection] = {id(one): replace(one, detected_at=now_s) for one in (*found.new, *found.again)}
+    return Findings(
+        new=[dated[id(one)] for one in found.new],
+        again=[dated[id(one)] for one in found.again],
+        superseded=found.superseded,
+        to_publish=[dated[id(one)] for one in found.to_publish],
+    )
