@@ -4,11 +4,11 @@ The bars of a commit go into the histories of symbols that are loaded. Other bar
 history when it is loaded (`workers/commit/result_finder.py`).
 """
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -33,9 +33,20 @@ from ..sessions import (
     end_regular_hours,
     same_minutes_before,
 )
-from ..windows import CLOSED_DTYPE, SLACK, WINDOW, ClosedRows, History, Splits, Windows, windows_of
-from .alerts import alerts_of
+from ..windows import (
+    CLOSED_DTYPE,
+    SLACK,
+    WINDOW,
+    ClosedRows,
+    History,
+    SessionSums,
+    Splits,
+    Windows,
+    no_session_sums,
+    windows_of,
+)
 from .definition import Definitions, IndicatorDefinition, PatternDefinition
+from .indicator_values import NamedBars, alerts_on, values_on
 from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
 from .patterns.cool_down import bars_since, columns_for, found_before
@@ -375,63 +386,60 @@ class Detector:
         found = FoundIndicators()
         for track in TRACKS:
             wanted = [
-                (definition, definition.indicator.keys(definition.period))
+                definition
                 for definition in definitions.indicators
                 if definition.session == track.session and track.timeframe in definition.timeframes
             ]
             mine, ends = self.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
-            newest = self.histories[track].last_minutes(mine["symbol"]) == mine["minute"]
-            for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
-                self._compute(track, mark, end, wanted, now_s, found, is_newest=is_newest)
+            for first in range(0, len(mine), _ROWS_OF_A_BATCH):
+                some = slice(first, first + _ROWS_OF_A_BATCH)
+                self._compute(track, mine[some], ends[some], wanted, now_s, found)
         return found
 
     def _compute(
         self,
         track: Track,
-        mark: tuple[int, int, int, int, int, bool],
-        end: int,
-        wanted: Sequence[tuple[IndicatorDefinition, tuple[str, ...]]],
+        marks: Marks,
+        ends: Column,
+        wanted: Sequence[IndicatorDefinition],
         now_s: float,
         found: FoundIndicators,
-        *,
-        is_newest: bool,
     ) -> None:
-        code, minutes, minute, kind, _, publish = mark
-        symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
-        series = self.histories[track].series(code, end)
-        if track != REGULAR_MINUTES:
+        """Add the values and alerts on some bars of a track; ends: where each ends in its history."""
+        symbols = marks["symbol"].astype(np.int64)
+        windows = self.histories[track].windows(symbols, ends, WINDOW)
+        sums = no_session_sums(len(marks))
+        if any(definition.indicator.of_session for definition in wanted):
             # A longer bar may begin before the session: add up those of its minutes that are in it.
-            notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
-            series = series._replace(session_notional=notional, session_volume=volume)
-        published = self._published.setdefault((track, code), {})
-        is_first = kind in (NEW, NEW_REDETECT)
-        for definition, keys in wanted:
-            indicator = definition.indicator
-            if definition.period == indicator.period and len(series.close) < indicator.least_bars:
-                continue
-            outputs = indicator.compute(series, definition.period)
-            last = [float(output[-1]) for output in outputs]
-            if not all(map(math.isfinite, last)):
-                continue
-            value = IndicatorValue(
-                symbol=symbol,
-                indicator=indicator.name,
-                timeframe=timeframe,
-                minute=minute,
-                value=last[0],
-                values=dict(zip(keys, last, strict=True)),
-                period=definition.period,
-                calculated_at=now_s,
-            )
-            found.values.append(value)
-            found.again.append(not is_first)
-            # A recomputed value is published only if it is the symbol's newest and differs from the published one.
-            latest = (minute, last)
-            if publish and (is_first or (is_newest and published.get(indicator.name) != latest)):
-                found.to_publish.append(value)
-                published[indicator.name] = latest
-            if publish and is_first:
-                found.alerts.extend(_alerts(value, outputs, series.close, definition))
+            sums = self.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
+        bars = self._named(track, marks)
+        values = values_on(bars, windows, sums, wanted, now_s)
+        is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
+        found.values += chain.from_iterable(values)
+        found.again += np.repeat(~is_first, [*map(len, values)]).tolist()
+        self._publish(track, marks, is_first, values, found)
+        told = np.flatnonzero(is_first & marks["publish"])
+        if len(told):
+            bars, windows = self._named(track, marks[told]), windows.of_rows(told)
+            sums = SessionSums(sums.notional[told], sums.volume[told])
+            found.alerts += alerts_on(bars, windows, sums, wanted, now_s)
+
+    def _named(self, track: Track, marks: Marks) -> NamedBars:
+        symbols = [self.symbols[symbol] for symbol in marks["symbol"].tolist()]
+        return NamedBars(symbols, TIMEFRAME_OF[track.timeframe], marks["minute"].tolist())
+
+    def _publish(
+        self, track: Track, marks: Marks, is_first: Mask, values: Sequence[list[IndicatorValue]], found: FoundIndicators
+    ) -> None:
+        """Choose the values to publish: a recomputed one if it is the symbol's newest, and not the published one."""
+        is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
+        for row in np.flatnonzero(marks["publish"] & (is_first | is_newest)).tolist():
+            published = self._published.setdefault((track, int(marks["symbol"][row])), {})
+            for value in values[row]:
+                latest = (value.minute, [*value.values.values()])
+                if is_first[row] or published.get(value.indicator) != latest:
+                    found.to_publish.append(value)
+                    published[value.indicator] = latest
 
     def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
         """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""
@@ -528,13 +536,18 @@ def _of_one_event(found: FoundPatterns) -> FoundPatterns:
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Group partitions into batches whose windows fit into reused memory."""
+    """Divide the bars of some partitions into batches, so that the windows of a batch stay in the processor's cache."""
     batch: list[_Sought] = []
+    room = _ROWS_OF_A_BATCH
     for part in parts:
-        batch.append(part)
-        if sum(len(one.marks) for one in batch) >= _ROWS_OF_A_BATCH:
-            yield batch
-            batch = []
+        first = 0
+        while first < len(part.marks):
+            some = slice(first, first + room)
+            batch.append(part._replace(marks=part.marks[some], ends=part.ends[some]))
+            first, room = first + room, room - len(batch[-1].marks)
+            if not room:
+                yield batch
+                batch, room = [], _ROWS_OF_A_BATCH
     if batch:
         yield batch
 
@@ -550,7 +563,7 @@ def _find_in(
     depth = max(LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
     windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
     for pattern in wanted:
-        there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
+        there = pattern.kind.find(windows.last(pattern.kind.decisive), pattern.parameters)
         rows = np.flatnonzero(there.confidence >= least_of(pattern))
         if pattern.kind.confirm is not None and len(rows):
             others = _other_days(parts, rows, track, volumes_of)
@@ -645,54 +658,63 @@ def _note(
     now_s: float,
 ) -> None:
     """Add a detection for each row (of all parts) in which a pattern was found, to the partition of the row."""
-    first = 0
-    for part in parts:
-        among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
-        mine, since = hits.rows[among], hits.since[among].tolist()
-        for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
-            code, timeframe, minute, _, _, publish = mark
-            bar = FoundBar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
-            found[part.number].detections.append(detection_of(bar, pattern, there, windows, row, now_s))
-            found[part.number].publish.append(publish)
-        first += len(part.marks)
+    bounds = np.cumsum([0, *(len(part.marks) for part in parts)])
+    owners = (np.searchsorted(bounds, hits.rows, side="right") - 1).tolist()
+    bars, publish = [], []
+    for row, owner, after in zip(hits.rows.tolist(), owners, hits.since.tolist(), strict=True):
+        mark = parts[owner].marks[row - bounds[owner]]
+        symbol, timeframe = parts[owner].detector.symbols[mark["symbol"]], TIMEFRAME_OF[int(mark["timeframe"])]
+        bars.append(FoundBar(symbol, timeframe, int(mark["minute"]), after))
+        publish.append(bool(mark["publish"]))
+    detections = detections_of(bars, pattern, there, windows, hits.rows, now_s)
+    for owner, detection, is_told in zip(owners, detections, publish, strict=True):
+        found[parts[owner].number].detections.append(detection)
+        found[parts[owner].number].publish.append(is_told)
 
 
-def detection_of(
-    bar: FoundBar,
+def detections_of(
+    bars: Sequence[FoundBar],
     pattern: PatternDefinition,
     found: Found,
     windows: Windows,
-    row: int,
+    rows: Column,
     now_s: float,
     *,
     tier: str = TIER,
-) -> Detection:
-    """Return the detection in one row of some windows. now_s: when it was found, Unix seconds."""
-    close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
-    levels = found.levels[row]
-    confidence, direction = float(found.confidence[row]), int(found.direction[row])
-    return Detection(
-        symbol=bar.symbol,
-        pattern=pattern.kind.name,
-        timeframe=bar.timeframe,
-        minute=bar.minute,
-        confidence=confidence,
-        direction=direction,
-        open=float(windows.open[row, -1]),
-        high=float(windows.high[row, -1]),
-        low=float(windows.low[row, -1]),
-        close=float(close[-1]),
-        volume=float(volume[-1]),
-        detected_at=now_s,
-        levels=levels[~np.isnan(levels)].tolist(),
-        parameters=dict(pattern.parameters),
-        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
-        price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
-        relative_volume=_relative_volume(volume, length),
-        relative_strength=_relative_strength(close, length),
-        tier=tier,
-        repeat_after=bar.repeat_after,
-    )
+) -> list[Detection]:
+    """Return the detections in some rows of some windows. now_s: when they were found, Unix seconds."""
+    if not len(rows):
+        return []
+    opened, high, low, close, volume = (column[rows, -LEAST_DEPTH:] for column in windows[:5])
+    length, whole = np.minimum(windows.length[rows], LEAST_DEPTH), windows.whole(rows)
+    confidences, directions = found.confidence[rows].tolist(), found.direction[rows].tolist()
+    return [
+        Detection(
+            symbol=bar.symbol,
+            pattern=pattern.kind.name,
+            timeframe=bar.timeframe,
+            minute=bar.minute,
+            confidence=confidences[i],
+            direction=directions[i],
+            open=float(opened[i, -1]),
+            high=float(high[i, -1]),
+            low=float(low[i, -1]),
+            close=float(close[i, -1]),
+            volume=float(volume[i, -1]),
+            detected_at=now_s,
+            levels=found.levels[row][~np.isnan(found.levels[row])].tolist(),
+            parameters=dict(pattern.parameters),
+            base_rate=shipped_rates().find(
+                pattern.kind.name, bar.timeframe, directions[i], confidences[i], pattern.parameters
+            ),
+            price_change=float((close[i, -1] / close[i, -2] - 1) * 100) if length[i] > 1 else 0.0,
+            relative_volume=_relative_volume(volume[i], length[i]),
+            relative_strength=_relative_strength(whole.close[i], int(whole.length[i])),
+            tier=tier,
+            repeat_after=bar.repeat_after,
+        )
+        for i, (row, bar) in enumerate(zip(rows.tolist(), bars, strict=True))
+    ]
 
 
 def waiting_for(marks: Marks, stage: int) -> Marks:
@@ -700,24 +722,6 @@ def waiting_for(marks: Marks, stage: int) -> Marks:
     marks = marks.copy()
     marks["stage"] = stage
     return marks
-
-
-def _alerts(
-    value: IndicatorValue, outputs: Sequence[Column], close: Column, definition: IndicatorDefinition
-) -> Iterator[IndicatorAlert]:
-    for crossing in alerts_of(value.indicator, tuple(outputs), close, definition.parameters):
-        yield IndicatorAlert(
-            symbol=value.symbol,
-            alert_type=crossing.alert_type,
-            indicator=value.indicator,
-            timeframe=value.timeframe,
-            minute=value.minute,
-            value=crossing.value,
-            threshold=crossing.threshold,
-            severity=crossing.severity,
-            raised_at=value.calculated_at,
-            rsi=value.value if value.indicator == "RSI" else None,
-        )
 
 
 def _relative_volume(volume: Column, length: int) -> float:
