@@ -518,6 +518,12 @@ def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
     return slice(bounds[place], bounds[place + 1])
 
 
+def begin_runs(bars: Column, splits: Splits) -> Column:
+    """Return a mask of the bars (CLOSED_DTYPE, by symbol, then minute) that begin a run, or their symbol."""
+    is_first = np.diff(bars["symbol"], prepend=-1) != 0
+    return is_first | _begin_runs(np.roll(bars["minute"], 1), np.roll(bars["close"], 1), bars, splits)
+
+
 def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:
     """Return a mask of the bars that begin a run; minutes, closes: of the bar before each."""
     gap = bars["minute"] - minutes

@@ -6,14 +6,13 @@ A daily bar has neither the same minute on other days nor session sums; detector
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
-import numpy as np
-
 from ...contracts.detection import Detection, IndicatorValue
 from ..detect.definition import IndicatorDefinition, PatternDefinition
-from ..detect.detector import LEAST_DEPTH, FoundBar, detections_of, least_of
+from ..detect.detector import LEAST_DEPTH, FoundBar, detections_of
 from ..detect.indicator_values import NamedBars, values_on
 from ..detect.one_event import join_parts
-from ..detect.patterns.cool_down import bars_since, columns_for, found_before
+from ..detect.patterns.cool_down import columns_for
+from ..detect.search import hits_of
 from ..windows import WINDOW, no_session_sums
 from .bars import Bars, Ends, windows_of
 
@@ -34,13 +33,10 @@ def find_patterns(
         some = ends.part(first, first + _ROWS_OF_A_BATCH)
         windows = windows_of(bars, some, depth)
         for pattern in patterns:
-            there = pattern.kind.find(windows.last(pattern.kind.decisive), pattern.parameters)
-            rows = np.flatnonzero(there.confidence >= least_of(pattern))
-            before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
-            named = _named(bars, some.of_rows(rows), timeframe)
-            since = bars_since(before).tolist()
-            on = [*map(FoundBar, named.symbols, repeat(timeframe), named.minutes, since)]
-            found += detections_of(on, pattern, there, windows, rows, now_s, tier=TIER)
+            hits = hits_of(pattern, windows)
+            named = _named(bars, some.of_rows(hits.rows), timeframe)
+            on = [*map(FoundBar, named.symbols, repeat(timeframe), named.minutes, hits.since.tolist())]
+            found += detections_of(on, pattern, hits, windows, now_s, tier=TIER)
     return join_parts(found)
 
 

@@ -49,8 +49,9 @@ from .definition import Definitions, IndicatorDefinition, PatternDefinition
 from .indicator_values import NamedBars, alerts_on, values_on
 from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
-from .patterns.cool_down import bars_since, columns_for, found_before
-from .patterns.kind import Found, OtherDays
+from .patterns.cool_down import columns_for
+from .patterns.kind import OtherDays
+from .search import Hits, hits_of
 
 COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in between: the last minute that it holds
 HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
@@ -474,13 +475,6 @@ class _Sought(NamedTuple):
         return self.marks["symbol"].astype(np.int64)
 
 
-class _Hits(NamedTuple):
-    """The rows in which a pattern was found. since: bars since the same event was found last; 0: it is new."""
-
-    rows: Column
-    since: Column
-
-
 class FoundBar(NamedTuple):
     """The bar on which a pattern was found. minute: its start. repeat_after: bars since the same event, or 0."""
 
@@ -561,44 +555,31 @@ def _find_in(
     volumes_of: VolumesOf,
 ) -> None:
     depth = max(LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
-    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
+    windows, others = _windows_of(parts, track, depth), _Others(parts, track, volumes_of)
     for pattern in wanted:
-        there = pattern.kind.find(windows.last(pattern.kind.decisive), pattern.parameters)
-        rows = np.flatnonzero(there.confidence >= least_of(pattern))
-        if pattern.kind.confirm is not None and len(rows):
-            others = _other_days(parts, rows, track, volumes_of)
-            again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
-            there.confidence[rows] = again.confidence
-            rows = rows[again.confidence >= least_of(pattern)]
-        before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
-        before = _confirmed(before, parts, rows, pattern, track, volumes_of)
-        _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
+        _note(found, parts, hits_of(pattern, windows, others), pattern, windows, now_s)
 
 
-def least_of(pattern: PatternDefinition) -> float:
-    """Return the least confidence that counts as found."""
-    return max(pattern.threshold, float(np.nextafter(0, 1)))
+class _Others(NamedTuple):
+    """What confirms the patterns on marked bars of several partitions on one track; rows: of all parts."""
+
+    parts: Sequence[_Sought]
+    track: Track
+    volumes_of: VolumesOf
+
+    def other_days(self, rows: Column) -> OtherDays:
+        """Return the same minute on other days for some rows."""
+        return _other_days(self.parts, rows, self.track, self.volumes_of)
+
+    def earlier(self, rows: Column, bars: Column, depth: int) -> tuple[Windows, OtherDays]:
+        """Return the windows that end `bars` bars before some rows, and their other days."""
+        parts = _moved_back(self.parts, rows, bars, self.track)
+        days = _other_days(parts, np.arange(len(rows)), self.track, self.volumes_of)
+        return _windows_of(parts, self.track, depth), days
 
 
-def _confirmed(
-    before: Column,
-    parts: Sequence[_Sought],
-    rows: Column,
-    pattern: PatternDefinition,
-    track: Track,
-    volumes_of: VolumesOf,
-) -> Column:
-    """Keep of the earlier findings those that other days confirm. before: (rows, bars before), oldest first."""
-    if pattern.kind.confirm is None or not before.any():
-        return before
-    at, bars = np.nonzero(before)
-    earlier = _moved_back(parts, rows[at], before.shape[1] - bars, track)
-    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in earlier], pattern.kind.depth)
-    others = _other_days(earlier, np.arange(len(at)), track, volumes_of)
-    again = pattern.kind.confirm(windows, pattern.parameters, others)
-    confirmed = before.copy()
-    confirmed[at, bars] = again.confidence >= least_of(pattern)
-    return confirmed
+def _windows_of(parts: Sequence[_Sought], track: Track, depth: int) -> Windows:
+    return windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], depth)
 
 
 def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
@@ -651,9 +632,8 @@ def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
 def _note(
     found: Sequence[FoundPatterns],
     parts: Sequence[_Sought],
-    hits: _Hits,
+    hits: Hits,
     pattern: PatternDefinition,
-    there: Found,
     windows: Windows,
     now_s: float,
 ) -> None:
@@ -666,7 +646,7 @@ def _note(
         symbol, timeframe = parts[owner].detector.symbols[mark["symbol"]], TIMEFRAME_OF[int(mark["timeframe"])]
         bars.append(FoundBar(symbol, timeframe, int(mark["minute"]), after))
         publish.append(bool(mark["publish"]))
-    detections = detections_of(bars, pattern, there, windows, hits.rows, now_s)
+    detections = detections_of(bars, pattern, hits, windows, now_s)
     for owner, detection, is_told in zip(owners, detections, publish, strict=True):
         found[parts[owner].number].detections.append(detection)
         found[parts[owner].number].publish.append(is_told)
@@ -675,14 +655,14 @@ def _note(
 def detections_of(
     bars: Sequence[FoundBar],
     pattern: PatternDefinition,
-    found: Found,
+    hits: Hits,
     windows: Windows,
-    rows: Column,
     now_s: float,
     *,
     tier: str = TIER,
 ) -> list[Detection]:
-    """Return the detections in some rows of some windows. now_s: when they were found, Unix seconds."""
+    """Return the detections on the bars of these hits in some windows. now_s: when they were found, Unix seconds."""
+    rows, found = hits.rows, hits.found
     if not len(rows):
         return []
     opened, high, low, close, volume = (column[rows, -LEAST_DEPTH:] for column in windows[:5])
