@@ -74,9 +74,9 @@ def same_minutes_before(minutes: Column, timeframe: int) -> Column:
 
     -1 if a half day had closed by then: its bar is not in the regular hours.
     """
-    before = np.empty((len(minutes), DAYS_BEFORE), np.int64)
-    for minute in np.unique(minutes):
-        before[minutes == minute] = _same_time_before(int(minute))
+    different, which = np.unique(minutes, return_inverse=True)
+    before = np.array([_same_time_before(minute) for minute in different.tolist()], np.int64).reshape(-1, DAYS_BEFORE)
+    before = before[which]
     has_closed = in_regular_hours(minutes, timeframe)[:, None] & ~in_regular_hours(before.ravel(), timeframe).reshape(
         before.shape
     )
@@ -96,20 +96,11 @@ def session_of(minutes: Column) -> Column:
     return np.where((minutes >= opens) & (minutes < closes), opens, -1)
 
 
-def is_in_session(minute: int) -> bool:
-    """Tell whether a minute since 1970 is in the regular hours."""
-    opens, closes = _hours_of_day(minute // _DAY_MINUTES)
-    return opens <= minute < closes
-
-
 def _hours(minutes: Column) -> tuple[Column, Column]:
     """Return the regular hours, [first, end), of each minute's day."""
-    days = minutes // _DAY_MINUTES
-    opens, closes = np.empty((2, len(minutes)), np.int64)
-    for day in np.unique(days):
-        mine = days == day
-        opens[mine], closes[mine] = _hours_of_day(int(day))
-    return opens, closes
+    days, of_day = np.unique(minutes // _DAY_MINUTES, return_inverse=True)
+    opens, closes = np.array([_hours_of_day(day) for day in days.tolist()], np.int64).reshape(-1, 2).T
+    return opens[of_day], closes[of_day]
 
 
 @cache

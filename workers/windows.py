@@ -4,14 +4,15 @@ A window depends only on the bars before its bar, not on earlier results: a rest
 former one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..contracts.ticks import SHARE_MICRO, Column
-from .sessions import is_in_session, session_of
+from .sessions import session_of
 
 WINDOW = 250  # bars: Wilder's RSI over this number differs from that over all history by less than 1e-6
 SLACK = 250  # bars kept beyond a window: those whose results depend on a revised bar
@@ -49,7 +50,8 @@ class Windows(NamedTuple):
     """n windows, each the last `depth` bars up to one bar, oldest first: the last column is that bar.
 
     open, high, low, close, volume: (n, depth) float64, volume in shares; missing bars, on the left, are NaN.
-    length: (n,) int64, the number of bars.
+    length: (n,) int64, the number of bars. wider: reads some of the windows again, with WINDOW columns; None if there
+    is nothing to the left of these columns.
     """
 
     open: Column
@@ -58,31 +60,40 @@ class Windows(NamedTuple):
     close: Column
     volume: Column
     length: Column
+    wider: "Callable[[Column], Windows] | None" = None
 
     def last(self, depth: int) -> "Windows":
         """Return the last `depth` columns."""
         opened, high, low, close, volume = (column[:, -depth:] for column in self[:5])
-        return Windows(opened, high, low, close, volume, np.minimum(self.length, depth))
+        return Windows(opened, high, low, close, volume, np.minimum(self.length, depth), self.wider)
+
+    def before(self) -> "Windows":
+        """Return the windows without their last bar."""
+        opened, high, low, close, volume = (column[:, :-1] for column in self[:5])
+        return Windows(opened, high, low, close, volume, np.maximum(self.length - 1, 0))
 
     def of_rows(self, rows: Column) -> "Windows":
         """Return some of the windows."""
-        return Windows(*(column[rows] for column in self))
+        return Windows(*(column[rows] for column in self[:6]))
+
+    def whole(self, rows: Column) -> "Windows":
+        """Return some of the windows, as wide as they can be read."""
+        return self.wider(rows) if self.wider else self.of_rows(rows)
 
 
-class Series(NamedTuple):
-    """The last bars of one symbol up to one bar, at most WINDOW, oldest first: (k,) float64, contiguous.
+class SessionSums(NamedTuple):
+    """Sums of price x size (dollars) and of shares from the market's opening up to n bars: (n,) each.
 
-    session_notional, session_volume: sums of price x size (dollars) and of shares from the market's opening up to this
-    bar; NaN for a bar outside the regular hours, and if a sum is too large.
+    NaN for a bar outside the regular hours, and if a sum is too large.
     """
 
-    open: Column
-    high: Column
-    low: Column
-    close: Column
+    notional: Column
     volume: Column
-    session_notional: float
-    session_volume: float
+
+
+def no_session_sums(bars: int) -> SessionSums:
+    """Return the sums of bars that belong to no session."""
+    return SessionSums(np.full(bars, np.nan), np.full(bars, np.nan))
 
 
 class Splits:
@@ -323,12 +334,23 @@ class History:
         newest = self._minute[self._row[symbols[last]], ends[last] - 1]
         last = last[newest == minutes[last]]  # the usual case: it has just closed
         found[last] = ends[last]
-        for i in np.flatnonzero((found == 0) & (ends > 0)):
-            mine = self.minutes(symbols[i])
-            at = int(np.searchsorted(mine, minutes[i]))
-            if at < ends[i] and mine[at] == minutes[i]:
-                found[i] = at + 1
+        others = np.flatnonzero((found == 0) & (ends > 0))
+        at = self._before(symbols[others], minutes[others])
+        is_here = at < ends[others]
+        others, at = others[is_here], at[is_here]
+        is_here = self._minute[self._row[symbols[others]], at] == minutes[others]
+        found[others[is_here]] = at[is_here] + 1
         return found
+
+    def _before(self, symbols: Column, minutes: Column) -> Column:
+        """Return the number of bars of each symbol before a minute: a binary search in all rows at once."""
+        rows, low = self._rows_of(symbols), np.zeros(len(symbols), np.int64)
+        high = self._ends_of(symbols)
+        for _ in range(int(high.max(initial=0)).bit_length()):
+            middle = (low + high) // 2
+            is_earlier = (low < high) & (self._minute[rows, np.minimum(middle, self._minute.shape[1] - 1)] < minutes)
+            low, high = np.where(is_earlier, middle + 1, low), np.where(is_earlier, high, middle)
+        return low
 
     def bar(self, symbol: int, minute: int) -> Column | None:
         """Return the bar of a symbol that starts at this minute."""
@@ -345,8 +367,7 @@ class History:
         last = self.last_minutes(symbols)
         whole = (last >= starts) & (last < starts + length)
         ends[whole] = self.end[symbols[whole]]
-        for i in np.flatnonzero(~whole):
-            ends[i] = np.searchsorted(self.minutes(int(symbols[i])), starts[i] + length)
+        ends[~whole] = self._before(symbols[~whole], starts[~whole] + length)
         at = ends[:, None] + np.arange(-length, 0)
         rows, columns = self._rows_of(symbols)[:, None], np.maximum(at, 0)
         bars = np.empty(at.shape, CLOSED_DTYPE)
@@ -365,43 +386,40 @@ class History:
     def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
         """Write the windows up to these places into columns (5, n, depth), NaN if a bar is missing."""
         depth, mine = columns.shape[2], self._rows_of(symbols)
-        for end in np.unique(ends):  # rows of one length are copied as slices, ten times faster than bar by bar
-            rows, length = np.flatnonzero(ends == end), min(int(end), depth)
-            columns[:, rows, : depth - length] = np.nan
-            columns[:, rows, depth - length :] = self._values[:_NOTIONAL, mine[rows], end - length : end]
+        long = np.flatnonzero(ends >= depth)
+        if len(long):
+            views = sliding_window_view(self._values, depth, axis=2)
+            for column, view in zip(columns, views, strict=False):
+                column[long] = view[mine[long], ends[long] - depth]
+        short = np.flatnonzero(ends < depth)
+        for end in np.unique(ends[short]).tolist():
+            rows = short[ends[short] == end]
+            columns[:, rows, : depth - end] = np.nan
+            columns[:, rows, depth - end :] = self._values[:_NOTIONAL, mine[rows], :end]
 
     def volumes_at(self, symbols: Column, minutes: Column) -> Column:
         """Return the volume of the bars at these minutes (n, k) of each symbol, NaN if not here."""
         volumes = np.full(minutes.shape, np.nan)
         first = self._minute[self._rows_of(symbols), 0]
-        for i in np.flatnonzero((minutes >= first[:, None]).any(axis=1) & (self._ends_of(symbols) > 0)):
-            mine = self.minutes(int(symbols[i]))
-            at = np.minimum(np.searchsorted(mine, minutes[i]), len(mine) - 1)
-            here = mine[at] == minutes[i]
-            volumes[i, here] = self._values[_VOLUME, self._row[symbols[i]], at[here]]
+        row, column = np.nonzero((minutes >= first[:, None]) & (self._ends_of(symbols) > 0)[:, None])
+        places = self.find(symbols[row], minutes[row, column])
+        row, column, places = row[places > 0], column[places > 0], places[places > 0]
+        volumes[row, column] = self._values[_VOLUME, self._row[symbols[row]], places - 1]
         return volumes
 
     def starts_of(self, symbols: Column, ends: Column, depth: int) -> Column:
         """Return the minute of the first of up to `depth` bars that end at each place (from `find`)."""
         return np.asarray(self._minute[self._rows_of(symbols), np.maximum(ends - depth, 0)])
 
-    def series(self, symbol: int, end: int) -> Series:
-        """Return the window of one symbol up to a place (from `find`), as views."""
-        row = self._row[symbol]
-        values = self._values[:_NOTIONAL, row, max(0, end - WINDOW) : end]
-        return Series(values[0], values[1], values[2], values[3], values[_VOLUME], *self._session_sums(row, end - 1))
-
-    def session_sums(self, symbol: int, start: int, end: int) -> tuple[float, float]:
-        """Return the session sums (dollars, shares) up to a symbol's last bar within [start, end) minutes, or NaN."""
-        place = int(np.searchsorted(self.minutes(symbol), end)) - 1
-        if place < 0 or self.minutes(symbol)[place] < start:
-            return np.nan, np.nan
-        return self._session_sums(self._row[symbol], place)
-
-    def _session_sums(self, row: int, place: int) -> tuple[float, float]:
-        notional, volume = self._sums[:, row, place].tolist()
-        is_known = is_in_session(int(self._minute[row, place])) and max(notional, volume) < LARGEST_SUM
-        return (notional / 1e6, volume / 1e6) if is_known else (np.nan, np.nan)
+    def session_sums(self, symbols: Column, starts: Column, length: int) -> SessionSums:
+        """Return the session sums up to each symbol's last bar within [start, start + length) minutes."""
+        places = self._before(symbols, starts + length) - 1
+        rows, places, has_bar = self._rows_of(symbols), np.maximum(places, 0), places >= 0
+        minutes = self._minute[rows, places]
+        notional, volume = self._sums[:, rows, places]
+        is_known = has_bar & (minutes >= starts) & (session_of(minutes) >= 0)
+        is_known &= np.maximum(notional, volume) < LARGEST_SUM
+        return SessionSums(*(np.where(is_known, sums / 1e6, np.nan) for sums in (notional, volume)))
 
     def _ends_of(self, symbols: Column) -> Column:
         known = symbols < len(self.end)
@@ -472,12 +490,20 @@ def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> W
     """Return the windows of `depth` bars of several histories, one after the other; parts: history, symbols, ends."""
     ends = np.concatenate([ends for _, _, ends in parts])
     columns = np.empty((_NOTIONAL, len(ends), depth))
-    first = 0
-    for history, symbols, mine in parts:
+    bounds = np.cumsum([0, *(len(mine) for _, _, mine in parts)])
+    for (history, symbols, mine), first in zip(parts, bounds.tolist(), strict=False):
         history.fill(columns[:, first : first + len(mine)], symbols, mine)
-        first += len(mine)
+
+    def wider(rows: Column) -> Windows:
+        part = np.searchsorted(bounds, rows, side="right") - 1
+        some = [
+            (history, symbols[rows[part == number] - first], mine[rows[part == number] - first])
+            for number, ((history, symbols, mine), first) in enumerate(zip(parts, bounds.tolist(), strict=False))
+        ]
+        return windows_of(some, WINDOW)
+
     opened, high, low, close, volume = columns
-    return Windows(opened, high, low, close, volume, np.minimum(ends, depth))
+    return Windows(opened, high, low, close, volume, np.minimum(ends, depth), wider if depth < WINDOW else None)
 
 
 def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
@@ -490,6 +516,12 @@ def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
     place = int(np.searchsorted(cuts, at, side="right"))
     bounds = [0, *cuts.tolist(), len(bars)]
     return slice(bounds[place], bounds[place + 1])
+
+
+def begin_runs(bars: Column, splits: Splits) -> Column:
+    """Return a mask of the bars (CLOSED_DTYPE, by symbol, then minute) that begin a run, or their symbol."""
+    is_first = np.diff(bars["symbol"], prepend=-1) != 0
+    return is_first | _begin_runs(np.roll(bars["minute"], 1), np.roll(bars["close"], 1), bars, splits)
 
 
 def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:

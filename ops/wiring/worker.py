@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ...contracts.market_hours import load_calendar
+from ...contracts.market_hours import half_days
 from ...db.postgres import Database
 from ...db.redis import Client
 from ...db.streams.frame_stream import groups_of
@@ -25,7 +25,7 @@ def make_worker(
 ) -> Worker:
     """Make a worker. Raises SetupError, UsageError if the servers do not fit."""
     if options.detects:
-        load_calendar()
+        half_days()  # now: the first bar to close must not wait for them
     client, count = open_both(where, partitions=partitions, role="worker")
 
     def make() -> Worker:

@@ -4,7 +4,7 @@ The detectors, windows, thresholds and cool-downs are those of the live workers 
 they do not publish (a repeat of an event, or a part of another pattern) is no signal.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ from ...contracts.detection import Detection, Event
 from ...contracts.ticks import SHARE_MICRO, Column
 from ..daily.bars import Bars, Ends
 from ..daily.detecting import find_patterns as find_on_days
-from ..detect.definition import Definitions, PatternDefinition
-from ..detect.detector import COMPLETE, Detector, find_patterns
-from ..marks import NO_MARKS, higher_marks, joined
-from ..sessions import ALL_MINUTES, EXTENDED
-from ..windows import CLOSED_DTYPE, SLACK
+from ..detect.definition import PatternDefinition
+from ..detect.one_event import ONE_EVENT
+from ..sessions import EXTENDED, REGULAR, Sessions
+from ..windows import Splits
+from .long_bars import FoundBars, Knowledge, LongBars, higher_bars
 from .market import Market, Signals
 
 _DAY_MINUTES = 1440
@@ -63,92 +63,71 @@ def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequ
 
     Only bars of the regular hours are traded on, or all bars if a pattern's session is `extended`.
     """
-    looker = _Looker(minutes, first, timeframe, patterns)
-    parts = [*looker.look()]
-    bars = np.concatenate([np.empty(0, CLOSED_DTYPE), *(bars for bars, _ in parts)])
-    if not any(pattern.session == EXTENDED for pattern in patterns):
-        bars = bars[looker.detector.sessions.are_regular(bars["symbol"], bars["minute"], timeframe)]
-    bars = bars[np.lexsort((bars["minute"], bars["symbol"]))]
-    counts = np.bincount(bars["symbol"], minlength=len(minutes.symbols))
+    splits, sessions = Splits(minutes.symbols), Sessions(minutes.symbols)
+    splits.minutes, sessions.always_open = minutes.splits, minutes.always_open
+    known = Knowledge(splits, sessions, _Volumes(minutes.bars, timeframe).at)
+    every = minutes.bars if timeframe == 1 else higher_bars(minutes.bars, timeframe)
+    regular = every[sessions.are_regular(every["symbol"], every["minute"], timeframe)]
+    found: list[tuple[Column, PatternDefinition, FoundBars]] = []
+    for session, bars in ((REGULAR, regular), (EXTENDED, every)):
+        mine = [pattern for pattern in patterns if pattern.session == session]
+        if mine:
+            of_session = LongBars(bars, timeframe, known, is_regular=session == REGULAR)
+            found += [(bars, pattern, of_session.find(pattern, first)) for pattern in mine]
+    bars = every if any(pattern.session == EXTENDED for pattern in patterns) else regular
+    market = _market_of(minutes.symbols, bars[bars["minute"] >= first])
+    return Found(market, _told(market, found))
+
+
+def _market_of(symbols: list[str], bars: Column) -> Market:
+    counts = np.bincount(bars["symbol"], minlength=len(symbols))
     prices = (bars[name].copy() for name in ("open", "high", "low", "close"))
-    market = Market(minutes.symbols, np.concatenate([[0], np.cumsum(counts)]), bars["minute"].copy(), *prices)
-    return Found(market, _signals(market, [one for _, some in parts for one in some]))
+    return Market(symbols, np.concatenate([[0], np.cumsum(counts)]), bars["minute"].copy(), *prices)
 
 
-class _Looker:
-    """Feeds minutes to a detector as a worker does with a backlog: all symbols at once, up to a history's room."""
+def _told(market: Market, found: Sequence[tuple[Column, PatternDefinition, FoundBars]]) -> Signals:
+    """Return the first detection of each event: no repeat, and of the patterns that show one event only the first."""
+    keys, numbers, strengths, ways = (
+        np.concatenate([np.zeros(0, kind), *columns]).astype(kind)
+        for kind, columns in zip(
+            (np.int64, np.int64, np.float64, np.int64),
+            zip(*(_new_ones(number, *one) for number, one in enumerate(found)), strict=True) if found else [[]] * 4,
+            strict=True,
+        )
+    )
+    names = np.array([pattern.kind.name for _, pattern, _ in found], object)
+    rank = np.array([ONE_EVENT.index(name) if name in ONE_EVENT else len(ONE_EVENT) for name in names], np.int64)
+    of_one = np.flatnonzero(rank[numbers] < len(ONE_EVENT))
+    order = of_one[np.lexsort((rank[numbers[of_one]], keys[of_one]))]
+    is_part = np.zeros(len(keys), bool)
+    is_part[order[1:][keys[order[1:]] == keys[order[:-1]]]] = True
+    bar = np.searchsorted(market.owner * _KEY_MINUTES + market.time, keys[~is_part])
+    return Signals(bar, ways[~is_part], strengths[~is_part], names[numbers[~is_part]].tolist())
 
-    def __init__(self, minutes: Minutes, first: int, timeframe: int, patterns: Sequence[PatternDefinition]) -> None:
-        timeframes = frozenset({timeframe})
-        self._definitions = Definitions([one._replace(timeframes=timeframes) for one in patterns])
-        self._minutes, self._first, self._timeframe = minutes, first, timeframe
-        self._volumes = _Volumes(minutes)
-        self.detector = Detector(minutes.symbols, loads=False)
-        self.detector.take_wanted(self._definitions.tracks())
-        self.detector.take_splits(minutes.splits)
-        self.detector.take_always_open(minutes.always_open)
-        for symbol in range(len(minutes.symbols)):
-            self.detector.set_reach(symbol, COMPLETE)
 
-    def look(self) -> Iterator[tuple[Column, list[Detection]]]:
-        """Yield the closed bars of the timeframe, part by part, with the detections on them."""
-        waiting = NO_MARKS
-        for bars in self._parts():
-            marks = self.detector.absorb(bars, np.zeros(len(bars), bool), publish=False)
-            if self._timeframe == 1:
-                yield bars[bars["minute"] >= self._first], self._found(marks)
-                continue
-            waiting = joined([waiting, self._of_timeframe(higher_marks(marks))])
-            newest = self.detector.histories[ALL_MINUTES].last_minutes(waiting["symbol"])
-            due = waiting["minute"] + self._timeframe <= newest
-            yield self._closed(waiting[due])
-            waiting = waiting[~due]
-        if len(waiting):
-            yield self._closed(waiting)
-
-    def _parts(self) -> Iterator[Column]:
-        bars = self._minutes.bars
-        bounds = np.searchsorted(bars["symbol"], np.arange(len(self._minutes.symbols) + 1))
-        most = int(np.diff(bounds).max(initial=0))
-        step = SLACK - 2 * max(self._timeframe, 1)
-        rank = np.arange(len(bars)) - np.repeat(bounds[:-1], np.diff(bounds))
-        order = np.argsort(rank // step, kind="stable")
-        cuts = np.searchsorted((rank // step)[order], np.arange(most // step + 2))
-        for first, last in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-            if last > first:
-                yield bars[order[first:last]]
-
-    def _of_timeframe(self, marks: Column) -> Column:
-        mine: Column = marks[marks["timeframe"] == self._timeframe]
-        return mine
-
-    def _closed(self, marks: Column) -> tuple[Column, list[Detection]]:
-        rows, changed = self.detector.absorb_higher(marks)
-        bars = np.empty(len(rows), CLOSED_DTYPE)
-        for name in CLOSED_DTYPE.names or ():
-            bars[name] = rows[name]
-        return bars[bars["minute"] >= self._first], self._found(changed)
-
-    def _found(self, marks: Column) -> list[Detection]:
-        wanted = marks[(marks["minute"] >= self._first) & (marks["timeframe"] == self._timeframe)]
-        (found,) = find_patterns([(self.detector, wanted)], self._definitions, 0.0, self._volumes.of)
-        return found.detections
+def _new_ones(
+    number: int, bars: Column, _: PatternDefinition, found: FoundBars
+) -> tuple[Column, Column, Column, Column]:
+    """Return of the new events: a number of each symbol and minute, the number of the pattern, strength, direction."""
+    is_new = found.since == 0
+    on = bars[found.bars[is_new]]
+    keys = on["symbol"].astype(np.int64) * _KEY_MINUTES + on["minute"]
+    return keys, np.full(len(on), number), found.confidence[is_new], found.direction[is_new]
 
 
 class _Volumes:
-    """The volumes of bars of earlier days. The live worker reads the same from the table."""
+    """The volumes of bars of days before, as the live worker reads them from the table. bars: of 1 minute."""
 
-    def __init__(self, minutes: Minutes) -> None:
-        bars = minutes.bars
-        self._index = {symbol: i for i, symbol in enumerate(minutes.symbols)}
+    def __init__(self, bars: Column, timeframe: int) -> None:
+        self._timeframe = timeframe
         self._keys = bars["symbol"].astype(np.int64) * _KEY_MINUTES + bars["minute"]
         self._sums = np.concatenate([[0], np.cumsum(bars["volume_micro"].astype(np.int64))])
 
-    def of(self, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-        """Return the volumes (shares) of bars: (n, k), NaN if missing. names: n symbols; minutes: (n, k) starts."""
-        owner = np.array([self._index[name] for name in names], np.int64).reshape(-1, 1)
-        first = np.searchsorted(self._keys, owner * _KEY_MINUTES + minutes)
-        last = np.searchsorted(self._keys, owner * _KEY_MINUTES + minutes + timeframe)
+    def at(self, symbols: Column, minutes: Column) -> Column:
+        """Return the shares of bars: (n, k), NaN where there is none. symbols: (n,); minutes: (n, k) starts."""
+        starts = symbols[:, None] * _KEY_MINUTES + minutes
+        first = np.searchsorted(self._keys, starts)
+        last = np.searchsorted(self._keys, starts + self._timeframe)
         shares: Column = np.where(last > first, (self._sums[last] - self._sums[first]) / SHARE_MICRO, np.nan)
         return np.where(minutes < 0, np.nan, shares)
 

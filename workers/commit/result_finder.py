@@ -446,9 +446,7 @@ def _absorb_bars(detector: Detector, bars: ClosedRows, revised: Mask, *, publish
     marks = detector.absorb(bars, revised, publish=publish)
     if jumped := detector.jumped:
         first, minute = jumped[0]
-        log.info(
-            "histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute)
-        )
+        log.info("histories restarted: a split, or a long gap", symbols=len(jumped), first=first, at=iso_minute(minute))
     return marks
 
 

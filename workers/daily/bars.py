@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.ticks import Column
-from ..windows import WINDOW, Series, Windows
+from ..windows import WINDOW, Windows
 
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -49,6 +49,10 @@ class Ends(NamedTuple):
     def part(self, first: int, last: int) -> "Ends":
         """Return the ends from index `first` to `last`."""
         return Ends(self.symbol[first:last], self.place[first:last])
+
+    def of_rows(self, rows: Column) -> "Ends":
+        """Return some of the ends."""
+        return Ends(self.symbol[rows], self.place[rows])
 
 
 def adjusted(bars: Bars, timeframe: str, splits: Sequence[Split]) -> Bars:
@@ -95,11 +99,9 @@ def windows_of(bars: Bars, ends: Ends, depth: int) -> Windows:
     at = np.maximum(at, 0)
     columns = (np.where(is_there, column[at], np.nan) for column in bars[3:])
     opened, high, low, close, volume = columns
-    return Windows(opened, high, low, close, volume, np.minimum(ends.place - begin, depth))
 
+    def wider(rows: Column) -> Windows:
+        return windows_of(bars, ends.of_rows(rows), WINDOW)
 
-def series_of(bars: Bars, symbol: int, place: int) -> Series:
-    """Return a symbol's last bars up to a place (as in Ends). The session sums are NaN: daily bars have none."""
-    first = max(int(bars.bounds[symbol]), place - WINDOW)
-    opened, high, low, close, volume = (column[first:place] for column in bars[3:])
-    return Series(opened, high, low, close, volume, np.nan, np.nan)
+    length = np.minimum(ends.place - begin, depth)
+    return Windows(opened, high, low, close, volume, length, wider if depth < WINDOW else None)

@@ -12,14 +12,12 @@
 There is no alert if one of the values, on this bar or the bar before, is NaN.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .indicators import Outputs
+from ...contracts.ticks import Column, Mask
 from .patterns.kind import Parameters
 
 RSI_FAR = 10.0  # points: 80 and 20 are the stricter lines in use beside 70 and 30
@@ -42,26 +40,46 @@ class Crossing(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A value on the bar before, and on this bar."""
+    """A value on the bar before, and on the bar: (n,) each."""
 
-    before: float
-    now: float
+    before: Column
+    now: Column
+
+
+class Crossings(NamedTuple):
+    """The bars on which a value crossed its threshold. far: the distance beyond it from which it is a warning."""
+
+    alert_type: str
+    crossed: Mask
+    value: Column
+    threshold: Column | float
+    beyond: Column
+    far: Column | float
+
+
+def has_alerts(indicator_name: str) -> bool:
+    """Tell whether an indicator has alerts."""
+    return indicator_name in _CROSSINGS
 
 
 def alerts_of(
-    indicator_name: str, outputs: Outputs, close: NDArray[np.float64], parameters: Parameters
-) -> list[Crossing]:
-    """Return the crossings on the last bar. outputs: of the indicator; close: of the same bars.
+    indicator_name: str, outputs: Sequence[Column], close: Column, parameters: Parameters
+) -> Iterator[tuple[int, Crossing]]:
+    """Yield the crossings on n bars, each with the index of its bar.
 
-    parameters: as checked by `checked_alert_parameters`; missing ones have their defaults.
+    outputs: of the indicator, (n, 2) each: on the bar before, and on the bar; close: of the same bars. parameters: as
+    checked by `checked_alert_parameters`; missing ones have their defaults.
     """
-    crossings = _CROSSINGS.get(indicator_name)
-    if crossings is None or any(len(values) < 2 for values in (*outputs, close)):
-        return []
-    steps = [Step(float(values[-2]), float(values[-1])) for values in (*outputs, close)]
-    if any(math.isnan(value) for step in steps for value in step):
-        return []
-    return crossings(steps, {**ALERT_PARAMETERS.get(indicator_name, {}), **parameters})
+    of_indicator = _CROSSINGS.get(indicator_name)
+    if of_indicator is None:
+        return
+    steps = [Step(values[:, 0], values[:, 1]) for values in (*outputs, close)]
+    is_known = ~np.isnan([column for step in steps for column in step]).any(axis=0)
+    for found in of_indicator(steps, {**ALERT_PARAMETERS.get(indicator_name, {}), **parameters}):
+        threshold, far = (np.broadcast_to(one, len(close)) for one in (found.threshold, found.far))
+        for row in np.flatnonzero(found.crossed & is_known).tolist():
+            severity = "warning" if found.beyond[row] >= far[row] else "info"
+            yield row, Crossing(found.alert_type, float(found.value[row]), float(threshold[row]), severity)
 
 
 def checked_alert_parameters(indicator_name: str, given: Parameters) -> dict[str, float]:
@@ -85,44 +103,43 @@ def _number(name: str, value: float | str) -> float:
         raise ValueError(f"{name}: {value!r} is not a number") from None
 
 
-def _of_rsi(steps: list[Step], parameters: Parameters) -> list[Crossing]:
+def _of_rsi(steps: list[Step], parameters: Parameters) -> list[Crossings]:
     """Compare the close, too: while it does not change, the RSI may move only because old bars leave its window."""
     rsi, close = steps
     overbought, oversold = float(parameters["overbought"]), float(parameters["oversold"])
-    if close.now > close.before and rsi.before <= overbought < rsi.now:
-        return [Crossing("RSI_OVERBOUGHT", rsi.now, overbought, _severity(rsi.now - overbought, RSI_FAR))]
-    if close.now < close.before and rsi.before >= oversold > rsi.now:
-        return [Crossing("RSI_OVERSOLD", rsi.now, oversold, _severity(oversold - rsi.now, RSI_FAR))]
-    return []
+    rises = (close.now > close.before) & (rsi.before <= overbought) & (rsi.now > overbought)
+    falls = (close.now < close.before) & (rsi.before >= oversold) & (rsi.now < oversold)
+    return [
+        Crossings("RSI_OVERBOUGHT", rises, rsi.now, overbought, rsi.now - overbought, RSI_FAR),
+        Crossings("RSI_OVERSOLD", falls, rsi.now, oversold, oversold - rsi.now, RSI_FAR),
+    ]
 
 
-def _of_macd(steps: list[Step], _: Parameters) -> list[Crossing]:
+def _of_macd(steps: list[Step], _: Parameters) -> list[Crossings]:
     macd, signal, histogram, close = steps
     zero = ROUNDING * close.now
-    severity = _severity(abs(histogram.now), MACD_FAR * close.now)
-    if histogram.before <= zero < histogram.now:
-        return [Crossing("MACD_BULLISH_CROSS", macd.now, signal.now, severity)]
-    if histogram.before >= -zero > histogram.now:
-        return [Crossing("MACD_BEARISH_CROSS", macd.now, signal.now, severity)]
-    return []
+    rises = (histogram.before <= zero) & (histogram.now > zero)
+    falls = (histogram.before >= -zero) & (histogram.now < -zero)
+    beyond, far = np.abs(histogram.now), MACD_FAR * close.now
+    return [
+        Crossings("MACD_BULLISH_CROSS", rises, macd.now, signal.now, beyond, far),
+        Crossings("MACD_BEARISH_CROSS", falls, macd.now, signal.now, beyond, far),
+    ]
 
 
-def _of_bands(steps: list[Step], _: Parameters) -> list[Crossing]:
+def _of_bands(steps: list[Step], _: Parameters) -> list[Crossings]:
     middle, upper, lower, close = steps
-    touch = ROUNDING * close.now
-    far = BAND_FAR * (upper.now - middle.now)
-    if close.before - upper.before <= touch < close.now - upper.now:
-        return [Crossing("BB_UPPER_BREAK", close.now, upper.now, _severity(close.now - upper.now, far))]
-    if lower.before - close.before <= touch < lower.now - close.now:
-        return [Crossing("BB_LOWER_BREAK", close.now, lower.now, _severity(lower.now - close.now, far))]
-    return []
+    touch, far = ROUNDING * close.now, BAND_FAR * (upper.now - middle.now)
+    above, below = close.now - upper.now, lower.now - close.now
+    rises = (close.before - upper.before <= touch) & (above > touch)
+    falls = (lower.before - close.before <= touch) & (below > touch)
+    return [
+        Crossings("BB_UPPER_BREAK", rises, close.now, upper.now, above, far),
+        Crossings("BB_LOWER_BREAK", falls, close.now, lower.now, below, far),
+    ]
 
 
-def _severity(beyond: float, far: float) -> str:
-    return "warning" if beyond >= far else "info"
-
-
-_CROSSINGS: dict[str, Callable[[list[Step], Parameters], list[Crossing]]] = {
+_CROSSINGS: dict[str, Callable[[list[Step], Parameters], list[Crossings]]] = {
     "RSI": _of_rsi,
     "MACD": _of_macd,
     "BollingerBands": _of_bands,

@@ -4,11 +4,11 @@ The bars of a commit go into the histories of symbols that are loaded. Other bar
 history when it is loaded (`workers/commit/result_finder.py`).
 """
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +33,25 @@ from ..sessions import (
     end_regular_hours,
     same_minutes_before,
 )
-from ..windows import CLOSED_DTYPE, SLACK, WINDOW, ClosedRows, History, Splits, Windows, windows_of
-from .alerts import alerts_of
+from ..windows import (
+    CLOSED_DTYPE,
+    SLACK,
+    WINDOW,
+    ClosedRows,
+    History,
+    SessionSums,
+    Splits,
+    Windows,
+    no_session_sums,
+    windows_of,
+)
 from .definition import Definitions, IndicatorDefinition, PatternDefinition
+from .indicator_values import NamedBars, alerts_on, values_on
 from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
-from .patterns.cool_down import bars_since, columns_for, found_before
-from .patterns.kind import Found, OtherDays
+from .patterns.cool_down import columns_for
+from .patterns.kind import OtherDays
+from .search import Hits, hits_of
 
 COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in between: the last minute that it holds
 HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
@@ -375,63 +387,60 @@ class Detector:
         found = FoundIndicators()
         for track in TRACKS:
             wanted = [
-                (definition, definition.indicator.keys(definition.period))
+                definition
                 for definition in definitions.indicators
                 if definition.session == track.session and track.timeframe in definition.timeframes
             ]
             mine, ends = self.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
-            newest = self.histories[track].last_minutes(mine["symbol"]) == mine["minute"]
-            for mark, end, is_newest in zip(mine.tolist(), ends.tolist(), newest.tolist(), strict=True):
-                self._compute(track, mark, end, wanted, now_s, found, is_newest=is_newest)
+            for first in range(0, len(mine), _ROWS_OF_A_BATCH):
+                some = slice(first, first + _ROWS_OF_A_BATCH)
+                self._compute(track, mine[some], ends[some], wanted, now_s, found)
         return found
 
     def _compute(
         self,
         track: Track,
-        mark: tuple[int, int, int, int, int, bool],
-        end: int,
-        wanted: Sequence[tuple[IndicatorDefinition, tuple[str, ...]]],
+        marks: Marks,
+        ends: Column,
+        wanted: Sequence[IndicatorDefinition],
         now_s: float,
         found: FoundIndicators,
-        *,
-        is_newest: bool,
     ) -> None:
-        code, minutes, minute, kind, _, publish = mark
-        symbol, timeframe = self.symbols[code], TIMEFRAME_OF[minutes]
-        series = self.histories[track].series(code, end)
-        if track != REGULAR_MINUTES:
+        """Add the values and alerts on some bars of a track; ends: where each ends in its history."""
+        symbols = marks["symbol"].astype(np.int64)
+        windows = self.histories[track].windows(symbols, ends, WINDOW)
+        sums = no_session_sums(len(marks))
+        if any(definition.indicator.of_session for definition in wanted):
             # A longer bar may begin before the session: add up those of its minutes that are in it.
-            notional, volume = self.histories[REGULAR_MINUTES].session_sums(code, minute, minute + minutes)
-            series = series._replace(session_notional=notional, session_volume=volume)
-        published = self._published.setdefault((track, code), {})
-        is_first = kind in (NEW, NEW_REDETECT)
-        for definition, keys in wanted:
-            indicator = definition.indicator
-            if definition.period == indicator.period and len(series.close) < indicator.least_bars:
-                continue
-            outputs = indicator.compute(series, definition.period)
-            last = [float(output[-1]) for output in outputs]
-            if not all(map(math.isfinite, last)):
-                continue
-            value = IndicatorValue(
-                symbol=symbol,
-                indicator=indicator.name,
-                timeframe=timeframe,
-                minute=minute,
-                value=last[0],
-                values=dict(zip(keys, last, strict=True)),
-                period=definition.period,
-                calculated_at=now_s,
-            )
-            found.values.append(value)
-            found.again.append(not is_first)
-            # A recomputed value is published only if it is the symbol's newest and differs from the published one.
-            latest = (minute, last)
-            if publish and (is_first or (is_newest and published.get(indicator.name) != latest)):
-                found.to_publish.append(value)
-                published[indicator.name] = latest
-            if publish and is_first:
-                found.alerts.extend(_alerts(value, outputs, series.close, definition))
+            sums = self.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
+        bars = self._named(track, marks)
+        values = values_on(bars, windows, sums, wanted, now_s)
+        is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
+        found.values += chain.from_iterable(values)
+        found.again += np.repeat(~is_first, [*map(len, values)]).tolist()
+        self._publish(track, marks, is_first, values, found)
+        told = np.flatnonzero(is_first & marks["publish"])
+        if len(told):
+            bars, windows = self._named(track, marks[told]), windows.of_rows(told)
+            sums = SessionSums(sums.notional[told], sums.volume[told])
+            found.alerts += alerts_on(bars, windows, sums, wanted, now_s)
+
+    def _named(self, track: Track, marks: Marks) -> NamedBars:
+        symbols = [self.symbols[symbol] for symbol in marks["symbol"].tolist()]
+        return NamedBars(symbols, TIMEFRAME_OF[track.timeframe], marks["minute"].tolist())
+
+    def _publish(
+        self, track: Track, marks: Marks, is_first: Mask, values: Sequence[list[IndicatorValue]], found: FoundIndicators
+    ) -> None:
+        """Choose the values to publish: a recomputed one if it is the symbol's newest, and not the published one."""
+        is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
+        for row in np.flatnonzero(marks["publish"] & (is_first | is_newest)).tolist():
+            published = self._published.setdefault((track, int(marks["symbol"][row])), {})
+            for value in values[row]:
+                latest = (value.minute, [*value.values.values()])
+                if is_first[row] or published.get(value.indicator) != latest:
+                    found.to_publish.append(value)
+                    published[value.indicator] = latest
 
     def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
         """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""
@@ -464,13 +473,6 @@ class _Sought(NamedTuple):
     @property
     def symbols(self) -> Codes:
         return self.marks["symbol"].astype(np.int64)
-
-
-class _Hits(NamedTuple):
-    """The rows in which a pattern was found. since: bars since the same event was found last; 0: it is new."""
-
-    rows: Column
-    since: Column
 
 
 class FoundBar(NamedTuple):
@@ -528,13 +530,18 @@ def _of_one_event(found: FoundPatterns) -> FoundPatterns:
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Group partitions into batches whose windows fit into reused memory."""
+    """Divide the bars of some partitions into batches, so that the windows of a batch stay in the processor's cache."""
     batch: list[_Sought] = []
+    room = _ROWS_OF_A_BATCH
     for part in parts:
-        batch.append(part)
-        if sum(len(one.marks) for one in batch) >= _ROWS_OF_A_BATCH:
-            yield batch
-            batch = []
+        first = 0
+        while first < len(part.marks):
+            some = slice(first, first + room)
+            batch.append(part._replace(marks=part.marks[some], ends=part.ends[some]))
+            first, room = first + room, room - len(batch[-1].marks)
+            if not room:
+                yield batch
+                batch, room = [], _ROWS_OF_A_BATCH
     if batch:
         yield batch
 
@@ -548,44 +555,31 @@ def _find_in(
     volumes_of: VolumesOf,
 ) -> None:
     depth = max(LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
-    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in parts], depth)
+    windows, others = _windows_of(parts, track, depth), _Others(parts, track, volumes_of)
     for pattern in wanted:
-        there = pattern.kind.find(windows.last(pattern.kind.depth), pattern.parameters)
-        rows = np.flatnonzero(there.confidence >= least_of(pattern))
-        if pattern.kind.confirm is not None and len(rows):
-            others = _other_days(parts, rows, track, volumes_of)
-            again = pattern.kind.confirm(windows.of_rows(rows).last(pattern.kind.depth), pattern.parameters, others)
-            there.confidence[rows] = again.confidence
-            rows = rows[again.confidence >= least_of(pattern)]
-        before = found_before(windows, rows, pattern.kind, pattern.parameters, pattern.threshold, there)
-        before = _confirmed(before, parts, rows, pattern, track, volumes_of)
-        _note(found, parts, _Hits(rows, bars_since(before)), pattern, there, windows, now_s)
+        _note(found, parts, hits_of(pattern, windows, others), pattern, windows, now_s)
 
 
-def least_of(pattern: PatternDefinition) -> float:
-    """Return the least confidence that counts as found."""
-    return max(pattern.threshold, float(np.nextafter(0, 1)))
+class _Others(NamedTuple):
+    """What confirms the patterns on marked bars of several partitions on one track; rows: of all parts."""
+
+    parts: Sequence[_Sought]
+    track: Track
+    volumes_of: VolumesOf
+
+    def other_days(self, rows: Column) -> OtherDays:
+        """Return the same minute on other days for some rows."""
+        return _other_days(self.parts, rows, self.track, self.volumes_of)
+
+    def earlier(self, rows: Column, bars: Column, depth: int) -> tuple[Windows, OtherDays]:
+        """Return the windows that end `bars` bars before some rows, and their other days."""
+        parts = _moved_back(self.parts, rows, bars, self.track)
+        days = _other_days(parts, np.arange(len(rows)), self.track, self.volumes_of)
+        return _windows_of(parts, self.track, depth), days
 
 
-def _confirmed(
-    before: Column,
-    parts: Sequence[_Sought],
-    rows: Column,
-    pattern: PatternDefinition,
-    track: Track,
-    volumes_of: VolumesOf,
-) -> Column:
-    """Keep of the earlier findings those that other days confirm. before: (rows, bars before), oldest first."""
-    if pattern.kind.confirm is None or not before.any():
-        return before
-    at, bars = np.nonzero(before)
-    earlier = _moved_back(parts, rows[at], before.shape[1] - bars, track)
-    windows = windows_of([(p.detector.histories[track], p.symbols, p.ends) for p in earlier], pattern.kind.depth)
-    others = _other_days(earlier, np.arange(len(at)), track, volumes_of)
-    again = pattern.kind.confirm(windows, pattern.parameters, others)
-    confirmed = before.copy()
-    confirmed[at, bars] = again.confidence >= least_of(pattern)
-    return confirmed
+def _windows_of(parts: Sequence[_Sought], track: Track, depth: int) -> Windows:
+    return windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], depth)
 
 
 def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
@@ -638,61 +632,69 @@ def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
 def _note(
     found: Sequence[FoundPatterns],
     parts: Sequence[_Sought],
-    hits: _Hits,
+    hits: Hits,
     pattern: PatternDefinition,
-    there: Found,
     windows: Windows,
     now_s: float,
 ) -> None:
     """Add a detection for each row (of all parts) in which a pattern was found, to the partition of the row."""
-    first = 0
-    for part in parts:
-        among = (hits.rows >= first) & (hits.rows < first + len(part.marks))
-        mine, since = hits.rows[among], hits.since[among].tolist()
-        for row, after, mark in zip(mine.tolist(), since, part.marks.take(mine - first).tolist(), strict=True):
-            code, timeframe, minute, _, _, publish = mark
-            bar = FoundBar(part.detector.symbols[code], TIMEFRAME_OF[timeframe], minute, after)
-            found[part.number].detections.append(detection_of(bar, pattern, there, windows, row, now_s))
-            found[part.number].publish.append(publish)
-        first += len(part.marks)
+    bounds = np.cumsum([0, *(len(part.marks) for part in parts)])
+    owners = (np.searchsorted(bounds, hits.rows, side="right") - 1).tolist()
+    bars, publish = [], []
+    for row, owner, after in zip(hits.rows.tolist(), owners, hits.since.tolist(), strict=True):
+        mark = parts[owner].marks[row - bounds[owner]]
+        symbol, timeframe = parts[owner].detector.symbols[mark["symbol"]], TIMEFRAME_OF[int(mark["timeframe"])]
+        bars.append(FoundBar(symbol, timeframe, int(mark["minute"]), after))
+        publish.append(bool(mark["publish"]))
+    detections = detections_of(bars, pattern, hits, windows, now_s)
+    for owner, detection, is_told in zip(owners, detections, publish, strict=True):
+        found[parts[owner].number].detections.append(detection)
+        found[parts[owner].number].publish.append(is_told)
 
 
-def detection_of(
-    bar: FoundBar,
+def detections_of(
+    bars: Sequence[FoundBar],
     pattern: PatternDefinition,
-    found: Found,
+    hits: Hits,
     windows: Windows,
-    row: int,
     now_s: float,
     *,
     tier: str = TIER,
-) -> Detection:
-    """Return the detection in one row of some windows. now_s: when it was found, Unix seconds."""
-    close, volume, length = windows.close[row], windows.volume[row], int(windows.length[row])
-    levels = found.levels[row]
-    confidence, direction = float(found.confidence[row]), int(found.direction[row])
-    return Detection(
-        symbol=bar.symbol,
-        pattern=pattern.kind.name,
-        timeframe=bar.timeframe,
-        minute=bar.minute,
-        confidence=confidence,
-        direction=direction,
-        open=float(windows.open[row, -1]),
-        high=float(windows.high[row, -1]),
-        low=float(windows.low[row, -1]),
-        close=float(close[-1]),
-        volume=float(volume[-1]),
-        detected_at=now_s,
-        levels=levels[~np.isnan(levels)].tolist(),
-        parameters=dict(pattern.parameters),
-        base_rate=shipped_rates().find(pattern.kind.name, bar.timeframe, direction, confidence, pattern.parameters),
-        price_change=float((close[-1] / close[-2] - 1) * 100) if length > 1 else 0.0,
-        relative_volume=_relative_volume(volume, length),
-        relative_strength=_relative_strength(close, length),
-        tier=tier,
-        repeat_after=bar.repeat_after,
-    )
+) -> list[Detection]:
+    """Return the detections on the bars of these hits in some windows. now_s: when they were found, Unix seconds."""
+    rows, found = hits.rows, hits.found
+    if not len(rows):
+        return []
+    opened, high, low, close, volume = (column[rows, -LEAST_DEPTH:] for column in windows[:5])
+    length, whole = np.minimum(windows.length[rows], LEAST_DEPTH), windows.whole(rows)
+    confidences, directions = found.confidence[rows].tolist(), found.direction[rows].tolist()
+    return [
+        Detection(
+            symbol=bar.symbol,
+            pattern=pattern.kind.name,
+            timeframe=bar.timeframe,
+            minute=bar.minute,
+            confidence=confidences[i],
+            direction=directions[i],
+            open=float(opened[i, -1]),
+            high=float(high[i, -1]),
+            low=float(low[i, -1]),
+            close=float(close[i, -1]),
+            volume=float(volume[i, -1]),
+            detected_at=now_s,
+            levels=found.levels[row][~np.isnan(found.levels[row])].tolist(),
+            parameters=dict(pattern.parameters),
+            base_rate=shipped_rates().find(
+                pattern.kind.name, bar.timeframe, directions[i], confidences[i], pattern.parameters
+            ),
+            price_change=float((close[i, -1] / close[i, -2] - 1) * 100) if length[i] > 1 else 0.0,
+            relative_volume=_relative_volume(volume[i], length[i]),
+            relative_strength=_relative_strength(whole.close[i], int(whole.length[i])),
+            tier=tier,
+            repeat_after=bar.repeat_after,
+        )
+        for i, (row, bar) in enumerate(zip(rows.tolist(), bars, strict=True))
+    ]
 
 
 def waiting_for(marks: Marks, stage: int) -> Marks:
@@ -700,24 +702,6 @@ def waiting_for(marks: Marks, stage: int) -> Marks:
     marks = marks.copy()
     marks["stage"] = stage
     return marks
-
-
-def _alerts(
-    value: IndicatorValue, outputs: Sequence[Column], close: Column, definition: IndicatorDefinition
-) -> Iterator[IndicatorAlert]:
-    for crossing in alerts_of(value.indicator, tuple(outputs), close, definition.parameters):
-        yield IndicatorAlert(
-            symbol=value.symbol,
-            alert_type=crossing.alert_type,
-            indicator=value.indicator,
-            timeframe=value.timeframe,
-            minute=value.minute,
-            value=crossing.value,
-            threshold=crossing.threshold,
-            severity=crossing.severity,
-            raised_at=value.calculated_at,
-            rsi=value.value if value.indicator == "RSI" else None,
-        )
 
 
 def _relative_volume(volume: Column, length: int) -> float:

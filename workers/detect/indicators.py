@@ -1,24 +1,25 @@
-"""Indicator values by TA-Lib over the last bars of one symbol. Pure. A new indicator is one entry below.
+"""Indicator values of many windows at once, as TA-Lib computes them over the bars of one. Pure.
 
-Values equal TA-Lib's on the same bars, with one exception: the RSI of closes that do not change (see there).
-If the last value is NaN, there is no value yet.
+A new indicator is one entry below. Values equal TA-Lib's on the same bars to 1e-9, with one exception: the RSI of
+closes that do not change (see there). NaN: there is no value yet.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import talib
-from numpy.typing import NDArray
 
-from ..windows import WINDOW, Series
+from ...contracts.ticks import Column
+from ..windows import WINDOW, SessionSums, Windows
+from .averages import plain_mean, recursive_mean, recursive_weights, weighted_sum
 
 # Session sums are added in the order of arrival: only so many decimals are independent of how the stream was split.
 VWAP_DECIMALS = 9
 _FORGOTTEN = 1e-6
+_FAST, _SLOW, _SIGNAL = 12, 26, 9  # bars: Appel's MACD
 
-Outputs = tuple[NDArray[np.float64], ...]
+Outputs = tuple[Column, ...]
 
 
 class Indicator(NamedTuple):
@@ -27,8 +28,8 @@ class Indicator(NamedTuple):
     period: bars; None if it cannot be chosen. least_bars: how many the default period needs. longest: the largest
     period whose value over one window differs from that over all history by less than 1e-6 of the price (of 100: RSI).
     keys: from the period in use, the names of the outputs in value_data; the first is the value.
-    compute: from a series and the period, one array for each key, all NaN if there are too few bars; the last element
-    belongs to the last bar. An array may cover only the end of the series.
+    compute: from n windows of at most WINDOW bars, their session sums and the period: for each key the values on the
+    last bars, (n,), NaN if there are too few bars. A row has the same value, bit for bit, alone and among others.
     """
 
     name: str  # indicator_type, and the definition's name
@@ -38,60 +39,105 @@ class Indicator(NamedTuple):
     least_bars: int
     longest: int
     keys: Callable[[int | None], tuple[str, ...]]
-    compute: Callable[[Series, int | None], Outputs]
+    compute: Callable[[Windows, SessionSums, int | None], Outputs]
+    of_session: bool = False  # whether it needs the session sums
 
 
-def relative_strength_index(series: Series, period: int | None) -> Outputs:
+def relative_strength_index(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
     """Return Wilder's RSI, 0..100 (New Concepts in Technical Trading Systems, 1978).
 
     NaN if the last `period` closes do not change: TA-Lib returns 0, or the rest of an old move.
     """
-    bars = _bars(period)
-    last = series.close[-bars - 1 :]
-    if len(last) > bars and bool((last == last[-1]).all()):
-        return (np.array([np.nan]),)
-    return (talib.RSI(series.close, timeperiod=bars),)
+    bars, counts = _bars(period), windows.length - 1
+    changes = np.diff(_whole(windows.close), axis=1)
+    rise, fall = (recursive_mean(np.fmax(some, 0.0), counts, bars, 1 / bars) for some in (changes, -changes))
+    is_moving = (changes[:, -bars:] != 0).any(axis=1)
+    return (100 * np.divide(rise, rise + fall, out=np.full(len(rise), np.nan), where=is_moving),)
 
 
-def simple_average(series: Series, period: int | None) -> Outputs:
+def simple_average(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
     """Return the mean of the last closes, dollars."""
-    return (talib.SMA(series.close, timeperiod=_bars(period)),)
+    return (plain_mean(windows.close, _bars(period)),)
 
 
-def exponential_average(series: Series, period: int | None) -> Outputs:
+def exponential_average(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
     """Return the closes weighted by 2/(period + 1), started on the mean of the first `period`; dollars."""
-    return (talib.EMA(series.close, timeperiod=_bars(period)),)
-
-
-def convergence_divergence(series: Series, _: int | None) -> Outputs:
-    """Return Appel's MACD, dollars: EMA 12 less EMA 26, its EMA 9 as signal, and the first less the second."""
-    return tuple(talib.MACD(series.close, fastperiod=12, slowperiod=26, signalperiod=9))
-
-
-def bollinger_bands(series: Series, period: int | None) -> Outputs:
-    """Return Bollinger's bands, dollars: middle = SMA, the others 2 standard deviations (of a population) off it."""
-    upper, middle, lower = talib.BBANDS(series.close, timeperiod=_bars(period), nbdevup=2.0, nbdevdn=2.0)
-    return middle, upper, lower
-
-
-def average_true_range(series: Series, period: int | None) -> Outputs:
-    """Return Wilder's ATR, dollars (New Concepts in Technical Trading Systems, 1978)."""
-    return (talib.ATR(series.high, series.low, series.close, timeperiod=_bars(period)),)
-
-
-def relative_volume(series: Series, period: int | None) -> Outputs:
-    """Return the bar's volume against the mean volume of the `period` bars before it; NaN if that mean is 0."""
     bars = _bars(period)
-    before = series.volume[:-1][-bars:]
-    usual = before.mean() if len(before) == bars else 0.0
-    return (np.array([series.volume[-1] / usual if usual > 0 else np.nan]),)
+    return (recursive_mean(_present(windows.close), windows.length, bars, _share(bars)),)
 
 
-def volume_weighted_price(series: Series, _: int | None) -> Outputs:
+def convergence_divergence(windows: Windows, _: SessionSums, __: int | None) -> Outputs:
+    """Return Appel's MACD, dollars: EMA 12 less EMA 26, its EMA 9 as signal, and the first less the second.
+
+    As by TA-Lib, EMA 12 starts together with EMA 26, and there is no value before there is a signal.
+    """
+    closes, counts = _present(windows.close), windows.length
+    late = np.where(np.arange(closes.shape[1]) < (closes.shape[1] - counts + _SLOW - _FAST)[:, None], 0.0, closes)
+    fast = recursive_mean(late, counts - (_SLOW - _FAST), _FAST, _share(_FAST))
+    signal = weighted_sum(closes, counts, _signal_weights)
+    macd = fast - recursive_mean(closes, counts, _SLOW, _share(_SLOW))
+    macd[np.isnan(signal)] = np.nan
+    return macd, signal, macd - signal
+
+
+@lru_cache(maxsize=2 * WINDOW)
+def _signal_weights(count: int, width: int) -> Column:
+    """Return the weight of each close in the signal: that in each MACD, times the weight of the MACD in their EMA."""
+    macds = count - _SLOW + 1
+    if macds < _SIGNAL:
+        return np.full(width, np.nan)
+    total = np.zeros(width)
+    for age, weight in enumerate(recursive_weights(macds, macds, _SIGNAL, _share(_SIGNAL))[::-1].tolist()):
+        fast = recursive_weights(count - age - (_SLOW - _FAST), width - age, _FAST, _share(_FAST))
+        total[: width - age] += weight * (fast - recursive_weights(count - age, width - age, _SLOW, _share(_SLOW)))
+    return total
+
+
+def bollinger_bands(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
+    """Return Bollinger's bands, dollars: middle = SMA, the others 2 standard deviations (of a population) off it."""
+    bars = _bars(period)
+    middle = plain_mean(windows.close, bars)
+    squares = (windows.close[:, -bars:] - middle[:, None]) ** 2
+    deviation = np.sqrt(plain_mean(squares, bars))
+    return middle, middle + 2.0 * deviation, middle - 2.0 * deviation
+
+
+def average_true_range(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
+    """Return Wilder's ATR, dollars (New Concepts in Technical Trading Systems, 1978)."""
+    bars, before = _bars(period), _whole(windows.close)[:, :-1]
+    high, low = (_whole(column)[:, 1:] for column in (windows.high, windows.low))
+    true_range = np.maximum(high - low, np.maximum(np.abs(high - before), np.abs(low - before)))
+    return (recursive_mean(np.nan_to_num(true_range), windows.length - 1, bars, 1 / bars),)
+
+
+def relative_volume(windows: Windows, _: SessionSums, period: int | None) -> Outputs:
+    """Return the bar's volume against the mean volume of the `period` bars before it; NaN if that mean is 0."""
+    usual = plain_mean(windows.volume[:, :-1], _bars(period))
+    return (np.divide(windows.volume[:, -1], usual, out=np.full(len(usual), np.nan), where=usual > 0),)
+
+
+def volume_weighted_price(_: Windows, sums: SessionSums, __: int | None) -> Outputs:
     """Return the session's VWAP from the opening up to this bar, dollars; NaN outside the regular hours."""
-    if not series.session_volume > 0:
-        return (np.array([np.nan]),)
-    return (np.array([round(series.session_notional / series.session_volume, VWAP_DECIMALS)]),)
+    price = np.divide(sums.notional, sums.volume, out=np.full(len(sums.volume), np.nan), where=sums.volume > 0)
+    return (np.array([round(one, VWAP_DECIMALS) for one in price.tolist()], np.float64),)
+
+
+def _whole(column: Column) -> Column:
+    """Return the last WINDOW columns, NaN where a window has none: sums of one width round alike for every caller."""
+    lacking = WINDOW - column.shape[1]
+    if lacking <= 0:
+        return np.ascontiguousarray(column[:, -WINDOW:])
+    return np.concatenate([np.full((len(column), lacking), np.nan), column], axis=1)
+
+
+def _present(column: Column) -> Column:
+    """Return the last WINDOW columns, 0 for missing bars."""
+    return np.nan_to_num(_whole(column))
+
+
+def _share(period: int) -> float:
+    """Return the weight of the newest close in an exponential average."""
+    return 2 / (period + 1)
 
 
 def _bars(period: int | None) -> int:
@@ -198,6 +244,7 @@ _ALL = (
         longest=WINDOW,
         keys=partial(_keys, ("vwap",)),
         compute=volume_weighted_price,
+        of_session=True,
     ),
 )
 INDICATORS: dict[str, Indicator] = {indicator.name: indicator for indicator in _ALL}

@@ -172,40 +172,36 @@ SELECT f.at, f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', 
 
 -- load_recent_bars --
 -- For each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones.
-COPY (
-    SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
-      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
-        AS w (number, symbol, minute, is_whole)
-     CROSS JOIN LATERAL (
-           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute AND r.open <> 'NaN'
-               AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
-             ORDER BY r.minute DESC LIMIT %(window)s)
-           UNION ALL
-           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute AND r.open <> 'NaN'
-               AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
-             ORDER BY r.minute LIMIT %(slack)s)) AS b
-     ORDER BY 1, 2
-) TO STDOUT (FORMAT binary);
+SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+    AS w (number, symbol, minute, is_whole)
+ CROSS JOIN LATERAL (
+       (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
+         WHERE r.symbol = w.symbol COLLATE "C" AND r.minute <= w.minute AND r.open <> 'NaN'
+           AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
+         ORDER BY r.minute DESC LIMIT %(window)s)
+       UNION ALL
+       (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_bar r
+         WHERE r.symbol = w.symbol COLLATE "C" AND r.minute > w.minute AND r.open <> 'NaN'
+           AND (w.is_whole OR is_regular_bar(r.minute, 1, %(half_days)s::date[]))
+         ORDER BY r.minute LIMIT %(slack)s)) AS b
+ ORDER BY 1, 2;
 
 -- load_recent_higher_bars --
-COPY (
-    SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
-      FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
-        AS w (number, symbol, minute, is_whole)
-     CROSS JOIN LATERAL (
-           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute <= w.minute
-               AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
-             ORDER BY r.minute DESC LIMIT %(window)s)
-           UNION ALL
-           (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
-             WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute > w.minute
-               AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
-             ORDER BY r.minute LIMIT %(slack)s)) AS b
-     ORDER BY 1, 2
-) TO STDOUT (FORMAT binary);
+SELECT w.number, b.minute, b.open, b.high, b.low, b.close, b.volume_micro, b.notional
+  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+    AS w (number, symbol, minute, is_whole)
+ CROSS JOIN LATERAL (
+       (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
+         WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute <= w.minute
+           AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
+         ORDER BY r.minute DESC LIMIT %(window)s)
+       UNION ALL
+       (SELECT r.minute, r.open, r.high, r.low, r.close, r.volume_micro, r.notional FROM recent_higher_bar r
+         WHERE r.symbol = w.symbol COLLATE "C" AND r.timeframe = %(timeframe)s AND r.minute > w.minute
+           AND (w.is_whole OR is_regular_bar(r.minute, %(timeframe)s, %(half_days)s::date[]))
+         ORDER BY r.minute LIMIT %(slack)s)) AS b
+ ORDER BY 1, 2;
 
 -- session_sums_before --
 -- In whole millionths, so that the order does not matter: a sum of bigint is exact, of float8 only up to 2^53. The

@@ -33,9 +33,9 @@ from .kind import BULLISH, NEITHER, Found, Parameters, PatternKind, nothing_foun
 from .stand_out import EITHER, FALL, RISE, stand_out
 
 # TA-Lib keeps running totals, whose rounding depends on all given bars: an average differs from that of its own 10 bars
-# by less than 4e-14 of the window's highest price. The prefilters keep candidates within 25 times this distance of a
-# limit, so they drop nothing that TA-Lib finds.
-_SLACK = 1e-12
+# by less than 4e-14 of the window's highest price. The prefilters keep candidates within this share of the bar's price
+# of a limit: they drop nothing that TA-Lib finds, unless the price was 25 million times as high within the window.
+_SLACK = 1e-6
 # Their sign is always positive, or the colour of the bar: "it does not mean bullish or bearish" (ta_CDLHIGHWAVE.c); for
 # the Dragonfly, the Gravestone and Takuri the trend decides.
 _NEITHER = {
@@ -52,6 +52,7 @@ _AFTER = {"CDLHANGINGMAN": RISE, "CDLINVERTEDHAMMER": FALL, "CDLSHOOTINGSTAR": R
 _LARGEST_PENETRATION = 100.0  # share of a body; TA-Lib's own bound is 3e37
 _OPTIONS = ("penetration",)  # options of TA-Lib's functions
 _REACH = 32  # bars: TA-Lib needs at most 15, and a range is compared with 15
+_LEAST_SHARE = 1e-12  # of the range: no division by 0
 _MIN_MOVE = 1.0  # ATR
 _MIN_RANGE = {"min_ticks": 5.0, "min_atr": 0.75}
 
@@ -83,7 +84,7 @@ def find_doji(windows: Windows, parameters: Parameters) -> Found:
         body = candle.share(candle.body)
         here = (candle.range > 0) & (body < most) & (candle.range >= least_range)
         here = stand_out(windows, here, parameters, EITHER)
-        return _found(here, NEITHER, 1 - 0.5 * body / max(most, _SLACK))
+        return _found(here, NEITHER, 1 - 0.5 * body / max(most, _LEAST_SHARE))
     ready = _ready(windows, candle, "CDLDOJI")
     limit = 0.1 * _mean(windows.high[:, -11:-1] - windows.low[:, -11:-1])
     signal = _signals("CDLDOJI", windows, ready & (candle.body <= limit + _slack(windows)))
@@ -140,12 +141,11 @@ def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> 
     TA-Lib gets exactly the bars of a window: with fewer, its running totals round differently.
     """
     signal = np.zeros(len(maybe), dtype=np.int64)
-    compute = getattr(talib, function)
-    width = windows.open.shape[1]
-    for row in np.flatnonzero(maybe).tolist():
-        bars = slice(width - int(windows.length[row]), None)
-        prices = (column[row, bars] for column in (windows.open, windows.high, windows.low, windows.close))
-        signal[row] = compute(*prices, **options)[-1]
+    rows = np.flatnonzero(maybe)
+    compute, whole = getattr(talib, function), windows.whole(rows)
+    prices = np.stack([whole.open, whole.high, whole.low, whole.close], axis=1)
+    for row, bars, length in zip(rows.tolist(), prices, whole.length.tolist(), strict=True):
+        signal[row] = compute(*bars[:, -length:], **options)[-1]
     return signal
 
 
@@ -180,7 +180,7 @@ def _mean(bars: Floats) -> Floats:
 
 def _slack(windows: Windows) -> Floats:
     """Return the distance from a limit, in dollars, within which TA-Lib may decide either way."""
-    slack: Floats = _SLACK * np.fmax.reduce(windows.high, axis=1)
+    slack: Floats = _SLACK * windows.high[:, -1]
     return slack
 
 

@@ -29,7 +29,7 @@ def cool_down_of(parameters: Parameters) -> int:
 
 def columns_for(kind: PatternKind, parameters: Parameters) -> int:
     """Return how many columns of a window a pattern and its cool-down need."""
-    return max(kind.depth, kind.decisive + cool_down_of(parameters))
+    return kind.decisive + cool_down_of(parameters)
 
 
 def found_before(

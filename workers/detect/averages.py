@@ -1,0 +1,53 @@
+"""Averages over many windows at once. Each row has the same value, bit for bit, alone and among any other rows. Pure.
+
+A recursive average is linear in its values: each counts with a weight that depends only on its age and on the number of
+values. So it is one weighted sum, whose steps need not wait for each other.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from ...contracts.ticks import Column
+
+# (number of values, width) -> the weight of each column: (width,); of the columns before the values 0.
+WeightsOf = Callable[[int, int], Column]
+
+_KEPT = 4096  # arrays of weights of 2 kB: those of eight averages
+
+
+def plain_mean(values: Column, bars: int) -> Column:
+    """Return the mean of the last `bars` values of each row, NaN if one of them is NaN. values: (n, width)."""
+    if values.shape[1] < bars:
+        return np.full(len(values), np.nan)
+    # Contiguous: then numpy adds the values of each row in the same order, however many rows there are.
+    return np.asarray(np.ascontiguousarray(values[:, -bars:]).sum(axis=1) / bars)
+
+
+def recursive_mean(values: Column, counts: Column, bars: int, share: float) -> Column:
+    """Return the recursive average of each row, NaN if it has fewer than `bars` values.
+
+    It starts on the mean of the first `bars` values; each later value then counts with this share. values: (n, width),
+    in each row `counts` values at the right, and 0 before them.
+    """
+    return weighted_sum(values, counts, lambda count, width: recursive_weights(count, width, bars, share))
+
+
+def weighted_sum(values: Column, counts: Column, weights_of: WeightsOf) -> Column:
+    """Return the sum of the values of each row, weighted by the number of its values. values: as in recursive_mean."""
+    width = values.shape[1]
+    different, which = np.unique(counts, return_inverse=True)
+    weights = np.array([weights_of(count, width) for count in different.tolist()]).reshape(-1, width)
+    weighted = values * (weights if len(different) == 1 else weights[which])
+    return np.asarray(weighted.sum(axis=1))  # contiguous, as in plain_mean
+
+
+@lru_cache(maxsize=_KEPT)
+def recursive_weights(count: int, width: int, bars: int, share: float) -> Column:
+    """Return the weight of each column in a recursive average, NaN if there are too few values."""
+    if count < bars:
+        return np.full(width, np.nan)
+    age, later = np.arange(width)[::-1], count - bars  # later: the number of values after the start
+    weights = np.where(age < later, share * (1 - share) ** np.minimum(age, later), (1 - share) ** later / bars)
+    return np.where(age < count, weights, 0.0)
