@@ -4,7 +4,7 @@ The detectors, windows, thresholds and cool-downs are those of the live workers 
 those do not publish (the repeat of an event, or a part of another's) is no signal either.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,13 +58,21 @@ def find_on_bars_of_days(bars: Bars, first_day: int, timeframe: str, patterns: S
     return Found(market, _signals(market, found))
 
 
-def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequence[PatternDefinition]) -> Found:
+def find_on_minutes(
+    minutes: Minutes,
+    first: int,
+    timeframe: int,
+    patterns: Sequence[PatternDefinition],
+    go_on: Callable[[], object] = lambda: None,
+) -> Found:
     """Find signals on intraday bars that begin in the minute `first` or later. timeframe: minutes.
+
+    go_on: called before each part of the bars, as many as a history holds.
 
     Bars of the regular hours are traded on; all bars where a pattern is looked for in the extended hours.
     """
     looker = _Looker(minutes, first, timeframe, patterns)
-    parts = [*looker.look()]
+    parts = [*looker.look(go_on)]
     bars = np.concatenate([np.empty(0, CLOSED_DTYPE), *(bars for bars, _ in parts)])
     if not any(pattern.session == EXTENDED for pattern in patterns):
         bars = bars[looker.detector.sessions.are_regular(bars["symbol"], bars["minute"], timeframe)]
@@ -90,10 +98,11 @@ class _Looker:
         for symbol in range(len(minutes.symbols)):
             self.detector.set_reach(symbol, COMPLETE)
 
-    def look(self) -> Iterator[tuple[Column, list[Detection]]]:
+    def look(self, go_on: Callable[[], object]) -> Iterator[tuple[Column, list[Detection]]]:
         """Return, part by part, the bars of the timeframe that were closed, and what was found on them."""
         waiting = NO_MARKS
         for bars in self._parts():
+            go_on()
             marks = self.detector.absorb(bars, np.zeros(len(bars), bool), publish=False)
             if self._timeframe == 1:
                 yield bars[bars["minute"] >= self._first], self._found(marks)

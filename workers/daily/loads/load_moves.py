@@ -10,7 +10,8 @@ from ....contracts.runs import RunStatus
 from ....contracts.universe import UniverseEntry
 from ....db.postgres import Connection
 from ....db.tables import run_steps, runs
-from ....db.tables.loads import lock_load, register, request_of
+from ....db.tables.jobs import lock_job
+from ....db.tables.loads import register, request_of
 from ....db.tables.runs import AliveRun
 from ....db.tables.universe import named_universe, write_universe
 from ..run_moves import RunMoves
@@ -32,7 +33,7 @@ class LoadMoves(RunMoves):
 
     def lock(self) -> AliveRun | None:
         """Lock it."""
-        return lock_load(self.connection, self._run_id)
+        return lock_job(self.connection, self._run_id)
 
     def say(self, messages: Sequence[Message]) -> None:
         """Say nothing on the channels of daily processing: whoever asked reads the state under its keys."""
