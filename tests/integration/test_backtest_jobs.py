@@ -2,16 +2,15 @@
 
 import json
 from contextlib import contextmanager
-from datetime import date, timedelta
 
 import psycopg
 import pytest
 import redis
+from backtest_rows import LAST, PATTERNS, Application, add_wandering_days, ended, kept, said, said_of
 from daily_rows import jobs, rows
 from tickstockpl.contracts.names import JOBS_BACKTEST, JOBS_CANCEL
 
-LAST = date(2025, 11, 21)
-SPAN = {"start_date": "2025-01-02", "end_date": str(LAST)}
+JOB = "backtest_1732185600_5f0c"
 
 
 @pytest.fixture
@@ -20,74 +19,119 @@ def database(migrated_servers):
         yield connection
 
 
-def add_market(database, *symbols, days=230):
-    """Give symbols bars of days that fall into a hammer and rise behind it, again and again."""
-    for number, symbol in enumerate(symbols):
-        database.execute("INSERT INTO symbols (symbol) VALUES (%s)", [symbol])
-        first = LAST - timedelta(days=days * 7 // 5)
-        found = [first + timedelta(days=n) for n in range(days * 7 // 5 + 1)]
-        with database.cursor().copy(
-            "COPY ohlcv_daily (symbol, date, open, high, low, close, volume) FROM STDIN"
-        ) as copy:
-            for n, day in enumerate(day for day in found if day.weekday() < 5):
-                level = 100 + number + (20 - n % 20 if n % 40 < 20 else n % 20)
-                is_hammer = n % 40 == 19
-                low = level - (4.0 if is_hammer else 0.6)
-                copy.write_row((symbol, day, level, level + (0.15 if is_hammer else 0.6), low, level + 0.1, 1e6))
-
-
-class Application:
-    """Sends jobs as the application does."""
-
-    def __init__(self, servers):
-        self.client = redis.Redis.from_url(servers.redis_url)
-
-    def ask(self, job_id, **fields):
-        body = {
-            "type": "backtest_job", "job_id": job_id, "user_id": 7, "symbols": ["A", "B"], "patterns": ["Hammer"],
-            **SPAN, "timestamp": "2025-11-21T10:00:00", "source": "TickStockAppV2",
-        }  # fmt: skip
-        self.send(JOBS_BACKTEST, body | fields)
-
-    def cancel(self, job_id):
-        self.send(JOBS_CANCEL, {"type": "cancel_job", "job_id": job_id})
-
-    def send(self, channel, body):
-        self.client.publish(channel, body if isinstance(body, bytes) else json.dumps(body))
-
-
 @contextmanager
 def application(servers, wait_for, *, count=1):
     """Run processes; yield who sends them jobs, once they listen."""
-    sender = Application(servers)
-    with jobs(servers, count=count):
-        wait_for(lambda: sender.client.pubsub_numsub(JOBS_CANCEL) == [(JOBS_CANCEL.encode(), count)], 30)
+    with redis.Redis.from_url(servers.redis_url) as client, jobs(servers, count=count):
+        sender = Application(client)
+        wait_for(lambda: sender.listeners() == count, 30)
         yield sender
 
 
-def said(database, job_id):
-    """Return what was said of a job, as the bridge publishes it."""
-    bodies = rows(database, "SELECT body FROM outbox WHERE partition = -1 ORDER BY number")
-    every = [message for (text,) in bodies for message in json.loads(text)]
-    return [(channel.rpartition(".")[2], body) for channel, body in every if body.get("job_id") == job_id]
-
-
-def ended(database, job_id):
-    found = database.execute("SELECT status FROM run WHERE job_id = %s AND ended_at IS NOT NULL", [job_id]).fetchone()
-    return found and found[0]
-
-
 def test_a_job_is_done_once_and_leaves_the_bytes_of_the_command(database, migrated_servers, wait_for, tickstock):
-    """It is heard by two processes, and sent twice."""
-    add_market(database, "A", "B")
+    """It is heard by two processes, and sent three times; another one with the same defaults has the same rows."""
+    add_wandering_days(database, "A", "B")
+    defaults = {
+        "initial_capital": 100_000, "commission_rate": 0.001, "slippage_rate": 0.0005, "max_position_size": 0.1,
+        "stop_loss_pct": 0.05, "take_profit_pct": 0.10,
+    }  # fmt: skip
     with application(migrated_servers, wait_for, count=2) as sender:
         for _ in range(2):
-            sender.ask("backtest_1732185600_5f0c")
-        wait_for(lambda: ended(database, "backtest_1732185600_5f0c"), 60)
-        sender.ask("backtest_1732185600_5f0c")
-        sender.ask("again", parameters={"initial_capital": 100_000, "stop_loss_pct": 0.05})
-        wait_for(lambda: ended(database, "again"), 60)
-    messages = said(database, "backtest_1732185600_5f0c")
-    assert [name for name, _ in messages].count("results") == 1
-    print(messages)
-    assert rows(database, "SELECT kind, status, count(*) FROM run GROUP BY 1, 2") == [("backtest", "completed", 2)]
+            sender.ask(JOB)
+        wait_for(lambda: ended(database, JOB))
+        sender.ask(JOB, symbols=["A"])
+        sender.ask("again", symbols="B,A", parameters=defaults)
+        wait_for(lambda: ended(database, "again"))
+    asked = "SELECT kind, status, requested_by, symbols_processed FROM run"
+    assert rows(database, asked) == [("backtest", "completed", "7", 2)] * 2
+    assert kept(database, JOB) == kept(database, "again")
+    assert len(kept(database, JOB)["backtest_trade"]) > 10
+    assert rows(database, "SELECT count(*) FROM backtest_part") == [(0,)]
+
+    span = ("--from", "2024-11-21", "--to", LAST)
+    command = tickstock(
+        *("backtest", "--symbols", "A,B", "--patterns", ",".join(PATTERNS), *span, "--json"), servers=migrated_servers
+    )
+    shown = tickstock("backtests", "show", JOB, "--json", servers=migrated_servers)
+    assert (shown.returncode, shown.stdout) == (0, command.stdout)
+
+    *progress, (name, results) = said_of(database, JOB)
+    assert {one for one, _ in progress} == {"progress"}
+    shares = [body["progress"] for _, body in progress]
+    assert (shares[0], shares[-1], shares) == (0.0, 1.0, sorted(shares))
+    assert isinstance(progress[-1][1]["estimated_completion"], float)
+    assert (name, results["status"]) == ("results", "completed")
+    report = json.loads(command.stdout)
+    flat = results["results"]
+    assert flat["total_return"] == report["account"]["total_return"]
+    assert (flat["total_trades"], flat["win_rate"]) == (report["trades"]["trades"], report["trades"]["win_rate"])
+    assert {type(value) for value in flat.values()} <= {int, float, str, type(None)}
+
+
+def test_a_cancel_ends_a_job_within_a_second_and_one_that_has_not_come_yet(database, migrated_servers, wait_for):
+    symbols = [f"S{n:02}" for n in range(50)]
+    add_wandering_days(database, *symbols)
+    with application(migrated_servers, wait_for) as sender:
+        sender.cancel("later")
+        wait_for(lambda: ended(database, "later"))
+        sender.ask("later", symbols=symbols)
+        sender.ask("now", symbols=symbols)
+        wait_for(lambda: rows(database, "SELECT FROM run_step WHERE status = 'done'"))
+        sender.cancel("now")
+        wait_for(lambda: ended(database, "now"))
+        sender.ask("last", symbols=symbols[:2])
+        wait_for(lambda: ended(database, "last"))
+    assert rows(database, "SELECT job_id, kind, status, error FROM run ORDER BY 1") == [
+        ("last", "backtest", "completed", None), ("later", "backtest", "cancelled", None),
+        ("now", "backtest", "cancelled", None),
+    ]  # fmt: skip
+    assert rows(database, "SELECT job_id FROM backtest_result JOIN run USING (run_id)") == [("last",)]
+    assert rows(database, "SELECT count(*) FROM backtest_part") == [(0,)]
+    for job in ("now", "later"):
+        told = [(body["status"], body["results"]) for name, body in said_of(database, job) if name == "results"]
+        assert told == [("failed", {"error": "cancelled"})]
+    took = "SELECT extract(epoch FROM ended_at - heard_at)::float FROM run WHERE job_id = 'now'"
+    assert 0 < rows(database, took)[0][0] < 1
+
+
+REFUSED = [
+    ({"symbols": ["A", "GONE"]}, "nothing is known of 1 symbols: GONE"),
+    ({"symbols": [f"S{n}" for n in range(51)]}, "51 symbols are too many: 50 at most"),
+    ({"symbols": []}, "symbols is needed"),
+    ({"symbols": [7]}, "symbols, member 1"),
+    ({"patterns": ["Humbug"]}, "there is no pattern Humbug; there are: Doji"),
+    ({"patterns": None}, "patterns is needed"),
+    ({"patterns": [["Doji"]]}, "a list of names is needed"),
+    ({"start_date": "21.11.2024"}, "start_date is '21.11.2024': a day is needed"),
+    ({"start_date": str(LAST)}, "is not after the start"),
+    ({"end_date": "2199-01-04"}, "has not come yet"),
+    ({"start_date": "2020-11-21"}, "1,826 days from 2020-11-21 to 2025-11-21 are too many: 1,825 at most"),
+    ({"timeframe": "2min"}, "there is no timeframe 2min"),
+    ({"timeframe": "1min", "parameters": {"stop_los": 1}},
+     "there is no parameter 'stop_los'; there are: initial_capital"),
+    ({"parameters": {"commission_rate": 0.02}}, "commission_rate: 0.02 is not between 0 and 0.01"),
+    ({"parameters": {"stop_loss_pct": "5 %"}}, "parameters: "),
+    ({"parameters": {"initial_capital": float("nan")}}, "no JSON"),
+    ({"type": "cancel_job"}, "there is no type 'cancel_job'; there is: backtest_job"),
+]  # fmt: skip
+
+
+def test_what_cannot_be_tested_is_refused_with_a_sentence_once(database, migrated_servers, wait_for):
+    add_wandering_days(database, "A", days=2)
+    with application(migrated_servers, wait_for, count=2) as sender:
+        for number, (fields, _) in enumerate(REFUSED):
+            sender.ask(f"bad-{number}", **fields)
+        for bad in (b"\xff", b"[]", b'{"job_id": "two words"}', {"test": "connectivity"}):
+            sender.send(JOBS_BACKTEST, bad)
+            sender.send(JOBS_CANCEL, bad)
+        sender.ask("empty", symbols=["A"], start_date="2022-01-03", end_date="2022-03-01")
+        wait_for(lambda: ended(database, "empty"))
+    errors = [body["message"] for channel, body in said(database) if channel == "tickstock:errors"]
+    assert len(errors) == len(REFUSED) + 6
+    for number, (fields, why) in enumerate(REFUSED):
+        told = [body for name, body in said_of(database, f"bad-{number}") if name == "results"]
+        if why != "no JSON":
+            assert [(body["status"], why in body["results"]["error"]) for body in told] == [("failed", True)], fields
+            assert sum(why in error for error in errors) >= 1
+    (_, last) = said_of(database, "empty")[-1]
+    assert last["results"]["error"] == "no daily bars of these symbols from 2022-01-03 to 2022-03-01"
