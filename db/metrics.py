@@ -179,7 +179,8 @@ RUN_DURATION = _gauge(
     "tickstock_run_duration_seconds", "How long the latest daily run took, or has taken by now; NaN: there is none."
 )
 RUN_STILL = _gauge(
-    "tickstock_run_still_seconds", "Seconds since the run that is alive came a step further; 0: none is alive."
+    "tickstock_run_still_seconds",
+    "Seconds since the daily run, or any job, that is alive came a step further, the longer of both; 0: none is alive.",
 )
 RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
 RUN_UNTOLD_MESSAGES = _gauge(

@@ -245,7 +245,8 @@ class JobsLook:
 
     processes: `tickstock-jobs` that run, connected_s: for how long the first of them has, None where none does.
     waiting_steps: in the stream, those under way included; None where the key holds something else. untold: messages
-    of runs that the bridge has not passed; among those of BridgeLook, too.
+    of runs that the bridge has not passed; among those of BridgeLook, too. jobs_still_s: since any data load or
+    backtest came a step further, 0 where none is alive.
     """
 
     processes: int = 0
@@ -253,6 +254,7 @@ class JobsLook:
     waiting_steps: int | None = 0
     untold: int = 0
     run: RunLook | None = None
+    jobs_still_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Move one backtest on, in the transaction that holds its row: each move is decided from the rows alone."""
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -24,7 +25,7 @@ from .steps import SIGNALS, TRADES
 
 log = structlog.get_logger()
 
-CANCELLED = "cancelled"
+CANCELLED: Final = "cancelled"
 _OF_SIGNALS = 0.9  # their part of the work: trading takes little of it
 
 
