@@ -32,7 +32,7 @@ def start_backtest(
     named = job_id or f"backtest_{now:%Y%m%d%H%M%S}_{uuid4().hex[:8]}"
     add_backtest(connection, uuid4(), Asked(named, requested_by, request), now)
     found = list_backtests(connection, job_id=named, limit=1)
-    if not found or found[0].request != msgspec.to_builtins(request):
+    if not found or found[0].request is None or msgspec.convert(found[0].request, Request) != request:
         raise JobConflict(f"there is another job {named}: choose another job_id")
     return found[0]
 

@@ -7,15 +7,15 @@ import msgspec
 from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from ....contracts.errors import UsageError
 from ....db.postgres import Connection
-from ....db.tables.backtests import BacktestJob
+from ....db.tables.backtests import BacktestJob, list_backtests
 from ....workers.backtest.jobs.kept_report import figures_of, read_equity, read_trades
 from ....workers.backtest.jobs.said import flat
 from ....workers.backtest.report import Figures
 from ...jobs.backtests import (
     backtest_named,
     cancel_backtest,
-    list_backtests,
     progress_of,
     start_backtest,
 )
@@ -48,9 +48,11 @@ class BacktestCalls(Controller):
 
     @post("/", status_code=200, responses=refusals(*WRITE, 409), sync_to_thread=True)
     def start(
-        self, service: Shared, data: JSONBody[BacktestWanted], idempotency_key: IdempotencyKey = None
+        self, service: Shared, data: JSONBody[BacktestWanted | None] = None, idempotency_key: IdempotencyKey = None
     ) -> BacktestStarted:
         """Start a backtest."""
+        if data is None:
+            raise UsageError("symbols, patterns, start_date and end_date are needed")
         job_id = data.job_id or (idempotency_key and f"backtest_{uuid5(NAMESPACE_URL, idempotency_key).hex}")
         with service.database.connection() as connection:
             one = start_backtest(connection, msgspec.to_builtins(data), requested_by=REQUESTED_BY, job_id=job_id)
