@@ -2,12 +2,14 @@
 
 import json
 from contextlib import contextmanager
+from datetime import timedelta
 
+import numpy as np
 import psycopg
 import pytest
 import redis
 from backtest_rows import LAST, PATTERNS, Application, add_wandering_days, ended, kept, said, said_of
-from daily_rows import jobs, rows
+from daily_rows import OPENS, add_minutes, jobs, rows
 from tickstockpl.contracts.names import JOBS_BACKTEST, JOBS_CANCEL
 
 JOB = "backtest_1732185600_5f0c"
@@ -66,6 +68,28 @@ def test_a_job_is_done_once_and_leaves_the_bytes_of_the_command(database, migrat
     assert flat["total_return"] == report["account"]["total_return"]
     assert (flat["total_trades"], flat["win_rate"]) == (report["trades"]["trades"], report["trades"]["win_rate"])
     assert {type(value) for value in flat.values()} <= {int, float, str, type(None)}
+
+
+def test_a_job_of_the_command_is_watched_and_of_minutes_leaves_the_same_bytes(
+    database, migrated_servers, wait_for, tickstock
+):
+    prices = 50 * np.exp(np.cumsum(np.random.default_rng(14).normal(0, 0.002, 390)))
+    for day in range(2):
+        add_minutes(database, "A", *prices.round(2).tolist(), opens=OPENS - timedelta(days=day))
+    what = ("--symbols", "A", "--patterns", ",".join(PATTERNS), "--from", LAST - timedelta(days=1), "--to", LAST)
+    options = (*what, "--timeframe", "5min", "--stop-loss-pct", 0)
+    with application(migrated_servers, wait_for):
+        started = tickstock("backtests", "start", *options, "--job-id", "shell", servers=migrated_servers)
+    assert started.returncode == 0, started.stderr
+    assert "completed" in started.stdout
+    command = tickstock("backtest", *options, "--json", servers=migrated_servers)
+    shown = tickstock("backtests", "show", "shell", "--json", servers=migrated_servers)
+    assert shown.stdout == command.stdout
+    assert json.loads(shown.stdout)["trades"]["trades"] > 2
+    (listed,) = map(json.loads, tickstock("backtests", "ls", "--json", servers=migrated_servers).stdout.splitlines())
+    assert (listed["job_id"], listed["status"], listed["progress"]) == ("shell", "completed", 1.0)
+    cancelled = tickstock("backtests", "cancel", "shell", servers=migrated_servers)
+    assert (cancelled.returncode, "has ended already: completed" in cancelled.stderr) == (1, True)
 
 
 def test_a_cancel_ends_a_job_within_a_second_and_one_that_has_not_come_yet(database, migrated_servers, wait_for):
