@@ -39,7 +39,7 @@ def _figures() -> list[Figure]:
         figure(
             "Without a step further",
             "max(tickstock_run_still_seconds)",
-            says="The run that is under way; 0 where none is.",
+            says="The daily run or job that is under way; 0 where none is.",
             unit=units.Seconds,
             steps=[(60, ORANGE), (600, RED)],
         ),
