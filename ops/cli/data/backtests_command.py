@@ -20,6 +20,7 @@ from ....workers.backtest.jobs.kept_report import figures_of, read_report
 from ....workers.backtest.jobs.said import flat
 from ....workers.backtest.report import Request
 from ...jobs.backtests import backtest_named, cancel_backtest, fields_of, progress_of, start_backtest, watch_backtest
+from ...jobs.runs import has_coordinator
 from ...output.backtest_files import write_report
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
@@ -123,9 +124,12 @@ def _watched(connection: Connection, job_id: str) -> BacktestJob:
     """Wait for the end of a backtest, with a bar of its progress, where a terminal is."""
     console = make_console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("queued", total=1.0)
+        task, is_told = bar.add_task("queued", total=1.0), False
         for one in watch_backtest(connection, job_id, time.sleep):
             bar.update(task, completed=progress_of(one), description=one.phase or "queued")
+            if one.status == "queued" and not is_told and not has_coordinator(connection):
+                click.echo("waits: no process `tickstock-jobs` runs", err=True)
+                is_told = True
     return one
 
 
