@@ -19,12 +19,13 @@ SELECT run_id FROM run WHERE kind = %(kind)s AND status IN ('queued', 'running',
  ORDER BY status = 'cancelling' DESC, created_at LIMIT %(limit)s;
 
 -- lock_job --
+-- Not FOR UPDATE: a step's rows refer to the run, and lock its key after their step; who cancels locks the steps after the run.
 SELECT run_id, run_date, trigger, universe, phases, parameters, status, phase, symbols, original_run_id,
        extract(epoch FROM clock_timestamp() - coalesce(started_at, clock_timestamp()))::float8,
        extract(epoch FROM clock_timestamp() - coalesce(phase_started_at, clock_timestamp()))::float8,
        extract(epoch FROM clock_timestamp())::float8
   FROM run WHERE run_id = %(run_id)s AND status IN ('queued', 'running', 'cancelling')
-   FOR UPDATE;
+   FOR NO KEY UPDATE;
 
 -- job_id_of --
 SELECT job_id FROM run WHERE run_id = %(run_id)s;
