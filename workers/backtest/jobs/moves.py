@@ -42,7 +42,6 @@ class _Move:
 
     def move(self, *, says: bool) -> bool:
         if self._run.status == "cancelling":
-            run_steps.cancel_steps(self._connection, self._run.run_id)
             return self._end(CANCELLED, CANCELLED)
         if self._run.status == "queued":
             return self._begin()
@@ -52,28 +51,27 @@ class _Move:
         run_id = self._run.run_id
         request = msgspec.convert(request_of_job(self._connection, run_id), Request)
         try:
-            patterns = pin(self._connection, request)
-            for one in patterns:
-                _ = one.definition
+            pinned = pin(self._connection, request)
+            definitions = [one.definition for one in pinned]  # a wrong row ends the job now
         except UsageError as e:
             return self._end("failed", str(e))
         symbols = sorted(set(request.symbols))
-        runs.begin_run(self._connection, run_id, symbols, patterns)
+        runs.begin_run(self._connection, run_id, symbols, pinned)
         runs.open_phase(self._connection, run_id, SIGNALS)
         run_steps.add_steps(
             self._connection, run_id, SIGNALS, timeframes=[""], batches=[[symbol] for symbol in symbols]
         )
-        log.info("backtest began", job_id=self._job_id, symbols=len(symbols))
+        log.info("backtest began", job_id=self._job_id, symbols=len(symbols), patterns=len(definitions))
         return self._say(0.0, None)
 
     def _go_on(self, *, says: bool) -> bool:
         run_id, phase = self._run.run_id, str(self._run.phase)
         state = run_steps.phase_state(self._connection, run_id, phase)
         share = share_of(phase, state.ended_symbols, state.all_symbols)
+        if state.failed:  # without one of its symbols it would be another backtest
+            return self._end("failed", run_steps.run_totals(self._connection, run_id).error or "failed")
         if state.waiting:
             return self._say(share, state.current_symbol) if says else True
-        if state.failed:
-            return self._end("failed", run_steps.run_totals(self._connection, run_id).error or "failed")
         if phase == SIGNALS:
             runs.open_phase(self._connection, run_id, TRADES)
             run_steps.add_questions(self._connection, run_id, TRADES, [Question("", 0)], weight=1)
@@ -89,6 +87,7 @@ class _Move:
 
     def _end(self, status: RunStatus, why: str | None) -> bool:
         run_id, now_s = self._run.run_id, self._run.now_s
+        run_steps.cancel_steps(self._connection, run_id)
         of_steps = run_steps.run_totals(self._connection, run_id)
         failed = run_steps.failed_symbols(self._connection, run_id)
         text = figures_of(self._connection, run_id) if status == "completed" else None
