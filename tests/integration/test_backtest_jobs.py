@@ -152,7 +152,9 @@ def test_what_cannot_be_tested_is_refused_with_a_sentence_once(database, migrate
             sender.send(JOBS_BACKTEST, bad)
             sender.send(JOBS_CANCEL, bad)
         sender.ask("empty", symbols=["A"], start_date="2022-01-03", end_date="2022-03-01")
-        wait_for(lambda: ended(database, "empty"))
+        database.execute("UPDATE pattern_definitions SET enabled = true, parameters = '[]' WHERE name = 'Hammer'")
+        sender.ask("wrong", symbols=["A"], patterns=["Hammer"])
+        wait_for(lambda: ended(database, "empty") and ended(database, "wrong"))
     errors = [body["message"] for channel, body in said(database) if channel == "tickstock:errors"]
     assert len(errors) == len(REFUSED) + 6
     for number, (fields, why) in enumerate(REFUSED):
@@ -160,5 +162,7 @@ def test_what_cannot_be_tested_is_refused_with_a_sentence_once(database, migrate
         if why != "no JSON":
             assert [(body["status"], why in body["results"]["error"]) for body in told] == [("failed", True)], fields
             assert sum(why in error for error in errors) >= 1
-    (_, last) = said_of(database, "empty")[-1]
-    assert last["results"]["error"] == "no daily bars of these symbols from 2022-01-03 to 2022-03-01"
+    assert [said_of(database, job)[-1][1]["results"]["error"] for job in ("empty", "wrong")] == [
+        "no daily bars of these symbols from 2022-01-03 to 2022-03-01",
+        "the row of Hammer in pattern_definitions is wrong: parameters is no JSON object",
+    ]
