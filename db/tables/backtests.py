@@ -36,14 +36,14 @@ def unknown_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]
     return [symbol for (symbol,) in connection.execute(query("unknown_symbols"), {"symbols": list(symbols)})]
 
 
-def add_part(connection: Connection, run_id: UUID, symbol: str, found: bytes) -> None:
-    """Keep what was found of a symbol, until it is traded."""
-    connection.execute(query("add_backtest_part"), {"run_id": run_id, "symbol": symbol, "found": found})
+def add_part(connection: Connection, run_id: UUID, batch: int, found: bytes) -> None:
+    """Keep what a step found, until it is traded."""
+    connection.execute(query("add_backtest_part"), {"run_id": run_id, "batch": batch, "found": found})
 
 
-def parts_of(connection: Connection, run_id: UUID) -> dict[str, bytes]:
-    """Return what was found, by symbol."""
-    return dict(connection.execute(query("backtest_parts"), {"run_id": run_id}, binary=True).fetchall())
+def parts_of(connection: Connection, run_id: UUID) -> list[bytes]:
+    """Return what was found, by batch."""
+    return [found for (found,) in connection.execute(query("backtest_parts"), {"run_id": run_id}, binary=True)]
 
 
 def drop_parts(connection: Connection, run_id: UUID) -> None:

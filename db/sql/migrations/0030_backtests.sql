@@ -1,9 +1,9 @@
--- Backtests as jobs: runs of the kind backtest. What is found of each symbol waits here for the step that trades it.
+-- Backtests as jobs: runs of the kind backtest. What each step finds waits here for the step that trades it.
 CREATE TABLE backtest_part (
     run_id  uuid NOT NULL REFERENCES run (run_id) ON DELETE CASCADE,
-    symbol  text NOT NULL,
-    found   bytea NOT NULL,   -- its bars and signals: workers/backtest/jobs/part.py
-    PRIMARY KEY (run_id, symbol)
+    batch   integer NOT NULL,  -- of the step; symbols are in its order
+    found   bytea NOT NULL,    -- bars and signals: workers/backtest/jobs/part.py
+    PRIMARY KEY (run_id, batch)
 );
 
 -- What one found out. The figures are JSON as it was written: the same backtest has the same bytes.

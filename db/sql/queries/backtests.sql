@@ -13,10 +13,10 @@ SELECT w.symbol FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, p
  WHERE NOT EXISTS (SELECT FROM symbols s WHERE s.symbol = w.symbol) ORDER BY w.place;
 
 -- add_backtest_part --
-INSERT INTO backtest_part (run_id, symbol, found) VALUES (%(run_id)s, %(symbol)s, %(found)s);
+INSERT INTO backtest_part (run_id, batch, found) VALUES (%(run_id)s, %(batch)s, %(found)s);
 
 -- backtest_parts --
-SELECT symbol, found FROM backtest_part WHERE run_id = %(run_id)s;
+SELECT found FROM backtest_part WHERE run_id = %(run_id)s ORDER BY batch;
 
 -- drop_backtest_parts --
 DELETE FROM backtest_part WHERE run_id = %(run_id)s;
@@ -48,12 +48,13 @@ SELECT symbol, pattern, direction, confidence, entry_time, exit_time, entry_pric
 SELECT time, equity, benchmark, exposure FROM backtest_equity WHERE run_id = %(run_id)s ORDER BY time;
 
 -- backtests --
--- The newest first; steps: of the phase signals, those that are done and all.
+-- The newest first; done, every: symbols of the phase signals.
 SELECT r.run_id, r.job_id, r.status, r.phase, r.requested_by, r.request, r.error, r.notes, r.created_at, r.started_at,
        r.ended_at, s.done, s.every, b.figures::text
   FROM run r
   LEFT JOIN backtest_result b USING (run_id)
- CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE t.status = 'done') AS done, count(*) AS every
+ CROSS JOIN LATERAL (SELECT coalesce(sum(cardinality(t.symbols)) FILTER (WHERE t.status = 'done'), 0)::int AS done,
+                            coalesce(sum(cardinality(t.symbols)), 0)::int AS every
                        FROM run_step t WHERE t.run_id = r.run_id AND t.phase = 'signals') AS s
  WHERE r.kind = 'backtest' AND (%(job_id)s::text IS NULL OR r.job_id = %(job_id)s)
    AND (%(days)s::int IS NULL OR r.created_at > clock_timestamp() - make_interval(days => %(days)s))

@@ -21,7 +21,7 @@ from ..backtest import pin
 from ..report import Request
 from .kept_report import figures_of as read_figures
 from .said import completed_said, failed_said, progress_said
-from .steps import SIGNALS, TRADES
+from .steps import SIGNALS, TRADES, batches_of
 
 log = structlog.get_logger()
 
@@ -55,12 +55,11 @@ class _Move:
             definitions = [one.definition for one in pinned]  # a wrong row ends the job now
         except UsageError as e:
             return self._end("failed", str(e))
-        symbols = sorted(set(request.symbols))
+        batches = batches_of(request)
+        symbols = [symbol for batch in batches for symbol in batch]
         runs.begin_run(self._connection, run_id, symbols, pinned)
         runs.open_phase(self._connection, run_id, SIGNALS)
-        run_steps.add_steps(
-            self._connection, run_id, SIGNALS, timeframes=[""], batches=[[symbol] for symbol in symbols]
-        )
+        run_steps.add_steps(self._connection, run_id, SIGNALS, timeframes=[""], batches=batches)
         log.info("backtest began", job_id=self._job_id, symbols=len(symbols), patterns=len(definitions))
         return self._say(0.0, None)
 

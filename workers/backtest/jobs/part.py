@@ -1,4 +1,4 @@
-"""What was found of one symbol, as bytes: columns as they lie in memory, so that none of them changes. Pure."""
+"""What a step found of its symbols, as bytes: columns as they lie in memory, so that none of them changes. Pure."""
 
 import msgspec
 import numpy as np
@@ -11,9 +11,10 @@ _INT, _FLOAT = np.dtype("<i8"), np.dtype("<f8")
 
 
 class _Part(msgspec.Struct, frozen=True, array_like=True):
-    """time, and open, high, low, close of the bars; bar, direction, confidence and names of the signals."""
+    """bounds, time, and open, high, low, close of the bars; bar, direction, confidence and names of the signals."""
 
-    symbol: str
+    symbols: list[str]
+    bounds: bytes
     time: bytes
     prices: list[bytes]
     bar: bytes
@@ -23,10 +24,11 @@ class _Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pack(found: Found) -> bytes:
-    """Write the bars and signals of one symbol."""
+    """Write bars and signals."""
     market, signals = found
     part = _Part(
-        symbol=market.symbols[0],
+        symbols=list(market.symbols),
+        bounds=_bytes(market.bounds, _INT),
         time=_bytes(market.time, _INT),
         prices=[_bytes(column, _FLOAT) for column in market[3:]],
         bar=_bytes(signals.bar, _INT),
@@ -40,9 +42,8 @@ def pack(found: Found) -> bytes:
 def unpack(body: bytes) -> Found:
     """Read them again."""
     part = msgspec.msgpack.decode(body, type=_Part)
-    time = np.frombuffer(part.time, _INT)
     prices = (np.frombuffer(column, _FLOAT) for column in part.prices)
-    market = Market([part.symbol], np.array([0, len(time)]), time, *prices)
+    market = Market(part.symbols, np.frombuffer(part.bounds, _INT), np.frombuffer(part.time, _INT), *prices)
     columns = (np.frombuffer(part.bar, _INT), np.frombuffer(part.direction, _INT))
     return Found(market, Signals(*columns, np.frombuffer(part.confidence, _FLOAT), part.pattern))
 

@@ -1,6 +1,6 @@
-"""The steps of a backtest: the signals of one symbol, and, when all are found, the trades.
+"""The steps of a backtest: the signals of some symbols, and, when all are found, the trades.
 
-What was found of a symbol waits as a row, so that trading does not read bars that have changed since.
+What was found waits as a row, so that trading does not read bars that have changed since.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import msgspec
 
 from ....contracts.errors import NothingFound
 from ....contracts.runs import Step, StepResult
+from ....contracts.timeframe import LONGER
 from ....db.postgres import Connection
 from ....db.tables.backtests import add_part, drop_parts, parts_of
 from ....db.tables.jobs import request_of_job
@@ -21,31 +22,26 @@ from .part import pack, unpack
 
 SIGNALS, TRADES = "signals", "trades"
 PHASES = (SIGNALS, TRADES)
+_DAYS_AT_ONCE = 5  # symbols of a step on bars of days: some 100 ms; minutes of a year take seconds
 
 
 def prepare_signals(connection: Connection, run: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
     """Find the signals of the step's symbols. go_on: called now and then; raises StepUnwanted."""
     request = read_request(connection, step)
     patterns = [one.definition for one in msgspec.convert(run.definitions, list[PinnedPattern])]
-    found = {}
-    for symbol in step.symbols:
-        found[symbol] = find(load_symbols(connection, request, [symbol]), request, patterns, go_on)
-        go_on()
+    found = find(load_symbols(connection, request, step.symbols), request, patterns, go_on)
 
     def write(connection: Connection) -> StepResult:
-        for symbol, one in found.items():
-            add_part(connection, step.key.run_id, symbol, pack(one))
-        bars = sum(len(one.market.time) for one in found.values())
-        return StepResult(sum(len(one.signals) for one in found.values()), bars, {})
+        add_part(connection, step.key.run_id, step.key.batch, pack(found))
+        return StepResult(len(found.signals), len(found.market.time), {})
 
     return write
 
 
-def prepare_trades(connection: Connection, run: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
+def prepare_trades(connection: Connection, _: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
     """Trade what was found of all symbols."""
     run_id, request = step.key.run_id, read_request(connection, step)
-    parts = parts_of(connection, run_id)
-    found = joined([unpack(parts[symbol]) for symbol in run.symbols])
+    found = joined([unpack(part) for part in parts_of(connection, run_id)])
     go_on()
     try:
         report = report_on(request, found)
@@ -60,6 +56,12 @@ def prepare_trades(connection: Connection, run: PinnedRun, step: Step, go_on: Ca
         return StepResult(len(report.trade_list), len(report.trade_list), {})
 
     return write
+
+
+def batches_of(request: Request) -> list[list[str]]:
+    """Return the symbols of each step."""
+    symbols, size = sorted(set(request.symbols)), _DAYS_AT_ONCE if request.timeframe in LONGER else 1
+    return [symbols[first : first + size] for first in range(0, len(symbols), size)]
 
 
 def read_request(connection: Connection, step: Step) -> Request:
