@@ -77,6 +77,10 @@ class Fenced(TickStockError):
         self.partitions = partitions
 
 
+class StepUnwanted(TickStockError):
+    """The run was cancelled, or this process stops: do no more of the step; an active run deals it again."""
+
+
 class RestAway(TickStockError):
     """The host does not answer now, or with a server error: try again after some minutes."""
 

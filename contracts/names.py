@@ -116,15 +116,15 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 MONITORING_CONTROL = "tickstock:monitoring:control"  # requests of the application to the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
-JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # the application's requests for data loads
-JOBS_CONTROL = "tickstock.jobs.control"  # the application's cancels of data loads
+JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
+JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
+JOBS_BACKTEST = "tickstock.jobs.backtest"  # backtests that are asked for
+JOBS_CANCEL = "tickstock.jobs.cancel"  # and their ends
+JOB_CHANNELS = (JOBS_DATA_LOAD, JOBS_CONTROL, JOBS_BACKTEST, JOBS_CANCEL)
 
 # Requests of the application, and its connection tests.
 COMMAND_CHANNELS = (
-    JOBS_DATA_LOAD,
-    JOBS_CONTROL,
-    "tickstock.jobs.backtest",
-    "tickstock.jobs.cancel",
+    *JOB_CHANNELS,
     "tickstock:monitoring:control",
     "tickstock.test.connectivity",
     "tickstock.health.check",

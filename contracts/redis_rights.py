@@ -21,9 +21,8 @@ from .names import (
     FRONT_DOOR,
     GROUP,
     HEARTBEAT,
+    JOB_CHANNELS,
     JOBS,
-    JOBS_CONTROL,
-    JOBS_DATA_LOAD,
     MONITORING_CONTROL,
     TICK_CHANNELS,
     bridge_seq_key,
@@ -285,10 +284,10 @@ RIGHTS: dict[Role, RedisRights] = {
         selectors=(Selector((f"&{MONITORING_CONTROL}",), tuple(_subscribe((MONITORING_CONTROL,)))),),
         courtesies=(_ASK_FOR_RIGHTS,),
     ),
-    # db/streams/jobs_stream.py, db/tables/run_results.py, workers/daily/loads.
+    # db/streams/jobs_stream.py, db/tables/run_results.py, workers/daily/loads, workers/backtest/jobs.
     "jobs": RedisRights(
         keys=(JOBS, _RESULTS_KEYS, *_JOB_STATUS_KEYS),
-        channels=(JOBS_DATA_LOAD, JOBS_CONTROL),
+        channels=JOB_CHANNELS,
         calls=(
             *_EVERYBODY,
             ("XGROUP", "CREATE", JOBS, JOBS, "0", "MKSTREAM"),
@@ -301,7 +300,7 @@ RIGHTS: dict[Role, RedisRights] = {
             ("XDEL", JOBS, "0-1"),
             ("XADD", _RESULTS, "MAXLEN", "~", "100000", "1-0", "kind", "run", "body", ""),
             ("XINFO", "STREAM", _RESULTS),
-            *_subscribe((JOBS_DATA_LOAD, JOBS_CONTROL)),
+            *_subscribe(JOB_CHANNELS),
             ("UNSUBSCRIBE",),
             *(("SET", key, "{}", "EX", "86400") for key in _JOB_STATUS),
             *(("EXISTS", key) for key in _JOB_STATUS),

@@ -179,8 +179,11 @@ RUN_DURATION = _gauge(
     "tickstock_run_duration_seconds",
     "Duration of the latest daily run, until now if it is active; NaN: there was no run.",
 )
-RUN_STILL = _gauge("tickstock_run_still_seconds", "Seconds since the active run finished a step; 0: no run is active.")
-RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that failed in the latest daily run.")
+RUN_STILL = _gauge(
+    "tickstock_run_still_seconds",
+    "Seconds since the daily run, or any job, that is alive came a step further, the longer of both; 0: none is alive.",
+)
+RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
 RUN_UNTOLD_MESSAGES = _gauge(
     "tickstock_run_untold_messages",
     "Messages of runs that the bridge has not published yet; the outbox's rows include them.",

@@ -38,7 +38,7 @@ class Keep:
     """Days to keep rows.
 
     bars: our own copy of bars, since their last write; records: of processes and runs; daily: results of days, weeks
-    and months.
+    and months; backtests: those that were done as jobs.
     """
 
     bars: int = 7
@@ -47,6 +47,7 @@ class Keep:
     indicators: int = 7
     records: int = 30
     daily: int = 400
+    backtests: int = 90
 
 
 KEEP = Keep()
@@ -84,6 +85,9 @@ class RowRetention:
             "gaps": lambda c, after: _walk(c, "forget_gaps", after or "0", keep.records),
             "run_steps": lambda c, _: _rest_of(c, "forget_run_steps", keep.records),
             "runs": lambda c, _: _rest_of(c, "forget_runs", KEPT_RUNS_DAYS),
+            "backtest_trades": lambda c, _: _rest_of(c, "forget_backtest_trades", keep.backtests),
+            "backtest_equity": lambda c, _: _rest_of(c, "forget_backtest_equity", keep.backtests),
+            "backtests": lambda c, _: _rest_of(c, "forget_backtests", keep.backtests),
             "replays": lambda c, after: _walk(c, "forget_replays", after, KEPT_REPLAYS_DAYS),
         }
 

@@ -183,6 +183,7 @@ _ERROR: Shape = {
         "context": OBJECT,
     },
 }
+_FIGURE = or_null(either(NUMBER, TEXT))
 _BACKTEST: Shape = {"event_type": WORD, "source": "TickStockPL", "timestamp": UNIX_SECONDS, "job_id": WORD}
 
 
@@ -230,7 +231,14 @@ SHAPES: Mapping[str, list[Shape]] = {
         {"event_type": "SYSTEM_STATUS", "status": one_of("RUNNING", *_NOT_WELL), "details": OBJECT},
     ],
     "tickstock.events.backtesting.progress": [
-        {**_BACKTEST, "progress": FRACTION, "current_symbol": or_null(WORD), "estimated_completion": or_null(TIME)}
+        {
+            **_BACKTEST,
+            "progress": FRACTION,
+            "current_symbol": or_null(WORD),
+            "estimated_completion": or_null(UNIX_SECONDS),
+        }
     ],
-    "tickstock.events.backtesting.results": [{**_BACKTEST, "status": one_of("completed", "failed"), "results": OBJECT}],
+    "tickstock.events.backtesting.results": [
+        {**_BACKTEST, "status": one_of("completed", "failed"), "results": map_of(_FIGURE)}
+    ],
 }

@@ -11,10 +11,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from ..errors import UsageError
-from ..printable import printable
-from ..spellings.json_text import NotJson, read_json
 from ..timeframe import LONGER
-from ..universe import symbols_of_text, symbols_of_value
+from .job import LONGEST_TEXT, fields_of, job_id_of, name_of, shown, symbols_given
 
 JobType = Literal["historical_load", "csv_universe_load", "multi_timeframe_load", "universe_seed"]
 JOB_TYPES: tuple[JobType, ...] = get_args(JobType)
@@ -22,8 +20,7 @@ CANCEL = "cancel"
 
 SESSIONS_A_YEAR = 252
 _LONGEST_YEARS = 30.0
-_LONGEST_TEXT = 200
-MOST_SYMBOLS = 20_000  # of one load; the whole market has about 12,000
+MOST_SYMBOLS = 20_000  # of one load; the whole market has some 12,000
 _TIMEFRAMES = {
     **dict.fromkeys(("minute", "1minute", "1min", "min"), "1min"),
     **dict.fromkeys(("hour", "1hour", "hourly", "1h"), "hourly"),
@@ -69,19 +66,10 @@ class Asked(NamedTuple):
     why: str | None = None
 
 
-def is_probe(body: bytes) -> bool:
-    """Tell whether a message only tests the application's connection. It needs no answer."""
-    try:
-        fields = read_json(body)
-    except NotJson:
-        return False
-    return isinstance(fields, dict) and "test" in fields and "job_id" not in fields
-
-
 def read_load(body: bytes) -> Asked:
-    """Read a message. Raises UsageError if it has no usable job_id; any other error is in the field `why`."""
-    fields = _fields(body)
-    job_id, by = _job_id(fields), printable(str(fields.get("requested_by") or ""))[:_LONGEST_TEXT]
+    """Read a message. Raises UsageError where not even its job can be told; any other fault is in the answer."""
+    fields = fields_of(body)
+    job_id, by = job_id_of(fields), name_of(fields.get("requested_by"))
     try:
         return Asked(job_id, by, _request(fields))
     except UsageError as e:
@@ -89,37 +77,18 @@ def read_load(body: bytes) -> Asked:
 
 
 def read_cancel(body: bytes) -> str:
-    """Return the job_id that a message on the control channel cancels. Raises UsageError."""
-    fields = _fields(body)
+    """Return the job that a message on the control channel cancels. Raises UsageError."""
+    fields = fields_of(body)
     action = fields.get("action")
     if action != CANCEL:
-        raise UsageError(f"there is no action {_shown(action)}; there is: {CANCEL}")
-    return _job_id(fields)
-
-
-def _fields(body: bytes) -> Mapping[str, Any]:
-    try:
-        fields = read_json(body)
-    except NotJson as e:
-        raise UsageError(f"no JSON: {e}") from e
-    if not isinstance(fields, dict):
-        raise UsageError("a JSON object is needed")
-    return fields
-
-
-def _job_id(fields: Mapping[str, Any]) -> str:
-    job_id = fields.get("job_id")
-    if not isinstance(job_id, str) or not job_id.isprintable() or len(job_id.split()) != 1:
-        raise UsageError(f"job_id is {_shown(job_id)}: one word is needed")
-    if len(job_id) > _LONGEST_TEXT:
-        raise UsageError(f"job_id is longer than {_LONGEST_TEXT} characters")
-    return job_id.strip()
+        raise UsageError(f"there is no action {shown(action)}; there is: {CANCEL}")
+    return job_id_of(fields)
 
 
 def _request(fields: Mapping[str, Any]) -> LoadRequest:
     kind = fields.get("job_type")
     if kind not in JOB_TYPES:
-        raise UsageError(f"there is no job_type {_shown(kind)}; there are: {', '.join(JOB_TYPES)}")
+        raise UsageError(f"there is no job_type {shown(kind)}; there are: {', '.join(JOB_TYPES)}")
     symbols, csv_file, universes = _symbols(fields), _text(fields, "csv_file"), _universes(fields)
     is_listed = symbols is not None or csv_file is not None
     if not is_listed and not universes:
@@ -139,10 +108,7 @@ def _request(fields: Mapping[str, Any]) -> LoadRequest:
 
 def _symbols(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
     symbols = fields.get("symbols")
-    if symbols is None or symbols in ([], ""):
-        return None
-    read = symbols_of_text(symbols, "symbols") if isinstance(symbols, str) else symbols_of_value(symbols, "symbols")
-    return tuple(read)
+    return None if symbols is None or symbols in ([], "") else symbols_given(symbols)
 
 
 def _universes(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -155,10 +121,10 @@ def _timeframes(fields: Mapping[str, Any]) -> tuple[str, ...]:
     given = fields.get("timeframes") or fields.get("timeframe") or fields.get("timespan") or "day"
     words = [given] if isinstance(given, str) else given
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UsageError(f"timeframes are {_shown(given)}: a list of words is needed")
+        raise UsageError(f"timeframes are {shown(given)}: a list of words is needed")
     unknown = [word for word in words if word.strip().lower() not in _TIMEFRAMES]
     if unknown:
-        raise UsageError(f"there is no timeframe {_shown(unknown[0])}; there are: minute, hour, day, week, month")
+        raise UsageError(f"there is no timeframe {shown(unknown[0])}; there are: minute, hour, day, week, month")
     return tuple(dict.fromkeys(_TIMEFRAMES[word.strip().lower()] for word in words))
 
 
@@ -168,7 +134,7 @@ def _years(given: Any) -> float:
     except (TypeError, ValueError):
         years = math.nan
     if not 0 < years <= _LONGEST_YEARS:
-        raise UsageError(f"years are {_shown(given)}: a number up to {_LONGEST_YEARS:g} is needed")
+        raise UsageError(f"years are {shown(given)}: a number up to {_LONGEST_YEARS:g} is needed")
     return years
 
 
@@ -183,10 +149,6 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     given = fields.get(name)
     if given is None or given == "":
         return None
-    if not isinstance(given, str | int) or not str(given).isprintable() or len(str(given)) > _LONGEST_TEXT:
-        raise UsageError(f"{name} is {_shown(given)}: a text of at most {_LONGEST_TEXT} characters is needed")
+    if not isinstance(given, str | int) or not str(given).isprintable() or len(str(given)) > LONGEST_TEXT:
+        raise UsageError(f"{name} is {shown(given)}: a text of at most {LONGEST_TEXT} characters is needed")
     return str(given)
-
-
-def _shown(given: Any) -> str:
-    return repr(given)[:60]

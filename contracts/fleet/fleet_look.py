@@ -243,9 +243,10 @@ class RunLook:
 class JobsLook:
     """Daily runs and their processes. run: the active one, else the latest; None: no run yet.
 
-    processes: running `tickstock-jobs`; connected_s: how long the first of them has been connected, None: none runs.
-    waiting_steps: entries of the stream, those that are being done included; None if the key holds another type.
-    untold: messages of runs that are not published yet; BridgeLook counts them, too.
+    processes: `tickstock-jobs` that run, connected_s: for how long the first of them has, None where none does.
+    waiting_steps: in the stream, those under way included; None where the key holds something else. untold: messages
+    of runs that the bridge has not passed; among those of BridgeLook, too. jobs_still_s: since any data load or
+    backtest came a step further, 0 where none is alive.
     """
 
     processes: int = 0
@@ -253,6 +254,7 @@ class JobsLook:
     waiting_steps: int | None = 0
     untold: int = 0
     run: RunLook | None = None
+    jobs_still_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,6 +276,9 @@ def _no_jobs(look: FleetLook) -> Iterator[Seen]:
     run = look.jobs.run
     if run and run.is_alive and not look.jobs.processes and _missed_s(look, run.still_s) >= GRACE_S:
         yield Seen(f"{run.name} waits, and no tickstock-jobs runs; it has not moved for {duration(run.still_s)}")
+    still_s = look.jobs.jobs_still_s
+    if not look.jobs.processes and _missed_s(look, still_s) >= GRACE_S:
+        yield Seen(f"data loads or backtests wait, and no tickstock-jobs runs; none has moved for {duration(still_s)}")
 
 
 def _run_stuck(look: FleetLook) -> Iterator[Seen]:
@@ -284,6 +287,12 @@ def _run_stuck(look: FleetLook) -> Iterator[Seen]:
     if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
         phase = f" in the phase {run.phase}" if run.phase else ""
         yield Seen(f"{run.name} is {run.status}{phase}, and has not moved for {duration(run.still_s)}")
+    still_s = look.jobs.jobs_still_s
+    if there_s is not None and min(still_s, there_s) > RUN_STILL_S:
+        yield Seen(
+            f"no data load or backtest has moved for {duration(still_s)}",
+            do="look at the logs of tickstock-jobs; `tickstock backtests cancel` ends a backtest",
+        )
 
 
 def _run_failed(look: FleetLook) -> Iterator[Seen]:

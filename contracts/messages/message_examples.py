@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..detection import Detection, IndicatorAlert, IndicatorValue
-from .message import Message, iso
+from .message import Figure, Message, iso
 from .monitoring_messages import (
     monitoring_alert_resolved,
     monitoring_alert_triggered,
@@ -59,6 +59,7 @@ _SESSION = "0b6a3c1e-7d52-4f0a-9a6e-2f1d8c4b5e90"
 _RUN = "550e8400-e29b-41d4-a716-446655440000"
 _ERROR = "7f1c9d5a-3e64-4b8f-8a21-6d0e9b7c4f13"
 _ALERT = "workers-behind"
+_JOB = "backtest_1763735400_5f0c7d21"
 _RESULT = "3-1042"
 _MINUTE = 29_395_590  # 2025-11-21T14:30:00 UTC
 _NOW_S = 1_763_735_460.25  # 2025-11-21T14:31:00.25 UTC
@@ -194,11 +195,36 @@ def _monitoring() -> Iterator[Message]:
 
 def _backtest() -> Iterator[Message]:
     yield backtest_progress(
-        now_s=_NOW_S, job_id="job-17", progress=0.5, current_symbol="AAPL", estimated_completion_s=_NOW_S + 30
+        now_s=_NOW_S, job_id=_JOB, progress=0.5, current_symbol="AAPL", estimated_completion_s=_NOW_S + 30
     )
-    yield backtest_results(
-        now_s=_NOW_S, job_id="job-17", status="completed", results={"total_trades": 42, "total_return": 0.031}
-    )
+    figures: dict[str, Figure] = {
+        "total_return": 0.031,
+        "annual_return": 0.034,
+        "sharpe_ratio": 1.2,
+        "sortino_ratio": 1.9,
+        "max_drawdown": -0.04,
+        "exposure": 0.2,
+        "final_equity": 103_100.0,
+        "benchmark_return": 0.05,
+        "total_trades": 42,
+        "winning_trades": 24,
+        "losing_trades": 18,
+        "win_rate": 24 / 42,
+        "profit": 3100.0,
+        "profit_factor": None,
+        "average_profit": 73.8,
+        "best_trade": 990.5,
+        "worst_trade": -512.25,
+        "average_bars": 7.5,
+        "commission": 840.0,
+        "signals": 60,
+        "symbols": 2,
+        "start_date": "2025-01-02",
+        "end_date": "2025-11-20",
+        "timeframe": "daily",
+        "initial_capital": 100_000.0,
+    }
+    yield backtest_results(now_s=_NOW_S, job_id=_JOB, status="completed", results=figures)
 
 
 def _run() -> Iterator[Message]:

@@ -116,7 +116,7 @@ class BacktestProgress(Body, frozen=True, kw_only=True):
     job_id: str
     progress: Fraction
     current_symbol: str | None
-    estimated_completion: IsoTime | None
+    estimated_completion: UnixSeconds | None
 
 
 class BacktestResults(Body, frozen=True, kw_only=True):
@@ -127,7 +127,7 @@ class BacktestResults(Body, frozen=True, kw_only=True):
     timestamp: UnixSeconds
     job_id: str
     status: Literal["completed", "failed"]
-    results: dict[str, Any]
+    results: dict[str, Figure]
 
 
 def health_status(*, now_s: float, status: HealthStatus, components: Components) -> Message:
@@ -187,21 +187,21 @@ def backtest_progress(
     *, now_s: float, job_id: str, progress: float, current_symbol: str | None, estimated_completion_s: float | None
 ) -> Message:
     """Report the progress of a backtest; progress: 0..1, times in Unix seconds, None if unknown."""
-    check_finite(progress)
+    check_finite(progress, estimated_completion_s or 0.0)
     body = BacktestProgress(
         timestamp=now_s,
         job_id=job_id,
         progress=progress,
         current_symbol=current_symbol,
-        estimated_completion=None if estimated_completion_s is None else iso(estimated_completion_s),
+        estimated_completion=estimated_completion_s,
     )
     return message(channel.BACKTEST_PROGRESS, body)
 
 
 def backtest_results(
-    *, now_s: float, job_id: str, status: Literal["completed", "failed"], results: Mapping[str, Any]
+    *, now_s: float, job_id: str, status: Literal["completed", "failed"], results: Mapping[str, Figure]
 ) -> Message:
-    """Report the end of a backtest; results: its figures, finite numbers only."""
+    """Report the end of a backtest; results: its figures, finite or None; of one that failed why."""
     check_figures(results)
     return message(
         channel.BACKTEST_RESULTS, BacktestResults(timestamp=now_s, job_id=job_id, status=status, results=dict(results))

@@ -161,9 +161,9 @@ def _bridge(connection: Connection, silent_s: float | None, connected_s: float |
 
 
 def _jobs(connection: Connection, waiting_steps: int | None) -> JobsLook:
-    processes, connected_s, untold = connection.execute(query("monitor_jobs")).fetchone() or (0, None, 0)
+    processes, connected_s, untold, still_s = connection.execute(query("monitor_jobs")).fetchone() or (0, None, 0, 0.0)
     run = connection.execute(query("monitor_run")).fetchone()
-    return JobsLook(processes, connected_s, waiting_steps, untold, RunLook(*run) if run else None)
+    return JobsLook(processes, connected_s, waiting_steps, untold, RunLook(*run) if run else None, still_s)
 
 
 def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> FeedLook:

@@ -12,6 +12,10 @@ _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 TABLE_RIGHTS: dict[str, tuple[str, ...]] = {
     "always_open": ("SELECT", "INSERT", "DELETE"),
     "bar_detail": _ALL,
+    "backtest_equity": ("SELECT", "INSERT", "DELETE"),
+    "backtest_part": ("SELECT", "INSERT", "DELETE"),
+    "backtest_result": ("SELECT", "INSERT", "DELETE"),
+    "backtest_trade": ("SELECT", "INSERT", "DELETE"),
     "bridge_position": _CHANGE,
     "cache_entries": _CHANGE,
     "checkpoint": _CHANGE,

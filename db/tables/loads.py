@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from ...contracts.daily.load import Asked, LoadRequest
 from ...contracts.messages.processing_events import PhaseName
-from ...contracts.runs import RunParameters, RunStatus, parameters_of
+from ...contracts.runs import RunParameters, RunStatus
 from ..postgres import Connection
 from ..queries import query
-from .runs import AliveRun
+from .jobs import NewJob, add_job, request_of_job
 
 BATCH = 10  # symbols of a step; the state of a job changes after each step
 
@@ -51,47 +49,18 @@ class LoadStep(NamedTuple):
 def add_load(connection: Connection, run_id: UUID, asked: Asked, run_date: date) -> bool:
     """Add a queued load, or a failed one if it cannot be done; False: a load with this job_id exists already."""
     request = asked.request
-    phases = [] if request is None else _phases(request)
-    parameters = RunParameters(lookback_days=1 if request is None else request.sessions, batch=BATCH)
-    values = {
-        "run_id": run_id,
-        "run_date": run_date,
-        "universe": "" if request is None else request.csv_file or ",".join(request.universes),
-        "phases": phases,
-        "parameters": Jsonb(msgspec.to_builtins(parameters)),
-        "requested_by": asked.requested_by,
-        "job_id": asked.job_id,
-        "request": None if request is None else Jsonb(msgspec.to_builtins(request)),
-        "status": "queued" if request else "failed",
-        "error": asked.why,
-    }
-    return _added(connection, values)
-
-
-def cancel_load(connection: Connection, run_id: UUID, job_id: str, run_date: date) -> None:
-    """Request the end of a load. If no load has this job_id, add a cancelled one: the load's message may come later."""
-    with connection.transaction():
-        if connection.execute(query("cancel_load"), {"job_id": job_id}).fetchone() is None:
-            values = {
-                "run_id": run_id,
-                "run_date": run_date,
-                "universe": "",
-                "phases": [],
-                "parameters": Jsonb({}),
-                "requested_by": "",
-                "job_id": job_id,
-                "request": None,
-                "status": "cancelled",
-                "error": None,
-            }
-            _added(connection, values)
-        connection.execute(query("tell_runs_changed"))
-
-
-def _added(connection: Connection, values: dict[str, Any]) -> bool:
-    (added,) = connection.execute(query("add_load"), values).fetchone() or (False,)
-    connection.execute(query("tell_runs_changed"))
-    return bool(added)
+    job = NewJob(
+        kind="data_load",
+        job_id=asked.job_id,
+        run_date=run_date,
+        requested_by=asked.requested_by,
+        request=request,
+        phases=[] if request is None else _phases(request),
+        parameters=RunParameters(lookback_days=1 if request is None else request.sessions, batch=BATCH),
+        universe="" if request is None else request.csv_file or ",".join(request.universes),
+        why=asked.why,
+    )
+    return add_job(connection, run_id, job)
 
 
 def _phases(request: LoadRequest) -> list[PhaseName]:
@@ -99,24 +68,9 @@ def _phases(request: LoadRequest) -> list[PhaseName]:
     return [*phases, "indicators", "patterns"] if request.with_analysis else phases
 
 
-def alive_loads(connection: Connection, limit: int) -> list[UUID]:
-    """Return the loads to advance now."""
-    return [run_id for (run_id,) in connection.execute(query("alive_loads"), {"limit": limit})]
-
-
-def lock_load(connection: Connection, run_id: UUID) -> AliveRun | None:
-    """Lock a load until the end of the transaction; None if it has ended."""
-    row = connection.execute(query("lock_load"), {"run_id": run_id}).fetchone()
-    if row is None:
-        return None
-    run = AliveRun(*row)
-    return run._replace(parameters=parameters_of(run.parameters))
-
-
 def request_of(connection: Connection, run_id: UUID) -> LoadRequest:
-    """Return the request of a load."""
-    (request,) = connection.execute(query("request_of_load"), {"run_id": run_id}).fetchone() or (None,)
-    return msgspec.convert(request, LoadRequest)
+    """Return what a load is to do."""
+    return msgspec.convert(request_of_job(connection, run_id), LoadRequest)
 
 
 def loads_to_show(connection: Connection) -> list[Load]:
@@ -132,14 +86,3 @@ def steps_of_load(connection: Connection, run_id: UUID) -> list[LoadStep]:
 def register(connection: Connection, symbols: Sequence[str]) -> None:
     """Add symbols to the table `symbols`, if they are missing there."""
     connection.execute(query("register_symbols"), {"symbols": list(symbols)})
-
-
-def is_first_to_refuse(connection: Connection, channel: str, body: bytes) -> bool:
-    """Record that a message is refused; return False if this was recorded within the last day."""
-    digest = sha256(channel.encode() + b"\0" + body).digest()
-    return connection.execute(query("refuse_job"), {"digest": digest}).fetchone() is not None
-
-
-def prune_refused(connection: Connection) -> None:
-    """Forget messages that were refused a day ago."""
-    connection.execute(query("prune_refused_jobs"))

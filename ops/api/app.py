@@ -13,6 +13,7 @@ from litestar.openapi.spec import OpenAPI, RequestBody
 from litestar.types import ControllerRouterHandler, Method
 
 from ...version import __version__
+from .backtests.calls import BacktestCalls
 from .bars import bars
 from .cache_sync import CacheSyncCalls
 from .dead_letters import dead_letters
@@ -29,11 +30,11 @@ from .service import Service
 from .who_may import Rules, WhoMay, rules_of
 
 MOST_BODY_BYTES = 64 << 10
-_WITH_BODY = ("/api/processing/retry-imports",)  # its body is required: it names the run
+_WITH_BODY = ("/api/processing/retry-imports", "/api/backtests")  # they must say what
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),
-    *(fleet, bars, patterns, indicators, gaps, dead_letters, events),
+    *(fleet, bars, patterns, indicators, gaps, dead_letters, events, BacktestCalls),
 )
 
 

@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
 from ...contracts.errors import NothingFound, ServerAway, SetupError, UsageError, first_line
+from ...db.tables.jobs import JobConflict
 from ...db.tables.runs import RunAlive
 from .answers import Refusal
 from .live.event_hub import TooManyClients
@@ -24,8 +25,8 @@ WRITE = (400, 401, 413, 415, 422, 503)  # the refusals of each call that changes
 _WHY = {
     400: "the request cannot be read",
     401: "X-API-Key is missing or wrong",
-    404: "nothing exists with this name",
-    409: "another run is active: `run_id` names it",
+    404: "there is nothing of this name",
+    409: "another run is alive (`run_id` names it), or the job is another one, or has ended",
     413: "the body is larger than 64 KiB",
     415: "the body is not application/json",
     422: "a value names something that does not exist, or is out of bounds",
@@ -92,6 +93,7 @@ HANDLERS: dict[int | type[Exception], Any] = {
     TooManyClients: _said(503),
     NothingFound: _said(404),
     RunAlive: _alive,
+    JobConflict: _said(409),
     ServerAway: _away,
     SetupError: _away,
     psycopg.Error: _of_database,

@@ -19,6 +19,7 @@ _FOLDERS = {
     "data": (
         "audit",
         "backtest",
+        "backtests",
         "bars",
         "chart",
         "definitions",

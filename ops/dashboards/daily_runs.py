@@ -39,7 +39,7 @@ def _figures() -> list[Figure]:
         figure(
             "Since the last step",
             "max(tickstock_run_still_seconds)",
-            says="Seconds since the active run finished a step; 0: no run is active.",
+            says="The daily run or job that is under way; 0 where none is.",
             unit=units.Seconds,
             steps=[(60, ORANGE), (600, RED)],
         ),

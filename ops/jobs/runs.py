@@ -133,8 +133,12 @@ def progress_of(connection: Connection, run: RunRow) -> RunProgress:
     share = state.ended_symbols / state.all_symbols if state.all_symbols else 0.0
     (seconds,) = connection.execute(query("phase_seconds"), {"run_id": run.run_id}).fetchone() or (None,)
     eta_s = seconds * (1 - share) / share if share and seconds is not None else None
-    is_coordinated = connection.execute(query("lease_holder"), {"unit": UNIT}).fetchone() is not None
-    return RunProgress(run, share, eta_s, state.current_symbol, is_coordinated)
+    return RunProgress(run, share, eta_s, state.current_symbol, has_coordinator(connection))
+
+
+def has_coordinator(connection: Connection) -> bool:
+    """Tell whether a process `tickstock-jobs` runs that moves runs and jobs on."""
+    return connection.execute(query("lease_holder"), {"unit": UNIT}).fetchone() is not None
 
 
 def watch_run(connection: Connection, run_id: UUID, wait: Callable[[float], object]) -> Iterator[RunProgress]:

@@ -6,15 +6,21 @@ from contextlib import closing
 
 from ...contracts.errors import SetupError
 from ...contracts.market_hours import load_calendar
+from ...contracts.names import JOBS_BACKTEST, JOBS_CANCEL, JOBS_CONTROL, JOBS_DATA_LOAD
 from ...db.postgres import Database
 from ...db.schema.migrate import check_schema
 from ...db.tables.daily_bars import lacks_of_daily_tables
 from ...db.tables.universe import Universe
 from ...db.world import REAL
+from ...workers.backtest.jobs.backtests import Backtests
+from ...workers.backtest.jobs.steps import SIGNALS, TRADES, prepare_signals, prepare_trades
+from ...workers.backtest.jobs.taking import TakeBacktest, TakeCancel
 from ...workers.daily.asking import Asking
 from ...workers.daily.coordinator import Coordinator
 from ...workers.daily.job_worker import JobWorker
-from ...workers.daily.loads.listener import JobsListener
+from ...workers.daily.loads.listener import JobsListener, Take
+from ...workers.daily.loads.loads import Loads
+from ...workers.daily.loads.taking import TakeControl, TakeLoad
 from ...workers.daily.patient_loop import PatientLoop
 from ...workers.detect.definitions import seed_definitions
 from ..process.shutdown import Stop
@@ -86,6 +92,7 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
         world=REAL,
         sources=sources,
         asking=asking,
+        phases={SIGNALS: prepare_signals, TRADES: prepare_trades},
     )
     coordinator = Coordinator(
         name,
@@ -95,6 +102,18 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
         stop=stop,
         world=REAL,
         sources=sources,
+        jobs=[Loads(client, sources, REAL), Backtests(REAL)],
     )
-    listener = JobsListener(database=open_database("tickstock-jobs-listener"), client=client, stop=stop, world=REAL)
+    listener = JobsListener(
+        database=open_database("tickstock-jobs-listener"), client=client, takes=_takes(), stop=stop, world=REAL
+    )
     return Jobs(worker, [coordinator, listener], stop)
+
+
+def _takes() -> dict[str, Take]:
+    return {
+        JOBS_DATA_LOAD: TakeLoad(REAL),
+        JOBS_CONTROL: TakeControl(REAL),
+        JOBS_BACKTEST: TakeBacktest(REAL),
+        JOBS_CANCEL: TakeCancel(REAL),
+    }

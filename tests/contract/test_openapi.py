@@ -15,7 +15,8 @@ CALLS = {
     "POST /api/processing/cache-sync/trigger", "GET /api/processing/cache-sync/status/{job_id}",
     "GET /api/processing/cache-sync/history", "GET /api/processing/cache-sync/stats", "GET /health",
     "GET /api/fleet", "GET /api/bars", "GET /api/patterns", "GET /api/indicators", "GET /api/gaps",
-    "GET /api/dead-letters", "GET /events",
+    "GET /api/dead-letters", "GET /events", "POST /api/backtests", "GET /api/backtests", "GET /api/backtests/{job_id}",
+    "DELETE /api/backtests/{job_id}",
 }  # fmt: skip
 
 
@@ -39,4 +40,4 @@ def test_a_post_answers_200_and_its_body_is_optional(document):
         if "post" in methods:
             code = "202" if path.endswith("cache-sync/trigger") else "200"
             assert [c for c in methods["post"]["responses"] if c < "300"] == [code], path
-            assert methods["post"]["requestBody"]["required"] == path.endswith("/retry-imports"), path
+            assert methods["post"]["requestBody"]["required"] == path.endswith(("/retry-imports", "/backtests"))

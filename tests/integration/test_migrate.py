@@ -37,6 +37,7 @@ MIGRATIONS = [
     "0026_import_sources.sql",
     "0027_schedule.sql",
     "0028_data_loads.sql",
+    "0030_backtests.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

@@ -172,6 +172,24 @@ def test_of_runs_that_ended_the_steps_go_before_the_runs_and_the_latest_stays(da
     assert dict(database.execute(left).fetchall()) == {"latest": 3, "new": 3, "old": 0}
 
 
+def test_backtests_go_with_their_rows_after_their_own_time(database):
+    """The figures and steps of one that is kept stay, however old other runs may be."""
+    for job, days in {"new": 89, "old": 91}.items():
+        database.execute(f"""
+            INSERT INTO run (run_id, kind, run_date, trigger, universe, phases, status, job_id, created_at, ended_at)
+            VALUES (gen_random_uuid(), 'backtest', '2025-06-02', 'manual', '', '{{}}', 'completed', '{job}',
+                    now() - interval '{days} days', now() - interval '{days} days');
+            INSERT INTO backtest_result SELECT run_id, '{{}}' FROM run WHERE job_id = '{job}';
+            INSERT INTO backtest_trade SELECT run_id, n, '', '', '', 1, now(), now(), 1, 1, 1, 1, 1, 1, ''
+              FROM run, generate_series(1, 1500) AS n WHERE job_id = '{job}';
+            INSERT INTO backtest_equity SELECT run_id, now() + n * interval '1 day', 1, 1, 1
+              FROM run, generate_series(1, 3) AS n WHERE job_id = '{job}'""")
+    for _ in range(3):
+        run_all(database)
+    assert database.execute("SELECT job_id FROM run").fetchall() == [("new",)]
+    assert [count(database, f"backtest_{name}") for name in ("result", "trade", "equity")] == [1, 1500, 3]
+
+
 def test_of_dead_letters_the_latest_hundred_thousand_stay(database):
     database.execute("INSERT INTO dead_letter (partition, producer, reason, detail, original)"
                      " SELECT 0, 'p', n::text, '', '' FROM generate_series(1, 102500) AS n")  # fmt: skip

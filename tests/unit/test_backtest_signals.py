@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 from tickstockpl.contracts.detection import Event
+from tickstockpl.contracts.errors import StepUnwanted
 from tickstockpl.workers.backtest import lookahead
 from tickstockpl.workers.backtest.backtest import Loaded
 from tickstockpl.workers.backtest.find_signals import Found, Minutes, find_on_minutes
@@ -156,3 +157,15 @@ def test_signals_on_days_are_those_of_a_daily_run():
         (found.market.symbols[found.market.owner[bar]], name, int(found.market.time[bar]))
         for bar, name in zip(found.signals.bar.tolist(), found.signals.pattern, strict=True)
     )
+
+
+def test_a_search_on_minutes_ends_soon_where_nobody_wants_it_any_more():
+    calls = []
+
+    def go_on():
+        calls.append(None)
+        if len(calls) == 2:
+            raise StepUnwanted
+
+    with pytest.raises(StepUnwanted):
+        find_on_minutes(restless(1, 2, 14), 0, 5, PATTERNS, go_on)

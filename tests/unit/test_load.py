@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tickstockpl.contracts.daily.load import LoadRequest, is_probe, read_cancel, read_load
+from tickstockpl.contracts.daily.job import is_probe
+from tickstockpl.contracts.daily.load import LoadRequest, read_cancel, read_load
 from tickstockpl.contracts.errors import UsageError
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from ...contracts.errors import NothingFound, UsageError
@@ -13,7 +14,7 @@ from ...contracts.timeframe import INTRADAY, LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.sessions import always_open_symbols
-from ...db.tables import backtest_bars, daily_bars
+from ...db.tables import backtests, daily_bars
 from ...db.tables.splits import split_minutes
 from ..daily.bars import Bars, Split, adjusted
 from ..detect.definition import PatternDefinition
@@ -58,22 +59,51 @@ def check(request: Request) -> None:
 def run(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Report:
     """Find the signals, trade them, and report. Raises UsageError; NothingFound if no symbol has bars."""
     patterns = definitions_of(connection, request)
-    found = joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
+    return report_on(
+        request, joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
+    )
+
+
+def report_on(request: Request, found: Found) -> Report:
+    """Trade what was found. Raises NothingFound where no symbol has bars."""
     if not len(found.market.time):
         raise NothingFound(f"no {request.timeframe} bars of these symbols from {request.start} to {request.end}")
     return report_of(request, found.market, len(found.signals), trade(found.market, found.signals, request.rules))
 
 
+class PinnedPattern(msgspec.Struct, frozen=True, array_like=True):
+    """What its row says of a pattern. least: the threshold; None, as of parameters: the default."""
+
+    name: str
+    least: float | None
+    parameters: Any
+
+    @property
+    def definition(self) -> PatternDefinition:
+        """Return the definition. Raises UsageError where the row is wrong."""
+        try:
+            return pattern_definition(self.name, self.least, None, self.parameters)
+        except ValueError as e:
+            raise UsageError(f"the row of {self.name} in pattern_definitions is wrong: {e}") from e
+
+
 def definitions_of(connection: Connection, request: Request) -> list[PatternDefinition]:
-    """Check a request, and return its patterns as the rows define them; without a row, with the default values."""
+    """Check a request, and return its patterns as their rows define them; without an enabled row with the defaults."""
+    return [one.definition for one in pin(connection, request)]
+
+
+def pin(connection: Connection, request: Request) -> list[PinnedPattern]:
+    """Check a request, and read its patterns' rows. Raises UsageError."""
     check(request)
     rows = {name: rest for name, *rest in connection.execute(query("pattern_definitions"))}
-    found = []
-    for name in dict.fromkeys(request.patterns):
-        threshold, _, parameters = rows.get(name, (None, None, None))
-        least = None if threshold is None else float(threshold)
-        found.append(pattern_definition(name, least, None, decoded(parameters)))
-    return found
+    return [_pinned(name, *rows.get(name, (None, None, None))) for name in dict.fromkeys(request.patterns)]
+
+
+def _pinned(name: str, threshold: str | None, _: object, parameters: str | None) -> PinnedPattern:
+    try:
+        return PinnedPattern(name, None if threshold is None else float(threshold), decoded(parameters))
+    except ValueError as e:
+        raise UsageError(f"the row of {name} in pattern_definitions is wrong: {e}") from e
 
 
 def load(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Iterator[Loaded]:
@@ -81,10 +111,11 @@ def load(connection: Connection, request: Request, progress: Progress = ignore_p
     symbols = sorted(set(request.symbols))
     for first in range(0, len(symbols), _SYMBOLS_OF_A_BATCH):
         progress(first / len(symbols), symbols[first])
-        yield _load(connection, request, symbols[first : first + _SYMBOLS_OF_A_BATCH])
+        yield load_symbols(connection, request, symbols[first : first + _SYMBOLS_OF_A_BATCH])
 
 
-def _load(connection: Connection, request: Request, symbols: list[str]) -> Loaded:
+def load_symbols(connection: Connection, request: Request, symbols: list[str]) -> Loaded:
+    """Load the bars of some symbols, in one statement for each kind of row."""
     start, end = _day(request.start), _day(request.end)
     splits = [Split(*one) for one in daily_bars.splits_of(connection, symbols, end)]
     if request.timeframe in LONGER:
@@ -95,14 +126,19 @@ def _load(connection: Connection, request: Request, symbols: list[str]) -> Loade
     )
 
 
-def find(loaded: Loaded, request: Request, patterns: Sequence[PatternDefinition]) -> Found:
-    """Find the signals, and the bars to trade on, with prices in the unit of the newest day."""
+def find(
+    loaded: Loaded, request: Request, patterns: Sequence[PatternDefinition], go_on: Callable[[], object] = lambda: None
+) -> Found:
+    """Find the signals, and the bars that are traded on, in the unit of the newest day.
+
+    go_on: called now and then, some hundreds of milliseconds of work apart; what it raises ends the search.
+    """
     start = _day(request.start)
     if isinstance(loaded.bars, Bars):
         bars = adjusted(loaded.bars, request.timeframe, loaded.splits)
         return find_on_bars_of_days(bars, (start - _FIRST_DAY).days, request.timeframe, patterns)
     first = int(_midnight(start).timestamp()) // 60
-    found = find_on_minutes(loaded.bars, first, INTRADAY[request.timeframe], patterns)
+    found = find_on_minutes(loaded.bars, first, INTRADAY[request.timeframe], patterns, go_on)
     return found._replace(market=_in_newest_unit(found.market, loaded.splits))
 
 
@@ -115,7 +151,7 @@ def _load_days(connection: Connection, timeframe: str, symbols: list[str], start
 
 
 def _load_minutes(connection: Connection, symbols: list[str], first: datetime, end: datetime) -> Minutes:
-    rows = backtest_bars.load_minutes(connection, symbols, first, end)
+    rows = backtests.load_minutes(connection, symbols, first, end)
     bars = np.zeros(len(rows), CLOSED_DTYPE)
     bars["symbol"], bars["minute"] = rows["number"] - 1, rows["minute"]
     for name in ("open", "high", "low", "close"):

@@ -4,7 +4,7 @@ The detectors, windows, thresholds and cool-downs are those of the live workers 
 they do not publish (a repeat of an event, or a part of another pattern) is no signal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,8 +58,16 @@ def find_on_bars_of_days(bars: Bars, first_day: int, timeframe: str, patterns: S
     return Found(market, _signals(market, found))
 
 
-def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequence[PatternDefinition]) -> Found:
+def find_on_minutes(
+    minutes: Minutes,
+    first: int,
+    timeframe: int,
+    patterns: Sequence[PatternDefinition],
+    go_on: Callable[[], object] = lambda: None,
+) -> Found:
     """Find signals on intraday bars that begin in the minute `first` or later. timeframe: minutes.
+
+    go_on: called before each pattern; what it raises ends the search.
 
     Only bars of the regular hours are traded on, or all bars if a pattern's session is `extended`.
     """
@@ -73,7 +81,9 @@ def find_on_minutes(minutes: Minutes, first: int, timeframe: int, patterns: Sequ
         mine = [pattern for pattern in patterns if pattern.session == session]
         if mine:
             of_session = LongBars(bars, timeframe, known, is_regular=session == REGULAR)
-            found += [(bars, pattern, of_session.find(pattern, first)) for pattern in mine]
+            for pattern in mine:
+                go_on()
+                found.append((bars, pattern, of_session.find(pattern, first)))
     bars = every if any(pattern.session == EXTENDED for pattern in patterns) else regular
     market = _market_of(minutes.symbols, bars[bars["minute"] >= first])
     return Found(market, _told(market, found))

@@ -50,8 +50,8 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     exposure: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report. signals: how many were found. passed_over: reason -> number of signals without a position."""
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of a backtest. passed_over: signals that opened no position, by reason."""
 
     request: Request
     signals: int
@@ -61,8 +61,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     trades: TradeFigures
     by_pattern: dict[str, TradeFigures]
     by_symbol: dict[str, TradeFigures]
+
+    def report(self, trade_list: list[TradeRow], equity: list[CurvePoint]) -> "Report":
+        """Return the whole backtest."""
+        return Report(**msgspec.structs.asdict(self), trade_list=trade_list, equity=equity)
+
+
+class Report(Figures, frozen=True, kw_only=True):
+    """A whole backtest."""
+
     trade_list: list[TradeRow]
     equity: list[CurvePoint]
+
+    @property
+    def figures(self) -> Figures:
+        """Return its numbers alone."""
+        return Figures(**{name: getattr(self, name) for name in Figures.__struct_fields__})
 
 
 def report_of(request: Request, market: Market, signals: int, traded: Traded) -> Report:

@@ -4,10 +4,7 @@ import msgspec
 
 from ...contracts.errors import UsageError
 
-# The bounds of the application's form for backtests.
-MAX_RATE = 0.01
-MAX_SYMBOLS = 50
-MAX_DAYS = 1825
+MAX_RATE = 0.01  # the bound of the application's own form
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

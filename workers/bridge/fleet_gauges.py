@@ -89,7 +89,7 @@ def _show_jobs(look: JobsLook) -> None:
     metrics.JOBS_WAITING_STEPS.set(_known(look.waiting_steps))
     metrics.RUN_UNTOLD_MESSAGES.set(look.untold)
     metrics.RUN_DURATION.set(_known(run.took_s if run else None))
-    metrics.RUN_STILL.set(run.still_s if run else 0)
+    metrics.RUN_STILL.set(max(run.still_s if run else 0, look.jobs_still_s))
     metrics.RUN_FAILED_SYMBOLS.set(run.failed_symbols if run else 0)
     for status in STATUSES:
         metrics.RUN_STATUS.labels(status).set(run is not None and run.status == status)

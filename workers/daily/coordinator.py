@@ -1,15 +1,19 @@
 """The coordinator's loop: the one process with the lease advances the active run and deals its steps."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import structlog
 
 from ...contracts.errors import LeaseTaken
 from ...contracts.lease import Lease
 from ...contracts.names import JOBS
+from ...contracts.runs import StepKey
 from ...contracts.stop import Stop
 from ...db import lease as leases
 from ...db import metrics, redis
 from ...db.lease import RENEW_EVERY_S
-from ...db.postgres import Database
+from ...db.postgres import Connection, Database
 from ...db.queries import query
 from ...db.redis import Client
 from ...db.streams.jobs_stream import JobsStream
@@ -19,7 +23,6 @@ from ...db.tables.runs import AliveRun
 from ...db.vitals import VITALS
 from ...db.world import World
 from .clock import Clock
-from .loads.loads import Loads
 from .patient_loop import PatientLoop
 from .run_moves import RunMoves, SymbolsOf
 from .sources import NO_SOURCES, Sources
@@ -33,10 +36,20 @@ _PRUNE_EVERY_S = 60.0
 _RETENTION_S = 3_600.0  # of messages that were copied to the stream
 
 
+class MovedJobs(Protocol):
+    """Jobs of one kind, moved on by the holder of the lease."""
+
+    def move(self, connection: Connection) -> list[tuple[StepKey, int]]:
+        """Move them on; return the steps that are to be dealt."""
+
+    def begin_anew(self) -> None:
+        """Forget what was told: another coordinator may have told others."""
+
+
 class Coordinator(PatientLoop):
     """Each process has one. The holder of the lease is active, the others are standby."""
 
-    def __init__(  # two servers, and the parts that the process makes
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         name: str,
         *,
@@ -46,7 +59,9 @@ class Coordinator(PatientLoop):
         stop: Stop,
         world: World,
         sources: Sources = NO_SOURCES,
+        jobs: Sequence[MovedJobs] = (),
     ) -> None:
+        """jobs: what is moved on beside the daily run."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._client = client
@@ -55,7 +70,7 @@ class Coordinator(PatientLoop):
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._clock = Clock(world)
-        self._loads = Loads(client, sources, world)
+        self._jobs = jobs
         self._lease: Lease | None = None
         self._listens = False
         self._renew_at = self._progress_at = self._prune_at = 0.0
@@ -71,7 +86,7 @@ class Coordinator(PatientLoop):
             self._clock.look(connection)
             run = self._move()
             steps = run_steps.waiting_steps(connection, run.run_id) if run and run.status == "running" else []
-            if due := [*steps, *self._loads.move(connection)]:
+            if due := [*steps, *(step for jobs in self._jobs for step in jobs.move(connection))]:
                 self._stream.deal(due)
             self._teller.tell(connection)
             self._prune()
@@ -116,7 +131,8 @@ class Coordinator(PatientLoop):
             metrics.COORDINATOR.set(1)
             log.info("coordinator is active", name=self._name, epoch=self._lease.epoch)
             redis.make_group(self._client, JOBS, JOBS)
-            self._loads.begin_anew()
+            for jobs in self._jobs:
+                jobs.begin_anew()
             self._teller.open(connection)
         return True
 

@@ -1,17 +1,17 @@
 """The loop that does steps of runs: read one, compute, commit in one transaction, ack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import psycopg
 import structlog
 from redis.exceptions import RedisError
 
-from ...contracts.errors import RestStopped, ServerAway
+from ...contracts.errors import RestStopped, ServerAway, StepUnwanted
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
 from ...db import metrics, postgres
-from ...db.postgres import Database
+from ...db.postgres import Connection, Database
 from ...db.redis import Client
 from ...db.streams.jobs_stream import DealtStep, JobsStream
 from ...db.tables.run_results import RunTeller, add_messages
@@ -24,12 +24,17 @@ from .patient_loop import PatientLoop
 from .phase_steps import prepare
 from .run_errors import quota_used_up, step_failed
 from .sources import NO_SOURCES, Sources
+from .step_work import Write
 
 log = structlog.get_logger()
 
 _CLAIM_EVERY_S = 1.0
+_KEEP_EVERY_S = 0.5
 
 T = TypeVar("T")
+# Prepares a step of a phase that is none of daily runs; its last argument is called now and then, and raises
+# StepUnwanted where nobody wants the step any more.
+PreparePhase = Callable[[Connection, PinnedRun, Step, Callable[[], None]], Write]
 
 
 class JobWorker(PatientLoop):
@@ -37,7 +42,7 @@ class JobWorker(PatientLoop):
 
     is_main_loop = True
 
-    def __init__(  # two servers, and the parts that the process makes
+    def __init__(  # noqa: PLR0913  # two servers, and what the process hands in
         self,
         name: str,
         *,
@@ -47,12 +52,14 @@ class JobWorker(PatientLoop):
         world: World,
         sources: Sources = NO_SOURCES,
         asking: Asking | None = None,
+        phases: Mapping[str, PreparePhase] = {},
     ) -> None:
-        """asking: the object with which the sources wait for their vendor."""
+        """asking: what the sources wait with. phases: those beside the phases of daily runs."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._sources = sources
         self._asking = asking or Asking(stop, world)
+        self._phases = phases
         self._stream = JobsStream(client, name)
         self._teller = RunTeller(client)
         self._claim_at = 0.0
@@ -102,8 +109,8 @@ class JobWorker(PatientLoop):
             self._fail(step, e)
         except (RedisError, OSError, ServerAway):
             raise
-        except RestStopped:
-            return  # the run was cancelled, or this process stops; then the coordinator deals the step again
+        except (RestStopped, StepUnwanted):
+            return  # cancelled, or this process stops: an active run deals it again
         except Exception as e:  # noqa: BLE001  # one failing step must not end the process
             self._fail(step, e)
         else:
@@ -111,15 +118,7 @@ class JobWorker(PatientLoop):
 
     def _attempt(self, dealt: DealtStep, step: Step) -> None:
         connection, began_s = self.database.connection, self._world.monotonic_s()
-
-        def keep(refusals_s: Sequence[float]) -> bool:
-            return self._keep(dealt, step, refusals_s)
-
-        def ask(question: Callable[[], T]) -> T:
-            return self._asking.ask(question, keep)
-
-        now_s = self._world.unix_ns() / 1e9
-        write = prepare(connection, self._pinned(step), step, now_s, sources=self._sources, ask=ask)
+        write = self._prepared(dealt, step)
         self._stream.keep(dealt)
         with connection.transaction():
             if lock_step(connection, step.key, step.token) is None:
@@ -130,6 +129,33 @@ class JobWorker(PatientLoop):
         metrics.RUN_STEPS.labels(step.key.phase, "done").inc()
         metrics.RUN_STEP_DURATION.labels(step.key.phase).observe(self._world.monotonic_s() - began_s)
         log.debug("step done", step=step.key.text, found=result.found, changed=result.changed)
+
+    def _prepared(self, dealt: DealtStep, step: Step) -> Write:
+        connection, run = self.database.connection, self._pinned(step)
+        if (others := self._phases.get(step.key.phase)) is not None:
+            return others(connection, run, step, self._go_on(dealt, step))
+
+        def keep(refusals_s: Sequence[float]) -> bool:
+            return self._keep(dealt, step, refusals_s)
+
+        def ask(question: Callable[[], T]) -> T:
+            return self._asking.ask(question, keep)
+
+        return prepare(connection, run, step, self._world.unix_ns() / 1e9, sources=self._sources, ask=ask)
+
+    def _go_on(self, dealt: DealtStep, step: Step) -> Callable[[], None]:
+        """Make what keeps a step that computes for long, twice a second, and ends it where nobody wants it."""
+        due_s = self._world.monotonic_s()
+
+        def go_on() -> None:
+            nonlocal due_s
+            if self._world.monotonic_s() < due_s:
+                return
+            due_s = self._world.monotonic_s() + _KEEP_EVERY_S
+            if self.stop.is_set() or not self._keep(dealt, step, ()):
+                raise StepUnwanted("the step is not wanted any more")
+
+        return go_on
 
     def _keep(self, dealt: DealtStep, step: Step, refusals_s: Sequence[float]) -> bool:
         """Keep the step during a question, and publish the vendor's waits; False: the step is not wanted any more."""

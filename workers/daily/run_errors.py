@@ -13,7 +13,14 @@ _CODES: Mapping[type[TickStockError], tuple[str, Category]] = {
     RestRefused: ("DATA_SOURCE_REFUSED", "security"),
     RestBroken: ("DATA_SOURCE_BROKEN", "validation"),
 }
-_COMPONENTS = {"import": "data_import", "cache_sync": "cache_sync", "indicators": "indicators", "patterns": "patterns"}
+_COMPONENTS = {
+    "import": "data_import",
+    "cache_sync": "cache_sync",
+    "indicators": "indicators",
+    "patterns": "patterns",
+    "signals": "backtest",
+    "trades": "backtest",
+}
 
 
 def quota_used_up(*, now_s: float, run_id: str, phase: str, seconds: float) -> Message:

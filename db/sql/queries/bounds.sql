@@ -245,18 +245,40 @@ scores AS (DELETE FROM replaced d WHERE d.by_feed = ANY (ARRAY(SELECT name FROM 
 SELECT (SELECT count(*) FROM gone), (SELECT max(name) FROM next);
 
 -- forget_run_steps --
--- Of runs that ended long ago; what became of the latest run is shown whole, however old it is.
+-- Of runs that ended long ago; what became of the latest daily run is shown whole, however old it is.
 DELETE FROM run_step WHERE ctid = ANY (ARRAY(
     SELECT s.ctid FROM run r JOIN run_step s USING (run_id)
      WHERE r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
-       AND r.run_id <> (SELECT l.run_id FROM run l ORDER BY l.created_at DESC LIMIT 1)
+       AND r.run_id IS DISTINCT FROM (SELECT l.run_id FROM run l WHERE l.kind = 'daily' ORDER BY l.created_at DESC LIMIT 1)
      LIMIT %(most)s));
 
 -- forget_runs --
--- After their steps. The latest run stays.
+-- After their steps. The latest daily run stays, and backtests have a bound of their own.
 DELETE FROM run WHERE run_id = ANY (ARRAY(
     SELECT r.run_id FROM run r
      WHERE r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
-       AND r.run_id <> (SELECT l.run_id FROM run l ORDER BY l.created_at DESC LIMIT 1)
+       AND r.run_id IS DISTINCT FROM (SELECT l.run_id FROM run l WHERE l.kind = 'daily' ORDER BY l.created_at DESC LIMIT 1)
+       AND r.kind <> 'backtest'
        AND NOT EXISTS (SELECT FROM run_step s WHERE s.run_id = r.run_id)
+     LIMIT %(most)s));
+
+-- forget_backtest_trades --
+DELETE FROM backtest_trade WHERE ctid = ANY (ARRAY(
+    SELECT t.ctid FROM run r JOIN backtest_trade t USING (run_id)
+     WHERE r.kind = 'backtest' AND r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
+     LIMIT %(most)s));
+
+-- forget_backtest_equity --
+DELETE FROM backtest_equity WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid FROM run r JOIN backtest_equity e USING (run_id)
+     WHERE r.kind = 'backtest' AND r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
+     LIMIT %(most)s));
+
+-- forget_backtests --
+-- After their rows; figures and steps, a few rows each, go with them.
+DELETE FROM run WHERE run_id = ANY (ARRAY(
+    SELECT r.run_id FROM run r
+     WHERE r.kind = 'backtest' AND r.ended_at < clock_timestamp() - make_interval(days => %(days)s)
+       AND NOT EXISTS (SELECT FROM backtest_trade t WHERE t.run_id = r.run_id)
+       AND NOT EXISTS (SELECT FROM backtest_equity e WHERE e.run_id = r.run_id)
      LIMIT %(most)s));

@@ -56,10 +56,15 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
 
 -- monitor_jobs --
 -- Processes that do steps of runs: each has one connection, by its name; for how long the first has been connected; and
--- messages of runs that wait for the bridge.
+-- messages of runs that wait for the bridge. still: of jobs that have not ended, since the first of them was asked for, or
+-- any of them came a step further; 0: there are none.
 SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(backend_start)))::float8,
        (SELECT greatest(0, r.number - coalesce(p.number, 0))::bigint
-          FROM run_result r LEFT JOIN bridge_position p ON p.partition = -1)
+          FROM run_result r LEFT JOIN bridge_position p ON p.partition = -1),
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - greatest(
+                   min(j.created_at), max(j.started_at), max(j.phase_started_at),
+                   max((SELECT max(s.ended_at) FROM run_step s WHERE s.run_id = j.run_id)))), 0)::float8
+          FROM run j WHERE j.kind <> 'daily' AND j.status IN ('queued', 'running', 'cancelling'))
   FROM pg_stat_activity
  WHERE datname = current_database() AND starts_with(application_name, 'tickstock-jobs ');
 

@@ -80,7 +80,7 @@ from ..parts.worker_settings import commit_ms_option, keep_options, max_future_o
     type=click.IntRange(1, 1_000_000),
     help="Memory for the bars that detectors read. Bars that were not used for longest are dropped and loaded again.",
 )
-@keep_options("bars", "patterns", "events", "indicators", "records")
+@keep_options("bars", "patterns", "events", "indicators", "records", "backtests")
 @metrics_options
 @otel_option
 @stop_with_stdin_option

@@ -1,27 +1,25 @@
-"""Read the channels of jobs, and store each message at once as a row, because Redis keeps no message of a channel.
+"""Hears the channels of jobs, and lets a row be made of each message at once: the message is gone, the row is done.
 
 Any number of processes listen. Each stores the message; the job's id makes that one row. Only the first of them
 publishes that a message is refused.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import structlog
 from redis.exceptions import RedisError
 
-from ....contracts.daily.load import is_probe, read_cancel, read_load
+from ....contracts.daily.job import is_probe
 from ....contracts.errors import UsageError
 from ....contracts.messages.system_messages import error
-from ....contracts.names import JOBS_CONTROL, JOBS_DATA_LOAD
 from ....contracts.stop import Stop
-from ....db.postgres import Database
+from ....db.postgres import Connection, Database
 from ....db.redis import Client, masters
-from ....db.tables.loads import add_load, cancel_load, is_first_to_refuse
+from ....db.tables.jobs import is_first_to_refuse
 from ....db.tables.run_results import add_messages
-from ....db.tables.runs import market_closures
 from ....db.world import World
-from ..market_days import latest_session
 from ..patient_loop import PatientLoop
 
 log = structlog.get_logger()
@@ -30,17 +28,26 @@ _WAIT_S = 0.2
 _COMPONENT = "job_listener"
 
 
+Take = Callable[[Connection, bytes], None]  # makes the row of a message; raises UsageError where it is refused
+
+
 class _Heard(NamedTuple):
     channel: str
     body: bytes
 
 
 class JobsListener(PatientLoop):
-    """One subscription. Messages that arrive while PostgreSQL is away wait in the connection to Redis."""
+    """One subscription. What is heard while PostgreSQL is away waits in the connection.
 
-    def __init__(self, *, database: Database, client: Client, stop: Stop, world: World) -> None:
+    takes: by channel.
+    """
+
+    def __init__(
+        self, *, database: Database, client: Client, takes: Mapping[str, Take], stop: Stop, world: World
+    ) -> None:
         super().__init__(database, stop=stop, world=world)
         self._client = client
+        self._takes = takes
         self._subscription: Any = None
         self._held: _Heard | None = None  # its row may not be committed yet
 
@@ -62,7 +69,7 @@ class JobsListener(PatientLoop):
         try:
             if self._subscription is None:
                 self._subscription = masters(self._client)[0].pubsub(ignore_subscribe_messages=True)
-                self._subscription.subscribe(JOBS_DATA_LOAD, JOBS_CONTROL)
+                self._subscription.subscribe(*self._takes)
             message = self._subscription.get_message(timeout=_WAIT_S)
         except (RedisError, OSError):
             self._close()
@@ -78,23 +85,9 @@ class JobsListener(PatientLoop):
         if is_probe(heard.body):
             return
         try:
-            self._load(heard) if heard.channel == JOBS_DATA_LOAD else self._cancel(heard)
+            self._takes[heard.channel](self.database.connection, heard.body)
         except UsageError as e:
             self._refuse(heard, str(e))
-
-    def _load(self, heard: _Heard) -> None:
-        asked = read_load(heard.body)
-        closures = market_closures(self.database.connection)
-        day = latest_session(self._world.utc_now(), closures).day
-        if add_load(self.database.connection, self._world.uuid(), asked, day):
-            log.info("data load asked for", job_id=asked.job_id, requested_by=asked.requested_by)
-        if asked.why is not None:
-            self._refuse(heard, f"job {asked.job_id}: {asked.why}")
-
-    def _cancel(self, heard: _Heard) -> None:
-        job_id = read_cancel(heard.body)
-        cancel_load(self.database.connection, self._world.uuid(), job_id, self._world.utc_now().date())
-        log.info("cancel of a job asked for", job_id=job_id)
 
     def _refuse(self, heard: _Heard, why: str) -> None:
         """Publish that a message is refused, unless another process already has."""

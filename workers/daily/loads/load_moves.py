@@ -10,7 +10,8 @@ from ....contracts.runs import RunStatus
 from ....contracts.universe import UniverseEntry
 from ....db.postgres import Connection
 from ....db.tables import run_steps, runs
-from ....db.tables.loads import lock_load, register, request_of
+from ....db.tables.jobs import lock_job
+from ....db.tables.loads import register, request_of
 from ....db.tables.runs import AliveRun
 from ....db.tables.universe import named_universe, write_universe
 from ..run_moves import RunMoves
@@ -33,8 +34,8 @@ class LoadMoves(RunMoves):
         self._csv_folder = csv_folder
 
     def lock(self) -> AliveRun | None:
-        """Lock and return the load, or None if it has ended."""
-        return lock_load(self.connection, self._run_id)
+        """Lock it."""
+        return lock_job(self.connection, self._run_id)
 
     def say(self, messages: Sequence[Message]) -> None:
         """Do nothing: the sender of a load reads its state, and nothing is published on the channels of daily runs."""

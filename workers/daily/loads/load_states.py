@@ -9,7 +9,8 @@ from ....contracts.daily.load_state import LoadState
 from ....contracts.names import job_status_keys
 from ....db.postgres import Connection
 from ....db.redis import Client
-from ....db.tables.loads import Load, loads_to_show, prune_refused, steps_of_load
+from ....db.tables.jobs import prune_refused
+from ....db.tables.loads import Load, loads_to_show, steps_of_load
 from ....db.world import World
 from .load_state import state_of
 

@@ -3,7 +3,7 @@
 from ....contracts.runs import StepKey
 from ....db.postgres import Connection
 from ....db.redis import Client
-from ....db.tables import loads, run_steps
+from ....db.tables import jobs, run_steps
 from ....db.world import World
 from ..sources import Sources
 from .csv_folder import CsvFolder
@@ -25,7 +25,7 @@ class Loads:
     def move(self, connection: Connection) -> list[tuple[StepKey, int]]:
         """Advance the loads and write their states; return the steps to deal."""
         due: list[tuple[StepKey, int]] = []
-        for run_id in loads.alive_loads(connection, _AT_ONCE):
+        for run_id in jobs.alive_jobs(connection, "data_load", _AT_ONCE):
             run = LoadMoves(connection, run_id, self._csv_folder, self._sources).move(say_progress=False)
             if run is not None:
                 due += run_steps.waiting_steps(connection, run_id)[:_DEALT]

@@ -1,0 +1,61 @@
+-- load_minutes --
+-- Bars of one minute of some symbols that begin in a span of time, by symbol and time; minutes since 1970.
+COPY (SELECT w.number::int, (extract(epoch FROM o."timestamp") / 60)::int, o.open::float8, o.high::float8, o.low::float8,
+             o.close::float8, o.volume::float8
+        FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
+        JOIN ohlcv_1min o ON o.symbol = w.symbol AND o."timestamp" >= %(first)s AND o."timestamp" < %(end)s
+       ORDER BY w.number, o."timestamp") TO STDOUT (FORMAT binary);
+
+
+-- unknown_symbols --
+-- Which of these symbols nobody knows.
+SELECT w.symbol FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, place)
+ WHERE NOT EXISTS (SELECT FROM symbols s WHERE s.symbol = w.symbol) ORDER BY w.place;
+
+-- add_backtest_part --
+INSERT INTO backtest_part (run_id, batch, found) VALUES (%(run_id)s, %(batch)s, %(found)s);
+
+-- backtest_parts --
+SELECT found FROM backtest_part WHERE run_id = %(run_id)s ORDER BY batch;
+
+-- drop_backtest_parts --
+DELETE FROM backtest_part WHERE run_id = %(run_id)s;
+
+-- drop_backtest_result --
+WITH trades AS (DELETE FROM backtest_trade WHERE run_id = %(run_id)s),
+     equity AS (DELETE FROM backtest_equity WHERE run_id = %(run_id)s)
+DELETE FROM backtest_result WHERE run_id = %(run_id)s;
+
+-- add_backtest_result --
+INSERT INTO backtest_result (run_id, figures) VALUES (%(run_id)s, %(figures)s::json);
+
+-- add_backtest_trades --
+COPY backtest_trade (run_id, number, symbol, pattern, direction, confidence, entry_time, exit_time, entry_price, exit_price,
+                     shares, commission, profit, bars, reason) FROM STDIN;
+
+-- add_backtest_equity --
+COPY backtest_equity (run_id, time, equity, benchmark, exposure) FROM STDIN;
+
+-- backtest_figures --
+SELECT figures::text FROM backtest_result WHERE run_id = %(run_id)s;
+
+-- backtest_trades --
+SELECT symbol, pattern, direction, confidence, entry_time, exit_time, entry_price, exit_price, shares, commission, profit,
+       bars, reason
+  FROM backtest_trade WHERE run_id = %(run_id)s AND number > %(after)s ORDER BY number LIMIT %(limit)s;
+
+-- backtest_equity --
+SELECT time, equity, benchmark, exposure FROM backtest_equity WHERE run_id = %(run_id)s ORDER BY time;
+
+-- backtests --
+-- The newest first; done, every: symbols of the phase signals.
+SELECT r.run_id, r.job_id, r.status, r.phase, r.requested_by, r.request, r.error, r.notes, r.created_at, r.started_at,
+       r.ended_at, s.done, s.every, b.figures::text
+  FROM run r
+  LEFT JOIN backtest_result b USING (run_id)
+ CROSS JOIN LATERAL (SELECT coalesce(sum(cardinality(t.symbols)) FILTER (WHERE t.status = 'done'), 0)::int AS done,
+                            coalesce(sum(cardinality(t.symbols)), 0)::int AS every
+                       FROM run_step t WHERE t.run_id = r.run_id AND t.phase = 'signals') AS s
+ WHERE r.kind = 'backtest' AND (%(job_id)s::text IS NULL OR r.job_id = %(job_id)s)
+   AND (%(days)s::int IS NULL OR r.created_at > clock_timestamp() - make_interval(days => %(days)s))
+ ORDER BY r.created_at DESC, r.job_id LIMIT %(limit)s;

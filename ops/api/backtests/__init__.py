@@ -1,0 +1,1 @@
+"""/api/backtests: backtests as jobs."""

@@ -1,0 +1,81 @@
+"""Start, watch and cancel backtests that are done by `tickstock-jobs`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from ...contracts.errors import NothingFound
+from ...contracts.market_hours import day_of
+from ...db.postgres import Connection
+from ...db.tables.backtests import BacktestJob, list_backtests
+from ...db.tables.jobs import JobConflict, cancel_job
+from ...workers.backtest.jobs.asked import Asked, request_of
+from ...workers.backtest.jobs.moves import share_of
+from ...workers.backtest.jobs.taking import add_backtest
+from ...workers.backtest.report import Request
+
+_LOOK_EVERY_S = 0.2
+
+
+def start_backtest(
+    connection: Connection, fields: Mapping[str, Any], *, requested_by: str, job_id: str | None
+) -> BacktestJob:
+    """Add a backtest, as a message would ask for it; of a job that is there already return it.
+
+    Raises UsageError where it cannot be done; JobConflict where the job of this id is another one.
+    """
+    now = datetime.now(UTC)
+    request = request_of(connection, fields, day_of(now))
+    named = job_id or f"backtest_{now:%Y%m%d%H%M%S}_{uuid4().hex[:8]}"
+    add_backtest(connection, uuid4(), Asked(named, requested_by, request), now)
+    found = list_backtests(connection, job_id=named, limit=1)
+    if not found or found[0].request is None or msgspec.convert(found[0].request, Request) != request:
+        raise JobConflict(f"there is another job {named}: choose another job_id")
+    return found[0]
+
+
+def fields_of(request: Request) -> dict[str, Any]:
+    """Return a request in the fields of a message."""
+    rules: dict[str, Any] = msgspec.to_builtins(request.rules)
+    return {
+        "symbols": list(request.symbols),
+        "patterns": list(request.patterns),
+        "start_date": request.start,
+        "end_date": request.end,
+        "timeframe": request.timeframe,
+        "parameters": {name: 0 if value is None else value for name, value in rules.items()},
+    }
+
+
+def backtest_named(connection: Connection, job_id: str) -> BacktestJob:
+    """Return a backtest. Raises NothingFound."""
+    found = list_backtests(connection, job_id=job_id, limit=1)
+    if not found:
+        raise NothingFound(f"there is no backtest {job_id}")
+    return found[0]
+
+
+def cancel_backtest(connection: Connection, job_id: str) -> None:
+    """Ask for the end of a backtest. Raises NothingFound; JobConflict where it has ended."""
+    one = backtest_named(connection, job_id)
+    if one.ended_at is not None:
+        raise JobConflict(f"backtest {job_id} has ended already: {one.status}")
+    cancel_job(connection, one.run_id, "backtest", job_id, day_of(datetime.now(UTC)))
+
+
+def watch_backtest(connection: Connection, job_id: str, wait: Callable[[float], object]) -> Iterator[BacktestJob]:
+    """Read a backtest again and again, until it has ended."""
+    while True:
+        one = backtest_named(connection, job_id)
+        yield one
+        if one.ended_at is not None:
+            return
+        wait(_LOOK_EVERY_S)
+
+
+def progress_of(one: BacktestJob) -> float:
+    """Return how much of a backtest is done, 0..1."""
+    return 1.0 if one.status == "completed" else share_of(one.phase, one.done, one.every)

@@ -1,0 +1,43 @@
+"""Makes a row of a message that asks for a data load, or for a job's end."""
+
+import structlog
+
+from ....contracts.daily.load import read_cancel, read_load
+from ....contracts.errors import UsageError
+from ....db.postgres import Connection
+from ....db.tables.jobs import cancel_job
+from ....db.tables.loads import add_load
+from ....db.tables.runs import market_closures
+from ....db.world import World
+from ..market_days import latest_session
+
+log = structlog.get_logger()
+
+
+class TakeLoad:
+    """Takes messages of `tickstock.jobs.data_load`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, connection: Connection, body: bytes) -> None:
+        """Add the load, failed where it cannot be done. Raises UsageError then, too."""
+        asked = read_load(body)
+        day = latest_session(self._world.utc_now(), market_closures(connection)).day
+        if add_load(connection, self._world.uuid(), asked, day):
+            log.info("data load asked for", job_id=asked.job_id, requested_by=asked.requested_by)
+        if asked.why is not None:
+            raise UsageError(f"job {asked.job_id}: {asked.why}")
+
+
+class TakeControl:
+    """Takes messages of `tickstock.jobs.control`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, connection: Connection, body: bytes) -> None:
+        """Ask for the end of a job. Raises UsageError."""
+        job_id = read_cancel(body)
+        cancel_job(connection, self._world.uuid(), "data_load", job_id, self._world.utc_now().date())
+        log.info("cancel of a job asked for", job_id=job_id)
