@@ -20,7 +20,9 @@ from .fleet import fleet
 from .gaps import gaps
 from .health import health
 from .indicators import indicators
+from .known import definitions, symbols
 from .live.events import events
+from .page import page_handlers
 from .patterns import patterns
 from .processing import Processing
 from .refusals import HANDLERS
@@ -33,14 +35,14 @@ _WITH_BODY = ("/api/processing/retry-imports",)  # it must say which run
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),
-    *(fleet, bars, patterns, indicators, gaps, dead_letters, events),
+    *(fleet, symbols, definitions, bars, patterns, indicators, gaps, dead_letters, events),
 )
 
 
 def make_app(service: Service | None, rules: Rules) -> Litestar:
     """Make the application. service: None where only its document is wanted."""
     app = Litestar(
-        _CALLS,
+        [*_CALLS, *page_handlers()],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[WhoMay(rules)],

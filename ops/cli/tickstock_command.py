@@ -40,6 +40,7 @@ _FOLDERS = {
         "doctor",
         "keep",
         "migrate",
+        "page-library",
         "prune",
         "redis-acl",
         "repartition",

@@ -65,7 +65,7 @@ def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fl
         _start_afresh(where)
     client, _ = open_both(where, partitions=None)
     options = ["--symbols", str(market.symbols), "--rate", str(market.rate), "--scenario", market.scenario]
-    options += ["--speed", f"{SPEED:g}x", "--again"]
+    options += ["--speed", f"{SPEED:g}x", "--again", "--publish"]
     with open_postgres(where, name="tickstock-demo") as connection:
         if where.embedded:
             connection.execute(query("let_dojis_stand_anywhere"))
