@@ -8,6 +8,7 @@ import { setZone } from "./parts/times.js";
 const HEALTH_EVERY_MS = 5_000;
 const VIEWS = {
   market: { title: "Market", load: () => import("./views/market.js") },
+  patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
 };
 const main = document.getElementById("view");
 const zone = document.getElementById("zone");

@@ -72,7 +72,7 @@ export class Chart {
       grid: { vertLines: { color: line }, horzLines: { color: line } },
       crosshair: { mode: 0, vertLine: { color: quiet }, horzLine: { color: quiet } },
       rightPriceScale: { borderColor: line },
-      timeScale: { borderColor: line, timeVisible: !this.#long, rightOffset: 4, minBarSpacing: 1, tickMarkFormatter: (at, kind) => this.#tick(at, kind) },
+      timeScale: { borderColor: line, timeVisible: !this.#long, rightOffset: 4, minBarSpacing: 1, maxBarSpacing: 18, tickMarkFormatter: (at, kind) => this.#tick(at, kind) },
       localization: { timeFormatter: write },
     };
   }
@@ -109,17 +109,17 @@ export class Chart {
   gaps(list) {
     const times = [...new Set(list.flatMap((gap) => gap.times))].sort((a, b) => a - b);
     this.#gaps.setData(times.map((time) => ({ time, value: 1, color: this.#colours.warn + "40" })));
-    const mark = ({ times, words }) => ({ time: times[0], position: "inBar", shape: "square", size: 0.1, color: this.#colours.warn, text: words });
+    const mark = ({ times, words }) => ({ time: times[0], position: "inBar", shape: "square", size: 0, color: this.#colours.warn, text: words });
     this.#gapMarks.setMarkers(list.filter((gap) => gap.times.length).map(mark).sort((a, b) => a.time - b.time));
   }
 
-  /** Mark bars. list: [{ id, time, kind: bullish, bearish, neither, gone or note, text }], the oldest first. */
+  /** Mark bars. list: [{ id, time, kind: bullish, bearish, neutral, gone or note, text }], the oldest first. */
   marks(list) {
     const { up, down, quiet, accent, warn } = this.#colours;
     const looks = {
       bullish: { position: "belowBar", shape: "arrowUp", color: up },
       bearish: { position: "aboveBar", shape: "arrowDown", color: down },
-      neither: { position: "aboveBar", shape: "circle", color: accent, size: 0.6 },
+      neutral: { position: "aboveBar", shape: "circle", color: accent, size: 0.6 },
       gone: { position: "aboveBar", shape: "square", color: quiet, size: 0.6 },
       note: { position: "belowBar", shape: "square", color: warn, size: 0.4 },
     };
@@ -167,6 +167,11 @@ export class Chart {
     const range = scale.getVisibleLogicalRange();
     const half = Math.min(Math.max(range ? (range.to - range.from) / 2 : 60, 20), 100);
     scale.setVisibleLogicalRange({ from: index - half, to: index + half });
+  }
+
+  /** Show every bar. */
+  fit() {
+    this.#chart.timeScale().fitContent();
   }
 
   /** Draw with the same bars in view, though older ones come before them. time: of any bar that is drawn already. */

@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { minute } from "./times.js";
 import { isLong } from "./timeframes.js";
 
-const SIGNS = { bullish: "▲", bearish: "▼", neither: "◆" };
+const SIGNS = { bullish: "▲", bearish: "▼", neutral: "◆" };
 const CLASSES = { bullish: "up", bearish: "down" };
 
 export const price = (value) => (value === null || value === undefined ? "" : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: value < 10 ? 4 : 2, useGrouping: false }));
@@ -12,7 +12,7 @@ export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(patter
 
 /** ▲ bullish, in its colour. */
 export function direction(pattern) {
-  const name = pattern.direction ?? "neither";
+  const name = pattern.direction ?? "neutral";
   return h("span", { class: CLASSES[name] ?? "" }, `${SIGNS[name] ?? ""} ${name}`);
 }
 

@@ -251,8 +251,9 @@ const DIRECTIONS = { 1: "bullish", "-1": "bearish" };
 
 /** A pattern of the stream, in the same form. */
 export function liveOf(found) {
+  const ended = found.minute * 60 + (SECONDS[found.timeframe] ?? 86_400)
   const { symbol, timeframe, pattern, confidence, levels, parameters, base_rate, volume } = found;
-  return { symbol, timeframe, pattern, confidence, levels: levels ?? [], parameters, base_rate, volume, time: found.minute * 60, price: found.close, direction: DIRECTIONS[found.direction] ?? "neither", gone: false };
+  return { ended, symbol, timeframe, pattern, confidence, levels: levels ?? [], parameters, base_rate, volume, time: found.minute * 60, price: found.close, direction: DIRECTIONS[found.direction] ?? "neutral", gone: false };
 }
 
 const barOf = ({ time, ...bar }) => ({ ...bar, time: secondsOf(time) });

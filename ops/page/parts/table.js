@@ -15,6 +15,6 @@ export function table(caption, columns, empty = "nothing yet") {
   const cells = (row) => columns.map((column) => h("td", { class: column.number ? "number" : null }, column.cell(row) ?? ""));
   const rows = (list, attributes = () => ({})) =>
     fill(body, list.length ? list.map((row) => h("tr", attributes(row), cells(row))) : h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
-  rows([]);
+  fill(body, h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, "reading")));
   return { element, rows };
 }

@@ -17,6 +17,7 @@ const MOST_TEXTS = 30; // with more marks their names would hide each other
 const MOST_NOTES = 5;
 const MOST_ROWS = 200;
 const TABLE_BARS = 50;
+const FEW_BARS = 120; // these are drawn over the whole width
 const NO_LIBRARY = "The charts library was not built into this installation, so there is no chart: `tickstock page-library` fetches it (or `make page`), then start tickstock-api again. Everything else on this page works.";
 
 /** Show the view. values: of the address. Returns what ends it. */
@@ -172,7 +173,7 @@ class Market {
     this.#rows();
     this.#tell(this.#data.bars.at(-1));
     const wanted = Number(this.#values.bar);
-    if (!wanted) return;
+    if (!wanted) return this.#data.bars.length < FEW_BARS ? this.#chart?.fit() : undefined;
     this.#chart?.show(wanted);
     const pattern = [...this.#data.patterns.values()].find((one) => one.time === wanted && (one.pattern === this.#values.pattern || !this.#values.pattern));
     if (pattern) this.#choose(patternKey(pattern));
@@ -258,22 +259,25 @@ class Market {
     const patterns = [...this.#data.patterns.values()].filter((one) => one.time >= oldest);
     const named = patterns.length <= MOST_TEXTS;
     const marks = patterns.map((one) => ({
-      id: patternKey(one), time: one.time, kind: one.gone ? "gone" : one.direction ?? "neither", text: one.gone ? "superseded" : named ? one.pattern : undefined,
+      id: patternKey(one), time: one.time, kind: one.gone ? "gone" : one.direction ?? "neutral", text: one.gone ? "superseded" : named ? one.pattern : undefined,
     }));
+    let before = "";
     for (const bar of this.#data.bars) {
       const words = [bar.revision ? `rev ${bar.revision}` : "", bar.provenance === "partial" ? "partial" : ""].filter(Boolean).join(", ");
-      if (words) marks.push({ time: bar.time, kind: "note", text: words });
+      if (words) marks.push({ time: bar.time, kind: "note", text: words === before ? undefined : words }); // of neighbours once
+      before = words;
     }
     this.#chart?.marks(marks.sort((a, b) => a.time - b.time));
   }
 
   #tell(bar) {
     if (!bar) return fill(this.#read);
-    const kind = [bar.provenance && bar.provenance !== "live" ? bar.provenance : "", bar.revision ? `revised ${bar.revision}×` : ""].filter(Boolean);
+    const words = [bar.provenance, bar.revision ? `revised ${bar.revision}×` : ""].filter((word) => word && word !== "live");
+    const tag = (word) => [h("span", { class: word === "partial" || bar.revision ? "tag warn" : "tag" }, word), " "];
     const values = [["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["VWAP", bar.vwap]].filter(([, value]) => value !== null && value !== undefined);
     fill(this.#read, h("strong", {}, this.#values.symbol), ` ${this.#timeframe} `, h("span", { class: "when" }, barTime({ ...bar, timeframe: this.#timeframe })), isLong(this.#timeframe) ? " " : ` ${zoneName()} `,
       values.map(([name, value]) => [` ${name} `, h("span", { class: bar.close < bar.open ? "down" : "up" }, price(value))]), ` V ${number(bar.volume)} `,
-      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", kind.map((word) => [h("span", { class: "tag warn" }, word), " "]));
+      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", words.map(tag));
   }
 
   #tellGaps() {
@@ -303,7 +307,7 @@ class Market {
   }
 }
 
-const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: 4 }) : "none");
+const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: value < 1_000 ? 4 : 0 }) : "none");
 
 function BAR_COLUMNS(timeframe) {
   const numbers = ["open", "high", "low", "close"].map((name) => ({ title: name, number: true, cell: (bar) => price(bar[name]) }));
