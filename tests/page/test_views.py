@@ -120,14 +120,14 @@ def test_a_bar_comes_and_a_late_tick_changes_it_and_its_pattern(url, visit, outb
 
 def test_a_link_shows_the_same_to_somebody_else(url, visit):
     page = open_market(visit(url))
-    page.get_by_role("radio", name="5min").check(force=True)
+    page.get_by_role("radio", name="5min", exact=True).check(force=True)
     page.locator("summary", has_text="Indicators").click()
     page.get_by_role("checkbox", name="RSI").check()
-    page.get_by_label("Time", exact=True).select_option("UTC")
+    page.locator("#zone").select_option("UTC")
     page.locator(".read").filter(has_text="2025-11-21 15:25 UTC").wait_for()
     other = visit(url).open(page.url.removeprefix(f"{url}/"))
     other.locator(".read").filter(has_text="2025-11-21 15:25 UTC").wait_for()
-    assert other.get_by_role("radio", name="5min").is_checked()
+    assert other.get_by_role("radio", name="5min", exact=True).is_checked()
     other.locator("summary", has_text="Indicators").click()
     assert other.get_by_role("checkbox", name="RSI").is_checked()
 
@@ -154,9 +154,9 @@ def test_patterns_come_live_filters_stay_and_a_click_opens_the_chart(url, visit,
     assert [row[1] for row in visitor.rows(PATTERNS_TABLE)] == ["BETA", "ACME", "ACME"]
     visitor.picture("patterns")
     assert visitor.faults(axe) == []
-    page.get_by_label("Symbol").fill("ACME")
-    page.get_by_label("Symbol").press("Enter")
-    page.get_by_label("Pattern").select_option("Hammer")
+    page.get_by_role("searchbox", name="Symbol").fill("ACME")
+    page.get_by_role("searchbox", name="Symbol").press("Enter")
+    page.get_by_role("combobox", name="Pattern").select_option("Hammer")
     page.reload()
     wait_for_text(page, "tbody", "Hammer")
     assert [row[3] for row in visitor.rows(PATTERNS_TABLE)] == ["Hammer"]
@@ -164,7 +164,7 @@ def test_patterns_come_live_filters_stay_and_a_click_opens_the_chart(url, visit,
     page.locator(".card").filter(has_text=RULE).wait_for()
     page.get_by_role("link", name="Patterns").click()
     wait_for_text(page, "tbody", "Hammer")
-    assert page.get_by_label("Symbol").input_value() == "ACME"
+    assert page.get_by_role("searchbox", name="Symbol").input_value() == "ACME"
     assert visitor.wrong == []
 
 

@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
         if self.symbol is None or event.kind == "run":
             return event.data
         # Most events hold nothing of one symbol: to search bytes is far cheaper than to decode them.
-        return self._part_of(event) if b'"symbol":' + msgspec.json.encode(self.symbol) in event.data else None
+        return self._part_of(event) if msgspec.json.encode(self.symbol) in event.data else None
 
     def _part_of(self, event: Event) -> bytes | None:
         said = msgspec.json.decode(event.data)

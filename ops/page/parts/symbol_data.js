@@ -158,16 +158,16 @@ export class SymbolData {
     for (const one of bars) {
       if (one.revision) this.#changed();
       if (this.#timeframe === "1min") this.#put({ ...one, time: one.timestamp, trades: one.trade_count, provenance: null });
-      else this.#again(one.timestamp);
+      // A bar of several minutes is read from the API: the stream has minutes only. Of a minute it does not say whether
+      // it is partial: the API does, a moment later.
+      this.#again(one.timestamp, this.#timeframe === "1min" ? LATER_MS : SOON_MS);
     }
   }
 
-  // A bar of several minutes is read from the API: the stream has minutes only.
-  #again(time) {
+  #again(time, after) {
     const step = SECONDS[this.#timeframe];
-    if (!step) return;
     this.#dirty = Math.min(this.#dirty, time - (time % step));
-    this.#soon("bars", SOON_MS, () => this.#readBars());
+    this.#soon("bars", after, () => this.#readBars());
   }
 
   async #readBars() {
@@ -188,14 +188,8 @@ export class SymbolData {
     if (known && (known.revision ?? 0) > (bar.revision ?? 0)) return;
     if (bar.time < (this.bars[0]?.time ?? 0)) return;
     const before = known && { ...known };
-    const kept = bar.provenance ?? known?.provenance ?? this.#provenance(bar);
-    const now = put(this.bars, { ...bar, provenance: kept });
-    if (!before || ["open", "high", "low", "close", "volume"].some((name) => before[name] !== now[name])) this.#hear.bar(now, before);
-  }
-
-  // The stream does not say it; a gap that is open does.
-  #provenance(bar) {
-    return this.gaps.some((gap) => gap.first <= bar.time && bar.time <= gap.last) ? "partial" : null;
+    const now = put(this.bars, { ...bar, provenance: bar.provenance ?? known?.provenance ?? null });
+    if (!before || ["open", "high", "low", "close", "volume", "provenance"].some((name) => before[name] !== now[name])) this.#hear.bar(now, before);
   }
 
   // What was found on this bar, and after it, may no longer stand.

@@ -190,18 +190,18 @@ class Market {
   #bar(bar, before) {
     const isLast = bar === this.#data.bars.at(-1);
     const isRevised = (bar.revision ?? 0) > 0;
-    if (before && (isRevised || !isLast)) this.#revised(bar, before);
+    const names = before ? ["open", "high", "low", "close", "volume"].filter((name) => before[name] !== bar[name]) : [];
+    if (names.length && (isRevised || !isLast)) this.#revised(bar, before, names);
     if (isLast) this.#chart?.bar(bar, this.#flashing.has(bar.time));
     else this.#soon("bars", () => this.#chart?.bars(this.#data.bars, this.#flashing));
-    if (isRevised) this.#soon("marks", () => this.#marks());
+    if (isRevised || bar.provenance === "partial") this.#soon("marks", () => this.#marks());
     if (isLast && this.#data.bars.length === 1 && this.#draws()) say(this.#message, "");
     this.#soon("rows", () => this.#rows());
     if (isLast) this.#tell(bar);
   }
 
-  #revised(bar, before) {
+  #revised(bar, before, names) {
     const at = isLong(this.#timeframe) ? barTime({ ...bar, timeframe: this.#timeframe }) : minute(bar.time * 1000);
-    const names = ["open", "high", "low", "close", "volume"].filter((name) => before[name] !== bar[name]);
     this.#note(`bar ${at} revised: ${names.map((name) => `${name} ${number(before[name])} → ${number(bar[name])}`).join(", ")}`);
     this.#flashing.add(bar.time);
     setTimeout(() => {
