@@ -13,6 +13,7 @@ from litestar.openapi.spec import OpenAPI, RequestBody
 from litestar.types import ControllerRouterHandler, Method
 
 from ...version import __version__
+from ..page.handlers import page_handlers
 from .bars import bars
 from .cache_sync import CacheSyncCalls
 from .dead_letters import dead_letters
@@ -22,7 +23,6 @@ from .health import health
 from .indicators import indicators
 from .known import definitions, symbols
 from .live.events import events
-from .page import page_handlers
 from .patterns import patterns
 from .processing import Processing
 from .refusals import HANDLERS

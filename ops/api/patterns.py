@@ -17,9 +17,7 @@ Confidence = Annotated[float, QueryParameter(ge=0, le=1, description="At least s
 Superseded = Annotated[
     bool, QueryParameter(description="Also those that a late tick removed from their bar; of one symbol.")
 ]
-Published = Annotated[
-    bool, QueryParameter(description="Only published ones: no repeat, no part of another.")
-]
+Published = Annotated[bool, QueryParameter(description="Only published ones: no repeat, no part of another.")]
 
 
 @get("/api/patterns", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)

@@ -49,7 +49,7 @@ def fill(database):
         )
 
 
-def add_pattern(database, number, pattern, minute, confidence, levels, base_rate, symbol="ACME"):  # noqa: PLR0917
+def add_pattern(database, number, pattern, minute, confidence, levels, base_rate, symbol="ACME"):
     """Store a bullish pattern on a bar."""
     price = 100 + minute / 10
     shown = {"direction": 1, "event": "first", "bar": {"close": price, "volume": 1000 + minute}}

@@ -138,4 +138,3 @@ def test_a_live_page_leaves_nothing_out(fleet, visit):
     assert market.wrong == [] or all("ERR_" in said for said in market.wrong)  # refused connections, in between
     market.picture("market-live")
     patterns.picture("patterns-live")
-

@@ -63,7 +63,7 @@ def test_the_market_shows_what_is_kept(url, visit, axe):
     assert bar_row(page, 59) == [
         "2025-11-21 10:29", "105.90", "106.10", "105.70", "105.85", "1,059", "105.91", "7", "live"
     ]  # fmt: skip
-    assert bar_row(page, 55)[-1] == "live, revised 1×"
+    assert bar_row(page, 55)[-1] == "live, revision 1"
     assert bar_row(page, 41)[-1] == "partial"
     assert "2025-11-21 10:29 New York" in page.locator(".read").inner_text()
     assert page.get_by_text("Gaps, where").inner_text() == (

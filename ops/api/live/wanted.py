@@ -1,4 +1,4 @@
-"""Which results a client wants, and what of each. Pure."""
+"""Which results a client wants, and what of each."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple

@@ -272,7 +272,7 @@ class Market {
 
   #tell(bar) {
     if (!bar) return fill(this.#read);
-    const words = [bar.provenance, bar.revision ? `revised ${bar.revision}×` : ""].filter((word) => word && word !== "live");
+    const words = [bar.provenance, bar.revision ? `revision ${bar.revision}` : ""].filter((word) => word && word !== "live");
     const tag = (word) => [h("span", { class: word === "partial" || bar.revision ? "tag warn" : "tag" }, word), " "];
     const values = [["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["VWAP", bar.vwap]].filter(([, value]) => value !== null && value !== undefined);
     fill(this.#read, h("strong", {}, this.#values.symbol), ` ${this.#timeframe} `, h("span", { class: "when" }, barTime({ ...bar, timeframe: this.#timeframe })), isLong(this.#timeframe) ? " " : ` ${zoneName()} `,
@@ -317,6 +317,6 @@ function BAR_COLUMNS(timeframe) {
     { title: "volume", number: true, cell: (bar) => number(bar.volume) },
     { title: "VWAP", number: true, cell: (bar) => price(bar.vwap) },
     { title: "trades", number: true, cell: (bar) => (bar.trades ? number(bar.trades) : "") },
-    { title: "state", cell: (bar) => [bar.provenance ?? "", bar.revision ? `revised ${bar.revision}×` : ""].filter(Boolean).join(", ") },
+    { title: "state", cell: (bar) => [bar.provenance ?? "", bar.revision ? `revision ${bar.revision}` : ""].filter(Boolean).join(", ") },
   ];
 }

@@ -2,15 +2,16 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from ...contracts.errors import NothingFound
-from ..page.library import FOLDER
-from .who_may import Asked
+from .library import FOLDER
+
+Asked = Request[Any, Any, Any]
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -66,12 +67,12 @@ def page_handlers() -> list[ControllerRouterHandler]:
     files = page_files()
 
     @get("/", include_in_schema=False, sync_to_thread=False)
-    def page(request: Request[object, object, object]) -> Response[bytes]:
+    def page(request: Asked) -> Response[bytes]:
         """Show the page."""
         return _answer(files["index.html"], request)
 
     @get("/page/{name:path}", include_in_schema=False, sync_to_thread=False)
-    def page_file(request: Request[object, object, object], name: FromPath[str]) -> Response[bytes]:
+    def page_file(request: Asked, name: FromPath[str]) -> Response[bytes]:
         """Give one file of the page."""
         found = files.get(name.removeprefix("/"))
         if found is None:
