@@ -8,7 +8,7 @@ PORT ?= 5000
 CHECKED := contracts db ops producer workers $(wildcard *.py)  # what ships
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo run test test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
+.PHONY: help demo page run test test-page test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
@@ -20,6 +20,16 @@ $(VENV)/base: pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/base
 	$(INSTALL) -e '.[test]'
+	@touch $@
+
+# The charts library of the page; npm comes from PyPI where the machine has none.
+$(VENV)/page: $(VENV)/base ops/page/npm/package-lock.json
+	command -v npm >/dev/null || $(INSTALL) -e '.[page]'
+	$(BIN)/tickstock page-library
+	@touch $@
+
+$(VENV)/page-test: $(VENV)/test $(VENV)/page
+	$(INSTALL) -e '.[page-test]'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
@@ -37,8 +47,12 @@ $(VENV)/bench: $(VENV)/test
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-16s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers: make demo SECONDS=20
+# The charts in the page of a demo are no reason to fail, nor to download npm: the demo says what is missing.
+demo: $(VENV)/base  ## a synthetic market at 60x on embedded servers, with the page: make demo SECONDS=20
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page || true; fi
 	$(BIN)/tickstock demo --seconds $(SECONDS)
+
+page: $(VENV)/page  ## the charts of the page: fetches their library from the npm registry
 
 run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4; metrics begin at PORT + 4101
 	exec $(BIN)/honcho start -p $(PORT) -c worker=$(WORKERS)
@@ -46,7 +60,14 @@ run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=
 # The fault tests race real processes on whatever machine it is: one that fails is run once more, and named as such in the
 # last line; who fails twice, fails.
 test: $(VENV)/test  ## everything but the slow proofs
-	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r R
+	$(BIN)/pytest -m "not slow and not page" -n 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r R
+
+CHROMIUM := command -v chromium >/dev/null || command -v chromium-browser >/dev/null
+GET_CHROMIUM := [ "$$(id -u)" = 0 ] && apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium
+test-page: $(VENV)/page-test  ## the page in a real Chromium, which is installed where apt-get may; pictures in build/page
+	@$(CHROMIUM) || { $(GET_CHROMIUM); } >/dev/null 2>&1 || true
+	@if $(CHROMIUM); then $(BIN)/pytest -m page -n 0 --reruns 1 -v -r R tests/page; \
+	else echo "skipped: there is no Chromium here, and apt-get may not install it"; fi
 
 # On other programs (each is the packaged one where it is not named), or on the running servers that
 # TICKSTOCK_TEST_REDIS_URL and TICKSTOCK_TEST_DATABASE_URL name: those are emptied, by one test at a time.

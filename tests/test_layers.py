@@ -34,7 +34,7 @@ INSIDE = {
         {"worker"},
     ),
     "ops": (
-        {"dashboards", "doctor", "fake_massive", "measure", "output", "process", "secrets"},
+        {"dashboards", "doctor", "fake_massive", "measure", "output", "page", "process", "secrets"},
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},

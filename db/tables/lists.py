@@ -11,7 +11,10 @@ from ..rows import DIRECTIONS
 
 
 class ListedBar(NamedTuple):
-    """at: the bar's start, ISO-8601 UTC; for daily and longer bars the first day. vwap, trades: 1-minute bars only."""
+    """at: the bar's start, ISO-8601 UTC; of days and longer its first day.
+
+    vwap, trades, revision: of minutes only. revision: 0, and one more for each change after the first commit.
+    """
 
     at: str
     open: float
@@ -22,10 +25,14 @@ class ListedBar(NamedTuple):
     vwap: float | None
     trades: int | None
     provenance: str | None
+    revision: int | None
 
 
 class ListedPattern(NamedTuple):
-    """at: the end of its bar; bar: the bar's start; for daily and longer bars the first day."""
+    """at: when its bar ended; bar: when that began, of days and longer its first day.
+
+    superseded_at: since when it is not on its bar any more; None: it stands. event: as of a Detection.
+    """
 
     symbol: str
     at: datetime
@@ -38,6 +45,47 @@ class ListedPattern(NamedTuple):
     volume: float | None
     levels: list[float]
     flow_id: str | None
+    superseded_at: datetime | None
+    event: str | None
+    parameters: Any
+    base_rate: Any
+
+
+class WantedPatterns(NamedTuple):
+    """Which patterns are wanted; None: of all. They end at or after `start` and before `end`.
+
+    superseded: also those that no longer stand; only of one symbol. published: only those that were published.
+    """
+
+    symbol: str | None = None
+    pattern: str | None = None
+    timeframe: str | None = None
+    confidence: float = 0.0
+    start: datetime | None = None
+    end: datetime | None = None
+    superseded: bool = False
+    published: bool = False
+
+
+class ListedSymbol(NamedTuple):
+    """A known symbol. name, type: None where nobody said."""
+
+    symbol: str
+    name: str | None
+    type: str | None
+    active: bool
+
+
+class ListedDefinition(NamedTuple):
+    """A row of pattern_definitions or indicator_definitions. timeframes: None: all. threshold: as it is written."""
+
+    kind: str
+    name: str
+    description: str | None
+    enabled: bool
+    timeframes: list[str] | None
+    threshold: str | None
+    period: int | None
 
 
 class ListedIndicator(NamedTuple):
@@ -88,18 +136,10 @@ def symbol_exists(connection: Connection, symbol: str) -> bool:
     return connection.execute(query("symbol_exists"), {"symbol": symbol}).fetchone() == (True,)
 
 
-def patterns_of(
-    connection: Connection,
-    *,
-    symbol: str | None,
-    pattern: str | None,
-    timeframe: str | None,
-    confidence: float,
-    limit: int,
-) -> list[ListedPattern]:
-    """Return the latest patterns, without superseded ones. None: all; confidence: the least."""
-    values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())}
-    values |= {"symbol": symbol, "pattern": pattern, "timeframe": timeframe, "confidence": confidence, "limit": limit}
+def patterns_of(connection: Connection, wanted: WantedPatterns, *, limit: int) -> list[ListedPattern]:
+    """Return the latest patterns."""
+    values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())} | wanted._asdict()
+    values |= {"from": wanted.start, "to": wanted.end, "limit": limit}
     return [_pattern(*row) for row in connection.execute(query("latest_patterns_of"), values)]
 
 
@@ -110,11 +150,28 @@ def _pattern(*columns: Any) -> ListedPattern:
 
 
 def indicators_of(
-    connection: Connection, symbol: str, *, indicator: str | None, timeframe: str | None, limit: int
+    connection: Connection,
+    symbol: str,
+    *,
+    indicator: str | None,
+    timeframe: str | None,
+    end: datetime | None,
+    limit: int,
 ) -> list[ListedIndicator]:
-    """Return the latest values of a symbol's indicators. None: all."""
-    values = {"symbol": symbol, "indicator": indicator, "timeframe": timeframe, "limit": limit}
+    """Return the latest values of a symbol's indicators before `end`. None: of all."""
+    values = {"symbol": symbol, "indicator": indicator, "timeframe": timeframe, "to": end, "limit": limit}
     return [ListedIndicator(*row) for row in connection.execute(query("latest_indicators_of"), values)]
+
+
+def symbols_like(connection: Connection, search: str, limit: int) -> list[ListedSymbol]:
+    """Return the symbols that begin with a text, then those whose name holds it; in any case."""
+    values = {"search": search, "limit": limit}
+    return [ListedSymbol(*row) for row in connection.execute(query("symbols_like"), values)]
+
+
+def every_definition(connection: Connection) -> list[ListedDefinition]:
+    """Return the patterns and indicators that have a row, whether on or off."""
+    return [ListedDefinition(*row) for row in connection.execute(query("every_definition"))]
 
 
 def cache_syncs(

@@ -145,7 +145,10 @@ class Health(Struct, kw_only=True):
 
 
 class Bar(Struct, kw_only=True):
-    """A bar. time: its start, UTC; for daily and longer bars the first day. vwap, trades: of 1-minute bars only."""
+    """A bar. time: its start, UTC; of days and longer its first day. vwap, trades, revision: of minutes only.
+
+    revision: 0, and one more for each change. provenance: live, partial, replay, repair; of days where it came from.
+    """
 
     time: str
     open: float
@@ -156,6 +159,7 @@ class Bar(Struct, kw_only=True):
     vwap: float | None
     trades: int | None
     provenance: str | None
+    revision: int | None
 
 
 class Bars(Struct, kw_only=True):
@@ -167,7 +171,11 @@ class Bars(Struct, kw_only=True):
 
 
 class Pattern(Struct, kw_only=True):
-    """A pattern that is not superseded. time: end of its bar; bar: the bar's start, or its first day."""
+    """A pattern. time: when its bar ended; bar: when that began, of days and longer its first day.
+
+    superseded_at: since when a late tick has removed it; null: it stands. event: first (published), repeat or part.
+    base_rate: how often such patterns were right on the measured days; null: never measured.
+    """
 
     symbol: str
     time: datetime
@@ -180,6 +188,10 @@ class Pattern(Struct, kw_only=True):
     volume: float | None
     levels: list[float]
     flow_id: str | None
+    superseded_at: datetime | None
+    event: str | None
+    parameters: Any
+    base_rate: Any
 
 
 class Patterns(Struct, kw_only=True):
@@ -203,6 +215,39 @@ class Indicators(Struct, kw_only=True):
 
     symbol: str
     indicators: list[Indicator]
+
+
+class Symbol(Struct, kw_only=True):
+    """A known symbol. active: false if it is delisted."""
+
+    symbol: str
+    name: str | None
+    type: str | None
+    active: bool
+
+
+class Symbols(Struct, kw_only=True):
+    """Symbols that begin with the text, then those whose name holds it."""
+
+    symbols: list[Symbol]
+
+
+class Definition(Struct, kw_only=True):
+    """A pattern or an indicator. description: its rule in a line; timeframes: null: all; threshold: of patterns."""
+
+    name: str
+    description: str | None
+    enabled: bool
+    timeframes: list[str] | None
+    threshold: str | None
+    period: int | None
+
+
+class Definitions(Struct, kw_only=True):
+    """What can be detected, and what is."""
+
+    patterns: list[Definition]
+    indicators: list[Definition]
 
 
 class Gaps(Struct, kw_only=True):

@@ -13,6 +13,7 @@ from litestar.openapi.spec import OpenAPI, RequestBody
 from litestar.types import ControllerRouterHandler, Method
 
 from ...version import __version__
+from ..page.handlers import page_handlers
 from .backtests.calls import BacktestCalls
 from .bars import bars
 from .cache_sync import CacheSyncCalls
@@ -21,6 +22,7 @@ from .fleet import fleet
 from .gaps import gaps
 from .health import health
 from .indicators import indicators
+from .known import definitions, symbols
 from .live.events import events
 from .patterns import patterns
 from .processing import Processing
@@ -34,14 +36,14 @@ _WITH_BODY = ("/api/processing/retry-imports", "/api/backtests")  # they must sa
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),
-    *(fleet, bars, patterns, indicators, gaps, dead_letters, events, BacktestCalls),
+    *(fleet, symbols, definitions, bars, patterns, indicators, gaps, dead_letters, events, BacktestCalls),
 )
 
 
 def make_app(service: Service | None, rules: Rules) -> Litestar:
     """Make the application. service: None if only the OpenAPI document is needed."""
     app = Litestar(
-        _CALLS,
+        [*_CALLS, *page_handlers()],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[WhoMay(rules)],

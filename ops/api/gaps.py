@@ -7,7 +7,7 @@ from litestar.params import QueryParameter
 
 from ..jobs.gaps import as_object, read_gaps
 from .answers import Gaps
-from .parameters import FewerLimit
+from .parameters import FewerLimit, OneSymbol
 from .refusals import refusals
 from .service import Shared
 
@@ -18,7 +18,7 @@ State = Annotated[
 
 
 @get("/api/gaps", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
-def gaps(service: Shared, wanted: State = None, limit: FewerLimit = 50) -> Gaps:
-    """List the gaps of live feeds, open and repaired ones."""
+def gaps(service: Shared, wanted: State = None, symbol: OneSymbol = None, limit: FewerLimit = 50) -> Gaps:
+    """List what live feeds missed, and what was repaired."""
     with service.database.connection() as connection:
-        return Gaps(gaps=[as_object(gap) for gap in read_gaps(connection, state=wanted, limit=limit)])
+        return Gaps(gaps=[as_object(gap) for gap in read_gaps(connection, state=wanted, limit=limit, symbol=symbol)])

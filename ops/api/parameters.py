@@ -1,5 +1,6 @@
 """Parameters that several calls share."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from litestar.params import HeaderParameter, QueryParameter
@@ -22,6 +23,8 @@ Timeframe = Annotated[
 Name = Annotated[
     str | None, QueryParameter(min_length=1, max_length=100, pattern=_PLAIN, description="Only with this name.")
 ]
+Start = Annotated[datetime | None, QueryParameter(name="from", description="At or after this time.")]
+End = Annotated[datetime | None, QueryParameter(name="to", description="Before this time.")]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most this many.")]
 FewerLimit = Annotated[int, QueryParameter(ge=1, le=200, description="At most this many.")]
 Days = Annotated[int, QueryParameter(ge=1, le=3650, description="How far back, in days.")]
@@ -41,3 +44,8 @@ def check_timeframe(name: str | None) -> None:
     """Raise UsageError, which lists the known timeframes, if the name is not one of them."""
     if name is not None and name not in TIMEFRAMES:
         raise UsageError(f"there is no timeframe {name!r}; there are: {', '.join(TIMEFRAMES)}")
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """Return a time with its zone: UTC where none is said."""
+    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)

@@ -41,6 +41,7 @@ _FOLDERS = {
         "doctor",
         "keep",
         "migrate",
+        "page-library",
         "prune",
         "redis-acl",
         "repartition",

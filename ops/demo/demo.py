@@ -2,7 +2,9 @@
 
 import socket
 import subprocess
+import threading
 import time
+import webbrowser
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +28,7 @@ from ...producer.synthetic import Market, SyntheticSource
 from ..jobs import fleet
 from ..jobs.feed_result import FeedResult, read_result
 from ..output.bars_text import shortest
+from ..page.library import is_built
 from ..process.console import Escaped, make_console
 from ..process.shutdown import Stop
 from ..wiring.producer import wait_for_detectors
@@ -38,6 +41,7 @@ _LATEST_PATTERNS = 6
 _FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
+_LOOK_EVERY_S = 0.2  # whether the page is served
 _BEGINS_WITHIN_S = 60.0
 _API_PORT = 8080  # if another program has it, any free one
 _NEARLY = 0.9  # of the speed: below it, print a hint
@@ -55,23 +59,25 @@ class Played(NamedTuple):
     lines: list[str]
 
 
-def play(where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop) -> Played:
+def play(
+    where: Place, market: Market, *, workers: int, seconds: float, stop: fleet.WatchedStop, opens_page: bool
+) -> Played:
     """Play a market at 60x for some seconds after its first committed tick; return the result.
 
-    On the demo's own servers, a daily run of the market's first day follows. Raises SetupError if nothing was
-    committed, if a demo already runs here, or if the producer or every worker has ended.
+    opens_page: in a browser, where there is one. A daily run of its first day ends it, on servers of its own. Raises
+    SetupError if nothing was committed, a demo already runs here, or the producer or every worker has ended.
     """
     if where.embedded:
         _start_afresh(where)
     client, _ = open_both(where, partitions=None)
     options = ["--symbols", str(market.symbols), "--rate", str(market.rate), "--scenario", market.scenario]
-    options += ["--speed", f"{SPEED:g}x", "--again"]
+    options += ["--speed", f"{SPEED:g}x", "--again", "--publish"]
     with open_postgres(where, name="tickstock-demo") as connection:
         if where.embedded:
             connection.execute(query("let_dojis_stand_anywhere"))
         producer = fleet.start(where, "producer", "--source", "synthetic", *options)
         processes = [fleet.start(where, "worker", "--consumer", f"demo-{i + 1}") for i in range(workers)]
-        others = _start_others(where) if where.embedded else []
+        others = _start_others(where, opens_page=opens_page) if where.embedded else []
         day = None
         watcher = _Watcher(connection, client, SyntheticSource(market, seconds=None))
         with fleet.stopped_at_the_end([*processes, *others]):
@@ -110,12 +116,27 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
             show(glance)
 
 
-def _start_others(where: Place) -> list[subprocess.Popen[bytes]]:
-    """Start bridge, jobs and API, and print the API's address."""
+def _start_others(where: Place, *, opens_page: bool) -> list[subprocess.Popen[bytes]]:
+    """Start what publishes, does and shows daily runs, and say where the page is."""
     port = _free_port()
-    print(f"the HTTP API, while the demo runs: http://127.0.0.1:{port}/api/processing/status", flush=True)
+    print(f"the page, while the demo runs: http://127.0.0.1:{port}/", flush=True)
+    if not is_built():
+        print("  its charts are missing: `make page`, or `tickstock page-library`, fetches their library", flush=True)
+    if opens_page:
+        threading.Thread(target=_open_page, args=(port,), daemon=True).start()
     commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))
     return [fleet.start(where, *command) for command in commands]
+
+
+def _open_page(port: int) -> None:
+    """Open the page in a browser as soon as it is served."""
+    end_s = time.monotonic() + _BEGINS_WITHIN_S
+    while time.monotonic() < end_s:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            if not webbrowser.open(f"http://127.0.0.1:{port}/"):
+                print("there is no browser on this machine to open the page in", flush=True)
+            return
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _free_port() -> int:

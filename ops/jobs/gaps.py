@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from ...contracts.partition import partition_of
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...db.schema.migrate import recorded_partitions
 from ...db.tables import gaps
 from ...db.tables.gaps import MissingMinutes, OpenGap
 from ...producer.gap_repair import SETTLE_S, Bars, GapRepair
@@ -31,9 +33,12 @@ class KnownGap(NamedTuple):
     missing: list[MissingMinutes]
 
 
-def read_gaps(connection: Connection, *, state: str | None, limit: int) -> list[KnownGap]:
-    """Return gaps, latest first. state: only gaps in this state; None: all."""
-    rows = connection.execute(query("list_gaps"), {"state": state, "count": limit}).fetchall()
+def read_gaps(connection: Connection, *, state: str | None, limit: int, symbol: str | None = None) -> list[KnownGap]:
+    """Return gaps, latest first; state: only these; symbol: only those in which it may have lost ticks."""
+    partitions = recorded_partitions(connection) if symbol else None
+    home = partition_of(symbol, partitions) if symbol and partitions else None
+    values = {"state": state, "symbol": symbol, "partition": home, "count": limit}
+    rows = connection.execute(query("list_gaps"), values).fetchall()
     missing: dict[int, list[MissingMinutes]] = {row[0]: [] for row in rows}
     for gap_id, *minutes in connection.execute(query("list_missing"), {"ids": list(missing)}):
         missing[gap_id].append(MissingMinutes(*minutes))

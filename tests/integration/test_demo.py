@@ -65,9 +65,9 @@ def test_a_demo_ends_with_a_daily_run_whose_events_are_heard(shown):
     assert {f"tickstock:{phase}:completed" for phase in ("import", "cache", "indicators", "patterns")} <= heard.keys()
 
 
-def test_a_demo_says_where_its_api_is(shown):
-    (said,) = [line for line in shown if line.startswith("the HTTP API")]
-    assert re.search(r"http://127\.0\.0\.1:\d+/api/processing/status$", said)
+def test_a_demo_says_where_its_page_is(shown):
+    (said,) = [line for line in shown if line.startswith("the page, while the demo runs")]
+    assert re.search(r"http://127\.0\.0\.1:\d+/$", said)
 
 
 def test_a_demo_says_how_fast_its_market_ran(shown):

@@ -110,7 +110,10 @@ SELECT s.symbol FROM symbols s
 -- list_gaps --
 SELECT id, feed, symbols, partition, first_minute, last_minute, why, lost_ticks, found_at, state, tried, error,
        minutes_repaired, minutes_missing
-  FROM gap WHERE %(state)s::text IS NULL OR state = %(state)s
+  FROM gap
+ WHERE (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(symbol)s::text IS NULL OR (symbols IS NULL OR %(symbol)s = ANY (symbols))
+        AND (partition IS NULL OR partition = %(partition)s::integer))
  ORDER BY id DESC LIMIT %(count)s;
 
 -- list_missing --

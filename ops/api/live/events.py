@@ -1,6 +1,7 @@
 """GET /events: the results as they are published, as server-sent events."""
 
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import get
@@ -9,15 +10,16 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from ....contracts.errors import ServerAway, UsageError
+from ....contracts.errors import ServerAway
 from ....db.pool import Pool
 from ....db.tables.results import results_after
+from ..parameters import OneSymbol
 from ..refusals import refusals
 from ..service import Service, Shared
 from .event_hub import Event, read_id
+from .wanted import KINDS, Wanted, wanted_of
 
-KINDS = ("bars", "patterns", "indicators", "alerts", "run")
-_SIGN_EVERY_S = 15.0  # a comment is sent, so that proxies keep the connection open
+_SIGN_EVERY_S = 15.0  # a comment, so that proxies keep the connection
 _RETRY_MS = 2000
 _SLACK_S = 30.0  # events of two partitions may arrive in another order than their commits
 _MOST_MISSED = 5000
@@ -34,20 +36,22 @@ Kinds = Annotated[
 
 
 @get("/events", responses=refusals(400, 422, 503), tags=["live"])
-async def events(service: Shared, last_id: LastId = None, kinds: Kinds = None) -> ServerSentEvent:
-    """Receive results as they are published: bars, patterns, indicators, alerts, messages of runs.
+async def events(
+    service: Shared, last_id: LastId = None, kinds: Kinds = None, symbol: OneSymbol = None
+) -> ServerSentEvent:
+    """Hear the results: bars, patterns, indicators, alerts, messages of runs.
 
     An event's id is the result's id. After Last-Event-ID no event is left out, but if another process answers, some may
     come twice. `reset`: events after Last-Event-ID are not stored any more, so read the lists again.
     """
-    wanted = _kinds(kinds)
+    wanted = wanted_of(kinds, symbol)
     after = read_id(last_id) if last_id else None
     service.hub.check_room()
     return ServerSentEvent(_heard(service, wanted, after))
 
 
 async def _heard(
-    service: Service, wanted: Collection[str], after: tuple[int, int] | None
+    service: Service, wanted: Wanted, after: tuple[int, int] | None
 ) -> AsyncIterator[ServerSentEventMessage]:
     client, is_remembered = service.hub.join(after)
     try:
@@ -57,12 +61,17 @@ async def _heard(
             if missed is None:
                 yield _block(event="reset", data="{}")
             client.put_first(missed or [])
+        said_s, last = time.monotonic(), None
         while (news := await client.next(_SIGN_EVERY_S)) is not None:
             for event in news:
-                if event.kind in wanted:
-                    yield _block(id=event.id, event=event.kind, data=event.data)
-            if not news:
-                yield _block(data=None, comment="still here")
+                last = event.id
+                if (data := wanted.data_of(event)) is not None:
+                    yield _block(id=event.id, event=event.kind, data=data)
+                    said_s, last = time.monotonic(), None
+            if time.monotonic() - said_s >= _SIGN_EVERY_S:
+                # With the last id: who hears little does not come again with one that is not kept any more.
+                yield _block(data=None, comment="still here", id=last)
+                said_s, last = time.monotonic(), None
     except ServerAway:
         return  # the client connects again by itself, with the same Last-Event-ID
     finally:
@@ -79,10 +88,3 @@ def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:
     with database.connection() as connection:
         rows = results_after(connection, *after, slack_s=_SLACK_S, most=_MOST_MISSED)
     return None if rows is None else [Event(row.partition, row.number, row.kind, row.body) for row in rows]
-
-
-def _kinds(text: str | None) -> Collection[str]:
-    names = [name.strip() for name in text.split(",")] if text else KINDS
-    if unknown := sorted(set(names) - set(KINDS)):
-        raise UsageError(f"there is no kind {unknown[0]!r} of event; there are: {', '.join(KINDS)}")
-    return names

@@ -28,9 +28,14 @@ _OPENING_RUSH = 1.8
     type=Number(1, 10_000_000),
     help="Ticks a second of market time, which runs at 60x: the mean of a 6.5 h day. Its opening has 1.8 times that.",
 )
+@typed("--open", "opens_page", is_flag=True, help="Open the page in a browser, where this machine has one.")
 @server_options_in("demo")
-def demo(where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float) -> None:
+def demo(
+    where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float, opens_page: bool
+) -> None:
     """Make 1-minute bars of a synthetic market at 60x: with embedded servers, a producer, workers and a live table.
+
+    The page, which shows all of it in a browser, is served at the address that is printed first.
 
     Ends with the ledger, which says what became of each tick, and with a daily run over the bars. The demo has embedded
     servers of its own, which start empty, in the folder `demo` of the data folder.
@@ -43,7 +48,7 @@ def demo(where: AbstractContextManager[Place], seconds: float, workers: int, sym
     market = Market(symbols=symbols, rate=rate, scenario="lively")  # with patterns from its first minute on
     started_s = time.monotonic()
     with where as servers:
-        played = play(servers, market, workers=workers, seconds=seconds, stop=stop)
+        played = play(servers, market, workers=workers, seconds=seconds, stop=stop, opens_page=opens_page)
     print_result(played.result, seconds=time.monotonic() - started_s)
     click.echo(says_speed(played.speed))
     for line in (*(played.day.lines() if played.day else ()), *played.lines):

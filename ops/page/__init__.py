@@ -1,0 +1,1 @@
+"""The page that tickstock-api serves: plain HTML, CSS and ES modules. No framework, no bundler."""

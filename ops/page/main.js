@@ -1,0 +1,68 @@
+// The frame around the views: which one is shown, the fleet's health, the zone of times.
+
+import { get } from "./parts/api.js";
+import { fill, h, say } from "./parts/dom.js";
+import * as place from "./parts/place.js";
+import { setZone } from "./parts/times.js";
+
+const HEALTH_EVERY_MS = 5_000;
+const VIEWS = {
+  market: { title: "Market", load: () => import("./views/market.js") },
+  patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
+};
+const main = document.getElementById("view");
+const zone = document.getElementById("zone");
+let shown = { view: null, close: () => {} };
+
+/** Show what the address names. A view has show(element, values, frame), which returns what ends it. */
+async function show() {
+  const { view, values } = place.read();
+  const name = view in VIEWS ? view : "market";
+  if (name !== view) history.replaceState(null, "", place.link(name, values));
+  shown.close();
+  setZone(zone.value);
+  const mine = (shown = { view: name, close: () => {} });
+  names(name);
+  document.title = `${VIEWS[name].title} - TickStockPL`;
+  const { show: start } = await VIEWS[name].load();
+  if (shown !== mine) return;
+  fill(main);
+  main.className = name;
+  mine.close = start(main, values, { stream });
+}
+
+function names(present) {
+  const link = ([name, { title }]) => h("a", { href: `#${name}`, "aria-current": name === present ? "page" : null }, title);
+  fill(document.getElementById("views"), Object.entries(VIEWS).map(link));
+}
+
+/** Say how live the view is: live, paused, reconnecting. */
+function stream(word) {
+  const element = document.getElementById("stream");
+  element.dataset.is = word;
+  say(element, word);
+}
+
+async function health() {
+  const element = document.getElementById("health");
+  try {
+    const answer = await get("/health");
+    element.dataset.is = answer.status;
+    say(element, `fleet ${answer.status}`);
+  } catch {
+    element.dataset.is = "error";
+    say(element, "the API does not answer");
+  }
+}
+
+zone.value = localStorage.getItem("tickstock-zone") ?? "ny";
+if (place.read().values.zone) zone.value = place.read().values.zone;
+zone.addEventListener("change", () => {
+  localStorage.setItem("tickstock-zone", zone.value);
+  place.change({ zone: zone.value === "utc" ? "utc" : "" });
+  show();
+});
+addEventListener("hashchange", show);
+show();
+health();
+setInterval(() => document.hidden || health(), HEALTH_EVERY_MS);

@@ -1,0 +1,51 @@
+// Asks the API. An answer that is not good becomes an Error with the API's own sentence.
+
+const TIMEOUT_MS = 10_000;
+const KEY = "tickstock-key";
+
+/** Read a call's answer. query: values that are null, undefined or "" are left out. */
+export function get(path, query = {}, signal = null) {
+  return ask("GET", path + search(query), undefined, signal);
+}
+
+/** Send a call that changes something, with the key if one was given. */
+export function send(method, path, body = undefined, headers = {}) {
+  return ask(method, path, body, null, headers);
+}
+
+export function search(query) {
+  const values = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return values.length ? "?" + new URLSearchParams(values) : "";
+}
+
+/** The key of this tab, until it is closed; null: none was given, so the page only shows. */
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+};
+
+export class Refused extends Error {
+  constructor(message, status, answer) {
+    super(message);
+    this.status = status; // 0: nobody answered
+    this.answer = answer;
+  }
+}
+
+async function ask(method, path, body, signal, headers = {}) {
+  const signals = [AbortSignal.timeout(TIMEOUT_MS), signal].filter(Boolean);
+  const said = { ...headers };
+  if (method !== "GET" && key.get()) said["X-API-Key"] = key.get();
+  if (body !== undefined) said["Content-Type"] = "application/json";
+  let answer;
+  try {
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    answer = await fetch(path, { method, headers: said, body: content, signal: AbortSignal.any(signals), cache: "no-store" });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refused("the API does not answer", 0, null);
+  }
+  const read = await answer.json().catch(() => null);
+  if (!answer.ok || read === null) throw new Refused(read?.message ?? `the API answered ${answer.status}`, answer.status, read);
+  return read;
+}

@@ -1,0 +1,193 @@
+// Draws one symbol with TradingView's Lightweight Charts: candles, volume, lines of indicators, marks, levels, gaps.
+// It knows nothing of the API. Times are Unix seconds of a bar's start.
+
+import { clock, day, minute } from "./times.js";
+
+const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // these have a scale, and a pane, of their own
+const DASHED = 2;
+let library = null;
+
+/** Load the library; raises an Error if it was not built. */
+export async function load() {
+  library ??= await import("/page/built/lightweight-charts.js");
+}
+
+export class Chart {
+  #chart;
+  #candles;
+  #volume;
+  #gaps;
+  #marks;
+  #gapMarks;
+  #levels = [];
+  #lines = new Map(); // name of an output -> its series
+  #colours;
+  #long; // bars of days and longer: dates without a zone
+  #scheme = matchMedia("(prefers-color-scheme: dark)");
+  #painted = () => {};
+
+  /**
+   * long: days and longer. hear: { pointed(time or null, id of a mark or null), chosen(id of a mark),
+   * near(): the oldest bars come into view }.
+   */
+  constructor(element, long, hear) {
+    this.#long = long;
+    const { createChart, CandlestickSeries, HistogramSeries, createSeriesMarkers } = library;
+    this.#chart = createChart(element, { autoSize: true, ...this.#options() });
+    this.#gaps = this.#chart.addSeries(HistogramSeries, { priceScaleId: "gaps", lastValueVisible: false, priceLineVisible: false });
+    this.#gaps.priceScale().applyOptions({ scaleMargins: { top: 0, bottom: 0 } });
+    this.#volume = this.#chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
+    this.#volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+    this.#candles = this.#chart.addSeries(CandlestickSeries, {});
+    this.#candles.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: 0.22 } });
+    this.#marks = createSeriesMarkers(this.#candles, []);
+    this.#gapMarks = createSeriesMarkers(this.#gaps, []);
+    this.#chart.subscribeCrosshairMove((at) => hear.pointed(at.time ?? null, at.hoveredInfo?.objectId ?? null));
+    this.#chart.subscribeClick((at) => at.hoveredInfo?.objectId && hear.chosen(at.hoveredInfo.objectId));
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => range && range.from < 20 && hear.near());
+    this.#scheme.addEventListener("change", this.#repaint);
+    this.#repaint();
+  }
+
+  /** Draw all of it again in the present colours. again: what the caller does then. */
+  onRepaint(again) {
+    this.#painted = again;
+  }
+
+  #repaint = () => {
+    this.#chart.applyOptions(this.#options());
+    const { up, down, quiet } = this.#colours;
+    this.#candles.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderUpColor: up, borderDownColor: down, priceLineColor: quiet });
+    this.#painted();
+  };
+
+  #options() {
+    const style = getComputedStyle(document.documentElement);
+    const names = ["panel", "line", "text", "quiet", "accent", "up", "down", "warn", "flash"];
+    this.#colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+    const { panel, line, text, quiet } = this.#colours;
+    const write = (at) => (this.#long ? dayOf(at) : minute(at * 1000));
+    return {
+      layout: { background: { color: panel }, textColor: text, fontFamily: "system-ui, sans-serif", fontSize: 12, attributionLogo: true, panes: { separatorColor: line } },
+      grid: { vertLines: { color: line }, horzLines: { color: line } },
+      crosshair: { mode: 0, vertLine: { color: quiet }, horzLine: { color: quiet } },
+      rightPriceScale: { borderColor: line },
+      timeScale: { borderColor: line, timeVisible: !this.#long, rightOffset: 4, minBarSpacing: 1, maxBarSpacing: 18, tickMarkFormatter: (at, kind) => this.#tick(at, kind) },
+      localization: { timeFormatter: write },
+    };
+  }
+
+  #tick(at, kind) {
+    if (this.#long) return kind === 0 ? dayOf(at).slice(0, 4) : kind === 1 ? dayOf(at).slice(0, 7) : dayOf(at).slice(5);
+    return kind < 3 ? day(at * 1000).slice(5) : clock(at * 1000);
+  }
+
+  /** Draw all bars. */
+  bars(list, flashing = new Set()) {
+    this.#candles.setData(list.map((bar) => this.#candle(bar, flashing.has(bar.time))));
+    this.#volume.setData(list.map((bar) => this.#pillar(bar)));
+  }
+
+  /** Draw the newest bar, again or anew. */
+  bar(bar, flashes = false) {
+    this.#candles.update(this.#candle(bar, flashes));
+    this.#volume.update(this.#pillar(bar));
+  }
+
+  // A partial bar is hollow; one that just changed stands out for a moment.
+  #candle({ time, open, high, low, close, provenance }, flashes) {
+    const edge = close < open ? this.#colours.down : this.#colours.up;
+    const body = flashes ? { color: this.#colours.flash, borderColor: this.#colours.accent, wickColor: this.#colours.accent } : provenance === "partial" ? { color: "transparent", borderColor: edge, wickColor: edge } : {};
+    return { time, open, high, low, close, ...body };
+  }
+
+  #pillar({ time, open, close, volume }) {
+    return { time, value: volume, color: (close < open ? this.#colours.down : this.#colours.up) + "66" };
+  }
+
+  /** Shade the bars in gaps. list: [{ times: [seconds], words }]. */
+  gaps(list) {
+    const times = [...new Set(list.flatMap((gap) => gap.times))].sort((a, b) => a - b);
+    this.#gaps.setData(times.map((time) => ({ time, value: 1, color: this.#colours.warn + "40" })));
+    const mark = ({ times, words }) => ({ time: times[0], position: "inBar", shape: "square", size: 0, color: this.#colours.warn, text: words });
+    this.#gapMarks.setMarkers(list.filter((gap) => gap.times.length).map(mark).sort((a, b) => a.time - b.time));
+  }
+
+  /** Mark bars. list: [{ id, time, kind: bullish, bearish, neutral, gone or note, text }], the oldest first. */
+  marks(list) {
+    const { up, down, quiet, accent, warn } = this.#colours;
+    const looks = {
+      bullish: { position: "belowBar", shape: "arrowUp", color: up },
+      bearish: { position: "aboveBar", shape: "arrowDown", color: down },
+      neutral: { position: "aboveBar", shape: "circle", color: accent, size: 0.6 },
+      gone: { position: "aboveBar", shape: "square", color: quiet, size: 0.6 },
+      note: { position: "belowBar", shape: "square", color: warn, size: 0.4 },
+    };
+    this.#marks.setMarkers(list.map(({ id, time, kind, text }) => ({ id, time, text, ...looks[kind] })));
+  }
+
+  /** Draw the levels of a pattern; none: take them away. */
+  levels(prices, title = "") {
+    this.#levels.forEach((level) => this.#candles.removePriceLine(level));
+    const line = (price) => this.#candles.createPriceLine({ price, title, color: this.#colours.accent, lineStyle: DASHED, lineWidth: 1, axisLabelVisible: true });
+    this.#levels = prices.map(line);
+  }
+
+  /** Draw the outputs of indicators. lines: Map of output -> { indicator, points: [{ time, value }] }. */
+  lines(lines) {
+    const panes = [...new Set([...lines.values()].map((line) => line.indicator).filter((name) => OSCILLATORS.test(name)))];
+    const wanted = [...lines].map(([name, line]) => [name, panes.indexOf(line.indicator) + 1, line]);
+    if (wanted.some(([name, pane]) => (this.#lines.get(name)?.getPane().paneIndex() ?? pane) !== pane) || [...this.#lines.keys()].some((name) => !lines.has(name))) this.#clearLines();
+    wanted.forEach(([name, pane, line], index) => {
+      const series = this.#lines.get(name) ?? this.#line(name, pane, index);
+      series.setData(line.points);
+    });
+  }
+
+  #clearLines() {
+    this.#lines.forEach((series) => this.#chart.removeSeries(series));
+    this.#lines.clear();
+  }
+
+  #line(name, pane, index) {
+    const histogram = name.endsWith("_histogram");
+    const kind = histogram ? library.HistogramSeries : library.LineSeries;
+    const hues = ["#3f7fd0", "#b8860b", "#8e5bb5", "#2a9d8f", "#c0605a", "#6b8e23"];
+    const series = this.#chart.addSeries(kind, { title: name, color: hues[index % hues.length], lineWidth: 1, priceLineVisible: false, lastValueVisible: true, crosshairMarkerVisible: false }, pane);
+    if (pane) this.#chart.panes()[pane].setStretchFactor(0.28);
+    this.#lines.set(name, series);
+    return series;
+  }
+
+  /** Bring a bar into the middle; null: the newest bars to the right edge. */
+  show(time) {
+    const scale = this.#chart.timeScale();
+    const index = time === null ? null : scale.timeToIndex(time, true);
+    if (index === null) return scale.scrollToRealTime();
+    const range = scale.getVisibleLogicalRange();
+    const half = Math.min(Math.max(range ? (range.to - range.from) / 2 : 60, 20), 100);
+    scale.setVisibleLogicalRange({ from: index - half, to: index + half });
+  }
+
+  /** Show every bar. */
+  fit() {
+    this.#chart.timeScale().fitContent();
+  }
+
+  /** Draw with the same bars in view, though older ones come before them. time: of any bar that is drawn already. */
+  still(time, draw) {
+    const scale = this.#chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    const before = scale.timeToIndex(time, true);
+    draw();
+    const shift = scale.timeToIndex(time, true) - before;
+    if (range && shift) scale.setVisibleLogicalRange({ from: range.from + shift, to: range.to + shift });
+  }
+
+  close() {
+    this.#scheme.removeEventListener("change", this.#repaint);
+    this.#chart.remove();
+  }
+}
+
+const dayOf = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);

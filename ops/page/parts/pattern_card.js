@@ -1,0 +1,38 @@
+// A pattern in words: its rule, how sure, how often such patterns were right, its levels.
+
+import { fill, h } from "./dom.js";
+import { minute } from "./times.js";
+import { isLong } from "./timeframes.js";
+
+const SIGNS = { bullish: "▲", bearish: "▼", neutral: "◆" };
+const CLASSES = { bullish: "up", bearish: "down" };
+
+export const price = (value) => (value === null || value === undefined ? "" : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: value < 10 ? 4 : 2, useGrouping: false }));
+export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(pattern.time * 1000).toISOString().slice(0, 10) : minute(pattern.time * 1000));
+
+/** ▲ bullish, in its colour. */
+export function direction(pattern) {
+  const name = pattern.direction ?? "neutral";
+  return h("span", { class: CLASSES[name] ?? "" }, `${SIGNS[name] ?? ""} ${name}`);
+}
+
+/** Write a pattern into an element. rules: Map of name -> description. */
+export function patternCard(element, pattern, rules) {
+  const rows = [
+    ["bar", barTime(pattern)],
+    ["rule", rules.get(pattern.pattern) ?? "no definition has this name"],
+    ["confidence", pattern.confidence.toFixed(2)],
+    ["base rate", baseRate(pattern.base_rate)],
+    ["levels", pattern.levels.length ? pattern.levels.map(price).join(", ") : "none"],
+  ];
+  fill(element,
+    h("h2", {}, h("span", { class: pattern.gone ? "gone" : "" }, pattern.pattern), " ", direction(pattern), pattern.gone ? h("span", { class: "tag warn" }, "superseded") : ""),
+    h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+}
+
+function baseRate(rate) {
+  if (!rate) return "never measured";
+  const { hits, of, expected, after_bars: after, days } = rate;
+  const percent = (count) => `${((100 * count) / of).toFixed(0)} %`;
+  return `right in ${hits.toLocaleString("en-US")} of ${of.toLocaleString("en-US")} (${percent(hits)}), ${after} bars later; any bar: ${percent(expected)}; ${days} days`;
+}

@@ -1,0 +1,142 @@
+// The patterns of all symbols as they are published, the newest first.
+
+import { get } from "../parts/api.js";
+import { fill, h, say } from "../parts/dom.js";
+import { barTime, direction, price } from "../parts/pattern_card.js";
+import { listKey, PatternList } from "../parts/pattern_list.js";
+import * as place from "../parts/place.js";
+import { table } from "../parts/table.js";
+import { TIMEFRAMES } from "../parts/timeframes.js";
+
+const FILTERS = ["symbol", "pattern", "timeframe", "direction", "confidence", "quiet"];
+const KEPT = "tickstock-patterns";
+const DRAW_MS = 250; // at most so often
+
+/** Show the view. values: of the address. Returns what ends it. */
+export function show(main, values, frame) {
+  const view = new Patterns(main, values, frame);
+  view.start();
+  return () => view.close();
+}
+
+class Patterns {
+  #main;
+  #frame;
+  #filters;
+  #list = null;
+  #closed = false;
+  #timer = null;
+  #fresh = new Set(); // keys that were not drawn yet
+  #shown = []; // what is drawn in quiet mode
+  #message = h("p", { class: "message", role: "alert" });
+  #more = h("button", { class: "more", hidden: true, onclick: () => this.#take() });
+  #rows = table("Patterns, the newest first", COLUMNS, "no pattern fits these filters yet");
+
+  constructor(main, values, frame) {
+    const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
+    this.#main = main;
+    this.#frame = frame;
+    // An address with filters shows these; a bare one those of the last time.
+    const given = FILTERS.some((name) => name in values) ? values : kept;
+    this.#filters = Object.fromEntries(FILTERS.map((name) => [name, given[name] ?? ""]));
+  }
+
+  async start() {
+    const definitions = await get("/api/definitions").catch(() => ({ patterns: [] }));
+    if (this.#closed) return;
+    this.#lay(definitions.patterns.map((one) => one.name));
+    this.#open();
+  }
+
+  close() {
+    this.#closed = true;
+    this.#list?.close();
+    clearTimeout(this.#timer);
+  }
+
+  #lay(names) {
+    const choose = (name, title, options) =>
+      h("label", { class: "inline" }, title, h("select", { onchange: (event) => this.#filter(name, event.target.value) },
+        h("option", { value: "" }, "all"), options.map((value) => h("option", { value, ".selected": value === this.#filters[name] }, value))));
+    const levels = ["0.5", "0.6", "0.7", "0.8", "0.9"];
+    fill(this.#main,
+      h("div", { class: "tools bar" },
+        h("label", { class: "inline" }, "Symbol", h("input", { type: "search", ".value": this.#filters.symbol, placeholder: "all", spellcheck: "false", onchange: (event) => this.#filter("symbol", event.target.value.trim()) })),
+        choose("pattern", "Pattern", names), choose("timeframe", "Timeframe", TIMEFRAMES), choose("direction", "Direction", ["bullish", "bearish", "neutral"]), choose("confidence", "At least", levels),
+        h("label", { class: "inline" }, h("input", { type: "checkbox", ".checked": this.#filters.quiet === "1", onchange: (event) => this.#filter("quiet", event.target.checked ? "1" : "") }), "Quiet: keep the list until I ask"),
+        this.#more),
+      this.#message, this.#rows.element);
+  }
+
+  #filter(name, value) {
+    this.#filters[name] = value;
+    if (name === "quiet") {
+      this.#keep();
+      return this.#take();
+    }
+    this.#open();
+  }
+
+  #keep() {
+    place.change(this.#filters);
+    localStorage.setItem(KEPT, JSON.stringify(this.#filters));
+  }
+
+  #open() {
+    this.#keep();
+    this.#list?.close();
+    this.#fresh.clear();
+    const mine = (this.#list = new PatternList(this.#filters, {
+      all: () => this.#list === mine && (say(this.#message, ""), this.#take()),
+      fresh: (patterns) => this.#list === mine && this.#came(patterns),
+      gone: () => this.#list === mine && this.#soon(),
+      failed: (error) => this.#list === mine && say(this.#message, `${error.message}.`),
+      state: (word) => this.#list === mine && this.#frame.stream(word),
+    }));
+    mine.start();
+  }
+
+  #came(patterns) {
+    patterns.forEach((one) => this.#fresh.add(listKey(one)));
+    this.#soon();
+  }
+
+  #soon() {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      if (this.#closed) return;
+      if (this.#filters.quiet) this.#wait();
+      else this.#take();
+    }, DRAW_MS);
+  }
+
+  // Quiet: only the number of what waits changes.
+  #wait() {
+    this.#more.hidden = !this.#fresh.size;
+    say(this.#more, `${this.#fresh.size} new: show`);
+    this.#draw();
+  }
+
+  #take() {
+    this.#more.hidden = true;
+    this.#shown = this.#list.sorted();
+    this.#draw();
+    this.#fresh.clear();
+  }
+
+  #draw() {
+    const flash = (one) => (this.#fresh.has(listKey(one)) && !this.#filters.quiet ? "flash" : null);
+    this.#rows.rows(this.#shown, (one) => ({ class: flash(one), "data-key": listKey(one), "data-result": one.result ?? null }));
+  }
+}
+
+const COLUMNS = [
+  { title: "bar", cell: barTime },
+  { title: "symbol", cell: (one) => h("a", { href: place.link("market", { symbol: one.symbol, timeframe: one.timeframe, bar: one.time, pattern: one.pattern }) }, one.symbol) },
+  { title: "timeframe", cell: (one) => one.timeframe },
+  { title: "pattern", cell: (one) => h("span", { class: one.gone ? "gone" : "" }, one.pattern) },
+  { title: "direction", cell: (one) => (one.gone ? h("span", { class: "tag warn" }, "superseded") : direction(one)) },
+  { title: "confidence", number: true, cell: (one) => one.confidence.toFixed(2) },
+  { title: "price", number: true, cell: (one) => price(one.price) },
+  { title: "levels", number: true, cell: (one) => one.levels.map(price).join(", ") },
+];
