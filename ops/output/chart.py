@@ -1,6 +1,6 @@
 """Draw a symbol's bars as candles, with their volume and patterns; and the account of a backtest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ...workers.backtest.report import Report
 
@@ -82,16 +83,23 @@ def candles(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPatter
 
 
 def account(report: Report) -> Picture:
-    """Return a picture of a backtest's account beside its benchmark."""
+    """Return a picture of a backtest's account at each day's end, beside its benchmark, and after each closed trade."""
     figure = Picture(figsize=(12, 6), layout="constrained")
     axes = figure.subplots()
-    times = np.array([point.time[:19] for point in report.equity], "M8[s]")
-    axes.plot(times, [point.equity for point in report.equity], label="patterns")
-    axes.plot(times, [point.benchmark for point in report.equity], label="buy and hold", color="#888888")
+    times, marked = _times(point.time for point in report.equity), "o" if len(report.equity) == 1 else None
+    axes.plot(times, [point.equity for point in report.equity], label="patterns", marker=marked)
+    axes.plot(times, [point.benchmark for point in report.equity], label="buy and hold", color="#888888", marker=marked)
+    closed = sorted(report.trade_list, key=lambda one: one.exit_time)
+    money = report.request.rules.initial_capital + np.cumsum([one.profit for one in closed])
+    axes.step(_times(one.exit_time for one in closed), money, where="post", label="closed trades", linewidth=0.8)
     axes.set_ylabel("dollars")
     axes.set_title(f"{', '.join(report.request.patterns)} on {len(report.request.symbols)} symbols")
     axes.legend()
     return figure
+
+
+def _times(texts: Iterable[str]) -> NDArray[np.datetime64]:
+    return np.array([text[:19] for text in texts], "M8[s]")
 
 
 def _colour(bar: ChartBar) -> str:

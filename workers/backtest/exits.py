@@ -22,6 +22,7 @@ END_OF_DATA = "end_of_data"
 REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
 _FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars that are looked through at once
 _CELLS = 1 << 20  # of one look: 8 MB a column
+_LEVEL_DECIMALS = 9  # finer than any price, which has 6
 
 
 class Exits(NamedTuple):
@@ -74,8 +75,11 @@ def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
 
 
 def _level(price: Column, direction: Column, share: float | None) -> Column:
-    """Return a price so far from the entry; infinitely far where there is no such order."""
-    return direction * np.inf if share is None else price * (1 + direction * share)
+    """Return a price so far from the entry; infinitely far where there is no such order.
+
+    10 % above 100 is 110, not 110.00000000000001: a bar whose high is 110 has reached it.
+    """
+    return direction * np.inf if share is None else np.round(price * (1 + direction * share), _LEVEL_DECIMALS)
 
 
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
