@@ -8,7 +8,7 @@ PORT ?= 5000
 CHECKED := contracts db ops producer workers $(wildcard *.py)  # what ships
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo page run test test-page test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
+.PHONY: help demo page run notebook test test-page test-servers test-compose test-containers lint audit-packages bench soak rules secrets clean
 
 # A stamp for each set of packages: it is made again when what it installs has changed.
 $(VENV)/base: pyproject.toml constraints.txt
@@ -40,6 +40,10 @@ $(VENV)/containers: $(VENV)/test
 	$(INSTALL) -e '.[containers]'
 	@touch $@
 
+$(VENV)/notebook: $(VENV)/base
+	$(INSTALL) -e '.[notebook]'
+	@touch $@
+
 $(VENV)/bench: $(VENV)/test
 	-$(INSTALL) -e '.[bench]'
 	@touch $@
@@ -56,6 +60,9 @@ page: $(VENV)/page  ## the charts of the page: fetches their library from the np
 
 run: $(VENV)/base  ## the fleet of the Procfile, until Ctrl-C: make run WORKERS=4; metrics begin at PORT + 4101
 	exec $(BIN)/honcho start -p $(PORT) -c worker=$(WORKERS)
+
+notebook: $(VENV)/notebook  ## a day of bars, patterns and a backtest in a notebook of marimo, until Ctrl-C
+	$(BIN)/marimo --quiet edit docs/notebook.py
 
 # The fault tests race real processes on whatever machine it is: one that fails is run once more, and named as such in the
 # last line; who fails twice, fails.

@@ -1,33 +1,53 @@
-"""Bars, patterns and indicators as polars frames, for notebooks: `frames.bars(symbols="AAPL", last=100)`.
+"""Bars, patterns, indicators and backtests as polars frames, for notebooks: `frames.bars(symbols="AAPL", last=100)`.
 
-Times are UTC, and of the start of a bar. `.to_pandas()` makes a frame of pandas of each. It needs the extra `frames`.
+Times are of the start of a bar, in UTC unless `zone` names another: `zone="America/New_York"`. A bar of a day, week or
+month starts at midnight in New York. `.to_pandas()` makes a frame of pandas of each. It needs the extra `frames`,
+pictures the extra `chart`.
+
 Each function takes the address of the database, `postgresql://USER:PASSWORD@HOST:PORT/NAME`; without one, that of
 DATABASE_URL (or TICKSTOCK_DB_HOST and its like), as the commands do: of embedded servers, `tickstock urls` prints it.
+All raise UsageError for what is not to be had, SetupError or ServerAway where the database does not serve.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .contracts.errors import SetupError, UsageError
+import msgspec
+
+from .contracts.errors import NothingFound, SetupError, UsageError
+from .contracts.market_hours import NEW_YORK
 from .contracts.settings import servers_from
-from .contracts.timeframe import INTRADAY
+from .contracts.timeframe import INTRADAY, LONGER
 from .db import postgres, rows
 from .db.schema.migrate import check_schema
 from .ops.process.extras import how_to_install
 from .ops.secrets.files import with_secrets
+from .workers.backtest.backtest import run
+from .workers.backtest.metrics import AccountFigures
+from .workers.backtest.report import CurvePoint, Report, Request, TradeRow
+from .workers.backtest.rules import Rules
 
 try:
     import polars as pl
 except ImportError as e:
     raise ImportError(f"polars is not installed: {how_to_install('frames')}") from e
 
-__all__ = ["bars", "indicators", "patterns"]
+if TYPE_CHECKING:
+    from .ops.output.chart import Picture
+
+__all__ = ["Backtest", "backtest", "bars", "indicators", "patterns", "plot"]
 
 Moment = datetime | str | None  # without a zone it is UTC; text as 2026-03-02T14:30
+Names = str | Sequence[str]
 
+_TIMEFRAMES = (*INTRADAY, *LONGER)
 _TIME = pl.Datetime("us", "UTC")
 _BAR = {
     "symbol": pl.String,
@@ -57,20 +77,23 @@ _INDICATOR = {
     "output": pl.String,
     "value": pl.Float64,
 }
+_OF_A_TYPE = {str: pl.String, float: pl.Float64, int: pl.Int64, float | None: pl.Float64}
 
 
 def bars(
     database: str | None = None,
     *,
-    symbols: str | Sequence[str] | None = None,
+    symbols: Names | None = None,
     timeframe: str = "1min",
     start: Moment = None,
     end: Moment = None,
     last: int | None = None,
+    zone: str = "UTC",
 ) -> pl.DataFrame:
     """Return bars by symbol and time: symbol, timestamp, open, high, low, close, volume.
 
     1min bars also have trade_count, vwap and provenance (live, partial, replay, repair).
+    timeframe: 1min to hourly, daily, weekly or monthly.
     start, end: range of the bars' starts, without the end. last: only this many bars of each symbol, the latest. Raises
     UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
     """
@@ -79,18 +102,19 @@ def bars(
         columns = rows.select_bars(cursor, _values(symbols, start, end), timeframe)
         schema = {name: _BAR[name] for name in columns}
         table = ((symbol, at, *(_as_float(number) for number in numbers)) for symbol, at, *numbers in cursor)
-        return _last(_frame(table, schema), ["symbol"], last)
+        return _last(_frame(table, schema, zone), ["symbol"], last)
 
 
 def patterns(
     database: str | None = None,
     *,
-    symbols: str | Sequence[str] | None = None,
+    symbols: Names | None = None,
     timeframe: str | None = None,
     start: Moment = None,
     end: Moment = None,
     last: int | None = None,
-    names: str | Sequence[str] | None = None,
+    names: Names | None = None,
+    zone: str = "UTC",
 ) -> pl.DataFrame:
     """Return the patterns that are not superseded, by symbol and time.
 
@@ -98,20 +122,28 @@ def patterns(
     timeframe, names: only these; None: all. The other arguments are those of `bars`.
     """
     _expect_timeframe(timeframe)
+    values, wanted = _values(symbols, start, end), _names(names)
+    found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
-        rows.select_patterns(cursor, _values(symbols, start, end), timeframe=timeframe, patterns=_names(names))
-        return _last(_frame(map(rows.pattern_row, cursor), _PATTERN), ["symbol"], last)
+        if timeframe not in LONGER:
+            rows.select_patterns(cursor, values, timeframe=timeframe, patterns=wanted)
+            found += map(rows.pattern_row, cursor)
+        if timeframe not in INTRADAY:
+            rows.select_longer_patterns(cursor, values, timeframes=_longer(timeframe), patterns=wanted)
+            found += map(rows.pattern_row, cursor)
+    return _last(_frame(found, _PATTERN, zone).sort("symbol", "bar", maintain_order=True), ["symbol"], last)
 
 
 def indicators(
     database: str | None = None,
     *,
-    symbols: str | Sequence[str] | None = None,
+    symbols: Names | None = None,
     timeframe: str | None = None,
     start: Moment = None,
     end: Moment = None,
     last: int | None = None,
-    names: str | Sequence[str] | None = None,
+    names: Names | None = None,
+    zone: str = "UTC",
 ) -> pl.DataFrame:
     """Return the indicators' values, a row for each output: symbol, bar, timeframe, indicator, output, value.
 
@@ -119,10 +151,133 @@ def indicators(
     last: rows of each output of each indicator and timeframe. The other arguments are those of `patterns`.
     """
     _expect_timeframe(timeframe)
+    values, wanted = _values(symbols, start, end), _names(names)
+    found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
-        rows.select_indicators(cursor, _values(symbols, start, end), timeframe=timeframe, indicators=_names(names))
-        table = (one for row in cursor for one in _outputs(row))
-        return _last(_frame(table, _INDICATOR), ["symbol", "timeframe", "indicator", "output"], last)
+        if timeframe not in LONGER:
+            rows.select_indicators(cursor, values, timeframe=timeframe, indicators=wanted)
+            found += (one for row in cursor for one in _outputs(row))
+        if timeframe not in INTRADAY:
+            rows.select_longer_indicators(cursor, values, timeframes=_longer(timeframe), indicators=wanted)
+            found += (one for row in cursor for one in _outputs(row))
+    frame = _frame(found, _INDICATOR, zone).sort("symbol", maintain_order=True)
+    return _last(frame, ["symbol", "timeframe", "indicator", "output"], last)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a backtest found out. report: whole, as `tickstock backtest --json` prints it.
+
+    trades: one row each, money in dollars. equity: the account, its benchmark (buy and hold) and what was in the market
+    at the close of each day. figures: returns, Sharpe and the like of both; None has no value.
+    """
+
+    report: Report
+    trades: pl.DataFrame
+    equity: pl.DataFrame
+    figures: pl.DataFrame
+
+    def plot(self) -> "Picture":
+        """Return a picture of the account beside buy and hold: a figure of matplotlib."""
+        _expect_matplotlib()
+        from .ops.output.chart import account  # noqa: PLC0415  # matplotlib is an extra
+
+        return account(self.report)
+
+
+def backtest(
+    database: str | None = None,
+    *,
+    symbols: Names,
+    patterns: Names,
+    start: date | str,
+    end: date | str,
+    timeframe: str = "daily",
+    zone: str = "UTC",
+    **rules: float | bool | None,
+) -> Backtest:
+    """Trade what the patterns would have published, as `tickstock backtest` does; docs/backtests.md has every rule.
+
+    start, end: days, both included. rules: those of `Rules`, such as stop_loss_pct=0.02, max_bars=10, short=False.
+    Raises NothingFound where no symbol has bars.
+    """
+    request = Request(
+        symbols=tuple(_names(symbols) or ()),
+        patterns=tuple(_names(patterns) or ()),
+        start=str(start),
+        end=str(end),
+        timeframe=timeframe,
+        rules=_rules(rules),
+    )
+    with closing(_connect(database)) as connection:
+        report = run(connection, request)
+    # A day of longer bars is written as midnight UTC; here, too, it begins at midnight in New York.
+    days_of = NEW_YORK.key if timeframe in LONGER else "UTC"
+    return Backtest(
+        report=report,
+        trades=_table(report.trade_list, TradeRow, days_of, zone),
+        equity=_table(report.equity, CurvePoint, days_of, zone),
+        figures=_table([report.account, report.benchmark], AccountFigures, days_of, zone).insert_column(
+            0, pl.Series("account", ["patterns", "buy and hold"])
+        ),
+    )
+
+
+def plot(
+    symbol: str,
+    database: str | None = None,
+    *,
+    timeframe: str = "1min",
+    start: Moment = None,
+    end: Moment = None,
+    last: int = 120,
+    zone: str = "UTC",
+) -> "Picture":
+    """Return a picture of a symbol's candles, volume and patterns, as `tickstock chart` draws it: a matplotlib figure.
+
+    last: so many bars, the latest ones. Raises NothingFound where there is none.
+    """
+    _expect_matplotlib()
+    _expect_timeframe(timeframe)
+    from .ops.output.chart import candle_of, candles, pattern_of  # noqa: PLC0415  # matplotlib is an extra
+
+    values, shown_in = _values(symbol, start, end), _zone(zone)
+    with closing(_connect(database)) as connection, connection.cursor() as cursor:
+        rows.select_bars(cursor, values, timeframe)
+        drawn = [candle_of(row) for row in deque(cursor, last)]
+        if not drawn:
+            raise NothingFound(f"no {timeframe} bars of {symbol}")
+        values["from"] = drawn[0].at
+        if timeframe in LONGER:
+            rows.select_longer_patterns(cursor, values, timeframes=[timeframe], patterns=None)
+        else:
+            rows.select_patterns(cursor, values, timeframe=timeframe, patterns=None)
+        marked = [pattern_of(rows.pattern_row(row)) for row in cursor]
+    return candles(f"{symbol}, {timeframe}", drawn, marked, shown_in)
+
+
+def _expect_matplotlib() -> None:
+    if find_spec("matplotlib") is None:
+        raise UsageError(f"matplotlib is not installed: {how_to_install('chart')}")
+
+
+def _rules(given: dict[str, Any]) -> Rules:
+    known = Rules.__struct_fields__
+    if unknown := [name for name in given if name not in known]:
+        raise UsageError(f"there is no rule {unknown[0]!r}; there are: {', '.join(known)}")
+    try:
+        return msgspec.convert(given, Rules)
+    except msgspec.ValidationError as e:
+        raise UsageError(f"rules: {e}") from e
+
+
+def _table(structs: Sequence[msgspec.Struct], kind: type[msgspec.Struct], days_of: str, zone: str) -> pl.DataFrame:
+    """Make a frame of structs; columns named `time` hold ISO-8601 text. days_of: the zone that such times are in."""
+    schema = {one.name: _OF_A_TYPE[one.type] for one in msgspec.structs.fields(kind)}
+    frame = pl.DataFrame([[getattr(one, name) for name in schema] for one in structs], schema, orient="row")
+    times = pl.col([name for name in schema if name.endswith("time")])
+    read = times.str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
+    return frame.with_columns(read.dt.replace_time_zone(days_of).dt.convert_time_zone(_zone(zone).key))
 
 
 def _outputs(row: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:
@@ -132,8 +287,9 @@ def _outputs(row: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:
     return [(*place, indicator, output, _as_float(number)) for output, number in values.items()]
 
 
-def _frame(table: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(table), schema, orient="row")
+def _frame(table: Iterable[tuple[Any, ...]], schema: dict[str, Any], zone: str) -> pl.DataFrame:
+    frame = pl.DataFrame(list(table), schema, orient="row")
+    return frame.with_columns(pl.col(_TIME).dt.convert_time_zone(_zone(zone).key))
 
 
 def _last(frame: pl.DataFrame, each: list[str], last: int | None) -> pl.DataFrame:
@@ -160,11 +316,11 @@ def _connect(database: str | None) -> postgres.Connection:
     return connection
 
 
-def _values(symbols: str | Sequence[str] | None, start: Moment, end: Moment) -> dict[str, Any]:
+def _values(symbols: Names | None, start: Moment, end: Moment) -> dict[str, Any]:
     return {"symbols": _names(symbols), "from": _moment(start), "to": _moment(end)}
 
 
-def _names(names: str | Sequence[str] | None) -> list[str] | None:
+def _names(names: Names | None) -> list[str] | None:
     return None if names is None else [names] if isinstance(names, str) else list(names)
 
 
@@ -177,6 +333,17 @@ def _moment(at: Moment) -> datetime | None:
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as e:
+        raise UsageError(f"there is no time zone {name!r}; there are UTC, America/New_York and the like") from e
+
+
 def _expect_timeframe(timeframe: str | None) -> None:
-    if timeframe is not None and timeframe not in INTRADAY:
-        raise UsageError(f"timeframe {timeframe!r} is none of {', '.join(INTRADAY)}")
+    if timeframe is not None and timeframe not in _TIMEFRAMES:
+        raise UsageError(f"timeframe {timeframe!r} is none of {', '.join(_TIMEFRAMES)}")
+
+
+def _longer(timeframe: str | None) -> list[str]:
+    return list(LONGER) if timeframe is None else [timeframe]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from ...workers.backtest.report import CurvePoint, Report, TradeRow
 
@@ -54,15 +53,7 @@ def _write_parquet(file: Path, columns: Sequence[str], rows: list[tuple[Any, ...
 
 def _draw(report: Report, file: Path) -> Path:
     """Draw the account and the benchmark in one picture."""
-    from matplotlib.figure import Figure  # noqa: PLC0415  # of the extra `chart`
+    from .chart import account  # noqa: PLC0415  # matplotlib is of the extra `chart`
 
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    axes = figure.subplots()
-    times = np.array([point.time[:19] for point in report.equity], "M8[s]")
-    axes.plot(times, [point.equity for point in report.equity], label="patterns")
-    axes.plot(times, [point.benchmark for point in report.equity], label="buy and hold", color="#888888")
-    axes.set_ylabel("dollars")
-    axes.set_title(f"{', '.join(report.request.patterns)} on {len(report.request.symbols)} symbols")
-    axes.legend()
-    figure.savefig(file, metadata={"Software": None})  # the same report gives the same bytes
+    account(report).savefig(file, metadata={"Software": None})  # the same report gives the same bytes
     return file

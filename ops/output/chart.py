@@ -1,19 +1,33 @@
-"""Draw a symbol's bars as candles, with their volume and patterns."""
+"""Draw a symbol's bars as candles, with their volume and patterns; and the account of a backtest."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, tzinfo
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ...workers.backtest.report import Report
 
 _UP, _DOWN, _NEUTRAL = "#2a7f4f", "#b5413b", "#555555"
 _COLOURS = {"bullish": _UP, "bearish": _DOWN}
 _BODY = 0.7  # of a bar's place
 _TICKS = 8  # times below the candles
 _NAMED = 40  # above this number, patterns are marked without their names
+
+
+class Picture(Figure):  # type: ignore[misc]  # matplotlib carries no types
+    """A figure that a notebook shows, also one in which nobody imported pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
 
 
 class ChartBar(NamedTuple):
@@ -43,10 +57,20 @@ def candle_of(row: Sequence[Any]) -> ChartBar:
     return ChartBar(row[1], opened, high, low, close, volume, is_partial=row[-1] == "partial")
 
 
+def pattern_of(row: Sequence[Any]) -> ChartPattern:
+    """Make a pattern from a row of db.rows.pattern_row."""
+    return ChartPattern(row[1], row[3], row[5], row[8])
+
+
 def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], file: Path) -> None:
     """Write a picture; the file's ending gives its format. Raises OSError, ValueError for an unknown format."""
     mpl.rcParams["svg.hashsalt"] = "tickstock"  # the same bars give the same file
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    candles(title, bars, patterns).savefig(file)
+
+
+def candles(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], zone: tzinfo = UTC) -> Picture:
+    """Return a picture of at least one bar. zone: of the times below the candles."""
+    figure = Picture(figsize=(12, 7), layout="constrained")
     prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_candles(prices, bars)
     _draw_patterns(prices, bars, patterns)
@@ -54,8 +78,28 @@ def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern],
     prices.set_title(title)
     prices.set_ylabel("price")
     volumes.set_ylabel("volume")
-    _label_times(volumes, bars)
-    figure.savefig(file)
+    _label_times(volumes, bars, zone)
+    return figure
+
+
+def account(report: Report) -> Picture:
+    """Return a picture of a backtest's account at each day's end, beside its benchmark, and after each closed trade."""
+    figure = Picture(figsize=(12, 6), layout="constrained")
+    axes = figure.subplots()
+    times, marked = _times(point.time for point in report.equity), "o" if len(report.equity) == 1 else None
+    axes.plot(times, [point.equity for point in report.equity], label="patterns", marker=marked)
+    axes.plot(times, [point.benchmark for point in report.equity], label="buy and hold", color="#888888", marker=marked)
+    closed = sorted(report.trade_list, key=lambda one: one.exit_time)
+    money = report.request.rules.initial_capital + np.cumsum([one.profit for one in closed])
+    axes.step(_times(one.exit_time for one in closed), money, where="post", label="closed trades", linewidth=0.8)
+    axes.set_ylabel("dollars")
+    axes.set_title(f"{', '.join(report.request.patterns)} on {len(report.request.symbols)} symbols")
+    axes.legend()
+    return figure
+
+
+def _times(texts: Iterable[str]) -> NDArray[np.datetime64]:
+    return np.array([text[:19] for text in texts], "M8[s]")
 
 
 def _colour(bar: ChartBar) -> str:
@@ -95,11 +139,12 @@ def _draw_patterns(axes: Axes, bars: Sequence[ChartBar], patterns: Sequence[Char
             axes.hlines(level, max(0, place - 20), place, colors=colour, linestyles="dotted", linewidth=1)
 
 
-def _label_times(axes: Axes, bars: Sequence[ChartBar]) -> None:
+def _label_times(axes: Axes, bars: Sequence[ChartBar], zone: tzinfo) -> None:
     """Write times below some bars: the bars are side by side, and the night between two days takes no room."""
     step = max(1, len(bars) // _TICKS)
     places = range(0, len(bars), step)
-    days = {bar.at.astimezone(UTC).date() for bar in bars}
-    form = "%m-%d %H:%M" if len(days) > 1 else "%H:%M"
-    axes.set_xticks(list(places), [bars[place].at.astimezone(UTC).strftime(form) for place in places])
-    axes.set_xlabel("start of the bar, UTC" if len(days) > 1 else f"{bars[0].at.astimezone(UTC):%Y-%m-%d}, UTC")
+    times = [bar.at.astimezone(zone) for bar in bars]
+    days = {at.date() for at in times}
+    form = "%H:%M" if len(days) == 1 else "%Y-%m-%d" if len(days) == len(bars) else "%m-%d %H:%M"
+    axes.set_xticks(list(places), [times[place].strftime(form) for place in places])
+    axes.set_xlabel(f"{times[0]:%Y-%m-%d}, {zone}" if len(days) == 1 else f"start of the bar, {zone}")

@@ -1,7 +1,11 @@
-"""Bars, patterns and indicators as frames, and as a picture."""
+"""Bars, patterns, indicators and backtests as frames, and as a picture."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
+import duckdb
 import polars as pl
 import psycopg
 import pytest
@@ -10,6 +14,21 @@ from tickstockpl.contracts.errors import UsageError
 
 FLOW = "6f1f7a3e-1d2c-5b4a-9e8f-0a1b2c3d4e5f"
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+NEW_YORK = ZoneInfo("America/New_York")
+# A daily pattern and a weekly indicator, as a daily run writes them; each week has a bar of another symbol.
+LONGER = """
+INSERT INTO symbols (symbol) VALUES ('KO');
+INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume)
+SELECT 'KO', '2026-01-05'::date + n, 50, 51, 49, 50.5, 1000 FROM generate_series(0, 40) AS n
+ WHERE extract(isodow FROM '2026-01-05'::date + n) < 6;
+INSERT INTO daily_patterns (symbol, pattern_type, confidence, pattern_data, detection_timestamp, expiration_date,
+                            metadata)
+VALUES ('KO', 'Doji', 0.75, '{"direction": 0, "bar": {"close": 50.5, "volume": 1000}}', '2026-02-02 21:00+00',
+        '2026-02-07 21:00+00', '{"flow_id": "of the day", "bar_start": "2026-02-02T00:00:00Z"}');
+INSERT INTO daily_indicators (symbol, indicator_type, value, value_data, calculation_timestamp, expiration_date,
+                              timeframe)
+VALUES ('KO', 'SMA_5', 50, '{"sma_5": 50}', '2026-02-06 21:00+00', '2026-02-20 21:00+00', 'weekly');
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +62,7 @@ def filled(module_servers):
                VALUES ('IBM', 'SMA_5', 10.5, '{"sma_5": 10.5}', '2026-03-02 15:05+00', '5min'),
                       ('IBM', 'MACD', 1, '{"macd": 1, "hist": 0.5}', '2026-03-02 15:01+00', '1min')"""
         )
+        connection.execute(LONGER)
     return module_servers
 
 
@@ -66,7 +86,7 @@ def test_bars_within_a_time_may_be_none(filled):
 
 
 def test_patterns_are_a_frame_with_direction_and_levels(filled):
-    assert frames.patterns(filled.database_url).rows() == [
+    assert frames.patterns(filled.database_url, symbols="IBM").rows() == [
         ("IBM", AT.replace(minute=1), "1min", "Hammer", 0.75, "bullish", 11.5, 7.0, [10.5], FLOW)
     ]
     assert frames.patterns(filled.database_url, names="Doji").height == 0
@@ -80,6 +100,81 @@ def test_indicators_have_a_row_for_each_output(filled):
     ]
 
 
+def test_bars_of_days_begin_at_midnight_in_new_york(filled):
+    frame = frames.bars(filled.database_url, timeframe="daily", start="2026-02-02", end="2026-02-03", zone=NEW_YORK.key)
+    assert frame.rows() == [("KO", datetime(2026, 2, 2, tzinfo=NEW_YORK), 50.0, 51.0, 49.0, 50.5, 1000.0)]
+    assert frame.schema["timestamp"] == pl.Datetime("us", "America/New_York")
+    assert frames.bars(filled.database_url, symbols="KO", timeframe="daily", last=1)["timestamp"].item() == datetime(
+        2026, 2, 13, 5, tzinfo=UTC
+    )
+
+
+def test_patterns_and_indicators_of_daily_runs_are_there_too(filled):
+    day = datetime(2026, 2, 2, 5, tzinfo=UTC)  # the Monday of the week whose last close the indicator has
+    pattern = ("KO", day, "daily", "Doji", 0.75, "neutral", 50.5, 1000.0, [], "of the day")
+    assert frames.patterns(filled.database_url, symbols="KO").rows() == [pattern]
+    assert frames.patterns(filled.database_url, timeframe="weekly").height == 0
+    assert frames.patterns(filled.database_url)["symbol"].to_list() == ["IBM", "KO"]
+    assert frames.indicators(filled.database_url, timeframe="weekly").rows() == [
+        ("KO", day, "weekly", "SMA_5", "sma_5", 50.0)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tested(filled):
+    """Return a backtest on a hammer that A's 40th day is: entered at the next open, 100, and held to the end, 101."""
+    days = [date(2025, 1, 1).toordinal() + n for n in range(40)]
+    fall = [(140.0 - n, 140.6 - n, 139.4 - n, 139.9 - n) for n in range(39)]
+    bars = [*fall, (100.0, 100.15, 96.0, 100.1), (100.0, 101.5, 99.9, 101.0)]
+    with psycopg.connect(filled.database_url, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO symbols (symbol) VALUES ('A')")
+        cursor.executemany(
+            "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume) "
+            "VALUES ('A', %s, %s, %s, %s, %s, 1e6)",
+            [(date.fromordinal(day), *bar) for day, bar in zip([*days, days[-1] + 1], bars, strict=True)],
+        )
+    return frames.backtest(
+        filled.database_url, symbols="A", patterns="Hammer", start=date(2025, 1, 30), end="2025-02-28",
+        zone=NEW_YORK.key, commission_rate=0, slippage_rate=0, max_position_size=1.0,
+    )  # fmt: skip
+
+
+def test_a_backtest_is_frames_of_trades_equity_and_figures(tested):
+    columns = (
+        "symbol",
+        "pattern",
+        "direction",
+        "entry_time",
+        "entry_price",
+        "exit_price",
+        "shares",
+        "profit",
+        "reason",
+    )
+    assert tested.trades.select(columns).rows() == [
+        ("A", "Hammer", "long", datetime(2025, 2, 10, tzinfo=NEW_YORK), 100.0, 101.0, 1000, 1000.0, "end_of_data")
+    ]
+    assert tested.equity.schema["time"] == pl.Datetime("us", "America/New_York")
+    assert tested.equity.rows()[-1][:2] == (datetime(2025, 2, 10, tzinfo=NEW_YORK), 101_000.0)
+    assert tested.figures.select("account", "final_equity").rows()[0] == ("patterns", 101_000.0)
+    assert tested.figures["account"].to_list() == ["patterns", "buy and hold"]
+
+
+def test_notebooks_show_the_pictures_of_bars_and_of_a_backtest(filled, tested):
+    drawn = frames.plot("IBM", filled.database_url, zone=NEW_YORK.key)
+    prices, volumes = drawn.axes
+    assert (prices.get_title(), volumes.get_xlabel()) == ("IBM, 1min", "2026-03-02, America/New_York")
+    assert [text.get_text() for text in prices.texts] == ["Hammer"]
+    assert [tick.get_text() for tick in volumes.get_xticklabels()] == ["10:00", "10:01", "10:02"]
+    assert [text.get_text() for text in frames.plot("KO", filled.database_url, timeframe="daily").axes[0].texts] == [
+        "Doji"
+    ]
+    (axes,) = tested.plot().axes
+    assert [line.get_label() for line in axes.lines] == ["patterns", "buy and hold", "closed trades"]
+    assert [line.get_ydata()[-1] for line in axes.lines[::2]] == [101_000.0, 101_000.0]
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+
+
 def test_without_an_address_the_environment_s_database_is_read(filled, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", filled.database_url)
     assert frames.bars().height == 6
@@ -89,11 +184,74 @@ def test_without_an_address_the_environment_s_database_is_read(filled, monkeypat
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"timeframe": "2min"}, {"start": "soon"}], ids=["a timeframe that is none", "a time that is none"]
+    ("wrong", "says"),
+    [
+        ({"timeframe": "2min"}, "timeframe '2min' is none of 1min"),
+        ({"start": "soon"}, "'soon' is no ISO-8601 time"),
+        ({"zone": "New York"}, "there is no time zone 'New York'"),
+    ],
 )
-def test_what_is_not_to_be_had_is_refused(filled, wrong):
-    with pytest.raises(UsageError):
+def test_what_is_not_to_be_had_is_refused(filled, wrong, says):
+    with pytest.raises(UsageError, match=says):
         frames.bars(filled.database_url, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"stop_los": 0.1}, "there is no rule 'stop_los'; there are: initial_capital, "),
+        ({"max_bars": "ten"}, "rules: Expected `int | null`, got `str`"),
+        ({"start": "soon"}, "'soon' is no day"),
+        ({"patterns": "Humbug"}, "there is no pattern Humbug"),
+    ],
+)
+def test_a_backtest_of_what_does_not_exist_is_refused(filled, wrong, says):
+    known = {"symbols": "KO", "patterns": "Doji", "start": "2026-01-05", "end": "2026-02-13"}
+    with pytest.raises(UsageError, match=re.escape(says)):
+        frames.backtest(filled.database_url, **known | wrong)
+
+
+DAYS = """
+INSERT INTO symbols (symbol) VALUES ('F'), ('GE');
+INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)
+SELECT s, at, 10.000001, 12, 9, 11.5, 7
+  FROM unnest(ARRAY['GE', 'F']) AS s, unnest(ARRAY['2026-03-04 00:30+00', '2026-03-04 15:00+00', '2026-03-05 15:00+00']
+                                             ::timestamptz[]) AS at;
+"""
+
+
+@pytest.fixture
+def by_day(filled, tickstock, tmp_path):
+    """Return a folder of three bars of two symbols: the first is of the evening before in New York."""
+    with psycopg.connect(filled.database_url, autocommit=True) as connection:
+        connection.execute(DAYS)
+        only = ("--format", "parquet", "--days", tmp_path, "--symbol", "GE,F")
+        ran = tickstock("bars", *only, servers=filled)
+        assert (ran.returncode, ran.stderr) == (0, f"3 days: {tmp_path}\n")
+        # The second run of a day takes its place, and leaves the others.
+        connection.execute("UPDATE ohlcv_1min SET close = 11 WHERE symbol = 'F' AND \"timestamp\" >= '2026-03-05'")
+        ran = tickstock("bars", *only, "--from", "2026-03-05", servers=filled)
+        assert (ran.returncode, ran.stderr) == (0, f"1 days: {tmp_path}\n")
+    return tmp_path
+
+
+def test_a_folder_of_days_is_a_table_for_duckdb_and_for_polars(by_day):
+    wanted = [
+        ("F", date(2026, 3, 3), datetime(2026, 3, 4, 0, 30, tzinfo=UTC), Decimal("10.000001"), Decimal("11.5")),
+        ("F", date(2026, 3, 4), datetime(2026, 3, 4, 15, tzinfo=UTC), Decimal("10.000001"), Decimal("11.5")),
+        ("F", date(2026, 3, 5), datetime(2026, 3, 5, 15, tzinfo=UTC), Decimal("10.000001"), Decimal(11)),
+    ]
+    with duckdb.connect() as database:
+        read = database.sql(
+            f"""SELECT symbol, day, "timestamp" AT TIME ZONE 'UTC', open, close FROM '{by_day}/*/*.parquet'
+                 WHERE symbol = 'F' ORDER BY day"""
+        ).fetchall()
+    assert [(one[0], one[1], one[2].replace(tzinfo=UTC), *one[3:]) for one in read] == wanted
+    frame = pl.read_parquet(by_day, hive_partitioning=True)
+    columns = ("symbol", "day", "timestamp", "open", "close")
+    assert frame.filter(symbol="F").sort("day").select(columns).rows() == wanted
+    assert frame.height == 6
+    assert sorted(path.name for path in by_day.iterdir()) == ["day=2026-03-03", "day=2026-03-04", "day=2026-03-05"]
 
 
 def test_a_chart_is_a_picture_of_the_bars_and_their_patterns(filled, tickstock, tmp_path):

@@ -1,13 +1,21 @@
 """Backtests: each rule on a series made by hand, and whole accounts against an engine of plain Python."""
 
+from datetime import date
+
+import msgspec
 import numpy as np
 import pytest
 from tickstockpl.contracts.errors import UsageError
+from tickstockpl.workers.backtest.backtest import Loaded, find
 from tickstockpl.workers.backtest.equity import Curve, buy_and_hold, curve_of
+from tickstockpl.workers.backtest.find_signals import Minutes
 from tickstockpl.workers.backtest.market import Market, Signals
 from tickstockpl.workers.backtest.metrics import account_figures, trade_figures
+from tickstockpl.workers.backtest.report import Request
 from tickstockpl.workers.backtest.rules import Rules
 from tickstockpl.workers.backtest.trading import trade
+from tickstockpl.workers.daily.bars import Bars, Split
+from tickstockpl.workers.windows import CLOSED_DTYPE
 
 from .slow_backtest import backtest
 
@@ -59,8 +67,29 @@ FLAT = (100, 101, 99, 100)
         ([FLAT, FLAT, (100, 106, 99, 100)], -1, {"stop_loss_pct": 0.05}, (1, 2, 100, 105, "stop")),
         ([FLAT, FLAT, (110, 111, 99, 100)], -1, {"stop_loss_pct": 0.05}, (1, 2, 100, 110, "stop")),
         ([FLAT, FLAT, (95, 96, 88, 89)], -1, {"take_profit_pct": 0.1}, (1, 2, 100, 90, "target")),
+        # beyond the short target at the open, which is better; the stop of the same bar comes too late
+        ([FLAT, FLAT, (85, 110, 84, 85)], -1, BOTH, (1, 2, 100, 85, "target")),
+        # stop and target of a short position in one bar: the stop
+        ([FLAT, FLAT, (100, 120, 80, 100)], -1, BOTH, (1, 2, 100, 105, "stop")),
+        # a bar that only touches the stop, or the target, has hit it
+        ([FLAT, FLAT, (98, 99, 95, 97)], 1, BOTH, (1, 2, 100, 95, "stop")),
+        ([FLAT, FLAT, (105, 110, 104, 106)], 1, BOTH, (1, 2, 100, 110, "target")),
+        ([FLAT, FLAT, (92, 93, 90, 91)], -1, BOTH, (1, 2, 100, 90, "target")),
+        # one cent short of the stop: held to the end
+        ([FLAT, FLAT, (98, 99, 95.01, 97)], 1, BOTH, (1, 2, 100, 97, "end_of_data")),
+        # the market opens lower than the signal's close: the levels are those of the entry, and it is no gap
+        ([FLAT, (90, 91, 86, 90), (88, 89, 85, 86)], 1, BOTH, (1, 2, 90, 85.5, "stop")),
+        # the target can be hit in the bar of the entry
+        ([FLAT, (100, 111, 99, 110), FLAT], 1, BOTH, (1, 1, 100, 110, "target")),
         # the age: closed at the close of its second bar
         ([FLAT, FLAT, (100, 101, 99, 101), FLAT], 1, {"max_bars": 2}, (1, 2, 100, 101, "max_bars")),
+        # of one bar: closed at the close of the bar of the entry
+        ([FLAT, (100, 104, 99, 103), FLAT], 1, {"max_bars": 1}, (1, 1, 100, 103, "max_bars")),
+        # the age is reached in the last bar, or would be behind it
+        ([FLAT, FLAT, (100, 101, 99, 101)], -1, {"max_bars": 2}, (1, 2, 100, 101, "max_bars")),
+        ([FLAT, FLAT, (100, 101, 99, 101)], -1, {"max_bars": 3}, (1, 2, 100, 101, "end_of_data")),
+        # stop and age in one bar: the stop was inside of it
+        ([FLAT, FLAT, (98, 98, 94, 96), FLAT], 1, BOTH | {"max_bars": 2}, (1, 2, 100, 95, "stop")),
     ],
 )  # fmt: skip
 def test_an_order_is_filled_as_the_rules_say(bars, direction, rules, wanted):
@@ -80,6 +109,89 @@ def test_an_opposite_signal_closes_at_the_next_open_and_opens_the_other_way_ther
     assert (second.direction, second.entry_bar, second.entry_price, second.reason) == (-1, 3, 103, "end_of_data")
     # 1000 shares at 100 earn 3000; 103,000 buy 1000 short at 103, closed at 101.
     assert (first.profit, second.shares, second.profit) == (3000, 1000, 2000)
+
+
+def test_a_gap_through_the_stop_comes_before_an_opposite_signal():
+    bars = [FLAT, FLAT, FLAT, (90, 92, 89, 91), FLAT]
+    first, second = trade(market_of(A=bars), signals_of((0, 1), (2, -1)), Rules(**FREE, **BOTH)).trades
+    assert (first.exit_bar, first.exit_price, first.reason) == (3, 90, "stop")
+    # The order of the signal opens at the same open; 90 and 5 % is 94.5, and the next bar opens beyond it.
+    assert (second.direction, second.entry_bar, second.entry_price) == (-1, 3, 90)
+    assert (second.exit_bar, second.exit_price, second.reason) == (4, 100, "stop")
+
+
+def test_a_signal_of_the_same_direction_changes_nothing():
+    bars = [FLAT, FLAT, (100, 101, 99, 101), (100, 101, 96, 97), (94, 95, 93, 94)]
+    traded = trade(market_of(A=bars), signals_of((0, 1), (2, 1)), Rules(**FREE, **BOTH))
+    (only,) = traded.trades
+    assert (only.entry_price, only.exit_bar, only.exit_price) == (100, 4, 94)  # the stop is that of the first entry, 95
+    assert traded.passed_over["in_position"] == 1
+
+
+@pytest.mark.parametrize(("direction", "entry", "fill"), [(1, 101, 94.9905), (-1, 99, 104.9895)])
+def test_slippage_makes_entry_and_stop_worse(direction, entry, fill):
+    # The stop is 5 % from the slipped entry: 95.95, or 103.95; then 1 % more.
+    bars = [FLAT, FLAT, (100, 106, 94, 100)]
+    rules = Rules(commission_rate=0, slippage_rate=0.01, stop_loss_pct=0.05, take_profit_pct=None)
+    (only,) = trade(market_of(A=bars), signals_of((0, direction)), rules).trades
+    assert (only.entry_price, only.exit_price, only.reason) == (entry, pytest.approx(fill), "stop")
+
+
+def test_a_position_is_a_share_of_the_equity_before_it():
+    bars = market_of(
+        A=[FLAT, FLAT, (110, 111, 109, 110), FLAT], B=[FLAT] * 2 + [(110, 111, 109, 110), (100, 101, 99, 100)]
+    )
+    rules = Rules(**FREE | {"max_position_size": 0.1}, initial_capital=10_000, **BOTH | {"stop_loss_pct": None})
+    first, second = trade(bars, signals_of((0, 1), (6, 1)), rules).trades
+    # 10 % of 10,000 at 100; it earns 100 at its target, and 10 % of 10,100 is 1,010.
+    assert (first.symbol, first.shares, first.profit) == (0, 10, pytest.approx(100))
+    assert (second.symbol, second.shares, second.entry_price) == (1, 10, 100)
+    third = trade(bars, signals_of((0, 1), (6, 1)), msgspec.structs.replace(rules, max_position_size=1.0)).trades[1]
+    assert third.shares == 110  # 10,000 at 100 earn 1,000: 11,000 at 100
+
+
+def test_money_is_free_at_an_open_that_closes_and_only_behind_a_bar_that_closes_inside():
+    rules = Rules(**FREE, initial_capital=1000, stop_loss_pct=0.05, take_profit_pct=None)
+    other = [FLAT, FLAT, (100, 101, 99, 100), FLAT]
+    at_open = market_of(A=[FLAT, FLAT, (90, 91, 89, 90), FLAT], B=other)
+    assert [one.shares for one in trade(at_open, signals_of((0, 1), (5, 1)), rules).trades] == [10, 9]  # 900 are left
+    inside = market_of(A=[FLAT, FLAT, (98, 98, 94, 96), FLAT], B=other)
+    traded = trade(inside, signals_of((0, 1), (5, 1)), rules)
+    assert ([one.shares for one in traded.trades], traded.passed_over["no_capital"]) == ([10], 1)
+
+
+def test_an_order_waits_for_the_next_bar_of_its_own_symbol():
+    bars = timed({
+        "A": [(0, *FLAT), (5 * DAY, 104, 105, 103, 104), (6 * DAY, 105, 106, 104, 105)],
+        "B": [(day * DAY, *FLAT) for day in range(9)],
+    })  # fmt: skip
+    rules = Rules(**FREE, initial_capital=10_400, stop_loss_pct=None, take_profit_pct=None)
+    traded = trade(bars, signals_of((0, 1)), rules)
+    (only,) = traded.trades
+    assert (int(bars.time[only.entry_bar]), only.entry_price, only.exit_price) == (5 * DAY, 104, 105)
+    # 100 shares; behind A's last bar the account keeps what they were worth there.
+    assert curve_of(bars, traded.trades, rules).equity.tolist() == [10_400] * 6 + [10_500] * 3
+
+
+@pytest.mark.parametrize("timeframe", ["daily", "1min"])
+def test_a_split_is_no_loss(timeframe):
+    """Two for one: 100 dollars become 50, which no stop takes for a fall."""
+    first_day = (date(2025, 6, 2) - date(1970, 1, 1)).days
+    days, prices = first_day + np.arange(4), np.array([100.0, 100, 51, 52])
+    if timeframe == "daily":
+        bars = Bars(["A"], np.array([0, 4]), days, prices, prices, prices, prices, np.ones(4))
+    else:
+        bars = np.zeros(4, CLOSED_DTYPE)
+        bars["minute"] = days * DAY + 15 * 60  # 11:00 in New York
+        for name in ("open", "high", "low", "close"):
+            bars[name] = prices
+        bars = Minutes(["A"], bars, {}, frozenset())
+    request = Request(symbols=("A",), patterns=(), start="2025-06-02", end="2025-06-05", timeframe=timeframe)
+    market, _ = find(Loaded(bars, [Split("A", first_day + 2, 2.0)]), request, [])
+    (only,) = trade(market, signals_of((0, 1)), Rules(**FREE, **BOTH)).trades
+    # Bought at 50 in the unit of the newest day, 2,000 shares for 100,000; sold at 52, the last close.
+    assert (only.entry_price, only.exit_price, only.shares, only.profit) == (50, 52, 2000, 4000)
+    assert only.reason == "end_of_data"
 
 
 def test_costs_are_paid_at_both_ends_and_a_target_has_no_slippage():

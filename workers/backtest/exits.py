@@ -21,6 +21,7 @@ END_OF_DATA = "end_of_data"
 REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
 _FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars of each position that are searched at once
 _CELLS = 1 << 20  # positions x bars that are searched at once: 8 MB a column
+_LEVEL_DECIMALS = 9  # of a price level; prices have 6
 
 
 class Exits(NamedTuple):
@@ -73,8 +74,11 @@ def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
 
 
 def _level(price: Column, direction: Column, share: float | None) -> Column:
-    """Return the price at this distance (a share of the price) from the entry; infinite if the share is None."""
-    return direction * np.inf if share is None else price * (1 + direction * share)
+    """Return the price at this distance (a share of the price) from the entry; infinite if the share is None.
+
+    10 % above 100 is 110, not 110.00000000000001: a bar whose high is 110 has reached it.
+    """
+    return direction * np.inf if share is None else np.round(price * (1 + direction * share), _LEVEL_DECIMALS)
 
 
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:

@@ -47,7 +47,7 @@ def chart(
     file = out or Path(f"{symbol.replace('/', '-')}-{timeframe}.png")
     if file.suffix.lower() not in _KINDS:
         raise UsageError(f"{file}: its name must end in {', '.join(_KINDS)}")
-    from ...output.chart import ChartPattern, candle_of, draw  # noqa: PLC0415  # matplotlib is an extra
+    from ...output.chart import candle_of, draw, pattern_of  # noqa: PLC0415  # matplotlib is an extra
 
     chosen = Selection((symbol,), start, end, last)
     with where as servers, open_postgres(servers, name="tickstock-chart") as connection:
@@ -57,7 +57,6 @@ def chart(
             bars = [candle_of(row) for row in chosen.chosen(cursor)]
             chosen.check_found(f"{timeframe} bars")
             select_patterns(cursor, chosen.values() | {"from": bars[0].at}, timeframe=timeframe, patterns=None)
-            found = [pattern_row(row) for row in cursor]
-    patterns = [ChartPattern(row[1], row[3], row[5], row[8]) for row in found]
+            patterns = [pattern_of(pattern_row(row)) for row in cursor]
     draw(f"{symbol}, {timeframe}", bars, patterns, file)
     click.echo(f"{len(bars)} bars, {len(patterns)} patterns: {file}")
