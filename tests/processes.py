@@ -112,13 +112,13 @@ class _Started(Process):
         assert command[:3] == [sys.executable, "-m", OPS], command
         assert how == {"start_new_session": True, "stdin": subprocess.PIPE}, how
         read_from, self.stdin = _pipe()
-        self.stderr, write_to = (None, sys.__stderr__) if stderr is None else _pipe()
-        super().__init__(
-            command[3:], env=env, stdin=read_from, stdout=sys.__stdout__, stderr=write_to, own_session=True
-        )
-        read_from.close()
-        if stderr is not None:
-            write_to.close()
+        self.stderr, write_to = _pipe()
+        if stderr is None:
+            os.dup2(2, write_to.fileno())  # into ours; the pipe stays empty
+        with read_from, write_to:
+            super().__init__(
+                command[3:], env=env, stdin=read_from, stdout=sys.__stdout__, stderr=write_to, own_session=True
+            )
 
 
 def _pipe():
@@ -137,8 +137,9 @@ def _run(program, arguments, env, files, own_session):
     sys.argv[1:] = arguments
     # What a command starts is forked too, by the same server: Python 3.11 would start another one. Where a test runs a
     # command as a real program (test_demo), it starts real ones.
-    forkserver._forkserver.ensure_running = lambda: None
-    fleet.subprocess = SimpleNamespace(Popen=_Started, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    vars(forkserver._forkserver)["ensure_running"] = lambda: None
+    forked = SimpleNamespace(Popen=_Started, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    vars(fleet)["subprocess"] = forked
     if isinstance(program, Path):
         runpy.run_path(str(program), run_name="__main__")
     else:
