@@ -27,6 +27,7 @@ from tickstockpl.workers.worker_options import WorkerOptions
 PARTITIONS = 3
 SYMBOLS = ("AAPL", "IBM", "MSFT", "F")  # of several partitions
 LARGEST = 2**64 - 1
+LARGE_ENTRIES = 3000
 
 
 class Door:
@@ -344,19 +345,18 @@ def test_entries_of_any_size_cost_at_most_themselves(door, working, until):
     assert [reason for reason, *_ in sorted(door.letters())] == ["not_json", *["too_large"] * 4, "unknown_shape"]
 
 
-@pytest.mark.parametrize("entries", [1000, pytest.param(3000, marks=pytest.mark.slow)])
-def test_a_backlog_of_large_arrays_stops_nobody_and_needs_little_memory(door, wait_for, tmp_path, entries):
-    """Entries of 64 kB, each an array of 900 ticks: two workers, of which one reads, and leases stay."""
+def test_a_backlog_of_large_arrays_stops_nobody_and_needs_little_memory(door, wait_for, tmp_path):
+    """3,000 entries of 64 kB, each an array of 900 ticks: two workers, of which one reads, and leases stay."""
     element = {"symbol": "IBM", "price": 10, "volume": 1, "timestamp": door.minute_s}
     body = json.dumps([element] * 900)
     pipeline = door.redis.pipeline(transaction=False)
-    for _ in range(entries):
+    for _ in range(LARGE_ENTRIES):
         pipeline.xadd(FRONT_DOOR, {"data": body})
     pipeline.execute()
     with Processes(door, tmp_path) as fleet:
         fleet.start("w1")
         fleet.start("w2")
-        wait_for(lambda: fleet.highest_mb() and door.ledger().get("applied") == 900 * entries, 240)
+        wait_for(lambda: fleet.highest_mb() and door.ledger().get("applied") == 900 * LARGE_ENTRIES, 240)
         assert fleet.highest_mb() < 400
     assert "lease lost" not in fleet.said()
     assert "server away" not in fleet.said()
