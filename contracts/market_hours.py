@@ -107,7 +107,10 @@ def day_of(at: datetime) -> date:
 @cache
 def half_days() -> tuple[date, ...]:
     """Return every day on which the market closes early, 1990 to 2100."""
-    return tuple(sorted(day for year in _YEARS for day in _calendar(year).half))
+    from holidays import HALF_DAY, financial_holidays  # noqa: PLC0415  # _calendar
+
+    # All years at once: each year for itself, with its closed days, takes 10 times as long.
+    return tuple(sorted(financial_holidays("XNYS", years=_YEARS, categories=HALF_DAY)))
 
 
 def load_calendar() -> None:

@@ -1,38 +1,41 @@
 """Commands of ours as processes of their own, forked from one that has imported them.
 
-Importing takes most of a second of processor time, and the suite starts some hundred commands.
+Importing takes a second of processor time or more, and the suite starts a thousand processes: commands, and the workers
+that a command starts.
 """
 
 import multiprocessing
 import os
-import pkgutil
 import runpy
 import signal
 import subprocess
 import sys
 import tempfile
-from multiprocessing import reduction
+from multiprocessing import forkserver, reduction
 from pathlib import Path
+from types import SimpleNamespace
 
-from tickstockpl.ops import cli
+from tickstockpl.ops.jobs import fleet
 
 OPS = "tickstockpl.ops"
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [__name__, *(f"{cli.__name__}.{module.name}" for module in pkgutil.iter_modules(cli.__path__))]
-)
+_CONTEXT.set_forkserver_preload(["preloaded"])
 
 
 class Process:
     """Runs `python -m MODULE` or a script, with an environment and two files for its output; named as Popen names it.
 
-    program: a module's name, or the path of a script.
+    program: a module's name, or the path of a script. stdin: a file; without one there is nothing to read.
+    own_session: as Popen's start_new_session.
     """
 
-    def __init__(self, arguments, *, env, stdout, stderr, program=OPS):
-        files = _Descriptor(stdout.fileno()), _Descriptor(stderr.fileno())
-        self._process = _CONTEXT.Process(target=_run, args=(program, list(map(str, arguments)), dict(env), *files))
-        self._process.start()
+    def __init__(self, arguments, *, env, stdout, stderr, program=OPS, stdin=None, own_session=False):
+        files = {1: _Descriptor(stdout.fileno()), 2: _Descriptor(stderr.fileno())}
+        if stdin is not None:
+            files[0] = _Descriptor(stdin.fileno())
+        arguments = list(map(str, arguments))
+        self._process = _CONTEXT.Process(target=_run, args=(program, arguments, dict(env), files, own_session))
+        _start(self._process)
 
     @property
     def pid(self):
@@ -89,12 +92,57 @@ def _arrived(descriptor):
     return descriptor.detach()
 
 
-def _run(program, arguments, env, stdout, stderr):
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
+def _start(process):
+    """Start a process; the first one starts the server that forks them all, which finds our modules by this path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
+    try:
+        process.start()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+class _Started(Process):
+    """A worker or producer that a command starts, made as that command made it with subprocess.Popen."""
+
+    def __init__(self, command, *, stderr, env, **how):
+        assert command[:3] == [sys.executable, "-m", OPS], command
+        assert how == {"start_new_session": True, "stdin": subprocess.PIPE}, how
+        read_from, self.stdin = _pipe()
+        self.stderr, write_to = _pipe()
+        if stderr is None:
+            os.dup2(2, write_to.fileno())  # into ours; the pipe stays empty
+        with read_from, write_to:
+            super().__init__(
+                command[3:], env=env, stdin=read_from, stdout=sys.__stdout__, stderr=write_to, own_session=True
+            )
+
+
+def _pipe():
+    """Return the two ends of a pipe: the one to read, the one to write."""
+    read_from, write_to = os.pipe()
+    return open(read_from, "rb"), open(write_to, "wb")  # noqa: PTH123  # of a descriptor; the caller's
+
+
+def _run(program, arguments, env, files, own_session):
+    for number, file in files.items():
+        os.dup2(file, number)
+    if own_session:
+        os.setsid()
     os.environ.clear()
     os.environ.update(env)
     sys.argv[1:] = arguments
+    # What a command starts is forked too. Where a test runs a command as a real program (test_demo), it starts real ones.
+    if sys.version_info < (
+        3,
+        14,
+    ):  # by the server that forked this: a new one would import all again; 3.14 has a new one
+        vars(forkserver._forkserver)["ensure_running"] = lambda: None
+    forked = SimpleNamespace(Popen=_Started, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    vars(fleet)["subprocess"] = forked
     if isinstance(program, Path):
         runpy.run_path(str(program), run_name="__main__")
     else:

@@ -243,6 +243,7 @@ def test_seconds_stand_in_the_minute_of_their_start_with_their_own_highs_and_low
 # -- the first minute --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # two minutes end in it; tests/integration/test_partial_bars.py shows what a partial bar is
 def test_the_first_minute_of_a_feed_is_partial_until_it_is_repaired(market):
     market.start_worker()
     market.delay_s = 120 + (time.time() - 20) % 60  # the feed's minute has 40 s left

@@ -72,7 +72,8 @@ def test_second_worker_of_a_name_is_refused(fleet):
     wait_for(lambda: fleet.has_joined("w1"), 90, "the first worker's start")
     second = fleet.start("second", "worker", "--consumer", "w1")
     assert second.wait(60) == 1
-    assert "a worker named w1 runs already" in fleet.log_file("second").read_text()
+    error = fleet.log_file("second").read_text().splitlines()[-1]
+    assert error.startswith("Error: a worker named w1 runs already: start this one with another --consumer")
     assert fleet.processes["w1"].poll() is None
 
 

@@ -753,12 +753,3 @@ def test_no_server_at_all_is_refused_where_embedded_ones_are_not_wanted(tickstoc
     ran = tickstock("bars", "--embedded", "never")
     assert ran.returncode == 2
     assert ran.stderr == ("Error: no server is set: set REDIS_URL and DATABASE_URL, or leave out --embedded never\n")
-
-
-def test_a_second_worker_of_one_name_is_refused(stream, work, tickstock):
-    stream.send(("A", 10.0, 100))
-    work(lambda: len(bars(stream.servers)) == 1)
-    ran = tickstock("worker", "--consumer", "test-worker", servers=stream.servers)
-    assert ran.returncode == 1
-    error = ran.stderr.splitlines()[-1]
-    assert error.startswith("Error: a worker named test-worker runs already: start this one with another --consumer")

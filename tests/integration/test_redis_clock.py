@@ -83,8 +83,7 @@ def answers(client):
         return False
 
 
-@pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_a_clock_that_steps_closes_no_bar_early_and_refuses_nothing(clocked, migrated_servers, wait_for, step):
+def test_a_clock_that_steps_closes_no_bar_early_and_refuses_nothing(clocked, migrated_servers, wait_for):
     servers = Servers(clocked.url, migrated_servers.database_url)
     with postgres.connect(servers.database_url, name="test") as connection:
         open_stream(connection, 2)
@@ -106,13 +105,13 @@ def test_a_clock_that_steps_closes_no_bar_early_and_refuses_nothing(clocked, mig
     with client, worker._client, closing(worker._database):
         try:
             send(5)
-            for seconds in (step, 0, step, 0):
+            for seconds in (HOUR, 0, -HOUR, 0, -HOUR, 0, HOUR, 0):
                 clocked.set(seconds)
                 wait_for(lambda at=seconds: abs(client.time()[0] - time.time() - at) < 30)
                 for _ in range(10):  # rounds of reads, in which a clock that ran ahead would close the minute
                     send(2)
                 assert not bars_after(servers, int(time.time()) // 60)
-            assert ledger(servers) == (85, 85)
+            assert ledger(servers) == (165, 165)
             last_minute = int(time.time()) // 60
             wait_for(lambda: bars_after(servers, last_minute), 90)
         finally:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import redis
+from processes import Process
 from tickstockpl.contracts.fleet.fleet_look import Flows
 from tickstockpl.contracts.names import HEARTBEAT
 from tickstockpl.contracts.settings import Servers
@@ -48,9 +49,7 @@ def command(*arguments):
 def running(servers, log, *arguments):
     """Run a command beside the test; what is still there at its end is killed."""
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command(*arguments), env=environment_of(servers), stdin=subprocess.DEVNULL, stdout=out, stderr=out
-        )
+        process = Process(arguments, env=environment_of(servers), stdout=out, stderr=out)
         try:
             yield process
         finally:

@@ -51,6 +51,11 @@ def test_a_wrong_option_is_two_lines_and_exit_2():
     assert "Traceback" not in ran.stderr
 
 
+def test_a_worker_does_not_load_the_polars_that_ta_lib_looks_for():
+    code = "import atexit, sys; atexit.register(lambda: print('talib' in sys.modules, sys.modules['polars'])); "
+    assert run(code + WORKER, "--max-future-s", "nan").stdout == "True None\n"
+
+
 def test_every_program_begins_here():
     scripts = importlib.metadata.distribution("tickstockpl").entry_points.select(group="console_scripts")
     assert {script.name: script.value for script in scripts} == {
