@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from tickstockpl.workers.detect.alerts import Crossing, alerts_of, checked_alert_parameters
 from tickstockpl.workers.detect.indicators import INDICATORS
-from tickstockpl.workers.windows import Series
+from tickstockpl.workers.windows import Windows, no_session_sums
 
-NAN = float("nan")
+NAN, NONE = float("nan"), no_session_sums(1)
 UP, DOWN, FLAT = (100.0, 101.0), (101.0, 100.0), (100.0, 100.0)
 
 
 def alerts(name, *outputs, close=UP, **parameters):
     """outputs, close: each (before, now)."""
-    columns = tuple(np.array([NAN, *values]) for values in outputs)
-    return alerts_of(name, columns, np.array([99.0, *close]), parameters)
+    found = alerts_of(name, [np.array([values]) for values in outputs], np.array([close]), parameters)
+    return [crossing for _, crossing in found]
 
 
 def types(found):
@@ -22,10 +22,12 @@ def over_all_bars(name, close):
     """Return the types of all alerts of an indicator, bar after bar."""
     indicator = INDICATORS[name]
     found = []
-    for end in range(1, len(close) + 1):
-        bars = np.array(close[max(0, end - 250) : end], float)
-        outputs = indicator.compute(Series(bars, bars, bars, bars, bars, NAN, NAN), indicator.period)
-        found += types(alerts_of(name, outputs, bars, {}))
+    for end in range(2, len(close) + 1):
+        bars = np.array([close[max(0, end - 250) : end]], float)
+        now = Windows(bars, bars, bars, bars, bars, np.array([bars.shape[1]]))
+        steps = zip(*(indicator.compute(some, NONE, indicator.period) for some in (now.before(), now)), strict=True)
+        outputs = [np.stack(step, axis=1) for step in steps]
+        found += [crossing.alert_type for _, crossing in alerts_of(name, outputs, bars[:, -2:], {})]
     return found
 
 
@@ -138,7 +140,7 @@ def test_what_is_not_there_crosses_nothing(name, outputs, steps):
 
 @pytest.mark.parametrize(("name", "outputs"), [("RSI", 1), ("MACD", 3), ("BollingerBands", 3)])
 def test_a_first_bar_crosses_nothing(name, outputs):
-    assert alerts_of(name, (np.array([99.0]),) * outputs, np.array([99.0]), {}) == []
+    assert alerts(name, *[(NAN, 99.0)] * outputs, close=(NAN, 99.0)) == []
 
 
 def test_other_indicators_have_no_alerts():

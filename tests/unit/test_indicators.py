@@ -3,22 +3,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import talib
 from tickstockpl.workers.detect.indicators import INDICATORS
-from tickstockpl.workers.windows import Series
+from tickstockpl.workers.windows import SessionSums, Windows
 
 
 def series(close, *, high=None, low=None, volume=None, session=(np.nan, np.nan)):
+    """Make one window, and the session sums up to its last bar."""
     close = np.array(close, float)
     high, low = (close if column is None else np.array(column, float) for column in (high, low))
     volume = np.full(len(close), 100.0) if volume is None else np.array(volume, float)
-    return Series(close, high, low, close, volume, *session)
+    columns = [column[None] for column in (close, high, low, close, volume)]
+    return Windows(*columns, np.array([len(close)])), SessionSums(*(np.array([total]) for total in session))
 
 
 def value_of(name, given, period=None):
     """Return the last element of each output."""
     indicator = INDICATORS[name]
-    outputs = indicator.compute(given, indicator.period if period is None else period)
-    return tuple(float(output[-1]) for output in outputs)
+    outputs = indicator.compute(*given, indicator.period if period is None else period)
+    return tuple(float(output[0]) for output in outputs)
 
 
 def test_simple_average_is_the_mean_of_the_last_closes():
@@ -112,7 +115,7 @@ def test_another_period_has_a_name_of_its_own():
 
 def test_an_indicator_that_needs_a_period_says_so():
     with pytest.raises(ValueError, match="period"):
-        INDICATORS["RSI"].compute(series([1.0] * 30), None)
+        INDICATORS["RSI"].compute(*series([1.0] * 30), None)
 
 
 @pytest.mark.parametrize("indicator", INDICATORS.values(), ids=INDICATORS)
@@ -122,11 +125,11 @@ def test_each_output_is_a_number_from_the_least_bars_on_and_none_before(indicato
     few = series(closes[: indicator.least_bars - 1], session=(np.nan, np.nan))
     enough = series(closes[: indicator.least_bars], session=session)
     names = indicator.keys(indicator.period)
-    outputs = indicator.compute(enough, indicator.period)
+    outputs = indicator.compute(*enough, indicator.period)
     assert len(outputs) == len(names)
     assert all(np.isfinite(output[-1]) for output in outputs)
     if indicator.least_bars > 1:
-        assert all(np.isnan(output[-1]) for output in indicator.compute(few, indicator.period))
+        assert all(np.isnan(output[-1]) for output in indicator.compute(*few, indicator.period))
 
 
 FALLEN = [1000.0] * 600 + [1.0, 1.001] * 125  # before the window begins: nothing worse can have been
@@ -134,13 +137,18 @@ FALLING = [1000.0 - i for i in range(600)] + [400.0, 401.0] * 125
 
 
 @pytest.mark.parametrize(
-    ("name", "prices", "scale"), [("RSI", FALLING, 100.0), ("EMA_12", FALLEN, 1000.0), ("ATR", FALLEN, 1000.0)]
+    ("name", "by_talib", "prices", "scale"),
+    [
+        ("RSI", talib.RSI, FALLING, 100.0),
+        ("EMA_12", talib.EMA, FALLEN, 1000.0),
+        ("ATR", lambda close, period: talib.ATR(close, close, close, period), FALLEN, 1000.0),
+    ],
 )
-def test_a_window_says_of_the_longest_period_what_all_history_says_and_of_twice_it_not(name, prices, scale):
+def test_a_window_says_of_the_longest_period_what_all_history_says_and_of_twice_it_not(name, by_talib, prices, scale):
     indicator = INDICATORS[name]
 
     def error(period):
-        whole, window = (value_of(name, series(part), period=period)[0] for part in (prices, prices[-250:]))
+        whole, window = by_talib(np.array(prices), period)[-1], value_of(name, series(prices[-250:]), period=period)[0]
         return abs(whole - window) / scale
 
     assert error(indicator.longest) < 1e-6
@@ -151,3 +159,26 @@ def test_the_longest_periods_are_those_of_the_documentation():
     text = (Path(__file__).parents[2] / "docs" / "indicators.md").read_text()
     listed = dict(re.findall(r"^\| (\w+) \| [^|]+ \| (\d+) \|$", text, re.MULTILINE))
     assert listed == {name: str(i.longest) for name, i in INDICATORS.items() if i.period is not None}
+
+
+def rows_of_any_length(count, seed=41):
+    """Make windows of random walks with 1 to 250 bars, half of them whole."""
+    rng = np.random.default_rng(seed)
+    length = np.where(rng.random(count) < 0.5, 250, rng.integers(1, 251, count))
+    close = 50 + 0.01 * np.cumsum(rng.integers(-5, 6, (count, 250)), axis=1)
+    high, low = close + 0.01 * rng.integers(0, 8, close.shape), close - 0.01 * rng.integers(0, 8, close.shape)
+    columns = [close, high, low, close, rng.integers(0, 1_000, close.shape).astype(float)]
+    missing = np.arange(250) < 250 - length[:, None]
+    return Windows(*(np.where(missing, np.nan, column) for column in columns), length)
+
+
+@pytest.mark.parametrize("indicator", INDICATORS.values(), ids=INDICATORS)
+def test_a_row_has_the_same_value_to_the_bit_alone_and_in_any_order(indicator):
+    windows = rows_of_any_length(300)
+    sums = SessionSums(windows.close[:, -1] * 7, windows.volume[:, -1])
+    together = np.array(indicator.compute(windows, sums, indicator.period))
+    rng = np.random.default_rng(42)
+    for rows in (*np.arange(300)[:, None], rng.permutation(300), rng.permutation(300)[:77]):
+        some = SessionSums(sums.notional[rows], sums.volume[rows])
+        alone = np.array(indicator.compute(windows.of_rows(rows), some, indicator.period))
+        assert alone.tobytes() == together[:, rows].tobytes()

@@ -334,9 +334,9 @@ def test_a_window_gives_the_same_alone_and_among_others_to_the_bit(kind):
     windows = some_windows(kind, kind.depth)
     found = kind.find(windows, kind.parameters)
     assert np.count_nonzero(found.confidence) >= 8
-    alone = [kind.find(Windows(*[column[i : i + 1] for column in windows]), kind.parameters) for i in range(300)]
+    alone = [kind.find(Windows(*[column[i : i + 1] for column in windows[:6]]), kind.parameters) for i in range(300)]
     assert_same([column[:300] for column in found], [np.concatenate(column) for column in zip(*alone, strict=True)])
-    by_columns = Windows(*[np.asfortranarray(column) for column in windows])
+    by_columns = Windows(*[np.asfortranarray(column) for column in windows[:6]])
     assert_same(found, kind.find(by_columns, kind.parameters))
 
 

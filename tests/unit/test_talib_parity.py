@@ -13,7 +13,7 @@ import talib
 from numpy.lib.stride_tricks import sliding_window_view
 from tickstockpl.workers.detect.indicators import INDICATORS
 from tickstockpl.workers.detect.patterns.candlesticks import DOJI, FUNCTIONS, HAMMER, KINDS
-from tickstockpl.workers.windows import Series, Windows
+from tickstockpl.workers.windows import Windows, no_session_sums
 
 SEED = 20131007  # of the synthetic bars that stand in where there are no real ones
 BARS = 250
@@ -145,18 +145,17 @@ def test_other_candlesticks_are_where_talib_finds_them(symbols, step):
 def test_indicators_are_what_talib_computes_on_every_bar(symbols, name):
     indicator = INDICATORS[name]
     for symbol, bars in symbols.items():
+        computed = np.array(indicator.compute(all_windows(bars), no_session_sums(len(bars.close)), indicator.period))
         for bar in range(len(bars.close)):
-            given = bars.up_to(bar)
-            expected = [output[-1] for output in TALIB[name](given)]
-            computed = [o[-1] for o in indicator.compute(Series(*given, np.nan, np.nan), indicator.period)]
-            assert computed == pytest.approx(expected, abs=1e-9, rel=0, nan_ok=True), (symbol, bar)
+            expected = [output[-1] for output in TALIB[name](bars.up_to(bar))]
+            assert computed[:, bar].tolist() == pytest.approx(expected, abs=1e-9, rel=0, nan_ok=True), (symbol, bar)
 
 
 def test_relative_volume_is_the_quotient_with_the_mean_of_20_bars_on_every_bar(symbols):
     indicator = INDICATORS["RelativeVolume"]
     for symbol, bars in symbols.items():
+        (computed,) = indicator.compute(all_windows(bars), no_session_sums(len(bars.close)), 20)
         for bar in range(20, len(bars.close)):
             mean = fsum(bars.volume[bar - 20 : bar]) / 20
             expected = bars.volume[bar] / mean if mean else np.nan
-            (computed,) = indicator.compute(Series(*bars.up_to(bar), np.nan, np.nan), 20)
-            assert computed[-1] == pytest.approx(expected, abs=1e-9, rel=0, nan_ok=True), (symbol, bar)
+            assert computed[bar] == pytest.approx(expected, abs=1e-9, rel=0, nan_ok=True), (symbol, bar)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, run_around, session_of
+from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, run_around, session_of, windows_of
 
 OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 NIGHT = OPENING - 600
@@ -28,7 +28,9 @@ def history_of(*parts):
 
 
 def closes(history, symbol, end=None):
-    return history.series(symbol, history.end_of(symbol) if end is None else end).close.tolist()
+    end = history.end_of(symbol) if end is None else end
+    close = history.windows(np.array([symbol]), np.array([end]), WINDOW).close[0]
+    return close[~np.isnan(close)].tolist()
 
 
 def one(bar):
@@ -47,14 +49,19 @@ def test_bars_of_many_symbols_are_appended_behind_each_symbols_last():
     assert [history.end_of(symbol) for symbol in (0, 1, 3, 7, 8, 999)] == [3, 0, 1, 2, 0, 0]
 
 
-def test_a_series_holds_every_column_in_shares_and_dollars():
-    series = history_of(bars(0, NIGHT + np.array([1, 2]), shares=0.25)).series(0, 2)
-    assert [column.tolist() for column in series[:5]] == [[0.75, 1.75], [1.5, 2.5], [0.5, 1.5], [1, 2], [0.25, 0.25]]
+def test_a_window_holds_every_column_in_shares_and_dollars():
+    history = history_of(bars(0, NIGHT + np.array([1, 2]), shares=0.25))
+    columns = history.windows(np.array([0]), np.array([2]), 2)[:5]
+    assert [column[0].tolist() for column in columns] == [[0.75, 1.75], [1.5, 2.5], [0.5, 1.5], [1, 2], [0.25, 0.25]]
 
 
-def test_the_columns_of_a_series_are_contiguous_as_talib_wants_them():
-    series = history_of(bars(0, NIGHT + np.arange(300) % 384)).series(0, 300)
-    assert all(column.flags.c_contiguous and column.dtype == np.float64 for column in series[:5])
+def test_some_windows_are_read_again_as_wide_as_they_can_be():
+    parts = [bars(symbol, NIGHT + np.arange(length)) for symbol, length in ((0, 300), (3, 20))]
+    one, other = history_of(parts[0]), history_of(parts[1])
+    places = [(one, np.array([0, 0]), np.array([300, 40])), (other, np.array([3]), np.array([20]))]
+    whole = windows_of(places, 21).whole(np.array([0, 2]))
+    assert whole.length.tolist() == [250, 20]
+    assert [column[~np.isnan(column)].tolist() for column in whole.close] == [[*range(50, 300)], [*range(20)]]
 
 
 def test_what_was_appended_is_given_back_as_it_came():
@@ -161,9 +168,8 @@ def test_a_loaded_history_is_the_one_that_it_was_taken_from():
     history = history_of(*(bars(4, [NIGHT + i], shares=i + 1) for i in range(400)))
     other = History()
     other.load(4, history.bars(4)[-WINDOW:])
-    assert [column.tolist() for column in other.series(4, WINDOW)[:5]] == [
-        column.tolist() for column in history.series(4, history.end_of(4))[:5]
-    ]
+    mine, theirs = (one.windows(np.array([4]), one.end[[4]], WINDOW)[:5] for one in (other, history))
+    assert [column.tolist() for column in mine] == [column.tolist() for column in theirs]
 
 
 def test_a_load_replaces_what_was_there():
@@ -192,8 +198,9 @@ def test_a_span_holds_the_bars_within_it_the_last_one_in_the_last_column():
 
 
 def sums(history, symbol=0, end=None):
-    series = history.series(symbol, history.end_of(symbol) if end is None else end)
-    return series.session_notional, series.session_volume
+    minutes = history.minutes(symbol)[:end]
+    found = history.session_sums(np.array([symbol]), minutes[-1:], 1)
+    return float(found.notional[0]), float(found.volume[0])
 
 
 def test_session_sums_run_from_the_opening_of_new_york():

@@ -14,7 +14,7 @@ from ..detect.search import hits_of
 from ..sessions import Sessions, end_regular_hours, same_minutes_before
 from ..windows import CLOSED_DTYPE, WINDOW, Splits, Windows, begin_runs
 
-_ROWS_OF_A_BATCH = 4096  # what is computed of them stays in the processor's cache
+_ROWS_OF_A_BATCH = 16384  # what is computed of them stays in the processor's cache
 _PAD = WINDOW - 1  # missing bars before each run: its first windows are short
 _DAY_MINUTES = 1440
 

@@ -57,7 +57,7 @@ COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in betwe
 HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
 NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
-_ROWS_OF_A_BATCH = 1024  # 10 MB of windows
+_ROWS_OF_A_BATCH = 1024  # 3 MB of windows
 LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
 _RSI_BARS = 15
 # Bars beyond a window in a history that can be loaded again. More of them take memory, fewer make more loads.

@@ -96,11 +96,13 @@ def reach_of(bandwidth: float) -> int:
 
 def _worth_a_look(windows: Windows, direction: int, reach: int) -> Rows:
     """Return the rows that may have a formation, by cheap tests that exclude most windows."""
-    rows = np.flatnonzero((windows.length >= DEPTH) & (windows.close[:, -1] > 0))
-    turned = windows.close[:, -DEPTH:] * -float(direction)
-    last = turned[rows, -1]
-    rows = rows[last < turned[rows, -1 - QUIET_BARS : -1].min(axis=1)]
-    head = turned[rows].argmax(axis=1)
+    last = windows.close[:, -1]
+    there = (windows.length >= DEPTH) & (last > 0)
+    for bar in range(2, 2 + QUIET_BARS):
+        there &= (last < windows.close[:, -bar]) if direction == BEARISH else (last > windows.close[:, -bar])
+    rows = np.flatnonzero(there)
+    close = windows.close[rows, -DEPTH:]
+    head = (close.argmax if direction == BEARISH else close.argmin)(axis=1)
     maybe: Rows = rows[(head >= reach + 3 - NEAR) & (head <= DEPTH - 3 - reach + NEAR)]
     return maybe
 

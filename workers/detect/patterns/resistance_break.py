@@ -28,7 +28,7 @@ def find_resistance_break(windows: Windows, parameters: Parameters) -> Found:
     touches = number(parameters, "touches", 2, 10)
     margin, ticks = number(parameters, "margin", 0.0, 5.0), least_ticks(parameters)
     found = nothing_found(len(windows.close))
-    rows = _worth_a_look(windows)
+    rows = _worth_a_look(windows, margin, ticks)
     bars = last_bars(windows, rows, DEPTH)
     close = bars.close[:, -1:]
     atr = mean_true_range(bars, ATR_BARS)[:, None]
@@ -48,11 +48,17 @@ def find_resistance_break(windows: Windows, parameters: Parameters) -> Found:
     return found
 
 
-def _worth_a_look(windows: Windows) -> NDArray[np.intp]:
-    """Return the rows whose last close is above all closes since the newest possible swing high."""
-    rows = np.flatnonzero(windows.length >= DEPTH)
-    recent = windows.close[rows, -1 - SWING :]
-    maybe: NDArray[np.intp] = rows[recent[:, -1] > recent[:, :-1].max(axis=1)]
+def _worth_a_look(windows: Windows, margin: float, ticks: float) -> NDArray[np.intp]:
+    """Return the rows whose last close is above all closes since the newest possible swing high, and far enough.
+
+    The level is not below the close before: so the last close is far enough above that, too.
+    """
+    close, there = windows.close[:, -1], windows.length >= DEPTH
+    for bar in range(2, 2 + SWING):
+        there &= close > windows.close[:, -bar]
+    rows = np.flatnonzero(there & are_ticks(close - windows.close[:, -2], close, ticks))
+    atr = mean_true_range(last_bars(windows, rows, ATR_BARS + 2), ATR_BARS)
+    maybe: NDArray[np.intp] = rows[close[rows] - windows.close[rows, -2] >= margin * atr]
     return maybe
 
 

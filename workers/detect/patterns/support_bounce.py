@@ -51,10 +51,11 @@ def find_support_test(windows: Windows, parameters: Parameters) -> Found:
 
 def _worth_a_look(windows: Windows) -> NDArray[np.intp]:
     """Return the rows whose last low is below the lows of the bars before, and whose close is in the upper half."""
-    rows = np.flatnonzero(windows.length >= DEPTH)
-    low = windows.low[rows, -1 - SWING :]
-    high, close = windows.high[rows, -1], windows.close[rows, -1]
-    maybe: NDArray[np.intp] = rows[(low[:, -1] < low[:, :-1].min(axis=1)) & (close - low[:, -1] >= high - close)]
+    high, low, close = windows.high[:, -1], windows.low[:, -1], windows.close[:, -1]
+    there = (windows.length >= DEPTH) & (close - low >= high - close)
+    for bar in range(2, 2 + SWING):
+        there &= low < windows.low[:, -bar]
+    maybe: NDArray[np.intp] = np.flatnonzero(there)
     return maybe
 
 
