@@ -218,6 +218,10 @@ class History:
         self._sums[:, rows, at] = self._running_sums(bars, rank, at)
         self.end[symbols] += counts
 
+    def drop_last(self, symbols: Column) -> None:
+        """Take the last bar of some symbols back, as if it had not been appended; each must have one."""
+        self.end[symbols] -= 1
+
     def begin_runs(self, bars: Column) -> Column:
         """Return a mask of the bars (by symbol, then minute, after the symbol's last one here) that begin a run."""
         minutes, closes = np.roll(bars["minute"], 1), np.roll(bars["close"], 1)

@@ -64,6 +64,23 @@ def test_some_windows_are_read_again_as_wide_as_they_can_be():
     assert [column[~np.isnan(column)].tolist() for column in whole.close] == [[*range(50, 300)], [*range(20)]]
 
 
+@pytest.mark.parametrize("before", [0, 1, 30, WINDOW + SLACK])  # with the last one a row is full: its oldest bars go
+def test_a_last_bar_that_was_taken_back_leaves_nothing(before):
+    minutes = OPENING + np.arange(before)
+    expected, history = History(), History()
+    for one_history in (expected, history):
+        for first in range(0, before, SLACK):
+            one_history.append(bars(0, minutes[first : first + SLACK]))
+    history.append(np.concatenate([bars(0, OPENING + before, price=999.0), bars(1, OPENING, price=999.0)]))
+    history.drop_last(np.array([0, 1]))
+    assert history.end_of(1) == 0
+    assert history.last_minutes(np.array([0]))[0] == (minutes[-1] if before else -1)
+    for one_history in (expected, history):
+        one_history.append(bars(0, OPENING + before, price=7.0))
+    assert closes(history, 0) == closes(expected, 0)
+    assert history.session_sums(0, OPENING, OPENING + 1000) == expected.session_sums(0, OPENING, OPENING + 1000)
+
+
 def test_what_was_appended_is_given_back_as_it_came():
     given = bars(2, NIGHT + np.arange(60), shares=np.arange(1, 61) / 8, notional=np.arange(60) * 0.3)
     assert history_of(given).bars(2).tolist() == given.tolist()

@@ -13,7 +13,7 @@ from ...contracts.bar import Bars, has_prices
 from ...contracts.detection import Detection
 from ...contracts.ticks import Codes, Mask
 from ..detect.definition import Definitions
-from ..detect.detector import NOT_LOADED, Detector, waiting_for
+from ..detect.detector import Detector, waiting_for
 from ..marks import INDICATORS, NO_MARKS, Marks, joined
 from ..partition.bar_book import closed_by_clock
 from ..partition.feed_bars import ClosedBars
@@ -85,15 +85,12 @@ class Ahead:
             kept &= held if track == ALL_MINUTES else held | ~detector.sessions.are_regular(symbols, minutes, 1)
         return kept
 
-    def forget(self, symbols: Codes, detector: Detector) -> None:
-        """Drop the histories of some symbols, with their bars: they are loaded again when they are needed."""
-        mine = are_among(self.bars["symbol"], symbols)
-        for symbol in self.bars["symbol"][mine].tolist():
-            detector.set_reach(symbol, NOT_LOADED)
-
-    def take_back(self, detector: Detector) -> None:
-        """Drop the histories of all symbols with a bar here."""
-        self.forget(self.bars["symbol"], detector)
+    def take_back(self, symbols: Codes, detector: Detector) -> None:
+        """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead."""
+        mine = self.bars["symbol"].compress(are_among(self.bars["symbol"], symbols))
+        for track in (ALL_MINUTES, REGULAR_MINUTES):
+            history = detector.histories[track]
+            history.drop_last(mine[detector.has(mine, track) & (history.last_minutes(mine) == self.minute)])
 
 
 def closing_soon(state: PartitionState) -> ClosedBars | None:

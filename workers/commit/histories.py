@@ -36,7 +36,7 @@ class Histories:
         if kept is None or kept.token != state.held.token or kept.detector.symbols is not state.symbols:
             kept = self._kept[state.partition] = _Kept(Detector(state.symbols), state.held.token)
         if kept.ahead is not None and kept.ahead.state is not state:
-            kept.ahead.take_back(kept.detector)
+            kept.ahead.take_back(kept.ahead.bars["symbol"], kept.detector)
             kept.ahead = None
         return kept.detector
 

@@ -176,7 +176,7 @@ class ResultFinder:
             return ahead
         earlier = [closed.rows["symbol"] for closed in plan.closed]  # late trades: these histories change before them
         if earlier:
-            ahead.forget(np.concatenate(earlier), plan.detector)
+            ahead.take_back(np.concatenate(earlier), plan.detector)
         return None
 
     def find_marked(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
@@ -422,10 +422,11 @@ def _absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> _Take
         mine = mine.compress(priced)
         bars, revised = _staged_bars(state, mine), mine["revision"] > 0
         if ahead is not None and feed == ahead.feed:
-            kept, closing = ahead.are_kept(bars, plan.detector), bars["minute"] == ahead.minute
-            ahead.forget(np.setdiff1d(ahead.bars["symbol"], bars["symbol"][closing]), plan.detector)
-            # A late trade of an earlier minute in this commit changes what is found on the bar.
-            taken = _Taken(ahead, np.setdiff1d(bars["symbol"][kept], bars["symbol"][~closing]))
+            # A late trade of an earlier minute in this commit changes what is found on the bar, too.
+            earlier = bars["symbol"].compress(bars["minute"] != ahead.minute)
+            kept = ahead.are_kept(bars, plan.detector) & ~are_among(bars["symbol"], earlier)
+            taken = _Taken(ahead, bars["symbol"].compress(kept))
+            ahead.take_back(np.setdiff1d(ahead.bars["symbol"], taken.unchanged), plan.detector)
             there = marks_of(bars["symbol"][kept], bars["minute"][kept], NEW, publish=book.publish)
             new = _absorb_bars(plan.detector, bars.compress(~kept), revised[~kept], publish=book.publish)
             new = joined([there, new])
