@@ -26,7 +26,7 @@ _TRIGGER = "POST /api/processing/trigger-"
 READS = (
     "GET /health", "GET /api/processing/status", "GET /api/processing/history?days=7", "GET /api/processing/schedule",
     f"GET {_LAST}", "GET /api/processing/cache-sync/history", "GET /api/processing/cache-sync/stats", "GET /api/fleet",
-    "GET /api/bars?symbol=S00001&timeframe=daily&limit=200", "GET /api/bars?symbol=SYN001&timeframe=5min&limit=200",
+    "GET /api/bars?symbol=S00001&timeframe=daily&limit=200", "GET /api/bars?symbol=AAPL&timeframe=5min&limit=200",
     "GET /api/patterns?limit=100", "GET /api/indicators?symbol=S00001", "GET /api/gaps", "GET /api/dead-letters",
 )  # fmt: skip
 WRITES = {
