@@ -74,7 +74,8 @@ class Windows(NamedTuple):
 
     def of_rows(self, rows: Column) -> "Windows":
         """Return some of the windows."""
-        return Windows(*(column[rows] for column in self[:6]))
+        opened, high, low, close, volume, length = (column[rows] for column in self[:6])
+        return Windows(opened, high, low, close, volume, length)
 
     def whole(self, rows: Column) -> "Windows":
         """Return some of the windows, as wide as they can be read."""
@@ -525,7 +526,8 @@ def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
 def begin_runs(bars: Column, splits: Splits) -> Column:
     """Return a mask of the bars (CLOSED_DTYPE, by symbol, then minute) that begin a run, or their symbol."""
     is_first = np.diff(bars["symbol"], prepend=-1) != 0
-    return is_first | _begin_runs(np.roll(bars["minute"], 1), np.roll(bars["close"], 1), bars, splits)
+    begins: Column = is_first | _begin_runs(np.roll(bars["minute"], 1), np.roll(bars["close"], 1), bars, splits)
+    return begins
 
 
 def _begin_runs(minutes: Column, closes: Column, bars: Column, splits: Splits) -> Column:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import backtests
 import other_ways
 import psycopg
 from api_calls import api_calls
@@ -136,6 +137,7 @@ def _run_cases(report: Report, servers: Servers, sizes: Sizes, folder: Path, *, 
     _live_sources(report, servers)
     _real_trades(report, servers, folder, sizes.side)
     _pauses(report, servers)
+    _backtests(report)
     if memory:
         _memory(report, servers)
 
@@ -172,6 +174,17 @@ def _live_sources(report: Report, servers: Servers) -> None:
         heard = channel_rate(place)
     note = f"{heard.lost:,} lost of {heard.published:,} at {heard.rate:,.0f}/s"
     report.add("(i) live sources", "channel, by its own CPU", heard.cpu_rate, note=note, lost=heard.lost)
+
+
+def _backtests(report: Report) -> None:
+    """Compare our engine of backtests with others, where they are installed."""
+    try:
+        for one in backtests.compare():
+            note = f"{one.trades:,} trades, {one.differing:,} differ from ours"
+            report.add(f"(k) backtest, {one.case}", one.engine, one.seconds, "s", note)
+            report.add("ratio", f"k, {one.case}: {one.engine}/ours", one.ratio, "")
+    except ImportError as e:
+        report.add("(k) backtest", "other engines", "not installed", "", str(e))
 
 
 def _latency_cases(arguments: argparse.Namespace) -> list[LatencyCase]:

@@ -2,10 +2,8 @@
 
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-import duckdb
 import polars as pl
 import psycopg
 import pytest
@@ -211,47 +209,12 @@ def test_a_backtest_of_what_does_not_exist_is_refused(filled, wrong, says):
         frames.backtest(filled.database_url, **known | wrong)
 
 
-DAYS = """
-INSERT INTO symbols (symbol) VALUES ('F'), ('GE');
-INSERT INTO ohlcv_1min (symbol, "timestamp", open, high, low, close, volume)
-SELECT s, at, 10.000001, 12, 9, 11.5, 7
-  FROM unnest(ARRAY['GE', 'F']) AS s, unnest(ARRAY['2026-03-04 00:30+00', '2026-03-04 15:00+00', '2026-03-05 15:00+00']
-                                             ::timestamptz[]) AS at;
-"""
-
-
-@pytest.fixture
-def by_day(filled, tickstock, tmp_path):
-    """Return a folder of three bars of two symbols: the first is of the evening before in New York."""
-    with psycopg.connect(filled.database_url, autocommit=True) as connection:
-        connection.execute(DAYS)
-        only = ("--format", "parquet", "--days", tmp_path, "--symbol", "GE,F")
-        ran = tickstock("bars", *only, servers=filled)
-        assert (ran.returncode, ran.stderr) == (0, f"3 days: {tmp_path}\n")
-        # The second run of a day takes its place, and leaves the others.
-        connection.execute("UPDATE ohlcv_1min SET close = 11 WHERE symbol = 'F' AND \"timestamp\" >= '2026-03-05'")
-        ran = tickstock("bars", *only, "--from", "2026-03-05", servers=filled)
-        assert (ran.returncode, ran.stderr) == (0, f"1 days: {tmp_path}\n")
-    return tmp_path
-
-
-def test_a_folder_of_days_is_a_table_for_duckdb_and_for_polars(by_day):
-    wanted = [
-        ("F", date(2026, 3, 3), datetime(2026, 3, 4, 0, 30, tzinfo=UTC), Decimal("10.000001"), Decimal("11.5")),
-        ("F", date(2026, 3, 4), datetime(2026, 3, 4, 15, tzinfo=UTC), Decimal("10.000001"), Decimal("11.5")),
-        ("F", date(2026, 3, 5), datetime(2026, 3, 5, 15, tzinfo=UTC), Decimal("10.000001"), Decimal(11)),
-    ]
-    with duckdb.connect() as database:
-        read = database.sql(
-            f"""SELECT symbol, day, "timestamp" AT TIME ZONE 'UTC', open, close FROM '{by_day}/*/*.parquet'
-                 WHERE symbol = 'F' ORDER BY day"""
-        ).fetchall()
-    assert [(one[0], one[1], one[2].replace(tzinfo=UTC), *one[3:]) for one in read] == wanted
-    frame = pl.read_parquet(by_day, hive_partitioning=True)
-    columns = ("symbol", "day", "timestamp", "open", "close")
-    assert frame.filter(symbol="F").sort("day").select(columns).rows() == wanted
-    assert frame.height == 6
-    assert sorted(path.name for path in by_day.iterdir()) == ["day=2026-03-03", "day=2026-03-04", "day=2026-03-05"]
+def test_the_command_writes_a_folder_of_days(filled, tickstock, tmp_path):
+    ran = tickstock("bars", "--format", "parquet", "--by-day", tmp_path, servers=filled)
+    assert (ran.returncode, ran.stderr) == (0, f"1 days: {tmp_path}\n")
+    assert pl.read_parquet(tmp_path, hive_partitioning=True).height == 6
+    for wrong in (("--by-day", tmp_path), ("--format", "parquet"), ("--format", "csv", "--by-day", tmp_path)):
+        assert tickstock("bars", *wrong, servers=filled).returncode == 2
 
 
 def test_a_chart_is_a_picture_of_the_bars_and_their_patterns(filled, tickstock, tmp_path):

@@ -34,7 +34,7 @@ _PROVENANCE, _PARTIAL = "provenance", "partial"
 )
 @typed("--output", type=OutputFile(), help="File to write; parquet needs one.")
 @typed(
-    "--days",
+    "--by-day",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for parquet, with a folder for each day of New York: DIR/day=2026-03-02/bars-0.parquet.",
@@ -55,14 +55,14 @@ def bars(
     partial. In CSV and JSON numbers are exact. In CSV an apostrophe is put before a symbol that a spreadsheet would
     compute: '=1+1.
 
-    With --days each day that is written replaces that day of an earlier run; other days stay.
+    With --by-day each day that is written replaces that day of an earlier run; other days stay.
 
     Exit 1 if there is no such bar.
     """
     if form == "parquet" and (output is None) == (folder is None):
-        raise UsageError("--format parquet needs --output FILE, or --days DIR")
+        raise UsageError("--format parquet needs --output FILE, or --by-day DIR")
     if form != "parquet" and folder is not None:
-        raise UsageError("--days is for --format parquet")
+        raise UsageError("--by-day is for --format parquet")
     with where as servers, open_postgres(servers, name="tickstock-bars") as connection:
         check_schema(connection)
         # A server-side cursor: a year of bars does not fit into memory.
