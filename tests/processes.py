@@ -135,9 +135,9 @@ def _run(program, arguments, env, files, own_session):
     os.environ.clear()
     os.environ.update(env)
     sys.argv[1:] = arguments
-    # What a command starts is forked too, by the server that forked this: a new one would import all again. Python 3.14
-    # has a new one. Where a test runs a command as a real program (test_demo), it starts real ones.
+    # What a command starts is forked too. Where a test runs a real program, that starts real ones (test_demo).
     if sys.version_info < (3, 14):
+        # By the server that forked this process: a new one would import all again. 3.14 has a key to it, which we lack.
         vars(forkserver._forkserver)["ensure_running"] = lambda: None
     forked = SimpleNamespace(Popen=_Started, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
     vars(fleet)["subprocess"] = forked
