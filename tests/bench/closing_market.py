@@ -38,7 +38,7 @@ class ClosingMarket:
     def __init__(self, servers: Servers, source: SyntheticSource, *, partitions: int, first_minute: int) -> None:
         done = dict.fromkeys(range(partitions), 0)
         client = redis.connect(servers.redis_url)
-        self._writer = StreamWriter(client, "bench-1", done=done, wait=_never_stop, max_lag=sys.maxsize)
+        self._writer = StreamWriter(client, "bench-1", done=done, wait=never_stop, max_lag=sys.maxsize)
         self._framer = Framer(Identity("bench-1", "live", "live"), partitions, now_ms=self._writer.now_ms)
         self._source = source
         self._first_minute = self._minute = first_minute
@@ -80,7 +80,8 @@ def _joined(first: Ticks, second: Ticks) -> Ticks:
     return replace(first, **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in columns})
 
 
-def _never_stop(seconds: float) -> bool:
+def never_stop(seconds: float) -> bool:
+    """Wait so long; for a writer whose source never stops."""
     time.sleep(seconds)
     return False
 

@@ -81,7 +81,7 @@ class Measured:
 def measure_closes(place: Place, case: LatencyCase) -> Measured:
     """Let minutes end one after the other; return what a subscriber measured."""
     first_minute = int(time.time()) // 3600 * _HOUR - 2 * _HOUR - _WARM_UP - case.closes // 2
-    _fill(place, case, first_minute)
+    fill_past(place, case, first_minute)
     heard: dict[str, list[tuple[str, float]]] = {kind: [] for kind in _CHANNELS}
     with _listening(place, heard), tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{n}.json" for n in range(case.workers)]
@@ -104,7 +104,7 @@ def measure_closes(place: Place, case: LatencyCase) -> Measured:
 # -- the past ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(place: Place, case: LatencyCase, first_minute: int) -> None:
+def fill_past(place: Place, case: LatencyCase, first_minute: int) -> None:
     """Give each symbol of the market a past that ends at the price where the live one begins.
 
     It is the market's own first hour, told backwards: a random walk has no direction, and a jump at the start of the

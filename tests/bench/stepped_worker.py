@@ -48,12 +48,17 @@ def timed(name: str, method: Callable[..., Any], spent: dict[str, list[float]]) 
     return step
 
 
-def main() -> None:
-    """Run the worker command; when it ends, write calls, wall and processor seconds of each step."""
-    out, spent = Path(sys.argv.pop(1)), {}
+def time_steps(spent: dict[str, list[float]]) -> None:
+    """Time each step of all workers of this process, by name: calls, wall and processor seconds."""
     for owner, names in _PARTS:
         for name in (name for name in names if hasattr(owner, name)):
             setattr(owner, name, timed(name.lstrip("_"), getattr(owner, name), spent))
+
+
+def main() -> None:
+    """Run the worker command; when it ends, write calls, wall and processor seconds of each step."""
+    out, spent = Path(sys.argv.pop(1)), {}
+    time_steps(spent)
 
     def begin_anew(*_: object) -> None:
         for total in spent.values():
