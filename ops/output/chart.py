@@ -21,7 +21,7 @@ _TICKS = 8  # times below the candles
 _NAMED = 40  # above this number, patterns are marked without their names
 
 
-class Picture(Figure):  # matplotlib carries no types
+class Picture(Figure):
     """A figure that a notebook shows, also one in which nobody imported pyplot."""
 
     def _repr_png_(self) -> bytes:
