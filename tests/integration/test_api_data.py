@@ -153,7 +153,7 @@ def test_definitions_say_what_is_on_and_its_rule(api, database):
     )
     (mine,) = [one for one in api.get("/api/definitions").json()["patterns"] if one["name"] == "Mine"]
     assert mine == {
-        "name": "Mine", "description": "my rule", "enabled": False, "timeframes": ["1min"], "threshold": "0.50",
+        "name": "Mine", "description": "my rule", "enabled": False, "timeframes": ["1min"], "threshold": "0.5",
         "period": None,
     }  # fmt: skip
     database.execute("DELETE FROM pattern_definitions WHERE name = 'Mine'")
