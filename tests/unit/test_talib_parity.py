@@ -117,7 +117,7 @@ def differences(kinds, symbols, step=1):
 
 
 def differing_bars(kind, bars, step):
-    windows = Windows(*(column[::step] for column in all_windows(bars)))
+    windows = Windows(*(column[::step] for column in all_windows(bars)[:6]))
     by_talib = {"rule": "talib"} if "rule" in kind.parameters else {}
     by_talib |= dict.fromkeys(kind.parameters.keys() & {"min_ticks", "min_atr", "min_move"}, 0.0)  # the shape alone
     found = kind.find(windows, {**kind.parameters, **by_talib})
