@@ -262,7 +262,7 @@ def who_lacks(run, file, bars, expected):
         if rows.filter(minute.is_in([int(at.timestamp()) // 60 for _, at in wrong])).height:
             counted = run.fleet.rows("SELECT * FROM ledger WHERE producer = %s ORDER BY partition", one.producer)
             lines.append(f"{one.producer} of {one.role}: {counted}")
-    letters = "SELECT id, reason, detail, left(convert_from(original, 'LATIN1'), 200) FROM dead_letter ORDER BY id"
+    letters = "SELECT id, reason, detail, left(encode(original, 'escape'), 200) FROM dead_letter ORDER BY id"
     symbols = {symbol for symbol, _ in wrong}
     lines += [f"dead letter: {row}" for row in run.fleet.rows(letters) if any(symbol in row[-1] for symbol in symbols)]
     return "\n".join([f"ticks of {file}", *lines])
