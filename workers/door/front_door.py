@@ -183,8 +183,7 @@ class FrontDoor:
         The highest may be only sent: its rows may wait in a partition, and no other row may get its number.
         """
         self._register()
-        rows = self._database.connection.execute(query("front_door_numbers")).fetchall()
-        applied: dict[int, int] = dict(rows)
+        applied = self._applied()
         start = min(applied.values()) if len(applied) == self._partitions else 0
         sent = (flow.sent_number for flow in self._flows().values())
         # It may read rows again that are counted already; their partitions drop them by their numbers.
@@ -193,6 +192,10 @@ class FrontDoor:
         self._repeats.restart(self._reader.gone_to(), frozenset(self._foreign.left_out))
         self._restart_ways(start)
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
+
+    def _applied(self) -> dict[int, int]:
+        """Return the number up to which each partition has applied entries."""
+        return dict(self._database.connection.execute(query("front_door_numbers")).fetchall())
 
     def _register(self) -> None:
         """Fence former owners. If Redis knows a higher epoch, PostgreSQL came back older: raise ours above it."""
@@ -240,11 +243,12 @@ class FrontDoor:
         self._answer_at = self._world.monotonic_s() + _ANSWER_EVERY_S
         for p, above in missing.items():
             self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
-            if not self._ways[p].has_all_above(above):
+            if self._ways[p].has_all_above(above):
+                self._send_again(p, above, "a worker misses frames")
+            elif above >= self._applied().get(p, 0):  # else it was asked before they came
                 log.warning("front door restarted", partition=p, why="missing frames")
                 self.reset()
                 return
-            self._send_again(p, above, "a worker misses frames")
 
     def _send_again(self, p: int, above: int, why: str) -> None:
         log.warning("front door sends again", partition=p, why=why)
