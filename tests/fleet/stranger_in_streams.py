@@ -9,7 +9,15 @@ import numpy as np
 import zstandard
 from tickstockpl.contracts.errors import BadFrame, UnknownFrameVersion
 from tickstockpl.contracts.frames.frame import VERSION, Frame, decode, encode, pack_columns
-from tickstockpl.contracts.names import DEAD_LETTERS, GROUP, HEARTBEAT, flow_key, results_key, stream_key
+from tickstockpl.contracts.names import (
+    DEAD_LETTERS,
+    GROUP,
+    HEARTBEAT,
+    flow_key,
+    is_front_door,
+    results_key,
+    stream_key,
+)
 from tickstockpl.contracts.ticks import OPTIONAL_COLUMNS, Refused, Ticks
 
 from .stranger_hand import LAST_ID, NAMES, SYMBOLS
@@ -142,9 +150,15 @@ def frame_bomb(hand):
 
 
 def frame_numbers(hand):
-    """Claim, in the name of a producer that lives, more numbers than there are rows."""
+    """Claim, in the name of a producer that lives, more numbers than there are rows.
+
+    Not in the front door's name: its numbers are ids of entries, so that a claim looks like one of its frames. Whoever
+    may write to partitions can speak for it.
+    """
     if found := newest_frame(hand):
         real = decode(found[1])
+        if is_front_door(real.producer):
+            return
         claimed = own_frame(hand, producer=real.producer, feed=real.feed, previous=real.last, last=real.last + 10**7)
         hand.do("XADD", stream_key(found[0]), "*", "f", encode(claimed))
 
