@@ -173,7 +173,7 @@ class Worker:
             self._teller.catch_up()
 
     def _prepare_closes(self) -> None:
-        """⑥ ⑦ While nothing is to be done: detect on the bars that close next, and load what later bars need."""
+        """⑥ ⑦ When the worker is idle: detect on the bars that close next, and load the data that later bars need."""
         states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
         if not self._committer.find_ahead(states):
             self._committer.load_ahead(list(self._states.values()))
@@ -286,7 +286,7 @@ class Worker:
         self._teller.tell(durable.plans)
 
     def ack(self, durable: Commit) -> None:
-        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
+        """⑧ Advance the states, ack the committed entries, write `done` for the producers, and trim the streams."""
         self._acks.ack(durable.plans, self._states)
 
     def _step_through_commit(self) -> None:

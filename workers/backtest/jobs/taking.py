@@ -1,4 +1,4 @@
-"""Makes a row of a message that asks for a backtest, or for its end."""
+"""Store a message that asks for a backtest, or that cancels one, as a row."""
 
 from datetime import datetime
 from uuid import UUID
@@ -26,7 +26,7 @@ class TakeBacktest:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Add the backtest, failed where it cannot be done. Raises UsageError then, too."""
+        """Add the backtest. If it cannot be done, add it as failed, and raise UsageError."""
         now = self._world.utc_now()
         asked = read_backtest(connection, body, day_of(now))
         if add_backtest(connection, self._world.uuid(), asked, now):
@@ -42,7 +42,7 @@ class TakeCancel:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Ask for the end of a backtest; of one that has not come yet it is told at once. Raises UsageError."""
+        """Cancel a backtest; publish the end at once if the backtest has not arrived yet. Raises UsageError."""
         job_id, now = read_cancel(body), self._world.utc_now()
         with connection.transaction():
             if not cancel_job(connection, self._world.uuid(), "backtest", job_id, day_of(now)):
@@ -51,7 +51,7 @@ class TakeCancel:
 
 
 def add_backtest(connection: Connection, run_id: UUID, asked: Asked, now: datetime) -> bool:
-    """Add a backtest; False: its job was there already. That one cannot be done is told with its row."""
+    """Add a backtest; return False if the job exists already. If it cannot be done, add the message of its end, too."""
     job = NewJob(
         kind="backtest",
         job_id=asked.job_id,
