@@ -253,7 +253,7 @@ class Committer:
         return commit
 
     def _without_stored(self, commit: Commit) -> Commit:
-        """Return the commit without the partitions of which another writer has stored a bar that was taken for fresh."""
+        """Return the commit without the partitions of which another writer has stored a seemingly fresh bar."""
         partitions = fresh_partitions_stored(self._database.connection, commit.partitions)
         log.info("found bars of another writer: comparing each bar for an hour", partitions=partitions)
         self._newest.doubt(partitions, self._world.monotonic_s())

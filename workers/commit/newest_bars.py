@@ -16,8 +16,8 @@ _DOUBT_S = 3600.0  # so long each bar is compared, after another writer has stor
 class NewestBars:
     """Knows which bars are fresh: later than every bar that this worker wrote of their symbol.
 
-    It is a guess that saves a query: another feed, another owner of the partition or a program with the library may have
-    written such a bar. Then the INSERT of the fresh bar fails, and `doubt` stops the guesses for a while.
+    It is a guess that saves a query: another feed, another owner of the partition or a program with the library may
+    have written such a bar. Then the INSERT of the fresh bar fails, and `doubt` stops the guesses for a while.
     """
 
     def __init__(self) -> None:

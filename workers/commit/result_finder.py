@@ -48,7 +48,7 @@ _NO_MINUTE = 2**31 - 1
 
 
 class _Taken(NamedTuple):
-    """Bars that were in the histories before their close, and close now. unchanged: symbols with results still valid."""
+    """Bars that were in the histories before their close, and close now. unchanged: symbols with valid results."""
 
     ahead: Ahead
     unchanged: Codes
@@ -125,8 +125,8 @@ class ResultFinder:
     def find_ahead(self, soon: Sequence[tuple[PartitionState, ClosedBars, Mask]], now_s: float) -> bool:
         """Put bars that close soon into the histories, and run the patterns on them; `find` uses the results.
 
-        soon: partitions without such bars, their bars that close soon, and a mask of the fresh ones. Returns whether the
-        histories of any of these bars are loaded.
+        soon: partitions without such bars, their bars that close soon, and a mask of the fresh ones. Returns whether
+        the histories of any of these bars are loaded.
         """
         self._read_definitions_if_due()
         begun = [self._put_ahead(state, closed, fresh) for state, closed, fresh in soon]

@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 class Crossings(NamedTuple):
-    """The bars on which a value crossed its threshold. far: an alert at this distance beyond it or more is a warning."""
+    """The bars on which a value crossed its threshold. far: an alert so far beyond it or farther is a warning."""
 
     alert_type: str
     crossed: Mask

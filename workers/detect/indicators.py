@@ -1,7 +1,7 @@
 """Compute indicator values of many windows at once. TA-Lib gives the same values for the bars of each window. Pure.
 
 A new indicator is one entry below. Values equal TA-Lib's on the same bars to 1e-9, with one exception: the RSI of
-closes that do not change (see `relative_strength`). NaN: there is no value yet.
+closes that do not change (see relative_strength_index). NaN: there is no value yet.
 """
 
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def convergence_divergence(windows: Windows, _: SessionSums, __: int | None) -> 
 
 @lru_cache(maxsize=2 * WINDOW)
 def _signal_weights(count: int, width: int) -> Column:
-    """Return the weight of each close in the signal: its weights in all MACDs, times the weights of these in the EMA."""
+    """Return the weight of each close in the signal: its weight in each MACD, times the MACD's in the EMA, summed."""
     macds = count - _SLOW + 1
     if macds < _SIGNAL:
         return np.full(width, np.nan)

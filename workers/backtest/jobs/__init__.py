@@ -1,1 +1,1 @@
-"""Backtests as jobs: messages or calls start them, `tickstock-jobs` runs them, rows and two channels have the results."""
+"""Backtests as jobs: messages or calls start them, `tickstock-jobs` runs them, rows and messages have the results."""
