@@ -201,7 +201,7 @@ class Worker:
         if not partitions:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
-        # A restore goes on at once: after a take-over there may be one more partition to take.
+        # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms

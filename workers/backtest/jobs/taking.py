@@ -30,7 +30,7 @@ class TakeBacktest:
         now = self._world.utc_now()
         asked = read_backtest(connection, body, day_of(now))
         if add_backtest(connection, self._world.uuid(), asked, now):
-            log.info("backtest asked for", job_id=asked.job_id, requested_by=asked.requested_by)
+            log.info("backtest requested", job_id=asked.job_id, requested_by=asked.requested_by)
         if asked.why is not None:
             raise UsageError(f"job {asked.job_id}: {asked.why}")
 
@@ -47,7 +47,7 @@ class TakeCancel:
         with connection.transaction():
             if not cancel_job(connection, self._world.uuid(), "backtest", job_id, day_of(now)):
                 add_messages(connection, failed_said(job_id, CANCELLED, now_s=now.timestamp()))
-        log.info("cancel of a job asked for", job_id=job_id)
+        log.info("cancel of a job requested", job_id=job_id)
 
 
 def add_backtest(connection: Connection, run_id: UUID, asked: Asked, now: datetime) -> bool:

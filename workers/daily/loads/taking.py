@@ -25,7 +25,7 @@ class TakeLoad:
         asked = read_load(body)
         day = latest_session(self._world.utc_now(), market_closures(connection)).day
         if add_load(connection, self._world.uuid(), asked, day):
-            log.info("data load asked for", job_id=asked.job_id, requested_by=asked.requested_by)
+            log.info("data load requested", job_id=asked.job_id, requested_by=asked.requested_by)
         if asked.why is not None:
             raise UsageError(f"job {asked.job_id}: {asked.why}")
 
@@ -40,4 +40,4 @@ class TakeControl:
         """Cancel a job. Raises UsageError."""
         job_id = read_cancel(body)
         cancel_job(connection, self._world.uuid(), "data_load", job_id, self._world.utc_now().date())
-        log.info("cancel of a job asked for", job_id=job_id)
+        log.info("cancel of a job requested", job_id=job_id)
