@@ -282,7 +282,7 @@ def _no_jobs(look: FleetLook) -> Iterator[Seen]:
 
 
 def _run_stuck(look: FleetLook) -> Iterator[Seen]:
-    """At most as long as a process that could advance the run has been connected."""
+    """Find a run or job that does not advance, counted only while a process that could advance it is connected."""
     run, there_s = look.jobs.run, look.jobs.connected_s
     if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
         phase = f" in the phase {run.phase}" if run.phase else ""
