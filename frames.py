@@ -1,12 +1,13 @@
 """Bars, patterns, indicators and backtests as polars frames, for notebooks: `frames.bars(symbols="AAPL", last=100)`.
 
-Times are of the start of a bar, in UTC unless `zone` names another: `zone="America/New_York"`. A bar of a day, week or
-month starts at midnight in New York. `.to_pandas()` makes a frame of pandas of each. It needs the extra `frames`,
-pictures the extra `chart`.
+A time is the start of a bar, in UTC unless `zone` names another zone: `zone="America/New_York"`. A bar of a day, week
+or month starts at midnight in New York. `.to_pandas()` converts a frame to pandas. The module needs the extra `frames`;
+pictures need the extra `chart`.
 
-Each function takes the address of the database, `postgresql://USER:PASSWORD@HOST:PORT/NAME`; without one, that of
-DATABASE_URL (or TICKSTOCK_DB_HOST and its like), as the commands do: of embedded servers, `tickstock urls` prints it.
-All raise UsageError for what is not to be had, SetupError or ServerAway where the database does not serve.
+Each function takes the address of the database, `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Without an address it
+reads DATABASE_URL (or TICKSTOCK_DB_HOST and its like), as the commands do. `tickstock urls` prints the address of the
+embedded PostgreSQL.
+All functions raise UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
 """
 
 import os
@@ -90,11 +91,11 @@ def bars(
     last: int | None = None,
     zone: str = "UTC",
 ) -> pl.DataFrame:
-    """Return bars by symbol and time: symbol, timestamp, open, high, low, close, volume.
+    """Return bars sorted by symbol and time. Columns: symbol, timestamp, open, high, low, close, volume.
 
     1min bars also have trade_count, vwap and provenance (live, partial, replay, repair).
     timeframe: 1min to hourly, daily, weekly or monthly.
-    start, end: range of the bars' starts, without the end. last: only this many bars of each symbol, the latest. Raises
+    start, end: range of the bars' starts, without the end. last: only the latest so many bars of each symbol. Raises
     UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
     """
     _expect_timeframe(timeframe)
@@ -166,10 +167,11 @@ def indicators(
 
 @dataclass(frozen=True)
 class Backtest:
-    """What a backtest found out. report: whole, as `tickstock backtest --json` prints it.
+    """The result of a backtest. report: the whole report, as `tickstock backtest --json` prints it.
 
-    trades: one row each, money in dollars. equity: the account, its benchmark (buy and hold) and what was in the market
-    at the close of each day. figures: returns, Sharpe and the like of both; None has no value.
+    trades: one row for each trade, money in dollars. equity: one row for each day's close: the account, its benchmark
+    (buy and hold) and the value of the open positions. figures: returns, Sharpe ratio and others of the account and of
+    the benchmark; None: no value.
     """
 
     report: Report
@@ -178,7 +180,7 @@ class Backtest:
     figures: pl.DataFrame
 
     def plot(self) -> "Picture":
-        """Return a picture of the account beside buy and hold: a figure of matplotlib."""
+        """Return a picture of the account and of buy and hold, as a matplotlib figure."""
         _expect_matplotlib()
         from .ops.output.chart import account  # noqa: PLC0415  # matplotlib is an extra
 
@@ -196,10 +198,10 @@ def backtest(
     zone: str = "UTC",
     **rules: float | bool | None,
 ) -> Backtest:
-    """Trade what the patterns would have published, as `tickstock backtest` does; docs/backtests.md has every rule.
+    """Trade the signals that the patterns would have published, as `tickstock backtest` does: see docs/backtests.md.
 
-    start, end: days, both included. rules: those of `Rules`, such as stop_loss_pct=0.02, max_bars=10, short=False.
-    Raises NothingFound where no symbol has bars.
+    start, end: days, both included. rules: the fields of `Rules`, such as stop_loss_pct=0.02, max_bars=10, short=False.
+    Raises NothingFound if no symbol has bars.
     """
     request = Request(
         symbols=tuple(_names(symbols) or ()),
@@ -211,7 +213,7 @@ def backtest(
     )
     with closing(_connect(database)) as connection:
         report = run(connection, request)
-    # A day of longer bars is written as midnight UTC; here, too, it begins at midnight in New York.
+    # The report writes the day of a longer bar as midnight UTC; in frames each day begins at midnight in New York.
     days_of = NEW_YORK.key if timeframe in LONGER else "UTC"
     return Backtest(
         report=report,
@@ -235,7 +237,7 @@ def plot(
 ) -> "Picture":
     """Return a picture of a symbol's candles, volume and patterns, as `tickstock chart` draws it: a matplotlib figure.
 
-    last: so many bars, the latest ones. Raises NothingFound where there is none.
+    last: draw the latest so many bars. Raises NothingFound if there is no bar.
     """
     _expect_matplotlib()
     _expect_timeframe(timeframe)
@@ -272,7 +274,7 @@ def _rules(given: dict[str, Any]) -> Rules:
 
 
 def _table(structs: Sequence[msgspec.Struct], kind: type[msgspec.Struct], days_of: str, zone: str) -> pl.DataFrame:
-    """Make a frame of structs; columns named `time` hold ISO-8601 text. days_of: the zone that such times are in."""
+    """Convert structs to a frame. Columns named `time` hold ISO-8601 text. days_of: the zone of these times."""
     schema = {one.name: _OF_A_TYPE[one.type] for one in msgspec.structs.fields(kind)}
     frame = pl.DataFrame([[getattr(one, name) for name in schema] for one in structs], schema, orient="row")
     times = pl.col([name for name in schema if name.endswith("time")])

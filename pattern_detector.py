@@ -157,7 +157,7 @@ def _definitions(config: Mapping[str, Any]) -> Definitions:
 
 def _definition(name: str, row: Mapping[str, Any], timeframes: Sequence[str] | None) -> PatternDefinition:
     if unknown := sorted(row.keys() - {"threshold", "parameters"}):
-        raise UsageError(f"pattern {name} has {unknown[0]}: threshold and parameters are known")
+        raise UsageError(f"pattern {name} has {unknown[0]}: a pattern has only threshold and parameters")
     if longer := [timeframe for timeframe in timeframes or () if timeframe not in INTRADAY]:
         raise UsageError(f"unknown timeframe {longer[0]}; there are: {', '.join(INTRADAY)}")
     try:

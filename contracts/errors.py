@@ -78,7 +78,7 @@ class Fenced(TickStockError):
 
 
 class StepUnwanted(TickStockError):
-    """The run was cancelled, or this process stops: do no more of the step; an active run deals it again."""
+    """The run was cancelled, or this process stops: leave the step unfinished. An active run deals the step again."""
 
 
 class RestAway(TickStockError):

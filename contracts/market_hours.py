@@ -109,7 +109,7 @@ def half_days() -> tuple[date, ...]:
     """Return every day on which the market closes early, 1990 to 2100."""
     from holidays import HALF_DAY, financial_holidays  # noqa: PLC0415  # _calendar
 
-    # All years at once: each year for itself, with its closed days, takes 10 times as long.
+    # One call for all years: a call for each year takes 10 times as long.
     return tuple(sorted(financial_holidays("XNYS", years=_YEARS, categories=HALF_DAY)))
 
 

@@ -116,10 +116,10 @@ def results_keys(partition: int) -> dict[str, KeyType]:
 MONITORING_CONTROL = "tickstock:monitoring:control"  # requests of the application to the fleet
 TICK_CHANNELS = ("tickstock.data.raw", "tickstock:market:ticks", "tickstock.all_ticks", "tickstock.ticks.*")
 
-JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # data loads that are asked for
-JOBS_CONTROL = "tickstock.jobs.control"  # and their ends
-JOBS_BACKTEST = "tickstock.jobs.backtest"  # backtests that are asked for
-JOBS_CANCEL = "tickstock.jobs.cancel"  # and their ends
+JOBS_DATA_LOAD = "tickstock.jobs.data_load"  # requests for data loads
+JOBS_CONTROL = "tickstock.jobs.control"  # cancels of data loads
+JOBS_BACKTEST = "tickstock.jobs.backtest"  # requests for backtests
+JOBS_CANCEL = "tickstock.jobs.cancel"  # cancels of backtests
 JOB_CHANNELS = (JOBS_DATA_LOAD, JOBS_CONTROL, JOBS_BACKTEST, JOBS_CANCEL)
 
 # Requests of the application, and its connection tests.

@@ -181,9 +181,9 @@ RUN_DURATION = _gauge(
 )
 RUN_STILL = _gauge(
     "tickstock_run_still_seconds",
-    "Seconds since the daily run, or any job, that is alive came a step further, the longer of both; 0: none is alive.",
+    "Seconds since the active daily run, or any active job, last ended a step: the longer of both; 0: none is active.",
 )
-RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that the latest daily run could not do.")
+RUN_FAILED_SYMBOLS = _gauge("tickstock_run_failed_symbols", "Symbols that failed in the latest daily run.")
 RUN_UNTOLD_MESSAGES = _gauge(
     "tickstock_run_untold_messages",
     "Messages of runs that the bridge has not published yet; the outbox's rows include them.",

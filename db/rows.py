@@ -1,7 +1,7 @@
-"""Bars, patterns and indicators for data users: each statement with its columns.
+"""The SQL statements that read bars, patterns and indicators for data users, and the columns of each statement.
 
-Rows come by symbol and time. `values` binds symbols (None: all), from and to (of the bar's start; None: unbounded).
-A bar of a day, week or month starts at midnight in New York.
+Rows are sorted by symbol and time. `values` binds symbols (None: all), and the limits of the bar's start, from and to
+(None: no limit). A bar of a day, week or month starts at midnight in New York.
 """
 
 from typing import Any

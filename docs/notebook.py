@@ -1,7 +1,7 @@
-"""A day in a notebook: bars, the patterns on them, and a backtest. `make notebook` opens it.
+"""A notebook with one day of bars, the patterns on the bars, and a backtest. `make notebook` opens it.
 
-It starts a Valkey and a PostgreSQL of its own, which end with it. The day is kept in `tickstock-notebook`, beside the
-data folder of the commands; TICKSTOCK_DATA_DIR names another one.
+The notebook starts its own Valkey and PostgreSQL, which stop when it ends. It stores the day in the folder
+`tickstock-notebook`, beside the data folder of the commands; TICKSTOCK_DATA_DIR names another folder.
 """
 # ruff: noqa: ANN001, ANN002, ANN202, B018, INP001, N803, PLC0415, PLR1711  # cells of marimo: functions whose last line is shown
 
@@ -30,8 +30,8 @@ def _(mo):
     mo.md("""
     # A day of the synthetic market
 
-    The first run writes a day of trades and makes bars of it: about half a minute. For your own data, read from the
-    address of your database instead: `frames.bars("postgresql://…", symbols="AAPL")`, or set `DATABASE_URL`.
+    The first run writes a day of trades and computes bars from it. That takes about half a minute. For your own data,
+    give the address of your database, `frames.bars("postgresql://…", symbols="AAPL")`, or set `DATABASE_URL`.
     """)
 
 
@@ -76,7 +76,7 @@ def _(database, frames, symbol):
 @app.cell
 def _(mo):
     mo.md("""
-    ## What was found on them
+    ## Patterns on these bars
     """)
 
 
@@ -97,9 +97,10 @@ def _(database, frames, symbol):
 @app.cell
 def _(mo):
     mo.md("""
-    ## What they would have earned
+    ## A backtest of these patterns
 
-    On a random walk, nothing but the costs: `docs/backtests.md` has the rules.
+    The synthetic prices are a random walk, so the patterns earn nothing and lose the costs. `docs/backtests.md` has the
+    rules.
     """)
 
 

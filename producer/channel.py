@@ -139,9 +139,9 @@ class ChannelSource:
 
 
 def _market_ms(ticks: Ticks) -> int:
-    """Return the median market time of a batch (Unix ms), so that no tick of last hour or next year makes a gap huge.
+    """Return the median market time of a batch, Unix ms. One tick with a wrong time does not change the median much.
 
-    Before a cut the median is early, after it late: the gap covers at least what was missed.
+    A gap begins at the median of the last batch and ends at the median of the next, so it covers all missed ticks.
     """
     middle = len(ticks) // 2
     return int(np.partition(ticks.ts, middle)[middle]) // 1_000_000

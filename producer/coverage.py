@@ -53,7 +53,7 @@ class Coverage:
         return any(file.is_grouped and not file.is_by_time for file in self._files)
 
     def spans(self) -> list[Covered]:
-        """Return what the files cover."""
+        """Return the symbols and times that the files cover."""
         return [span for file in self._files for span in file.spans()]
 
 

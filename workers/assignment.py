@@ -15,7 +15,7 @@ from .partition.partition_state import Held
 
 log = structlog.get_logger()
 
-_LOCK_WAIT = "200ms"  # a commit is shorter; a longer holder of the row is checked
+_LOCK_WAIT = "200ms"  # a commit takes less time; if the row stays locked for longer, the worker looks who locks it
 _WORKING_OWNER_WAIT_S = 60.0
 DEFINITIONS_CHANNEL = "tickstock_definitions"  # the NOTIFY channel of changed definitions
 _LOOK_EVERY_S = 0.2  # between reads of the leases: a killed worker notifies nobody

@@ -17,7 +17,7 @@ class RedisClock:
     def __init__(self, database: Database, *, world: World) -> None:
         self._database = database
         self.steady = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
-        self._has_stepped = False  # True while the clock of Redis has jumped and we do not follow it
+        self._has_stepped = False  # True after a jump of Redis's clock, while the jump is ignored
 
     def read(self, redis_ms: int) -> Reading:
         """Return the accepted time. redis_ms: Redis's TIME now, Unix ms."""

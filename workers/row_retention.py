@@ -37,8 +37,8 @@ _FIRST_UUID = "00000000-0000-0000-0000-000000000000"
 class Keep:
     """Days to keep rows.
 
-    bars: our own copy of bars, since their last write; records: of processes and runs; daily: results of days, weeks
-    and months; backtests: those that were done as jobs.
+    bars: our own copy of bars, after their last write. records: records of processes and runs. daily: results of days,
+    weeks and months. backtests: results of backtests that ran as jobs.
     """
 
     bars: int = 7

@@ -19,7 +19,7 @@ class SetAside:
 
     @property
     def held(self) -> list[Held]:
-        """Their leases, to be renewed and released like the others."""
+        """The leases of the partitions that were set aside: they are renewed and released like the others."""
         return list(self._held.values())
 
     def check(self, states: dict[int, PartitionState]) -> set[int]:

@@ -50,8 +50,8 @@ class Windows(NamedTuple):
     """n windows, each the last `depth` bars up to one bar, oldest first: the last column is that bar.
 
     open, high, low, close, volume: (n, depth) float64, volume in shares; missing bars, on the left, are NaN.
-    length: (n,) int64, the number of bars. wider: reads some of the windows again, with WINDOW columns; None if there
-    is nothing to the left of these columns.
+    length: (n,) int64, the number of bars. wider: returns some of the windows with WINDOW columns; None if there are no
+    earlier bars.
     """
 
     open: Column
@@ -78,7 +78,7 @@ class Windows(NamedTuple):
         return Windows(opened, high, low, close, volume, length)
 
     def whole(self, rows: Column) -> "Windows":
-        """Return some of the windows, as wide as they can be read."""
+        """Return some of the windows with all their columns, up to WINDOW."""
         return self.wider(rows) if self.wider else self.of_rows(rows)
 
 
@@ -220,7 +220,7 @@ class History:
         self.end[symbols] += counts
 
     def drop_last(self, symbols: Column) -> None:
-        """Take the last bar of some symbols back, as if it had not been appended; each must have one."""
+        """Remove the last bar of some symbols; each of them must have a bar."""
         self.end[symbols] -= 1
 
     def begin_runs(self, bars: Column) -> Column:
@@ -348,7 +348,7 @@ class History:
         return found
 
     def _before(self, symbols: Column, minutes: Column) -> Column:
-        """Return the number of bars of each symbol before a minute: a binary search in all rows at once."""
+        """Return the number of bars of each symbol before a minute, by a binary search in all rows at once."""
         rows, low = self._rows_of(symbols), np.zeros(len(symbols), np.int64)
         high = self._ends_of(symbols)
         for _ in range(int(high.max(initial=0)).bit_length()):
@@ -524,7 +524,7 @@ def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
 
 
 def begin_runs(bars: Column, splits: Splits) -> Column:
-    """Return a mask of the bars (CLOSED_DTYPE, by symbol, then minute) that begin a run, or their symbol."""
+    """Return a mask of the bars that begin a run of bars. bars: CLOSED_DTYPE, sorted by symbol, then minute."""
     is_first = np.diff(bars["symbol"], prepend=-1) != 0
     begins: Column = is_first | _begin_runs(np.roll(bars["minute"], 1), np.roll(bars["close"], 1), bars, splits)
     return begins

@@ -173,7 +173,7 @@ class Worker:
             self._teller.catch_up()
 
     def _prepare_closes(self) -> None:
-        """⑥ ⑦ While nothing is to be done: detect on the bars that close next, and load what later bars need."""
+        """⑥ ⑦ When the worker is idle: detect on the bars that close next, and load the data that later bars need."""
         states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
         if not self._committer.find_ahead(states):
             self._committer.load_ahead(list(self._states.values()))
@@ -201,7 +201,7 @@ class Worker:
         if not partitions:
             return entries
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
-        # A restore goes on at once: after a take-over there may be one more partition to take.
+        # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
         block_ms = 0 if at_once else self.options.block_ms
@@ -286,7 +286,7 @@ class Worker:
         self._teller.tell(durable.plans)
 
     def ack(self, durable: Commit) -> None:
-        """⑧ Move the states on, ack what is committed, write `done` for the producers, and trim the streams."""
+        """⑧ Advance the states, ack the committed entries, write `done` for the producers, and trim the streams."""
         self._acks.ack(durable.plans, self._states)
 
     def _step_through_commit(self) -> None:

@@ -1,4 +1,4 @@
-"""What the messages about jobs have in common: a JSON object that names its job. Pure."""
+"""Read the messages about jobs: each is a JSON object that names its job. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ LONGEST_TEXT = 200
 
 
 def is_probe(body: bytes) -> bool:
-    """Tell whether a message is one with which the application tries its connection: nobody answers it."""
+    """Tell whether the application sent a message only to test its connection: such a message gets no answer."""
     try:
         fields = read_json(body)
     except NotJson:
@@ -21,7 +21,7 @@ def is_probe(body: bytes) -> bool:
 
 
 def fields_of(body: bytes) -> Mapping[str, Any]:
-    """Read a message. Raises UsageError where it is no JSON object."""
+    """Read a message. Raises UsageError if it is no JSON object."""
     try:
         fields = read_json(body)
     except NotJson as e:
@@ -32,7 +32,7 @@ def fields_of(body: bytes) -> Mapping[str, Any]:
 
 
 def job_id_of(fields: Mapping[str, Any]) -> str:
-    """Return the id that its sender gave a job. Raises UsageError where it is not one word."""
+    """Return the id that the sender gave to the job. Raises UsageError if the id is not one word."""
     job_id = fields.get("job_id")
     if not isinstance(job_id, str) or not job_id.isprintable() or len(job_id.split()) != 1:
         raise UsageError(f"job_id is {shown(job_id)}: one word is needed")
@@ -42,16 +42,16 @@ def job_id_of(fields: Mapping[str, Any]) -> str:
 
 
 def name_of(sender: Any) -> str:
-    """Return who asks, as it can be shown and kept."""
+    """Return the name of the sender, as text that can be shown and stored."""
     return printable(str(sender or ""))[:LONGEST_TEXT]
 
 
 def symbols_given(symbols: Any) -> tuple[str, ...]:
-    """Read symbols, each once: a list, or a text with commas. Raises UsageError."""
+    """Return the symbols, each once, from a list or from a text with commas. Raises UsageError."""
     read = symbols_of_text(symbols, "symbols") if isinstance(symbols, str) else symbols_of_value(symbols, "symbols")
     return tuple(read)
 
 
 def shown(given: Any) -> str:
-    """Show a value in a sentence."""
+    """Return a value as text for the sentence of an error."""
     return repr(given)[:60]

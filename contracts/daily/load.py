@@ -20,7 +20,7 @@ CANCEL = "cancel"
 
 SESSIONS_A_YEAR = 252
 _LONGEST_YEARS = 30.0
-MOST_SYMBOLS = 20_000  # of one load; the whole market has some 12,000
+MOST_SYMBOLS = 20_000  # of one load; the whole market has about 12,000
 _TIMEFRAMES = {
     **dict.fromkeys(("minute", "1minute", "1min", "min"), "1min"),
     **dict.fromkeys(("hour", "1hour", "hourly", "1h"), "hourly"),
@@ -67,7 +67,7 @@ class Asked(NamedTuple):
 
 
 def read_load(body: bytes) -> Asked:
-    """Read a message. Raises UsageError where not even its job can be told; any other fault is in the answer."""
+    """Read a message. Raises UsageError if it does not name its job; the answer's `why` gives any other fault."""
     fields = fields_of(body)
     job_id, by = job_id_of(fields), name_of(fields.get("requested_by"))
     try:
@@ -77,7 +77,7 @@ def read_load(body: bytes) -> Asked:
 
 
 def read_cancel(body: bytes) -> str:
-    """Return the job that a message on the control channel cancels. Raises UsageError."""
+    """Return the id of the job that a message on the control channel cancels. Raises UsageError."""
     fields = fields_of(body)
     action = fields.get("action")
     if action != CANCEL:

@@ -241,12 +241,12 @@ class RunLook:
 
 @dataclass(frozen=True, slots=True)
 class JobsLook:
-    """Daily runs and their processes. run: the active one, else the latest; None: no run yet.
+    """Daily runs and their processes. run: the active run, else the latest one; None: there was no run yet.
 
-    processes: `tickstock-jobs` that run, connected_s: for how long the first of them has, None where none does.
-    waiting_steps: in the stream, those under way included; None where the key holds something else. untold: messages
-    of runs that the bridge has not passed; among those of BridgeLook, too. jobs_still_s: since any data load or
-    backtest came a step further, 0 where none is alive.
+    processes: the number of `tickstock-jobs` that run. connected_s: seconds since the first of them connected; None if
+    none runs. waiting_steps: steps in the stream, also those that a process works on; None if the key has another type.
+    untold: messages of runs that the bridge has not published; BridgeLook counts them, too. jobs_still_s: seconds since
+    an active data load or backtest last ended a step, or since the first was requested; 0 if no job is active.
     """
 
     processes: int = 0

@@ -278,11 +278,11 @@ def _no_jobs(look: FleetLook) -> Iterator[Seen]:
         yield Seen(f"{run.name} waits, and no tickstock-jobs runs; it has not moved for {duration(run.still_s)}")
     still_s = look.jobs.jobs_still_s
     if not look.jobs.processes and _missed_s(look, still_s) >= GRACE_S:
-        yield Seen(f"data loads or backtests wait, and no tickstock-jobs runs; none has moved for {duration(still_s)}")
+        yield Seen(f"data loads or backtests wait, and no tickstock-jobs runs; none advanced for {duration(still_s)}")
 
 
 def _run_stuck(look: FleetLook) -> Iterator[Seen]:
-    """At most as long as a process that could advance the run has been connected."""
+    """Find a run or job that does not advance, counted only while a process that could advance it is connected."""
     run, there_s = look.jobs.run, look.jobs.connected_s
     if run and run.is_alive and there_s is not None and min(run.still_s, there_s) > RUN_STILL_S:
         phase = f" in the phase {run.phase}" if run.phase else ""
@@ -290,7 +290,7 @@ def _run_stuck(look: FleetLook) -> Iterator[Seen]:
     still_s = look.jobs.jobs_still_s
     if there_s is not None and min(still_s, there_s) > RUN_STILL_S:
         yield Seen(
-            f"no data load or backtest has moved for {duration(still_s)}",
+            f"no data load or backtest advanced for {duration(still_s)}",
             do="look at the logs of tickstock-jobs; `tickstock backtests cancel` ends a backtest",
         )
 

@@ -201,7 +201,7 @@ def backtest_progress(
 def backtest_results(
     *, now_s: float, job_id: str, status: Literal["completed", "failed"], results: Mapping[str, Figure]
 ) -> Message:
-    """Report the end of a backtest; results: its figures, finite or None; of one that failed why."""
+    """Report the end of a backtest. results: its figures, each finite or None; of a failed backtest, the `error`."""
     check_figures(results)
     return message(
         channel.BACKTEST_RESULTS, BacktestResults(timestamp=now_s, job_id=job_id, status=status, results=dict(results))

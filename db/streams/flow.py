@@ -1,8 +1,8 @@
 """The flow hash of a partition: `sent`, `done` and `want` of each producer, read and written in this one place.
 
-`sent:PRODUCER` is "number,sends" and is written with each frame (db/frame_stream.py). `done:PRODUCER` is the number up
-to which the producer's ticks are committed or counted as lost. `want:PRODUCER` is the number behind which a worker
-misses frames. Any client may write there: a value that is no valid number counts as 0.
+`sent:PRODUCER` is "number,sends" and is written with each frame (db/streams/frame_stream.py). `done:PRODUCER` is the
+number up to which the producer's ticks are committed or counted as lost. `want:PRODUCER` is the number after which a
+worker misses frames. Any client may write there: a value that is no valid number counts as 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -18,9 +18,9 @@ class Send(NamedTuple):
 
 
 class FrameOutcome(NamedTuple):
-    """The result of a Send. refused: why Redis refused the frame.
+    """The result of a Send. refused: the reason why Redis refused the frame; None if it accepted the frame.
 
-    is_noted: Redis took the `sent` value, perhaps without the frame. before: the value it replaced (None: none).
+    is_noted: Redis wrote the `sent` value, perhaps without the frame. before: the value that it replaced (None: none).
     is_foreign: a key of the partition holds another type; sending again would not help.
     """
 

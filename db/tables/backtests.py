@@ -1,4 +1,4 @@
-"""Backtests in the database: the minutes that they read, loaded as columns, and the rows that they leave."""
+"""Backtests in the database: load the 1-minute bars that a backtest reads, and store its results."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ _LOADED = np.dtype(
 
 
 def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime, end: datetime) -> Column:
-    """Load the 1-minute bars that begin in [first, end), by symbol, the oldest first.
+    """Load the 1-minute bars that begin in [first, end), sorted by symbol, then time.
 
     Returns an array of number (the symbol's place, from 1), minute (since 1970), open, high, low, close, volume.
     """
@@ -32,29 +32,29 @@ def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime
 
 
 def unknown_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:
-    """Return those of the symbols that nobody knows."""
+    """Return those of the given symbols that the table `symbols` does not have."""
     return [symbol for (symbol,) in connection.execute(query("unknown_symbols"), {"symbols": list(symbols)})]
 
 
 def add_part(connection: Connection, run_id: UUID, batch: int, found: bytes) -> None:
-    """Keep what a step found, until it is traded."""
+    """Store the signals and bars that a step found, until the last step trades them."""
     connection.execute(query("add_backtest_part"), {"run_id": run_id, "batch": batch, "found": found})
 
 
 def parts_of(connection: Connection, run_id: UUID) -> list[bytes]:
-    """Return what was found, by batch."""
+    """Return the stored signals and bars of each step, in the order of the batches."""
     return [found for (found,) in connection.execute(query("backtest_parts"), {"run_id": run_id}, binary=True)]
 
 
 def drop_parts(connection: Connection, run_id: UUID) -> None:
-    """Delete what was found: it is traded, or nobody wants it."""
+    """Delete the signals and bars of all steps: the run has traded them, or it has ended."""
     connection.execute(query("drop_backtest_parts"), {"run_id": run_id})
 
 
 def add_result(
     connection: Connection, run_id: UUID, figures: str, trades: Iterable[Sequence[Any]], points: Iterable[Sequence[Any]]
 ) -> None:
-    """Add what a backtest found out: figures as JSON, trades in their order, points of the curve."""
+    """Add the result of a backtest: its figures as JSON, its trades in order, and the points of its equity curve."""
     connection.execute(query("add_backtest_result"), {"run_id": run_id, "figures": figures})
     with connection.cursor().copy(query("add_backtest_trades")) as copy:
         for number, trade in enumerate(trades, 1):
@@ -65,30 +65,30 @@ def add_result(
 
 
 def drop_result(connection: Connection, run_id: UUID) -> None:
-    """Delete what a backtest found out."""
+    """Delete the result of a backtest."""
     connection.execute(query("drop_backtest_result"), {"run_id": run_id})
 
 
 def figures_of(connection: Connection, run_id: UUID) -> str | None:
-    """Return the figures, JSON as it was written; None where there are none."""
+    """Return the figures of a backtest, as the JSON text that was stored; None if it has none."""
     row = connection.execute(query("backtest_figures"), {"run_id": run_id}).fetchone()
     return None if row is None else row[0]
 
 
 def trades_of(connection: Connection, run_id: UUID, after: int, limit: int) -> list[tuple[Any, ...]]:
-    """Return trades in their order, without the first `after` ones."""
+    """Return at most `limit` trades in their order, without the first `after` trades."""
     return connection.execute(query("backtest_trades"), {"run_id": run_id, "after": after, "limit": limit}).fetchall()
 
 
 def equity_of(connection: Connection, run_id: UUID) -> list[tuple[Any, ...]]:
-    """Return the points of the curve, by time."""
+    """Return the points of the equity curve, sorted by time."""
     return connection.execute(query("backtest_equity"), {"run_id": run_id}).fetchall()
 
 
 class BacktestJob(NamedTuple):
-    """A backtest as it is shown.
+    """A backtest as lists show it.
 
-    done, every: symbols whose signals are found, and all. figures: JSON as it was written.
+    done: the number of symbols whose signals are found. every: the number of all its symbols. figures: JSON as stored.
     """
 
     run_id: UUID
@@ -110,6 +110,6 @@ class BacktestJob(NamedTuple):
 def list_backtests(
     connection: Connection, *, job_id: str | None = None, days: int | None = None, limit: int = 50
 ) -> list[BacktestJob]:
-    """Return backtests, the newest first. days: only those added within this number of days."""
+    """Return backtests, the newest first. days: only backtests that were added in the last so many days."""
     values = {"job_id": job_id, "days": days, "limit": limit}
     return [BacktestJob(*row) for row in connection.execute(query("backtests"), values)]

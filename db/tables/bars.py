@@ -79,12 +79,12 @@ def existing(connection: Connection) -> Column:
 
 
 def no_existing() -> Column:
-    """Return what `existing` returns where no bar is stored."""
+    """Return the array that `existing` returns if no bar is stored."""
     return np.empty(0, _EXISTING_DTYPE)
 
 
 def fresh_partitions_stored(connection: Connection, partitions: Sequence[int]) -> list[int]:
-    """Return the partitions of staged fresh bars that are stored after all."""
+    """Return the partitions with a staged bar that was taken for fresh although it is stored."""
     values = {"partitions": list(partitions)}
     return [partition for (partition,) in connection.execute(query("fresh_partitions_stored"), values)]
 

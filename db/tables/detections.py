@@ -244,7 +244,7 @@ def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
         "slack": wanted.slack,
     }
     name = "load_recent_bars" if wanted.timeframe == 1 else "load_recent_higher_bars"
-    # No COPY: psycopg waits for each row of one by itself, which takes ten times as long.
+    # No COPY: psycopg waits for each row of a COPY, which takes ten times as long.
     loaded = connection.cursor(binary=True).execute(query(name), values, prepare=False).fetchall()
     rows = np.array(loaded, _LOADED)
     bounds = np.searchsorted(rows["number"], np.arange(len(wanted.minutes) + 1))

@@ -1,4 +1,4 @@
-"""Jobs as they are kept: runs that somebody asked for under an id of their own, data loads and backtests."""
+"""The rows of jobs. A job is a data load or a backtest: a run whose sender gave it an id."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -19,11 +19,11 @@ JobKind = Literal["data_load", "backtest"]
 
 
 class JobConflict(TickStockError):
-    """A job is not what the caller takes it for: another one has its id, or it has ended. Change nothing."""
+    """A call cannot be done, and changes nothing: another job has this id, or the job has ended."""
 
 
 class NewJob(NamedTuple):
-    """A job that is asked for. request: as it was understood, None where it was not. why: it cannot be done."""
+    """A job that somebody asks for. request: None if it is wrong. why: the reason, if the job cannot be done."""
 
     kind: JobKind
     job_id: str
@@ -37,14 +37,14 @@ class NewJob(NamedTuple):
 
 
 def add_job(connection: Connection, run_id: UUID, job: NewJob) -> bool:
-    """Add a job that waits, or one that has failed where it cannot be done; False: it was there already."""
+    """Add a job: queued, or failed if it cannot be done. Return False if the job exists already."""
     return _added(connection, run_id, job, "queued" if job.why is None else "failed")
 
 
 def cancel_job(connection: Connection, run_id: UUID, kind: JobKind, job_id: str, run_date: date) -> bool:
-    """Ask for the end of a job; False: it was not there yet, and has ended when it comes.
+    """Cancel a job. Return False if it did not exist: a row is added, so that the job is cancelled when it arrives.
 
-    run_id, kind: for its row then.
+    run_id, kind: for the added row.
     """
     with connection.transaction():
         is_there = connection.execute(query("cancel_job"), {"job_id": job_id}).fetchone() is not None
@@ -73,13 +73,13 @@ def _added(connection: Connection, run_id: UUID, job: NewJob, status: RunStatus)
 
 
 def alive_jobs(connection: Connection, kind: JobKind, limit: int) -> list[UUID]:
-    """Return the jobs of a kind that are to be moved on now."""
+    """Return the active jobs of a kind that the coordinator must advance now."""
     values = {"kind": kind, "limit": limit}
     return [run_id for (run_id,) in connection.execute(query("alive_jobs"), values)]
 
 
 def lock_job(connection: Connection, run_id: UUID) -> AliveRun | None:
-    """Lock a job until the end of the transaction; None where it has ended."""
+    """Lock a job until the end of the transaction; return None if it has ended."""
     row = connection.execute(query("lock_job"), {"run_id": run_id}).fetchone()
     if row is None:
         return None
@@ -88,23 +88,23 @@ def lock_job(connection: Connection, run_id: UUID) -> AliveRun | None:
 
 
 def job_id_of(connection: Connection, run_id: UUID) -> str:
-    """Return the id that its sender gave a job."""
+    """Return the id that the sender gave to a job."""
     (job_id,) = connection.execute(query("job_id_of"), {"run_id": run_id}).fetchone() or ("",)
     return str(job_id)
 
 
 def request_of_job(connection: Connection, run_id: UUID) -> Any:
-    """Return what a job is to do, as JSON."""
+    """Return the request of a job, as JSON."""
     (request,) = connection.execute(query("request_of_job"), {"run_id": run_id}).fetchone() or (None,)
     return request
 
 
 def is_first_to_refuse(connection: Connection, channel: str, body: bytes) -> bool:
-    """Tell whether nobody else has refused this very message within the last day, and note that we have."""
+    """Record that this message was refused; return whether this is the first time within a day."""
     digest = sha256(channel.encode() + b"\0" + body).digest()
     return connection.execute(query("refuse_job"), {"digest": digest}).fetchone() is not None
 
 
 def prune_refused(connection: Connection) -> None:
-    """Forget messages that were refused a day ago."""
+    """Delete the records of messages that were refused more than a day ago."""
     connection.execute(query("prune_refused_jobs"))

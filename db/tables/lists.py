@@ -11,9 +11,9 @@ from ..rows import DIRECTIONS
 
 
 class ListedBar(NamedTuple):
-    """at: the bar's start, ISO-8601 UTC; of days and longer its first day.
+    """A bar. at: its start, ISO-8601 UTC; of a bar of days or longer, its first day.
 
-    vwap, trades, revision: of minutes only. revision: 0, and one more for each change after the first commit.
+    vwap, trades, revision: of 1-minute bars only. revision: how many times the bar changed after its first commit.
     """
 
     at: str
@@ -29,9 +29,9 @@ class ListedBar(NamedTuple):
 
 
 class ListedPattern(NamedTuple):
-    """at: when its bar ended; bar: when that began, of days and longer its first day.
+    """A pattern. at: the end of its bar. bar: the start of its bar; of a bar of days or longer, its first day.
 
-    superseded_at: since when it is not on its bar any more; None: it stands. event: as of a Detection.
+    superseded_at: the time at which it was superseded; None: it is valid. event: as in Detection.
     """
 
     symbol: str
@@ -52,9 +52,9 @@ class ListedPattern(NamedTuple):
 
 
 class WantedPatterns(NamedTuple):
-    """Which patterns are wanted; None: of all. They end at or after `start` and before `end`.
+    """Which patterns to list: those whose bars end at or after `start` and before `end`. None: no restriction.
 
-    superseded: also those that no longer stand; only of one symbol. published: only those that were published.
+    superseded: list superseded patterns, too; only with one symbol. published: list only published patterns.
     """
 
     symbol: str | None = None
@@ -68,7 +68,7 @@ class WantedPatterns(NamedTuple):
 
 
 class ListedSymbol(NamedTuple):
-    """A known symbol. name, type: None where nobody said."""
+    """A known symbol. name, type: None if they are unknown."""
 
     symbol: str
     name: str | None
@@ -77,7 +77,7 @@ class ListedSymbol(NamedTuple):
 
 
 class ListedDefinition(NamedTuple):
-    """A row of pattern_definitions or indicator_definitions. timeframes: None: all. threshold: as it is written."""
+    """A row of pattern_definitions or indicator_definitions. timeframes: None: all. threshold: the text of the row."""
 
     kind: str
     name: str
@@ -137,7 +137,7 @@ def symbol_exists(connection: Connection, symbol: str) -> bool:
 
 
 def patterns_of(connection: Connection, wanted: WantedPatterns, *, limit: int) -> list[ListedPattern]:
-    """Return the latest patterns."""
+    """Return the latest patterns, at most `limit`."""
     values: dict[str, Any] = {"names": list(INTRADAY), "minutes": list(INTRADAY.values())} | wanted._asdict()
     values |= {"from": wanted.start, "to": wanted.end, "limit": limit}
     return [_pattern(*row) for row in connection.execute(query("latest_patterns_of"), values)]
@@ -158,19 +158,19 @@ def indicators_of(
     end: datetime | None,
     limit: int,
 ) -> list[ListedIndicator]:
-    """Return the latest values of a symbol's indicators before `end`. None: of all."""
+    """Return the latest values of a symbol's indicators before `end`. None: no restriction."""
     values = {"symbol": symbol, "indicator": indicator, "timeframe": timeframe, "to": end, "limit": limit}
     return [ListedIndicator(*row) for row in connection.execute(query("latest_indicators_of"), values)]
 
 
 def symbols_like(connection: Connection, search: str, limit: int) -> list[ListedSymbol]:
-    """Return the symbols that begin with a text, then those whose name holds it; in any case."""
+    """Return the symbols that begin with a text, then those whose name contains it; upper and lower case are equal."""
     values = {"search": search, "limit": limit}
     return [ListedSymbol(*row) for row in connection.execute(query("symbols_like"), values)]
 
 
 def every_definition(connection: Connection) -> list[ListedDefinition]:
-    """Return the patterns and indicators that have a row, whether on or off."""
+    """Return the patterns and indicators that have a row, enabled or not."""
     return [ListedDefinition(*row) for row in connection.execute(query("every_definition"))]
 
 

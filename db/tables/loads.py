@@ -69,7 +69,7 @@ def _phases(request: LoadRequest) -> list[PhaseName]:
 
 
 def request_of(connection: Connection, run_id: UUID) -> LoadRequest:
-    """Return what a load is to do."""
+    """Return the request of a data load."""
     return msgspec.convert(request_of_job(connection, run_id), LoadRequest)
 
 

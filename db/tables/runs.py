@@ -263,7 +263,7 @@ def symbols_of_runs(connection: Connection, last: date) -> list[str]:
 
 
 def symbols_without_bars(connection: Connection, symbols: Sequence[str], last: date) -> list[str]:
-    """Return those of some symbols that have no bars of minutes or days in the year before a day."""
+    """Return those of the given symbols that have no 1-minute or daily bars in the year before a day."""
     values = {"symbols": list(set(symbols)), **_year_before(last)}
     return [symbol for (symbol,) in connection.execute(query("symbols_without_bars"), values)]
 

@@ -145,9 +145,10 @@ class Health(Struct, kw_only=True):
 
 
 class Bar(Struct, kw_only=True):
-    """A bar. time: its start, UTC; of days and longer its first day. vwap, trades, revision: of minutes only.
+    """A bar. time: its start, UTC; of a bar of days or longer, its first day.
 
-    revision: 0, and one more for each change. provenance: live, partial, replay, repair; of days where it came from.
+    vwap, trades, revision: of 1-minute bars only. revision: how many times the bar changed. provenance: live, partial,
+    replay or repair; of a daily bar, its source.
     """
 
     time: str
@@ -171,10 +172,10 @@ class Bars(Struct, kw_only=True):
 
 
 class Pattern(Struct, kw_only=True):
-    """A pattern. time: when its bar ended; bar: when that began, of days and longer its first day.
+    """A pattern. time: the end of its bar. bar: the start of its bar; of a bar of days or longer, its first day.
 
-    superseded_at: since when a late tick has removed it; null: it stands. event: first (published), repeat or part.
-    base_rate: how often such patterns were right on the measured days; null: never measured.
+    superseded_at: the time at which a late tick removed it; null: it is valid. event: first (published), repeat, part.
+    base_rate: how often such patterns were right on the measured days; null: not measured.
     """
 
     symbol: str
@@ -227,13 +228,13 @@ class Symbol(Struct, kw_only=True):
 
 
 class Symbols(Struct, kw_only=True):
-    """Symbols that begin with the text, then those whose name holds it."""
+    """Symbols that begin with the text, then symbols whose name contains it."""
 
     symbols: list[Symbol]
 
 
 class Definition(Struct, kw_only=True):
-    """A pattern or an indicator. description: its rule in a line; timeframes: null: all; threshold: of patterns."""
+    """A pattern or an indicator. description: its rule in one line. timeframes: null: all. threshold: of patterns."""
 
     name: str
     description: str | None
@@ -244,7 +245,7 @@ class Definition(Struct, kw_only=True):
 
 
 class Definitions(Struct, kw_only=True):
-    """What can be detected, and what is."""
+    """All patterns and indicators; `enabled` tells whether the workers detect them."""
 
     patterns: list[Definition]
     indicators: list[Definition]

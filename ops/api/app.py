@@ -32,7 +32,7 @@ from .service import Service
 from .who_may import Rules, WhoMay, rules_of
 
 MOST_BODY_BYTES = 64 << 10
-_WITH_BODY = ("/api/processing/retry-imports", "/api/backtests")  # they must say what
+_WITH_BODY = ("/api/processing/retry-imports", "/api/backtests")  # these calls need a body
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),

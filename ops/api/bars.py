@@ -21,7 +21,7 @@ def bars(
     end: End = None,
     limit: Limit = 500,
 ) -> Bars:
-    """List the last bars of a symbol that start between two times; of minutes where no timeframe is said."""
+    """List the last bars of a symbol that start between two times; 1-minute bars if no timeframe is given."""
     check_timeframe(timeframe)
     kind = timeframe or "1min"
     with service.database.connection() as connection:

@@ -19,6 +19,6 @@ State = Annotated[
 
 @get("/api/gaps", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
 def gaps(service: Shared, wanted: State = None, symbol: OneSymbol = None, limit: FewerLimit = 50) -> Gaps:
-    """List what live feeds missed, and what was repaired."""
+    """List the gaps of live feeds, repaired or not."""
     with service.database.connection() as connection:
         return Gaps(gaps=[as_object(gap) for gap in read_gaps(connection, state=wanted, limit=limit, symbol=symbol)])

@@ -1,4 +1,4 @@
-"""GET /api/symbols and /api/definitions: what there is to ask for."""
+"""GET /api/symbols and /api/definitions: the symbols, patterns and indicators that other calls accept."""
 
 from typing import Annotated
 
@@ -14,21 +14,21 @@ from .service import Shared
 Search = Annotated[
     str,
     QueryParameter(
-        max_length=50, pattern=r"^[^\x00-\x1f\x7f]*$", description="How the symbol begins, or a part of its name."
+        max_length=50, pattern=r"^[^\x00-\x1f\x7f]*$", description="The beginning of the symbol, or a part of its name."
     ),
 ]
 
 
 @get("/api/symbols", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
 def symbols(service: Shared, search: Search = "", limit: FewerLimit = 20) -> Symbols:
-    """Search the known symbols, in any case."""
+    """Search the known symbols; upper and lower case are equal."""
     with service.database.connection() as connection:
         return Symbols(symbols=[Symbol(**one._asdict()) for one in symbols_like(connection, search, limit)])
 
 
 @get("/api/definitions", responses=refusals(503), tags=["data"], sync_to_thread=True)
 def definitions(service: Shared) -> Definitions:
-    """List the patterns and indicators with their rules, on or off."""
+    """List all patterns and indicators with their rules, enabled or not."""
     with service.database.connection() as connection:
         rows = every_definition(connection)
     return Definitions(patterns=_of_kind(rows, "pattern"), indicators=_of_kind(rows, "indicator"))

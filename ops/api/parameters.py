@@ -47,5 +47,5 @@ def check_timeframe(name: str | None) -> None:
 
 
 def utc(at: datetime | None) -> datetime | None:
-    """Return a time with its zone: UTC where none is said."""
+    """Return the time with its zone, or in UTC if it has no zone."""
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)

@@ -13,15 +13,15 @@ from .parameters import End, Limit, Name, OneSymbol, Start, Timeframe, check_tim
 from .refusals import refusals
 from .service import Shared
 
-Confidence = Annotated[float, QueryParameter(ge=0, le=1, description="At least so sure.")]
+Confidence = Annotated[float, QueryParameter(ge=0, le=1, description="The least confidence.")]
 Superseded = Annotated[
-    bool, QueryParameter(description="Also those that a late tick removed from their bar; of one symbol.")
+    bool, QueryParameter(description="Also list patterns that a late tick removed from their bar; only with a symbol.")
 ]
-Published = Annotated[bool, QueryParameter(description="Only published ones: no repeat, no part of another.")]
+Published = Annotated[bool, QueryParameter(description="Only list published patterns: no repeat, no part of another.")]
 
 
 @get("/api/patterns", responses=refusals(400, 422, 503), tags=["data"], sync_to_thread=True)
-def patterns(  # noqa: PLR0913  # what one may ask for
+def patterns(  # noqa: PLR0913  # one for each parameter of the call
     service: Shared,
     symbol: OneSymbol = None,
     pattern: Name = None,
@@ -36,7 +36,7 @@ def patterns(  # noqa: PLR0913  # what one may ask for
     """List the latest patterns, without superseded ones."""
     check_timeframe(timeframe)
     if superseded and symbol is None:
-        raise UsageError("superseded patterns are listed of one symbol: say which")
+        raise UsageError("superseded=true needs a symbol")
     wanted = WantedPatterns(
         symbol, pattern, timeframe, min_confidence, utc(start), utc(end), superseded=superseded, published=published
     )

@@ -13,8 +13,8 @@ from ...db.tables.runs import latest_daily_run_id, read_processing
 from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
 
-_PAUSE_S = 0.5  # until the next try, if PostgreSQL did not answer
-_PATIENCE_S = 0.15  # a caller waits so long for PostgreSQL, and then gets the last state
+_PAUSE_S = 0.5  # pause before the next try, if PostgreSQL did not answer
+_PATIENCE_S = 0.15  # a caller waits at most so long for PostgreSQL, then gets the last state
 
 
 class ProcessingLook:
@@ -68,5 +68,5 @@ def _read(connection: Connection) -> ProcessingStatus:
 
 
 def _idle(latest: UUID | None) -> ProcessingStatus:
-    # The application asks the status which run to do again what failed of it, also when that has ended.
+    # The application reads here the id of the run whose failed imports it retries, also after that run has ended.
     return ProcessingStatus(is_running=False, status="idle", run_id=latest, as_of=datetime.now(UTC))

@@ -25,8 +25,8 @@ WRITE = (400, 401, 413, 415, 422, 503)  # the refusals of each call that changes
 _WHY = {
     400: "the request cannot be read",
     401: "X-API-Key is missing or wrong",
-    404: "there is nothing of this name",
-    409: "another run is alive (`run_id` names it), or the job is another one, or has ended",
+    404: "nothing has this name",
+    409: "another run is active (`run_id` names it), or another job has this id, or the job has ended",
     413: "the body is larger than 64 KiB",
     415: "the body is not application/json",
     422: "a value names something that does not exist, or is out of bounds",

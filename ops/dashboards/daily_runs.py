@@ -39,7 +39,7 @@ def _figures() -> list[Figure]:
         figure(
             "Since the last step",
             "max(tickstock_run_still_seconds)",
-            says="The daily run or job that is under way; 0 where none is.",
+            says="Since the active daily run or job last ended a step; 0: none is active.",
             unit=units.Seconds,
             steps=[(60, ORANGE), (600, RED)],
         ),

@@ -41,7 +41,7 @@ _LATEST_PATTERNS = 6
 _FEW = 3
 _RATE_OVER_S = 3.0  # a worker commits a replay once a second
 _PLAIN_EVERY_S = 2.0
-_LOOK_EVERY_S = 0.2  # whether the page is served
+_LOOK_EVERY_S = 0.2  # try so often whether the API serves the page
 _BEGINS_WITHIN_S = 60.0
 _API_PORT = 8080  # if another program has it, any free one
 _NEARLY = 0.9  # of the speed: below it, print a hint
@@ -64,8 +64,9 @@ def play(
 ) -> Played:
     """Play a market at 60x for some seconds after its first committed tick; return the result.
 
-    opens_page: in a browser, where there is one. A daily run of its first day ends it, on servers of its own. Raises
-    SetupError if nothing was committed, a demo already runs here, or the producer or every worker has ended.
+    opens_page: open the page in a browser, if there is one. If the demo starts its own servers, it ends with a daily
+    run of its first day. Raises SetupError if nothing was committed, a demo already runs here, or the producer or every
+    worker has ended.
     """
     if where.embedded:
         _start_afresh(where)
@@ -117,11 +118,11 @@ def _watch(watcher: "_Watcher", processes: list[subprocess.Popen[bytes]], second
 
 
 def _start_others(where: Place, *, opens_page: bool) -> list[subprocess.Popen[bytes]]:
-    """Start what publishes, does and shows daily runs, and say where the page is."""
+    """Start the bridge, the jobs process and the API, and print the address of the page."""
     port = _free_port()
     print(f"the page, while the demo runs: http://127.0.0.1:{port}/", flush=True)
     if not is_built():
-        print("  its charts are missing: `make page`, or `tickstock page-library`, fetches their library", flush=True)
+        print("  without charts: `make page` or `tickstock page-library` fetches the library for them", flush=True)
     if opens_page:
         threading.Thread(target=_open_page, args=(port,), daemon=True).start()
     commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))
@@ -134,7 +135,7 @@ def _open_page(port: int) -> None:
     while time.monotonic() < end_s:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             if not webbrowser.open(f"http://127.0.0.1:{port}/"):
-                print("there is no browser on this machine to open the page in", flush=True)
+                print("this machine has no browser that could open the page", flush=True)
             return
         time.sleep(_LOOK_EVERY_S)
 

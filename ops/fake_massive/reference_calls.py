@@ -15,7 +15,7 @@ Options = dict[str, str]
 
 
 class ReferenceCalls:
-    """Answers these calls."""
+    """Answers the calls for reference data."""
 
     def __init__(self, reference: Reference, misbehaviour: Misbehaviour) -> None:
         self.address = ""  # of the server itself, for next_url

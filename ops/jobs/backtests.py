@@ -1,4 +1,4 @@
-"""Start, watch and cancel backtests that are done by `tickstock-jobs`."""
+"""Start, watch and cancel backtests that `tickstock-jobs` processes run."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -23,9 +23,9 @@ _LOOK_EVERY_S = 0.2
 def start_backtest(
     connection: Connection, fields: Mapping[str, Any], *, requested_by: str, job_id: str | None
 ) -> BacktestJob:
-    """Add a backtest, as a message would ask for it; of a job that is there already return it.
+    """Add a backtest, with the same fields as a message, and return it; return the existing one if it exists already.
 
-    Raises UsageError where it cannot be done; JobConflict where the job of this id is another one.
+    Raises UsageError if it cannot be done, and JobConflict if another job has this id.
     """
     now = datetime.now(UTC)
     request = request_of(connection, fields, day_of(now))
@@ -33,12 +33,12 @@ def start_backtest(
     add_backtest(connection, uuid4(), Asked(named, requested_by, request), now)
     found = list_backtests(connection, job_id=named, limit=1)
     if not found or found[0].request is None or msgspec.convert(found[0].request, Request) != request:
-        raise JobConflict(f"there is another job {named}: choose another job_id")
+        raise JobConflict(f"another job has the id {named}: choose another job_id")
     return found[0]
 
 
 def fields_of(request: Request) -> dict[str, Any]:
-    """Return a request in the fields of a message."""
+    """Convert a request to the fields of a message."""
     rules: dict[str, Any] = msgspec.to_builtins(request.rules)
     return {
         "symbols": list(request.symbols),
@@ -51,7 +51,7 @@ def fields_of(request: Request) -> dict[str, Any]:
 
 
 def backtest_named(connection: Connection, job_id: str) -> BacktestJob:
-    """Return a backtest. Raises NothingFound."""
+    """Return the backtest with this id. Raises NothingFound."""
     found = list_backtests(connection, job_id=job_id, limit=1)
     if not found:
         raise NothingFound(f"there is no backtest {job_id}")
@@ -59,7 +59,7 @@ def backtest_named(connection: Connection, job_id: str) -> BacktestJob:
 
 
 def cancel_backtest(connection: Connection, job_id: str) -> None:
-    """Ask for the end of a backtest. Raises NothingFound; JobConflict where it has ended."""
+    """Cancel a backtest. Raises NothingFound, and JobConflict if it has ended."""
     one = backtest_named(connection, job_id)
     if one.ended_at is not None:
         raise JobConflict(f"backtest {job_id} has ended already: {one.status}")
@@ -67,7 +67,7 @@ def cancel_backtest(connection: Connection, job_id: str) -> None:
 
 
 def watch_backtest(connection: Connection, job_id: str, wait: Callable[[float], object]) -> Iterator[BacktestJob]:
-    """Read a backtest again and again, until it has ended."""
+    """Yield the state of a backtest again and again, until it has ended."""
     while True:
         one = backtest_named(connection, job_id)
         yield one
@@ -77,5 +77,5 @@ def watch_backtest(connection: Connection, job_id: str, wait: Callable[[float], 
 
 
 def progress_of(one: BacktestJob) -> float:
-    """Return how much of a backtest is done, 0..1."""
+    """Return the done share of a backtest, 0 to 1."""
     return 1.0 if one.status == "completed" else share_of(one.phase, one.done, one.every)

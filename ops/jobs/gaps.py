@@ -34,7 +34,7 @@ class KnownGap(NamedTuple):
 
 
 def read_gaps(connection: Connection, *, state: str | None, limit: int, symbol: str | None = None) -> list[KnownGap]:
-    """Return gaps, latest first; state: only these; symbol: only those in which it may have lost ticks."""
+    """Return gaps, latest first. state: only gaps in this state. symbol: only gaps that may lack its ticks."""
     partitions = recorded_partitions(connection) if symbol else None
     home = partition_of(symbol, partitions) if symbol and partitions else None
     values = {"state": state, "symbol": symbol, "partition": home, "count": limit}

@@ -32,7 +32,7 @@ def run_replay(
     workers: Sequence[Sequence[str]],
     stop: fleet.WatchedStop,
 ) -> FeedResult | None:
-    """Replay files up to their last detection; return None if they were replayed already. workers: options of each.
+    """Replay files up to their last detection; return None if they were replayed already. workers: options of each one.
 
     If an earlier run was stopped after all its bars were committed, only continue its detection.
 

@@ -137,7 +137,7 @@ def progress_of(connection: Connection, run: RunRow) -> RunProgress:
 
 
 def has_coordinator(connection: Connection) -> bool:
-    """Tell whether a process `tickstock-jobs` runs that moves runs and jobs on."""
+    """Tell whether a process `tickstock-jobs` runs that advances runs and jobs."""
     return connection.execute(query("lease_holder"), {"unit": UNIT}).fetchone() is not None
 
 

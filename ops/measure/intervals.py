@@ -1,7 +1,7 @@
 """The mean of price moves and its 95 % confidence interval. Pure.
 
-Moves of one cluster depend on each other, for example the moves of one day: the interval is wider than for as many
-independent moves.
+Moves of one cluster depend on each other, for example the moves of one day. So the interval is wider than that of as
+many independent moves.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Mean(NamedTuple):
 
 
 def mean_of(values: Column, clusters: Column) -> Mean:
-    """Return the mean of the values that are numbers, and its interval. clusters: the number of each value's cluster.
+    """Return the mean of the values without the NaN, and its interval. clusters: the cluster number of each value.
 
     All moves of one cluster together count as one observation: the cluster-robust variance of a ratio
     (K.-Y. Liang and S. Zeger, Biometrika 73, 1986), with Student's t, with one degree of freedom less than clusters.

@@ -53,7 +53,7 @@ def measure(
 
 
 class _ByChance:
-    """The detections on shuffled bars of one kind, by key."""
+    """The detections on shuffled bars, for one kind of shuffle, by key."""
 
     def __init__(self) -> None:
         self.told: dict[Key, list[float]] = defaultdict(list)  # per 1,000 bars, for each shuffle with any

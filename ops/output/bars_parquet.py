@@ -1,6 +1,7 @@
-"""Bars as Parquet, for data frames: prices decimal(18,6), volume decimal(20,6), as the table holds them.
+"""Write bars as Parquet, for data frames: prices decimal(18,6), volume decimal(20,6), as in the table.
 
-One file, or a folder with a folder for each day, `day=2026-03-02`, as DuckDB, polars, Spark and pandas read it.
+The output is one file, or a folder with a folder for each day, `day=2026-03-02`, which DuckDB, polars, Spark and pandas
+can read.
 """
 
 import shutil
@@ -16,7 +17,7 @@ from pyarrow import compute, dataset, parquet
 from ...contracts.market_hours import NEW_YORK
 
 _ROWS_OF_A_GROUP = 50_000
-_DAY = "day"  # DuckDB and polars make a date of its value
+_DAY = "day"  # DuckDB and polars read its value as a date
 
 _SCHEMA = pa.schema(
     [
@@ -32,7 +33,7 @@ _SCHEMA = pa.schema(
 
 
 def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path, columns: Sequence[str]) -> None:
-    """Write rows of these columns of the schema into one file."""
+    """Write rows with these columns of the schema into one file."""
     schema = _schema_of(columns)
     with parquet.ParquetWriter(output, schema) as writer:
         for batch in _batches(rows, schema):
@@ -40,9 +41,9 @@ def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path, columns: Sequen
 
 
 def write_days(rows: Iterator[tuple[Any, ...]], folder: Path, columns: Sequence[str]) -> int:
-    """Write rows into a file for each day of New York below a folder; return the number of days.
+    """Write rows into a folder, one file for each day in New York; return the number of days.
 
-    A day that is written replaces the one that is there, once all rows are written: a stopped run changes nothing.
+    A written day replaces the same day in the folder after all rows are written, so a stopped run changes nothing.
     """
     schema = _schema_of(columns)
     of_a_day = schema.append(pa.field(_DAY, pa.string()))

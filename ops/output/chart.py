@@ -1,4 +1,4 @@
-"""Draw a symbol's bars as candles, with their volume and patterns; and the account of a backtest."""
+"""Draw a symbol's bars as candles with volume and patterns, and draw the account of a backtest."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -22,7 +22,7 @@ _NAMED = 40  # above this number, patterns are marked without their names
 
 
 class Picture(Figure):
-    """A figure that a notebook shows, also one in which nobody imported pyplot."""
+    """A matplotlib figure that a notebook shows even if nobody imported pyplot."""
 
     def _repr_png_(self) -> bytes:
         png = BytesIO()
@@ -58,7 +58,7 @@ def candle_of(row: Sequence[Any]) -> ChartBar:
 
 
 def pattern_of(row: Sequence[Any]) -> ChartPattern:
-    """Make a pattern from a row of db.rows.pattern_row."""
+    """Convert a row of db.rows.pattern_row to a pattern of the chart."""
     return ChartPattern(row[1], row[3], row[5], row[8])
 
 
@@ -69,7 +69,7 @@ def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern],
 
 
 def candles(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], zone: tzinfo = UTC) -> Picture:
-    """Return a picture of at least one bar. zone: of the times below the candles."""
+    """Return a picture of the bars, at least one. zone: the time zone of the axis."""
     figure = Picture(figsize=(12, 7), layout="constrained")
     prices, volumes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_candles(prices, bars)
@@ -83,7 +83,7 @@ def candles(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPatter
 
 
 def account(report: Report) -> Picture:
-    """Return a picture of a backtest's account at each day's end, beside its benchmark, and after each closed trade."""
+    """Return a picture of a backtest: the account and its benchmark at each day's end, and the closed trades' money."""
     figure = Picture(figsize=(12, 6), layout="constrained")
     axes = figure.subplots()
     times, marked = _times(point.time for point in report.equity), "o" if len(report.equity) == 1 else None

@@ -1,4 +1,4 @@
-"""The page: its files, read once, with the headers that keep a browser to them."""
+"""Serve the page: its files are read once; the headers allow a browser to load nothing else."""
 
 import hashlib
 from pathlib import Path
@@ -35,7 +35,7 @@ _POLICY = "; ".join(
     )
 )
 _HEADERS = {
-    "Cache-Control": "no-cache",  # a browser asks each time, and gets 304: a new version shows at once
+    "Cache-Control": "no-cache",  # a browser asks each time, and gets 304 or the new version
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -44,7 +44,7 @@ _HEADERS = {
 
 
 class PageFile(NamedTuple):
-    """A file as it is served. tag: changes with its content."""
+    """A file of the page. tag: its ETag, which changes with its content."""
 
     content: bytes
     media_type: str
@@ -52,7 +52,7 @@ class PageFile(NamedTuple):
 
 
 def page_files(folder: Path = FOLDER) -> dict[str, PageFile]:
-    """Read every file that a browser may ask for; by its path below the folder."""
+    """Read every file that a browser may load; return the files by their paths in the folder."""
     found = (path for path in sorted(folder.rglob("*")) if path.suffix in _TYPES)
     return {path.relative_to(folder).as_posix(): _read(path) for path in found}
 
@@ -63,17 +63,17 @@ def _read(path: Path) -> PageFile:
 
 
 def page_handlers() -> list[ControllerRouterHandler]:
-    """Return the handlers of `/` and of `/page/...`."""
+    """Return the handlers of `/` and `/page/...`."""
     files = page_files()
 
     @get("/", include_in_schema=False, sync_to_thread=False)
     def page(request: Asked) -> Response[bytes]:
-        """Show the page."""
+        """Return the page."""
         return _answer(files["index.html"], request)
 
     @get("/page/{name:path}", include_in_schema=False, sync_to_thread=False)
     def page_file(request: Asked, name: FromPath[str]) -> Response[bytes]:
-        """Give one file of the page."""
+        """Return one file of the page."""
         found = files.get(name.removeprefix("/"))
         if found is None:
             raise NothingFound(f"the page has no file {name!r}")

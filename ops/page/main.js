@@ -1,4 +1,4 @@
-// The frame around the views: which one is shown, the fleet's health, the zone of times.
+// The frame around the views: the choice of the view, the fleet's health, the time zone.
 
 import { get } from "./parts/api.js";
 import { fill, h, say } from "./parts/dom.js";
@@ -14,7 +14,7 @@ const main = document.getElementById("view");
 const zone = document.getElementById("zone");
 let shown = { view: null, close: () => {} };
 
-/** Show what the address names. A view has show(element, values, frame), which returns what ends it. */
+/** Show the view of the address. A view exports show(element, values, frame), which returns a function that ends it. */
 async function show() {
   const { view, values } = place.read();
   const name = view in VIEWS ? view : "market";
@@ -36,7 +36,7 @@ function names(present) {
   fill(document.getElementById("views"), Object.entries(VIEWS).map(link));
 }
 
-/** Say how live the view is: live, paused, reconnecting. */
+/** Show the state of the connection: live, paused, reconnecting. */
 function stream(word) {
   const element = document.getElementById("stream");
   element.dataset.is = word;

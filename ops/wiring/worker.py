@@ -25,7 +25,7 @@ def make_worker(
 ) -> Worker:
     """Make a worker. Raises SetupError, UsageError if the servers do not fit."""
     if options.detects:
-        half_days()  # now: the first bar to close must not wait for them
+        half_days()  # compute them now: the close of the first bar must not wait for them
     client, count = open_both(where, partitions=partitions, role="worker")
 
     def make() -> Worker:

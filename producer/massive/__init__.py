@@ -1,1 +1,1 @@
-"""The vendor's live feed and its REST calls. `../rest_client.py` sends the calls: it waits, and tries again."""
+"""The vendor's live feed and its REST calls. `../rest_client.py` sends the calls, and repeats failed ones."""

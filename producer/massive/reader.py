@@ -112,7 +112,7 @@ class MassiveReader(threading.Thread):
         super().__init__(name="tickstock-massive", daemon=True)
         self._world = world
         self._backoff = Backoff(world, first_s=0.2, longest_s=30.0)
-        # Apart from the pauses of the loop, which keep growing while connections do not hold.
+        # A backoff of its own: that of the loop grows as long as connections do not last.
         self._outage = Outage("massive", Backoff(world), every_reason=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once

@@ -25,7 +25,8 @@ def test_a_backtest_is_started_once_watched_and_read_and_another_one_cancelled(d
         assert (first.status_code, first.json().get("status")) == (200, "queued"), first.text
         assert api.post("/api/backtests", BODY | {"job_id": "mine"}, headers=key).json() == first.json()
         taken = api.post("/api/backtests", BODY | {"job_id": "mine", "symbols": ["A"]}, headers=key)
-        assert (taken.status_code, taken.json()["message"]) == (409, "there is another job mine: choose another job_id")
+        refusal = "another job has the id mine: choose another job_id"
+        assert (taken.status_code, taken.json()["message"]) == (409, refusal)
         twice = [api.post("/api/backtests", BODY, headers={**key, "Idempotency-Key": "k"}).json() for _ in range(2)]
         assert twice[0] == twice[1] != first.json()
 
@@ -54,7 +55,7 @@ def test_a_backtest_is_started_once_watched_and_read_and_another_one_cancelled(d
 REFUSED = [
     (None, 422, "symbols, patterns, start_date and end_date are needed"),
     ({}, 422, "symbols"),
-    (BODY | {"symbols": ["GONE"]}, 422, "nothing is known of 1 symbols: GONE"),
+    (BODY | {"symbols": ["GONE"]}, 422, "1 symbols are unknown: GONE"),
     (BODY | {"patterns": ["Humbug"]}, 422, "there is no pattern Humbug; there are: Doji"),
     (BODY | {"end_date": "tomorrow"}, 422, "end_date is 'tomorrow': a day is needed, as 2025-11-28"),
     (BODY | {"symbols": [f"S{n}" for n in range(51)]}, 422, "51 symbols are too many: 50 at most"),

@@ -122,7 +122,7 @@ def test_a_cancel_ends_a_job_within_a_second_and_one_that_has_not_come_yet(datab
 
 
 REFUSED = [
-    ({"symbols": ["A", "GONE"]}, "nothing is known of 1 symbols: GONE"),
+    ({"symbols": ["A", "GONE"]}, "1 symbols are unknown: GONE"),
     ({"symbols": [f"S{n}" for n in range(51)]}, "51 symbols are too many: 50 at most"),
     ({"symbols": []}, "symbols is needed"),
     ({"symbols": [7]}, "symbols, member 1"),

@@ -65,14 +65,14 @@ def run(connection: Connection, request: Request, progress: Progress = ignore_pr
 
 
 def report_on(request: Request, found: Found) -> Report:
-    """Trade what was found. Raises NothingFound where no symbol has bars."""
+    """Trade the signals that were found. Raises NothingFound if no symbol has bars."""
     if not len(found.market.time):
         raise NothingFound(f"no {request.timeframe} bars of these symbols from {request.start} to {request.end}")
     return report_of(request, found.market, len(found.signals), trade(found.market, found.signals, request.rules))
 
 
 class PinnedPattern(msgspec.Struct, frozen=True, array_like=True):
-    """What its row says of a pattern. least: the threshold; None, as of parameters: the default."""
+    """The settings of a pattern in its row. least: the threshold. least, parameters: None means the default."""
 
     name: str
     least: float | None
@@ -80,7 +80,7 @@ class PinnedPattern(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def definition(self) -> PatternDefinition:
-        """Return the definition. Raises UsageError where the row is wrong."""
+        """Return the definition. Raises UsageError if the row is wrong."""
         try:
             return pattern_definition(self.name, self.least, None, self.parameters)
         except ValueError as e:
@@ -88,7 +88,7 @@ class PinnedPattern(msgspec.Struct, frozen=True, array_like=True):
 
 
 def definitions_of(connection: Connection, request: Request) -> list[PatternDefinition]:
-    """Check a request, and return its patterns as their rows define them; without an enabled row with the defaults."""
+    """Check a request; return its patterns as their rows define them, or with the defaults if no enabled row exists."""
     return [one.definition for one in pin(connection, request)]
 
 
@@ -129,9 +129,9 @@ def load_symbols(connection: Connection, request: Request, symbols: list[str]) -
 def find(
     loaded: Loaded, request: Request, patterns: Sequence[PatternDefinition], go_on: Callable[[], object] = lambda: None
 ) -> Found:
-    """Find the signals, and the bars that are traded on, in the unit of the newest day.
+    """Find the signals and the bars to trade on, with prices in the unit of the newest day.
 
-    go_on: called now and then, some hundreds of milliseconds of work apart; what it raises ends the search.
+    go_on: called again after some hundreds of milliseconds of work; an exception from it ends the search.
     """
     start = _day(request.start)
     if isinstance(loaded.bars, Bars):

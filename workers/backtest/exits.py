@@ -19,8 +19,8 @@ from .rules import Rules
 STOP, TARGET, OPPOSITE, AGE, END = range(5)
 END_OF_DATA = "end_of_data"
 REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
-_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars of each position that are searched at once
-_CELLS = 1 << 20  # positions x bars that are searched at once: 8 MB a column
+_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars of each position in one search
+_CELLS = 1 << 20  # positions x bars in one search: 8 MB a column
 _LEVEL_DECIMALS = 9  # of a price level; prices have 6
 
 

@@ -67,7 +67,7 @@ def find_on_minutes(
 ) -> Found:
     """Find signals on intraday bars that begin in the minute `first` or later. timeframe: minutes.
 
-    go_on: called before each pattern; what it raises ends the search.
+    go_on: called before each pattern; an exception from it ends the search.
 
     Only bars of the regular hours are traded on, or all bars if a pattern's session is `extended`.
     """
@@ -96,7 +96,7 @@ def _market_of(symbols: list[str], bars: Column) -> Market:
 
 
 def _told(market: Market, found: Sequence[tuple[Column, PatternDefinition, FoundBars]]) -> Signals:
-    """Return the first detection of each event: no repeat, and of the patterns that show one event only the first."""
+    """Return the first detection of each event: no repeats, and only the first of the patterns that show one event."""
     keys, numbers, strengths, ways = (
         np.concatenate([np.zeros(0, kind), *columns]).astype(kind)
         for kind, columns in zip(
@@ -118,7 +118,7 @@ def _told(market: Market, found: Sequence[tuple[Column, PatternDefinition, Found
 def _new_ones(
     number: int, bars: Column, _: PatternDefinition, found: FoundBars
 ) -> tuple[Column, Column, Column, Column]:
-    """Return of the new events: a number of each symbol and minute, the number of the pattern, strength, direction."""
+    """Return four columns of the new events: key of symbol and minute, number of the pattern, strength, direction."""
     is_new = found.since == 0
     on = bars[found.bars[is_new]]
     keys = on["symbol"].astype(np.int64) * _KEY_MINUTES + on["minute"]
@@ -126,7 +126,7 @@ def _new_ones(
 
 
 class _Volumes:
-    """The volumes of bars of days before, as the live worker reads them from the table. bars: of 1 minute."""
+    """The volumes of bars of earlier days, as the live worker reads them from the table. bars: 1-minute bars."""
 
     def __init__(self, bars: Column, timeframe: int) -> None:
         self._timeframe = timeframe
@@ -134,7 +134,7 @@ class _Volumes:
         self._sums = np.concatenate([[0], np.cumsum(bars["volume_micro"].astype(np.int64))])
 
     def at(self, symbols: Column, minutes: Column) -> Column:
-        """Return the shares of bars: (n, k), NaN where there is none. symbols: (n,); minutes: (n, k) starts."""
+        """Return the volumes of bars in shares, (n, k), NaN for no bar. symbols: (n,); minutes: (n, k) starts."""
         starts = symbols[:, None] * _KEY_MINUTES + minutes
         first = np.searchsorted(self._keys, starts)
         last = np.searchsorted(self._keys, starts + self._timeframe)

@@ -1,4 +1,4 @@
-"""The bars of one timeframe over months, laid out so that each window is a view, and nothing is copied. Pure."""
+"""The bars of one timeframe over months, in arrays of which each window is a view, without a copy. Pure."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from ..detect.search import hits_of
 from ..sessions import Sessions, end_regular_hours, same_minutes_before
 from ..windows import CLOSED_DTYPE, WINDOW, Splits, Windows, begin_runs
 
-_ROWS_OF_A_BATCH = 16384  # what is computed of them stays in the processor's cache
+_ROWS_OF_A_BATCH = 16384  # the values computed for them fit into the processor's cache
 _PAD = WINDOW - 1  # missing bars before each run: its first windows are short
 _DAY_MINUTES = 1440
 
@@ -23,7 +23,7 @@ VolumesAt = Callable[[Column, Column], Column]
 
 
 class Knowledge(NamedTuple):
-    """What is known of the symbols of some bars."""
+    """Facts about the symbols: their splits, sessions and volumes."""
 
     splits: Splits
     sessions: Sessions
@@ -31,7 +31,7 @@ class Knowledge(NamedTuple):
 
 
 class FoundBars(NamedTuple):
-    """The bars on which a pattern was found. bars: indices; since: bars since the same event, 0 if it is new."""
+    """The bars on which a pattern was found. bars: indices. since: bars since the same event, 0 if it is new."""
 
     bars: Column
     since: Column
@@ -40,7 +40,7 @@ class FoundBars(NamedTuple):
 
 
 def higher_bars(minutes: Column, timeframe: int) -> Column:
-    """Add up 1-minute bars (CLOSED_DTYPE, by symbol, then minute) to those of a longer timeframe."""
+    """Build the bars of a longer timeframe from 1-minute bars (CLOSED_DTYPE, sorted by symbol, then minute)."""
     starts = minutes["minute"] // timeframe * timeframe
     is_first = np.ones(len(minutes), bool)
     is_first[1:] = (starts[1:] != starts[:-1]) | (minutes["symbol"][1:] != minutes["symbol"][:-1])
@@ -54,7 +54,7 @@ def higher_bars(minutes: Column, timeframe: int) -> Column:
 
 
 class LongBars:
-    """The bars of one timeframe and session: CLOSED_DTYPE, by symbol, then minute. is_regular: of the regular hours."""
+    """The bars of one timeframe and session, sorted by symbol, then minute. is_regular: only of the regular hours."""
 
     def __init__(self, bars: Column, timeframe: int, known: Knowledge, *, is_regular: bool) -> None:
         self.bars, self._timeframe, self._known, self._is_regular = bars, timeframe, known, is_regular
@@ -112,7 +112,7 @@ class LongBars:
 
 
 class _Others(NamedTuple):
-    """What confirms the patterns on the bars of a batch; begin: the place of its first row."""
+    """The other bars that confirm the patterns on a batch. begin: the place of the batch's first row."""
 
     bars: LongBars
     begin: int

@@ -63,19 +63,19 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     by_symbol: dict[str, TradeFigures]
 
     def report(self, trade_list: list[TradeRow], equity: list[CurvePoint]) -> "Report":
-        """Return the whole backtest."""
+        """Return the report: these figures with the trades and the equity curve."""
         return Report(**msgspec.structs.asdict(self), trade_list=trade_list, equity=equity)
 
 
 class Report(Figures, frozen=True, kw_only=True):
-    """A whole backtest."""
+    """The figures of a backtest with its trades and its equity curve."""
 
     trade_list: list[TradeRow]
     equity: list[CurvePoint]
 
     @property
     def figures(self) -> Figures:
-        """Return its numbers alone."""
+        """Return the figures without trades and curve."""
         return Figures(**{name: getattr(self, name) for name in Figures.__struct_fields__})
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from ...contracts.errors import UsageError
 
-MAX_RATE = 0.01  # the bound of the application's own form
+MAX_RATE = 0.01  # the limit of the application's own form
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ class _Book:
         self.trades: list[Trade] = []
 
     def close_before(self, time: int) -> None:
-        """Close the positions with an exit before the entries at this time: in earlier bars, or at this open."""
+        """Close the positions whose exits come before the entries at this time: in earlier bars, or at this open."""
         while self._queue and self._queue[0][:2] <= (time, _AT_OPEN):
             self._close(heapq.heappop(self._queue)[2])
 

@@ -316,7 +316,7 @@ class Bridge:
             log.error("positions ahead of all results: reset", to=back)
         self._reader.seek(self._told)
         self._pacing.clear()
-        self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # the outbox: after a read of the streams
+        self._look_at = self._world.monotonic_s() + 2 * _BLOCK_MS / 1000  # first read the streams, then the outbox
         self._restored = True
 
     def _step_down(self, error: LeaseLost) -> None:

@@ -1,7 +1,7 @@
-"""Results found before the close: in the time that a bar waits for late ticks, its detectors run on the bar so far.
+"""Find results before the close: while a bar waits for late ticks, the detectors run on its present values.
 
-At the close a bar that has not changed since needs no detector; every other bar is detected then. The results are
-equal, because they depend on the values of the bars alone. Pure.
+If the bar has not changed at the close, these results are used; otherwise the detectors run again. Both ways give equal
+results, because results depend only on the values of the bars. Pure.
 """
 
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from ..windows import CLOSED_DTYPE, ClosedRows
 from .plan import Findings, PartitionPlan
 from .staged_bars import bound_extremes
 
-LEAD_NS = 300_000_000  # before the close; the same or more time passes before it for late ticks
+LEAD_NS = 300_000_000  # before the close. A bar waits at least as long for late ticks
 
 
 @dataclass(slots=True)
 class Ahead:
-    """Bars of one minute that are in a partition's histories before their close, and what was found on them.
+    """Bars of one minute that are in a partition's histories before their close, and the results found on them.
 
-    state: whose open bars these are; a restored state has others. rows: all bars that were to close; bars: those that
-    are in the histories, sorted by symbol. marks: of the bars on which the patterns ran, with these definitions.
-    waiting: how the marks of higher bars were, and how they are with all of these bars.
+    state: the state that has these open bars; a restore makes another state. rows: all open bars of this minute. bars:
+    those of them that are in the histories, sorted by symbol. marks: the bars on which the patterns ran, with these
+    definitions. waiting: the marks of higher bars without these bars, and the marks with all of them.
     """
 
     state: PartitionState
@@ -47,17 +47,17 @@ class Ahead:
 
     @property
     def minute(self) -> int:
-        """The start of these bars, in minutes since 1970."""
+        """The start of these bars in minutes since 1970."""
         return int(self.bars["minute"][0])
 
     def closes_with(self, closed: list[ClosedBars]) -> bool:
-        """Tell whether these bars are among those that a commit closes."""
+        """Tell whether a commit closes these bars."""
         return any(one.feed == self.feed and (one.rows["minute"] == self.minute).any() for one in closed)
 
     def is_all_of(self, plan: PartitionPlan) -> bool:
-        """Tell whether a plan closes exactly these bars, each with its values then, and nothing else is to be found.
+        """Tell whether a plan closes exactly these bars, with unchanged values, and has nothing else to detect.
 
-        All of its bars must be written as they are.
+        Call it only if the commit writes all bars of the plan unchanged.
         """
         if len(plan.closed) != 1 or len(plan.marks) or len(self.marks) < len(self.rows):
             return False
@@ -67,7 +67,7 @@ class Ahead:
         return is_same and bool(self.are_kept(self.bars, plan.detector).all())
 
     def close(self, plan: PartitionPlan, now_s: float) -> None:
-        """Let a plan have what was found, and the marks after that. now_s: Unix seconds by Redis's clock."""
+        """Put the found results into a plan, and set its remaining marks. now_s: Unix seconds by Redis's clock."""
         (closed,) = plan.closed
         rest = waiting_for(self.marks, INDICATORS) if self.definitions.indicators else NO_MARKS
         due = closed.book.due_higher(self.waiting[1], plan.state.limits.lateness_ns)
@@ -76,7 +76,7 @@ class Ahead:
         plan.found = found_now(self.found, now_s)
 
     def are_kept(self, bars: ClosedRows, detector: Detector) -> Mask:
-        """Tell which closed bars (sorted by symbol, then minute) are in the histories already, with the same values."""
+        """Tell which closed bars are in the histories already with the same values. bars: by symbol, then minute."""
         at = np.minimum(np.searchsorted(self.bars["symbol"], bars["symbol"]), len(self.bars) - 1)
         kept: Mask = self.bars[at] == bars
         for track in (ALL_MINUTES, REGULAR_MINUTES):
@@ -86,7 +86,7 @@ class Ahead:
         return kept
 
     def take_back(self, symbols: Codes, detector: Detector) -> None:
-        """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead."""
+        """Take the bars of some symbols out of the histories, which are then as they were before these bars."""
         mine = self.bars["symbol"].compress(are_among(self.bars["symbol"], symbols))
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             history = detector.histories[track]
@@ -94,9 +94,9 @@ class Ahead:
 
 
 def closing_soon(state: PartitionState) -> ClosedBars | None:
-    """Return the open bars of a partition that close next, all of one minute and feed, if they do so within LEAD_NS.
+    """Return the open bars of a partition that close within LEAD_NS, if they have one minute and one feed; else None.
 
-    None, too, where the next commit does more than close them, or bars wait for their detectors.
+    Also return None if the next commit does more than close them, or if other bars wait for their detectors.
     """
     waits = state.uncommitted
     if len(state.marks) or waits.undos or waits.ended_replays or waits.rebuilt or state.limits.lateness_ns <= LEAD_NS:
@@ -114,7 +114,7 @@ def closing_soon(state: PartitionState) -> ClosedBars | None:
 
 
 def bars_so_far(closed: ClosedBars, fresh: Mask) -> ClosedRows:
-    """Return the fresh ones of these bars that have prices, as a commit would put them into the histories."""
+    """Return the fresh bars that have prices, as a commit would put them into the histories. fresh: of each bar."""
     rows = closed.rows.compress(fresh)
     bound_extremes(rows)
     rows = rows.compress(has_prices(rows))
@@ -125,7 +125,7 @@ def bars_so_far(closed: ClosedBars, fresh: Mask) -> ClosedRows:
 
 
 def found_now(found: Findings, now_s: float) -> Findings:
-    """Return what was found before the close as found at now_s, Unix seconds by Redis's clock."""
+    """Return results with the time now_s, Unix seconds by Redis's clock, as the time of detection."""
     dated: dict[int, Detection] = {id(one): replace(one, detected_at=now_s) for one in (*found.new, *found.again)}
     return Findings(
         new=[dated[id(one)] for one in found.new],

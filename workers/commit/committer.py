@@ -35,7 +35,7 @@ from .worker_figures import WorkerFigures
 
 log = structlog.get_logger()
 
-_AHEAD_BARS = 2048  # in one call of find_ahead: ticks are read between two calls
+_AHEAD_BARS = 2048  # in one call of find_ahead; the worker reads ticks between two calls
 _ATTEMPTS = 5  # of a transaction that the server rolled back: a deadlock, a serialization failure
 
 
@@ -88,7 +88,7 @@ class Committer:
             any(self._finder.load_ahead(state) for state in states)
 
     def find_ahead(self, states: Sequence[PartitionState]) -> bool:
-        """Detect on bars that close soon, of some partitions in one call; return whether there were any to detect."""
+        """Detect on the bars of some partitions that close soon; return whether there was such a bar."""
         if self._finder is None:
             return False
         soon, bars, now_s = [], 0, self._world.monotonic_s()
@@ -147,9 +147,9 @@ class Committer:
                 state.take_away(ended.replay, minutes)
 
     def _compare_bars(self, commit: Commit, now_s: float) -> tuple[Commit, Mask]:
-        """Give a commit's bars their final values: those that may be stored are compared with the stored bars.
+        """Compare the bars that may be stored already with the stored ones, and give each bar its final values.
 
-        Returns the commit, not staged yet, and which rows another feed had written with the same values.
+        Returns the commit, not staged yet, and a mask of the rows that another feed wrote with the same values.
         """
         commit.rows["fresh"] = self._newest.are_fresh(commit.plans, self._world.monotonic_s())
         resolved = resolve(commit.rows, self._stored(commit.rows[~commit.rows["fresh"]], now_s), self.shape)
@@ -161,7 +161,7 @@ class Committer:
         return commit.with_rows(resolved.rows.compress(kept), resolved.changed[kept]), rewritten
 
     def _stored(self, rows: StagedRows, now_s: float) -> StagedRows:
-        """Return the stored bars at the places of these rows, with their row numbers."""
+        """Return the stored bars with the keys of these rows, and the numbers of these rows."""
         if not len(rows):
             return no_existing()
         connection = self._database.connection
@@ -216,11 +216,11 @@ class Committer:
     # -- transact ----------------------------------------------------------------------------------------------------
 
     def transact(self, commit: Commit, *, undetected_elsewhere: int = 0) -> Commit:
-        """Commit the plans together; return the commit of those that are durable now.
+        """Commit the plans together; return the commit with the plans that are durable now.
 
-        A fenced partition is left out, and one of which somebody else wrote a fresh bar; a bar that the database
-        refuses goes to the dead letters; the others are committed. Raises psycopg.Error if the answer is unknown: the
-        caller must restore everything.
+        It leaves out a fenced partition, and a partition of which another writer has stored a fresh bar. A bar that the
+        database refuses becomes a dead letter; the others are committed. Raises psycopg.Error if the result is unknown:
+        the caller must restore everything.
         undetected_elsewhere: bars of the worker's other partitions that wait for detection; they count in its row.
         """
         attempt, backoff = 0, Backoff(self._world, first_s=0.02, longest_s=0.2)
@@ -253,9 +253,9 @@ class Committer:
         return commit
 
     def _without_stored(self, commit: Commit) -> Commit:
-        """Return a commit without the partitions of which somebody else wrote a bar that seemed to be fresh."""
+        """Return the commit without the partitions of which another writer has stored a seemingly fresh bar."""
         partitions = fresh_partitions_stored(self._database.connection, commit.partitions)
-        log.info("bars of another writer found: comparing each bar for an hour", partitions=partitions)
+        log.info("found bars of another writer: comparing each bar for an hour", partitions=partitions)
         self._newest.doubt(partitions, self._world.monotonic_s())
         return commit.without(partitions)
 

@@ -10,9 +10,9 @@ from .plan import PartitionPlan
 
 @dataclass(slots=True)
 class _Kept:
-    """token: of the checkpoint that the histories fit; None while they hold bars that no plan writes yet.
+    """token: the token of the checkpoint that the histories match; None while they hold bars that no plan has written.
 
-    ahead: bars in the histories that are still open.
+    ahead: the bars in the histories that are still open.
     """
 
     detector: Detector

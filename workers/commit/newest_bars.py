@@ -1,4 +1,4 @@
-"""The newest bar that this worker wrote of each symbol: a later one needs no look whether it is stored. Pure."""
+"""The newest bar of each symbol that this worker wrote. A later bar need not be compared with the stored bars. Pure."""
 
 from collections.abc import Iterable
 
@@ -10,14 +10,14 @@ from ..partition.partition_state import PartitionState
 from .plan import PartitionPlan
 
 _UNKNOWN = -1
-_DOUBT_S = 3600.0  # after somebody else wrote bars of a partition: until then each bar is looked up
+_DOUBT_S = 3600.0  # so long each bar is compared, after another writer has stored bars of its partition
 
 
 class NewestBars:
     """Knows which bars are fresh: later than every bar that this worker wrote of their symbol.
 
-    It is a guess that spares a look: another feed, another owner of the partition or a program with the library may
-    have written such a bar. The INSERT of a fresh bar finds it, and `doubt` ends the guessing for a while.
+    It is a guess that saves a query: another feed, another owner of the partition or a program with the library may
+    have written such a bar. Then the INSERT of the fresh bar fails, and `doubt` stops the guesses for a while.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class NewestBars:
                 np.maximum.at(newest, closed.rows["symbol"], closed.rows["minute"])
 
     def doubt(self, partitions: Iterable[int], now_s: float) -> None:
-        """Look up each bar of these partitions for a while. now_s: monotonic."""
+        """Take no bar of these partitions for fresh for _DOUBT_S seconds. now_s: monotonic."""
         for partition in partitions:
             self._doubt_until_s[partition] = now_s + _DOUBT_S
 
     def leave(self, partition: int) -> None:
-        """Forget a partition that is not ours any more."""
+        """Forget a partition that this worker no longer owns."""
         self._minutes.pop(partition, None)
 
     def _of(self, state: PartitionState) -> Minutes:

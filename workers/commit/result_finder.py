@@ -48,7 +48,7 @@ _NO_MINUTE = 2**31 - 1
 
 
 class _Taken(NamedTuple):
-    """Bars that were ahead and close now. unchanged: the symbols whose results are still right."""
+    """Bars that were in the histories before their close, and close now. unchanged: symbols with valid results."""
 
     ahead: Ahead
     unchanged: Codes
@@ -64,7 +64,7 @@ class ResultFinder:
         self._splits: dict[str, tuple[int, ...]] = {}
         self._always_open: frozenset[str] = frozenset()
         self._wanted: frozenset[Track] | None = None  # None: not read yet
-        self._taken: dict[int, _Taken] = {}  # by partition: of the commit that is planned now
+        self._taken: dict[int, _Taken] = {}  # by partition, for the present commit
         self.open(connection)
 
     def open(self, connection: Connection) -> None:
@@ -123,10 +123,10 @@ class ResultFinder:
         self._memory.keep_within()
 
     def find_ahead(self, soon: Sequence[tuple[PartitionState, ClosedBars, Mask]], now_s: float) -> bool:
-        """Put bars into the histories that close soon, and run the patterns on them: `find` takes the results.
+        """Put bars that close soon into the histories, and run the patterns on them; `find` uses the results.
 
-        soon: of partitions without such bars, with a mask of the bars whose place is known to be free. Returns whether
-        any of them have their histories.
+        soon: partitions without such bars, their bars that close soon, and a mask of the fresh ones. Returns whether
+        the histories of any of these bars are loaded.
         """
         self._read_definitions_if_due()
         begun = [self._put_ahead(state, closed, fresh) for state, closed, fresh in soon]
@@ -163,11 +163,11 @@ class ResultFinder:
         return self.histories.ahead_of(state) is not None
 
     def _is_done(self, ahead: Ahead, plan: PartitionPlan, fresh: Mask) -> bool:
-        """Tell whether everything on the bars of a plan was found before their close. fresh: its bars as staged."""
+        """Tell whether all results on the bars of a plan were found before their close. fresh: of its staged bars."""
         return ahead.definitions is self.definitions and int(fresh.sum()) == len(ahead.rows) and ahead.is_all_of(plan)
 
     def _closing_ahead(self, plan: PartitionPlan) -> Ahead | None:
-        """Return the bars that are in the histories already and that this plan closes; then they are ahead no more."""
+        """Return the bars in the histories that this plan closes, and forget that they were open."""
         ahead = self.histories.ahead_of(plan.state)
         if ahead is None:
             return None
@@ -227,7 +227,7 @@ class ResultFinder:
         self._compare([(plan.state, plan.found, marks, one) for (plan, marks), one in zip(sought, found, strict=True)])
 
     def _take_ahead(self, plan: PartitionPlan, marks: Marks, now_s: float) -> Marks:
-        """Take what was found before the close on some of these marked bars; return the marks of the others."""
+        """Use the results found before the close for these marked bars; return the marks of bars without results."""
         taken = self._taken.get(plan.state.partition)
         if taken is None or taken.ahead.definitions is not self.definitions:
             return marks
@@ -410,8 +410,8 @@ def _whole(detector: Detector, marks: Marks, stage: int, most: int) -> Mask:
 def _absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> _Taken | None:
     """Put changed bars into the histories; mark them, and the higher bars that close with them.
 
-    ahead: the bars that are in the histories already; those that are as they were then are only marked. Returns it with
-    the symbols on which nothing has changed since.
+    ahead: the bars that are in the histories already; those of them with unchanged values are only marked. Returns them
+    with the symbols whose bars have not changed.
     """
     state, taken = plan.state, None
     marks = [plan.marks]
@@ -422,7 +422,7 @@ def _absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> _Take
         mine = mine.compress(priced)
         bars, revised = _staged_bars(state, mine), mine["revision"] > 0
         if ahead is not None and feed == ahead.feed:
-            # A late trade of an earlier minute in this commit changes what is found on the bar, too.
+            # A late trade of an earlier minute in this commit changes the results on the bar, too.
             earlier = bars["symbol"].compress(bars["minute"] != ahead.minute)
             kept = ahead.are_kept(bars, plan.detector) & ~are_among(bars["symbol"], earlier)
             taken = _Taken(ahead, bars["symbol"].compress(kept))
@@ -441,7 +441,7 @@ def _absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> _Take
 
 
 def _absorb_bars(detector: Detector, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:
-    """Put bars into the histories; return the marks of them and of the bars that depend on them."""
+    """Put bars into the histories; return their marks, and the marks of the bars that depend on them."""
     if not len(bars):
         return NO_MARKS
     marks = detector.absorb(bars, revised, publish=publish)

@@ -66,7 +66,7 @@ class Teller:
         self._unlettered.discard(partition)
 
     def tell(self, plans: list[PartitionPlan]) -> None:
-        """Copy messages of a commit to Redis, before the states advance. If Redis is full, `catch_up` copies later."""
+        """Copy messages of a commit to Redis before the states advance. If Redis is full, `catch_up` does it later."""
         new: dict[int, list[OutboxMessage]] = {}
         for plan in plans:
             partition, first = plan.state.partition, plan.state.held.outbox_number + 1

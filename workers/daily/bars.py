@@ -51,7 +51,7 @@ class Ends(NamedTuple):
         return Ends(self.symbol[first:last], self.place[first:last])
 
     def of_rows(self, rows: Column) -> "Ends":
-        """Return some of the ends."""
+        """Return the ends of some rows."""
         return Ends(self.symbol[rows], self.place[rows])
 
 

@@ -37,13 +37,13 @@ _RETENTION_S = 3_600.0  # of messages that were copied to the stream
 
 
 class MovedJobs(Protocol):
-    """Jobs of one kind, moved on by the holder of the lease."""
+    """Jobs of one kind, which the holder of the lease advances."""
 
     def move(self, connection: Connection) -> list[tuple[StepKey, int]]:
-        """Move them on; return the steps that are to be dealt."""
+        """Advance the jobs; return the steps to deal."""
 
     def begin_anew(self) -> None:
-        """Forget what was told: another coordinator may have told others."""
+        """Forget what this process has published: another coordinator may have published since."""
 
 
 class Coordinator(PatientLoop):
@@ -61,7 +61,7 @@ class Coordinator(PatientLoop):
         sources: Sources = NO_SOURCES,
         jobs: Sequence[MovedJobs] = (),
     ) -> None:
-        """jobs: what is moved on beside the daily run."""
+        """jobs: the kinds of jobs to advance besides the daily run."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._client = client

@@ -43,7 +43,7 @@ def find_patterns(
 def find_indicators(
     bars: Bars, ends: Ends, timeframe: str, indicators: Sequence[IndicatorDefinition], now_s: float
 ) -> Iterator[IndicatorValue]:
-    """Yield the values on some bars, if they are numbers."""
+    """Yield the indicator values on some bars, without NaN."""
     for first in range(0, len(ends), _ROWS_OF_A_BATCH):
         some = ends.part(first, first + _ROWS_OF_A_BATCH)
         windows = windows_of(bars, some, WINDOW)

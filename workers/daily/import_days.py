@@ -7,7 +7,7 @@ from ...contracts.daily.day_bars import day_number
 from ...contracts.daily.trading_days import Closures, Session, session_on
 from ...contracts.market_hours import NEW_YORK
 
-SPLITS = "splits"  # the question for splits; the other questions are days
+SPLITS = "splits"  # the name of the question for splits; the name of each other question is its day
 RECENT = timedelta(days=30)  # days up to this age are asked for by REST first, older ones are read from files first
 AGAIN = timedelta(days=14)  # days up to this age are asked for again until they are final
 MAX_SINGLE_SYMBOLS = 100  # if a day's answer failed, a run of up to so many symbols asks for each symbol alone

@@ -32,8 +32,8 @@ _CLAIM_EVERY_S = 1.0
 _KEEP_EVERY_S = 0.5
 
 T = TypeVar("T")
-# Prepares a step of a phase that is none of daily runs; its last argument is called now and then, and raises
-# StepUnwanted where nobody wants the step any more.
+# Prepares a step of a phase that daily runs do not have. It often calls its last argument, which raises StepUnwanted
+# to end the step.
 PreparePhase = Callable[[Connection, PinnedRun, Step, Callable[[], None]], Write]
 
 
@@ -54,7 +54,7 @@ class JobWorker(PatientLoop):
         asking: Asking | None = None,
         phases: Mapping[str, PreparePhase] = {},
     ) -> None:
-        """asking: what the sources wait with. phases: those beside the phases of daily runs."""
+        """asking: runs the questions to the sources. phases: the phases besides those of daily runs."""
         super().__init__(database, stop=stop, world=world)
         self._name = name
         self._sources = sources
@@ -110,7 +110,7 @@ class JobWorker(PatientLoop):
         except (RedisError, OSError, ServerAway):
             raise
         except (RestStopped, StepUnwanted):
-            return  # cancelled, or this process stops: an active run deals it again
+            return  # the run is cancelled, or this process stops; an active run deals the step again
         except Exception as e:  # noqa: BLE001  # one failing step must not end the process
             self._fail(step, e)
         else:
@@ -144,7 +144,7 @@ class JobWorker(PatientLoop):
         return prepare(connection, run, step, self._world.unix_ns() / 1e9, sources=self._sources, ask=ask)
 
     def _go_on(self, dealt: DealtStep, step: Step) -> Callable[[], None]:
-        """Make what keeps a step that computes for long, twice a second, and ends it where nobody wants it."""
+        """Return a function for long steps: twice a second it renews the claim of the step, or raises StepUnwanted."""
         due_s = self._world.monotonic_s()
 
         def go_on() -> None:

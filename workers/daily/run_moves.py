@@ -31,9 +31,9 @@ _EVERY = ["*"]
 
 
 class RunMoves:
-    """Advances runs. symbols_of: reads a universe. sources: for the steps.
+    """Advances runs. symbols_of: reads a universe. sources: the data sources of the steps.
 
-    symbols_are_written: finding them writes, too, so it is in the transaction that begins the run.
+    symbols_are_written: `symbols` also writes rows, so it runs in the transaction that begins the run.
     """
 
     symbols_are_written = False
@@ -66,7 +66,7 @@ class RunMoves:
                 return run and self._moved(run, say_progress=say_progress)
             if self.symbols_are_written:
                 return self._begin(run, self._about(run))
-        # Its row is not locked meanwhile: whoever cancels it would wait.
+        # Here the row of the run is not locked, because a cancel of the run would wait for the lock.
         about = self._about(run)
         with self.connection.transaction():
             locked = self.lock()
@@ -84,7 +84,7 @@ class RunMoves:
         return self._go_on(run, say_progress=say_progress)
 
     def _about(self, run: AliveRun) -> list[str] | str:
-        """Return the symbols of a run, or why there are none."""
+        """Return the symbols of a run, or the reason as text if they cannot be read."""
         try:
             return self.symbols(run)
         except (UsageError, SetupError) as e:

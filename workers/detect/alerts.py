@@ -40,14 +40,14 @@ class Crossing(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A value on the bar before, and on the bar: (n,) each."""
+    """The values on n bars (`now`) and on the bar before each of them (`before`): (n,) each."""
 
     before: Column
     now: Column
 
 
 class Crossings(NamedTuple):
-    """The bars on which a value crossed its threshold. far: the distance beyond it from which it is a warning."""
+    """The bars on which a value crossed its threshold. far: an alert so far beyond it or farther is a warning."""
 
     alert_type: str
     crossed: Mask
@@ -67,8 +67,8 @@ def alerts_of(
 ) -> Iterator[tuple[int, Crossing]]:
     """Yield the crossings on n bars, each with the index of its bar.
 
-    outputs: of the indicator, (n, 2) each: on the bar before, and on the bar; close: of the same bars. parameters: as
-    checked by `checked_alert_parameters`; missing ones have their defaults.
+    outputs: the outputs of the indicator, (n, 2) each: on the bar before and on the bar. close: the closes of the same
+    bars. parameters: checked by `checked_alert_parameters`; missing ones have their defaults.
     """
     of_indicator = _CROSSINGS.get(indicator_name)
     if of_indicator is None:

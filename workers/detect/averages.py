@@ -1,7 +1,7 @@
-"""Averages over many windows at once. Each row has the same value, bit for bit, alone and among any other rows. Pure.
+"""Averages over many windows at once. The value of a row does not depend on the other rows, bit for bit. Pure.
 
-A recursive average is linear in its values: each counts with a weight that depends only on its age and on the number of
-values. So it is one weighted sum, whose steps need not wait for each other.
+A recursive average is linear in its values: the weight of a value depends only on its age and on the number of values.
+So the average is one weighted sum, which is computed for all windows at once.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,25 @@ import numpy as np
 
 from ...contracts.ticks import Column
 
-# (number of values, width) -> the weight of each column: (width,); of the columns before the values 0.
+# (number of values, width) -> the weight of each column: (width,). The columns before the first value have weight 0.
 WeightsOf = Callable[[int, int], Column]
 
-_KEPT = 4096  # arrays of weights of 2 kB: those of eight averages
+_KEPT = 4096  # arrays of weights, 2 kB each: enough for eight averages
 
 
 def plain_mean(values: Column, bars: int) -> Column:
     """Return the mean of the last `bars` values of each row, NaN if one of them is NaN. values: (n, width)."""
     if values.shape[1] < bars:
         return np.full(len(values), np.nan)
-    # Contiguous: then numpy adds the values of each row in the same order, however many rows there are.
+    # In contiguous memory numpy adds the values of each row in the same order, for any number of rows.
     return np.asarray(np.ascontiguousarray(values[:, -bars:]).sum(axis=1) / bars)
 
 
 def recursive_mean(values: Column, counts: Column, bars: int, share: float) -> Column:
-    """Return the recursive average of each row, NaN if it has fewer than `bars` values.
+    """Return the recursive average of each row, NaN if the row has fewer than `bars` values.
 
-    It starts on the mean of the first `bars` values; each later value then counts with this share. values: (n, width),
-    in each row `counts` values at the right, and 0 before them.
+    The average starts as the mean of the first `bars` values; each later value has the weight `share`. values: (n,
+    width); each row has `counts` values at its right end, and 0 before them.
     """
     return weighted_sum(values, counts, lambda count, width: recursive_weights(count, width, bars, share))
 

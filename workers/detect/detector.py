@@ -58,7 +58,7 @@ HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timefram
 NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
 _ROWS_OF_A_BATCH = 1024  # 3 MB of windows
-LEAST_DEPTH = 21  # the bar and the 20 before it, for its relative volume
+LEAST_DEPTH = 21  # the bar and the 20 bars before it, for its relative volume
 _RSI_BARS = 15
 # Bars beyond a window in a history that can be loaded again. More of them take memory, fewer make more loads.
 _SLACK = 50
@@ -406,7 +406,7 @@ class Detector:
         now_s: float,
         found: FoundIndicators,
     ) -> None:
-        """Add the values and alerts on some bars of a track; ends: where each ends in its history."""
+        """Add the values and alerts on some bars of a track. ends: the end of each bar's window in its history."""
         symbols = marks["symbol"].astype(np.int64)
         windows = self.histories[track].windows(symbols, ends, WINDOW)
         sums = no_session_sums(len(marks))
@@ -432,7 +432,7 @@ class Detector:
     def _publish(
         self, track: Track, marks: Marks, is_first: Mask, values: Sequence[list[IndicatorValue]], found: FoundIndicators
     ) -> None:
-        """Choose the values to publish: a recomputed one if it is the symbol's newest, and not the published one."""
+        """Choose the values to publish; a recomputed one only if it is the symbol's newest and differs."""
         is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
         for row in np.flatnonzero(marks["publish"] & (is_first | is_newest)).tolist():
             published = self._published.setdefault((track, int(marks["symbol"][row])), {})
@@ -530,7 +530,7 @@ def _of_one_event(found: FoundPatterns) -> FoundPatterns:
 
 
 def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Divide the bars of some partitions into batches, so that the windows of a batch stay in the processor's cache."""
+    """Divide the bars of some partitions into batches whose windows fit into the processor's cache."""
     batch: list[_Sought] = []
     room = _ROWS_OF_A_BATCH
     for part in parts:
@@ -561,7 +561,7 @@ def _find_in(
 
 
 class _Others(NamedTuple):
-    """What confirms the patterns on marked bars of several partitions on one track; rows: of all parts."""
+    """The other bars that confirm the patterns on marked bars of several partitions, one track. rows: of all parts."""
 
     parts: Sequence[_Sought]
     track: Track
@@ -661,7 +661,7 @@ def detections_of(
     *,
     tier: str = TIER,
 ) -> list[Detection]:
-    """Return the detections on the bars of these hits in some windows. now_s: when they were found, Unix seconds."""
+    """Return the detections for hits in some windows. now_s: the time of detection, Unix seconds."""
     rows, found = hits.rows, hits.found
     if not len(rows):
         return []

@@ -27,9 +27,9 @@ def values_on(
     definitions: Sequence[IndicatorDefinition],
     now_s: float,
 ) -> list[list[IndicatorValue]]:
-    """Return the values on each bar, in the order of the definitions; a value that is not a number is left out.
+    """Return the values on each bar, in the order of the definitions, without NaN.
 
-    windows, sums: up to each of the bars. now_s: Unix seconds.
+    windows, sums: each ends with its bar. now_s: Unix seconds.
     """
     columns = [[*_values_of(bars, windows, sums, definition, now_s)] for definition in definitions]
     return [[value for value in values if value] for values in zip(*columns, strict=True)]
@@ -65,9 +65,9 @@ def alerts_on(
     definitions: Sequence[IndicatorDefinition],
     now_s: float,
 ) -> list[IndicatorAlert]:
-    """Return the alerts on some bars, bar by bar; the arguments are those of values_on.
+    """Return the alerts on some bars, bar by bar. The arguments are the same as in values_on.
 
-    The value on the bar before is that of the same window without its last bar.
+    The value on the bar before is computed from the same window without its last bar.
     """
     found: list[tuple[int, IndicatorAlert]] = []
     close: Column = windows.close[:, -2:]

@@ -1,7 +1,7 @@
-"""Indicator values of many windows at once, as TA-Lib computes them over the bars of one. Pure.
+"""Compute indicator values of many windows at once. TA-Lib gives the same values for the bars of each window. Pure.
 
 A new indicator is one entry below. Values equal TA-Lib's on the same bars to 1e-9, with one exception: the RSI of
-closes that do not change (see there). NaN: there is no value yet.
+closes that do not change (see relative_strength_index). NaN: there is no value yet.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ Outputs = tuple[Column, ...]
 class Indicator(NamedTuple):
     """An indicator and its defaults; a row of indicator_definitions overrides enabled and period.
 
-    period: bars; None if it cannot be chosen. least_bars: how many the default period needs. longest: the largest
+    period: bars; None if it cannot be chosen. least_bars: how many bars the default period needs. longest: the largest
     period whose value over one window differs from that over all history by less than 1e-6 of the price (of 100: RSI).
-    keys: from the period in use, the names of the outputs in value_data; the first is the value.
-    compute: from n windows of at most WINDOW bars, their session sums and the period: for each key the values on the
-    last bars, (n,), NaN if there are too few bars. A row has the same value, bit for bit, alone and among others.
+    keys: takes the period in use and returns the names of the outputs in value_data; the first is the value.
+    compute: takes n windows of at most WINDOW bars, their session sums and the period; returns for each key the values
+    on the last bars, (n,), NaN if there are too few bars. The value of a row does not depend on other rows.
     """
 
     name: str  # indicator_type, and the definition's name
@@ -67,9 +67,9 @@ def exponential_average(windows: Windows, _: SessionSums, period: int | None) ->
 
 
 def convergence_divergence(windows: Windows, _: SessionSums, __: int | None) -> Outputs:
-    """Return Appel's MACD, dollars: EMA 12 less EMA 26, its EMA 9 as signal, and the first less the second.
+    """Return Appel's MACD in dollars: EMA 12 minus EMA 26; its signal, the EMA 9 of the MACD; and MACD minus signal.
 
-    As by TA-Lib, EMA 12 starts together with EMA 26, and there is no value before there is a signal.
+    As in TA-Lib, EMA 12 starts together with EMA 26, and there is no value before the first signal.
     """
     closes, counts = _present(windows.close), windows.length
     late = np.where(np.arange(closes.shape[1]) < (closes.shape[1] - counts + _SLOW - _FAST)[:, None], 0.0, closes)
@@ -82,7 +82,7 @@ def convergence_divergence(windows: Windows, _: SessionSums, __: int | None) -> 
 
 @lru_cache(maxsize=2 * WINDOW)
 def _signal_weights(count: int, width: int) -> Column:
-    """Return the weight of each close in the signal: that in each MACD, times the weight of the MACD in their EMA."""
+    """Return the weight of each close in the signal: its weight in each MACD, times the MACD's in the EMA, summed."""
     macds = count - _SLOW + 1
     if macds < _SIGNAL:
         return np.full(width, np.nan)
@@ -123,7 +123,7 @@ def volume_weighted_price(_: Windows, sums: SessionSums, __: int | None) -> Outp
 
 
 def _whole(column: Column) -> Column:
-    """Return the last WINDOW columns, NaN where a window has none: sums of one width round alike for every caller."""
+    """Return the last WINDOW columns, NaN for missing bars: sums over the same width are rounded in the same way."""
     lacking = WINDOW - column.shape[1]
     if lacking <= 0:
         return np.ascontiguousarray(column[:, -WINDOW:])
@@ -131,7 +131,7 @@ def _whole(column: Column) -> Column:
 
 
 def _present(column: Column) -> Column:
-    """Return the last WINDOW columns, 0 for missing bars."""
+    """Return the last WINDOW columns, with 0 for missing bars."""
     return np.nan_to_num(_whole(column))
 
 

@@ -1,4 +1,4 @@
-"""Finds one pattern in many windows: confirmed by other days, and compared with the bars of its cool-down. Pure."""
+"""Find one pattern in many windows, confirm it by other days, and compare it with the bars of its cool-down. Pure."""
 
 from typing import NamedTuple, Protocol
 
@@ -22,9 +22,9 @@ class OtherBars(Protocol):
 
 
 class Hits(NamedTuple):
-    """Where a pattern was found. rows: of the windows. since: bars since the same event was found last; 0: it is new.
+    """The windows in which a pattern was found. rows: their rows. since: bars since the same event; 0: it is new.
 
-    found: of all windows.
+    found: the result of the search in all windows.
     """
 
     rows: Column
@@ -38,9 +38,9 @@ def least_of(pattern: PatternDefinition) -> float:
 
 
 def hits_of(pattern: PatternDefinition, windows: Windows, others: OtherBars | None = None) -> Hits:
-    """Find a pattern on the last bars of some windows. others: None for bars of days, which nothing confirms.
+    """Find a pattern on the last bars of some windows. others: None for daily bars, which need no confirmation.
 
-    windows: with the columns that the pattern and its cool-down need (`columns_for`).
+    windows: must have the columns that the pattern and its cool-down need (`columns_for`).
     """
     kind, parameters = pattern.kind, pattern.parameters
     found = kind.find(windows.last(kind.decisive), parameters)
@@ -56,7 +56,7 @@ def hits_of(pattern: PatternDefinition, windows: Windows, others: OtherBars | No
 
 
 def _confirmed(pattern: PatternDefinition, others: OtherBars, rows: Column, before: Column) -> Column:
-    """Keep of the earlier findings those that other days confirm. before: (rows, bars before), oldest first."""
+    """Keep only the earlier findings that other days confirm. before: (rows, bars before), oldest first."""
     kind = pattern.kind
     if kind.confirm is None or not before.any():
         return before

@@ -1,1 +1,1 @@
-"""The front door: plain entries of `tickstock-stream`, anybody's XADD, become frames."""
+"""The front door turns the plain entries of `tickstock-stream`, which any client may XADD, into frames."""

@@ -25,7 +25,7 @@ from ..steady_clock import SteadyClock
 
 log = structlog.get_logger()
 
-_FIRST_ENTRIES = 256  # in the first reply: nobody knows yet how large they are
+_FIRST_ENTRIES = 256  # in the first reply, because their size is still unknown
 _FEWER = 16  # after a reply that was too large, the next one asks for a sixteenth of the entries
 
 

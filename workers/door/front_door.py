@@ -1,10 +1,10 @@
 """Turn the plain entries of `tickstock-stream`, which any client may XADD, into frames. One worker does it, by lease.
 
-Nothing is kept on disk: the entries stay in the stream until every partition has applied them, and a door that begins
-anew reads them again from there. Frames are numbered by entry ids (contracts/partition.py), and each row carries its
-own id, so that rows which are read again are dropped one by one. `door_reader.py` reads the stream; `door_way.py` holds
-the frames on their way. A turn of the worker brings one piece to the partitions, so that leases are renewed and other
-feeds go on however much waits.
+The door keeps nothing on disk: the entries stay in the stream until every partition has applied them, and a restarted
+door reads them again from there. Frames are numbered by entry ids (contracts/partition.py), and each row carries its
+own id, so that a worker can drop each row that was read again. `door_reader.py` reads the stream; `door_way.py` holds
+the frames on their way. In each turn of the worker the door sends only a limited part, so that the worker renews its
+leases and reads other feeds even if many entries wait.
 """
 
 import math
@@ -46,8 +46,8 @@ log = structlog.get_logger()
 _IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
-_FULL_WAIT_S = 1.0  # after Redis refused something
-_ANSWER_EVERY_S = 5.0  # a worker's `want` is answered at most so often
+_FULL_WAIT_S = 1.0  # wait so long after Redis refused a frame
+_ANSWER_EVERY_S = 5.0  # answer a worker's `want` at most so often
 
 
 class FrontDoor:
@@ -86,7 +86,7 @@ class FrontDoor:
         self._framed_to: int | None = None
         self._restart_ways(0)
         self._poll_at = 0.0
-        self._answer_at = math.inf  # not before the door has read what was framed: a new beginning would never end
+        self._answer_at = math.inf  # first read again all framed entries: otherwise each restart would cause another
 
     def _restart_ways(self, number: int) -> None:
         for way in self._ways:
@@ -219,7 +219,7 @@ class FrontDoor:
         return flows
 
     def _poll(self) -> None:
-        """Read each second how far the partitions are: trim what all have applied, send again what one misses."""
+        """Read the partitions' positions each second; trim entries that all have applied, send missed frames again."""
         self._poll_at = self._world.monotonic_s() + _POLL_EVERY_S
         flows = self._flows()
         for p, flow in flows.items():
@@ -239,7 +239,7 @@ class FrontDoor:
         self._send([self._make(p, Ticks.empty(), self._framed_to or 0) for p in self._behind()])
 
     def _answer(self, missing: Mapping[int, int]) -> None:
-        """Send again what workers ask for; begin anew where a frame is no longer in memory."""
+        """Send again the frames that workers ask for; restart if such a frame is no longer in memory."""
         self._answer_at = self._world.monotonic_s() + _ANSWER_EVERY_S
         for p, above in missing.items():
             self._client.hdel(flow_key(p), want_field(FRONT_DOOR_PRODUCER))
@@ -271,7 +271,7 @@ class FrontDoor:
             TICKS_LOST.inc(row[0])
 
     def _behind(self) -> list[int]:
-        """Return the partitions that have no frame yet up to where the door was read."""
+        """Return the partitions without a frame up to the last entry that the door has read."""
         return [p for p, way in enumerate(self._ways) if way.previous < (self._framed_to or 0)]
 
     # -- entries to frames -----------------------------------------------------------------------------------------
@@ -319,9 +319,9 @@ class FrontDoor:
         self._send_unsent()
 
     def _send_unsent(self) -> None:
-        """Send what waits. What a partition refuses waits on and is sent later; the other partitions go on.
+        """Send the unsent frames. A frame that a partition refuses waits and is sent later; other partitions continue.
 
-        So a partition that refuses again and again does not keep the door from reading, or from mending its own stream.
+        So a partition that always refuses does not stop the door from reading, or from repairing its own stream.
         """
         now_s = self._world.monotonic_s()
         frames = [frame for way in self._ways if now_s >= way.send_at_s for frame in way.unsent]
@@ -344,7 +344,7 @@ class FrontDoor:
         if outcome.refused is None:
             way.note_taken(frame)
         elif self._world.monotonic_s() >= way.send_at_s:
-            log.warning("front door waits for a partition", partition=frame.partition, why=outcome.refused)
+            log.warning("front door is waiting for a partition", partition=frame.partition, why=outcome.refused)
             way.send_at_s = self._world.monotonic_s() + _FULL_WAIT_S
         if is_older:
             self._send_again(frame.partition, 0, "Redis forgot what was sent")

@@ -66,5 +66,5 @@ class ClosedBars(NamedTuple):
 
     @property
     def replaces(self) -> bool:
-        """Whether they replace what a live feed wrote: those of a replay or a repair."""
+        """Whether these bars replace bars of a live feed: true for a replay or a repair."""
         return self.book.replay or self.feed == minute_feed(REPAIR_FEED)

@@ -1,5 +1,5 @@
 -- load_minutes --
--- Bars of one minute of some symbols that begin in a span of time, by symbol and time; minutes since 1970.
+-- The 1-minute bars of some symbols that begin in a span of time, sorted by symbol and time; minutes since 1970.
 COPY (SELECT w.number::int, (extract(epoch FROM o."timestamp") / 60)::int, o.open::float8, o.high::float8, o.low::float8,
              o.close::float8, o.volume::float8
         FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
@@ -8,7 +8,7 @@ COPY (SELECT w.number::int, (extract(epoch FROM o."timestamp") / 60)::int, o.ope
 
 
 -- unknown_symbols --
--- Which of these symbols nobody knows.
+-- Those of the given symbols that the table symbols does not have.
 SELECT w.symbol FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, place)
  WHERE NOT EXISTS (SELECT FROM symbols s WHERE s.symbol = w.symbol) ORDER BY w.place;
 
@@ -48,7 +48,7 @@ SELECT symbol, pattern, direction, confidence, entry_time, exit_time, entry_pric
 SELECT time, equity, benchmark, exposure FROM backtest_equity WHERE run_id = %(run_id)s ORDER BY time;
 
 -- backtests --
--- The newest first; done, every: symbols of the phase signals.
+-- The newest first. done: the number of symbols whose signals are found; every: the number of all symbols.
 SELECT r.run_id, r.job_id, r.status, r.phase, r.requested_by, r.request, r.error, r.notes, r.created_at, r.started_at,
        r.ended_at, s.done, s.every, b.figures::text
   FROM run r

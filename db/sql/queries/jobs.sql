@@ -1,5 +1,6 @@
 -- add_job --
--- A row that is there stays as it is: the same message again, or a cancel that came first, which knew no kind for certain.
+-- An existing row stays unchanged, if the same message comes again, or if a cancel came first. A cancel may have added the
+-- row with a wrong kind: then the message corrects it.
 INSERT INTO run (run_id, kind, run_date, trigger, universe, phases, parameters, requested_by, job_id, request, status, error,
                  ended_at, heard_at)
 VALUES (%(run_id)s, %(kind)s, %(run_date)s, 'manual', %(universe)s, %(phases)s, %(parameters)s, %(requested_by)s, %(job_id)s,
@@ -14,12 +15,13 @@ UPDATE run SET heard_at = clock_timestamp(),
  WHERE job_id = %(job_id)s RETURNING run_id;
 
 -- alive_jobs --
--- Which jobs of a kind are moved on: those that are to end, then the oldest; the others wait in their queue.
+-- The jobs of a kind to advance now: first cancelled ones, then the oldest. The others wait in the queue.
 SELECT run_id FROM run WHERE kind = %(kind)s AND status IN ('queued', 'running', 'cancelling')
  ORDER BY status = 'cancelling' DESC, created_at LIMIT %(limit)s;
 
 -- lock_job --
--- Not FOR UPDATE: a step's rows refer to the run, and lock its key after their step; who cancels locks the steps after the run.
+-- Not FOR UPDATE, which could deadlock: the rows of a step refer to the run, so their INSERT locks the run's key after the
+-- step; a cancel locks the run first, then the steps.
 SELECT run_id, run_date, trigger, universe, phases, parameters, status, phase, symbols, original_run_id,
        extract(epoch FROM clock_timestamp() - coalesce(started_at, clock_timestamp()))::float8,
        extract(epoch FROM clock_timestamp() - coalesce(phase_started_at, clock_timestamp()))::float8,
@@ -34,7 +36,7 @@ SELECT job_id FROM run WHERE run_id = %(run_id)s;
 SELECT request FROM run WHERE run_id = %(run_id)s;
 
 -- refuse_job --
--- No row means: another has said it.
+-- No row is returned if this message was refused before.
 INSERT INTO refused_job (digest) VALUES (%(digest)s) ON CONFLICT DO NOTHING RETURNING refused_at;
 
 -- prune_refused_jobs --

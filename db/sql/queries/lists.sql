@@ -51,7 +51,8 @@ SELECT coalesce(to_char((bar ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC', '
 SELECT EXISTS (SELECT FROM symbols WHERE symbol = %(symbol)s);
 
 -- symbols_like --
--- Those whose symbol begins with a text, then those whose name holds it. By columns that the application's table may lack.
+-- Symbols that begin with a text, then symbols whose name contains it. JSON, because the application's table may lack
+-- columns.
 SELECT symbol, name, type, active FROM (
     SELECT s.symbol::text AS symbol, to_jsonb(s) ->> 'name' AS name, to_jsonb(s) ->> 'type' AS type,
            s.active IS NOT FALSE AS active, starts_with(upper(s.symbol::text), upper(%(search)s)) AS begins
@@ -60,7 +61,8 @@ SELECT symbol, name, type, active FROM (
  ORDER BY begins DESC, active DESC, symbol COLLATE "C" LIMIT %(limit)s;
 
 -- every_definition --
--- On or off. By columns that the application's tables may lack; as text what no float8 may hold.
+-- All definitions, enabled or not. JSON, because the application's tables may lack columns. A threshold is text, because it
+-- may be no valid float8.
 SELECT kind, name, description, enabled, timeframes, threshold, period FROM (
     SELECT 'pattern' AS kind, p.name::text AS name, to_jsonb(p) ->> 'short_description' AS description, p.enabled,
            CASE jsonb_typeof(to_jsonb(p) -> 'applicable_timeframes') WHEN 'array'
@@ -76,8 +78,8 @@ SELECT kind, name, description, enabled, timeframes, threshold, period FROM (
  ORDER BY kind, name COLLATE "C";
 
 -- latest_patterns_of --
--- The latest patterns, which end at or after `from` and before `to`. bar: the start of the bar, as text. superseded: also
--- those that no longer stand, of one symbol: the index of all symbols holds only those that do.
+-- The latest patterns, which end at or after `from` and before `to`. bar: the start of the bar, as text. superseded: list
+-- superseded patterns, too. That needs a symbol, because the index over all symbols has only valid patterns.
 SELECT symbol, at, bar, timeframe, pattern, confidence, direction, price, volume, levels, flow_id, superseded_at, event,
        parameters, base_rate FROM (
     (SELECT d.symbol, to_timestamp((d.minute + f.minutes) * 60.0) AS at,

@@ -12,7 +12,7 @@ SELECT b.symbol, b.day::timestamp AT TIME ZONE 'America/New_York', trim_scale(b.
  ORDER BY b.symbol COLLATE "C", b.day;
 
 -- longer_patterns_found --
--- Those of the daily runs. `bar_start` is the bar's first day; rows without it are the application's own.
+-- The patterns of the daily runs. `bar_start` is the bar's first day; rows without it come from the application.
 SELECT p.symbol, p.bar, p.timeframe, p.pattern_type, p.confidence::float8, (p.pattern_data ->> 'direction')::int,
        (p.pattern_data #>> '{bar,close}')::float8, (p.pattern_data #>> '{bar,volume}')::float8, p.levels::float8[],
        p.metadata ->> 'flow_id'
@@ -30,8 +30,8 @@ SELECT p.symbol, p.bar, p.timeframe, p.pattern_type, p.confidence::float8, (p.pa
  ORDER BY p.symbol COLLATE "C", p.bar, p.pattern_type COLLATE "C";
 
 -- longer_indicators_found --
--- Those of the daily runs, as JSON where the table may be the application's. A row's time is the close of its bar's last
--- day, which is a day of the bar's week and month.
+-- The indicators of the daily runs. Columns that a table of the application may lack are read through JSON. A row's time is
+-- the close of its bar's last day, which is a day of the bar's week and month.
 SELECT i.symbol, i.bar, i.timeframe, i.indicator_type, i.value, i.value_data
   FROM (SELECT t.*, date_trunc(CASE t.timeframe WHEN 'weekly' THEN 'week' WHEN 'monthly' THEN 'month' ELSE 'day' END,
                                t.calculation_timestamp AT TIME ZONE 'America/New_York') AT TIME ZONE 'America/New_York' AS bar

@@ -55,9 +55,9 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
                       ORDER BY o.number LIMIT 1) AS first ON true;
 
 -- monitor_jobs --
--- Processes that do steps of runs: each has one connection, by its name; for how long the first has been connected; and
--- messages of runs that wait for the bridge. still: of jobs that have not ended, since the first of them was asked for, or
--- any of them came a step further; 0: there are none.
+-- The number of processes `tickstock-jobs` (each has one connection with this name); the seconds since the first of them
+-- connected; the messages of runs that wait for the bridge; the seconds since the first active job was requested or any
+-- active job last ended a step, 0 if no job is active.
 SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(backend_start)))::float8,
        (SELECT greatest(0, r.number - coalesce(p.number, 0))::bigint
           FROM run_result r LEFT JOIN bridge_position p ON p.partition = -1),
@@ -69,8 +69,8 @@ SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min
  WHERE datname = current_database() AND starts_with(application_name, 'tickstock-jobs ');
 
 -- monitor_run --
--- The latest daily run, which is the one that is alive if any is: how long it took, or has taken; since when it has not
--- come a step further; how long ago it ended.
+-- The latest daily run, which is the active one if a run is active: the seconds that it took or has taken so far, the
+-- seconds since it last ended a step, and the seconds since its end.
 SELECT run_id, run_date, status, phase,
        (coalesce(extract(epoch FROM ended_at), extract(epoch FROM clock_timestamp()))
           - extract(epoch FROM coalesce(started_at, created_at)))::float8,

@@ -1,1 +1,1 @@
-"""/api/backtests: backtests as jobs."""
+"""The calls of /api/backtests: backtests that run as jobs."""

@@ -1,6 +1,6 @@
-"""What the calls of backtests hear and say. Pure.
+"""The requests and answers of the calls of backtests. Pure.
 
-Returns, rates, sizes and `_pct` are fractions, progress is 0..100.
+Returns, rates, sizes and `_pct` are fractions; progress is 0 to 100.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ Number = float | UnsetType | None
 
 
 class BacktestRules(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How signals become trades: docs/backtests.md. stop_loss_pct, take_profit_pct: 0: there is no such order."""
+    """The rules of trading: see docs/backtests.md. stop_loss_pct, take_profit_pct: 0 means no such order."""
 
     initial_capital: Number = UNSET
     commission_rate: Number = UNSET
@@ -30,7 +30,7 @@ class BacktestRules(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
 
 
 class BacktestWanted(Struct, kw_only=True, omit_defaults=True):
-    """A backtest as the channel `tickstock.jobs.backtest` takes it. job_id: one is made where none is given."""
+    """A request for a backtest, as on the channel `tickstock.jobs.backtest`. job_id: null: the API makes one."""
 
     symbols: Names
     patterns: Names
@@ -42,7 +42,7 @@ class BacktestWanted(Struct, kw_only=True, omit_defaults=True):
 
 
 class BacktestStarted(Struct, kw_only=True):
-    """A backtest was added, or was there: the same one has one result."""
+    """The backtest was added, or the same backtest exists already under this job_id."""
 
     job_id: str
     run_id: UUID
@@ -51,7 +51,7 @@ class BacktestStarted(Struct, kw_only=True):
 
 
 class BacktestCancelled(Struct, kw_only=True):
-    """A backtest is asked to end."""
+    """The cancel of the backtest was accepted."""
 
     job_id: str
     message: str
@@ -60,7 +60,7 @@ class BacktestCancelled(Struct, kw_only=True):
 class Backtest(Struct, kw_only=True):
     """A backtest.
 
-    status: queued, running, cancelling, completed, failed or cancelled. results: as its message has them.
+    status: queued, running, cancelling, completed, failed or cancelled. results: the same as in its message of results.
     """
 
     job_id: str
@@ -107,7 +107,7 @@ class BacktestTrade(Struct, kw_only=True):
 
 
 class EquityPoint(Struct, kw_only=True):
-    """The account, and that of who buys and holds, at the last close of a day."""
+    """The account, and its benchmark (buy and hold), at the last close of a day."""
 
     time: str
     equity: float
@@ -116,10 +116,10 @@ class EquityPoint(Struct, kw_only=True):
 
 
 class BacktestReport(Struct, kw_only=True):
-    """A backtest with what it found out; null and empty where it has not completed.
+    """A backtest and its result. metrics is null, and trades and equity are empty, until it has completed.
 
-    trades: so many of results.total_trades as were asked for. metrics: account, benchmark, trades, by_pattern,
-    by_symbol, passed_over and signals, as `tickstock backtest --json` prints them.
+    trades: at most as many as the call asks for; results.total_trades counts all. metrics: account, benchmark, trades,
+    by_pattern, by_symbol, passed_over and signals, as `tickstock backtest --json` prints them.
     """
 
     backtest: Backtest

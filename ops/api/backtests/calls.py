@@ -1,4 +1,4 @@
-"""/api/backtests: backtests are started, listed, shown and cancelled."""
+"""The calls of /api/backtests: start, list, show and cancel backtests."""
 
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, uuid5
@@ -36,12 +36,12 @@ from .answers import (
 REQUESTED_BY = "api"
 _ONE = "/{job_id:str}"
 _NOT_METRICS = ("request",)
-TradeLimit = Annotated[int, QueryParameter(ge=0, le=10_000, description="How many trades at most.")]
-After = Annotated[int, QueryParameter(ge=0, le=2**31 - 1, description="So many trades are left out first.")]
+TradeLimit = Annotated[int, QueryParameter(ge=0, le=10_000, description="Return at most so many trades.")]
+After = Annotated[int, QueryParameter(ge=0, le=2**31 - 1, description="Skip the first so many trades.")]
 
 
 class BacktestCalls(Controller):
-    """Backtests that `tickstock-jobs` do."""
+    """Calls for backtests that `tickstock-jobs` processes run."""
 
     path = "/api/backtests"
     tags = ("backtests",)
@@ -62,7 +62,7 @@ class BacktestCalls(Controller):
 
     @get("/", responses=refusals(400, 422, 503), sync_to_thread=True)
     def ls(self, service: Shared, days: Days = 90, limit: FewerLimit = 50) -> Backtests:
-        """List the backtests of the last days, the newest first."""
+        """List the backtests that were added in the last `days` days, the newest first."""
         with service.database.connection() as connection:
             found = list_backtests(connection, days=days, limit=limit)
         return Backtests(backtests=[_shown(one) for one in found])
@@ -76,7 +76,7 @@ class BacktestCalls(Controller):
     def show(
         self, service: Shared, job_id: FromPath[str], trades: TradeLimit = 1000, after: After = 0
     ) -> BacktestReport:
-        """Show one: its metrics, its trades by their entry, and its equity."""
+        """Show a backtest: its metrics, its trades in the order of their entries, and its equity."""
         with service.database.connection() as connection:
             return _report(connection, backtest_named(connection, job_id), trades, after)
 
@@ -88,7 +88,7 @@ class BacktestCalls(Controller):
         sync_to_thread=True,
     )
     def cancel(self, service: Shared, job_id: FromPath[str]) -> BacktestCancelled:
-        """Cancel one that has not ended."""
+        """Cancel a backtest that has not ended."""
         with service.database.connection() as connection:
             cancel_backtest(connection, job_id)
         return BacktestCancelled(job_id=job_id, message=f"Backtest {job_id} is being cancelled")

@@ -19,7 +19,7 @@ from ..service import Service, Shared
 from .event_hub import Event, read_id
 from .wanted import KINDS, Wanted, wanted_of
 
-_SIGN_EVERY_S = 15.0  # a comment, so that proxies keep the connection
+_SIGN_EVERY_S = 15.0  # a comment is sent so often, so that proxies keep the connection open
 _RETRY_MS = 2000
 _SLACK_S = 30.0  # events of two partitions may arrive in another order than their commits
 _MOST_MISSED = 5000
@@ -39,10 +39,10 @@ Kinds = Annotated[
 async def events(
     service: Shared, last_id: LastId = None, kinds: Kinds = None, symbol: OneSymbol = None
 ) -> ServerSentEvent:
-    """Hear the results: bars, patterns, indicators, alerts, messages of runs.
+    """Receive the results live: bars, patterns, indicators, alerts, messages of runs.
 
-    An event's id is the result's id. After Last-Event-ID no event is left out, but if another process answers, some may
-    come twice. `reset`: events after Last-Event-ID are not stored any more, so read the lists again.
+    An event's id is the result's id. No event after Last-Event-ID is left out, but some may come twice if another
+    process answers. The event `reset`: events after Last-Event-ID are not stored any more, so read the lists again.
     """
     wanted = wanted_of(kinds, symbol)
     after = read_id(last_id) if last_id else None
@@ -69,7 +69,7 @@ async def _heard(
                     yield _block(id=event.id, event=event.kind, data=data)
                     said_s, last = time.monotonic(), None
             if time.monotonic() - said_s >= _SIGN_EVERY_S:
-                # With the last id: who hears little does not come again with one that is not kept any more.
+                # With the last id: a client that receives few events must not come back with an id that is deleted.
                 yield _block(data=None, comment="still here", id=last)
                 said_s, last = time.monotonic(), None
     except ServerAway:

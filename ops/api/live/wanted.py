@@ -1,4 +1,4 @@
-"""Which results a client wants, and what of each."""
+"""Which results a client wants, and which part of each result."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -12,18 +12,18 @@ KINDS = ("bars", "patterns", "indicators", "alerts", "run")
 
 
 class Wanted(NamedTuple):
-    """kinds: of events. symbol: of each event only what belongs to it; None: all. Messages of runs have no symbol."""
+    """kinds: of events. symbol: only parts of events for this symbol; None: all. Messages of runs have no symbol."""
 
     kinds: Collection[str]
     symbol: str | None
 
     def data_of(self, event: Event) -> bytes | None:
-        """Return what the client hears of an event, as JSON; None: nothing."""
+        """Return the part of an event that the client receives, as JSON; None: nothing."""
         if event.kind not in self.kinds:
             return None
         if self.symbol is None or event.kind == "run":
             return event.data
-        # Most events hold nothing of one symbol: to search bytes is far cheaper than to decode them.
+        # Most events have nothing about one symbol. A search in the bytes is far cheaper than decoding them.
         return self._part_of(event) if msgspec.json.encode(self.symbol) in event.data else None
 
     def _part_of(self, event: Event) -> bytes | None:
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 
 def wanted_of(kinds: str | None, symbol: str | None) -> Wanted:
-    """Read what a client asks for. kinds: names with commas; None: all. Raises UsageError for an unknown one."""
+    """Read the request of a client. kinds: names with commas; None: all. Raises UsageError for an unknown kind."""
     names = [name.strip() for name in kinds.split(",")] if kinds else KINDS
     if unknown := sorted(set(names) - set(KINDS)):
         raise UsageError(f"there is no kind {unknown[0]!r} of event; there are: {', '.join(KINDS)}")

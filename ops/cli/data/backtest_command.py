@@ -29,9 +29,9 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 _DEFAULT = Rules()
 
 
-@click.command(context_settings=CONTEXT, short_help="What the published patterns would have earned.")
+@click.command(context_settings=CONTEXT, short_help="Compute what the published patterns would have earned.")
 @backtest_options
-@typed("--check-lookahead", is_flag=True, help=f"Cut the future off at {_CUTS} times, and compare the trades before.")
+@typed("--check-lookahead", is_flag=True, help=f"Repeat it without the bars after {_CUTS} times; compare the trades.")
 @typed("--out", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, CSV and a picture.")
 @typed("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @server_options

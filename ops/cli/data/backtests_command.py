@@ -1,4 +1,4 @@
-"""`tickstock backtests`: backtests as jobs."""
+"""`tickstock backtests`: start, list, show and cancel backtests that run as jobs."""
 
 import sys
 import time
@@ -34,24 +34,24 @@ _LEAST_WIDTH = 160
 _BAD = ("failed", "cancelled")
 
 
-@click.group(context_settings=CONTEXT, short_help="Start, list, show and cancel backtests that are done as jobs.")
+@click.group(context_settings=CONTEXT, short_help="Start, list, show and cancel backtests that run as jobs.")
 def backtests() -> None:
-    """Backtests that processes `tickstock-jobs` do: for the application, for POST /api/backtests, or for `start`.
+    """Manage backtests that `tickstock-jobs` processes run, for the application, POST /api/backtests or `start`.
 
-    `tickstock backtest` does one by itself.
+    `tickstock backtest` runs a backtest in its own process.
     """
 
 
 job_argument = click.argument("job_id")
 
 
-@backtests.command(context_settings=CONTEXT, short_help="Let tickstock-jobs do a backtest.")
+@backtests.command(context_settings=CONTEXT, short_help="Start a backtest in tickstock-jobs.")
 @backtest_options
-@typed("--job-id", help="Name of the job. The same name again is the same job.", show_default="a new one")
+@typed("--job-id", help="Name of the job. A second start with this name shows the same job.", show_default="a new one")
 @typed("--wait/--no-wait", default=True, help="Wait for the end, and print the figures.")
 @server_options
 def start(where: AbstractContextManager[Place], request: Request, job_id: str | None, wait: bool) -> None:
-    """Start a backtest as a job, with the bounds that jobs have. Exit 1 if it does not complete."""
+    """Start a backtest as a job, with the limits of jobs. Exit 1 if it does not complete."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         one = start_backtest(connection, fields_of(request), requested_by="shell", job_id=job_id)
@@ -61,7 +61,7 @@ def start(where: AbstractContextManager[Place], request: Request, job_id: str | 
 
 
 @backtests.command(context_settings=CONTEXT)
-@typed("--days", type=click.IntRange(1, 36_500), default=90, help="Only those of the last so many days.")
+@typed("--days", type=click.IntRange(1, 36_500), default=90, help="List only backtests of the last so many days.")
 @typed("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
 @server_options
 def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
     elif found:
         _print_jobs(found)
     else:
-        click.echo("no backtests: `tickstock backtests start` makes one")
+        click.echo("no backtests: `tickstock backtests start` starts one")
 
 
 @backtests.command(context_settings=CONTEXT)
@@ -84,7 +84,7 @@ def ls(where: AbstractContextManager[Place], days: int, as_json: bool) -> None:
 @typed("--json", "as_json", is_flag=True, help="Print the whole report as JSON, as `tickstock backtest` does.")
 @server_options
 def show(where: AbstractContextManager[Place], job_id: str, folder: Path | None, as_json: bool) -> None:
-    """Show backtest JOB_ID: how far it is, or its figures. Exit 1 if it ended and did not complete."""
+    """Show the progress of backtest JOB_ID, or its figures. Exit 1 if it failed or was cancelled."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         _show(connection, backtest_named(connection, job_id), folder=folder, as_json=as_json)
@@ -121,14 +121,14 @@ def _show(connection: Connection, one: BacktestJob, *, folder: Path | None = Non
 
 
 def _watched(connection: Connection, job_id: str) -> BacktestJob:
-    """Wait for the end of a backtest, with a bar of its progress, where a terminal is."""
+    """Wait for the end of a backtest; show its progress if the output is a terminal."""
     console = make_console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task, is_told = bar.add_task("queued", total=1.0), False
         for one in watch_backtest(connection, job_id, time.sleep):
             bar.update(task, completed=progress_of(one), description=one.phase or "queued")
             if one.status == "queued" and not is_told and not has_coordinator(connection):
-                click.echo("waits: no process `tickstock-jobs` runs", err=True)
+                click.echo("waiting: no process `tickstock-jobs` runs", err=True)
                 is_told = True
     return one
 

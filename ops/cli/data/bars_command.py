@@ -37,7 +37,7 @@ _PROVENANCE, _PARTIAL = "provenance", "partial"
     "--by-day",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for parquet, with a folder for each day of New York: DIR/day=2026-03-02/bars-0.parquet.",
+    help="Folder for Parquet, with a folder for each day in New York: DIR/day=2026-03-02/bars-0.parquet.",
 )
 @server_options
 def bars(
@@ -48,21 +48,21 @@ def bars(
     output: Path | None,
     folder: Path | None,
 ) -> None:
-    """Print the bars of a timeframe, by symbol and time. A timestamp is the start of the bar, UTC.
+    """Print the bars of a timeframe, sorted by symbol and time. A timestamp is the start of the bar, UTC.
 
     1-minute bars also have the count of trades, the volume-weighted mean price (vwap) and the provenance: live,
     partial (a live feed missed a part of the minute), replay or repair. In a table a star after the count means
-    partial. In CSV and JSON numbers are exact. In CSV an apostrophe is put before a symbol that a spreadsheet would
-    compute: '=1+1.
+    partial. In CSV and JSON numbers are exact. In CSV the command puts an apostrophe before a symbol that a spreadsheet
+    would compute: '=1+1.
 
-    With --by-day each day that is written replaces that day of an earlier run; other days stay.
+    With --by-day each written day replaces the same day of an earlier run; other days stay.
 
     Exit 1 if there is no such bar.
     """
     if form == "parquet" and (output is None) == (folder is None):
         raise UsageError("--format parquet needs --output FILE, or --by-day DIR")
     if form != "parquet" and folder is not None:
-        raise UsageError("--by-day is for --format parquet")
+        raise UsageError("--by-day needs --format parquet")
     with where as servers, open_postgres(servers, name="tickstock-bars") as connection:
         check_schema(connection)
         # A server-side cursor: a year of bars does not fit into memory.
@@ -78,7 +78,7 @@ def bars(
 
 def _write_days(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], folder: Path) -> None:
     need_arrow()
-    from ...output.bars_parquet import write_days  # noqa: PLC0415  # 0.2 s to import, for this one format
+    from ...output.bars_parquet import write_days  # noqa: PLC0415  # its import takes 0.2 s
 
     click.echo(f"{write_days(rows, folder, columns):,} days: {folder}", err=True)
 
@@ -86,7 +86,7 @@ def _write_days(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], folder:
 def _write(rows: Iterator[tuple[Any, ...]], columns: Sequence[str], form: str, output: Path | None) -> None:
     if form == "parquet" and output is not None:
         need_arrow()
-        from ...output.bars_parquet import write_parquet  # noqa: PLC0415  # 0.2 s to import, for this one format
+        from ...output.bars_parquet import write_parquet  # noqa: PLC0415  # its import takes 0.2 s
 
         write_parquet(rows, output, columns)
         return

@@ -28,17 +28,17 @@ _OPENING_RUSH = 1.8
     type=Number(1, 10_000_000),
     help="Ticks a second of market time, which runs at 60x: the mean of a 6.5 h day. Its opening has 1.8 times that.",
 )
-@typed("--open", "opens_page", is_flag=True, help="Open the page in a browser, where this machine has one.")
+@typed("--open", "opens_page", is_flag=True, help="Open the page in a browser, if this machine has one.")
 @server_options_in("demo")
 def demo(
     where: AbstractContextManager[Place], seconds: float, workers: int, symbols: int, rate: float, opens_page: bool
 ) -> None:
     """Make 1-minute bars of a synthetic market at 60x: with embedded servers, a producer, workers and a live table.
 
-    The page, which shows all of it in a browser, is served at the address that is printed first.
+    The command first prints the address of the page, which shows the market in a browser.
 
-    Ends with the ledger, which says what became of each tick, and with a daily run over the bars. The demo has embedded
-    servers of its own, which start empty, in the folder `demo` of the data folder.
+    At the end it prints the ledger, which counts the result of every tick, and does a daily run over the bars. The demo
+    starts its own embedded servers, which are empty, in the folder `demo` of the data folder.
     """
     stop = WatchedStop(deadline_s=60.0)
     click.echo(

@@ -17,7 +17,7 @@ _HOLD_S = 3600.0
 
 
 @click.command(context_settings=CONTEXT, short_help="Print the addresses of the servers for a shell.")
-@typed("--hold", is_flag=True, help="Then keep the embedded servers running until Ctrl-C.")
+@typed("--hold", is_flag=True, help="After that, keep the embedded servers running until Ctrl-C.")
 @server_options
 def urls(where: AbstractContextManager[Place], hold: bool) -> None:
     """Print the addresses of the servers, with passwords, as lines for a shell: eval "$(tickstock urls)".

@@ -1,4 +1,4 @@
-"""The options that say what a backtest is to test."""
+"""The options that describe a backtest: symbols, patterns, days, timeframe, rules."""
 
 import functools
 from collections.abc import Callable
@@ -21,40 +21,51 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 _DEFAULT = Rules()
 _OPTIONS = (
     typed("--symbols", type=NamesType(20), required=True, help="Symbols."),
-    typed("--patterns", type=NamesType(), required=True, help="Patterns, as pattern_definitions defines them."),
+    typed("--patterns", type=NamesType(), required=True, help="Patterns, as their rows in pattern_definitions say."),
     typed("--from", "start", type=_DAY, required=True, help="First day."),
     typed("--to", "end", type=_DAY, required=True, help="Last day."),
-    typed("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Bars that are traded on."),
+    typed("--timeframe", type=click.Choice([*INTRADAY, *LONGER]), default="daily", help="Timeframe of the bars."),
     typed("--initial-capital", type=Number(0), default=_DEFAULT.initial_capital, help="Dollars."),
     typed(
-        "--commission-rate", type=Number(0), default=_DEFAULT.commission_rate, help="Of the value, at entry and exit."
+        "--commission-rate",
+        type=Number(0),
+        default=_DEFAULT.commission_rate,
+        help="Share of the value, paid at entry and exit.",
     ),
     typed(
         "--slippage-rate",
         type=Number(0),
         default=_DEFAULT.slippage_rate,
-        help="How much worse a market order is filled.",
+        help="Share by which the price of a market order is worse.",
     ),
-    typed("--max-position-size", type=Number(0), default=_DEFAULT.max_position_size, help="Largest share of equity."),
     typed(
-        "--stop-loss-pct", type=Number(0), default=_DEFAULT.stop_loss_pct, help="Fraction from the entry; 0: no stop."
+        "--max-position-size",
+        type=Number(0),
+        default=_DEFAULT.max_position_size,
+        help="Largest share of equity in a position.",
+    ),
+    typed(
+        "--stop-loss-pct",
+        type=Number(0),
+        default=_DEFAULT.stop_loss_pct,
+        help="Distance from the entry as a fraction of its price; 0: no stop.",
     ),
     typed(
         "--take-profit-pct",
         type=Number(0),
         default=_DEFAULT.take_profit_pct,
-        help="Fraction from the entry; 0: no target.",
+        help="Distance from the entry as a fraction of its price; 0: no target.",
     ),
     typed("--max-bars", type=click.IntRange(1), help="Close a position after so many bars."),
-    typed("--short/--long-only", default=True, help="Whether bearish patterns open positions, too."),
+    typed("--short/--long-only", default=True, help="Open positions for bearish patterns, too, or not."),
 )
 
 
 def backtest_options(command: F) -> F:
-    """Add the options; the command gets `request`, a Request."""
+    """Add the options to a command, which then gets an argument `request`, a Request."""
 
     @functools.wraps(command)
-    def wrapped(  # what is taken out of the options
+    def wrapped(  # one for each option
         *args: Any,
         symbols: tuple[str, ...],
         patterns: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""A backtest's figures as tables in a terminal."""
+"""Print a backtest's figures as tables in a terminal."""
 
 import click
 from rich.table import Table
@@ -9,7 +9,7 @@ from ...process.console import make_console
 
 
 def print_report(report: Figures) -> None:
-    """Print the account, the trades of each pattern, and why signals were not traded."""
+    """Print the account, the trades of each pattern, and the reasons why signals were not traded."""
     console = make_console()
     account = Table("", "total", "a year", "Sharpe", "Sortino", "drawdown", "in the market", "dollars at the end")
     for name, figures in (("patterns", report.account), ("buy and hold", report.benchmark)):

@@ -37,7 +37,7 @@ _KEPT = {
     "events": "Days to keep rows of integration_events.",
     "indicators": "Days to keep rows of intraday_indicators.",
     "daily": "Days to keep rows of daily_indicators, and of daily_, weekly_, monthly_ and daily_intraday_patterns.",
-    "backtests": "Days to keep backtests that were done as jobs.",
+    "backtests": "Days to keep backtests that ran as jobs.",
     "records": "Days to keep dead letters, and the records of processes, sessions, ledgers and gaps.",
 }
 

@@ -1,9 +1,9 @@
-// Asks the API. An answer that is not good becomes an Error with the API's own sentence.
+// Calls the API. A refusal becomes an Error with the API's message.
 
 const TIMEOUT_MS = 10_000;
 const KEY = "tickstock-key";
 
-/** Read a call's answer. query: values that are null, undefined or "" are left out. */
+/** Send a GET and return its answer. query: values that are null, undefined or "" are left out. */
 export function get(path, query = {}, signal = null) {
   return ask("GET", path + search(query), undefined, signal);
 }
@@ -18,7 +18,7 @@ export function search(query) {
   return values.length ? "?" + new URLSearchParams(values) : "";
 }
 
-/** The key of this tab, until it is closed; null: none was given, so the page only shows. */
+/** The API key of this tab, until the tab is closed; null: no key was given, so the page is read-only. */
 export const key = {
   get: () => sessionStorage.getItem(KEY),
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
@@ -27,7 +27,7 @@ export const key = {
 export class Refused extends Error {
   constructor(message, status, answer) {
     super(message);
-    this.status = status; // 0: nobody answered
+    this.status = status; // 0: no answer
     this.answer = answer;
   }
 }

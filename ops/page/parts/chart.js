@@ -1,9 +1,9 @@
 // Draws one symbol with TradingView's Lightweight Charts: candles, volume, lines of indicators, marks, levels, gaps.
-// It knows nothing of the API. Times are Unix seconds of a bar's start.
+// It does not call the API. A time is the start of a bar in Unix seconds.
 
 import { clock, day, minute } from "./times.js";
 
-const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // these have a scale, and a pane, of their own
+const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // each of these has its own scale and pane
 const DASHED = 2;
 let library = null;
 
@@ -49,7 +49,7 @@ export class Chart {
     this.#repaint();
   }
 
-  /** Draw all of it again in the present colours. again: what the caller does then. */
+  /** Set a function that draws the caller's part again after a change of colours. */
   onRepaint(again) {
     this.#painted = again;
   }
@@ -88,7 +88,7 @@ export class Chart {
     this.#volume.setData(list.map((bar) => this.#pillar(bar)));
   }
 
-  /** Draw the newest bar, again or anew. */
+  /** Draw the newest bar, or draw it again after a change. */
   bar(bar, flashes = false) {
     this.#candles.update(this.#candle(bar, flashes));
     this.#volume.update(this.#pillar(bar));
@@ -126,7 +126,7 @@ export class Chart {
     this.#marks.setMarkers(list.map(({ id, time, kind, text }) => ({ id, time, text, ...looks[kind] })));
   }
 
-  /** Draw the levels of a pattern; none: take them away. */
+  /** Draw the levels of a pattern; an empty list removes them. */
   levels(prices, title = "") {
     this.#levels.forEach((level) => this.#candles.removePriceLine(level));
     const line = (price) => this.#candles.createPriceLine({ price, title, color: this.#colours.accent, lineStyle: DASHED, lineWidth: 1, axisLabelVisible: true });
@@ -159,7 +159,7 @@ export class Chart {
     return series;
   }
 
-  /** Bring a bar into the middle; null: the newest bars to the right edge. */
+  /** Scroll a bar to the middle; null: scroll the newest bars to the right edge. */
   show(time) {
     const scale = this.#chart.timeScale();
     const index = time === null ? null : scale.timeToIndex(time, true);
@@ -174,7 +174,7 @@ export class Chart {
     this.#chart.timeScale().fitContent();
   }
 
-  /** Draw with the same bars in view, though older ones come before them. time: of any bar that is drawn already. */
+  /** Draw and keep the same bars in view, although older bars are added. time: of any bar that is drawn already. */
   still(time, draw) {
     const scale = this.#chart.timeScale();
     const range = scale.getVisibleLogicalRange();

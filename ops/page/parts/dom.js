@@ -1,4 +1,4 @@
-// Makes elements. Text from others enters only as text nodes: nothing here reads HTML.
+// Makes elements. All text becomes text nodes: no function here parses HTML.
 
 /** Make an element. attributes: `class`, `onclick` and other listeners, properties by `.name`, else attributes. */
 export function h(tag, attributes = {}, ...children) {
@@ -21,7 +21,7 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Set an element's text only if it differs: a screen reader hears what is new. */
+/** Set an element's text only if it differs, so that a screen reader reads only new texts. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

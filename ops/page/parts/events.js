@@ -1,4 +1,4 @@
-// Hears the results live. After a lost connection it goes on behind the last result, so nothing is left out.
+// Receives the results live. After a lost connection it continues after the last result, so nothing is left out.
 
 import { search } from "./api.js";
 
@@ -34,7 +34,7 @@ export class Stream {
     this.#run();
   }
 
-  /** End it for good. */
+  /** Close the connection, and do not connect again. */
   stop() {
     document.removeEventListener("visibilitychange", this.#seen);
     clearTimeout(this.#hiding);
@@ -68,7 +68,7 @@ export class Stream {
     }
   }
 
-  /** Listen until the connection ends; return whether there was one. */
+  /** Listen until the connection ends; return whether it was opened. */
   async #listen(mine) {
     const once = new AbortController();
     const headers = this.#last ? { "Last-Event-ID": this.#last } : {};
@@ -103,7 +103,7 @@ export class Stream {
     const cut = id.lastIndexOf("-");
     const partition = id.slice(0, cut);
     const number = Number(id.slice(cut + 1));
-    // Another process repeats what it cannot know that we have heard.
+    // Another process sends some results twice, because it does not know which ones this page has received.
     if (number <= (this.#numbers.get(partition) ?? 0)) return;
     this.#numbers.set(partition, number);
     this.#last = id;

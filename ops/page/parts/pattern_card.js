@@ -1,4 +1,4 @@
-// A pattern in words: its rule, how sure, how often such patterns were right, its levels.
+// A pattern in words: its rule, its confidence, its base rate (how often such patterns were right) and its levels.
 
 import { fill, h } from "./dom.js";
 import { minute } from "./times.js";
@@ -10,7 +10,7 @@ const CLASSES = { bullish: "up", bearish: "down" };
 export const price = (value) => (value === null || value === undefined ? "" : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: value < 10 ? 4 : 2, useGrouping: false }));
 export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(pattern.time * 1000).toISOString().slice(0, 10) : minute(pattern.time * 1000));
 
-/** ▲ bullish, in its colour. */
+/** Return an element with the direction, for example ▲ bullish, in its colour. */
 export function direction(pattern) {
   const name = pattern.direction ?? "neutral";
   return h("span", { class: CLASSES[name] ?? "" }, `${SIGNS[name] ?? ""} ${name}`);

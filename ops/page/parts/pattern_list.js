@@ -1,13 +1,13 @@
-// The latest patterns of all symbols: those that are kept, then what is published. Filters are the caller's.
+// The latest patterns of all symbols: first the stored ones, then each that is published. The caller gives the filters.
 
 import { get } from "./api.js";
 import { Stream } from "./events.js";
 import { liveOf, patternKey, patternOf } from "./symbol_data.js";
 
 const MOST = 300;
-const AGAIN_MS = 15_000; // the stream does not say which patterns were superseded: the table does
+const AGAIN_MS = 15_000; // read the table so often: the stream does not say which patterns were superseded
 
-/** A pattern's key among all. */
+/** Return the key of a pattern among those of all symbols. */
 export const listKey = (pattern) => `${pattern.symbol}|${pattern.timeframe}|${patternKey(pattern)}`;
 
 export class PatternList {
@@ -40,7 +40,7 @@ export class PatternList {
     clearInterval(this.#timer);
   }
 
-  /** Return them, the newest first. */
+  /** Return the patterns, the newest first. */
   sorted() {
     return [...this.patterns.values()].sort((a, b) => b.ended - a.ended || a.symbol.localeCompare(b.symbol) || a.pattern.localeCompare(b.pattern));
   }
@@ -71,7 +71,7 @@ export class PatternList {
     this.#hear.fresh(fresh);
   }
 
-  // What is listed here and is not in the table any more was superseded: a late tick took it from its bar.
+  // A listed pattern that is no longer in the table was superseded: a late tick removed it from its bar.
   async #compare() {
     try {
       const before = new Set(this.patterns.keys());
@@ -82,7 +82,7 @@ export class PatternList {
       gone.forEach((one) => (one.gone = true));
       if (gone.length) this.#hear.gone();
     } catch {
-      return; // the header says that nobody answers
+      return; // the header says that the API does not answer
     }
   }
 

@@ -1,4 +1,4 @@
-// The part of the address behind `#`: which view, and what it shows. A link with it shows the same.
+// The part of the address after `#` names the view and its content, so a link shows the same view.
 
 /** { view: "market", values: { symbol: "AAPL", … } } */
 export function read() {
@@ -6,13 +6,13 @@ export function read() {
   return { view, values: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** An address of a view. Values that are empty are left out. */
+/** Return the address of a view, without empty values. */
 export function link(view, values) {
   const kept = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return `#${view}${kept.length ? "?" + new URLSearchParams(kept) : ""}`;
 }
 
-/** Change values of the present address, without a new entry in the browser's history. */
+/** Change values in the present address, without a new entry in the browser's history. */
 export function change(values) {
   const now = read();
   history.replaceState(null, "", link(now.view, { ...now.values, ...values }));

@@ -1,14 +1,14 @@
-// What the page knows of one symbol in one timeframe: bars, patterns, gaps, values of indicators. History comes from
-// the API; what is new from the stream of results. Every change is told to `hear`.
+// The data of one symbol in one timeframe: bars, patterns, gaps, indicator values. History comes from the API, news come
+// from the stream of results. `hear` is called at every change.
 
 import { get } from "./api.js";
 import { Stream } from "./events.js";
 import { isLong, SECONDS, secondsOf } from "./timeframes.js";
 
 const BARS = 500;
-const MOST = 1_000; // what the API gives at once
+const MOST = 1_000; // the most rows that the API returns in one answer
 const SOON_MS = 250;
-const LATER_MS = 3_000; // detection may come a moment after the bar that changed
+const LATER_MS = 3_000; // detections may come a moment after the change of their bar
 const MOST_GAP_MINUTES = 1_440;
 
 export class SymbolData {
@@ -99,7 +99,7 @@ export class SymbolData {
     return lines;
   }
 
-  // A value has the time at which its bar ended.
+  // The time of a value is the end of its bar.
   #startOf(end) {
     const seconds = SECONDS[this.#timeframe];
     if (seconds) return secondsOf(end) - seconds;
@@ -115,7 +115,7 @@ export class SymbolData {
     }
   }
 
-  // Minutes in a gap that have no bar get a place, too; of a long gap its first day.
+  // Minutes of a gap get a place even without a bar; of a long gap only those of its first day.
   #gap(gap) {
     const first = secondsOf(gap.first_minute);
     const last = Math.min(secondsOf(gap.last_minute), first + MOST_GAP_MINUTES * 60);
@@ -126,7 +126,7 @@ export class SymbolData {
     return { id: gap.id, times, state: gap.state, why: gap.why, first, last, words: `gap: ${gap.why}` };
   }
 
-  /** Read what comes before the oldest bar. */
+  /** Read the rows before the oldest bar. */
   async older() {
     if (this.#loads || this.hasAll || !this.bars.length) return;
     const oldest = this.bars[0].time;
@@ -158,8 +158,8 @@ export class SymbolData {
     for (const one of bars) {
       if (one.revision) this.#changed();
       if (this.#timeframe === "1min") this.#put({ ...one, time: one.timestamp, trades: one.trade_count, provenance: null });
-      // A bar of several minutes is read from the API: the stream has minutes only. Of a minute it does not say whether
-      // it is partial: the API does, a moment later.
+      // The stream has only 1-minute bars, so longer bars are read from the API. The stream does not say whether a minute
+      // is partial; the API says it a moment later.
       this.#again(one.timestamp, this.#timeframe === "1min" ? LATER_MS : SOON_MS);
     }
   }
@@ -184,7 +184,7 @@ export class SymbolData {
 
   #put(bar) {
     const known = find(this.bars, bar.time);
-    // History may be newer than what the stream still tells.
+    // A bar of the history may be newer than an event of the stream.
     if (known && (known.revision ?? 0) > (bar.revision ?? 0)) return;
     if (bar.time < (this.bars[0]?.time ?? 0)) return;
     const before = known && { ...known };
@@ -192,7 +192,7 @@ export class SymbolData {
     if (!before || ["open", "high", "low", "close", "volume", "provenance"].some((name) => before[name] !== now[name])) this.#hear.bar(now, before);
   }
 
-  // What was found on this bar, and after it, may no longer stand.
+  // Patterns and values on this bar and on later bars may be superseded.
   #changed() {
     this.#soon("patterns", SOON_MS, () => this.#readPatterns());
     this.#soon("patterns later", LATER_MS, () => this.#readPatterns());
@@ -233,17 +233,17 @@ export class SymbolData {
   }
 }
 
-/** A pattern's key within a symbol and timeframe. */
+/** Return the key of a pattern within its symbol and timeframe. */
 export const patternKey = (pattern) => `${pattern.pattern}|${pattern.time}`;
 
-/** A pattern of GET /api/patterns, with times as Unix seconds. time: the bar's start. */
+/** Convert a pattern of GET /api/patterns: times in Unix seconds, time: the bar's start. */
 export function patternOf({ time, bar, superseded_at, ...others }) {
   return { ...others, time: secondsOf(bar ?? time), gone: superseded_at !== null };
 }
 
 const DIRECTIONS = { 1: "bullish", "-1": "bearish" };
 
-/** A pattern of the stream, in the same form. */
+/** Convert a pattern of the stream to the same form. */
 export function liveOf(found) {
   const ended = found.minute * 60 + (SECONDS[found.timeframe] ?? 86_400)
   const { symbol, timeframe, pattern, confidence, levels, parameters, base_rate, volume } = found;
@@ -256,14 +256,14 @@ function find(list, time) {
   return list[place(list, time)]?.time === time ? list[place(list, time)] : undefined;
 }
 
-/** Put an item at its time into a list in order of time; return it. */
+/** Insert an item into a list that is sorted by time; return the item. */
 function put(list, item) {
   const at = place(list, item.time);
   list.splice(at, list[at]?.time === item.time ? 1 : 0, item);
   return item;
 }
 
-// The first index whose time is not before; most often the end.
+// Return the first index whose time is not before the given time; most often that is the end.
 function place(list, time) {
   let low = 0;
   let high = list.length;

@@ -1,11 +1,11 @@
-// A field that finds a symbol: by its beginning, or by a part of its name. Arrow keys choose, Enter takes.
+// A field that finds a symbol: by its beginning, or by a part of its name. Arrow keys move through the list, Enter takes a symbol.
 
 import { get } from "./api.js";
 import { fill, h } from "./dom.js";
 
 const PAUSE_MS = 120;
 
-/** Make the field. chosen(symbol): what a person took. */
+/** Make the field. chosen(symbol) is called when the user takes a symbol. */
 export function symbolSearch(symbol, chosen) {
   let timer = null;
   let found = [];
@@ -27,7 +27,7 @@ export function symbolSearch(symbol, chosen) {
         at = found.length ? 0 : -1;
         draw();
       } catch {
-        shut(); // the header says that nobody answers
+        shut(); // the header says that the API does not answer
       }
     }, PAUSE_MS);
   }

@@ -9,7 +9,7 @@ import { fill, h } from "./dom.js";
 export function table(caption, columns, empty = "nothing yet") {
   const body = h("tbody");
   const head = h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null }, column.title)));
-  // A wide table scrolls by itself; the keyboard reaches it.
+  // A wide table scrolls in its own element, which the keyboard can reach.
   const element = h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
     h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body));
   const cells = (row) => columns.map((column) => h("td", { class: column.number ? "number" : null }, column.cell(row) ?? ""));

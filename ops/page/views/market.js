@@ -13,14 +13,14 @@ import { minute, zoneName } from "../parts/times.js";
 
 const LAST = "tickstock-market";
 const FLASH_MS = 1_600;
-const MOST_TEXTS = 30; // with more marks their names would hide each other
+const MOST_TEXTS = 30; // the names of more marks would hide each other
 const MOST_NOTES = 5;
 const MOST_ROWS = 200;
 const TABLE_BARS = 50;
 const FEW_BARS = 120; // these are drawn over the whole width
 const NO_LIBRARY = "The charts library was not built into this installation, so there is no chart: `tickstock page-library` fetches it (or `make page`), then start tickstock-api again. Everything else on this page works.";
 
-/** Show the view. values: of the address. Returns what ends it. */
+/** Show the view. values: those in the address. Returns a function that ends the view. */
 export function show(main, values, frame) {
   const view = new Market(main, values, frame);
   view.start();
@@ -164,7 +164,7 @@ class Market {
     return this.#message.textContent !== NO_LIBRARY;
   }
 
-  // -- what the data tells --
+  // -- changes of the data --
 
   #all() {
     if (this.#draws()) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
@@ -225,7 +225,7 @@ class Market {
     this.#rows();
   }
 
-  // -- what a person points at --
+  // -- the user's choices --
 
   #pointed(time, id) {
     this.#tell(time === null ? this.#data.bars.at(-1) : this.#data.bars.find((bar) => bar.time === time));
@@ -252,7 +252,7 @@ class Market {
     this.#chart?.levels(pattern ? pattern.levels : [], pattern?.pattern);
   }
 
-  // -- what is written --
+  // -- texts --
 
   #marks() {
     const oldest = this.#data.bars[0]?.time ?? Infinity;
@@ -297,7 +297,7 @@ class Market {
     if (this.#details.open) this.#barRows.rows(this.#data.bars.slice(-TABLE_BARS).reverse(), (bar) => ({ "data-time": bar.time }));
   }
 
-  // Once a frame, however much comes.
+  // Draw once per frame, for any number of changes.
   #soon(name, draw) {
     if (this.#frames.has(name)) return;
     this.#frames.set(name, requestAnimationFrame(() => {

@@ -10,9 +10,9 @@ import { TIMEFRAMES } from "../parts/timeframes.js";
 
 const FILTERS = ["symbol", "pattern", "timeframe", "direction", "confidence", "quiet"];
 const KEPT = "tickstock-patterns";
-const DRAW_MS = 250; // at most so often
+const DRAW_MS = 250; // draw at most so often
 
-/** Show the view. values: of the address. Returns what ends it. */
+/** Show the view. values: those in the address. Returns a function that ends the view. */
 export function show(main, values, frame) {
   const view = new Patterns(main, values, frame);
   view.start();
@@ -27,7 +27,7 @@ class Patterns {
   #closed = false;
   #timer = null;
   #fresh = new Set(); // keys that were not drawn yet
-  #shown = []; // what is drawn in quiet mode
+  #shown = []; // the patterns that are drawn in quiet mode
   #message = h("p", { class: "message", role: "alert" });
   #more = h("button", { class: "more", hidden: true, onclick: () => this.#take() });
   #rows = table("Patterns, the newest first", COLUMNS, "no pattern fits these filters yet");
@@ -36,7 +36,7 @@ class Patterns {
     const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
     this.#main = main;
     this.#frame = frame;
-    // An address with filters shows these; a bare one those of the last time.
+    // Use the filters of the address; if it has none, those of the last visit.
     const given = FILTERS.some((name) => name in values) ? values : kept;
     this.#filters = Object.fromEntries(FILTERS.map((name) => [name, given[name] ?? ""]));
   }
@@ -110,7 +110,7 @@ class Patterns {
     }, DRAW_MS);
   }
 
-  // Quiet: only the number of what waits changes.
+  // In quiet mode only the number of waiting patterns changes.
   #wait() {
     this.#more.hidden = !this.#fresh.size;
     say(this.#more, `${this.#fresh.size} new: show`);

@@ -1,1 +1,1 @@
-"""Backtests as jobs: asked for by messages or calls, done as runs are, told on two channels, kept as rows."""
+"""Backtests as jobs: messages or calls start them, `tickstock-jobs` runs them, rows and messages have the results."""

@@ -1,4 +1,4 @@
-"""A backtest as the application asks for it on `tickstock.jobs.backtest`, and its end on `tickstock.jobs.cancel`."""
+"""Read the application's messages: requests on `tickstock.jobs.backtest` and cancels on `tickstock.jobs.cancel`."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -16,15 +16,15 @@ from ..report import Request
 from ..rules import Rules
 
 BACKTEST, CANCEL = "backtest_job", "cancel_job"
-MOST_SYMBOLS, MOST_DAYS = 50, 1825  # the bounds of the application's own form
-MOST_BARS = 5_000_000  # that are traded on: some 500 MB in the process that does it
+MOST_SYMBOLS, MOST_DAYS = 50, 1825  # the limits of the application's own form
+MOST_BARS = 5_000_000  # of the traded timeframe: about 500 MB in the process that trades
 _SESSION_MINUTES, _TRADING_DAYS = 390, 5 / 7
 _PARAMETERS = Rules.__struct_fields__
 _MAY_BE_NONE = ("stop_loss_pct", "take_profit_pct", "max_bars")
 
 
 class Asked(NamedTuple):
-    """A request, by whom, and its job. why: it cannot be done; request is None then."""
+    """A job, its sender and its request. why: the reason if the job cannot be done; request is None then."""
 
     job_id: str
     requested_by: str
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
 
 def read_backtest(connection: Connection, body: bytes, today: date) -> Asked:
-    """Read a message. Raises UsageError where not even its job can be told; any other fault is in the answer."""
+    """Read a message. Raises UsageError if it does not name its job; the answer's `why` gives any other fault."""
     fields = fields_of(body)
     job_id, by = job_id_of(fields), name_of(fields.get("user_id") or fields.get("requested_by"))
     try:
@@ -44,16 +44,16 @@ def read_backtest(connection: Connection, body: bytes, today: date) -> Asked:
 
 
 def read_cancel(body: bytes) -> str:
-    """Return the job that a message cancels. Raises UsageError."""
+    """Return the id of the job that a message cancels. Raises UsageError."""
     fields = fields_of(body)
     _check_type(fields, CANCEL)
     return job_id_of(fields)
 
 
 def request_of(connection: Connection, fields: Mapping[str, Any], today: date) -> Request:
-    """Return what the fields of a message, or of a call, ask for. Raises UsageError for the first thing that is wrong.
+    """Convert the fields of a message or call to a request. Raises UsageError for the first wrong field.
 
-    today: in New York; no backtest ends later, for it would be another one on the next day.
+    today: in New York. A backtest must not end after it: on the next day the same request would give another result.
     """
     request = Request(
         symbols=_some(_given(fields, "symbols"), MOST_SYMBOLS),
@@ -66,7 +66,7 @@ def request_of(connection: Connection, fields: Mapping[str, Any], today: date) -
     check(request)
     _check_size(request, today)
     if unknown := unknown_symbols(connection, request.symbols):
-        raise UsageError(f"nothing is known of {len(unknown)} symbols: {', '.join(unknown[:5])}")
+        raise UsageError(f"{len(unknown)} symbols are unknown: {', '.join(unknown[:5])}")
     return request
 
 
@@ -112,7 +112,7 @@ def _words(given: Any, name: str) -> tuple[str, ...]:
 
 
 def _day(given: Any, name: str) -> str:
-    """Return a day as ISO text; the application sends one, with or without a time behind it."""
+    """Return a day as ISO text; the application sends a day with or without a time."""
     try:
         return date.fromisoformat(str(given)[:10]).isoformat()
     except ValueError:
@@ -120,7 +120,7 @@ def _day(given: Any, name: str) -> str:
 
 
 def _rules(given: Any) -> Rules:
-    """Read the parameters; what is not given, or null, is as by default. No stop, no target: 0."""
+    """Read the parameters. A missing or null parameter has its default; 0 means no stop or no target."""
     if given is None:
         return Rules()
     if not isinstance(given, Mapping):

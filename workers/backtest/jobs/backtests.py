@@ -1,4 +1,4 @@
-"""The coordinator's part in backtests: a few are moved on at a time, and how far each is is told."""
+"""The coordinator's part in backtests: it advances a few of them at a time, and publishes the progress of each."""
 
 from ....contracts.runs import StepKey
 from ....db.postgres import Connection
@@ -7,19 +7,19 @@ from ....db.world import World
 from .moves import move_backtest
 
 _AT_ONCE = 3  # backtests; the others wait in their queue
-_DEALT = 8  # steps of each: those of a daily run must not wait behind fifty symbols
+_DEALT = 8  # steps of each backtest: the steps of a daily run must not wait for all steps of a backtest
 _SAY_EVERY_S = 1.0
 
 
 class Backtests:
-    """What the holder of the lease does."""
+    """Advances the backtests; only the holder of the lease uses it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._say_at = 0.0
 
     def move(self, connection: Connection) -> list[tuple[StepKey, int]]:
-        """Move backtests on and tell how far they are; return the steps that are to be dealt."""
+        """Advance backtests and publish their progress; return the steps to deal."""
         says = self._world.monotonic_s() >= self._say_at
         if says:
             self._say_at = self._world.monotonic_s() + _SAY_EVERY_S
@@ -30,5 +30,5 @@ class Backtests:
         return due
 
     def begin_anew(self) -> None:
-        """Tell everything again: another coordinator may have told others."""
+        """Publish the progress of all backtests at the next move: another coordinator may have published since."""
         self._say_at = 0.0

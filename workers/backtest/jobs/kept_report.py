@@ -1,4 +1,4 @@
-"""A report as rows, and read from them again: the very report, to the last bit of each number."""
+"""Write a report as rows, and read it from them: the same report, to the last bit of each number."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ def keep_report(connection: Connection, run_id: UUID, report: Report) -> None:
 
 
 def read_report(connection: Connection, run_id: UUID) -> Report | None:
-    """Read a report; None where there is none."""
+    """Read the report of a run; return None if it has none."""
     text = backtests.figures_of(connection, run_id)
     if text is None:
         return None
@@ -32,19 +32,19 @@ def read_report(connection: Connection, run_id: UUID) -> Report | None:
 
 
 def figures_of(text: str) -> Figures:
-    """Read figures as they were kept."""
+    """Decode figures from their stored text."""
     return msgspec.json.decode(text, type=Figures)
 
 
 def read_trades(connection: Connection, run_id: UUID, *, after: int = 0, limit: int = _EVERY) -> Iterator[TradeRow]:
-    """Read trades by their entries. after: as many are left out."""
+    """Read trades in the order of their entries, without the first `after` trades."""
     for row in backtests.trades_of(connection, run_id, after, limit):
         values: dict[str, Any] = dict(zip(TradeRow.__struct_fields__, row, strict=True))
         yield TradeRow(**values | {name: _iso(values[name]) for name in _TIMES})
 
 
 def read_equity(connection: Connection, run_id: UUID) -> Iterator[CurvePoint]:
-    """Read the curve."""
+    """Read the equity curve."""
     for time, equity, benchmark, exposure in backtests.equity_of(connection, run_id):
         yield CurvePoint(_iso(time), equity, benchmark, exposure)
 

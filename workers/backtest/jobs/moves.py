@@ -1,4 +1,4 @@
-"""Move one backtest on, in the transaction that holds its row: each move is decided from the rows alone."""
+"""Advance one backtest, in the transaction that locks its row. The rows alone decide which move it makes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -26,11 +26,11 @@ from .steps import SIGNALS, TRADES, batches_of
 log = structlog.get_logger()
 
 CANCELLED: Final = "cancelled"
-_OF_SIGNALS = 0.9  # their part of the work: trading takes little of it
+_OF_SIGNALS = 0.9  # the share of the signals in the progress: trading takes little time
 
 
 def move_backtest(connection: Connection, run_id: UUID, *, says: bool) -> bool:
-    """Take one step, if due; False: it has ended. says: tell how far it is, too."""
+    """Make one move, if due; return False if the backtest has ended. says: also publish its progress."""
     with connection.transaction():
         run = lock_job(connection, run_id)
         return run is not None and _Move(connection, run, job_id_of(connection, run_id)).move(says=says)
@@ -67,7 +67,7 @@ class _Move:
         run_id, phase = self._run.run_id, str(self._run.phase)
         state = run_steps.phase_state(self._connection, run_id, phase)
         share = share_of(phase, state.ended_symbols, state.all_symbols)
-        if state.failed:  # without one of its symbols it would be another backtest
+        if state.failed:  # without one of its symbols the result would be wrong
             return self._end("failed", run_steps.run_totals(self._connection, run_id).error or "failed")
         if state.waiting:
             return self._say(share, state.current_symbol) if says else True
@@ -92,7 +92,7 @@ class _Move:
         text = figures_of(self._connection, run_id) if status == "completed" else None
         figures = None if text is None else read_figures(text)
         drop_parts(self._connection, run_id)
-        if figures is None:  # a cancel may meet the commit of the last step
+        if figures is None:  # a cancel may come just after the last step stored a result
             drop_result(self._connection, run_id)
         totals = RunTotals(of_steps.symbols, failed, 0, figures.signals if figures else 0)
         runs.end_run(self._connection, run_id, status, totals, None if status == CANCELLED else why)
@@ -108,5 +108,5 @@ class _Move:
 
 
 def share_of(phase: str | None, ended: int, every: int) -> float:
-    """Return how much of a backtest is done, 0..1. ended, every: symbols whose signals are found, and all."""
+    """Return the done share of a backtest, 0 to 1. ended: the number of symbols with found signals; every: of all."""
     return _OF_SIGNALS if phase == TRADES else round(_OF_SIGNALS * ended / max(1, every), 4)

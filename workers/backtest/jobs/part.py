@@ -1,4 +1,4 @@
-"""What a step found of its symbols, as bytes: columns as they lie in memory, so that none of them changes. Pure."""
+"""Pack the signals and bars that a step found into bytes: the columns as they are in memory, bit for bit. Pure."""
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ _INT, _FLOAT = np.dtype("<i8"), np.dtype("<f8")
 
 
 class _Part(msgspec.Struct, frozen=True, array_like=True):
-    """bounds, time, and open, high, low, close of the bars; bar, direction, confidence and names of the signals."""
+    """The columns of a part: bounds, time and prices of the bars; bar, direction, confidence, names of the signals."""
 
     symbols: list[str]
     bounds: bytes
@@ -24,7 +24,7 @@ class _Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pack(found: Found) -> bytes:
-    """Write bars and signals."""
+    """Pack bars and signals into bytes."""
     market, signals = found
     part = _Part(
         symbols=list(market.symbols),
@@ -40,7 +40,7 @@ def pack(found: Found) -> bytes:
 
 
 def unpack(body: bytes) -> Found:
-    """Read them again."""
+    """Return the bars and signals of packed bytes."""
     part = msgspec.msgpack.decode(body, type=_Part)
     prices = (np.frombuffer(column, _FLOAT) for column in part.prices)
     market = Market(part.symbols, np.frombuffer(part.bounds, _INT), np.frombuffer(part.time, _INT), *prices)

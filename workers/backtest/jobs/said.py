@@ -1,4 +1,4 @@
-"""What is said of a backtest: how far it is, and at its end flat figures, each finite or null. Pure."""
+"""The messages about a backtest: its progress, and at its end flat figures, each finite or null. Pure."""
 
 from collections.abc import Mapping
 
@@ -33,7 +33,7 @@ _TRADES = {
 def progress_said(
     job_id: str, *, now_s: float, share: float, symbol: str | None, ends_s: float | None
 ) -> list[Message]:
-    """Say how much is done, 0..1, and when the rest will be (Unix seconds, None: nobody knows)."""
+    """Return the message of progress. share: done, 0 to 1. ends_s: the expected end, Unix seconds; None: unknown."""
     return [
         backtest_progress(
             now_s=now_s, job_id=job_id, progress=share, current_symbol=symbol, estimated_completion_s=ends_s
@@ -42,7 +42,7 @@ def progress_said(
 
 
 def completed_said(job_id: str, figures: Figures, *, now_s: float) -> list[Message]:
-    """Say what a backtest found out, after a progress of 1."""
+    """Return the messages of a completed backtest: a progress of 1, then its results."""
     return [
         *progress_said(job_id, now_s=now_s, share=1.0, symbol=None, ends_s=now_s),
         backtest_results(now_s=now_s, job_id=job_id, status="completed", results=flat(figures)),
@@ -50,12 +50,12 @@ def completed_said(job_id: str, figures: Figures, *, now_s: float) -> list[Messa
 
 
 def failed_said(job_id: str, why: str, *, now_s: float) -> list[Message]:
-    """Say that there are no figures, and why: a cancelled job is told so, too."""
+    """Return the message of a backtest that failed or was cancelled: no figures, but the reason."""
     return [backtest_results(now_s=now_s, job_id=job_id, status="failed", results={"error": why})]
 
 
 def flat(figures: Figures) -> Mapping[str, Figure]:
-    """Return the figures without levels, in the usual names."""
+    """Return the figures as one flat mapping, under the usual names."""
     request = figures.request
     return {
         **{name: getattr(figures.account, field) for name, field in _ACCOUNT.items()},

@@ -1,6 +1,6 @@
-"""The steps of a backtest: the signals of some symbols, and, when all are found, the trades.
+"""The steps of a backtest: each finds the signals of some symbols; the last one trades the signals of all symbols.
 
-What was found waits as a row, so that trading does not read bars that have changed since.
+A step stores its signals and bars as a row, so that the last step does not read bars that have changed since.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from .part import pack, unpack
 
 SIGNALS, TRADES = "signals", "trades"
 PHASES = (SIGNALS, TRADES)
-_DAYS_AT_ONCE = 5  # symbols of a step on bars of days: some 100 ms; minutes of a year take seconds
+_DAYS_AT_ONCE = 5  # symbols in a step on daily bars: some 100 ms; a year of 1-minute bars takes seconds
 
 
 def prepare_signals(connection: Connection, run: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
-    """Find the signals of the step's symbols. go_on: called now and then; raises StepUnwanted."""
+    """Find the signals of the step's symbols. go_on: called often; it raises StepUnwanted to end the step."""
     request = read_request(connection, step)
     patterns = [one.definition for one in msgspec.convert(run.definitions, list[PinnedPattern])]
     found = find(load_symbols(connection, request, step.symbols), request, patterns, go_on)
@@ -39,7 +39,7 @@ def prepare_signals(connection: Connection, run: PinnedRun, step: Step, go_on: C
 
 
 def prepare_trades(connection: Connection, _: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
-    """Trade what was found of all symbols."""
+    """Trade the signals of all symbols."""
     run_id, request = step.key.run_id, read_request(connection, step)
     found = joined([unpack(part) for part in parts_of(connection, run_id)])
     go_on()
@@ -65,5 +65,5 @@ def batches_of(request: Request) -> list[list[str]]:
 
 
 def read_request(connection: Connection, step: Step) -> Request:
-    """Return what the run of a step is to do."""
+    """Return the request of the run that a step belongs to."""
     return msgspec.convert(request_of_job(connection, step.key.run_id), Request)

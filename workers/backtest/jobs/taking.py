@@ -1,4 +1,4 @@
-"""Makes a row of a message that asks for a backtest, or for its end."""
+"""Store a message that asks for a backtest, or that cancels one, as a row."""
 
 from datetime import datetime
 from uuid import UUID
@@ -26,11 +26,11 @@ class TakeBacktest:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Add the backtest, failed where it cannot be done. Raises UsageError then, too."""
+        """Add the backtest. If it cannot be done, add it as failed, and raise UsageError."""
         now = self._world.utc_now()
         asked = read_backtest(connection, body, day_of(now))
         if add_backtest(connection, self._world.uuid(), asked, now):
-            log.info("backtest asked for", job_id=asked.job_id, requested_by=asked.requested_by)
+            log.info("backtest requested", job_id=asked.job_id, requested_by=asked.requested_by)
         if asked.why is not None:
             raise UsageError(f"job {asked.job_id}: {asked.why}")
 
@@ -42,16 +42,16 @@ class TakeCancel:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Ask for the end of a backtest; of one that has not come yet it is told at once. Raises UsageError."""
+        """Cancel a backtest; publish the end at once if the backtest has not arrived yet. Raises UsageError."""
         job_id, now = read_cancel(body), self._world.utc_now()
         with connection.transaction():
             if not cancel_job(connection, self._world.uuid(), "backtest", job_id, day_of(now)):
                 add_messages(connection, failed_said(job_id, CANCELLED, now_s=now.timestamp()))
-        log.info("cancel of a job asked for", job_id=job_id)
+        log.info("cancel of a job requested", job_id=job_id)
 
 
 def add_backtest(connection: Connection, run_id: UUID, asked: Asked, now: datetime) -> bool:
-    """Add a backtest; False: its job was there already. That one cannot be done is told with its row."""
+    """Add a backtest; return False if the job exists already. If it cannot be done, add the message of its end, too."""
     job = NewJob(
         kind="backtest",
         job_id=asked.job_id,

@@ -1,7 +1,7 @@
-"""Hears the channels of jobs, and lets a row be made of each message at once: the message is gone, the row is done.
+"""Listens to the channels of jobs, and stores each message as a row at once, because pub-sub does not keep messages.
 
-Any number of processes listen. Each stores the message; the job's id makes that one row. Only the first of them
-publishes that a message is refused.
+Any number of processes listen, and each stores the message; they write one row, because the job's id is unique. Only
+the first process publishes that a message is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _WAIT_S = 0.2
 _COMPONENT = "job_listener"
 
 
-Take = Callable[[Connection, bytes], None]  # makes the row of a message; raises UsageError where it is refused
+Take = Callable[[Connection, bytes], None]  # stores a message as a row; raises UsageError to refuse it
 
 
 class _Heard(NamedTuple):
@@ -37,9 +37,9 @@ class _Heard(NamedTuple):
 
 
 class JobsListener(PatientLoop):
-    """One subscription. What is heard while PostgreSQL is away waits in the connection.
+    """One subscription. Messages that arrive while PostgreSQL is away wait in the connection.
 
-    takes: by channel.
+    takes: for each channel, the function that stores its messages.
     """
 
     def __init__(

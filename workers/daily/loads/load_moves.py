@@ -34,7 +34,7 @@ class LoadMoves(RunMoves):
         self._csv_folder = csv_folder
 
     def lock(self) -> AliveRun | None:
-        """Lock it."""
+        """Lock and return the load, or None if it has ended."""
         return lock_job(self.connection, self._run_id)
 
     def say(self, messages: Sequence[Message]) -> None:

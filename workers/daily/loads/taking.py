@@ -1,4 +1,4 @@
-"""Makes a row of a message that asks for a data load, or for a job's end."""
+"""Store a message that asks for a data load, or that cancels one, as a row."""
 
 import structlog
 
@@ -21,11 +21,11 @@ class TakeLoad:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Add the load, failed where it cannot be done. Raises UsageError then, too."""
+        """Add the load. If it cannot be done, add it as failed, and raise UsageError."""
         asked = read_load(body)
         day = latest_session(self._world.utc_now(), market_closures(connection)).day
         if add_load(connection, self._world.uuid(), asked, day):
-            log.info("data load asked for", job_id=asked.job_id, requested_by=asked.requested_by)
+            log.info("data load requested", job_id=asked.job_id, requested_by=asked.requested_by)
         if asked.why is not None:
             raise UsageError(f"job {asked.job_id}: {asked.why}")
 
@@ -37,7 +37,7 @@ class TakeControl:
         self._world = world
 
     def __call__(self, connection: Connection, body: bytes) -> None:
-        """Ask for the end of a job. Raises UsageError."""
+        """Cancel a job. Raises UsageError."""
         job_id = read_cancel(body)
         cancel_job(connection, self._world.uuid(), "data_load", job_id, self._world.utc_now().date())
-        log.info("cancel of a job asked for", job_id=job_id)
+        log.info("cancel of a job requested", job_id=job_id)

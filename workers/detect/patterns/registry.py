@@ -1,4 +1,4 @@
-"""All patterns by name: a new one needs a file, and here its import and its place in `_KINDS`.
+"""All patterns by name. A new pattern needs a file, and here an import and a place in `_KINDS`.
 
 The application shows patterns in the order of `_KINDS`.
 """

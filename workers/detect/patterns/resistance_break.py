@@ -51,7 +51,7 @@ def find_resistance_break(windows: Windows, parameters: Parameters) -> Found:
 def _worth_a_look(windows: Windows, margin: float, ticks: float) -> NDArray[np.intp]:
     """Return the rows whose last close is above all closes since the newest possible swing high, and far enough.
 
-    The level is not below the close before: so the last close is far enough above that, too.
+    The level is not below the close of the bar before, so the last close is far enough above that close, too.
     """
     close, there = windows.close[:, -1], windows.length >= DEPTH
     for bar in range(2, 2 + SWING):
