@@ -9,6 +9,7 @@ const HEALTH_EVERY_MS = 5_000;
 const VIEWS = {
   market: { title: "Market", load: () => import("./views/market.js") },
   patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
+  fleet: { title: "Fleet", load: () => import("./views/fleet.js") },
 };
 const main = document.getElementById("view");
 const zone = document.getElementById("zone");
