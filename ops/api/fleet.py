@@ -5,14 +5,19 @@ from typing import Any
 from litestar import get
 
 from ...contracts.errors import ServerAway
+from ..status.monitor_tables import said_of
 from .refusals import refusals
 from .service import Shared
 
 
 @get("/api/fleet", responses=refusals(503), tags=["fleet"], sync_to_thread=False)
 def fleet(service: Shared) -> dict[str, Any]:
-    """Show the fleet as `tickstock status --json` prints it, from the last reading; looked_s: its age in seconds."""
+    """Show the fleet as `tickstock status --json` prints it, from the last reading; looked_s: its age in seconds.
+
+    lines: the parts in a line each, in the words of `tickstock status`; missing while a server is away.
+    """
     look = service.glance.last
     if look is None:
         raise ServerAway("the fleet has not been read yet", "postgresql")
-    return look.document() | {"looked_s": round(service.glance.age_s, 1)}
+    lines = {"lines": said_of(look.fleet)} if look.fleet else {}
+    return look.document() | lines | {"looked_s": round(service.glance.age_s, 1)}

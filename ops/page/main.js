@@ -9,6 +9,9 @@ const HEALTH_EVERY_MS = 5_000;
 const VIEWS = {
   market: { title: "Market", load: () => import("./views/market.js") },
   patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
+  fleet: { title: "Fleet", load: () => import("./views/fleet.js") },
+  runs: { title: "Runs", load: () => import("./views/runs.js") },
+  data: { title: "Data", load: () => import("./views/data.js") },
 };
 const main = document.getElementById("view");
 const zone = document.getElementById("zone");

@@ -109,6 +109,12 @@ def glance_lines(look: FleetLook) -> Iterator[Text]:
     yield from _rest(look)
 
 
+def said_of(look: FleetLook) -> list[dict[str, str]]:
+    """Return the lines as objects, for a page: the part, and what is said of it."""
+    lines = (line.plain for line in _lines(look))
+    return [{"part": line[:_LABEL].strip(), "says": line[_LABEL:]} for line in lines]
+
+
 def _lines(look: FleetLook) -> Iterator[Text]:
     for line in fleet_lines(look.fleet):
         yield Text(line)

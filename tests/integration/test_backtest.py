@@ -46,7 +46,7 @@ def test_a_hammer_is_bought_at_the_next_open_and_sold_at_its_target(tickstock, m
     assert (bought["symbol"], bought["pattern"], bought["direction"]) == ("A", "Hammer", "long")
     assert (bought["entry_price"], bought["exit_price"], bought["reason"]) == (100.0, 112.0, "target")
     assert bought["exit_time"].startswith(str(DAYS[65]))
-    assert "look-ahead: 0 trades differ" in run.stderr
+    assert "look-ahead: 0 trades depend on later bars" in run.stderr
     assert (tmp_path / "report.json").stat().st_size > 0
     table = pq.read_table(tmp_path / "trades.parquet").to_pylist()
     assert [one["exit_price"] for one in table] == [one["exit_price"] for one in report["trade_list"]]

@@ -87,7 +87,7 @@ def test_patterns_are_a_frame_with_direction_and_levels(filled):
     assert frames.patterns(filled.database_url, symbols="IBM").rows() == [
         ("IBM", AT.replace(minute=1), "1min", "Hammer", 0.75, "bullish", 11.5, 7.0, [10.5], FLOW)
     ]
-    assert frames.patterns(filled.database_url, names="Doji").height == 0
+    assert frames.patterns(filled.database_url, names="Doji", timeframe="1min").height == 0
 
 
 def test_indicators_have_a_row_for_each_output(filled):
@@ -199,7 +199,7 @@ def test_what_is_not_to_be_had_is_refused(filled, wrong, says):
     [
         ({"stop_los": 0.1}, "there is no rule 'stop_los'; there are: initial_capital, "),
         ({"max_bars": "ten"}, "rules: Expected `int | null`, got `str`"),
-        ({"start": "soon"}, "'soon' is no day"),
+        ({"start": "soon"}, "'soon' is no date"),
         ({"patterns": "Humbug"}, "there is no pattern Humbug"),
     ],
 )

@@ -1,0 +1,147 @@
+// The fleet: its health with what to do, and its parts, in the words of `tickstock status`.
+
+import { get } from "../parts/api.js";
+import { fill, h, say } from "../parts/dom.js";
+import { Poll } from "../parts/poll.js";
+import { keep, smallLine } from "../parts/small_line.js";
+import { table } from "../parts/table.js";
+import { clockWithSeconds, minute, span, zoneName } from "../parts/times.js";
+
+const EVERY_MS = 2_000; // as often as the API reads the fleet
+const OLD_S = 15;
+const WORDS = { error: "UNHEALTHY" }; // the others are said as they are
+const LATE_S = 5; // as in `tickstock status`: a worker commits each second
+
+const count = (value) => (value === null || value === undefined ? "unknown" : Math.round(value).toLocaleString("en-US"));
+const seconds = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 }));
+const moment = (text) => (text ? clockWithSeconds(Date.parse(text)) : "-");
+const bad = (text) => h("span", { class: "down" }, text);
+
+// They outlive the view: who comes back sees the line with a hole.
+const NUMBERS = [
+  { title: "ticks a second", write: count, of: (look) => look.usage.ticks_per_second, points: [] },
+  { title: "bars a minute", write: count, of: (look) => look.feed.bars_per_minute, points: [] },
+  { title: "lag in ticks", write: count, of: (look) => look.lag_ticks, points: [] },
+  { title: "lag in seconds", write: seconds, of: (look) => look.lag_s, points: [] },
+  { title: "results that wait", write: count, of: (look) => look.bridge.untold, points: [] },
+];
+
+/** Show the view. Returns what ends it. */
+export function show(main, values, frame) {
+  const parts = lay(main);
+  const poll = new Poll((signal) => get("/api/fleet", {}, signal), EVERY_MS, {
+    got: (look) => draw(parts, look),
+    failed: (error) => say(parts.message, `${error.message}: what is below is older.`),
+    state: frame.stream,
+  });
+  poll.start();
+  return () => poll.close();
+}
+
+function lay(main) {
+  const parts = {
+    message: h("p", { class: "message", role: "alert" }),
+    word: h("strong", { class: "state" }),
+    read: h("span", { class: "quiet" }),
+    findings: h("ul", { class: "findings", "aria-label": "Findings" }),
+    said: h("dl", { class: "said" }),
+    lines: NUMBERS.map((number) => ({ number, line: smallLine(number.title, number.write) })),
+    tables: TABLES.map(({ title, columns, none, of }) => ({ of, table: table(title, columns, none), title })),
+  };
+  drawLines(parts);
+  const section = (title, element, name = "") => h("section", { class: name }, h("h2", {}, title), element);
+  fill(main, parts.message,
+    h("section", { class: "verdict", "aria-label": "Health" }, h("h1", {}, "Health ", parts.word), parts.read, parts.findings),
+    h("div", { class: "smalls" }, parts.lines.map(({ line }) => line.element)),
+    section("Parts", parts.said, "card"),
+    h("div", { class: "tables" }, parts.tables.map(({ title, table: one }) => section(title, one.element))));
+  return parts;
+}
+
+function draw(parts, look) {
+  parts.word.dataset.is = look.status;
+  say(parts.word, WORDS[look.status] ?? look.status);
+  const at = Date.parse(look.at);
+  say(parts.read, `read at ${clockWithSeconds(at)} ${zoneName()}`);
+  say(parts.message, look.looked_s > OLD_S ? `This reading is ${span(look.looked_s)} old: a newer one waits for a server.` : look.lines ? "" : "A server does not answer: the numbers below are older.");
+  fill(parts.findings, look.findings.length ? look.findings.map(finding) : h("li", { class: "quiet" }, "nothing to do"));
+  if (!look.lines) return;
+  fill(parts.said, look.lines.map(({ part, says }) => [h("dt", {}, part), h("dd", {}, says)]));
+  for (const { number } of parts.lines) if (number.points.at(-1)?.[0] !== at) keep(number.points, at, number.of(look));
+  drawLines(parts);
+  for (const { of, table: one } of parts.tables) one.rows(of(look), (row) => ({ "data-name": String(row.name ?? row.consumer ?? row.unit ?? row.partition) }));
+}
+
+const drawLines = (parts) => parts.lines.forEach(({ number, line }) => line.draw(number.points));
+
+function finding({ level, code, message, do: next }) {
+  const name = { error: "down", warn: "warn" }[level] ?? "";
+  return h("li", { "data-code": code }, h("span", { class: `tag ${name}` }, level), " ", h("strong", {}, code), ` ${message} `, h("span", { class: "do" }, `→ ${next}`));
+}
+
+const state = (one) => (one.running ? h("span", { class: "up" }, "running") : one.silent ?? true ? bad("silent") : "ended");
+
+const TABLES = [
+  {
+    title: "Partitions",
+    none: "the stream was not created yet",
+    of: (look) => look.partitions,
+    columns: [
+      { title: "partition", number: true, cell: (one) => String(one.partition) },
+      { title: "owner", cell: (one) => one.owner ?? bad("nobody") },
+      { title: "epoch", number: true, cell: (one) => String(one.epoch) },
+      { title: "lag ticks", number: true, cell: (one) => count(one.lag_ticks) },
+      { title: "lag s", number: true, cell: (one) => (one.lag_s === null ? bad("unknown") : one.lag_s > LATE_S ? bad(seconds(one.lag_s)) : seconds(one.lag_s)) },
+      { title: "last commit", cell: (one) => moment(one.last_commit) },
+      { title: "pause s", number: true, cell: (one) => seconds(one.pause_s) },
+    ],
+  },
+  {
+    title: "Workers",
+    none: "no worker yet",
+    of: (look) => look.workers,
+    columns: [
+      { title: "worker", cell: (one) => one.consumer },
+      { title: "state", cell: state },
+      { title: "partitions", number: true, cell: (one) => String(one.partitions.length) },
+      ...["ticks", "bars", "revisions", "commits", "fenced", "restores"].map((name) => ({ title: name, number: true, cell: (one) => count(one[name]) })),
+      { title: "last commit", cell: (one) => moment(one.updated_at) },
+    ],
+  },
+  {
+    title: "Producers",
+    none: "no live producer yet",
+    of: (look) => look.producers,
+    columns: [
+      { title: "producer", cell: (one) => one.name },
+      { title: "state", cell: state },
+      { title: "feed", cell: (one) => one.feed ?? "-" },
+      { title: "ticks", number: true, cell: (one) => count(one.ticks) },
+      { title: "lost", number: true, cell: (one) => (one.lost ? bad(count(one.lost)) : "0") },
+      { title: "last tick s", number: true, cell: (one) => seconds(one.last_s) },
+    ],
+  },
+  {
+    title: "Replays",
+    none: "no replay yet",
+    of: (look) => look.replays,
+    columns: [
+      { title: "replay", cell: (one) => one.name },
+      { title: "state", cell: (one) => one.state },
+      { title: "ticks", number: true, cell: (one) => count(one.ticks) },
+      { title: "ended in", number: true, cell: (one) => `${one.partitions_ended}/${one.partitions}` },
+      { title: "started", cell: (one) => minute(Date.parse(one.started_at)) },
+    ],
+  },
+  {
+    title: "Leases",
+    none: "no lease is held",
+    of: (look) => look.leases,
+    columns: [
+      { title: "unit", cell: (one) => one.unit },
+      { title: "owner", cell: (one) => one.owner },
+      { title: "epoch", number: true, cell: (one) => String(one.epoch) },
+      { title: "left s", number: true, cell: (one) => seconds(one.left_s) },
+    ],
+  },
+];
