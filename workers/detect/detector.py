@@ -1,7 +1,7 @@
 """⑥ ⑦ From closed bars to higher timeframes, patterns and indicator values, over the histories of a partition. Pure.
 
 The bars of a commit go into the histories of symbols that are loaded. Other bars are only marked; they come in with the
-history when it is loaded (`workers/commit/result_finder.py`).
+history when it is loaded (`workers/commit/find/history_loader.py`).
 """
 
 import operator

@@ -5,24 +5,25 @@ equal, because they depend on the values of the bars alone. Pure.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from ...contracts.bar import Bars, has_prices
-from ...contracts.detection import Detection
-from ...contracts.ticks import Codes, Mask
-from ..detect.definition import Definitions
-from ..detect.detector import Detector, waiting_for
-from ..marks import INDICATORS, NO_MARKS, Marks, joined
-from ..partition.bar_book import closed_by_clock
-from ..partition.feed_bars import ClosedBars
-from ..partition.numbering import are_among
-from ..partition.partition_state import PartitionState
-from ..sessions import ALL_MINUTES, REGULAR_MINUTES
-from ..windows import CLOSED_DTYPE, ClosedRows
-from .plan import Findings, PartitionPlan
-from .staged_bars import bound_extremes
+from ....contracts.bar import Bars, has_prices
+from ....contracts.detection import Detection
+from ....contracts.ticks import Codes, Mask
+from ...detect.definition import Definitions
+from ...detect.detector import Detector, waiting_for
+from ...marks import INDICATORS, NO_MARKS, Marks, joined
+from ...partition.bar_book import closed_by_clock
+from ...partition.feed_bars import ClosedBars
+from ...partition.numbering import are_among
+from ...partition.partition_state import PartitionState
+from ...sessions import ALL_MINUTES, REGULAR_MINUTES
+from ...windows import CLOSED_DTYPE, ClosedRows
+from ..plan import Findings, PartitionPlan
+from ..staged_bars import bound_extremes
 
 LEAD_NS = 300_000_000  # before the close; the same or more time passes before it for late ticks
 
@@ -91,6 +92,13 @@ class Ahead:
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             history = detector.histories[track]
             history.drop_last(mine[detector.has(mine, track) & (history.last_minutes(mine) == self.minute)])
+
+
+class Taken(NamedTuple):
+    """Bars that were ahead and close now. unchanged: the symbols whose results are still right."""
+
+    ahead: Ahead
+    unchanged: Codes
 
 
 def closing_soon(state: PartitionState) -> ClosedBars | None:
