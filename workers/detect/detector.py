@@ -121,6 +121,11 @@ class Detector:
         """Tell which symbols have a history up to the newest committed bar."""
         return np.asarray(self._reach_of(symbols)[_PLACE[track]] == COMPLETE)
 
+    def are_later(self, bars: ClosedRows) -> Mask:
+        """Tell which 1-minute bars come after all that the histories of their symbols hold."""
+        last = [self.histories[track].last_minutes(bars["symbol"]) for track in (ALL_MINUTES, REGULAR_MINUTES)]
+        return np.asarray(bars["minute"] > np.maximum(*last))
+
     def covers(self, marks: Marks) -> Mask:
         """Tell for which marked bars all histories reach far enough: of their timeframe, and of 1-minute bars."""
         reach, here = self._reach_of(marks["symbol"]), np.arange(len(marks))

@@ -18,13 +18,28 @@ from .ahead import Ahead, Taken
 log = structlog.get_logger()
 
 
-def absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> Taken | None:
+def take_unchanged(ahead: Ahead, plan: PartitionPlan, rows: StagedRows, changed: Mask) -> Taken:
+    """Choose the symbols of which a plan writes nothing but the bar that is in the histories already, as it was then.
+
+    Takes the bars of all others back. rows: all staged bars of the plan. Any other bar of a symbol, of whatever feed,
+    changes what is found on this one.
+    """
+    here = changed & (rows["feed"] == ahead.feed.encode()) & (rows["minute"] == ahead.minute)
+    here &= has_prices(rows) & (rows["revision"] == 0)
+    bars = _staged_bars(plan.state, rows)
+    mine, others = bars.compress(here), bars["symbol"].compress(~here)
+    is_kept = ahead.are_kept(mine, plan.detector) & ~are_among(mine["symbol"], others)
+    taken = Taken(ahead, mine["symbol"].compress(is_kept))
+    ahead.take_back(np.setdiff1d(ahead.bars["symbol"], taken.unchanged), plan.detector)
+    return taken
+
+
+def absorb(plan: PartitionPlan, rows: StagedRows, taken: Taken | None) -> None:
     """Put changed bars into the histories; mark them, and the higher bars that close with them.
 
-    ahead: the bars that are in the histories already; those that are as they were then are only marked. Returns it with
-    the symbols on which nothing has changed since.
+    taken: bars that are in the histories already; they are only marked.
     """
-    state, taken = plan.state, None
+    state = plan.state
     marks = [plan.marks]
     for feed, book in state.feeds.items():
         mine = rows.compress(rows["feed"] == feed.encode())
@@ -32,12 +47,8 @@ def absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> Taken 
         gone = _take_gone(plan, mine.compress(~priced), publish=book.publish)
         mine = mine.compress(priced)
         bars, revised = _staged_bars(state, mine), mine["revision"] > 0
-        if ahead is not None and feed == ahead.feed:
-            # A late trade of an earlier minute in this commit changes what is found on the bar, too.
-            earlier = bars["symbol"].compress(bars["minute"] != ahead.minute)
-            kept = ahead.are_kept(bars, plan.detector) & ~are_among(bars["symbol"], earlier)
-            taken = Taken(ahead, bars["symbol"].compress(kept))
-            ahead.take_back(np.setdiff1d(ahead.bars["symbol"], taken.unchanged), plan.detector)
+        if taken is not None and feed == taken.ahead.feed:
+            kept = are_among(bars["symbol"], taken.unchanged)
             there = marks_of(bars["symbol"][kept], bars["minute"][kept], NEW, publish=book.publish)
             new = absorb_bars(plan.detector, bars.compress(~kept), revised[~kept], publish=book.publish)
             new = joined([there, new])
@@ -48,7 +59,6 @@ def absorb(plan: PartitionPlan, rows: StagedRows, ahead: Ahead | None) -> Taken 
         marks += [gone, new, waiting.compress(due)]
         plan.waiting[feed] = waiting.compress(~due)
     plan.marks = joined(marks)
-    return taken
 
 
 def absorb_bars(detector: Detector, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:

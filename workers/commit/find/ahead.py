@@ -4,7 +4,7 @@ At the close a bar that has not changed since needs no detector; every other bar
 equal, because they depend on the values of the bars alone. Pure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,8 @@ class Ahead:
 
     state: whose open bars these are; a restored state has others. rows: all bars that were to close; bars: those that
     are in the histories, sorted by symbol. marks: of the bars on which the patterns ran, with these definitions.
-    waiting: how the marks of higher bars were, and how they are with all of these bars.
+    waiting: how the marks of higher bars were, and how they are with all of these bars. held: which of `bars` nobody
+    took back.
     """
 
     state: PartitionState
@@ -45,6 +46,10 @@ class Ahead:
     found: Findings
     definitions: Definitions
     waiting: tuple[Marks, Marks]
+    held: Mask = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = np.ones(len(self.bars), bool)
 
     @property
     def minute(self) -> int:
@@ -79,7 +84,7 @@ class Ahead:
     def are_kept(self, bars: ClosedRows, detector: Detector) -> Mask:
         """Tell which closed bars (sorted by symbol, then minute) are in the histories already, with the same values."""
         at = np.minimum(np.searchsorted(self.bars["symbol"], bars["symbol"]), len(self.bars) - 1)
-        kept: Mask = self.bars[at] == bars
+        kept: Mask = (self.bars[at] == bars) & self.held[at]
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             symbols, minutes = bars["symbol"], bars["minute"]
             held = detector.has(symbols, track) & (detector.histories[track].last_minutes(symbols) == minutes)
@@ -87,8 +92,13 @@ class Ahead:
         return kept
 
     def take_back(self, symbols: Codes, detector: Detector) -> None:
-        """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead."""
-        mine = self.bars["symbol"].compress(are_among(self.bars["symbol"], symbols))
+        """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead.
+
+        Each only once: after that, a bar of this minute is what another feed wrote.
+        """
+        taken = self.held & are_among(self.bars["symbol"], symbols)
+        self.held &= ~taken
+        mine = self.bars["symbol"].compress(taken)
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             history = detector.histories[track]
             history.drop_last(mine[detector.has(mine, track) & (history.last_minutes(mine) == self.minute)])

@@ -23,7 +23,7 @@ from ...partition.feed_bars import ClosedBars
 from ...partition.numbering import are_among
 from ...partition.partition_state import PartitionState
 from ..plan import Findings, PartitionPlan
-from .absorb import absorb, absorb_bars, marks_again
+from .absorb import absorb, absorb_bars, marks_again, take_unchanged
 from .ahead import Ahead, Taken, bars_so_far, found_now
 from .histories import Histories
 from .history_loader import HistoryLoader
@@ -77,8 +77,10 @@ class ResultFinder:
                 ahead.close(plan, now_s)
                 done.add(plan.state.partition)
                 continue
-            if taken := absorb(plan, rows.compress(changed & mine), ahead):
+            if ahead is not None:
+                taken = take_unchanged(ahead, plan, rows.compress(mine), changed.compress(mine))
                 self._taken[plan.state.partition] = taken
+            absorb(plan, rows.compress(changed & mine), self._taken.get(plan.state.partition))
             if (again := rewritten & mine).any():
                 plan.marks = joined([plan.marks, marks_again(plan.state, rows.compress(again))])
         self._find_patterns([plan for plan in plans if plan.state.partition not in done], now_s)
@@ -108,7 +110,7 @@ class ResultFinder:
         self._in_force.prepare(detector)
         bars = bars_so_far(closed, fresh)
         loaded = detector.covers(marks_of(bars["symbol"], bars["minute"], NEW, publish=closed.book.publish))
-        bars = bars.compress(loaded)
+        bars = bars.compress(loaded & detector.are_later(bars))
         if not len(bars):
             return None
         marks = absorb_bars(detector, bars, np.zeros(len(bars), bool), publish=closed.book.publish)
