@@ -231,3 +231,12 @@ def test_definitions_are_read_again_when_the_minute_is_over(connection):
     finder._in_force._read_at -= 60
     finder.find_marked([], 0.0)
     assert "Doji" not in names(finder.definitions)[0]
+
+
+def test_definitions_that_did_not_change_stay_the_same_object(connection):
+    finder = ResultFinder(connection, world=REAL, history_mb=160)
+    finder.find_marked([], 0.0)
+    before = finder.definitions
+    finder._in_force._read_at -= 60
+    finder.find_marked([], 0.0)
+    assert finder.definitions is before

@@ -35,7 +35,8 @@ class InForce:
     def read_if_due(self) -> None:
         """Read everything again if a minute has passed. What did not change stays the same object."""
         if self._world.monotonic_s() >= self._read_at:
-            self.definitions = read_definitions(self._connection)
+            if (definitions := read_definitions(self._connection)) != self.definitions:
+                self.definitions = definitions  # another object: what was found before the close is not taken
             if (wanted := self.definitions.tracks()) != self._wanted:
                 self._wanted = wanted
             if (always_open := always_open_symbols(self._connection)) != self._always_open:
