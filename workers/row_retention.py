@@ -20,7 +20,7 @@ MOST_KEPT_BARS = 5_000  # of a symbol with few trades in those hours: the limit 
 KEPT_LETTERS = 100_000  # as many as Redis keeps
 KEPT_REPLAYS_DAYS = 400
 KEPT_RUNS_DAYS = 400  # without their steps, which are records
-SHORTEST_BARS_DAYS = 2  # bars of the last day are never deleted: `result_finder.py` relies on it
+SHORTEST_BARS_DAYS = 2  # bars of the last day are never deleted: `history_loader.py` relies on it
 
 _SYMBOLS = 50  # in one step
 _ROWS = 1000  # deleted in one step: some ten milliseconds

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tickstockpl.ops.cli.fleet.worker_command import worker
-from tickstockpl.workers.commit import committer, result_finder, staging
+from tickstockpl.workers.commit import committer, staging
 from tickstockpl.workers.commit.committer import Committer
-from tickstockpl.workers.commit.result_finder import ResultFinder
+from tickstockpl.workers.commit.find import result_finder
+from tickstockpl.workers.commit.find.result_finder import ResultFinder
 from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.worker import Worker
 
@@ -27,7 +28,7 @@ _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (ResultFinder, ("find", "_find_patterns", "_compare")),
     (CommitTransaction, ("run",)),
     (committer, ("plan_messages", "hold_back", "restage", "mark_partial", "stage_rows")),
-    (result_finder, ("_absorb", "find_patterns")),
+    (result_finder, ("absorb", "find_patterns")),
     (staging, ("save_states", "add_bar_messages", "add_result_messages", "stage_findings")),
 )
 

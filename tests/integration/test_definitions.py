@@ -4,7 +4,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from tickstockpl.db import postgres
 from tickstockpl.db.world import REAL
-from tickstockpl.workers.commit.result_finder import ResultFinder
+from tickstockpl.workers.commit.find.result_finder import ResultFinder
 from tickstockpl.workers.detect.definitions import (
     correct_references,
     default_definitions,
@@ -228,6 +228,15 @@ def test_definitions_are_read_again_when_the_minute_is_over(connection):
     change(connection, "pattern_definitions", "Doji", enabled=False)
     finder.find_marked([], 0.0)
     assert "Doji" in names(finder.definitions)[0]
-    finder._read_at -= 60
+    finder._in_force._read_at -= 60
     finder.find_marked([], 0.0)
     assert "Doji" not in names(finder.definitions)[0]
+
+
+def test_definitions_that_did_not_change_stay_the_same_object(connection):
+    finder = ResultFinder(connection, world=REAL, history_mb=160)
+    finder.find_marked([], 0.0)
+    before = finder.definitions
+    finder._in_force._read_at -= 60
+    finder.find_marked([], 0.0)
+    assert finder.definitions is before

@@ -10,7 +10,7 @@ from tickstockpl.db import postgres
 from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.commit import committer
-from tickstockpl.workers.commit import result_finder as detection
+from tickstockpl.workers.commit.find import history_loader
 from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker_options import WorkerOptions
@@ -81,13 +81,13 @@ def turns(stream, wait_for, monkeypatch):  # noqa: F811
         seed_definitions(connection)
     options = WorkerOptions("test-worker", commit_ms=50, block_ms=1)
     worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=Event())
-    load_bars = detection.load_bars
+    load_bars = history_loader.load_bars
 
     def counted(*arguments, **named):
         turns.loads.append(arguments)
         return load_bars(*arguments, **named)
 
-    monkeypatch.setattr(detection, "load_bars", counted)
+    monkeypatch.setattr(history_loader, "load_bars", counted)
     turns = Turns(worker, stream, wait_for)
     with worker._client, closing(worker._database), turns.admin:
         worker.join()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from tickstockpl.workers.commit.histories import Histories
+from tickstockpl.workers.commit.find.histories import Histories
 from tickstockpl.workers.commit.plan import plan_partition
 
 from .test_partition_state import commit, new_state

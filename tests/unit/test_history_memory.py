@@ -1,5 +1,5 @@
 import numpy as np
-from tickstockpl.workers.commit.result_finder import _first_minutes
+from tickstockpl.workers.commit.find.history_loader import _first_minutes
 from tickstockpl.workers.detect.detector import COMPLETE, NOT_LOADED, Detector
 from tickstockpl.workers.detect.history_memory import HistoryMemory
 from tickstockpl.workers.marks import AFFECTED, marks_of

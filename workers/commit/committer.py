@@ -20,13 +20,13 @@ from ...db.tables.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
 from ..partition.partition_state import PartitionState
-from .ahead import closing_soon
 from .commit import Commit
+from .find.ahead import closing_soon
+from .find.result_finder import ResultFinder
 from .first_patterns import hold_back, plan_rest
 from .newest_bars import NewestBars
 from .partial_bars import mark_partial
 from .plan import PartitionPlan, plan_partition, stage_rows, take_superseded
-from .result_finder import ResultFinder
 from .staged_bars import NO_ROWS, losers_within_commit, resolve
 from .staging import plan_findings, plan_messages, restage
 from .transaction import CommitTransaction

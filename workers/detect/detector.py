@@ -1,7 +1,7 @@
 """⑥ ⑦ From closed bars to higher timeframes, patterns and indicator values, over the histories of a partition. Pure.
 
 The bars of a commit go into the histories of symbols that are loaded. Other bars are only marked; they come in with the
-history when it is loaded (`workers/commit/result_finder.py`).
+history when it is loaded (`workers/commit/find/history_loader.py`).
 """
 
 import operator
@@ -120,6 +120,11 @@ class Detector:
     def has(self, symbols: Codes, track: Track) -> Mask:
         """Tell which symbols have a history up to the newest committed bar."""
         return np.asarray(self._reach_of(symbols)[_PLACE[track]] == COMPLETE)
+
+    def are_later(self, bars: ClosedRows) -> Mask:
+        """Tell which 1-minute bars come after all that the histories of their symbols hold."""
+        last = [self.histories[track].last_minutes(bars["symbol"]) for track in (ALL_MINUTES, REGULAR_MINUTES)]
+        return np.asarray(bars["minute"] > np.maximum(*last))
 
     def covers(self, marks: Marks) -> Mask:
         """Tell for which marked bars all histories reach far enough: of their timeframe, and of 1-minute bars."""

@@ -4,25 +4,26 @@ If the bar has not changed at the close, these results are used; otherwise the d
 results, because results depend only on the values of the bars. Pure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from ...contracts.bar import Bars, has_prices
-from ...contracts.detection import Detection
-from ...contracts.ticks import Codes, Mask
-from ..detect.definition import Definitions
-from ..detect.detector import Detector, waiting_for
-from ..marks import INDICATORS, NO_MARKS, Marks, joined
-from ..partition.bar_book import closed_by_clock
-from ..partition.feed_bars import ClosedBars
-from ..partition.numbering import are_among
-from ..partition.partition_state import PartitionState
-from ..sessions import ALL_MINUTES, REGULAR_MINUTES
-from ..windows import CLOSED_DTYPE, ClosedRows
-from .plan import Findings, PartitionPlan
-from .staged_bars import bound_extremes
+from ....contracts.bar import Bars, has_prices
+from ....contracts.detection import Detection
+from ....contracts.ticks import Codes, Mask
+from ...detect.definition import Definitions
+from ...detect.detector import Detector, waiting_for
+from ...marks import INDICATORS, NO_MARKS, Marks, joined
+from ...partition.bar_book import closed_by_clock
+from ...partition.feed_bars import ClosedBars
+from ...partition.numbering import are_among
+from ...partition.partition_state import PartitionState
+from ...sessions import ALL_MINUTES, REGULAR_MINUTES
+from ...windows import CLOSED_DTYPE, ClosedRows
+from ..plan import Findings, PartitionPlan
+from ..staged_bars import bound_extremes
 
 LEAD_NS = 300_000_000  # before the close. A bar waits at least as long for late ticks
 
@@ -31,9 +32,10 @@ LEAD_NS = 300_000_000  # before the close. A bar waits at least as long for late
 class Ahead:
     """Bars of one minute that are in a partition's histories before their close, and the results found on them.
 
-    state: the state that has these open bars; a restore makes another state. rows: all open bars of this minute. bars:
-    those of them that are in the histories, sorted by symbol. marks: the bars on which the patterns ran, with these
-    definitions. waiting: the marks of higher bars without these bars, and the marks with all of them.
+    state: whose open bars these are; a restored state has others. rows: all bars that were to close; bars: those that
+    are in the histories, sorted by symbol. marks: of the bars on which the patterns ran, with these definitions.
+    waiting: how the marks of higher bars were, and how they are with all of these bars. held: which of `bars` nobody
+    took back.
     """
 
     state: PartitionState
@@ -44,6 +46,10 @@ class Ahead:
     found: Findings
     definitions: Definitions
     waiting: tuple[Marks, Marks]
+    held: Mask = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = np.ones(len(self.bars), bool)
 
     @property
     def minute(self) -> int:
@@ -78,7 +84,7 @@ class Ahead:
     def are_kept(self, bars: ClosedRows, detector: Detector) -> Mask:
         """Tell which closed bars are in the histories already with the same values. bars: by symbol, then minute."""
         at = np.minimum(np.searchsorted(self.bars["symbol"], bars["symbol"]), len(self.bars) - 1)
-        kept: Mask = self.bars[at] == bars
+        kept: Mask = (self.bars[at] == bars) & self.held[at]
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             symbols, minutes = bars["symbol"], bars["minute"]
             held = detector.has(symbols, track) & (detector.histories[track].last_minutes(symbols) == minutes)
@@ -86,11 +92,23 @@ class Ahead:
         return kept
 
     def take_back(self, symbols: Codes, detector: Detector) -> None:
-        """Take the bars of some symbols out of the histories, which are then as they were before these bars."""
-        mine = self.bars["symbol"].compress(are_among(self.bars["symbol"], symbols))
+        """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead.
+
+        Each only once: after that, a bar of this minute is what another feed wrote.
+        """
+        taken = self.held & are_among(self.bars["symbol"], symbols)
+        self.held &= ~taken
+        mine = self.bars["symbol"].compress(taken)
         for track in (ALL_MINUTES, REGULAR_MINUTES):
             history = detector.histories[track]
             history.drop_last(mine[detector.has(mine, track) & (history.last_minutes(mine) == self.minute)])
+
+
+class Taken(NamedTuple):
+    """Bars that were ahead and close now. unchanged: the symbols whose results are still right."""
+
+    ahead: Ahead
+    unchanged: Codes
 
 
 def closing_soon(state: PartitionState) -> ClosedBars | None:

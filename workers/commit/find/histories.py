@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ..detect.detector import Detector
-from ..partition.partition_state import PartitionState
+from ...detect.detector import Detector
+from ...partition.partition_state import PartitionState
+from ..plan import PartitionPlan
 from .ahead import Ahead
-from .plan import PartitionPlan
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""⑥ ⑦ What a commit finds on its bars: histories, patterns, indicators."""
