@@ -122,7 +122,7 @@ def test_patterns_and_indicators_of_daily_runs_are_there_too(filled):
 def tested(filled):
     """Return a backtest on a hammer that A's 40th day is: entered at the next open, 100, and held to the end, 101."""
     days = [date(2025, 1, 1).toordinal() + n for n in range(40)]
-    fall = [(140.0 - n, 140.6 - n, 139.4 - n, 139.9 - n) for n in range(39)]
+    fall = [(140.0 - n, 140.6 - n, 139.4 - n, 139.7 - n) for n in range(39)]
     bars = [*fall, (100.0, 100.15, 96.0, 100.1), (100.0, 101.5, 99.9, 101.0)]
     with psycopg.connect(filled.database_url, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO symbols (symbol) VALUES ('A')")
