@@ -53,6 +53,7 @@ def _(folder, os, servers, subprocess, sys):
     file = folder / "2025-06-02.csv.gz"
     if not file.exists():
         tickstock("sample", str(file), "--symbols", "10", "--rate", "10")
+    tickstock("migrate")
     tickstock("replay", str(file), "--workers", "1")  # the same file again changes nothing
     database = servers.database_url
     return (database,)

@@ -3,6 +3,7 @@
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
@@ -43,4 +44,7 @@ def test_each_call_answers_as_documented(api, operation, mode):
         response = case.call(base_url=api.url)
         case.validate_response(response, checks=CHECKS)
 
-    call()
+    try:
+        call()
+    except Unsatisfiable:  # each text may be a job_id: this call cannot be wrong
+        assert (operation.label, mode) == ("DELETE /api/backtests/{job_id}", GenerationMode.NEGATIVE)
