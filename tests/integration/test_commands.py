@@ -286,7 +286,7 @@ def said_when_interrupted(servers, *arguments, until):
 
 def test_a_stopped_replay_says_how_it_goes_on(migrated_servers, flat_file):
     arguments = ("producer", "--source", "replay", flat_file, "--partitions", 2)
-    said = said_when_interrupted(migrated_servers, *arguments, until="all sent")
+    said = said_when_interrupted(migrated_servers, *arguments, until="all ticks are sent")
     assert said.endswith("stopped before the end: the same command continues from here\n")
 
 
