@@ -374,7 +374,7 @@ def test_doctor_names_the_rights_that_a_role_lacks(replayed, tickstock):
         execute(replayed, f"DROP ROLE {role}")
     assert ran.returncode == 1
     (line,) = [line for line in ran.stdout.splitlines() if "PostgreSQL rights" in line]
-    assert "missing: DELETE on always_open, DELETE on daily_indicators, DELETE on daily_intraday_patterns, " in line
+    assert "missing: DELETE on always_open, DELETE on backtest_equity, DELETE on backtest_part, " in line
     assert "UPDATE on ohlcv_1min, " in line
     assert "USAGE on sequence dead_letter_id_seq" in line
     assert f'; GRANT USAGE ON SEQUENCE dead_letter_id_seq TO "{role}"' in line
