@@ -191,7 +191,7 @@ CASES = [
         "NO_JOBS",
         "data loads or backtests wait",
     ),
-    (jobs(ENDED_RUN, jobs_still_s=601.0), "error", "RUN_STUCK", "no data load or backtest has advanced for 10 min"),
+    (jobs(ENDED_RUN, jobs_still_s=601.0), "error", "RUN_STUCK", "no data load or backtest advanced for 10 min"),
     (jobs(replace(RUN, still_s=601.0)), "error", "RUN_STUCK", "in the phase patterns, and has not moved for 10 min"),
     (jobs(replace(ENDED_RUN, status="failed", error="no day")), "warn", "RUN_FAILED", "2026-11-20 failed: no day"),
     (jobs(replace(ENDED_RUN, failed_symbols=3)), "note", "RUN_INCOMPLETE", "could not do 3 symbols"),
