@@ -1,6 +1,7 @@
 """Work that goes on beside a test: a thread that takes one turn after the other, whatever becomes of the servers."""
 
 import threading
+from abc import ABC, abstractmethod
 
 import psycopg
 import redis
@@ -15,16 +16,17 @@ def client_of(servers):
     return redis.Redis.from_url(servers.redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=60)
 
 
-class Background(threading.Thread):
-    """Calls turn() until it is told to end; turn returns how many seconds to wait before the next."""
+class Background(threading.Thread, ABC):
+    """Calls turn() until it is told to end."""
 
     def __init__(self):
         super().__init__(name=type(self).__name__, daemon=True)
         self._told_to_end = threading.Event()
         self._error = None
 
+    @abstractmethod
     def turn(self):
-        raise NotImplementedError
+        """Do a piece of the work; return how many seconds to wait before the next."""
 
     def on_away(self):
         """Do what a lost connection makes necessary."""

@@ -68,8 +68,3 @@ def forget(fleet):
     """Delete what runs have found: the next one finds it again."""
     for table in FOUND:
         fleet.rows(f"DELETE FROM {table}" + (" WHERE date = '2025-11-28'" if table == "ohlcv_daily" else ""))
-
-
-def start_jobs(fleet):
-    name = f"jobs-{len(fleet.processes)}"
-    fleet.start(name, "jobs", "--name", name)

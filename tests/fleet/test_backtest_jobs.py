@@ -2,18 +2,16 @@
 
 import json
 import random
-import threading
 from itertools import pairwise
 from threading import Event
 
 import psycopg
 import pytest
-import redis
 from backtest_rows import Application, add_wandering_days, ended, kept
 from tickstockpl.contracts.accepted.acceptance import first_violation
-from tickstockpl.contracts.names import JOBS
 
 from .fleet import Fleet, wait_for
+from .jobs_fleet import Heard, disturb_jobs, start_jobs
 
 SYMBOLS = [f"S{number:02}" for number in range(24)]
 JOBS_AT_ONCE = 3
@@ -36,25 +34,6 @@ def database(migrated_servers):
         yield connection
 
 
-def start_jobs(fleet):
-    name = f"jobs-{len(fleet.processes)}"
-    fleet.start(name, "jobs", "--name", name)
-
-
-def disturb(fleet, numbers, number):
-    """Kill one of the processes or all of them, and begin others; now and then Redis forgets, or repeats."""
-    names = [name for name, process in fleet.processes.items() if name.startswith("jobs") and process.poll() is None]
-    killed = names if number % 4 == 3 else [numbers.choice(names)]
-    for name in killed:
-        fleet.kill(name)
-    if number % 3 == 1:
-        fleet.redis.flushall()
-    for _, fields in fleet.redis.xrange(JOBS, count=3):
-        fleet.redis.xadd(JOBS, fields)
-    for _ in killed:
-        start_jobs(fleet)
-
-
 def test_jobs_whose_processes_are_killed_again_and_again_leave_the_bytes_of_undisturbed_ones(fleet, database, figure):
     seed = random.randrange(10**6)
     numbers = random.Random(seed)
@@ -70,7 +49,7 @@ def test_jobs_whose_processes_are_killed_again_and_again_leave_the_bytes_of_undi
     while not all(ended(database, job) for job in killed):
         Event().wait(numbers.uniform(0.0, 0.6))
         if kills < KILLS:
-            disturb(fleet, numbers, kills)
+            disturb_jobs(fleet, numbers, kills)
             kills += 1
         assert kills < KILLS or wait_for(lambda: all(ended(database, job) for job in killed), 120, fleet.logs)
     figure(f"seed {seed}: {kills} kills")
@@ -90,36 +69,14 @@ def test_jobs_whose_processes_are_killed_again_and_again_leave_the_bytes_of_undi
     assert sorted(results) == sorted([*killed, "whole"]), seed
 
 
-class Heard:
-    """What the application hears of backtests, from a thread of its own."""
-
-    def __init__(self, servers):
-        self.messages = []
-        self._stop = Event()
-        self._client = redis.Redis.from_url(servers.redis_url)
-        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe("tickstock.events.backtesting.*")
-        self._thread = threading.Thread(target=self._hear)
-        self._thread.start()
-
-    def _hear(self):
-        while not self._stop.is_set():
-            if message := self._pubsub.get_message(timeout=0.1):
-                self.messages.append((message["channel"].decode(), json.loads(message["data"])))
-
-    def of(self, job):
-        return [(channel.split(".")[-1], body) for channel, body in self.messages if body["job_id"] == job]
-
-    def close(self):
-        self._stop.set()
-        self._thread.join()
-        self._client.close()
-
-
 def test_a_job_is_heard_from_its_beginning_to_its_figures_as_the_application_accepts_it(fleet, database):
     """One of its symbols cannot be done for longer than the application may hear nothing."""
-    heard, application = Heard(fleet.servers), Application(fleet.redis)
-    try:
+    application = Application(fleet.redis)
+
+    def said_of(job):
+        return [(channel.split(".")[-1], body) for channel, body in heard.messages if body["job_id"] == job]
+
+    with Heard(fleet.servers, "tickstock.events.backtesting.*") as heard:
         fleet.start("bridge", "bridge", "--name", "bridge")
         for _ in range(2):
             start_jobs(fleet)
@@ -128,18 +85,16 @@ def test_a_job_is_heard_from_its_beginning_to_its_figures_as_the_application_acc
         with psycopg.connect(fleet.servers.database_url) as blocking:
             blocking.execute("LOCK TABLE backtest_part IN EXCLUSIVE MODE")
             application.ask("heard", symbols=SYMBOLS)
-            wait_for(lambda: len(heard.of("heard")) > LONGEST_SILENCE_S + 2, 60, fleet.logs)
+            wait_for(lambda: len(said_of("heard")) > LONGEST_SILENCE_S + 2, 60, fleet.logs)
         application.ask("bad", symbols=["GONE"])
         for job in ("heard", "bad"):
-            wait_for(lambda job=job: "results" in dict(heard.of(job)), 60, fleet.logs)
+            wait_for(lambda job=job: "results" in dict(said_of(job)), 60, fleet.logs)
             assert ended(database, job)
-    finally:
-        heard.close()
     assert [f"{channel}: {why}" for channel, body in heard.messages if (why := first_violation(channel, body))] == []
-    *progress, (name, results) = heard.of("heard")
+    *progress, (name, results) = said_of("heard")
     assert (name, results["status"]) == ("results", "completed")
     times = [body["timestamp"] for _, body in progress]
     assert max(after - before for before, after in pairwise(times)) < LONGEST_SILENCE_S
     shares = [body["progress"] for _, body in progress]
     assert (shares[0], shares[-1], shares) == (0.0, 1.0, sorted(shares))
-    assert [body["status"] for _, body in heard.of("bad")] == ["failed"]
+    assert [body["status"] for _, body in said_of("bad")] == ["failed"]

@@ -1,17 +1,14 @@
 """Daily runs by real processes that are killed: the same rows as an undisturbed run, and every event in its order."""
 
-import json
 import random
-import threading
 from threading import Event
 
 import pytest
-import redis
 from tickstockpl.contracts.accepted.acceptance import first_violation
-from tickstockpl.contracts.names import JOBS
 
-from .daily_market import SYMBOLS, fill, forget, found_rows, has_ended, start, start_jobs
+from .daily_market import SYMBOLS, fill, forget, found_rows, has_ended, start
 from .fleet import Fleet, wait_for
+from .jobs_fleet import Heard, disturb_jobs, start_jobs
 
 PROCESSES = 3
 KILLS = 8
@@ -29,46 +26,6 @@ def fleet(migrated_servers, tmp_path):
     fleet.end()
 
 
-def disturb(fleet, numbers, number):
-    """Kill one of the processes or all of them, and begin others; now and then Redis forgets, or repeats."""
-    names = [name for name, process in fleet.processes.items() if name.startswith("jobs") and process.poll() is None]
-    killed = names if number % 4 == 3 else [numbers.choice(names)]
-    for name in killed:
-        fleet.kill(name)
-    if number % 3 == 1:
-        fleet.redis.flushall()
-    for _, fields in fleet.redis.xrange(JOBS, count=3):
-        fleet.redis.xadd(JOBS, fields)
-    for _ in killed:
-        start_jobs(fleet)
-
-
-class Heard:
-    """What a subscriber hears of runs, from a thread of its own."""
-
-    def __init__(self, servers):
-        self.messages = []
-        self._stop = Event()
-        self._client = redis.Redis.from_url(servers.redis_url)
-        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe("tickstock:*", "tickstock.events.patterns")
-        self._thread = threading.Thread(target=self._hear)
-        self._thread.start()
-
-    def _hear(self):
-        while not self._stop.is_set():
-            if message := self._pubsub.get_message(timeout=0.1):
-                self.messages.append((message["channel"].decode(), json.loads(message["data"])))
-
-    def of_runs(self):
-        return [(channel, body) for channel, body in self.messages if "payload" in body and "run_id" in body["payload"]]
-
-    def close(self):
-        self._stop.set()
-        self._thread.join()
-        self._client.close()
-
-
 def without_repeats(values):
     return [value for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
 
@@ -84,7 +41,7 @@ def test_a_run_whose_processes_are_killed_again_and_again_ends_with_the_rows_of_
     while not has_ended(fleet, run_id):
         Event().wait(numbers.uniform(0.05, 1.0))
         if kills < KILLS:
-            disturb(fleet, numbers, kills)
+            disturb_jobs(fleet, numbers, kills)
             kills += 1
         assert kills < KILLS or wait_for(lambda: has_ended(fleet, run_id), 90, fleet.logs)
     figure(f"seed {seed}: {kills} kills")
@@ -104,18 +61,19 @@ def test_a_run_whose_processes_are_killed_again_and_again_ends_with_the_rows_of_
 
 def test_every_event_of_a_run_is_heard_in_its_order_as_the_application_accepts_it(fleet):
     fill(fleet)
-    heard = Heard(fleet.servers)
-    try:
+
+    def said_of_runs():
+        return [(on, body) for on, body in heard.messages if "payload" in body and "run_id" in body["payload"]]
+
+    with Heard(fleet.servers, "tickstock:*", "tickstock.events.patterns") as heard:
         fleet.start("bridge", "bridge", "--name", "bridge")
         wait_for(lambda: fleet.rows("SELECT 1 FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL"), 60, fleet.logs)
         for _ in range(2):
             start_jobs(fleet)
         run_id = start(fleet)
         wait_for(lambda: has_ended(fleet, run_id), 90, fleet.logs)
-        wait_for(lambda: [b for _, b in heard.of_runs() if b["event"] == "daily_processing_completed"], 60, fleet.logs)
-    finally:
-        heard.close()
-    said = heard.of_runs()
+        wait_for(lambda: [b for _, b in said_of_runs() if b["event"] == "daily_processing_completed"], 60, fleet.logs)
+    said = said_of_runs()
     assert [f"{channel}: {why}" for channel, body in heard.messages if (why := first_violation(channel, body))] == []
     assert {body["payload"]["run_id"] for _, body in said} == {str(run_id)}
     channels = [

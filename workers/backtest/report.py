@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade; times are the starts of the bars of its entry and exit, UTC."""
+    """One trade, slippage included; times are the starts of the bars of its entry and exit, UTC."""
 
     symbol: str
     pattern: str

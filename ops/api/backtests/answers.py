@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ....contracts.messages.message import Figure
+from ....workers.backtest.report import TradeRow
 from ..answers import Percent, Word
 
 Names = Annotated[list[Word], Meta(max_length=1000)]
@@ -88,24 +89,6 @@ class Backtests(Struct, kw_only=True):
     backtests: list[Backtest]
 
 
-class BacktestTrade(Struct, kw_only=True):
-    """A trade, slippage included; times are the starts of its first and last bar."""
-
-    symbol: str
-    pattern: str
-    direction: str
-    confidence: float
-    entry_time: str
-    exit_time: str
-    entry_price: float
-    exit_price: float
-    shares: int
-    commission: float
-    profit: float
-    bars: int
-    reason: str
-
-
 class EquityPoint(Struct, kw_only=True):
     """The account, and its benchmark (buy and hold), at the last close of a day."""
 
@@ -124,5 +107,5 @@ class BacktestReport(Struct, kw_only=True):
 
     backtest: Backtest
     metrics: dict[str, Any] | None
-    trades: list[BacktestTrade]
+    trades: list[TradeRow]
     equity: list[EquityPoint]

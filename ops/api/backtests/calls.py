@@ -28,7 +28,6 @@ from .answers import (
     BacktestReport,
     Backtests,
     BacktestStarted,
-    BacktestTrade,
     BacktestWanted,
     EquityPoint,
 )
@@ -100,7 +99,7 @@ def _report(connection: Connection, one: BacktestJob, trades: int, after: int) -
     return BacktestReport(
         backtest=_shown(one),
         metrics=None if one.figures is None else _metrics(figures_of(one.figures)),
-        trades=[BacktestTrade(**msgspec.structs.asdict(row)) for row in rows],
+        trades=[*rows],
         equity=[EquityPoint(**msgspec.structs.asdict(point)) for point in points],
     )
 
